@@ -1,0 +1,102 @@
+"""Every error that selfreg_gym raises on purpose.
+
+All of them are :class:`SelfRegError`. Each also is the built-in exception a caller would expect
+(``ValueError``, ``LookupError``, ``RuntimeError``), so that code which knows nothing of this package still
+catches the right thing. A message says the rule, what was received and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "EpisodeOverError",
+    "InvalidArgumentError",
+    "ModelError",
+    "NotResetError",
+    "RegistryError",
+    "RunDirectoryError",
+    "SelfRegError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreVersionError",
+    "TaskContractError",
+    "UnknownNameError",
+    "did_you_mean",
+]
+
+
+class SelfRegError(Exception):
+    """Base of all errors raised by selfreg_gym."""
+
+
+class InvalidArgumentError(SelfRegError, ValueError):
+    """An argument outside its range, of the wrong type, or in conflict with another."""
+
+
+class UnknownNameError(SelfRegError, LookupError):
+    """A name (task, actor, kind, split, helper, ...) that does not exist."""
+
+    def __init__(self, what: str, received: object, choices: Iterable[str]) -> None:
+        """Say which ``what`` was asked for, the closest existing name, and all names there are."""
+        names = sorted(choices)
+        super().__init__(
+            f"unknown {what}: received {received!r}.{did_you_mean(received, names)} Known: {', '.join(names) or 'none'}."
+        )
+        self.what, self.received, self.choices = what, received, names
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, object, list[str]]]:
+        return type(self), (self.what, self.received, self.choices)
+
+
+class RegistryError(SelfRegError, RuntimeError):
+    """A plugin that cannot be used: a name taken twice, or a module without its one class."""
+
+
+class NotResetError(SelfRegError, RuntimeError):
+    """``step``, ``snapshot`` or ``render`` was called before the first ``reset``."""
+
+
+class EpisodeOverError(SelfRegError, RuntimeError):
+    """``step`` was called on an episode that has ended."""
+
+
+class TaskContractError(SelfRegError, RuntimeError):
+    """A task, actor, intervention or helper that breaks its protocol."""
+
+
+class ModelError(SelfRegError, ValueError):
+    """A transition model that is no model: rows over 1, negative or NaN entries, wrong shapes."""
+
+
+class StoreError(SelfRegError, RuntimeError):
+    """A rollout store that cannot be used."""
+
+
+class StoreVersionError(StoreError):
+    """A rollout store written in another format version."""
+
+
+class StoreDamagedError(StoreError):
+    """A rollout store that SQLite cannot read, or whose tables are missing."""
+
+
+class CheckpointError(SelfRegError, ValueError):
+    """A directory that is not the checkpoint it should be."""
+
+
+class ConfigError(SelfRegError, ValueError):
+    """A run configuration with an unknown key or a bad value."""
+
+
+class RunDirectoryError(SelfRegError, RuntimeError):
+    """A run directory that holds another run."""
+
+
+def did_you_mean(received: object, choices: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or the empty string if none is close."""
+    close = get_close_matches(str(received), list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

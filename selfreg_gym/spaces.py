@@ -1,0 +1,75 @@
+"""``FreeText``: the Gymnasium space of any Unicode string up to a length.
+
+Gymnasium's ``Text`` admits 62 alphanumerics by default, so spaces, newlines and the empty string fail its
+checks, and its membership test walks every character. Observations here are pages of prose.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Text
+from gymnasium.vector.utils import create_shared_memory
+
+from selfreg_gym.errors import InvalidArgumentError
+
+__all__ = ["FreeText"]
+
+_SAMPLE_CHARACTERS = string.ascii_letters + string.digits + " .,:!?'\n-"
+
+
+class FreeText(Text):
+    """Any ``str`` of at most ``max_length`` characters, the empty one included.
+
+    ``shape`` is ``()`` and ``dtype`` is ``object``: Stable-Baselines3's ``DummyVecEnv`` allocates its buffer
+    from these two. Samples are drawn from letters, digits, spaces and punctuation; membership is not limited
+    to them.
+
+    Args:
+        max_length: the longest member, in characters (positive).
+        seed: an int or a ``numpy.random.Generator``, as in every Gymnasium space.
+    """
+
+    def __init__(self, max_length: int = 100_000, *, seed: int | np.random.Generator | None = None) -> None:
+        if max_length < 1:
+            raise InvalidArgumentError(f"max_length must be at least 1 character, received {max_length!r}.")
+        super().__init__(max_length, min_length=0, charset=_SAMPLE_CHARACTERS, seed=seed)
+        self._shape = ()
+        self.dtype = np.dtype(object)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Text is not flattened into numbers."""
+        return False
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """Draw a string of 0 to 64 characters; masks are not supported."""
+        if mask is not None or probability is not None:
+            raise InvalidArgumentError("FreeText.sample takes no mask and no probability.")
+        length = int(self.np_random.integers(0, min(self.max_length, 64) + 1))
+        picks = self.np_random.integers(0, len(_SAMPLE_CHARACTERS), size=length)
+        return "".join(_SAMPLE_CHARACTERS[i] for i in picks)
+
+    def contains(self, x: Any) -> bool:
+        """Whether ``x`` is a ``str`` that is short enough."""
+        return isinstance(x, str) and len(x) <= self.max_length
+
+    def __repr__(self) -> str:
+        return f"FreeText({self.max_length})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FreeText) and self.max_length == other.max_length
+
+    def __hash__(self) -> int:
+        return hash((FreeText, self.max_length))
+
+
+@create_shared_memory.register(FreeText)
+def _no_shared_memory(space: FreeText, n: int = 1, ctx: Any = None) -> Any:
+    """Refuse: Gymnasium's shared buffer for Text returns wrong text silently."""
+    raise InvalidArgumentError(
+        "text cannot travel through shared memory (Gymnasium would return wrong text silently): "
+        "use AsyncVectorEnv(..., shared_memory=False), or gym.make_vec('selfreg/Intervention-v0'), which batches in one process."
+    )

@@ -1,0 +1,290 @@
+"""The words everything else speaks: tasks, decisions, actors, interventions, helpers, episodes.
+
+Protocols, not base classes: an object with the right methods is an actor. Each protocol can be checked with
+:mod:`selfreg_gym.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+
+__all__ = [
+    "Act",
+    "Actor",
+    "Decision",
+    "Episode",
+    "FunctionActor",
+    "HelperPolicy",
+    "Intervention",
+    "TextTask",
+    "Transition",
+    "as_actor",
+]
+
+
+@runtime_checkable
+class TextTask(Protocol):
+    """A Gymnasium env whose observation and action are ``str``.
+
+    ``reset(options={"episode": i})`` fixes what is to be done; ``seed`` drives all other randomness, so that
+    one task can be played many times. ``info`` carries, on every reset and step:
+
+    * ``task_id`` (str): which task this is;
+    * ``admissible_actions`` (tuple of str), or nothing when any text may be said;
+    * ``state_key`` (str, default: the observation): what makes two moments the same state, task id included;
+    * ``feature_key`` (str, optional): the same without the task id, a few hundred values;
+    * ``steps_left`` (int, optional): at most this many further steps before the task stops by itself;
+    * ``success`` and ``is_success`` (bool) on the last step;
+    * ``invalid_action`` (bool, optional): the last action was not admissible.
+
+    Optional methods, reached by ``get_wrapper_attr``: ``snapshot() -> object`` and ``restore(snapshot)`` (exact, the
+    random state included), ``expert_action() -> str``. A task counts its own steps, because a ``TimeLimit`` wrapper
+    is not part of a snapshot.
+    """
+
+    observation_space: gym.Space[str]
+    action_space: gym.Space[str]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode and return ``(observation, info)``."""
+        ...
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Apply one text action and return ``(observation, reward, terminated, truncated, info)``."""
+        ...
+
+
+class Decision:
+    """One moment at which somebody must act.
+
+    Attributes:
+        observation: what there is to read.
+        admissible_actions: the actions that will be accepted, or None when any text may be said.
+        task: the live task env. A planner may snapshot it, and must leave it as it found it.
+        rng: a ``numpy.random.Generator`` of its own for (episode seed, step, who acts), made when first used. It
+            does not depend on what was drawn elsewhere, so neither batching nor memoising changes a sample.
+    """
+
+    __slots__ = ("_key", "_rng", "admissible_actions", "observation", "task")
+
+    def __init__(
+        self,
+        observation: str,
+        admissible_actions: tuple[str, ...] | None = None,
+        *,
+        task: Any = None,
+        key: tuple[int, ...] = (0,),
+    ) -> None:
+        """``key``: non-negative integers (episode seed, step, who acts) that seed ``rng``."""
+        self.observation = observation
+        self.admissible_actions = admissible_actions
+        self.task = task
+        self._key = key
+        self._rng: np.random.Generator | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The random stream of this decision alone."""
+        if self._rng is None:
+            self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._key)))
+        return self._rng
+
+    def __repr__(self) -> str:
+        return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What an actor says, with what is known about it.
+
+    Attributes:
+        text: the action.
+        logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor ranks them.
+        tokens: tokens read and written for this act, if counted.
+        cost: cost units of this call; overrides the intervention's expected cost.
+        error: why the actor failed, or None. An act with an error is never executed.
+    """
+
+    text: str
+    logprobs: tuple[float, ...] | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    error: str | None = None
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """Who acts on the task. Batched: N decisions in, N acts (or plain strings) out, in order.
+
+    ``__deepcopy__`` should return ``self``: Gymnasium deep-copies env specs, and a model must not be copied.
+    """
+
+    def act(self, decisions: Sequence[Decision]) -> Sequence[str | Act]:
+        """Answer every decision."""
+        ...
+
+
+class FunctionActor:
+    """A plain function of the observation, as an actor."""
+
+    def __init__(self, function: Callable[[str], str]) -> None:
+        self.function = function
+
+    def act(self, decisions: Sequence[Decision]) -> list[str]:
+        """Call the function once per decision."""
+        return [self.function(decision.observation) for decision in decisions]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FunctionActor:
+        return self
+
+    def __repr__(self) -> str:
+        return f"FunctionActor({getattr(self.function, '__qualname__', self.function)!r})"
+
+
+def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
+    """Lift ``f(observation: str) -> str`` to an :class:`Actor`; an actor is returned unchanged.
+
+    Raises:
+        InvalidArgumentError: ``actor`` has no ``act`` method and cannot be called.
+    """
+    if callable(getattr(actor, "act", None)):
+        return actor  # type: ignore[return-value]
+    if callable(actor):
+        return FunctionActor(actor)
+    raise InvalidArgumentError(
+        f"an actor has act(decisions) or is a function of the observation, received {type(actor).__name__}."
+    )
+
+
+class Intervention:
+    """Whom to ask for help, and what one call costs.
+
+    Args:
+        actor: who acts when asked (an :class:`Actor`, or a function of the observation).
+        name: how it is called in ``info`` and in tables.
+        cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
+    """
+
+    def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
+        if not (np.isfinite(cost) and cost > 0):
+            raise InvalidArgumentError(
+                f"an intervention's cost must be a positive number, received cost={cost!r}."
+            )
+        if not name:
+            raise InvalidArgumentError("an intervention needs a name, received an empty one.")
+        self.actor = as_actor(actor)
+        self.name = name
+        self.cost = float(cost)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Intervention:
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.actor!r}, name={self.name!r}, cost={self.cost:g})"
+
+
+@runtime_checkable
+class HelperPolicy(Protocol):
+    """Who decides whether to ask. The signature is Stable-Baselines3's ``predict``."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Choose 0 (nohelp) or k >= 1 (help from the k-th intervention).
+
+        Args:
+            observation: one observation (a ``str``: the action is a scalar) or N of them (the actions are ``(N,)``).
+            state: what the previous call returned, or None at first.
+            episode_start: bool ``(N,)``: rows where an episode begins and memory must be forgotten.
+            deterministic: take the most likely action. A mixture's coin per episode is drawn all the same.
+
+        Returns:
+            ``(actions, state)``.
+        """
+        ...
+
+    def wrap(self, env: Any) -> Any:
+        """Return the env (single or vector) whose observations this helper reads; the identity by default."""
+        return env
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One decision of a stored episode: what was seen, who acted, what it led to.
+
+    Attributes:
+        t: step number in the episode, from 0.
+        observation, admissible_actions, state_key, feature_key, steps_left: the moment *before* acting.
+        action: 0 nohelp, k help from the k-th intervention.
+        action_text: what was done.
+        cost: cost units spent at this step.
+        reward: the env's reward for this step.
+        terminated, truncated: whether the episode ended here.
+        invalid: the task did not accept ``action_text``.
+    """
+
+    t: int
+    observation: str
+    admissible_actions: tuple[str, ...] | None
+    state_key: str
+    feature_key: str | None
+    steps_left: int | None
+    action: int
+    action_text: str
+    cost: float
+    reward: float
+    terminated: bool
+    truncated: bool
+    invalid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One whole episode: its transitions and its outcome.
+
+    Attributes:
+        episode: index of the task (``reset(options={"episode": episode})``).
+        seed: seed of the episode (``reset(seed=seed)``).
+        task_id: the task's own name for itself.
+        kind: the task's kind, or ``""`` (``info["kind"]``).
+        help_probability: with what probability help was triggered at random, or None.
+        success: the outcome.
+        usage: ``(K,)`` cost units per intervention over the episode.
+        error: None, or why the episode is no data.
+        metrics: numbers that the task reported at the end (``info["metrics"]``: for instance ``{"spl": 0.8}``).
+    """
+
+    episode: int
+    seed: int
+    task_id: str
+    kind: str
+    help_probability: float | None
+    success: bool
+    usage: tuple[float, ...]
+    steps: tuple[Transition, ...]
+    error: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> float:
+        """Cost units of the whole episode."""
+        return float(sum(self.usage))
+
+    def __iter__(self) -> Iterator[Transition]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
