@@ -44,7 +44,8 @@ class UnknownNameError(SelfRegError, LookupError):
         """Say which ``what`` was asked for, the closest existing name, and all names there are."""
         names = sorted(choices)
         super().__init__(
-            f"unknown {what}: received {received!r}.{did_you_mean(received, names)} Known: {', '.join(names) or 'none'}."
+            f"unknown {what}: received {received!r}.{did_you_mean(received, names)} "
+            f"Known: {', '.join(names) or 'none'}."
         )
         self.what, self.received, self.choices = what, received, names
 

@@ -71,5 +71,6 @@ def _no_shared_memory(space: FreeText, n: int = 1, ctx: Any = None) -> Any:
     """Refuse: Gymnasium's shared buffer for Text returns wrong text silently."""
     raise InvalidArgumentError(
         "text cannot travel through shared memory (Gymnasium would return wrong text silently): "
-        "use AsyncVectorEnv(..., shared_memory=False), or gym.make_vec('selfreg/Intervention-v0'), which batches in one process."
+        "use AsyncVectorEnv(..., shared_memory=False), or gym.make_vec('selfreg/Intervention-v0'), "
+        "which batches in one process."
     )

@@ -52,9 +52,7 @@ class TextTask(Protocol):
     observation_space: gym.Space[str]
     action_space: gym.Space[str]
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode and return ``(observation, info)``."""
         ...
 
@@ -176,9 +174,7 @@ class Intervention:
 
     def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
         if not (np.isfinite(cost) and cost > 0):
-            raise InvalidArgumentError(
-                f"an intervention's cost must be a positive number, received cost={cost!r}."
-            )
+            raise InvalidArgumentError(f"an intervention's cost must be a positive number, received cost={cost!r}.")
         if not name:
             raise InvalidArgumentError("an intervention needs a name, received an empty one.")
         self.actor = as_actor(actor)
