@@ -1,0 +1,62 @@
+# make demo      the main job from an empty machine: installs, runs everything, prints the table and where the report is
+# make test      installs if need be, runs every test that is not slow
+# make test-all  every test
+# make check     the one target before a commit: format, lint, types, import directions, tests
+# make bench     speed, measured against the text task itself
+# make format    rewrite the sources in the house's format
+# make clean     remove what was built (runs/ and .venv stay)
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints/py311.txt
+WORKERS ?= 2
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# One thread per process: the second core is used by a second process, which is many times faster for small models.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+export TOKENIZERS_PARALLELISM ?= false
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test test-all check bench format lint types imports install clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "selfreg_gym needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; say which one to use: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/selfreg run --preset tiny --out runs/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
+check: lint types imports test
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	find selfreg_gym agents envs tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
