@@ -25,6 +25,7 @@ __all__ = [
     "StoreVersionError",
     "TaskContractError",
     "UnknownNameError",
+    "WorkerError",
     "did_you_mean",
 ]
 
@@ -95,6 +96,10 @@ class ConfigError(SelfRegError, ValueError):
 
 class RunDirectoryError(SelfRegError, RuntimeError):
     """A run directory that holds another run."""
+
+
+class WorkerError(SelfRegError, RuntimeError):
+    """A worker process that died, or whose exception could not be sent as it is."""
 
 
 def did_you_mean(received: object, choices: Iterable[str]) -> str:
