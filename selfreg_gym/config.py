@@ -1,0 +1,352 @@
+"""What one run is: a TOML file, read into frozen dataclasses.
+
+Every key has a default, so a file names only what differs. A key that does not exist is an error that says which
+one was meant; so is a value of the wrong type. Keys marked :func:`_speed` change how fast a run is and never what
+comes out, so they are no part of a run's identity.
+
+Example:
+    >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
+    >>> config.collect.episodes
+    4
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
+
+__all__ = ["RunConfig", "differences", "from_dict", "load_config", "preset_names", "to_dict"]
+
+PRESETS = Path(__file__).parent / "presets"
+P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+def _speed(default: Any) -> Any:
+    """A key that changes the speed of a run and not its result."""
+    return field(default=default, metadata={"speed": True})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskConfig:
+    """What is to be done, and on which tasks the helpers are judged.
+
+    Attributes:
+        id: Gymnasium id of the task.
+        kwargs: keyword arguments of ``gym.make(id, ...)``.
+        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` is also where rollouts are
+            collected and helpers calibrated.
+    """
+
+    id: str = "selfreg/SIF-v0"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class ActorConfig:
+    """Who acts: the id of an actor (``selfreg list``)."""
+
+    id: str = "tiny"
+
+
+@dataclass(frozen=True, slots=True)
+class InterventionsConfig:
+    """Who can be asked: ids of interventions, action 1 asks the first."""
+
+    ids: tuple[str, ...] = ("expert",)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectConfig:
+    """Rollouts with random help: ``tasks`` fixed tasks, ``episodes`` of each, spread over ``help_probabilities``."""
+
+    tasks: int = 60
+    episodes: int = 110
+    help_probabilities: tuple[float, ...] = P_GRID
+    seed: int = 1
+    workers: int = _speed(2)
+    num_envs: int = _speed(16)
+
+
+@dataclass(frozen=True, slots=True)
+class PRMConfig:
+    """The process reward model: p(success | observation) under the continuation policy ``targets``.
+
+    Attributes:
+        backbone: id of an actor that ships a checkpoint, or a path.
+        targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
+        lora_rank: rank of the LoRA adapters; 0 trains every weight.
+        max_rows: at most this many transitions are trained on (0: all of them), drawn by ``seed``.
+        holdout: share of the *episodes* kept out of training; the reliability diagram is measured on them.
+    """
+
+    backbone: str = "tiny"
+    targets: str = "nohelp"
+    epochs: int = 2
+    lora_rank: int = 8
+    max_rows: int = 0
+    holdout: float = 0.15
+    seed: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The transition model fitted from the counts (``TransitionModel.fit``). ``backoff = ""`` switches it off."""
+
+    key: str = "state"
+    backoff: str = "feature"
+    prior: float | str = "auto"
+    min_visits: int = 3
+    horizon: bool | int = True
+
+
+@dataclass(frozen=True, slots=True)
+class SolveConfig:
+    """The solver: ``gap`` is the certified distance of the frontier from the true one."""
+
+    gap: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """The training set of the helper: what the solution does in each collected state, at each nominal budget."""
+
+    budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
+    scope: str = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class HelperConfig:
+    """The language-model helper, fine-tuned on the labels. ``lora_rank = 0`` trains every weight."""
+
+    backbone: str = "tiny"
+    epochs: int = 1
+    lora_rank: int = 0
+    max_rows: int = 0
+    seed: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrateConfig:
+    """Fresh rollouts of the collected tasks that move a helper's knob until its usage meets the budget."""
+
+    tasks: int = 60
+    episodes: int = 420
+    seed: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """The measure. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
+
+    Attributes:
+        helpers: ids of helpers; empty means every registered one.
+        decisive: helpers that get ``episodes`` per task; all others get ``episodes_others``.
+        budgets: cost units per episode that helpers are calibrated to.
+    """
+
+    helpers: tuple[str, ...] = ()
+    decisive: tuple[str, ...] = ("never", "always", "random", "prm-threshold", "dp", "lm")
+    budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
+    tasks: int = 84
+    episodes: int = 6
+    episodes_others: int = 1
+    seed: int = 5
+    workers: int = _speed(2)
+    num_envs: int = _speed(16)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One whole run. Each section belongs to one stage of the pipeline."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    actor: ActorConfig = field(default_factory=ActorConfig)
+    interventions: InterventionsConfig = field(default_factory=InterventionsConfig)
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    prm: PRMConfig = field(default_factory=PRMConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    solve: SolveConfig = field(default_factory=SolveConfig)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    helper: HelperConfig = field(default_factory=HelperConfig)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def preset_names() -> list[str]:
+    """Names that ``selfreg run --preset`` knows."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_config(
+    *, preset: str | None = None, path: str | Path | None = None, overrides: Sequence[str] = ()
+) -> RunConfig:
+    """Read a preset or a TOML file, then apply ``overrides``.
+
+    Args:
+        preset: one of :func:`preset_names`; exclusive with ``path``. Neither: every default.
+        path: a TOML file.
+        overrides: texts ``section.key=value``, the value in TOML (quotes around a plain word may be left out).
+
+    Raises:
+        ConfigError: no such file, no TOML, an unknown key, a value of the wrong type or out of range.
+        UnknownNameError: no such preset.
+    """
+    if preset is not None and path is not None:
+        raise ConfigError(f"a run has a preset or a file, received both: preset={preset!r} and {str(path)!r}.")
+    if preset is not None:
+        if preset not in preset_names():
+            raise UnknownNameError("preset", preset, preset_names())
+        path = PRESETS / f"{preset}.toml"
+    table: dict[str, Any] = {}
+    if path is not None:
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"a config file must be readable, received {str(path)!r}: {error.strerror}.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"a config file is TOML; {path}: {error}.") from None
+    for text in overrides:
+        _override(table, text)
+    return from_dict(table)
+
+
+def _override(table: dict[str, Any], text: str) -> None:
+    """Write ``section.key=value`` into ``table``."""
+    name, equals, value = text.partition("=")
+    keys = name.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        raise ConfigError(f"an override is section.key=value (collect.episodes=50), received {text!r}.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()  # a plain word: --set actor.id=scripted
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{key} is no section, received {text!r}.")
+    table[keys[-1]] = parsed
+
+
+def from_dict(table: Mapping[str, Any]) -> RunConfig:
+    """Build and check a config from nested tables (parsed TOML, or :func:`to_dict`)."""
+    config = _build(RunConfig, table, "")
+    _check(config)
+    return config
+
+
+def to_dict(config: RunConfig) -> dict[str, Any]:
+    """Return nested plain values; ``from_dict(to_dict(config)) == config``, also after a trip through JSON."""
+    return dataclasses.asdict(config)
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
+    """Return ``(key, old value, new value)`` of every key that differs and can change a result."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    return [(key, before[key], after[key]) for key in before if before[key] != after[key]]
+
+
+def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for spec in dataclasses.fields(config):
+        value = getattr(config, spec.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, f"{prefix}{spec.name}.")
+        elif not spec.metadata.get("speed"):
+            yield prefix + spec.name, value
+
+
+def _build(cls: Any, table: Any, prefix: str) -> Any:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{prefix.rstrip('.')} is a section (a table of keys), received {table!r}.")
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise ConfigError(
+                f"unknown key: received {prefix + key!r}.{did_you_mean(key, hints)} "
+                f"{'Keys of ' + prefix.rstrip('.') if prefix else 'Sections'}: {', '.join(hints)}."
+            )
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint):
+            values[key] = _build(hint, value, f"{prefix}{key}.")
+        else:
+            values[key] = _coerce(hint, value, prefix + key)
+    return cls(**values)
+
+
+def _coerce(hint: Any, value: Any, key: str) -> Any:
+    """Return ``value`` as ``hint``: lists become tuples and whole numbers floats, nothing else is converted."""
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType:
+        options = typing.get_args(hint)
+        for option in sorted(options, key=lambda option: option is not type(value)):  # the exact type first
+            try:
+                return _coerce(option, value, key)
+            except ConfigError:
+                continue
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_coerce(typing.get_args(hint)[0], item, key) for item in value)
+    elif origin is dict:
+        if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+            inner = typing.get_args(hint)[1]
+            return {name: item if inner is Any else _coerce(inner, item, key) for name, item in value.items()}
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif type(value) is hint:  # bool is an int for isinstance, and not for a reader
+        return value
+    raise ConfigError(f"{key} must be {_spell(hint)}, received {value!r}.")
+
+
+def _spell(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if typing.get_origin(hint) is types.UnionType:
+        return " or ".join(_spell(option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each entry {_spell(typing.get_args(hint)[0])}"
+    return words.get(hint, "a table")
+
+
+def _check(config: RunConfig) -> None:
+    """Refuse values that no stage can use, before anything has run."""
+
+    def need(ok: bool, key: str, rule: str, value: Any) -> None:
+        if not ok:
+            raise ConfigError(f"{key} must be {rule}, received {value!r}.")
+
+    for section, name, low in (
+        ("collect", "tasks", 1), ("collect", "episodes", 1), ("collect", "workers", 1), ("collect", "num_envs", 1),
+        ("calibrate", "tasks", 1), ("calibrate", "episodes", 1), ("prm", "epochs", 1), ("prm", "lora_rank", 0),
+        ("prm", "max_rows", 0), ("helper", "epochs", 1), ("helper", "lora_rank", 0), ("helper", "max_rows", 0),
+        ("model", "min_visits", 1), ("evaluate", "tasks", 1), ("evaluate", "episodes", 1),
+        ("evaluate", "episodes_others", 0), ("evaluate", "workers", 1), ("evaluate", "num_envs", 1),
+    ):  # fmt: skip
+        value = getattr(getattr(config, section), name)
+        need(value >= low, f"{section}.{name}", f"{low} or more", value)
+    grid = config.collect.help_probabilities
+    need(
+        bool(grid) and all(0 <= p <= 1 for p in grid), "collect.help_probabilities", "probabilities, at least one", grid
+    )
+    for section in ("label", "evaluate"):
+        budgets = getattr(config, section).budgets
+        need(all(budget > 0 for budget in budgets), f"{section}.budgets", "positive", budgets)
+    need(bool(config.interventions.ids), "interventions.ids", "at least one id", config.interventions.ids)
+    need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
+    need(0 < config.prm.holdout < 1, "prm.holdout", "between 0 and 1", config.prm.holdout)
+    need(config.label.scope in ("all", "trajectory"), "label.scope", "'all' or 'trajectory'", config.label.scope)
+    need(config.solve.gap > 0, "solve.gap", "positive", config.solve.gap)
+    splits = config.task.splits
+    need("collected" in splits, "task.splits", "a table with at least the split 'collected'", sorted(splits))
+    need(set(splits) <= {"collected", "seen", "unseen"}, "task.splits", "of collected, seen and unseen", sorted(splits))
