@@ -1,0 +1,180 @@
+"""Any causal language model, from a local directory, as the actor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.types import Act, Decision
+
+if TYPE_CHECKING:
+    from selfreg_gym.lm.scoring import CandidateScorer
+
+__all__ = ["LM"]
+
+_SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+_MODES = ("rank", "generate")
+
+
+class LM:
+    """A causal LM that ranks the admissible actions, or writes its answer freely.
+
+    Ranking draws an action with probability softmax(score / temperature), where a score is the log-probability of
+    the whole action text; it never says an inadmissible action. Generation writes what it likes: an answer that is
+    no admissible action stays so, and the task calls it invalid. Each decision draws from its own ``rng``, so an
+    answer does not depend on the batch. The model is loaded when first used; pickling keeps the path, not the model.
+
+    Args:
+        path: a directory written by ``save_pretrained``; None is the shipped tiny Llama.
+        mode: "rank", or "generate". A decision without admissible actions is always generated.
+        temperature: 1 samples from the model as it is, 0 takes the best.
+        dtype: "float32", "bfloat16" or "float16".
+        device: a torch device.
+        reasoning: in generation mode, ask for ``Reasoning: ... Action: ...``.
+        nearest: in generation mode, turn an inadmissible answer into the admissible action spelled most like it.
+        max_new_tokens: longest answer in generation mode.
+        micro_batch: prompts per forward.
+        memo: how many scored decisions are remembered.
+        scoring: "auto", "tree", "kv" or "naive" (:mod:`selfreg_gym.lm.scoring`).
+
+    Raises:
+        CheckpointError: ``path`` is not a checkpoint.
+        InvalidArgumentError, UnknownNameError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        mode: str = "rank",
+        temperature: float = 1.0,
+        dtype: str = "float32",
+        device: str = "cpu",
+        reasoning: bool = False,
+        nearest: bool = False,
+        max_new_tokens: int = 32,
+        micro_batch: int = 8,
+        memo: int = 50_000,
+        scoring: str = "auto",
+    ) -> None:
+        if mode not in _MODES:
+            raise UnknownNameError("actor mode", mode, _MODES)
+        if not (np.isfinite(temperature) and temperature >= 0):
+            raise InvalidArgumentError(f"temperature must be a number of at least 0, received {temperature!r}.")
+        if max_new_tokens < 1:
+            raise InvalidArgumentError(f"max_new_tokens must be at least 1, received {max_new_tokens!r}.")
+        self.checkpoint_dir = Path(path) if path is not None else _SHIPPED / "tiny"
+        self.mode = mode
+        self.temperature = float(temperature)
+        self.dtype = dtype
+        self.device = device
+        self.reasoning = reasoning
+        self.nearest = nearest
+        self.max_new_tokens = max_new_tokens
+        self.micro_batch = micro_batch
+        self.memo = memo
+        self.scoring = scoring
+        self._scorer: CandidateScorer | None = None
+        _check_files(self.checkpoint_dir)
+
+    @property
+    def scorer(self) -> CandidateScorer:
+        """The scorer, with its model; loaded when first asked for."""
+        if self._scorer is None:
+            from selfreg_gym.lm.loading import load_causal, load_tokenizer
+            from selfreg_gym.lm.scoring import CandidateScorer
+
+            self._scorer = CandidateScorer(
+                load_causal(self.checkpoint_dir, dtype=self.dtype, device=self.device),
+                load_tokenizer(self.checkpoint_dir),
+                path=self.scoring,
+                micro_batch=self.micro_batch,
+                memo=self.memo,
+            )
+        return self._scorer
+
+    def act(self, decisions: Sequence[Decision]) -> list[Act]:
+        """Answer every decision, in order."""
+        out: list[Act | None] = [None] * len(decisions)
+        ranked = [i for i, d in enumerate(decisions) if self.mode == "rank" and d.admissible_actions is not None]
+        free = [i for i, d in enumerate(decisions) if self.mode == "generate" or d.admissible_actions is None]
+        for indices, answer in ((ranked, self._rank), (free, self._generate)):
+            if indices:
+                for i, act in zip(indices, answer([decisions[i] for i in indices]), strict=True):
+                    out[i] = act
+        return [act for act in out if act is not None]
+
+    def _rank(self, decisions: Sequence[Decision]) -> list[Act]:
+        from selfreg_gym.lm.generation import sample_index, softmax
+        from selfreg_gym.lm.prompts import actor_prompt, answer_text
+
+        scorer = self.scorer
+        prompts = [actor_prompt(d.observation, tokenizer=scorer.encoder.tokenizer) for d in decisions]
+        candidates = [tuple(map(answer_text, d.admissible_actions or ())) for d in decisions]
+        acts = []
+        for decision, prompt, offered, scores in zip(
+            decisions, prompts, candidates, scorer.score(prompts, candidates), strict=True
+        ):
+            probabilities = softmax(scores, temperature=self.temperature)
+            chosen = int(np.argmax(scores)) if self.temperature == 0 else sample_index(probabilities, decision.rng)
+            scaled = scores / (self.temperature or 1.0)
+            top = scaled.max()
+            logprobs = scaled - top - np.log(np.exp(scaled - top).sum())
+            assert decision.admissible_actions is not None
+            acts.append(
+                Act(
+                    decision.admissible_actions[chosen],
+                    logprobs=tuple(logprobs.tolist()),
+                    tokens=len(scorer.encoder.prompt(prompt)) + len(scorer.encoder.continuation(offered[chosen])),
+                )
+            )
+        return acts
+
+    def _generate(self, decisions: Sequence[Decision]) -> list[Act]:
+        from selfreg_gym.lm.generation import generate
+        from selfreg_gym.lm.parsing import parse_action
+        from selfreg_gym.lm.prompts import actor_prompt
+
+        scorer = self.scorer
+        tokenizer = scorer.encoder.tokenizer
+        prompts = [actor_prompt(d.observation, tokenizer=tokenizer, reasoning=self.reasoning) for d in decisions]
+        answers = generate(
+            scorer.model,
+            tokenizer,
+            prompts,
+            [decision.rng for decision in decisions],
+            temperature=self.temperature,
+            max_new_tokens=self.max_new_tokens,
+            micro_batch=self.micro_batch,
+            encoder=scorer.encoder,
+        )
+        return [
+            Act(parse_action(text, decision.admissible_actions, nearest=self.nearest), tokens=tokens)
+            for decision, (text, tokens) in zip(decisions, answers, strict=True)
+        ]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scorer": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LM:
+        return self
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({str(self.checkpoint_dir)!r}, mode={self.mode!r}, temperature={self.temperature:g})"
+        )
+
+
+def _check_files(path: Path) -> None:
+    """The cheap half of loading.check_checkpoint, without importing torch."""
+    from selfreg_gym.errors import CheckpointError
+
+    if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+        raise CheckpointError(
+            "an actor's checkpoint is a local directory with config.json and *.safetensors "
+            f"(as save_pretrained writes it), received {str(path)!r}."
+        )

@@ -1,0 +1,156 @@
+"""Free generation, sampled from a random stream per prompt.
+
+``transformers.generate`` draws from torch's global generator, so what one prompt gets would depend on its
+neighbours in the batch. Here each row draws from its own ``numpy`` stream, by the inverse of the cumulative
+distribution over rounded logits: a prompt's answer is the same alone and in any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.lm.scoring import micro_batches
+from selfreg_gym.lm.tokenizer import PromptEncoder
+
+__all__ = ["generate", "sample_index", "softmax"]
+
+
+def softmax(scores: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities ``(n,)`` from scores; temperature 0 puts all on the first of the largest."""
+    if temperature == 0:
+        out = np.zeros(len(scores))
+        out[int(np.argmax(scores))] = 1.0
+        return out
+    weights = np.exp((scores - scores.max()) / temperature)
+    return weights / weights.sum()
+
+
+def sample_index(probabilities: np.ndarray, rng: np.random.Generator) -> int:
+    """Draw an index by the inverse cumulative distribution, with exactly one uniform number from ``rng``."""
+    cumulative = np.cumsum(probabilities)
+    return min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), len(cumulative) - 1)
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    rngs: Sequence[np.random.Generator],
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 64,
+    micro_batch: int = 8,
+    decimals: int = 3,
+    encoder: PromptEncoder | None = None,
+) -> list[tuple[str, int]]:
+    """Continue every prompt until the end-of-text token or ``max_new_tokens``.
+
+    Args:
+        prompts: N texts.
+        rngs: N random streams, one per prompt; one uniform number is drawn per token (none at temperature 0).
+        temperature: 0 is greedy.
+        decimals: logits are rounded so before sampling.
+
+    Returns:
+        For each prompt the new text and the number of tokens read and written.
+
+    Raises:
+        InvalidArgumentError: N differs, or ``temperature`` or ``max_new_tokens`` is out of range.
+    """
+    if len(prompts) != len(rngs):
+        raise InvalidArgumentError(f"one rng per prompt is needed, received {len(prompts)} prompts, {len(rngs)} rngs.")
+    if temperature < 0 or max_new_tokens < 1:
+        raise InvalidArgumentError(
+            "temperature must be 0 or more and max_new_tokens at least 1, "
+            f"received {temperature!r} and {max_new_tokens!r}."
+        )
+    encoder = encoder or PromptEncoder(tokenizer)
+    ids = [encoder.prompt(prompt) for prompt in prompts]
+    answers: list[list[int]] = [[] for _ in prompts]
+    lengths = [len(row) + max_new_tokens for row in ids]
+    with torch.inference_mode():
+        for chunk in micro_batches(lengths, rows=micro_batch, tokens=8192):
+            written = _continue(
+                model,
+                [ids[i] for i in chunk],
+                [rngs[i] for i in chunk],
+                pad=int(tokenizer.pad_token_id),
+                stop=_stop_tokens(model, tokenizer),
+                temperature=temperature,
+                limit=max_new_tokens,
+                decimals=decimals,
+            )
+            for i, tokens in zip(chunk, written, strict=True):
+                answers[i] = tokens
+    return [
+        (tokenizer.decode(tokens, skip_special_tokens=True), len(row) + len(tokens))
+        for row, tokens in zip(ids, answers, strict=True)
+    ]
+
+
+def _continue(
+    model: Any,
+    prompts: Sequence[list[int]],
+    rngs: Sequence[np.random.Generator],
+    *,
+    pad: int,
+    stop: frozenset[int],
+    temperature: float,
+    limit: int,
+    decimals: int,
+) -> list[list[int]]:
+    """Decode one micro-batch with a key-value cache; prompts are padded on the left."""
+    batch, longest = len(prompts), max(map(len, prompts))
+    tokens = torch.full((batch, longest), pad)
+    mask = torch.zeros(batch, longest, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    written: list[list[int]] = [[] for _ in prompts]
+    active = [True] * batch
+    cache = None
+    for _ in range(limit):
+        out = model(
+            input_ids=tokens.to(model.device),
+            attention_mask=mask.to(model.device),
+            position_ids=positions.to(model.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = out.past_key_values
+        logits = np.round(out.logits[:, -1].float().cpu().numpy().astype(np.float64), decimals)
+        chosen = torch.full((batch, 1), pad)
+        for row in range(batch):
+            if not active[row]:
+                continue
+            if temperature == 0:
+                token = int(np.argmax(logits[row]))
+            else:
+                token = sample_index(softmax(logits[row], temperature=temperature), rngs[row])
+            if token in stop:
+                active[row] = False
+            else:
+                written[row].append(token)
+                chosen[row, 0] = token
+        if not any(active):
+            break
+        tokens = chosen
+        mask = torch.cat([mask, torch.ones(batch, 1, dtype=torch.long)], dim=1)
+        positions = positions[:, -1:] + 1
+    return written
+
+
+def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The end-of-text tokens of the tokenizer and of the model's generation config."""
+    found: set[int] = set()
+    config = getattr(model, "generation_config", None)
+    for value in (tokenizer.eos_token_id, getattr(config, "eos_token_id", None)):
+        found.update(value if isinstance(value, (list, tuple)) else [value] if value is not None else [])
+    return frozenset(int(token) for token in found)

@@ -1,0 +1,302 @@
+"""One training loop for actor, process reward model and helper: seeded, sorted by length, resumable.
+
+The plan of batches is drawn once from the seed, so a resumed run sees exactly the batches it would have seen. A batch
+holds examples of similar length (pools of shuffled examples are sorted, cut, and the batches shuffled again): padding
+would otherwise cost a third of the time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.lm.loading import one_thread
+
+__all__ = ["TrainingLog", "add_lora", "finetune", "pad_right", "plan_batches", "seeded"]
+
+T = TypeVar("T")
+_POOL = 32  # batches per pool that is sorted by length
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLog:
+    """What a training run did.
+
+    Attributes:
+        steps: optimiser steps taken in all, those before a resume included.
+        loss: mean loss of each tenth of the run, in order.
+        validation: ``(step, score)`` of every validation; smaller is better.
+        seconds: wall time of this call.
+        stopped_early: whether patience ran out.
+    """
+
+    steps: int
+    loss: tuple[float, ...]
+    validation: tuple[tuple[int, float], ...]
+    seconds: float
+    stopped_early: bool
+
+
+def finetune(
+    model: Any,
+    examples: Sequence[T],
+    loss: Callable[[Any, Sequence[T]], torch.Tensor],
+    *,
+    lengths: Sequence[int],
+    seed: int,
+    lr: float,
+    batch_size: int = 8,
+    epochs: float = 1.0,
+    steps: int | None = None,
+    accumulate: int = 1,
+    warmup: float = 0.05,
+    weight_decay: float = 0.01,
+    clip: float = 1.0,
+    validate: Callable[[Any], float] | None = None,
+    validate_every: int = 200,
+    patience: int | None = None,
+    resume: str | Path | None = None,
+    save_every: int = 500,
+    progress: bool = False,
+    description: str = "training",
+) -> TrainingLog:
+    """Minimise ``loss`` over the trainable parameters of ``model``, in place, with AdamW and a linear decay to zero.
+
+    Args:
+        model: a torch module; parameters that do not require a gradient stay as they are.
+        examples: N examples of any type.
+        loss: ``loss(model, batch) -> scalar tensor``, the mean over the batch.
+        lengths: N token counts, for sorting.
+        seed: fixes the order of the examples.
+        lr: peak learning rate, reached after ``warmup`` (a share of the steps).
+        batch_size: examples per forward.
+        epochs: passes over the data; ``steps``, if given, counts optimiser steps instead.
+        accumulate: forwards per optimiser step.
+        clip: largest norm of the gradient.
+        validate: ``validate(model) -> score``, smaller is better, every ``validate_every`` steps and at the end;
+            the weights with the best score are kept. None: the last weights are.
+        patience: stop after so many validations without improvement.
+        resume: a directory for the state of an unfinished run. If it holds one, training goes on from there; when
+            training ends the state is removed.
+        progress: show a progress bar.
+
+    Raises:
+        InvalidArgumentError: there are no examples, or a number is out of range.
+        CheckpointError: the state in ``resume`` belongs to another run.
+    """
+    if not examples or len(lengths) != len(examples):
+        raise InvalidArgumentError(
+            f"training needs examples and their lengths, received {len(examples)} and {len(lengths)}."
+        )
+    if batch_size < 1 or accumulate < 1 or lr <= 0 or epochs <= 0 or (steps is not None and steps < 1):
+        raise InvalidArgumentError(
+            "batch_size, accumulate, lr, epochs and steps must be positive, received "
+            f"batch_size={batch_size}, accumulate={accumulate}, lr={lr}, epochs={epochs}, steps={steps}."
+        )
+    one_thread()
+    per_epoch = math.ceil(len(examples) / batch_size)
+    total = steps if steps is not None else max(1, round(epochs * per_epoch / accumulate))
+    plan = plan_batches(lengths, batch_size=batch_size, count=total * accumulate, seed=seed)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(trainable.values(), lr=lr, weight_decay=weight_decay)
+    ramp = max(1, round(warmup * total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / ramp, (total - step) / max(1, total - ramp + 1))
+    )
+    store = _State(resume, fingerprint=f"{total}/{accumulate}/{batch_size}/{len(examples)}/{sum(lengths)}/{seed}/{lr}")
+    done, losses, validation, best = store.load(trainable, optimizer, schedule)
+    begun, stopped, since_best = time.perf_counter(), False, 0
+    model.train()
+    with _bar(description, total, done, progress) as advance:
+        for step in range(done, total):
+            value = 0.0
+            for batch in plan[step * accumulate : (step + 1) * accumulate]:
+                part = loss(model, [examples[i] for i in batch]) / accumulate
+                part.backward()
+                value += float(part.detach())
+            torch.nn.utils.clip_grad_norm_(list(trainable.values()), clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(value)
+            advance(value)
+            last = step + 1 == total
+            if validate is not None and (last or (step + 1) % validate_every == 0):
+                model.eval()
+                score = float(validate(model))
+                model.train()
+                validation.append((step + 1, score))
+                if best is None or score < best[0]:
+                    best, since_best = (score, {n: p.detach().clone() for n, p in trainable.items()}), 0
+                else:
+                    since_best += 1
+                if patience is not None and since_best >= patience:
+                    stopped = not last
+                    break
+            if (step + 1) % save_every == 0 and not last:
+                store.save(step + 1, trainable, optimizer, schedule, losses, validation, best)
+    if best is not None:
+        with torch.no_grad():
+            for name, parameter in trainable.items():
+                parameter.copy_(best[1][name])
+    model.eval()
+    store.remove()
+    tenths = [part for part in np.array_split(np.asarray(losses), 10) if len(part)]
+    return TrainingLog(
+        steps=len(losses),
+        loss=tuple(float(part.mean()) for part in tenths),
+        validation=tuple(validation),
+        seconds=time.perf_counter() - begun,
+        stopped_early=stopped,
+    )
+
+
+def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: int) -> list[list[int]]:
+    """Draw ``count`` batches of example indices, epoch after epoch, each of similar lengths; fixed by ``seed``."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x7EA1])))
+    size = np.asarray(lengths)
+    plan: list[list[int]] = []
+    while len(plan) < count:
+        order = rng.permutation(len(size))
+        epoch: list[list[int]] = []
+        for begin in range(0, len(order), _POOL * batch_size):
+            pool = order[begin : begin + _POOL * batch_size]
+            pool = pool[np.argsort(size[pool], kind="stable")]
+            epoch += [pool[i : i + batch_size].tolist() for i in range(0, len(pool), batch_size)]
+        plan += [epoch[i] for i in rng.permutation(len(epoch))]
+    return plan[:count]
+
+
+def pad_right(rows: Sequence[Sequence[int]], *, pad: int) -> torch.Tensor:
+    """Stack token rows to ``(B, L)`` int64, padded on the right.
+
+    A causal model needs no mask for such a batch: what is real never looks at what follows it.
+    """
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *([pad] * (longest - len(row)))] for row in rows], dtype=torch.long)
+
+
+def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, seed: int = 0) -> Any:
+    """Put LoRA adapters on every linear layer but the output head (PEFT's "all-linear").
+
+    A tied ``lm_head`` is left out on purpose: an adapter on it merges wrongly into the shared embedding.
+
+    Args:
+        task: PEFT's task type, "SEQ_CLS" (its new head is trained in full) or "CAUSAL_LM".
+        rank: adapter rank; ``alpha`` defaults to twice the rank.
+        seed: of the adapters' first weights.
+
+    Returns:
+        The PEFT model; ``merge_and_unload()`` gives the plain model back with the adapters added in.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
+    )
+    with seeded(seed):
+        return get_peft_model(model, config)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw torch's random numbers from ``seed`` inside the block, and leave the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+class _State:
+    """The saved state of an unfinished run: one file, replaced as a whole."""
+
+    def __init__(self, folder: str | Path | None, *, fingerprint: str) -> None:
+        self.path = None if folder is None else Path(folder) / "training_state.pt"
+        self.fingerprint = fingerprint
+
+    def save(
+        self,
+        done: int,
+        trainable: dict[str, torch.nn.Parameter],
+        optimizer: Any,
+        schedule: Any,
+        losses: list[float],
+        validation: list[tuple[int, float]],
+        best: tuple[float, dict[str, torch.Tensor]] | None,
+    ) -> None:
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "fingerprint": self.fingerprint,
+            "done": done,
+            "weights": {name: p.detach() for name, p in trainable.items()},
+            "optimizer": optimizer.state_dict(),
+            "schedule": {"last_epoch": schedule.last_epoch},
+            "losses": losses,
+            "validation": validation,
+            "best": best,
+        }
+        torch.save(state, self.path.with_suffix(".tmp"))
+        os.replace(self.path.with_suffix(".tmp"), self.path)
+
+    def load(
+        self, trainable: dict[str, torch.nn.Parameter], optimizer: Any, schedule: Any
+    ) -> tuple[int, list[float], list[tuple[int, float]], tuple[float, dict[str, torch.Tensor]] | None]:
+        if self.path is None or not self.path.is_file():
+            return 0, [], [], None
+        try:
+            state = torch.load(self.path, weights_only=True)
+        except Exception as error:
+            raise CheckpointError(f"the training state {str(self.path)!r} cannot be read: {error}") from error
+        if state.get("fingerprint") != self.fingerprint:
+            raise CheckpointError(
+                f"the training state {str(self.path)!r} belongs to another run (other data, seed or settings): "
+                "delete it, or resume with what it was begun with."
+            )
+        with torch.no_grad():
+            for name, parameter in trainable.items():
+                parameter.copy_(state["weights"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        for _ in range(state["schedule"]["last_epoch"]):
+            schedule.step()
+        return state["done"], state["losses"], [tuple(v) for v in state["validation"]], state["best"]
+
+    def remove(self) -> None:
+        if self.path is not None and self.path.is_file():
+            self.path.unlink()
+
+
+@contextmanager
+def _bar(description: str, total: int, done: int, show: bool) -> Iterator[Callable[[float], None]]:
+    """A rich progress bar that shows the running loss, or nothing."""
+    if not show:
+        yield lambda loss: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.3f}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task(description, total=total, completed=done, loss=float("nan"))
+        smooth: list[float] = []
+
+        def advance(loss: float) -> None:
+            smooth[:] = [loss] if not smooth else [0.95 * smooth[0] + 0.05 * loss]
+            bar.update(task, advance=1, loss=smooth[0])
+
+        yield advance
