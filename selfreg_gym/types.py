@@ -96,6 +96,10 @@ class Decision:
             self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._key)))
         return self._rng
 
+    def renewed(self) -> Decision:
+        """The same moment, with its random stream at the beginning again."""
+        return Decision(self.observation, self.admissible_actions, task=self.task, key=self._key)
+
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
 

@@ -1,0 +1,112 @@
+"""What the environments are built from: ids, objects or functions in, checked objects out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym import registry
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.snapshots import ReplaySnapshots, has_snapshots
+from selfreg_gym.types import Actor, Intervention, as_actor
+
+__all__ = ["build_actor", "build_interventions", "build_task", "check_action", "check_help_cost", "check_seed"]
+
+
+def check_help_cost(help_cost: float) -> float:
+    """Return ``help_cost`` as a float, or say that it must be a number of at least 0."""
+    try:
+        value = float(help_cost)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidArgumentError(f"help_cost (r) must be a finite number of at least 0, received {help_cost!r}.")
+    return value
+
+
+def check_seed(seed: Any) -> int | None:
+    """Return a seed as an int, or say that it must be a non-negative integer."""
+    if seed is None:
+        return None
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise InvalidArgumentError(f"a seed must be a non-negative integer or None, received {seed!r}.")
+    return int(seed)
+
+
+def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
+    """Return an action as an int in 0 .. K, or say what may be chosen."""
+    k = len(interventions)
+    scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
+    if isinstance(scalar, int) and 0 <= scalar <= k:
+        return int(scalar)
+    meaning = ", ".join([f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)])
+    raise InvalidArgumentError(
+        f"an action must be an integer from 0 to {k} (0 = nohelp{', ' if meaning else ''}{meaning}), "
+        f"received {action!r} of type {type(action).__name__}."
+    )
+
+
+def build_actor(actor: Actor | Callable[[str], str] | str) -> Actor:
+    """Make an actor of a registered name, an actor, or a function of the observation."""
+    return registry.load("actors", actor)() if isinstance(actor, str) else as_actor(actor)
+
+
+def build_interventions(interventions: Sequence[Intervention | str]) -> tuple[Intervention, ...]:
+    """Make interventions of registered names or objects, and check that their names differ."""
+    if isinstance(interventions, str | Intervention):
+        raise InvalidArgumentError(
+            f"interventions is a list, received one {type(interventions).__name__}: write [{interventions!r}]."
+        )
+    built = tuple(registry.load("interventions", one)() if isinstance(one, str) else one for one in interventions)
+    for one in built:
+        if not isinstance(one, Intervention):
+            raise InvalidArgumentError(
+                f"an intervention is a registered name or a selfreg_gym.Intervention, received {type(one).__name__}: "
+                "write Intervention(actor, name='...', cost=1.0)."
+            )
+    names = [one.name for one in built]
+    if len(set(names)) < len(names):
+        raise InvalidArgumentError(f"interventions must have different names, received {names}.")
+    return built
+
+
+def build_task(
+    task: gym.Env[str, str] | Callable[[], gym.Env[str, str]] | str,
+    task_kwargs: dict[str, Any] | None = None,
+    render_mode: str | None = None,
+) -> gym.Env[str, str]:
+    """Make a text task of an id, an env, or a function that makes one; ``snapshot`` and ``restore`` are added if missing."""
+    if isinstance(task, str):
+        kwargs = dict(task_kwargs or {})
+        if render_mode is not None:
+            kwargs["render_mode"] = render_mode
+        try:
+            env = gym.make(task, **kwargs)
+        except gym.error.UnregisteredEnv as error:
+            raise UnknownNameError("task", task, registry.names("envs")) from error
+    elif task_kwargs:
+        raise InvalidArgumentError(
+            f"task_kwargs are arguments of a task that is given by its id; the task received is {task!r}."
+        )
+    else:
+        env = task if isinstance(task, gym.Env) else task() if callable(task) else task  # type: ignore[assignment]
+        if not isinstance(env, gym.Env):
+            raise InvalidArgumentError(
+                f"a task is an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
+            )
+        if render_mode is not None and render_mode != env.render_mode:
+            raise InvalidArgumentError(
+                f"render_mode={render_mode!r} differs from the task's own, {env.render_mode!r}: "
+                "make the task with the render mode that you want."
+            )
+    for space, what in ((env.observation_space, "observations"), (env.action_space, "actions")):
+        if not isinstance(space, gym.spaces.Text):
+            raise InvalidArgumentError(
+                f"a task's {what} must be text (selfreg_gym.FreeText), received the space {space} of {env}: "
+                "wrap the task so that it speaks text."
+            )
+    return env if has_snapshots(env) else ReplaySnapshots(env)

@@ -1,0 +1,200 @@
+"""Finding tasks, actors, interventions and helpers by name, without importing any of them.
+
+A plugin is a file. In ``agents/`` the file name is the name (``prm_threshold.py`` is ``prm-threshold``) and its
+``__all__`` holds the one class. In ``envs/`` a file (or the ``__init__.py`` of a package) declares two literals, read
+from the source: ``IDS = ("selfreg/Coin-v0",)`` and ``ENTRY = "Coin"``, the class behind these ids. Names that begin
+with an underscore are private. Other distributions add theirs by the entry-point groups ``selfreg_gym.envs`` (name:
+the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, each pointing at ``module:Class``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+import gymnasium as gym
+
+from selfreg_gym.errors import RegistryError, UnknownNameError
+
+__all__ = ["GROUPS", "Entry", "describe", "load", "names", "register_tasks"]
+
+GROUPS = {
+    "envs": "selfreg_gym.envs",
+    "actors": "selfreg_gym.agents.actors",
+    "interventions": "selfreg_gym.agents.interventions",
+    "helpers": "selfreg_gym.agents.helpers",
+}
+"""Group name -> the package whose files are its plugins."""
+
+_SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered plugin.
+
+    Attributes:
+        name: how it is asked for.
+        group: one of ``GROUPS``.
+        module: dotted name of the module that holds it.
+        origin: the distribution it comes from (``"selfreg_gym"`` for the files of this repository).
+        attribute: the class in the module; None when ``__all__`` of the module says it.
+        summary: first line of the module's docstring (``""`` for other distributions, which are not read).
+    """
+
+    name: str
+    group: str
+    module: str
+    origin: str
+    attribute: str | None = None
+    summary: str = ""
+
+
+def names(group: str) -> list[str]:
+    """Return the names of a group, sorted.
+
+    Raises:
+        UnknownNameError: there is no such group.
+        RegistryError: a name is taken twice.
+    """
+    return sorted(_scan(group))
+
+
+def describe(group: str) -> list[Entry]:
+    """Return every plugin of a group, sorted by name, with where it comes from; nothing is imported."""
+    return [entry for _, entry in sorted(_scan(group).items())]
+
+
+def load(group: str, name: str) -> type[Any]:
+    """Import a plugin and return its class.
+
+    Raises:
+        UnknownNameError: no such group, or no such name in it.
+        RegistryError: the module cannot be used: ``__all__`` (or ``ENTRY``) does not name exactly one class.
+    """
+    entries = _scan(group)
+    if name not in entries:
+        raise UnknownNameError(_SINGULAR[group], name, entries)
+    entry = entries[name]
+    module = importlib.import_module(entry.module)
+    attribute = entry.attribute
+    if attribute is None:
+        exported = list(getattr(module, "__all__", ()))
+        if len(exported) != 1:
+            raise RegistryError(
+                f"the module of {_SINGULAR[group]} {name!r} ({entry.module}) must name exactly one class in __all__, "
+                f"received __all__ = {exported!r}."
+            )
+        attribute = exported[0]
+    found: Any = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if not inspect.isclass(found):
+        raise RegistryError(
+            f"{_SINGULAR[group]} {name!r} must be a class, and {entry.module}:{attribute} is {type(found).__name__}."
+        )
+    return found
+
+
+def register_tasks() -> None:
+    """Register every task id with Gymnasium, by a string entry point: the task's module is imported when it is made.
+
+    Raises:
+        RegistryError: an id is already registered with Gymnasium by somebody else.
+    """
+    for name, entry in _scan("envs").items():
+        entry_point = f"{entry.module}:{entry.attribute}"
+        known = gym.registry.get(name)
+        if known is not None and known.entry_point != entry_point:
+            raise RegistryError(f"task id {name!r} of {entry.module} is taken by {known.entry_point!r}.")
+        if known is None:
+            gym.register(name, entry_point=entry_point)
+
+
+def _scan(group: str) -> dict[str, Entry]:
+    """Entries of a group by name: this repository's files, then the other distributions'."""
+    if group not in GROUPS:
+        raise UnknownNameError("registry group", group, GROUPS)
+    entries: dict[str, Entry] = {}
+    for entry in [*_files(group), *_entry_points(group)]:
+        if entry.name in entries:
+            raise RegistryError(
+                f"{_SINGULAR[entry.group]} name {entry.name!r} is taken twice: by {entries[entry.name].module} "
+                f"({entries[entry.name].origin}) and by {entry.module} ({entry.origin}). Rename one of them."
+            )
+        entries[entry.name] = entry
+    return entries
+
+
+def _files(group: str) -> list[Entry]:
+    package = GROUPS[group]
+    spec = importlib.util.find_spec(package)
+    paths = spec.submodule_search_locations if spec is not None else None
+    entries = []
+    for found in pkgutil.iter_modules(paths):
+        if found.name.startswith("_"):
+            continue
+        module = f"{package}.{found.name}"
+        tree = _parse(found)
+        if tree is None:
+            continue
+        summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+        if group != "envs":
+            entries.append(Entry(found.name.replace("_", "-"), group, module, "selfreg_gym", None, summary))
+            continue
+        literals = _literals(tree)
+        ids, attribute = literals.get("IDS"), literals.get("ENTRY")
+        if not isinstance(ids, tuple) or not isinstance(attribute, str):
+            warnings.warn(
+                f"{module} is in the folder of tasks and registers none: it must declare the literals "
+                f'IDS = ("namespace/Name-v0",) and ENTRY = "ClassName" (received {ids!r} and {attribute!r}). '
+                "Begin the file name of a module that is no task with an underscore.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
+        entries += [Entry(name, group, module, "selfreg_gym", attribute, summary) for name in ids]
+    return entries
+
+
+def _parse(found: pkgutil.ModuleInfo) -> ast.Module | None:
+    """Parse a module's source without importing it; None (and a warning) when it is no Python."""
+    # The finder may be zipimport's, so the source comes from the loader and not from a path.
+    spec = found.module_finder.find_spec(found.name, None)
+    source = spec.loader.get_source(found.name) if spec and hasattr(spec.loader, "get_source") else None  # type: ignore[union-attr]
+    try:
+        return ast.parse(source or "")
+    except SyntaxError as error:
+        # One broken file must not make the whole package impossible to import.
+        warnings.warn(f"plugin file {found.name!r} is skipped: {error}", RuntimeWarning, stacklevel=2)
+        return None
+
+
+def _literals(tree: ast.Module) -> dict[str, Any]:
+    """Values of the module-level assignments of a literal to a name."""
+    values: dict[str, Any] = {}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(targets[0], ast.Name):
+            continue
+        if targets[0].id in {"IDS", "ENTRY"} and node.value is not None:
+            try:
+                values[targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    return values
+
+
+def _entry_points(group: str) -> list[Entry]:
+    entries = []
+    for point in entry_points(group=f"selfreg_gym.{group}"):
+        origin = point.dist.name if point.dist is not None else "unknown"
+        entries.append(Entry(point.name, group, point.module, origin, point.attr or None))
+    return entries
