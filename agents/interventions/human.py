@@ -1,0 +1,29 @@
+"""A person at the terminal, who is asked for help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from selfreg_gym import registry
+from selfreg_gym.types import Intervention
+
+__all__ = ["Human"]
+
+
+class Human(Intervention):
+    """The actor ``human`` (``selfreg_gym.agents.actors.human``) as an intervention: one call costs one unit.
+
+    Args:
+        read, write: how to talk to the person; the terminal by default.
+        cost: cost units of one call.
+    """
+
+    def __init__(
+        self,
+        *,
+        read: Callable[[str], str] | None = None,
+        write: Callable[[str], None] = print,
+        cost: float = 1.0,
+    ) -> None:
+        person = registry.load("actors", "human")(read=read, write=write, title="your help is asked for")
+        super().__init__(person, name="human", cost=cost)

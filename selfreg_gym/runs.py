@@ -1,0 +1,171 @@
+"""A run directory, and how stages are run in it: skipped when current, atomic, resumable.
+
+A stage is skipped when the manifest says that its output was made from the same settings and the same inputs. Outputs
+appear whole or not at all: they are written under ``.partial/`` and renamed. After Ctrl-C or a crash the same command
+goes on where it stopped: finished stages are kept, and an unfinished one finds what it had left in ``.partial/``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym.config import RunConfig
+from selfreg_gym.errors import RunDirectoryError, UnknownNameError
+from selfreg_gym.manifest import Manifest
+
+__all__ = ["Run", "Stage", "run_stages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One arrow of the diagram.
+
+    Attributes:
+        name: as on the command line.
+        function: does the work; reads and writes files of the run, and returns figures worth keeping in the manifest.
+        inputs: artifacts that must be there.
+        outputs: artifacts that it writes.
+        sections: sections of the config that it depends on.
+    """
+
+    name: str
+    function: Callable[[Run], dict[str, Any] | None]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run directory with its config. Everything a stage needs to know.
+
+    Attributes:
+        path: the directory.
+        config: what the run is.
+        manifest: what is already there.
+        progress: whether stages draw progress bars.
+        say: takes a line for the person who waits.
+    """
+
+    path: Path
+    config: RunConfig
+    manifest: Manifest
+    progress: bool = True
+    say: Callable[[str], None] = print
+
+    @classmethod
+    def open(cls, path: str | Path, config: RunConfig | None = None, *, update: bool = False, **more: Any) -> Run:
+        """Begin a run, or continue the one in ``path``. ``config=None`` takes the config that is there.
+
+        Raises:
+            RunDirectoryError: another run lives there, or none although ``config`` is None.
+        """
+        manifest = Manifest.load(path) if config is None else Manifest.open(path, config, update=update)
+        return cls(Path(path), manifest.config, manifest, **more)
+
+    def env_kwargs(self, split: str = "collected") -> dict[str, Any]:
+        """Return plain keyword arguments of ``selfreg/Intervention-v0`` for one of the evaluation's splits."""
+        task = self.config.task
+        return {
+            "task": task.id,
+            "actor": self.config.actor.id,
+            "interventions": list(self.config.interventions.ids),
+            "task_kwargs": {**task.kwargs, **task.splits[split]},
+        }
+
+    def partial(self, stage: str) -> Path:
+        """Return the folder for the unfinished work of a stage; it survives an interruption."""
+        folder = self.path / ".partial" / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def writing(self, stage: str, name: str) -> Iterator[Path]:
+        """Give a path to write ``name`` at; what is there at the end becomes the artifact, atomically."""
+        temporary = self.partial(stage) / name
+        _remove(temporary)
+        yield temporary
+        final = self.path / name
+        if final.is_dir():  # a folder cannot be replaced in one step; the manifest no longer vouches for the old one
+            _remove(final)
+        temporary.replace(final)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = None, *, redo: bool = False) -> None:
+    """Run stages in order, skipping what is already there.
+
+    Args:
+        run: the run.
+        stages: all stages of the pipeline, in order.
+        names: which of them (default: all). Their inputs must be there.
+        redo: run them even if their output is current.
+
+    Raises:
+        UnknownNameError: no such stage.
+        RunDirectoryError: an input is missing, or is not what the stages before it left there.
+    """
+    for name in names or ():
+        if name not in (known := [stage.name for stage in stages]):
+            raise UnknownNameError("stage", name, known)
+    for number, stage in enumerate(stages, start=1):
+        if names is not None and stage.name not in names:
+            continue
+        place = f"{number}/{len(stages)} {stage.name}"
+        settings = _settings(run, stage)
+        _check_inputs(run, stage, stages)
+        if not redo and run.manifest.is_current(
+            stage.name, settings=settings, inputs=stage.inputs, outputs=stage.outputs
+        ):
+            run.say(f"{place}: already there")
+            continue
+        run.say(f"{place} ...")
+        if not run.manifest.begin(stage.name, settings=settings, inputs=stage.inputs) or redo:
+            _remove(run.path / ".partial" / stage.name)
+        begun = time.monotonic()
+        figures = stage.function(run)
+        seconds = time.monotonic() - begun
+        run.manifest.finish(
+            stage.name,
+            settings=settings,
+            inputs=stage.inputs,
+            outputs=stage.outputs,
+            seconds=seconds,
+            **({"figures": figures} if figures else {}),
+        )
+        _remove(run.path / ".partial" / stage.name)
+        told = ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+                         for key, value in (figures or {}).items() if isinstance(value, int | float | str))  # fmt: skip
+        run.say(f"{place}: done in {seconds:.0f} s{'; ' + told if told else ''}")
+
+
+def _settings(run: Run, stage: Stage) -> dict[str, Any]:
+    """Everything outside the run directory that a stage's output depends on, as plain values."""
+    settings: dict[str, Any] = {}
+    for section in stage.sections:
+        part = getattr(run.config, section)
+        speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
+        settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
+    return settings
+
+
+def _check_inputs(run: Run, stage: Stage, stages: Sequence[Stage]) -> None:
+    for name in stage.inputs:
+        maker = next(other for other in stages if name in other.outputs)
+        if maker.name not in run.manifest.data["stages"] or not (run.path / name).exists():
+            raise RunDirectoryError(
+                f"the stage {stage.name} reads {name}, which is not there or not finished in {str(run.path)!r}. "
+                f"First run the stage that makes it: selfreg run --out {run.path} --until {maker.name}"
+            )
