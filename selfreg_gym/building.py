@@ -79,7 +79,7 @@ def build_task(
     task_kwargs: dict[str, Any] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env[str, str]:
-    """Make a text task of an id, an env, or a function that makes one; ``snapshot`` and ``restore`` are added if missing."""
+    """Make a text task of an id, an env, or a function that makes one; ``snapshot`` is added if missing."""
     if isinstance(task, str):
         kwargs = dict(task_kwargs or {})
         if render_mode is not None:

@@ -4,7 +4,8 @@ A plugin is a file. In ``agents/`` the file name is the name (``prm_threshold.py
 ``__all__`` holds the one class. In ``envs/`` a file (or the ``__init__.py`` of a package) declares two literals, read
 from the source: ``IDS = ("selfreg/Coin-v0",)`` and ``ENTRY = "Coin"``, the class behind these ids. Names that begin
 with an underscore are private. Other distributions add theirs by the entry-point groups ``selfreg_gym.envs`` (name:
-the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, each pointing at ``module:Class``.
+the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, each pointing at
+``module:Class``.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ class Row:
         task: the live task (with ``snapshot`` and ``restore`` in any case).
         seed: seed of the episode, or None before the first.
         t: steps done.
+        who: who acted in the last step (0 the actor, k the k-th intervention).
         usage: float64 ``(K,)``: cost units so far, per intervention.
         observation, reward, terminated, truncated, info: what the last reset or step returned.
         over: the episode has ended, or none has begun.
@@ -49,6 +50,7 @@ class Row:
         "terminated",
         "truncated",
         "usage",
+        "who",
     )
 
     def __init__(self, task: gym.Env[str, str], interventions: Sequence[Intervention], help_cost: float) -> None:
@@ -56,7 +58,7 @@ class Row:
         self._interventions = tuple(interventions)
         self._help_cost = help_cost
         self.seed: int | None = None
-        self.t = 0
+        self.t = self.who = 0
         self.usage = np.zeros(len(self._interventions))
         self.observation = ""
         self.reward = 0.0
@@ -84,6 +86,7 @@ class Row:
     def apply(self, who: int, act: str | Act) -> None:
         """Execute what ``who`` said, or end the episode if it failed."""
         name, cost = None, 0.0
+        self.who = who
         if who:
             intervention = self._interventions[who - 1]
             name, cost = intervention.name, intervention.cost

@@ -1,0 +1,272 @@
+"""Playing a list of episodes: the one loop behind collection, calibration and evaluation.
+
+Every episode of the list is played exactly once, whatever the batch size; all rows are kept busy. The coin of random
+help comes from the episode's own seed, so neither batch size nor order can change an episode.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from selfreg_gym.env import InterventionEnv
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError
+from selfreg_gym.row import Row
+from selfreg_gym.types import Episode, HelperPolicy, Transition
+from selfreg_gym.vector_env import InterventionVectorEnv
+
+__all__ = ["EpisodeSpec", "help_stream", "play"]
+
+# Second word of the seed of random help ("help" in ASCII): larger than any step number, so that it meets no decision's
+# key (selfreg_gym.row).
+_HELP_STREAM = 0x68656C70
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSpec:
+    """One episode to be played.
+
+    Attributes:
+        episode: which task (``reset(options={"episode": episode})``).
+        seed: seed of all its randomness.
+        help_probability: with what probability help is triggered at each step when no helper decides, in [0, 1].
+    """
+
+    episode: int
+    seed: int
+    help_probability: float | None = None
+
+
+def help_stream(seed: int) -> np.random.Generator:
+    """The stream of the random-help coin of an episode: two uniforms per step, whether and whom.
+
+    Since both are drawn in any case, help at probability p happens wherever it happens at a smaller p (common random
+    numbers), as long as the episodes agree.
+    """
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, _HELP_STREAM))))
+
+
+def play(
+    env: gym.vector.VectorEnv[Any, Any, Any] | gym.Env[Any, Any],
+    specs: Sequence[EpisodeSpec],
+    helper: HelperPolicy | None = None,
+    *,
+    deterministic: bool = True,
+    record_steps: bool = True,
+    retries: int = 2,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> Iterator[Episode]:
+    """Play every spec once and yield the episodes as they end, in any order.
+
+    Args:
+        env: an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``, or an ``InterventionEnv``; it may be
+            wrapped.
+        specs: the episodes to play.
+        helper: who decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
+            over the K interventions. ``helper.wrap(env)`` gives the observations that it reads; rows that are idle
+            (at the end of the list) are passed with their last observation, and what it says about them is ignored.
+        deterministic: handed to ``helper.predict``.
+        record_steps: False keeps ``observation`` and ``admissible_actions`` of the transitions empty.
+        retries: how often an episode in which an actor failed is played again, before it is yielded with ``error`` set.
+        on_episode: called with each episode before it is yielded.
+
+    Yields:
+        One ``Episode`` per spec. ``metrics`` holds the task's own numbers, and ``"unseen"`` (decisions in states that
+        the helper declared unseen) if the helper has ``last_unseen``.
+
+    Raises:
+        InvalidArgumentError: another kind of env or autoreset mode, or a spec without ``help_probability`` where it is
+            needed.
+        TaskContractError: the helper answered with something else than one action in 0 .. K per row.
+    """
+    for spec in specs:
+        p = spec.help_probability
+        if helper is None and (p is None or not 0 <= p <= 1):
+            raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
+    if retries < 0:
+        raise InvalidArgumentError(f"retries must be at least 0, received {retries!r}.")
+    return _play(_Table(env, helper), specs, helper, deterministic, record_steps, retries, on_episode)
+
+
+def _play(
+    table: _Table,
+    specs: Sequence[EpisodeSpec],
+    helper: HelperPolicy | None,
+    deterministic: bool,
+    record_steps: bool,
+    retries: int,
+    on_episode: Callable[[Episode], None] | None,
+) -> Iterator[Episode]:
+    waiting = deque((spec, retries) for spec in specs)
+    seats: list[_Recorder | None] = [None] * table.n
+    begun = np.zeros(table.n, dtype=np.bool_)
+    state: Any = None
+    while True:
+        free = [i for i in range(table.n) if seats[i] is None]
+        for i, (spec, left) in zip(free, [waiting.popleft() for _ in free[: len(waiting)]], strict=False):
+            seats[i] = _Recorder(spec, left, record_steps)
+            begun[i] = True
+        if begun.any():
+            table.reset(begun, [seat.spec if seat is not None else None for seat in seats])
+        busy = [(i, seat) for i, seat in enumerate(seats) if seat is not None]
+        if not busy:
+            return
+        actions = np.zeros(table.n, dtype=np.int64)
+        if helper is None:
+            for i, seat in busy:
+                actions[i] = seat.coin(table.k)
+        else:
+            chosen, state = table.ask(helper, state, begun, deterministic)
+            unseen = getattr(helper, "last_unseen", None)
+            for i, seat in busy:
+                actions[i] = chosen[i]
+                if unseen is not None:
+                    seat.unseen = (seat.unseen or 0) + int(np.atleast_1d(unseen)[i])
+        begun[:] = False
+        for i, seat in busy:
+            seat.before(table.rows[i])
+        rewards = table.step(actions)
+        for i, seat in busy:
+            seat.after(table.rows[i], rewards[i])
+            if not table.rows[i].over:
+                continue
+            seats[i] = None
+            episode = seat.finish(table.rows[i])
+            if episode.error is not None and seat.retries_left > 0:
+                waiting.append((seat.spec, seat.retries_left - 1))
+                continue
+            if on_episode is not None:
+                on_episode(episode)
+            yield episode
+
+
+class _Table:
+    """A single or a vector env, with and without the helper's wrapper, behind one face of n rows."""
+
+    def __init__(self, env: Any, helper: HelperPolicy | None) -> None:
+        base = env.unwrapped
+        self.single = isinstance(base, InterventionEnv)
+        if not self.single:
+            if not isinstance(base, InterventionVectorEnv):
+                raise InvalidArgumentError(
+                    "play needs an InterventionVectorEnv (gym.make_vec('selfreg/Intervention-v0')) or an "
+                    f"InterventionEnv, received {type(base).__name__}."
+                )
+            if base.autoreset_mode is not AutoresetMode.DISABLED:
+                raise InvalidArgumentError(
+                    "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
+                    f"received {base.autoreset_mode}."
+                )
+        wrap = getattr(helper, "wrap", None)
+        self.env = wrap(env) if wrap is not None else env
+        self.rows: tuple[Row, ...] = base.rows
+        self.n, self.k = len(self.rows), len(base.interventions)
+        self.observation: Any = None
+
+    def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
+        """Begin the episodes of ``specs`` in the rows of ``mask``."""
+        if self.single:
+            spec = specs[0]
+            assert spec is not None
+            self.observation, _ = self.env.reset(seed=spec.seed, options={"episode": spec.episode})
+            return
+        options = {
+            "reset_mask": mask.copy(),
+            "episode": np.array([spec.episode if spec is not None else 0 for spec in specs]),
+        }
+        seeds = [spec.seed if spec is not None else None for spec in specs]
+        self.observation, _ = self.env.reset(seed=seeds, options=options)
+
+    def ask(self, helper: HelperPolicy, state: Any, begun: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
+        """One ``predict`` for all rows; actions ``(n,)``."""
+        answer, state = helper.predict(
+            self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
+        )
+        actions = np.atleast_1d(np.asarray(answer))
+        if actions.shape != (self.n,) or actions.dtype.kind not in "iub":
+            raise TaskContractError(
+                f"a helper answers N observations with N integer actions: {type(helper).__name__} answered {self.n} "
+                f"with an array of shape {actions.shape} and type {actions.dtype}."
+            )
+        return actions, state
+
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        """Step all rows; rewards ``(n,)``."""
+        if self.single:
+            self.observation, reward, *_ = self.env.step(int(actions[0]))
+            return np.array([reward], dtype=np.float64)
+        self.observation, rewards, *_ = self.env.step(actions)
+        return rewards
+
+
+class _Recorder:
+    """One episode while it is being played."""
+
+    __slots__ = ("_before", "_coin", "_record", "_steps", "retries_left", "spec", "unseen")
+
+    def __init__(self, spec: EpisodeSpec, retries_left: int, record: bool) -> None:
+        self.spec, self.retries_left, self._record = spec, retries_left, record
+        self._steps: list[Transition] = []
+        self._before: dict[str, Any] = {}
+        self._coin: np.random.Generator | None = None
+        self.unseen: int | None = None
+
+    def coin(self, k: int) -> int:
+        """The random action of the next step."""
+        if self._coin is None:
+            self._coin = help_stream(self.spec.seed)
+        whether, whom = self._coin.random(2)
+        return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
+
+    def before(self, row: Row) -> None:
+        """Keep what there is to see before acting."""
+        info = row.info
+        self._before = {
+            "t": row.t,
+            "observation": row.observation if self._record else "",
+            "admissible_actions": info.get("admissible_actions") if self._record else None,
+            "state_key": info["state_key"],
+            "feature_key": info.get("feature_key"),
+            "steps_left": info.get("steps_left"),
+        }
+
+    def after(self, row: Row, reward: float) -> None:
+        """Keep what was done and what it led to. ``row.who`` is who really acted: a wrapper may have denied a call."""
+        info = row.info
+        self._steps.append(
+            Transition(
+                **self._before,
+                action=row.who,
+                action_text=info["action_text"] or "",
+                cost=info["cost"],
+                reward=float(reward),
+                terminated=row.terminated,
+                truncated=row.truncated,
+                invalid=bool(info["invalid_action"]),
+            )
+        )
+
+    def finish(self, row: Row) -> Episode:
+        """The whole episode."""
+        info = row.info
+        metrics = {name: float(value) for name, value in info.get("metrics", {}).items()}
+        if self.unseen is not None:
+            metrics["unseen"] = float(self.unseen)
+        return Episode(
+            episode=self.spec.episode,
+            seed=self.spec.seed,
+            task_id=info["task_id"],
+            kind=info.get("kind", ""),
+            help_probability=self.spec.help_probability,
+            success=info["success"],
+            usage=tuple(info["usage"].tolist()),
+            steps=tuple(self._steps),
+            error=info["error"],
+            metrics=metrics,
+        )
