@@ -1,0 +1,338 @@
+"""``calibrate``: move a helper's one knob until fresh rollouts use what the budget allows.
+
+What a helper spends on fresh episodes differs from what was planned (unseen states, an actor that was sampled anew, a
+trained policy that under-asks), so a comparison at a budget C starts by making everybody spend C. Usage has one degree
+of freedom per helper, so a few hundred rollouts of *training* tasks are enough; test tasks are never touched.
+
+The usage U(x) of a knob x is a non-decreasing step function, measured with noise. All probes play the same episodes
+(common random numbers), so that U(x) - U(x') has little noise of its own, and probes of several budgets share their
+results. The root of U(x) = C is bracketed and found by regula falsi with bisection as a safeguard (Press et al.,
+Numerical Recipes, section 9.2). A probe far from C ends early. Where U jumps over C, as it does when many states share
+one score, the two sides of the jump are mixed, one coin per episode, which meets C exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, make_env, plan_episodes, reseeded
+from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.workers import run_sharded
+
+__all__ = ["CoinMixture", "calibrate", "calibrate_many"]
+
+TOLERANCE = 0.02
+"""Measured usage within this share of C is good enough: 400 episodes know it no better than to 5 %."""
+
+BLOCK = 100
+"""Episodes between two looks at a probe."""
+
+RESOLUTION = 1e-3
+"""A bracket narrower than this share of the knob's range is a jump."""
+
+
+class CoinMixture:
+    """Two helpers and a coin per episode: ``high`` with probability ``weight``, else ``low``.
+
+    Any usage and success on the line between the two is reached, which no fixed threshold can do inside a jump. Both
+    see every step, so that a helper with memory is not interrupted.
+    """
+
+    def __init__(self, low: Any, high: Any, *, weight: float, seed: int = 0) -> None:
+        if not 0.0 <= weight <= 1.0:
+            raise InvalidArgumentError(f"the weight of a mixture lies in [0, 1], received {weight!r}.")
+        self.low, self.high, self.weight = low, high, float(weight)
+        self.last_unseen: np.ndarray | None = None
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Follow each episode's coin; the coin is drawn where an episode begins, also when ``deterministic``."""
+        coins, low_state, high_state = (None, None, None) if state is None else state
+        low, low_state = self.low.predict(observation, low_state, episode_start, deterministic)
+        high, high_state = self.high.predict(observation, high_state, episode_start, deterministic)
+        rows = np.atleast_1d(low).shape[0]
+        begins = np.ones(rows, bool) if coins is None else np.zeros(rows, bool)
+        if episode_start is not None:
+            begins |= np.atleast_1d(episode_start).astype(bool)
+        coins = np.zeros(rows, bool) if coins is None else coins.copy()
+        coins[begins] = self._rng.random(int(begins.sum())) < self.weight
+        unseen = [getattr(helper, "last_unseen", None) for helper in (self.low, self.high)]
+        self.last_unseen = None if any(u is None for u in unseen) else np.where(coins, unseen[1], unseen[0])
+        actions = np.where(coins, high, low)
+        return (actions if np.ndim(low) else int(actions[0])), (coins, low_state, high_state)
+
+    def wrap(self, env: Any) -> Any:
+        """Both helpers read the same observations."""
+        return self.low.wrap(env) if hasattr(self.low, "wrap") else env
+
+    def with_seed(self, seed: int) -> CoinMixture:
+        """The same mixture, its coins and those of its parts drawn from ``seed``."""
+        low, high = (reseeded(helper, seed, i) for i, helper in enumerate((self.low, self.high)))
+        return CoinMixture(low, high, weight=self.weight, seed=seed)
+
+    def __repr__(self) -> str:
+        return f"CoinMixture({self.low!r}, {self.high!r}, weight={self.weight:.3f})"
+
+
+def calibrate(
+    helper: Any,
+    env: Any,
+    *,
+    budget: float,
+    episodes: int | Sequence[EpisodeSpec] = 400,
+    tasks: Sequence[int] | None = None,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    probes: int = 10,
+    num_envs: int = 16,
+) -> Any:
+    """Return ``helper`` at the knob whose usage on fresh episodes meets ``budget``.
+
+    Args:
+        helper: has ``knob``, ``knob_bounds`` and ``with_knob(x)``; usage must not fall as x grows, and at the lower
+            bound nobody is asked. ``knob_step`` (optional) is a change of x that matters. A ``Frontier`` is calibrated
+            as the ``dp`` helper that follows it.
+        env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env (vector: in DISABLED mode).
+        budget: C, cost units per episode.
+        episodes: how many in all, spread evenly over ``tasks`` with fresh seeds; or the very episodes to play.
+        tasks: training tasks. Never test tasks.
+        seed: of the episodes and of the helper's own draws.
+        tolerance: accept a usage within this share of C.
+        probes: at most so many knobs are tried.
+        num_envs: episodes played at a time.
+
+    Returns:
+        A helper of the same kind, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` says
+        what was tried: ``{"budget", "knob" (or "knobs" and "weight"), "usage", "met", "episodes", "probes"}``.
+
+    Raises:
+        InvalidArgumentError: a helper without a knob, a budget below 0, or no tasks.
+    """
+    many = calibrate_many(
+        {"helper": (helper, budget)},
+        env,
+        episodes=episodes,
+        tasks=tasks,
+        seed=seed,
+        tolerance=tolerance,
+        probes=probes,
+        num_envs=num_envs,
+    )
+    return many["helper"]
+
+
+def calibrate_many(
+    requests: Mapping[str, tuple[Any, float]],
+    env: Any,
+    *,
+    episodes: int | Sequence[EpisodeSpec] = 400,
+    tasks: Sequence[int] | None = None,
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+    probes: int = 10,
+    num_envs: int = 16,
+    workers: int = 1,
+    progress: Any = None,
+) -> dict[str, Any]:
+    """:func:`calibrate` for many (helper, budget) pairs; budgets of the same helper object share their probes.
+
+    Args:
+        requests: by key, ``(helper, budget)``.
+        workers: processes; each takes whole helpers (needs ``env`` as keyword arguments).
+        progress: called with each key as it is done.
+
+    Returns:
+        The calibrated helpers, by key.
+    """
+    plan = _plan(episodes, tasks, seed)
+    groups: dict[int, tuple[Any, dict[str, float]]] = {}
+    for key, (helper, budget) in requests.items():
+        if not (np.isfinite(budget) and budget >= 0):
+            raise InvalidArgumentError(f"a budget is a number of cost units, at least 0; received {budget!r} ({key}).")
+        groups.setdefault(id(helper), (_with_knob(helper), {}))[1][key] = float(budget)
+    if workers > 1 and not isinstance(env, Mapping):
+        raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
+    found: dict[str, dict[str, Any]] = {}
+
+    def receive(item: tuple[str, dict[str, Any]]) -> None:
+        key, calibration = item
+        found[key] = calibration
+        if progress is not None:
+            progress(key)
+
+    search = _Search(env, plan, seed=seed, tolerance=tolerance, probes=probes, num_envs=num_envs)
+    run_sharded(search, list(groups.values()), workers=workers, on_result=receive)
+    helpers = {key: helper for helper, keys in groups.values() for key in keys}
+    return {key: _apply(helpers[key], found[key]) for key in requests}
+
+
+def _plan(episodes: int | Sequence[EpisodeSpec], tasks: Sequence[int] | None, seed: int) -> list[EpisodeSpec]:
+    """The episodes of every probe, ordered so that any first part of them covers all tasks evenly."""
+    if not isinstance(episodes, int):
+        return list(episodes)
+    if tasks is None or len(tasks) == 0:
+        raise InvalidArgumentError("calibrate needs the training tasks (tasks=range(60)), or a list of EpisodeSpec.")
+    if episodes < 1:
+        raise InvalidArgumentError(f"calibrate needs at least one episode, received episodes={episodes!r}.")
+    each = -(-episodes // len(tasks))
+    plan = plan_episodes(tasks, each, seed=seed, stream=CALIBRATION_STREAM)
+    return [plan[task * each + index] for index in range(each) for task in range(len(tasks))][:episodes]
+
+
+def _with_knob(helper: Any) -> Any:
+    """Check that there is something to turn; a frontier becomes the helper that follows it."""
+    if not hasattr(helper, "predict") and hasattr(helper, "policy"):
+        from selfreg_gym import registry
+
+        return registry.load("helpers", "dp")(helper)
+    missing = [name for name in ("knob", "knob_bounds", "with_knob") if not hasattr(helper, name)]
+    if missing:
+        raise InvalidArgumentError(
+            f"only a helper with a knob can be calibrated (knob, knob_bounds, with_knob(x)); {type(helper).__name__} "
+            f"has no {', '.join(missing)}."
+        )
+    return helper
+
+
+def _apply(helper: Any, calibration: dict[str, Any]) -> Any:
+    """The helper that a calibration found."""
+    if "weight" in calibration:
+        low, high = (helper.with_knob(x) for x in calibration["knobs"])
+        result: Any = CoinMixture(low, high, weight=calibration["weight"])
+    else:
+        result = helper.with_knob(calibration["knob"])
+    result.calibration = calibration
+    return result
+
+
+@dataclass
+class _Probe:
+    """What is known of one knob: the usage of the first episodes of the plan."""
+
+    knob: float
+    usages: list[float]
+    played: int = 0
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.usages)) if self.usages else 0.0
+
+    @property
+    def error(self) -> float:
+        return float(np.std(self.usages) / np.sqrt(len(self.usages))) if self.usages else 0.0
+
+
+class _Search:
+    """Finds the knobs of one helper for its budgets; built once per process."""
+
+    def __init__(
+        self, env: Any, plan: list[EpisodeSpec], *, seed: int, tolerance: float, probes: int, num_envs: int
+    ) -> None:
+        self._source, self._plan, self._seed = env, plan, seed
+        self._tolerance, self._probes, self._num_envs = tolerance, probes, num_envs
+        self._env: Any = None
+
+    def __call__(self, group: tuple[Any, dict[str, float]]) -> Any:
+        if self._env is None:
+            self._env = make_env(self._source, self._num_envs)
+        helper, budgets = group
+        known: dict[float, _Probe] = {}
+        for key, budget in sorted(budgets.items(), key=lambda item: item[1]):
+            yield key, self._solve(helper, budget, known)
+
+    def _solve(self, helper: Any, budget: float, known: dict[float, _Probe]) -> dict[str, Any]:
+        """Root of U(x) = budget."""
+        bottom, top = map(float, helper.knob_bounds)
+        step = float(getattr(helper, "knob_step", (top - bottom) / 16))
+        close = self._tolerance * budget
+        floor = _Probe(bottom, [])  # nobody is asked there; no need to play it
+        tried: list[_Probe] = []
+        for turn in range(self._probes):
+            below, above = _bracket(known, floor, budget)
+            if above is not None and above.knob - below.knob <= RESOLUTION * (top - bottom):
+                break
+            if above is None and below.knob >= top:
+                break
+            knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=float(helper.knob))
+            probe = known.setdefault(knob, _Probe(knob, []))
+            self._play(helper, probe, budget)
+            if probe not in tried:
+                tried.append(probe)
+            if abs(probe.mean - budget) <= close:
+                return self._found(budget, known, {"knob": knob, "usage": probe.mean, "met": True})
+        below, above = _bracket(known, floor, budget)
+        for probe in (below, above):  # a probe that ended early is a rough guess: finish the two that count
+            if probe is not None and probe is not floor:
+                self._play(helper, probe, None)
+        if above is None:
+            met = abs(below.mean - budget) <= close
+            return self._found(budget, known, {"knob": below.knob, "usage": below.mean, "met": met})
+        low, high = below.mean, above.mean
+        if high <= low:  # the full sample tells the two sides apart no more
+            return self._found(budget, known, {"knob": below.knob, "usage": low, "met": abs(low - budget) <= close})
+        weight = float(np.clip((budget - low) / (high - low), 0.0, 1.0))
+        usage = low + weight * (high - low)
+        mix = {"knobs": [below.knob, above.knob], "weight": weight, "usage": usage}
+        return self._found(budget, known, mix | {"met": abs(usage - budget) <= close})
+
+    def _play(self, helper: Any, probe: _Probe, budget: float | None) -> None:
+        """Play on, block by block, until the plan is done or (given a budget) the probe is plainly off it."""
+        while probe.played < len(self._plan):
+            if budget is not None and len(probe.usages) >= BLOCK // 2:
+                off = abs(probe.mean - budget) - self._tolerance * budget
+                if off > 3 * max(probe.error, 1e-12):
+                    return
+            block = self._plan[probe.played : probe.played + BLOCK]
+            mover = reseeded(helper.with_knob(probe.knob), self._seed, probe.played)
+            episodes = play(self._env, block, mover, record_steps=False)
+            probe.usages += [episode.cost for episode in episodes if episode.error is None]
+            probe.played += len(block)
+
+    def _found(self, budget: float, known: dict[float, _Probe], result: dict[str, Any]) -> dict[str, Any]:
+        """The record of a calibration."""
+        probes = [{"knob": p.knob, "usage": p.mean, "episodes": len(p.usages)} for p in known.values()]
+        return {"budget": budget, **result, "episodes": len(self._plan), "probes": probes}
+
+
+def _bracket(known: Mapping[float, _Probe], floor: _Probe, budget: float) -> tuple[_Probe, _Probe | None]:
+    """The highest knob known to stay at or below the budget, and the lowest above that known to exceed it."""
+    over = [probe for probe in known.values() if probe.mean > budget]
+    above = min(over, key=lambda probe: probe.knob, default=None)
+    limit = np.inf if above is None else above.knob
+    under = [probe for probe in known.values() if probe.mean <= budget and probe.knob < limit]
+    return max([floor, *under], key=lambda probe: (probe.knob, probe is not floor)), above
+
+
+def _next_knob(
+    below: _Probe,
+    above: _Probe | None,
+    budget: float,
+    turn: int,
+    *,
+    bounds: tuple[float, float],
+    step: float,
+    start: float,
+) -> float:
+    """Where to probe next: interpolate inside a bracket, go outwards by limited steps where there is none."""
+    bottom, top = bounds
+    if above is None:
+        if not below.played:
+            return float(np.clip(start, bottom + RESOLUTION * (top - bottom), top))
+        slope = below.mean / (below.knob - bottom) if below.knob > bottom else 0.0
+        reach = (budget - below.mean) / slope if slope > 0 else np.inf
+        return float(min(below.knob + np.clip(1.1 * reach, step / 4, 4 * step), top))
+    if not below.played and above.knob - bottom > 4 * step:
+        return above.knob - 4 * step  # the floor is far: the line to it says little about this neighbourhood
+    share = 0.5 if turn % 3 == 2 else (budget - below.mean) / (above.mean - below.mean)
+    return float(below.knob + np.clip(share, 0.1, 0.9) * (above.knob - below.knob))

@@ -1,0 +1,221 @@
+"""Shares of the gap, and comparisons at equal usage.
+
+A success rate means little without the usage it was bought with, so helpers are compared *at equal usage*: the other
+helper's curve (never, its points, always) is read off at this helper's usage, along the straight line between its two
+neighbouring points, which a coin per episode between them reaches. Everything, the usages included, is computed anew in
+each resample, so the interval carries the uncertainty of the adjustment too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selfreg_gym.evaluation.curves import read_off
+from selfreg_gym.statistics import Estimate, Floats
+
+if TYPE_CHECKING:
+    from selfreg_gym.evaluation.result import Evaluation
+
+__all__ = ["OVERSPEND", "TOLERANCE", "EqualUsage", "Recovery", "at_equal_usage", "compare_all", "recovery"]
+
+OVERSPEND = 1.05
+"""A recovery at C is read at a usage of at most this times C; above it the helper's curve is read off at C."""
+
+TOLERANCE = 0.05
+"""Usages (cost units per episode) that differ by at most this are called equal."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How much of what help can add a helper gets at its budget.
+
+    Attributes:
+        share: (success - never) / (always - never), with its paired interval.
+        usage: at which usage the success was read (cost units per episode).
+        adjusted: the helper spent more than 1.05 C, and its curve was read off at C.
+        coin: share of a coin per episode between never and always at this usage.
+        random: share of random help at this usage, or None if it was not evaluated.
+        over_coin, over_random: share minus the coin's and minus random's, paired.
+    """
+
+    helper: str
+    split: str
+    kind: str
+    budget: float | None
+    share: Estimate
+    usage: float
+    adjusted: bool
+    coin: float
+    over_coin: Estimate
+    random: Estimate | None
+    over_random: Estimate | None
+
+
+@dataclass(frozen=True)
+class EqualUsage:
+    """A measure of one helper against another helper's curve at the same usage.
+
+    Attributes:
+        usage: the helper's usage; there the other's curve is read.
+        value, other_value: the measure of either.
+        difference: value minus other_value, paired, with its interval.
+        distance: from ``usage`` to the nearest evaluated point of the other helper (cost units per episode).
+        direct: that distance is at most 0.05, so that hardly anything had to be read between points.
+    """
+
+    helper: str
+    other: str
+    measure: str
+    split: str
+    kind: str
+    usage: float
+    value: float
+    other_value: float
+    difference: Estimate
+    distance: float
+    direct: bool
+
+
+def recovery(
+    evaluation: Evaluation, helper: str, *, budget: float | None = None, split: str | None = None, kind: str = "all"
+) -> Recovery:
+    """Share of the gap that ``helper`` recovers; see :class:`Recovery`. Needs ``never`` and ``always``.
+
+    Raises:
+        UnknownNameError: the helper, at this budget, or an anchor was not evaluated.
+    """
+    keys = evaluation.keys(helper, budget=budget, split=split)
+    name, cap, _ = evaluation.identity(keys[0])
+    never, always = (evaluation.keys(anchor, split=split) for anchor in ("never", "always"))
+    own = [point for point in evaluation.points(name, split=split) if point != keys]
+    others = [] if name == "random" else evaluation.points("random", split=split)
+    used = [always, never, keys, *own, *others]
+    columns = [(point, measure) for measure in ("usage", "success") for point in used]
+    mean_usage = evaluation.estimate([(keys, "usage")], lambda m: m[:, 0], split=split, kind=kind).value
+    adjusted = cap is not None and mean_usage > OVERSPEND * cap
+
+    def parts(means: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Usage read at, and the shares of helper, coin and random there."""
+        u, s = means[:, : len(used)], means[:, len(used) :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2])
+            if adjusted:
+                at = np.full(len(u), float(cap or 0.0))
+                line = slice(1, 3 + len(own))  # never and the helper's own points
+                share = read_off(u[:, line], s[:, line], at)
+            else:
+                at, share = u[:, 2], s[:, 2]
+            coin = (at - u[:, 1]) / (u[:, 0] - u[:, 1])
+        points = [0, 1, *range(3 + len(own), len(used))]
+        return at, share, coin, read_off(u[:, points], s[:, points], at)
+
+    def estimate(function: Any) -> Estimate:
+        return evaluation.estimate(columns, lambda means: function(*parts(means)), split=split, kind=kind)
+
+    return Recovery(
+        helper=name,
+        split=evaluation.table(split).split,
+        kind=kind,
+        budget=cap,
+        share=estimate(lambda at, share, coin, other: share),
+        usage=estimate(lambda at, share, coin, other: at).value,
+        adjusted=adjusted,
+        coin=estimate(lambda at, share, coin, other: coin).value,
+        over_coin=estimate(lambda at, share, coin, other: share - coin),
+        random=estimate(lambda at, share, coin, other: other) if others else None,
+        over_random=estimate(lambda at, share, coin, other: share - other) if others else None,
+    )
+
+
+def at_equal_usage(
+    evaluation: Evaluation,
+    helper: str,
+    *,
+    budget: float | None = None,
+    other: str = "random",
+    measure: str = "success",
+    split: str | None = None,
+    kind: str = "all",
+) -> EqualUsage:
+    """Compare a measure with the curve of ``other`` (never, its points, always) at the helper's own usage.
+
+    Raises:
+        UnknownNameError: ``helper`` or ``other`` was not evaluated, or an anchor is missing.
+    """
+    keys = evaluation.keys(helper, budget=budget, split=split)
+    own = evaluation.points(other, split=split) or [evaluation.keys(other, split=split)]
+    anchors = [evaluation.keys(anchor, split=split) for anchor in ("never", "always") if anchor != other]
+    used = [keys, *own, *anchors]
+    columns = [(point, name) for name in ("usage", measure) for point in used]
+    n = len(used)
+
+    def at(means: Floats) -> Floats:
+        return read_off(means[:, 1:n], means[:, n + 1 :], means[:, 0])
+
+    def estimate(function: Any) -> Estimate:
+        return evaluation.estimate(columns, function, split=split, kind=kind)
+
+    usages = [estimate(lambda means, i=i: means[:, i]).value for i in range(1 + len(own))]
+    distance = min(abs(usages[0] - usage) for usage in usages[1:])
+    return EqualUsage(
+        helper=keys[0] if len(keys) == 1 else keys[0].partition("#")[0],
+        other=other,
+        measure=measure,
+        split=evaluation.table(split).split,
+        kind=kind,
+        usage=usages[0],
+        value=estimate(lambda means: means[:, n]).value,
+        other_value=estimate(at).value,
+        difference=estimate(lambda means: means[:, n] - at(means)),
+        distance=distance,
+        direct=distance <= TOLERANCE,
+    )
+
+
+def compare_all(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """For every helper and split: recovery, random at equal usage, and toggles against the PRM threshold's.
+
+    Empty for a split without the two anchors: there is no gap to take a share of.
+    """
+    found = []
+    for split in evaluation.tables:
+        helpers = evaluation.helpers(split)
+        if not {"never", "always"} <= set(helpers):
+            continue
+        for name in helpers:
+            if name in ("never", "always"):
+                continue
+            points = evaluation.points(name, split=split)
+            found += [_compare(evaluation, keys, name, split, helpers) for keys in points]
+    return found
+
+
+def _compare(
+    evaluation: Evaluation, keys: Sequence[str], name: str, split: str, helpers: Sequence[str]
+) -> dict[str, Any]:
+    key = keys[0].partition("#")[0]
+    row = {"key": key, **asdict(recovery(evaluation, key, split=split))}
+    if "prm-threshold" in helpers and name not in ("prm-threshold", "random"):
+        fewer = at_equal_usage(evaluation, key, other="prm-threshold", measure="toggles", split=split)
+        row["toggles_against_prm_threshold"] = {
+            "difference": fewer.difference,
+            "toggles": fewer.value,
+            "prm_threshold_toggles": fewer.other_value,
+            "direct": fewer.direct,
+        }
+    return {field: _plain(value) for field, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Estimates as ``{"value", "ci"}``, NaN as None: what JSON can say."""
+    if isinstance(value, Estimate):
+        return {"value": _plain(value.value), "ci": [_plain(x) for x in value.ci]}
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

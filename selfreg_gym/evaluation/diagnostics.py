@@ -1,0 +1,77 @@
+"""Warnings that an evaluation gives by itself: what would mislead a reader of its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selfreg_gym.evaluation.result import Evaluation
+
+__all__ = ["DECISIVE", "EvaluationWarning", "find_warnings"]
+
+DECISIVE = 500
+"""Episodes that a row needs before anything is decided by it."""
+
+RUNAWAY = 1.5
+"""Usage above this times E[U], and at least half a unit more, has run away from what was promised."""
+
+UNSEEN = 0.2
+"""With a larger share of decisions in states the model never saw, its budget is not kept by design but by luck."""
+
+
+class EvaluationWarning(UserWarning):
+    """A result that must not be read at face value."""
+
+
+def find_warnings(evaluation: Evaluation) -> list[str]:
+    """All warnings about an evaluation, in the order of its rows."""
+    found = []
+    for split in evaluation.tables:
+        rows = [row for row in evaluation.rows if (row["split"], row["kind"], row["seed"]) == (split, "all", None)]
+        missing = [anchor for anchor in ("never", "always") if anchor not in {row["helper"] for row in rows}]
+        if missing:
+            found.append(
+                f"{split}: {' and '.join(missing)} not evaluated, so shares of the gap and the coin line are unknown."
+            )
+        few = [row for row in rows if row["episodes"] < DECISIVE]
+        if few:
+            least = min(row["episodes"] for row in few)
+            who = "every row rests" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " rest"
+            found.append(f"{split}: {who} on few episodes ({least}); a row decides something from {DECISIVE} on.")
+        for row in rows:
+            found += _row_warnings(row, collected=split == "collected")
+        for item in evaluation.comparisons:
+            high = item["over_coin"]["ci"][1]
+            if item["split"] == split and item["helper"] != "random" and high is not None and high < 0:
+                found.append(
+                    f"{split}, {item['key']}: below the coin line. One coin per episode between never and always "
+                    f"recovers {item['coin']:.0%} of the gap at this usage, the helper {item['share']['value']:.0%}."
+                )
+    return found
+
+
+def _row_warnings(row: dict[str, Any], *, collected: bool) -> list[str]:
+    found = []
+    name = f"{row['split']}, {row['key']}"
+    usage, budget, promised = row["usage"], row["budget"], row["expected_usage"]
+    if row["errors"]:
+        found.append(f"{name}: {row['errors']} episodes ended in an error and are left out; run them again.")
+    if usage is None:
+        return found
+    if promised is not None and usage > max(RUNAWAY * promised, promised + 0.5):
+        found.append(
+            f"{name}: used {usage:.2f} units per episode where {promised:.2f} were expected. Unseen states make a "
+            "helper ask too often; look at the coverage, and calibrate."
+        )
+    if budget is not None and usage > 1.05 * budget and row["usage_ci"][0] > budget:
+        found.append(
+            f"{name}: over its budget, {usage:.2f} units for C = {budget:g}. Calibrate it; meanwhile its recovery is "
+            "read off its curve at C."
+        )
+    unseen = row["unseen_state_rate"]
+    if collected and budget is not None and unseen is not None and unseen > UNSEEN:
+        found.append(
+            f"{name}: {unseen:.0%} of decisions fell in states that the model never saw. The coverage is too thin for "
+            f"C = {budget:g}: collect more episodes per task, or use a coarser state key."
+        )
+    return found
