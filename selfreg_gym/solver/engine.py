@@ -1,0 +1,281 @@
+"""One solve: prepare a model once, then pass over it backwards as often as there are prices.
+
+Preparation puts states in the order of :mod:`selfreg_gym.condensation` (successors first) and the rows of one state's
+actions next to each other. A pass accumulates S_a and M_a together and keeps the action with the larger S_a - r * M_a;
+within ``EPS`` the smaller M (``tie="low"``) or the larger (``"high"``) decides. In a cyclic component policy iteration
+starts from nohelp everywhere, whose values are finite, and leaves an action only for one that is better by more than
+``EPS``; so it never enters a cycle that it could not leave, and ends at the optimum.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
+from selfreg_gym.solver import arrays
+from selfreg_gym.solver.arrays import FIXED, FREE, FROZEN
+from selfreg_gym.transitions import TransitionModel
+
+__all__ = ["EPS", "FIXED", "FREE", "FROZEN", "Engine", "Prepared", "Values", "prepare"]
+
+EPS = 1e-12
+"""Two actions whose values differ by less are tied."""
+
+DENSE_LIMIT = 200
+"""A cyclic component up to this size is solved densely inside the compiled pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model in the order of solution; see :mod:`selfreg_gym.solver.kernels` for the layout.
+
+    Attributes:
+        order: ``(N,)`` int32, the node at each position.
+        indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
+        success, cost: ``(N * A,)``; a missing action has infinite cost.
+        leaving: ``(N * A,)`` bool, whether a row itself gives something to an end.
+    """
+
+    nodes: int
+    levels: int
+    actions: int
+    order: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    drop: np.ndarray | None
+    success: np.ndarray
+    cost: np.ndarray
+    leaving: np.ndarray
+    component_start: np.ndarray
+    cyclic: np.ndarray
+    layer_start: np.ndarray
+    is_acyclic: bool
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """The arguments that every compiled pass takes."""
+        return self.nodes, self.actions, self.indptr, self.indices, self.data, self.drop, self.success, self.cost
+
+
+class Values(NamedTuple):
+    """The outcome of one pass, in the order of solution: ``values`` (n, 2) holds S and M, ``policy`` (n,) int8."""
+
+    values: np.ndarray
+    policy: np.ndarray
+
+
+def prepare(model: TransitionModel) -> Prepared:
+    """Return the model in the order of solution, made once per model."""
+    if "prepared" not in model.cache:
+        model.cache["prepared"] = _prepare(model)
+    return model.cache["prepared"]
+
+
+def _prepare(model: TransitionModel) -> Prepared:
+    n, actions, order = model.nodes, model.actions, model.condensation
+    rank = np.empty(n, np.uint32)
+    rank[order.order] = np.arange(n, dtype=np.uint32)
+    lengths = np.stack([np.diff(row.indptr)[order.order] for row in model.rows], axis=1).ravel()
+    indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    indices = np.empty(indptr[-1], np.uint32)
+    data = np.empty(indptr[-1])
+    levelled = model.rows[0].drop is not None
+    drop = np.empty(indptr[-1], np.int32) if levelled else None
+    for a, row in enumerate(model.rows):
+        begin, length = row.indptr[order.order].astype(np.int64), lengths[a::actions]
+        ahead = np.concatenate(([0], np.cumsum(length)[:-1]))
+        within = np.arange(int(length.sum())) - np.repeat(ahead, length)
+        to = np.repeat(indptr[:-1][a::actions], length) + within
+        of = np.repeat(begin, length) + within
+        indices[to] = rank[row.indices[of]]
+        data[to] = row.data[of]
+        if drop is not None and row.drop is not None:
+            drop[to] = row.drop[of]
+    success = np.ascontiguousarray(model.success.T[order.order]).ravel()
+    cost = np.where(model.available, model.cost, np.inf).T[order.order].ravel()
+    total = np.add.reduceat(np.append(data, 0.0), indptr[:-1]) * (lengths > 0)
+    leaving = (success > 0) | (1 - total - success > 1e-12)
+    return Prepared(
+        n, model.levels, actions, order.order, indptr, indices, data, drop, success, cost, leaving,
+        order.component_start, order.cyclic, order.layer_start, order.is_acyclic,
+    )  # fmt: skip
+
+
+class Engine:
+    """The passes over one prepared model.
+
+    Args:
+        model: what is solved.
+        backend: ``"numba"`` (compiled), ``"numpy"`` (the same answers), or ``"auto"``: Numba where it is installed.
+        discount: per step, in (0, 1]; 1 is the problem of the paper.
+    """
+
+    def __init__(self, model: TransitionModel, *, backend: str = "auto", discount: float = 1.0) -> None:
+        if backend not in ("auto", "numba", "numpy"):
+            raise UnknownNameError("backend", backend, ("auto", "numba", "numpy"))
+        if not 0 < discount <= 1:
+            raise InvalidArgumentError(f"a discount lies in (0, 1], received {discount!r}.")
+        self.model, self.discount = model, float(discount)
+        self.prepared = prepare(model)
+        self.kernels = None if backend == "numpy" else _kernels(required=backend == "numba")
+        self.passes = 0
+
+    def run(
+        self,
+        price: float,
+        *,
+        tie: str = "low",
+        mode: int = FREE,
+        cost: np.ndarray | None = None,
+        policy: np.ndarray | None = None,
+        success: np.ndarray | None = None,
+    ) -> Values:
+        """Solve at one price, or evaluate.
+
+        Args:
+            price: help cost r >= 0.
+            tie: ``"low"`` or ``"high"`` usage among equals.
+            mode: FREE chooses; FIXED evaluates ``policy``; FROZEN chooses with S held at ``success``.
+            cost: ``(N * A,)`` in the order of solution, instead of the model's.
+            policy, success: ``(n,)`` in the order of solution, for FIXED and FROZEN.
+
+        Raises:
+            ModelError: a fixed policy asks for help for ever.
+        """
+        self.passes += 1
+        p = self.prepared
+        n = p.nodes * p.levels
+        values = np.empty((n, 2))
+        if success is not None:
+            values[:, 0] = success
+        chosen = np.zeros(n, np.int8) if policy is None else policy.astype(np.int8)
+        cost = p.cost if cost is None else cost
+        options = float(price), self.discount, EPS, tie == "high", mode
+        forever = -1
+        for level in range(p.levels):
+            offset = level * p.nodes
+            if self.kernels is None:
+                forever = self._numpy_level(offset, cost, options, values, chosen)
+            elif p.is_acyclic:
+                self.kernels.sweep(
+                    0, p.nodes, offset, p.nodes, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, cost,
+                    *options, values, chosen,
+                )  # fmt: skip
+            else:
+                forever = self._mixed_level(offset, cost, options, values, chosen)
+            if forever >= 0:
+                raise ModelError(
+                    "this policy asks for help for ever, so its usage is infinite: from state "
+                    f"{self.model.describe(self.state_of(forever))} no end can be reached."
+                )
+        return Values(values, chosen)
+
+    def run_many(self, prices: np.ndarray) -> np.ndarray:
+        """Solve at 8 prices in one pass (tie low); returns ``(8, 2)``: S and M over the start."""
+        start = self.start_order(self.model.start)
+        p = self.prepared
+        if self.kernels is None or not p.is_acyclic:
+            return np.array([start @ self.run(price).values for price in prices])
+        self.passes += 1
+        values = np.empty((p.nodes * p.levels, 2 * self.kernels.WIDTH))
+        self.kernels.sweep_many(
+            p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.cost, prices,
+            self.discount, EPS, values,
+        )  # fmt: skip
+        return (start @ values).reshape(2, -1).T
+
+    def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return S and M of each action followed by ``values``: ``(A, n)`` each, in the model's order of states."""
+        p = self.prepared
+        n = p.nodes * p.levels
+        s, m = np.empty((n, p.actions)), np.empty((n, p.actions))
+        if self.kernels is not None:
+            self.kernels.backup(
+                p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.cost, self.discount,
+                values, s, m,
+            )  # fmt: skip
+        else:
+            for offset in range(0, n, p.nodes):
+                here = slice(offset, offset + p.nodes)
+                s[here], m[here] = arrays.backup_run(p, 0, p.nodes, offset, self.discount, values)
+        return self.model_order(s).T, self.model_order(m).T
+
+    def state_of(self, position: int) -> int:
+        """Return the model's index of a position in the order of solution."""
+        level, at = divmod(int(position), self.prepared.nodes)
+        return level * self.prepared.nodes + int(self.prepared.order[at])
+
+    def model_order(self, array: np.ndarray) -> np.ndarray:
+        """Return an array over positions as one over the model's states."""
+        p = self.prepared
+        out = np.empty_like(array)
+        out.reshape(p.levels, p.nodes, -1)[:, p.order] = array.reshape(p.levels, p.nodes, -1)
+        return out
+
+    def start_order(self, array: np.ndarray) -> np.ndarray:
+        """Return an array over the model's states as one over positions."""
+        p = self.prepared
+        return np.ascontiguousarray(array.reshape(p.levels, p.nodes, -1)[:, p.order]).reshape(array.shape)
+
+    def _mixed_level(self, offset: int, cost: np.ndarray, options: tuple[Any, ...], values: Any, policy: Any) -> int:
+        """Components in order: the compiled pass for small ones, a sparse solve for the large."""
+        p, kernels = self.prepared, self.kernels
+        assert kernels is not None
+        large = np.flatnonzero(np.diff(p.component_start) > DENSE_LIMIT)
+        begin = 0
+        for c in [*large.tolist(), len(p.cyclic)]:
+            forever = kernels.sweep_blocks(
+                begin, c, p.component_start, p.cyclic, offset, p.nodes, p.actions, p.indptr, p.indices, p.data, p.drop,
+                p.success, cost, *options, p.leaving, values, policy,
+            )  # fmt: skip
+            if forever < 0 and c < len(p.cyclic):
+                forever = self._block(c, offset, cost, options, values, policy)
+            if forever >= 0:
+                return int(forever)
+            begin = c + 1
+        return -1
+
+    def _numpy_level(self, offset: int, cost: np.ndarray, options: tuple[Any, ...], values: Any, policy: Any) -> int:
+        """A layer at a time: its single states together, then its cyclic components."""
+        p = self._with_cost(cost)
+        for first, last in zip(p.layer_start[:-1].tolist(), p.layer_start[1:].tolist(), strict=True):
+            loops = first + int(np.argmax(p.cyclic[first:last])) if p.cyclic[first:last].any() else last
+            low, high = int(p.component_start[first]), int(p.component_start[loops])
+            if high > low:
+                arrays.sweep_run(p, low, high, offset, *options, values, policy)
+            for c in range(loops, last):
+                forever = self._block(c, offset, cost, options, values, policy)
+                if forever >= 0:
+                    return forever
+        return -1
+
+    def _block(self, c: int, offset: int, cost: np.ndarray, options: tuple[Any, ...], values: Any, policy: Any) -> int:
+        p = self._with_cost(cost)
+        first, last = int(p.component_start[c]), int(p.component_start[c + 1])
+        return arrays.solve_block(p, first, last, offset, *options, values, policy)
+
+    def _with_cost(self, cost: np.ndarray) -> Prepared:
+        if cost is self.prepared.cost:
+            return self.prepared
+        from dataclasses import replace
+
+        return replace(self.prepared, cost=cost)
+
+
+def _kernels(*, required: bool) -> Any:
+    """Import the compiled passes, or return None where Numba is missing."""
+    try:
+        from selfreg_gym.solver import kernels
+    except ImportError as error:
+        if required:
+            raise InvalidArgumentError(
+                "backend='numba' needs Numba, which is not installed: pip install numba, or backend='numpy'."
+            ) from error
+        warnings.warn("Numba is not installed: solving in NumPy, slower, with the same answers.", stacklevel=3)
+        return None
+    return kernels

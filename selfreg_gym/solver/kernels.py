@@ -1,0 +1,276 @@
+"""The compiled passes. Imported only where Numba is, see :mod:`selfreg_gym.solver.engine`.
+
+Layout: states are in the order of solution, ``values`` is ``(n, 2)`` with S and M side by side, so that reading a
+successor touches one cache line; the rows of a state's actions are adjacent (row = state * A + action). A missing action
+has infinite cost. ``drop`` is None in a flat model, which Numba compiles to a kernel of its own. Indices are unsigned,
+because a signed one costs a test for negative indexing at every read.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+__all__ = ["WIDTH", "backup", "sweep", "sweep_blocks", "sweep_many"]
+
+WIDTH = 8
+"""Prices per pass of ``sweep_many``, a compile-time constant."""
+
+FREE, FIXED, FROZEN = 0, 1, 2
+"""Modes: choose actions; evaluate ``policy``; choose actions with S held at what ``values`` holds (a PRM's p)."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _lookahead(row, offset, nodes, indptr, indices, data, drop, values):
+    """Return the sums of p * S and p * M over the successors of one row."""
+    s = 0.0
+    m = 0.0
+    for k in range(indptr[row], indptr[row + 1]):
+        if drop is None:
+            j = np.uint64(indices[k])
+        else:
+            at = offset + np.int64(indices[k]) - np.int64(drop[k]) * nodes
+            if at < 0:
+                continue
+            j = np.uint64(at)
+        p = data[k]
+        s += p * values[j, 0]
+        m += p * values[j, 1]
+    return s, m
+
+
+@numba.njit(cache=True, nogil=True)
+def sweep(
+    first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount, eps, high, mode,
+    values, policy,
+):  # fmt: skip
+    """One backward pass over the positions ``first`` to ``last`` of the level that begins at ``offset``."""
+    for i in range(first, last):
+        at = offset + i
+        best_s = 0.0
+        best_m = 0.0
+        best = -1
+        if mode == FIXED:
+            a_first = np.int64(policy[at])
+            a_last = a_first + 1
+        else:
+            a_first = 0
+            a_last = actions
+        for a in range(a_first, a_last):
+            row = i * actions + a
+            c = cost[row]
+            if c == np.inf:
+                continue
+            s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
+            s = success[row] + discount * s
+            m = c + discount * m
+            if best < 0:
+                best_s, best_m, best = s, m, a
+                continue
+            gain = (s - price * m) - (best_s - price * best_m)
+            if gain > eps:
+                best_s, best_m, best = s, m, a
+            elif gain >= -eps:
+                more = (m - best_m) * (1.0 if high else -1.0)
+                if more > eps:
+                    best_s, best_m, best = s, m, a
+        if mode != FROZEN:
+            values[at, 0] = best_s
+        values[at, 1] = best_m
+        policy[at] = best
+
+
+@numba.njit(cache=True, nogil=True)
+def sweep_many(nodes, levels, actions, indptr, indices, data, drop, success, cost, prices, discount, eps, values):
+    """Solve a model without cycles at ``WIDTH`` prices; ``values`` is (n, 2 * WIDTH): the S of each price, then the M."""
+    s = np.empty(WIDTH)
+    m = np.empty(WIDTH)
+    best_s = np.empty(WIDTH)
+    best_m = np.empty(WIDTH)
+    for level in range(levels):
+        offset = level * nodes
+        for i in range(nodes):
+            at = np.uint64(offset + i)
+            for a in range(actions):
+                row = i * actions + a
+                c = cost[row]
+                if c == np.inf:
+                    continue
+                for w in range(WIDTH):
+                    s[w] = 0.0
+                    m[w] = 0.0
+                for k in range(indptr[row], indptr[row + 1]):
+                    if drop is None:
+                        j = np.uint64(indices[k])
+                    else:
+                        to = offset + np.int64(indices[k]) - np.int64(drop[k]) * nodes
+                        if to < 0:
+                            continue
+                        j = np.uint64(to)
+                    p = data[k]
+                    for w in range(WIDTH):
+                        s[w] += p * values[j, w]
+                        m[w] += p * values[j, WIDTH + w]
+                q = success[row]
+                for w in range(WIDTH):
+                    s_w = q + discount * s[w]
+                    m_w = c + discount * m[w]
+                    gain = (s_w - prices[w] * m_w) - (best_s[w] - prices[w] * best_m[w])
+                    take = a == 0 or gain > eps or (gain >= -eps and best_m[w] - m_w > eps)
+                    best_s[w] = s_w if take else best_s[w]
+                    best_m[w] = m_w if take else best_m[w]
+            for w in range(WIDTH):
+                values[at, w] = best_s[w]
+                values[at, WIDTH + w] = best_m[w]
+
+
+@numba.njit(cache=True, nogil=True)
+def backup(
+    nodes, levels, actions, indptr, indices, data, drop, success, cost, discount, values, s_by_action, m_by_action
+):
+    """Fill (n, A) arrays with S and M of each action now and ``values`` afterwards; NaN where it is not available."""
+    for level in range(levels):
+        offset = level * nodes
+        for i in range(nodes):
+            for a in range(actions):
+                row = i * actions + a
+                if cost[row] == np.inf:
+                    s_by_action[offset + i, a] = np.nan
+                    m_by_action[offset + i, a] = np.nan
+                    continue
+                s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
+                s_by_action[offset + i, a] = success[row] + discount * s
+                m_by_action[offset + i, a] = cost[row] + discount * m
+
+
+@numba.njit(cache=True, nogil=True)
+def sweep_blocks(
+    first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
+    eps, high, mode, leaving, values, policy,
+):  # fmt: skip
+    """Solve the components ``first`` to ``last``, each no larger than fits a dense solve.
+
+    A single state is one step of the backward pass; a cyclic component is policy iteration (Howard 1960) with exact
+    evaluation. ``leaving`` (rows) is what a row gives to ends, by structure, so that rounding makes no exit. Returns
+    the position of a state where a fixed policy asks for help for ever, or -1.
+    """
+    for c in range(first, last):
+        low = starts[c]
+        size = starts[c + 1] - low
+        if not cyclic[c]:
+            sweep(low, low + size, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
+                  eps, high, mode, values, policy)  # fmt: skip
+            continue
+        if mode != FIXED:
+            for i in range(low, low + size):
+                policy[offset + i] = 0
+        matrix = np.empty((size, size))
+        right = np.empty((size, 2))
+        ends = np.empty(size, np.bool_)
+        for _ in range(1000):
+            for i in range(size):
+                ends[i] = discount < 1.0
+            for x in range(size):
+                row = (low + x) * actions + np.int64(policy[offset + low + x])
+                s = success[row]
+                m = cost[row]
+                for y in range(size):
+                    matrix[x, y] = 0.0
+                matrix[x, x] = 1.0
+                if leaving[row]:
+                    ends[x] = True
+                for k in range(indptr[row], indptr[row + 1]):
+                    step = np.int64(drop[k]) if drop is not None else 0
+                    y = np.int64(indices[k]) - low
+                    if step == 0 and 0 <= y < size:
+                        matrix[x, y] -= discount * data[k]
+                        continue
+                    ends[x] = True
+                    at = offset + np.int64(indices[k]) - step * nodes
+                    if at >= 0:
+                        s += discount * data[k] * values[at, 0]
+                        m += discount * data[k] * values[at, 1]
+                right[x, 0] = s
+                right[x, 1] = m
+            changed = True
+            while changed:
+                changed = False
+                for x in range(size):
+                    if not ends[x]:
+                        for y in range(size):
+                            if ends[y] and y != x and matrix[x, y] < 0.0:
+                                ends[x] = True
+                                changed = True
+                                break
+            for x in range(size):
+                if not ends[x]:  # never ends: no success, and no cost as long as nobody asks
+                    row = (low + x) * actions + np.int64(policy[offset + low + x])
+                    if cost[row] > 0.0:
+                        return offset + low + x
+                    for y in range(size):
+                        matrix[x, y] = 0.0
+                    matrix[x, x] = 1.0
+                    right[x, 0] = 0.0
+                    right[x, 1] = 0.0
+            _eliminate(matrix, right)
+            for x in range(size):
+                if mode != FROZEN:
+                    values[offset + low + x, 0] = right[x, 0]
+                values[offset + low + x, 1] = right[x, 1]
+            if mode == FIXED:
+                break
+            improved = False
+            for i in range(low, low + size):
+                at = offset + i
+                best = np.int64(policy[at])
+                s, m = _lookahead(i * actions + best, offset, nodes, indptr, indices, data, drop, values)
+                best_s = success[i * actions + best] + discount * s
+                best_m = cost[i * actions + best] + discount * m
+                start = best
+                for a in range(actions):
+                    row = i * actions + a
+                    if a == start or cost[row] == np.inf:
+                        continue
+                    s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
+                    s = success[row] + discount * s
+                    m = cost[row] + discount * m
+                    scale = eps * (1.0 + price * (m + best_m))
+                    gain = (s - price * m) - (best_s - price * best_m)
+                    more = (m - best_m) * (1.0 if high and price > 0.0 else -1.0)
+                    if gain > scale or (gain >= -scale and more > eps * (1.0 + 1e3 * (m + best_m))):
+                        best_s, best_m, best = s, m, a
+                if best != start:
+                    policy[at] = best
+                    improved = True
+            if not improved:
+                break
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _eliminate(matrix, right):
+    """Solve ``matrix @ x = right`` in place (Gaussian elimination with partial pivoting); x replaces ``right``."""
+    size = len(matrix)
+    for c in range(size):
+        pivot = c
+        for i in range(c + 1, size):
+            if abs(matrix[i, c]) > abs(matrix[pivot, c]):
+                pivot = i
+        if pivot != c:
+            for j in range(c, size):
+                matrix[c, j], matrix[pivot, j] = matrix[pivot, j], matrix[c, j]
+            for j in range(2):
+                right[c, j], right[pivot, j] = right[pivot, j], right[c, j]
+        for i in range(c + 1, size):
+            factor = matrix[i, c] / matrix[c, c]
+            if factor != 0.0:
+                for j in range(c + 1, size):
+                    matrix[i, j] -= factor * matrix[c, j]
+                for j in range(2):
+                    right[i, j] -= factor * right[c, j]
+    for c in range(size - 1, -1, -1):
+        for j in range(2):
+            total = right[c, j]
+            for i in range(c + 1, size):
+                total -= matrix[c, i] * right[i, j]
+            right[c, j] = total / matrix[c, c]

@@ -1,0 +1,76 @@
+"""The paper's method, as published: usage steps and policy steps in turn, and a bisection on r.
+
+From M = 0 alternate
+
+    policy step:  help in s  iff  r < dp / dM,     dp, dM: what help changes in p and in M, one step ahead
+    usage step:   M := the expected usage of the current policy
+
+until the policy stays, and find the r of a budget by bisection. Only a summary of the paper was available, so details
+(the one-step lookahead, what happens when the alternation cycles) are ours. It is kept beside the exact method for comparison.
+Its ratio is wrong where dM <= 0, asking now being cheaper than asking later: there it never helps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfreg_gym.solver.engine import FIXED, Engine
+from selfreg_gym.solver.solution import Solution
+
+__all__ = ["solve_paper"]
+
+MAX_ROUNDS = 200
+
+
+def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = None) -> Solution:
+    """Alternate policy and usage steps at one price.
+
+    Args:
+        engine: the passes over the model.
+        help_cost: r.
+        prm: ``(n,)`` p(s), held fixed; None backs up the success of the current policy in each usage step, from the
+            success of never asking.
+
+    Returns:
+        The last policy with its values on the model; ``message`` says so if it was still changing.
+    """
+    from selfreg_gym.solver.solve import _solution
+
+    model = engine.model
+    n = model.n
+    policy = np.zeros(n, np.int8)
+    values = engine.run(0.0, mode=FIXED, policy=engine.start_order(policy)).values.copy()
+    success = engine.start_order(prm) if prm is not None else values[:, 0]
+    values[:, 0], values[:, 1] = success, 0.0
+    seen: set[bytes] = set()
+    settled = False
+    for _ in range(MAX_ROUNDS):
+        improved = _policy_step(*engine.backup(values), help_cost)
+        settled = np.array_equal(improved, policy) and bool(seen)
+        policy = improved
+        if settled or policy.tobytes() in seen:
+            break
+        seen.add(policy.tobytes())
+        values = engine.run(0.0, mode=FIXED, policy=engine.start_order(policy)).values.copy()
+        if prm is not None:
+            values[:, 0] = success
+    final = engine.run(0.0, mode=FIXED, policy=engine.start_order(policy)).values
+    solution = _solution(engine, help_cost, final, engine.start_order(policy), "paper")
+    if not settled:
+        object.__setattr__(solution, "message", "the alternation cycles between policies; this is one of them.")
+    return solution
+
+
+def _policy_step(success: np.ndarray, usage: np.ndarray, help_cost: float) -> np.ndarray:
+    """Return ``(n,)`` actions: the help of largest gain among those with r < dp / dM, else nohelp."""
+    policy = np.zeros(success.shape[1], np.int8)
+    best = np.full(success.shape[1], -np.inf)
+    for a in range(1, len(success)):
+        dp, dm = success[a] - success[0], usage[a] - usage[0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            helps = dp / dm > help_cost
+        helps &= dm > 0
+        gain = np.where(helps, dp - help_cost * dm, -np.inf)
+        better = gain > best
+        policy[better], best[better] = a, gain[better]
+    return policy

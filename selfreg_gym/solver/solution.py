@@ -1,0 +1,202 @@
+"""What a solve returns: ``Solution`` (one deterministic policy and its values) and ``MixedPolicy`` (a coin over them)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.solver.engine import FIXED, Engine
+from selfreg_gym.transitions import TransitionModel
+
+__all__ = ["MixedPolicy", "Solution"]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A policy with its values, arrays over the model's states.
+
+    Attributes:
+        model: the model that was solved.
+        help_cost: the price r it was solved at; ``(K,)`` prices where each intervention has its own.
+        policy: ``(n,)`` int8, 0 nohelp or k help from the k-th intervention.
+        success: ``(n,)``, S: the probability of success from each state on.
+        usage: ``(n,)``, M: the expected cost units of help from each state on.
+        value: ``(n,)``, S - r M (with K prices: S minus the priced usage).
+        iterations: passes over the model that were needed.
+        method: how it was found.
+        discount: per step; 1 unless asked for.
+        backend: of the passes.
+        message: what the caller should know, or "".
+    """
+
+    model: TransitionModel
+    help_cost: float | np.ndarray
+    policy: np.ndarray
+    success: np.ndarray
+    usage: np.ndarray
+    value: np.ndarray
+    iterations: int = 1
+    method: str = "exact"
+    discount: float = 1.0
+    backend: str = "auto"
+    message: str = ""
+
+    @property
+    def expected_success(self) -> float:
+        """S over the start states. On the model's own data this is optimistic: see ``cross_fitted_value``."""
+        return float(self.model.start @ self.success)
+
+    @property
+    def expected_usage(self) -> float:
+        """E[U], M over the start states, in cost units."""
+        return float(self.model.start @ self.usage)
+
+    @cached_property
+    def expected_usage_by_intervention(self) -> np.ndarray:
+        """``(K,)`` cost units per intervention over the start states; they add up to ``expected_usage``."""
+        count = self.model.actions - 1
+        if count == 1:
+            return np.array([self.expected_usage])
+        engine = Engine(self.model, backend=self.backend, discount=self.discount)
+        prepared, policy = engine.prepared, engine.start_order(self.policy)
+        start, usage = engine.start_order(self.model.start), np.zeros(count)
+        of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
+        for k in range(1, count + 1):
+            own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
+            usage[k - 1] = start @ engine.run(0.0, mode=FIXED, cost=own, policy=policy).values[:, 1]
+        return usage
+
+    @cached_property
+    def _by_action(self) -> tuple[np.ndarray, np.ndarray]:
+        engine = Engine(self.model, backend=self.backend, discount=self.discount)
+        values = np.stack([engine.start_order(self.success), engine.start_order(self.usage)], axis=1)
+        return engine.backup(values)
+
+    @property
+    def success_by_action(self) -> np.ndarray:
+        """``(A, n)``: S if this action is taken now and the policy followed afterwards; NaN where not available."""
+        return self._by_action[0]
+
+    @property
+    def usage_by_action(self) -> np.ndarray:
+        """``(A, n)``: M if this action is taken now and the policy followed afterwards; NaN where not available."""
+        return self._by_action[1]
+
+    @cached_property
+    def advantage(self) -> np.ndarray:
+        """``(n,)``: what the best available help gains over nohelp in S - r M; 0 where no help is available."""
+        success, usage = self._by_action
+        if self.model.actions == 1:
+            return np.zeros(self.model.n)
+        if np.ndim(self.help_cost):
+            value = success - self._priced_by_action
+        else:
+            value = success - float(self.help_cost) * usage
+        best = np.where(np.isnan(value[1:]), -np.inf, value[1:]).max(axis=0)
+        return np.where(np.isfinite(best), best - value[0], 0.0)
+
+    @cached_property
+    def _priced_by_action(self) -> np.ndarray:
+        """``(A, n)`` sum over interventions of price times usage, for K prices."""
+        engine = Engine(self.model, backend=self.backend, discount=self.discount)
+        priced = priced_cost(engine, np.asarray(self.help_cost))
+        from dataclasses import replace
+
+        engine.prepared = replace(engine.prepared, cost=priced)
+        values = np.stack([self.success, self.success - self.value], axis=1)
+        return engine.backup(engine.start_order(values))[1]
+
+    def action(self, index: int) -> int:
+        """Return the action in a state; nohelp for an unknown one (index -1)."""
+        return int(self.policy[index]) if index >= 0 else 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Solution(help_cost={_number(self.help_cost)}, expected_success={self.expected_success:.4f}, "
+            f"expected_usage={self.expected_usage:.4f}, iterations={self.iterations}, method={self.method!r})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MixedPolicy:
+    """One coin per episode over deterministic policies.
+
+    Attributes:
+        policies: the policies.
+        weights: ``(m,)`` probabilities of the coin.
+        help_cost: the price at which all of them are optimal (``(K,)`` for K budgets).
+        budget: what was asked for, or None.
+        message: what the caller should know (for instance that more budget cannot help), or "".
+        iterations: passes over the model that were needed.
+    """
+
+    policies: tuple[Solution, ...]
+    weights: np.ndarray
+    help_cost: float | np.ndarray
+    budget: float | np.ndarray | None = None
+    message: str = field(default="")
+    iterations: int = 0
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights, np.float64)
+        if len(weights) != len(self.policies) or (weights < 0).any() or abs(weights.sum() - 1) > 1e-9:
+            raise InvalidArgumentError(
+                f"a mixture has one weight >= 0 per policy, summing to 1: received {len(self.policies)} policies, "
+                f"weights {weights}."
+            )
+
+    @property
+    def model(self) -> TransitionModel:
+        """The model that was solved."""
+        return self.policies[0].model
+
+    @property
+    def expected_success(self) -> float:
+        """S over the start states and the coin."""
+        return float(sum(w * p.expected_success for w, p in zip(self.weights, self.policies, strict=True)))
+
+    @property
+    def expected_usage(self) -> float:
+        """E[U] over the start states and the coin, in cost units."""
+        return float(sum(w * p.expected_usage for w, p in zip(self.weights, self.policies, strict=True)))
+
+    @property
+    def expected_usage_by_intervention(self) -> np.ndarray:
+        """``(K,)`` cost units per intervention."""
+        parts = [w * p.expected_usage_by_intervention for w, p in zip(self.weights, self.policies, strict=True)]
+        return np.sum(parts, axis=0)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Draw the coin of one episode: the index of the policy to follow until it ends."""
+        return int(np.searchsorted(np.cumsum(self.weights), rng.random() * float(np.sum(self.weights)), side="right"))
+
+    def action(self, index: int, component: int = 0) -> int:
+        """Return the action in a state under one of the policies; nohelp for an unknown state (index -1)."""
+        return self.policies[component].action(index)
+
+    def help_probability(self) -> np.ndarray:
+        """``(n,)``: the chance that the coin's policy helps in each state."""
+        return np.sum([w * (p.policy > 0) for w, p in zip(self.weights, self.policies, strict=True)], axis=0)
+
+    def __repr__(self) -> str:
+        coin = ", ".join(f"{w:.3g}" for w in self.weights)
+        note = f", message={self.message!r}" if self.message else ""
+        return (
+            f"MixedPolicy(weights=[{coin}], help_cost={_number(self.help_cost)}, "
+            f"expected_success={self.expected_success:.4f}, expected_usage={self.expected_usage:.4f}{note})"
+        )
+
+
+def priced_cost(engine: Engine, prices: np.ndarray) -> np.ndarray:
+    """Return ``(N * A,)`` costs in which intervention k's units count ``prices[k - 1]`` each."""
+    prepared = engine.prepared
+    factor = np.tile(np.concatenate(([0.0], prices)), prepared.nodes)
+    missing = np.isinf(prepared.cost)
+    return np.where(missing, np.inf, np.where(missing, 0.0, prepared.cost) * factor)
+
+
+def _number(value: float | np.ndarray) -> str:
+    return f"{value:.6g}" if np.ndim(value) == 0 else str(np.round(value, 6))

@@ -1,0 +1,168 @@
+"""``solve``: the best policy at one help cost; ``evaluate_policy``: the values of a given one.
+
+With ``value="exact"`` the policy maximises S(s) - r M(s), where
+
+    S(s) = success + sum_s' P(s' | s, pi(s)) S(s'),    M(s) = c[pi(s)] + sum_s' P(s' | s, pi(s)) M(s')
+
+by one backward pass (policy iteration inside cyclic components): the optimum, to rounding (Puterman 1994, ch. 7). With
+``value="prm"`` the success of an action is its one-step lookahead at a given p(s), a process reward model's, which is
+never backed up; only M is. ``method="paper"`` is the alternation of the paper, see :mod:`selfreg_gym.solver.paper`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.solver.engine import FIXED, FROZEN, Engine
+from selfreg_gym.solver.solution import Solution, priced_cost
+from selfreg_gym.transitions import TransitionModel
+
+__all__ = ["evaluate_policy", "solve"]
+
+
+def solve(
+    model: TransitionModel,
+    *,
+    help_cost: float | Any,
+    value: str = "exact",
+    prm: Any = None,
+    method: str = "auto",
+    tie: str = "low",
+    discount: float = 1.0,
+    backend: str = "auto",
+) -> Solution:
+    """Find the policy for one help cost.
+
+    Args:
+        model: the problem.
+        help_cost: price r >= 0 of one cost unit, or ``(K,)`` prices, one per intervention.
+        value: ``"exact"``, or ``"prm"`` with a fixed p(s).
+        prm: ``(n,)`` p(s) in [0, 1] for ``value="prm"``.
+        method: ``"auto"`` or ``"paper"``.
+        tie: among policies of equal value, the one with ``"low"`` or ``"high"`` usage, chosen state by state. (Where
+            help is free, r = 0, a cyclic component is always solved low: high could ask for ever.)
+        discount: per step, in (0, 1].
+        backend: ``"auto"``, ``"numba"`` or ``"numpy"``.
+
+    Returns:
+        The policy; ``success`` and ``usage`` are its own values on the model, also for ``value="prm"``.
+
+    Raises:
+        InvalidArgumentError, UnknownNameError: an argument outside its range.
+        ModelError: the model is none, or (``value="prm"``) the policy asks for help for ever.
+    """
+    _choice("value", value, ("exact", "prm"))
+    _choice("method", method, ("auto", "paper"))
+    _choice("tie", tie, ("low", "high"))
+    prices = checked_prices(model, help_cost)
+    engine = Engine(model, backend=backend, discount=discount)
+    frozen = _checked_prm(model, prm) if value == "prm" else None
+    if method == "paper":
+        from selfreg_gym.solver.paper import solve_paper
+
+        if np.ndim(prices):
+            raise InvalidArgumentError("method='paper' knows one help cost, received several: use method='auto'.")
+        return solve_paper(engine, help_cost=float(prices), prm=frozen)
+    price = 1.0 if np.ndim(prices) else float(prices)
+    cost = priced_cost(engine, np.asarray(prices)) if np.ndim(prices) else None
+    if frozen is None:
+        values, policy = engine.run(price, tie=tie, cost=cost)
+        if cost is not None:
+            priced = values[:, 1]
+            values = engine.run(0.0, mode=FIXED, policy=policy).values
+            return _solution(engine, prices, values, policy, "exact", priced)
+        return _solution(engine, prices, values, policy, "exact")
+    _, policy = engine.run(price, tie=tie, cost=cost, mode=FROZEN, success=engine.start_order(frozen))
+    values = engine.run(0.0, mode=FIXED, policy=policy).values
+    priced = None if cost is None else engine.run(0.0, mode=FIXED, policy=policy, cost=cost).values[:, 1]
+    return _solution(engine, prices, values, policy, "prm", priced)
+
+
+def evaluate_policy(
+    model: TransitionModel,
+    policy: Any,
+    *,
+    help_cost: float = 0.0,
+    discount: float = 1.0,
+    backend: str = "auto",
+) -> Solution:
+    """Return the values of a given policy.
+
+    Args:
+        model: the problem.
+        policy: ``(n,)`` actions, each available in its state.
+        help_cost: the price for ``value``; it changes neither success nor usage.
+        discount, backend: as in :func:`solve`.
+
+    Raises:
+        InvalidArgumentError: a wrong shape, or an action that does not exist or is not available.
+        ModelError: the policy asks for help for ever.
+    """
+    policy = np.asarray(policy)
+    if policy.shape != (model.n,):
+        raise InvalidArgumentError(f"a policy has one action per state: {(model.n,)}, received {policy.shape}.")
+    nodes = np.arange(model.n) % model.nodes
+    bad = np.flatnonzero((policy < 0) | (policy >= model.actions))
+    if not len(bad):
+        bad = np.flatnonzero(~model.available[policy.astype(np.int64), nodes])
+    if len(bad):
+        raise InvalidArgumentError(
+            f"a policy takes available actions of 0..{model.actions - 1}: state {model.describe(int(bad[0]))} has "
+            f"action {policy[bad[0]]}."
+        )
+    engine = Engine(model, backend=backend, discount=discount)
+    chosen = engine.start_order(policy.astype(np.int8))
+    values = engine.run(0.0, mode=FIXED, policy=chosen).values
+    return _solution(engine, checked_prices(model, help_cost), values, chosen, "evaluation")
+
+
+def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray:
+    """Return a price as float, or ``(K,)`` prices; both finite and >= 0."""
+    prices = np.asarray(help_cost, np.float64)
+    if prices.ndim > 1 or (prices.ndim == 1 and len(prices) != model.actions - 1):
+        raise InvalidArgumentError(
+            f"help_cost is one number or one per intervention ({model.actions - 1}), received shape {prices.shape}."
+        )
+    if not (np.isfinite(prices).all() and (prices >= 0).all()):
+        raise InvalidArgumentError(f"a help cost is finite and >= 0, received {help_cost!r}.")
+    return float(prices) if prices.ndim == 0 else prices
+
+
+def _solution(
+    engine: Engine,
+    prices: float | np.ndarray,
+    values: np.ndarray,
+    policy: np.ndarray,
+    method: str,
+    priced: np.ndarray | None = None,
+    iterations: int | None = None,
+) -> Solution:
+    """Put a pass's outcome into the model's order."""
+    pair = engine.model_order(values)
+    success, usage = np.ascontiguousarray(pair[:, 0]), np.ascontiguousarray(pair[:, 1])
+    paid = engine.model_order(priced) if priced is not None else float(np.asarray(prices)) * usage
+    return Solution(
+        model=engine.model, help_cost=prices, policy=engine.model_order(policy), success=success, usage=usage,
+        value=success - paid, iterations=engine.passes if iterations is None else iterations, method=method,
+        discount=engine.discount, backend="numba" if engine.kernels is not None else "numpy",
+    )  # fmt: skip
+
+
+def _checked_prm(model: TransitionModel, prm: Any) -> np.ndarray:
+    """Return p(s) as ``(n,)`` float64."""
+    if prm is None:
+        raise InvalidArgumentError("value='prm' needs prm=(n,) success probabilities, received none.")
+    p = np.asarray(prm, np.float64)
+    if p.shape != (model.n,) or not ((p >= 0) & (p <= 1)).all():
+        raise InvalidArgumentError(
+            f"prm holds {model.n} probabilities, received {p.shape} from {p.min()} to {p.max()}."
+        )
+    return p
+
+
+def _choice(what: str, received: str, choices: tuple[str, ...]) -> None:
+    if received not in choices:
+        raise UnknownNameError(what, received, choices)
