@@ -52,7 +52,7 @@ def torch_dtype(name: str | torch.dtype) -> torch.dtype:
     dtype = getattr(torch, str(name), None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise InvalidArgumentError(
-            f"dtype must be the name of a torch floating type, received {name!r}: use 'float32', 'bfloat16' or 'float16'."
+            f"dtype must name a torch floating type ('float32', 'bfloat16', 'float16'), received {name!r}."
         )
     return dtype
 

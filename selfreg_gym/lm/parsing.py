@@ -16,12 +16,12 @@ from selfreg_gym.lm.tokenizer import words
 __all__ = ["canonical", "match_action", "nearest_action", "parse_action"]
 
 _MARKER = re.compile(r"\baction\b[\s*_`\"']*(?:\d+[\s*_`]*)?[:=][\s*_`]*", re.IGNORECASE)
-_WRAPPING = " \t\r\n\"'`*_“”‘’«»<>[](){}|"
+_WRAPPING = " \t\r\n\"'`*_<>[](){}|\u2018\u2019\u201c\u201d\u00ab\u00bb"  # quotes of all kinds, markdown, brackets
 _LIST_MARK = re.compile(r"^\s*(?:[-*•>#]+|\(?\d+[.)])\s+")
 
 
 def canonical(text: str) -> str:
-    """The words of a text, without case, spacing, wrapping quotes or a final full stop: two forms of one action are equal."""
+    """The words of a text without case, spacing, quotes around it or final full stop: two forms of one action agree."""
     return " ".join(words(text.strip(_WRAPPING).rstrip("." + _WRAPPING))).casefold()
 
 

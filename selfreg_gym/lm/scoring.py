@@ -159,7 +159,7 @@ def micro_batches(lengths: Sequence[int], *, rows: int, tokens: int) -> list[lis
 
 
 def best_path(model: Any) -> str:
-    """Find out by trial which path a model supports: "tree" where it agrees with naive scoring, else "kv", else "naive".
+    """Find out by trial which path a model supports: "tree" if it agrees with naive scoring, else "kv", else "naive".
 
     Agreement is tested on one small made-up row. A sliding window would not show there, so it is asked for by name.
     """

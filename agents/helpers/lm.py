@@ -1,0 +1,312 @@
+"""The trained helper: a language model that reads the observation and the budget, and says help or nohelp."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["LMHelper"]
+
+_FILE = "helper.json"
+_FORMAT = "selfreg-helper-1"
+
+
+class LMHelper:
+    """Asks the k-th intervention where its logit is the largest of "nohelp", "help", "help2", ...
+
+    The prompt is the observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on
+    labels (:func:`selfreg_gym.labels.label`), each weighted by how much the choice matters.
+
+    Args:
+        model: a causal LM in eval mode.
+        tokenizer: its tokenizer.
+        answers: token ids of the K + 1 answers, nohelp first.
+        budget: calls per episode it shall spend; :meth:`with_budget` changes it.
+        offset: added to the logit of every help answer; the knob that calibration turns.
+        info: what is known about its training.
+        memo: how many (observation, budget) are remembered.
+
+    Raises:
+        InvalidArgumentError: the budget is negative, or there are fewer than two different answers.
+    """
+
+    takes_budget = True
+    knob_bounds = (-20.0, 20.0)
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        answers: Sequence[int],
+        budget: float = 1.0,
+        offset: float = 0.0,
+        info: dict[str, Any] | None = None,
+        memo: int = 50_000,
+    ) -> None:
+        if len(set(answers)) < 2 or len(set(answers)) != len(answers):
+            raise InvalidArgumentError(
+                f"a helper needs at least 2 different answer tokens, received {list(answers)!r}."
+            )
+        self.model = model
+        self.tokenizer = tokenizer
+        self.answers = tuple(int(token) for token in answers)
+        self.budget = _checked_budget(budget)
+        self.offset = float(offset)
+        self.info: dict[str, Any] = dict(info or {})
+        self._reader = _reader(model, tokenizer, self.answers, memo)
+
+    @classmethod
+    def train(
+        cls,
+        labels: Iterable[Any],
+        *,
+        backbone: str | Path = "tiny",
+        seed: int = 0,
+        epochs: float = 1.0,
+        lora: int | bool = False,
+        lr: float | None = None,
+        batch_size: int = 16,
+        accumulate: int = 1,
+        max_labels: int | None = 8000,
+        help_weight: float = 1.0,
+        interventions: int | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        resume: str | Path | None = None,
+        progress: bool = True,
+    ) -> LMHelper:
+        """Supervised fine-tuning on labels of all budgets at once.
+
+        Args:
+            labels: objects with ``observation, budget, action, weight``.
+            backbone: the id of an actor with a checkpoint, or a directory.
+            seed: of the sample and the order of training.
+            epochs: passes over the sample.
+            lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them.
+            lr: default 1e-3, with LoRA 3e-3.
+            batch_size, accumulate: examples per forward, forwards per step.
+            max_labels: labels trained on, drawn in proportion to their weight (and counting what weight is then left:
+                :func:`selfreg_gym.lm.sampling.subsample`); None takes all.
+            help_weight: factor on the weight of labels that say help.
+            interventions: K; default: the largest action among the labels, at least 1.
+            resume: directory for the state of an unfinished training.
+            progress: show a progress bar.
+
+        Raises:
+            InvalidArgumentError: there are no labels, or actions beyond K.
+            UnknownNameError, CheckpointError: the backbone is none.
+        """
+        from selfreg_gym.lm.backbone import backbone_path
+        from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.prompts import helper_prompt
+        from selfreg_gym.lm.sampling import subsample
+        from selfreg_gym.lm.tokenizer import PromptEncoder
+        from selfreg_gym.lm.training import add_lora, finetune, pad_right
+
+        rows = list(labels)
+        if not rows:
+            raise InvalidArgumentError("a helper needs labels to train on, received none.")
+        actions = np.asarray([row.action for row in rows])
+        kinds = interventions or max(1, int(actions.max()))
+        if actions.min() < 0 or actions.max() > kinds:
+            raise InvalidArgumentError(
+                f"labels must be 0 (nohelp) to K = {kinds}, received {actions.min()} to {actions.max()}."
+            )
+        weights = np.asarray([row.weight for row in rows], dtype=np.float64) * np.where(actions > 0, help_weight, 1.0)
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
+        chosen, weight = subsample(weights, max_labels, rng)
+
+        source = backbone_path(backbone)
+        tokenizer = load_tokenizer(source)
+        encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
+        answers = _answer_tokens(tokenizer, kinds)
+        model = load_causal(source, dtype=dtype, device=device)
+        if lora:
+            model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+        data = [
+            (encoder.prompt(helper_prompt(rows[i].observation, rows[i].budget)), int(actions[i]), float(w))
+            for i, w in zip(chosen, weight, strict=True)
+        ]
+
+        def loss(net: Any, batch: Sequence[tuple[list[int], int, float]]) -> torch.Tensor:
+            import torch
+
+            from selfreg_gym.lm.reading import last_token_logits
+
+            ids = pad_right([row for row, _, _ in batch], pad=pad).to(net.device)
+            logits = last_token_logits(net, ids, [len(row) for row, _, _ in batch], answers)
+            target = torch.tensor([action for _, action, _ in batch], device=logits.device)
+            each = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+            return (each * torch.tensor([w for _, _, w in batch], device=logits.device)).mean()
+
+        log = finetune(
+            model,
+            data,
+            loss,
+            lengths=[len(row) for row, _, _ in data],
+            seed=seed,
+            lr=lr or (3e-3 if lora else 1e-3),
+            epochs=epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            resume=resume,
+            progress=progress,
+            description="helper",
+        )
+        merged = model.merge_and_unload() if lora else model
+        info = {
+            "backbone": source.name,
+            "seed": seed,
+            "epochs": epochs,
+            "lora": int(lora),
+            "labels": len(rows),
+            "trained_on": len(data),
+            "budgets": sorted({round(float(row.budget), 4) for row in rows}),
+            "help_share": float(np.mean(actions > 0)),
+            "steps": log.steps,
+            "loss": [round(value, 4) for value in log.loss],
+            "seconds": round(log.seconds, 1),
+        }
+        return cls(merged.eval(), tokenizer, answers=answers, info=info)
+
+    @classmethod
+    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> LMHelper:
+        """The helper that a run has trained, at this budget."""
+        helper = cls.from_pretrained(Path(run) / "helper")
+        return helper if budget is None else helper.with_budget(budget)
+
+    def with_budget(self, budget: float) -> LMHelper:
+        """The same model asked to spend ``budget`` calls per episode; the offset goes back to what was trained (0)."""
+        return self._copy(budget=budget, offset=0.0)
+
+    def with_offset(self, offset: float) -> LMHelper:
+        """The same model with another logit offset; usage does not fall when it rises."""
+        return self._copy(budget=self.budget, offset=offset)
+
+    @property
+    def knob(self) -> float:
+        """The logit offset."""
+        return self.offset
+
+    def with_knob(self, x: float) -> LMHelper:
+        """As :meth:`with_offset`."""
+        return self.with_offset(x)
+
+    def logits(self, observations: Sequence[str]) -> np.ndarray:
+        """Logit of each help answer minus that of nohelp, without offset, ``(N, K)`` float64."""
+        from selfreg_gym.lm.prompts import helper_prompt
+
+        if len(observations) == 0:
+            return np.zeros((0, len(self.answers) - 1))
+        values = self._reader.read([helper_prompt(text, self.budget) for text in observations])
+        return values[:, 1:] - values[:, :1]
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """See :class:`selfreg_gym.types.HelperPolicy`; the choice is the largest logit in any case, ties are nohelp."""
+        single = isinstance(observation, str)
+        gain = self.logits([observation] if single else list(observation)) + self.offset
+        best = gain.argmax(axis=1) if len(gain) else np.zeros(0, dtype=np.int64)
+        actions = np.where(gain.max(axis=1, initial=-np.inf) > 0, best + 1, 0).astype(np.int64)
+        return (actions[0] if single else actions), state
+
+    def wrap(self, env: Any) -> Any:
+        """It reads what the actor reads."""
+        return env
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write weights (safetensors), tokenizer and, last, ``helper.json``: with it the folder is complete."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).unlink(missing_ok=True)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        record = {
+            "format": _FORMAT,
+            "answers": list(self.answers),
+            "budget": self.budget,
+            "offset": self.offset,
+            "info": self.info,
+        }
+        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+    ) -> LMHelper:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Raises:
+            CheckpointError: the directory holds no helper, an unfinished one, or another format.
+        """
+        from selfreg_gym.lm.loading import load_causal, load_tokenizer
+
+        file = Path(path) / _FILE
+        if not file.is_file():
+            raise CheckpointError(
+                f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
+                f"received {str(path)!r}, which has none."
+            )
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            form = record["format"]
+            known = {name: record[name] for name in ("answers", "budget", "offset", "info")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
+        if form != _FORMAT:
+            raise CheckpointError(
+                f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
+            )
+        return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+
+    def _copy(self, *, budget: float, offset: float) -> LMHelper:
+        """Another helper around the same model and memo."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.budget, other.offset = _checked_budget(budget), float(offset)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LMHelper:
+        return self
+
+    def __repr__(self) -> str:
+        return f"LMHelper(budget={self.budget:g}, offset={self.offset:g}, K={len(self.answers) - 1})"
+
+
+def _checked_budget(budget: float) -> float:
+    if not (np.isfinite(budget) and budget >= 0):
+        raise InvalidArgumentError(f"a budget is a number of calls per episode, 0 or more, received {budget!r}.")
+    return float(budget)
+
+
+def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:
+    from selfreg_gym.lm.reading import TextReader, last_token_logits
+
+    return TextReader(model, tokenizer, partial(last_token_logits, tokens=answers), memo=memo)
+
+
+def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:
+    """First tokens of the answers in words; of digits where a tokenizer cannot tell the words apart by one token."""
+    words = ["nohelp", "help", *(f"help{k}" for k in range(2, interventions + 1))]
+    for answers in (words, [str(k) for k in range(interventions + 1)]):
+        tokens = [tokenizer.encode(f" {answer}", add_special_tokens=False) for answer in answers]
+        first = [row[0] for row in tokens if row and row[0] != tokenizer.unk_token_id]
+        if len(set(first)) == interventions + 1:
+            return first
+    raise InvalidArgumentError(f"this tokenizer has no {interventions + 1} different tokens for a helper's answers.")

@@ -1,0 +1,91 @@
+"""Reading numbers off the end of texts: what a process reward model and a helper do with a trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfreg_gym.lm.memo import Memo, digest
+from selfreg_gym.lm.scoring import micro_batches
+from selfreg_gym.lm.tokenizer import PromptEncoder
+from selfreg_gym.lm.training import pad_right
+
+__all__ = ["TextReader", "classifier_logits", "last_token_logits"]
+
+
+class TextReader:
+    """Maps texts to ``k`` numbers each, in length-sorted micro-batches, remembering what it has read.
+
+    Args:
+        model: a model in eval mode.
+        tokenizer: its tokenizer.
+        head: ``head(model, input_ids (B, L), lengths) -> (B, k)``; rows are padded on the right.
+        micro_batch: rows per forward.
+        memo: texts remembered.
+        decimals: results are rounded so, which makes them independent of the batch.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        head: Callable[[Any, torch.Tensor, Sequence[int]], torch.Tensor],
+        *,
+        micro_batch: int = 8,
+        memo: int = 50_000,
+        decimals: int = 4,
+    ) -> None:
+        self.model = model
+        self.encoder = PromptEncoder(tokenizer)
+        self.pad = int(tokenizer.pad_token_id)
+        self.head = head
+        self.micro_batch = micro_batch
+        self.decimals = decimals
+        self.memo: Memo[np.ndarray] = Memo(memo)
+
+    def read(self, texts: Sequence[str]) -> np.ndarray:
+        """Return ``(N, k)`` float64 for N texts (N at least 1)."""
+        keys = [digest((text,)) for text in texts]
+        found: dict[bytes, np.ndarray] = {}
+        todo: dict[bytes, str] = {}
+        for key, text in zip(keys, texts, strict=True):
+            if key not in found and key not in todo:
+                known = self.memo.get(key)
+                if known is None:
+                    todo[key] = text
+                else:
+                    found[key] = known
+        if todo:
+            names = list(todo)
+            ids = [self.encoder.prompt(text) for text in todo.values()]
+            with torch.inference_mode():
+                for chunk in micro_batches([len(row) for row in ids], rows=self.micro_batch, tokens=8192):
+                    rows = [ids[i] for i in chunk]
+                    batch = pad_right(rows, pad=self.pad).to(self.model.device)
+                    values = self.head(self.model, batch, [len(row) for row in rows]).double().cpu().numpy()
+                    for i, value in zip(chunk, np.round(values, self.decimals) + 0.0, strict=True):
+                        found[names[i]] = value
+                        self.memo.put(names[i], value)
+        return np.stack([found[key] for key in keys])
+
+
+def classifier_logits(model: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+    """``(B, 1)``: the logit of a sequence classifier, whose pooler takes the last token that is not padding."""
+    return model(input_ids=input_ids).logits.float()
+
+
+def last_token_logits(
+    model: Any, input_ids: torch.Tensor, lengths: Sequence[int], tokens: Sequence[int]
+) -> torch.Tensor:
+    """``(B, len(tokens))``: a causal LM's logits of some tokens after each row's last real token.
+
+    Rows are sorted by length, so there are few different ends; the output head runs at these columns only.
+    """
+    ends = torch.as_tensor(lengths) - 1
+    columns, where = torch.unique(ends, return_inverse=True)
+    logits = model(input_ids=input_ids, logits_to_keep=columns.to(input_ids.device), use_cache=False).logits
+    rows = torch.arange(len(ends))
+    return logits[rows, where][:, list(tokens)].float()

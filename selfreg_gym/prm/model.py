@@ -1,0 +1,298 @@
+"""``ProcessRewardModel``: p(s) read off a language model's trunk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.lm.backbone import backbone_path
+from selfreg_gym.lm.loading import load_classifier, load_tokenizer
+from selfreg_gym.lm.prompts import success_prompt
+from selfreg_gym.lm.reading import TextReader, classifier_logits
+from selfreg_gym.lm.sampling import subsample
+from selfreg_gym.lm.tokenizer import PromptEncoder
+from selfreg_gym.lm.training import TrainingLog, add_lora, finetune, pad_right, seeded
+from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
+from selfreg_gym.prm.targets import Examples, gather, split_tasks
+
+__all__ = ["ProcessRewardModel"]
+
+_FILE = "prm.json"
+_FORMAT = "selfreg-prm-1"
+
+
+class ProcessRewardModel:
+    """P(success | observation) under a named continuation policy.
+
+    A sequence classifier with one logit on the actor's trunk; the logit is scaled by two numbers (Platt) fitted on
+    tasks that the weights never saw.
+
+    Args:
+        model: a transformers sequence classifier with one logit, in eval mode.
+        tokenizer: its tokenizer.
+        scale: ``(a, b)``; the probability is sigmoid(a * logit + b).
+        info: what is known about it: targets, seed, backbone, held-out calibration.
+        memo: how many scored observations are remembered.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        scale: tuple[float, float] = (1.0, 0.0),
+        info: dict[str, Any] | None = None,
+        memo: int = 50_000,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.scale = (float(scale[0]), float(scale[1]))
+        self.info: dict[str, Any] = dict(info or {})
+        self._reader = TextReader(model, tokenizer, classifier_logits, memo=memo)
+
+    @classmethod
+    def train(
+        cls,
+        rollouts: Any,
+        *,
+        backbone: str | Path = "tiny",
+        targets: str = "nohelp",
+        seed: int = 0,
+        epochs: float = 2.0,
+        lora: int | None = 8,
+        lr: float | None = None,
+        batch_size: int = 16,
+        accumulate: int = 1,
+        max_states: int | None = 6000,
+        share: float = 0.2,
+        clip: float = 10.0,
+        patience: int | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        resume: str | Path | None = None,
+        progress: bool = True,
+    ) -> ProcessRewardModel:
+        """Train on stored episodes.
+
+        Args:
+            rollouts: a ``Rollouts`` store or an iterable of episodes.
+            backbone: the id of an actor with a checkpoint, or a directory.
+            targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
+            seed: of the split by task, the sample, the new head and the order of training.
+            epochs: passes over the sample.
+            lora: adapter rank on all linear layers, merged after training; None trains every weight.
+            lr: default 3e-3 for LoRA, 1e-3 without.
+            batch_size, accumulate: examples per forward, forwards per step.
+            max_states: moments trained on, drawn in proportion to their weight; None takes all.
+            share: share of the tasks kept aside to calibrate on.
+            clip: largest inverse-probability weight (:mod:`selfreg_gym.prm.targets`).
+            patience: stop early after so many validations on the tasks kept aside without improvement (None: never).
+            resume: directory for the state of an unfinished training.
+            progress: show a progress bar.
+
+        Raises:
+            UnknownNameError, InvalidArgumentError: bad names, too few tasks, or no moment for the target.
+            CheckpointError: the backbone is none.
+        """
+        source = backbone_path(backbone)
+        examples = gather(rollouts, targets=targets, clip=clip)
+        aside = split_tasks(examples.task, share=share, seed=seed)
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x93B])))
+        inside = np.flatnonzero(~aside)
+        chosen, weight = subsample(examples.weight[inside], max_states, rng)
+        fit = examples.take(inside[chosen], weight=weight)
+        judge = _judged(examples, aside, targets=targets, limit=max_states, rng=rng)
+
+        with seeded(seed):  # the new head is drawn here
+            base = load_classifier(source, dtype=dtype, device=device)
+        tokenizer = load_tokenizer(source)
+        model = base if lora is None else add_lora(base, task="SEQ_CLS", rank=lora, seed=seed)
+        log = _fit(
+            model,
+            tokenizer,
+            fit,
+            validation=judge if patience is not None else None,
+            seed=seed,
+            lr=lr or (1e-3 if lora is None else 3e-3),
+            epochs=epochs,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            patience=patience,
+            resume=resume,
+            progress=progress,
+        )
+        merged = model if lora is None else model.merge_and_unload()
+        prm = cls(merged.eval(), tokenizer)
+        logit = prm.logits(judge.observations)
+        prm.scale = platt(logit, judge.outcome, weight=judge.weight)
+        prm.info = {
+            "targets": targets,
+            "seed": seed,
+            "backbone": source.name,
+            "epochs": epochs,
+            "lora": lora,
+            "states": len(fit),
+            "steps": log.steps,
+            "loss": [round(value, 4) for value in log.loss],
+            "seconds": round(log.seconds, 1),
+            "calibration_tasks": sorted(set(examples.task[aside])),
+            "held_out": _cross_fitted(logit, judge, seed=seed),
+        }
+        return prm
+
+    def logits(self, observations: Sequence[str]) -> np.ndarray:
+        """The unscaled logits of N observations, ``(N,)`` float64."""
+        if len(observations) == 0:
+            return np.zeros(0)
+        return self._reader.read([success_prompt(text) for text in observations])[:, 0]
+
+    def score(self, observations: Sequence[str] | str) -> np.ndarray:
+        """P(success) of N observations, ``(N,)`` float64 in [0, 1]; a single text gives ``(1,)``."""
+        texts = [observations] if isinstance(observations, str) else list(observations)
+        return sigmoid(self.scale[0] * self.logits(texts) + self.scale[1])
+
+    def calibration(self, rollouts: Any = None, *, targets: str | None = None, bins: int = 10) -> dict[str, Any]:
+        """Say how far the probabilities can be trusted (:func:`selfreg_gym.prm.calibration.calibration_table`).
+
+        Args:
+            rollouts: a store or episodes (the moments of ``targets``, weighted as in training), or a pair
+                ``(observations, outcomes)``. None: what was measured in training on the tasks kept aside, on episodes
+                without help, with the scale fitted on the other half of these tasks.
+            targets: default those the model was trained on.
+            bins: bins of equal mass.
+        """
+        if rollouts is None:
+            if "held_out" not in self.info:
+                raise InvalidArgumentError("this model has no held-out figures: pass rollouts, or (texts, outcomes).")
+            return self.info["held_out"]
+        if isinstance(rollouts, tuple):
+            observations, outcome = rollouts
+            return calibration_table(self.score(observations), outcome, bins=bins)
+        examples = gather(rollouts, targets=targets or self.info.get("targets", "nohelp"))
+        return calibration_table(self.score(examples.observations), examples.outcome, weight=examples.weight, bins=bins)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write weights (safetensors), tokenizer and, last, ``prm.json``: with it the folder is complete."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).unlink(missing_ok=True)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
+        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+    ) -> ProcessRewardModel:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Raises:
+            CheckpointError: the directory holds no process reward model, an unfinished one, or another format.
+        """
+        file = Path(path) / _FILE
+        if not file.is_file():
+            raise CheckpointError(
+                f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
+                f"received {str(path)!r}, which has none."
+            )
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            form, scale, info = record["format"], tuple(record["scale"]), record["info"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
+        if form != _FORMAT:
+            raise CheckpointError(
+                f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
+            )
+        model = load_classifier(path, dtype=dtype, device=device)
+        return cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ProcessRewardModel:
+        return self
+
+    def __repr__(self) -> str:
+        return f"ProcessRewardModel(targets={self.info.get('targets')!r}, backbone={self.info.get('backbone')!r})"
+
+
+def _fit(
+    model: Any,
+    tokenizer: Any,
+    examples: Examples,
+    *,
+    validation: Examples | None,
+    seed: int,
+    lr: float,
+    epochs: float,
+    batch_size: int,
+    accumulate: int,
+    patience: int | None,
+    resume: str | Path | None,
+    progress: bool,
+) -> TrainingLog:
+    encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
+
+    def rows(part: Examples) -> list[tuple[list[int], float, float]]:
+        ids = [encoder.prompt(success_prompt(text)) for text in part.observations]
+        return list(zip(ids, part.outcome.tolist(), part.weight.tolist(), strict=True))
+
+    def loss(net: Any, batch: Sequence[tuple[list[int], float, float]]) -> torch.Tensor:
+        logits = net(input_ids=pad_right([ids for ids, _, _ in batch], pad=pad).to(net.device)).logits.float()
+        labels = torch.tensor([[y] for _, y, _ in batch], device=logits.device)  # (B, 1), float: BCE
+        weight = torch.tensor([[w] for _, _, w in batch], device=logits.device)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels, weight=weight)
+
+    data = rows(examples)
+    held = rows(validation) if validation is not None else []
+
+    def validate(net: Any) -> float:
+        with torch.inference_mode():
+            parts = [float(loss(net, held[i : i + 16])) * len(held[i : i + 16]) for i in range(0, len(held), 16)]
+        return sum(parts) / sum(w for _, _, w in held)
+
+    return finetune(
+        model,
+        data,
+        loss,
+        lengths=[len(ids) for ids, _, _ in data],
+        seed=seed,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        validate=validate if held else None,
+        validate_every=50,
+        patience=patience,
+        resume=resume,
+        progress=progress,
+        description="process reward model",
+    )
+
+
+def _judged(
+    examples: Examples, aside: np.ndarray, *, targets: str, limit: int | None, rng: np.random.Generator
+) -> Examples:
+    """The moments to calibrate on: of tasks kept aside; for "nohelp" those of unhelped episodes if there are any."""
+    rows = np.flatnonzero(aside & examples.unhelped) if targets == "nohelp" else np.flatnonzero(aside)
+    if len(rows) == 0 or len(set(examples.task[rows])) < 2:
+        rows = np.flatnonzero(aside)
+    chosen, weight = subsample(examples.weight[rows], limit, rng)
+    return examples.take(rows[chosen], weight=weight)
+
+
+def _cross_fitted(logit: np.ndarray, judge: Examples, *, seed: int) -> dict[str, Any]:
+    """Calibration with each half of the tasks scaled by what the other half says; unscaled if there is one task."""
+    if len(set(judge.task)) < 2:
+        return calibration_table(sigmoid(logit), judge.outcome, weight=judge.weight)
+    half = split_tasks(judge.task, share=0.5, seed=seed + 1)
+    p = np.zeros(len(logit))
+    for side in (half, ~half):
+        a, b = platt(logit[~side], judge.outcome[~side], weight=judge.weight[~side])
+        p[side] = sigmoid(a * logit[side] + b)
+    return calibration_table(p, judge.outcome, weight=judge.weight)
