@@ -16,14 +16,14 @@ import dataclasses
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["RunConfig", "differences", "from_dict", "load_config", "preset_names", "to_dict"]
+__all__ = ["RunConfig", "differences", "from_dict", "load_config", "parse_overrides", "preset_names", "to_dict"]
 
 PRESETS = Path(__file__).parent / "presets"
 P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -217,9 +217,15 @@ def load_config(
             raise ConfigError(f"a config file must be readable, received {str(path)!r}: {error.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"a config file is TOML; {path}: {error}.") from None
+    return from_dict(parse_overrides(overrides, table))
+
+
+def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write texts ``section.key=value`` into ``table`` (default: an empty one) and return it."""
+    table = {} if table is None else table
     for text in overrides:
         _override(table, text)
-    return from_dict(table)
+    return table
 
 
 def _override(table: dict[str, Any], text: str) -> None:
@@ -347,6 +353,8 @@ def _check(config: RunConfig) -> None:
     need(0 < config.prm.holdout < 1, "prm.holdout", "between 0 and 1", config.prm.holdout)
     need(config.label.scope in ("all", "trajectory"), "label.scope", "'all' or 'trajectory'", config.label.scope)
     need(config.solve.gap > 0, "solve.gap", "positive", config.solve.gap)
+    seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}
+    need(len(set(seeds.values())) == 3, "collect, calibrate and evaluate", "given different seeds", seeds)
     splits = config.task.splits
-    need("collected" in splits, "task.splits", "a table with at least the split 'collected'", sorted(splits))
     need(set(splits) <= {"collected", "seen", "unseen"}, "task.splits", "of collected, seen and unseen", sorted(splits))
+    need("collected" in splits, "task.splits", "a table with at least the split 'collected'", sorted(splits))

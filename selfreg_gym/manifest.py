@@ -130,15 +130,14 @@ class Manifest:
         """Forget that ``stage`` was finished, and note what it is now being made from.
 
         Returns:
-            Whether the last attempt was made from the same, so that what it left half done can be continued.
+            Whether the last attempt was made from the same, so that what it left can be continued.
         """
         made_from = _digest([settings, {name: self._hash(name) for name in inputs}])
         unfinished = self.data.setdefault("unfinished", {})
-        same = unfinished.get(stage) == made_from
-        self.data["stages"].pop(stage, None)
+        last = self.data["stages"].pop(stage, {}).get("made_from", unfinished.get(stage))
         unfinished[stage] = made_from
         self.save()
-        return same
+        return last == made_from
 
     def finish(
         self, stage: str, *, settings: Any, inputs: Iterable[str], outputs: Iterable[str], seconds: float, **more: Any
@@ -148,10 +147,10 @@ class Manifest:
             "finished": now(),
             "seconds": round(seconds, 2),
             "settings": _digest(settings),
+            "made_from": self.data.get("unfinished", {}).pop(stage, None),
             "artifacts": {name: self._hash(name) for name in (*inputs, *outputs)},
             **more,
         }
-        self.data.get("unfinished", {}).pop(stage, None)
         self.save()
 
     def note(self, **values: Any) -> None:

@@ -32,6 +32,8 @@ class Stage:
         inputs: artifacts that must be there.
         outputs: artifacts that it writes.
         sections: sections of the config that it depends on.
+        in_place: its outputs grow where they lie and can be continued after any interruption (a rollout store); all
+            other outputs appear at once, when they are whole.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Stage:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     sections: tuple[str, ...]
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,9 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
         run.say(f"{place} ...")
         if not run.manifest.begin(stage.name, settings=settings, inputs=stage.inputs) or redo:
             _remove(run.path / ".partial" / stage.name)
+            for name in stage.outputs if stage.in_place else ():
+                for path in run.path.glob(f"{name}*"):  # a database has companions: -wal, -shm
+                    _remove(path)
         begun = time.monotonic()
         figures = stage.function(run)
         seconds = time.monotonic() - begun

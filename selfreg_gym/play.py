@@ -1,0 +1,96 @@
+"""One episode with a person in it: as the actor, as the one who is asked, or as the one who decides to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym import registry
+from selfreg_gym.env import InterventionEnv
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+
+__all__ = ["ROLES", "play_episode"]
+
+ROLES = ("actor", "intervention", "helper")
+
+
+def play_episode(
+    task: str,
+    *,
+    role: str,
+    actor: str = "scripted",
+    interventions: Sequence[str] = ("expert",),
+    task_kwargs: dict[str, Any] | None = None,
+    episode: int = 0,
+    seed: int = 0,
+    help_probability: float = 0.3,
+    read: Callable[[str], str] | None = None,
+    write: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Play one episode and return the last ``info``.
+
+    Args:
+        task: id of the task.
+        role: ``"actor"``: the person acts at every step. ``"intervention"``: the actor acts, and with
+            ``help_probability`` the person is asked for one action. ``"helper"``: the person decides at each step
+            whether the actor goes on alone or one of ``interventions`` is asked.
+        actor: id of the actor (ignored for the role actor).
+        interventions: ids of whom to ask (ignored for the other roles).
+        task_kwargs: keyword arguments of the task.
+        episode, seed: which task, and all its randomness.
+        help_probability: only for the role intervention.
+        read, write: the terminal; for tests, or for another surface.
+
+    Raises:
+        UnknownNameError: no such role, task, actor or intervention.
+        KeyboardInterrupt: the person quits.
+    """
+    if role not in ROLES:
+        raise UnknownNameError("role", role, ROLES)
+    person = {"read": read, "write": write}
+    env = InterventionEnv(
+        task,
+        registry.load("actors", "human")(**person) if role == "actor" else actor,
+        [registry.load("interventions", "human")(**person)] if role == "intervention" else list(interventions),
+        task_kwargs=task_kwargs,
+    )
+    observation, info = env.reset(seed=seed, options={"episode": episode})
+    rng = np.random.default_rng([seed, episode])
+    write(f"{task}, episode {episode}, seed {seed}: {info['task_id']}. You are the {role}. q quits.")
+    over, step = False, 0
+    while not over:
+        action = 0
+        if role == "helper":
+            action = _decide(observation, [one.name for one in env.interventions], read or input, write)
+        elif role == "intervention":
+            action = int(rng.random() < help_probability)
+        observation, _, terminated, truncated, info = env.step(action)
+        over, step = terminated or truncated, step + 1
+        if info["error"]:
+            raise InvalidArgumentError(f"the episode cannot go on: {info['error']}.")
+        invalid = "  (not an admissible action)" if info["invalid_action"] else ""
+        write(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}")
+    usage = ", ".join(f"{one.name} {units:g}" for one, units in zip(env.interventions, info["usage"], strict=True))
+    outcome = "success" if info["success"] else "failure"
+    write(f"\n{observation}\n\nThe end: {outcome} after {step} steps; help used: {usage}.")
+    return info
+
+
+def _decide(observation: str, names: Sequence[str], read: Callable[[str], str], write: Callable[[str], None]) -> int:
+    """Ask the person whether to ask for help."""
+    write(f"\n---- your decision ----\n{observation}\n")
+    write("  0  nohelp: the actor goes on alone")
+    for number, name in enumerate(names, start=1):
+        write(f"  {number}  help: ask {name}")
+    while True:
+        try:
+            answer = read("your decision (Enter is 0, q quits): ").strip().lower()
+        except EOFError:
+            raise KeyboardInterrupt from None
+        if answer in {"q", "quit", "exit"}:
+            raise KeyboardInterrupt
+        if answer == "" or (answer.isdecimal() and int(answer) <= len(names)):
+            return int(answer or 0)
+        write(f"  a decision is a number from 0 to {len(names)}, received {answer!r}.")

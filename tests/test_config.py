@@ -1,0 +1,102 @@
+"""Reading a run's config: what is refused, with which words, and what counts as the same run."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from selfreg_gym.config import RunConfig, differences, from_dict, load_config, parse_overrides, preset_names, to_dict
+from selfreg_gym.errors import ConfigError, UnknownNameError
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_presets_are_valid(preset: str) -> None:
+    config = load_config(preset=preset)
+    assert set(config.task.splits) == {"collected", "seen", "unseen"}
+    seeds = {config.collect.seed, config.calibrate.seed, config.evaluate.seed}
+    assert len(seeds) == 3, "collection, calibration and evaluation must not share their seeds"
+
+
+def test_examples_are_valid(repository: Path) -> None:
+    paths = sorted((repository / "examples").glob("*.toml"))
+    assert paths
+    for path in paths:
+        assert load_config(path=path) != RunConfig(), path
+
+
+def test_plain_values_and_back() -> None:
+    config = load_config(preset="tiny", overrides=["model.horizon=12", "model.prior=3"])
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert config.model.horizon == 12
+    assert config.model.prior == 3.0
+    assert load_config(overrides=["model.horizon=true"]).model.horizon is True
+
+
+def test_overrides_beat_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[collect]\nepisodes = 7\ntasks = 5\n")
+    config = load_config(path=path, overrides=["collect.episodes=9", "actor.id=scripted", "evaluate.budgets=[1, 2]"])
+    assert (config.collect.tasks, config.collect.episodes) == (5, 9)
+    assert config.actor.id == "scripted"
+    assert config.evaluate.budgets == (1.0, 2.0)
+    assert config.solve == RunConfig().solve
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("collct.episodes=1", r"unknown key: received 'collct'. Did you mean 'collect'\?"),
+        ("collect.episods=1", r"received 'collect.episods'. Did you mean 'episodes'\?"),
+        ("collect.episodes=many", "collect.episodes must be a whole number, received 'many'"),
+        ("collect.episodes=1.5", "a whole number"),
+        ("collect.episodes=true", "a whole number"),
+        ("collect.episodes=0", "collect.episodes must be 1 or more, received 0"),
+        ("collect.help_probabilities=[0.5, 2]", "probabilities"),
+        ("collect.help_probabilities=[]", "at least one"),
+        ("collect.help_probabilities=0.5", "a list, each entry a number"),
+        ("evaluate.budgets=[-1]", "evaluate.budgets must be positive"),
+        ("evaluate.seed=1", "different seeds"),
+        ("actor.id=3", "actor.id must be a text"),
+        ("model.prior=true", "a number or a text"),
+        ("prm.targets=help", "'nohelp' or 'mixture'"),
+        ("task.splits={ }", "at least the split 'collected'"),
+        ("task.splits.test={ }", "of collected, seen and unseen"),
+        ("actor=tiny", "section.key=value"),
+        ("collect.episodes", "section.key=value"),
+    ],
+)
+def test_bad_values_are_explained(override: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_config(overrides=[override])
+
+
+def test_unknown_preset_and_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'tiny'"):
+        load_config(preset="tinny")
+    with pytest.raises(ConfigError, match="received both"):
+        load_config(preset="tiny", path="x.toml")
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(path=tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("[collect\n")
+    with pytest.raises(ConfigError, match="TOML"):
+        load_config(path=tmp_path / "bad.toml")
+
+
+def test_speed_is_no_part_of_the_identity() -> None:
+    base = load_config(preset="tiny")
+    faster = load_config(preset="tiny", overrides=["collect.workers=7", "evaluate.num_envs=3"])
+    other = load_config(preset="tiny", overrides=["collect.seed=11"])
+    assert differences(base, faster) == []
+    assert differences(base, other) == [("collect.seed", base.collect.seed, 11)]
+
+
+def test_parse_overrides_alone() -> None:
+    assert parse_overrides(["task.kind=pnp", "task.limit=3"]) == {"task": {"kind": "pnp", "limit": 3}}
+
+
+def test_presets_are_shipped_as_data(repository: Path) -> None:
+    data = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert "presets/*.toml" in data["selfreg_gym"]

@@ -1,0 +1,160 @@
+"""How stages are run: skipped when current, all or nothing, resumable. The stages here write small files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreg_gym.config import load_config
+from selfreg_gym.errors import RunDirectoryError, UnknownNameError
+from selfreg_gym.runs import Run, Stage, run_stages
+
+CONFIG = load_config(preset="smoke")
+
+
+def stages(log: list[str], *, fail_in: str | None = None) -> tuple[Stage, ...]:
+    """Two stages: numbers.txt is written from the config, sum.txt from numbers.txt."""
+
+    def numbers(run: Run) -> dict[str, Any]:
+        log.append("numbers")
+        notes = run.partial("numbers") / "notes"
+        log.append(f"resumed: {notes.exists()}")
+        notes.write_text("half done")
+        with run.writing("numbers", "numbers.txt") as out:
+            out.write_text(str(run.config.collect.episodes))
+            if fail_in == "numbers":
+                raise KeyboardInterrupt
+        return {"written": 1}
+
+    def total(run: Run) -> None:
+        log.append("total")
+        with run.writing("total", "total") as out:
+            out.mkdir()
+            (out / "sum.txt").write_text((run.path / "numbers.txt").read_text())
+
+    return (
+        Stage("numbers", numbers, (), ("numbers.txt",), ("collect",)),
+        Stage("total", total, ("numbers.txt",), ("total",), ("solve",)),
+    )
+
+
+def opened(path: Path, *overrides: str, update: bool = False) -> tuple[Run, list[str]]:
+    said: list[str] = []
+    config = load_config(preset="smoke", overrides=overrides)
+    return Run.open(path, config, update=update, say=said.append, progress=False), said
+
+
+def test_runs_once_then_skips(tmp_path: Path) -> None:
+    log: list[str] = []
+    run, said = opened(tmp_path / "r")
+    run_stages(run, stages(log))
+    assert log == ["numbers", "resumed: False", "total"]
+    assert (run.path / "total" / "sum.txt").read_text() == str(CONFIG.collect.episodes)
+    record = run.manifest.data["stages"]["numbers"]
+    assert record["figures"] == {"written": 1}
+    assert record["seconds"] >= 0
+    assert not list((run.path / ".partial").iterdir())
+    log.clear()
+    again, said = opened(tmp_path / "r")
+    run_stages(again, stages(log))
+    assert log == []
+    assert said == ["1/2 numbers: already there", "2/2 total: already there"]
+
+
+def test_a_changed_setting_runs_what_depends_on_it(tmp_path: Path) -> None:
+    log: list[str] = []
+    run_stages(opened(tmp_path / "r")[0], stages(log))
+    log.clear()
+    run_stages(opened(tmp_path / "r", "solve.gap=0.5", update=True)[0], stages(log))
+    assert log == ["total"]
+    log.clear()
+    run_stages(opened(tmp_path / "r", "solve.gap=0.5", "collect.episodes=9", update=True)[0], stages(log))
+    assert log == ["numbers", "resumed: False", "total"]
+    assert (tmp_path / "r" / "total" / "sum.txt").read_text() == "9"
+
+
+def test_speed_changes_nothing(tmp_path: Path) -> None:
+    log: list[str] = []
+    run_stages(opened(tmp_path / "r")[0], stages(log))
+    log.clear()
+    run_stages(opened(tmp_path / "r", "collect.workers=2")[0], stages(log))
+    assert log == []
+
+
+def test_an_interrupted_stage_leaves_no_output_and_can_go_on(tmp_path: Path) -> None:
+    log: list[str] = []
+    run, _ = opened(tmp_path / "r")
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(run, stages(log, fail_in="numbers"))
+    assert not (run.path / "numbers.txt").exists()
+    log.clear()
+    run_stages(opened(tmp_path / "r")[0], stages(log))
+    assert log == ["numbers", "resumed: True", "total"]
+
+
+def test_unfinished_work_of_other_settings_is_thrown_away(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(opened(tmp_path / "r")[0], stages(log, fail_in="numbers"))
+    log.clear()
+    run_stages(opened(tmp_path / "r", "collect.episodes=9", update=True)[0], stages(log))
+    assert log == ["numbers", "resumed: False", "total"]
+
+
+def test_a_redone_stage_that_fails_is_not_trusted(tmp_path: Path) -> None:
+    log: list[str] = []
+    run_stages(opened(tmp_path / "r")[0], stages(log))
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(opened(tmp_path / "r")[0], stages(log, fail_in="numbers"), redo=True)
+    log.clear()
+    run_stages(opened(tmp_path / "r")[0], stages(log))
+    assert log == ["numbers", "resumed: True"], "the input came out the same, so the second stage is current"
+
+
+def test_damaged_output_is_made_again(tmp_path: Path) -> None:
+    log: list[str] = []
+    run, _ = opened(tmp_path / "r")
+    run_stages(run, stages(log))
+    (run.path / "numbers.txt").write_text("edited by hand")
+    log.clear()
+    run_stages(run, stages(log))
+    assert log == ["numbers", "resumed: False"]
+
+
+def test_what_grows_in_place_is_continued_or_removed(tmp_path: Path) -> None:
+    def grow(run: Run) -> None:
+        with (run.path / "store").open("a") as file:
+            file.write("x")
+        (run.path / "store-wal").touch()
+        if len((run.path / "store").read_text()) < 2:
+            raise KeyboardInterrupt
+
+    stage = (Stage("grow", grow, (), ("store",), ("collect",), in_place=True),)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(opened(tmp_path / "r")[0], stage)
+    run_stages(opened(tmp_path / "r")[0], stage)
+    assert (tmp_path / "r" / "store").read_text() == "xx", "the second attempt goes on with what the first had left"
+    with (tmp_path / "r" / "store").open("a") as file:
+        file.write("y")
+    run_stages(opened(tmp_path / "r")[0], stage)
+    assert (tmp_path / "r" / "store").read_text() == "xxyx", "same settings: never thrown away"
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(opened(tmp_path / "r", "collect.episodes=9", update=True)[0], stage)
+    assert (tmp_path / "r" / "store").read_text() == "x", "other settings: begun anew"
+
+
+def test_missing_inputs_say_what_to_run(tmp_path: Path) -> None:
+    run, _ = opened(tmp_path / "r")
+    with pytest.raises(RunDirectoryError, match=r"numbers.txt.*--until numbers"):
+        run_stages(run, stages([]), ["total"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'total'"):
+        run_stages(run, stages([]), ["totl"])
+
+
+def test_without_a_config_the_directory_must_hold_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="has none"):
+        Run.open(tmp_path / "r")
+    opened(tmp_path / "r", "collect.episodes=9")
+    assert Run.open(tmp_path / "r").config.collect.episodes == 9
