@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "EpisodeOverError",
     "InvalidArgumentError",
+    "MissingPackageError",
     "ModelError",
     "NotResetError",
     "RegistryError",
@@ -68,6 +69,10 @@ class EpisodeOverError(SelfRegError, RuntimeError):
 
 class TaskContractError(SelfRegError, RuntimeError):
     """A task, actor, intervention or helper that breaks its protocol."""
+
+
+class MissingPackageError(SelfRegError, ImportError):
+    """An optional package that this call needs is not installed."""
 
 
 class ModelError(SelfRegError, ValueError):

@@ -1,0 +1,172 @@
+"""Reading episodes: streamed with their texts, or as columns of numbers."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import StoreDamagedError, UnknownNameError
+from selfreg_gym.store.schema import reading
+from selfreg_gym.types import Episode, Transition
+
+__all__ = ["Coded", "columns", "condition", "episodes"]
+
+_TEXTS_REMEMBERED = 200_000
+_ROWS_AT_ONCE = 4096
+_EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.usage, e.metrics, e.length"
+_TRANSITION = (
+    "r.t, r.observation, r.admissible_actions, r.state_key, r.feature_key, r.steps_left, r.action, r.action_text, "
+    "r.cost, r.reward, r.terminated, r.truncated, r.invalid"
+)
+_FILTERS = ("help_probability", "kind", "run", "seed", "success", "task", "task_id")
+_COLUMNS = {  # name: (expression, kind)
+    **{name: (f"e.{name}", "int") for name in ("run", "episode", "task", "seed", "length")},
+    **{name: (f"r.{name}", "int") for name in ("t", "steps_left", "action")},
+    **{name: (f"r.{name}", "float") for name in ("cost", "reward")},
+    **{name: (f"r.{name}", "bool") for name in ("terminated", "truncated", "invalid")},
+    **{name: (f"e.{name}", "word") for name in ("task_id", "kind")},
+    **{name: (f"r.{name}", "text") for name in ("observation", "admissible_actions", "state_key", "feature_key")},
+    "action_text": ("r.action_text", "text"),
+    "help_probability": ("e.help_probability", "float"),
+    "success": ("e.success", "bool"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of texts, each distinct one once.
+
+    Attributes:
+        codes: (n,) int64, index into ``values``; -1 where there is none.
+        values: the distinct texts.
+    """
+
+    codes: np.ndarray
+    values: list[str]
+
+
+def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
+    """Stream the episodes that meet ``where`` (of :func:`condition`) in the order of the plan.
+
+    Raises:
+        StoreDamagedError: an episode lacks some of its steps.
+    """
+    test, values = where
+    with reading(path) as connection:
+        steps = _Texts(connection).transitions(_joined(connection, _TRANSITION, where))
+        for row in connection.execute(
+            f"SELECT {_EPISODE} FROM episodes e WHERE {test} ORDER BY e.run, e.episode", values
+        ):
+            task, seed, task_id, kind, probability, success, usage, metrics, length = row
+            mine = tuple(islice(steps, length))
+            if len(mine) != length:
+                raise StoreDamagedError(f"{path}: an episode of {length} steps has only {len(mine)}.")
+            yield Episode(
+                episode=task,
+                seed=seed,
+                task_id=task_id,
+                kind=kind,
+                help_probability=probability,
+                success=bool(success),
+                usage=tuple(json.loads(usage)),
+                steps=mine,
+                metrics=json.loads(metrics),
+            )
+
+
+def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> dict[str, np.ndarray | Coded]:
+    """The transitions that meet ``where`` as one array per name; see :meth:`selfreg_gym.dataset.Rollouts.columns`."""
+    for name in names:
+        if name not in _COLUMNS:
+            raise UnknownNameError("column", name, _COLUMNS)
+    selected = ", ".join(_COLUMNS[name][0] for name in names)
+    with reading(path) as connection:
+        rows = _joined(connection, selected, where).fetchall()
+        parts = list(zip(*rows, strict=True)) or [()] * len(names)
+        return {name: _array(name, part, connection) for name, part in zip(names, parts, strict=True)}
+
+
+def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
+    """SQL for filters on episodes, and its values; a value may be a list of them.
+
+    Raises:
+        UnknownNameError: a filter that does not exist.
+    """
+    parts, values = ["1"], []
+    for name, wanted in where.items():
+        if name not in _FILTERS:
+            raise UnknownNameError("filter", name, _FILTERS)
+        several = list(wanted) if isinstance(wanted, (list, tuple, set, range, np.ndarray)) else [wanted]
+        several = [x.item() if isinstance(x, np.generic) else x for x in several]
+        if name == "help_probability":  # 3 * 0.1 is not 0.3: told apart by more than rounding
+            tests = ["e.help_probability IS NULL" if x is None else f"abs(e.{name} - ?) < 1e-9" for x in several]
+            values += [x for x in several if x is not None]
+        else:
+            tests = [f"e.{name} = ?"] * len(several)
+            values += several
+        parts.append(f"({' OR '.join(tests) or '0'})")
+    return " AND ".join(parts), values
+
+
+def _joined(connection: sqlite3.Connection, selected: str, where: tuple[str, list[Any]]) -> sqlite3.Cursor:
+    """Transitions with their episode. CROSS JOIN fixes the order of the loops, so that nothing needs sorting."""
+    return connection.execute(
+        f"SELECT {selected} FROM episodes e CROSS JOIN transitions r USING (run, episode) "
+        f"WHERE {where[0]} ORDER BY e.run, e.episode, r.t",
+        where[1],
+    )
+
+
+class _Texts:
+    """Looks up the texts of transitions, many at once; all rows that have a text share one string object."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.known: dict[Any, Any] = {None: None}
+        self.lists: dict[Any, tuple[str, ...] | None] = {None: None}
+
+    def transitions(self, rows: sqlite3.Cursor) -> Iterator[Transition]:
+        """Make transitions of rows of ``_TRANSITION``, a few thousand at a time."""
+        while chunk := rows.fetchmany(_ROWS_AT_ONCE):
+            if len(self.known) > _TEXTS_REMEMBERED:
+                self.known, self.lists = {None: None}, {None: None}
+            self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
+            known, lists = self.known, self.lists
+            for t, observation, offered, key, feature, left, action, text, cost, reward, end, cut, bad in chunk:
+                if offered not in lists:
+                    lists[offered] = tuple(json.loads(known[offered]))
+                yield Transition(
+                    t, known[observation], lists[offered], known[key], known[feature], left, action, known[text],
+                    cost, reward, bool(end), bool(cut), bool(bad),
+                )  # fmt: skip
+
+    def load(self, ids: set[Any]) -> None:
+        """Fetch the texts with these ids."""
+        query = "SELECT id, text FROM texts WHERE id IN (SELECT value FROM json_each(?))"
+        self.known.update(self.connection.execute(query, (json.dumps(sorted(ids)),)))
+
+
+def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> np.ndarray | Coded:
+    """One column. A missing number is -1 (int) or NaN (float), a missing text has the code -1."""
+    kind = _COLUMNS[name][1]
+    if kind == "int":
+        return np.array([-1 if x is None else x for x in part] if name == "steps_left" else part, np.int64)
+    if kind == "float":
+        return np.array([np.nan if x is None else x for x in part], np.float64)
+    if kind == "bool":
+        return np.array(part, bool)
+    if kind == "word":
+        words = {word: code for code, word in enumerate(dict.fromkeys(part))}
+        return Coded(np.array([words[word] for word in part], np.int64), list(words))
+    ids, codes = np.unique(np.array([-1 if x is None else x for x in part], np.int64), return_inverse=True)
+    missing = int(ids.size > 0 and ids[0] == -1)  # sorts first
+    texts = _Texts(connection)
+    texts.load(set(ids[missing:].tolist()))
+    return Coded(codes.reshape(-1) - missing, [texts.known[i] for i in ids[missing:].tolist()])

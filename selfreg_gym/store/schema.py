@@ -1,0 +1,238 @@
+"""The SQLite file behind ``Rollouts``: its tables, how it is made, opened and checked.
+
+Why SQLite: one file that ``sqlite3`` can read while it is being written, several writers, and a transaction that a
+``kill -9`` cannot tear (write-ahead log; ``synchronous=NORMAL`` can lose the last commits to a power cut, never to a
+killed process). Measured against Parquet parts and HDF5 in ``benchmarks/storage.py``.
+
+Tables (every one can be read in the ``sqlite3`` shell; the view ``steps`` shows transitions with their texts)::
+
+    meta         key, value                     the spec (JSON), when it was made and by which version
+    plan         run, episode, task, seed, p    the episodes that were to be played, fixed beforehand
+    episodes     run, episode, ...              outcome, usage, metrics: one row per episode that was played
+    transitions  run, episode, t, ...           one row per decision; texts by their id
+    texts        id, hash, text                 each distinct text once (an observation of 1 kB recurs often)
+    failures     run, episode, attempt, error   episodes that ended in an error: never data, played again
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
+
+__all__ = ["FORMAT", "connect", "create", "differences", "open_checked", "reading", "spec_json", "transaction"]
+
+FORMAT = 1  # kept in PRAGMA user_version; raise it whenever the tables change
+_APPLICATION = 0x53524759  # "SRGY", in PRAGMA application_id: this is ours and not just any database
+_BUSY_SECONDS = 60.0  # a writer waits this long for another one
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE texts (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE INDEX texts_by_hash ON texts (hash);
+CREATE TABLE plan (
+    run INTEGER NOT NULL, episode INTEGER NOT NULL,
+    task INTEGER NOT NULL, seed INTEGER NOT NULL, help_probability REAL,
+    PRIMARY KEY (run, episode)
+) WITHOUT ROWID;
+CREATE INDEX plan_by_identity ON plan (run, task, seed);
+CREATE TABLE episodes (
+    run INTEGER NOT NULL, episode INTEGER NOT NULL,
+    task INTEGER NOT NULL, seed INTEGER NOT NULL, help_probability REAL,
+    task_id TEXT NOT NULL, kind TEXT NOT NULL, success INTEGER NOT NULL, length INTEGER NOT NULL,
+    cost REAL NOT NULL, usage TEXT NOT NULL, metrics TEXT NOT NULL,
+    PRIMARY KEY (run, episode)
+) WITHOUT ROWID;
+CREATE TABLE transitions (
+    run INTEGER NOT NULL, episode INTEGER NOT NULL, t INTEGER NOT NULL,
+    observation INTEGER NOT NULL, admissible_actions INTEGER, state_key INTEGER NOT NULL, feature_key INTEGER,
+    steps_left INTEGER, action INTEGER NOT NULL, action_text INTEGER NOT NULL,
+    cost REAL NOT NULL, reward REAL NOT NULL,
+    terminated INTEGER NOT NULL, truncated INTEGER NOT NULL, invalid INTEGER NOT NULL,
+    PRIMARY KEY (run, episode, t)
+) WITHOUT ROWID;
+CREATE TABLE failures (
+    run INTEGER NOT NULL, episode INTEGER NOT NULL, attempt INTEGER NOT NULL, error TEXT NOT NULL,
+    PRIMARY KEY (run, episode, attempt)
+) WITHOUT ROWID;
+CREATE VIEW steps AS SELECT
+    r.run, r.episode, r.t, e.task_id, e.kind, e.help_probability AS p, e.success,
+    CASE r.action WHEN 0 THEN 'actor' ELSE coalesce(
+        (SELECT json_extract(value, '$.env.interventions[' || (r.action - 1) || ']') FROM meta WHERE key = 'spec'),
+        'intervention ' || r.action) END AS who,
+    r.action, a.text AS action_text, r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.steps_left,
+    k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
+FROM transitions r
+JOIN episodes e USING (run, episode)
+JOIN texts o ON o.id = r.observation
+JOIN texts k ON k.id = r.state_key
+JOIN texts a ON a.id = r.action_text
+LEFT JOIN texts f ON f.id = r.feature_key
+LEFT JOIN texts m ON m.id = r.admissible_actions;
+"""
+_NAMES = {"meta", "texts", "plan", "episodes", "transitions", "failures", "steps"}
+
+
+def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
+    """Make an empty store at ``path`` (its folders too), all of it or nothing.
+
+    Raises:
+        StoreError: something is there already, or the file cannot be made.
+        InvalidArgumentError: ``spec`` is not plain JSON.
+    """
+    text = spec_json(spec)
+    taken = StoreError(f"{path} exists already: open it with Rollouts.open, or choose another path.")
+    if path.exists():
+        raise taken
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+        draft.unlink(missing_ok=True)
+        try:
+            with contextlib.closing(connect(draft, mode="rwc")) as connection:
+                _write_tables(connection, text)
+            try:
+                os.link(draft, path)  # unlike a rename, refuses to replace what another writer made meanwhile
+            except FileExistsError:
+                raise taken from None
+        finally:
+            draft.unlink(missing_ok=True)
+        return _writable(path)
+
+
+def _write_tables(connection: sqlite3.Connection, spec: str) -> None:
+    with transaction(connection):
+        for statement in _TABLES.split(";\n"):
+            connection.execute(statement)
+        made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [("spec", spec), ("created", made)])
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    """A connection for writing, in the journal mode that lets others read meanwhile (the file remembers it)."""
+    connection = connect(path, mode="rw")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 8192")  # pages of 4 kB: copying the log less often is faster
+    return connection
+
+
+def open_checked(path: Path, *, check: bool) -> sqlite3.Connection:
+    """Open a store for reading and writing, and refuse what is none.
+
+    Args:
+        path: the file.
+        check: also let SQLite verify the whole file (``quick_check``; about 0.2 s per 100 MB).
+
+    Raises:
+        StoreError: there is no such file.
+        StoreVersionError: it was written in another format version.
+        StoreDamagedError: it is no database, not one of ours, or damaged.
+    """
+    if not path.exists():
+        raise StoreError(f"there is no rollout store at {path}. `collect(...)` or Rollouts.create makes one.")
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; a rollout store is one file, for instance {path / 'rollouts.sqlite'}.")
+    with _explained(path):
+        with contextlib.closing(connect(path, mode="rw")) as connection:
+            _verify(connection, path, check=check)
+        return _writable(path)
+
+
+def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    if application != _APPLICATION:
+        raise StoreDamagedError(f"{path} is an SQLite database, but not a rollout store (its tables: {sorted(names)}).")
+    if version != FORMAT:
+        hint = "Update selfreg_gym." if version > FORMAT else "Collect again, or use the version that wrote it."
+        raise StoreVersionError(f"{path} has store format {version}; this selfreg_gym reads format {FORMAT}. {hint}")
+    if not names >= _NAMES:
+        raise StoreDamagedError(f"{path} lacks the tables {sorted(_NAMES - names)}; restore it from a copy.")
+    if check:
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise StoreDamagedError(f"{path} is damaged ({problem}). Restore it from a copy, or collect again.")
+
+
+def connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit mode; transactions are begun by hand. ``mode``: ro, rw or rwc."""
+    uri = path.resolve().as_uri() + f"?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; takes the write lock at once, so that what was read cannot change before it is written."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of its own that sees the store as it is now, whatever is written meanwhile."""
+    with _explained(path), contextlib.closing(connect(path, mode="ro")) as connection:
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB of pages
+        connection.execute("BEGIN")
+        yield connection
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise StoreError(f"{path} was locked by another writer for {_BUSY_SECONDS:.0f} s.") from error
+        raise StoreError(f"{path} cannot be used: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreDamagedError(f"{path} is not a readable SQLite database ({error}).") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be used: {error}.") from error
+
+
+def spec_json(spec: dict[str, Any]) -> str:
+    """The spec as JSON with sorted keys.
+
+    Raises:
+        InvalidArgumentError: it is not a dict of plain values.
+    """
+    if not isinstance(spec, dict):
+        raise InvalidArgumentError(f"a store's spec is a dict, received {type(spec).__name__}.")
+    try:
+        return json.dumps(spec, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"a store's spec holds plain JSON values only: {error}.") from error
+
+
+def differences(stored: Any, asked: Any, name: str = "") -> list[str]:
+    """Where two specs differ, one line per value, named by its path (``env.actor: stored 'a', asked 'b'``)."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        found: list[str] = []
+        for key in sorted(stored.keys() | asked.keys()):
+            inner = f"{name}.{key}" if name else str(key)
+            found += differences(stored.get(key, "nothing"), asked.get(key, "nothing"), inner)
+        return found
+    return [] if stored == asked else [f"{name}: the store has {_short(stored)}, asked for {_short(asked)}"]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(value)} items)"

@@ -1,0 +1,140 @@
+"""Writing episodes: one transaction each, every distinct text once."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym.errors import InvalidArgumentError, StoreError
+from selfreg_gym.store.schema import transaction
+from selfreg_gym.types import Episode, Transition
+
+__all__ = ["Writer"]
+
+_TEXTS_REMEMBERED = 200_000
+
+
+class Writer:
+    """Adds episodes to an open store. Several writers, in several processes, may share one file.
+
+    Args:
+        connection: in autocommit mode, as :func:`selfreg_gym.store.schema.connect` gives.
+        path: for messages.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._text_ids: dict[str, int] = {}
+
+    def add(self, episode: Episode, run: int) -> bool:
+        """Store one episode and return whether it is new data; see :meth:`selfreg_gym.dataset.Rollouts.add`."""
+        if episode.error is None:
+            _check_episode(episode)
+        identity = (run, episode.episode, episode.seed)
+        new_texts: dict[str, int] = {}
+        with transaction(self._connection):
+            index = self._index(identity, episode.help_probability)
+            key = (run, index)
+            if self._connection.execute("SELECT 1 FROM episodes WHERE run = ? AND episode = ?", key).fetchone():
+                return False
+            if episode.error is not None:
+                self._connection.execute(
+                    "INSERT INTO failures SELECT ?1, ?2, count(*), ?3 FROM failures WHERE run = ?1 AND episode = ?2",
+                    (*key, _clean(episode.error)),
+                )
+                return False
+            self._connection.execute(
+                "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, episode.episode, episode.seed, episode.help_probability, _clean(episode.task_id),
+                 _clean(episode.kind), int(episode.success), len(episode.steps), episode.cost,
+                 json.dumps([float(u) for u in episode.usage]),
+                 json.dumps({name: float(x) for name, x in episode.metrics.items()})),
+            )  # fmt: skip
+            self._connection.executemany(
+                "INSERT INTO transitions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*key, *self._row(step, new_texts)) for step in episode.steps],
+            )
+        if len(self._text_ids) > _TEXTS_REMEMBERED:
+            self._text_ids.clear()
+        self._text_ids.update(new_texts)  # only now: a transaction that was rolled back made no text
+        return True
+
+    def _row(self, s: Transition, new: dict[str, int]) -> tuple[Any, ...]:
+        """A transition with the ids of its texts."""
+        offered = None if s.admissible_actions is None else json.dumps(s.admissible_actions)
+        texts = (s.observation, offered, s.state_key, s.feature_key, s.action_text)
+        seen, offers, state, feature, said = (None if x is None else self._text_id(x, new) for x in texts)
+        left = None if s.steps_left is None else int(s.steps_left)
+        flags = int(s.terminated), int(s.truncated), int(s.invalid)
+        return s.t, seen, offers, state, feature, left, int(s.action), said, float(s.cost), float(s.reward), *flags
+
+    def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
+        """The place of an episode in the plan; a run whose plan is not fixed grows by it."""
+        execute = self._connection.execute
+        where = "run = ? AND task = ? AND seed = ? AND help_probability IS ?"
+        row = execute(f"SELECT episode FROM plan WHERE {where}", (*identity, probability)).fetchone()
+        if row:
+            return row[0]
+        run, task, seed = identity
+        if execute("SELECT 1 FROM meta WHERE key = ?", (f"plan {run}",)).fetchone():
+            raise StoreError(
+                f"an episode that is not in the plan of run {run} of {self._path}: task {task}, seed {seed}, "
+                f"help_probability {probability}. Use another run number for other episodes."
+            )
+        index = execute("SELECT coalesce(max(episode) + 1, 0) FROM plan WHERE run = ?", (run,)).fetchone()[0]
+        execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", (run, index, task, seed, probability))
+        return index
+
+    def _text_id(self, text: str, new: dict[str, int]) -> int:
+        """The id of a text, which is stored if it is new."""
+        known = self._text_ids.get(text) or new.get(text)
+        if known:
+            return known
+        clean = _clean(text)
+        digest = int.from_bytes(blake2b(clean.encode(), digest_size=8).digest(), "big", signed=True)
+        for row in self._connection.execute("SELECT id, text FROM texts WHERE hash = ?", (digest,)):
+            if row[1] == clean:  # two texts with one hash are kept apart
+                new[text] = row[0]
+                return row[0]
+        made = self._connection.execute("INSERT INTO texts (hash, text) VALUES (?, ?)", (digest, clean)).lastrowid
+        assert made is not None
+        new[text] = made
+        return made
+
+
+def _check_episode(episode: Episode) -> None:
+    """Refuse what is no episode; each of these was a mistake in somebody's collection."""
+    steps = episode.steps
+    last = len(steps) - 1
+    problem = None
+    if not steps:
+        problem = "it has no steps"
+    elif [s.t for s in steps] != list(range(len(steps))):
+        problem = "its steps are not numbered 0, 1, 2, ..."
+    elif any((s.terminated or s.truncated) != (i == last) for i, s in enumerate(steps)):
+        problem = "it must end at its last step and nowhere before (rows after the end are not transitions)"
+    elif not all(0 <= s.action <= len(episode.usage) for s in steps):
+        problem = f"an action lies outside 0 .. {len(episode.usage)} (one usage per intervention)"
+    elif not all(math.isfinite(s.cost) and math.isfinite(s.reward) for s in steps):
+        problem = "a cost or a reward is not finite"
+    elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
+        problem = f"its steps cost {sum(s.cost for s in steps)!r} and its usage says {episode.cost!r}"
+    elif not 0 <= episode.seed < 2**63:
+        problem = "its seed must be in 0 .. 2**63 - 1"
+    if problem:
+        where = f"task {episode.episode}, seed {episode.seed}, {len(steps)} steps"
+        raise InvalidArgumentError(f"this is not an episode: {problem}. Received {where}.")
+
+
+def _clean(text: str) -> str:
+    """Lone surrogates are no text, and a database refuses them; a model may still say one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
