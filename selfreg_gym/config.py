@@ -84,16 +84,16 @@ class PRMConfig:
         backbone: id of an actor that ships a checkpoint, or a path.
         targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
-        max_rows: at most this many transitions are trained on (0: all of them), drawn by ``seed``.
-        holdout: share of the *episodes* kept out of training; the reliability diagram is measured on them.
+        max_states: at most this many moments are trained on (0: all of them).
+        share: share of the *tasks* kept aside, on which calibration is measured.
     """
 
     backbone: str = "tiny"
     targets: str = "nohelp"
     epochs: int = 2
     lora_rank: int = 8
-    max_rows: int = 0
-    holdout: float = 0.15
+    max_states: int = 6000
+    share: float = 0.2
     seed: int = 2
 
 
@@ -125,12 +125,20 @@ class LabelConfig:
 
 @dataclass(frozen=True, slots=True)
 class HelperConfig:
-    """The language-model helper, fine-tuned on the labels. ``lora_rank = 0`` trains every weight."""
+    """The language-model helper, fine-tuned on the labels.
+
+    Attributes:
+        backbone: id of an actor that ships a checkpoint, or a path.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight.
+        max_labels: at most this many labels are trained on (0: all of them).
+        help_weight: factor on the weight of labels that say help.
+    """
 
     backbone: str = "tiny"
     epochs: int = 1
     lora_rank: int = 0
-    max_rows: int = 0
+    max_labels: int = 8000
+    help_weight: float = 1.0
     seed: int = 3
 
 
@@ -141,6 +149,8 @@ class CalibrateConfig:
     tasks: int = 60
     episodes: int = 420
     seed: int = 4
+    workers: int = _speed(2)
+    num_envs: int = _speed(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +335,13 @@ def _spell(hint: Any) -> str:
     return words.get(hint, "a table")
 
 
+AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_envs prm.epochs model.min_visits
+    helper.epochs
+    calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
+    evaluate.workers evaluate.num_envs"""
+AT_LEAST_ZERO = "prm.lora_rank prm.max_states helper.lora_rank helper.max_labels evaluate.episodes_others"
+
+
 def _check(config: RunConfig) -> None:
     """Refuse values that no stage can use, before anything has run."""
 
@@ -332,15 +349,11 @@ def _check(config: RunConfig) -> None:
         if not ok:
             raise ConfigError(f"{key} must be {rule}, received {value!r}.")
 
-    for section, name, low in (
-        ("collect", "tasks", 1), ("collect", "episodes", 1), ("collect", "workers", 1), ("collect", "num_envs", 1),
-        ("calibrate", "tasks", 1), ("calibrate", "episodes", 1), ("prm", "epochs", 1), ("prm", "lora_rank", 0),
-        ("prm", "max_rows", 0), ("helper", "epochs", 1), ("helper", "lora_rank", 0), ("helper", "max_rows", 0),
-        ("model", "min_visits", 1), ("evaluate", "tasks", 1), ("evaluate", "episodes", 1),
-        ("evaluate", "episodes_others", 0), ("evaluate", "workers", 1), ("evaluate", "num_envs", 1),
-    ):  # fmt: skip
-        value = getattr(getattr(config, section), name)
-        need(value >= low, f"{section}.{name}", f"{low} or more", value)
+    for low, keys in ((1, AT_LEAST_ONE), (0, AT_LEAST_ZERO)):
+        for key in keys.split():
+            section, name = key.split(".")
+            value = getattr(getattr(config, section), name)
+            need(value >= low, key, f"{low} or more", value)
     grid = config.collect.help_probabilities
     need(
         bool(grid) and all(0 <= p <= 1 for p in grid), "collect.help_probabilities", "probabilities, at least one", grid
@@ -350,7 +363,7 @@ def _check(config: RunConfig) -> None:
         need(all(budget > 0 for budget in budgets), f"{section}.budgets", "positive", budgets)
     need(bool(config.interventions.ids), "interventions.ids", "at least one id", config.interventions.ids)
     need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
-    need(0 < config.prm.holdout < 1, "prm.holdout", "between 0 and 1", config.prm.holdout)
+    need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)
     need(config.label.scope in ("all", "trajectory"), "label.scope", "'all' or 'trajectory'", config.label.scope)
     need(config.solve.gap > 0, "solve.gap", "positive", config.solve.gap)
     seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}

@@ -1,0 +1,64 @@
+"""Who is compared: every helper at every budget, built from a run's artifacts and set to spend what it should.
+
+A helper takes part by being registered. ``from_run(path, budget=, seed=)``, if it has one, builds it from what the run
+has made; a helper with a knob is calibrated to each budget; one that has neither is compared as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from selfreg_gym import registry
+from selfreg_gym.calibration import CoinMixture
+from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.runs import Run
+
+__all__ = ["build", "calibrated", "helper_names", "key_of"]
+
+
+def helper_names(run: Run) -> list[str]:
+    """Ids of the helpers that this run compares: those of the config, else every registered one.
+
+    Raises:
+        UnknownNameError: the config names one that does not exist.
+    """
+    known = registry.names("helpers")
+    chosen = run.config.evaluate.helpers or tuple(known)
+    for name in chosen:
+        if name not in known:
+            raise UnknownNameError("helper", name, known)
+    return list(chosen)
+
+
+def key_of(name: str, budget: float | None) -> str:
+    """``"lm@1"``: the point of a helper's curve at a budget; the name alone for a helper without one."""
+    return name if budget is None else f"{name}@{budget:g}"
+
+
+def build(run: Run, name: str) -> dict[float | None, Any]:
+    """Build one helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
+
+    One object serves all budgets unless the helper takes the budget in, so that calibration can share its probes.
+    """
+    helper_class = registry.load("helpers", name)
+    budgets: tuple[float | None, ...] = run.config.evaluate.budgets
+    seed = run.config.evaluate.seed
+    from_run = getattr(helper_class, "from_run", None)
+    if getattr(helper_class, "takes_budget", False):
+        return {budget: from_run(run.path, budget=budget, seed=seed) for budget in budgets} if from_run else {}
+    helper = from_run(run.path, budget=None, seed=seed) if from_run else helper_class()
+    return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
+
+
+def calibrated(helper: Any, calibration: Mapping[str, Any] | None) -> Any:
+    """Set a freshly built helper to what a calibration found (``calibration.json``); None leaves it as it is."""
+    if calibration is None:
+        return helper
+    if "weight" in calibration:
+        low, high = (helper.with_knob(knob) for knob in calibration["knobs"])
+        result: Any = CoinMixture(low, high, weight=calibration["weight"])
+    else:
+        result = helper.with_knob(calibration["knob"])
+    result.calibration = dict(calibration)
+    return result
