@@ -154,6 +154,7 @@ class Row:
             "intervention": intervention,
             "action_text": action_text,
             "cost": cost,
+            "step": self.t,
             "success": success,
             "is_success": success,
             "state_key": get("state_key", observation),

@@ -1,0 +1,150 @@
+"""``HelpBudget``: a hard cap on the cost units of an episode."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows
+
+__all__ = ["HelpBudget", "VectorHelpBudget"]
+
+_ROUNDING = 1e-9  # ten calls of 0.1 must fit into a budget of 1
+
+
+class _Cap:
+    """The rule: a call is allowed while its expected cost fits into what is left."""
+
+    def __init__(self, env: Any, budget: float) -> None:
+        if not isinstance(budget, int | float | np.number) or not math.isfinite(budget) or budget < 0:
+            raise InvalidArgumentError(f"budget (C, cost units per episode) must be at least 0, received {budget!r}.")
+        base = env.unwrapped
+        self.budget = float(budget)
+        self.rows = base.rows
+        self._costs = np.array([0.0, *(intervention.cost for intervention in base.interventions)])
+
+    def left(self, usage: np.ndarray) -> Any:
+        """Cost units left after ``usage`` (..., K); never negative."""
+        return np.maximum(self.budget - usage.sum(axis=-1), 0.0)
+
+    def masks(self) -> np.ndarray:
+        """``(N, 1 + K)`` bool: True where the action is allowed. Read from the live counters, so restoring is safe."""
+        left = self.left(np.stack([row.usage for row in self.rows]))
+        return self._costs[None, :] <= left[:, None] + _ROUNDING
+
+
+class VectorHelpBudget(VectorTwin):
+    """:class:`HelpBudget` of a vector env."""
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], budget: float) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, budget=budget)
+        gym.vector.VectorWrapper.__init__(self, env)
+        self._cap = _Cap(env, budget)
+        self.budget = self._cap.budget
+
+    def action_masks(self) -> np.ndarray:
+        """``(N, 1 + K)`` bool: True where the action is allowed."""
+        return self._cap.masks()
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env; ``infos`` says what is left."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        return observations, self._tell(infos, np.zeros(self.num_envs, dtype=np.bool_))
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the env; a call that does not fit runs as nohelp."""
+        allowed = self._cap.masks()
+        wanted = np.array(actions)
+        in_range = (wanted >= 0) & (wanted < allowed.shape[1])  # the env itself refuses the others
+        denied = in_range & ~allowed[np.arange(len(wanted)), np.where(in_range, wanted, 0)]
+        running = np.array([not row.over for row in self._cap.rows])
+        observations, rewards, terminations, truncations, infos = self.env.step(np.where(denied, 0, wanted))
+        return observations, rewards, terminations, truncations, self._tell(infos, denied & running)
+
+    def _tell(self, infos: dict[str, Any], denied: np.ndarray) -> dict[str, Any]:
+        if "usage" not in infos:
+            return infos
+        mask = infos["_usage"]
+        told = {
+            **infos,
+            "budget_left": np.where(mask, self._cap.left(infos["usage"]), 0.0),
+            "_budget_left": mask.copy(),
+        }
+        ended = ended_rows(infos)
+        current = denied.copy()
+        if len(ended):
+            current[ended] = False  # these rows show the reset that followed; the denial belongs to the end
+            final = infos["final_info"]
+            last = final["_usage"]
+            told["final_info"] = {
+                **final,
+                "budget_left": np.where(last, self._cap.left(final["usage"]), 0.0),
+                "_budget_left": last.copy(),
+                "denied": denied & last,
+                "_denied": last.copy(),
+            }
+        return {**told, "denied": current & mask, "_denied": mask.copy()}
+
+
+class HelpBudget(Twin):
+    """Cap the cost units of every episode (single or vector env).
+
+    A call is allowed while the *expected* cost of its intervention fits into what is left. ``action_masks()`` says
+    which actions are (bool ``(1 + K,)``, or ``(N, 1 + K)``; True: allowed; the name that MaskablePPO looks for). A
+    helper that takes no masks may choose a denied call: the actor acts instead, and ``info["denied"]`` is True.
+    ``info["budget_left"]`` is what is left. A call that costs more than expected (``Act.cost``) may overshoot, once.
+
+    Args:
+        env: an intervention env, possibly wrapped.
+        budget: C, in cost units per episode (not negative).
+
+    Raises:
+        InvalidArgumentError: a negative budget.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from selfreg_gym import HelpBudget, Intervention
+        >>> help = Intervention(lambda text: "heads", name="friend")
+        >>> env = gym.make("selfreg/Intervention-v0", task="selfreg/Coin-v0", actor=lambda text: "heads",
+        ...                interventions=[help], task_kwargs={"heads": 0.999})
+        >>> _ = env.reset(seed=0, options={"episode": 3})
+        >>> [env.step(1)[4]["intervention"] for _ in range(3)]
+        ['friend', 'friend', 'friend']
+        >>> env = HelpBudget(env, budget=1)
+        >>> _ = env.reset(seed=0, options={"episode": 3})
+        >>> [env.step(1)[4]["intervention"] for _ in range(3)]
+        ['friend', None, None]
+        >>> env.action_masks()
+        array([ True, False])
+    """
+
+    vector = VectorHelpBudget
+
+    def __init__(self, env: gym.Env[Any, Any], budget: float) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, budget=budget)
+        gym.Wrapper.__init__(self, env)
+        self._cap = _Cap(env, budget)
+        self.budget = self._cap.budget
+
+    def action_masks(self) -> np.ndarray:
+        """``(1 + K,)`` bool: True where the action is allowed."""
+        return self._cap.masks()[0]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env; ``info`` says what is left."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._tell(info, False)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env; a call that does not fit runs as nohelp."""
+        allowed = self.action_masks()
+        denied = action in range(1, len(allowed)) and not allowed[int(action)]
+        observation, reward, terminated, truncated, info = self.env.step(0 if denied else action)
+        return observation, reward, terminated, truncated, self._tell(info, denied)
+
+    def _tell(self, info: dict[str, Any], denied: bool) -> dict[str, Any]:
+        return {**info, "budget_left": float(self._cap.left(info["usage"])), "denied": denied}

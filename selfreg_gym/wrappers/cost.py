@@ -1,0 +1,71 @@
+"""``HelpCost``: the same env at another help cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from selfreg_gym.building import check_help_cost
+from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows, find_attr
+
+__all__ = ["HelpCost", "VectorHelpCost"]
+
+
+class VectorHelpCost(VectorTwin):
+    """:class:`HelpCost` of a vector env."""
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], help_cost: float) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, help_cost=help_cost)
+        gym.vector.VectorWrapper.__init__(self, env)
+        self.help_cost = check_help_cost(help_cost)
+        self._saving = float(find_attr(env, "help_cost")) - self.help_cost
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the env and pay the other price for every cost unit of this step."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        if "cost" in infos:
+            cost = infos["cost"].copy()
+            for i in ended_rows(infos):
+                cost[i] = infos["final_info"]["cost"][i]
+            rewards = rewards + self._saving * cost
+        return observations, rewards, terminations, truncations, infos
+
+
+class HelpCost(Twin):
+    """Change r, the price of one cost unit, of an intervention env (single or vector).
+
+    Args:
+        env: an intervention env, possibly wrapped.
+        help_cost: the new r (not negative).
+
+    Raises:
+        InvalidArgumentError: a negative ``help_cost``.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from selfreg_gym import HelpCost, Intervention
+        >>> help = Intervention(lambda text: "heads", name="friend", cost=2.0)
+        >>> env = gym.make("selfreg/Intervention-v0", task="selfreg/Coin-v0", actor=lambda text: "tails",
+        ...                interventions=[help], help_cost=0.1)
+        >>> _ = env.reset(seed=0, options={"episode": 3})
+        >>> env.step(1)[1]
+        -0.2
+        >>> env = HelpCost(env, help_cost=0.5)
+        >>> _ = env.reset(seed=0, options={"episode": 3})
+        >>> env.step(1)[1]
+        -1.0
+    """
+
+    vector = VectorHelpCost
+
+    def __init__(self, env: gym.Env[Any, Any], help_cost: float) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, help_cost=help_cost)
+        gym.Wrapper.__init__(self, env)
+        self.help_cost = check_help_cost(help_cost)
+        self._saving = float(find_attr(env, "help_cost")) - self.help_cost
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env and pay the other price for every cost unit of this step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, float(reward) + self._saving * info["cost"], terminated, truncated, info

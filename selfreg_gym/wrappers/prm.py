@@ -1,0 +1,240 @@
+"""The process reward model in the env: as a shaping of the reward, or as a number in ``info``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows, find_attr
+
+__all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm"]
+
+
+@runtime_checkable
+class PRM(Protocol):
+    """Anything that estimates p(s), the probability of success from a state."""
+
+    def score(self, observations: Sequence[str]) -> np.ndarray:
+        """``(N,)`` numbers in [0, 1] for N observation texts."""
+        ...
+
+
+def check_prm(prm: Any) -> PRM:
+    """Return ``prm``, or say that it has no ``score``."""
+    if not callable(getattr(prm, "score", None)):
+        raise InvalidArgumentError(
+            f"a process reward model has score(observations) -> (N,), received {type(prm).__name__}."
+        )
+    return prm
+
+
+def _scores(prm: PRM, texts: Sequence[str]) -> np.ndarray:
+    """Scores of texts, ``(N,)`` float64; nothing is asked about no texts."""
+    if not len(texts):
+        return np.empty(0)
+    scores = np.asarray(prm.score(list(texts)), dtype=np.float64)
+    if scores.shape != (len(texts),):
+        raise InvalidArgumentError(
+            f"score(observations) must answer {len(texts)} texts with shape ({len(texts)},), received {scores.shape}."
+        )
+    return scores
+
+
+def _check_gamma(gamma: float) -> float:
+    if not 0 < gamma <= 1:
+        raise InvalidArgumentError(f"gamma must be in (0, 1], received {gamma!r}.")
+    return float(gamma)
+
+
+class VectorPRMReward(VectorTwin):
+    """:class:`PRMReward` of a vector env; one batched call of the model per step."""
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM, gamma: float = 1.0) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm, gamma=gamma)
+        gym.vector.VectorWrapper.__init__(self, env)
+        self.prm, self.gamma = check_prm(prm), _check_gamma(gamma)
+        self._potential = np.zeros(env.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and take the potentials of the rows that begin."""
+        texts, infos = self.env.reset(seed=seed, options=options)
+        self._look(texts, np.flatnonzero(infos["_state_key"]))
+        return texts, infos
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the env and add ``gamma * p(s') - p(s)``; nothing is added where a row is reset or stays finished."""
+        acting = np.array([not row.over for row in find_attr(self.env, "rows")])
+        before = self._potential.copy()
+        texts, rewards, terminations, truncations, infos = self.env.step(actions)
+        ended = terminations | truncations
+        failed = acting & ended & _failed(infos, self.num_envs)
+        present = infos.get("_state_key", np.zeros(self.num_envs, dtype=np.bool_))
+        begun = np.zeros(self.num_envs, dtype=np.bool_)
+        begun[ended_rows(infos)] = True
+        self._potential[ended] = 0.0
+        self._look(texts, np.flatnonzero(present & (~ended | begun)))
+        after = np.where(ended, 0.0, self._potential)
+        shaped = rewards + np.where(acting & ~failed, self.gamma * after - before, 0.0)
+        return texts, shaped, terminations, truncations, infos
+
+    def _look(self, texts: Sequence[str], rows: np.ndarray) -> None:
+        self._potential[rows] = _scores(self.prm, [texts[i] for i in rows.tolist()])
+
+
+def _failed(infos: dict[str, Any], n: int) -> np.ndarray:
+    """Rows whose episode ended because an actor failed."""
+    failed = np.zeros(n, dtype=np.bool_)
+    for source in (infos, infos.get("final_info", {})):
+        for i in np.flatnonzero(source.get("_error", ())):
+            failed[i] |= source["error"][i] is not None
+    return failed
+
+
+class PRMReward(Twin):
+    """Add ``gamma * p(s') - p(s)`` to the reward (single or vector env).
+
+    Potential-based shaping (Ng, Harada and Russell 1999) with the process reward model as potential. The potential of
+    an ended episode is 0, so that with ``gamma = 1`` the shaping of an episode adds up to ``-p(s0)``, whatever was
+    done, and the best policy stays the best. An episode that ends because an actor failed keeps its reward of 0. Wrap
+    the env while its observations are still the texts that the model reads.
+
+    Args:
+        env: an intervention env with text observations.
+        prm: anything with ``score(observations) -> (N,)``.
+        gamma: the discount of the learner, in (0, 1].
+
+    Raises:
+        InvalidArgumentError: ``prm`` has no ``score``, or ``gamma`` is outside (0, 1].
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from selfreg_gym import PRMReward
+        >>> class Half:
+        ...     def score(self, observations):
+        ...         return np.full(len(observations), 0.5)
+        >>> env = gym.make("selfreg/Intervention-v0", task="selfreg/Coin-v0", actor=lambda text: "neither",
+        ...                interventions=[])
+        >>> _ = env.reset(seed=0)
+        >>> env.step(0)[1]
+        0.0
+        >>> env = PRMReward(env, Half())
+        >>> _ = env.reset(seed=0)
+        >>> env.step(0)[1]
+        -0.5
+    """
+
+    vector = VectorPRMReward
+
+    def __init__(self, env: gym.Env[Any, Any], prm: PRM, gamma: float = 1.0) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm, gamma=gamma)
+        gym.Wrapper.__init__(self, env)
+        self.prm, self.gamma = check_prm(prm), _check_gamma(gamma)
+        self._potential = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and take the potential of the first state."""
+        text, info = self.env.reset(seed=seed, options=options)
+        self._potential = float(_scores(self.prm, [text])[0])
+        return text, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env and add ``gamma * p(s') - p(s)``."""
+        text, reward, terminated, truncated, info = self.env.step(action)
+        before = self._potential
+        self._potential = 0.0 if terminated or truncated else float(_scores(self.prm, [text])[0])
+        if info.get("error") is None:
+            reward = float(reward) + self.gamma * self._potential - before
+        return text, reward, terminated, truncated, info
+
+    def snapshot(self) -> object:
+        """The env's snapshot and the potential of the moment."""
+        return self.env.get_wrapper_attr("snapshot")(), self._potential
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a moment that :meth:`snapshot` returned."""
+        moment, self._potential = snapshot
+        self.env.get_wrapper_attr("restore")(moment)
+
+
+class VectorPRMObservation(VectorTwin):
+    """:class:`PRMObservation` of a vector env; one batched call of the model per step."""
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm)
+        gym.vector.VectorWrapper.__init__(self, env)
+        self.prm = check_prm(prm)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and score the rows that begin."""
+        texts, infos = self.env.reset(seed=seed, options=options)
+        return texts, self._tell(texts, infos)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step the env and score every row that has infos, and the last texts of ``final_obs``."""
+        texts, rewards, terminations, truncations, infos = self.env.step(actions)
+        return texts, rewards, terminations, truncations, self._tell(texts, infos)
+
+    def _tell(self, texts: Sequence[str], infos: dict[str, Any]) -> dict[str, Any]:
+        present = infos.get("_state_key")
+        if present is None:
+            return infos
+        rows, ended = np.flatnonzero(present).tolist(), ended_rows(infos).tolist()
+        wanted = [texts[i] for i in rows] + [infos["final_obs"][i] for i in ended]
+        scores = _scores(self.prm, wanted)
+        told = {**infos, "prm_score": np.zeros(self.num_envs), "_prm_score": present.copy()}
+        told["prm_score"][rows] = scores[: len(rows)]
+        if len(ended):
+            last = np.zeros(self.num_envs)
+            last[ended] = scores[len(rows) :]
+            told["final_info"] = {**infos["final_info"], "prm_score": last, "_prm_score": infos["_final_info"].copy()}
+        return told
+
+
+class PRMObservation(Twin):
+    """Put p(s) into ``info["prm_score"]`` (single or vector env); the observation stays the text.
+
+    ``FeatureObservation`` around it takes the score from there. Wrap the env while its observations are still the texts
+    that the model reads.
+
+    Args:
+        env: an intervention env with text observations.
+        prm: anything with ``score(observations) -> (N,)``.
+
+    Raises:
+        InvalidArgumentError: ``prm`` has no ``score``.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from selfreg_gym import PRMObservation
+        >>> class Half:
+        ...     def score(self, observations):
+        ...         return np.full(len(observations), 0.5)
+        >>> env = gym.make("selfreg/Intervention-v0", task="selfreg/Coin-v0", actor=lambda text: "heads",
+        ...                interventions=[])
+        >>> "prm_score" in env.reset(seed=0)[1]
+        False
+        >>> env = PRMObservation(env, Half())
+        >>> env.reset(seed=0)[1]["prm_score"]
+        0.5
+    """
+
+    vector = VectorPRMObservation
+
+    def __init__(self, env: gym.Env[Any, Any], prm: PRM) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm)
+        gym.Wrapper.__init__(self, env)
+        self.prm = check_prm(prm)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the env and score the first text."""
+        text, info = self.env.reset(seed=seed, options=options)
+        return text, {**info, "prm_score": float(_scores(self.prm, [text])[0])}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the env and score the text."""
+        text, reward, terminated, truncated, info = self.env.step(action)
+        return text, reward, terminated, truncated, {**info, "prm_score": float(_scores(self.prm, [text])[0])}
