@@ -254,7 +254,7 @@ class _Search:
     def _solve(self, helper: Any, budget: float, known: dict[float, _Probe]) -> dict[str, Any]:
         """Root of U(x) = budget."""
         bottom, top = map(float, helper.knob_bounds)
-        step = float(getattr(helper, "knob_step", (top - bottom) / 16))
+        step = float(getattr(helper, "knob_step", (top - bottom) / 40))
         close = self._tolerance * budget
         floor = _Probe(bottom, [])  # nobody is asked there; no need to play it
         tried: list[_Probe] = []

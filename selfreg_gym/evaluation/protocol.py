@@ -7,7 +7,6 @@ what an actor remembers of a task serves them all.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -197,11 +196,9 @@ def make_env(env: Any, num_envs: int) -> Any:
 
 
 def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
-    """A helper whose own draws come from ``entropy``: its ``with_seed(seed)`` if it has one, else a copy of it."""
+    """A helper whose own draws come from ``entropy``: its ``with_seed(seed)`` if it has one, else itself."""
     with_seed = getattr(helper, "with_seed", None)
-    if with_seed is None:
-        return helper if hasattr(helper, "__deepcopy__") else copy.copy(helper)
-    return with_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+    return helper if with_seed is None else with_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def _shards(plan: Sequence[EpisodeSpec], workers: int, num_envs: int) -> list[list[EpisodeSpec]]:

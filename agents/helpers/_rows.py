@@ -1,0 +1,26 @@
+"""What helpers share: one observation or N of them, and where episodes begin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def count(observation: Any) -> int | None:
+    """N, or None for a single observation (a ``str``)."""
+    return None if isinstance(observation, str) else len(observation)
+
+
+def begins(n: int | None, state: Any, episode_start: np.ndarray | None) -> NDArray[np.bool_]:
+    """``(n,)``: the rows whose memory is empty or must be forgotten."""
+    rows = 1 if n is None else n
+    fresh = np.full(rows, state is None)
+    return fresh if episode_start is None else fresh | np.atleast_1d(episode_start).astype(bool)
+
+
+def answer(actions: NDArray[Any], n: int | None) -> Any:
+    """``(n,)`` integer actions; a plain int for a single observation."""
+    actions = np.asarray(actions, dtype=np.int64)
+    return int(actions[0]) if n is None else actions

@@ -1,0 +1,31 @@
+"""Decide once, at the first step: a hard-looking task is helped all the way, another never ("self-regulation")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selfreg_gym.agents.helpers.prm_threshold import PRMThreshold
+
+__all__ = ["PRMPerTask"]
+
+
+class PRMPerTask(PRMThreshold):
+    """Help at every step of an episode whose first observation has p(s) below the threshold.
+
+    It cannot toggle, so beside ``prm-threshold`` it shows what toggling costs, apart from what the PRM knows.
+
+    Args:
+        prm: anything with ``score(observations) -> (N,)``, success probabilities without help.
+        threshold: 0 never asks, above 1 always does.
+        intervention: which intervention is asked, from 1.
+    """
+
+    def __init__(self, prm: Any, threshold: float = 0.5, *, intervention: int = 1) -> None:
+        super().__init__(prm, threshold, scope="task", intervention=intervention)
+
+    def with_knob(self, x: float) -> PRMPerTask:
+        """The same helper at another threshold."""
+        return type(self)(self.prm, x, intervention=self.intervention)
+
+    def __repr__(self) -> str:
+        return f"PRMPerTask({self.prm!r}, {self.threshold:g}, intervention={self.intervention})"

@@ -1,0 +1,55 @@
+"""Let the actor try alone for n steps, then ask at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.types import HelperPolicy
+
+__all__ = ["WaitN"]
+
+
+class WaitN(HelperPolicy):
+    """No help in the first n steps of an episode, and then help from the first intervention until its end.
+
+    Args:
+        n: whole, at least 0.
+    """
+
+    takes_budget = False
+    knob_bounds = (-200.0, 0.0)
+    knob_step = 4.0
+
+    def __init__(self, n: int = 10) -> None:
+        if n != int(n) or n < 0:
+            raise InvalidArgumentError(f"wait-n waits a whole number of steps, at least 0, received n={n!r}.")
+        self.n = int(n)
+
+    @property
+    def knob(self) -> float:
+        """-n: a longer wait uses less."""
+        return -float(self.n)
+
+    def with_knob(self, x: float) -> WaitN:
+        """The helper that waits -x steps, rounded up (never more usage than asked for)."""
+        return WaitN(int(np.ceil(-x)))
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Count the steps of each episode; the count is the state."""
+        n = _rows.count(observation)
+        fresh = _rows.begins(n, state, episode_start)
+        step = np.where(fresh, 0, 0 if state is None else state) + 1
+        return _rows.answer(step > self.n, n), step
+
+    def __repr__(self) -> str:
+        return f"WaitN({self.n})"

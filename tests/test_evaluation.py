@@ -1,0 +1,348 @@
+"""The protocol on the Coin task, where never, always and "help when few coins are left" have known success and usage."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, plan_episodes
+from selfreg_gym.evaluation.protocol import make_env
+from selfreg_gym.types import Act, HelperPolicy, Intervention
+
+pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")
+
+TASKS = range(16)
+COINS = np.array([2 + task % 4 for task in TASKS])
+
+
+class Constant(HelperPolicy):
+    def __init__(self, action: int) -> None:
+        self.action = action
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return (self.action if isinstance(observation, str) else np.full(len(observation), self.action)), None
+
+
+class LastCoins(HelperPolicy):
+    """Asks while at most ``n`` coins are left: the optimal shape of a policy here."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        left = np.array([int(o.split()[3]) - int(o.split()[1]) + 1 if o[0] == "C" else 9 for o in observation])
+        return (left <= self.n).astype(int), None
+
+
+class Toggler(HelperPolicy):
+    """Asks at every other step, the first included, by memory alone."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        last = np.zeros(len(observation), dtype=int) if state is None else state
+        now = np.where(episode_start, 1, 1 - last)
+        return now, now
+
+
+class Expert:
+    def act(self, decisions):
+        return [decision.task.get_wrapper_attr("expert_action")() for decision in decisions]
+
+
+class Flaky:
+    """An actor that fails on some episodes, always at their first coin."""
+
+    def act(self, decisions):
+        first = [d.observation.startswith("Coin 1 ") and d.rng.random() < 0.5 for d in decisions]
+        return [Act("", error="no connection") if bad else Act("heads") for bad in first]
+
+
+def heads(observation: str) -> str:
+    return "heads"
+
+
+def coin_env(**more):
+    return {"task": "selfreg/Coin-v0", "actor": heads, "interventions": [Intervention(Expert(), name="see")]} | more
+
+
+HELPERS = {"never": Constant(0), "always": Constant(1), "last@1": LastCoins(1), "last@2": LastCoins(2)}
+
+
+def run(helpers=None, **more):
+    options = {"tasks": TASKS, "episodes": 40, "seed": 3, "split": "collected", "progress": False} | more
+    return evaluate(options.pop("env", coin_env()), helpers or HELPERS, **options)
+
+
+@pytest.fixture(scope="module")
+def coins() -> Evaluation:
+    return run()
+
+
+def row(evaluation, key, **where):
+    where = {"key": key, "kind": "all"} | where
+    (found,) = [r for r in evaluation.rows if all(r[name] == value for name, value in where.items())]
+    return found
+
+
+def test_rows_agree_with_theory(coins):
+    never, always, last = (row(coins, key) for key in ("never", "always", "last@1"))
+    assert never["usage"] == 0.0
+    assert always["success_rate"] == 1.0
+    assert always["usage"] == COINS.mean()
+    for found, chance in ((never, 0.5**COINS), (last, 0.5 ** (COINS - 1))):
+        low, high = found["success_rate_ci"]
+        assert low <= chance.mean() <= high
+        assert high - low < 0.1
+    # One call in each episode that reaches its last coin, which are exactly the successful ones.
+    assert last["usage"] == last["success_rate"] == last["episode_share"]
+
+
+def test_every_row_has_what_the_design_promises(coins):
+    promised = (
+        "helper kind split seed budget episodes success_rate success_rate_ci usage usage_ci expected_usage "
+        "expected_success invalid_rate toggles unseen_state_rate"
+    ).split()
+    for found in coins.rows:
+        assert set(promised) <= set(found)
+        assert found["episodes"] == 16 * 40
+    assert {(r["helper"], r["budget"]) for r in coins.rows} == {
+        ("never", None), ("always", None), ("last", 1.0), ("last", 2.0)
+    }  # fmt: skip
+    assert {r["kind"] for r in coins.rows} == {"all", "coin"}
+
+
+def test_the_first_batch_is_counted_once_and_only_once(coins):
+    """Neighbours' mistake: the evaluator counts its first batch twice. Every seed of the plan occurs once."""
+    plan = plan_episodes(TASKS, 40, seed=3)
+    table = coins.table()
+    assert list(zip(table.tasks.tolist(), table.seeds.tolist(), strict=True)) == [(s.episode, s.seed) for s in plan]
+    for columns in table.columns.values():
+        assert np.isfinite(columns["success"]).all()
+
+
+@pytest.mark.parametrize("num_envs", [1, 7, 64])
+def test_batch_size_changes_nothing(coins, num_envs):
+    again = run(num_envs=num_envs)
+    for key, columns in coins.table().columns.items():
+        for name, values in columns.items():
+            np.testing.assert_array_equal(again.table().columns[key][name], values)
+    assert again.rows == coins.rows
+
+
+def test_a_single_env_gives_the_same_as_a_batch(coins):
+    import gymnasium as gym
+
+    single = gym.make("selfreg/Intervention-v0", **coin_env())
+    constants = {"never": Constant(0), "always": Constant(1)}
+    again = run(constants, env=single, episodes=3)
+    batch = run(constants, episodes=3)
+    assert again.rows == batch.rows
+
+
+def test_one_row_that_asks_does_not_decide_for_the_batch():
+    """Neighbours' mistake: one env of a batch asks for help and every env executes the helper's action."""
+
+    class FirstRowOnly(HelperPolicy):
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.arange(len(observation)) == 0, None
+
+    found = row(run({"one": FirstRowOnly(), "never": Constant(0), "always": Constant(1)}, num_envs=8), "one")
+    assert 0 < found["episode_share"] < 0.5
+    assert found["step_share"] < 0.5
+
+
+def test_memory_is_reset_between_episodes():
+    """Neighbours' mistake: a recurrent helper whose memory survives the episode. The first step must always ask."""
+    evaluation = run({"toggler": Toggler()}, num_envs=5)
+    assert row(evaluation, "toggler")["episode_share"] == 1.0
+
+
+def test_toggles_are_returns_to_help(coins):
+    def expert_everywhere(observation):
+        return "heads"
+
+    evaluation = run({"toggler": Toggler()}, env=coin_env(task_kwargs={"heads": 0.999}, actor=expert_everywhere))
+    found = row(evaluation, "toggler")
+    # Coins 2, 3, 4, 5: help patterns 10, 101, 1010, 10101 return to help 0, 1, 1, 2 times.
+    assert found["toggles"] == pytest.approx(1.0, abs=0.02)
+    assert found["switches"] == pytest.approx(np.mean([1, 2, 3, 4]), abs=0.02)
+    assert all(row(coins, key)["toggles"] == 0 for key in ("never", "always"))
+
+
+def test_errors_are_neither_failures_nor_silence():
+    """Neighbours' mistake: an errored call counted as nohelp or as a failed episode."""
+    flaky = coin_env(actor=Flaky(), task_kwargs={"heads": 0.999})
+    evaluation = run({"never": Constant(0), "always": Constant(1)}, env=flaky, retries=0)
+    never, always = row(evaluation, "never"), row(evaluation, "always")
+    assert 200 < never["errors"] < 440
+    assert never["episodes"] + never["errors"] == 640
+    assert never["success_rate"] > 0.99
+    assert always["errors"] == 0
+    assert any("ended in an error" in text for text in evaluation.warnings)
+    difference = evaluation.paired_difference("always", "never")
+    assert abs(difference.value) < 0.01
+
+
+def test_recovery_of_the_anchors_and_of_the_coin(coins):
+    for budget, key in ((1.0, "last@1"), (2.0, "last@2")):
+        found = coins.recovery("last", budget=budget)
+        gap = row(coins, "always")["success_rate"] - row(coins, "never")["success_rate"]
+        share = (row(coins, key)["success_rate"] - row(coins, "never")["success_rate"]) / gap
+        assert found.share.value == pytest.approx(share)
+        assert found.share.low < share < found.share.high
+        assert found.coin == pytest.approx(row(coins, key)["usage"] / COINS.mean())
+        assert found.over_coin.low > 0
+        assert not found.adjusted
+        assert found.random is None
+
+
+def test_overspending_is_adjusted_to_the_budget():
+    evaluation = run({"never": Constant(0), "always": Constant(1), "greedy@0.5": Constant(1), "greedy@2": LastCoins(2)})
+    found = evaluation.recovery("greedy", budget=0.5)
+    assert found.adjusted
+    assert found.usage == 0.5
+    # Its own curve at 0.5 lies between never and the point that uses less than 0.5 or just above.
+    own = evaluation.curve("greedy")
+    assert found.share.value == pytest.approx(own.recovered(0.5), abs=1e-9)
+    assert any("over its budget" in text for text in evaluation.warnings)
+
+
+def test_at_equal_usage_reads_the_other_curve_between_its_points():
+    class Seldom(HelperPolicy):
+        def __init__(self, p: float) -> None:
+            self.p, self.rng = p, np.random.default_rng(0)
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return (self.rng.random(len(observation)) < self.p).astype(int), None
+
+    helpers = HELPERS | {f"random@{p}": Seldom(p) for p in (0.2, 0.4)}
+    evaluation = run(helpers)
+    found = evaluation.at_equal_usage("last", budget=1.0)
+    points = [(0, 0)] + [(row(evaluation, k)["usage"], row(evaluation, k)["success_rate"]) for k in helpers]
+    xs = np.array([points[1], points[5], points[6], points[2]])
+    assert found.other_value == pytest.approx(np.interp(found.usage, xs[:, 0], xs[:, 1]))
+    assert found.difference.low > 0  # the right calls beat as many random ones
+    assert found.value - found.other_value == pytest.approx(found.difference.value)
+    over = evaluation.recovery("last", budget=1.0)
+    assert over.over_random is not None
+    assert over.over_random.low > 0
+    toggling = evaluation.at_equal_usage("last", budget=1.0, measure="toggles")
+    assert toggling.difference.high < 0
+
+
+def test_paired_difference_of_a_helper_with_itself_is_exactly_zero(coins):
+    assert tuple(coins.paired_difference("last@1", "last@1")) == (0.0, 0.0, 0.0)
+
+
+def test_training_seeds_are_reported_apart_and_together():
+    evaluation = run({"lm@1#0": LastCoins(1), "lm@1#1": LastCoins(2), "never": Constant(0), "always": Constant(1)})
+    seeds = {r["seed"]: r for r in evaluation.rows if r["helper"] == "lm" and r["kind"] == "all"}
+    assert set(seeds) == {None, 0, 1}
+    assert seeds[None]["episodes"] == 2 * 640
+    assert seeds[None]["success_rate"] == pytest.approx((seeds[0]["success_rate"] + seeds[1]["success_rate"]) / 2)
+    assert evaluation.recovery("lm", budget=1.0).share.value > 0
+
+
+def test_saved_and_loaded_it_is_the_same(coins, tmp_path):
+    path = coins.save(tmp_path / "evaluation.json")
+    data = json.loads(path.read_text())
+    assert data["rows"] == coins.rows
+    loaded = Evaluation.load(path)
+    assert loaded.rows == coins.rows
+    assert loaded.comparisons == coins.comparisons
+    assert loaded.recovery("last", budget=1.0) == coins.recovery("last", budget=1.0)
+
+
+def test_merging_splits_and_helpers(coins):
+    seen = run(split="seen", episodes=5)
+    both = Evaluation.merge(coins, seen)
+    assert {r["split"] for r in both.rows} == {"collected", "seen"}
+    with pytest.raises(InvalidArgumentError, match="say which split"):
+        both.recovery("last", budget=1.0)
+    assert both.recovery("last", budget=1.0, split="collected") == coins.recovery("last", budget=1.0)
+    more = run({"last@3": LastCoins(3)}, episodes=10)  # fewer episodes, the same seeds: still paired
+    joined = Evaluation.merge(coins, more)
+    assert row(joined, "last@3")["episodes"] == 160
+    assert row(joined, "last@3")["errors"] == 0
+    assert row(joined, "last@1") == row(coins, "last@1")
+    assert joined.paired_difference("last@3", "last@2").low > 0
+    with pytest.raises(InvalidArgumentError, match="in both evaluations"):
+        Evaluation.merge(coins, coins)
+
+
+def test_seeds_are_fresh_per_purpose_and_extend():
+    few, many = plan_episodes(range(5), 2, seed=0), plan_episodes(range(5), 7, seed=0)
+    assert set(few) <= set(many)
+    assert not set(few) & set(plan_episodes(range(5), 2, seed=1))
+    assert not set(few) & set(plan_episodes(range(5), 2, seed=0, stream=1))
+
+
+def test_processes_give_what_one_process_gives():
+    env = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
+    from selfreg_gym import registry
+
+    helpers = {name: registry.load("helpers", name)() for name in ("never", "always", "every-k")}
+    alone, two = (run(helpers, env=env, episodes=10, workers=workers, num_envs=4) for workers in (1, 2))
+    assert alone.rows == two.rows
+
+
+def test_traces_hold_the_steps_of_every_helper_and_p_of_s():
+    class Half:
+        def score(self, observations):
+            return np.full(len(observations), 0.5)
+
+    evaluation = run(traces=1, prm=Half(), episodes=2)
+    assert [trace["key"] for trace in evaluation.traces] == list(HELPERS)
+    assert len({(trace["task"], trace["seed"]) for trace in evaluation.traces}) == 1
+    always = evaluation.traces[1]
+    assert [step["action"] for step in always["steps"]] == [1] * len(always["steps"])
+    assert always["usage"] == len(always["steps"])
+    assert {step["p"] for trace in evaluation.traces for step in trace["steps"]} == {0.5}
+    plan = plan_episodes(TASKS, 2, seed=3)
+    chosen = run(traces=[plan[5]], episodes=2)
+    assert {(trace["task"], trace["seed"]) for trace in chosen.traces} == {(plan[5].episode, plan[5].seed)}
+
+
+def test_warnings_come_by_themselves():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run({"always": Constant(1), "lm@1": Constant(1)}, episodes=2, expected={"lm@1": {"usage": 1.0}})
+    texts = [str(w.message) for w in caught if issubclass(w.category, EvaluationWarning)]
+    assert any("never not evaluated" in text for text in texts)
+    assert any("few episodes (32)" in text for text in texts)
+    assert any("1.00 were expected" in text for text in texts)
+
+
+def test_a_helper_worse_than_the_coin_is_named():
+    class FirstCoin(HelperPolicy):  # the worst moment to ask: all other coins are still to be guessed
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return np.array([o.startswith("Coin 1 ") for o in observation]).astype(int), None
+
+    evaluation = run(HELPERS | {"first@1": FirstCoin()}, episodes=100)
+    assert any("first@1: below the coin line" in text for text in evaluation.warnings)
+    assert not any("last@2: below" in text for text in evaluation.warnings)
+
+
+def test_bad_input_says_what_is_wrong(coins, tmp_path):
+    with pytest.raises(InvalidArgumentError, match="at least one helper"):
+        evaluate(coin_env(), {}, tasks=[0], episodes=1)
+    with pytest.raises(InvalidArgumentError, match="at least one episode per task"):
+        run(episodes=0)
+    with pytest.raises(InvalidArgumentError, match="twice"):
+        run(tasks=[1, 1])
+    with pytest.raises(InvalidArgumentError, match="NAME@BUDGET#SEED"):
+        run({"lm@cheap": Constant(0)})
+    with pytest.raises(InvalidArgumentError, match="several processes"):
+        run(env=make_env(coin_env(), 2), workers=2)
+    with pytest.raises(UnknownNameError, match="never"):
+        coins.keys("nevr")
+    with pytest.raises(UnknownNameError, match="split"):
+        coins.table("sen")
+    bad = tmp_path / "evaluation.json"
+    for text in ("[]", "{", '{"format": "selfreg_gym.evaluation", "version": 99}'):
+        bad.write_text(text)
+        with pytest.raises(ConfigError, match="evaluation"):
+            Evaluation.load(bad)
