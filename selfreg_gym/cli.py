@@ -56,16 +56,21 @@ def _advance(
     stages: Sequence[str] | None,
     *,
     out: Path,
+    begin: bool = False,
     preset: str | None = None,
     config: Path | None = None,
     overrides: Sequence[str] | None = None,
     update: bool = False,
     redo: bool = False,
 ) -> Any:
-    """Open the run and run stages of it; on Ctrl-C say how to go on."""
+    """Open the run (or ``begin`` it) and run stages of it; on Ctrl-C say how to go on."""
     from selfreg_gym.pipeline import advance, open_run
+    from selfreg_gym.runs import Run
 
-    run = open_run(out, preset=preset, path=config, overrides=overrides or (), update=update)
+    if begin:
+        run = open_run(out, preset=preset, path=config, overrides=overrides or (), update=update)
+    else:
+        run = Run.open(out)
     try:
         advance(run, stages, redo=redo)
     except KeyboardInterrupt:
@@ -97,13 +102,14 @@ def run_command(
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
     - `selfreg run --out runs/mine` continues whatever runs/mine is
     """
-    from selfreg_gym.pipeline import show_result, stages_until
+    from selfreg_gym.display import show
+    from selfreg_gym.pipeline import stages_until
 
     run = _advance(
         stages_until(until) if until else None,
-        out=out, preset=preset, config=config, overrides=overrides, update=update, redo=redo,
+        out=out, begin=True, preset=preset, config=config, overrides=overrides, update=update, redo=redo,
     )  # fmt: skip
-    show_result(run)
+    show(run.path)
 
 
 @app.command("collect")
@@ -120,7 +126,7 @@ def collect_command(
     - `selfreg collect --preset tiny --out runs/mine --set collect.episodes=55`
     """
     _advance(
-        ["collect"], out=out, preset=preset, config=config, overrides=overrides, update=update, redo=redo
+        ["collect"], out=out, begin=True, preset=preset, config=config, overrides=overrides, update=update, redo=redo
     )  # fmt: skip
 
 
@@ -159,9 +165,9 @@ def evaluate_command(out: Out = Path("runs/tiny"), redo: Redo = False) -> None:
 
     - `selfreg evaluate --out runs/mine`
     """
-    from selfreg_gym.pipeline import show_result
+    from selfreg_gym.display import show
 
-    show_result(_advance(["evaluate"], out=out, redo=redo))
+    show(_advance(["calibrate", "evaluate"], out=out, redo=redo).path)
 
 
 @app.command("report")
@@ -170,9 +176,9 @@ def report_command(out: Out = Path("runs/tiny"), redo: Redo = False) -> None:
 
     - `selfreg report --out runs/mine`
     """
-    from selfreg_gym.pipeline import show_result
+    from selfreg_gym.display import show
 
-    show_result(_advance(["report"], out=out, redo=redo))
+    show(_advance(["report"], out=out, redo=redo).path)
 
 
 @app.command("list")
@@ -201,13 +207,15 @@ def list_command(
     from rich.console import Console
     from rich.table import Table
 
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column, options in (("name", {"no_wrap": True}), ("from", {"no_wrap": True}), ("what it is", {})):
+        table.add_column(column, **options)
     for name, entries in found.items():
-        table = Table(title=name, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for column in ("name", "what it is", "module", "from"):
-            table.add_column(column, overflow="fold")
-        for entry in entries:
-            table.add_row(entry.name, entry.summary, entry.module, entry.origin)
-        Console().print(table, "")
+        table.add_row(f"[bold]{name}[/bold]")
+        for e in entries:
+            home = e.module if e.origin == "selfreg_gym" else f"{e.origin}: {e.module}"
+            table.add_row(f"  {e.name}", home.removeprefix("selfreg_gym."), e.summary.replace("``", ""))
+    Console().print(table)
 
 
 @app.command("play")

@@ -312,7 +312,25 @@ def open_run(
             config = load_config(preset="tiny", overrides=overrides)
     else:
         config = load_config(preset=preset, path=path, overrides=overrides)
+    _check_names(config)
     return Run.open(out, config, update=update, **more)
+
+
+def _check_names(config: RunConfig) -> None:
+    """Say at once that a name does not exist, and not after an hour of work."""
+    import gymnasium as gym
+
+    if config.task.id not in gym.registry:
+        raise UnknownNameError("task", config.task.id, registry.names("envs"))
+    for group, names in (
+        ("actors", (config.actor.id,)),
+        ("interventions", config.interventions.ids),
+        ("helpers", (*config.evaluate.helpers, *config.evaluate.decisive)),
+    ):
+        known = registry.names(group)
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(group.removesuffix("s"), name, known)
 
 
 def advance(run: Run, names: Sequence[str] | None = None, *, redo: bool = False) -> None:

@@ -50,12 +50,13 @@ def play_episode(
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
     person = {"read": read, "write": write}
-    env = InterventionEnv(
-        task,
-        registry.load("actors", "human")(**person) if role == "actor" else actor,
-        [registry.load("interventions", "human")(**person)] if role == "intervention" else list(interventions),
-        task_kwargs=task_kwargs,
-    )
+    whom: list[Any] = {
+        "actor": lambda: [],
+        "intervention": lambda: [registry.load("interventions", "human")(**person)],
+        "helper": lambda: list(interventions),
+    }[role]()
+    who = registry.load("actors", "human")(**person) if role == "actor" else actor
+    env = InterventionEnv(task, who, whom, task_kwargs=task_kwargs)
     observation, info = env.reset(seed=seed, options={"episode": episode})
     rng = np.random.default_rng([seed, episode])
     write(f"{task}, episode {episode}, seed {seed}: {info['task_id']}. You are the {role}. q quits.")
@@ -74,7 +75,8 @@ def play_episode(
         write(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}")
     usage = ", ".join(f"{one.name} {units:g}" for one, units in zip(env.interventions, info["usage"], strict=True))
     outcome = "success" if info["success"] else "failure"
-    write(f"\n{observation}\n\nThe end: {outcome} after {step} steps; help used: {usage}.")
+    spent = f"; help used: {usage}" if usage else ""
+    write(f"\n{observation}\n\nThe end: {outcome} after {step} steps{spent}.")
     return info
 
 
