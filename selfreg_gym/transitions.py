@@ -80,12 +80,14 @@ class TransitionModel:
         keys: Sequence[Hashable] | None = None,
         *,
         available: Any = None,
+        last_success: Any = None,
         endless: str = "error",
     ) -> TransitionModel:
         """Make a model over (node, steps left) without its time-expanded matrix.
 
         State (node, h), with h from 1 to ``levels``, has the index ``(h - 1) * N + node``. ``success``, ``cost``,
-        ``available`` and ``keys`` are per node, N of them; ``start`` is ``(levels * N,)``.
+        ``available`` and ``keys`` are per node, N of them; ``start`` is ``(levels * N,)``. ``last_success`` (A, N)
+        replaces ``success`` where one step is left, because a task may judge success when its time is up.
 
         Raises:
             ModelError: as in the constructor, or a negative ``drop``.
@@ -100,7 +102,7 @@ class TransitionModel:
             if len(row.drop) and int(row.drop.min()) < 0:
                 node = int(np.searchsorted(row.indptr, int(np.argmin(row.drop)), side="right")) - 1
                 raise ModelError(f"steps left never increase: node {node}, action {a} has a negative drop.")
-        self._set(tuple(rows), n, int(levels), success, start, cost, keys, available, endless)
+        self._set(tuple(rows), n, int(levels), success, start, cost, keys, available, endless, last_success)
         return self
 
     def _set(
@@ -114,6 +116,7 @@ class TransitionModel:
         keys: Sequence[Hashable] | None,
         available: Any,
         endless: str,
+        last_success: Any = None,
     ) -> None:
         """Check everything and keep it."""
         if endless not in ("error", "fail"):
@@ -122,6 +125,9 @@ class TransitionModel:
         self.rows, self.nodes, self.levels = rows, n, levels
         self.keys = _checked_keys(keys, n)
         self.success = _array("success", success, (actions, n), self._name)
+        self.last_success = (
+            self.success if last_success is None else _array("last_success", last_success, (actions, n), self._name)
+        )
         self.available = (
             np.ones((actions, n), bool) if available is None else np.array(np.broadcast_to(available, (actions, n)))
         )
@@ -140,7 +146,7 @@ class TransitionModel:
         if abs(float(self.start.sum()) - 1) > 1e-6:
             raise ModelError(f"start is a distribution over states: it sums to {float(self.start.sum()):g}, not to 1.")
         self._check_rows()
-        for array in (self.success, self.available, self.cost, self.start):
+        for array in (self.success, self.last_success, self.available, self.cost, self.start):
             array.flags.writeable = False
         self.fitted: Any = None
         self.cache: dict[Hashable, Any] = {}
@@ -179,6 +185,14 @@ class TransitionModel:
             out.append(sparse.csr_array((data, (tail, head)), shape=(self.n, self.n)))
         return tuple(out)
 
+    def flat(self) -> TransitionModel:
+        """Return the same model with its steps left written out as states, for other solvers and for checks."""
+        success, cost, available = (
+            np.tile(array, (1, self.levels)) for array in (self.success, self.cost, self.available)
+        )
+        success[:, : self.nodes] = self.last_success
+        return TransitionModel(self.P, success, self.start, cost, available=available, endless="fail")
+
     @cached_property
     def condensation(self) -> Condensation:
         """The order of solution over the nodes of one level."""
@@ -200,7 +214,7 @@ class TransitionModel:
             for array in row:
                 if array is not None:
                     digest.update(np.ascontiguousarray(array).astype(np.float64).tobytes())
-        for array in (self.success, self.cost, self.start, self.available):
+        for array in (self.success, self.last_success, self.cost, self.start, self.available):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -324,6 +338,9 @@ class TransitionModel:
                     f"{self._name(int(row.indices[bad[0]]))} with probability {row.data[bad[0]]!r}."
                 )
             total = _row_sums(row) + self.success[a]
+            if row.drop is not None and self.last_success is not self.success:
+                stays = row._replace(data=np.where(row.drop == 0, row.data, 0.0))
+                total = np.maximum(total, _row_sums(stays) + self.last_success[a])
             worst = int(np.argmax(total)) if len(total) else 0
             if len(total) and total[worst] > 1 + ROUNDING:
                 raise ModelError(

@@ -1,14 +1,15 @@
-"""The solver: the best use of help at a price (``solve``), for a budget (``solve_budget``), for all (``solve_frontier``).
+"""The best use of help: at a price (``solve``), for a budget (``solve_budget``), for all (``solve_frontier``).
 
-Give it a :class:`selfreg_gym.transitions.TransitionModel`. The mathematics is in the modules: ``engine`` (one backward
-pass), ``solve`` (a price), ``budget`` (a budget), ``frontier`` (every budget, certified), ``many_budgets`` (one per
+Give it a :class:`selfreg_gym.transitions.TransitionModel`. The mathematics is in the modules: ``engine`` (one pass),
+``solve`` (a price), ``budget`` (a budget), ``frontier`` (every budget, certified), ``many_budgets`` (one per
 intervention), ``caps`` (a hard limit per episode), ``paper`` (the method as published), ``crossfit`` (honest values).
 """
 
 from __future__ import annotations
 
 from selfreg_gym.solver.budget import solve_budget
+from selfreg_gym.solver.frontier import Frontier, solve_frontier
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import evaluate_policy, solve
 
-__all__ = ["MixedPolicy", "Solution", "evaluate_policy", "solve", "solve_budget"]
+__all__ = ["Frontier", "MixedPolicy", "Solution", "evaluate_policy", "solve", "solve_budget", "solve_frontier"]

@@ -40,7 +40,8 @@ def backup_run(
     low, high = first * prepared.actions, last * prepared.actions
     sums = lookahead(prepared, first, last, offset, values)
     missing = np.isinf(prepared.cost[low:high])
-    s = np.where(missing, np.nan, prepared.success[low:high] + discount * sums[:, 0])
+    success = prepared.success if offset else prepared.last_success
+    s = np.where(missing, np.nan, success[low:high] + discount * sums[:, 0])
     m = np.where(missing, np.nan, prepared.cost[low:high] + discount * sums[:, 1])
     shape = (last - first, prepared.actions)
     return s.reshape(shape), m.reshape(shape)
@@ -89,7 +90,8 @@ def solve_block(
     at = offset + first + head - drop * nodes
     outside = ~inside & (at >= 0)
     low, top = first * actions, last * actions
-    fixed = np.stack([prepared.success[low:top], prepared.cost[low:top]], axis=1)
+    success = prepared.success if offset else prepared.last_success
+    fixed = np.stack([success[low:top], prepared.cost[low:top]], axis=1)
     for c in range(2):
         fixed[:, c] += np.bincount(row[outside], weight[outside] * values[at[outside], c], minlength=size * actions)
     ends = prepared.leaving[low:top] | (np.bincount(row[~inside], minlength=size * actions) > 0) | (discount < 1)

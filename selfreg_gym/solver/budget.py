@@ -40,8 +40,8 @@ def solve_budget(
     Args:
         model: the problem.
         budget: C >= 0 in cost units over all interventions, or ``(K,)`` budgets, one per intervention.
-        value, prm, method, discount, backend: as in :func:`selfreg_gym.solver.solve`. With ``method="paper"`` the result is
-            the one deterministic policy that bisection finds, which usually stays below the budget; with
+        value, prm, method, discount, backend: as in :func:`selfreg_gym.solver.solve`. With ``method="paper"`` the
+            result is the one deterministic policy that bisection finds, which usually stays below the budget; with
             ``value="prm"`` a coin between the policies on either side of the budget.
 
     Returns:
@@ -81,8 +81,9 @@ def solve_budget(
         )
     if value == "prm" or method == "paper":
         return _bisect(at, low, high, limit, mix=method != "paper")
-    price = 0.0
-    for solves in range(2, 200):
+    price, solves = 0.0, 2
+    while solves < 200:
+        solves += 1
         price = (high.expected_success - low.expected_success) / (high.expected_usage - low.expected_usage)
         point = at(max(price, 0.0))
         gain = point.expected_success - low.expected_success - price * (point.expected_usage - low.expected_usage)
@@ -93,7 +94,7 @@ def solve_budget(
             low = point
         else:
             high = point
-    return _mixture(low, high, limit, price, solves + 1)
+    return _mixture(low, high, limit, price, solves)
 
 
 def highest_price(model: TransitionModel) -> float:

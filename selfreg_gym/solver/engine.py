@@ -36,7 +36,7 @@ class Prepared:
     Attributes:
         order: ``(N,)`` int32, the node at each position.
         indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
-        success, cost: ``(N * A,)``; a missing action has infinite cost.
+        success, cost: ``(N * A,)``; a missing action has infinite cost. ``last_success`` holds on the first level.
         leaving: ``(N * A,)`` bool, whether a row itself gives something to an end.
     """
 
@@ -49,6 +49,7 @@ class Prepared:
     data: np.ndarray
     drop: np.ndarray | None
     success: np.ndarray
+    last_success: np.ndarray
     cost: np.ndarray
     leaving: np.ndarray
     component_start: np.ndarray
@@ -56,10 +57,10 @@ class Prepared:
     layer_start: np.ndarray
     is_acyclic: bool
 
-    @property
-    def arrays(self) -> tuple[Any, ...]:
-        """The arguments that every compiled pass takes."""
-        return self.nodes, self.actions, self.indptr, self.indices, self.data, self.drop, self.success, self.cost
+    def at_level(self, level: int) -> tuple[Any, ...]:
+        """The arguments of a compiled pass over one level, up to the cost."""
+        success = self.success if level else self.last_success
+        return self.nodes, self.actions, self.indptr, self.indices, self.data, self.drop, success
 
 
 class Values(NamedTuple):
@@ -97,11 +98,14 @@ def _prepare(model: TransitionModel) -> Prepared:
         if drop is not None and row.drop is not None:
             drop[to] = row.drop[of]
     success = np.ascontiguousarray(model.success.T[order.order]).ravel()
+    last_success = success
+    if model.last_success is not model.success:
+        last_success = np.ascontiguousarray(model.last_success.T[order.order]).ravel()
     cost = np.where(model.available, model.cost, np.inf).T[order.order].ravel()
     total = np.add.reduceat(np.append(data, 0.0), indptr[:-1]) * (lengths > 0)
     leaving = (success > 0) | (1 - total - success > 1e-12)
     return Prepared(
-        n, model.levels, actions, order.order, indptr, indices, data, drop, success, cost, leaving,
+        n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, leaving,
         order.component_start, order.cyclic, order.layer_start, order.is_acyclic,
     )  # fmt: skip
 
@@ -163,8 +167,7 @@ class Engine:
                 forever = self._numpy_level(offset, cost, options, values, chosen)
             elif p.is_acyclic:
                 self.kernels.sweep(
-                    0, p.nodes, offset, p.nodes, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, cost,
-                    *options, values, chosen,
+                    0, p.nodes, offset, *p.at_level(level), cost, *options, values, chosen,
                 )  # fmt: skip
             else:
                 forever = self._mixed_level(offset, cost, options, values, chosen)
@@ -184,8 +187,8 @@ class Engine:
         self.passes += 1
         values = np.empty((p.nodes * p.levels, 2 * self.kernels.WIDTH))
         self.kernels.sweep_many(
-            p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.cost, prices,
-            self.discount, EPS, values,
+            p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
+            prices, self.discount, EPS, values,
         )  # fmt: skip
         return (start @ values).reshape(2, -1).T
 
@@ -196,8 +199,8 @@ class Engine:
         s, m = np.empty((n, p.actions)), np.empty((n, p.actions))
         if self.kernels is not None:
             self.kernels.backup(
-                p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.cost, self.discount,
-                values, s, m,
+                p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
+                self.discount, values, s, m,
             )  # fmt: skip
         else:
             for offset in range(0, n, p.nodes):
@@ -230,8 +233,8 @@ class Engine:
         begin = 0
         for c in [*large.tolist(), len(p.cyclic)]:
             forever = kernels.sweep_blocks(
-                begin, c, p.component_start, p.cyclic, offset, p.nodes, p.actions, p.indptr, p.indices, p.data, p.drop,
-                p.success, cost, *options, p.leaving, values, policy,
+                begin, c, p.component_start, p.cyclic, offset, *p.at_level(offset // p.nodes), cost, *options,
+                p.leaving, values, policy,
             )  # fmt: skip
             if forever < 0 and c < len(p.cyclic):
                 forever = self._block(c, offset, cost, options, values, policy)

@@ -1,9 +1,9 @@
 """The compiled passes. Imported only where Numba is, see :mod:`selfreg_gym.solver.engine`.
 
 Layout: states are in the order of solution, ``values`` is ``(n, 2)`` with S and M side by side, so that reading a
-successor touches one cache line; the rows of a state's actions are adjacent (row = state * A + action). A missing action
-has infinite cost. ``drop`` is None in a flat model, which Numba compiles to a kernel of its own. Indices are unsigned,
-because a signed one costs a test for negative indexing at every read.
+successor touches one cache line; the rows of a state's actions are adjacent (row = state * A + action). A missing
+action has infinite cost. ``drop`` is None in a flat model, which Numba compiles to a kernel of its own. Indices are
+unsigned, because a signed one costs a test for negative indexing at every read.
 """
 
 from __future__ import annotations
@@ -81,14 +81,17 @@ def sweep(
 
 
 @numba.njit(cache=True, nogil=True)
-def sweep_many(nodes, levels, actions, indptr, indices, data, drop, success, cost, prices, discount, eps, values):
-    """Solve a model without cycles at ``WIDTH`` prices; ``values`` is (n, 2 * WIDTH): the S of each price, then the M."""
+def sweep_many(
+    nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, prices, discount, eps, values
+):  # fmt: skip
+    """Solve a model without cycles at ``WIDTH`` prices; ``values`` (n, 2 * WIDTH) holds their S, then their M."""
     s = np.empty(WIDTH)
     m = np.empty(WIDTH)
     best_s = np.empty(WIDTH)
     best_m = np.empty(WIDTH)
     for level in range(levels):
         offset = level * nodes
+        ends_well = success if level > 0 else last_success
         for i in range(nodes):
             at = np.uint64(offset + i)
             for a in range(actions):
@@ -111,7 +114,7 @@ def sweep_many(nodes, levels, actions, indptr, indices, data, drop, success, cos
                     for w in range(WIDTH):
                         s[w] += p * values[j, w]
                         m[w] += p * values[j, WIDTH + w]
-                q = success[row]
+                q = ends_well[row]
                 for w in range(WIDTH):
                     s_w = q + discount * s[w]
                     m_w = c + discount * m[w]
@@ -126,11 +129,13 @@ def sweep_many(nodes, levels, actions, indptr, indices, data, drop, success, cos
 
 @numba.njit(cache=True, nogil=True)
 def backup(
-    nodes, levels, actions, indptr, indices, data, drop, success, cost, discount, values, s_by_action, m_by_action
-):
+    nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, discount, values, s_by_action,
+    m_by_action,
+):  # fmt: skip
     """Fill (n, A) arrays with S and M of each action now and ``values`` afterwards; NaN where it is not available."""
     for level in range(levels):
         offset = level * nodes
+        ends_well = success if level > 0 else last_success
         for i in range(nodes):
             for a in range(actions):
                 row = i * actions + a
@@ -139,7 +144,7 @@ def backup(
                     m_by_action[offset + i, a] = np.nan
                     continue
                 s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
-                s_by_action[offset + i, a] = success[row] + discount * s
+                s_by_action[offset + i, a] = ends_well[row] + discount * s
                 m_by_action[offset + i, a] = cost[row] + discount * m
 
 

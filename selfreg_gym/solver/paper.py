@@ -6,8 +6,8 @@ From M = 0 alternate
     usage step:   M := the expected usage of the current policy
 
 until the policy stays, and find the r of a budget by bisection. Only a summary of the paper was available, so details
-(the one-step lookahead, what happens when the alternation cycles) are ours. It is kept beside the exact method for comparison.
-Its ratio is wrong where dM <= 0, asking now being cheaper than asking later: there it never helps.
+(the one-step lookahead, what happens when the alternation cycles) are ours. It is kept beside the exact method for
+comparison. Its ratio is wrong where dM <= 0, asking now being cheaper than asking later: there it never helps.
 """
 
 from __future__ import annotations

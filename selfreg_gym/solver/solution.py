@@ -1,4 +1,4 @@
-"""What a solve returns: ``Solution`` (one deterministic policy and its values) and ``MixedPolicy`` (a coin over them)."""
+"""What a solve returns: ``Solution`` (one deterministic policy, its values) and ``MixedPolicy`` (a coin over some)."""
 
 from __future__ import annotations
 
@@ -91,10 +91,8 @@ class Solution:
         success, usage = self._by_action
         if self.model.actions == 1:
             return np.zeros(self.model.n)
-        if np.ndim(self.help_cost):
-            value = success - self._priced_by_action
-        else:
-            value = success - float(self.help_cost) * usage
+        paid = self._priced_by_action if np.ndim(self.help_cost) else float(self.help_cost) * usage
+        value = success - paid
         best = np.where(np.isnan(value[1:]), -np.inf, value[1:]).max(axis=0)
         return np.where(np.isfinite(best), best - value[0], 0.0)
 

@@ -1,0 +1,277 @@
+"""From episodes to a model: counts, made honest.
+
+**Nodes.** A state whose nohelp and help were both seen often enough is a node of its own; the others share the node of
+their feature key, which pools every decision with those features.
+
+**Time.** Rows are pooled over time and solved over (node, steps left): each transition is stored with how far it
+moved the clock. When one step is left time decides how the episode ends, so those decisions say nothing about earlier
+ones; they give ``last_success`` instead.
+
+**Shrinkage.** With few visits the best of several noisy rows looks better than any is. A row is pulled towards the pool
+of all actions at its node with the weight of ``kappa`` visits (which shrinks the *effect* of help), and a state's row
+towards its features' row with the weight of ``kappa_feature`` visits (a hierarchical Dirichlet mean). Both are chosen by
+held-out likelihood.
+
+**Never seen.** Help that was never tried somewhere is not available there; nohelp that was never tried moves on as
+nohelp does on average. What ends without success is a failure, truncated episodes too; episodes with an error are not
+data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.coverage import coverage
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.held_out import choose_shrinkage
+from selfreg_gym.nodes import Nodes, assign_nodes
+from selfreg_gym.transition_table import TransitionTable, tabulate
+from selfreg_gym.transitions import Rows, TransitionModel
+
+__all__ = ["Fitted", "fit", "fit_table"]
+
+LAST_VISITS = 2.0
+"""Prior weight, in visits, behind the success of a last step: its features', then everybody's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fitted model knows about its data.
+
+    Attributes:
+        counts: ``(A, N)`` visits behind each row.
+        is_feature: ``(N,)`` bool, whether a node stands for a feature key.
+        settings: the arguments of the fit and the weights chosen.
+        coverage: see :func:`selfreg_gym.coverage.coverage`.
+    """
+
+    counts: np.ndarray
+    is_feature: np.ndarray
+    settings: dict[str, Any]
+    coverage: dict[str, float]
+
+
+def fit(
+    episodes: Any,
+    *,
+    key: str = "state",
+    backoff: str | None = "feature",
+    prior: float | str = "auto",
+    min_visits: int = 3,
+    horizon: int | bool | None = True,
+) -> TransitionModel:
+    """Estimate a model from episodes.
+
+    Args:
+        episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`.
+        key: what makes two moments the same state: ``"state"``, ``"feature"`` or ``"observation"``.
+        backoff: ``"feature"``: states with few visits share their feature key's node; None: every state is a node.
+        prior: ``kappa``, the weight in visits of the pool of all actions in each row; ``"auto"`` chooses it, and the
+            weight of a state's features, by held-out likelihood.
+        min_visits: visits of nohelp and of help (all interventions together) that make a state a node of its own.
+        horizon: True: over (node, steps left) where the task reports ``steps_left``; an int: with so many levels, as
+            a clock for tasks that report none; None: without time.
+
+    Raises:
+        InvalidArgumentError, UnknownNameError: an argument outside its range, or no usable episode.
+        ModelError: steps left increase within an episode.
+    """
+    if backoff not in ("feature", None):
+        raise UnknownNameError("backoff", backoff, ("feature", "None"))
+    if isinstance(prior, str) and prior != "auto":
+        raise UnknownNameError("prior", prior, ("auto", "a number of visits"))
+    if not isinstance(prior, str) and not prior >= 0:
+        raise InvalidArgumentError(f"prior is a number of visits >= 0 or 'auto', received {prior!r}.")
+    if min_visits < 1:
+        raise InvalidArgumentError(f"min_visits is at least 1, received {min_visits!r}.")
+    if horizon is not None and horizon is not True and horizon is not False and int(horizon) < 1:
+        raise InvalidArgumentError(f"horizon is True, None or a number of steps >= 1, received {horizon!r}.")
+    table = tabulate(episodes, key=key, horizon=horizon)
+    if isinstance(prior, str):
+        kappa, kappa_feature = choose_shrinkage(table, backoff=backoff, min_visits=min_visits)
+    else:
+        kappa, kappa_feature = float(prior), 0.0
+    return fit_table(
+        table, backoff=backoff, min_visits=min_visits, horizon=horizon, kappa=kappa, kappa_feature=kappa_feature
+    )
+
+
+def fit_table(
+    table: TransitionTable,
+    *,
+    backoff: str | None,
+    min_visits: int,
+    horizon: int | bool | None,
+    kappa: float,
+    kappa_feature: float,
+) -> TransitionModel:
+    """Estimate a model from a table with given weights of the priors."""
+    levels = _levels(table, horizon)
+    nodes = assign_nodes(table, backoff=backoff, min_visits=min_visits)
+    actions, count = table.actions, nodes.count
+    row, source = nodes.row, nodes.source
+    near_end = (table.steps_left <= 1) & (levels > 1)
+
+    # A decision with one step left is left out of the pooled row, unless the pair was never seen earlier.
+    pair = source * actions + table.action[row]
+    earlier = np.bincount(pair, ~near_end[row], minlength=count * actions)
+    used = ~near_end[row] | (earlier[pair] == 0)
+    visits = np.bincount(pair, used, minlength=count * actions).reshape(count, actions)
+    wins = np.bincount(pair, used & table.success[row], minlength=count * actions).reshape(count, actions)
+    spent = np.bincount(pair, used * table.cost[row], minlength=count * actions).reshape(count, actions)
+
+    goes_on = used & ~table.last[row]
+    row, source = row[goes_on], source[goes_on]
+    drop = (
+        (table.steps_left[row] - table.steps_left[row + 1]).astype(np.int64) if levels > 1 else np.zeros(len(row), int)
+    )
+    width = int(drop.max(initial=0)) + 1
+    column = nodes.of_row[row + 1].astype(np.int64) * width + drop
+    shape = (count, count * width)
+    moves = [_counts(source, column, table.action[row] == a, shape) for a in range(actions)]
+
+    to_features = None
+    if kappa_feature > 0 and nodes.of_feature is not None:
+        projected = nodes.feature_node_of_row[row + 1].astype(np.int64) * width + drop
+        to_features = [_counts(source, projected, table.action[row] == a, shape) for a in range(actions)]
+    P, success = _shrunk(moves, wins, visits, to_features, nodes, kappa, kappa_feature)
+
+    average = visits.sum(axis=0)
+    mean_cost = np.divide(spent.sum(axis=0), average, out=np.r_[0.0, np.ones(actions - 1)], where=average > 0)
+    cost = ((spent + 10.0 * mean_cost) / (visits + 10.0)).T
+    cost[0] = 0.0
+    available = (visits > 0).T
+    available[0] = True
+
+    rows = []
+    for matrix in P:
+        matrix.sort_indices()
+        head = (matrix.indices // width).astype(np.int32)
+        step = (matrix.indices % width).astype(np.int32) if levels > 1 else None
+        rows.append(Rows(matrix.indptr.astype(np.int64), head, matrix.data, step))
+    first = np.flatnonzero(table.first)
+    at = nodes.of_row[first].astype(np.int64)
+    start = np.bincount(at, minlength=count) / len(first)
+    if levels > 1:
+        level = np.clip(table.steps_left[first], 1, levels) - 1
+        start = np.bincount(level * count + at, minlength=levels * count) / len(first)
+        last_success = _last_success(table, nodes, near_end)
+        last_success = np.minimum(last_success, 1 - np.stack([_staying(row, count) for row in rows]))
+        model = TransitionModel.levelled(
+            rows, levels, success, start, cost, available=available, last_success=last_success, endless="fail"
+        )
+    else:
+        matrices = [_square(row, count) for row in rows]
+        model = TransitionModel(matrices, success, start, cost, available=available, endless="fail")
+    model.keys = nodes.keys
+    settings = {
+        "key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels, "kappa": kappa,
+        "kappa_feature": kappa_feature, "episodes": table.episodes, "decisions": len(table.action),
+    }  # fmt: skip
+    model.fitted = Fitted(visits.T.copy(), nodes.is_feature, settings, coverage(table, nodes) | _weights(settings))
+    return model
+
+
+def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
+    """Return the number of levels: 1 without a clock."""
+    if horizon is None or horizon is False or (table.steps_left < 0).any():
+        return 1
+    longest = int(table.steps_left.max())
+    return max(longest if horizon is True else min(longest, int(horizon)), 1)
+
+
+def _counts(source: np.ndarray, column: np.ndarray, chosen: np.ndarray, shape: tuple[int, int]) -> Any:
+    """Return the sparse matrix that counts (source, column) pairs."""
+    from scipy import sparse
+
+    ones = np.ones(int(chosen.sum()))
+    return sparse.csr_array(sparse.coo_array((ones, (source[chosen], column[chosen])), shape=shape))
+
+
+def _shrunk(
+    moves: list[Any],
+    wins: np.ndarray,
+    visits: np.ndarray,
+    to_features: list[Any] | None,
+    nodes: Nodes,
+    kappa: float,
+    kappa_feature: float,
+) -> tuple[list[Any], np.ndarray]:
+    """Return P (one (N, N * width) matrix per action) and success (A, N) with both priors mixed in."""
+    from scipy import sparse
+
+    total = visits.sum(axis=1)
+    pooled, pooled_wins = sum(moves[1:], moves[0]), wins.sum(axis=1)
+    everywhere = nodes.is_feature if nodes.is_feature.any() else np.ones(nodes.count, bool)
+    P, success = [], np.empty((len(moves), nodes.count))
+    for a, own in enumerate(moves):
+        n = visits[:, a]
+        from_pool = np.where(n > 0, kappa, 0.0)
+        weight = n + from_pool
+        parts = [own, _scale(pooled, from_pool / np.maximum(total, 1))]
+        won = wins[:, a] + from_pool * pooled_wins / np.maximum(total, 1)
+        if to_features is not None:
+            of = nodes.feature_of_node
+            n_features = np.where(of >= 0, n[np.maximum(of, 0)], 0)
+            from_feature = np.where((n > 0) & (n_features > 0), kappa_feature, 0.0)
+            parts.append(_scale(to_features[a][np.maximum(of, 0)], from_feature / np.maximum(n_features, 1)))
+            won += from_feature * wins[np.maximum(of, 0), a] / np.maximum(n_features, 1)
+            weight = weight + from_feature
+        scale = np.divide(1.0, weight, out=np.zeros(len(weight)), where=weight > 0)
+        matrix, won = _scale(sum(parts[1:], parts[0]), scale), won * scale
+        unseen = n == 0
+        if a == 0 and unseen.any():  # as nohelp does on average; every decision counts once
+            n_all = max(float(n[everywhere].sum()), 1.0)
+            mean = sparse.csr_array((everywhere / n_all)[None, :]) @ own
+            matrix = matrix + sparse.csr_array(unseen[:, None].astype(float)) @ mean
+            won = np.where(unseen, wins[everywhere, 0].sum() / n_all, won)
+        P.append(sparse.csr_array(matrix))
+        success[a] = won
+    return P, success
+
+
+def _scale(matrix: Any, factors: np.ndarray) -> Any:
+    """Return ``diag(factors) @ matrix`` without rows of zeros."""
+    from scipy import sparse
+
+    scaled = sparse.csr_array(sparse.diags_array(factors) @ matrix)
+    scaled.eliminate_zeros()
+    return scaled
+
+
+def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) -> np.ndarray:
+    """Return (A, N) probabilities that a last step ends in success: own visits, then features', then everybody's."""
+    actions, count = table.actions, nodes.count
+    mine = near_end[nodes.row]
+    row, source = nodes.row[mine], nodes.source[mine]
+    pair = source * actions + table.action[row]
+    n = np.bincount(pair, minlength=count * actions).reshape(count, actions)
+    k = np.bincount(pair, table.success[row], minlength=count * actions).reshape(count, actions)
+    everybody = table.success[near_end].mean() if near_end.any() else 0.0
+    both = (k.sum(axis=1) + LAST_VISITS * everybody) / (n.sum(axis=1) + LAST_VISITS)
+    rate = (k + LAST_VISITS * both[:, None]) / (n + LAST_VISITS)
+    of = nodes.feature_of_node
+    if (of >= 0).any():
+        prior = np.where((of >= 0)[:, None], rate[np.maximum(of, 0)], both[:, None])
+        rate = np.where((of >= 0)[:, None], (k + LAST_VISITS * prior) / (n + LAST_VISITS), rate)
+    return rate.T
+
+
+def _staying(row: Rows, count: int) -> np.ndarray:
+    """Return (N,) probabilities to go on without the clock moving."""
+    tails = np.repeat(np.arange(count), np.diff(row.indptr))
+    assert row.drop is not None
+    return np.minimum(np.bincount(tails, row.data * (row.drop == 0), minlength=count), 1.0)
+
+
+def _square(row: Rows, count: int) -> Any:
+    from scipy import sparse
+
+    return sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count))
+
+
+def _weights(settings: dict[str, Any]) -> dict[str, float]:
+    return {"kappa": settings["kappa"], "kappa_feature": settings["kappa_feature"]}

@@ -1,0 +1,89 @@
+"""Which decisions share a node of a fitted model: states seen often enough, and feature keys for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfreg_gym.transition_table import TransitionTable
+
+__all__ = ["Nodes", "assign_nodes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The nodes of a table, N of them, states before features.
+
+    Attributes:
+        keys: their keys.
+        is_feature: ``(N,)`` bool.
+        of_row: ``(T,)`` node of each decision.
+        of_state: node of each state key that has one, -1 else.
+        of_feature: node of each feature key, -1 where unseen; None without back-off.
+        feature_of_node: ``(N,)`` for a state's node the node of its features, -1 where there is none.
+        row, source: decision and node, for every count: each decision counts for its state's own node and for its
+            feature's.
+    """
+
+    keys: tuple[str, ...]
+    is_feature: np.ndarray
+    of_row: np.ndarray
+    of_state: np.ndarray
+    of_feature: np.ndarray | None
+    feature_of_node: np.ndarray
+    feature_node_of_row: np.ndarray
+    row: np.ndarray
+    source: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of nodes N."""
+        return len(self.keys)
+
+
+def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int) -> Nodes:
+    """Decide which states are nodes of their own, and give every decision its node."""
+    states, actions = len(table.state_keys), table.actions
+    visits = np.bincount(table.state * actions + table.action, minlength=states * actions).reshape(states, actions)
+    seen = visits.sum(axis=1) > 0
+    rows = np.arange(len(table.state))
+    backs_off = backoff is not None and bool((table.feature >= 0).any())
+    if not backs_off:
+        kept = np.flatnonzero(seen)
+        of_state = np.full(states, -1)
+        of_state[kept] = np.arange(len(kept))
+        own = of_state[table.state]
+        keys = tuple(table.state_keys[i] for i in kept)
+        nothing = np.full(len(kept), -1)
+        is_feature = np.full(len(kept), table.key == "feature")
+        return Nodes(keys, is_feature, own, of_state, None, nothing, own, rows, own)
+
+    feature_of_state = np.full(states, -1)
+    feature_of_state[table.state] = table.feature
+    enough = (visits[:, 0] >= min_visits) & (visits[:, 1:].sum(axis=1) >= min_visits)
+    kept = np.flatnonzero(seen & (enough | (feature_of_state < 0)))
+    of_state = np.full(states, -1)
+    of_state[kept] = np.arange(len(kept))
+    features = np.unique(table.feature[table.feature >= 0])
+    of_feature = np.full(len(table.feature_keys), -1)
+    of_feature[features] = len(kept) + np.arange(len(features))
+    feature_node = np.where(table.feature >= 0, of_feature[table.feature], -1)
+    own = of_state[table.state]
+    of_row = np.where(own >= 0, own, feature_node)
+    feature_node_of_row = np.where(feature_node >= 0, feature_node, of_row)
+    feature_of_node = np.full(len(kept) + len(features), -1)
+    has = feature_of_state[kept] >= 0
+    feature_of_node[: len(kept)][has] = of_feature[feature_of_state[kept][has]]
+    with_feature, with_own = rows[feature_node >= 0], rows[own >= 0]
+    return Nodes(
+        keys=tuple(table.state_keys[i] for i in kept) + tuple(table.feature_keys[i] for i in features),
+        is_feature=np.r_[np.zeros(len(kept), bool), np.ones(len(features), bool)],
+        of_row=of_row,
+        of_state=of_state,
+        of_feature=of_feature,
+        feature_of_node=feature_of_node,
+        feature_node_of_row=feature_node_of_row,
+        row=np.r_[with_own, with_feature],
+        source=np.r_[own[with_own], feature_node[with_feature]],
+    )

@@ -1,0 +1,157 @@
+"""Episodes as columns of integers: one row per decision, the form that counting works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
+from selfreg_gym.types import Episode
+
+__all__ = ["TransitionTable", "tabulate"]
+
+KEYS = ("state", "feature", "observation")
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionTable:
+    """Decisions of finished episodes, T of them, in order.
+
+    Attributes:
+        state, feature: ``(T,)`` int32 indices into ``state_keys`` and ``feature_keys``; feature -1 where there is none.
+        steps_left: ``(T,)`` int32 decisions left, -1 where the task does not say.
+        action: ``(T,)`` int8.
+        cost: ``(T,)`` float64 cost units of the step.
+        last: ``(T,)`` bool, the episode ends here.
+        truncated: ``(T,)`` bool, and it was cut off.
+        success: ``(T,)`` bool, and it was a success.
+        episode: ``(T,)`` int32 number of the episode, 0 to ``episodes`` - 1.
+        task: ``(episodes,)`` int32, which episodes are of one task.
+        actions: number of actions A = 1 + K.
+    """
+
+    state: np.ndarray
+    feature: np.ndarray
+    steps_left: np.ndarray
+    action: np.ndarray
+    cost: np.ndarray
+    last: np.ndarray
+    truncated: np.ndarray
+    success: np.ndarray
+    episode: np.ndarray
+    task: np.ndarray
+    state_keys: tuple[str, ...]
+    feature_keys: tuple[str, ...]
+    key: str
+    actions: int
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.task)
+
+    @property
+    def first(self) -> np.ndarray:
+        """``(T,)`` bool, the episode begins here."""
+        return np.r_[True, self.last[:-1]] if len(self.last) else self.last
+
+    def take(self, episodes: np.ndarray) -> TransitionTable:
+        """Return the table of some episodes, by number, in that order; a repeated number counts again (bootstrap)."""
+        starts = np.flatnonzero(self.first)
+        lengths = np.diff(np.r_[starts, len(self.last)])
+        lengths_taken = lengths[episodes]
+        begin = np.repeat(starts[episodes] - np.r_[0, np.cumsum(lengths_taken)[:-1]], lengths_taken)
+        rows = begin + np.arange(int(lengths_taken.sum()))
+        columns = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success")
+        return TransitionTable(
+            **{name: getattr(self, name)[rows] for name in columns},
+            episode=np.repeat(np.arange(len(episodes), dtype=np.int32), lengths_taken),
+            task=self.task[episodes],
+            state_keys=self.state_keys,
+            feature_keys=self.feature_keys,
+            key=self.key,
+            actions=self.actions,
+        )
+
+
+def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = True) -> TransitionTable:
+    """Read episodes into a table.
+
+    Args:
+        episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`; episodes with an error and
+            empty ones are left out.
+        key: what makes two moments the same state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
+            (``feature_key``).
+        horizon: an int gives tasks that do not count their steps a clock: steps left = horizon - t.
+
+    Raises:
+        UnknownNameError: another key.
+        InvalidArgumentError: no usable episode, or ``key="feature"`` without feature keys.
+        ModelError: steps left increase within an episode.
+    """
+    if key not in KEYS:
+        raise UnknownNameError("state key", key, KEYS)
+    if isinstance(episodes, TransitionTable):
+        return episodes
+    source: Iterable[Episode] = episodes.episodes() if hasattr(episodes, "episodes") else episodes
+    states: dict[str, int] = {}
+    features: dict[str, int] = {}
+    tasks: dict[Any, int] = {}
+    columns: list[tuple[Any, ...]] = []
+    task: list[int] = []
+    interventions = 1
+    clock = int(horizon) if horizon is not None and horizon is not True and horizon is not False else None
+    for episode in source:
+        if episode.error is not None or not episode.steps:
+            continue
+        number = len(task)
+        interventions = max(interventions, len(episode.usage))
+        task.append(tasks.setdefault((episode.task_id, episode.episode), len(tasks)))
+        end = len(episode.steps) - 1
+        before = None
+        for i, step in enumerate(episode.steps):
+            name = step.state_key if key == "state" else step.observation if key == "observation" else step.feature_key
+            if name is None:
+                raise InvalidArgumentError(
+                    f"key='feature' needs feature keys, but task {episode.task_id!r} reports none: use key='state'."
+                )
+            left = step.steps_left
+            if left is None and clock is not None:
+                left = max(clock - step.t, 0)
+            if left is not None and before is not None and left > before:
+                raise ModelError(
+                    f"steps_left never increases: in episode {episode.episode} (seed {episode.seed}) it goes from "
+                    f"{before} to {left} at step {step.t}."
+                )
+            before = left
+            feature = -1
+            if step.feature_key is not None and key != "feature":
+                feature = features.setdefault(step.feature_key, len(features))
+            columns.append(
+                (
+                    states.setdefault(name, len(states)), feature, -1 if left is None else left, step.action, step.cost,
+                    i == end, i == end and step.truncated and not step.terminated, i == end and episode.success, number,
+                )
+            )  # fmt: skip
+    if not columns:
+        raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
+    state, feature, left, action, cost, last, truncated, success, number = zip(*columns, strict=True)
+    return TransitionTable(
+        state=np.array(state, np.int32),
+        feature=np.array(feature, np.int32),
+        steps_left=np.array(left, np.int32),
+        action=np.array(action, np.int8),
+        cost=np.array(cost, np.float64),
+        last=np.array(last, bool),
+        truncated=np.array(truncated, bool),
+        success=np.array(success, bool),
+        episode=np.array(number, np.int32),
+        task=np.array(task, np.int32),
+        state_keys=tuple(states),
+        feature_keys=tuple(features),
+        key=key,
+        actions=max(interventions + 1, int(max(action)) + 1, 2),
+    )
