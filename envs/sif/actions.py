@@ -1,0 +1,106 @@
+"""What may be said, when it is offered, and how an answer is read.
+
+An action is a pair of integers ``(op, argument)``. This is the one place that defines the texts:
+
+=======================  ====================================================================================
+``Explore Room 3``       the robot is in Room 3
+``Go to Room 2``         always, for every room but the current one
+``Pick up the cup``      the hand is empty and a cup is *believed* to be in the current room
+``Put the cup on the table``  holding the cup; a table is on the map of the current room (never bench, fridge, shelves)
+``Give the cup to the human`` holding the cup; the human is seen, or believed to be, in the current room
+``Follow the human``     the human is walking and not lost
+``Done!``                always
+=======================  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import re
+
+from selfreg_gym.envs.sif.houses import HALL, NO_PUT, OBJECTS, RECEPTACLES
+from selfreg_gym.envs.sif.world import SEEN, STOPPED, World
+
+__all__ = ["DONE", "EXPLORE", "FOLLOW", "GIVE", "GO", "PICK", "PUT", "offered", "parse", "say"]
+
+EXPLORE, GO, PICK, PUT, GIVE, FOLLOW, DONE = range(7)
+_MAX_ROOMS = 8
+
+EXPLORE_TEXT = tuple(f"Explore Room {room + 1}" for room in range(_MAX_ROOMS))
+GO_TEXT = tuple(f"Go to Room {room + 1}" for room in range(_MAX_ROOMS))
+PICK_TEXT = tuple(f"Pick up the {name}" for name in OBJECTS)
+PUT_TEXT = tuple(tuple(f"Put the {name} on the {on}" for on in RECEPTACLES) for name in OBJECTS)
+GIVE_TEXT = tuple(f"Give the {name} to the human" for name in OBJECTS)
+FOLLOW_TEXT = "Follow the human"
+DONE_TEXT = "Done!"
+
+# Put and Give need no object in their argument when they are carried out, only when they are said.
+_MEANING: dict[str, tuple[int, int]] = {
+    **{text: (EXPLORE, room) for room, text in enumerate(EXPLORE_TEXT)},
+    **{text: (GO, room) for room, text in enumerate(GO_TEXT)},
+    **{text: (PICK, k) for k, text in enumerate(PICK_TEXT)},
+    **{text: (PUT, on) for row in PUT_TEXT for on, text in enumerate(row)},
+    **{text: (GIVE, k) for k, text in enumerate(GIVE_TEXT)},
+    FOLLOW_TEXT: (FOLLOW, 0),
+    DONE_TEXT: (DONE, 0),
+}
+_GO_FROM = {
+    rooms: {here: tuple(GO_TEXT[r] for r in range(rooms) if r != here) for here in range(HALL, rooms)}
+    for rooms in range(2, _MAX_ROOMS + 1)
+}
+
+
+def _plain(text: str) -> str:
+    """Case, spacing, articles' position and closing punctuation do not matter."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+_PLAIN = {_plain(text): text for text in _MEANING}
+_ANSWER = re.compile(r"action\s*:\s*", re.IGNORECASE)
+
+
+def say(world: World, op: int, argument: int) -> str:
+    """The text of an action in the present state."""
+    if op == PUT:
+        return PUT_TEXT[world.held][argument]
+    table = (EXPLORE_TEXT, GO_TEXT, PICK_TEXT, (), GIVE_TEXT, (FOLLOW_TEXT,), (DONE_TEXT,))[op]
+    return table[argument]
+
+
+def offered(world: World) -> tuple[str, ...]:
+    """The texts of all actions that are accepted now, in a fixed order; none once the episode is over."""
+    if world.over:
+        return ()
+    home, room, held = world.house, world.room, world.held
+    texts: list[str] = []
+    if room != HALL:
+        texts.append(EXPLORE_TEXT[room])
+    texts += _GO_FROM[home.rooms][room]
+    if room != HALL:
+        belief = world.belief
+        if held < 0:
+            for spot in home.spots[room]:
+                for k in belief[spot] or ():
+                    if PICK_TEXT[k] not in texts:
+                        texts.append(PICK_TEXT[k])
+        else:
+            row, kinds = PUT_TEXT[held], home.spot_kind
+            texts += [row[kinds[s]] for s in home.spots[room] if belief[s] is not None and kinds[s] not in NO_PUT]
+            if world.human_room == room and world.human_status >= STOPPED:
+                texts.append(GIVE_TEXT[held])
+    if world.human_status >= SEEN:
+        texts.append(FOLLOW_TEXT)
+    texts.append(DONE_TEXT)
+    return tuple(texts)
+
+
+def parse(answer: str, admissible: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
+    """Read an answer: the admissible action it names with its meaning, or None.
+
+    Case, white space and closing punctuation do not matter; of ``Reasoning: ... Action: ...`` the last ``Action:``
+    counts, and of that its first line.
+    """
+    if answer in admissible:
+        return answer, _MEANING[answer]
+    said = _ANSWER.split(answer)[-1].strip().split("\n", 1)[0]
+    text = _PLAIN.get(_plain(said))
+    return (text, _MEANING[text]) if text is not None and text in admissible else None

@@ -1,0 +1,167 @@
+"""What is to be done: one :class:`Task` for each (split, kind, index), always the same.
+
+A task fixes the house, where everything truly lies, what the robot saw on its first tour (the premap), what the human
+says, where the robot starts and, for ``s_hum``, where the human goes. Everything else is left to the episode's seed.
+Each task has a seed of its own made of (split, kind, index), so no two splits share one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from selfreg_gym.envs.sif.houses import HALL, OBJECTS, RECEPTACLES, SEEN, UNSEEN, House, house
+
+__all__ = ["HUMAN", "KINDS", "PICK_STEPS", "RECEPTACLE", "ROOM", "SPLITS", "Task", "make_task", "split_size"]
+
+KINDS = ("pnp", "s_obj", "s_hum")
+RECEPTACLE, ROOM, HUMAN = range(3)  # what the object is to be brought to
+
+# split: (houses, distinct tasks of each kind)
+SPLITS: dict[str, tuple[tuple[int, ...], int]] = {
+    "train": (SEEN, 20_000),
+    "val-seen": (SEEN, 2_000),
+    "test-seen": (SEEN, 2_000),
+    "val-unseen": (UNSEEN, 2_000),
+    "test-unseen": (UNSEEN, 2_000),
+    "actor-train": (SEEN, 100_000),
+}
+
+PICK_STEPS = 10  # low-level steps of picking up, putting down and giving
+_SEED = 250204576
+_GOAL_KINDS = tuple(RECEPTACLES.index(n) for n in ("bed", "couch", "counter", "table", "cabinet", "chair", "car"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One thing to be done.
+
+    Attributes:
+        task_id: ``split/kind/index``.
+        kind: one of ``KINDS``.
+        clear: the hint (``s_obj``) or the destination (``s_hum``) is named, not implied; True for ``pnp``.
+        house: where.
+        target: index into ``OBJECTS``.
+        goal: ``RECEPTACLE``, ``ROOM`` or ``HUMAN``.
+        goal_arg: index into ``RECEPTACLES`` or ``FUNCTIONS``, or the room to which the human walks.
+        truth: ``(spots,)`` the objects that truly lie on each spot, when phase 2 begins.
+        premap: ``(spots,)`` the objects seen there in phase 1, or None where the spot itself was not seen.
+        start: the room in which the robot (and the human, for ``s_hum``) begins, or ``HALL``.
+        start_x: metres along the hall, for a start in the hall.
+        hint: which room function the human's sentence is about (index into ``FUNCTIONS``), or -1.
+        phrase: which of the paraphrases is said.
+        oracle_steps: low-level steps of the shortest solution that knows everything.
+    """
+
+    task_id: str
+    kind: str
+    clear: bool
+    house: House
+    target: int
+    goal: int
+    goal_arg: int
+    truth: tuple[tuple[int, ...], ...]
+    premap: tuple[tuple[int, ...] | None, ...]
+    start: int
+    start_x: float
+    hint: int
+    phrase: int
+    oracle_steps: int
+
+    def is_goal_spot(self, spot: int) -> bool:
+        """Whether the target object on ``spot`` fulfils a receptacle or room command."""
+        if self.goal == RECEPTACLE:
+            return self.house.spot_kind[spot] == self.goal_arg
+        return self.goal == ROOM and self.house.function[self.house.spot_room[spot]] == self.goal_arg
+
+
+def split_size(split: str, kind: str) -> int:
+    """How many distinct tasks ``split`` has for ``kind`` (one of ``KINDS``, or ``"mixed"`` for all)."""
+    return SPLITS[split][1] * (len(KINDS) if kind == "mixed" else 1)
+
+
+@lru_cache(maxsize=8192)
+def make_task(split: str, kind: str, index: int) -> Task:
+    """Make task ``index`` of ``kind`` in ``split``; for ``"mixed"`` the kinds take turns."""
+    if kind == "mixed":
+        return make_task(split, KINDS[index % len(KINDS)], index // len(KINDS))
+    rng = np.random.default_rng((_SEED, list(SPLITS).index(split), KINDS.index(kind), index))
+    while True:
+        task = _draw(rng, split, kind, index)
+        if task is not None:
+            return task
+
+
+def _draw(rng: np.random.Generator, split: str, kind: str, index: int) -> Task | None:
+    """One attempt at a task; None if the draw makes no good one (the goal met already, nowhere to go, ...)."""
+    pick = lambda items: items[int(rng.integers(len(items)))]  # noqa: E731
+    home = house(pick(SPLITS[split][0]))
+    clear = kind == "pnp" or index % 2 == 0
+    target = int(rng.integers(len(OBJECTS)))
+    rooms = range(home.rooms)
+    all_spots = range(len(home.spot_room))
+
+    start = HALL if kind != "s_hum" and rng.random() < 0.25 else int(rng.integers(home.rooms))
+    start_x = float(pick(home.x))
+    if kind == "s_hum":
+        goal, goal_rooms = HUMAN, [pick([r for r in rooms if r != start])]
+        goal_arg = goal_rooms[0]
+    elif rng.random() < 0.7:
+        goal = RECEPTACLE
+        goal_arg = pick([k for k in _GOAL_KINDS if k in home.spot_kind])
+        goal_rooms = list(home.rooms_with(goal_arg))
+    else:
+        goal, goal_arg = ROOM, home.function[int(rng.integers(home.rooms))]
+        goal_rooms = [r for r in rooms if home.function[r] == goal_arg]
+    away = [s for s in all_spots if home.spot_room[s] not in goal_rooms and home.spot_room[s] != start]
+    if not away:
+        return None
+
+    # Where the target lies, and what the first tour showed. The first spot of a room is always seen: it tells what
+    # the room is for.
+    lies = pick(away)
+    was = lies
+    if kind == "s_obj":
+        others = [s for s in away if home.function[home.spot_room[s]] != home.function[home.spot_room[lies]]]
+        if not others:
+            return None
+        was = pick(others)
+    first = {spots[0] for spots in home.spots}
+    hidden = lies not in first and rng.random() < {"pnp": 0.25, "s_obj": 0.0, "s_hum": 0.15}[kind]
+    seen = [s in first or s == was or rng.random() < 0.85 for s in all_spots]
+    if hidden:
+        seen[lies] = False
+
+    others = [k for k in range(len(OBJECTS)) if k != target]
+    free = [s for s in all_spots if s not in (lies, was)]
+    count = int(rng.integers(3, 5))
+    where = [free[i] for i in rng.permutation(len(free))[:count]]
+    what = [others[i] for i in rng.permutation(len(others))[:count]]
+    placed: dict[int, tuple[int, ...]] = dict(zip(where, ((k,) for k in what), strict=True))
+    truth = tuple((target,) if s == lies else placed.get(s, ()) for s in all_spots)
+    before = tuple((target,) if s == was else placed.get(s, ()) for s in all_spots)
+    hint = {"pnp": -1, "s_obj": home.function[home.spot_room[lies]], "s_hum": home.function[goal_rooms[0]]}[kind]
+    if kind == "s_hum" and not clear:
+        hint = -1
+    room = home.spot_room[lies]
+    to_target = home.steps[start][room] if start != HALL else home.steps_from_hall(start_x, room)
+    return Task(
+        task_id=f"{split}/{kind}/{index}",
+        kind=kind,
+        clear=clear,
+        house=home,
+        target=target,
+        goal=goal,
+        goal_arg=goal_arg,
+        truth=truth,
+        premap=tuple(objects if seen[s] else None for s, objects in enumerate(before)),
+        start=start,
+        start_x=start_x,
+        hint=hint,
+        phrase=int(rng.integers(1000)),
+        oracle_steps=to_target + min(home.steps[room][r] for r in goal_rooms) + 2 * PICK_STEPS,
+    )
+
+

@@ -1,0 +1,115 @@
+"""The expert: a planner that sees the truth, and may take over at any moment of anybody's episode.
+
+It finishes what can still be finished: puts down what is in the way, fetches the target from where it truly is, brings
+it to the cheapest goal, and says Done! as soon as the command is fulfilled. In an ambiguous ``s_hum`` episode it follows
+while the human can be followed, as somebody would who does not know; in a clear one it never does. It is deterministic.
+"""
+
+from __future__ import annotations
+
+from selfreg_gym.envs.sif.actions import DONE, EXPLORE, FOLLOW, GIVE, GO, PICK, PUT
+from selfreg_gym.envs.sif.episodes import HUMAN, PICK_STEPS
+from selfreg_gym.envs.sif.houses import HALL, NO_PUT
+from selfreg_gym.envs.sif.world import MAX_STEPS, SEEN, STOPPED, World
+
+__all__ = ["plan"]
+
+_DECISION = 30  # what a decision is worth in low-level steps, when two ways compete
+_LONG_WAIT = 60  # low-level steps of waiting for the human above which a walk is cheaper than exploring
+
+Plan = tuple[int, int]
+
+
+def plan(world: World) -> Plan:
+    """The next action ``(op, argument)`` towards success; always one that is offered."""
+    task, held = world.task, world.held
+    if world.fulfilled() or (task.goal == HUMAN and task.target in world.received):
+        return DONE, 0
+    if task.goal == HUMAN:
+        return _bring_to_human(world)
+    if held == task.target:
+        return _deliver(world)
+    return _fetch(world)
+
+
+def _target_room(world: World) -> tuple[int, int]:
+    """``(spot, room)`` where the target truly lies."""
+    for s, objects in enumerate(world.truth):
+        if world.task.target in objects:
+            return s, world.house.spot_room[s]
+    raise AssertionError("the target lies nowhere, though nobody holds it")
+
+
+def _fetch(world: World) -> Plan:
+    """Get the target into an empty hand."""
+    if world.held >= 0:
+        return _put_down(world)
+    spot, room = _target_room(world)
+    if room != world.room:
+        return GO, room
+    if world.task.target in (world.belief[spot] or ()):
+        return PICK, world.task.target
+    return EXPLORE, room
+
+
+def _put_down(world: World) -> Plan:
+    """Free the hand of something else, on the way to the target where possible."""
+    home, here = world.house, world.room
+    room = _target_room(world)[1]
+    if here == HALL:
+        return GO, room
+    for s in home.spots[here]:
+        if world.belief[s] is not None and home.spot_kind[s] not in NO_PUT:
+            return PUT, home.spot_kind[s]
+    return (GO, room) if room != here else (EXPLORE, here)
+
+
+def _steps(world: World, room: int) -> int:
+    home = world.house
+    return home.steps_from_hall(world.x, room) if world.room == HALL else home.steps[world.room][room]
+
+
+def _deliver(world: World) -> Plan:
+    """Bring the target, which is held, to the cheapest goal."""
+    task, home = world.task, world.house
+    best, plan_, here = None, (DONE, 0), world.room
+    for room in range(home.rooms):
+        goals = [s for s in home.spots[room] if task.is_goal_spot(s) and home.spot_kind[s] not in NO_PUT]
+        if not goals:
+            continue
+        known = [s for s in goals if world.belief[s] is not None]
+        cost = (0 if room == here else _steps(world, room) + _DECISION) + (0 if known else _DECISION)
+        if best is None or cost < best:
+            best = cost
+            if room != here:
+                plan_ = GO, room
+            else:
+                plan_ = (PUT, home.spot_kind[known[0]]) if known else (EXPLORE, room)
+    return plan_
+
+
+def _bring_to_human(world: World) -> Plan:
+    task, here, goal = world.task, world.room, world.task.goal_arg
+    carrying = world.held == task.target
+    human = world.human_place()[0]
+    if carrying and human == here != HALL:
+        believed = world.human_room == here and world.human_status >= STOPPED
+        return (GIVE, world.held) if believed else (EXPLORE, here)
+    if not task.clear and world.human_status >= SEEN and _time_to_follow(world):
+        return FOLLOW, 0
+    if not carrying:
+        return _fetch(world)
+    if here != goal:
+        return GO, goal
+    if world.human_steps_left() > _LONG_WAIT and world.left > 4:
+        return GO, min((r for r in range(world.house.rooms) if r != here), key=lambda r: world.house.steps[here][r])
+    return EXPLORE, here
+
+
+def _time_to_follow(world: World) -> bool:
+    """Whether following to the end leaves the low-level steps to fetch the target and come back."""
+    goal = world.task.goal_arg
+    rest = world.human_steps_left() + 2 * PICK_STEPS
+    if world.held != world.task.target:
+        rest += 2 * world.house.steps[goal][_target_room(world)[1]]
+    return world.clock + rest < MAX_STEPS - 40

@@ -1,0 +1,75 @@
+"""The human's walk from the start room to its goal, and where along it the human is.
+
+A walk leads out of the first room, along the hall (perhaps through a room on the way) and a step or two into the last
+one. It is a tuple of legs ``(end, room, x_from, x_to)``: the distance walked at which the leg ends, the room it lies in
+(or ``HALL``), and the metres along the hall between which it runs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from selfreg_gym.envs.sif.houses import HALL, House, house
+
+__all__ = ["HUMAN_SPEED", "Walk", "direction", "make_walk", "on_the_way", "place", "rooms_ahead"]
+
+HUMAN_SPEED = 0.08  # metres per low-level step
+_OUT = 1.0  # metres from where the human stands at first to the door
+_IN = 1.5  # metres from a door to where the human stops
+Leg = tuple[float, int, float, float]
+Walk = tuple[Leg, ...]
+
+
+@lru_cache(maxsize=None)
+def on_the_way(home: int, start: int, goal: int) -> tuple[int, ...]:
+    """The rooms whose doors lie between those of ``start`` and ``goal``."""
+    x = house(home).x
+    low, high = sorted((x[start], x[goal]))
+    return tuple(r for r in range(len(x)) if r not in (start, goal) and low < x[r] < high)
+
+
+@lru_cache(maxsize=None)
+def make_walk(home: int, start: int, goal: int, through: int = HALL) -> Walk:
+    """The walk in house ``home`` from ``start`` to ``goal``, ``through`` a third room unless that is ``HALL``."""
+    x = house(home).x
+    parts = [(_OUT, start, x[start], x[start])]
+    stops = (goal,) if through == HALL else (through, goal)
+    here = start
+    for stop in stops:
+        parts.append((abs(x[stop] - x[here]), HALL, x[here], x[stop]))
+        parts.append((_IN if stop == goal else 2 * _IN, stop, x[stop], x[stop]))
+        here = stop
+    walk, end = [], 0.0
+    for length, room, x_from, x_to in parts:
+        end += length
+        walk.append((end, room, x_from, x_to))
+    return tuple(walk)
+
+
+def place(walk: Walk, walked: float) -> tuple[int, float]:
+    """The room (or ``HALL``) and the metres along the hall after ``walked`` metres."""
+    begin = 0.0
+    for end, room, x_from, x_to in walk:
+        if walked < end:
+            return room, x_from + (x_to - x_from) * (walked - begin) / (end - begin)
+        begin = end
+    return walk[-1][1], walk[-1][3]
+
+
+def direction(walk: Walk, walked: float) -> int:
+    """Which way along the hall the human is heading: +1 or -1 (in the last room: the way it came)."""
+    heading = 1
+    for end, _, x_from, x_to in walk:
+        if x_from != x_to:
+            heading = 1 if x_to > x_from else -1
+            if walked < end:
+                return heading
+    return heading
+
+
+@lru_cache(maxsize=65536)
+def rooms_ahead(home: House, start: int, room: int, x: float, heading: int) -> tuple[int, ...]:
+    """The rooms a human may be walking to, who left ``start`` and was seen in ``room`` at ``x`` with that heading."""
+    return tuple(
+        r for r in range(home.rooms) if r != start and (r == room or (home.x[r] - x) * heading > 1e-9)
+    )

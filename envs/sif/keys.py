@@ -1,0 +1,89 @@
+"""The two keys of a moment: what makes it the same state as another one.
+
+``state_key``: the task id and what can still matter, *relevant only*: where the robot is, what it holds, where the map
+has the target, how far the search is, what is known of the human, whether the command is fulfilled. Objects other than
+the target, the order of past actions and the wording are left out, so two moments with one state key may differ in the
+offers about such objects and in nothing else that decides the episode. Pooled moments differ in time; ``steps_left``
+is reported beside the keys.
+
+``feature_key``: the same without task id and room numbers (50 to 300 values in all).
+"""
+
+from __future__ import annotations
+
+from selfreg_gym.envs.sif.episodes import HUMAN, RECEPTACLE, ROOM
+from selfreg_gym.envs.sif.houses import HALL, NO_PUT
+from selfreg_gym.envs.sif.world import MAX_STEPS, World
+
+__all__ = ["keys"]
+
+_LATE = MAX_STEPS - 140  # from here on a walk there and back may be the last one
+_GOAL_NAMES = ("receptacle", "room", "human")
+_HUMAN_NAMES = ("-", "lost", "stopped", "seen", "gone")
+
+
+def keys(world: World) -> tuple[str, str]:
+    """``(state_key, feature_key)`` of the present state; they end in ``over`` once the episode is over."""
+    task, home, room, held = world.task, world.house, world.room, world.held
+    target, belief = task.target, world.belief
+    if world.over:
+        won = "won" if world.fulfilled() else "lost"
+        return f"{task.task_id}|over|{won}", f"{task.kind}|over|{won}"
+
+    hand = "nothing" if held < 0 else "target" if held == target else "other"
+    fulfilled = target in world.received if task.goal == HUMAN else world.fulfilled()
+
+    # Where does the map have the target? "old" if it has not been seen in phase 2.
+    where, old = HALL, True
+    for s, objects in enumerate(belief):
+        if objects and target in objects:
+            where = home.spot_room[s]
+            old = not world.fresh >> s & 1
+            if where == room:
+                break
+    here = where == room != HALL
+
+    # Can what is held be put on a goal here, or (when searching) has this room been looked through?
+    put_here = False
+    unseen_here = 0
+    if room != HALL:
+        for s in home.spots[room]:
+            if belief[s] is not None and task.is_goal_spot(s) and home.spot_kind[s] not in NO_PUT:
+                put_here = True
+            if not world.fresh >> s & 1:
+                unseen_here += 1
+    searching = where == HALL and hand != "target" and not fulfilled
+    searched = min(world.visited.bit_count(), 3) if searching else 0
+    looked = "" if room == HALL or held == target or here else "all" if unseen_here == 0 else "part"
+    late = world.clock > _LATE
+
+    status = world.human_status
+    human = _HUMAN_NAMES[status]
+    near = status >= 2 and world.human_room == room != HALL
+    flags = f"{'F' if fulfilled else ''}{'N' if world.needless else ''}{'L' if late else ''}"
+    state = (
+        f"{task.task_id}|in {room + 1}|holds {hand}|map {where + 1}{'old' if old else ''}|{searched}{looked}"
+        f"|{'put' if put_here else ''}|{human} {world.human_room + 1 if status else ''}|{flags}"
+    )
+    if fulfilled:
+        return state, f"{task.kind}|fulfilled|holds {hand}|{flags}"
+    if hand == "target":
+        spot = "hall" if room == HALL else "goal" if _is_goal_room(world, room) else "elsewhere"
+        feature = f"carry|{spot}|{'put' if put_here else ''}"
+    else:
+        spot = "hall" if room == HALL else "target" if here else looked
+        seen = "unknown" if where == HALL else "old" if old else "new"
+        feature = f"{'fetch' if hand == 'nothing' else 'full'}|{spot}|{seen}|{searched}"
+    clear = "clear" if task.clear else "vague"
+    who = f"{human}{' near' if near else ''}" if status else ""
+    return state, f"{task.kind} {clear} {_GOAL_NAMES[task.goal]}|{feature}|{who}|{flags}"
+
+
+def _is_goal_room(world: World, room: int) -> bool:
+    """Whether ``room`` is one where the command can be fulfilled, as far as it is known."""
+    task, home = world.task, world.house
+    if task.goal == ROOM:
+        return home.function[room] == task.goal_arg
+    if task.goal == RECEPTACLE:
+        return any(home.spot_kind[s] == task.goal_arg and world.belief[s] is not None for s in home.spots[room])
+    return world.human_status >= 2 and world.human_room == room

@@ -1,0 +1,214 @@
+"""Every sentence that the robot reads. Wording is ours.
+
+The observation is made of: who the reader is, one line for each past action, the map as it is known now, what the human
+said, what is known of the human, the actions offered, and where the robot is. Everything that can be prepared once for a
+task is; a line of the map is written again only when it has changed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from selfreg_gym.envs.sif.houses import FUNCTIONS, HALL, OBJECTS, RECEPTACLES
+from selfreg_gym.envs.sif.human import rooms_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from selfreg_gym.envs.sif.episodes import Task
+    from selfreg_gym.envs.sif.world import World
+
+__all__ = ["observation", "premap_lines", "reveal"]
+
+_ROLE = "You are a robot in a house. Do what the human asks, then say Done! Your map may be wrong.\n"
+_ROLE_HUMAN = _ROLE + "Follow the human only if you do not know where the human is going.\n"
+
+_CLEAR_HINT = (
+    "I took the {object} to the {room}.",
+    "I left the {object} in the {room}.",
+    "You will find the {object} in the {room}.",
+)
+_VAGUE_HINT = (
+    "I had the {object} with me when I {activity}.",
+    "I took the {object} along when I {activity}.",
+    "I put the {object} down somewhere when I {activity}.",
+)
+_ACTIVITIES = {
+    "kitchen": ("cooked lunch", "made some tea", "looked for a snack"),
+    "bathroom": ("took a bath", "brushed my teeth", "washed my hands"),
+    "bedroom": ("took a nap", "went to sleep", "got up in the morning"),
+    "living room": ("watched television", "sat with our guests", "watched a film"),
+    "dining room": ("had dinner", "ate breakfast", "had a meal"),
+    "garage": ("washed the car", "drove home", "repaired my bike"),
+    "study": ("did my homework", "wrote a letter", "read a paper"),
+}
+_CLEAR_GOING = ("I am going to the {room}.", "I will be in the {room}.", "I will wait in the {room}.")
+_VAGUE_GOING = ("I am going for a walk.", "I have something to do.", "I will not stay here.")
+
+
+def _name(kind: int) -> str:
+    return f"a {OBJECTS[kind]}"
+
+
+def _receptacle(kind: int) -> str:
+    return RECEPTACLES[kind] if RECEPTACLES[kind] == "shelves" else f"a {RECEPTACLES[kind]}"
+
+
+def _list(items: Sequence[str], last: str = "and") -> str:
+    """``a, b and c``."""
+    if len(items) < 2:
+        return items[0] if items else ""
+    return f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+@lru_cache(maxsize=None)
+def _place(room: int) -> str:
+    return "the hall" if room == HALL else f"Room {room + 1}"
+
+
+@lru_cache(maxsize=65536)
+def _things(kinds: tuple[int, ...], contents: tuple[tuple[int, ...], ...]) -> str:
+    """``a table with a cup, a chair and a bed``."""
+    return _list(
+        [
+            _receptacle(k) + (f" with {_list([_name(o) for o in objects])}" if objects else "")
+            for k, objects in zip(kinds, contents, strict=True)
+        ]
+    )
+
+
+def _line(task_house, belief, room: int) -> str:
+    known = [s for s in task_house.spots[room] if belief[s] is not None]
+    kinds = tuple([task_house.spot_kind[s] for s in known])
+    return f"Room {room + 1} has {_things(kinds, tuple([belief[s] for s in known]))}."
+
+
+@lru_cache(maxsize=8192)
+def premap_lines(task: Task) -> tuple[str, ...]:
+    """``(rooms,)`` the map's text when phase 2 begins."""
+    return tuple(_line(task.house, task.premap, room) for room in range(task.house.rooms))
+
+
+# -------------------------------------------------------------------- what an action revealed
+
+
+def reveal(world: World, spots: Sequence[int]) -> str:
+    """What was seen in the current room."""
+    kinds = world.house.spot_kind
+    return f"You see {_things(tuple([kinds[s] for s in spots]), tuple([world.truth[s] for s in spots]))}."
+
+
+def slipped(kind: int) -> str:
+    """A pick that failed."""
+    return f"The {OBJECTS[kind]} slips out of your hand."
+
+
+def picked(kind: int, receptacle: int) -> str:
+    """A pick that went well."""
+    return f"You take the {OBJECTS[kind]} from the {RECEPTACLES[receptacle]}."
+
+
+def not_there(kind: int) -> str:
+    """A pick of something that is not where the map has it."""
+    return f"The {OBJECTS[kind]} is not here any more."
+
+
+def put_down(kind: int, receptacle: int) -> str:
+    """A put."""
+    return f"The {OBJECTS[kind]} is on the {RECEPTACLES[receptacle]} now."
+
+
+def given(kind: int) -> str:
+    """A give that went well."""
+    return f"The human takes the {OBJECTS[kind]}."
+
+
+def nobody_here() -> str:
+    """A give without a human."""
+    return "The human is not here any more."
+
+
+def human_lost() -> str:
+    """The end of following, too early."""
+    return "You lose the human."
+
+
+def human_followed(room: int, *, stopped: bool) -> str:
+    """Where following led."""
+    if stopped:
+        return f"The human stops in {_place(room)}."
+    return f"The human walks {'along' if room == HALL else 'in'} {_place(room)}."
+
+
+def human_here(*, stopped: bool) -> str:
+    """The human was noticed in the current room."""
+    return " The human is standing here." if stopped else " The human is walking here."
+
+
+def not_offered() -> str:
+    """The report of an action that was not offered."""
+    return "You cannot do that."
+
+
+# -------------------------------------------------------------------- the page
+
+
+@lru_cache(maxsize=8192)
+def _frame(task: Task) -> tuple[str, str]:
+    """The beginning of the page, and what the human said."""
+    thing, phrase = OBJECTS[task.target], task.phrase
+    room = FUNCTIONS[task.hint] if task.hint >= 0 else ""
+    if task.kind == "s_hum":
+        table = _CLEAR_GOING if task.clear else _VAGUE_GOING
+        going = table[phrase % len(table)].format(room=room)
+        return _ROLE_HUMAN, f'The human says: "Bring me the {thing}. {going}"\n'
+    before = ""
+    if task.kind == "s_obj":
+        table = _CLEAR_HINT if task.clear else _VAGUE_HINT
+        activities = _ACTIVITIES[room]
+        hint = table[phrase % len(table)].format(
+            object=thing, room=room, activity=activities[phrase // len(table) % len(activities)]
+        )
+        before = f'Earlier the human said: "{hint}"\n'
+    where = f"on the {RECEPTACLES[task.goal_arg]}" if task.goal == 0 else f"in the {FUNCTIONS[task.goal_arg]}"
+    return _ROLE, f'{before}The human says: "Put the {thing} {where}."\n'
+
+
+@lru_cache(maxsize=65536)
+def _human_line(house, start: int, status: int, room: int, x: float, heading: int, here: bool) -> str:
+    """What the robot knows of the human (see ``world`` for the five values of ``status``)."""
+    place = _place(room)
+    if status == 2:
+        return f"The human is standing in {place}.\n"
+    ahead = rooms_ahead(house, start, room, x, heading)
+    going = f" and may be going to {_list([_place(r) for r in ahead], 'or')}" if ahead else ""
+    if status == 3:
+        return f"The human is walking in {place}{going}.\n"
+    if status == 4:
+        return f"You do not see the human, who was walking in {place}{going}.\n"
+    return f"You have lost the human, who was walking in {place}{going}.\n"
+
+
+@lru_cache(maxsize=4096)
+def _where(room: int, held: int) -> str:
+    return f"You are in {_place(room)} and hold {_name(held) if held >= 0 else 'nothing'}."
+
+
+def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
+    """The whole page. ``history`` is one line for each past action."""
+    task, lines = world.task, world.lines
+    if world.stale:
+        for room in world.stale:
+            lines[room] = _line(world.house, world.belief, room)
+        world.stale.clear()
+    role, said = _frame(task)
+    human = ""
+    if world.human_status:
+        human = _human_line(
+            world.house, task.start, world.human_status, world.human_room, round(world.human_x, 1), world.heading, False
+        )
+    can = f"You can: {', '.join(admissible)}" if admissible else "The episode is over."
+    past = f"What you did:\n{history}" if history else ""
+    map_text = "\n".join(lines)
+    return f"{role}{past}Your map:\n{map_text}\n{said}{human}{can}\n{_where(world.room, world.held)}"
