@@ -26,8 +26,11 @@ from selfreg_gym.workers import run_sharded
 
 __all__ = ["CoinMixture", "calibrate", "calibrate_many"]
 
-TOLERANCE = 0.02
+TOLERANCE = 0.03
 """Measured usage within this share of C is good enough: 400 episodes know it no better than to 5 %."""
+
+PATIENCE, NARROW = 5, 0.2
+"""After so many probes, a bracket whose usages differ by at most this share of C is mixed rather than narrowed."""
 
 BLOCK = 100
 """Episodes between two looks at a probe."""
@@ -94,15 +97,16 @@ def calibrate(
     tasks: Sequence[int] | None = None,
     seed: int = 0,
     tolerance: float = TOLERANCE,
-    probes: int = 10,
+    probes: int = 8,
     num_envs: int = 16,
 ) -> Any:
     """Return ``helper`` at the knob whose usage on fresh episodes meets ``budget``.
 
     Args:
         helper: has ``knob``, ``knob_bounds`` and ``with_knob(x)``; usage must not fall as x grows, and at the lower
-            bound nobody is asked. ``knob_step`` (optional) is a change of x that matters. A ``Frontier`` is calibrated
-            as the ``dp`` helper that follows it.
+            bound nobody is asked. ``knob_step`` (optional: one unit of a logit offset whose bounds are far away) is
+            a change of x that matters; outside a bracket the search goes by four of them at a time. A ``Frontier``
+            is calibrated as the ``dp`` helper that follows it.
         env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env (vector: in DISABLED mode).
         budget: C, cost units per episode.
         episodes: how many in all, spread evenly over ``tasks`` with fresh seeds; or the very episodes to play.
@@ -140,7 +144,7 @@ def calibrate_many(
     tasks: Sequence[int] | None = None,
     seed: int = 0,
     tolerance: float = TOLERANCE,
-    probes: int = 10,
+    probes: int = 8,
     num_envs: int = 16,
     workers: int = 1,
     progress: Any = None,
@@ -254,7 +258,7 @@ class _Search:
     def _solve(self, helper: Any, budget: float, known: dict[float, _Probe]) -> dict[str, Any]:
         """Root of U(x) = budget."""
         bottom, top = map(float, helper.knob_bounds)
-        step = float(getattr(helper, "knob_step", (top - bottom) / 40))
+        step = float(getattr(helper, "knob_step", top - bottom))
         close = self._tolerance * budget
         floor = _Probe(bottom, [])  # nobody is asked there; no need to play it
         tried: list[_Probe] = []
@@ -263,6 +267,8 @@ class _Search:
             if above is not None and above.knob - below.knob <= RESOLUTION * (top - bottom):
                 break
             if above is None and below.knob >= top:
+                break
+            if above is not None and turn >= PATIENCE and above.mean - below.mean <= NARROW * budget:
                 break
             knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=float(helper.knob))
             probe = known.setdefault(knob, _Probe(knob, []))
@@ -329,9 +335,9 @@ def _next_knob(
     if above is None:
         if not below.played:
             return float(np.clip(start, bottom + RESOLUTION * (top - bottom), top))
-        slope = below.mean / (below.knob - bottom) if below.knob > bottom else 0.0
-        reach = (budget - below.mean) / slope if slope > 0 else np.inf
-        return float(min(below.knob + np.clip(1.1 * reach, step / 4, 4 * step), top))
+        # Along the line from the floor through the highest knob known, and a little over it.
+        reach = (budget / below.mean - 1.0) * (below.knob - bottom) if below.mean > 0 else np.inf
+        return float(min(below.knob + np.clip(1.1 * reach, 1e-2 * (top - bottom), 4 * step), top))
     if not below.played and above.knob - bottom > 4 * step:
         return above.knob - 4 * step  # the floor is far: the line to it says little about this neighbourhood
     share = 0.5 if turn % 3 == 2 else (budget - below.mean) / (above.mean - below.mean)

@@ -1,4 +1,4 @@
-"""The protocol on the Coin task, where never, always and "help when few coins are left" have known success and usage."""
+"""The protocol on the Coin task, where never, always and "help when few coins are left" have known results."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def test_rows_agree_with_theory(coins):
 
 
 def test_every_row_has_what_the_design_promises(coins):
-    promised = (
-        "helper kind split seed budget episodes success_rate success_rate_ci usage usage_ci expected_usage "
-        "expected_success invalid_rate toggles unseen_state_rate"
-    ).split()
+    promised = {
+        *("helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage"),
+        *("usage_ci", "expected_usage", "expected_success", "invalid_rate", "toggles", "unseen_state_rate"),
+    }
     for found in coins.rows:
-        assert set(promised) <= set(found)
+        assert promised <= set(found)
         assert found["episodes"] == 16 * 40
     assert {(r["helper"], r["budget"]) for r in coins.rows} == {
         ("never", None), ("always", None), ("last", 1.0), ("last", 2.0)

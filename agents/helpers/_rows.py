@@ -1,4 +1,4 @@
-"""What helpers share: one observation or N of them, and where episodes begin."""
+"""What helpers with a memory share: where episodes begin, and how one row or N are answered."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def count(observation: Any) -> int | None:
-    """N, or None for a single observation (a ``str``)."""
-    return None if isinstance(observation, str) else len(observation)
 
 
 def begins(n: int | None, state: Any, episode_start: np.ndarray | None) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import HelperPolicy
 
 __all__ = ["EveryK"]
@@ -45,7 +46,7 @@ class EveryK(HelperPolicy):
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
         """Count the steps of each episode; the count is the state."""
-        n = _rows.count(observation)
+        n = batch_size(observation, episode_start)
         fresh = _rows.begins(n, state, episode_start)
         step = np.where(fresh, 0, 0 if state is None else state) + 1
         due = np.floor(step / self.k + 1e-9) > np.floor((step - 1) / self.k + 1e-9)

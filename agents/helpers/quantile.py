@@ -10,6 +10,7 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import HelperPolicy
 
 __all__ = ["Quantile"]
@@ -51,9 +52,7 @@ class Quantile(HelperPolicy):
         rollouts = Rollouts.open(run / "rollouts.sqlite")
         alone = [episode for episode in rollouts.episodes() if episode.help_probability == 0.0]
         if not alone:
-            raise InvalidArgumentError(
-                "quantile needs episodes without help (help probability 0): there are none."
-            )
+            raise InvalidArgumentError("quantile needs episodes without help (help probability 0): there are none.")
         texts = [step.observation for episode in alone for step in episode.steps]
         if len(texts) > MOST_SCORES:
             chosen = np.random.default_rng(seed).choice(len(texts), MOST_SCORES, replace=False)
@@ -69,7 +68,7 @@ class Quantile(HelperPolicy):
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
         """Compare each p(s) with the quantile."""
-        n = _rows.count(observation)
+        n = batch_size(observation, episode_start)
         texts = [observation] if n is None else list(observation)
         return _rows.answer(np.asarray(self.prm.score(texts)) < self.threshold, n), None
 

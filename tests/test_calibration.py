@@ -1,0 +1,211 @@
+"""Calibration on the Coin task: knobs whose usage is smooth, stepped, out of reach, or noisy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfreg_gym import calibration
+from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.protocol import make_env, plan_episodes
+from selfreg_gym.rollout import play
+from selfreg_gym.types import HelperPolicy, Intervention
+
+TASKS = range(40)
+ALWAYS = 3.5  # mean number of coins
+
+
+class Expert:
+    def act(self, decisions):
+        return [decision.task.get_wrapper_attr("expert_action")() for decision in decisions]
+
+
+class Rate(HelperPolicy):
+    """Asks with probability knob; smooth, and drawn anew from its own seed."""
+
+    knob_bounds = (0.0, 1.0)
+
+    def __init__(self, knob: float = 0.5, seed: int = 0) -> None:
+        self.knob, self.rng = knob, np.random.default_rng(seed)
+
+    def with_knob(self, x):
+        return Rate(x)
+
+    def with_seed(self, seed):
+        return Rate(self.knob, seed)
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return (self.rng.random(len(observation)) < self.knob).astype(int), None
+
+
+class LastCoins(HelperPolicy):
+    """Asks while fewer than ``knob`` coins are left: a step function of the knob with five wide plateaus."""
+
+    knob_bounds = (0.0, 10.0)
+
+    def __init__(self, knob: float = 5.0) -> None:
+        self.knob = knob
+
+    def with_knob(self, x):
+        return LastCoins(x)
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        left = np.array([int(o.split()[3]) - int(o.split()[1]) + 1 if o[0] == "C" else 99 for o in observation])
+        return (left <= self.knob).astype(int), None
+
+
+class Offset(LastCoins):
+    """The same on an offset scale, far from the floor and from the top, as a logit is."""
+
+    knob_bounds = (-20.0, 20.0)
+    knob_step = 0.5
+
+    def __init__(self, knob: float = 0.0) -> None:
+        super().__init__(knob)
+
+    def with_knob(self, x):
+        return Offset(x)
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        left = np.array([int(o.split()[3]) - int(o.split()[1]) + 1 if o[0] == "C" else 99 for o in observation])
+        noise = np.array([(hash(o) % 1000) / 1000 for o in observation])
+        return (3 * self.knob + noise > left - 2).astype(int), None
+
+
+class Memory(HelperPolicy):
+    """Counts its own steps; asks from the start of an episode for ``n`` steps."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        step = np.where(episode_start, 0, 0 if state is None else state) + 1
+        return (step <= self.n).astype(int), step
+
+
+@pytest.fixture(scope="module")
+def env():
+    kwargs = {
+        "task": "selfreg/Coin-v0",
+        "actor": lambda observation: "heads",
+        "interventions": [Intervention(Expert(), name="see")],
+    }
+    return make_env(kwargs, 32)
+
+
+def fresh_usage(helper, env, episodes=40, seed=99):
+    specs = plan_episodes(TASKS, episodes, seed=seed)
+    return float(np.mean([episode.cost for episode in play(env, specs, helper, record_steps=False)]))
+
+
+@pytest.mark.parametrize("helper", [Rate(), LastCoins(), Offset()])
+@pytest.mark.parametrize("budget", [0.3, 1.0, 2.0])
+def test_fresh_usage_meets_the_budget(env, helper, budget):
+    found = calibrate(helper, env, budget=budget, episodes=400, tasks=TASKS, seed=1)
+    assert found.calibration["met"]
+    assert fresh_usage(found, env) == pytest.approx(budget, abs=0.12)
+    assert len(found.calibration["probes"]) <= 10
+
+
+def test_inside_a_jump_the_two_sides_are_mixed(env):
+    found = calibrate(LastCoins(), env, budget=1.3, episodes=400, tasks=TASKS)
+    assert isinstance(found, CoinMixture)
+    assert 0 < found.weight < 1
+    low, high = found.calibration["knobs"]
+    assert np.floor(high) - np.floor(low) == 1  # neighbouring plateaus, found by bisection
+
+
+def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch):
+    seen = []
+
+    def spying(env, specs, helper, **more):
+        seen.append([(spec.episode, spec.seed) for spec in specs])
+        return play(env, specs, helper, **more)
+
+    monkeypatch.setattr(calibration, "play", spying)
+    calibrate(Rate(), env, budget=1.0, episodes=80, tasks=TASKS, seed=5)
+    assert len(seen) > 1
+    assert all(block == seen[0] for block in seen)
+    assert len(set(seen[0])) == 80
+    assert {task for task, _ in seen[0]} == set(TASKS)
+    tested = {(spec.episode, spec.seed) for spec in plan_episodes(TASKS, 50, seed=5)}
+    assert not tested & set(seen[0])  # the same seed gives fresh episodes here
+
+
+def test_budgets_of_one_helper_share_their_probes(env):
+    budgets = {"a": 0.5, "b": 1.0, "c": 1.5, "d": 2.0}
+    helper = Rate()
+    many = calibrate_many({k: (helper, c) for k, c in budgets.items()}, env, episodes=200, tasks=TASKS)
+    apart = [calibrate(helper, env, budget=c, episodes=200, tasks=TASKS) for c in budgets.values()]
+    assert len(many["d"].calibration["probes"]) < sum(len(one.calibration["probes"]) for one in apart)
+    knobs = [many[key].calibration.get("knob", many[key].calibration.get("knobs")) for key in budgets]
+    flat = [float(np.mean(knob)) for knob in knobs]
+    assert flat == sorted(flat)
+    assert all(many[key].calibration["met"] for key in budgets)
+
+
+def test_a_probe_far_from_the_budget_ends_early(env):
+    found = calibrate(LastCoins(10.0), env, budget=0.3, episodes=2000, tasks=TASKS)
+    first = found.calibration["probes"][0]
+    assert first["usage"] > 3
+    assert first["episodes"] <= 200
+
+
+def test_more_than_can_be_spent_gives_the_top_and_says_so(env):
+    found = calibrate(Rate(), env, budget=9.0, episodes=100, tasks=TASKS)
+    assert found.knob == 1.0
+    assert found.calibration["usage"] == pytest.approx(ALWAYS, abs=0.2)
+    assert not found.calibration["met"]
+
+
+def test_a_budget_of_nothing_asks_nobody(env):
+    found = calibrate(LastCoins(), env, budget=0.0, episodes=100, tasks=TASKS)
+    assert fresh_usage(found, env, episodes=3) == 0.0
+
+
+def test_the_same_seed_gives_the_same_helper(env):
+    first, second = (calibrate(Rate(), env, budget=1.2, episodes=120, tasks=TASKS, seed=7) for _ in range(2))
+    assert first.calibration == second.calibration
+
+
+def test_a_mixture_keeps_its_coin_and_its_memories_for_the_whole_episode(env):
+    mixture = CoinMixture(Memory(0), Memory(99), weight=0.3, seed=1)
+    episodes = list(play(env, plan_episodes(TASKS, 10, seed=2), mixture))
+    shares = np.array([np.mean([step.action for step in episode.steps]) for episode in episodes])
+    assert set(shares) == {0.0, 1.0}
+    assert np.mean(shares) == pytest.approx(0.3, abs=0.07)
+    twice = [
+        [e.cost for e in play(env, plan_episodes(TASKS, 2, seed=3), mixture.with_seed(4))] for _ in range(2)
+    ]  # fmt: skip
+    assert twice[0] == twice[1]
+
+
+def test_a_mixture_answers_a_single_text_with_one_action():
+    class Never(HelperPolicy):
+        last_unseen = np.array([True])
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return 0, state
+
+    mixture = CoinMixture(Never(), Never(), weight=1.0)
+    action, state = mixture.predict("hello")
+    assert action == 0
+    assert isinstance(action, int)
+    assert mixture.last_unseen.tolist() == [True]
+    assert mixture.predict("hello", state)[0] == 0
+
+
+def test_bad_input_says_what_is_wrong(env):
+    with pytest.raises(InvalidArgumentError, match="only a helper with a knob"):
+        calibrate(Memory(1), env, budget=1.0, tasks=TASKS)
+    with pytest.raises(InvalidArgumentError, match="at least 0"):
+        calibrate(Rate(), env, budget=-1.0, tasks=TASKS)
+    with pytest.raises(InvalidArgumentError, match="training tasks"):
+        calibrate(Rate(), env, budget=1.0)
+    with pytest.raises(InvalidArgumentError, match="at least one episode"):
+        calibrate(Rate(), env, budget=1.0, tasks=TASKS, episodes=0)
+    with pytest.raises(InvalidArgumentError, match="weight of a mixture"):
+        CoinMixture(Rate(), Rate(), weight=1.5)
+    with pytest.raises(InvalidArgumentError, match="build the env themselves"):
+        calibrate_many({"a": (Rate(), 1.0)}, env, tasks=TASKS, workers=2)
