@@ -4,6 +4,7 @@
 # make check     the one target before a commit: format, lint, types, import directions, tests
 # make bench     speed, measured against the text task itself
 # make format    rewrite the sources in the house's format
+# make readme    renew the list of files in README.md
 # make clean     remove what was built (runs/ and .venv stay)
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all check bench format lint types imports install clean
+.PHONY: demo test test-all check bench format lint types imports install readme clean
 
 install: $(STAMP)
 
@@ -53,6 +54,9 @@ imports: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+readme: $(STAMP)
+	$(BIN)/python docs/readme.py
 
 bench: $(STAMP)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

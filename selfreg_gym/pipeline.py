@@ -26,7 +26,7 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
-from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.errors import StoreError, UnknownNameError
 from selfreg_gym.lineup import build, calibrated, helper_names, key_of
 from selfreg_gym.manifest import fingerprint
 from selfreg_gym.runs import Run, Stage, run_stages
@@ -55,6 +55,13 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
         progress=run.progress,
     )
     with rollouts:
+        if not rollouts.is_complete:
+            # The episodes that did get played are a biased sample: nothing may be fitted to them.
+            raise StoreError(
+                f"{len(rollouts.missing())} of {c.tasks * c.episodes} planned episodes ended in errors, so the "
+                "collection is not whole. Repair what failed (Rollouts.failures() lists it) and run again; only the "
+                "missing ones are played."
+            )
         return {"episodes": rollouts.count()}
 
 
