@@ -1,0 +1,18 @@
+"""The contract, for people who write their own task, actor, intervention or helper.
+
+Each ``check_*`` uses the object as the package will, and raises a ``TaskContractError`` that says which rule is broken.
+Three lines make a test::
+
+    from selfreg_gym.testing import check_task
+
+    def test_my_task():
+        check_task("mine/Task-v0")
+"""
+
+from __future__ import annotations
+
+from selfreg_gym.testing.actors import check_actor, check_intervention
+from selfreg_gym.testing.helpers import check_helper
+from selfreg_gym.testing.tasks import check_task
+
+__all__ = ["check_actor", "check_helper", "check_intervention", "check_task"]

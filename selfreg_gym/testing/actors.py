@@ -1,0 +1,119 @@
+"""``check_actor`` and ``check_intervention``: the contract of who acts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.building import build_task
+from selfreg_gym.errors import TaskContractError
+from selfreg_gym.testing.common import SAMPLE_TASK, UntouchedGlobalRandomness, broken, rest
+from selfreg_gym.types import Act, Decision, Intervention
+
+__all__ = ["check_actor", "check_intervention"]
+
+
+def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> None:
+    """Check an actor: one answer per decision, batched as alone, repeatable, and the task left as found.
+
+    Args:
+        actor: has ``act(decisions)``.
+        task: the text task it is tried on (an env or an id; default ``selfreg/Coin-v0``).
+
+    Raises:
+        TaskContractError: the first rule that the actor breaks.
+    """
+    if not callable(getattr(actor, "act", None)):
+        broken("an actor has act(decisions)", type(actor).__name__)
+    if copy.deepcopy(actor) is not actor:
+        broken(
+            "an actor's __deepcopy__ returns itself (Gymnasium deep-copies env specs, and a model must not be copied)",
+            f"a copy of {type(actor).__name__}",
+        )
+    env = build_task(SAMPLE_TASK if task is None else task)
+    if len(actor.act([])) != 0:
+        broken("no decisions are answered with no acts", repr(actor.act([])))
+    decisions = []
+    for episode in range(2):
+        observation, info = env.reset(seed=11 + episode, options={"episode": episode})
+        before = env.get_wrapper_attr("snapshot")()
+        admissible = info.get("admissible_actions")
+        decision = Decision(observation, admissible, task=env, key=(11 + episode, 0, 0, 1))
+        with UntouchedGlobalRandomness("an actor"):
+            alone = _answers(actor, [decision])[0]
+        _check_act(alone, admissible)
+        follow = alone.text if isinstance(alone, Act) else alone
+        after = rest(env, [follow])
+        env.get_wrapper_attr("restore")(before)
+        if rest(env, [follow]) != after:
+            broken("an actor leaves decision.task as it found it (snapshot, try, restore)", f"a changed {env}")
+        env.get_wrapper_attr("restore")(before)
+        if _answers(actor, [decision.renewed()])[0] != alone:
+            broken(
+                "the same decision with the same random stream gets the same answer (draw from decision.rng only)",
+                f"{alone!r}, then {_answers(actor, [decision.renewed()])[0]!r}",
+            )
+        decisions.append(decision)
+    # Both decisions look at the one live task, so only the moment at which the task now stands may be asked again:
+    # a batch of its decisions with different streams, in two orders.
+    keys = [(11, t, 0, 1) for t in range(4)]
+    moments = [Decision(decisions[-1].observation, decisions[-1].admissible_actions, task=env, key=key) for key in keys]
+    single = [_answers(actor, [moment.renewed()])[0] for moment in moments]
+    batched = _answers(actor, [moment.renewed() for moment in moments])
+    backwards = _answers(actor, [moment.renewed() for moment in reversed(moments)])[::-1]
+    if batched != single or backwards != single:
+        broken(
+            "a batch is answered as its decisions are alone, in their order",
+            f"alone {single!r}, batched {batched!r}, in reverse order {backwards!r}",
+        )
+
+
+def check_intervention(intervention: Any, *, task: gym.Env[str, str] | str | None = None) -> None:
+    """Check an intervention: its name, its cost, and its actor.
+
+    Args:
+        intervention: a :class:`selfreg_gym.Intervention`.
+        task: as for :func:`check_actor`.
+
+    Raises:
+        TaskContractError: the first rule that the intervention breaks.
+    """
+    if not isinstance(intervention, Intervention):
+        broken("an intervention is a selfreg_gym.Intervention", type(intervention).__name__)
+    if not isinstance(intervention.name, str) or not intervention.name:
+        broken("an intervention has a name", repr(intervention.name))
+    cost = intervention.cost
+    if not isinstance(cost, float) or not np.isfinite(cost) or cost <= 0:
+        broken("an intervention's cost is a positive float (cost units of one call)", repr(cost))
+    if copy.deepcopy(intervention) is not intervention:
+        broken("an intervention's __deepcopy__ returns itself", f"a copy of {intervention!r}")
+    check_actor(intervention.actor, task=task)
+
+
+def _answers(actor: Any, decisions: Sequence[Decision]) -> list[str | Act]:
+    try:
+        answers = actor.act(decisions)
+    except Exception as error:
+        raise TaskContractError(f"an actor answers its decisions; this one raised {error!r}.") from error
+    if len(answers) != len(decisions):
+        broken("an actor answers N decisions with N acts", f"{len(answers)} acts for {len(decisions)} decisions")
+    return list(answers)
+
+
+def _check_act(act: Any, admissible: tuple[str, ...] | None) -> None:
+    if isinstance(act, str):
+        return
+    if not isinstance(act, Act):
+        broken("an answer is a str or an Act", repr(act))
+    if act.error is not None:
+        broken("an actor answers a plain decision without error", act.error)
+    if not isinstance(act.text, str):
+        broken("Act.text is a str", repr(act.text))
+    if act.cost is not None and not (np.isfinite(act.cost) and act.cost >= 0):
+        broken("Act.cost is a number of at least 0", repr(act.cost))
+    if act.logprobs is not None and (admissible is None or len(act.logprobs) != len(admissible)):
+        broken("Act.logprobs has one entry per admissible action", f"{act.logprobs!r} for {admissible!r}")

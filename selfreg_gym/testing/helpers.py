@@ -1,0 +1,99 @@
+"""``check_helper``: the contract of who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.env import InterventionEnv
+from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.testing.common import SAMPLE_TASK, broken
+from selfreg_gym.types import Decision, Intervention
+from selfreg_gym.vector_env import InterventionVectorEnv
+
+__all__ = ["check_helper"]
+
+
+def check_helper(helper: Any, *, task: str = SAMPLE_TASK) -> None:
+    """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, whole runs, and the knob.
+
+    Args:
+        helper: has ``predict`` and ``wrap``.
+        task: id of the text task that it decides on; its actor is a random one, its intervention the expert.
+
+    Raises:
+        TaskContractError: the first rule that the helper breaks.
+    """
+    for method in ("predict", "wrap"):
+        if not callable(getattr(helper, method, None)):
+            broken(f"a helper has {method} (selfreg_gym.as_helper adds what is missing)", type(helper).__name__)
+    people = {"actor": _RandomActor(), "interventions": [Intervention(_ExpertActor(), name="expert")]}
+    single = InterventionEnv(task, **people)  # type: ignore[arg-type]
+    wrapped = helper.wrap(single)
+    if not isinstance(wrapped, gym.Env) or wrapped.unwrapped is not single:
+        broken("wrap(env) returns that env, possibly wrapped", repr(wrapped))
+    observation, _ = wrapped.reset(seed=0)
+    action, _ = _prediction(helper, observation, None, np.array([True]))
+    if np.ndim(action) != 0 or int(action) not in (0, 1) or np.asarray(action).dtype.kind not in "iub":
+        broken("one observation is answered with one integer action from 0 to K (here K = 1)", repr(action))
+
+    specs = [EpisodeSpec(i % 3, 100 + i) for i in range(8)]
+    runs = []
+    for num_envs in (3, 3, 1):
+        env = InterventionVectorEnv(num_envs, task, autoreset_mode="Disabled", **people)  # type: ignore[arg-type]
+        vector = helper.wrap(env)
+        if not isinstance(vector, gym.vector.VectorEnv) or vector.unwrapped is not env:
+            broken("wrap(vector_env) returns that vector env, possibly wrapped", repr(vector))
+        runs.append(sorted(play(env, specs, helper), key=lambda episode: episode.seed))
+        if len(runs[-1]) != len(specs):
+            broken("every episode of a run ends", f"{len(runs[-1])} of {len(specs)} episodes")
+    if runs[0] != runs[1]:
+        broken(
+            "two runs that begin without state are the same (keep memory in state, and draw from the helper's seed)",
+            "two runs that differ",
+        )
+    if hasattr(helper, "knob"):
+        _check_knob(helper)
+
+
+def _check_knob(helper: Any) -> None:
+    low, high = helper.knob_bounds
+    if not low < high:
+        broken("knob_bounds are (low, high) with low < high", repr(helper.knob_bounds))
+    before, middle = helper.knob, (low + high) / 2
+    turned = helper.with_knob(middle)
+    if turned is helper or helper.knob != before:
+        broken("with_knob returns another helper and leaves this one as it is", f"knob {helper.knob!r}")
+    if not np.isclose(turned.knob, middle):
+        broken("with_knob(x) returns a helper whose knob is x", f"{turned.knob!r} for x = {middle!r}")
+
+
+def _prediction(helper: Any, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+    answer = helper.predict(observation, state=state, episode_start=start, deterministic=True)
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        broken("predict returns (actions, state)", repr(answer))
+    return answer
+
+
+class _RandomActor:
+    """Any admissible action, from the decision's own stream."""
+
+    def act(self, decisions: Sequence[Decision]) -> list[str]:
+        options = [decision.admissible_actions or ("",) for decision in decisions]
+        return [some[int(d.rng.integers(len(some)))] for d, some in zip(decisions, options, strict=True)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _RandomActor:
+        return self
+
+
+class _ExpertActor:
+    """What the task's expert would do."""
+
+    def act(self, decisions: Sequence[Decision]) -> list[str]:
+        return [decision.task.get_wrapper_attr("expert_action")() for decision in decisions]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _ExpertActor:
+        return self
