@@ -208,8 +208,8 @@ def list_command(
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column, options in (("name", {"no_wrap": True}), ("from", {"no_wrap": True}), ("what it is", {})):
-        table.add_column(column, **options)
+    for column in ("name", "from", "what it is"):
+        table.add_column(column, no_wrap=column != "what it is")
     for name, entries in found.items():
         table.add_row(f"[bold]{name}[/bold]")
         for e in entries:

@@ -130,7 +130,7 @@ def label_states(run: Run) -> dict[str, Any]:
 
     c = run.config.label
     model = TransitionModel.load(run.path / "transitions.npz")
-    frontier = Frontier.load(run.path / "solution.npz")
+    frontier = Frontier.load(run.path / "solution.npz", model)
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("label", "labels.jsonl") as out:
         labels = label(rollouts, frontier, model=model, budgets=c.budgets, scope=c.scope)
         labels.save(out)

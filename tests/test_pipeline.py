@@ -1,0 +1,169 @@
+"""The whole method, run for real on the smoke preset from the command line, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selfreg_gym import registry
+from selfreg_gym.config import load_config
+from selfreg_gym.errors import SelfRegError, UnknownNameError
+from selfreg_gym.lineup import helper_names, key_of
+from selfreg_gym.pipeline import STAGES, advance, open_run, stages_until
+
+ROW_KEYS = {
+    "helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage", "usage_ci",
+    "expected_usage", "expected_success", "invalid_rate", "toggles", "unseen_state_rate",
+}  # fmt: skip
+
+
+def selfreg(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command line as its own process, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "selfreg_gym.cli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished smoke run, and what it printed."""
+    out = tmp_path_factory.mktemp("runs") / "smoke"
+    result = selfreg("run", "--preset", "smoke", "--out", str(out))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return out, result.stdout
+
+
+def test_every_artifact_is_there_and_in_the_manifest(smoke: tuple[Path, str]) -> None:
+    out, _ = smoke
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert list(manifest["stages"]) == [stage.name for stage in STAGES]
+    for stage in STAGES:
+        record = manifest["stages"][stage.name]
+        for output in stage.outputs:
+            assert (out / output).exists()
+            assert len(record["artifacts"][output]) == 64
+        for read in stage.inputs:  # what one stage wrote is what the next one read
+            maker = next(other for other in STAGES if read in other.outputs)
+            assert record["artifacts"][read] == manifest["stages"][maker.name]["artifacts"][read]
+    assert manifest["env_spec"]["id"] == "selfreg/Intervention-v0"
+    assert manifest["config"]["actor"]["id"] == "scripted"
+    assert not list((out / ".partial").iterdir())
+
+
+def test_it_ends_with_the_table_and_the_report(smoke: tuple[Path, str]) -> None:
+    out, printed = smoke
+    for split in ("collected", "seen", "unseen"):
+        assert f"{split}:" in printed
+    for helper in ("never", "always", "random", "prm-threshold", "dp (privileged)", "lm"):
+        assert helper in printed
+    assert str(out / "report.html") in printed.replace("\n", "")
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert 'src="http' not in html, "one self-contained file"
+
+
+def test_rows_cover_helpers_budgets_splits_and_kinds(smoke: tuple[Path, str]) -> None:
+    out, _ = smoke
+    config = load_config(preset="smoke")
+    rows = json.loads((out / "evaluation.json").read_text())["rows"]
+    assert all(set(row) >= ROW_KEYS for row in rows)
+    whole = {(row["helper"], row["budget"], row["split"]) for row in rows if row["kind"] == "all"}
+    for split in config.task.splits:
+        for helper in ("never", "always"):
+            assert (helper, None, split) in whole
+        for helper in ("random", "prm-threshold", "dp", "lm"):
+            for budget in config.evaluate.budgets:
+                assert (helper, budget, split) in whole
+    assert {row["kind"] for row in rows} == {"all", "pnp", "s_obj", "s_hum"}
+    never = [row for row in rows if row["helper"] == "never"]
+    assert all(row["usage"] == 0 for row in never)
+
+
+def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
+    """Seeds of collection, calibration and evaluation are disjoint, on the tasks that they share."""
+    from selfreg_gym.evaluation import Evaluation, plan_episodes
+    from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM
+
+    out, _ = smoke
+    with sqlite3.connect(out / "rollouts.sqlite") as connection:
+        collected = {seed for (seed,) in connection.execute("SELECT seed FROM episodes")}
+    table = Evaluation.load(out / "evaluation.json").table("collected")
+    evaluated = set(table.seeds.tolist())
+    config = load_config(preset="smoke")
+    plan = plan_episodes(range(config.calibrate.tasks), 50, seed=config.calibrate.seed, stream=CALIBRATION_STREAM)
+    calibrated = {spec.seed for spec in plan}
+    assert collected
+    assert evaluated
+    assert not collected & evaluated
+    assert not collected & calibrated
+    assert not evaluated & calibrated
+
+
+def test_again_does_nothing(smoke: tuple[Path, str]) -> None:
+    out, _ = smoke
+    before = (out / "manifest.json").read_bytes()
+    said: list[str] = []
+    advance(open_run(out, preset="smoke", say=said.append))
+    assert said == [f"{i}/{len(STAGES)} {stage.name}: already there" for i, stage in enumerate(STAGES, 1)]
+    assert (out / "manifest.json").read_bytes() == before
+
+
+def test_without_a_preset_the_run_that_is_there_goes_on(smoke: tuple[Path, str]) -> None:
+    out, _ = smoke
+    assert open_run(out).config == load_config(preset="smoke")
+
+
+def test_an_edited_report_is_made_again_and_nothing_else(smoke: tuple[Path, str]) -> None:
+    out, _ = smoke
+    (out / "report.html").unlink()
+    said: list[str] = []
+    advance(open_run(out, say=said.append, progress=False))
+    assert (out / "report.html").exists()
+    assert [line for line in said if "already there" not in line][0].startswith(f"{len(STAGES)}/{len(STAGES)} report")
+
+
+def test_helpers_that_take_part(tmp_path: Path) -> None:
+    every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
+    assert helper_names(every) == registry.names("helpers"), "no list to edit: every registered helper is compared"
+    one = open_run(tmp_path / "b", preset="smoke", overrides=["evaluate.helpers=['never']"])
+    assert helper_names(one) == ["never"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'never'"):
+        open_run(tmp_path / "c", preset="smoke", overrides=["evaluate.helpers=['nevr']"])
+
+
+@pytest.mark.parametrize(("budget", "key"), [(None, "lm"), (1.0, "lm@1"), (0.5, "lm@0.5")])
+def test_keys(budget: float | None, key: str) -> None:
+    from selfreg_gym.evaluation.measures import parse_key
+
+    assert key_of("lm", budget) == key
+    assert parse_key(key) == ("lm", budget, None)
+
+
+def test_stages_until() -> None:
+    assert stages_until("fit") == ["collect", "train-prm", "fit"]
+    with pytest.raises(UnknownNameError):
+        stages_until("the end")
+
+
+def test_an_actor_that_always_fails_stops_the_run(tmp_path: Path) -> None:
+    """`human` without a terminal: no episode is data, and the collection must not pass for one."""
+    run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human", "collect.episodes=30"], progress=False)
+    with pytest.raises(SelfRegError, match="nobody is at the terminal"):
+        advance(run, ["collect"])
+    assert "collect" not in run.manifest.data["stages"]
+
+
+def test_a_collection_with_holes_is_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human"], progress=False)
+    with pytest.raises(SelfRegError, match="not whole"):
+        advance(run, ["collect"])
+    assert "collect" not in run.manifest.data["stages"]
