@@ -24,7 +24,7 @@ from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, make_env, plan_e
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.workers import run_sharded
 
-__all__ = ["CoinMixture", "calibrate", "calibrate_many"]
+__all__ = ["CoinMixture", "apply_calibration", "calibrate", "calibrate_many"]
 
 TOLERANCE = 0.03
 """Measured usage within this share of C is good enough: 400 episodes know it no better than to 5 %."""
@@ -78,6 +78,20 @@ class CoinMixture:
     def wrap(self, env: Any) -> Any:
         """Both helpers read the same observations."""
         return self.low.wrap(env) if hasattr(self.low, "wrap") else env
+
+    @property
+    def expected_usage(self) -> float | None:
+        """What the two parts promise, mixed; None if one of them promises nothing."""
+        return self._promise("expected_usage")
+
+    @property
+    def expected_success(self) -> float | None:
+        """What the two parts promise, mixed; None if one of them promises nothing."""
+        return self._promise("expected_success")
+
+    def _promise(self, name: str) -> float | None:
+        low, high = (getattr(part, name, None) for part in (self.low, self.high))
+        return None if low is None or high is None else (1 - self.weight) * low + self.weight * high
 
     def with_seed(self, seed: int) -> CoinMixture:
         """The same mixture, its coins and those of its parts drawn from ``seed``."""
@@ -178,7 +192,7 @@ def calibrate_many(
     search = _Search(env, plan, seed=seed, tolerance=tolerance, probes=probes, num_envs=num_envs)
     run_sharded(search, list(groups.values()), workers=workers, on_result=receive)
     helpers = {key: helper for helper, keys in groups.values() for key in keys}
-    return {key: _apply(helpers[key], found[key]) for key in requests}
+    return {key: apply_calibration(helpers[key], found[key]) for key in requests}
 
 
 def _plan(episodes: int | Sequence[EpisodeSpec], tasks: Sequence[int] | None, seed: int) -> list[EpisodeSpec]:
@@ -209,14 +223,14 @@ def _with_knob(helper: Any) -> Any:
     return helper
 
 
-def _apply(helper: Any, calibration: dict[str, Any]) -> Any:
-    """The helper that a calibration found."""
+def apply_calibration(helper: Any, calibration: Mapping[str, Any]) -> Any:
+    """Set a helper to what a calibration of it (``helper.calibration``, ``calibration.json``) found."""
     if "weight" in calibration:
         low, high = (helper.with_knob(x) for x in calibration["knobs"])
         result: Any = CoinMixture(low, high, weight=calibration["weight"])
     else:
         result = helper.with_knob(calibration["knob"])
-    result.calibration = calibration
+    result.calibration = dict(calibration)
     return result
 
 

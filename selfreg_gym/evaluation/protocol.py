@@ -72,6 +72,7 @@ def evaluate(
     deterministic: bool = True,
     retries: int = 2,
     progress: bool | Callable[[int, int], None] = True,
+    warn: bool = True,
 ) -> Evaluation:
     """Let every helper play the same episodes, and measure them.
 
@@ -96,9 +97,11 @@ def evaluate(
         deterministic: helpers take their most likely action.
         retries: how often an episode that ends in an error is played again.
         progress: show a bar; or a function of (episodes done, episodes in all).
+        warn: issue the evaluation's ``warnings`` as :class:`EvaluationWarning`; False when it is a part that will be
+            merged with others.
 
     Returns:
-        The :class:`Evaluation`. Its warnings are also issued as :class:`EvaluationWarning`.
+        The :class:`Evaluation`.
 
     Raises:
         InvalidArgumentError: no helpers, no tasks, or several processes for an env that cannot travel.
@@ -136,7 +139,7 @@ def evaluate(
         bootstrap_seed=seed,
     )
     named = {key: budget for key in helpers if (budget := (budgets or {}).get(key, parse_key(key)[1])) is not None}
-    promised = expected if expected is not None else _promises(helpers) if split == "collected" else {}
+    promised = expected if expected is not None else _promises(helpers, split)
     evaluation = Evaluation(
         {split: table},
         budgets=named,
@@ -146,7 +149,7 @@ def evaluate(
             split: {"tasks": len(tasks), "episodes_per_task": episodes, "seed": seed, "deterministic": deterministic}
         },
     )
-    for text in evaluation.warnings:
+    for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
 
@@ -273,15 +276,24 @@ def _trace_records(
     ]
 
 
-def _promises(helpers: Mapping[str, HelperPolicy]) -> dict[str, dict[str, float]]:
-    """What the helpers themselves say that they will use and reach."""
+def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict[str, float]]:
+    """What the helpers themselves say that they will use and reach.
+
+    A solver's promise is about the tasks that its data came from; what a calibration measured goes everywhere.
+    """
     promised: dict[str, dict[str, float]] = {}
     for key, helper in helpers.items():
-        for source in (helper, getattr(helper, "policy", None)):
-            usage, success = getattr(source, "expected_usage", None), getattr(source, "expected_success", None)
-            if usage is not None:
-                promised[key] = {"usage": float(usage)} | ({} if success is None else {"success": float(success)})
-                break
+        said: dict[str, float] = {}
+        for source in (helper, getattr(helper, "policy", None)) if split == "collected" else ():
+            for name in ("usage", "success"):
+                value = getattr(source, f"expected_{name}", None)
+                if value is not None:
+                    said.setdefault(name, float(value))
+        calibration = getattr(helper, "calibration", None)
+        if calibration:
+            said["calibrated_usage"] = float(calibration["usage"])
+        if said:
+            promised[key] = said
     return promised
 
 

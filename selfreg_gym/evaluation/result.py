@@ -214,6 +214,7 @@ class Evaluation:
             "invalid_rate": _mean(column("invalid")),
             "toggles": _mean(column("toggles")),
             "unseen_state_rate": per_episode(column("unseen"), length),
+            "calibrated_usage": promised.get("calibrated_usage"),
             "key": keys[0] if len(keys) == 1 else keys[0].partition("#")[0],
             "switches": _mean(column("switches")),
             "invalid_after_help": _mean(column("invalid_after_help")),
