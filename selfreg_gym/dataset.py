@@ -98,13 +98,24 @@ class Rollouts:
         """
         rollouts = cls(Path(path), schema.open_checked(Path(path), check=check))
         if spec is not None:
-            found = schema.differences(rollouts.spec, json.loads(schema.spec_json(spec)))
-            if found:
+            try:
+                rollouts.require_spec(spec)
+            except BaseException:
                 rollouts.close()
-                raise StoreError(
-                    f"{path} was made for something else; {'; '.join(found)}. Use another path, or the same settings."
-                )
+                raise
         return rollouts
+
+    def require_spec(self, spec: dict[str, Any]) -> None:
+        """Refuse to be used for anything else than what the store was made for.
+
+        Raises:
+            StoreError: another spec; the message names each difference.
+        """
+        found = schema.differences(self.spec, json.loads(schema.spec_json(spec)))
+        if found:
+            raise StoreError(
+                f"{self.path} was made for something else; {'; '.join(found)}. Use another path, or the same settings."
+            )
 
     def close(self) -> None:
         """Close the file. SQLite then folds its write-ahead log into it, if nobody else has it open."""
@@ -179,6 +190,10 @@ class Rollouts:
             raise StoreError(message)
         warnings.warn(message, UnfinishedStoreWarning, stacklevel=2)
         return False
+
+    def is_untouched(self) -> bool:
+        """Whether nothing was played yet, not even with an error."""
+        return not self.count() and not self._number("failures")
 
     def count(self) -> int:
         """How many episodes were played without an error."""

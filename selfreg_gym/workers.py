@@ -27,7 +27,7 @@ from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, WorkerError
 
-__all__ = ["run_sharded"]
+__all__ = ["check_workers", "run_sharded"]
 
 # Read by BLAS, OpenMP, numba, torch and tokenizers when they load, so they must be there before the child imports.
 _ONE_THREAD = {
@@ -66,8 +66,7 @@ def run_sharded(
         Exception: whatever ``function`` raised, with the child's traceback as its cause.
         KeyboardInterrupt: on Ctrl-C, after all children have ended.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InvalidArgumentError(f"workers must be an integer of at least 1, received workers={workers!r}.")
+    check_workers(workers)
     shards = list(shards)
     if workers == 1:
         for shard in shards:
@@ -78,6 +77,16 @@ def run_sharded(
     todo = [_pickled(shard, f"shard {i}") for i, shard in enumerate(shards)]
     with _children(min(workers, len(shards)), task) as children:
         _drive(children, todo, on_result)
+
+
+def check_workers(workers: int) -> None:
+    """Refuse what is no number of processes.
+
+    Raises:
+        InvalidArgumentError: ``workers`` is not an integer of at least 1.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise InvalidArgumentError(f"workers must be an integer of at least 1, received workers={workers!r}.")
 
 
 def _drive(

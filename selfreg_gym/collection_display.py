@@ -1,0 +1,123 @@
+"""The live display of a collection: how far, how fast, how long still, and success by help probability."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from selfreg_gym.dataset import Rollouts
+from selfreg_gym.types import Episode
+
+__all__ = ["CollectionDisplay"]
+
+_LOG_SECONDS = 30.0
+
+
+class CollectionDisplay:
+    """A context manager. On a terminal it draws, elsewhere it prints a line now and then.
+
+    Args:
+        rollouts: the store, for what it holds already.
+        total: episodes of the whole plan.
+        shown: False draws and prints nothing.
+        console: where to; standard error by default, so that results can be piped.
+    """
+
+    def __init__(self, rollouts: Rollouts, *, total: int, shown: bool, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._shown = shown
+        self._total = total
+        self._by_p: dict[float | None, list[float]] = {}  # episodes, successes, cost
+        for row in rollouts.summary()["by_help_probability"]:
+            n = row["episodes"]
+            self._by_p[row["help_probability"]] = [n, n * row["success"], n * row["usage"]]
+        self._before = self._done = rollouts.count()
+        self._errors = 0
+        self._began = self._said = time.monotonic()
+        self._bar = Progress(
+            TextColumn("collecting"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=total, completed=self._done, speed="")
+        self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> CollectionDisplay:
+        if self._shown and self._console.is_terminal:
+            self._live.start()
+        elif self._shown:
+            self._console.print(f"collecting {self._total - self._done} of {self._total} episodes")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        if self._shown:
+            self._console.print(self.line())
+
+    def update(self, episode: Episode) -> None:
+        """Count one more episode."""
+        if episode.error is not None:
+            self._errors += 1
+        else:
+            self._done += 1
+            sums = self._by_p.setdefault(episode.help_probability, [0.0, 0.0, 0.0])
+            for i, value in enumerate((1.0, float(episode.success), episode.cost)):
+                sums[i] += value
+        self._bar.update(self._task, completed=self._done, speed=f"{self._speed():.1f} episodes/s")
+        now = time.monotonic()
+        if self._shown and not self._live.is_started and now - self._said > _LOG_SECONDS:
+            self._said = now
+            self._console.print(self.line())
+
+    def line(self) -> str:
+        """Where it stands, as one line of text."""
+        left = self._total - self._done
+        speed = self._speed()
+        text = f"{self._done} of {self._total} episodes, {speed:.1f} episodes/s"
+        text += f", about {left / speed:.0f} s left" if left and speed else ""
+        text += f", {self._errors} errors" if self._errors else ""
+        ends = [self._by_p[p] for p in sorted(self._by_p, key=_order)]
+        if ends:
+            low, high = sorted(self._by_p, key=_order)[0], sorted(self._by_p, key=_order)[-1]
+            text += f"; success {_rate(ends[0])} at p = {_p(low)}"
+            text += f", {_rate(ends[-1])} at p = {_p(high)}" if len(ends) > 1 else ""
+        return text
+
+    def _speed(self) -> float:
+        return (self._done - self._before) / max(time.monotonic() - self._began, 1e-9)
+
+    def _draw(self) -> Any:
+        table = Table(box=None, padding=(0, 1), show_header=False)
+        for _ in range(1 + len(self._by_p)):
+            table.add_column(justify="right")
+        rows = sorted(self._by_p.items(), key=lambda item: _order(item[0]))
+        table.add_row("help p", *(_p(p) for p, _ in rows), style="dim")
+        table.add_row("success", *(_rate(sums) for _, sums in rows))
+        table.add_row("usage", *(f"{sums[2] / sums[0]:.1f}" for _, sums in rows))
+        errors = [f"[red]{self._errors} episodes with an error; they will be played again[/]"] if self._errors else []
+        return Group(self._bar, table, *errors)
+
+
+def _order(p: float | None) -> float:
+    return -1.0 if p is None else p
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else f"{p:g}"
+
+
+def _rate(sums: list[float]) -> str:
+    return f"{sums[1] / sums[0]:.0%}"
