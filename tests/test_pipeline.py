@@ -128,7 +128,7 @@ def test_an_edited_report_is_made_again_and_nothing_else(smoke: tuple[Path, str]
     said: list[str] = []
     advance(open_run(out, say=said.append, progress=False))
     assert (out / "report.html").exists()
-    assert [line for line in said if "already there" not in line][0].startswith(f"{len(STAGES)}/{len(STAGES)} report")
+    assert next(line for line in said if "already there" not in line).startswith(f"{len(STAGES)}/{len(STAGES)} report")
 
 
 def test_helpers_that_take_part(tmp_path: Path) -> None:
