@@ -149,7 +149,9 @@ class SIF(gym.Env[str, str]):
         else:
             said, (op, argument) = read
             outcome = self._carry_out(world, op, argument)
-            outcome = f"{said}. {outcome}\n" if outcome else f"{said}\n"
+            # Following reports itself ("Follow the human into Room 4."), and nothing is to be said of Done!
+            outcome = f"{outcome}\n" if op == actions.FOLLOW else f"{said}. {outcome}\n" if outcome else f"{said}\n"
+        counted = MAX_DECISIONS - world.left
         if world.over or world.left <= 0 or world.clock >= MAX_STEPS:
             world.over, world.left = True, 0
         self._history += outcome
@@ -160,7 +162,7 @@ class SIF(gym.Env[str, str]):
             failed = invalid and self.invalid_action == "terminate"
             success = not failed and world.fulfilled()
             info["success"] = info["is_success"] = success
-            info["metrics"] = self._metrics(world, success)
+            info["metrics"] = self._metrics(world, success, counted)
         observation = text.observation(world, self._history, self._admissible)
         return observation, float(success), world.over, False, info
 
@@ -267,9 +269,8 @@ class SIF(gym.Env[str, str]):
             "invalid_action": invalid,
         }
 
-    def _metrics(self, world: World, success: bool) -> dict[str, float]:
+    def _metrics(self, world: World, success: bool, counted: int) -> dict[str, float]:
         oracle = world.task.oracle_steps
-        counted = self._actions - self._history.count(f"{actions.FOLLOW_TEXT}.")
         return {
             "spl": success * oracle / max(oracle, world.clock),
             "low_level_steps": float(world.clock),

@@ -136,7 +136,7 @@ def _draw(rng: np.random.Generator, split: str, kind: str, index: int) -> Task |
 
     others = [k for k in range(len(OBJECTS)) if k != target]
     free = [s for s in all_spots if s not in (lies, was)]
-    count = int(rng.integers(3, 5))
+    count = int(rng.integers(2, 4))
     where = [free[i] for i in rng.permutation(len(free))[:count]]
     what = [others[i] for i in rng.permutation(len(others))[:count]]
     placed: dict[int, tuple[int, ...]] = dict(zip(where, ((k,) for k in what), strict=True))
@@ -163,5 +163,3 @@ def _draw(rng: np.random.Generator, split: str, kind: str, index: int) -> Task |
         phrase=int(rng.integers(1000)),
         oracle_steps=to_target + min(home.steps[room][r] for r in goal_rooms) + 2 * PICK_STEPS,
     )
-
-

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from selfreg_gym.envs.sif.actions import DONE, EXPLORE, FOLLOW, GIVE, GO, PICK, PUT
 from selfreg_gym.envs.sif.episodes import HUMAN, PICK_STEPS
-from selfreg_gym.envs.sif.houses import HALL, NO_PUT
+from selfreg_gym.envs.sif.houses import HALL, NO_PUT, RECEPTACLES
 from selfreg_gym.envs.sif.world import MAX_STEPS, SEEN, STOPPED, World
 
 __all__ = ["plan"]
 
 _DECISION = 30  # what a decision is worth in low-level steps, when two ways compete
 _LONG_WAIT = 60  # low-level steps of waiting for the human above which a walk is cheaper than exploring
+
+_TOILET = RECEPTACLES.index("toilet")
 
 Plan = tuple[int, int]
 
@@ -78,6 +80,7 @@ def _deliver(world: World) -> Plan:
         if not goals:
             continue
         known = [s for s in goals if world.belief[s] is not None]
+        known.sort(key=lambda s: home.spot_kind[s] == _TOILET)  # for good manners
         cost = (0 if room == here else _steps(world, room) + _DECISION) + (0 if known else _DECISION)
         if best is None or cost < best:
             best = cost

@@ -42,7 +42,7 @@ SEEN = (0, 1, 2, 3, 4, 5)
 UNSEEN = (6, 7, 8, 9)
 
 _SEED = 240712061
-_SIZES = (6, 7, 6, 5, 7, 6, 6, 7, 5, 6)
+_SIZES = (6, 5, 6, 5, 7, 6, 6, 5, 7, 5)
 _ALWAYS = ("kitchen", "bathroom", "bedroom", "living room")
 _SOMETIMES = ("dining room", "garage", "study", "bedroom", "bathroom")
 

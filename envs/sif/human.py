@@ -70,6 +70,4 @@ def direction(walk: Walk, walked: float) -> int:
 @lru_cache(maxsize=65536)
 def rooms_ahead(home: House, start: int, room: int, x: float, heading: int) -> tuple[int, ...]:
     """The rooms a human may be walking to, who left ``start`` and was seen in ``room`` at ``x`` with that heading."""
-    return tuple(
-        r for r in range(home.rooms) if r != start and (r == room or (home.x[r] - x) * heading > 1e-9)
-    )
+    return tuple(r for r in range(home.rooms) if r != start and (r == room or (home.x[r] - x) * heading > 0.1))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from selfreg_gym.envs.sif.episodes import HUMAN, RECEPTACLE, ROOM
 from selfreg_gym.envs.sif.houses import HALL, NO_PUT
-from selfreg_gym.envs.sif.world import MAX_STEPS, World
+from selfreg_gym.envs.sif.world import GONE, LOST, MAX_STEPS, World
 
 __all__ = ["keys"]
 
@@ -52,8 +52,9 @@ def keys(world: World) -> tuple[str, str]:
                 put_here = True
             if not world.fresh >> s & 1:
                 unseen_here += 1
-    searching = where == HALL and hand != "target" and not fulfilled
-    searched = min(world.visited.bit_count(), 3) if searching else 0
+    lost = hand == "target" and world.human_status in (LOST, GONE)
+    searching = (where == HALL and hand != "target") or lost
+    searched = min(world.visited.bit_count(), 3) if searching and not fulfilled else 0
     looked = "" if room == HALL or held == target or here else "all" if unseen_here == 0 else "part"
     late = world.clock > _LATE
 
@@ -66,14 +67,14 @@ def keys(world: World) -> tuple[str, str]:
         f"|{'put' if put_here else ''}|{human} {world.human_room + 1 if status else ''}|{flags}"
     )
     if fulfilled:
-        return state, f"{task.kind}|fulfilled|holds {hand}|{flags}"
+        return state, f"{task.kind}|fulfilled|{flags}"
     if hand == "target":
         spot = "hall" if room == HALL else "goal" if _is_goal_room(world, room) else "elsewhere"
-        feature = f"carry|{spot}|{'put' if put_here else ''}"
+        feature = f"carry|{spot}|{'put' if put_here else ''}|{min(searched, 2)}"
     else:
         spot = "hall" if room == HALL else "target" if here else looked
         seen = "unknown" if where == HALL else "old" if old else "new"
-        feature = f"{'fetch' if hand == 'nothing' else 'full'}|{spot}|{seen}|{searched}"
+        feature = f"{'fetch' if hand == 'nothing' else 'full'}|{spot}|{seen}|{min(searched, 2)}"
     clear = "clear" if task.clear else "vague"
     who = f"{human}{' near' if near else ''}" if status else ""
     return state, f"{task.kind} {clear} {_GOAL_NAMES[task.goal]}|{feature}|{who}|{flags}"

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from selfreg_gym.envs.sif.episodes import Task
+    from selfreg_gym.envs.sif.houses import House
     from selfreg_gym.envs.sif.world import World
 
 __all__ = ["observation", "premap_lines", "reveal"]
 
-_ROLE = "You are a robot in a house. Do what the human asks, then say Done! Your map may be wrong.\n"
-_ROLE_HUMAN = _ROLE + "Follow the human only if you do not know where the human is going.\n"
+_ROLE = "You are a household robot. Your map may be wrong.\n"
+_ROLE_HUMAN = _ROLE + "Follow the human only if you do not know where the human goes.\n"
 
 _CLEAR_HINT = (
     "I took the {object} to the {room}.",
@@ -51,7 +52,7 @@ def _name(kind: int) -> str:
     return f"a {OBJECTS[kind]}"
 
 
-def _receptacle(kind: int) -> str:
+def _with_article(kind: int) -> str:
     return RECEPTACLES[kind] if RECEPTACLES[kind] == "shelves" else f"a {RECEPTACLES[kind]}"
 
 
@@ -72,16 +73,26 @@ def _things(kinds: tuple[int, ...], contents: tuple[tuple[int, ...], ...]) -> st
     """``a table with a cup, a chair and a bed``."""
     return _list(
         [
-            _receptacle(k) + (f" with {_list([_name(o) for o in objects])}" if objects else "")
+            _with_article(k) + (f" with {_list([_name(o) for o in objects])}" if objects else "")
             for k, objects in zip(kinds, contents, strict=True)
         ]
     )
 
 
-def _line(task_house, belief, room: int) -> str:
-    known = [s for s in task_house.spots[room] if belief[s] is not None]
-    kinds = tuple([task_house.spot_kind[s] for s in known])
-    return f"Room {room + 1} has {_things(kinds, tuple([belief[s] for s in known]))}."
+@lru_cache(maxsize=65536)
+def _legend(room: int, kinds: tuple[int, ...], contents: tuple[tuple[int, ...], ...]) -> str:
+    """``Room 2: table with cup, chair, bed.``, as one writes on a map."""
+    return f"Room {room + 1}: " + ", ".join(
+        [
+            RECEPTACLES[k] + (f" with {_list([OBJECTS[o] for o in objects])}" if objects else "")
+            for k, objects in zip(kinds, contents, strict=True)
+        ]
+    ) + "."  # fmt: skip
+
+
+def _line(home: House, belief: Sequence[tuple[int, ...] | None], room: int) -> str:
+    known = [s for s in home.spots[room] if belief[s] is not None]
+    return _legend(room, tuple([home.spot_kind[s] for s in known]), tuple([belief[s] or () for s in known]))
 
 
 @lru_cache(maxsize=8192)
@@ -99,29 +110,29 @@ def reveal(world: World, spots: Sequence[int]) -> str:
     return f"You see {_things(tuple([kinds[s] for s in spots]), tuple([world.truth[s] for s in spots]))}."
 
 
-def slipped(kind: int) -> str:
+def slipped() -> str:
     """A pick that failed."""
-    return f"The {OBJECTS[kind]} slips out of your hand."
+    return "It slips out of your hand."
 
 
-def picked(kind: int, receptacle: int) -> str:
+def picked(receptacle: int) -> str:
     """A pick that went well."""
-    return f"You take the {OBJECTS[kind]} from the {RECEPTACLES[receptacle]}."
+    return f"You take it from the {RECEPTACLES[receptacle]}."
 
 
-def not_there(kind: int) -> str:
+def not_there() -> str:
     """A pick of something that is not where the map has it."""
-    return f"The {OBJECTS[kind]} is not here any more."
+    return "It is not here any more."
 
 
-def put_down(kind: int, receptacle: int) -> str:
+def put_down() -> str:
     """A put."""
-    return f"The {OBJECTS[kind]} is on the {RECEPTACLES[receptacle]} now."
+    return "It is there now."
 
 
-def given(kind: int) -> str:
+def given() -> str:
     """A give that went well."""
-    return f"The human takes the {OBJECTS[kind]}."
+    return "The human takes it."
 
 
 def nobody_here() -> str:
@@ -131,14 +142,15 @@ def nobody_here() -> str:
 
 def human_lost() -> str:
     """The end of following, too early."""
-    return "You lose the human."
+    return "Follow the human. You lose the human."
 
 
-def human_followed(room: int, *, stopped: bool) -> str:
-    """Where following led."""
+def human_followed(room: int, *, stopped: bool, entered: bool) -> str:
+    """Where following led; the only report that contains its action."""
     if stopped:
-        return f"The human stops in {_place(room)}."
-    return f"The human walks {'along' if room == HALL else 'in'} {_place(room)}."
+        return f"Follow the human to {_place(room)}, where the human stops."
+    how = "along" if room == HALL else "into" if entered else "through"
+    return f"Follow the human {how} {_place(room)}."
 
 
 def human_here(*, stopped: bool) -> str:
@@ -162,7 +174,7 @@ def _frame(task: Task) -> tuple[str, str]:
     if task.kind == "s_hum":
         table = _CLEAR_GOING if task.clear else _VAGUE_GOING
         going = table[phrase % len(table)].format(room=room)
-        return _ROLE_HUMAN, f'The human says: "Bring me the {thing}. {going}"\n'
+        return _ROLE_HUMAN, f'In {_place(task.start)} the human says: "Bring me the {thing}. {going}"\n'
     before = ""
     if task.kind == "s_obj":
         table = _CLEAR_HINT if task.clear else _VAGUE_HINT
@@ -176,13 +188,13 @@ def _frame(task: Task) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=65536)
-def _human_line(house, start: int, status: int, room: int, x: float, heading: int, here: bool) -> str:
+def _human_line(home: House, start: int, status: int, room: int, x: float, heading: int) -> str:
     """What the robot knows of the human (see ``world`` for the five values of ``status``)."""
     place = _place(room)
     if status == 2:
         return f"The human is standing in {place}.\n"
-    ahead = rooms_ahead(house, start, room, x, heading)
-    going = f" and may be going to {_list([_place(r) for r in ahead], 'or')}" if ahead else ""
+    ahead = [str(r + 1) for r in rooms_ahead(home, start, room, x, heading) if r != room]
+    going = f", maybe to Room {_list(ahead, 'or')}" if ahead else ""
     if status == 3:
         return f"The human is walking in {place}{going}.\n"
     if status == 4:
@@ -206,9 +218,9 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
     human = ""
     if world.human_status:
         human = _human_line(
-            world.house, task.start, world.human_status, world.human_room, round(world.human_x, 1), world.heading, False
+            world.house, task.start, world.human_status, world.human_room, round(world.human_x, 1), world.heading
         )
     can = f"You can: {', '.join(admissible)}" if admissible else "The episode is over."
-    past = f"What you did:\n{history}" if history else ""
+    past = f"So far:\n{history}" if history else ""
     map_text = "\n".join(lines)
     return f"{role}{past}Your map:\n{map_text}\n{said}{human}{can}\n{_where(world.room, world.held)}"

@@ -116,15 +116,15 @@ class World:
         for s in self.house.spots[self.room]:
             if self.belief[s] and kind in self.belief[s] and kind in self.truth[s]:
                 if draw() < _SLIP:
-                    return text.slipped(kind)
+                    return text.slipped()
                 rest = list(self.truth[s])
                 rest.remove(kind)
                 self.truth[s] = self.belief[s] = tuple(rest)
                 self.held = kind
                 self.stale.add(self.room)
-                return text.picked(kind, self.house.spot_kind[s])
+                return text.picked(self.house.spot_kind[s])
         forget(self, kind)
-        return text.not_there(kind)
+        return text.not_there()
 
     def put(self, kind: int) -> str:
         """Put what is held on the receptacle of ``kind`` in the current room."""
@@ -133,8 +133,8 @@ class World:
         self.truth[s] = self.belief[s] = (*self.truth[s], self.held)
         self.fresh |= 1 << s
         self.stale.add(self.room)
-        held, self.held = self.held, -1
-        return text.put_down(held, kind)
+        self.held = -1
+        return text.put_down()
 
     def give(self) -> str:
         """Give what is held to the human, who takes it if it is in the same room at this instant."""
@@ -144,8 +144,8 @@ class World:
                 self.human_status = LOST
             return text.nobody_here()
         self.received = (*self.received, self.held)
-        held, self.held = self.held, -1
-        return text.given(held)
+        self.held = -1
+        return text.given()
 
     def follow(self, draw: Callable[[], float]) -> str:
         """Walk behind the human for 20 low-level steps, or until it stops or is lost."""
@@ -166,7 +166,7 @@ class World:
         self.x = x
         self._enter(room, followed=True)
         self._see_human()
-        return text.human_followed(room, stopped=self.human_status == STOPPED)
+        return text.human_followed(room, stopped=self.human_status == STOPPED, entered=room != before)
 
     # ---------------------------------------------------------------- the human
 

@@ -1,0 +1,54 @@
+"""The task's own expert as an intervention: one call is one action of a planner that sees the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selfreg_gym.errors import TaskContractError
+from selfreg_gym.types import Decision, Intervention
+
+__all__ = ["Expert"]
+
+
+class _TaskExpert:
+    """An actor that asks the live task for ``expert_action()``."""
+
+    def act(self, decisions: Sequence[Decision]) -> list[str]:
+        """Answer every decision with its task's expert action."""
+        return [self._ask(decision.task) for decision in decisions]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> _TaskExpert:
+        return self
+
+    def __repr__(self) -> str:
+        return "TaskExpert()"
+
+    @staticmethod
+    def _ask(task: object) -> str:
+        if task is None:
+            raise TaskContractError(
+                "the expert asks the live task for expert_action(), received a decision without a task: "
+                "make it with Decision(..., task=env)."
+            )
+        try:
+            # A wrapper is asked by Gymnasium's own method, a bare object directly.
+            find = getattr(task, "get_wrapper_attr", None)
+            expert_action = find("expert_action") if find else task.expert_action  # type: ignore[attr-defined]
+        except AttributeError:
+            name = type(getattr(task, "unwrapped", task)).__name__
+            raise TaskContractError(
+                f"the intervention 'expert' needs a task with a method expert_action() -> str, received {name}, which "
+                "has none: add one, or ask another intervention (`selfreg list` shows them)."
+            ) from None
+        return expert_action()
+
+
+class Expert(Intervention):
+    """Help from the task's expert (a task without ``expert_action()`` is a ``TaskContractError``).
+
+    Args:
+        cost: cost units of one call.
+    """
+
+    def __init__(self, *, cost: float = 1.0) -> None:
+        super().__init__(_TaskExpert(), name="expert", cost=cost)
