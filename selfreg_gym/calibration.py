@@ -13,7 +13,9 @@ one score, the two sides of the jump are mixed, one coin per episode, which meet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,7 +165,7 @@ def calibrate_many(
     workers: int = 1,
     progress: Any = None,
 ) -> dict[str, Any]:
-    """:func:`calibrate` for many (helper, budget) pairs; budgets of the same helper object share their probes.
+    """:func:`calibrate` for many (helper, budget) pairs. Helpers that differ in their knob alone share their probes.
 
     Args:
         requests: by key, ``(helper, budget)``.
@@ -174,11 +176,14 @@ def calibrate_many(
         The calibrated helpers, by key.
     """
     plan = _plan(episodes, tasks, seed)
-    groups: dict[int, tuple[Any, dict[str, float]]] = {}
+    groups: dict[bytes, _Group] = {}
+    helpers: dict[str, Any] = {}
     for key, (helper, budget) in requests.items():
         if not (np.isfinite(budget) and budget >= 0):
             raise InvalidArgumentError(f"a budget is a number of cost units, at least 0; received {budget!r} ({key}).")
-        groups.setdefault(id(helper), (_with_knob(helper), {}))[1][key] = float(budget)
+        helpers[key] = _with_knob(helper)
+        group = groups.setdefault(_identity(helpers[key]), _Group(helpers[key], {}))
+        group.wanted[key] = (float(budget), float(helpers[key].knob))
     if workers > 1 and not isinstance(env, Mapping):
         raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
     found: dict[str, dict[str, Any]] = {}
@@ -191,7 +196,6 @@ def calibrate_many(
 
     search = _Search(env, plan, seed=seed, tolerance=tolerance, probes=probes, num_envs=num_envs)
     run_sharded(search, list(groups.values()), workers=workers, on_result=receive)
-    helpers = {key: helper for helper, keys in groups.values() for key in keys}
     return {key: apply_calibration(helpers[key], found[key]) for key in requests}
 
 
@@ -235,6 +239,22 @@ def apply_calibration(helper: Any, calibration: Mapping[str, Any]) -> Any:
 
 
 @dataclass
+class _Group:
+    """One helper, and what is wanted of it: (budget, knob to begin at) by key."""
+
+    helper: Any
+    wanted: dict[str, tuple[float, float]]
+
+
+def _identity(helper: Any) -> bytes:
+    """What a helper is apart from its knob: its bytes at the lower bound (or itself, if it cannot be pickled)."""
+    try:
+        return hashlib.sha256(pickle.dumps(helper.with_knob(helper.knob_bounds[0]))).digest()
+    except Exception:  # pickle raises what it likes
+        return str(id(helper)).encode()
+
+
+@dataclass
 class _Probe:
     """What is known of one knob: the usage of the first episodes of the plan."""
 
@@ -261,21 +281,19 @@ class _Search:
         self._tolerance, self._probes, self._num_envs = tolerance, probes, num_envs
         self._env: Any = None
 
-    def __call__(self, group: tuple[Any, dict[str, float]]) -> Any:
+    def __call__(self, group: _Group) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._env is None:
             self._env = make_env(self._source, self._num_envs)
-        helper, budgets = group
         known: dict[float, _Probe] = {}
-        for key, budget in sorted(budgets.items(), key=lambda item: item[1]):
-            yield key, self._solve(helper, budget, known)
+        for key, (budget, start) in sorted(group.wanted.items(), key=lambda item: item[1][0]):
+            yield key, self._solve(group.helper, budget, start, known)
 
-    def _solve(self, helper: Any, budget: float, known: dict[float, _Probe]) -> dict[str, Any]:
+    def _solve(self, helper: Any, budget: float, start: float, known: dict[float, _Probe]) -> dict[str, Any]:
         """Root of U(x) = budget."""
         bottom, top = map(float, helper.knob_bounds)
         step = float(getattr(helper, "knob_step", top - bottom))
         close = self._tolerance * budget
         floor = _Probe(bottom, [])  # nobody is asked there; no need to play it
-        tried: list[_Probe] = []
         for turn in range(self._probes):
             below, above = _bracket(known, floor, budget)
             if above is not None and above.knob - below.knob <= RESOLUTION * (top - bottom):
@@ -284,11 +302,9 @@ class _Search:
                 break
             if above is not None and turn >= PATIENCE and above.mean - below.mean <= NARROW * budget:
                 break
-            knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=float(helper.knob))
+            knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=start)
             probe = known.setdefault(knob, _Probe(knob, []))
             self._play(helper, probe, budget)
-            if probe not in tried:
-                tried.append(probe)
             if abs(probe.mean - budget) <= close:
                 return self._found(budget, known, {"knob": knob, "usage": probe.mean, "met": True})
         below, above = _bracket(known, floor, budget)

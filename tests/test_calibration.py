@@ -27,16 +27,14 @@ class Rate(HelperPolicy):
     knob_bounds = (0.0, 1.0)
 
     def __init__(self, knob: float = 0.5, seed: int = 0) -> None:
-        self.knob, self.rng = knob, np.random.default_rng(seed)
+        self.knob, self.seed = knob, seed
 
     def with_knob(self, x):
-        return Rate(x)
-
-    def with_seed(self, seed):
-        return Rate(self.knob, seed)
+        return Rate(x, self.seed)
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        return (self.rng.random(len(observation)) < self.knob).astype(int), None
+        rng = np.random.default_rng(self.seed) if state is None else state
+        return (rng.random(len(observation)) < self.knob).astype(int), rng
 
 
 class LastCoins(HelperPolicy):
@@ -140,6 +138,9 @@ def test_budgets_of_one_helper_share_their_probes(env):
     apart = [calibrate(helper, env, budget=c, episodes=200, tasks=TASKS) for c in budgets.values()]
     assert len(many["d"].calibration["probes"]) < sum(len(one.calibration["probes"]) for one in apart)
     knobs = [many[key].calibration.get("knob", many[key].calibration.get("knobs")) for key in budgets]
+    copies = {k: (Rate(0.1 + c / 5), c) for k, c in budgets.items()}  # apart in their knob alone: the same policy
+    equal = calibrate_many(copies, env, episodes=200, tasks=TASKS)
+    assert len(equal["d"].calibration["probes"]) < sum(len(one.calibration["probes"]) for one in apart)
     flat = [float(np.mean(knob)) for knob in knobs]
     assert flat == sorted(flat)
     assert all(many[key].calibration["met"] for key in budgets)

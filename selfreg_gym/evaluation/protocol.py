@@ -7,6 +7,7 @@ what an actor remembers of a task serves them all.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -199,9 +200,18 @@ def make_env(env: Any, num_envs: int) -> Any:
 
 
 def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
-    """A helper whose own draws come from ``entropy``: its ``with_seed(seed)`` if it has one, else itself."""
-    with_seed = getattr(helper, "with_seed", None)
-    return helper if with_seed is None else with_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+    """A helper whose own draws come from ``entropy``.
+
+    That is ``helper.with_seed(seed)`` where it has one, or a shallow copy with another ``seed`` where it has that
+    attribute; any other helper draws nothing and is returned as it is.
+    """
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    if hasattr(helper, "with_seed"):
+        return helper.with_seed(seed)
+    if isinstance(getattr(helper, "seed", None), int):
+        helper = copy.copy(helper)
+        helper.seed = seed  # type: ignore[attr-defined]
+    return helper
 
 
 def _shards(plan: Sequence[EpisodeSpec], workers: int, num_envs: int) -> list[list[EpisodeSpec]]:
