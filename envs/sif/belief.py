@@ -41,8 +41,8 @@ def look(world: World, draw: Callable[[], float], *, thorough: bool) -> list[int
 
 def forget(world: World, kind: int) -> None:
     """Strike objects of ``kind`` off the map of the current room: the hand found none where the map had one."""
-    belief = world.belief
     for s in world.house.spots[world.room]:
-        if belief[s] and kind in belief[s] and kind not in world.truth[s]:
-            belief[s] = tuple(k for k in belief[s] if k != kind)
+        believed = world.belief[s]
+        if believed and kind not in world.truth[s]:
+            world.belief[s] = tuple(k for k in believed if k != kind)
     world.stale.add(world.room)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -58,8 +58,8 @@ class SIF(gym.Env[str, str]):
     not followed needlessly.
 
     ## Starting State
-    ``options={"episode": i}``, 0 <= i < ``num_episodes``, fixes house, kind, placement and command; ``seed`` drives what
-    a visit reveals, the human's pace and route, and picks that slip. Without ``episode`` one is drawn.
+    ``options={"episode": i}``, 0 <= i < ``num_episodes``, fixes house, kind, placement and command; ``seed`` drives
+    what a visit reveals, the human's pace and route, and picks that slip. Without ``episode`` one is drawn.
 
     ## Episode End
     Terminated by ``Done!``, after 15 decisions (``Follow the human`` is not counted) or 600 low-level steps, or by an
@@ -78,7 +78,7 @@ class SIF(gym.Env[str, str]):
     v0: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
+    metadata = {"render_modes": ["ansi"]}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class SIF(gym.Env[str, str]):
         world = self._world = World(make_task(self.split, self.kind, self._episode(options)), self._draw)
         self._history, self._actions = "", 0
         self._admissible = actions.offered(world)
-        return text.observation(world, "", self._admissible), self._info(invalid=False)
+        return text.observation(world, "", self._admissible), self._info(world, invalid=False)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Carry out one action.
@@ -156,7 +156,7 @@ class SIF(gym.Env[str, str]):
             world.over, world.left = True, 0
         self._history += outcome
         self._admissible = actions.offered(world)
-        info = self._info(invalid=invalid)
+        info = self._info(world, invalid=invalid)
         success = False
         if world.over:
             failed = invalid and self.invalid_action == "terminate"
@@ -256,8 +256,7 @@ class SIF(gym.Env[str, str]):
         world.over = True
         return ""
 
-    def _info(self, *, invalid: bool) -> dict[str, Any]:
-        world = self._world
+    def _info(self, world: World, *, invalid: bool) -> dict[str, Any]:
         state_key, feature_key = keys(world)
         return {
             "task_id": world.task.task_id,

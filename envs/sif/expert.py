@@ -1,8 +1,9 @@
 """The expert: a planner that sees the truth, and may take over at any moment of anybody's episode.
 
 It finishes what can still be finished: puts down what is in the way, fetches the target from where it truly is, brings
-it to the cheapest goal, and says Done! as soon as the command is fulfilled. In an ambiguous ``s_hum`` episode it follows
-while the human can be followed, as somebody would who does not know; in a clear one it never does. It is deterministic.
+it to the cheapest goal, and says Done! as soon as the command is fulfilled. In an ambiguous ``s_hum`` episode it
+follows while the human can be followed, as somebody would who does not know; in a clear one it never does. It is
+deterministic.
 """
 
 from __future__ import annotations
@@ -84,10 +85,8 @@ def _deliver(world: World) -> Plan:
         cost = (0 if room == here else _steps(world, room) + _DECISION) + (0 if known else _DECISION)
         if best is None or cost < best:
             best = cost
-            if room != here:
-                plan_ = GO, room
-            else:
-                plan_ = (PUT, home.spot_kind[known[0]]) if known else (EXPLORE, room)
+            at_goal = (PUT, home.spot_kind[known[0]]) if known else (EXPLORE, room)
+            plan_ = at_goal if room == here else (GO, room)
     return plan_
 
 

@@ -12,11 +12,11 @@ houses are ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
-__all__ = ["FUNCTIONS", "HALL", "NO_PUT", "OBJECTS", "ROBOT_SPEED", "SEEN", "UNSEEN", "RECEPTACLES", "House", "house"]
+__all__ = ["FUNCTIONS", "HALL", "NO_PUT", "OBJECTS", "RECEPTACLES", "ROBOT_SPEED", "SEEN", "UNSEEN", "House", "house"]
 
 RECEPTACLES = (
     "chair", "bed", "shelves", "toilet", "bench", "bathtub", "fridge", "couch", "counter", "table", "cabinet", "car",
@@ -92,7 +92,7 @@ class House:
         return tuple(self.spot_room[s] for s, k in enumerate(self.spot_kind) if k == kind)
 
 
-@lru_cache(maxsize=None)
+@cache
 def house(index: int) -> House:
     """Build house ``index`` (0 to 9); always the same one."""
     rng = np.random.default_rng((_SEED, index))

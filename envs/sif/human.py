@@ -7,20 +7,21 @@ one. It is a tuple of legs ``(end, room, x_from, x_to)``: the distance walked at
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from selfreg_gym.envs.sif.houses import HALL, House, house
 
-__all__ = ["HUMAN_SPEED", "Walk", "direction", "make_walk", "on_the_way", "place", "rooms_ahead"]
+__all__ = ["HUMAN_SPEED", "NO_WALK", "Walk", "direction", "make_walk", "on_the_way", "place", "rooms_ahead"]
 
 HUMAN_SPEED = 0.08  # metres per low-level step
 _OUT = 1.0  # metres from where the human stands at first to the door
 _IN = 1.5  # metres from a door to where the human stops
 Leg = tuple[float, int, float, float]
 Walk = tuple[Leg, ...]
+NO_WALK: Walk = ()
 
 
-@lru_cache(maxsize=None)
+@cache
 def on_the_way(home: int, start: int, goal: int) -> tuple[int, ...]:
     """The rooms whose doors lie between those of ``start`` and ``goal``."""
     x = house(home).x
@@ -28,7 +29,7 @@ def on_the_way(home: int, start: int, goal: int) -> tuple[int, ...]:
     return tuple(r for r in range(len(x)) if r not in (start, goal) and low < x[r] < high)
 
 
-@lru_cache(maxsize=None)
+@cache
 def make_walk(home: int, start: int, goal: int, through: int = HALL) -> Walk:
     """The walk in house ``home`` from ``start`` to ``goal``, ``through`` a third room unless that is ``HALL``."""
     x = house(home).x

@@ -37,10 +37,12 @@ def keys(world: World) -> tuple[str, str]:
     where, old = HALL, True
     for s, objects in enumerate(belief):
         if objects and target in objects:
-            where = home.spot_room[s]
-            old = not world.fresh >> s & 1
-            if where == room:
+            fresh = world.fresh >> s & 1
+            if home.spot_room[s] == room:
+                where, old = room, not fresh
                 break
+            if where == HALL or fresh:  # what was seen in phase 2 is believed before the premap
+                where, old = home.spot_room[s], not fresh
     here = where == room != HALL
 
     # Can what is held be put on a goal here, or (when searching) has this room been looked through?
@@ -67,17 +69,17 @@ def keys(world: World) -> tuple[str, str]:
         f"|{'put' if put_here else ''}|{human} {world.human_room + 1 if status else ''}|{flags}"
     )
     if fulfilled:
-        return state, f"{task.kind}|fulfilled|{flags}"
+        return state, f"{task.kind}|fulfilled|{'N' if world.needless else ''}"
     if hand == "target":
         spot = "hall" if room == HALL else "goal" if _is_goal_room(world, room) else "elsewhere"
-        feature = f"carry|{spot}|{'put' if put_here else ''}|{min(searched, 2)}"
+        feature = f"carry to {_GOAL_NAMES[task.goal]}|{spot}|{'put' if put_here else ''}|{min(searched, 2)}"
     else:
         spot = "hall" if room == HALL else "target" if here else looked
         seen = "unknown" if where == HALL else "old" if old else "new"
         feature = f"{'fetch' if hand == 'nothing' else 'full'}|{spot}|{seen}|{min(searched, 2)}"
     clear = "clear" if task.clear else "vague"
     who = f"{human}{' near' if near else ''}" if status else ""
-    return state, f"{task.kind} {clear} {_GOAL_NAMES[task.goal]}|{feature}|{who}|{flags}"
+    return state, f"{task.kind} {clear}|{feature}|{who}|{'N' if world.needless else ''}"
 
 
 def _is_goal_room(world: World, room: int) -> bool:

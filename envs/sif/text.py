@@ -1,13 +1,13 @@
 """Every sentence that the robot reads. Wording is ours.
 
-The observation is made of: who the reader is, one line for each past action, the map as it is known now, what the human
-said, what is known of the human, the actions offered, and where the robot is. Everything that can be prepared once for a
-task is; a line of the map is written again only when it has changed.
+The observation is made of: who the reader is, one line for each past action, the map as it is known now, what the
+human said, what is known of the human, the actions offered, and where the robot is. Everything that can be prepared
+once for a task is; a line of the map is written again only when it has changed.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from selfreg_gym.envs.sif.houses import FUNCTIONS, HALL, OBJECTS, RECEPTACLES
@@ -63,7 +63,7 @@ def _list(items: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
-@lru_cache(maxsize=None)
+@cache
 def _place(room: int) -> str:
     return "the hall" if room == HALL else f"Room {room + 1}"
 

@@ -14,7 +14,7 @@ from selfreg_gym.envs.sif import text
 from selfreg_gym.envs.sif.belief import forget, look
 from selfreg_gym.envs.sif.episodes import HUMAN, PICK_STEPS, ROOM, Task
 from selfreg_gym.envs.sif.houses import HALL
-from selfreg_gym.envs.sif.human import HUMAN_SPEED, direction, make_walk, on_the_way, place
+from selfreg_gym.envs.sif.human import HUMAN_SPEED, NO_WALK, direction, make_walk, on_the_way, place
 
 __all__ = ["GONE", "LOST", "MAX_DECISIONS", "MAX_STEPS", "NOBODY", "SEEN", "STOPPED", "World"]
 
@@ -74,7 +74,7 @@ class World:
         self.clock, self.left, self.over = 0, MAX_DECISIONS, False
         self.received: tuple[int, ...] = ()
         self.needless = False
-        self.walk, self.walked, self.pace = None, 0.0, 0.0
+        self.walk, self.walked, self.pace = NO_WALK, 0.0, 0.0
         self.human_status, self.human_room, self.human_x, self.heading, self.unseen = NOBODY, HALL, 0.0, 0, 0
         if task.goal == HUMAN:
             home, start, goal = task.house, task.start, task.goal_arg
@@ -114,7 +114,7 @@ class World:
         """Pick up an object of ``kind`` where the map has one, if it is there and does not slip."""
         self.clock += PICK_STEPS
         for s in self.house.spots[self.room]:
-            if self.belief[s] and kind in self.belief[s] and kind in self.truth[s]:
+            if kind in (self.belief[s] or ()) and kind in self.truth[s]:
                 if draw() < _SLIP:
                     return text.slipped()
                 rest = list(self.truth[s])
@@ -193,7 +193,7 @@ class World:
     def _watch(self, steps: int, notice: float, draw: Callable[[], float]) -> str:
         """After ``steps`` of doing something else: is the human in this room, or out of sight for too long?"""
         status = self.human_status
-        if status == NOBODY or status == STOPPED:
+        if status in (NOBODY, STOPPED):
             return ""
         if self.human_place()[0] == self.room and draw() < notice:
             self._see_human()
