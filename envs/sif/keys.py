@@ -17,7 +17,9 @@ from selfreg_gym.envs.sif.world import GONE, LOST, MAX_STEPS, World
 
 __all__ = ["keys"]
 
-_LATE = MAX_STEPS - 140  # from here on a walk there and back may be the last one
+# Low-level steps end as many episodes as decisions do, and ``steps_left`` counts decisions alone. A walk takes about 75,
+# to fetch something and bring it about 170.
+_LATE = (MAX_STEPS - 220, MAX_STEPS - 100)
 _GOAL_NAMES = ("receptacle", "room", "human")
 _HUMAN_NAMES = ("-", "lost", "stopped", "seen", "gone")
 
@@ -58,12 +60,12 @@ def keys(world: World) -> tuple[str, str]:
     searching = (where == HALL and hand != "target") or lost
     searched = min(world.visited.bit_count(), 3) if searching and not fulfilled else 0
     looked = "" if room == HALL or held == target or here else "all" if unseen_here == 0 else "part"
-    late = world.clock > _LATE
+    late = (world.clock > _LATE[0]) + (world.clock > _LATE[1])
 
     status = world.human_status
     human = _HUMAN_NAMES[status]
     near = status >= 2 and world.human_room == room != HALL
-    flags = f"{'F' if fulfilled else ''}{'N' if world.needless else ''}{'L' if late else ''}"
+    flags = f"{'F' if fulfilled else ''}{'N' if world.needless else ''}{late or ''}"
     state = (
         f"{task.task_id}|in {room + 1}|holds {hand}|map {where + 1}{'old' if old else ''}|{searched}{looked}"
         f"|{'put' if put_here else ''}|{human} {world.human_room + 1 if status else ''}|{flags}"
@@ -79,7 +81,7 @@ def keys(world: World) -> tuple[str, str]:
         feature = f"{'fetch' if hand == 'nothing' else 'full'}|{spot}|{seen}|{min(searched, 2)}"
     clear = "clear" if task.clear else "vague"
     who = f"{human}{' near' if near else ''}" if status else ""
-    return state, f"{task.kind} {clear}|{feature}|{who}|{'N' if world.needless else ''}"
+    return state, f"{task.kind} {clear}|{feature}|{who}|{'N' if world.needless else ''}{'late' if late else ''}"
 
 
 def _is_goal_room(world: World, room: int) -> bool:
