@@ -9,8 +9,8 @@ ones; they give ``last_success`` instead.
 
 **Shrinkage.** With few visits the best of several noisy rows looks better than any is. A row is pulled towards the pool
 of all actions at its node with the weight of ``kappa`` visits (which shrinks the *effect* of help), and a state's row
-towards its features' row with the weight of ``kappa_feature`` visits (a hierarchical Dirichlet mean). Both are chosen by
-held-out likelihood.
+towards its features' row with the weight of ``kappa_feature`` visits (a hierarchical Dirichlet mean). Both are chosen
+by held-out likelihood.
 
 **Never seen.** Help that was never tried somewhere is not available there; nohelp that was never tried moves on as
 nohelp does on average. What ends without success is a failure, truncated episodes too; episodes with an error are not
@@ -44,12 +44,14 @@ class Fitted:
     Attributes:
         counts: ``(A, N)`` visits behind each row.
         is_feature: ``(N,)`` bool, whether a node stands for a feature key.
+        feature_of_node: ``(N,)`` the node of a state's features, -1 where there is none.
         settings: the arguments of the fit and the weights chosen.
         coverage: see :func:`selfreg_gym.coverage.coverage`.
     """
 
     counts: np.ndarray
     is_feature: np.ndarray
+    feature_of_node: np.ndarray
     settings: dict[str, Any]
     coverage: dict[str, float]
 
@@ -128,7 +130,7 @@ def fit_table(
     drop = (
         (table.steps_left[row] - table.steps_left[row + 1]).astype(np.int64) if levels > 1 else np.zeros(len(row), int)
     )
-    width = int(drop.max(initial=0)) + 1
+    width = max(int(drop.max(initial=0)) + 1, 2)  # a column of the counts is next node * width + drop
     column = nodes.of_row[row + 1].astype(np.int64) * width + drop
     shape = (count, count * width)
     moves = [_counts(source, column, table.action[row] == a, shape) for a in range(actions)]
@@ -138,6 +140,8 @@ def fit_table(
         projected = nodes.feature_node_of_row[row + 1].astype(np.int64) * width + drop
         to_features = [_counts(source, projected, table.action[row] == a, shape) for a in range(actions)]
     P, success = _shrunk(moves, wins, visits, to_features, nodes, kappa, kappa_feature)
+    if levels > 1:
+        P = [_ticking(matrix, visits[:, a], width) for a, matrix in enumerate(P)]
 
     average = visits.sum(axis=0)
     mean_cost = np.divide(spent.sum(axis=0), average, out=np.r_[0.0, np.ones(actions - 1)], where=average > 0)
@@ -171,7 +175,9 @@ def fit_table(
         "key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels, "kappa": kappa,
         "kappa_feature": kappa_feature, "episodes": table.episodes, "decisions": len(table.action),
     }  # fmt: skip
-    model.fitted = Fitted(visits.T.copy(), nodes.is_feature, settings, coverage(table, nodes) | _weights(settings))
+    model.fitted = Fitted(
+        visits.T.copy(), nodes.is_feature, nodes.feature_of_node, settings, coverage(table, nodes) | _weights(settings)
+    )
     return model
 
 
@@ -240,6 +246,20 @@ def _scale(matrix: Any, factors: np.ndarray) -> Any:
     scaled = sparse.csr_array(sparse.diags_array(factors) @ matrix)
     scaled.eliminate_zeros()
     return scaled
+
+
+def _ticking(matrix: Any, visits: np.ndarray, width: int) -> Any:
+    """Let half a visit's share of what leaves the clock unchanged move it by one.
+
+    Every episode ended, so a step without the clock cannot repeat for ever; a few visits that all repeat would say so.
+    """
+    from scipy import sparse
+
+    stays = sparse.csr_array(matrix * (np.arange(matrix.shape[1]) % width == 0)[None, :])
+    stays.eliminate_zeros()
+    share = _scale(stays, 0.5 / (visits + 0.5))
+    moved = sparse.csr_array((share.data, share.indices + 1, share.indptr), shape=matrix.shape)
+    return sparse.csr_array(matrix - share + moved)
 
 
 def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ def save_model(model: TransitionModel, path: str | Path) -> None:
         arrays["fitted"] = _text({"settings": model.fitted.settings, "coverage": model.fitted.coverage})
         arrays["counts"] = model.fitted.counts
         arrays["is_feature"] = model.fitted.is_feature
+        arrays["feature_of_node"] = model.fitted.feature_of_node
     with Path(path).open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -73,7 +74,9 @@ def load_model(path: str | Path) -> TransitionModel:
         model.keys = tuple(keys) if keys is not None else None
         if "fitted" in read:
             about = _parse(read["fitted"])
-            model.fitted = Fitted(read["counts"], read["is_feature"], about["settings"], about["coverage"])
+            model.fitted = Fitted(
+                read["counts"], read["is_feature"], read["feature_of_node"], about["settings"], about["coverage"]
+            )
         return model
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}.") from error

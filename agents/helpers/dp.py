@@ -39,7 +39,7 @@ class DP(HelperPolicy):
             policy = policy.policy(float(policy.usage[-1]) if budget is None else budget)
         elif not isinstance(policy, MixedPolicy):
             raise InvalidArgumentError(
-                f"DP follows a MixedPolicy or a Frontier, received {type(policy).__name__}: use solve_budget(model, ...)."
+                f"DP follows a MixedPolicy or a Frontier, received {type(policy).__name__}: see solve_budget."
             )
         elif budget is not None:
             raise InvalidArgumentError("a MixedPolicy has its budget already: pass budget with a Frontier only.")

@@ -8,8 +8,19 @@ intervention), ``caps`` (a hard limit per episode), ``paper`` (the method as pub
 from __future__ import annotations
 
 from selfreg_gym.solver.budget import solve_budget
+from selfreg_gym.solver.crossfit import CrossFitted, cross_fitted_value
 from selfreg_gym.solver.frontier import Frontier, solve_frontier
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import evaluate_policy, solve
 
-__all__ = ["Frontier", "MixedPolicy", "Solution", "evaluate_policy", "solve", "solve_budget", "solve_frontier"]
+__all__ = [
+    "CrossFitted",
+    "Frontier",
+    "MixedPolicy",
+    "Solution",
+    "cross_fitted_value",
+    "evaluate_policy",
+    "solve",
+    "solve_budget",
+    "solve_frontier",
+]
