@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +10,8 @@ import numpy as np
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.testing.common import SAMPLE_TASK, broken
-from selfreg_gym.types import Decision, Intervention
+from selfreg_gym.testing.people import ExpertActor, RandomActor
+from selfreg_gym.types import Intervention
 from selfreg_gym.vector_env import InterventionVectorEnv
 
 __all__ = ["check_helper"]
@@ -30,7 +30,7 @@ def check_helper(helper: Any, *, task: str = SAMPLE_TASK) -> None:
     for method in ("predict", "wrap"):
         if not callable(getattr(helper, method, None)):
             broken(f"a helper has {method} (selfreg_gym.as_helper adds what is missing)", type(helper).__name__)
-    people = {"actor": _RandomActor(), "interventions": [Intervention(_ExpertActor(), name="expert")]}
+    people = {"actor": RandomActor(), "interventions": [Intervention(ExpertActor(), name="expert")]}
     single = InterventionEnv(task, **people)  # type: ignore[arg-type]
     wrapped = helper.wrap(single)
     if not isinstance(wrapped, gym.Env) or wrapped.unwrapped is not single:
@@ -76,24 +76,3 @@ def _prediction(helper: Any, observation: Any, state: Any, start: np.ndarray) ->
     if not isinstance(answer, tuple) or len(answer) != 2:
         broken("predict returns (actions, state)", repr(answer))
     return answer
-
-
-class _RandomActor:
-    """Any admissible action, from the decision's own stream."""
-
-    def act(self, decisions: Sequence[Decision]) -> list[str]:
-        options = [decision.admissible_actions or ("",) for decision in decisions]
-        return [some[int(d.rng.integers(len(some)))] for d, some in zip(decisions, options, strict=True)]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _RandomActor:
-        return self
-
-
-class _ExpertActor:
-    """What the task's expert would do."""
-
-    def act(self, decisions: Sequence[Decision]) -> list[str]:
-        return [decision.task.get_wrapper_attr("expert_action")() for decision in decisions]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _ExpertActor:
-        return self

@@ -1,0 +1,405 @@
+"""InterventionVectorEnv: N rows are N single envs; autoreset; one call per step; the mistakes seen in neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfreg_gym import Act, Decision, FeatureObservation, Intervention, InterventionVectorEnv, to_sb3
+from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError
+from selfreg_gym.infos import batch_infos, column, row_info
+from selfreg_gym.testing import ExpertActor, RandomActor
+
+MODES = ["NextStep", "SameStep", "Disabled"]
+
+
+class Counting:
+    """Passes decisions on to another actor and keeps their numbers."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.batches: list[int] = []
+
+    def act(self, decisions: Sequence[Decision]) -> Any:
+        self.batches.append(len(decisions))
+        return self.actor.act(decisions)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Counting:
+        return self
+
+
+class Heads:
+    def act(self, decisions: Sequence[Decision]) -> list[str]:
+        return ["heads"] * len(decisions)
+
+
+def arguments(**kwargs: Any) -> dict[str, Any]:
+    people = [
+        Intervention(ExpertActor(), name="expert"),
+        Intervention(RandomActor(), name="stranger", cost=0.5),
+    ]
+    return {
+        "task": "selfreg/Coin-v0",
+        "actor": RandomActor(),
+        "interventions": people,
+        "help_cost": 0.1,
+        "task_kwargs": {"heads": 0.7},
+        **kwargs,
+    }
+
+
+def assert_same(one: Any, other: Any, where: str = "") -> None:
+    """Compare nested dicts of arrays exactly, types included."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), (where, one.keys() ^ other.keys())
+        for key in one:
+            assert_same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, tuple) and any(isinstance(part, dict) for part in one):
+        for part, counterpart in zip(one, other, strict=True):
+            assert_same(part, counterpart, where)
+    elif isinstance(one, np.ndarray):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape), where
+        assert all(a == b for a, b in zip(one.ravel(), other.ravel(), strict=True)), where
+    else:
+        assert one == other, where
+
+
+# --- batched equals single --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("actor", [Heads(), RandomActor()], ids=["scripted", "sampling"])
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+@settings(max_examples=15, deadline=None)
+@given(num_envs=st.integers(1, 5), seed=st.integers(0, 10**6), choices=st.integers(0, 10**6))
+def test_batched_stepping_is_gymnasiums_sync_vector_env_of_single_envs(
+    actor: Any, mode: str, num_envs: int, seed: int, choices: int
+) -> None:
+    kwargs = arguments(actor=actor)
+    batched = gym.make_vec("selfreg/Intervention-v0", num_envs=num_envs, autoreset_mode=mode, **kwargs)
+    single = gym.make_vec(
+        "selfreg/Intervention-v0",
+        num_envs=num_envs,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": mode},
+        **kwargs,
+    )
+    assert_same(batched.reset(seed=seed), single.reset(seed=seed))
+    rng = np.random.default_rng(choices)
+    for _ in range(12):
+        chosen = rng.integers(0, 3, size=num_envs)
+        for a, b in zip(batched.step(chosen), single.step(chosen), strict=True):
+            assert_same(a, b)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_disabled_mode_too_rows_give_the_single_envs_episodes(seed: int) -> None:
+    kwargs = arguments()
+    rng = np.random.default_rng(seed)
+    batched = InterventionVectorEnv(4, autoreset_mode="Disabled", **kwargs)
+    singles = [gym.make("selfreg/Intervention-v0", **kwargs) for _ in range(4)]
+    batched.reset(seed=[seed, 7, 8, 9], options={"episode": np.array([0, 1, 2, 3])})
+    for i, env in enumerate(singles):
+        env.reset(seed=[seed, 7, 8, 9][i], options={"episode": i})
+    running = np.ones(4, dtype=bool)
+    while running.any():
+        actions = rng.integers(0, 3, size=4)
+        texts, rewards, terminations, _, infos = batched.step(actions)
+        for i in np.flatnonzero(running):
+            text, reward, terminated, _, info = singles[i].step(int(actions[i]))
+            assert (text, reward, terminated) == (texts[i], rewards[i], terminations[i])
+            assert info["usage"].tolist() == infos["usage"][i].tolist()
+        running &= ~terminations
+
+
+# --- who is called ----------------------------------------------------------------------------------------------------
+
+
+def test_one_call_per_step_for_the_actor_and_one_per_intervention() -> None:
+    actor, first, second = Counting(ExpertActor()), Counting(ExpertActor()), Counting(ExpertActor())
+    people = [Intervention(first, name="first"), Intervention(second, name="second")]
+    env = InterventionVectorEnv(6, **arguments(actor=actor, interventions=people))
+    env.reset(seed=0, options={"episode": 3})
+    env.step(np.array([0, 1, 0, 2, 1, 0]))
+    env.step(np.array([0, 0, 0, 0, 0, 0]))
+    env.step(np.array([2, 2, 2, 2, 2, 2]))
+    assert (actor.batches, first.batches, second.batches) == ([3, 6], [2], [1, 6])
+
+
+def test_help_in_one_row_leaves_the_other_rows_to_the_actor() -> None:
+    # Seen elsewhere: one env of a batch asks for help, and every env executes the helper's action.
+    env = InterventionVectorEnv(3, **arguments(actor=lambda text: "neither"))
+    env.reset(seed=0, options={"episode": 2})
+    _, rewards, terminations, _, infos = env.step(np.array([0, 1, 0]))
+    assert infos["intervention"].tolist() == [None, "expert", None]
+    assert infos["action_text"][0] == infos["action_text"][2] == "neither"
+    assert terminations.tolist() == [True, False, True]
+    assert infos["usage"].tolist() == [[0, 0], [1, 0], [0, 0]]
+    assert rewards.tolist() == [0.0, -0.1, 0.0]
+
+
+@pytest.mark.parametrize("helped", [[0], [1], [0, 1], [0, 1, 2], []])
+def test_help_is_paid_however_many_rows_ask(helped: list[int]) -> None:
+    # Seen elsewhere: the cost is skipped when exactly one env of a batch switches.
+    env = InterventionVectorEnv(3, **arguments(actor=ExpertActor()))
+    env.reset(seed=0, options={"episode": 3})
+    actions = np.array([1 if i in helped else 0 for i in range(3)])
+    _, rewards, _, _, infos = env.step(actions)
+    assert rewards.tolist() == [-0.1 if i in helped else 0.0 for i in range(3)]
+    assert infos["cost"].tolist() == actions.tolist()
+
+
+# --- autoreset --------------------------------------------------------------------------------------------------------
+
+
+def test_next_step_the_reset_row_calls_nobody_and_costs_nothing() -> None:
+    actor, helper = Counting(ExpertActor()), Counting(ExpertActor())
+    env = InterventionVectorEnv(2, **arguments(actor=actor, interventions=[Intervention(helper, name="x")]))
+    env.reset(seed=0, options={"episode": np.array([0, 3])})
+    env.step(np.array([1, 0]))
+    _, rewards, terminations, _, infos = env.step(np.array([1, 0]))
+    assert terminations.tolist() == [True, False]
+    assert infos["metrics"]["coins"][0] == 2.0
+    actor.batches.clear()
+    helper.batches.clear()
+    _, rewards, terminations, truncations, infos = env.step(np.array([1, 1]))
+    assert (actor.batches, helper.batches) == ([], [1])  # row 1 alone
+    assert (rewards[0], terminations[0], truncations[0], infos["cost"][0], infos["step"][0]) == (
+        0.0,
+        False,
+        False,
+        0.0,
+        0,
+    )
+    assert infos["usage"][0].tolist() == [0.0]
+    assert infos["intervention"][0] is None
+
+
+def test_same_step_the_end_is_in_final_obs_and_final_info() -> None:
+    env = InterventionVectorEnv(2, autoreset_mode=AutoresetMode.SAME_STEP, **arguments())
+    env.reset(seed=0, options={"episode": np.array([0, 3])})
+    env.step(np.array([1, 1]))
+    texts, rewards, terminations, _, infos = env.step(np.array([1, 1]))
+    assert terminations.tolist() == [True, False]
+    assert rewards.tolist() == [0.9, -0.1]
+    assert infos["final_obs"].tolist() == ["The game is over.", None]
+    assert infos["_final_info"].tolist() == [True, False]
+    assert infos["final_info"]["usage"][0].tolist() == [2.0, 0.0]
+    assert texts[0].startswith("Coin 1 of")
+    assert infos["usage"][0].tolist() == [0.0, 0.0]
+
+
+def test_disabled_a_finished_row_stays_finished_until_it_is_reset() -> None:
+    actor = Counting(ExpertActor())
+    env = InterventionVectorEnv(2, autoreset_mode="DISABLED", **arguments(actor=actor))
+    env.reset(seed=0, options={"episode": np.array([0, 3])})
+    for _ in range(2):
+        texts, rewards, terminations, _, _ = env.step(np.array([0, 0]))
+    assert (terminations.tolist(), rewards.tolist()) == ([True, False], [1.0, 0.0])
+    actor.batches.clear()
+    after, rewards, terminations, _, infos = env.step(np.array([77, 0]))  # an idle row may carry any action
+    assert actor.batches == [1]
+    assert (terminations.tolist(), rewards.tolist(), after[0]) == ([True, False], [0.0, 0.0], texts[0])
+    assert not any(infos[key][0] for key in infos if key.startswith("_"))
+    texts, infos = env.reset(seed=[5, None], options={"reset_mask": np.array([True, False]), "episode": 1})
+    assert (texts[0], texts[1]) == ("Coin 1 of 3 lies under the cup. Call it: heads or tails?", after[1])
+    assert infos["_task_id"].tolist() == [True, False]
+    assert env.rows[1].t == 3
+    assert env.step(np.array([0, 0]))[2].tolist() == [False, False]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_that_a_first_masked_reset_left_out_have_no_past(mode: str) -> None:
+    env = InterventionVectorEnv(2, autoreset_mode=mode, **arguments(actor=ExpertActor()))
+    env.reset(seed=0, options={"reset_mask": np.array([False, True]), "episode": 3})
+    _, rewards, terminations, truncations, infos = env.step(np.array([1, 0]))
+    assert rewards.tolist() == [0.0, 0.0]
+    assert not (terminations | truncations).any()
+    assert "final_info" not in infos
+    assert bool(infos["_task_id"][0]) is (mode != "Disabled")
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+class Picky:
+    """Fails whenever one certain text is among the decisions, and draws from every stream before."""
+
+    def act(self, decisions: Sequence[Decision]) -> list[str | Act]:
+        drawn = [("heads", "tails")[int(decision.rng.random() < 0.5)] for decision in decisions]
+        if any("of 5" in decision.observation for decision in decisions):
+            raise ValueError("cannot read 5")
+        return list(drawn)
+
+
+def test_one_bad_decision_ends_one_episode_and_changes_no_other() -> None:
+    env = InterventionVectorEnv(4, **arguments(actor=Picky()))
+    env.reset(seed=3, options={"episode": np.array([0, 3, 1, 2])})
+    _, rewards, _, truncations, infos = env.step(np.zeros(4, dtype=int))
+    assert truncations.tolist() == [False, True, False, False]
+    assert infos["error"].tolist() == [None, "ValueError: cannot read 5", None, None]
+    assert rewards[1] == 0.0
+    for i, episode in ((0, 0), (2, 1), (3, 2)):
+        single = gym.make("selfreg/Intervention-v0", **arguments(actor=Picky()))
+        single.reset(seed=3 + i, options={"episode": episode})
+        assert single.step(0)[4]["action_text"] == infos["action_text"][i]
+
+
+# --- clear errors -----------------------------------------------------------------------------------------------------
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(InvalidArgumentError, match="num_envs"):
+        InterventionVectorEnv(0, **arguments())
+    with pytest.raises(InvalidArgumentError, match="needs a task of its own"):
+        InterventionVectorEnv(2, **arguments(task=gym.make("selfreg/Coin-v0"), task_kwargs=None))
+    with pytest.raises(UnknownNameError, match=r"autoreset mode: received 'NextStp'. Did you mean 'NextStep'"):
+        InterventionVectorEnv(2, autoreset_mode="NextStp", **arguments())
+    env = InterventionVectorEnv(2, **arguments())
+    with pytest.raises(NotResetError):
+        env.step(np.zeros(2, dtype=int))
+    for options in (
+        {"reset_mask": np.array([True])},
+        {"reset_mask": np.array([1, 0])},
+        {"reset_mask": np.array([False, False])},
+        {"episode": np.array([1, 2, 3])},
+        {"episode": np.array([0.5, 1.0])},
+    ):
+        with pytest.raises(InvalidArgumentError, match="options"):
+            env.reset(options=options)
+    for seed in ([1], [1, -1], -3, [1, "a"]):
+        with pytest.raises(InvalidArgumentError, match="seed"):
+            env.reset(seed=seed)  # type: ignore[arg-type]
+    env.reset(seed=0)
+    for actions in (np.zeros(3, dtype=int), np.zeros(2), [0, None], 0):
+        with pytest.raises(InvalidArgumentError, match="2 integers, one per row"):
+            env.step(actions)
+    with pytest.raises(InvalidArgumentError, match="from 0 to 2"):
+        env.step(np.array([0, 3]))
+    assert [row.t for row in env.rows] == [0, 0]
+
+
+def test_make_vec_gives_the_batched_env_with_its_metadata() -> None:
+    envs = gym.make_vec("selfreg/Intervention-v0", num_envs=3, **arguments())
+    assert type(envs.unwrapped) is InterventionVectorEnv
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    texts, _ = envs.reset(seed=0)
+    assert texts in envs.observation_space
+    assert envs.action_space.sample() in envs.action_space
+    assert envs.single_action_space == gym.spaces.Discrete(3)
+    envs.close()
+
+
+def test_resets_without_a_seed_follow_each_rows_own_stream() -> None:
+    env = InterventionVectorEnv(2, **arguments())
+    runs = []
+    for _ in range(2):
+        env.reset(seed=4)
+        runs.append(env.reset()[1]["task_seed"].tolist())
+    single = gym.make("selfreg/Intervention-v0", **arguments())
+    expected = []
+    for seed in (4, 5):
+        single.reset(seed=seed)
+        expected.append(single.reset()[1]["task_seed"])
+    assert runs == [expected, expected]
+
+
+def test_snapshot_and_restore_bring_back_every_row() -> None:
+    env = InterventionVectorEnv(3, autoreset_mode="Disabled", **arguments())
+    env.reset(seed=0, options={"episode": 3})
+    env.step(np.array([1, 0, 2]))
+    moment = env.snapshot()
+    first = env.step(np.array([0, 1, 1]))
+    env.restore(moment)
+    for a, b in zip(first, env.step(np.array([0, 1, 1])), strict=True):
+        assert_same(a, b)
+
+
+# --- infos ------------------------------------------------------------------------------------------------------------
+
+
+def test_infos_keep_tuples_whole_and_types_exact() -> None:
+    infos = batch_infos([{"a": ("x", "y"), "n": 1, "f": 0.5, "b": True, "d": {"z": 2.0}}, None, {"a": ("x",), "n": 2}])
+    assert infos["a"].tolist() == [("x", "y"), None, ("x",)]
+    assert infos["_a"].tolist() == [True, False, True]
+    assert (infos["n"].dtype, infos["f"].dtype, infos["b"].dtype) == (np.int64, np.float64, np.bool_)
+    assert infos["d"]["z"].tolist() == [2.0, 0.0, 0.0]
+    assert infos["_d"].tolist() == [True, False, False]
+
+
+def test_infos_whose_types_differ_become_objects() -> None:
+    infos = batch_infos([{"left": 3}, {"left": None}])
+    assert infos["left"].tolist() == [3, None]
+    same = batch_infos([{"left": ("a", "b")}, {"left": ("c", "d")}])
+    assert same["left"].shape == (2,)
+
+
+def test_row_info_takes_a_row_out_again() -> None:
+    rows = [{"a": 1, "m": {"x": 0.5}}, {"a": 2, "u": np.array([1.0, 2.0])}, {}]
+    batched = batch_infos(rows)
+    for i, row in enumerate(rows):
+        taken = row_info(batched, i)
+        assert taken.keys() == row.keys()
+        assert_same(batch_infos([taken]), batch_infos([row]))
+    assert row_info(batched, 0, ("a", "missing")) == {"a": 1}
+    assert column(batched, "a", into=np.array([9, 9, 9])).tolist() == [1, 2, 9]
+    assert column(batched, "b", into=np.array([9, 9, 9])).tolist() == [9, 9, 9]
+
+
+# --- Stable-Baselines3 ------------------------------------------------------------------------------------------------
+
+
+def test_to_sb3_reports_ends_as_sb3_wants_them() -> None:
+    from stable_baselines3.common.vec_env import VecEnv
+
+    env = InterventionVectorEnv(2, autoreset_mode="SameStep", **arguments())
+    sb3 = to_sb3(FeatureObservation(env))
+    assert isinstance(sb3, VecEnv)
+    sb3.seed(3)
+    sb3.set_options({"episode": 0})
+    observations = sb3.reset()
+    assert observations["embedding"].shape == (2, 64)
+    assert [info["task_seed"] for info in sb3.reset_infos] == [3, 4]
+    sb3.step(np.array([1, 1]))
+    observations, rewards, dones, infos = sb3.step(np.array([1, 1]))
+    assert (rewards.dtype, rewards.tolist(), dones.tolist()) == (np.float32, [np.float32(0.9)] * 2, [True, True])
+    assert infos[0]["success"] is np.True_ or infos[0]["success"] is True
+    assert infos[0]["terminal_observation"]["scalars"].tolist()[1] == 2.0
+    assert observations["scalars"][0, 1] == 0.0
+    assert infos[0]["TimeLimit.truncated"] is False
+    assert sb3.env_is_wrapped(gym.Wrapper) == [False, False]
+    assert sb3.get_attr("num_envs", [1]) == [2]
+    sb3.close()
+
+
+def test_to_sb3_needs_same_step() -> None:
+    with pytest.raises(InvalidArgumentError, match="autoreset_mode='SameStep'"):
+        to_sb3(InterventionVectorEnv(2, **arguments()))
+
+
+def test_ppo_trains_on_it() -> None:
+    from stable_baselines3 import PPO
+
+    env = InterventionVectorEnv(4, autoreset_mode="SameStep", **arguments(help_cost=0.02, task_kwargs={"heads": 0.5}))
+    model = PPO("MultiInputPolicy", to_sb3(FeatureObservation(env)), n_steps=64, batch_size=64, seed=0)
+    model.learn(512)
+    assert model.num_timesteps >= 512
+    action, _ = model.predict(model.env.reset(), deterministic=True)
+    assert action.shape == (4,)
+
+
+def test_sb3s_checker_passes_with_features_and_no_warning() -> None:
+    import warnings
+
+    from stable_baselines3.common.env_checker import check_env
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(FeatureObservation(gym.make("selfreg/Intervention-v0", **arguments())))
