@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +26,15 @@ app = typer.Typer(
 
 Start with `selfreg run --preset tiny`: the whole method on CPU, in about a quarter of an hour, ending in a report.""",
 )
+
+# Set before torch loads: one thread per process is many times faster for small models on a shared machine. The bars
+# of libraries (one per file of a checkpoint) would only break up ours.
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 Preset = Annotated[str | None, typer.Option(help="A shipped config: tiny (the demo) or smoke (seconds, for a try).")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file; see examples/*.toml. Keys not named keep defaults.")]
@@ -252,6 +263,9 @@ def play_command(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error of ours is one message and exit code 2."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # what it tells its own developers
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

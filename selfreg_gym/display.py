@@ -13,6 +13,9 @@ from selfreg_gym.evaluation import Evaluation
 
 __all__ = ["result_tables", "show"]
 
+LEGEND = """C: cost units per episode that the helper was calibrated to. gap: share of the way from never to always; random:
+that of random help at the same usage. * dp is privileged: its state keys name the task, so judge it on collected only.
+"""
 MEANING = {
     "collected": "the tasks that rollouts were collected on, with fresh seeds",
     "seen": "new tasks in houses that were collected on",
@@ -23,10 +26,13 @@ MEANING = {
 def show(run: Path, console: Console | None = None) -> None:
     """Print the tables of a run, its warnings, and where its report is; a run without an evaluation prints nothing."""
     console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a log file has no edge
     if (run / "evaluation.json").exists():
         evaluation = Evaluation.load(run / "evaluation.json")
         for table in result_tables(evaluation):
             console.print(table, "")
+        console.print(LEGEND, highlight=False)
         for warning in evaluation.warnings:
             console.print(f"[yellow]note[/yellow] {warning}", highlight=False)
     if (run / "report.html").exists():
@@ -40,7 +46,7 @@ def result_tables(evaluation: Evaluation) -> list[Table]:
     for split in evaluation.tables:
         table = Table(title=f"{split}: {MEANING.get(split, 'tasks')}", title_justify="left", box=None, padding=(0, 1))
         table.add_column("helper", no_wrap=True)
-        columns = ("C", "usage", "E\\[U]", "success", "95 %", "gap", "random's", "over random", "toggles", "episodes")
+        columns = ("C", "usage", "E\\[U]", "success (95 %)", "gap", "random", "over random", "toggles", "n")
         for column in columns:
             table.add_column(column, justify="right", no_wrap=True)
         for row in evaluation.rows:
@@ -53,12 +59,11 @@ def result_tables(evaluation: Evaluation) -> list[Table]:
 def _cells(row: Mapping[str, Any], gap: Mapping[str, Any]) -> list[str]:
     low, high = row["success_rate_ci"]
     return [
-        row["helper"] + (" (privileged)" if row["helper"] == "dp" else ""),  # its state keys name the task
+        row["helper"] + ("*" if row["helper"] == "dp" else ""),
         _number(row["budget"], "g"),
         _number(row["usage"], ".2f"),
         _number(row["expected_usage"], ".2f"),
-        _number(row["success_rate"], ".3f"),
-        f"{_number(low, '.2f')} to {_number(high, '.2f')}",
+        f"{_number(row['success_rate'], '.3f')} ({_number(low, '.2f')} to {_number(high, '.2f')})",
         _percent(gap.get("share")),
         _percent(gap.get("random")),
         _percent(gap.get("over_random"), interval=True),

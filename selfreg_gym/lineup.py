@@ -6,15 +6,16 @@ has made; a helper with a knob is calibrated to each budget; one that has neithe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.calibration import CoinMixture
 from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.manifest import fingerprint
 from selfreg_gym.runs import Run
 
-__all__ = ["build", "calibrated", "helper_names", "key_of"]
+__all__ = ["build", "helper_names", "key_of", "sources"]
 
 
 def helper_names(run: Run) -> list[str]:
@@ -51,14 +52,12 @@ def build(run: Run, name: str) -> dict[float | None, Any]:
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
 
-def calibrated(helper: Any, calibration: Mapping[str, Any] | None) -> Any:
-    """Set a freshly built helper to what a calibration found (``calibration.json``); None leaves it as it is."""
-    if calibration is None:
-        return helper
-    if "weight" in calibration:
-        low, high = (helper.with_knob(knob) for knob in calibration["knobs"])
-        result: Any = CoinMixture(low, high, weight=calibration["weight"])
-    else:
-        result = helper.with_knob(calibration["knob"])
-    result.calibration = dict(calibration)
-    return result
+def sources(run: Run) -> dict[str, str]:
+    """Fingerprint of the file of every helper that is compared, so that an edited helper is measured again."""
+    modules = {entry.name: entry.module for entry in registry.describe("helpers")}
+    found = {}
+    for name in helper_names(run):
+        spec = importlib.util.find_spec(modules[name])
+        path = Path(spec.origin) if spec is not None and spec.origin else None
+        found[name] = fingerprint(path) if path is not None and path.is_file() else modules[name]
+    return found

@@ -27,7 +27,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
 from selfreg_gym.errors import StoreError, UnknownNameError
-from selfreg_gym.lineup import build, calibrated, helper_names, key_of
+from selfreg_gym.lineup import build, helper_names, key_of, sources
 from selfreg_gym.manifest import fingerprint
 from selfreg_gym.runs import Run, Stage, run_stages
 
@@ -212,6 +212,7 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
 
 def _play_split(run: Run, split: str, names: Sequence[str], episodes: int, calibrations: dict[str, Any]) -> Any:
     """Evaluate some helpers on one split."""
+    from selfreg_gym.calibration import apply_calibration
     from selfreg_gym.evaluation import evaluate
     from selfreg_gym.prm import ProcessRewardModel
 
@@ -220,7 +221,7 @@ def _play_split(run: Run, split: str, names: Sequence[str], episodes: int, calib
     for name in names:
         for budget, helper in build(run, name).items():
             key = key_of(name, budget)
-            helpers[key] = calibrated(helper, calibrations.get(key))
+            helpers[key] = apply_calibration(helper, calibrations[key]) if key in calibrations else helper
     tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
     return evaluate(
         run.env_kwargs(split),
@@ -235,6 +236,7 @@ def _play_split(run: Run, split: str, names: Sequence[str], episodes: int, calib
         workers=c.workers,
         num_envs=c.num_envs,
         progress=run.progress,
+        warn=False,
     )
 
 
@@ -266,6 +268,7 @@ STAGES = (
         ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper"),
         ("calibration.json",),
         ("calibrate", "evaluate"),
+        more=sources,
     ),
     Stage(
         "evaluate",
@@ -273,6 +276,7 @@ STAGES = (
         ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "calibration.json"),
         ("evaluation.json",),
         ("task", "evaluate"),
+        more=sources,
     ),
     Stage("report", write_report, ("evaluation.json",), ("report.html",), ()),
 )

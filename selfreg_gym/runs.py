@@ -21,6 +21,9 @@ from selfreg_gym.manifest import Manifest
 
 __all__ = ["Run", "Stage", "run_stages"]
 
+FIGURES = 5
+"""So many of a stage's figures are told; the manifest keeps all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -34,6 +37,7 @@ class Stage:
         sections: sections of the config that it depends on.
         in_place: its outputs grow where they lie and can be continued after any interruption (a rollout store); all
             other outputs appear at once, when they are whole.
+        more: what else it depends on, as plain values.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Stage:
     outputs: tuple[str, ...]
     sections: tuple[str, ...]
     in_place: bool = False
+    more: Callable[[Run], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
                 for path in run.path.glob(f"{name}*"):  # a database has companions: -wal, -shm
                     _remove(path)
         begun = time.monotonic()
-        figures = stage.function(run)
+        figures = stage.function(run) or {}
         seconds = time.monotonic() - begun
         run.manifest.finish(
             stage.name,
@@ -149,12 +154,13 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
             inputs=stage.inputs,
             outputs=stage.outputs,
             seconds=seconds,
-            **({"figures": figures} if figures else {}),
+            figures=figures,
         )
         _remove(run.path / ".partial" / stage.name)
-        told = ", ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
-                         for key, value in (figures or {}).items() if isinstance(value, int | float | str))  # fmt: skip
-        run.say(f"{place}: done in {seconds:.0f} s{'; ' + told if told else ''}")
+        told = [
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()
+        ]
+        run.say(f"{place}: done in {seconds:.0f} s{'; ' if told else ''}{', '.join(told[:FIGURES])}")
 
 
 def _settings(run: Run, stage: Stage) -> dict[str, Any]:
@@ -164,6 +170,8 @@ def _settings(run: Run, stage: Stage) -> dict[str, Any]:
         part = getattr(run.config, section)
         speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
         settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
+    if stage.more is not None:
+        settings["more"] = stage.more(run)
     return settings
 
 

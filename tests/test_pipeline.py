@@ -64,7 +64,7 @@ def test_it_ends_with_the_table_and_the_report(smoke: tuple[Path, str]) -> None:
     out, printed = smoke
     for split in ("collected", "seen", "unseen"):
         assert f"{split}:" in printed
-    for helper in ("never", "always", "random", "prm-threshold", "dp (privileged)", "lm"):
+    for helper in ("never", "always", "random", "prm-threshold", "dp*", "lm"):
         assert helper in printed
     assert str(out / "report.html") in printed.replace("\n", "")
     html = (out / "report.html").read_text(encoding="utf-8")
