@@ -13,8 +13,9 @@ from selfreg_gym.evaluation import Evaluation
 
 __all__ = ["result_tables", "show"]
 
-LEGEND = """C: cost units per episode that the helper was calibrated to. gap: share of the way from never to always; random:
-that of random help at the same usage. * dp is privileged: its state keys name the task, so judge it on collected only.
+LEGEND = """C: cost units per episode that the helper was calibrated to. gap: share of the way from never to always;
+random: that of random help at the same usage. * dp is privileged: its state keys name the task, so judge it on
+collected only.
 """
 MEANING = {
     "collected": "the tasks that rollouts were collected on, with fresh seeds",

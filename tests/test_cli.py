@@ -116,7 +116,8 @@ def test_play_with_nobody_at_the_terminal(capsys: pytest.CaptureFixture[str], mo
 def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(tmp_path: Path) -> None:
     """Interrupt a collection in the middle, go on, and end with every planned episode exactly once."""
     out = tmp_path / "r"
-    options = ["--out", str(out), "--preset", "smoke", "--set", "collect.tasks=20", "--set", "collect.episodes=300"]
+    settings = ("collect.tasks=10", "collect.episodes=300", "collect.workers=2")
+    options = ["--out", str(out), "--preset", "smoke", *(word for one in settings for word in ("--set", one))]
     command = [sys.executable, "-m", "selfreg_gym.cli", "collect", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -128,10 +129,10 @@ def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(tmp_path: Path) -> Non
     assert process.returncode == 130, err
     assert f"selfreg run --out {out}" in err
     assert "Traceback" not in err
-    assert 20 <= kept < 6000
+    assert 20 <= kept < 3000
     again = subprocess.run([*command[:4], "--out", str(out)], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    assert _rows(out / "rollouts.sqlite") == 6000
+    assert _rows(out / "rollouts.sqlite") == 3000
 
 
 def _rows(path: Path) -> int:
