@@ -51,6 +51,12 @@ class Coded:
     codes: np.ndarray
     values: list[str]
 
+    @classmethod
+    def of(cls, texts: Sequence[str | None]) -> Coded:
+        """Code n texts in the order in which they first occur; None has the code -1."""
+        codes = {text: code for code, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
+        return cls(np.array([codes.get(text, -1) if text is not None else -1 for text in texts], np.int64), list(codes))
+
 
 def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
     """Stream the episodes that meet ``where`` (of :func:`condition`) in the order of the plan.
@@ -163,8 +169,7 @@ def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> np
     if kind == "bool":
         return np.array(part, bool)
     if kind == "word":
-        words = {word: code for code, word in enumerate(dict.fromkeys(part))}
-        return Coded(np.array([words[word] for word in part], np.int64), list(words))
+        return Coded.of(part)
     ids, codes = np.unique(np.array([-1 if x is None else x for x in part], np.int64), return_inverse=True)
     missing = int(ids.size > 0 and ids[0] == -1)  # sorts first
     texts = _Texts(connection)
