@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,17 @@ from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetE
 from selfreg_gym.spaces import FreeText
 
 __all__ = ["SIF", "Snapshot"]
+
+
+def _natural(name: str, value: Any) -> int:
+    """``value`` as an int, if it is a non-negative integer of any type."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InvalidArgumentError(f"{name} must be a non-negative integer, received {name}={value!r}.")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +130,8 @@ class SIF(gym.Env[str, str]):
             InvalidArgumentError: a negative seed, an option that does not exist, or an episode outside the split.
         """
         if seed is not None:
-            if seed < 0:
-                raise InvalidArgumentError(f"a seed is a non-negative integer, received seed={seed!r}.")
             # Making a generator takes longer than playing a step: it is made when the first number is drawn.
-            self._np_random, self._np_random_seed = None, int(seed)
+            self._np_random, self._np_random_seed = None, _natural("seed", seed)
         self._draw.clear()
         world = self._world = World(make_task(self.split, self.kind, self._episode(options)), self._draw)
         self._history, self._actions = "", 0
@@ -230,8 +240,8 @@ class SIF(gym.Env[str, str]):
                 raise UnknownNameError("reset option of SIF", name, ("episode",))
         if options.get("episode") is None:
             return int(self.np_random.integers(self.num_episodes))
-        episode = int(options["episode"])
-        if not 0 <= episode < self.num_episodes:
+        episode = _natural("episode", options["episode"])
+        if episode >= self.num_episodes:
             raise InvalidArgumentError(
                 f"split {self.split!r} has the episodes 0 to {self.num_episodes - 1} of kind {self.kind!r}, "
                 f"received episode={options['episode']!r}."

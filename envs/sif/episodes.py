@@ -14,7 +14,18 @@ import numpy as np
 
 from selfreg_gym.envs.sif.houses import HALL, OBJECTS, RECEPTACLES, SEEN, UNSEEN, House, house
 
-__all__ = ["HUMAN", "KINDS", "PICK_STEPS", "RECEPTACLE", "ROOM", "SPLITS", "Task", "make_task", "split_size"]
+__all__ = [
+    "HUMAN",
+    "KINDS",
+    "PICK_STEPS",
+    "RECEPTACLE",
+    "ROOM",
+    "SPLITS",
+    "Task",
+    "make_task",
+    "split_size",
+    "task_seed",
+]
 
 KINDS = ("pnp", "s_obj", "s_hum")
 RECEPTACLE, ROOM, HUMAN = range(3)  # what the object is to be brought to
@@ -82,12 +93,17 @@ def split_size(split: str, kind: str) -> int:
     return SPLITS[split][1] * (len(KINDS) if kind == "mixed" else 1)
 
 
+def task_seed(split: str, kind: str, index: int) -> tuple[int, ...]:
+    """The seed of one task, which no other task shares."""
+    return _SEED, list(SPLITS).index(split), KINDS.index(kind), index
+
+
 @lru_cache(maxsize=8192)
 def make_task(split: str, kind: str, index: int) -> Task:
     """Make task ``index`` of ``kind`` in ``split``; for ``"mixed"`` the kinds take turns."""
     if kind == "mixed":
         return make_task(split, KINDS[index % len(KINDS)], index // len(KINDS))
-    rng = np.random.default_rng((_SEED, list(SPLITS).index(split), KINDS.index(kind), index))
+    rng = np.random.default_rng(task_seed(split, kind, index))
     while True:
         task = _draw(rng, split, kind, index)
         if task is not None:

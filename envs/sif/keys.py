@@ -17,8 +17,8 @@ from selfreg_gym.envs.sif.world import GONE, LOST, MAX_STEPS, World
 
 __all__ = ["keys"]
 
-# Low-level steps end as many episodes as decisions do, and ``steps_left`` counts decisions alone. A walk takes about 75,
-# to fetch something and bring it about 170.
+# Low-level steps end as many episodes as decisions do, and ``steps_left`` counts decisions alone. A walk takes about
+# 75, to fetch something and bring it about 170.
 _LATE = (MAX_STEPS - 220, MAX_STEPS - 100)
 _GOAL_NAMES = ("receptacle", "room", "human")
 _HUMAN_NAMES = ("-", "lost", "stopped", "seen", "gone")
@@ -29,8 +29,7 @@ def keys(world: World) -> tuple[str, str]:
     task, home, room, held = world.task, world.house, world.room, world.held
     target, belief = task.target, world.belief
     if world.over:
-        won = "won" if world.fulfilled() else "lost"
-        return f"{task.task_id}|over|{won}", f"{task.kind}|over|{won}"
+        return f"{task.task_id}|over", f"{task.kind}|over"
 
     hand = "nothing" if held < 0 else "target" if held == target else "other"
     fulfilled = target in world.received if task.goal == HUMAN else world.fulfilled()
@@ -47,12 +46,12 @@ def keys(world: World) -> tuple[str, str]:
                 where, old = home.spot_room[s], not fresh
     here = where == room != HALL
 
-    # Can what is held be put on a goal here, or (when searching) has this room been looked through?
+    # Can the target, when it is held, be put on a goal here? Has this room been looked through?
     put_here = False
     unseen_here = 0
     if room != HALL:
         for s in home.spots[room]:
-            if belief[s] is not None and task.is_goal_spot(s) and home.spot_kind[s] not in NO_PUT:
+            if held == target and belief[s] is not None and task.is_goal_spot(s) and home.spot_kind[s] not in NO_PUT:
                 put_here = True
             if not world.fresh >> s & 1:
                 unseen_here += 1

@@ -1,0 +1,195 @@
+"""What is offered and when, how an answer is read, and the success rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfreg_gym.envs.sif import actions
+from selfreg_gym.envs.sif.episodes import KINDS, RECEPTACLE, ROOM, make_task
+from selfreg_gym.envs.sif.houses import FUNCTIONS, HALL, NO_PUT, OBJECTS, RECEPTACLES
+from selfreg_gym.envs.sif.world import GONE, LOST, SEEN, STOPPED, World
+
+
+def half() -> float:
+    """A draw that never slips and always notices."""
+    return 0.5
+
+
+def world(kind="pnp", wanted=lambda task: True) -> World:
+    """The first task of ``kind`` that is ``wanted``, at its beginning."""
+    return World(next(t for t in (make_task("train", kind, i) for i in range(200)) if wanted(t)), half)
+
+
+def target_spot(w: World) -> int:
+    return next(s for s, objects in enumerate(w.truth) if w.task.target in objects)
+
+
+def give_to_robot(w: World) -> str:
+    """The robot holds the target; return its name."""
+    w.truth[target_spot(w)] = ()
+    w.held = w.task.target
+    return OBJECTS[w.held]
+
+
+def starting(w: World, word: str) -> list[str]:
+    return [text for text in actions.offered(w) if text.startswith(word)]
+
+
+def test_explore_the_current_room_only():
+    w = world(wanted=lambda t: t.start != HALL)
+    assert starting(w, "Explore") == [f"Explore Room {w.room + 1}"]
+
+
+def test_in_the_hall_only_go_follow_and_done():
+    w = world("s_hum")
+    w.room, w.held = HALL, 3
+    assert {text.split()[0] for text in actions.offered(w)} == {"Go", "Follow", "Done!"}
+    assert len(starting(w, "Go")) == w.house.rooms
+
+
+def test_go_to_every_other_room_always():
+    for kind in KINDS:
+        w = world(kind, lambda t: t.start != HALL)
+        others = [f"Go to Room {r + 1}" for r in range(w.house.rooms) if r != w.room]
+        assert starting(w, "Go") == others
+        w.held = 0
+        assert starting(w, "Go") == others
+
+
+def test_pick_up_what_is_believed_here_and_only_with_an_empty_hand():
+    w = world("s_obj")
+    was = next(s for s, objects in enumerate(w.belief) if objects and w.task.target in objects)
+    pick = f"Pick up the {OBJECTS[w.task.target]}"
+    w.room = w.house.spot_room[was]
+    assert pick in actions.offered(w), "the map says so, though it was moved"
+    w.held = (w.task.target + 1) % len(OBJECTS)
+    assert not starting(w, "Pick")
+    w.held, w.room = -1, w.house.spot_room[target_spot(w)]
+    assert pick not in actions.offered(w), "it is here, but the robot has not seen it"
+
+
+def test_two_of_a_kind_in_one_room_are_offered_once():
+    w = world(wanted=lambda t: t.start != HALL)
+    first, second = w.house.spots[w.room][:2]
+    w.belief[first] = w.belief[second] = (3,)
+    assert starting(w, "Pick") == ["Pick up the cup"]
+
+
+def test_put_on_what_the_map_shows_here_and_what_may_receive():
+    w = world(wanted=lambda t: t.start != HALL)
+    assert not starting(w, "Put")
+    name = give_to_robot(w)
+    for room, spots in enumerate(w.house.spots):
+        w.room = room
+        known = [w.house.spot_kind[s] for s in spots if w.belief[s] is not None]
+        assert starting(w, "Put") == [f"Put the {name} on the {RECEPTACLES[k]}" for k in known if k not in NO_PUT]
+        assert not any(text.endswith(("bench", "fridge", "shelves")) for text in starting(w, "Put"))
+
+
+@pytest.mark.parametrize(("status", "offered"), [(LOST, False), (STOPPED, True), (SEEN, True), (GONE, True)])
+def test_give_where_the_human_is_seen_or_believed(status, offered):
+    w = world("s_hum")
+    w.human_status, w.human_room = status, w.room
+    assert not starting(w, "Give"), "nothing to give"
+    name = give_to_robot(w)
+    assert bool(starting(w, "Give")) is offered
+    if offered:
+        assert starting(w, "Give") == [f"Give the {name} to the human"]
+        w.human_room = (w.room + 1) % w.house.rooms
+        assert not starting(w, "Give")
+
+
+def test_give_does_not_leak_where_the_human_goes():
+    w = world("s_hum")
+    give_to_robot(w)
+    w.room, w.human_status = w.task.goal_arg, LOST
+    w.walked = w.walk[-1][0]
+    assert w.human_place()[0] == w.room, "the human stands in this very room, unseen"
+    assert not starting(w, "Give")
+
+
+@pytest.mark.parametrize(("status", "offered"), [(LOST, False), (STOPPED, False), (SEEN, True), (GONE, True)])
+def test_follow_until_the_human_stops_or_is_lost(status, offered):
+    w = world("s_hum")
+    w.human_status = status
+    assert bool(starting(w, "Follow")) is offered
+
+
+def test_nobody_to_follow_or_give_to_without_a_human():
+    for kind in ("pnp", "s_obj"):
+        w = world(kind, lambda t: t.start != HALL)
+        give_to_robot(w)
+        assert not starting(w, "Follow")
+        assert not starting(w, "Give")
+
+
+def test_done_always_and_texts_unique_and_nothing_once_over():
+    for kind in KINDS:
+        for i in range(30):
+            w = World(make_task("train", kind, i), half)
+            texts = actions.offered(w)
+            assert texts[-1] == "Done!"
+            assert len(set(texts)) == len(texts)
+            w.over = True
+            assert actions.offered(w) == ()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Go to Room 2",
+        "  go TO   room 2. ",
+        "Reasoning: the cup is there. Action: Go to Room 2",
+        "reasoning: I could say Action: Done!\nACTION: go to room 2\nReasoning: more",
+        "Go to Room 2\n",
+    ],
+)
+def test_lenient_reading(answer):
+    read = actions.parse(answer, ("Go to Room 1", "Go to Room 2", "Done!"))
+    assert read == ("Go to Room 2", (actions.GO, 1))
+
+
+@pytest.mark.parametrize("answer", ["", "Go to Room 3", "Go to Room", "Go to Room 2 or Done!", "Fly to Room 2", "\n"])
+def test_what_is_not_offered_is_not_read(answer):
+    assert actions.parse(answer, ("Go to Room 1", "Go to Room 2", "Done!")) is None
+
+
+# -------------------------------------------------------------------- success
+
+
+def test_receptacle_command_wants_any_receptacle_of_the_category():
+    w = world(wanted=lambda t: t.goal == RECEPTACLE and t.house.spot_kind.count(t.goal_arg) > 1)
+    assert not w.fulfilled()
+    give_to_robot(w)
+    assert not w.fulfilled()
+    for spot, kind in enumerate(w.house.spot_kind):
+        w.truth[spot] = (w.task.target,)
+        assert w.fulfilled() is (kind == w.task.goal_arg)
+        w.truth[spot] = ((w.task.target + 1) % len(OBJECTS),)
+        assert not w.fulfilled(), "the wrong object"
+        w.truth[spot] = ()
+
+
+def test_room_command_wants_the_function_and_an_empty_gripper():
+    w = world(wanted=lambda t: t.goal == ROOM and t.house.function.count(t.goal_arg) > 1)
+    give_to_robot(w)
+    w.held = -1
+    for spot, room in enumerate(w.house.spot_room):
+        w.truth[spot] = (w.task.target,)
+        right = w.house.function[room] == w.task.goal_arg
+        assert w.fulfilled() is right, FUNCTIONS[w.house.function[room]]
+        w.held = 0
+        assert not w.fulfilled()
+        w.held, w.truth[spot] = -1, ()
+
+
+def test_human_command_wants_the_human_to_hold_it():
+    w = world("s_hum")
+    other = (w.task.target + 1) % len(OBJECTS)
+    assert not w.fulfilled()
+    w.received = (other,)
+    assert not w.fulfilled()
+    w.received = (other, w.task.target)
+    assert w.fulfilled()
+    w.needless = True
+    assert not w.fulfilled()
