@@ -70,7 +70,7 @@ class SB3VecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """The vector env's attribute, once per row."""
-        value = getattr(self.env, attr_name)
+        value = self._find(attr_name)
         return [value for _ in self._rows(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
@@ -81,7 +81,7 @@ class SB3VecEnv(VecEnv):
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Call a method that answers for all rows (``action_masks``), and return one answer per row."""
-        answers = getattr(self.env, method_name)(*method_args, **method_kwargs)
+        answers = self._find(method_name)(*method_args, **method_kwargs)
         return [None if answers is None else answers[i] for i in self._rows(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
@@ -91,6 +91,11 @@ class SB3VecEnv(VecEnv):
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Rendered frames, one per row."""
         return list(self.env.render() or [])  # type: ignore[arg-type]
+
+    def _find(self, name: str) -> Any:
+        """An attribute of the env or of one below it (``action_masks`` under another wrapper)."""
+        finder = getattr(self.env, "get_wrapper_attr", None)
+        return getattr(self.env, name) if finder is None else finder(name)
 
     def _rows(self, indices: int | Iterable[int] | None) -> list[int]:
         if indices is None:

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.wrappers.base import RowObservation, VectorRowObservation
-from selfreg_gym.wrappers.prm import PRM, check_prm
+from selfreg_gym.wrappers.prm import PRM, check_prm, scores_of
 
 __all__ = ["EMBEDDING_SIZE", "FeatureObservation", "VectorFeatureObservation", "hashed_bag_of_words"]
 
@@ -60,8 +60,8 @@ class _Features:
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """One dict per row; the model is asked once for all rows."""
-        if self._prm is not None and len(texts):
-            scores = np.asarray(self._prm.score(list(texts)), dtype=np.float64)
+        if self._prm is not None:
+            scores = scores_of(self._prm, texts)
         else:
             scores = np.array([info.get("prm_score", 0.0) for info in infos])
         return [self._one(text, info, p) for text, info, p in zip(texts, infos, scores, strict=True)]

@@ -11,7 +11,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows, find_attr
 
-__all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm"]
+__all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm", "scores_of"]
 
 
 @runtime_checkable
@@ -32,7 +32,7 @@ def check_prm(prm: Any) -> PRM:
     return prm
 
 
-def _scores(prm: PRM, texts: Sequence[str]) -> np.ndarray:
+def scores_of(prm: PRM, texts: Sequence[str]) -> np.ndarray:
     """Scores of texts, ``(N,)`` float64; nothing is asked about no texts."""
     if not len(texts):
         return np.empty(0)
@@ -82,7 +82,7 @@ class VectorPRMReward(VectorTwin):
         return texts, shaped, terminations, truncations, infos
 
     def _look(self, texts: Sequence[str], rows: np.ndarray) -> None:
-        self._potential[rows] = _scores(self.prm, [texts[i] for i in rows.tolist()])
+        self._potential[rows] = scores_of(self.prm, [texts[i] for i in rows.tolist()])
 
 
 def _failed(infos: dict[str, Any], n: int) -> np.ndarray:
@@ -138,14 +138,14 @@ class PRMReward(Twin):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the env and take the potential of the first state."""
         text, info = self.env.reset(seed=seed, options=options)
-        self._potential = float(_scores(self.prm, [text])[0])
+        self._potential = float(scores_of(self.prm, [text])[0])
         return text, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the env and add ``gamma * p(s') - p(s)``."""
         text, reward, terminated, truncated, info = self.env.step(action)
         before = self._potential
-        self._potential = 0.0 if terminated or truncated else float(_scores(self.prm, [text])[0])
+        self._potential = 0.0 if terminated or truncated else float(scores_of(self.prm, [text])[0])
         if info.get("error") is None:
             reward = float(reward) + self.gamma * self._potential - before
         return text, reward, terminated, truncated, info
@@ -184,7 +184,7 @@ class VectorPRMObservation(VectorTwin):
             return infos
         rows, ended = np.flatnonzero(present).tolist(), ended_rows(infos).tolist()
         wanted = [texts[i] for i in rows] + [infos["final_obs"][i] for i in ended]
-        scores = _scores(self.prm, wanted)
+        scores = scores_of(self.prm, wanted)
         told = {**infos, "prm_score": np.zeros(self.num_envs), "_prm_score": present.copy()}
         told["prm_score"][rows] = scores[: len(rows)]
         if len(ended):
@@ -232,9 +232,9 @@ class PRMObservation(Twin):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the env and score the first text."""
         text, info = self.env.reset(seed=seed, options=options)
-        return text, {**info, "prm_score": float(_scores(self.prm, [text])[0])}
+        return text, {**info, "prm_score": float(scores_of(self.prm, [text])[0])}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the env and score the text."""
         text, reward, terminated, truncated, info = self.env.step(action)
-        return text, reward, terminated, truncated, {**info, "prm_score": float(_scores(self.prm, [text])[0])}
+        return text, reward, terminated, truncated, {**info, "prm_score": float(scores_of(self.prm, [text])[0])}
