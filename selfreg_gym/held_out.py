@@ -16,7 +16,7 @@ from selfreg_gym.transition_table import TransitionTable, tabulate
 
 __all__ = ["choose_shrinkage", "held_out_likelihood"]
 
-KAPPAS = (0.0, 1.0, 3.0, 10.0, 30.0)
+KAPPAS = (0.0, 1.0, 3.0, 10.0)
 FEATURE_KAPPAS = (0.0, 1.0, 3.0, 10.0)
 FLOOR = 0.02
 FOLDS = 4

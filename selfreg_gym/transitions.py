@@ -335,7 +335,7 @@ class TransitionModel:
                 node = int(np.searchsorted(row.indptr, bad[0], side="right")) - 1
                 raise ModelError(
                     f"probabilities are numbers >= 0: state {self._name(node)}, action {a}, goes to state "
-                    f"{self._name(int(row.indices[bad[0]]))} with probability {row.data[bad[0]]!r}."
+                    f"{self._name(int(row.indices[bad[0]]))} with probability {float(row.data[bad[0]])!r}."
                 )
             total = _row_sums(row) + self.success[a]
             if row.drop is not None and self.last_success is not self.success:
@@ -345,7 +345,7 @@ class TransitionModel:
             if len(total) and total[worst] > 1 + ROUNDING:
                 raise ModelError(
                     f"a row of P and its success sum to at most 1 (the rest is failure): state {self._name(worst)}, "
-                    f"action {a}, sums to {total[worst]!r}."
+                    f"action {a}, sums to {float(total[worst])!r}."
                 )
 
     def _check_ends(self) -> None:

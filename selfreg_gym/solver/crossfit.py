@@ -125,8 +125,13 @@ def transfer_policy(policy: np.ndarray, model: TransitionModel, onto: Transition
 
 
 def _worth(policy: MixedPolicy, table: TransitionTable, options: dict[str, Any]) -> tuple[float, float]:
-    """Return S and M of a policy on the plain counts of other episodes."""
-    onto = fit_table(table, kappa=0.0, kappa_feature=0.0, **options)
+    """Return S and M of a policy on the plain counts of other episodes.
+
+    Without a clock a quarter of a visit of the pool is mixed in: what both actions together did ended every episode, so
+    that a few repetitions of one action cannot go on for ever.
+    """
+    clock = options["horizon"] is not None and bool((table.steps_left >= 0).all())
+    onto = fit_table(table, kappa=0.0 if clock else 0.25, kappa_feature=0.0, **options)
     success = usage = 0.0
     for weight, part in zip(policy.weights, policy.policies, strict=True):
         value = evaluate_policy(onto, transfer_policy(part.policy, policy.model, onto))

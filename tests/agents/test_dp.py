@@ -1,0 +1,148 @@
+"""The dp helper: it follows the table, tosses one coin per episode, and asks nobody where it knows nothing."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import selfreg_gym  # noqa: F401  (registers the envs)
+from selfreg_gym import registry
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.solver import MixedPolicy, evaluate_policy, solve_budget, solve_frontier
+from selfreg_gym.transitions import TransitionModel
+
+DP = registry.load("helpers", "dp")
+
+
+@pytest.fixture(scope="module")
+def model() -> TransitionModel:
+    """Two states in a row; help succeeds more often in both, and more so in the second."""
+    move = np.array([[0.0, 0.8], [0.0, 0.0]])
+    return TransitionModel([move, move], [[0.0, 0.3], [0.1, 0.9]], [1, 0], keys=["a", "b\nwith a line"])
+
+
+def texts(*keys: str) -> list[str]:
+    return [f"{key}\n\n5" for key in keys]
+
+
+def test_it_does_what_the_policy_says_and_nothing_in_unknown_states(model):
+    policy = solve_budget(model, budget=100)
+    helper = DP(policy)
+    actions, _ = helper.predict(texts("a", "b\nwith a line", "elsewhere"))
+    assert actions.tolist() == [policy.action(0), 1, 0]
+    assert helper.last_unseen.tolist() == [False, False, True]
+    single, _ = helper.predict("b\nwith a line\nsome feature\n")
+    assert single == 1
+    assert isinstance(single, int)
+
+
+def test_one_coin_per_episode_kept_in_state_also_when_deterministic(model):
+    frontier = solve_frontier(model, gap=0)
+    helper = DP(frontier, budget=0.4, seed=3)
+    assert len(helper.policy.policies) == 2
+    rows, state, first = 500, None, None
+    for step in range(4):
+        observations = texts(*["b\nwith a line"] * rows)
+        starts = np.full(rows, step == 0)
+        actions, state = helper.predict(observations, state, starts, deterministic=True)
+        first = actions if first is None else first
+        assert np.array_equal(actions, first)  # the coin holds within the episode
+    assert first.mean() == pytest.approx(helper.policy.help_probability()[1], abs=0.06)
+    half = np.arange(rows) < rows // 2
+    again, _ = helper.predict(observations, state, half, deterministic=True)
+    assert np.array_equal(again[~half], first[~half])
+    assert not np.array_equal(again[half], first[half])
+    repeated, _ = DP(frontier, budget=0.4, seed=3).predict(observations, None, np.ones(rows, bool))
+    assert np.array_equal(repeated, first)
+    other, _ = DP(frontier, budget=0.4, seed=4).predict(observations)
+    assert not np.array_equal(other, first)
+
+
+def test_its_knob_is_the_nominal_budget(model):
+    for helper in (DP(solve_frontier(model), budget=0.3), DP(solve_budget(model, budget=0.3))):
+        assert helper.knob == pytest.approx(0.3)
+        low, high = helper.knob_bounds
+        assert low == 0
+        usages = [helper.with_knob(x).policy.expected_usage for x in np.linspace(low, high, 6)]
+        np.testing.assert_allclose(usages, np.linspace(low, high, 6), atol=1e-9)
+        assert helper.with_knob(high + 9).knob == pytest.approx(high)
+        assert deepcopy(helper) is helper
+
+
+def test_it_is_read_from_a_run(model, tmp_path):
+    frontier = solve_frontier(model)
+    model.save(tmp_path / "transitions.npz")
+    with pytest.raises(CheckpointError, match=r"solution\.npz"):
+        DP.from_run(tmp_path)
+    frontier.save(tmp_path / "solution.npz")
+    helper = DP.from_run(tmp_path, budget=0.5, seed=1)
+    assert helper.policy.expected_usage == pytest.approx(0.5)
+    assert DP.from_run(tmp_path).policy.expected_usage == pytest.approx(frontier.usage[-1])
+
+
+def test_what_it_cannot_follow_is_refused(model):
+    with pytest.raises(InvalidArgumentError, match="MixedPolicy or a Frontier, received dict"):
+        DP({})
+    with pytest.raises(InvalidArgumentError, match="has its budget already"):
+        DP(solve_budget(model, budget=1), budget=1)
+    with pytest.raises(InvalidArgumentError, match="play it in wrap"):
+        DP(solve_budget(model, budget=1)).predict("You stand in the hall. What now?")
+
+
+def test_in_a_real_environment_usage_and_success_are_what_the_model_says():
+    """Coins under cups: the actor guesses, help knows; the exact model, solved, played in the env it is a model of."""
+    from selfreg_gym.rollout import EpisodeSpec, play
+    from selfreg_gym.types import Intervention
+    from selfreg_gym.vector_env import InterventionVectorEnv
+
+    class Guess:
+        def act(self, decisions):
+            return [str(decision.rng.choice(decision.admissible_actions)) for decision in decisions]
+
+    class Knows:
+        def act(self, decisions):
+            return [decision.task.get_wrapper_attr("expert_action")() for decision in decisions]
+
+    env = InterventionVectorEnv(
+        16, task="selfreg/Coin-v0", actor=Guess(), interventions=[Intervention(Knows(), name="knows")],
+        autoreset_mode="Disabled",
+    )  # fmt: skip
+    keys: dict[str, tuple[int, int]] = {}
+    for number in range(6):
+        task = gym.make("selfreg/Coin-v0")
+        _, info = task.reset(seed=0, options={"episode": number})
+        done = False
+        while not done:
+            keys[info["state_key"]] = (number, info["steps_left"])
+            _, _, done, _, info = task.step(task.unwrapped.expert_action())
+    names = list(keys)
+    n = len(names)
+    P, success = [np.zeros((n, n)), np.zeros((n, n))], np.zeros((2, n))
+    for i, name in enumerate(names):
+        number, left = keys[name]
+        after = [j for j, other in enumerate(names) if keys[other] == (number, left - 1)]
+        for a, right in enumerate((0.5, 1.0)):
+            if after:
+                P[a][i, after[0]] = right
+            else:
+                success[a, i] = right
+    first = {}
+    for i, name in enumerate(names):
+        first.setdefault(keys[name][0], i)
+    start = np.bincount(list(first.values()), minlength=n) / len(first)
+    exact = TransitionModel(P, success, start, keys=names)
+    for budget in (0.3, 1.2):
+        policy = solve_budget(exact, budget=budget)
+        assert isinstance(policy, MixedPolicy)
+        specs = [EpisodeSpec(i % 6, 1000 + i) for i in range(1800)]
+        episodes = list(play(env, specs, DP(policy), record_steps=False))
+        cost = np.array([episode.cost for episode in episodes])
+        won = np.array([episode.success for episode in episodes])
+        assert abs(cost.mean() - policy.expected_usage) < 4 * cost.std() / np.sqrt(len(cost))
+        assert abs(won.mean() - policy.expected_success) < 4 * won.std() / np.sqrt(len(won))
+        assert sum(episode.metrics["unseen"] for episode in episodes) == 0
+    never = evaluate_policy(exact, np.zeros(n, int))
+    assert never.expected_success < policy.expected_success
