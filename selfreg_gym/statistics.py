@@ -40,6 +40,11 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    @classmethod
+    def of(cls, draws: Floats) -> Estimate:
+        """From ``(1 + B,)``: the value, then that of B resamples."""
+        return cls(float(draws[0]), *percentile_interval(draws[1:]))
+
     @property
     def ci(self) -> list[float]:
         """``[low, high]``, as rows carry it."""
@@ -115,6 +120,9 @@ def resampled_means(weights: Floats, values: Floats) -> Floats:
     A resample that drew none of the values gives NaN.
     """
     known = np.isfinite(values)
+    if known.all():
+        totals = weights.sum(axis=1)
+        return (weights @ values) / (totals if values.ndim == 1 else totals[:, None])
     totals = weights @ known.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (weights @ np.where(known, values, 0.0)) / totals

@@ -207,7 +207,7 @@ def test_overspending_is_adjusted_to_the_budget():
     # Its own curve at 0.5 lies between never and the point that uses less than 0.5 or just above.
     own = evaluation.curve("greedy")
     assert found.share.value == pytest.approx(own.recovered(0.5), abs=1e-9)
-    assert any("over its budget" in text for text in evaluation.warnings)
+    assert any("over budget are greedy@0.5" in text for text in evaluation.warnings)
 
 
 def test_at_equal_usage_reads_the_other_curve_between_its_points():

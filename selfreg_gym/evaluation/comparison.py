@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfreg_gym.evaluation.curves import read_off
-from selfreg_gym.statistics import Estimate, Floats
+from selfreg_gym.statistics import Estimate
 
 if TYPE_CHECKING:
     from selfreg_gym.evaluation.result import Evaluation
@@ -95,39 +95,31 @@ def recovery(
     others = [] if name == "random" else evaluation.points("random", split=split)
     used = [always, never, keys, *own, *others]
     columns = [(point, measure) for measure in ("usage", "success") for point in used]
-    mean_usage = evaluation.estimate([(keys, "usage")], lambda m: m[:, 0], split=split, kind=kind).value
-    adjusted = cap is not None and mean_usage > OVERSPEND * cap
-
-    def parts(means: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Usage read at, and the shares of helper, coin and random there."""
-        u, s = means[:, : len(used)], means[:, len(used) :]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2])
-            if adjusted:
-                at = np.full(len(u), float(cap or 0.0))
-                line = slice(1, 3 + len(own))  # never and the helper's own points
-                share = read_off(u[:, line], s[:, line], at)
-            else:
-                at, share = u[:, 2], s[:, 2]
-            coin = (at - u[:, 1]) / (u[:, 0] - u[:, 1])
-        points = [0, 1, *range(3 + len(own), len(used))]
-        return at, share, coin, read_off(u[:, points], s[:, points], at)
-
-    def estimate(function: Any) -> Estimate:
-        return evaluation.estimate(columns, lambda means: function(*parts(means)), split=split, kind=kind)
-
+    means = evaluation.means(columns, split=split, kind=kind)
+    u, s = means[:, : len(used)], means[:, len(used) :]
+    adjusted = cap is not None and bool(u[0, 2] > OVERSPEND * cap)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2])  # success as a share of the gap
+        at, share = u[:, 2], s[:, 2]
+        if adjusted:
+            line = slice(1, 3 + len(own))  # never and the helper's own points
+            at = np.full(len(u), float(cap or 0.0))
+            share = read_off(u[:, line], s[:, line], at)
+        coin = (at - u[:, 1]) / (u[:, 0] - u[:, 1])
+    points = [0, 1, *range(3 + len(own), len(used))]
+    chance = read_off(u[:, points], s[:, points], at)
     return Recovery(
         helper=name,
         split=evaluation.table(split).split,
         kind=kind,
         budget=cap,
-        share=estimate(lambda at, share, coin, other: share),
-        usage=estimate(lambda at, share, coin, other: at).value,
+        share=Estimate.of(share),
+        usage=float(at[0]),
         adjusted=adjusted,
-        coin=estimate(lambda at, share, coin, other: coin).value,
-        over_coin=estimate(lambda at, share, coin, other: share - coin),
-        random=estimate(lambda at, share, coin, other: other) if others else None,
-        over_random=estimate(lambda at, share, coin, other: share - other) if others else None,
+        coin=float(coin[0]),
+        over_coin=Estimate.of(share - coin),
+        random=Estimate.of(chance) if others else None,
+        over_random=Estimate.of(share - chance) if others else None,
     )
 
 
@@ -152,25 +144,19 @@ def at_equal_usage(
     used = [keys, *own, *anchors]
     columns = [(point, name) for name in ("usage", measure) for point in used]
     n = len(used)
-
-    def at(means: Floats) -> Floats:
-        return read_off(means[:, 1:n], means[:, n + 1 :], means[:, 0])
-
-    def estimate(function: Any) -> Estimate:
-        return evaluation.estimate(columns, function, split=split, kind=kind)
-
-    usages = [estimate(lambda means, i=i: means[:, i]).value for i in range(1 + len(own))]
-    distance = min(abs(usages[0] - usage) for usage in usages[1:])
+    means = evaluation.means(columns, split=split, kind=kind)
+    there = read_off(means[:, 1:n], means[:, n + 1 :], means[:, 0])
+    distance = float(np.abs(means[0, 1 : 1 + len(own)] - means[0, 0]).min())
     return EqualUsage(
         helper=keys[0] if len(keys) == 1 else keys[0].partition("#")[0],
         other=other,
         measure=measure,
         split=evaluation.table(split).split,
         kind=kind,
-        usage=usages[0],
-        value=estimate(lambda means: means[:, n]).value,
-        other_value=estimate(at).value,
-        difference=estimate(lambda means: means[:, n] - at(means)),
+        usage=float(means[0, 0]),
+        value=float(means[0, n]),
+        other_value=float(there[0]),
+        difference=Estimate.of(means[:, n] - there),
         distance=distance,
         direct=distance <= TOLERANCE,
     )
@@ -202,6 +188,7 @@ def _compare(
     if "prm-threshold" in helpers and name not in ("prm-threshold", "random"):
         fewer = at_equal_usage(evaluation, key, other="prm-threshold", measure="toggles", split=split)
         row["toggles_against_prm_threshold"] = {
+            "usage": fewer.usage,
             "difference": fewer.difference,
             "toggles": fewer.value,
             "prm_threshold_toggles": fewer.other_value,

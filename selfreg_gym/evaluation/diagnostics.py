@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from selfreg_gym.evaluation.comparison import OVERSPEND
+
 if TYPE_CHECKING:
     from selfreg_gym.evaluation.result import Evaluation
 
@@ -38,6 +40,12 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
             least = min(row["episodes"] for row in few)
             who = "every row rests" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " rest"
             found.append(f"{split}: {who} on few episodes ({least}); a row decides something from {DECISIVE} on.")
+        over = [row for row in rows if _overspends(row)]
+        if over:
+            told = ", ".join(f"{row['key']} ({row['usage']:.2f})" for row in over)
+            found.append(
+                f"{split}: over budget are {told}; their shares of the gap are read off their own curves at C."
+            )
         for row in rows:
             found += _row_warnings(row, collected=split == "collected")
         for item in evaluation.comparisons:
@@ -48,6 +56,12 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
                     f"recovers {item['coin']:.0%} of the gap at this usage, the helper {item['share']['value']:.0%}."
                 )
     return found
+
+
+def _overspends(row: dict[str, Any]) -> bool:
+    """Spent plainly more than its budget."""
+    usage, budget = row["usage"], row["budget"]
+    return None not in (usage, budget) and usage > OVERSPEND * budget and row["usage_ci"][0] > budget
 
 
 def _row_warnings(row: dict[str, Any], *, collected: bool) -> list[str]:
@@ -62,11 +76,6 @@ def _row_warnings(row: dict[str, Any], *, collected: bool) -> list[str]:
         found.append(
             f"{name}: used {usage:.2f} units per episode where {promised:.2f} were expected. Unseen states make a "
             "helper ask too often; look at the coverage, and calibrate."
-        )
-    if budget is not None and usage > 1.05 * budget and row["usage_ci"][0] > budget:
-        found.append(
-            f"{name}: over its budget, {usage:.2f} units for C = {budget:g}. Calibrate it; meanwhile its recovery is "
-            "read off its curve at C."
         )
     unseen = row["unseen_state_rate"]
     if collected and budget is not None and unseen is not None and unseen > UNSEEN:

@@ -160,14 +160,15 @@ class EpisodeTable:
         tasks, seeds = np.array(plan, dtype=np.int64).reshape(-1, 2).T
         return cls(split, tasks, seeds, kinds, columns, fixed_tasks, bootstrap_seed, resamples)
 
-    @property
-    def weights(self) -> Floats:
-        """``(resamples, n)`` bootstrap weights, drawn once and shared by all helpers."""
-        if "all" not in self._weights:
+    def weights(self, kind: str = "all") -> Floats:
+        """``(resamples, n of this kind)`` bootstrap weights, drawn once and shared by all helpers."""
+        if kind not in self._weights and kind != "all":
+            self._weights[kind] = self.weights()[:, self.restrict(kind)]
+        if kind not in self._weights:
             rng = np.random.default_rng([0x5E1F, self.bootstrap_seed])
             strata, clusters = (self.tasks, None) if self.fixed_tasks else (self._task_kinds(), self.tasks)
             self._weights["all"] = bootstrap_weights(strata, clusters=clusters, resamples=self.resamples, rng=rng)
-        return self._weights["all"]
+        return self._weights[kind]
 
     def _task_kinds(self) -> NDArray[Any]:
         """``(n,)`` one kind per task, also where an episode in error left none."""

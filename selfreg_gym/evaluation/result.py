@@ -14,7 +14,7 @@ import numpy as np
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
-from selfreg_gym.statistics import Estimate, Floats, estimate_mean, estimate_rate, percentile_interval, resampled_means
+from selfreg_gym.statistics import Estimate, Floats, estimate_mean, estimate_rate, resampled_means
 
 __all__ = ["Evaluation"]
 
@@ -90,6 +90,24 @@ class Evaluation:
 
     # -- computing on paired episodes -------------------------------------------------------------------------------
 
+    def means(self, columns: Sequence[Column], *, split: str | None = None, kind: str = "all") -> Floats:
+        """Means of several columns over the same episodes, and of each resample of them.
+
+        Args:
+            columns: m pairs of helper keys and measure; episodes that are no data for one of them are left out for all.
+            split, kind: which episodes.
+
+        Returns:
+            ``(1 + B, m)``: the means, then those of B paired resamples. NaN if there are no such episodes.
+        """
+        table = self.table(split)
+        values = np.stack([table.column(keys, measure) for keys, measure in columns], axis=1)[table.restrict(kind)]
+        known = np.isfinite(values).all(axis=1)
+        if not known.any():
+            return np.full((1 + table.resamples, len(columns)), np.nan)
+        weights = table.weights(kind) if known.all() else table.weights(kind)[:, known]
+        return np.concatenate([values[known].mean(axis=0)[None], resampled_means(weights, values[known])])
+
     def estimate(
         self,
         columns: Sequence[Column],
@@ -98,20 +116,8 @@ class Evaluation:
         split: str | None = None,
         kind: str = "all",
     ) -> Estimate:
-        """A function of several means over the same episodes, with its paired bootstrap interval.
-
-        Args:
-            columns: m pairs of helper keys and measure; episodes that are no data for one of them are left out for all.
-            function: from means ``(B, m)`` to ``(B,)``.
-            split, kind: which episodes.
-        """
-        table = self.table(split)
-        values = np.stack([table.column(keys, measure) for keys, measure in columns], axis=1)
-        chosen = table.restrict(kind) & np.isfinite(values).all(axis=1)
-        if not chosen.any():
-            return Estimate(float("nan"), float("nan"), float("nan"))
-        draws = function(resampled_means(table.weights[:, chosen], values[chosen]))
-        return Estimate(float(function(values[chosen].mean(axis=0)[None])[0]), *percentile_interval(draws))
+        """A function of several means, from ``(B, m)`` to ``(B,)``, with its paired bootstrap interval."""
+        return Estimate.of(function(self.means(columns, split=split, kind=kind)))
 
     def paired_difference(
         self, a: str, b: str, *, measure: str = "success", split: str | None = None, kind: str = "all"
@@ -182,7 +188,7 @@ class Evaluation:
     def _row(self, table: EpisodeTable, split: str, keys: Sequence[str], seed: int | None, kind: str) -> dict[str, Any]:
         helper, budget, _ = self.identity(keys[0])
         chosen = table.restrict(kind)
-        weights = table.weights[:, chosen]
+        weights = table.weights(kind)
 
         def column(name: str) -> Floats:
             return table.column(keys, name)[chosen]

@@ -1,0 +1,285 @@
+"""The plots: each a function that returns a matplotlib figure, and :func:`export`, which makes SVG and PNG of it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.report.palette import INK, style_of, to_css
+
+__all__ = ["export", "frontier_figure", "reliability_figure", "trace_figure"]
+
+INK_, MUTED, GRID, HELP, ALARM = (INK[name][0] for name in ("ink", "muted", "grid", "help", "alarm"))
+PAPER = INK["paper"][0]
+
+_RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Inter", "Helvetica Neue", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK_,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK_,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "text.color": INK_,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "path",  # the same shapes everywhere, whatever fonts the reader has
+    "svg.hashsalt": "selfreg_gym",  # the same file for the same numbers
+}
+
+
+def _figure(*args: Any, **kwargs: Any) -> Any:
+    """``plt.subplots`` without pyplot's global state."""
+    import logging
+
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a missing font is no news
+    with mpl.rc_context(_RC):
+        rows, columns = args or (1, 1)
+        figure = Figure(figsize=kwargs.pop("figsize"), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)
+
+
+def export(figure: Any, png: Path, *, title: str) -> str:
+    """Write ``png`` and return the figure as inline SVG whose colours are the page's CSS variables.
+
+    Args:
+        figure: from one of the functions here.
+        png: where the PNG goes (its folder is made).
+        title: read aloud in place of the picture.
+    """
+    import matplotlib as mpl
+
+    png.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_RC):
+        figure.savefig(png, dpi=160)
+        figure.patch.set_alpha(0.0)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
+    # Ids must be unique in the page: several figures each have a "figure_1".
+    prefix = re.sub(r"\W+", "-", png.stem)
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    from html import escape
+
+    label = escape(title, quote=True)
+    return to_css(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
+
+
+# -- success against usage --------------------------------------------------------------------------------------------
+
+
+def frontier_figure(evaluation: Evaluation, *, splits: Sequence[str], names: Mapping[str, str]) -> Any:
+    """Success against usage, one panel per split: points with intervals, hulls, the anchors and the coin line.
+
+    Args:
+        evaluation: with the anchors never and always on every split.
+        splits: panels from left to right.
+        names: title of each split.
+    """
+    import matplotlib as mpl
+    from matplotlib.ticker import PercentFormatter
+
+    figure, axes = _figure(1, len(splits), figsize=(3.6 * len(splits) + 0.5, 4.3), sharey=True)
+    shown: dict[str, Any] = {}
+    with mpl.rc_context(_RC):
+        for axis, split in zip(axes[0], splits, strict=True):
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+            rows = [r for r in evaluation.rows if (r["split"], r["kind"], r["seed"]) == (split, "all", None)]
+            _coin_line(axis, rows)
+            helpers = sorted(evaluation.helpers(split), key=lambda h: style_of(h).order)
+            for helper in helpers:
+                points = [row for row in rows if row["helper"] == helper and row["usage"] is not None]
+                handle = _helper_points(axis, helper, points, evaluation, split)
+                shown.setdefault(helper, handle)
+            axis.set_title(names.get(split, split))
+            axis.set_xlabel("usage U (cost units of help per episode)")
+        axes[0, 0].set_ylabel("success rate SR")
+        order = sorted(shown.keys() - {"never", "always"}, key=lambda h: -style_of(h).order)
+        handles = [shown[helper] for helper in order]
+        labels = [style_of(helper).label for helper in order]
+        figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(7, len(labels))), handletextpad=0.5)
+    return figure
+
+
+def _coin_line(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The two anchors, named, and the line between them."""
+    anchors = {row["helper"]: (row["usage"], row["success_rate"]) for row in rows}
+    if not {"never", "always"} <= set(anchors):
+        return
+    (x0, y0), (x1, y1) = anchors["never"], anchors["always"]
+    axis.plot([x0, x1], [y0, y1], color=MUTED, lw=1, ls=(0, (1, 2)), zorder=1)
+    axis.set_xlim(x0 - 0.04 * (x1 - x0), x1 + 0.06 * (x1 - x0))
+    told = {"ha": "left", "va": "top", "textcoords": "offset points", "fontsize": 8}
+    axis.annotate("never", (x0, y0), xytext=(7, 1), color=INK_, **told)
+    axis.annotate("always", (x1, y1), xytext=(-2, -9), color=INK_, **(told | {"ha": "right"}))
+    middle = (x0 + 0.66 * (x1 - x0), y0 + 0.66 * (y1 - y0))
+    axis.annotate("one coin per episode", middle, xytext=(4, -5), color=MUTED, **(told | {"ha": "left"}))
+
+
+def _helper_points(
+    axis: Any, helper: str, rows: Sequence[Mapping[str, Any]], evaluation: Evaluation, split: str
+) -> Any:
+    """Draw one helper; return its handle for the legend."""
+    style = style_of(helper)
+    u, s = np.array([r["usage"] for r in rows]), np.array([r["success_rate"] for r in rows])
+    main = style.order >= 6
+    for row in rows if style.order >= 5 else ():  # intervals of the lesser baselines would hide those that count
+        (x0, x1), (y0, y1) = row["usage_ci"], row["success_rate_ci"]
+        bar = {"color": style.light, "lw": 1, "alpha": 0.55, "zorder": 2}
+        if None not in (x0, x1, y0, y1):
+            axis.plot([x0, x1], [row["success_rate"]] * 2, **bar)
+            axis.plot([row["usage"]] * 2, [y0, y1], **bar)
+        if main and helper in ("lm", "dp") and row["budget"] is not None:
+            axis.annotate(
+                f"{row['budget']:g}",
+                (row["usage"], row["success_rate"]),
+                xytext=(4, -10) if helper == "lm" else (-4, 6),
+                textcoords="offset points",
+                ha="left" if helper == "lm" else "right",
+                fontsize=7.5,
+                color=style.light,
+            )
+    if main and len(rows) and {"never", "always"} <= set(evaluation.helpers(split)):
+        x, y = evaluation.curve(helper, split=split).hull
+        axis.plot(x, y, color=style.light, lw=1.4 if helper != "random" else 1, ls=style.line, alpha=0.75, zorder=2)
+    (handle,) = axis.plot(
+        u,
+        s,
+        style.marker,
+        color=style.light,
+        ms=9 if style.marker in "12" else 6.5 if main else 5,
+        mew=1.4 if style.marker in "x12" else 0.8,
+        mec=style.light if style.marker in "x12" else PAPER,
+        zorder=3 + style.order,
+    )
+    return handle
+
+
+# -- reliability ------------------------------------------------------------------------------------------------------
+
+
+def reliability_figure(tables: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Predicted against observed success, one panel per model, with the mass of each bin below.
+
+    Args:
+        tables: model name -> calibration table (``mean``, ``rate``, ``count``).
+    """
+    import matplotlib as mpl
+
+    n = len(tables)
+    figure, axes = _figure(
+        2, n, figsize=(3.4 * n + 0.4, 4.3), sharex=True, sharey="row", gridspec_kw={"height_ratios": [4, 1]}
+    )
+    with mpl.rc_context(_RC):
+        for (top, bottom), (name, table) in zip(axes.T, tables.items(), strict=True):
+            mean, rate, count = (np.asarray(table[key], dtype=float) for key in ("mean", "rate", "count"))
+            error = 1.96 * np.sqrt(np.clip(rate * (1 - rate), 0, None) / np.maximum(count, 1))
+            top.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (1, 2)))
+            top.vlines(mean, np.clip(rate - error, 0, 1), np.clip(rate + error, 0, 1), color=HELP, lw=1, alpha=0.5)
+            top.plot(mean, rate, "o-", color=HELP, ms=5, lw=1.2, mec=PAPER, mew=0.7)
+            top.set_title(name)
+            top.set_aspect("equal", adjustable="box", anchor="W")
+            top.set(xlim=(0, 1), ylim=(0, 1))
+            bottom.vlines(mean, 0, count, color=HELP, lw=4, alpha=0.7)
+            bottom.set(xlim=(0, 1), ylim=(0, None))
+            bottom.set_xlabel("predicted p(s)")
+            bottom.grid(False)
+        axes[0, 0].set_ylabel("observed success rate")
+        axes[1, 0].set_ylabel("moments")
+    return figure
+
+
+# -- traces -----------------------------------------------------------------------------------------------------------
+
+
+def trace_figure(traces: Sequence[Mapping[str, Any]], *, longest: int) -> Any:
+    """One episode under several helpers: a square per step (filled: help), above it p(s) before the step.
+
+    Args:
+        traces: the records of one (task, seed), one per helper.
+        longest: steps on the axis.
+    """
+    import matplotlib as mpl
+    from matplotlib.patches import FancyBboxPatch
+
+    figure, axes = _figure(1, 1, figsize=(9.6, 0.95 * len(traces) + 0.75))
+    axis = axes[0, 0]
+    with mpl.rc_context(_RC):
+        for i, trace in enumerate(traces):
+            base = len(traces) - 1 - i
+            style = style_of(trace["key"].partition("@")[0])
+            for step in trace["steps"]:
+                given = step["action"] > 0
+                axis.add_patch(
+                    FancyBboxPatch(
+                        (step["t"] + 0.1, base),
+                        0.8,
+                        0.26,
+                        boxstyle="round,pad=0,rounding_size=0.08",
+                        mutation_aspect=0.4,
+                        facecolor=style.light if given else "none",
+                        edgecolor=ALARM if step["invalid"] else style.light if given else MUTED,
+                        lw=1.4 if step["invalid"] else 0.8,
+                    )
+                )
+                if step["invalid"]:
+                    axis.plot(step["t"] + 0.5, base + 0.13, "x", color=ALARM, ms=6, mew=1.6)
+            known = [(step["t"] + 0.5, step["p"]) for step in trace["steps"] if step["p"] is not None]
+            if known:
+                t, p = np.array(known).T
+                axis.plot(t, base + 0.36 + 0.42 * p, color=MUTED, lw=1)
+                axis.plot(t, base + 0.36 + 0.42 * p, ".", color=MUTED, ms=3)
+                axis.hlines([base + 0.36, base + 0.78], 0, longest, color=GRID, lw=0.6, zorder=0)
+            end = "success" if trace["success"] else "failure"
+            axis.text(
+                max(len(trace["steps"]), 1) + 0.25,
+                base + 0.13,
+                f"{end}, {trace['usage']:g} {'unit' if trace['usage'] == 1 else 'units'}",
+                va="center",
+                fontsize=8.5,
+                color=INK_ if trace["success"] else ALARM,
+            )
+        labels = [_trace_label(trace) for trace in traces]
+        axis.set(xlim=(0, longest + 4), ylim=(-0.2, len(traces)))
+        axis.set_yticks([len(traces) - 1 - i + 0.13 for i in range(len(traces))], labels)
+        axis.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK_)
+        axis.set_xlabel("step")
+        axis.grid(False)
+        axis.spines["left"].set_visible(False)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def _trace_label(trace: Mapping[str, Any]) -> str:
+    helper, _, budget = trace["key"].partition("@")
+    return style_of(helper).label.replace(" (privileged)", "") + (f", C = {float(budget):g}" if budget else "")
