@@ -41,7 +41,7 @@ def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: i
                     "self.np_random, and reset everything in reset)",
                     _first_difference(first, again),
                 )
-        _check_snapshots(env, episode, max_steps)
+            _check_snapshots(env, episode, chooser, max_steps)
         _check_nonsense(env, episode)
     _check_episode_option(env)
     _check_unseeded(env)
@@ -111,7 +111,7 @@ def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) 
             broken("info['success'] and info['is_success'] agree", f"{info['success']} and {info['is_success']}")
 
 
-def _check_snapshots(env: Any, episode: int, max_steps: int) -> None:
+def _check_snapshots(env: Any, episode: int, choose: Callable[..., str], max_steps: int) -> None:
     """A snapshot survives the end of the episode, can be restored twice, and brings the random state back."""
     picker = np.random.default_rng(episode)
     _, info = env.reset(seed=episode, options={"episode": episode})
@@ -119,7 +119,7 @@ def _check_snapshots(env: Any, episode: int, max_steps: int) -> None:
     actions: list[str] = []
     over = False
     while not over and len(actions) < max_steps:
-        actions.append(_random_choice(env, info, picker))
+        actions.append(choose(env, info, picker))
         _, _, terminated, truncated, info = env.step(actions[-1])
         over = terminated or truncated
     continuations = []

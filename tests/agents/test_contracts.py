@@ -1,0 +1,78 @@
+"""Everything that is registered keeps its contract: a dropped-in file is tested by being there."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from selfreg_gym import registry
+from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.testing import check_actor, check_helper, check_intervention, check_task
+from selfreg_gym.vector_env import InterventionVectorEnv
+
+
+def _task() -> str:
+    """The task that the agents are made for."""
+    return "selfreg/SIF-v0" if "selfreg/SIF-v0" in registry.names("envs") else "selfreg/Coin-v0"
+
+
+@pytest.fixture(autouse=True)
+def _somebody_at_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ``human`` plugins ask a person, who here always takes the first action."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda *prompt: "1")
+
+
+@pytest.mark.parametrize("name", registry.names("envs"))
+def test_tasks(name: str) -> None:
+    check_task(name)
+    assert gym.spec(name).id == name
+
+
+@pytest.mark.parametrize("name", registry.names("actors"))
+def test_actors(name: str) -> None:
+    check_actor(registry.load("actors", name)(), task=_task())
+
+
+@pytest.mark.parametrize("name", registry.names("interventions"))
+def test_interventions(name: str) -> None:
+    intervention = registry.load("interventions", name)()
+    check_intervention(intervention, task=_task())
+    assert intervention.name == name
+
+
+def _needs_arguments(cls: type[Any]) -> bool:
+    parameters = inspect.signature(cls).parameters.values()
+    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+@pytest.mark.parametrize("name", registry.names("helpers"))
+def test_helpers(name: str) -> None:
+    cls = registry.load("helpers", name)
+    assert callable(cls.predict)
+    assert callable(cls.wrap)
+    assert isinstance(getattr(cls, "takes_budget", False), bool)
+    if hasattr(cls, "from_run"):  # without it, a run makes the helper by cls()
+        assert {"run", "budget", "seed"} <= set(inspect.signature(cls.from_run).parameters)
+    else:
+        assert not _needs_arguments(cls)
+    if not _needs_arguments(cls):  # the others are made from a run's artifacts, and tested in their own modules
+        check_helper(cls())
+
+
+@pytest.mark.parametrize("actor", registry.names("actors"))
+def test_every_actor_plays_whole_episodes_with_every_intervention(actor: str) -> None:
+    env = InterventionVectorEnv(2, _task(), actor, registry.names("interventions"), autoreset_mode="Disabled")
+    episodes = list(play(env, [EpisodeSpec(i, i, 0.3) for i in range(3)]))
+    assert [episode.error for episode in episodes] == [None] * 3
+    assert all(len(episode.usage) == len(registry.names("interventions")) for episode in episodes)
+
+
+@pytest.mark.parametrize("group", list(registry.GROUPS))
+def test_every_plugin_says_what_it_is_in_its_first_line(group: str) -> None:
+    for entry in registry.describe(group):
+        assert entry.summary, entry.module
+        assert registry.load(group, entry.name).__doc__, entry.module

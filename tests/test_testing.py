@@ -1,0 +1,332 @@
+"""selfreg_gym.testing catches broken tasks, actors, interventions and helpers, and names the rule."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfreg_gym import Act, Decision, FeatureObservation, Intervention, StateKeyObservation, as_helper
+from selfreg_gym.agents.helpers.always import Always
+from selfreg_gym.agents.helpers.never import Never
+from selfreg_gym.agents.helpers.random import Random
+from selfreg_gym.envs.coin import Coin
+from selfreg_gym.errors import TaskContractError
+from selfreg_gym.testing import ExpertActor, RandomActor, check_actor, check_helper, check_intervention, check_task
+
+
+def broken(match: str) -> Any:
+    return pytest.raises(TaskContractError, match=f"broken rule: .*{match}")
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+class Changed(Coin):
+    """Coin with its info (on reset and step) changed."""
+
+    def __init__(self, change: Callable[[dict[str, Any], bool], Any]) -> None:
+        super().__init__()
+        self.change = change
+
+    def reset(self, **kwargs: Any) -> tuple[str, dict[str, Any]]:
+        text, info = super().reset(**kwargs)
+        return text, self.change(info, False) or info
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        text, reward, terminated, truncated, info = super().step(action)
+        return text, reward, terminated, truncated, self.change(info, terminated) or info
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda info, over: info.pop("task_id"), r"info\['task_id'\] says which task"),
+        (lambda info, over: info.update(task_id=3), r"info\['task_id'\] is a str"),
+        (lambda info, over: info.update(state_key=("a", 1)), r"info\['state_key'\] is a str"),
+        (lambda info, over: info.update(state_key="same"), "differs between tasks"),
+        (lambda info, over: info.update(admissible_actions=["heads"]), "is a tuple of str"),
+        (lambda info, over: info.update(admissible_actions=("heads", "heads")), "names every action once"),
+        (lambda info, over: info.update(admissible_actions=()), "at least one action is admissible"),
+        (lambda info, over: info.update(steps_left=-1), "int of at least 0"),
+        (lambda info, over: info.update(steps_left=9 - info["steps_left"]), "never grows|0 only when"),
+        (lambda info, over: info.pop("success", None), r"info\['success'\] is a bool"),
+        (lambda info, over: info.update(is_success=1) if over else None, r"info\['is_success'\] is a bool"),
+        (lambda info, over: info.update(is_success=not info["success"]) if over else None, "agree"),
+        (lambda info, over: info.update(invalid_action=False), r"info\['invalid_action'\] is True"),
+        (lambda info, over: info.update(noise=random.random()), "own generator"),
+        (lambda info, over: info.update(noise=np.random.rand()), "own generator"),  # noqa: NPY002
+        (lambda info, over: info.update(noise=next(COUNTER)), "the same seed, options and actions"),
+    ],
+)
+def test_broken_infos_are_caught(change: Any, rule: str) -> None:
+    with broken(rule):
+        check_task(Changed(lambda info, over: change(info, over) and None))
+
+
+COUNTER = iter(range(10**9))
+
+
+class NeverEnds(Coin):
+    def step(self, action: str) -> Any:
+        text, reward, _, _, info = super().step(action)
+        self._left = max(self._left, 1)
+        return text, reward, False, False, info | {"steps_left": 1, "admissible_actions": ("heads", "tails")}
+
+
+class Forgetful(Coin):
+    """restore leaves the random state where it is."""
+
+    def snapshot(self) -> object:
+        return self._episode, self._left, self._coins, self._coin
+
+    def restore(self, snapshot: Any) -> None:
+        self._episode, self._left, self._coins, self._coin = snapshot
+
+
+class Peeking(Coin):
+    """The expert changes the coin that it looks at."""
+
+    def expert_action(self) -> str:
+        coin = self._coin
+        self._hide()
+        return coin
+
+
+class WrongExpert(Coin):
+    def expert_action(self) -> str:
+        return "the edge"
+
+
+class Raises(Coin):
+    def step(self, action: str) -> Any:
+        if action not in ("heads", "tails"):
+            raise ValueError(action)
+        return super().step(action)
+
+
+class SeedDecides(Coin):
+    """The option ``episode`` is ignored."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return super().reset(seed=seed)
+
+
+class SameInfo(Coin):
+    """One dict for all steps."""
+
+    def _info(self, invalid: bool = False) -> dict[str, Any]:
+        self.kept = getattr(self, "kept", {})
+        self.kept.pop("success", None)
+        self.kept.update(super()._info(invalid))
+        return self.kept
+
+    def step(self, action: str) -> Any:
+        text, reward, terminated, truncated, info = super().step(action)
+        self.kept.update(info)
+        return text, reward, terminated, truncated, self.kept
+
+
+class NotText(Coin):
+    def reset(self, **kwargs: Any) -> Any:
+        _, info = super().reset(**kwargs)
+        return 7, info
+
+
+class OldGym(Coin):
+    def step(self, action: str) -> Any:
+        text, reward, terminated, _, info = super().step(action)
+        return text, reward, terminated, info
+
+
+@pytest.mark.parametrize(
+    ("task", "rule"),
+    [
+        (NeverEnds, "ends by itself"),
+        (Forgetful, "exact moment, the random state included"),
+        (Peeking, "leaves the task as it found it"),
+        (WrongExpert, r"expert_action\(\) is admissible"),
+        (Raises, "any text may be stepped"),
+        (SeedDecides, "fixes the task, whatever the seed"),
+        (SameInfo, "a new info"),
+        (NotText, "an observation is a str"),
+        (OldGym, r"step returns \(observation, reward, terminated, truncated, info\)"),
+    ],
+)
+def test_broken_tasks_are_caught(task: type[Coin], rule: str) -> None:
+    with broken(rule):
+        check_task(task(), max_steps=50)
+
+
+def test_good_tasks_pass_as_an_id_an_env_and_without_optional_parts() -> None:
+    check_task("selfreg/Coin-v0", episodes=5)
+    check_task(Coin(heads=0.9))
+
+    class Bare(Coin):
+        snapshot = restore = expert_action = None  # type: ignore[assignment]
+
+    check_task(Bare())
+    check_task(Changed(lambda info, over: [info.pop(key) for key in ("feature_key", "steps_left", "kind")] and None))
+
+
+# --- actors -----------------------------------------------------------------------------------------------------------
+
+
+class Actor:
+    """An actor that answers with what the function of the decisions returns."""
+
+    def __init__(self, answer: Callable[[Sequence[Decision]], Any]) -> None:
+        self.answer = answer
+
+    def act(self, decisions: Sequence[Decision]) -> Any:
+        return self.answer(decisions)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+class Copied(Actor):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.copy(self)
+
+
+def _each(function: Callable[[Decision], Any]) -> Actor:
+    return Actor(lambda decisions: [function(decision) for decision in decisions])
+
+
+def _moves_the_task(decision: Decision) -> str:
+    decision.task.step("heads")
+    return "heads"
+
+
+@pytest.mark.parametrize(
+    ("actor", "rule"),
+    [
+        (object(), r"has act\(decisions\)"),
+        (Copied(lambda decisions: ["heads"] * len(decisions)), "__deepcopy__ returns itself"),
+        (Actor(lambda decisions: ["heads"]), "no decisions are answered with no acts"),
+        (Actor(lambda decisions: ["heads"] * (2 * len(decisions))), "N decisions with N acts"),
+        (_each(lambda decision: 3), "a str or an Act"),
+        (_each(lambda decision: Act("heads", error="down")), "without error"),
+        (_each(lambda decision: Act("heads", cost=-1.0)), "at least 0"),
+        (_each(lambda decision: Act("heads", logprobs=(0.0,))), "one entry per admissible action"),
+        (_each(_moves_the_task), "leaves decision.task as it found it"),
+        (_each(lambda decision: random.choice(["heads", "tails"])), "own generator"),
+        (_each(lambda decision: f"heads{next(COUNTER)}"), "same random stream gets the same answer"),
+        (
+            Actor(lambda decisions: [f"{len(decisions)}"] * len(decisions)),
+            "a batch is answered as its decisions are alone",
+        ),
+        (
+            Actor(lambda ds: sorted(str(d.rng.random()) for d in ds)),
+            "a batch is answered as its decisions are alone",
+        ),
+    ],
+)
+def test_broken_actors_are_caught(actor: Any, rule: str) -> None:
+    with broken(rule):
+        check_actor(actor)
+
+
+def test_an_actor_that_raises_is_reported_with_its_error() -> None:
+    with pytest.raises(TaskContractError, match="ZeroDivisionError"):
+        check_actor(_each(lambda decision: 1 / 0))
+
+
+def test_good_actors_and_interventions_pass() -> None:
+    check_actor(RandomActor())
+    check_actor(ExpertActor())
+    check_actor(_each(lambda decision: Act("heads", logprobs=(0.0, -1.0), cost=0.5)), task=Coin())
+    check_intervention(Intervention(ExpertActor(), name="expert", cost=0.5))
+
+
+def test_broken_interventions_are_caught() -> None:
+    with broken("an intervention is a selfreg_gym.Intervention"):
+        check_intervention(ExpertActor())
+    unnamed, free = Intervention(ExpertActor(), name="x"), Intervention(ExpertActor(), name="x")
+    unnamed.name, free.cost = "", 0.0
+    with broken("has a name"):
+        check_intervention(unnamed)
+    with broken("cost is a positive float"):
+        check_intervention(free)
+    with broken("a str or an Act"):
+        check_intervention(Intervention(_each(lambda decision: None), name="x"))
+
+
+# --- helpers ----------------------------------------------------------------------------------------------------------
+
+
+class Helper:
+    def __init__(self, answer: Callable[..., Any], wrap: Callable[[Any], Any] = lambda env: env) -> None:
+        self.answer, self.wrap = answer, wrap
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> Any:
+        return self.answer(observation, state)
+
+
+def _shaped(observation: Any, action: Any) -> Any:
+    return action if isinstance(observation, str) else np.full(len(observation), action)
+
+
+def test_broken_helpers_are_caught() -> None:
+    class NoWrap:
+        predict = Never.predict
+
+    with broken("a helper has wrap"):
+        check_helper(NoWrap())
+    with broken(r"predict returns \(actions, state\)"):
+        check_helper(Helper(lambda observation, state: 0))
+    with broken("one integer action from 0 to K"):
+        check_helper(Helper(lambda observation, state: (np.zeros(1, dtype=int), None)))
+    with broken("one integer action from 0 to K"):
+        check_helper(Helper(lambda observation, state: (2, None)))
+    with pytest.raises(TaskContractError, match="N integer actions"):
+        check_helper(Helper(lambda observation, state: (0, None)))
+    with broken(r"wrap\(env\) returns that env"):
+        check_helper(Helper(lambda observation, state: (_shaped(observation, 0), state), wrap=lambda env: None))
+    with broken("two runs that begin without state are the same"):
+        check_helper(Helper(lambda observation, state: (_shaped(observation, next(COUNTER) // 7 % 2), state)))
+
+
+def test_broken_knobs_are_caught() -> None:
+    class SameObject(Random):
+        def with_knob(self, knob: float) -> Random:
+            self.p = knob
+            return self
+
+    class Deaf(Random):
+        def with_knob(self, knob: float) -> Random:
+            return Random(0.9)
+
+    class Upside(Random):
+        knob_bounds = (1.0, 0.0)
+
+    for helper, rule in (
+        (SameObject(0.3), "leaves this one as it is"),
+        (Deaf(0.3), "whose knob is x"),
+        (Upside(0.3), "low < high"),
+    ):
+        with broken(rule):
+            check_helper(helper)
+
+
+@pytest.mark.parametrize(
+    "helper",
+    [
+        Never(),
+        Always(),
+        Random(),
+        as_helper(lambda text: int("Coin 1" in text)),
+        as_helper(lambda key: int(key.endswith("1")), wrap=StateKeyObservation),
+        as_helper(lambda features: int(features["scalars"][1] < 1), wrap=FeatureObservation),
+    ],
+    ids=["never", "always", "random", "text", "state-key", "features"],
+)
+def test_good_helpers_pass(helper: Any) -> None:
+    check_helper(helper)
