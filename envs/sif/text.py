@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from selfreg_gym.envs.sif.houses import House
     from selfreg_gym.envs.sif.world import World
 
-__all__ = ["observation", "premap_lines", "reveal"]
+__all__ = ["fragments", "observation", "premap_lines", "reveal"]
 
 _ROLE = "You are a household robot. Your map may be wrong.\n"
 _ROLE_HUMAN = _ROLE + "Follow the human only if you do not know where the human goes.\n"
@@ -224,3 +224,34 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
     past = f"So far:\n{history}" if history else ""
     map_text = "\n".join(lines)
     return f"{role}{past}Your map:\n{map_text}\n{said}{human}{can}\n{_where(world.room, world.held)}"
+
+
+def fragments() -> list[str]:
+    """Every piece of text a page can be made of, actions apart (the test of the closed vocabulary needs it)."""
+    pieces = [_ROLE_HUMAN, "So far: Your map: You can: The episode is over. Room: with a, and or."]
+    pieces += [
+        t.format(object="", room="", activity="") for t in _CLEAR_HINT + _VAGUE_HINT + _CLEAR_GOING + _VAGUE_GOING
+    ]
+    pieces += [activity for row in _ACTIVITIES.values() for activity in row]
+    pieces += [*RECEPTACLES, *OBJECTS, *FUNCTIONS, *(str(n) for n in range(1, 10))]
+    pieces += [
+        slipped(),
+        picked(0),
+        not_there(),
+        put_down(),
+        given(),
+        nobody_here(),
+        human_lost(),
+        not_offered(),
+        "You see",
+    ]
+    pieces += [human_here(stopped=stopped) for stopped in (False, True)]
+    pieces += [human_followed(r, stopped=s, entered=e) for r in (HALL, 0) for s in (False, True) for e in (False, True)]
+    pieces += ['Earlier the human said: "', 'In Room the human says: "Bring me the . Put the on the in the "']
+    pieces += [
+        "The human is standing in",
+        "The human is walking in , maybe to Room",
+        "You have lost the human, who was",
+    ]
+    pieces += ["You do not see the human, who was walking in", _where(HALL, -1), _where(0, 0)]
+    return pieces

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_a_walk_leads_from_start_to_goal_without_a_jump():
             way = [place(walk, 0.01 * n) for n in range(int(100 * walk[-1][0]) + 2)]
             assert way[0][0] == task.start
             assert way[-1][0] == task.goal_arg
-            assert all(abs(a[1] - b[1]) < 0.011 for a, b in zip(way, way[1:], strict=False))
+            assert all(abs(a[1] - b[1]) < 0.011 for a, b in pairwise(way))
             rooms = [room for n, (room, _) in enumerate(way) if n == 0 or way[n - 1][0] != room]
             expected = [task.start, HALL, task.goal_arg]
             assert rooms == (expected if through == HALL else [task.start, HALL, through, HALL, task.goal_arg])

@@ -1,0 +1,76 @@
+"""The expert intervention: the task's own expert, asked through any wrappers."""
+
+from __future__ import annotations
+
+import copy
+
+import gymnasium as gym
+import pytest
+
+import selfreg_gym
+from selfreg_gym.agents.interventions import expert
+from selfreg_gym.agents.interventions.expert import Expert
+from selfreg_gym.envs.sif import SIF
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError
+from selfreg_gym.testing import check_intervention
+from selfreg_gym.types import Decision
+
+
+def test_it_fulfils_the_contract():
+    check_intervention(Expert())
+    assert expert.__all__ == ["Expert"]
+    help_ = Expert()
+    assert (help_.name, help_.cost) == ("expert", 1.0)
+    assert copy.deepcopy(help_) is help_
+    assert copy.deepcopy(help_.actor) is help_.actor
+    with pytest.raises(InvalidArgumentError):
+        Expert(cost=0)
+
+
+def test_it_asks_each_task_also_through_wrappers():
+    assert selfreg_gym is not None
+    tasks = [SIF(kind="pnp"), gym.make("selfreg/SIF-v0", kind="s_hum")]
+    for i, task in enumerate(tasks):
+        task.reset(seed=i, options={"episode": i + 1})
+    said = Expert().actor.act([Decision("", (), task=task) for task in tasks])
+    assert said == [task.unwrapped.expert_action() for task in tasks]
+
+
+def test_an_episode_of_nothing_but_help_succeeds():
+    env = gym.make(
+        "selfreg/Intervention-v0", task="selfreg/SIF-v0", actor="scripted", interventions=["expert"], help_cost=0.1
+    )
+    for seed in range(9):
+        env.reset(seed=seed)
+        over, steps = False, 0
+        while not over:
+            _, _, over, _, info = env.step(1)
+            steps += 1
+        assert info["success"] is True
+        assert info["usage"].tolist() == [steps]
+
+
+class NoExpert(gym.Env):
+    """A task nobody is an expert of."""
+
+
+@pytest.mark.parametrize("task", [NoExpert(), gym.Wrapper(NoExpert()), object()])
+def test_a_task_without_an_expert_is_an_error_that_says_so(task):
+    with pytest.raises(
+        TaskContractError, match=r"'expert' needs a task with a method expert_action.*received (NoE|obj)"
+    ):
+        Expert().actor.act([Decision("", (), task=task)])
+
+
+def test_a_decision_without_a_task_is_an_error():
+    with pytest.raises(TaskContractError, match="without a task"):
+        Expert().actor.act([Decision("")])
+
+
+def test_an_error_inside_the_tasks_expert_is_not_hidden():
+    class Broken(gym.Env):
+        def expert_action(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Expert().actor.act([Decision("", (), task=Broken())])

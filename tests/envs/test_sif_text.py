@@ -1,0 +1,178 @@
+# ruff: noqa: E501 - whole pages are quoted
+"""The page: natural, concise, closed vocabulary, and true to what the robot knows."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import numpy as np
+import pytest
+
+from selfreg_gym.envs.sif import SIF
+from selfreg_gym.envs.sif.actions import (
+    DONE_TEXT,
+    EXPLORE_TEXT,
+    FOLLOW_TEXT,
+    GIVE_TEXT,
+    GO_TEXT,
+    PICK_TEXT,
+    PUT_TEXT,
+)
+from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task
+from selfreg_gym.envs.sif.houses import FUNCTIONS
+from selfreg_gym.envs.sif.text import fragments
+
+TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def pages(split="train", kind="mixed", episodes=120, skill=0.7):
+    """Pages of episodes played by the expert with some random actions among."""
+    env = SIF(split=split, kind=kind)
+    for i in range(episodes):
+        choose = random.Random(i)
+        page, info = env.reset(seed=i, options={"episode": i})
+        yield page, info
+        while info["admissible_actions"]:
+            action = env.expert_action() if choose.random() < skill else choose.choice(info["admissible_actions"])
+            page, _, _, _, info = env.step(action)
+            yield page, info
+
+
+def test_a_closed_vocabulary_in_every_split():
+    texts = [
+        *EXPLORE_TEXT,
+        *GO_TEXT,
+        *PICK_TEXT,
+        *GIVE_TEXT,
+        FOLLOW_TEXT,
+        DONE_TEXT,
+        *(t for row in PUT_TEXT for t in row),
+    ]
+    closed = {t for piece in [*fragments(), *texts] for t in TOKEN.findall(piece)}
+    assert len(closed) < 400
+    met = set()
+    for split in SPLITS:
+        here = {t for page, _ in pages(split, episodes=250, skill=0.5) for t in TOKEN.findall(page)}
+        assert here <= closed, here - closed
+        met |= here
+    assert len(closed - met) < 15, f"hardly anything of it is never said: {closed - met}"
+
+
+def test_pages_are_short():
+    lengths = [len(TOKEN.findall(page)) for page, info in pages(skill=0.9) if info["admissible_actions"]]
+    assert np.median(lengths) <= 205
+    assert np.percentile(lengths, 95) <= 320
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_room_function_is_printed_on_the_map(kind):
+    for page, _ in pages(kind=kind, episodes=30):
+        map_ = page.split("Your map:\n")[1].split("he human")[0]
+        assert not any(name in map_ for name in FUNCTIONS)
+
+
+def test_english():
+    """Articles, lists and sentence ends, over many pages."""
+    for page, _ in pages(episodes=150, skill=0.5):
+        assert not re.search(r"\ba shelves|\b(a|an|the) (a|an|the)\b|  |,,|\.\.| ,| \.", page), page
+        assert not re.search(r"\{|\}|None|-1|Room 0", page), page
+        lines = page.split("\n")
+        assert all(lines), "an empty line"
+        for line in lines[1:]:
+            assert line.endswith((".", "!", ":", '"')), line
+
+
+def test_hints_name_the_room_when_clear_and_imply_it_when_ambiguous():
+    seen = set()
+    for i in range(300):
+        for kind in ("s_obj", "s_hum"):
+            task = make_task("train", kind, i)
+            page, _ = SIF(kind=kind).reset(seed=0, options={"episode": i})
+            said = page.split('said: "')[1].split('"')[0] if kind == "s_obj" else page.split('says: "')[1].split('"')[0]
+            if task.hint >= 0:
+                assert (FUNCTIONS[task.hint] in said) is task.clear, said
+            else:
+                assert not any(name in said for name in FUNCTIONS)
+            seen.add(re.sub(r"the (basket|book|bowl|cup|hat|plate|shoe|stuffed toy)", "it", said))
+    assert len(seen) > 60, "several paraphrases"
+
+
+def test_the_command_is_about_the_task():
+    for i in range(50):
+        page, _ = SIF(kind="s_hum").reset(seed=0, options={"episode": i})
+        start = make_task("train", "s_hum", i).start
+        assert re.search(rf'In Room {start + 1} the human says: "Bring me the [a-z ]+\.', page)
+        page, _ = SIF(kind="pnp").reset(seed=0, options={"episode": i})
+        assert re.search(r'The human says: "Put the [a-z ]+ (on|in) the [a-z ]+\."', page)
+
+
+def test_the_page_says_what_is_known_and_not_what_is_true():
+    env = SIF(kind="s_obj", render_mode="ansi")
+    for i in range(40):
+        page, _ = env.reset(seed=i, options={"episode": i})
+        world = env._world
+        for room, spots in enumerate(world.house.spots):
+            line = re.search(rf"^Room {room + 1}: (.*)\.$", page, re.MULTILINE)[1]
+            assert len(line.split(", ")) == sum(world.belief[s] is not None for s in spots)
+        world.truth[:] = [()] * len(world.truth)  # the truth vanishes; written anew, the page stays
+        world.stale.update(range(world.house.rooms))
+        assert env.render() == page
+
+
+def test_history_has_a_line_for_each_action():
+    env = SIF(kind="s_hum")
+    page, info = env.reset(seed=0, options={"episode": 1})
+    assert "So far" not in page
+    actions = []
+    while info["admissible_actions"]:
+        actions.append(env.expert_action())
+        page, _, _, _, info = env.step(actions[-1])
+    told = page.split("So far:\n")[1].split("\nYour map:")[0].split("\n")
+    assert len(told) == len(actions)
+    assert all(line.startswith(action) for line, action in zip(told, actions, strict=True))
+
+
+def test_whole_pages():
+    """Two pages as a person reads them; the wording is part of the trained checkpoints, so a change must be meant."""
+    page, _ = SIF(kind="s_hum").reset(seed=0, options={"episode": 1})
+    assert page == S_HUM
+    env = SIF(kind="s_obj")
+    env.reset(seed=1, options={"episode": 1})
+    for _ in range(3):
+        page = env.step(env.expert_action())[0]
+    assert page == S_OBJ
+
+
+S_HUM = """\
+You are a household robot. Your map may be wrong.
+Follow the human only if you do not know where the human goes.
+Your map:
+Room 1: bed with cup, cabinet, chair.
+Room 2: toilet, bathtub, counter.
+Room 3: shelves, chair.
+Room 4: couch, table, shelves, cabinet.
+Room 5: bed with shoe.
+Room 6: fridge, counter with hat, chair.
+In Room 2 the human says: "Bring me the shoe. I am going for a walk."
+The human is walking in Room 2, maybe to Room 1, 3, 4, 5 or 6.
+You can: Explore Room 2, Go to Room 1, Go to Room 3, Go to Room 4, Go to Room 5, Go to Room 6, Follow the human, Done!
+You are in Room 2 and hold nothing."""
+
+S_OBJ = """\
+You are a household robot. Your map may be wrong.
+So far:
+Go to Room 2. You see a toilet and a counter with a basket.
+Explore Room 2. You see a bathtub with a hat.
+Pick up the hat. You take it from the bathtub.
+Your map:
+Room 1: bed, chair.
+Room 2: toilet, bathtub, counter with basket.
+Room 3: shelves, chair, cabinet.
+Room 4: couch with bowl, table with hat, shelves, cabinet.
+Room 5: bed.
+Room 6: fridge.
+Earlier the human said: "I had the hat with me when I brushed my teeth."
+The human says: "Put the hat in the kitchen."
+You can: Explore Room 2, Go to Room 1, Go to Room 3, Go to Room 4, Go to Room 5, Go to Room 6, Put the hat on the toilet, Put the hat on the bathtub, Put the hat on the counter, Done!
+You are in Room 2 and hold a hat."""
