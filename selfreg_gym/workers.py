@@ -123,10 +123,8 @@ def _children(count: int, task: bytes) -> Iterator[dict[Connection, Any]]:
     """Start ``count`` children and end them all on the way out, whatever happened."""
     context = multiprocessing.get_context("spawn")
     children: dict[Connection, Any] = {}
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
     try:
-        os.environ.update(_ONE_THREAD)  # a spawned child inherits the environment of this moment
-        try:
+        with _one_thread(), _deaf_to_ctrl_c():  # a spawned child inherits both
             for number in range(count):
                 ours, theirs = context.Pipe()
                 child = context.Process(
@@ -135,12 +133,6 @@ def _children(count: int, task: bytes) -> Iterator[dict[Connection, Any]]:
                 child.start()
                 theirs.close()  # so that the child's death closes the pipe
                 children[ours] = child
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
         yield children
     finally:
         for pipe in children:
@@ -153,6 +145,34 @@ def _children(count: int, task: bytes) -> Iterator[dict[Connection, Any]]:
             if child.is_alive():
                 child.kill()
                 child.join()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Set the environment variables for the time of the block."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let a Ctrl-C wait for the end of the block; a child that begins inside never hears one, from its first moment."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _child(pipe: Connection, task: bytes) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from selfreg_gym.dataset import Planned, Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
@@ -146,6 +148,34 @@ def test_it_can_be_read_in_the_sqlite_shell(rollouts: Rollouts, path: Path) -> N
         (2, "strong", "go left", "0|room 2"),
     ]
     plain.close()
+
+
+TEXT = st.text(max_size=30)
+STEP = st.builds(
+    Transition,
+    t=st.just(0),
+    observation=TEXT,
+    admissible_actions=st.none() | st.lists(TEXT, max_size=3).map(tuple),
+    state_key=TEXT,
+    feature_key=st.none() | TEXT,
+    steps_left=st.none() | st.integers(0, 2**40),
+    action=st.integers(0, 2),
+    action_text=TEXT,
+    cost=st.just(0.0),
+    reward=st.floats(allow_nan=False, allow_infinity=False),
+    terminated=st.just(False),
+    truncated=st.just(True),
+    invalid=st.booleans(),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(step=STEP, p=st.none() | st.floats(0, 1), seed=st.integers(0, 2**63 - 1), kind=TEXT)
+def test_whatever_can_be_said_comes_back(rollouts: Rollouts, step: Transition, p, seed: int, kind: str) -> None:
+    one = Episode(1, seed, kind, kind, p, False, (0.0, 0.0), (step,))
+    run = rollouts.count()  # hypothesis draws the same episode more than once
+    rollouts.add(one, run=run)
+    assert list(rollouts.episodes(run=run)) == [one]
 
 
 # ---------------------------------------------------------------- filters, columns, figures

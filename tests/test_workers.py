@@ -41,10 +41,15 @@ JOBS = '''
         for i in range(n):
             yield (n, i)
 
-    def paced(n):
-        for i in range(n):
-            yield (time.time(), i)
-            time.sleep(0.4)
+    def answered(path):
+        """Goes on only when the parent has answered its first result."""
+        yield path
+        end = time.monotonic() + 20
+        while not os.path.exists(path):
+            if time.monotonic() > end:
+                raise TimeoutError("nobody answered")
+            time.sleep(0.01)
+        yield "answered"
 
     def fail(x):
         if x == 3:
@@ -106,12 +111,17 @@ def test_a_generator_delivers_each_item_in_order(jobs, workers: int) -> None:
     assert len(got) == 5
 
 
-def test_results_stream_while_the_shard_is_still_running(jobs) -> None:
-    delays: list[float] = []
-    run_sharded(jobs.paced, [3, 3], workers=2, on_result=lambda item: delays.append(time.time() - item[0]))
-    # Each item is sent 0.4 s before the next; had the shard been held back, the first would wait for 0.8 s.
-    assert len(delays) == 6
-    assert max(delays) < 0.35
+def test_results_stream_while_the_shard_is_still_running(jobs, tmp_path: Path) -> None:
+    got = []
+
+    def answer(result: str) -> None:
+        got.append(result)
+        if result != "answered":
+            Path(result).touch()
+
+    shards = [str(tmp_path / "a"), str(tmp_path / "b")]
+    run_sharded(jobs.answered, shards, workers=2, on_result=answer)
+    assert sorted(got) == [*shards, "answered", "answered"]
 
 
 def test_no_shards_is_no_work(jobs) -> None:
@@ -227,6 +237,18 @@ def test_children_end_with_their_parent(jobs, tmp_path: Path, how: signal.Signal
     if how == signal.SIGINT:
         errors = parent.stderr.read()
         assert errors.count("KeyboardInterrupt") == 1, errors  # the parent's alone: no child prints one
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.4])
+def test_ctrl_c_while_the_children_are_starting(jobs, tmp_path: Path, delay: float) -> None:
+    parent = start_script(tmp_path, "if __name__ == '__main__':\n    print('starting', flush=True)")
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "starting\n"
+    time.sleep(delay)
+    os.killpg(parent.pid, signal.SIGINT)
+    _, errors = parent.communicate(timeout=20)
+    assert errors.count("KeyboardInterrupt") == 1, errors
+    assert errors.count("Traceback") == 1, errors
 
 
 def test_a_script_without_its_guard_is_told_so(jobs, tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
                 os.link(draft, path)  # unlike a rename, refuses to replace what another writer made meanwhile
             except FileExistsError:
                 raise taken from None
+            except OSError:  # a file system without links
+                draft.rename(path)
         finally:
             draft.unlink(missing_ok=True)
         return _writable(path)
