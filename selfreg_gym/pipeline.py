@@ -278,7 +278,7 @@ STAGES = (
         ("task", "evaluate"),
         more=sources,
     ),
-    Stage("report", write_report, ("evaluation.json",), ("report.html",), ()),
+    Stage("report", write_report, ("evaluation.json", "prm"), ("report.html", "plots"), ()),
 )
 
 
