@@ -92,7 +92,10 @@ class CoinMixture:
         return self._promise("expected_success")
 
     def _promise(self, name: str) -> float | None:
-        low, high = (getattr(part, name, None) for part in (self.low, self.high))
+        # A helper that follows a solved policy leaves the promise to the policy.
+        low, high = (
+            getattr(part, name, getattr(getattr(part, "policy", None), name, None)) for part in (self.low, self.high)
+        )
         return None if low is None or high is None else (1 - self.weight) * low + self.weight * high
 
     def with_seed(self, seed: int) -> CoinMixture:
