@@ -74,10 +74,13 @@ def keys(world: World) -> tuple[str, str]:
     if hand == "target":
         spot = "hall" if room == HALL else "goal" if _is_goal_room(world, room) else "elsewhere"
         feature = f"carry to {_GOAL_NAMES[task.goal]}|{spot}|{'put' if put_here else ''}|{min(searched, 2)}"
+    elif hand == "other":
+        feature = f"full|{'hall' if room == HALL else ''}"
     else:
-        spot = "hall" if room == HALL else "target" if here else looked
+        hinted = task.kind == "s_obj" and room != HALL and home.function[room] == task.hint
+        spot = "hall" if room == HALL else "target" if here else f"{'hinted ' if hinted else ''}{looked}"
         seen = "unknown" if where == HALL else "old" if old else "new"
-        feature = f"{'fetch' if hand == 'nothing' else 'full'}|{spot}|{seen}|{min(searched, 2)}"
+        feature = f"fetch|{spot}|{seen}|{min(searched, 2)}"
     clear = "clear" if task.clear else "vague"
     who = f"{human}{' near' if near else ''}" if status else ""
     return state, f"{task.kind} {clear}|{feature}|{who}|{'N' if world.needless else ''}{'late' if late else ''}"
