@@ -98,7 +98,7 @@ def gather(function, shards, workers) -> list:
     return got
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_every_result_arrives_once(jobs, workers: int) -> None:
     assert sorted(gather(jobs.square, range(7), workers)) == [0, 1, 4, 9, 16, 25, 36]
 
