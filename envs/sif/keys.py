@@ -1,10 +1,11 @@
 """The two keys of a moment: what makes it the same state as another one.
 
 ``state_key``: the task id and what can still matter, *relevant only*: where the robot is, what it holds, where the map
-has the target, how far the search is, what is known of the human, whether the command is fulfilled. Objects other than
-the target, the order of past actions and the wording are left out, so two moments with one state key may differ in the
-offers about such objects and in nothing else that decides the episode. Pooled moments differ in time; ``steps_left``
-is reported beside the keys.
+has the target, how far the search is, what is known of the human, whether the command is fulfilled. It is made of what
+the robot could know (and whether following was needless), so moments are pooled that differ in what it could not: how
+far an unseen human has walked. Also pooled, to keep states few enough to be counted: offers about other objects, which
+receptacles of no use to the task are known, which rooms were searched (their number is kept), and the low-level clock
+(three bands). ``steps_left`` is reported beside the keys.
 
 ``feature_key``: the same without task id and room numbers (50 to 300 values in all).
 """
