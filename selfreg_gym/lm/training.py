@@ -110,11 +110,8 @@ def finetune(
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(trainable.values(), lr=lr, weight_decay=weight_decay)
     ramp = max(1, round(warmup * total))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / ramp, (total - step) / max(1, total - ramp + 1))
-    )
     store = _State(resume, fingerprint=f"{total}/{accumulate}/{batch_size}/{len(examples)}/{sum(lengths)}/{seed}/{lr}")
-    done, losses, validation, best = store.load(trainable, optimizer, schedule)
+    done, losses, validation, best = store.load(trainable, optimizer)
     begun, stopped, since_best = time.perf_counter(), False, 0
     model.train()
     with _bar(description, total, done, progress) as advance:
@@ -125,8 +122,9 @@ def finetune(
                 part.backward()
                 value += float(part.detach())
             torch.nn.utils.clip_grad_norm_(list(trainable.values()), clip)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * min((step + 1) / ramp, (total - step) / max(1, total - ramp + 1))
             optimizer.step()
-            schedule.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(value)
             advance(value)
@@ -144,7 +142,7 @@ def finetune(
                     stopped = not last
                     break
             if (step + 1) % save_every == 0 and not last:
-                store.save(step + 1, trainable, optimizer, schedule, losses, validation, best)
+                store.save(step + 1, trainable, optimizer, losses, validation, best)
     if best is not None:
         with torch.no_grad():
             for name, parameter in trainable.items():
@@ -228,7 +226,6 @@ class _State:
         done: int,
         trainable: dict[str, torch.nn.Parameter],
         optimizer: Any,
-        schedule: Any,
         losses: list[float],
         validation: list[tuple[int, float]],
         best: tuple[float, dict[str, torch.Tensor]] | None,
@@ -241,7 +238,6 @@ class _State:
             "done": done,
             "weights": {name: p.detach() for name, p in trainable.items()},
             "optimizer": optimizer.state_dict(),
-            "schedule": {"last_epoch": schedule.last_epoch},
             "losses": losses,
             "validation": validation,
             "best": best,
@@ -250,7 +246,7 @@ class _State:
         os.replace(self.path.with_suffix(".tmp"), self.path)
 
     def load(
-        self, trainable: dict[str, torch.nn.Parameter], optimizer: Any, schedule: Any
+        self, trainable: dict[str, torch.nn.Parameter], optimizer: Any
     ) -> tuple[int, list[float], list[tuple[int, float]], tuple[float, dict[str, torch.Tensor]] | None]:
         if self.path is None or not self.path.is_file():
             return 0, [], [], None
@@ -267,8 +263,6 @@ class _State:
             for name, parameter in trainable.items():
                 parameter.copy_(state["weights"][name])
         optimizer.load_state_dict(state["optimizer"])
-        for _ in range(state["schedule"]["last_epoch"]):
-            schedule.step()
         return state["done"], state["losses"], [tuple(v) for v in state["validation"]], state["best"]
 
     def remove(self) -> None:

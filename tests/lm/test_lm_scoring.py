@@ -1,0 +1,159 @@
+"""Scores of candidates: every path equals scoring one by one; batches, order and memo change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.lm.scoring import CandidateScorer, best_path, micro_batches, score_candidates, score_naive
+
+WORDS = "red green blue one two three four five six seven eight nine ten".split()
+OFFERS = [
+    (" Go to Room 2", " Go to Room 3", " Go to", " Pick up the cup", " Done!"),
+    (" Done!",),
+    (" Go", " Go to", " Go to Room 3", " red", " red red red red red"),
+]
+
+
+def prompts(count: int, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, size=rng.integers(1, 40))) for _ in range(count)]
+
+
+def offers(count: int) -> list[tuple[str, ...]]:
+    return [OFFERS[i % len(OFFERS)] for i in range(count)]
+
+
+@pytest.mark.parametrize("path", ["tree", "kv"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_every_path_equals_scoring_one_by_one(model: Any, tokenizer: Any, path: str, attention: str) -> None:
+    model.set_attn_implementation(attention)
+    try:
+        texts, offered = prompts(9), offers(9)
+        got = score_candidates(model, tokenizer, texts, offered, path=path)
+        for one, other in zip(got, score_naive(model, tokenizer, texts, offered), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    finally:
+        model.set_attn_implementation("sdpa")
+
+
+def test_naive_scores_are_those_of_transformers_own_loss(model: Any, tokenizer: Any) -> None:
+    prompt, answer = "red green blue", " Go to Room 3"
+    ids = tokenizer.encode(prompt) + tokenizer.encode(answer, add_special_tokens=False) + [tokenizer.eos_token_id]
+    known = len(tokenizer.encode(prompt))
+    labels = torch.tensor([[-100] * known + ids[known:]])
+    with torch.inference_mode():
+        loss = model(input_ids=torch.tensor([ids]), labels=labels).loss  # the mean over the answer's tokens
+    [scores] = score_naive(model, tokenizer, [prompt], [(answer,)])
+    assert scores[0] == pytest.approx(-float(loss) * (len(ids) - known), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["GPT2", "Qwen2", "Gemma"])
+def test_other_architectures_score_the_same(family: str, tokenizer: Any) -> None:
+    small = {
+        "GPT2": {"n_embd": 32, "n_layer": 2, "n_head": 2},
+        "Qwen2": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+                  "num_key_value_heads": 1},
+        "Gemma": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+                  "num_key_value_heads": 1, "head_dim": 16},
+    }[family]  # fmt: skip
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=len(tokenizer), initializer_range=0.2, pad_token_id=0, bos_token_id=1, eos_token_id=2, **small
+    )
+    kind = "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        other = getattr(transformers, kind)(config).eval()
+    texts, offered = prompts(4), offers(4)
+    assert best_path(other) == "tree"
+    for one, two in zip(
+        score_candidates(other, tokenizer, texts, offered), score_naive(other, tokenizer, texts, offered), strict=True
+    ):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_a_model_that_refuses_our_mask_gets_another_path(model: Any) -> None:
+    class Refusing:
+        config, dtype, device = model.config, model.dtype, model.device
+
+        def parameters(self) -> Any:
+            return model.parameters()
+
+        def __call__(self, *, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> Any:
+            if attention_mask is not None and attention_mask.ndim == 4:
+                raise ValueError("no 4-D masks here")
+            return model(attention_mask=attention_mask, **kwargs)
+
+    class Ignoring(Refusing):
+        def __call__(self, *, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> Any:
+            if attention_mask is not None and attention_mask.ndim == 4:
+                attention_mask = None
+            return model(attention_mask=attention_mask, **kwargs)
+
+    assert best_path(model) == "tree"
+    assert best_path(Refusing()) == "kv"
+    assert best_path(Ignoring()) == "kv"  # it does not fail, it is wrong: only the trial shows that
+
+
+def test_a_sliding_window_is_not_packed(tokenizer: Any) -> None:
+    config = transformers.MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=8,
+    )  # fmt: skip
+    assert best_path(transformers.MistralForCausalLM(config).eval()) == "kv"
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 16])
+def test_a_batch_equals_its_rows_one_by_one(model: Any, tokenizer: Any, micro_batch: int) -> None:
+    texts, offered = prompts(20), offers(20)
+    together = CandidateScorer(model, tokenizer, micro_batch=micro_batch, memo=0).score(texts, offered)
+    alone = CandidateScorer(model, tokenizer, memo=0)
+    for text, offer, scores in zip(texts, offered, together, strict=True):
+        # rounded scores differ in the last decimal only where a value lies on a rounding edge
+        np.testing.assert_allclose(alone.score([text], [offer])[0], scores, atol=1.01e-4)
+
+
+def test_the_memo_is_bounded_and_answers_without_the_model(model: Any, tokenizer: Any) -> None:
+    scorer = CandidateScorer(model, tokenizer, memo=5)
+    texts, offered = prompts(8), offers(8)
+    first = scorer.score(texts, offered)
+    assert len(scorer.memo) == 5
+    scorer.model = None  # calling it would fail
+    for one, other in zip(scorer.score(texts[3:], offered[3:]), first[3:], strict=True):
+        assert one is other
+    with pytest.raises(AttributeError):
+        scorer.score(texts[:1], offered[:1])  # the oldest was dropped
+
+
+def test_a_repeated_prompt_is_computed_once_in_a_call(model: Any, tokenizer: Any) -> None:
+    scorer = CandidateScorer(model, tokenizer, memo=0)
+    a, b, c = scorer.score(["red blue"] * 3, [OFFERS[0], OFFERS[0], OFFERS[1]])
+    assert a is b
+    assert len(c) == 1
+
+
+def test_scores_shared_by_the_memo_cannot_be_written(model: Any, tokenizer: Any) -> None:
+    [scores] = CandidateScorer(model, tokenizer).score(["red"], [OFFERS[0]])
+    with pytest.raises(ValueError, match="read-only"):
+        scores[0] = 0.0
+
+
+def test_micro_batches_are_sorted_and_bounded_in_rows_and_tokens() -> None:
+    assert micro_batches([5, 1, 3, 2, 4], rows=2, tokens=100) == [[1, 3], [2, 4], [0]]
+    assert micro_batches([5, 1, 3, 2, 4], rows=9, tokens=6) == [[1, 3], [2], [4], [0]]
+    assert micro_batches([50], rows=9, tokens=6) == [[0]]
+
+
+def test_bad_input_says_what_is_wrong(model: Any, tokenizer: Any) -> None:
+    scorer = CandidateScorer(model, tokenizer)
+    with pytest.raises(InvalidArgumentError, match="at least one candidate"):
+        scorer.score(["red"], [()])
+    with pytest.raises(InvalidArgumentError, match="2 prompts and 1"):
+        scorer.score(["red", "blue"], [OFFERS[0]])
+    with pytest.raises(UnknownNameError, match="Did you mean 'tree'"):
+        CandidateScorer(model, tokenizer, path="trie")

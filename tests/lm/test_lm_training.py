@@ -1,0 +1,135 @@
+"""The training loop: seeded, resumable, early stopping; LoRA that merges without a trace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.lm.training import add_lora, finetune, pad_right, plan_batches, seeded
+
+EXAMPLES = [[1, 5 + i % 7, 6, 5 + i % 3, *range(4, 4 + i % 5)] for i in range(40)]
+
+
+def next_token(net: Any, batch: Sequence[list[int]]) -> torch.Tensor:
+    ids = pad_right(batch, pad=0)
+    return net(input_ids=ids, labels=ids.masked_fill(ids == 0, -100)).loss
+
+
+def weights(model: Any) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def run(model: Any, **kwargs: Any) -> tuple[Any, Any]:
+    net = copy.deepcopy(model)
+    arguments: dict[str, Any] = {"lr": 1e-2, "batch_size": 4, "seed": 3, **kwargs}
+    return net, finetune(net, EXAMPLES, next_token, lengths=[len(row) for row in EXAMPLES], **arguments)
+
+
+def test_the_loss_falls_and_the_seed_decides(model: Any) -> None:
+    first, log = run(model, steps=40)
+    assert log.steps == 40
+    assert log.loss[-1] < 0.7 * log.loss[0]
+    again, _ = run(model, steps=40)
+    other, _ = run(model, steps=40, seed=4)
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(model: Any, tmp_path: Path) -> None:
+    whole, _ = run(model, steps=20)
+    calls = 0
+
+    def dying(net: Any, batch: Sequence[list[int]]) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 13:
+            raise KeyboardInterrupt
+        return next_token(net, batch)
+
+    net = copy.deepcopy(model)
+    arguments: dict[str, Any] = {"lengths": [len(row) for row in EXAMPLES], "lr": 1e-2, "batch_size": 4, "seed": 3}
+    with pytest.raises(KeyboardInterrupt):
+        finetune(net, EXAMPLES, dying, steps=20, resume=tmp_path, save_every=5, **arguments)
+    resumed = copy.deepcopy(model)
+    log = finetune(resumed, EXAMPLES, next_token, steps=20, resume=tmp_path, save_every=5, **arguments)
+    assert log.steps == 20
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-6)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_state_of_another_run_is_refused(model: Any, tmp_path: Path) -> None:
+    def dying(net: Any) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(model, steps=9, resume=tmp_path, save_every=2, validate=dying, validate_every=5)
+    with pytest.raises(CheckpointError, match="another run"):
+        run(model, steps=9, resume=tmp_path, seed=8)
+    next(tmp_path.iterdir()).write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        run(model, steps=9, resume=tmp_path)
+
+
+def test_the_best_weights_are_kept_and_patience_ends_it(model: Any) -> None:
+    scores = iter([3.0, 1.0, 2.0, 2.5, 0.0])
+    seen: list[torch.Tensor] = []
+
+    def validate(net: Any) -> float:
+        seen.append(weights(net))
+        return next(scores)
+
+    net, log = run(model, steps=50, validate=validate, validate_every=5, patience=2)
+    assert log.stopped_early
+    assert log.validation == ((5, 3.0), (10, 1.0), (15, 2.0), (20, 2.5))
+    assert torch.equal(weights(net), seen[1])
+
+
+def test_accumulated_batches_make_one_step(model: Any) -> None:
+    _, log = run(model, epochs=1, accumulate=2)
+    assert log.steps == 5
+
+
+def test_batches_hold_similar_lengths_and_every_example_once_an_epoch() -> None:
+    lengths = np.random.default_rng(0).integers(10, 300, size=64).tolist()
+    plan = plan_batches(lengths, batch_size=8, count=16, seed=1)
+    for epoch in (plan[:8], plan[8:]):
+        assert sorted(i for batch in epoch for i in batch) == list(range(64))
+    assert plan[:8] != plan[8:]
+    spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in plan]
+    assert np.mean(spread) < 60
+
+
+def test_lora_leaves_the_tied_head_alone_and_merges_without_a_trace(model: Any) -> None:
+    net = add_lora(copy.deepcopy(model), task="CAUSAL_LM", rank=4, seed=1)
+    assert not any("lm_head" in name or "embed" in name for name, p in net.named_parameters() if p.requires_grad)
+    ids = torch.tensor([[1, 5, 6, 7]])
+    finetune(net, EXAMPLES, next_token, lengths=[len(row) for row in EXAMPLES], seed=0, lr=1e-2, steps=10)
+    with torch.inference_mode():
+        before = net(input_ids=ids).logits
+        assert not torch.allclose(before, model(input_ids=ids).logits, atol=1e-2)
+        merged = net.merge_and_unload()
+        torch.testing.assert_close(merged(input_ids=ids).logits, before, rtol=0, atol=1e-4)
+    assert merged.lm_head.weight.data_ptr() == merged.model.embed_tokens.weight.data_ptr()
+
+
+def test_seeding_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    with seeded(1):
+        torch.rand(3)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_bad_input_says_what_is_wrong(model: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="needs examples"):
+        finetune(model, [], next_token, lengths=[], seed=0, lr=1e-3)
+    with pytest.raises(InvalidArgumentError, match="lr=0"):
+        run(model, lr=0)

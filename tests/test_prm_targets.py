@@ -1,0 +1,79 @@
+"""Which moments a target takes, and how the filter's lean is undone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.prm.targets import gather, split_tasks
+from selfreg_gym.types import Episode, Transition
+
+
+def episode(actions: str, *, success: bool = True, p: float | None = 0.5, task: str = "a", error: str | None = None):
+    steps = tuple(
+        Transition(t, f"at {t}", None, "", None, None, int(a), "", 0.0, 0.0, False, False, False)
+        for t, a in enumerate(actions)
+    )
+    return Episode(0, 0, task, "", p, success, (0.0,), steps, error)
+
+
+def test_a_moment_counts_once_help_has_stopped() -> None:
+    found = gather([episode("0100")])
+    assert found.observations == ("at 2", "at 3")
+    assert found.outcome.tolist() == [1, 1]
+    assert found.weight.tolist() == [4, 2]  # (1 - 0.5)^-2 and (1 - 0.5)^-1
+    assert gather([episode("0102"), episode("0", success=False)]).observations == ("at 0",)
+
+
+def test_weights_are_clipped_and_unhelped_episodes_weigh_one() -> None:
+    assert gather([episode("0000")], clip=5).weight.tolist() == [5, 5, 4, 2]
+    assert gather([episode("000", p=0.0)]).weight.tolist() == [1, 1, 1]
+    assert gather([episode("000", p=None)]).weight.tolist() == [1, 1, 1]
+    assert gather([episode("0", p=1.0)], clip=5).weight.tolist() == [5]
+
+
+def test_only_episodes_that_were_to_be_unhelped_are_judged_on() -> None:
+    found = gather([episode("00", p=0.0), episode("00", p=0.5), episode("00", p=None)])
+    assert found.unhelped.tolist() == [True, True, False, False, True, True]
+
+
+def test_the_mixture_takes_everything() -> None:
+    found = gather([episode("0100", success=False), episode("1", p=1.0)], targets="mixture")
+    assert len(found) == 5
+    assert found.weight.tolist() == [1] * 5
+    assert found.outcome.tolist() == [0, 0, 0, 0, 1]
+
+
+def test_an_errored_episode_is_no_data() -> None:
+    assert len(gather([episode("00"), episode("000", error="time-out")])) == 2
+    with pytest.raises(InvalidArgumentError, match="no moment"):
+        gather([episode("01")])
+
+
+def test_the_weights_undo_the_lean_of_the_filter() -> None:
+    """A chain: each step ends with chance 0.3, in success while it is short. Help does nothing, so the outcome from
+    the first moment has one true rate, which the filtered moments must give once they are weighted."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(30_000):
+        length = int(rng.geometric(0.3))
+        actions = "".join("1" if rng.random() < 0.4 else "0" for _ in range(length))
+        found.append(episode(actions, success=length <= 2, p=0.4))
+    examples = gather(found, clip=1e9)
+    start = np.array([text == "at 0" for text in examples.observations])
+    truth = 1 - 0.7**2
+    plain = examples.outcome[start].mean()
+    weighted = np.average(examples.outcome[start], weights=examples.weight[start])
+    assert plain > truth + 0.15
+    assert abs(weighted - truth) < 0.04
+
+
+def test_a_split_keeps_tasks_whole() -> None:
+    tasks = np.array([f"t{i % 10}" for i in range(100)], dtype=object)
+    aside = split_tasks(tasks, share=0.2, seed=3)
+    assert aside.sum() == 20
+    assert not set(tasks[aside]) & set(tasks[~aside])
+    assert (aside == split_tasks(tasks, share=0.2, seed=3)).all()
+    assert split_tasks(np.array(["a", "b"]), share=0.01, seed=0).sum() == 1
+    assert split_tasks(np.array(["a", "b"]), share=0.99, seed=0).sum() == 1
