@@ -10,19 +10,23 @@ paper's) misses budgets, because the usage jumps at prices where policies tie.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.solution import MixedPolicy, Solution
-from selfreg_gym.solver.solve import solve
+from selfreg_gym.solver.solve import make_solution, solve
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["highest_price", "solve_budget"]
 
 GAIN = 1e-13
 """A point that is above the chord by less is on it, to rounding."""
+
+ENOUGH = 1e-12
+"""A budget this close to a policy's usage is met by it alone."""
 
 
 def solve_budget(
@@ -60,41 +64,63 @@ def solve_budget(
     if not limit >= 0:
         raise InvalidArgumentError(f"a budget is a number of cost units >= 0, received {budget!r}.")
 
-    def at(price: float) -> Solution:
-        return solve(
-            model, help_cost=price, value=value, prm=prm, method=method, discount=discount, backend=backend
-        )  # fmt: skip
-
-    high = at(0.0)
-    if limit >= high.expected_usage - 1e-12:
-        message = (
-            f"more budget cannot help: the best policy uses {high.expected_usage:.6g} cost units of {limit:g}."
-            if limit > high.expected_usage + 1e-9
-            else ""
-        )
-        return MixedPolicy((high,), np.ones(1), 0.0, limit, message, 1)
-    low = at(highest_price(model))
-    if low.expected_usage > limit:
-        raise InvalidArgumentError(
-            f"no policy stays within the budget {limit:g}: even at price {low.help_cost:g} usage is "
-            f"{low.expected_usage:g}."
-        )
     if value == "prm" or method == "paper":
-        return _bisect(at, low, high, limit, mix=method != "paper")
-    price, solves = 0.0, 2
-    while solves < 200:
-        solves += 1
-        price = (high.expected_success - low.expected_success) / (high.expected_usage - low.expected_usage)
-        point = at(max(price, 0.0))
-        gain = point.expected_success - low.expected_success - price * (point.expected_usage - low.expected_usage)
-        usage = point.expected_usage
-        if gain <= GAIN or not low.expected_usage < usage < high.expected_usage:
+
+        def at(price: float) -> Solution:
+            return solve(
+                model, help_cost=price, value=value, prm=prm, method=method, discount=discount, backend=backend
+            )  # fmt: skip
+
+        high = at(0.0)
+        if limit >= high.expected_usage - ENOUGH:
+            return _all_of_it(high, limit, high.expected_usage)
+        return _bisect(at, at(highest_price(model)), high, limit, mix=method != "paper")
+
+    engine = Engine(model, backend=backend, discount=discount)
+    start = engine.start_order(model.start)
+
+    def point(price: float) -> _Point:
+        values, policy = engine.run(price)
+        success, usage = (start @ values).tolist()
+        return _Point(price, success, usage, values, policy)
+
+    def solution(of: _Point) -> Solution:
+        return make_solution(engine, of.price, of.values, of.policy, "exact")
+
+    right = point(0.0)
+    if limit >= right.usage - ENOUGH:
+        return _all_of_it(solution(right), limit, right.usage)
+    left = point(highest_price(model))
+    price = 0.0
+    for _ in range(200):
+        price = max((right.success - left.success) / (right.usage - left.usage), 0.0)
+        middle = point(price)
+        gain = middle.success - left.success - price * (middle.usage - left.usage)
+        if gain <= GAIN or not left.usage < middle.usage < right.usage:
             break
-        if usage <= limit:
-            low = point
+        if middle.usage <= limit:
+            left = middle
         else:
-            high = point
-    return _mixture(low, high, limit, price, solves)
+            right = middle
+    return _mixture(solution(left), solution(right), limit, price, engine.passes)
+
+
+class _Point(NamedTuple):
+    """A solve: its price, S and M over the start, and values and policy in the order of solution."""
+
+    price: float
+    success: float
+    usage: float
+    values: np.ndarray
+    policy: np.ndarray
+
+
+def _all_of_it(best: Solution, limit: float, usage: float) -> MixedPolicy:
+    """Return the best policy there is, for a budget that is not reached."""
+    message = ""
+    if limit > usage + 1e-9:
+        message = f"more budget cannot help: the best policy uses {usage:.6g} cost units of {limit:g}."
+    return MixedPolicy((best,), np.ones(1), 0.0, limit, message, 1)
 
 
 def highest_price(model: TransitionModel) -> float:
@@ -105,7 +131,7 @@ def highest_price(model: TransitionModel) -> float:
 
 def _mixture(low: Solution, high: Solution, limit: float, price: float, solves: int) -> MixedPolicy:
     """Return the coin whose usage is ``limit``."""
-    if low.expected_usage >= limit - 1e-12:
+    if low.expected_usage >= limit - ENOUGH:
         return MixedPolicy((low,), np.ones(1), price, limit, "", solves)
     weight = (limit - low.expected_usage) / (high.expected_usage - low.expected_usage)
     return MixedPolicy((low, high), np.array([1 - weight, weight]), price, limit, "", solves)

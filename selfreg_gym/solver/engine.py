@@ -82,7 +82,8 @@ def _prepare(model: TransitionModel) -> Prepared:
     rank = np.empty(n, np.uint32)
     rank[order.order] = np.arange(n, dtype=np.uint32)
     lengths = np.stack([np.diff(row.indptr)[order.order] for row in model.rows], axis=1).ravel()
-    indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    indptr = np.concatenate(([0], np.cumsum(lengths)))
+    indptr = indptr.astype(np.uint32 if indptr[-1] < 2**32 else np.uint64)
     indices = np.empty(indptr[-1], np.uint32)
     data = np.empty(indptr[-1])
     levelled = model.rows[0].drop is not None
@@ -102,7 +103,7 @@ def _prepare(model: TransitionModel) -> Prepared:
     if model.last_success is not model.success:
         last_success = np.ascontiguousarray(model.last_success.T[order.order]).ravel()
     cost = np.where(model.available, model.cost, np.inf).T[order.order].ravel()
-    total = np.add.reduceat(np.append(data, 0.0), indptr[:-1]) * (lengths > 0)
+    total = np.add.reduceat(np.append(data, 0.0), indptr[:-1].astype(np.int64)) * (lengths > 0)
     leaving = (success > 0) | (1 - total - success > 1e-12)
     return Prepared(
         n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, leaving,
@@ -128,6 +129,7 @@ class Engine:
         self.prepared = prepare(model)
         self.kernels = None if backend == "numpy" else _kernels(required=backend == "numba")
         self.passes = 0
+        self._batch: np.ndarray | None = None
 
     def run(
         self,
@@ -165,12 +167,13 @@ class Engine:
             offset = level * p.nodes
             if self.kernels is None:
                 forever = self._numpy_level(offset, cost, options, values, chosen)
-            elif p.is_acyclic:
-                self.kernels.sweep(
-                    0, p.nodes, offset, *p.at_level(level), cost, *options, values, chosen,
-                )  # fmt: skip
-            else:
+            elif not p.is_acyclic:
                 forever = self._mixed_level(offset, cost, options, values, chosen)
+            elif mode == FIXED:
+                rows = p.at_level(level)
+                self.kernels.evaluate(0, p.nodes, offset, *rows, cost, self.discount, values, chosen)
+            else:
+                self.kernels.sweep(0, p.nodes, offset, *p.at_level(level), cost, *options, values, chosen)
             if forever >= 0:
                 raise ModelError(
                     "this policy asks for help for ever, so its usage is infinite: from state "
@@ -185,8 +188,12 @@ class Engine:
         if self.kernels is None or not p.is_acyclic:
             return np.array([start @ self.run(price).values for price in prices])
         self.passes += 1
-        values = np.empty((p.nodes * p.levels, 2 * self.kernels.WIDTH))
-        self.kernels.sweep_many(
+        from selfreg_gym.solver.kernels_batch import WIDTH, sweep_many
+
+        if self._batch is None:
+            self._batch = np.empty((p.nodes * p.levels, 2 * WIDTH))
+        values = self._batch
+        sweep_many(
             p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
             prices, self.discount, EPS, values,
         )  # fmt: skip

@@ -11,10 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["WIDTH", "backup", "sweep", "sweep_blocks", "sweep_many"]
-
-WIDTH = 8
-"""Prices per pass of ``sweep_many``, a compile-time constant."""
+__all__ = ["backup", "evaluate", "sweep", "sweep_blocks"]
 
 FREE, FIXED, FROZEN = 0, 1, 2
 """Modes: choose actions; evaluate ``policy``; choose actions with S held at what ``values`` holds (a PRM's p)."""
@@ -23,16 +20,17 @@ FREE, FIXED, FROZEN = 0, 1, 2
 @numba.njit(cache=True, nogil=True)
 def _lookahead(row, offset, nodes, indptr, indices, data, drop, values):
     """Return the sums of p * S and p * M over the successors of one row."""
+    row = np.uint64(row)
     s = 0.0
     m = 0.0
-    for k in range(indptr[row], indptr[row + 1]):
+    for k in range(np.uint64(indptr[row]), np.uint64(indptr[row + np.uint64(1)])):
         if drop is None:
             j = np.uint64(indices[k])
         else:
-            at = offset + np.int64(indices[k]) - np.int64(drop[k]) * nodes
-            if at < 0:
+            to = offset + np.int64(indices[k]) - np.int64(drop[k]) * nodes
+            if to < 0:
                 continue
-            j = np.uint64(at)
+            j = np.uint64(to)
         p = data[k]
         s += p * values[j, 0]
         m += p * values[j, 1]
@@ -44,36 +42,46 @@ def sweep(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount, eps, high, mode,
     values, policy,
 ):  # fmt: skip
-    """One backward pass over the positions ``first`` to ``last`` of the level that begins at ``offset``."""
-    for i in range(first, last):
-        at = offset + i
+    """Choose actions at the positions ``first`` to ``last`` of the level that begins at ``offset``: one pass.
+
+    The innermost loop is written out and the entries are walked with one running index: this loop is all the time.
+    """
+    more_is_better = 1.0 if high else -1.0
+    for i in range(np.uint64(first), np.uint64(last)):
+        at = np.uint64(offset) + i
+        row = i * np.uint64(actions)
+        k = np.uint64(indptr[row])
         best_s = 0.0
         best_m = 0.0
-        best = -1
-        if mode == FIXED:
-            a_first = np.int64(policy[at])
-            a_last = a_first + 1
-        else:
-            a_first = 0
-            a_last = actions
-        for a in range(a_first, a_last):
-            row = i * actions + a
+        best = np.int8(0)
+        for a in range(actions):
+            end = np.uint64(indptr[row + np.uint64(1)])
+            s = 0.0
+            m = 0.0
+            while k < end:
+                p = data[k]
+                if drop is None:
+                    j = np.uint64(indices[k])
+                    s += p * values[j, 0]
+                    m += p * values[j, 1]
+                else:
+                    to = offset + np.int64(indices[k]) - np.int64(drop[k]) * nodes
+                    if to >= 0:
+                        j = np.uint64(to)
+                        s += p * values[j, 0]
+                        m += p * values[j, 1]
+                k += np.uint64(1)
             c = cost[row]
-            if c == np.inf:
-                continue
-            s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
-            s = success[row] + discount * s
-            m = c + discount * m
-            if best < 0:
-                best_s, best_m, best = s, m, a
-                continue
-            gain = (s - price * m) - (best_s - price * best_m)
-            if gain > eps:
-                best_s, best_m, best = s, m, a
-            elif gain >= -eps:
-                more = (m - best_m) * (1.0 if high else -1.0)
-                if more > eps:
-                    best_s, best_m, best = s, m, a
+            if c != np.inf:
+                s = success[row] + discount * s
+                m = c + discount * m
+                if a == 0:
+                    best_s, best_m = s, m
+                else:
+                    gain = (s - price * m) - (best_s - price * best_m)
+                    if gain > eps or (gain >= -eps and (m - best_m) * more_is_better > eps):
+                        best_s, best_m, best = s, m, np.int8(a)
+            row += np.uint64(1)
         if mode != FROZEN:
             values[at, 0] = best_s
         values[at, 1] = best_m
@@ -81,50 +89,15 @@ def sweep(
 
 
 @numba.njit(cache=True, nogil=True)
-def sweep_many(
-    nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, prices, discount, eps, values
+def evaluate(
+    first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, discount, values, policy
 ):  # fmt: skip
-    """Solve a model without cycles at ``WIDTH`` prices; ``values`` (n, 2 * WIDTH) holds their S, then their M."""
-    s = np.empty(WIDTH)
-    m = np.empty(WIDTH)
-    best_s = np.empty(WIDTH)
-    best_m = np.empty(WIDTH)
-    for level in range(levels):
-        offset = level * nodes
-        ends_well = success if level > 0 else last_success
-        for i in range(nodes):
-            at = np.uint64(offset + i)
-            for a in range(actions):
-                row = i * actions + a
-                c = cost[row]
-                if c == np.inf:
-                    continue
-                for w in range(WIDTH):
-                    s[w] = 0.0
-                    m[w] = 0.0
-                for k in range(indptr[row], indptr[row + 1]):
-                    if drop is None:
-                        j = np.uint64(indices[k])
-                    else:
-                        to = offset + np.int64(indices[k]) - np.int64(drop[k]) * nodes
-                        if to < 0:
-                            continue
-                        j = np.uint64(to)
-                    p = data[k]
-                    for w in range(WIDTH):
-                        s[w] += p * values[j, w]
-                        m[w] += p * values[j, WIDTH + w]
-                q = ends_well[row]
-                for w in range(WIDTH):
-                    s_w = q + discount * s[w]
-                    m_w = c + discount * m[w]
-                    gain = (s_w - prices[w] * m_w) - (best_s[w] - prices[w] * best_m[w])
-                    take = a == 0 or gain > eps or (gain >= -eps and best_m[w] - m_w > eps)
-                    best_s[w] = s_w if take else best_s[w]
-                    best_m[w] = m_w if take else best_m[w]
-            for w in range(WIDTH):
-                values[at, w] = best_s[w]
-                values[at, WIDTH + w] = best_m[w]
+    """As ``sweep``, with the actions of ``policy``."""
+    for i in range(first, last):
+        row = i * actions + np.int64(policy[offset + i])
+        s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
+        values[offset + i, 0] = success[row] + discount * s
+        values[offset + i, 1] = cost[row] + discount * m
 
 
 @numba.njit(cache=True, nogil=True)
@@ -163,8 +136,12 @@ def sweep_blocks(
         low = starts[c]
         size = starts[c + 1] - low
         if not cyclic[c]:
-            sweep(low, low + size, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
-                  eps, high, mode, values, policy)  # fmt: skip
+            if mode == FIXED:
+                evaluate(low, low + size, offset, nodes, actions, indptr, indices, data, drop, success, cost, discount,
+                         values, policy)  # fmt: skip
+            else:
+                sweep(low, low + size, offset, nodes, actions, indptr, indices, data, drop, success, cost, price,
+                      discount, eps, high, mode, values, policy)  # fmt: skip
             continue
         if mode != FIXED:
             for i in range(low, low + size):

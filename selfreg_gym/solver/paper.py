@@ -34,7 +34,7 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
     Returns:
         The last policy with its values on the model; ``message`` says so if it was still changing.
     """
-    from selfreg_gym.solver.solve import _solution
+    from selfreg_gym.solver.solve import make_solution
 
     model = engine.model
     n = model.n
@@ -55,7 +55,7 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
         if prm is not None:
             values[:, 0] = success
     final = engine.run(0.0, mode=FIXED, policy=engine.start_order(policy)).values
-    solution = _solution(engine, help_cost, final, engine.start_order(policy), "paper")
+    solution = make_solution(engine, help_cost, final, engine.start_order(policy), "paper")
     if not settled:
         object.__setattr__(solution, "message", "the alternation cycles between policies; this is one of them.")
     return solution

@@ -73,12 +73,12 @@ def solve(
         if cost is not None:
             priced = values[:, 1]
             values = engine.run(0.0, mode=FIXED, policy=policy).values
-            return _solution(engine, prices, values, policy, "exact", priced)
-        return _solution(engine, prices, values, policy, "exact")
+            return make_solution(engine, prices, values, policy, "exact", priced)
+        return make_solution(engine, prices, values, policy, "exact")
     _, policy = engine.run(price, tie=tie, cost=cost, mode=FROZEN, success=engine.start_order(frozen))
     values = engine.run(0.0, mode=FIXED, policy=policy).values
     priced = None if cost is None else engine.run(0.0, mode=FIXED, policy=policy, cost=cost).values[:, 1]
-    return _solution(engine, prices, values, policy, "prm", priced)
+    return make_solution(engine, prices, values, policy, "prm", priced)
 
 
 def evaluate_policy(
@@ -116,7 +116,7 @@ def evaluate_policy(
     engine = Engine(model, backend=backend, discount=discount)
     chosen = engine.start_order(policy.astype(np.int8))
     values = engine.run(0.0, mode=FIXED, policy=chosen).values
-    return _solution(engine, checked_prices(model, help_cost), values, chosen, "evaluation")
+    return make_solution(engine, checked_prices(model, help_cost), values, chosen, "evaluation")
 
 
 def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray:
@@ -131,7 +131,7 @@ def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray
     return float(prices) if prices.ndim == 0 else prices
 
 
-def _solution(
+def make_solution(
     engine: Engine,
     prices: float | np.ndarray,
     values: np.ndarray,
