@@ -120,11 +120,11 @@ def resampled_means(weights: Floats, values: Floats) -> Floats:
     A resample that drew none of the values gives NaN.
     """
     known = np.isfinite(values)
-    if known.all():
-        totals = weights.sum(axis=1)
-        return (weights @ values) / (totals if values.ndim == 1 else totals[:, None])
-    totals = weights @ known.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
+        if known.all():
+            totals = weights.sum(axis=1)
+            return (weights @ values) / (totals if values.ndim == 1 else totals[:, None])
+        totals = weights @ known.astype(np.float64)
         return (weights @ np.where(known, values, 0.0)) / totals
 
 

@@ -141,7 +141,7 @@ def _coin_line(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     axis.set_xlim(x0 - 0.04 * (x1 - x0), x1 + 0.06 * (x1 - x0))
     told = {"ha": "left", "va": "top", "textcoords": "offset points", "fontsize": 8}
     axis.annotate("never", (x0, y0), xytext=(7, 1), color=INK_, **told)
-    axis.annotate("always", (x1, y1), xytext=(-2, -9), color=INK_, **(told | {"ha": "right"}))
+    axis.annotate("always", (x1, y1), xytext=(-7, 3), color=INK_, **(told | {"ha": "right", "va": "bottom"}))
     middle = (x0 + 0.66 * (x1 - x0), y0 + 0.66 * (y1 - y0))
     axis.annotate("one coin per episode", middle, xytext=(4, -5), color=MUTED, **(told | {"ha": "left"}))
 
@@ -198,7 +198,7 @@ def reliability_figure(tables: Mapping[str, Mapping[str, Any]]) -> Any:
 
     n = len(tables)
     figure, axes = _figure(
-        2, n, figsize=(3.4 * n + 0.4, 4.3), sharex=True, sharey="row", gridspec_kw={"height_ratios": [4, 1]}
+        2, n, figsize=(3.4 * n + 0.4, 4.6), sharex=True, sharey="row", gridspec_kw={"height_ratios": [4, 1]}
     )
     with mpl.rc_context(_RC):
         for (top, bottom), (name, table) in zip(axes.T, tables.items(), strict=True):
@@ -208,7 +208,6 @@ def reliability_figure(tables: Mapping[str, Mapping[str, Any]]) -> Any:
             top.vlines(mean, np.clip(rate - error, 0, 1), np.clip(rate + error, 0, 1), color=HELP, lw=1, alpha=0.5)
             top.plot(mean, rate, "o-", color=HELP, ms=5, lw=1.2, mec=PAPER, mew=0.7)
             top.set_title(name)
-            top.set_aspect("equal", adjustable="box", anchor="W")
             top.set(xlim=(0, 1), ylim=(0, 1))
             bottom.vlines(mean, 0, count, color=HELP, lw=4, alpha=0.7)
             bottom.set(xlim=(0, 1), ylim=(0, None))
@@ -270,7 +269,7 @@ def trace_figure(traces: Sequence[Mapping[str, Any]], *, longest: int) -> Any:
                 color=INK_ if trace["success"] else ALARM,
             )
         labels = [_trace_label(trace) for trace in traces]
-        axis.set(xlim=(0, longest + 4), ylim=(-0.2, len(traces)))
+        axis.set(xlim=(0, 1.22 * longest), ylim=(-0.2, len(traces)))
         axis.set_yticks([len(traces) - 1 - i + 0.13 for i in range(len(traces))], labels)
         axis.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK_)
         axis.set_xlabel("step")

@@ -204,50 +204,65 @@ def toggling(evaluation: Evaluation) -> str:
 
 
 def format_table(evaluation: Evaluation, *, full: bool = False) -> Any:
-    """The main numbers as a ``rich`` table: print it with ``rich.print`` or a ``Console``.
+    """The main numbers for a terminal of 80 columns: print it with a ``rich`` ``Console``.
 
     Without ``full``, the lesser baselines are shown at one budget only.
     """
-    from rich.table import Table
+    from rich.console import Group
     from rich.text import Text
 
-    table = Table(title="Helpers compared, 95 % intervals", title_justify="left", header_style="bold", pad_edge=False)
-    table.add_column("helper", no_wrap=True)
-    for name in ("C", "success %", "U", "E[U]", "gap recovered %", "random %", "toggles", "episodes"):
-        table.add_column(name, justify="right", no_wrap=True)
     budgets = _budgets(evaluation)
     one = 1.0 if 1.0 in budgets else next(iter(budgets), None)
+    parts: list[Any] = []
     for split in splits_of(evaluation):
-        table.add_section()
-        table.add_row(Text(SPLITS.get(split, split), style="bold italic"))
         rows = [r for r in evaluation.rows if (r["split"], r["kind"], r["seed"]) == (split, "all", None)]
-        for row in sorted(rows, key=lambda r: (style_of(r["helper"]).order, r["helper"], r["budget"] or 0)):
-            if not full and style_of(row["helper"]).order < 5 and row["budget"] not in (None, one):
-                continue
-            item = comparison_of(evaluation, split, row["helper"], row["budget"])
-            share = random = ""
-            if item is not None and item["share"]["value"] is not None:
-                low, high = item["share"]["ci"]
-                mark = "*" if item["adjusted"] else ""
-                share = f"{100 * item['share']['value']:.0f}{mark} [{100 * low:.0f}, {100 * high:.0f}]"
-                if item["random"] is not None and item["random"]["value"] is not None:
-                    random = f"{100 * item['random']['value']:.0f}"
-            success = ""
-            if row["success_rate"] is not None:
-                low, high = row["success_rate_ci"]
-                success = f"{100 * row['success_rate']:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
-            table.add_row(
-                row["helper"],
-                "" if row["budget"] is None else f"{row['budget']:g}",
-                success,
-                "" if row["usage"] is None else f"{row['usage']:.2f}",
-                "" if row["expected_usage"] is None else f"{row['expected_usage']:.2f}",
-                share,
-                random,
-                "" if row["toggles"] is None else f"{row['toggles']:.2f}",
-                str(row["episodes"]),
-                style="bold" if row["helper"] in ("dp", "lm") else "",
-            )
+        first = {"never": 0, "always": 1}  # the ends of the scale, then from the least baseline to the product
+        rows.sort(key=lambda r: (first.get(r["helper"], 2), style_of(r["helper"]).order, r["helper"], r["budget"] or 0))
+        if not full:
+            rows = [r for r in rows if style_of(r["helper"]).order >= 5 or r["budget"] in (None, one)]
+        counts = sorted({row["episodes"] for row in rows})
+        told = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        parts.append(Text.assemble((SPLITS.get(split, split), "bold"), (f"  {told} episodes per row", "dim")))
+        parts += [_terminal_table(evaluation, split, rows), Text()]
+    notes = (
+        "SR success, U usage (cost units per episode), gap: share recovered of what always adds to never, rand: the "
+        "same for random help at equal usage, tog: returns to help per episode; 95 % intervals"
+    )
     if any(item["adjusted"] for item in evaluation.comparisons):
-        table.caption = "* spent more than 1.05 C: read off its own curve at C"
+        notes += "; * spent more than 1.05 C, read off its own curve at C"
+    return Group(*parts, Text(notes, style="dim"))
+
+
+def _terminal_table(evaluation: Evaluation, split: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1))
+    table.add_column("helper", no_wrap=True, min_width=13)
+    widths = {"C": 3, "SR %": 13, "U": 4, "E[U]": 4, "gap %": 12, "rand": 4, "tog": 4}
+    for name, width in widths.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    for row in rows:
+        item = comparison_of(evaluation, split, row["helper"], row["budget"])
+        share = random = ""
+        if item is not None and item["share"]["value"] is not None:
+            share = _points(item["share"]["value"], item["share"]["ci"], "*" if item["adjusted"] else "")
+            if item["random"] is not None and item["random"]["value"] is not None:
+                random = f"{100 * item['random']['value']:.0f}"
+        table.add_row(
+            row["helper"],
+            "" if row["budget"] is None else f"{row['budget']:g}",
+            "" if row["success_rate"] is None else _points(row["success_rate"], row["success_rate_ci"]),
+            "" if row["usage"] is None else f"{row['usage']:.2f}",
+            "" if row["expected_usage"] is None else f"{row['expected_usage']:.2f}",
+            share,
+            random,
+            "" if row["toggles"] is None else f"{row['toggles']:.2f}",
+            style="bold" if row["helper"] in ("dp", "lm") else "",
+        )
     return table
+
+
+def _points(value: float, ci: Sequence[float], mark: str = "") -> str:
+    """A share with its interval, in per cent."""
+    return f"{100 * value:.0f}{mark} [{100 * ci[0]:.0f}, {100 * ci[1]:.0f}]"

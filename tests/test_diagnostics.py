@@ -1,0 +1,115 @@
+"""Each warning is given where it is due, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfreg_gym.evaluation import EpisodeTable, Evaluation
+from selfreg_gym.evaluation.measures import Measured, measure, parse_key
+from selfreg_gym.types import Episode, Transition
+
+N = 600
+
+
+def table(helpers, *, split="collected", n=N):
+    """Helpers as ``{key: {measure: value or (n,) values}}`` on n episodes of 20 tasks."""
+    plan = [(i % 20, i) for i in range(n)]
+    played = {
+        key: [
+            Measured(task, seed, "pnp", None, {"error": 0.0, "length": 10.0} | {m: at(v, i) for m, v in values.items()})
+            for i, (task, seed) in enumerate(plan)
+        ]
+        for key, values in helpers.items()
+    }
+    return EpisodeTable.from_measured(plan, played, split=split, fixed_tasks=split == "collected", resamples=300)
+
+
+def at(values, i):
+    return float(values[i]) if np.ndim(values) else float(values)
+
+
+def flips(rate, n=N):
+    return (np.random.default_rng(0).random(n) < rate).astype(float)
+
+
+GOOD = {
+    "never": {"success": flips(0.4), "usage": 0, "unseen": np.nan},
+    "always": {"success": flips(0.9), "usage": 8, "unseen": np.nan},
+    "dp@1": {"success": flips(0.7), "usage": flips(0.5) * 2, "unseen": 0},
+}
+
+
+def warned(helpers, expected=None, **more):
+    return Evaluation({"collected": table(helpers, **more)}, expected={"collected": expected or {}}).warnings
+
+
+def test_a_sound_evaluation_has_no_warnings():
+    assert warned(GOOD, {"dp@1": {"usage": 1.0}}) == []
+
+
+def test_usage_that_runs_away_from_what_was_promised():
+    runaway = GOOD | {"dp@1": {"success": flips(0.5), "usage": 4, "unseen": 5}}
+    texts = warned(runaway, {"dp@1": {"usage": 1.0}})
+    assert any("used 4.00 units per episode where 1.00 were expected" in text for text in texts)
+    assert any("50% of decisions fell in states that the model never saw" in text for text in texts)
+    assert any("over budget are dp@1 (4.00)" in text for text in texts)
+
+
+def test_few_episodes_are_named_by_helper():
+    assert any("every row rests on few episodes (100)" in text for text in warned(GOOD, n=100))
+    few = Evaluation({"collected": table(GOOD)})
+    more = Evaluation({"collected": table({"every-k": {"success": 1, "usage": 1}}, n=50)})
+    texts = Evaluation.merge(few, more).warnings
+    assert any("every-k rest on few episodes (50)" in text for text in texts)
+    assert not any("every row" in text for text in texts)
+
+
+def test_missing_anchors():
+    assert any("always not evaluated" in text for text in warned({"never": GOOD["never"]}))
+
+
+def test_below_the_coin_line():
+    bad = GOOD | {"lm@4": {"success": flips(0.4), "usage": 4, "unseen": np.nan}}
+    assert any("lm@4: below the coin line" in text for text in warned(bad))
+
+
+def step(t, action, invalid=False):
+    return Transition(t, "", None, "s", None, None, action, "", float(action), 0.0, False, False, invalid)
+
+
+def episode(pattern, invalid=(), **more):
+    steps = tuple(step(t, int(a), t in invalid) for t, a in enumerate(pattern))
+    options = {"error": None, "metrics": {}} | more
+    return Episode(0, 1, "t", "pnp", None, True, (float(sum(map(int, pattern))),), steps, **options)
+
+
+def test_what_an_episode_is_measured_by():
+    values = measure(episode("0110010", invalid=(6,), metrics={"unseen": 2.0, "spl": 0.5})).values
+    assert values["toggles"] == 1
+    assert values["switches"] == 4
+    assert values["helped"] == 3
+    assert values["usage"] == values["usage_1"] == 3
+    assert values["invalid"] == values["invalid_after_help"] == 1
+    assert (values["unseen"], values["spl"], values["error"]) == (2.0, 0.5, 0.0)
+
+
+def test_invalid_after_help_looks_back_three_steps_and_not_at_the_helper_itself():
+    assert measure(episode("1000", invalid=(3,))).values["invalid_after_help"] == 1
+    assert measure(episode("10000", invalid=(4,))).values["invalid_after_help"] == 0
+    assert measure(episode("1", invalid=(0,))).values["invalid_after_help"] == 0
+    assert measure(episode("000", invalid=(2,))).values["invalid_after_help"] == 0
+
+
+def test_an_errored_episode_has_no_numbers():
+    values = measure(episode("01", error="no connection")).values
+    assert values.pop("error") == 1.0
+    assert np.isnan(list(values.values())).all()
+
+
+def test_an_empty_episode_can_be_measured():
+    assert measure(episode("")).values["toggles"] == 0
+
+
+def test_keys():
+    assert parse_key("lm@0.5#3") == ("lm", 0.5, 3)
+    assert parse_key("prm-threshold") == ("prm-threshold", None, None)
