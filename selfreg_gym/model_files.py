@@ -45,7 +45,7 @@ def save_model(model: TransitionModel, path: str | Path) -> None:
         arrays["is_feature"] = model.fitted.is_feature
         arrays["feature_of_node"] = model.fitted.feature_of_node
     with Path(path).open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
 
 
 def load_model(path: str | Path) -> TransitionModel:

@@ -138,17 +138,17 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
             )  # fmt: skip
     if not columns:
         raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
-    state, feature, left, action, cost, last, truncated, success, number = zip(*columns, strict=True)
+    state, features_of, lefts, action, cost, last, truncated, success, numbers = zip(*columns, strict=True)
     return TransitionTable(
         state=np.array(state, np.int32),
-        feature=np.array(feature, np.int32),
-        steps_left=np.array(left, np.int32),
+        feature=np.array(features_of, np.int32),
+        steps_left=np.array(lefts, np.int32),
         action=np.array(action, np.int8),
         cost=np.array(cost, np.float64),
         last=np.array(last, bool),
         truncated=np.array(truncated, bool),
         success=np.array(success, bool),
-        episode=np.array(number, np.int32),
+        episode=np.array(numbers, np.int32),
         task=np.array(task, np.int32),
         state_keys=tuple(states),
         feature_keys=tuple(features),

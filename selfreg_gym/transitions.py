@@ -170,16 +170,16 @@ class TransitionModel:
         """One sparse ``(n, n)`` matrix per action; of a levelled model the time-expanded ones, made on request."""
         from scipy import sparse
 
-        if self.levels == 1 and self.rows[0].drop is None:
+        if self.levels == 1 and all(row.drop is None for row in self.rows):
             shape = (self.nodes, self.nodes)
             return tuple(sparse.csr_array((row.data, row.indices, row.indptr), shape=shape) for row in self.rows)
         out = []
         for row in self.rows:
-            tails = np.repeat(np.arange(self.nodes), np.diff(row.indptr))
+            tails, drop = _tails(row), row.drop if row.drop is not None else np.zeros(len(row.data), np.int64)
             parts = []
             for level in range(self.levels):
-                inside = level - row.drop >= 0
-                heads = row.indices[inside] + (level - row.drop[inside]) * self.nodes
+                inside = level - drop >= 0
+                heads = row.indices[inside] + (level - drop[inside]) * self.nodes
                 parts.append((row.data[inside], level * self.nodes + tails[inside], heads))
             data, tail, head = (np.concatenate(column) for column in zip(*parts, strict=True))
             out.append(sparse.csr_array((data, (tail, head)), shape=(self.n, self.n)))

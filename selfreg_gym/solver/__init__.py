@@ -8,12 +8,14 @@ intervention), ``caps`` (a hard limit per episode), ``paper`` (the method as pub
 from __future__ import annotations
 
 from selfreg_gym.solver.budget import solve_budget
+from selfreg_gym.solver.caps import CappedSolution, solve_caps
 from selfreg_gym.solver.crossfit import CrossFitted, cross_fitted_value
 from selfreg_gym.solver.frontier import Frontier, solve_frontier
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import evaluate_policy, solve
 
 __all__ = [
+    "CappedSolution",
     "CrossFitted",
     "Frontier",
     "MixedPolicy",
@@ -22,5 +24,6 @@ __all__ = [
     "evaluate_policy",
     "solve",
     "solve_budget",
+    "solve_caps",
     "solve_frontier",
 ]

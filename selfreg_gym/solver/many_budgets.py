@@ -1,0 +1,137 @@
+"""``solve_budgets``: a budget for each intervention.
+
+Maximise S over mixtures of policies subject to M_k <= C_k for every k. A small linear program (the master) mixes the
+policies found so far; its duals are a price for each intervention, and solving at those prices either finds a policy
+that improves the mixture or proves how close it is (Dantzig and Wolfe 1960). Prices jump about at first, so each solve
+is at a mean of the prices of the best bound and the new ones (Wentges 1997).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.solver.engine import FIXED, Engine
+from selfreg_gym.solver.solution import MixedPolicy, priced_cost
+from selfreg_gym.solver.solve import make_solution
+from selfreg_gym.transitions import TransitionModel
+
+__all__ = ["solve_budgets"]
+
+SMOOTH = 0.7
+"""Share of the best bound's prices in the next prices."""
+
+CLOSED = 1e-9
+"""The mixture is optimal when no policy can be better than it by more."""
+
+MAX_SOLVES = 400
+
+
+class _Column(NamedTuple):
+    """A policy: success and ``(K,)`` usage over the start, the prices it was found at, its actions."""
+
+    success: float
+    usage: np.ndarray
+    prices: np.ndarray
+    policy: np.ndarray
+
+
+def solve_budgets(
+    model: TransitionModel, *, budget: Sequence[float] | np.ndarray, discount: float = 1.0, backend: str = "auto"
+) -> MixedPolicy:
+    """Find the mixture of largest success with at most ``budget[k - 1]`` cost units of intervention k.
+
+    Args:
+        model: the problem, with K interventions.
+        budget: ``(K,)``, each >= 0; infinite for no limit.
+        discount, backend: as in :func:`selfreg_gym.solver.solve`.
+
+    Returns:
+        At most K + 1 policies; ``help_cost`` holds the K prices. ``message`` says so if the bound was not closed.
+
+    Raises:
+        InvalidArgumentError: not K budgets, or one below 0.
+    """
+    limits = np.asarray(budget, np.float64)
+    count = model.actions - 1
+    if limits.shape != (count,) or not (limits >= 0).all():
+        raise InvalidArgumentError(f"there is one budget >= 0 per intervention ({count}), received {budget!r}.")
+    engine = Engine(model, backend=backend, discount=discount)
+    ceiling = _ceiling(model)
+    columns = [_column(engine, np.zeros(count)), _column(engine, ceiling)]
+    best_bound, best_prices = np.inf, ceiling
+    weights, prices, value = _master(columns, limits)
+    message = ""
+    while len(columns) < MAX_SOLVES:
+        trial = SMOOTH * best_prices + (1 - SMOOTH) * prices if np.isfinite(best_bound) else prices
+        for candidate in (trial, prices):  # if the smoothed prices find nothing new, the master's own decide
+            column = _column(engine, candidate)
+            paid = np.where(candidate > 0, candidate * np.where(candidate > 0, limits, 0.0), 0.0)
+            bound = column.success - candidate @ column.usage + paid.sum()
+            if bound < best_bound:
+                best_bound, best_prices = bound, candidate
+            offset = value - prices @ np.where(prices > 0, limits, 0.0)
+            gain = column.success - prices @ column.usage - offset
+            if gain > CLOSED:
+                break
+        if best_bound - value <= CLOSED or gain <= CLOSED:
+            break
+        columns.append(column)
+        weights, prices, value = _master(columns, limits)
+    else:
+        message = f"stopped after {MAX_SOLVES} solves: at most {best_bound - value:.2g} of success is missing."
+    used = np.flatnonzero(weights > 1e-12)
+    policies = []
+    for i in used:
+        column = columns[i]
+        values = engine.run(0.0, mode=FIXED, policy=column.policy).values
+        priced = engine.run(0.0, mode=FIXED, policy=column.policy, cost=priced_cost(engine, prices)).values[:, 1]
+        policies.append(make_solution(engine, prices, values, column.policy, "exact", priced))
+    if not message and (limits > _usage(columns, weights) + 1e-6).all() and not prices.any():
+        message = "more budget cannot help: no limit binds."
+    return MixedPolicy(tuple(policies), weights[used] / weights[used].sum(), prices, limits, message, engine.passes)
+
+
+def _ceiling(model: TransitionModel) -> np.ndarray:
+    """Return prices at which nobody asks who has to pay: a call gains at most 1 of success."""
+    prices = np.ones(model.actions - 1)
+    for k in range(1, model.actions):
+        costs = model.cost[k][model.available[k] & (model.cost[k] > 0)]
+        prices[k - 1] = 1.001 / costs.min() if len(costs) else 1.0
+    return prices
+
+
+def _column(engine: Engine, prices: np.ndarray) -> _Column:
+    """Solve at one price per intervention."""
+    policy = engine.run(1.0, cost=priced_cost(engine, prices)).policy
+    start, prepared = engine.start_order(engine.model.start), engine.prepared
+    of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
+    usage, success = np.zeros(len(prices)), 0.0
+    for k in range(1, prepared.actions):
+        own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
+        success, usage[k - 1] = start @ engine.run(0.0, mode=FIXED, cost=own, policy=policy).values
+    return _Column(float(success), usage, prices, policy)
+
+
+def _usage(columns: list[_Column], weights: np.ndarray) -> np.ndarray:
+    return np.array([column.usage for column in columns]).T @ weights
+
+
+def _master(columns: list[_Column], limits: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the best weights of the columns, the prices (duals) of the limits, and the value."""
+    from scipy.optimize import linprog
+
+    success = np.array([column.success for column in columns])
+    usage = np.array([column.usage for column in columns]).T
+    binding = np.isfinite(limits)
+    arguments: dict[str, Any] = {"A_eq": np.ones((1, len(columns))), "b_eq": [1.0], "bounds": (0, None)}
+    if binding.any():
+        arguments |= {"A_ub": usage[binding], "b_ub": limits[binding]}
+    result = linprog(-success, method="highs", **arguments)
+    prices = np.zeros(len(limits))
+    if binding.any():
+        prices[binding] = np.maximum(-result.ineqlin.marginals, 0.0)
+    return np.maximum(result.x, 0.0), prices, -float(result.fun)
