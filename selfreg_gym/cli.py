@@ -42,7 +42,11 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key: --set collect.episodes=50. May be repeated."),
 ]
-Out = Annotated[Path, typer.Option(help="The run directory. A run that is there goes on where it stopped.")]
+Out = Annotated[Path, typer.Option(help="The run directory.")]
+NewOut = Annotated[
+    Path | None,
+    typer.Option(help="The run directory; a run that is there goes on where it stopped. Default: runs/NAME-OF-CONFIG."),
+]
 Update = Annotated[bool, typer.Option("--update", help="Take the new config for a run that is there.")]
 Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is there and current.")]
 
@@ -66,7 +70,7 @@ def _root(
 def _advance(
     stages: Sequence[str] | None,
     *,
-    out: Path,
+    out: Path | None,
     begin: bool = False,
     preset: str | None = None,
     config: Path | None = None,
@@ -78,10 +82,14 @@ def _advance(
     from selfreg_gym.pipeline import advance, open_run
     from selfreg_gym.runs import Run
 
+    out = out or Path("runs") / (preset or (config.stem if config else "tiny"))
+    bars = sys.stdout.isatty()  # in a log file a bar is noise; the stages' own lines are enough
     if begin:
-        run = open_run(out, preset=preset, path=config, overrides=overrides or (), update=update)
+        run = open_run(
+            out, preset=preset, path=config, overrides=overrides or (), update=update, progress=bars, say=typer.echo
+        )
     else:
-        run = Run.open(out)
+        run = Run.open(out, progress=bars, say=typer.echo)
     try:
         advance(run, stages, redo=redo)
     except KeyboardInterrupt:
@@ -96,7 +104,7 @@ def _advance(
 
 @app.command("run")
 def run_command(
-    out: Out = Path("runs/tiny"),
+    out: NewOut = None,
     preset: Preset = None,
     config: Config = None,
     overrides: Set = None,
@@ -109,7 +117,7 @@ def run_command(
     Stages whose output is there are skipped, so after Ctrl-C the same command goes on.
 
     - `selfreg run` runs the preset tiny in runs/tiny
-    - `selfreg run --preset smoke --out runs/try` takes seconds
+    - `selfreg run --preset smoke` takes seconds
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
     - `selfreg run --out runs/mine` continues whatever runs/mine is
     """
@@ -125,7 +133,7 @@ def run_command(
 
 @app.command("collect")
 def collect_command(
-    out: Out = Path("runs/tiny"),
+    out: NewOut = None,
     preset: Preset = None,
     config: Config = None,
     overrides: Set = None,
