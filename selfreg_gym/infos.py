@@ -8,6 +8,7 @@ as the step of a task in all; here a column is built at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,27 +23,29 @@ def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     arrays, and anything else (text, None, tuples) an entry of an object array. Missing entries are zero or None.
     """
     n = len(infos)
-    present = [i for i, info in enumerate(infos) if info is not None]
+    rows = np.array([i for i, info in enumerate(infos) if info is not None], dtype=np.intp)
+    given = [info for info in infos if info is not None]
+    if not given:
+        return {}
+    everyone = np.zeros(n, dtype=np.bool_)
+    everyone[rows] = True
     batched: dict[str, Any] = {}
-    if len(present) == n and all(info.keys() == infos[0].keys() for info in infos):  # type: ignore[union-attr]
-        for key in infos[0]:  # type: ignore[union-attr]
-            batched[key] = _column([info[key] for info in infos], present, n)  # type: ignore[index]
-            batched[f"_{key}"] = np.ones(n, dtype=np.bool_)
-        return batched
-    keys = dict.fromkeys(key for i in present for key in infos[i])  # type: ignore[union-attr]
-    for key in keys:
-        rows = [i for i in present if key in infos[i]]  # type: ignore[operator]
-        values = [infos[i][key] for i in rows]  # type: ignore[index]
-        mask = np.zeros(n, dtype=np.bool_)
-        mask[rows] = True
-        batched[key] = _column(values, rows, n)
+    for key in dict.fromkeys(chain.from_iterable(given)):
+        try:
+            values, holders, mask = [info[key] for info in given], rows, everyone.copy()
+        except KeyError:  # not all rows have it: a number that is told at the end of an episode
+            values = [info[key] for info in given if key in info]
+            holders = rows[[key in info for info in given]]
+            mask = np.zeros(n, dtype=np.bool_)
+            mask[holders] = True
+        batched[key] = _column(values, holders, n)
         batched[f"_{key}"] = mask
     return batched
 
 
-def _column(values: list[Any], rows: list[int], n: int) -> Any:
+def _column(values: list[Any], rows: np.ndarray, n: int) -> Any:
+    """Values of some of n rows as one array (or as a dict of arrays)."""
     kinds = set(map(type, values))
-    full = len(values) == n
     if len(kinds) == 1:
         kind = next(iter(kinds))
         if kind is dict:
@@ -51,22 +54,20 @@ def _column(values: list[Any], rows: list[int], n: int) -> Any:
                 nested[row] = value
             return batch_infos(nested)
         if kind in (bool, int, float) or issubclass(kind, np.number | np.bool_):
-            if full:
-                return np.array(values, dtype=kind)
-            array = np.zeros(n, dtype=kind)
-            array[rows] = values
-            return array
-        if kind is np.ndarray and len({value.shape for value in values}) == 1:
-            if full:
-                return np.array(values)
-            array = np.zeros((n, *values[0].shape), dtype=values[0].dtype)
-            array[rows] = values
-            return array
-    if full:
-        return np.fromiter(values, dtype=object, count=n)  # np.array would make tuples a second axis
-    array = np.full(n, None, dtype=object)
-    for row, value in zip(rows, values, strict=True):
-        array[row] = value
+            return _spread(np.array(values, dtype=kind), rows, n)
+        if kind is np.ndarray and len({(value.shape, value.dtype) for value in values}) == 1:
+            stacked = np.concatenate(values, axis=None).reshape(len(values), *values[0].shape)  # faster than np.stack
+            return _spread(stacked, rows, n)
+    return _spread(np.fromiter(values, dtype=object, count=len(values)), rows, n)  # np.array would unpack tuples
+
+
+def _spread(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    """Put values of some rows into an array of n rows; the others are 0, False or None."""
+    if len(rows) == n:
+        return values
+    empty = np.empty if values.dtype == object else np.zeros  # np.empty of objects is filled with None
+    array = empty((n, *values.shape[1:]), dtype=values.dtype)
+    array[rows] = values
     return array
 
 

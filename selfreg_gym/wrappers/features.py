@@ -19,7 +19,7 @@ __all__ = ["EMBEDDING_SIZE", "FeatureObservation", "VectorFeatureObservation", "
 EMBEDDING_SIZE = 64
 """Length of ``observation["embedding"]``."""
 
-_HIGH = np.array([1.0, 1e4, 1e4, 1.0], dtype=np.float32)
+_HIGH = (1.0, 1e4, 1e4, 1.0)
 _WORD = re.compile(r"[^\s|,;.!?]+")
 
 
@@ -54,25 +54,27 @@ class _Features:
         self.space = gym.spaces.Dict(
             {
                 "embedding": gym.spaces.Box(-1.0, 1.0, (EMBEDDING_SIZE,), np.float32),
-                "scalars": gym.spaces.Box(np.zeros(4, dtype=np.float32), _HIGH, dtype=np.float32),
+                "scalars": gym.spaces.Box(np.zeros(4, np.float32), np.array(_HIGH, np.float32), dtype=np.float32),
             }
         )
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """One dict per row; the model is asked once for all rows."""
+        scores: Sequence[float]
         if self._prm is not None:
-            scores = scores_of(self._prm, texts)
+            scores = scores_of(self._prm, texts).tolist()
         else:
-            scores = np.array([info.get("prm_score", 0.0) for info in infos])
+            scores = [info.get("prm_score", 0.0) for info in infos]
         return [self._one(text, info, p) for text, info, p in zip(texts, infos, scores, strict=True)]
 
     def _one(self, text: str, info: Mapping[str, Any], p: float) -> dict[str, np.ndarray]:
         key = info.get("feature_key")
         left, done = info.get("steps_left") or 0, info.get("step") or 0
-        scalars = (p, float(np.sum(info["usage"])), info.get("budget_left", 0.0), left / (left + done) if left else 0.0)
+        scalars = (p, sum(info["usage"].tolist()), info.get("budget_left", 0.0), left / (left + done) if left else 0.0)
+        bounded = [min(max(number, 0.0), high) for number, high in zip(scalars, _HIGH, strict=True)]
         return {
             "embedding": hashed_bag_of_words(text if key is None else key),
-            "scalars": np.clip(np.array(scalars, dtype=np.float32), 0.0, _HIGH),
+            "scalars": np.array(bounded, dtype=np.float32),
         }
 
     def blank(self) -> dict[str, np.ndarray]:
