@@ -72,8 +72,9 @@ class CoinMixture:
             begins |= np.atleast_1d(episode_start).astype(bool)
         coins = np.zeros(rows, bool) if coins is None else coins.copy()
         coins[begins] = self._rng.random(int(begins.sum())) < self.weight
-        unseen = [getattr(helper, "last_unseen", None) for helper in (self.low, self.high)]
-        self.last_unseen = None if any(u is None for u in unseen) else np.where(coins, unseen[1], unseen[0])
+        low_unseen, high_unseen = (getattr(helper, "last_unseen", None) for helper in (self.low, self.high))
+        if low_unseen is not None and high_unseen is not None:
+            self.last_unseen = np.where(coins, high_unseen, low_unseen)
         actions = np.where(coins, high, low)
         return (actions if np.ndim(low) else int(actions[0])), (coins, low_state, high_state)
 
@@ -184,7 +185,7 @@ def calibrate_many(
     for key, (helper, budget) in requests.items():
         if not (np.isfinite(budget) and budget >= 0):
             raise InvalidArgumentError(f"a budget is a number of cost units, at least 0; received {budget!r} ({key}).")
-        helpers[key] = _with_knob(helper)
+        helpers[key] = _with_knob(helper, budget)
         group = groups.setdefault(_identity(helpers[key]), _Group(helpers[key], {}))
         group.wanted[key] = (float(budget), float(helpers[key].knob))
     if workers > 1 and not isinstance(env, Mapping):
@@ -215,12 +216,12 @@ def _plan(episodes: int | Sequence[EpisodeSpec], tasks: Sequence[int] | None, se
     return [plan[task * each + index] for index in range(each) for task in range(len(tasks))][:episodes]
 
 
-def _with_knob(helper: Any) -> Any:
+def _with_knob(helper: Any, budget: float) -> Any:
     """Check that there is something to turn; a frontier becomes the helper that follows it."""
     if not hasattr(helper, "predict") and hasattr(helper, "policy"):
         from selfreg_gym import registry
 
-        return registry.load("helpers", "dp")(helper)
+        return registry.load("helpers", "dp")(helper, budget=budget)
     missing = [name for name in ("knob", "knob_bounds", "with_knob") if not hasattr(helper, name)]
     if missing:
         raise InvalidArgumentError(
@@ -311,9 +312,9 @@ class _Search:
             if abs(probe.mean - budget) <= close:
                 return self._found(budget, known, {"knob": knob, "usage": probe.mean, "met": True})
         below, above = _bracket(known, floor, budget)
-        for probe in (below, above):  # a probe that ended early is a rough guess: finish the two that count
-            if probe is not None and probe is not floor:
-                self._play(helper, probe, None)
+        for end in (below, above):  # a probe that ended early is a rough guess: finish the two that count
+            if end is not None and end is not floor:
+                self._play(helper, end, None)
         if above is None:
             met = abs(below.mean - budget) <= close
             return self._found(budget, known, {"knob": below.knob, "usage": below.mean, "met": met})

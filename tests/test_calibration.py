@@ -197,6 +197,20 @@ def test_a_mixture_answers_a_single_text_with_one_action():
     assert mixture.predict("hello", state)[0] == 0
 
 
+def test_a_frontier_is_calibrated_as_the_policy_that_follows_it(env):
+    from selfreg_gym.rollout import EpisodeSpec
+    from selfreg_gym.solver import solve_frontier
+    from selfreg_gym.transitions import TransitionModel
+
+    specs = [EpisodeSpec(task, 10_000 + 50 * task + i, i / 10) for task in TASKS for i in range(11)]
+    frontier = solve_frontier(TransitionModel.fit(list(play(env, specs))))
+    found = calibrate(frontier, env, budget=1.0, episodes=400, tasks=TASKS)
+    assert found.calibration["met"]
+    assert found.frontier is frontier
+    assert fresh_usage(found, env) == pytest.approx(1.0, abs=0.12)
+    assert 0.5 < found.policy.expected_usage < 1.5
+
+
 def test_bad_input_says_what_is_wrong(env):
     with pytest.raises(InvalidArgumentError, match="only a helper with a knob"):
         calibrate(Memory(1), env, budget=1.0, tasks=TASKS)

@@ -183,7 +183,7 @@ class _Player:
             own = reseeded(helper, self._seed, number, shard[0].episode, shard[0].seed)
             for specs, record in ((shown, True), (hidden, False)):
                 if specs:
-                    options = {"deterministic": self._deterministic, "retries": self._retries}
+                    options: dict[str, Any] = {"deterministic": self._deterministic, "retries": self._retries}
                     for episode in play(self._env, specs, own, record_steps=record, **options):
                         yield key, measure(episode), episode if record else None
 
