@@ -130,7 +130,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         weight = torch.zeros_like(each)
         for row, (prompt, answer) in enumerate(batch):
             weight[row, : len(prompt) - 1] = recipe.prompt_loss / (len(prompt) - 1)
-            weight[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = 1 / len(answer)
+            weight[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = 1.0  # -log P(the whole action)
         return (each * weight).sum() / len(batch)
 
     log = finetune(
