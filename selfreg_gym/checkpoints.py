@@ -1,0 +1,70 @@
+"""Which checkpoints a run rests on, by the hash of their content: a run is not continued with another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym import registry
+from selfreg_gym.config import RunConfig
+from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.manifest import fingerprint
+from selfreg_gym.runs import Run
+
+__all__ = ["check_models", "models_of", "some_models"]
+
+
+def models_of(config: RunConfig) -> dict[str, str]:
+    """Return the SHA-256 of every checkpoint that the config names; actors without one are left out.
+
+    Raises:
+        UnknownNameError: an actor, intervention or backbone that does not exist.
+        InvalidArgumentError: a backbone that is an actor without a checkpoint.
+        CheckpointError: an actor whose checkpoint is missing.
+    """
+    found: dict[str, Any] = {"actor": _folder(registry.load("actors", config.actor.id)())}
+    for name in config.interventions.ids:
+        found[f"intervention {name}"] = _folder(registry.load("interventions", name)().actor)
+    for section in ("prm", "helper"):
+        found[f"{section} backbone"] = _backbone(getattr(config, section).backbone, f"{section}.backbone")
+    return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
+
+
+def some_models(run: Run, *names: str) -> dict[str, str]:
+    """Those of :func:`models_of` whose names begin with one of ``names``."""
+    return {name: sha for name, sha in models_of(run.config).items() if name.startswith(names)}
+
+
+def check_models(run: Run, *, update: bool = False) -> None:
+    """Refuse to go on with a run whose models have changed; ``update`` takes the new ones.
+
+    Raises:
+        RunDirectoryError: a checkpoint is not the one that the run was begun with.
+    """
+    now, then = models_of(run.config), run.manifest.data.get("models")
+    if then is not None and now != then and not update:
+        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+        raise RunDirectoryError(
+            f"{str(run.path)!r} was begun with other checkpoints: {', '.join(changed)}. Choose another directory with "
+            "--out, or say --update to run again what depends on them."
+        )
+    if now != then:
+        run.manifest.note(models=now)
+
+
+def _folder(actor: Any) -> Path | None:
+    folder = getattr(actor, "checkpoint_dir", None)
+    return Path(folder) if folder is not None else None
+
+
+def _backbone(name: str, key: str) -> Path:
+    """The checkpoint that ``name`` means: a directory, or the one of a registered actor. Torch is not loaded for it."""
+    if Path(name).is_dir():
+        return Path(name)
+    known = registry.names("actors")
+    if name not in known:
+        raise UnknownNameError(f"{key} (an actor's id, or a directory with a checkpoint)", name, known)
+    folder = _folder(registry.load("actors", name)())
+    if folder is None:
+        raise InvalidArgumentError(f"{key} must be an actor that has a checkpoint, received {name!r}, which has none.")
+    return folder

@@ -1,0 +1,62 @@
+"""A run is not continued with another model under the same name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfreg_gym.checkpoints import models_of
+from selfreg_gym.config import load_config
+from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.pipeline import advance, open_run
+
+
+@pytest.fixture
+def backbone(tmp_path: Path) -> Path:
+    """A directory that can be named as a backbone; only its bytes matter here."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def overrides(folder: Path) -> list[str]:
+    return [f"prm.backbone={str(folder)!r}", f"helper.backbone={str(folder)!r}"]
+
+
+def test_models_of_a_run(backbone: Path) -> None:
+    models = models_of(load_config(preset="smoke", overrides=overrides(backbone)))
+    assert set(models) == {"prm backbone", "helper backbone"}, "scripted and expert have no checkpoint"
+    (backbone / "model.safetensors").write_bytes(b"other weights")
+    assert models_of(load_config(preset="smoke", overrides=overrides(backbone))) != models
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "says"),
+    [
+        ("prm.backbone=tinny", UnknownNameError, "unknown prm.backbone.*Did you mean 'tiny'"),
+        ("helper.backbone=scripted", InvalidArgumentError, "helper.backbone must be an actor that has a checkpoint"),
+    ],
+)
+def test_bad_backbones_are_refused_before_anything_runs(
+    tmp_path: Path, backbone: Path, override: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        open_run(tmp_path / "r", preset="smoke", overrides=[*overrides(backbone), override])
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_changed_model_is_refused_until_update(tmp_path: Path, backbone: Path) -> None:
+    said: list[str] = []
+    run = open_run(tmp_path / "r", preset="smoke", overrides=overrides(backbone), progress=False, say=said.append)
+    advance(run, ["collect"])
+    (backbone / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(RunDirectoryError, match=r"other checkpoints: helper backbone, prm backbone.*--update"):
+        open_run(tmp_path / "r")
+    with pytest.raises(RunDirectoryError, match="other checkpoints"):
+        advance(run, ["collect"])
+    run = open_run(tmp_path / "r", update=True, progress=False, say=said.append)
+    said.clear()
+    advance(run, ["collect"])
+    assert said == ["1/9 collect: already there"], "the collection does not depend on the backbones"
