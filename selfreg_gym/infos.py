@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["batch_infos", "column", "row_info"]
+__all__ = ["batch_infos", "row_info"]
 
 
 def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -82,13 +82,3 @@ def row_info(infos: Mapping[str, Any], row: int, keys: Iterable[str] | None = No
             value = infos[key]
             info[key] = row_info(value, row) if isinstance(value, Mapping) else value[row]
     return info
-
-
-def column(infos: Mapping[str, Any], key: str, *, into: np.ndarray) -> np.ndarray:
-    """Return ``into`` with the rows that have ``key`` overwritten; rows without it keep what they had."""
-    mask = infos.get(f"_{key}")
-    if mask is None:
-        return into
-    updated = into.copy()
-    updated[mask] = infos[key][mask]
-    return updated

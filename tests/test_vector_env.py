@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from selfreg_gym import Act, Decision, FeatureObservation, Intervention, InterventionVectorEnv, to_sb3
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError
-from selfreg_gym.infos import batch_infos, column, row_info
+from selfreg_gym.infos import batch_infos, row_info
 from selfreg_gym.testing import ExpertActor, RandomActor
 
 MODES = ["NextStep", "SameStep", "Disabled"]
@@ -349,8 +349,6 @@ def test_row_info_takes_a_row_out_again() -> None:
         assert taken.keys() == row.keys()
         assert_same(batch_infos([taken]), batch_infos([row]))
     assert row_info(batched, 0, ("a", "missing")) == {"a": 1}
-    assert column(batched, "a", into=np.array([9, 9, 9])).tolist() == [1, 2, 9]
-    assert column(batched, "b", into=np.array([9, 9, 9])).tolist() == [9, 9, 9]
 
 
 # --- Stable-Baselines3 ------------------------------------------------------------------------------------------------
