@@ -159,13 +159,15 @@ class EvaluateConfig:
 
     Attributes:
         helpers: ids of helpers; empty means every registered one.
-        decisive: helpers that get ``episodes`` per task; all others get ``episodes_others``.
-        budgets: cost units per episode that helpers are calibrated to.
+        decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task; the lesser baselines
+            at ``budgets_others`` with ``episodes_others``.
+        budgets, budgets_others: cost units per episode that helpers are calibrated to.
     """
 
     helpers: tuple[str, ...] = ()
     decisive: tuple[str, ...] = ("never", "always", "random", "prm-threshold", "dp", "lm")
     budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
+    budgets_others: tuple[float, ...] = (1.0,)
     tasks: int = 84
     episodes: int = 6
     episodes_others: int = 1
@@ -358,9 +360,10 @@ def _check(config: RunConfig) -> None:
     need(
         bool(grid) and all(0 <= p <= 1 for p in grid), "collect.help_probabilities", "probabilities, at least one", grid
     )
-    for section in ("label", "evaluate"):
-        budgets = getattr(config, section).budgets
-        need(all(budget > 0 for budget in budgets), f"{section}.budgets", "positive", budgets)
+    for key in ("label.budgets", "evaluate.budgets", "evaluate.budgets_others"):
+        section, name = key.split(".")
+        budgets = getattr(getattr(config, section), name)
+        need(all(budget > 0 for budget in budgets), key, "positive", budgets)
     need(bool(config.interventions.ids), "interventions.ids", "at least one id", config.interventions.ids)
     need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
     need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)

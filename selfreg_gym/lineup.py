@@ -43,12 +43,12 @@ def build(run: Run, name: str) -> dict[float | None, Any]:
     One object serves all budgets unless the helper takes the budget in, so that calibration can share its probes.
     """
     helper_class = registry.load("helpers", name)
-    budgets: tuple[float | None, ...] = run.config.evaluate.budgets
-    seed = run.config.evaluate.seed
+    c = run.config.evaluate
+    budgets: tuple[float | None, ...] = c.budgets if name in c.decisive else c.budgets_others
     from_run = getattr(helper_class, "from_run", None)
     if getattr(helper_class, "takes_budget", False):
-        return {budget: from_run(run.path, budget=budget, seed=seed) for budget in budgets} if from_run else {}
-    helper = from_run(run.path, budget=None, seed=seed) if from_run else helper_class()
+        return {budget: from_run(run.path, budget=budget, seed=c.seed) for budget in budgets} if from_run else {}
+    helper = from_run(run.path, budget=None, seed=c.seed) if from_run else helper_class()
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
 
