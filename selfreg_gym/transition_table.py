@@ -96,6 +96,8 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
         raise UnknownNameError("state key", key, KEYS)
     if isinstance(episodes, TransitionTable):
         return episodes
+    if hasattr(episodes, "require_complete"):
+        episodes.require_complete()  # warns: a collection stopped early is no fair sample
     source: Iterable[Episode] = episodes.episodes() if hasattr(episodes, "episodes") else episodes
     states: dict[str, int] = {}
     features: dict[str, int] = {}

@@ -1,0 +1,252 @@
+"""``selfreg/FrozenLake-v0``: Gymnasium's FrozenLake, told in words. Its intervention problem can be solved exactly.
+
+The dynamics are those of ``gymnasium``'s ``FrozenLakeEnv.P``, so :meth:`FrozenLake.intervention_model` needs no data:
+it is what collection, fitting and solving must converge to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv, generate_random_map
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.spaces import FreeText
+from selfreg_gym.transitions import Rows, TransitionModel
+
+__all__ = ["FrozenLake"]
+
+IDS = ("selfreg/FrozenLake-v0",)
+ENTRY = "FrozenLake"
+
+MOVES = ("left", "down", "right", "up")
+_STEPS = ((0, -1), (1, 0), (0, 1), (-1, 0))
+_WORDS = {"S": "ice", "F": "ice", "H": "a hole", "G": "the goal", "#": "the edge"}
+
+
+class _Lake(NamedTuple):
+    """One map: its rows, ``move`` (4, n, n), the chances to win and to drown (4, n), and the best move (n,)."""
+
+    rows: tuple[str, ...]
+    move: np.ndarray
+    win: np.ndarray
+    drown: np.ndarray
+    best: np.ndarray
+
+
+class FrozenLake(gym.Env[str, str]):
+    """Cross a frozen lake without falling into a hole; the ice is slippery.
+
+    ## Description
+    Task 0 is Gymnasium's 4x4 map; the others are random maps of 4x4 and 5x5 with a way across. On slippery ice a move
+    goes where it should with probability 1/3, and to either side with 1/3. The expert makes the move that wins most
+    often when there is no clock, so it depends on the cell alone.
+
+    ## Action Space
+    Text: ``left``, ``down``, ``right`` or ``up``. Anything else is invalid and loses the episode.
+
+    ## Observation Space
+    Text: the map with where you stand, and what lies around.
+
+    ## Rewards
+    1 at the goal, otherwise 0.
+
+    ## Starting State
+    The top left corner of map ``episode`` (``reset(options={"episode": i})``); without it the seed draws a map.
+
+    ## Episode End
+    Terminated at the goal (success), in a hole or by an invalid action (failure). Truncated after ``max_steps`` moves;
+    ``steps_left`` counts them down.
+
+    ## Arguments
+    ``slippery``: whether moves slip. ``max_steps``: moves per episode. ``render_mode``: None or ``"ansi"``.
+
+    ## Version History
+    v0: first version.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
+    num_episodes = 100
+    """How many distinct tasks there are."""
+
+    def __init__(self, *, slippery: bool = True, max_steps: int = 100, render_mode: str | None = None) -> None:
+        if max_steps < 1:
+            raise InvalidArgumentError(f"max_steps is at least 1, received {max_steps!r}.")
+        if render_mode not in {None, "ansi"}:
+            raise UnknownNameError("render mode", render_mode, ["ansi"])
+        self.observation_space = FreeText()
+        self.action_space = FreeText(100)
+        self.slippery, self.max_steps, self.render_mode = bool(slippery), int(max_steps), render_mode
+        self._episode = self._cell = self._left = 0
+        self._over = True
+        self._lake = _lake(0, self.slippery)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin an episode. ``options["episode"]`` chooses the map (an int from 0 to ``num_episodes - 1``)."""
+        super().reset(seed=seed)
+        episode = (options or {}).get("episode")
+        if episode is None:
+            episode = int(self.np_random.integers(self.num_episodes))
+        if not isinstance(episode, int | np.integer) or not 0 <= episode < self.num_episodes:
+            raise InvalidArgumentError(f"episode is an int in 0 .. {self.num_episodes - 1}, received {episode!r}.")
+        self._episode, self._lake = int(episode), _lake(int(episode), self.slippery)
+        self._cell, self._left, self._over = 0, self.max_steps, False
+        return self._text(), self._info()
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Move, or try to."""
+        invalid = action not in MOVES
+        success = False
+        self._left -= 1
+        if not invalid:
+            self._cell, ends = self._slide(MOVES.index(action))
+            success = ends and self._lake.rows[self._cell // self._width][self._cell % self._width] == "G"
+        terminated = invalid or ends
+        self._over = terminated or self._left == 0
+        if self._over:
+            self._left = 0
+        info = self._info(invalid)
+        if self._over:
+            info |= {"success": success, "is_success": success}
+        return self._text(), float(success), terminated, self._over and not terminated, info
+
+    def expert_action(self) -> str:
+        """The move that wins most often, the clock aside."""
+        return MOVES[self._lake.best[self._cell]]
+
+    def snapshot(self) -> object:
+        """Everything that can still matter, the random state included."""
+        return self._episode, self._cell, self._left, self._over, self.np_random.bit_generator.state
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a moment that ``snapshot`` returned."""
+        self._episode, self._cell, self._left, self._over, self.np_random.bit_generator.state = snapshot
+        self._lake = _lake(self._episode, self.slippery)
+
+    def render(self) -> str | None:
+        """What the actor reads, as text."""
+        return self._text() if self.render_mode == "ansi" else None
+
+    def intervention_model(self, episodes: Sequence[int] = (0,), *, noise: float = 0.5) -> TransitionModel:
+        """Return the exact model of the intervention problem, over (cell, moves left).
+
+        The actor makes the expert's move, or with probability ``noise`` any of the four; help makes the expert's.
+
+        Args:
+            episodes: maps, each equally likely.
+            noise: in [0, 1].
+
+        Raises:
+            InvalidArgumentError: no such noise, or no episode.
+        """
+        if not 0 <= noise <= 1 or not len(episodes):
+            raise InvalidArgumentError(
+                f"noise lies in [0, 1] and there is an episode, received {noise!r}, {episodes!r}."
+            )
+        lakes = [_lake(int(episode), self.slippery) for episode in episodes]
+        sizes = [len(lake.best) for lake in lakes]
+        base = np.concatenate(([0], np.cumsum(sizes)))
+        n = int(base[-1])
+        success, moves = np.zeros((2, n)), [np.zeros((n, n)) for _ in range(2)]
+        for lake, first, size in zip(lakes, base, sizes, strict=False):
+            here, cells = slice(first, first + size), np.arange(size)
+            for a, slip in enumerate((noise, 0.0)):
+                moves[a][here, here] = (1 - slip) * lake.move[lake.best, cells] + slip * lake.move.mean(axis=0)
+                success[a, here] = (1 - slip) * lake.win[lake.best, cells] + slip * lake.win.mean(axis=0)
+        rows = []
+        for matrix in moves:
+            tail, head = np.nonzero(matrix)
+            indptr = np.concatenate(([0], np.cumsum(np.bincount(tail, minlength=n))))
+            rows.append(Rows(indptr, head.astype(np.int32), matrix[tail, head], np.ones(len(head), np.int32)))
+        start = np.zeros((self.max_steps, n))
+        start[-1, base[:-1]] = 1 / len(lakes)
+        keys = [f"lake-{e}/{cell}" for e, size in zip(episodes, sizes, strict=True) for cell in range(size)]
+        return TransitionModel.levelled(rows, self.max_steps, success, start.ravel(), keys=keys)
+
+    @property
+    def _width(self) -> int:
+        return len(self._lake.rows[0])
+
+    def _slide(self, move: int) -> tuple[int, bool]:
+        """Draw where a move leads, and whether that ends the episode."""
+        chances = self._lake.move[move, self._cell]
+        draw = self.np_random.random()
+        edges = np.cumsum(chances)
+        if draw < edges[-1]:
+            return int(np.searchsorted(edges, draw, side="right")), False
+        kind = "G" if draw < edges[-1] + self._lake.win[move, self._cell] else "H"
+        around = (self._beside(step) for step in range(4))
+        return next(cell for cell in around if cell >= 0 and self._at(cell) == kind), True
+
+    def _beside(self, step: int) -> int:
+        """Return the cell beside this one, -1 beyond the edge."""
+        row, column = divmod(self._cell, self._width)
+        row, column = row + _STEPS[step][0], column + _STEPS[step][1]
+        inside = 0 <= row < len(self._lake.rows) and 0 <= column < self._width
+        return row * self._width + column if inside else -1
+
+    def _at(self, cell: int) -> str:
+        return "#" if cell < 0 else self._lake.rows[cell // self._width][cell % self._width]
+
+    def _around(self) -> str:
+        return ", ".join(f"{_WORDS[self._at(self._beside(step))]} {name}" for step, name in enumerate(_SIDES))
+
+    def _text(self) -> str:
+        row, column = divmod(self._cell, self._width)
+        drawn = [list(line) for line in self._lake.rows]
+        drawn[row][column] = "@"
+        picture = "\n".join("".join(line) for line in drawn)
+        here = self._at(self._cell)
+        if self._over:
+            end = {"G": "You are at the goal.", "H": "You fell into a hole."}.get(here, "The game is over.")
+            return f"{picture}\n{end}"
+        return (
+            "You (@) cross a frozen lake to the goal (G). The ice (F, S) is slippery; H is a hole.\n"
+            f"{picture}\nYou are in row {row + 1}, column {column + 1}, with {self._around()}. "
+            f"{self._left} moves are left. Go left, down, right or up?"
+        )
+
+    def _info(self, invalid: bool = False) -> dict[str, Any]:
+        return {
+            "admissible_actions": () if self._over else MOVES,
+            "state_key": f"lake-{self._episode}/{self._cell}",
+            "feature_key": self._around(),
+            "steps_left": self._left,
+            "task_id": f"lake-{self._episode}",
+            "kind": f"{self._width}x{self._width}",
+            "invalid_action": invalid,
+        }
+
+
+_SIDES = ("to the left", "below", "to the right", "above")
+
+
+@cache
+def _lake(episode: int, slippery: bool) -> _Lake:
+    """Return the map of an episode with its dynamics, from Gymnasium's ``P``, and the best moves."""
+    rows = ("SFFF", "FHFH", "FFFH", "HFFG")
+    if episode:
+        rows = tuple(generate_random_map(size=4 + episode % 2, p=0.8, seed=episode))
+    P = FrozenLakeEnv(desc=list(rows), is_slippery=slippery).P
+    n = len(P)
+    move, win, drown = np.zeros((4, n, n)), np.zeros((4, n)), np.zeros((4, n))
+    for cell in range(n):
+        if rows[cell // len(rows[0])][cell % len(rows[0])] in "GH":
+            drown[:, cell] = 1.0  # nobody ever stands there at the start of a move
+            continue
+        for action in range(4):
+            for chance, to, reward, ends in P[cell][action]:
+                if not ends:
+                    move[action, cell, to] += chance
+                elif reward > 0:
+                    win[action, cell] += chance
+                else:
+                    drown[action, cell] += chance
+    value = np.zeros(n)
+    for _ in range(5000):  # the largest chance to win, without a clock; from 0 upwards
+        value = (win + move @ value).max(axis=0)
+    return _Lake(rows, move, win, drown, np.argmax(np.round(win + 0.9999 * (move @ value), 9), axis=0))
