@@ -46,8 +46,8 @@ def build(run: Run, name: str) -> dict[float | None, Any]:
     c = run.config.evaluate
     budgets: tuple[float | None, ...] = c.budgets if name in c.decisive else c.budgets_others
     from_run = getattr(helper_class, "from_run", None)
-    if getattr(helper_class, "takes_budget", False):
-        return {budget: from_run(run.path, budget=budget, seed=c.seed) for budget in budgets} if from_run else {}
+    if from_run and getattr(helper_class, "takes_budget", False):
+        return {budget: from_run(run.path, budget=budget, seed=c.seed) for budget in budgets}
     helper = from_run(run.path, budget=None, seed=c.seed) if from_run else helper_class()
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
