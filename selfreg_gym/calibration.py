@@ -34,11 +34,14 @@ TOLERANCE = 0.03
 PATIENCE, NARROW = 5, 0.2
 """After so many probes, a bracket whose usages differ by at most this share of C is mixed rather than narrowed."""
 
-BLOCK = 100
+BLOCK = 64
 """Episodes between two looks at a probe."""
 
-RESOLUTION = 1e-3
+RESOLUTION = 1e-5
 """A bracket narrower than this share of the knob's range is a jump."""
+
+FAR = 4.0
+"""A usage more than this many times C, or less than C over this, says in which direction to go and not how far."""
 
 
 class CoinMixture:
@@ -133,7 +136,7 @@ def calibrate(
         tasks: training tasks. Never test tasks.
         seed: of the episodes and of the helper's own draws.
         tolerance: accept a usage within this share of C.
-        probes: at most so many knobs are tried.
+        probes: so many knobs are tried; twice as many while the two sides of C are far apart.
         num_envs: episodes played at a time.
 
     Returns:
@@ -295,21 +298,28 @@ class _Search:
     def _solve(self, helper: Any, budget: float, start: float, known: dict[float, _Probe]) -> dict[str, Any]:
         """Root of U(x) = budget."""
         bottom, top = map(float, helper.knob_bounds)
-        step = float(getattr(helper, "knob_step", top - bottom))
+        step = float(getattr(helper, "knob_step", (top - bottom) / 20))
         close = self._tolerance * budget
         floor = _Probe(bottom, [])  # nobody is asked there; no need to play it
-        for turn in range(self._probes):
+        widths = [np.inf] * 4
+        for turn in range(2 * self._probes):
             below, above = _bracket(known, floor, budget)
-            if above is not None and above.knob - below.knob <= RESOLUTION * (top - bottom):
-                break
             if above is None and below.knob >= top:
                 break
-            if above is not None and turn >= PATIENCE and above.mean - below.mean <= NARROW * budget:
-                break
+            if above is not None:
+                wide = above.mean - below.mean
+                if above.knob - below.knob <= RESOLUTION * (top - bottom):
+                    break
+                widths.append(wide)
+                if turn >= PATIENCE and wide <= NARROW * budget:
+                    break
+                # To mix policies that are far apart is hardly better than a coin; but a jump stays as wide as it is.
+                if turn >= self._probes and (wide <= budget or wide >= 0.98 * widths[-4]):
+                    break
             knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=start)
             probe = known.setdefault(knob, _Probe(knob, []))
             self._play(helper, probe, budget)
-            if abs(probe.mean - budget) <= close:
+            if abs(probe.mean - budget) <= close and probe.played == len(self._plan):
                 return self._found(budget, known, {"knob": knob, "usage": probe.mean, "met": True})
         below, above = _bracket(known, floor, budget)
         for end in (below, above):  # a probe that ended early is a rough guess: finish the two that count
@@ -368,11 +378,14 @@ def _next_knob(
     bottom, top = bounds
     if above is None:
         if not below.played:
-            return float(np.clip(start, bottom + RESOLUTION * (top - bottom), top))
+            return float(np.clip(start, bottom + 1e-3 * (top - bottom), top))
         # Along the line from the floor through the highest knob known, and a little over it.
         reach = (budget / below.mean - 1.0) * (below.knob - bottom) if below.mean > 0 else np.inf
         return float(min(below.knob + np.clip(1.1 * reach, 1e-2 * (top - bottom), 4 * step), top))
-    if not below.played and above.knob - bottom > 4 * step:
+    width = above.knob - below.knob
+    if not below.played and width > 4 * step:
         return above.knob - 4 * step  # the floor is far: the line to it says little about this neighbourhood
-    share = 0.5 if turn % 3 == 2 else (budget - below.mean) / (above.mean - below.mean)
-    return float(below.knob + np.clip(share, 0.1, 0.9) * (above.knob - below.knob))
+    # The floor at 0 is a good end of a line where it is near (a rate, a nominal budget), and none for a logit.
+    telling = above.mean <= FAR * budget and (below.mean >= budget / FAR or not below.played)
+    share = (budget - below.mean) / (above.mean - below.mean) if telling and turn % 3 != 2 else 0.5
+    return float(below.knob + np.clip(share, 0.1, 0.9) * width)

@@ -21,7 +21,9 @@ def table(helpers, *, split="collected", n=N):
         ]
         for key, values in helpers.items()
     }
-    return EpisodeTable.from_measured(plan, played, split=split, fixed_tasks=split == "collected", resamples=300)
+    return EpisodeTable.from_measured(
+        dict.fromkeys(played, plan), played, split=split, fixed_tasks=split == "collected", resamples=300
+    )
 
 
 def at(values, i):

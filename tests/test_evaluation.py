@@ -273,6 +273,28 @@ def test_merging_splits_and_helpers(coins):
         Evaluation.merge(coins, coins)
 
 
+def test_lesser_helpers_may_play_fewer_of_the_same_episodes(coins):
+    counts = dict.fromkeys(HELPERS, 40) | {"last@1": 10}
+    fewer = run(episodes=counts)
+    assert row(fewer, "last@1")["episodes"] == 160
+    assert row(fewer, "last@1")["errors"] == 0
+    assert row(fewer, "last@2") == row(coins, "last@2")
+    assert len(fewer.table()) == 640
+
+
+def test_an_episode_that_comes_twice_or_never_is_an_error():
+    from selfreg_gym.evaluation.measures import EpisodeTable, Measured
+
+    one = Measured(0, 1, "coin", None, {"success": 1.0})
+    options = {"split": "seen", "fixed_tasks": False}
+    with pytest.raises(InvalidArgumentError, match="counted twice"):
+        EpisodeTable.from_measured({"a": [(0, 1), (0, 2)]}, {"a": [one, one]}, **options)
+    with pytest.raises(InvalidArgumentError, match="never came"):
+        EpisodeTable.from_measured({"a": [(0, 1), (0, 2)]}, {"a": [one]}, **options)
+    with pytest.raises(InvalidArgumentError, match="not in the plan"):
+        EpisodeTable.from_measured({"a": [(0, 2)]}, {"a": [one]}, **options)
+
+
 def test_seeds_are_fresh_per_purpose_and_extend():
     few, many = plan_episodes(range(5), 2, seed=0), plan_episodes(range(5), 7, seed=0)
     assert set(few) <= set(many)
@@ -284,7 +306,7 @@ def test_processes_give_what_one_process_gives():
     env = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
     from selfreg_gym import registry
 
-    helpers = {name: registry.load("helpers", name)() for name in ("never", "always", "every-k")}
+    helpers = {name: registry.load("helpers", name)() for name in ("never", "always", "every-k", "random")}
     alone, two = (run(helpers, env=env, episodes=10, workers=workers, num_envs=4) for workers in (1, 2))
     assert alone.rows == two.rows
 

@@ -124,7 +124,7 @@ class EpisodeTable:
     @classmethod
     def from_measured(
         cls,
-        plan: Sequence[tuple[int, int]],
+        plans: Mapping[str, Sequence[tuple[int, int]]],
         played: Mapping[str, Iterable[Measured]],
         *,
         split: str,
@@ -132,32 +132,40 @@ class EpisodeTable:
         bootstrap_seed: int = 0,
         resamples: int = 2000,
     ) -> EpisodeTable:
-        """Arrange the episodes ``played`` by each helper, in any order, along ``plan`` of (task index, seed).
+        """Arrange what each helper ``played``, in any order, along its plan of (task index, seed).
 
         Raises:
             InvalidArgumentError: an episode that is not in the plan, came twice, or never came.
         """
-        place = {pair: i for i, pair in enumerate(plan)}
-        if len(place) != len(plan):
-            raise InvalidArgumentError("every (task, seed) of an evaluation is played once: the plan holds one twice.")
-        kinds = np.full(len(plan), "", dtype=object)
+        place: dict[tuple[int, int], int] = {}
+        for pair in max(plans.values(), key=len):
+            place.setdefault(pair, len(place))
+        for plan in plans.values():
+            for pair in plan:
+                place.setdefault(pair, len(place))
+        kinds = np.full(len(place), "", dtype=object)
         columns: dict[str, dict[str, Floats]] = {}
         for key, episodes in played.items():
+            wanted = set(plans[key])
             rows: dict[int, dict[str, float]] = {}
             for episode in episodes:
                 pair = (episode.task, episode.seed)
-                if pair not in place:
+                if pair not in wanted:
                     raise InvalidArgumentError(f"{key}: played (task, seed) {pair}, which was not in the plan.")
                 if place[pair] in rows:
                     raise InvalidArgumentError(f"{key}: the episode (task, seed) {pair} was counted twice.")
                 rows[place[pair]] = episode.values
                 if episode.error is None:
                     kinds[place[pair]] = episode.kind
-            if len(rows) != len(plan):
-                raise InvalidArgumentError(f"{key}: {len(plan) - len(rows)} of {len(plan)} episodes were never played.")
+            if len(rows) != len(wanted):
+                raise InvalidArgumentError(f"{key}: {len(wanted) - len(rows)} of {len(wanted)} episodes never came.")
+            where = np.fromiter(rows, dtype=np.int64)
             names = list(dict.fromkeys(name for row in rows.values() for name in row))
-            columns[key] = {name: np.array([rows[i].get(name, np.nan) for i in range(len(plan))]) for name in names}
-        tasks, seeds = np.array(plan, dtype=np.int64).reshape(-1, 2).T
+            columns[key] = {
+                name: _spread(np.array([row.get(name, np.nan) for row in rows.values()]), where, len(place))
+                for name in names
+            }
+        tasks, seeds = np.array(list(place), dtype=np.int64).reshape(-1, 2).T
         return cls(split, tasks, seeds, kinds, columns, fixed_tasks, bootstrap_seed, resamples)
 
     def weights(self, kind: str = "all") -> Floats:

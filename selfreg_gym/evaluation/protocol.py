@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def evaluate(
     helpers: Mapping[str, HelperPolicy],
     *,
     tasks: Sequence[int],
-    episodes: int,
+    episodes: int | Mapping[str, int],
     seed: int = 0,
     split: str = "seen",
     budgets: Mapping[str, float] | None = None,
@@ -84,7 +85,7 @@ def evaluate(
             of several training seeds, reported apart and together). Include ``never`` and ``always``: shares of the
             gap need them, and ``random`` at a few probabilities, which helpers are compared with at equal usage.
         tasks: task indices (``reset(options={"episode": i})``).
-        episodes: how many per task.
+        episodes: how many per task; or by key, where those with fewer play the first ones.
         seed: of the plan and of helpers that draw. Another seed gives fresh episodes.
         split: what the tasks are: "collected" (fixed tasks, only their episodes are resampled), or "seen", "unseen"
             (new tasks: whole tasks are resampled).
@@ -93,7 +94,7 @@ def evaluate(
             says itself (``expected_usage``, ``expected_success``, or those of its ``policy``).
         traces: keep step records of these episodes, or of that many of each kind, for every helper.
         prm: scores the traces (``score(observations)``), so that they show p(s).
-        workers: processes (needs ``env`` as keyword arguments).
+        workers: processes (needs ``env`` as keyword arguments). The result does not depend on how many.
         num_envs: episodes played at a time in each process.
         deterministic: helpers take their most likely action.
         retries: how often an episode that ends in an error is played again.
@@ -109,20 +110,21 @@ def evaluate(
     """
     if not helpers:
         raise InvalidArgumentError("evaluate needs at least one helper, for instance {'never': Never()}.")
-    for key in helpers:
-        parse_key(key)
+    named = {key: (budgets or {}).get(key, parse_key(key)[1]) for key in helpers}
     if workers > 1 and not isinstance(env, Mapping):
         raise InvalidArgumentError(
             "several processes each build the env themselves: pass env as keyword arguments of "
             "selfreg/Intervention-v0, for instance {'task': 'selfreg/SIF-v0', 'actor': 'tiny', "
             f"'interventions': ['expert']}}, or workers=1. Received {type(env).__name__}."
         )
-    plan = plan_episodes(tasks, episodes, seed=seed)
-    traced = _choose_traces(plan, traces)
+    each = dict.fromkeys(helpers, episodes) if isinstance(episodes, int) else {key: episodes[key] for key in helpers}
+    plans = {key: plan_episodes(tasks, count, seed=seed) for key, count in each.items()}
+    longest = max(plans.values(), key=len)
+    traced = _choose_traces(longest, traces)
     played: dict[str, list[Measured]] = {key: [] for key in helpers}
     kept: list[tuple[str, Episode]] = []
     player = _Player(env, helpers, traced, seed=seed, num_envs=num_envs, deterministic=deterministic, retries=retries)
-    with _progress(progress, len(plan) * len(helpers), split) as advance:
+    with _progress(progress, sum(map(len, plans.values())), split) as advance:
 
         def receive(item: tuple[str, Measured, Episode | None]) -> None:
             key, measured, episode = item
@@ -131,28 +133,33 @@ def evaluate(
                 kept.append((key, episode))
             advance()
 
-        run_sharded(player, _shards(plan, workers, num_envs), workers=workers, on_result=receive)
+        run_sharded(player, _shards(plans, longest, num_envs), workers=workers, on_result=receive)
     table = EpisodeTable.from_measured(
-        [(spec.episode, spec.seed) for spec in plan],
+        {key: [(spec.episode, spec.seed) for spec in plan] for key, plan in plans.items()},
         played,
         split=split,
         fixed_tasks=split == "collected",
         bootstrap_seed=seed,
     )
-    named = {key: budget for key in helpers if (budget := (budgets or {}).get(key, parse_key(key)[1])) is not None}
     promised = expected if expected is not None else _promises(helpers, split)
     evaluation = Evaluation(
         {split: table},
-        budgets=named,
+        budgets={key: budget for key, budget in named.items() if budget is not None},
         expected={split: {key: dict(value) for key, value in promised.items()}},
         traces=_trace_records(kept, split, list(helpers), traces, prm),
-        meta={
-            split: {"tasks": len(tasks), "episodes_per_task": episodes, "seed": seed, "deterministic": deterministic}
-        },
+        meta={split: {"tasks": len(tasks), "episodes_per_task": max(each.values()), "seed": seed}},
     )
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Some tasks, and the episodes of each helper on them."""
+
+    number: int
+    specs: dict[str, list[EpisodeSpec]]
 
 
 class _Player:
@@ -173,19 +180,16 @@ class _Player:
         self._seed, self._num_envs, self._deterministic, self._retries = seed, num_envs, deterministic, retries
         self._env: Any = None
 
-    def __call__(self, shard: list[EpisodeSpec]) -> Iterator[tuple[str, Measured, Episode | None]]:
+    def __call__(self, shard: _Shard) -> Iterator[tuple[str, Measured, Episode | None]]:
         if self._env is None:
             self._env = make_env(self._source, self._num_envs)
-        shown = [spec for spec in shard if (spec.episode, spec.seed) in self._traced]
-        hidden = [spec for spec in shard if (spec.episode, spec.seed) not in self._traced]
         for number, (key, helper) in enumerate(self._helpers.items()):
             # A helper's own draws (a mixture's coins) depend on the shard it plays, not on what was played before.
-            own = reseeded(helper, self._seed, number, shard[0].episode, shard[0].seed)
-            for specs, record in ((shown, True), (hidden, False)):
-                if specs:
-                    options: dict[str, Any] = {"deterministic": self._deterministic, "retries": self._retries}
-                    for episode in play(self._env, specs, own, record_steps=record, **options):
-                        yield key, measure(episode), episode if record else None
+            own = reseeded(helper, self._seed, number, shard.number)
+            episodes = play(self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries)
+            for episode in episodes:
+                shown = (episode.episode, episode.seed) in self._traced
+                yield key, measure(episode), episode if shown else None
 
 
 def make_env(env: Any, num_envs: int) -> Any:
@@ -214,19 +218,22 @@ def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
     return helper
 
 
-def _shards(plan: Sequence[EpisodeSpec], workers: int, num_envs: int) -> list[list[EpisodeSpec]]:
-    """Split the plan between tasks, into a few parts per process, none so small that the batch runs half empty.
+def _shards(plans: Mapping[str, Sequence[EpisodeSpec]], longest: Sequence[EpisodeSpec], num_envs: int) -> list[_Shard]:
+    """Split the tasks into parts, none so small that the batch runs half empty for long.
 
-    With one process there is one part: splitting would only add tails in which few episodes are still running.
+    How many there are does not depend on the number of processes, so neither do the helpers' draws.
     """
-    if workers == 1:
-        return [list(plan)]
-    size = max(4 * num_envs, -(-len(plan) // (3 * workers)))
-    shards: list[list[EpisodeSpec]] = [[]]
-    for spec in plan:
-        if len(shards[-1]) >= size and spec.episode != shards[-1][-1].episode:
-            shards.append([])
-        shards[-1].append(spec)
+    size = max(6 * num_envs, -(-len(longest) // 8))
+    parts: list[list[EpisodeSpec]] = [[]]
+    for spec in longest:
+        if len(parts[-1]) >= size and spec.episode != parts[-1][-1].episode:
+            parts.append([])
+        parts[-1].append(spec)
+    shards = []
+    for number, part in enumerate(parts):
+        tasks = {spec.episode for spec in part}
+        specs = {key: [spec for spec in plan if spec.episode in tasks] for key, plan in plans.items()}
+        shards.append(_Shard(number, specs))
     return shards
 
 
