@@ -25,8 +25,8 @@ p.lead { font-size: 1.62rem; line-height: 1.36; letter-spacing: -.012em; max-wid
 p.note, figcaption { color: var(--muted); font-size: .875rem; max-width: 48rem; }
 .facts { color: var(--muted); font-size: .875rem; margin: 0; max-width: none; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: 1px; margin: 2rem 0 0;
-  background: var(--grid); border: 1px solid var(--grid); border-radius: .6rem; overflow: hidden; }
-.tiles div { background: var(--paper); padding: .9rem 1.1rem 1rem; }
+  border: 1px solid var(--grid); border-radius: .6rem; overflow: hidden; }
+.tiles div { box-shadow: 0 0 0 1px var(--grid); padding: .9rem 1.1rem 1rem; }
 .tiles b { display: block; font-size: 1.7rem; line-height: 1.2; font-weight: 600; letter-spacing: -.02em; }
 .tiles span { display: block; font-size: .85rem; line-height: 1.35; margin-top: .15rem; }
 .tiles small { display: block; color: var(--muted); margin-top: .25rem; line-height: 1.35; }
@@ -37,8 +37,8 @@ figcaption { margin-top: .4rem; }
 .scroll { overflow-x: auto; margin: .8rem 0 1rem; }
 table { border-collapse: collapse; font-size: .875rem; line-height: 1.35; min-width: 100%; }
 caption { text-align: left; font-weight: 600; padding: 0 0 .3rem; }
-th, td { text-align: right; padding: .42rem .7rem; vertical-align: baseline; white-space: nowrap; }
-th { font-weight: 500; color: var(--muted); border-bottom: 1px solid var(--muted); vertical-align: bottom; }
+th, td { text-align: right; padding: .42rem .5rem; vertical-align: baseline; white-space: nowrap; }
+th { white-space: normal; font-weight: 500; color: var(--muted); border-bottom: 1px solid var(--muted); vertical-align: bottom; }
 td { border-bottom: 1px solid var(--grid); }
 th.l, td.l { text-align: left; }
 th:first-child, td:first-child { padding-left: 0; }
@@ -56,7 +56,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; 
 dt { font-weight: 600; } dd { margin: 0; color: var(--muted); }
 abbr { text-decoration: none; cursor: help; }
 @media print { body { padding: 0; max-width: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
-@media (max-width: 40rem) { p.lead { font-size: 1.25rem; } body { padding-top: 1.5rem; } }
+@media (max-width: 40rem) { p.lead { font-size: 1.25rem; } body { padding-top: 1.5rem; }
+  figure { overflow-x: auto; } figure svg { min-width: 44rem; } }
 """
 
 

@@ -176,6 +176,8 @@ def diagnostics(evaluation: Evaluation, split: str) -> str:
         "Helper", "C", "episodes", "SR, %", "U", "toggles", "switches", "steps helped", "episodes helped", "length",
         "SPL", "invalid", "invalid after help", "unseen states", "errors",
     ]  # fmt: skip
+    if not any(row["errors"] for row in rows):
+        head, body = head[:-1], [cells[:-1] for cells in body]
     return html_table(head, body)
 
 
