@@ -228,7 +228,7 @@ _SIDES = ("to the left", "below", "to the right", "above")
 @cache
 def _lake(episode: int, slippery: bool) -> _Lake:
     """Return the map of an episode with its dynamics, from Gymnasium's ``P``, and the best moves."""
-    rows = ("SFFF", "FHFH", "FFFH", "HFFG")
+    rows: tuple[str, ...] = ("SFFF", "FHFH", "FFFH", "HFFG")
     if episode:
         rows = tuple(generate_random_map(size=4 + episode % 2, p=0.8, seed=episode))
     P = FrozenLakeEnv(desc=list(rows), is_slippery=slippery).P

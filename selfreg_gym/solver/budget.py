@@ -59,7 +59,7 @@ def solve_budget(
 
         if value != "exact" or method != "auto":
             raise InvalidArgumentError("several budgets are solved with value='exact' and method='auto' only.")
-        return solve_budgets(model, budget=budget, discount=discount, backend=backend)
+        return solve_budgets(model, budget=np.asarray(budget), discount=discount, backend=backend)
     limit = float(np.asarray(budget))
     if not limit >= 0:
         raise InvalidArgumentError(f"a budget is a number of cost units >= 0, received {budget!r}.")
@@ -77,11 +77,10 @@ def solve_budget(
         return _bisect(at, at(highest_price(model)), high, limit, mix=method != "paper")
 
     engine = Engine(model, backend=backend, discount=discount)
-    start = engine.start_order(model.start)
 
     def point(price: float) -> _Point:
         values, policy = engine.run(price)
-        success, usage = (start @ values).tolist()
+        success, usage = engine.over_start(values).tolist()
         return _Point(price, success, usage, values, policy)
 
     def solution(of: _Point) -> Solution:

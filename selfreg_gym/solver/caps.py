@@ -84,8 +84,9 @@ def solve_caps(
 def _without_help(base: Prepared) -> Prepared:
     """Return the layer without a call left: the rows of help are empty and not available."""
     nohelp = np.arange(len(base.cost)) % base.actions == 0
-    lengths = np.where(nohelp, np.diff(base.indptr.astype(np.int64)), 0)
-    kept = np.repeat(nohelp, np.diff(base.indptr.astype(np.int64)))
+    each = (base.indptr[1:] - base.indptr[:-1]).astype(np.int64)
+    lengths = np.where(nohelp, each, 0)
+    kept = np.repeat(nohelp, each)
     return replace(
         base,
         indptr=np.r_[0, np.cumsum(lengths)].astype(base.indptr.dtype),

@@ -63,6 +63,16 @@ class Prepared:
         return self.nodes, self.actions, self.indptr, self.indices, self.data, self.drop, success
 
 
+class Options(NamedTuple):
+    """What a pass is told beside the model."""
+
+    price: float
+    discount: float
+    eps: float
+    high: bool
+    mode: int
+
+
 class Values(NamedTuple):
     """The outcome of one pass, in the order of solution: ``values`` (n, 2) holds S and M, ``policy`` (n,) int8."""
 
@@ -130,6 +140,9 @@ class Engine:
         self.kernels = None if backend == "numpy" else _kernels(required=backend == "numba")
         self.passes = 0
         self._batch: np.ndarray | None = None
+        start = self.start_order(model.start)
+        self._begins = np.flatnonzero(start)
+        self._weights = start[self._begins]
 
     def run(
         self,
@@ -161,7 +174,7 @@ class Engine:
             values[:, 0] = success
         chosen = np.zeros(n, np.int8) if policy is None else policy.astype(np.int8)
         cost = p.cost if cost is None else cost
-        options = float(price), self.discount, EPS, tie == "high", mode
+        options = Options(float(price), self.discount, EPS, tie == "high", mode)
         forever = -1
         for level in range(p.levels):
             offset = level * p.nodes
@@ -183,10 +196,9 @@ class Engine:
 
     def run_many(self, prices: np.ndarray) -> np.ndarray:
         """Solve at 8 prices in one pass (tie low); returns ``(8, 2)``: S and M over the start."""
-        start = self.start_order(self.model.start)
         p = self.prepared
         if self.kernels is None or not p.is_acyclic:
-            return np.array([start @ self.run(price).values for price in prices])
+            return np.array([self.over_start(self.run(price).values) for price in prices])
         self.passes += 1
         from selfreg_gym.solver.kernels_batch import WIDTH, sweep_many
 
@@ -197,7 +209,7 @@ class Engine:
             p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
             prices, self.discount, EPS, values,
         )  # fmt: skip
-        return (start @ values).reshape(2, -1).T
+        return self.over_start(values).reshape(2, -1).T
 
     def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return S and M of each action followed by ``values``: ``(A, n)`` each, in the model's order of states."""
@@ -214,6 +226,10 @@ class Engine:
                 here = slice(offset, offset + p.nodes)
                 s[here], m[here] = arrays.backup_run(p, 0, p.nodes, offset, self.discount, values)
         return self.model_order(s).T, self.model_order(m).T
+
+    def over_start(self, values: np.ndarray) -> np.ndarray:
+        """Return the mean over the start states of ``(n, columns)`` values in the order of solution."""
+        return self._weights @ values[self._begins]
 
     def state_of(self, position: int) -> int:
         """Return the model's index of a position in the order of solution."""
@@ -232,7 +248,7 @@ class Engine:
         p = self.prepared
         return np.ascontiguousarray(array.reshape(p.levels, p.nodes, -1)[:, p.order]).reshape(array.shape)
 
-    def _mixed_level(self, offset: int, cost: np.ndarray, options: tuple[Any, ...], values: Any, policy: Any) -> int:
+    def _mixed_level(self, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
         """Components in order: the compiled pass for small ones, a sparse solve for the large."""
         p, kernels = self.prepared, self.kernels
         assert kernels is not None
@@ -250,7 +266,7 @@ class Engine:
             begin = c + 1
         return -1
 
-    def _numpy_level(self, offset: int, cost: np.ndarray, options: tuple[Any, ...], values: Any, policy: Any) -> int:
+    def _numpy_level(self, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
         """A layer at a time: its single states together, then its cyclic components."""
         p = self._with_cost(cost)
         for first, last in zip(p.layer_start[:-1].tolist(), p.layer_start[1:].tolist(), strict=True):
@@ -264,7 +280,7 @@ class Engine:
                     return forever
         return -1
 
-    def _block(self, c: int, offset: int, cost: np.ndarray, options: tuple[Any, ...], values: Any, policy: Any) -> int:
+    def _block(self, c: int, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
         p = self._with_cost(cost)
         first, last = int(p.component_start[c]), int(p.component_start[c + 1])
         return arrays.solve_block(p, first, last, offset, *options, values, policy)

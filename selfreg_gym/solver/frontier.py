@@ -241,11 +241,7 @@ def solve_frontier(
 def _solve_points(engine: Engine, prices: np.ndarray) -> list[_Point]:
     """Solve at up to ``BATCH`` prices."""
     padded = np.r_[prices, np.full(BATCH - len(prices), prices[-1])] if len(prices) > 1 else prices
-    values = (
-        engine.run_many(padded)
-        if len(prices) > 1
-        else [engine.start_order(engine.model.start) @ engine.run(p).values for p in prices]
-    )
+    values = engine.run_many(padded) if len(prices) > 1 else [engine.over_start(engine.run(p).values) for p in prices]
     return [_Point(float(r), float(v[0]), float(v[1])) for r, v in zip(prices, values, strict=False)]
 
 

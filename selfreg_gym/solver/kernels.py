@@ -220,7 +220,7 @@ def sweep_blocks(
                     gain = (s - price * m) - (best_s - price * best_m)
                     more = (m - best_m) * (1.0 if high and price > 0.0 else -1.0)
                     if gain > scale or (gain >= -scale and more > eps * (1.0 + 1e3 * (m + best_m))):
-                        best_s, best_m, best = s, m, a
+                        best_s, best_m, best = s, m, np.int64(a)
                 if best != start:
                     policy[at] = best
                     improved = True

@@ -107,12 +107,12 @@ def _ceiling(model: TransitionModel) -> np.ndarray:
 def _column(engine: Engine, prices: np.ndarray) -> _Column:
     """Solve at one price per intervention."""
     policy = engine.run(1.0, cost=priced_cost(engine, prices)).policy
-    start, prepared = engine.start_order(engine.model.start), engine.prepared
+    prepared = engine.prepared
     of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
     usage, success = np.zeros(len(prices)), 0.0
     for k in range(1, prepared.actions):
         own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
-        success, usage[k - 1] = start @ engine.run(0.0, mode=FIXED, cost=own, policy=policy).values
+        success, usage[k - 1] = engine.over_start(engine.run(0.0, mode=FIXED, cost=own, policy=policy).values)
     return _Column(float(success), usage, prices, policy)
 
 

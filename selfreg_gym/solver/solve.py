@@ -71,9 +71,9 @@ def solve(
     if frozen is None:
         values, policy = engine.run(price, tie=tie, cost=cost)
         if cost is not None:
-            priced = values[:, 1]
+            paid = values[:, 1]
             values = engine.run(0.0, mode=FIXED, policy=policy).values
-            return make_solution(engine, prices, values, policy, "exact", priced)
+            return make_solution(engine, prices, values, policy, "exact", paid)
         return make_solution(engine, prices, values, policy, "exact")
     _, policy = engine.run(price, tie=tie, cost=cost, mode=FROZEN, success=engine.start_order(frozen))
     values = engine.run(0.0, mode=FIXED, policy=policy).values

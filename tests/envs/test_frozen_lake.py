@@ -130,11 +130,10 @@ def test_collection_fit_and_frontier_converge_to_the_exact_frontier(lake, played
     exact = solve_frontier(exact_model, gap=1e-4)
     budgets = np.linspace(0.05, 0.9, 8) * exact.usage[-1]
     errors, regrets = [], []
-    for count in (110, 880, 4400):
-        rollouts = collect(
-            played, store=tmp_path / f"{count}.sqlite", tasks=[0], episodes=count, seed=1, progress=False
-        )
-        model = TransitionModel.fit(rollouts)
+    with collect(played, store=tmp_path / "all.sqlite", tasks=[0], episodes=3300, seed=1, progress=False) as rollouts:
+        episodes = list(rollouts.episodes())
+    for count in (110, 660, 3300):
+        model = TransitionModel.fit(episodes[:count])
         frontier = solve_frontier(model)
         errors.append(np.abs(frontier.success_at(budgets) - exact.success_at(budgets)).max())
         policy = frontier.policy(4.0)
@@ -145,7 +144,6 @@ def test_collection_fit_and_frontier_converge_to_the_exact_frontier(lake, played
             success += weight * value.expected_success
             true += weight * value.expected_usage
         regrets.append(exact.success_at(true) - success)
-        rollouts.close()
     assert errors[2] < 0.02
     assert errors[2] < errors[0] / 2
     assert -1e-4 <= regrets[2] < 0.01
