@@ -20,7 +20,6 @@ How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.runs`; :mod:
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from selfreg_gym import registry
@@ -188,45 +187,40 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     from selfreg_gym.evaluation import Evaluation
 
     calibrations = json.loads((run.path / "calibration.json").read_text())
-    names = helper_names(run)
-    decisive = [name for name in names if name in run.config.evaluate.decisive]
-    others = [name for name in names if name not in decisive]
     parts = []
     for split in run.config.task.splits:
-        for group, members, episodes in (
-            ("decisive", decisive, run.config.evaluate.episodes),
-            ("others", others, run.config.evaluate.episodes_others),
-        ):
-            part = run.partial("evaluate") / f"{split}-{group}.json"
-            if not part.exists() and members and episodes:
-                _play_split(run, split, members, episodes, calibrations).save(part)
-            if part.exists():
-                parts.append(Evaluation.load(part))
+        part = run.partial("evaluate") / f"{split}.json"
+        if not part.exists():
+            _play_split(run, split, calibrations).save(part)
+        parts.append(Evaluation.load(part))
     evaluation = Evaluation.merge(*parts)
     with run.writing("evaluate", "evaluation.json") as out:
         evaluation.save(out)
     return {"rows": len(evaluation.rows)}
 
 
-def _play_split(run: Run, split: str, names: Sequence[str], episodes: int, calibrations: dict[str, Any]) -> Any:
-    """Evaluate some helpers on one split."""
+def _play_split(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
+    """Evaluate every helper on one split. All in one call, so that what the actor remembers of a task serves them all."""
     from selfreg_gym.calibration import apply_calibration
     from selfreg_gym.evaluation import evaluate
     from selfreg_gym.prm import ProcessRewardModel
 
     c = run.config.evaluate
-    helpers = {}
-    for name in names:
-        for budget, helper in build(run, name).items():
+    # The collected tasks may be fewer: more episodes of each then, so that rows of all splits rest on as many.
+    tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
+    helpers: dict[str, Any] = {}
+    episodes: dict[str, int] = {}
+    for name in helper_names(run):
+        each = c.episodes if name in c.decisive else c.episodes_others
+        for budget, helper in build(run, name).items() if each else ():
             key = key_of(name, budget)
             helpers[key] = apply_calibration(helper, calibrations[key]) if key in calibrations else helper
-    tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
+            episodes[key] = -(-each * c.tasks // tasks)
     return evaluate(
         run.env_kwargs(split),
         helpers,
         tasks=range(tasks),
-        # The collected tasks are fewer: as many episodes as on the other splits, so that rows weigh the same.
-        episodes=-(-episodes * c.tasks // tasks),
+        episodes=episodes,
         seed=c.seed,
         split=split,
         traces=1,
