@@ -200,7 +200,7 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
 
 
 def _play_split(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
-    """Evaluate every helper on one split. All in one call, so that what the actor remembers of a task serves them all."""
+    """Evaluate every helper on one split, in one call: what the actor remembers of a task serves them all."""
     from selfreg_gym.calibration import apply_calibration
     from selfreg_gym.evaluation import evaluate
     from selfreg_gym.prm import ProcessRewardModel
