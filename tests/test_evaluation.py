@@ -343,7 +343,7 @@ def test_a_helper_worse_than_the_coin_is_named():
         def predict(self, observation, state=None, episode_start=None, deterministic=False):
             return np.array([o.startswith("Coin 1 ") for o in observation]).astype(int), None
 
-    evaluation = run(HELPERS | {"first@1": FirstCoin()}, episodes=100)
+    evaluation = run(HELPERS | {"first@1": FirstCoin()}, episodes=60)
     assert any("first@1: below the coin line" in text for text in evaluation.warnings)
     assert not any("last@2: below" in text for text in evaluation.warnings)
 

@@ -14,6 +14,9 @@ __all__ = ["DECISIVE", "EvaluationWarning", "find_warnings"]
 DECISIVE = 500
 """Episodes that a row needs before anything is decided by it."""
 
+SOME = 30
+"""Episodes below which a row is too small to be compared with the coin line."""
+
 RUNAWAY = 1.5
 """Usage above this times E[U], and at least half a unit more, has run away from what was promised."""
 
@@ -48,7 +51,8 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
             )
         for row in rows:
             found += _row_warnings(row, collected=split == "collected")
-        for item in evaluation.comparisons:
+        enough = {row["key"] for row in rows if row["episodes"] >= SOME}  # intervals of a handful are no intervals
+        for item in (item for item in evaluation.comparisons if item["key"] in enough):
             high = item["over_coin"]["ci"][1]
             if item["split"] == split and item["helper"] != "random" and high is not None and high < 0:
                 found.append(

@@ -94,7 +94,7 @@ def _head(run: Path, evaluation: Evaluation, manifest: Mapping[str, Any]) -> str
     )
     parts = [
         f"<header>\n<h1>selfreg · {escape(run.resolve().name)}</h1>",
-        f'<p class="lead">{escape(headline(evaluation))}</p>',
+        f'<p class="lead">{escape(headline(evaluation)).replace(" %", "&nbsp;%")}</p>',
         f'<p class="facts">{escape(" · ".join(told))}</p>',
         f'<div class="tiles">{cards}</div>' if cards else "",
     ]
@@ -269,14 +269,14 @@ def _per_kind(evaluation: Evaluation) -> str:
 def _coverage(manifest: Mapping[str, Any]) -> str:
     stages = manifest.get("stages", {})
     body = [
-        [escape(str(name).replace("_", " ")), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"]
+        [stage, escape(str(name).replace("_", " ")), f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"]
         for stage in ("collect", "fit", "solve", "label")
         for name, value in (stages.get(stage, {}).get("figures") or {}).items()
         if isinstance(value, int | float)
     ]
     return section(
         "Data and coverage",
-        tables.html_table(["Figure", "Value"], body) if body else "",
+        tables.html_table(["Stage", "Figure", "Value"], body, left=2, narrow=True) if body else "",
         note="What the table of transitions rests on. States that recur are what it lives from.",
     )
 

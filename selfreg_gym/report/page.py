@@ -36,9 +36,10 @@ figure.half svg { max-width: 46rem; }
 figcaption { margin-top: .4rem; }
 .scroll { overflow-x: auto; margin: .8rem 0 1rem; }
 table { border-collapse: collapse; font-size: .875rem; line-height: 1.35; min-width: 100%; }
-caption { text-align: left; font-weight: 600; padding: 0 0 .3rem; }
+table.narrow { min-width: 28rem; }
 th, td { text-align: right; padding: .42rem .5rem; vertical-align: baseline; white-space: nowrap; }
-th { white-space: normal; font-weight: 500; color: var(--muted); border-bottom: 1px solid var(--muted); vertical-align: bottom; }
+th { white-space: normal; font-weight: 500; color: var(--muted); border-bottom: 1px solid var(--muted);
+  vertical-align: bottom; }
 td { border-bottom: 1px solid var(--grid); }
 th.l, td.l { text-align: left; }
 th:first-child, td:first-child { padding-left: 0; }

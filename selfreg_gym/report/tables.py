@@ -15,12 +15,10 @@ __all__ = ["diagnostics", "format_table", "html_table", "kinds", "promises", "re
 DASH = "\N{EN DASH}"
 
 
-def html_table(head: Sequence[str], body: Iterable[Sequence[str]], *, left: int = 1, caption: str = "") -> str:
+def html_table(head: Sequence[str], body: Iterable[Sequence[str]], *, left: int = 1, narrow: bool = False) -> str:
     """A table whose first ``left`` columns are text and whose others are numbers. Cells are HTML already."""
     align = [' class="l"' if i < left else "" for i in range(len(head))]
-    lines = ['<div class="scroll"><table>']
-    if caption:
-        lines.append(f"<caption>{caption}</caption>")
+    lines = [f'<div class="scroll"><table{" class=narrow" if narrow else ""}>']
     lines.append(
         "<thead><tr>" + "".join(f"<th{a}>{h}</th>" for a, h in zip(align, head, strict=True)) + "</tr></thead>"
     )
