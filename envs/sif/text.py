@@ -1,8 +1,8 @@
 """Every sentence that the robot reads. Wording is ours.
 
 The observation is made of: who the reader is, one line for each past action, the map as it is known now, what the
-human said, what is known of the human, the actions offered, and where the robot is. Everything that can be prepared
-once for a task is; a line of the map is written again only when it has changed.
+human said, what is known of the human, where the map shows what is wanted, the actions offered, and where the robot
+is. Everything that can be prepared once for a task is; a line of the map is written again only when it has changed.
 """
 
 from __future__ import annotations
@@ -207,6 +207,37 @@ def _where(room: int, held: int) -> str:
     return f"You are in {_place(room)} and hold {_name(held) if held >= 0 else 'nothing'}."
 
 
+@lru_cache(maxsize=4096)
+def _rooms(kind: str, rooms: tuple[int, ...]) -> str:
+    return f"the {kind} {'are' if kind == 'shelves' else 'is'} in Room {_list([str(r + 1) for r in rooms], 'or')}"
+
+
+def _wanted(world: World) -> str:
+    """Where the map shows what the command names: the object, until it is held, and the receptacle.
+
+    The original repeats the goal near the end of its prompt; that it comes with the map's entries is ours.
+    """
+    task, home, belief = world.task, world.house, world.belief
+    seek = task.target if world.held != task.target else -1
+    goal = task.goal_arg if task.goal == 0 else -1
+    objects, receptacles = [], []
+    for room, spots in enumerate(home.spots):
+        for s in spots:
+            lying = belief[s]
+            if lying is not None:
+                if seek in lying and room not in objects:
+                    objects.append(room)
+                if home.spot_kind[s] == goal and room not in receptacles:
+                    receptacles.append(room)
+    parts = []
+    if seek >= 0 and objects:
+        parts.append(_rooms(OBJECTS[seek], tuple(objects)))
+    if receptacles:
+        parts.append(_rooms(RECEPTACLES[goal], tuple(receptacles)))
+    shown = f"On your map {_list(parts)}.\n" if parts else ""
+    return f"The {OBJECTS[seek]} is not on your map.\n{shown}" if seek >= 0 and not objects else shown
+
+
 def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
     """The whole page. ``history`` is one line for each past action."""
     task, lines = world.task, world.lines
@@ -223,7 +254,7 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
     can = f"You can: {', '.join(admissible)}" if admissible else "The episode is over."
     past = f"So far:\n{history}" if history else ""
     map_text = "\n".join(lines)
-    return f"{role}{past}Your map:\n{map_text}\n{said}{human}{can}\n{_where(world.room, world.held)}"
+    return f"{role}{past}Your map:\n{map_text}\n{said}{human}{_wanted(world)}{can}\n{_where(world.room, world.held)}"
 
 
 def fragments() -> list[str]:
@@ -244,6 +275,7 @@ def fragments() -> list[str]:
         human_lost(),
         not_offered(),
         "You see",
+        "The is not on your map. On your map the is in Room or and the shelves are in Room.",
     ]
     pieces += [human_here(stopped=stopped) for stopped in (False, True)]
     pieces += [human_followed(r, stopped=s, entered=e) for r in (HALL, 0) for s in (False, True) for e in (False, True)]
