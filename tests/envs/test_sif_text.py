@@ -156,6 +156,7 @@ Room 5: bed with shoe.
 Room 6: fridge, counter with hat, chair.
 In Room 2 the human says: "Bring me the shoe. I am going for a walk."
 The human is walking in Room 2, maybe to Room 1, 3, 4, 5 or 6.
+On your map the shoe is in Room 5.
 You can: Explore Room 2, Go to Room 1, Go to Room 3, Go to Room 4, Go to Room 5, Go to Room 6, Follow the human, Done!
 You are in Room 2 and hold nothing."""
 
@@ -176,3 +177,20 @@ Earlier the human said: "I had the hat with me when I brushed my teeth."
 The human says: "Put the hat in the kitchen."
 You can: Explore Room 2, Go to Room 1, Go to Room 3, Go to Room 4, Go to Room 5, Go to Room 6, Put the hat on the toilet, Put the hat on the bathtub, Put the hat on the counter, Done!
 You are in Room 2 and hold a hat."""
+
+
+def test_what_is_wanted_is_told_as_the_map_has_it():
+    env = SIF(kind="pnp")
+    page, _ = env.reset(seed=1, options={"episode": 1})
+    assert "On your map the shoe is in Room 7 and the chair is in Room 5 or 6.\n" in page
+    while "hold a shoe" not in page:
+        page = env.step(env.expert_action())[0]
+    assert "On your map the chair is in Room 5 or 6.\n" in page
+    missing = 0
+    for page, _info in pages(kind="s_obj", episodes=60):
+        if "is not on your map" in page:
+            missing += 1
+            wanted = page.split("is not on your map")[0].rsplit("The ", 1)[1].strip()
+            on_map = [line for line in page.splitlines() if line.startswith("Room ")]
+            assert not any(wanted in line for line in on_map)
+    assert missing > 10
