@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from selfreg_gym import registry
+from selfreg_gym import registry, stages
 from selfreg_gym.config import load_config
 from selfreg_gym.errors import SelfRegError, UnknownNameError
 from selfreg_gym.lineup import helper_names, key_of
 from selfreg_gym.pipeline import STAGES, advance, open_run, stages_until
+from selfreg_gym.runs import Run
 
 ROW_KEYS = {
     "helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage", "usage_ci",
@@ -129,6 +132,32 @@ def test_an_edited_report_is_made_again_and_nothing_else(smoke: tuple[Path, str]
     advance(open_run(out, say=said.append, progress=False))
     assert (out / "report.html").exists()
     assert next(line for line in said if "already there" not in line).startswith(f"{len(STAGES)}/{len(STAGES)} report")
+
+
+def test_an_interrupted_evaluation_keeps_its_finished_splits(
+    smoke: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
+    out = shutil.copytree(smoke[0], tmp_path / "copy")
+    played: list[str] = []
+    real = stages._play_split
+
+    def play(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
+        played.append(split)
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        return real(run, split, calibrations)
+
+    monkeypatch.setattr(stages, "_play_split", play)
+    with pytest.raises(KeyboardInterrupt):
+        advance(open_run(out, progress=False), ["evaluate"], redo=True)
+    assert "evaluate" not in json.loads((out / "manifest.json").read_text())["stages"]
+    said: list[str] = []
+    advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
+    assert played == ["collected", "seen", "seen", "unseen"]
+    assert sum("already there" in line for line in said) == 7
+    rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
+    assert rows[0] == rows[1]
 
 
 def test_helpers_that_take_part(tmp_path: Path) -> None:
