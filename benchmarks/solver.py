@@ -223,8 +223,10 @@ def measure(shape: str, n: int, seconds: float) -> None:
     print(f"  a budget      {1e3 * budget:10.2f} ms   exact, {mixture.iterations} passes")
     found = f"{len(curve.usage)} points, gap {curve.gap:.1e}, {curve.passes} passes"
     print(f"  frontier 1e-3 {1e3 * frontier:10.2f} ms   {found}")
-    print(f"  memory beside the model's CSR arrays: {held / csr:.2f} times those for one price, plus "
-          f"{16 * 8 * model.n / csr:.2f} for eight at once")  # fmt: skip
+    eight = 16 * 8 * model.n / csr if curve.passes < len(curve.usage) else 0.0
+    print(
+        f"  memory beside the model's CSR arrays: {held / csr:.2f} times those for a price, {eight:.2f} for a frontier"
+    )
     depth = len(model.condensation.layer_start) if model.condensation.is_acyclic else 40 * LAYERS
     rivals: list[tuple[str, Callable[[], Callable[[], float]], float, float, float]] = []
     if model.n <= 1e6:

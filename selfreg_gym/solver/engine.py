@@ -25,6 +25,9 @@ __all__ = ["EPS", "FIXED", "FREE", "FROZEN", "Engine", "Prepared", "Values", "pr
 EPS = 1e-12
 """Two actions whose values differ by less are tied."""
 
+CHUNK = 2**16
+"""States that are put in order at a time."""
+
 DENSE_LIMIT = 200
 """A cyclic component up to this size is solved densely inside the compiled pass."""
 
@@ -98,16 +101,18 @@ def _prepare(model: TransitionModel) -> Prepared:
     data = np.empty(indptr[-1])
     levelled = model.rows[0].drop is not None
     drop = np.empty(indptr[-1], np.int32) if levelled else None
-    for a, row in enumerate(model.rows):
-        begin, length = row.indptr[order.order].astype(np.int64), lengths[a::actions]
-        ahead = np.concatenate(([0], np.cumsum(length)[:-1]))
-        within = np.arange(int(length.sum())) - np.repeat(ahead, length)
-        to = np.repeat(indptr[:-1][a::actions], length) + within
-        of = np.repeat(begin, length) + within
-        indices[to] = rank[row.indices[of]]
-        data[to] = row.data[of]
-        if drop is not None and row.drop is not None:
-            drop[to] = row.drop[of]
+    for first in range(0, n, CHUNK):  # in pieces, because the index arithmetic needs several arrays of 64 bits
+        nodes = order.order[first : first + CHUNK]
+        rows_at = np.arange(first, first + len(nodes)) * actions
+        for a, row in enumerate(model.rows):
+            length = lengths[rows_at + a]
+            within = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
+            to = np.repeat(indptr[rows_at + a].astype(np.int64), length) + within
+            of = np.repeat(row.indptr[nodes].astype(np.int64), length) + within
+            indices[to] = rank[row.indices[of]]
+            data[to] = row.data[of]
+            if drop is not None and row.drop is not None:
+                drop[to] = row.drop[of]
     success = np.ascontiguousarray(model.success.T[order.order]).ravel()
     last_success = success
     if model.last_success is not model.success:
@@ -195,9 +200,14 @@ class Engine:
         return Values(values, chosen)
 
     def run_many(self, prices: np.ndarray) -> np.ndarray:
-        """Solve at 8 prices in one pass (tie low); returns ``(8, 2)``: S and M over the start."""
+        """Solve at 8 prices in one pass (tie low); returns ``(8, 2)``: S and M over the start.
+
+        One after the other where there are cycles, and where states have so few successors that eight values for each
+        state would take more room than the model.
+        """
         p = self.prepared
-        if self.kernels is None or not p.is_acyclic:
+        thin = 128 * p.nodes * p.levels > 1.5 * (p.data.nbytes + p.indices.nbytes + p.indptr.nbytes)
+        if self.kernels is None or not p.is_acyclic or (thin and p.levels == 1):
             return np.array([self.over_start(self.run(price).values) for price in prices])
         self.passes += 1
         from selfreg_gym.solver.kernels_batch import WIDTH, sweep_many

@@ -111,7 +111,7 @@ def test_the_frontier_of_all_policies_of_a_small_problem(random_model, enumerate
 
 
 def test_both_backends_find_the_same_frontier(random_model):
-    model = random_model(np.random.default_rng(22), 200, density=0.02)
+    model = random_model(np.random.default_rng(22), 200, density=0.1)
     numba, numpy = (solve_frontier(model, backend=backend) for backend in ("numba", "numpy"))
     np.testing.assert_allclose(numba.usage, numpy.usage, atol=1e-12)
     np.testing.assert_allclose(numba.success, numpy.success, atol=1e-12)
