@@ -12,30 +12,17 @@ import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from selfreg_gym.condensation import Condensation, condense
 from selfreg_gym.errors import InvalidArgumentError, ModelError
+from selfreg_gym.rows import Rows, check_ends, check_rows, checked_array, checked_keys, matrices_to_rows, tails_of
 
 __all__ = ["Rows", "TransitionModel"]
 
-ROUNDING = 1e-9
-"""How far a row may exceed 1 before it is an error and not rounding."""
-
-
-class Rows(NamedTuple):
-    """The rows of one action in CSR form: ``indptr`` (N + 1,), and per entry ``indices``, ``data`` and ``drop``.
-
-    ``drop`` is None in a flat model; else an entry leads from (s, h) to (s', h - drop), and to a failure where
-    ``h - drop`` is below the first level.
-    """
-
-    indptr: np.ndarray
-    indices: np.ndarray
-    data: np.ndarray
-    drop: np.ndarray | None = None
+_MADE_AGAIN = ("condensation", "fingerprint", "_index", "cache")
 
 
 class TransitionModel:
@@ -66,7 +53,7 @@ class TransitionModel:
         available: Any = None,
         endless: str = "error",
     ) -> None:
-        rows, n = _matrices(P)
+        rows, n = matrices_to_rows(P)
         self._set(rows, n, 1, success, start, cost, keys, available, endless)
 
     @classmethod
@@ -123,10 +110,12 @@ class TransitionModel:
             raise InvalidArgumentError(f"endless is 'error' or 'fail', received {endless!r}.")
         actions = len(rows)
         self.rows, self.nodes, self.levels = rows, n, levels
-        self.keys = _checked_keys(keys, n)
-        self.success = _array("success", success, (actions, n), self._name)
+        self.keys = checked_keys(keys, n)
+        self.success = checked_array("success", success, (actions, n), self._name)
         self.last_success = (
-            self.success if last_success is None else _array("last_success", last_success, (actions, n), self._name)
+            self.success
+            if last_success is None
+            else checked_array("last_success", last_success, (actions, n), self._name)
         )
         self.available = (
             np.ones((actions, n), bool) if available is None else np.array(np.broadcast_to(available, (actions, n)))
@@ -138,20 +127,20 @@ class TransitionModel:
         cost = np.asarray(cost, np.float64)
         if cost.ndim == 1 and len(cost) == actions:
             cost = np.repeat(cost[:, None], n, axis=1)
-        self.cost = _array("cost", cost, (actions, n), self._name, highest=np.inf)
+        self.cost = checked_array("cost", cost, (actions, n), self._name, highest=np.inf)
         if self.cost[0].any():
             state = self._name(int(np.flatnonzero(self.cost[0])[0]))
             raise ModelError(f"nohelp costs nothing: state {state} has cost {self.cost[0].max():g} under action 0.")
-        self.start = _array("start", start, (n * levels,), self._name)
+        self.start = checked_array("start", start, (n * levels,), self._name)
         if abs(float(self.start.sum()) - 1) > 1e-6:
             raise ModelError(f"start is a distribution over states: it sums to {float(self.start.sum()):g}, not to 1.")
-        self._check_rows()
+        check_rows(rows, self.success, self.last_success, self._name)
         for array in (self.success, self.last_success, self.available, self.cost, self.start):
             array.flags.writeable = False
         self.fitted: Any = None
         self.cache: dict[Hashable, Any] = {}
-        if endless == "error":
-            self._check_ends()
+        if endless == "error" and not self.condensation.is_acyclic:
+            check_ends(rows, self.success, self.available, self._name)
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
@@ -175,7 +164,7 @@ class TransitionModel:
             return tuple(sparse.csr_array((row.data, row.indices, row.indptr), shape=shape) for row in self.rows)
         out = []
         for row in self.rows:
-            tails, drop = _tails(row), row.drop if row.drop is not None else np.zeros(len(row.data), np.int64)
+            tails, drop = tails_of(row), row.drop if row.drop is not None else np.zeros(len(row.data), np.int64)
             parts = []
             for level in range(self.levels):
                 inside = level - drop >= 0
@@ -217,6 +206,11 @@ class TransitionModel:
         for array in (self.success, self.last_success, self.cost, self.start, self.available):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be made again: a model is sent to worker processes."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in _MADE_AGAIN}
+        return kept | {"cache": {}}
 
     def __repr__(self) -> str:
         entries = sum(len(row.data) for row in self.rows)
@@ -324,126 +318,3 @@ class TransitionModel:
         from selfreg_gym.model_files import load_model
 
         return load_model(path)
-
-    # -- checks --------------------------------------------------------------------------------------------------
-
-    def _check_rows(self) -> None:
-        """Every row of P and success together holds probabilities that sum to at most 1."""
-        for a, row in enumerate(self.rows):
-            bad = np.flatnonzero(~(np.isfinite(row.data) & (row.data >= 0)))
-            if len(bad):
-                node = int(np.searchsorted(row.indptr, bad[0], side="right")) - 1
-                raise ModelError(
-                    f"probabilities are numbers >= 0: state {self._name(node)}, action {a}, goes to state "
-                    f"{self._name(int(row.indices[bad[0]]))} with probability {float(row.data[bad[0]])!r}."
-                )
-            total = _row_sums(row) + self.success[a]
-            if row.drop is not None and self.last_success is not self.success:
-                stays = row._replace(data=np.where(row.drop == 0, row.data, 0.0))
-                total = np.maximum(total, _row_sums(stays) + self.last_success[a])
-            worst = int(np.argmax(total)) if len(total) else 0
-            if len(total) and total[worst] > 1 + ROUNDING:
-                raise ModelError(
-                    f"a row of P and its success sum to at most 1 (the rest is failure): state {self._name(worst)}, "
-                    f"action {a}, sums to {float(total[worst])!r}."
-                )
-
-    def _check_ends(self) -> None:
-        """From every state some choice of actions leads to an end; cheap unless the graph has cycles."""
-        order = self.condensation
-        if order.is_acyclic:
-            return
-        ends = np.zeros(self.nodes, bool)
-        for a, row in enumerate(self.rows):
-            leaves = (1 - _row_sums(row) > ROUNDING) | (self.success[a] > 0)
-            if row.drop is not None:  # every step of the clock leads towards the end
-                leaves |= np.bincount(_tails(row), weights=(row.drop > 0) & (row.data > 0), minlength=self.nodes) > 0
-            ends |= leaves & self.available[a]
-        from scipy import sparse
-
-        heads = np.concatenate([row.indices for row in self.rows])
-        tails = np.concatenate([_tails(row) for row in self.rows])
-        usable = np.concatenate([self.available[a][_tails(row)] & (row.data > 0) for a, row in enumerate(self.rows)])
-        into = sparse.csr_array(
-            (np.ones(int(usable.sum()), np.float32), (heads[usable], tails[usable])), shape=(self.nodes, self.nodes)
-        )
-        from scipy.sparse.csgraph import breadth_first_order
-
-        extra = sparse.csr_array(ends[None, :].astype(np.float32))
-        graph = sparse.csr_array(
-            sparse.block_array([[into, None], [extra, sparse.csr_array((1, 1), dtype=np.float32)]])
-        )
-        reached = np.zeros(self.nodes + 1, bool)
-        reached[breadth_first_order(graph, self.nodes, return_predecessors=False)] = True
-        if not reached.all():
-            state = self._name(int(np.flatnonzero(~reached)[0]))
-            raise ModelError(
-                f"every state must be able to reach an end: from state {state} no action ever leads to one "
-                f"({int((~reached).sum())} such states). Give it an exit, or pass endless='fail'."
-            )
-
-
-def _matrices(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int]:
-    """Return the rows of square matrices of one size, without a copy where they are CSR already."""
-    from scipy import sparse
-
-    if len(P) < 1:
-        raise ModelError("P holds one (n, n) matrix per action, nohelp first; received none.")
-    rows = []
-    shape = np.shape(P[0])
-    for a, matrix in enumerate(P):
-        if np.ndim(matrix) != 2 or np.shape(matrix) != shape or shape[0] != shape[1]:
-            raise ModelError(
-                f"P holds one (n, n) matrix per action: action {a} has shape {np.shape(matrix)}, action 0 has {shape}."
-            )
-        csr = sparse.csr_array(matrix) if not sparse.issparse(matrix) or matrix.format != "csr" else matrix
-        data = np.asarray(csr.data, np.float64)
-        if not data.all():
-            csr = csr.copy()
-            csr.eliminate_zeros()
-            data = np.asarray(csr.data, np.float64)
-        indices = csr.indices.astype(np.int32, copy=False)
-        rows.append(Rows(np.asarray(csr.indptr), indices, data))
-    if shape[0] < 1:
-        raise ModelError("a model has at least one state, received P of shape (0, 0).")
-    return tuple(rows), int(shape[0])
-
-
-def _array(what: str, value: Any, shape: tuple[int, ...], name: Any, highest: float = 1.0) -> np.ndarray:
-    """Return a private float64 copy of ``value``, whose entries must lie between 0 and ``highest``."""
-    array = np.array(value, np.float64)
-    if array.shape != shape:
-        raise ModelError(f"{what} has shape {shape}, received {array.shape}.")
-    bad = np.argwhere(~(np.isfinite(array) & (array >= 0) & (array <= highest + ROUNDING)))
-    if len(bad):
-        first = tuple(int(i) for i in bad[0])
-        where = f"state {name(first[-1])}" + (f", action {first[0]}" if len(first) > 1 else "")
-        limit = " <= 1" if np.isfinite(highest) else ""
-        raise ModelError(f"{what} holds finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
-    return array
-
-
-def _checked_keys(keys: Sequence[Hashable] | None, n: int) -> tuple[Hashable, ...] | None:
-    """Return the keys, which must be ``n`` different ones."""
-    if keys is None:
-        return None
-    keys = tuple(keys)
-    if len(keys) != n:
-        raise ModelError(f"keys names every state once: {n} states, received {len(keys)} keys.")
-    if len(set(keys)) < n:
-        seen: dict[Hashable, int] = {}
-        for i, key in enumerate(keys):
-            if key in seen:
-                raise ModelError(f"keys are all different: {key!r} names state {seen[key]} and state {i}.")
-            seen[key] = i
-    return keys
-
-
-def _tails(row: Rows) -> np.ndarray:
-    """Return the node that each entry starts from."""
-    return np.repeat(np.arange(len(row.indptr) - 1), np.diff(row.indptr))
-
-
-def _row_sums(row: Rows) -> np.ndarray:
-    """Return ``(N,)`` sums of each row."""
-    return np.bincount(_tails(row), weights=row.data, minlength=len(row.indptr) - 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -115,6 +117,12 @@ def test_levels_refuse_a_clock_that_runs_backwards():
         TransitionModel.levelled([row._replace(drop=np.array([1])), row], 3, np.zeros((2, 1)), [0, 0, 1])
 
 
+def test_levels_refuse_a_row_that_leads_nowhere():
+    row = Rows(np.array([0, 1]), np.array([1], np.int32), np.array([0.5]), np.array([1], np.int32))
+    with pytest.raises(ModelError, match="one of 1 states: state 0, action 0, goes to 1"):
+        TransitionModel.levelled([row, row], 3, np.zeros((2, 1)), [0, 0, 1])
+
+
 def test_steps_left_go_to_the_nearest_level():
     model = levelled(np.random.default_rng(1), 3, 4)
     model.keys = ("a", "b", "c")
@@ -122,6 +130,17 @@ def test_steps_left_go_to_the_nearest_level():
     assert model.locate("b", None, 4) == model.locate("b", None, 99) == model.locate("b") == 3 * 3 + 1
     assert model.locate("b", None, 0) == 1
     assert model.describe(10) == "1 ('b') with 4 steps left"
+
+
+def test_a_pickled_model_is_the_same_and_carries_nothing_that_can_be_made_again():
+    model = levelled(np.random.default_rng(3), 200, 5)
+    bare = len(pickle.dumps(model))
+    solution = solve(model, help_cost=0.1)
+    assert model.fingerprint
+    assert len(pickle.dumps(model)) == bare
+    again = pickle.loads(pickle.dumps(solution)).model
+    assert again.fingerprint == model.fingerprint
+    assert np.array_equal(solve(again, help_cost=0.1).value, solution.value)
 
 
 def test_files_keep_every_number_and_say_what_is_wrong_with_them(tmp_path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
-from selfreg_gym.solver import evaluate_policy, solve
+from selfreg_gym.solver import evaluate_policy, solve, solve_budget
 from selfreg_gym.transitions import TransitionModel
 
 BACKENDS = ("numba", "numpy")
@@ -75,6 +78,32 @@ def test_a_repeated_solve_is_identical_to_the_bit(random_model):
     )
     for name in ("policy", "success", "usage", "value"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_without_numba_everything_is_solved_all_the_same():
+    """In a process of its own, in which importing numba fails."""
+    program = """
+import sys, warnings
+sys.modules["numba"] = None
+import numpy as np
+from selfreg_gym.solver import solve, solve_budget, solve_frontier
+from selfreg_gym.transitions import TransitionModel
+model = TransitionModel([np.array([[0, .5], [0, 0]]), np.zeros((2, 2))], [[0, .3], [.9, .9]], [1, 0])
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(solve_budget(model, budget=.5).expected_success, len(solve_frontier(model).usage))
+assert "Numba is not installed" in str(caught[0].message), caught
+try:
+    solve(model, help_cost=0, backend="numba")
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    value, message = done.stdout.splitlines()
+    move = np.array([[0, 0.5], [0, 0]])
+    model = TransitionModel([move, np.zeros((2, 2))], [[0, 0.3], [0.9, 0.9]], [1, 0])
+    assert float(value.split()[0]) == pytest.approx(solve_budget(model, budget=0.5).expected_success, abs=1e-12)
+    assert "needs Numba" in message
 
 
 def test_a_component_too_large_for_the_dense_solve_takes_the_sparse_one(random_model):

@@ -1,0 +1,164 @@
+"""The rows of a transition model, and what makes them a model: checks whose messages name the state and the action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from selfreg_gym.errors import ModelError
+
+__all__ = [
+    "Rows",
+    "check_ends",
+    "check_rows",
+    "checked_array",
+    "checked_keys",
+    "matrices_to_rows",
+    "row_sums",
+    "tails_of",
+]
+
+ROUNDING = 1e-9
+"""How far a row may exceed 1 before it is an error and not rounding."""
+
+
+class Rows(NamedTuple):
+    """The rows of one action in CSR form: ``indptr`` (N + 1,), and per entry ``indices``, ``data`` and ``drop``.
+
+    ``drop`` is None in a flat model; else an entry leads from (s, h) to (s', h - drop), and to a failure where
+    ``h - drop`` is below the first level.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    drop: np.ndarray | None = None
+
+
+def check_rows(rows: Sequence[Rows], success: np.ndarray, last_success: np.ndarray, name: Callable[[int], str]) -> None:
+    """Raise unless every row of P and success together holds probabilities that sum to at most 1."""
+    nodes = success.shape[1]
+    for a, row in enumerate(rows):
+        bad = np.flatnonzero((row.indices < 0) | (row.indices >= nodes))
+        if len(bad):
+            at = name(int(np.searchsorted(row.indptr, bad[0], side="right")) - 1)
+            raise ModelError(
+                f"a row leads to one of {nodes} states: state {at}, action {a}, goes to {int(row.indices[bad[0]])}."
+            )
+        bad = np.flatnonzero(~(np.isfinite(row.data) & (row.data >= 0)))
+        if len(bad):
+            at = name(int(np.searchsorted(row.indptr, bad[0], side="right")) - 1)
+            raise ModelError(
+                f"probabilities are numbers >= 0: state {at}, action {a}, goes to state "
+                f"{name(int(row.indices[bad[0]]))} with probability {float(row.data[bad[0]])!r}."
+            )
+        total = row_sums(row) + success[a]
+        if row.drop is not None and last_success is not success:
+            stays = row._replace(data=np.where(row.drop == 0, row.data, 0.0))
+            total = np.maximum(total, row_sums(stays) + last_success[a])
+        worst = int(np.argmax(total))
+        if total[worst] > 1 + ROUNDING:
+            raise ModelError(
+                f"a row of P and its success sum to at most 1 (the rest is failure): state {name(worst)}, "
+                f"action {a}, sums to {float(total[worst])!r}."
+            )
+
+
+def check_ends(rows: Sequence[Rows], success: np.ndarray, available: np.ndarray, name: Callable[[int], str]) -> None:
+    """Raise unless from every state some choice of available actions leads to an end."""
+    from scipy import sparse
+    from scipy.sparse.csgraph import breadth_first_order
+
+    nodes = success.shape[1]
+    ends = np.zeros(nodes, bool)
+    heads, tails = [], []
+    for a, row in enumerate(rows):
+        from_state = tails_of(row)
+        leaves = (1 - row_sums(row) > ROUNDING) | (success[a] > 0)
+        if row.drop is not None:  # every step of the clock leads towards the end
+            leaves |= np.bincount(from_state, weights=(row.drop > 0) & (row.data > 0), minlength=nodes) > 0
+        ends |= leaves & available[a]
+        usable = available[a][from_state] & (row.data > 0)
+        heads.append(row.indices[usable])
+        tails.append(from_state[usable])
+    # Search backwards from one more node, the end.
+    backwards_from = np.concatenate([*heads, np.full(int(ends.sum()), nodes)])
+    backwards_to = np.concatenate([*tails, np.flatnonzero(ends)])
+    ones = np.ones(len(backwards_to), np.float32)
+    graph = sparse.csr_array((ones, (backwards_from, backwards_to)), shape=(nodes + 1, nodes + 1))
+    reached = np.zeros(nodes + 1, bool)
+    reached[breadth_first_order(graph, nodes, return_predecessors=False)] = True
+    if not reached.all():
+        state = name(int(np.flatnonzero(~reached)[0]))
+        raise ModelError(
+            f"every state must be able to reach an end: from state {state} no action ever leads to one "
+            f"({int((~reached).sum())} such states). Give it an exit, or pass endless='fail'."
+        )
+
+
+def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int]:
+    """Return the rows of square matrices of one size, without a copy where they are CSR already."""
+    from scipy import sparse
+
+    if len(P) < 1:
+        raise ModelError("P holds one (n, n) matrix per action, nohelp first; received none.")
+    rows = []
+    shape = np.shape(P[0])
+    for a, matrix in enumerate(P):
+        if np.ndim(matrix) != 2 or np.shape(matrix) != shape or shape[0] != shape[1]:
+            raise ModelError(
+                f"P holds one (n, n) matrix per action: action {a} has shape {np.shape(matrix)}, action 0 has {shape}."
+            )
+        csr = sparse.csr_array(matrix) if not sparse.issparse(matrix) or matrix.format != "csr" else matrix
+        data = np.asarray(csr.data, np.float64)
+        if not data.all():
+            csr = csr.copy()
+            csr.eliminate_zeros()
+            data = np.asarray(csr.data, np.float64)
+        indices = csr.indices.astype(np.int32, copy=False)
+        rows.append(Rows(np.asarray(csr.indptr), indices, data))
+    if shape[0] < 1:
+        raise ModelError("a model has at least one state, received P of shape (0, 0).")
+    return tuple(rows), int(shape[0])
+
+
+def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, highest: float = 1.0) -> np.ndarray:
+    """Return a private float64 copy of ``value``, whose entries must lie between 0 and ``highest``."""
+    array = np.array(value, np.float64)
+    if array.shape != shape:
+        raise ModelError(f"{what} has shape {shape}, received {array.shape}.")
+    bad = np.argwhere(~(np.isfinite(array) & (array >= 0) & (array <= highest + ROUNDING)))
+    if len(bad):
+        first = tuple(int(i) for i in bad[0])
+        where = f"state {name(first[-1])}" + (f", action {first[0]}" if len(first) > 1 else "")
+        limit = " <= 1" if np.isfinite(highest) else ""
+        raise ModelError(f"{what} holds finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
+    return array
+
+
+def checked_keys(keys: Sequence[Hashable] | None, n: int) -> tuple[Hashable, ...] | None:
+    """Return the keys, which must be ``n`` different ones."""
+    if keys is None:
+        return None
+    keys = tuple(keys)
+    if len(keys) != n:
+        raise ModelError(f"keys names every state once: {n} states, received {len(keys)} keys.")
+    if len(set(keys)) < n:
+        seen: dict[Hashable, int] = {}
+        for i, key in enumerate(keys):
+            if key in seen:
+                raise ModelError(f"keys are all different: {key!r} names state {seen[key]} and state {i}.")
+            seen[key] = i
+    return keys
+
+
+def tails_of(row: Rows) -> np.ndarray:
+    """Return the node that each entry starts from."""
+    return np.repeat(np.arange(len(row.indptr) - 1), np.diff(row.indptr))
+
+
+def row_sums(row: Rows) -> np.ndarray:
+    """Return ``(N,)`` sums of each row."""
+    return np.bincount(tails_of(row), weights=row.data, minlength=len(row.indptr) - 1)
