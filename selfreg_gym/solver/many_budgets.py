@@ -75,9 +75,10 @@ def solve_budgets(
                 best_bound, best_prices = bound, candidate
             offset = value - prices @ np.where(prices > 0, limits, 0.0)
             gain = column.success - prices @ column.usage - offset
-            if gain > CLOSED:
+            improves = gain > CLOSED and not _known(column, columns)
+            if improves:
                 break
-        if best_bound - value <= CLOSED or gain <= CLOSED:
+        if best_bound - value <= CLOSED or not improves:
             break
         columns.append(column)
         weights, prices, value = _master(columns, limits)
@@ -114,6 +115,14 @@ def _column(engine: Engine, prices: np.ndarray) -> _Column:
         own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
         success, usage[k - 1] = engine.over_start(engine.run(0.0, mode=FIXED, cost=own, policy=policy).values)
     return _Column(float(success), usage, prices, policy)
+
+
+def _known(column: _Column, columns: list[_Column]) -> bool:
+    """Whether a policy with these values is in the master already: then its duals are off by rounding, and no more."""
+    return any(
+        abs(column.success - other.success) < 1e-11 and np.abs(column.usage - other.usage).max() < 1e-9
+        for other in columns
+    )
 
 
 def _usage(columns: list[_Column], weights: np.ndarray) -> np.ndarray:
