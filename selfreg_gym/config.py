@@ -144,7 +144,10 @@ class HelperConfig:
 
 @dataclass(frozen=True, slots=True)
 class CalibrateConfig:
-    """Fresh rollouts of the collected tasks that move a helper's knob until its usage meets the budget."""
+    """Fresh rollouts of training tasks that move a helper's knob until its usage meets the budget.
+
+    ``tasks``: how many; the collected ones for a helper whose table names them, the next ones for all others.
+    """
 
     tasks: int = 60
     episodes: int = 420

@@ -157,26 +157,33 @@ def train_helper(run: Run) -> dict[str, Any]:
 
 
 def calibrate_helpers(run: Run) -> dict[str, Any]:
-    """Find, for each helper and budget, the knob at which fresh training episodes use what the budget allows."""
+    """Find, for each helper and budget, the knob at which fresh training episodes use what the budget allows.
+
+    A helper that reads text is calibrated on training tasks which nothing was collected on: on those it was trained on
+    it may spend what it would not spend elsewhere. One whose table names the tasks (``knows_tasks``) knows no others.
+    """
     from selfreg_gym.calibration import calibrate_many
 
     c = run.config.calibrate
-    requests = {}
+    requests: dict[bool, dict[str, Any]] = {True: {}, False: {}}
     for name in helper_names(run):
         for budget, helper in build(run, name).items():
             if budget is not None and hasattr(helper, "with_knob"):
-                requests[key_of(name, budget)] = (helper, budget)
-    # More workers than helpers would only load models for nothing.
-    found = calibrate_many(
-        requests,
-        run.env_kwargs(),
-        tasks=range(c.tasks),
-        episodes=c.episodes,
-        seed=c.seed,
-        workers=min(c.workers, len({id(helper) for helper, _ in requests.values()}) or 1),
-        num_envs=c.num_envs,
-        progress=lambda key: run.say(f"    {key} calibrated"),
-    )
+                requests[bool(getattr(helper, "knows_tasks", False))][key_of(name, budget)] = (helper, budget)
+    collected = run.config.collect.tasks
+    found: dict[str, Any] = {}
+    for known, part in requests.items():
+        # More workers than helpers would only load models for nothing.
+        found |= calibrate_many(
+            part,
+            run.env_kwargs(),
+            tasks=range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks),
+            episodes=c.episodes,
+            seed=c.seed,
+            workers=min(c.workers, len({id(helper) for helper, _ in part.values()}) or 1),
+            num_envs=c.num_envs,
+            progress=lambda key: run.say(f"    {key} calibrated"),
+        )
     with run.writing("calibrate", "calibration.json") as out:
         out.write_text(json.dumps({key: helper.calibration for key, helper in found.items()}, indent=1) + "\n")
     return {"points": len(found), "met": sum(helper.calibration["met"] for helper in found.values())}

@@ -32,6 +32,7 @@ class DP(HelperPolicy):
     """
 
     takes_budget = True
+    knows_tasks = True
 
     def __init__(self, policy: MixedPolicy | Frontier, *, budget: float | None = None, seed: int = 0) -> None:
         self.frontier = policy if isinstance(policy, Frontier) else None
