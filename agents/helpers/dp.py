@@ -100,25 +100,36 @@ class DP(HelperPolicy):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`. ``state``: (coins (N,) in [0, 1), how many were tossed)."""
+        """See :class:`selfreg_gym.types.HelperPolicy`.
+
+        ``state``: (coins (N,) in [0, 1), how many were tossed, decisions made so far in each episode (N,)).
+        """
         texts = [observation] if isinstance(observation, str) else observation
         fresh = np.full(len(texts), state is None)
         if episode_start is not None:
             fresh |= np.atleast_1d(np.asarray(episode_start, bool))
-        coins, tossed = (np.zeros(len(texts)), 0) if state is None else state
+        coins, tossed, made = (np.zeros(len(texts)), 0, np.zeros(len(texts), int)) if state is None else state
+        made = np.where(fresh, 0, made)
         if fresh.any():
             count = int(fresh.sum())
             coins = coins.copy()
             coins[fresh] = [_coin(self.seed, tossed + i) for i in range(count)]
             tossed += count
-        index = np.fromiter((self._locate(text) for text in texts), np.int64, count=len(texts))
+        index = np.fromiter(map(self._locate, texts, made.tolist()), np.int64, count=len(texts))
         self.last_unseen = index < 0
         policy = np.searchsorted(self._edges, coins, side="right")
         actions = np.where(self.last_unseen, 0, self._actions[policy, index]).astype(np.int64)
-        return (int(actions[0]) if isinstance(observation, str) else actions), (coins, tossed)
+        return (int(actions[0]) if isinstance(observation, str) else actions), (coins, tossed, made + 1)
 
-    def _locate(self, text: str) -> int:
-        """Return the state of an observation, remembered."""
+    def _locate(self, text: str, made: int) -> int:
+        """Return the state of an observation, remembered.
+
+        Of a task that does not count its steps, a model with a clock of its own (``horizon=T``) is told the time by
+        the decisions made.
+        """
+        levels = self.policy.model.levels
+        if levels > 1 and text.endswith("\n"):
+            text += str(max(levels - made, 1))
         index = self._index.get(text)
         if index is None:
             index = self._index[text] = self._find(text)

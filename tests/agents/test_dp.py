@@ -12,7 +12,7 @@ import selfreg_gym  # noqa: F401  (registers the envs)
 from selfreg_gym import registry
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.solver import MixedPolicy, evaluate_policy, solve_budget, solve_frontier
-from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.transitions import Rows, TransitionModel
 
 DP = registry.load("helpers", "dp")
 
@@ -59,6 +59,21 @@ def test_one_coin_per_episode_kept_in_state_also_when_deterministic(model):
     assert np.array_equal(repeated, first)
     other, _ = DP(frontier, budget=0.4, seed=4).predict(observations)
     assert not np.array_equal(other, first)
+
+
+def test_it_counts_the_steps_of_a_task_that_does_not():
+    """A clock of three decisions: waiting is free until the last one, where help is the only way left."""
+    wait = Rows(np.array([0, 1]), np.array([0], np.int32), np.array([1.0]), np.array([1], np.int32))
+    end = Rows(np.array([0, 0]), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int32))
+    model = TransitionModel.levelled([wait, end], 3, [[0.0], [0.5]], [0, 0, 1], last_success=[[0.0], [0.9]], keys=["a"])
+    helper = DP(solve_budget(model, budget=9))
+    state, taken = None, []
+    for step in range(3):
+        action, state = helper.predict("a\n\n", state, np.array([step == 0]))
+        taken.append(action)
+    assert taken == [0, 0, 1]
+    assert helper.predict("a\n\n", state, np.array([True]))[0] == 0
+    assert helper.predict("a\n\n1")[0] == 1
 
 
 def test_its_knob_is_the_nominal_budget(model):
