@@ -137,6 +137,17 @@ def test_a_step_may_leave_the_clock_alone():
     assert solve(model, help_cost=0.1).success[follow] > 0.9
 
 
+def test_a_horizon_is_a_clock_for_tasks_without_one():
+    data = play(truth(1), 200, np.random.default_rng(2))
+    short = [Episode(0, 0, "t", "", 0.5, e.success and len(e) <= 4, e.usage, e.steps[:4]) for e in data]
+    model = TransitionModel.fit(short, horizon=4)
+    assert model.levels == 4
+    assert model.start.reshape(4, -1)[-1].sum() == pytest.approx(1)
+    assert TransitionModel.fit(short).levels == 1  # nobody counts, so there is no clock
+    values = solve(model, help_cost=0.05).value.reshape(4, -1)
+    assert (values[3] >= values[1] - 0.05).all()
+
+
 def test_rare_states_share_their_features_and_new_ones_are_located_there():
     data = []
     for i in range(40):
