@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    import torch
+    from selfreg_gym.lm.choosing import Page
 
 __all__ = ["LMHelper"]
 
@@ -76,9 +77,9 @@ class LMHelper:
         epochs: float = 1.0,
         lora: int | bool = False,
         lr: float | None = None,
-        batch_size: int = 16,
+        batch_size: int = 8,
         accumulate: int = 1,
-        max_labels: int | None = 8000,
+        max_labels: int | None = 20_000,
         help_weight: float = 1.0,
         interventions: int | None = None,
         dtype: str = "float32",
@@ -94,10 +95,10 @@ class LMHelper:
             seed: of the sample and the order of training.
             epochs: passes over the sample.
             lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them.
-            lr: default 1e-3, with LoRA 3e-3.
-            batch_size, accumulate: examples per forward, forwards per step.
-            max_labels: labels trained on, drawn in proportion to their weight (and counting what weight is then left:
-                :func:`selfreg_gym.lm.sampling.subsample`); None takes all.
+            lr: default 5e-4, with LoRA 3e-3.
+            batch_size, accumulate: pages per forward (each with all its budgets), forwards per step.
+            max_labels: about so many different (page, budget) are trained on; pages are drawn in proportion to their
+                weight, all budgets of a page at once. None: as many draws as there are pages.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the largest action among the labels, at least 1.
             resume: directory for the state of an unfinished training.
@@ -108,55 +109,32 @@ class LMHelper:
             UnknownNameError, CheckpointError: the backbone is none.
         """
         from selfreg_gym.lm.backbone import backbone_path
+        from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
-        from selfreg_gym.lm.prompts import helper_prompt
-        from selfreg_gym.lm.sampling import subsample
-        from selfreg_gym.lm.tokenizer import PromptEncoder
-        from selfreg_gym.lm.training import add_lora, finetune, pad_right
+        from selfreg_gym.lm.sampling import resample
+        from selfreg_gym.lm.training import add_lora
 
         rows = list(labels)
-        if not rows:
-            raise InvalidArgumentError("a helper needs labels to train on, received none.")
-        actions = np.asarray([row.action for row in rows])
-        kinds = interventions or max(1, int(actions.max()))
-        if actions.min() < 0 or actions.max() > kinds:
-            raise InvalidArgumentError(
-                f"labels must be 0 (nohelp) to K = {kinds}, received {actions.min()} to {actions.max()}."
-            )
-        weights = np.asarray([row.weight for row in rows], dtype=np.float64) * np.where(actions > 0, help_weight, 1.0)
+        pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
+        total = np.asarray([page.wanted.sum() for page in pages])
+        count = sum(len(page.prompts) for page in pages)
+        size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
-        chosen, weight = subsample(weights, max_labels, rng)
+        chosen = [pages[i] for i in resample(total, size, rng)]
 
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
-        encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
         answers = _answer_tokens(tokenizer, kinds)
         model = load_causal(source, dtype=dtype, device=device)
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
-        data = [
-            (encoder.prompt(helper_prompt(rows[i].observation, rows[i].budget)), int(actions[i]), float(w))
-            for i, w in zip(chosen, weight, strict=True)
-        ]
-
-        def loss(net: Any, batch: Sequence[tuple[list[int], int, float]]) -> torch.Tensor:
-            import torch
-
-            from selfreg_gym.lm.reading import last_token_logits
-
-            ids = pad_right([row for row, _, _ in batch], pad=pad).to(net.device)
-            logits = last_token_logits(net, ids, [len(row) for row, _, _ in batch], answers)
-            target = torch.tensor([action for _, action, _ in batch], device=logits.device)
-            each = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-            return (each * torch.tensor([w for _, _, w in batch], device=logits.device)).mean()
-
-        log = finetune(
+        log = train_choice(
             model,
-            data,
-            loss,
-            lengths=[len(row) for row, _, _ in data],
+            tokenizer,
+            [replace(page, wanted=page.wanted / page.wanted.sum()) for page in chosen],
+            answers,
             seed=seed,
-            lr=lr or (3e-3 if lora else 1e-3),
+            lr=lr or (3e-3 if lora else 5e-4),
             epochs=epochs,
             batch_size=batch_size,
             accumulate=accumulate,
@@ -171,9 +149,9 @@ class LMHelper:
             "epochs": epochs,
             "lora": int(lora),
             "labels": len(rows),
-            "trained_on": len(data),
+            "trained_on": sum(len(page.prompts) for page in chosen),
             "budgets": sorted({round(float(row.budget), 4) for row in rows}),
-            "help_share": float(np.mean(actions > 0)),
+            "help_share": float(np.mean([row.action > 0 for row in rows])),
             "steps": log.steps,
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
@@ -293,6 +271,39 @@ def _checked_budget(budget: float) -> float:
     if not (np.isfinite(budget) and budget >= 0):
         raise InvalidArgumentError(f"a budget is a number of calls per episode, 0 or more, received {budget!r}.")
     return float(budget)
+
+
+def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[Page], int]:
+    """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
+
+    Returns:
+        The pages with a positive weight, and K.
+    """
+    from selfreg_gym.lm.choosing import Page
+    from selfreg_gym.lm.prompts import helper_prompt
+
+    if not rows:
+        raise InvalidArgumentError("a helper needs labels to train on, received none.")
+    actions = [int(row.action) for row in rows]
+    kinds = interventions or max(1, max(actions))
+    if min(actions) < 0 or max(actions) > kinds:
+        raise InvalidArgumentError(
+            f"labels must be 0 (nohelp) to K = {kinds}, received {min(actions)} to {max(actions)}."
+        )
+    wanted: dict[str, dict[float, np.ndarray]] = {}
+    for row, action in zip(rows, actions, strict=True):
+        entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
+        entry[action] += float(row.weight) * (help_weight if action else 1.0)
+    pages = [
+        Page(
+            tuple(helper_prompt(text, budget) for budget in sorted(asked)), np.stack([asked[b] for b in sorted(asked)])
+        )
+        for text, asked in wanted.items()
+    ]
+    pages = [page for page in pages if page.wanted.sum() > 0]
+    if not pages:
+        raise InvalidArgumentError("labels must have weights, not all 0.")
+    return pages, kinds
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:

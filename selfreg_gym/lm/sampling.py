@@ -6,7 +6,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 
-__all__ = ["subsample"]
+__all__ = ["resample", "subsample"]
 
 
 def subsample(weights: np.ndarray, size: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +40,31 @@ def subsample(weights: np.ndarray, size: int | None, rng: np.random.Generator) -
     rows, left = order[hit], (weights[order] / probability)[hit]
     by_index = np.argsort(rows)
     return rows[by_index], (left / left.mean())[by_index]
+
+
+def resample(weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``size`` rows that count alike: row i comes ``size * w_i / sum w`` times, rounded up or down at random.
+
+    For stochastic gradients, which a few heavy rows would rule. Systematic resampling (Kitagawa 1996).
+
+    Args:
+        weights: ``(N,)`` non-negative, not all 0.
+        size: the number of draws, at least 1.
+
+    Returns:
+        Row indices ``(size,)`` in ascending order, with repetitions.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise InvalidArgumentError(
+            f"weights must be a vector of non-negative numbers, not all 0, received shape {weights.shape}."
+        )
+    if size < 1:
+        raise InvalidArgumentError(f"a sample must hold at least 1 row, received size={size!r}.")
+    order = rng.permutation(np.flatnonzero(weights))
+    edges = np.cumsum(weights[order])
+    drawn = np.searchsorted(edges / edges[-1], (np.arange(size) + rng.random()) / size, side="right")
+    return np.sort(order[np.minimum(drawn, len(order) - 1)])
 
 
 def _inclusion(weights: np.ndarray, size: int) -> np.ndarray:
