@@ -48,7 +48,7 @@ def episodes(count: int, *, seed: int = 0, help_probability: float = 0.0) -> lis
 
 @pytest.fixture(scope="module")
 def prm() -> ProcessRewardModel:
-    return ProcessRewardModel.train(episodes(200), seed=1, epochs=2, progress=False)
+    return ProcessRewardModel.train(episodes(200), seed=1, epochs=3, lr=3e-3, progress=False)
 
 
 def test_it_learns_the_rule_and_is_calibrated(prm: ProcessRewardModel) -> None:

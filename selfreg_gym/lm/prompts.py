@@ -36,8 +36,11 @@ def answer_text(action: str) -> str:
 
 
 def success_prompt(observation: str) -> str:
-    """What a process reward model reads: the probability is read off at the last token."""
-    return f"{observation}\nSuccess?"
+    """What a process reward model reads: the page up to the word after which the actor would act.
+
+    There the actor's trunk has gathered what decides its action: AUC on new tasks 0.73, against 0.70 after "Success?".
+    """
+    return f"{observation}\n{ACTION_MARK}"
 
 
 def helper_prompt(observation: str, budget: float) -> str:

@@ -87,7 +87,7 @@ class ProcessRewardModel:
             seed: of the split by task, the sample, the new head and the order of training.
             epochs: passes over the sample.
             lora: adapter rank on all linear layers, merged after training; None trains every weight.
-            lr: default 3e-3 for LoRA, 1e-3 without.
+            lr: default 1e-3 for LoRA, 5e-4 without.
             batch_size, accumulate: examples per forward, forwards per step.
             max_states: moments trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
@@ -119,7 +119,7 @@ class ProcessRewardModel:
             fit,
             validation=judge if patience is not None else None,
             seed=seed,
-            lr=lr or (1e-3 if lora is None else 3e-3),
+            lr=lr or (5e-4 if lora is None else 1e-3),
             epochs=epochs,
             batch_size=batch_size,
             accumulate=accumulate,
