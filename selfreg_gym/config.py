@@ -130,14 +130,14 @@ class HelperConfig:
     Attributes:
         backbone: id of an actor that ships a checkpoint, or a path.
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
-        max_labels: at most this many labels are trained on (0: all of them).
+        max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
     """
 
     backbone: str = "tiny"
     epochs: int = 1
     lora_rank: int = 0
-    max_labels: int = 8000
+    max_labels: int = 20_000
     help_weight: float = 1.0
     seed: int = 3
 
