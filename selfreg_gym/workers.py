@@ -22,6 +22,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -123,6 +124,9 @@ def _children(count: int, task: bytes) -> Iterator[dict[Connection, Any]]:
     """Start ``count`` children and end them all on the way out, whatever happened."""
     context = multiprocessing.get_context("spawn")
     children: dict[Connection, Any] = {}
+    # Starting its tracker, multiprocessing unblocks SIGINT: so it is started before SIGINT is blocked for the children.
+    if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()
     try:
         with _one_thread(), _deaf_to_ctrl_c():  # a spawned child inherits both
             for number in range(count):
