@@ -28,6 +28,7 @@ class DP(HelperPolicy):
         seed: of the coins.
 
     Attributes:
+        knows_tasks: its keys name the collected tasks, so a run calibrates it on those and on no others.
         last_unseen: bool ``(N,)`` after ``predict``: the rows in a state that the model does not know.
     """
 
