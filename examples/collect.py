@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import selfreg_gym
-from selfreg_gym.recurrence import recurrence
+from selfreg_gym.collection.recurrence import recurrence
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def _advance(
 ) -> Any:
     """Open the run (or ``begin`` it) and run stages of it; on Ctrl-C say how to go on."""
     from selfreg_gym.pipeline import advance, open_run
-    from selfreg_gym.runs import Run
+    from selfreg_gym.pipeline.directory import Run
 
     out = out or Path("runs") / (preset or (config.stem if config else "tiny"))
     bars = sys.stdout.isatty()  # in a log file a bar is noise; the stages' own lines are enough
@@ -121,8 +121,8 @@ def run_command(
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
     - `selfreg run --out runs/mine` continues whatever runs/mine is
     """
-    from selfreg_gym.display import show
     from selfreg_gym.pipeline import stages_until
+    from selfreg_gym.pipeline.display import show
 
     run = _advance(
         stages_until(until) if until else None,
@@ -184,7 +184,7 @@ def evaluate_command(out: Out = Path("runs/tiny"), redo: Redo = False) -> None:
 
     - `selfreg evaluate --out runs/mine`
     """
-    from selfreg_gym.display import show
+    from selfreg_gym.pipeline.display import show
 
     show(_advance(["calibrate", "evaluate"], out=out, redo=redo).path)
 
@@ -195,7 +195,7 @@ def report_command(out: Out = Path("runs/tiny"), redo: Redo = False) -> None:
 
     - `selfreg report --out runs/mine`
     """
-    from selfreg_gym.display import show
+    from selfreg_gym.pipeline.display import show
 
     show(_advance(["report"], out=out, redo=redo).path)
 
@@ -256,7 +256,7 @@ def play_command(
     - `selfreg play --role helper --actor tiny` you decide when the tiny actor asks the expert
     - `selfreg play --role intervention` you are the one who is asked
     """
-    from selfreg_gym.config import parse_overrides
+    from selfreg_gym.pipeline.config import parse_overrides
     from selfreg_gym.play import play_episode
 
     kwargs = parse_overrides(f"task.{text}" for text in task_set or ()).get("task", {})

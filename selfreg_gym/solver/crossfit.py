@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.fitting import fit, fit_table
 from selfreg_gym.solver.budget import solve_budget
 from selfreg_gym.solver.solution import MixedPolicy
 from selfreg_gym.solver.solve import evaluate_policy
-from selfreg_gym.transition_table import TransitionTable, tabulate
 from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.transitions.fitting import fit, fit_table
+from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["CrossFitted", "cross_fitted_value", "transfer_policy"]
 
@@ -67,7 +67,7 @@ def cross_fitted_value(
         folds: parts; each is evaluated on once, by the policy of the others.
         bootstrap: resamples of each evaluating part; 0 gives no intervals (NaN).
         seed: of the split and the resampling.
-        key, backoff, prior, min_visits, horizon: of the fit, see :func:`selfreg_gym.fitting.fit`.
+        key, backoff, prior, min_visits, horizon: of the fit, see :func:`selfreg_gym.transitions.fitting.fit`.
 
     Raises:
         InvalidArgumentError: too few episodes or folds.

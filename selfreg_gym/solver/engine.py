@@ -1,10 +1,10 @@
 """One solve: prepare a model once, then pass over it backwards as often as there are prices.
 
-Preparation puts states in the order of :mod:`selfreg_gym.condensation` (successors first) and the rows of one state's
-actions next to each other. A pass accumulates S_a and M_a together and keeps the action with the larger S_a - r * M_a;
-within ``EPS`` the smaller M (``tie="low"``) or the larger (``"high"``) decides. In a cyclic component policy iteration
-starts from nohelp everywhere, whose values are finite, and leaves an action only for one that is better by more than
-``EPS``; so it never enters a cycle that it could not leave, and ends at the optimum.
+Preparation puts states in the order of :mod:`selfreg_gym.transitions.condensation` (successors first) and the rows of
+one state's actions next to each other. A pass accumulates S_a and M_a together and keeps the action with the larger S_a
+- r * M_a; within ``EPS`` the smaller M (``tie="low"``) or the larger (``"high"``) decides. In a cyclic component policy
+iteration starts from nohelp everywhere, whose values are finite, and leaves an action only for one that is better by
+more than ``EPS``; so it never enters a cycle that it could not leave, and ends at the optimum.
 """
 
 from __future__ import annotations

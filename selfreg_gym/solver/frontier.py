@@ -133,7 +133,7 @@ class Frontier:
         Raises:
             CheckpointError: the file is missing, damaged or something else, or belongs to another model.
         """
-        from selfreg_gym.model_files import read_arrays
+        from selfreg_gym.transitions.files import read_arrays
 
         read = read_arrays(path, FORMAT, "a frontier (solve_frontier(...).save)")
         try:

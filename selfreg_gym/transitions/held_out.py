@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.nodes import assign_nodes
-from selfreg_gym.transition_table import TransitionTable, tabulate
+from selfreg_gym.transitions.nodes import assign_nodes
+from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["choose_shrinkage", "held_out_likelihood"]
 
@@ -34,8 +34,8 @@ def held_out_likelihood(
     """Return the mean held-out log-likelihood of a decision's outcome, in nats (higher is better).
 
     Args:
-        episodes, key, backoff, prior, min_visits: as in :func:`selfreg_gym.fitting.fit`; compare keys with the same
-            episodes. ``"auto"`` takes the best weights of the grid.
+        episodes, key, backoff, prior, min_visits: as in :func:`selfreg_gym.transitions.fitting.fit`; compare keys
+            with the same episodes. ``"auto"`` takes the best weights of the grid.
         folds: each episode is predicted from the other folds.
     """
     table = tabulate(episodes, key=key)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfreg_gym.nodes import Nodes
-from selfreg_gym.transition_table import TransitionTable
+from selfreg_gym.transitions.nodes import Nodes
+from selfreg_gym.transitions.table import TransitionTable
 
 __all__ = ["coverage"]
 

@@ -16,9 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.condensation import Condensation, condense
 from selfreg_gym.errors import InvalidArgumentError, ModelError
-from selfreg_gym.rows import Rows, check_ends, check_rows, checked_array, checked_keys, matrices_to_rows, tails_of
+from selfreg_gym.transitions.condensation import Condensation, condense
+from selfreg_gym.transitions.rows import (
+    Rows,
+    check_ends,
+    check_rows,
+    checked_array,
+    checked_keys,
+    matrices_to_rows,
+    tails_of,
+)
 
 __all__ = ["Rows", "TransitionModel"]
 
@@ -230,8 +238,8 @@ class TransitionModel:
         min_visits: int = 3,
         horizon: int | bool | None = True,
     ) -> TransitionModel:
-        """Estimate a model from episodes; see :func:`selfreg_gym.fitting.fit` for the estimate and every argument."""
-        from selfreg_gym.fitting import fit
+        """Estimate a model from episodes; :func:`selfreg_gym.transitions.fitting.fit` has every argument."""
+        from selfreg_gym.transitions.fitting import fit
 
         return fit(episodes, key=key, backoff=backoff, prior=prior, min_visits=min_visits, horizon=horizon)
 
@@ -245,7 +253,7 @@ class TransitionModel:
         return self._fit().counts
 
     def coverage(self) -> dict[str, float]:
-        """How well the data behind a fitted model cover it; see :func:`selfreg_gym.coverage.coverage`."""
+        """How well the data behind a fitted model cover it; see :func:`selfreg_gym.transitions.coverage.coverage`."""
         return dict(self._fit().coverage)
 
     def _fit(self) -> Any:
@@ -303,8 +311,8 @@ class TransitionModel:
     # -- on disk -------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one ``.npz`` file without pickles; see :mod:`selfreg_gym.model_files`."""
-        from selfreg_gym.model_files import save_model
+        """Write the model to one ``.npz`` file without pickles; see :mod:`selfreg_gym.transitions.files`."""
+        from selfreg_gym.transitions.files import save_model
 
         save_model(self, path)
 
@@ -315,6 +323,6 @@ class TransitionModel:
         Raises:
             CheckpointError: the file is missing, damaged, or something else.
         """
-        from selfreg_gym.model_files import load_model
+        from selfreg_gym.transitions.files import load_model
 
         return load_model(path)

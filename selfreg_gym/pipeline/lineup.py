@@ -12,8 +12,8 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import UnknownNameError
-from selfreg_gym.manifest import fingerprint
-from selfreg_gym.runs import Run
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.manifest import fingerprint
 
 __all__ = ["build", "helper_names", "key_of", "sources"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.config import RunConfig
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
-from selfreg_gym.manifest import fingerprint
-from selfreg_gym.runs import Run
+from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.manifest import fingerprint
 
 __all__ = ["check_models", "models_of", "some_models"]
 

@@ -14,7 +14,8 @@ evaluate              all of the above                           evaluation.json
 report                all of the above                           report.html, plots/
 ====================  =========================================  ==================
 
-How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.runs`; :mod:`selfreg_gym.pipeline` runs them.
+How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.pipeline.directory`;
+:mod:`selfreg_gym.pipeline.running` runs them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ import json
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.checkpoints import some_models
 from selfreg_gym.errors import StoreError
-from selfreg_gym.lineup import build, helper_names, key_of, sources
-from selfreg_gym.runs import Run, Stage
+from selfreg_gym.pipeline.checkpoints import some_models
+from selfreg_gym.pipeline.directory import Run, Stage
+from selfreg_gym.pipeline.lineup import build, helper_names, key_of, sources
 
 __all__ = ["STAGES"]
 

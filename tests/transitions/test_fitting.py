@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
-from selfreg_gym.held_out import held_out_likelihood
 from selfreg_gym.solver import cross_fitted_value, evaluate_policy, solve, solve_budget, solve_frontier
 from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.transitions.held_out import held_out_likelihood
 from selfreg_gym.types import Episode, Transition
 
 

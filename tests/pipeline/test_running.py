@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from selfreg_gym import registry, stages
-from selfreg_gym.config import load_config
+from selfreg_gym import registry
 from selfreg_gym.errors import SelfRegError, UnknownNameError
-from selfreg_gym.lineup import helper_names, key_of
-from selfreg_gym.pipeline import STAGES, advance, open_run, stages_until
-from selfreg_gym.runs import Run
+from selfreg_gym.pipeline import STAGES, advance, open_run, stages, stages_until
+from selfreg_gym.pipeline.config import load_config
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.lineup import helper_names, key_of
 
 ROW_KEYS = {
     "helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage", "usage_ci",

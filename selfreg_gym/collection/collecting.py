@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.collection_display import CollectionDisplay
+from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.dataset import Planned, Rollouts
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from selfreg_gym.config import load_config
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.runs import Run, Stage, run_stages
+from selfreg_gym.pipeline.config import load_config
+from selfreg_gym.pipeline.directory import Run, Stage, run_stages
 
 CONFIG = load_config(preset="smoke")
 

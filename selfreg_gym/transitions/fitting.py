@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.coverage import coverage
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.held_out import choose_shrinkage
-from selfreg_gym.nodes import Nodes, assign_nodes
-from selfreg_gym.transition_table import TransitionTable, tabulate
-from selfreg_gym.transitions import Rows, TransitionModel
+from selfreg_gym.transitions.coverage import coverage
+from selfreg_gym.transitions.held_out import choose_shrinkage
+from selfreg_gym.transitions.model import Rows, TransitionModel
+from selfreg_gym.transitions.nodes import Nodes, assign_nodes
+from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["Fitted", "fit", "fit_table"]
 
@@ -49,7 +49,7 @@ class Fitted:
         is_feature: ``(N,)`` bool, whether a node stands for a feature key.
         feature_of_node: ``(N,)`` the node of a state's features, -1 where there is none.
         settings: the arguments of the fit and the weights chosen.
-        coverage: see :func:`selfreg_gym.coverage.coverage`.
+        coverage: see :func:`selfreg_gym.transitions.coverage.coverage`.
     """
 
     counts: np.ndarray

@@ -16,12 +16,12 @@ import numpy as np
 
 from selfreg_gym.dataset import Coded, Rollouts
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.label_set import Label, Labels
+from selfreg_gym.labels.label_set import Labels
 from selfreg_gym.solver import Frontier, MixedPolicy, Solution
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode
 
-__all__ = ["BUDGETS", "Label", "Labels", "label"]
+__all__ = ["BUDGETS", "label"]
 
 BUDGETS = (0.5, 1.0, 2.0, 3.0)
 """The budgets of the evaluation protocol, in cost units per episode."""

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from selfreg_gym.config import RunConfig, differences, from_dict, load_config, parse_overrides, preset_names, to_dict
 from selfreg_gym.errors import ConfigError, UnknownNameError
+from selfreg_gym.pipeline.config import (
+    RunConfig,
+    differences,
+    from_dict,
+    load_config,
+    parse_overrides,
+    preset_names,
+    to_dict,
+)
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -99,4 +107,4 @@ def test_parse_overrides_alone() -> None:
 
 def test_presets_are_shipped_as_data(repository: Path) -> None:
     data = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    assert "presets/*.toml" in data["selfreg_gym"]
+    assert "presets/*.toml" in data["selfreg_gym.pipeline"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from selfreg_gym.config import load_config
 from selfreg_gym.errors import RunDirectoryError
-from selfreg_gym.manifest import Manifest, fingerprint
+from selfreg_gym.pipeline.config import load_config
+from selfreg_gym.pipeline.manifest import Manifest, fingerprint
 
 CONFIG = load_config(preset="smoke")
 

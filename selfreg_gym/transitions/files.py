@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, ModelError
-from selfreg_gym.transitions import Rows, TransitionModel
+from selfreg_gym.transitions.model import Rows, TransitionModel
 
 __all__ = ["load_model", "read_arrays", "save_model"]
 
@@ -54,7 +54,7 @@ def load_model(path: str | Path) -> TransitionModel:
     Raises:
         CheckpointError: the file is missing, damaged, or something else.
     """
-    from selfreg_gym.fitting import Fitted
+    from selfreg_gym.transitions.fitting import Fitted
 
     read = read_arrays(path, FORMAT, "a transition model (TransitionModel.save)")
     try:

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.config import RunConfig
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.manifest import Manifest
+from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.manifest import Manifest
 
 __all__ = ["Run", "Stage", "run_stages"]
 

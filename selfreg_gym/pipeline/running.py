@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.checkpoints import check_models, models_of
-from selfreg_gym.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
 from selfreg_gym.errors import UnknownNameError
-from selfreg_gym.runs import Run, run_stages
-from selfreg_gym.stages import STAGES
+from selfreg_gym.pipeline.checkpoints import check_models, models_of
+from selfreg_gym.pipeline.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
+from selfreg_gym.pipeline.directory import Run, run_stages
+from selfreg_gym.pipeline.stages import STAGES
 
 __all__ = ["STAGES", "advance", "open_run", "run", "stages_until"]
 
@@ -40,7 +40,7 @@ def open_run(
     """Begin or continue the run in ``out``.
 
     Without a preset, a file and overrides, the config of the run that is there is taken; if none is there, the preset
-    ``tiny``. ``more``: ``progress`` and ``say`` of :class:`selfreg_gym.runs.Run`.
+    ``tiny``. ``more``: ``progress`` and ``say`` of :class:`selfreg_gym.pipeline.directory.Run`.
 
     Raises:
         ConfigError, UnknownNameError: a bad config.
@@ -79,7 +79,9 @@ def _check_names(config: RunConfig) -> None:
 
 
 def advance(run: Run, names: Sequence[str] | None = None, *, redo: bool = False) -> None:
-    """Run the stages (or those of ``names``) that are not done yet; see :func:`selfreg_gym.runs.run_stages`."""
+    """Run the stages (or those of ``names``) that are not done yet; see
+    :func:`selfreg_gym.pipeline.directory.run_stages`.
+    """
     check_models(run)
     run_stages(run, STAGES, names, redo=redo)
 
@@ -88,7 +90,7 @@ def run(out: str | Path, config: RunConfig | None = None, **more: Any) -> Path:
     """Run the whole pipeline from Python and return the run directory.
 
     Example:
-        >>> from selfreg_gym.config import load_config
+        >>> from selfreg_gym.pipeline.config import load_config
         >>> run("runs/try", load_config(preset="smoke"))     # doctest: +SKIP
     """
     opened = Run.open(out, config, **more)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfreg_gym.transition_table import TransitionTable
+from selfreg_gym.transitions.table import TransitionTable
 
 __all__ = ["Nodes", "assign_nodes"]
 

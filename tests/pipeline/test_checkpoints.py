@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from selfreg_gym.checkpoints import models_of
-from selfreg_gym.config import load_config
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import advance, open_run
+from selfreg_gym.pipeline.checkpoints import models_of
+from selfreg_gym.pipeline.config import load_config
 
 
 @pytest.fixture

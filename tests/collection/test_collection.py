@@ -21,10 +21,10 @@ from rich.console import Console
 
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import HELP_PROBABILITIES, collect, plan_episodes
-from selfreg_gym.collection_display import CollectionDisplay
+from selfreg_gym.collection.display import CollectionDisplay
+from selfreg_gym.collection.recurrence import recurrence
 from selfreg_gym.dataset import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError
-from selfreg_gym.recurrence import recurrence
 
 PARTS = '''
     import os, time

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.config import RunConfig, differences, from_dict, to_dict
 from selfreg_gym.errors import ConfigError, RunDirectoryError
+from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
 
 __all__ = ["Manifest", "fingerprint", "provenance"]
 

@@ -1,0 +1,5 @@
+"""Collecting rollouts with random help, and how often the collected states come back."""
+
+from selfreg_gym.collection.collecting import HELP_PROBABILITIES, collect, plan_episodes
+
+__all__ = ["HELP_PROBABILITIES", "collect", "plan_episodes"]
