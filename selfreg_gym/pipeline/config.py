@@ -195,6 +195,11 @@ class RunConfig:
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
+    @property
+    def processes(self) -> int:
+        """How many processes the run may keep busy at once."""
+        return max(self.collect.workers, self.calibrate.workers, self.evaluate.workers)
+
 
 # -- reading ----------------------------------------------------------------------------------------------------------
 
