@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -82,6 +81,7 @@ class LMHelper:
         max_labels: int | None = 20_000,
         help_weight: float = 1.0,
         interventions: int | None = None,
+        augment: Callable[[str, np.random.Generator], str] | None = None,
         dtype: str = "float32",
         device: str = "cpu",
         resume: str | Path | None = None,
@@ -101,6 +101,8 @@ class LMHelper:
                 weight, all budgets of a page at once. None: as many draws as there are pages.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the largest action among the labels, at least 1.
+            augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
+                told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -117,10 +119,10 @@ class LMHelper:
         rows = list(labels)
         pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
         total = np.asarray([page.wanted.sum() for page in pages])
-        count = sum(len(page.prompts) for page in pages)
+        count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
-        chosen = [pages[i] for i in resample(total, size, rng)]
+        chosen = [pages[i].questions(augment, rng) for i in resample(total, size, rng)]
 
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
@@ -131,7 +133,7 @@ class LMHelper:
         log = train_choice(
             model,
             tokenizer,
-            [replace(page, wanted=page.wanted / page.wanted.sum()) for page in chosen],
+            chosen,
             answers,
             seed=seed,
             lr=lr or (3e-3 if lora else 5e-4),
@@ -148,6 +150,7 @@ class LMHelper:
             "seed": seed,
             "epochs": epochs,
             "lora": int(lora),
+            "augmented": augment is not None,
             "labels": len(rows),
             "trained_on": sum(len(page.prompts) for page in chosen),
             "budgets": sorted({round(float(row.budget), 4) for row in rows}),
@@ -273,15 +276,28 @@ def _checked_budget(budget: float) -> float:
     return float(budget)
 
 
-def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[Page], int]:
+class _Labelled(NamedTuple):
+    """A page and what is wanted of it: ``wanted[b, a]`` is the weight of answer ``a`` at ``budgets[b]``."""
+
+    observation: str
+    budgets: tuple[float, ...]
+    wanted: np.ndarray
+
+    def questions(self, augment: Callable[[str, np.random.Generator], str] | None, rng: np.random.Generator) -> Page:
+        """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
+        from selfreg_gym.lm.choosing import Page
+        from selfreg_gym.lm.prompts import helper_prompt
+
+        told = self.observation if augment is None else augment(self.observation, rng)
+        return Page(tuple(helper_prompt(told, budget) for budget in self.budgets), self.wanted / self.wanted.sum())
+
+
+def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[_Labelled], int]:
     """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
 
     Returns:
         The pages with a positive weight, and K.
     """
-    from selfreg_gym.lm.choosing import Page
-    from selfreg_gym.lm.prompts import helper_prompt
-
     if not rows:
         raise InvalidArgumentError("a helper needs labels to train on, received none.")
     actions = [int(row.action) for row in rows]
@@ -295,9 +311,7 @@ def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float
         entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
         entry[action] += float(row.weight) * (help_weight if action else 1.0)
     pages = [
-        Page(
-            tuple(helper_prompt(text, budget) for budget in sorted(asked)), np.stack([asked[b] for b in sorted(asked)])
-        )
+        _Labelled(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
         for text, asked in wanted.items()
     ]
     pages = [page for page in pages if page.wanted.sum() > 0]

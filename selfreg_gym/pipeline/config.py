@@ -132,10 +132,12 @@ class HelperConfig:
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
+        augment: train on pages as the task's ``augment`` tells them anew, where it has one.
     """
 
     backbone: str = "tiny"
     epochs: int = 1
+    augment: bool = True
     lora_rank: int = 0
     max_labels: int = 20_000
     help_weight: float = 1.0

@@ -150,11 +150,21 @@ def train_helper(run: Run) -> dict[str, Any]:
             max_labels=c.max_labels or None,
             help_weight=c.help_weight,
             interventions=len(run.config.interventions.ids),
+            augment=_augment(run) if c.augment else None,
             resume=run.partial("train-helper") / "training",
             progress=run.progress,
         )
         helper.save_pretrained(out)
     return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
+
+
+def _augment(run: Run) -> Any:
+    """The collected task's ``augment``, or None."""
+    import gymnasium as gym
+
+    kwargs = run.env_kwargs()
+    task = gym.make(kwargs["task"], **kwargs["task_kwargs"])
+    return task.get_wrapper_attr("augment") if task.has_wrapper_attr("augment") else None
 
 
 def calibrate_helpers(run: Run) -> dict[str, Any]:
