@@ -27,7 +27,7 @@ from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
 from selfreg_gym.pipeline.directory import Run, Stage
-from selfreg_gym.pipeline.lineup import build, helper_names, key_of, sources
+from selfreg_gym.pipeline.lineup import build, key_of, sources
 
 __all__ = ["STAGES"]
 
@@ -166,25 +166,27 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     from selfreg_gym.calibration import calibrate_many
 
     c = run.config.calibrate
-    requests: dict[bool, dict[str, Any]] = {True: {}, False: {}}
-    for name in helper_names(run):
-        for budget, helper in build(run, name).items():
-            if budget is not None and hasattr(helper, "with_knob"):
-                requests[bool(getattr(helper, "knows_tasks", False))][key_of(name, budget)] = (helper, budget)
     collected = run.config.collect.tasks
-    found: dict[str, Any] = {}
-    for known, part in requests.items():
-        # More workers than helpers would only load models for nothing.
-        found |= calibrate_many(
-            part,
-            run.env_kwargs(),
-            tasks=range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks),
-            episodes=c.episodes,
-            seed=c.seed,
-            workers=min(c.workers, len({id(helper) for helper, _ in part.values()}) or 1),
-            num_envs=c.num_envs,
-            progress=lambda key: run.say(f"    {key} calibrated"),
-        )
+    requests: dict[str, tuple[Any, float]] = {}
+    tasks: dict[str, range] = {}
+    for name, by_budget in build(run, knobs_only=True).items():
+        for budget, helper in by_budget.items():
+            if budget is not None and hasattr(helper, "with_knob"):
+                key = key_of(name, budget)
+                requests[key] = (helper, budget)
+                known = getattr(helper, "knows_tasks", False)
+                tasks[key] = range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks)
+    found = calibrate_many(
+        requests,
+        run.env_kwargs(),
+        tasks=tasks,
+        episodes=c.episodes,
+        seed=c.seed,
+        workers=c.workers,
+        num_envs=c.num_envs,
+        resume=run.partial("calibrate") / "found",
+        progress=lambda key: run.say(f"    {key} calibrated"),
+    )
     with run.writing("calibrate", "calibration.json") as out:
         out.write_text(json.dumps({key: helper.calibration for key, helper in found.items()}, indent=1) + "\n")
     return {"points": len(found), "met": sum(helper.calibration["met"] for helper in found.values())}
@@ -218,9 +220,9 @@ def _play_split(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
     tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
     helpers: dict[str, Any] = {}
     episodes: dict[str, int] = {}
-    for name in helper_names(run):
+    for name, by_budget in build(run).items():
         each = c.episodes if name in c.decisive else c.episodes_others
-        for budget, helper in build(run, name).items() if each else ():
+        for budget, helper in by_budget.items() if each else ():
             key = key_of(name, budget)
             helpers[key] = apply_calibration(helper, calibrations[key]) if key in calibrations else helper
             episodes[key] = -(-each * c.tasks // tasks)
