@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, make_env, plan_episodes, reseeded
+from selfreg_gym.evaluation.playing import make_env, reseeded
+from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.workers import run_sharded
 
