@@ -14,15 +14,18 @@ one score, the two sides of the jump are mixed, one coin per episode, which meet
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, make_env, plan_episodes, reseeded
+from selfreg_gym.evaluation.playing import make_env, reseeded
+from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.workers import run_sharded
 
@@ -164,45 +167,62 @@ def calibrate_many(
     env: Any,
     *,
     episodes: int | Sequence[EpisodeSpec] = 400,
-    tasks: Sequence[int] | None = None,
+    tasks: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     tolerance: float = TOLERANCE,
     probes: int = 8,
     num_envs: int = 16,
     workers: int = 1,
+    resume: str | Path | None = None,
     progress: Any = None,
 ) -> dict[str, Any]:
     """:func:`calibrate` for many (helper, budget) pairs. Helpers that differ in their knob alone share their probes.
 
     Args:
         requests: by key, ``(helper, budget)``.
-        workers: processes; each takes whole helpers (needs ``env`` as keyword arguments).
+        tasks: training tasks, for all or by key.
+        workers: processes; each takes whole helpers, and all that hold the same model, because of what it remembers
+            (needs ``env`` as keyword arguments).
+        resume: directory for what is finished; called again with the same arguments, only the rest is done. Whoever
+            passes it vouches that helpers and env are those of the first call.
         progress: called with each key as it is done.
 
     Returns:
         The calibrated helpers, by key.
     """
-    plan = _plan(episodes, tasks, seed)
-    groups: dict[bytes, _Group] = {}
+    if workers > 1 and not isinstance(env, Mapping):
+        raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
+    settings = {"seed": seed, "tolerance": tolerance, "probes": probes, "num_envs": num_envs}
     helpers: dict[str, Any] = {}
+    groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], _Group] = {}
     for key, (helper, budget) in requests.items():
         if not (np.isfinite(budget) and budget >= 0):
             raise InvalidArgumentError(f"a budget is a number of cost units, at least 0; received {budget!r} ({key}).")
         helpers[key] = _with_knob(helper, budget)
-        group = groups.setdefault(_identity(helpers[key]), _Group(helpers[key], {}))
+        plan = tuple(_plan(episodes, tasks[key] if isinstance(tasks, Mapping) else tasks, seed))
+        group = groups.setdefault((_identity(helpers[key]), plan), _Group(helpers[key], plan, {}))
         group.wanted[key] = (float(budget), float(helpers[key].knob))
-    if workers > 1 and not isinstance(env, Mapping):
-        raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
     found: dict[str, dict[str, Any]] = {}
+    todo: list[_Group] = []
+    for group in groups.values():
+        record = _Finished(resume, group, settings)
+        known = record.load()
+        found |= known
+        if not known:
+            todo.append(group)
+        for key in known if progress is not None else ():
+            progress(key)
 
     def receive(item: tuple[str, dict[str, Any]]) -> None:
         key, calibration = item
         found[key] = calibration
+        group = next(group for group in todo if key in group.wanted)
+        if group.wanted.keys() <= found.keys():
+            _Finished(resume, group, settings).save({key: found[key] for key in group.wanted})
         if progress is not None:
             progress(key)
 
-    search = _Search(env, plan, seed=seed, tolerance=tolerance, probes=probes, num_envs=num_envs)
-    run_sharded(search, list(groups.values()), workers=workers, on_result=receive)
+    run_sharded(_Search(env, todo, **settings), _families(todo), workers=workers, on_result=receive)
     return {key: apply_calibration(helpers[key], found[key]) for key in requests}
 
 
@@ -247,10 +267,50 @@ def apply_calibration(helper: Any, calibration: Mapping[str, Any]) -> Any:
 
 @dataclass
 class _Group:
-    """One helper, and what is wanted of it: (budget, knob to begin at) by key."""
+    """One helper, the episodes of its probes, and what is wanted of it: (budget, knob to begin at) by key."""
 
     helper: Any
+    plan: tuple[EpisodeSpec, ...]
     wanted: dict[str, tuple[float, float]]
+
+
+def _families(groups: Sequence[_Group]) -> list[list[int]]:
+    """Indices of groups whose helpers hold a common object, such as a model; the largest families first.
+
+    What a model has read for one helper it remembers for the others, so a family stays in one process.
+    """
+    held: dict[int, int] = {}
+    families: dict[int, list[int]] = {}
+    for i, group in enumerate(groups):
+        parts = [id(part) for part in getattr(group.helper, "__dict__", {}).values() if hasattr(part, "__dict__")]
+        home = next((held[part] for part in parts if part in held), i)
+        held |= dict.fromkeys(parts, home)
+        families.setdefault(home, []).append(i)
+    return sorted(families.values(), key=lambda family: -sum(len(groups[i].wanted) for i in family))
+
+
+class _Finished:
+    """The file that says what was found for one group, with what it was asked."""
+
+    def __init__(self, folder: str | Path | None, group: _Group, settings: Mapping[str, Any]) -> None:
+        plan = [(spec.episode, spec.seed) for spec in group.plan]
+        asked = {"helper": type(group.helper).__qualname__, "wanted": group.wanted, "plan": plan, **settings}
+        name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
+        self.path = None if folder is None else Path(folder) / f"{name}.json"
+
+    def load(self) -> dict[str, dict[str, Any]]:
+        """What was found before, by key; empty if nothing was."""
+        if self.path is None or not self.path.exists():
+            return {}
+        return json.loads(self.path.read_text(encoding="utf-8"))
+
+    def save(self, found: Mapping[str, Any]) -> None:
+        """Keep it, whole or not at all."""
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.path.with_suffix(".partial")
+            partial.write_text(json.dumps(found), encoding="utf-8")
+            partial.replace(self.path)
 
 
 def _identity(helper: Any) -> bytes:
@@ -279,24 +339,26 @@ class _Probe:
 
 
 class _Search:
-    """Finds the knobs of one helper for its budgets; built once per process."""
+    """Finds the knobs of helpers for their budgets; sent once to each process, so that shared models stay shared."""
 
     def __init__(
-        self, env: Any, plan: list[EpisodeSpec], *, seed: int, tolerance: float, probes: int, num_envs: int
+        self, env: Any, groups: Sequence[_Group], *, seed: int, tolerance: float, probes: int, num_envs: int
     ) -> None:
-        self._source, self._plan, self._seed = env, plan, seed
+        self._source, self._groups, self._seed = env, groups, seed
         self._tolerance, self._probes, self._num_envs = tolerance, probes, num_envs
         self._env: Any = None
 
-    def __call__(self, group: _Group) -> Iterator[tuple[str, dict[str, Any]]]:
+    def __call__(self, family: Sequence[int]) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._env is None:
             self._env = make_env(self._source, self._num_envs)
-        known: dict[float, _Probe] = {}
-        for key, (budget, start) in sorted(group.wanted.items(), key=lambda item: item[1][0]):
-            yield key, self._solve(group.helper, budget, start, known)
+        for group in (self._groups[i] for i in family):
+            known: dict[float, _Probe] = {}
+            for key, (budget, start) in sorted(group.wanted.items(), key=lambda item: item[1][0]):
+                yield key, self._solve(group, budget, start, known)
 
-    def _solve(self, helper: Any, budget: float, start: float, known: dict[float, _Probe]) -> dict[str, Any]:
+    def _solve(self, group: _Group, budget: float, start: float, known: dict[float, _Probe]) -> dict[str, Any]:
         """Root of U(x) = budget."""
+        helper, plan = group.helper, group.plan
         bottom, top = map(float, helper.knob_bounds)
         step = float(getattr(helper, "knob_step", (top - bottom) / 20))
         close = self._tolerance * budget
@@ -318,41 +380,42 @@ class _Search:
                     break
             knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=start)
             probe = known.setdefault(knob, _Probe(knob, []))
-            self._play(helper, probe, budget)
-            if abs(probe.mean - budget) <= close and probe.played == len(self._plan):
-                return self._found(budget, known, {"knob": knob, "usage": probe.mean, "met": True})
+            self._play(group, probe, budget)
+            if abs(probe.mean - budget) <= close and probe.played == len(plan):
+                return _found(group, budget, known, {"knob": knob, "usage": probe.mean, "met": True})
         below, above = _bracket(known, floor, budget)
         for end in (below, above):  # a probe that ended early is a rough guess: finish the two that count
             if end is not None and end is not floor:
-                self._play(helper, end, None)
+                self._play(group, end, None)
         if above is None:
             met = abs(below.mean - budget) <= close
-            return self._found(budget, known, {"knob": below.knob, "usage": below.mean, "met": met})
+            return _found(group, budget, known, {"knob": below.knob, "usage": below.mean, "met": met})
         low, high = below.mean, above.mean
         if high <= low:  # the full sample tells the two sides apart no more
-            return self._found(budget, known, {"knob": below.knob, "usage": low, "met": abs(low - budget) <= close})
+            return _found(group, budget, known, {"knob": below.knob, "usage": low, "met": abs(low - budget) <= close})
         weight = float(np.clip((budget - low) / (high - low), 0.0, 1.0))
         usage = low + weight * (high - low)
         mix = {"knobs": [below.knob, above.knob], "weight": weight, "usage": usage}
-        return self._found(budget, known, mix | {"met": abs(usage - budget) <= close})
+        return _found(group, budget, known, mix | {"met": abs(usage - budget) <= close})
 
-    def _play(self, helper: Any, probe: _Probe, budget: float | None) -> None:
+    def _play(self, group: _Group, probe: _Probe, budget: float | None) -> None:
         """Play on, block by block, until the plan is done or (given a budget) the probe is plainly off it."""
-        while probe.played < len(self._plan):
+        while probe.played < len(group.plan):
             if budget is not None and len(probe.usages) >= BLOCK // 2:
                 off = abs(probe.mean - budget) - self._tolerance * budget
                 if off > 3 * max(probe.error, 1e-12):
                     return
-            block = self._plan[probe.played : probe.played + BLOCK]
-            mover = reseeded(helper.with_knob(probe.knob), self._seed, probe.played)
+            block = group.plan[probe.played : probe.played + BLOCK]
+            mover = reseeded(group.helper.with_knob(probe.knob), self._seed, probe.played)
             episodes = play(self._env, block, mover, record_steps=False)
             probe.usages += [episode.cost for episode in episodes if episode.error is None]
             probe.played += len(block)
 
-    def _found(self, budget: float, known: dict[float, _Probe], result: dict[str, Any]) -> dict[str, Any]:
-        """The record of a calibration."""
-        probes = [{"knob": p.knob, "usage": p.mean, "episodes": len(p.usages)} for p in known.values()]
-        return {"budget": budget, **result, "episodes": len(self._plan), "probes": probes}
+
+def _found(group: _Group, budget: float, known: dict[float, _Probe], result: dict[str, Any]) -> dict[str, Any]:
+    """The record of a calibration."""
+    probes = [{"knob": p.knob, "usage": p.mean, "episodes": len(p.usages)} for p in known.values()]
+    return {"budget": budget, **result, "episodes": len(group.plan), "probes": probes}
 
 
 def _bracket(known: Mapping[float, _Probe], floor: _Probe, budget: float) -> tuple[_Probe, _Probe | None]:

@@ -8,7 +8,8 @@ import pytest
 from selfreg_gym import calibration
 from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import make_env, plan_episodes
+from selfreg_gym.evaluation.playing import make_env
+from selfreg_gym.evaluation.protocol import plan_episodes
 from selfreg_gym.rollout import play
 from selfreg_gym.types import HelperPolicy, Intervention
 

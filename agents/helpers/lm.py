@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,6 +63,7 @@ class LMHelper:
         self.budget = _checked_budget(budget)
         self.offset = float(offset)
         self.info: dict[str, Any] = dict(info or {})
+        self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
 
     @classmethod
@@ -171,6 +171,13 @@ class LMHelper:
         """The same model asked to spend ``budget`` calls per episode; the offset goes back to what was trained (0)."""
         return self._copy(budget=budget, offset=0.0)
 
+    def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
+        """The same model at several budgets that are compared: a page is read once for all of them."""
+        helpers = {budget: self.with_budget(budget) for budget in budgets}
+        for helper in helpers.values():
+            helper._budgets = tuple(sorted(helper.budget for helper in helpers.values()))
+        return helpers
+
     def with_offset(self, offset: float) -> LMHelper:
         """The same model with another logit offset; usage does not fall when it rises."""
         return self._copy(budget=self.budget, offset=offset)
@@ -190,7 +197,9 @@ class LMHelper:
 
         if len(observations) == 0:
             return np.zeros((0, len(self.answers) - 1))
-        values = self._reader.read([helper_prompt(text, self.budget) for text in observations])
+        budgets = sorted({*self._budgets, self.budget})
+        asked = [[helper_prompt(text, budget) for budget in budgets] for text in observations]
+        values = self._reader.read(asked)[:, budgets.index(self.budget)]
         return values[:, 1:] - values[:, :1]
 
     def predict(
@@ -321,9 +330,9 @@ def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:
-    from selfreg_gym.lm.reading import TextReader, last_token_logits
+    from selfreg_gym.lm.questions import QuestionReader
 
-    return TextReader(model, tokenizer, partial(last_token_logits, tokens=answers), memo=memo)
+    return QuestionReader(model, tokenizer, answers, memo=memo)
 
 
 def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:

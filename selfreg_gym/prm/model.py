@@ -39,7 +39,12 @@ class ProcessRewardModel:
         scale: ``(a, b)``; the probability is sigmoid(a * logit + b).
         info: what is known about it: targets, seed, backbone, held-out calibration.
         memo: how many scored observations are remembered.
+
+    Attributes:
+        source: the directory that it was loaded from, or None.
     """
+
+    source: Path | None = None
 
     def __init__(
         self,
@@ -212,7 +217,9 @@ class ProcessRewardModel:
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
         model = load_classifier(path, dtype=dtype, device=device)
-        return cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        loaded = cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        loaded.source = Path(path).resolve()
+        return loaded
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ProcessRewardModel:
         return self

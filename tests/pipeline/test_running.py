@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,22 +140,25 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
 ) -> None:
     """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
-    played: list[str] = []
-    real = stages._play_split
+    played: list[list[str]] = []
+    real = stages._play_splits
 
-    def play(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
-        played.append(split)
-        if len(played) == 2:
-            raise KeyboardInterrupt
-        return real(run, split, calibrations)
+    def play(run: Run, splits: list[str], *, on_split: Callable[[str, Any], object]) -> None:
+        def keep(split: str, found: Any) -> None:
+            on_split(split, found)
+            if len(played) == 1:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "_play_split", play)
+        played.append(splits)
+        real(run, splits, on_split=keep)
+
+    monkeypatch.setattr(stages, "_play_splits", play)
     with pytest.raises(KeyboardInterrupt):
         advance(open_run(out, progress=False), ["evaluate"], redo=True)
     assert "evaluate" not in json.loads((out / "manifest.json").read_text())["stages"]
     said: list[str] = []
     advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
-    assert played == ["collected", "seen", "seen", "unseen"]
+    assert played == [["collected", "seen", "unseen"], ["seen", "unseen"]]
     assert sum("already there" in line for line in said) == 7
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     assert rows[0] == rows[1]
