@@ -15,7 +15,7 @@ from selfreg_gym.solver.modes import FIXED, FROZEN
 if TYPE_CHECKING:
     from selfreg_gym.solver.engine import Prepared
 
-__all__ = ["backup_run", "solve_block", "sweep_run"]
+__all__ = ["backup_run", "lookahead", "solve_block", "sweep_run"]
 
 
 def lookahead(prepared: Prepared, first: int, last: int, offset: int, values: np.ndarray) -> np.ndarray:

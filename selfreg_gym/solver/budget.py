@@ -11,7 +11,7 @@ budgets, because the usage jumps at prices where policies tie.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import make_solution, solve
 from selfreg_gym.transitions import TransitionModel
 
+if TYPE_CHECKING:
+    from selfreg_gym.solver.caps import CappedSolution
+
 __all__ = ["Point", "first_prices", "highest_price", "solve_budget", "solve_points"]
 
 GAIN = 1e-13
@@ -31,36 +34,62 @@ ENOUGH = 1e-12
 """A budget this close to a policy's usage is met by it alone."""
 
 
+@overload
+def solve_budget(
+    model: TransitionModel, *, budget: float | Sequence[float], value: str = ..., prm: Any = ..., method: str = ...,
+    discount: float = ..., backend: str = ...,
+) -> MixedPolicy: ...  # fmt: skip
+
+
+@overload
+def solve_budget(
+    model: TransitionModel, *, hard_cap: int, discount: float = ..., backend: str = ...
+) -> CappedSolution: ...
+
+
 def solve_budget(
     model: TransitionModel,
     *,
-    budget: float | Sequence[float],
+    budget: float | Sequence[float] | None = None,
+    hard_cap: int | None = None,
     value: str = "exact",
     prm: Any = None,
     method: str = "auto",
     discount: float = 1.0,
     backend: str = "auto",
-) -> MixedPolicy:
-    """Find the policy of largest success whose expected usage is at most ``budget``.
+) -> MixedPolicy | CappedSolution:
+    """Find the policy of largest success within a budget: of the expected usage, or of every episode's calls.
 
     Args:
         model: the problem.
         budget: C >= 0 in cost units over all interventions, or ``(K,)`` budgets, one per intervention.
+        hard_cap: c >= 0 calls in any one episode, instead of a budget; see :func:`selfreg_gym.solver.caps.solve_caps`.
         value, prm, method, discount, backend: as in :func:`selfreg_gym.solver.solve`. With ``method="paper"`` the
             result is the one deterministic policy that bisection finds, which usually stays below the budget; with
             ``value="prm"`` a coin between the policies on either side of the budget.
 
     Returns:
-        The mixture. Its ``message`` says so where the budget is more than any policy can use well.
+        The mixture. Its ``message`` says so where the budget is more than any policy can use well. For a hard cap the
+        policies of every cap up to it.
 
     Raises:
-        InvalidArgumentError: a negative budget, or one of the wrong shape.
+        InvalidArgumentError: a negative budget, or one of the wrong shape; both or neither of budget and cap.
     """
+    if (budget is None) == (hard_cap is None):
+        raise InvalidArgumentError(
+            "give budget=C (expected usage) or hard_cap=c (calls in any one episode), one of the two: received "
+            f"budget={budget!r}, hard_cap={hard_cap!r}."
+        )
+    if hard_cap is not None:
+        from selfreg_gym.solver.caps import solve_caps
+
+        _only_exact("a hard cap is", value, method)
+        return solve_caps(model, hard_cap=hard_cap, discount=discount, backend=backend)
+    assert budget is not None
     if np.ndim(budget):
         from selfreg_gym.solver.many_budgets import solve_budgets
 
-        if value != "exact" or method != "auto":
-            raise InvalidArgumentError("several budgets are solved with value='exact' and method='auto' only.")
+        _only_exact("several budgets are", value, method)
         return solve_budgets(model, budget=np.asarray(budget), discount=discount, backend=backend)
     limit = float(np.asarray(budget))
     if not limit >= 0:
@@ -98,6 +127,13 @@ def solve_budget(
             break
         left, right = _nearest([left, *found, right], limit)
     return _mixture(solution(left), solution(right), limit, price, engine.passes)
+
+
+def _only_exact(what: str, value: str, method: str) -> None:
+    if value != "exact" or method != "auto":
+        raise InvalidArgumentError(
+            f"{what} solved with value='exact' and method='auto' only, received {value!r} and {method!r}."
+        )
 
 
 class Point(NamedTuple):
