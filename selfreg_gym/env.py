@@ -47,8 +47,8 @@ class InterventionEnv(gym.Env[str, int]):
 
     ## Info
     All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (who was asked, or
-    None), ``action_text``, ``cost`` (cost units of this step), ``step`` (steps done), ``success``, ``is_success``,
-    ``state_key``, ``task_id``, ``task_seed``, ``invalid_action``, ``error``.
+    None), ``action_text``, ``cost`` (cost units of this step), ``tokens`` and ``price`` (of the call, as whoever acted
+    counts them, or None), ``step`` (steps done), ``success``, ``is_success``, ``state_key``, ``task_id``, ``task_seed``, ``invalid_action``, ``error``.
 
     Args:
         task: id of a text task, the task env itself, or a function that makes it.
