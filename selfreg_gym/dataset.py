@@ -215,20 +215,7 @@ class Rollouts:
         ``tokens`` and ``price`` add up what whoever acted counted itself (a language model its tokens, an endpoint with
         prices their price); ``cost`` are the cost units that the problem charges.
         """
-        columns = self.columns("action", "cost", "tokens", "price")
-        rows = []
-        for action in np.unique(columns["action"]).tolist():
-            mine = {name: np.asarray(values)[columns["action"] == action] for name, values in columns.items()}
-            rows.append(
-                {
-                    "action": action,
-                    "steps": len(mine["action"]),
-                    "cost": float(mine["cost"].sum()),
-                    "tokens": int(np.maximum(mine["tokens"], 0).sum()),
-                    "price": float(np.nansum(mine["price"])),
-                }
-            )
-        return rows
+        return reading.spending(self.path)
 
     def summary(self) -> dict[str, Any]:
         """Counts, and success, usage (cost units per episode) and length by help probability."""

@@ -236,7 +236,7 @@ class Transition:
         terminated, truncated: whether the episode ended here.
         invalid: the task did not accept ``action_text``.
         tokens: tokens that whoever acted read and wrote for it (``Act.tokens``), or None if they were not counted.
-        price: what the call cost whoever acted (``Act.cost``), or None; for an intervention that has one it is ``cost``.
+        price: what the call cost by the account of whoever acted (``Act.cost``), or None if it keeps none.
     """
 
     t: int

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import Capabilities, Finding, probe
-from selfreg_gym.endpoint.cache import request_key
-from selfreg_gym.endpoint.server import Server
+from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.ways import NEEDS, WAYS, Chooser, Manner, choose_way, choosing
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.types import Act, Decision
@@ -44,12 +44,14 @@ class EndpointActor:
         nearest: in words, turn an inadmissible answer into the admissible action spelled most like it.
         instructions: system message of a chat.
         cache: file in which answers are kept; one per model.
-        **server: of :class:`selfreg_gym.endpoint.Server`: ``model, api_key_env, timeout, load_timeout, retries, backoff,
-            max_backoff, max_wait, concurrency, batch, prompt_price, completion_price``.
+        **server: of :class:`selfreg_gym.endpoint.Server`: ``model, api_key_env, timeout, load_timeout, retries,
+            backoff, max_backoff, max_wait, concurrency, batch, prompt_price, completion_price``.
 
     Raises:
         InvalidArgumentError, UnknownNameError: no address, an argument out of range, or one that does not exist.
     """
+
+    immaterial = IMMATERIAL
 
     def __init__(
         self,
@@ -89,7 +91,9 @@ class EndpointActor:
     @property
     def name(self) -> str:
         """What a store says the actor was: model, way and manner, so that it is not continued with another."""
-        manner = ", ".join(f"{name}={value}" for name, value in asdict(self.manner).items() if value not in (None, False))
+        manner = ", ".join(
+            f"{name}={value}" for name, value in asdict(self.manner).items() if value not in (None, False)
+        )
         return f"endpoint {self.connection.server.model or '(its only model)'}, way={self.way}, {manner}"
 
     @property
@@ -101,7 +105,9 @@ class EndpointActor:
         """
         if self._capabilities is None:
             connection, api = self.connection, self.manner.api
-            wanted = sorted({name for way in (WAYS if self.way == "auto" else (self.way, "text")) for name in NEEDS[way]})
+            wanted = sorted(
+                {name for way in (WAYS if self.way == "auto" else (self.way, "text")) for name in NEEDS[way]}
+            )
             about = {"server": connection.server.base_url, "model": connection.model, "api": api, "wanted": wanted}
             key = request_key("probe 1", about, None)
             known = connection.recall(key)

@@ -10,7 +10,7 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.endpoint.connection import Connection
-from selfreg_gym.endpoint.server import Server
+from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.systemone import Question, probabilities
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import HelperPolicy
@@ -40,6 +40,7 @@ class EndpointHelper(HelperPolicy):
 
     takes_budget = False
     only_if_named = True  # it needs a server, so a run that names no helpers goes without it
+    immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
 
     def __init__(

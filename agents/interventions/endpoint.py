@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.endpoint.server import IMMATERIAL
 from selfreg_gym.types import Intervention
 
 __all__ = ["EndpointIntervention"]
@@ -23,6 +24,8 @@ class EndpointIntervention(Intervention):
         cost: expected cost units of one call.
         **options: of the actor, and of its server.
     """
+
+    immaterial = IMMATERIAL
 
     def __init__(
         self, base_url: str | None = None, *, name: str = "endpoint", cost: float = 1.0, **options: Any

@@ -43,7 +43,13 @@ class Meter:
         self.tokens = Tokens()
 
     def count(
-        self, *, requests: int = 0, repeated: int = 0, failed: int = 0, remembered: int = 0, tokens: Tokens | None = None
+        self,
+        *,
+        requests: int = 0,
+        repeated: int = 0,
+        failed: int = 0,
+        remembered: int = 0,
+        tokens: Tokens | None = None,
     ) -> None:
         """Add to the counts; safe from several threads."""
         with self._lock:

@@ -94,7 +94,8 @@ class Client:
             try:
                 answer = read(self._once(path, body))
             except EndpointError as error:
-                if not error.transient or attempt == self.server.retries or self._stopped.is_set():
+                last = not error.transient or attempt == self.server.retries
+                if last or self._stopped.wait(self._pause(attempt, error.retry_after)):
                     self.meter.count(failed=1)
                     tried = f" (tried {attempt + 1} times)" if attempt else ""
                     raise EndpointError(
@@ -103,7 +104,6 @@ class Client:
                         transient=error.transient,
                         reached=error.reached,
                     ) from None
-                self._stopped.wait(self._pause(attempt, error.retry_after))
             else:
                 self._answered = True
                 return answer
@@ -143,6 +143,10 @@ class Client:
             raise EndpointError(f"the connection failed ({self.clean(why)[:_TOLD]})", transient=True) from None
         except (ValueError, RecursionError, openai.OpenAIError) as error:
             raise no_answer(f"no JSON ({type(error).__name__})") from None
+        except RuntimeError:
+            if not self._stopped.is_set():
+                raise
+            raise EndpointError("the connection was closed", transient=True) from None
         if not isinstance(data, dict):
             raise no_answer(f"no JSON object but {type(data).__name__}")
         return data

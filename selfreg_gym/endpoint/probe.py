@@ -1,9 +1,9 @@
 """What a server really does: tried, not read off its name.
 
-Servers differ, and some differ silently. ``transformers serve`` takes ``logprobs``, ``echo`` and ``response_format`` and
-ignores them; llama.cpp gives log-probabilities of new tokens and none of the prompt; llama-cpp-python shifted those of
-the prompt by one. So every capability is a small request whose answer shows it, and echoed log-probabilities must agree
-with those that the server gave when it wrote the same token.
+Servers differ, and some differ silently. ``transformers serve`` takes ``logprobs``, ``echo`` and ``response_format``
+and ignores them; llama.cpp gives log-probabilities of new tokens and none of the prompt; llama-cpp-python shifted those
+of the prompt by one. So every capability is a small request whose answer shows it, and echoed log-probabilities must
+agree with those that the server gave when it wrote the same token.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def echo_body(text: str) -> dict[str, Any]:
 
 
 def _disagreement(text: str, written: Answer, echoed: Answer) -> str | None:
-    """"" where the echo says of the written token what was said when it was written; None where it cannot be found."""
+    """ "" where the echo says of the written token what was said when it was written; None where it cannot be found."""
     if not echoed.text.startswith(text):
         return "echo is ignored: the prompt does not come back"
     extra = len(echoed.pieces) - 2  # before the written token and the one token more

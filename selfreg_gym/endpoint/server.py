@@ -15,10 +15,16 @@ from urllib.parse import urlsplit
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 
-__all__ = ["NO_KEY", "Server"]
+__all__ = ["IMMATERIAL", "NO_KEY", "Server"]
 
 NO_KEY = "none"
 """Sent where no key is named: servers of one's own ignore it, and the client insists on something."""
+
+IMMATERIAL = (
+    *("base_url", "api_key_env", "timeout", "load_timeout", "retries", "backoff", "max_backoff", "max_wait"),
+    *("concurrency", "batch", "cache"),
+)
+"""Arguments that say where and how fast, never what: a run that was begun at another address is continued."""
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 

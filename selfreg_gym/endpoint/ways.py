@@ -93,7 +93,7 @@ def choose_way(capabilities: Capabilities, way: str = "auto") -> tuple[str, str]
         return way, "asked for"
     for name in WAYS:
         if works[name]:
-            passed = [f"no {other} ({why[other]})" for other in takewhile(lambda other: other != name, WAYS)]
+            passed = [f"no {other} ({why[other]})" for other in WAYS[: WAYS.index(name)]]
             return name, "; ".join([why[name], *passed])
     raise EndpointError(f"the server can do nothing that an actor could use: {capabilities}", reached=True)
 
@@ -177,7 +177,9 @@ class _Speaker:
         for decision in decisions:
             offered = decision.admissible_actions or ()
             longest = max(len(action.encode()) for action in offered) + 16  # tokens are at least a byte each
-            requests.append(self._request(form.path, self._structured_body(form, decision), decision, max_tokens=longest))
+            requests.append(
+                self._request(form.path, self._structured_body(form, decision), decision, max_tokens=longest)
+            )
         answers = self.connection.ask(requests)
         return [self._structured(d, answer, form) for d, answer in zip(decisions, answers, strict=True)]
 
@@ -201,7 +203,9 @@ class _Speaker:
         """Draw from softmax(log-probability / temperature) of the admissible actions."""
         prompts = [actor_prompt(d.observation) for d in decisions]
         keys = [
-            request_key("echo scores", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None)
+            request_key(
+                "echo scores", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
+            )
             for p, d in zip(prompts, decisions, strict=True)
         ]
         known: dict[bytes, Any] = {}
@@ -252,7 +256,9 @@ class _Speaker:
         wide = [d for d in decisions if len(d.admissible_actions or ()) > _OPTIONS]
         narrow = [d for d in decisions if len(d.admissible_actions or ()) <= _OPTIONS]
         requests = [Request(SYSTEMONE, _choice(d)) for d in narrow]
-        acts = {id(d): self._decided(d, answer) for d, answer in zip(narrow, self.connection.ask(requests), strict=True)}
+        acts = {
+            id(d): self._decided(d, answer) for d, answer in zip(narrow, self.connection.ask(requests), strict=True)
+        }
         acts |= {id(d): act for d, act in zip(wide, self.by_text(wide) if wide else [], strict=True)}
         return [acts[id(d)] for d in decisions]
 
@@ -269,7 +275,11 @@ class _Speaker:
 
 
 def _choice(decision: Decision) -> dict[str, Any]:
-    question = {"type": "choice", "instructions": _INSTRUCTIONS, "criteria": dict.fromkeys(decision.admissible_actions or ())}
+    question = {
+        "type": "choice",
+        "instructions": _INSTRUCTIONS,
+        "criteria": dict.fromkeys(decision.admissible_actions or ()),
+    }
     return {"state": decision.observation, "questions": {"action": question}}
 
 
@@ -290,7 +300,9 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
         if isinstance(answer, EndpointError):
             raise answer
     rows = [_own(text, answer) for text, answer in zip(texts, answers, strict=True)]
-    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False)))
+    shared = sum(
+        1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False))
+    )
     scores = []
     for _, values in rows:
         own = values[shared:]
@@ -313,4 +325,3 @@ def _own(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | None
         extra = 1
     end = len(pieces) - extra
     return pieces[:end], answer.logprobs[:end]
-

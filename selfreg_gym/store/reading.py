@@ -16,7 +16,7 @@ from selfreg_gym.errors import StoreDamagedError, UnknownNameError
 from selfreg_gym.store.schema import reading
 from selfreg_gym.types import Episode, Transition
 
-__all__ = ["Coded", "columns", "condition", "episodes"]
+__all__ = ["Coded", "columns", "condition", "episodes", "spending"]
 
 _TEXTS_REMEMBERED = 200_000
 _ROWS_AT_ONCE = 4096
@@ -124,13 +124,29 @@ def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
 
 def _joined(connection: sqlite3.Connection, selected: str, where: tuple[str, list[Any]]) -> sqlite3.Cursor:
     """Transitions with their episode. CROSS JOIN fixes the order of the loops, so that nothing needs sorting."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] == 1:  # nothing was counted then
-        selected = selected.replace("r.tokens", "NULL").replace("r.price", "NULL")
     return connection.execute(
-        f"SELECT {selected} FROM episodes e CROSS JOIN transitions r USING (run, episode) "
+        f"SELECT {_present(connection, selected)} FROM episodes e CROSS JOIN transitions r USING (run, episode) "
         f"WHERE {where[0]} ORDER BY e.run, e.episode, r.t",
         where[1],
     )
+
+
+def spending(path: Path) -> list[dict[str, Any]]:
+    """See :meth:`selfreg_gym.dataset.Rollouts.spending`."""
+    with reading(path) as connection:
+        sums = _present(connection, "total(r.cost), total(r.tokens), total(r.price)")
+        rows = connection.execute(f"SELECT action, count(*), {sums} FROM transitions r GROUP BY 1 ORDER BY 1")
+        return [
+            {"action": action, "steps": steps, "cost": cost, "tokens": int(tokens), "price": price}
+            for action, steps, cost, tokens, price in rows
+        ]
+
+
+def _present(connection: sqlite3.Connection, selected: str) -> str:
+    """Columns that may be selected: in a store of format 1 nothing was counted."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] > 1:
+        return selected
+    return selected.replace("r.tokens", "NULL").replace("r.price", "NULL")
 
 
 class _Texts:
@@ -148,7 +164,8 @@ class _Texts:
                 self.known, self.lists = {None: None}, {None: None}
             self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
             known, lists = self.known, self.lists
-            for t, observation, offered, key, feature, left, action, text, cost, reward, end, cut, bad, *counted in chunk:
+            for row in chunk:
+                t, observation, offered, key, feature, left, action, text, cost, reward, end, cut, bad, *counted = row
                 if offered not in lists:
                     lists[offered] = tuple(json.loads(known[offered]))
                 yield Transition(

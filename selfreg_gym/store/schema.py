@@ -30,7 +30,17 @@ from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
 
-__all__ = ["FORMAT", "connect", "create", "differences", "open_checked", "reading", "spec_json", "transaction", "upgrade"]
+__all__ = [
+    "FORMAT",
+    "connect",
+    "create",
+    "differences",
+    "open_checked",
+    "reading",
+    "spec_json",
+    "transaction",
+    "upgrade",
+]
 
 FORMAT = 2  # kept in PRAGMA user_version; raise it whenever the tables change
 _READABLE = (1, FORMAT)
@@ -74,8 +84,8 @@ CREATE VIEW steps AS SELECT
     CASE r.action WHEN 0 THEN 'actor' ELSE coalesce(
         (SELECT json_extract(value, '$.env.interventions[' || (r.action - 1) || ']') FROM meta WHERE key = 'spec'),
         'intervention ' || r.action) END AS who,
-    r.action, a.text AS action_text, r.cost, r.tokens, r.price, r.reward, r.terminated, r.truncated, r.invalid, r.steps_left,
-    k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
+    r.action, a.text AS action_text, r.cost, r.tokens, r.price, r.reward, r.terminated, r.truncated, r.invalid,
+    r.steps_left, k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
 FROM transitions r
 JOIN episodes e USING (run, episode)
 JOIN texts o ON o.id = r.observation

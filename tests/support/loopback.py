@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server of the tests' own, on loopback: it can do what it is told to, and misbehave as it is told.
+"""An OpenAI-compatible server of the tests' own, on loopback: it does what it is told to, and misbehaves on demand.
 
 What it says is a deterministic function of the request (``Rule``), or comes from a real tiny Llama (``Llama``).
 """
@@ -14,8 +14,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -95,7 +95,7 @@ class Loopback:
         can: what it does; what it cannot do it ignores (``refuses=False``) or answers with 400.
         brain: who speaks.
         fault: called with (number of the request, path); returns one of ``FAULTS`` or None.
-        odd: how its answers are odd: "shifted" or "constant" log-probabilities, "giant", "control", "leak" (repeats the key).
+        odd: how its answers are odd: "shifted" or "constant" log-probabilities, "giant", "control", "leak" (the key).
         key: the key that it wants, or None.
     """
 
@@ -142,7 +142,11 @@ class Loopback:
             return 200, {"object": "list", "data": [{"id": "rule", "object": "model"}]}
         if body.get("model") != "rule":
             return 404, {"error": {"message": f"no model {body.get('model')!r}"}}
-        for name, routes in (("completions", "/v1/completions"), ("chat", "/chat/completions"), ("systemone", "/systemone")):
+        for name, routes in (
+            ("completions", "/v1/completions"),
+            ("chat", "/chat/completions"),
+            ("systemone", "/systemone"),
+        ):
             if path.endswith(routes) and name in self.can:
                 return getattr(self, f"_{name}")(body)
         return 404, {"detail": "Not Found"}
