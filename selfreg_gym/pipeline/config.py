@@ -21,9 +21,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.building import material
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["RunConfig", "differences", "from_dict", "load_config", "parse_overrides", "preset_names", "to_dict"]
+__all__ = [
+    "RunConfig",
+    "differences",
+    "from_dict",
+    "load_config",
+    "material_config",
+    "parse_overrides",
+    "preset_names",
+    "to_dict",
+]
 
 PRESETS = Path(__file__).parent / "presets"
 P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -52,16 +62,28 @@ class TaskConfig:
 
 @dataclass(frozen=True, slots=True)
 class ActorConfig:
-    """Who acts: the id of an actor (``selfreg list``)."""
+    """Who acts.
+
+    Attributes:
+        id: of an actor (``selfreg list``).
+        kwargs: its arguments; for the actor "lm": ``path``, ``dtype``, ``device``, ``mode``, ...
+    """
 
     id: str = "tiny"
+    kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class InterventionsConfig:
-    """Who can be asked: ids of interventions, action 1 asks the first."""
+    """Who can be asked.
+
+    Attributes:
+        ids: of interventions; action 1 asks the first.
+        kwargs: their arguments, by id.
+    """
 
     ids: tuple[str, ...] = ("expert",)
+    kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +185,15 @@ class EvaluateConfig:
     """The measure. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
 
     Attributes:
-        helpers: ids of helpers; empty means every registered one.
+        helpers: ids of helpers; empty means every registered one (but those that need a server).
+        kwargs: arguments of helpers, by id.
         decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task; the lesser baselines
             at ``budgets_others`` with ``episodes_others``.
         budgets, budgets_others: cost units per episode that helpers are calibrated to.
     """
 
     helpers: tuple[str, ...] = ()
+    kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
     decisive: tuple[str, ...] = ("never", "always", "random", "prm-threshold", "dp", "lm")
     budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
     budgets_others: tuple[float, ...] = (1.0,)
@@ -281,8 +305,23 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
 def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """Return ``(key, old value, new value)`` of every key that differs and can change a result."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = dict(_leaves(material_config(old))), dict(_leaves(material_config(new)))
     return [(key, before[key], after[key]) for key in before if before[key] != after[key]]
+
+
+def material_config(config: RunConfig) -> RunConfig:
+    """The config without those arguments of agents that change only where and how fast they act."""
+
+    def parts(group: str, kwargs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: material(group, name, values) for name, values in kwargs.items()}
+
+    c = config
+    return dataclasses.replace(
+        c,
+        actor=dataclasses.replace(c.actor, kwargs=material("actors", c.actor.id, c.actor.kwargs)),
+        interventions=dataclasses.replace(c.interventions, kwargs=parts("interventions", c.interventions.kwargs)),
+        evaluate=dataclasses.replace(c.evaluate, kwargs=parts("helpers", c.evaluate.kwargs)),
+    )
 
 
 def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.config import RunConfig, material_config
 from selfreg_gym.pipeline.manifest import Manifest
 from selfreg_gym.workers import beside
 
@@ -83,12 +83,14 @@ class Run:
 
     def env_kwargs(self, split: str = "collected") -> dict[str, Any]:
         """Return plain keyword arguments of ``selfreg/Intervention-v0`` for one of the evaluation's splits."""
-        task = self.config.task
+        task, actor, asked = self.config.task, self.config.actor, self.config.interventions
         return {
             "task": task.id,
-            "actor": self.config.actor.id,
-            "interventions": list(self.config.interventions.ids),
+            "actor": actor.id,
+            "interventions": list(asked.ids),
             "task_kwargs": {**task.kwargs, **task.splits[split]},
+            **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
+            **({"intervention_kwargs": dict(asked.kwargs)} if asked.kwargs else {}),
         }
 
     def partial(self, stage: str) -> Path:
@@ -209,8 +211,9 @@ def _finish(
 def _settings(run: Run, stage: Stage) -> dict[str, Any]:
     """Everything outside the run directory that a stage's output depends on, as plain values."""
     settings: dict[str, Any] = {}
+    config = material_config(run.config)
     for section in stage.sections:
-        part = getattr(run.config, section)
+        part = getattr(config, section)
         speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
         settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
     if stage.more is not None:

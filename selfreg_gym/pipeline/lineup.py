@@ -21,11 +21,15 @@ __all__ = ["build", "helper_names", "key_of", "sources"]
 def helper_names(run: Run) -> list[str]:
     """Ids of the helpers that this run compares: those of the config, else every registered one.
 
+    A helper that cannot be built of nothing (it needs a server) says ``only_if_named = True``.
+
     Raises:
         UnknownNameError: the config names one that does not exist.
     """
     known = registry.names("helpers")
-    chosen = run.config.evaluate.helpers or tuple(known)
+    chosen = run.config.evaluate.helpers or tuple(
+        name for name in known if not getattr(registry.load("helpers", name), "only_if_named", False)
+    )
     for name in chosen:
         if name not in known:
             raise UnknownNameError("helper", name, known)
@@ -64,11 +68,12 @@ def _build_one(run: Run, name: str) -> dict[float | None, Any]:
     c = run.config.evaluate
     budgets: tuple[float | None, ...] = c.budgets if name in c.decisive else c.budgets_others
     from_run = getattr(helper_class, "from_run", None)
+    kwargs = c.kwargs.get(name, {})
     if from_run and getattr(helper_class, "takes_budget", False):
         if budgets and hasattr(helper_class, "for_budgets"):
-            return from_run(run.path, budget=budgets[0], seed=c.seed).for_budgets(budgets)
-        return {budget: from_run(run.path, budget=budget, seed=c.seed) for budget in budgets}
-    helper = from_run(run.path, budget=None, seed=c.seed) if from_run else helper_class()
+            return from_run(run.path, budget=budgets[0], seed=c.seed, **kwargs).for_budgets(budgets)
+        return {budget: from_run(run.path, budget=budget, seed=c.seed, **kwargs) for budget in budgets}
+    helper = from_run(run.path, budget=None, seed=c.seed, **kwargs) if from_run else helper_class(**kwargs)
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
 
