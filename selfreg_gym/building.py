@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,9 +51,30 @@ def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
     )
 
 
-def build_actor(actor: Actor | Callable[[str], str] | str) -> Actor:
-    """Make an actor of a registered name, an actor, or a function of the observation."""
-    return registry.load("actors", actor)() if isinstance(actor, str) else as_actor(actor)
+def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[str, Any] | None = None) -> Actor:
+    """Make an actor of a registered name (with its arguments), an actor, or a function of the observation.
+
+    Raises:
+        UnknownNameError: no actor has this name, or it takes no such argument.
+        InvalidArgumentError: arguments for an actor that is already made, or one that it needs is missing.
+    """
+    if not isinstance(actor, str):
+        if actor_kwargs:
+            raise InvalidArgumentError(
+                f"actor_kwargs are arguments of an actor that is given by its name; the actor received is {actor!r}."
+            )
+        return as_actor(actor)
+    kind, arguments = registry.load("actors", actor), dict(actor_kwargs or {})
+    signature = inspect.signature(kind)
+    if not any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
+        for key in arguments:
+            if key not in signature.parameters:
+                raise UnknownNameError(f"argument of the actor {actor!r}", key, tuple(signature.parameters))
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise InvalidArgumentError(f"the actor {actor!r} was given the arguments {arguments}: {error}.") from None
+    return kind(**arguments)
 
 
 def build_interventions(interventions: Sequence[Intervention | str]) -> tuple[Intervention, ...]:

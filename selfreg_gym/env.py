@@ -56,6 +56,7 @@ class InterventionEnv(gym.Env[str, int]):
         interventions: registered names or :class:`selfreg_gym.Intervention` objects.
         help_cost: r, the price of one cost unit in units of success (not negative).
         task_kwargs: arguments of the task, when it is given by id.
+        actor_kwargs: arguments of the actor, when it is given by name (``actor="lm", actor_kwargs={"path": ...}``).
         render_mode: the task's render mode.
 
     Raises:
@@ -76,11 +77,12 @@ class InterventionEnv(gym.Env[str, int]):
         *,
         help_cost: float = 0.0,
         task_kwargs: dict[str, Any] | None = None,
+        actor_kwargs: dict[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
         self._generator: np.random.Generator | None = None
         self._generator_seed: int | None = None
-        self.actor = build_actor(actor)
+        self.actor = build_actor(actor, actor_kwargs)
         self.interventions = build_interventions(interventions)
         self.help_cost = check_help_cost(help_cost)
         self.task = build_task(task, task_kwargs, render_mode)

@@ -125,11 +125,12 @@ class LM:
             top = scaled.max()
             logprobs = scaled - top - np.log(np.exp(scaled - top).sum())
             assert decision.admissible_actions is not None
+            answer = scorer.encoder.continuation(offered[chosen], after=prompt[-1:])
             acts.append(
                 Act(
                     decision.admissible_actions[chosen],
                     logprobs=tuple(logprobs.tolist()),
-                    tokens=len(scorer.encoder.prompt(prompt)) + len(scorer.encoder.continuation(offered[chosen])),
+                    tokens=len(scorer.encoder.prompt(prompt)) + len(answer),
                 )
             )
         return acts

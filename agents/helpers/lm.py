@@ -314,9 +314,12 @@ def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> An
 
 def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:
     """First tokens of the answers in words; of digits where a tokenizer cannot tell the words apart by one token."""
+    from selfreg_gym.lm.tokenizer import PromptEncoder
+
+    encoder = PromptEncoder(tokenizer)
     words = ["nohelp", "help", *(f"help{k}" for k in range(2, interventions + 1))]
     for answers in (words, [str(k) for k in range(interventions + 1)]):
-        tokens = [tokenizer.encode(f" {answer}", add_special_tokens=False) for answer in answers]
+        tokens = [encoder.continuation(f" {answer}", after="?") for answer in answers]
         first = [row[0] for row in tokens if row and row[0] != tokenizer.unk_token_id]
         if len(set(first)) == interventions + 1:
             return first

@@ -34,7 +34,7 @@ HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 
 _TOO_MANY_ERRORS = 32  # episodes in a row; then the actor is down, and playing on would only fill the failures
 _SHARDS_PER_WORKER = 4  # enough that nobody idles long at the end, few enough that batches stay full
-_KEYS = ("actor", "help_cost", "interventions", "task", "task_kwargs")
+_KEYS = ("actor", "actor_kwargs", "help_cost", "interventions", "task", "task_kwargs")
 
 
 def collect(
@@ -62,8 +62,8 @@ def collect(
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
-            ``help_cost, task_kwargs``), or a live ``InterventionEnv``, or an ``InterventionVectorEnv`` with
-            ``autoreset_mode="Disabled"``. With several workers: keyword arguments that are ids, plain values or
+            ``help_cost, task_kwargs, actor_kwargs``), or a live ``InterventionEnv``, or an
+            ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several workers: keyword arguments that are ids, plain values or
             objects that can be pickled.
         store: the file to make or to continue, or an open store.
         tasks: which tasks, ``reset(options={"episode": task})``; no two the same.
@@ -211,6 +211,8 @@ class _Player:
             "interventions": [_name(one) for one in env["interventions"]],
             "help_cost": float(env.get("help_cost", 0.0)),
         }
+        if env.get("actor_kwargs"):
+            self.description["actor_kwargs"] = dict(env["actor_kwargs"])
 
     def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
         if self.env is None:

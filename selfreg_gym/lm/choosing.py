@@ -65,7 +65,7 @@ def train_choice(
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
     rows = [_row(page, encoder) for page in pages]
     tokens = torch.as_tensor(list(answers))
-    packed = best_path(model) == "tree"
+    packed = best_path(model, longest=max(row.length for row in rows)) == "tree"
 
     def loss(net: Any, batch: Sequence[_Row]) -> torch.Tensor:
         logits = (_packed if packed else _one_by_one)(net, batch, tokens, pad)

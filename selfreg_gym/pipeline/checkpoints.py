@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.building import build_actor
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
@@ -22,7 +23,7 @@ def models_of(config: RunConfig) -> dict[str, str]:
         InvalidArgumentError: a backbone that is an actor without a checkpoint.
         CheckpointError: an actor whose checkpoint is missing.
     """
-    found: dict[str, Any] = {"actor": _folder(registry.load("actors", config.actor.id)())}
+    found: dict[str, Any] = {"actor": _folder(build_actor(config.actor.id, config.actor.kwargs))}
     for name in config.interventions.ids:
         found[f"intervention {name}"] = _folder(registry.load("interventions", name)().actor)
     for section in ("prm", "helper"):

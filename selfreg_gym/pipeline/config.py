@@ -52,9 +52,15 @@ class TaskConfig:
 
 @dataclass(frozen=True, slots=True)
 class ActorConfig:
-    """Who acts: the id of an actor (``selfreg list``)."""
+    """Who acts.
+
+    Attributes:
+        id: of an actor (``selfreg list``).
+        kwargs: its arguments; for the actor "lm": ``path``, ``dtype``, ``device``, ``mode``, ...
+    """
 
     id: str = "tiny"
+    kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

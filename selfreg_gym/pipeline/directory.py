@@ -79,12 +79,13 @@ class Run:
 
     def env_kwargs(self, split: str = "collected") -> dict[str, Any]:
         """Return plain keyword arguments of ``selfreg/Intervention-v0`` for one of the evaluation's splits."""
-        task = self.config.task
+        task, actor = self.config.task, self.config.actor
         return {
             "task": task.id,
-            "actor": self.config.actor.id,
+            "actor": actor.id,
             "interventions": list(self.config.interventions.ids),
             "task_kwargs": {**task.kwargs, **task.splits[split]},
+            **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
         }
 
     def partial(self, stage: str) -> Path:
