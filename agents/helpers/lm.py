@@ -82,6 +82,8 @@ class LMHelper:
         max_labels: int | None = 20_000,
         help_weight: float = 1.0,
         interventions: int | None = None,
+        patience: int | None = None,
+        share: float = 0.1,
         dtype: str = "float32",
         device: str = "cpu",
         resume: str | Path | None = None,
@@ -101,6 +103,10 @@ class LMHelper:
                 weight, all budgets of a page at once. None: as many draws as there are pages.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the largest action among the labels, at least 1.
+            patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
+                without improvement; the best weights are kept. None: train on all labels to the end.
+            share: share of the tasks kept aside where there is ``patience``.
+            dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -108,22 +114,30 @@ class LMHelper:
             InvalidArgumentError: there are no labels, or actions beyond K.
             UnknownNameError, CheckpointError: the backbone is none.
         """
-        from selfreg_gym.lm.backbone import backbone_path
+        from selfreg_gym.lm.backbone import backbone_path, weights_hash
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.sampling import resample
-        from selfreg_gym.lm.training import add_lora
+        from selfreg_gym.lm.training import add_lora, early_stopping
 
         rows = list(labels)
-        pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
+        interventions = interventions or max([1, *(int(row.action) for row in rows)])
+        rows, held = _split(rows, share=share, seed=seed) if patience is not None else (rows, [])
+        source = backbone_path(backbone)
+        tokenizer = load_tokenizer(source)
+        known: dict[str, Any] = {"interventions": interventions, "help_weight": help_weight, "tokenizer": tokenizer}
+        pages, kinds = _pages(rows, **known)
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.prompts) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
         chosen = [pages[i] for i in resample(total, size, rng)]
+        aside: list[Page] = []
+        if held:
+            aside, _ = _pages(held, **known)
+            mass = np.asarray([page.wanted.sum() for page in aside])
+            aside = [aside[i] for i in resample(mass, min(len(aside), max(256, size // 20)), rng)]
 
-        source = backbone_path(backbone)
-        tokenizer = load_tokenizer(source)
         answers = _answer_tokens(tokenizer, kinds)
         model = load_causal(source, dtype=dtype, device=device)
         if lora:
@@ -133,6 +147,8 @@ class LMHelper:
             tokenizer,
             [replace(page, wanted=page.wanted / page.wanted.sum()) for page in chosen],
             answers,
+            held_out=[replace(page, wanted=page.wanted / page.wanted.sum()) for page in aside],
+            patience=patience,
             seed=seed,
             lr=lr or (3e-3 if lora else 5e-4),
             epochs=epochs,
@@ -145,6 +161,8 @@ class LMHelper:
         merged = model.merge_and_unload() if lora else model
         info = {
             "backbone": source.name,
+            "backbone_sha256": weights_hash(source),
+            "data": dict(getattr(labels, "info", {})) or None,
             "seed": seed,
             "epochs": epochs,
             "lora": int(lora),
@@ -155,7 +173,11 @@ class LMHelper:
             "steps": log.steps,
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
+            "dtype": str(merged.dtype).removeprefix("torch."),
+            "device": str(device),
         }
+        if patience is not None:
+            info["early_stopping"] = early_stopping(log, patience=patience)
         return cls(merged.eval(), tokenizer, answers=answers, info=info)
 
     @classmethod
@@ -187,7 +209,9 @@ class LMHelper:
 
         if len(observations) == 0:
             return np.zeros((0, len(self.answers) - 1))
-        values = self._reader.read([helper_prompt(text, self.budget) for text in observations])
+        values = self._reader.read(
+            [helper_prompt(text, self.budget, tokenizer=self.tokenizer) for text in observations]
+        )
         return values[:, 1:] - values[:, :1]
 
     def predict(
@@ -209,12 +233,15 @@ class LMHelper:
         return env
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer and, last, ``helper.json``: with it the folder is complete."""
+        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
+        from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        write_card_of(self, folder)
         record = {
             "format": _FORMAT,
             "answers": list(self.answers),
@@ -226,14 +253,18 @@ class LMHelper:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+        cls, path: str | Path, *, dtype: str | None = None, device: str | None = None, memo: int = 50_000
     ) -> LMHelper:
         """Load what :meth:`save_pretrained` wrote.
+
+        Args:
+            dtype, device: None: those it was trained with (the CPU where that device does not exist).
+            memo: how many (observation, budget) are remembered.
 
         Raises:
             CheckpointError: the directory holds no helper, an unfinished one, or another format.
         """
-        from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
         file = Path(path) / _FILE
         if not file.is_file():
@@ -251,7 +282,30 @@ class LMHelper:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        dtype, device = trained_with(known["info"], dtype=dtype, device=device)
         return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+
+    def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
+        """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
+
+        The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
+        (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` ask at that budget,
+        with the same offset; any others are left aside::
+
+            pipe = transformers.pipeline("decision", model=path)
+            pipe({"state": observation, "questions": {"help": {"type": "noul"}}})["help"]["noul"]
+
+        Args:
+            path: where to.
+            budget: the budget that is asked at unless the instructions name one; None is this helper's own.
+
+        Raises:
+            InvalidArgumentError: a negative budget, or a transformers without decision models.
+            CheckpointError: the answers would not be this helper's.
+        """
+        from selfreg_gym.agents.helpers._lm_sharing import export_decision
+
+        export_decision(self, path, budget=budget)
 
     def _copy(self, *, budget: float, offset: float) -> LMHelper:
         """Another helper around the same model and memo."""
@@ -273,7 +327,22 @@ def _checked_budget(budget: float) -> float:
     return float(budget)
 
 
-def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[Page], int]:
+def _split(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """Labels to train on, and those of the tasks kept aside."""
+    from selfreg_gym.prm.targets import split_tasks
+
+    if not all(hasattr(row, "task_id") for row in rows):
+        raise InvalidArgumentError("patience keeps tasks aside to judge by: every label needs a task_id.")
+    aside = split_tasks([row.task_id for row in rows], share=share, seed=seed)
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for row, out in zip(rows, aside, strict=True):
+        parts[int(out)].append(row)
+    return parts
+
+
+def _pages(
+    rows: Sequence[Any], *, interventions: int | None, help_weight: float, tokenizer: Any
+) -> tuple[list[Page], int]:
     """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
 
     Returns:
@@ -296,7 +365,8 @@ def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float
         entry[action] += float(row.weight) * (help_weight if action else 1.0)
     pages = [
         Page(
-            tuple(helper_prompt(text, budget) for budget in sorted(asked)), np.stack([asked[b] for b in sorted(asked)])
+            tuple(helper_prompt(text, budget, tokenizer=tokenizer) for budget in sorted(asked)),
+            np.stack([asked[b] for b in sorted(asked)]),
         )
         for text, asked in wanted.items()
     ]

@@ -63,8 +63,8 @@ def collect(
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
             ``help_cost, task_kwargs, actor_kwargs``), or a live ``InterventionEnv``, or an
-            ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several workers: keyword arguments that are ids, plain values or
-            objects that can be pickled.
+            ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several workers: keyword arguments that
+            are ids, plain values or objects that can be pickled.
         store: the file to make or to continue, or an open store.
         tasks: which tasks, ``reset(options={"episode": task})``; no two the same.
         episodes: rollouts of each task, in all. The help probabilities take turns through the whole list, so a multiple

@@ -17,7 +17,7 @@ from selfreg_gym.lm.packing import Trie, build_trie, pack
 from selfreg_gym.lm.reading import last_token_logits
 from selfreg_gym.lm.scoring import best_path
 from selfreg_gym.lm.tokenizer import PromptEncoder
-from selfreg_gym.lm.training import TrainingLog, finetune, pad_right
+from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss, pad_right
 
 __all__ = ["Page", "train_choice"]
 
@@ -51,7 +51,14 @@ class _Row:
 
 
 def train_choice(
-    model: Any, tokenizer: Any, pages: Sequence[Page], answers: Sequence[int], *, batch_size: int = 8, **arguments: Any
+    model: Any,
+    tokenizer: Any,
+    pages: Sequence[Page],
+    answers: Sequence[int],
+    *,
+    batch_size: int = 8,
+    held_out: Sequence[Page] = (),
+    **arguments: Any,
 ) -> TrainingLog:
     """Minimise ``sum wanted * -log P(answer | prompt)``, where P is the softmax over the ``answers``' logits alone.
 
@@ -60,6 +67,7 @@ def train_choice(
         pages: at least one.
         answers: A token ids.
         batch_size: pages per forward.
+        held_out: pages whose loss decides when to stop, and which weights are kept (``patience``).
         **arguments: of :func:`selfreg_gym.lm.training.finetune`.
     """
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
@@ -72,6 +80,9 @@ def train_choice(
         wanted = torch.as_tensor(np.concatenate([row.wanted for row in batch]), dtype=torch.float32)
         return -(wanted.to(logits.device) * logits.log_softmax(-1)).sum() / len(batch)
 
+    if held_out:
+        aside = [_row(page, encoder) for page in held_out]
+        arguments["validate"] = held_out_loss(loss, aside, lengths=[row.length for row in aside], batch_size=batch_size)
     return finetune(model, rows, loss, lengths=[row.length for row in rows], batch_size=batch_size, **arguments)
 
 

@@ -11,6 +11,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from selfreg_gym.agents.helpers.lm import _answer_tokens
+from selfreg_gym.lm.generation import generate
 from selfreg_gym.lm.scoring import CandidateScorer, best_path, score_candidates, window_of
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
@@ -76,9 +77,7 @@ def unigram() -> Any:
     core.train_from_iterator(
         TEXTS, trainers.UnigramTrainer(vocab_size=300, special_tokens=["<unk>", "<s>", "</s>"], unk_token="<unk>")
     )
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
-    )
+    core.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>"
     )
@@ -188,3 +187,35 @@ def test_a_template_that_writes_the_beginning_of_text_gets_no_second_one(tokeniz
 def test_every_tokenizer_has_tokens_for_a_helpers_answers(kind: str, tokenizers: dict[str, Any]) -> None:
     tokens = _answer_tokens(tokenizers[kind], 2)
     assert len(set(tokens)) == 3
+
+
+@pytest.mark.parametrize(("family", "more"), [("Qwen3", {}), ("GPT2", {}), ("Mistral", {"sliding_window": 20})])
+def test_what_is_generated_is_what_transformers_generates(
+    family: str, more: dict[str, Any], tokenizers: dict[str, Any]
+) -> None:
+    tokenizer = tokenizers["byte level"]
+    model = small(family, len(tokenizer), **more)
+    rngs = [np.random.default_rng(i) for i in range(len(PAGES))]
+    together = generate(model, tokenizer, PAGES, rngs, temperature=0, max_new_tokens=6)
+    for page, (text, _) in zip(PAGES, together, strict=True):
+        ids = torch.tensor([tokenizer.encode(page)])
+        theirs = model.generate(ids, do_sample=False, max_new_tokens=6, attention_mask=torch.ones_like(ids))[0]
+        assert text == tokenizer.decode(theirs[ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_one_line_ends_where_something_was_written(tokenizers: dict[str, Any]) -> None:
+    tokenizer = tokenizers["byte level"]
+    model = small("Llama", len(tokenizer))
+    [line_break] = tokenizer.encode("\n", add_special_tokens=False)
+    with torch.no_grad():  # make line breaks common
+        model.lm_head.weight[line_break] = model.lm_head.weight.std() * torch.randn(32, generator=torch.manual_seed(3))
+    seen = 0
+    for seed in range(30):
+        [(whole, _)] = generate(model, tokenizer, ["Action:"], [np.random.default_rng(seed)], max_new_tokens=40)
+        [(line, _)] = generate(
+            model, tokenizer, ["Action:"], [np.random.default_rng(seed)], max_new_tokens=40, one_line=True
+        )
+        head = len(whole) - len(whole.lstrip("\n"))
+        assert line == whole[:head] + whole[head:].split("\n")[0]
+        seen += line != whole
+    assert seen > 3
