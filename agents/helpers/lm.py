@@ -82,6 +82,8 @@ class LMHelper:
         help_weight: float = 1.0,
         interventions: int | None = None,
         augment: Callable[[str, np.random.Generator], str] | None = None,
+        patience: int | None = None,
+        share: float = 0.1,
         dtype: str = "float32",
         device: str = "cpu",
         resume: str | Path | None = None,
@@ -103,6 +105,10 @@ class LMHelper:
             interventions: K; default: the largest action among the labels, at least 1.
             augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
                 told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
+            patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
+                without improvement; the best weights are kept. None: train on all labels to the end.
+            share: share of the tasks kept aside where there is ``patience``.
+            dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -110,22 +116,31 @@ class LMHelper:
             InvalidArgumentError: there are no labels, or actions beyond K.
             UnknownNameError, CheckpointError: the backbone is none.
         """
-        from selfreg_gym.lm.backbone import backbone_path
+        from selfreg_gym.lm.backbone import backbone_path, weights_hash
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.sampling import resample
-        from selfreg_gym.lm.training import add_lora
+        from selfreg_gym.lm.training import add_lora, early_stopping
 
         rows = list(labels)
+        interventions = interventions or max([1, *(int(row.action) for row in rows)])
+        rows, held = _split(rows, share=share, seed=seed) if patience is not None else (rows, [])
+        source = backbone_path(backbone)
+        tokenizer = load_tokenizer(source)
         pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
-        chosen = [pages[i].questions(augment, rng) for i in resample(total, size, rng)]
+        told = {"tokenizer": tokenizer, "augment": augment, "rng": rng}
+        chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
+        aside: list[Page] = []
+        if held:
+            judged, _ = _pages(held, interventions=interventions, help_weight=help_weight)
+            mass = np.asarray([page.wanted.sum() for page in judged])
+            sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
+            aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
 
-        source = backbone_path(backbone)
-        tokenizer = load_tokenizer(source)
         answers = _answer_tokens(tokenizer, kinds)
         model = load_causal(source, dtype=dtype, device=device)
         if lora:
@@ -135,6 +150,8 @@ class LMHelper:
             tokenizer,
             chosen,
             answers,
+            held_out=aside,
+            patience=patience,
             seed=seed,
             lr=lr or (3e-3 if lora else 5e-4),
             epochs=epochs,
@@ -147,6 +164,8 @@ class LMHelper:
         merged = model.merge_and_unload() if lora else model
         info = {
             "backbone": source.name,
+            "backbone_sha256": weights_hash(source),
+            "data": dict(getattr(labels, "info", {})) or None,
             "seed": seed,
             "epochs": epochs,
             "lora": int(lora),
@@ -158,7 +177,11 @@ class LMHelper:
             "steps": log.steps,
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
+            "dtype": str(merged.dtype).removeprefix("torch."),
+            "device": str(device),
         }
+        if patience is not None:
+            info["early_stopping"] = early_stopping(log, patience=patience)
         return cls(merged.eval(), tokenizer, answers=answers, info=info)
 
     @classmethod
@@ -198,7 +221,7 @@ class LMHelper:
         if len(observations) == 0:
             return np.zeros((0, len(self.answers) - 1))
         budgets = sorted({*self._budgets, self.budget})
-        asked = [[helper_prompt(text, budget) for budget in budgets] for text in observations]
+        asked = [[helper_prompt(text, budget, tokenizer=self.tokenizer) for budget in budgets] for text in observations]
         values = self._reader.read(asked)[:, budgets.index(self.budget)]
         return values[:, 1:] - values[:, :1]
 
@@ -221,12 +244,15 @@ class LMHelper:
         return env
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer and, last, ``helper.json``: with it the folder is complete."""
+        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
+        from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        write_card_of(self, folder)
         record = {
             "format": _FORMAT,
             "answers": list(self.answers),
@@ -238,14 +264,18 @@ class LMHelper:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+        cls, path: str | Path, *, dtype: str | None = None, device: str | None = None, memo: int = 50_000
     ) -> LMHelper:
         """Load what :meth:`save_pretrained` wrote.
+
+        Args:
+            dtype, device: None: those it was trained with (the CPU where that device does not exist).
+            memo: how many (observation, budget) are remembered.
 
         Raises:
             CheckpointError: the directory holds no helper, an unfinished one, or another format.
         """
-        from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
         file = Path(path) / _FILE
         if not file.is_file():
@@ -263,7 +293,30 @@ class LMHelper:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        dtype, device = trained_with(known["info"], dtype=dtype, device=device)
         return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+
+    def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
+        """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
+
+        The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
+        (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` ask at that budget,
+        with the same offset; any others are left aside::
+
+            pipe = transformers.pipeline("decision", model=path)
+            pipe({"state": observation, "questions": {"help": {"type": "noul"}}})["help"]["noul"]
+
+        Args:
+            path: where to.
+            budget: the budget that is asked at unless the instructions name one; None is this helper's own.
+
+        Raises:
+            InvalidArgumentError: a negative budget, or a transformers without decision models.
+            CheckpointError: the answers would not be this helper's.
+        """
+        from selfreg_gym.agents.helpers._lm_sharing import export_decision
+
+        export_decision(self, path, budget=budget)
 
     def _copy(self, *, budget: float, offset: float) -> LMHelper:
         """Another helper around the same model and memo."""
@@ -292,13 +345,33 @@ class _Labelled(NamedTuple):
     budgets: tuple[float, ...]
     wanted: np.ndarray
 
-    def questions(self, augment: Callable[[str, np.random.Generator], str] | None, rng: np.random.Generator) -> Page:
+    def questions(
+        self,
+        *,
+        tokenizer: Any,
+        augment: Callable[[str, np.random.Generator], str] | None,
+        rng: np.random.Generator,
+    ) -> Page:
         """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
         from selfreg_gym.lm.choosing import Page
         from selfreg_gym.lm.prompts import helper_prompt
 
         told = self.observation if augment is None else augment(self.observation, rng)
-        return Page(tuple(helper_prompt(told, budget) for budget in self.budgets), self.wanted / self.wanted.sum())
+        prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
+        return Page(prompts, self.wanted / self.wanted.sum())
+
+
+def _split(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """Labels to train on, and those of the tasks kept aside."""
+    from selfreg_gym.prm.targets import split_tasks
+
+    if not all(hasattr(row, "task_id") for row in rows):
+        raise InvalidArgumentError("patience keeps tasks aside to judge by: every label needs a task_id.")
+    aside = split_tasks([row.task_id for row in rows], share=share, seed=seed)
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for row, out in zip(rows, aside, strict=True):
+        parts[int(out)].append(row)
+    return parts
 
 
 def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[_Labelled], int]:
@@ -337,9 +410,12 @@ def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> An
 
 def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:
     """First tokens of the answers in words; of digits where a tokenizer cannot tell the words apart by one token."""
+    from selfreg_gym.lm.tokenizer import PromptEncoder
+
+    encoder = PromptEncoder(tokenizer)
     words = ["nohelp", "help", *(f"help{k}" for k in range(2, interventions + 1))]
     for answers in (words, [str(k) for k in range(interventions + 1)]):
-        tokens = [tokenizer.encode(f" {answer}", add_special_tokens=False) for answer in answers]
+        tokens = [encoder.continuation(f" {answer}", after="?") for answer in answers]
         first = [row[0] for row in tokens if row and row[0] != tokenizer.unk_token_id]
         if len(set(first)) == interventions + 1:
             return first

@@ -11,13 +11,21 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm.backbone import backbone_path
-from selfreg_gym.lm.loading import load_classifier, load_tokenizer
+from selfreg_gym.lm.backbone import backbone_path, weights_hash
+from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
 from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.lm.tokenizer import PromptEncoder
-from selfreg_gym.lm.training import TrainingLog, add_lora, finetune, pad_right, seeded
+from selfreg_gym.lm.training import (
+    TrainingLog,
+    add_lora,
+    early_stopping,
+    finetune,
+    held_out_loss,
+    pad_right,
+    seeded,
+)
 from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
 from selfreg_gym.prm.targets import Examples, gather, split_tasks
 
@@ -97,7 +105,9 @@ class ProcessRewardModel:
             max_states: moments trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
             clip: largest inverse-probability weight (:mod:`selfreg_gym.prm.targets`).
-            patience: stop early after so many validations on the tasks kept aside without improvement (None: never).
+            patience: stop after so many validations on the tasks kept aside without improvement; the best weights are
+                kept. None: train to the end.
+            dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -122,7 +132,7 @@ class ProcessRewardModel:
             model,
             tokenizer,
             fit,
-            validation=judge if patience is not None else None,
+            validation=_part(judge, max(256, len(fit) // 20), rng) if patience is not None else None,
             seed=seed,
             lr=lr or (5e-4 if lora is None else 1e-3),
             epochs=epochs,
@@ -140,6 +150,8 @@ class ProcessRewardModel:
             "targets": targets,
             "seed": seed,
             "backbone": source.name,
+            "backbone_sha256": weights_hash(source),
+            "data": _told(rollouts),
             "epochs": epochs,
             "lora": lora,
             "states": len(fit),
@@ -148,14 +160,18 @@ class ProcessRewardModel:
             "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[aside])),
             "held_out": _cross_fitted(logit, judge, seed=seed),
+            "dtype": str(merged.dtype).removeprefix("torch."),
+            "device": str(device),
         }
+        if patience is not None:
+            prm.info["early_stopping"] = early_stopping(log, patience=patience)
         return prm
 
     def logits(self, observations: Sequence[str]) -> np.ndarray:
         """The unscaled logits of N observations, ``(N,)`` float64."""
         if len(observations) == 0:
             return np.zeros(0)
-        return self._reader.read([success_prompt(text) for text in observations])[:, 0]
+        return self._reader.read([success_prompt(text, tokenizer=self.tokenizer) for text in observations])[:, 0]
 
     def score(self, observations: Sequence[str] | str) -> np.ndarray:
         """P(success) of N observations, ``(N,)`` float64 in [0, 1]; a single text gives ``(1,)``."""
@@ -183,20 +199,27 @@ class ProcessRewardModel:
         return calibration_table(self.score(examples.observations), examples.outcome, weight=examples.weight, bins=bins)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer and, last, ``prm.json``: with it the folder is complete."""
+        """Write weights (safetensors), tokenizer, model card and, last, ``prm.json``: now the folder is complete."""
+        from selfreg_gym.prm.sharing import write_card_of
+
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
         (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+        cls, path: str | Path, *, dtype: str | None = None, device: str | None = None, memo: int = 50_000
     ) -> ProcessRewardModel:
         """Load what :meth:`save_pretrained` wrote.
+
+        Args:
+            dtype, device: None: those it was trained with (the CPU where that device does not exist).
+            memo: how many scored observations are remembered.
 
         Raises:
             CheckpointError: the directory holds no process reward model, an unfinished one, or another format.
@@ -216,16 +239,44 @@ class ProcessRewardModel:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        dtype, device = trained_with(info, dtype=dtype, device=device)
         model = load_classifier(path, dtype=dtype, device=device)
         loaded = cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
         loaded.source = Path(path).resolve()
         return loaded
+
+    def export_decision(self, path: str | Path) -> None:
+        """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision`).
+
+        The question is of type ``noul`` (yes or no; ``noul`` of the answer is p), ``choice`` between "failure" and
+        "success", or ``score`` over these two levels (``score`` of the answer is p)::
+
+            pipe = transformers.pipeline("decision", model=path)
+            pipe({"state": observation, "questions": {"success": {"type": "noul"}}})["success"]["noul"]
+
+        Raises:
+            InvalidArgumentError: this transformers has no decision models.
+            CheckpointError: the answers would not be ours.
+        """
+        from selfreg_gym.prm.sharing import export_decision
+
+        export_decision(self, path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ProcessRewardModel:
         return self
 
     def __repr__(self) -> str:
         return f"ProcessRewardModel(targets={self.info.get('targets')!r}, backbone={self.info.get('backbone')!r})"
+
+
+def _told(rollouts: Any) -> dict[str, Any] | None:
+    """What a store says it was collected on; None for bare episodes."""
+    spec = getattr(rollouts, "spec", None)
+    if not isinstance(spec, dict):
+        return None
+    tasks = spec.get("tasks")
+    count = len(tasks) if isinstance(tasks, list | tuple) else tasks
+    return {**spec.get("env", {}), "tasks": count, "episodes": spec.get("episodes"), "seed": spec.get("seed")}
 
 
 def _fit(
@@ -246,7 +297,7 @@ def _fit(
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
 
     def rows(part: Examples) -> list[tuple[list[int], float, float]]:
-        ids = [encoder.prompt(success_prompt(text)) for text in part.observations]
+        ids = [encoder.prompt(success_prompt(text, tokenizer=tokenizer)) for text in part.observations]
         return list(zip(ids, part.outcome.tolist(), part.weight.tolist(), strict=True))
 
     def loss(net: Any, batch: Sequence[tuple[list[int], float, float]]) -> torch.Tensor:
@@ -257,12 +308,7 @@ def _fit(
 
     data = rows(examples)
     held = rows(validation) if validation is not None else []
-
-    def validate(net: Any) -> float:
-        with torch.inference_mode():
-            parts = [float(loss(net, held[i : i + 16])) * len(held[i : i + 16]) for i in range(0, len(held), 16)]
-        return sum(parts) / sum(w for _, _, w in held)
-
+    validate = held_out_loss(loss, held, lengths=[len(ids) for ids, _, _ in held], batch_size=batch_size)
     return finetune(
         model,
         data,
@@ -274,12 +320,17 @@ def _fit(
         batch_size=batch_size,
         accumulate=accumulate,
         validate=validate if held else None,
-        validate_every=50,
         patience=patience,
         resume=resume,
         progress=progress,
         description="process reward model",
     )
+
+
+def _part(examples: Examples, size: int, rng: np.random.Generator) -> Examples:
+    """At most ``size`` of the examples, standing for all of them."""
+    chosen, weight = subsample(examples.weight, size, rng)
+    return examples.take(chosen, weight=weight)
 
 
 def _judged(

@@ -27,7 +27,7 @@ PAGES = [
 def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = {}
     for path in ("tree", "kv"):
-        monkeypatch.setattr(choosing, "best_path", lambda model, path=path: path)
+        monkeypatch.setattr(choosing, "best_path", lambda model, path=path, **_: path)
         net = copy.deepcopy(model)
         train_choice(net, tokenizer, PAGES, [5, 9], batch_size=2, seed=0, lr=1e-3, steps=6)
         trained[path] = torch.cat([p.detach().flatten() for p in net.parameters()])
