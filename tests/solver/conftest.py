@@ -10,7 +10,8 @@ import pytest
 from scipy import sparse
 from scipy.optimize import linprog
 
-from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.transitions import Rows, TransitionModel
+from selfreg_gym.types import Episode, Transition
 
 
 def make_random_model(
@@ -37,6 +38,18 @@ def make_random_model(
     start = rng.random(n) * (rng.random(n) < 0.5) + 1e-3
     cost = np.r_[0.0, 0.2 + rng.random(actions - 1)]
     return TransitionModel(P, success, start / start.sum(), cost)
+
+
+def make_random_levels(rng: np.random.Generator, nodes: int, levels: int, *, waits: bool = True) -> TransitionModel:
+    """Random nodes whose steps move the clock by 1 or 2, or, if it ``waits``, not at all (so levels have cycles)."""
+    rows = []
+    for _ in range(2):
+        head = rng.integers(nodes, size=4 * nodes).astype(np.int32)
+        weight = 0.6 * rng.dirichlet(np.ones(5), size=nodes)[:, :4].ravel()
+        drop = rng.choice([0, 1, 1, 2] if waits else [1, 2], size=4 * nodes).astype(np.int32)
+        rows.append(Rows(np.arange(0, 4 * nodes + 1, 4), head, weight, drop))
+    success, last = 0.1 * rng.random((2, nodes)), 0.25 * rng.random((2, nodes))
+    return TransitionModel.levelled(rows, levels, success, rng.dirichlet(np.ones(nodes * levels)), last_success=last)
 
 
 def all_points(model: TransitionModel) -> np.ndarray:
@@ -71,6 +84,33 @@ def lp_success(model: TransitionModel, budget: float | np.ndarray) -> float:
     return -float(result.fun)
 
 
+def worth(model: TransitionModel, solution, price: float) -> float:
+    """S - r M over the start states."""
+    return solution.expected_success - price * solution.expected_usage
+
+
+def play_at_random(model: TransitionModel, count: int, rng: np.random.Generator) -> list[Episode]:
+    """Episodes of a flat model with A = 2, each with its own chance of help."""
+    P = [matrix.toarray() for matrix in model.P]
+    episodes = []
+    for i in range(count):
+        state, steps = int(rng.choice(model.n, p=model.start)), []
+        while state < model.n:
+            action = int(rng.random() < (i % 11) / 10)
+            row = np.append(P[action][state], model.success[action, state])
+            to = int(rng.choice(model.n + 2, p=np.append(row, max(1 - row.sum(), 0.0))))
+            step = Transition(
+                t=len(steps), observation="", admissible_actions=None, state_key=f"s{state}", feature_key=None,
+                steps_left=None, action=action, action_text="x", cost=float(action), reward=0.0,
+                terminated=to >= model.n, truncated=False, invalid=False,
+            )  # fmt: skip
+            steps.append(step)
+            state = to
+        usage = (sum(step.cost for step in steps),)
+        episodes.append(Episode(0, i, "task", "", (i % 11) / 10, state == model.n, usage, tuple(steps)))
+    return episodes
+
+
 @pytest.fixture(scope="session")
 def random_model() -> Callable[..., TransitionModel]:
     return make_random_model
@@ -84,3 +124,18 @@ def enumerate_points() -> Callable[[TransitionModel], np.ndarray]:
 @pytest.fixture(scope="session")
 def lp() -> Callable[..., float]:
     return lp_success
+
+
+@pytest.fixture(scope="session")
+def played() -> Callable[..., list[Episode]]:
+    return play_at_random
+
+
+@pytest.fixture(scope="session")
+def objective() -> Callable[..., float]:
+    return worth
+
+
+@pytest.fixture(scope="session")
+def random_levels() -> Callable[..., TransitionModel]:
+    return make_random_levels
