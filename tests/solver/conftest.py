@@ -65,7 +65,10 @@ def all_points(model: TransitionModel) -> np.ndarray:
 
 
 def lp_success(model: TransitionModel, budget: float | np.ndarray) -> float:
-    """The largest success within a budget (or one per intervention): the occupancy-measure LP, by HiGHS."""
+    """The largest success within a budget (or one per intervention): the occupancy-measure LP, by HiGHS.
+
+    What arrives at a state may also stay there for ever: in a closed cycle there are no finite visits that balance.
+    """
     n, actions = model.n, model.actions
     flow = sparse.hstack([sparse.eye_array(n) - matrix.T for matrix in model.P])
     budget = np.asarray(budget, float)
@@ -78,7 +81,11 @@ def lp_success(model: TransitionModel, budget: float | np.ndarray) -> float:
         bounds = budget
     upper = [(0, None) if model.available[a, s] else (0, 0) for a in range(actions) for s in range(n)]
     result = linprog(
-        -model.success.ravel(), A_ub=limits, b_ub=bounds, A_eq=flow, b_eq=model.start, bounds=upper, method="highs"
+        -model.success.ravel(),
+        A_ub=sparse.vstack([sparse.csr_array(limits), flow]),
+        b_ub=np.r_[bounds, model.start],
+        bounds=upper,
+        method="highs",
     )
     assert result.status == 0, result.message
     return -float(result.fun)

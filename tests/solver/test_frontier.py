@@ -13,20 +13,23 @@ from selfreg_gym.transitions import TransitionModel
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**32), n=st.integers(1, 50), cyclic=st.booleans())
-def test_the_frontier_is_the_hull_and_its_gap_holds(random_model, seed, n, cyclic):
-    model = random_model(np.random.default_rng(seed), n, 2, cyclic=cyclic, density=3 / n)
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 50), cyclic=st.booleans(), density=st.sampled_from([0.05, 0.5]))
+def test_the_frontier_is_the_hull_and_its_gap_holds(random_model, seed, n, cyclic, density):
+    model = random_model(np.random.default_rng(seed), n, 2, cyclic=cyclic, density=density)
     exact, rough = solve_frontier(model, gap=0), solve_frontier(model, gap=1e-2)
     assert exact.gap <= 1e-12
     assert rough.gap <= 1e-2
     grid = np.linspace(0, exact.usage[-1], 50)
     assert np.max(exact.success_at(grid) - rough.success_at(grid)) <= rough.gap + 1e-12
-    slopes = np.diff(exact.success) / np.diff(exact.usage)
+    slopes = np.diff(exact.success) / np.diff(exact.usage)  # concave
     assert (np.diff(exact.usage) > 0).all()
     assert (np.diff(exact.help_cost) < 0).all()
     assert (np.diff(slopes) < 1e-6).all()
+    used = np.inf
     for price in (0.0, 0.07, 0.3, 1.1):  # the hull identity: max over the hull of S - r M is the solve at r
         value = solve(model, help_cost=price)
+        assert value.expected_usage <= used + 1e-9  # a higher price never buys more
+        used = value.expected_usage
         assert np.max(exact.success - price * exact.usage) == pytest.approx(model.start @ value.value, abs=1e-11)
     for budget in grid[1::17]:
         point = exact.policy(budget)
