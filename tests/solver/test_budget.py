@@ -32,8 +32,10 @@ def test_agrees_with_the_lp_at_two_thousand_states(random_model, lp):
     model = random_model(np.random.default_rng(1), 2000, density=0.002)
     for share in (0.1, 0.5):
         budget = share * solve(model, help_cost=0).expected_usage
-        policy = solve_budget(model, budget=budget)
+        told: list[tuple[int, float]] = []
+        policy = solve_budget(model, budget=budget, progress=lambda *done, told=told: told.append(done))
         assert policy.expected_usage == pytest.approx(budget, abs=1e-12)
+        assert [width for _, width in told] == sorted((width for _, width in told), reverse=True)
         assert policy.expected_success == pytest.approx(lp(model, budget), abs=1e-9)
 
 

@@ -28,8 +28,11 @@ def test_budgets_per_intervention_agree_with_the_lp(random_model, lp, seed, n, a
 def test_three_interventions_take_few_solves(random_model, lp):
     model = random_model(np.random.default_rng(1), 400, 4, density=0.01)
     free = solve(model, help_cost=0).expected_usage_by_intervention
-    policy = solve_budget(model, budget=0.3 * free)
+    told: list[tuple[int, float]] = []
+    policy = solve_budget(model, budget=0.3 * free, progress=lambda *done: told.append(done))
     assert policy.expected_success == pytest.approx(lp(model, 0.3 * free), abs=1e-8)
+    assert told[0][0] < told[-1][0] <= policy.iterations
+    assert told[-1][1] < 1e-2 < told[0][1]
     assert policy.iterations / 4 < 150  # a solve and three evaluations each
 
 
