@@ -92,6 +92,24 @@ def test_eight_prices_in_one_pass_are_eight_passes_to_the_bit(random_model, seed
         np.testing.assert_array_equal(together, each)
 
 
+@pytest.mark.parametrize("cheap", [1, 2])
+def test_eight_prices_break_ties_for_the_smaller_usage(random_model, cheap):
+    """Two interventions that do the same at different costs: at no price at all they tie."""
+    base = random_model(np.random.default_rng(7), 40, density=0.3)
+    cost = np.array([0.0, 1.0, 1.0])
+    cost[cheap] = 0.25
+    P, success = [*base.P, base.P[1]], np.vstack([base.success, base.success[1]])
+    engine = Engine(TransitionModel(P, success, base.start, cost))
+    assert engine.batches
+    together = engine.run_many(np.array([0.0, 1e-3, 0.1]))
+    free, policy = engine.run(0.0)
+    assert set(policy.tolist()) == {0, cheap}
+    np.testing.assert_array_equal(together[0], engine.over_start(free))
+    low, high = (engine.over_start(engine.run(0.0, tie=tie).values) for tie in ("low", "high"))
+    assert high[0] == pytest.approx(low[0], abs=1e-12)
+    assert high[1] > 2 * low[1]
+
+
 def test_eight_prices_over_steps_left(random_levels):
     engine = Engine(random_levels(np.random.default_rng(1), 30, 6, waits=False))
     assert engine.batches
