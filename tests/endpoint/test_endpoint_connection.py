@@ -83,7 +83,9 @@ def test_the_cache_serves_another_connection_and_failures_are_not_kept(serve: An
     second = connect("http://127.0.0.1:9/v1", path, model="rule")  # nobody there
     assert second.ask([ask("p"), question]) == answers
     assert second.usage()["requests"] == 0
-    assert isinstance(connect("http://127.0.0.1:9/v1", path, model="other", retries=0).ask([ask("p")])[0], EndpointError)
+    assert isinstance(
+        connect("http://127.0.0.1:9/v1", path, model="other", retries=0).ask([ask("p")])[0], EndpointError
+    )
 
 
 def test_tokens_and_price_are_counted_once(serve: Any) -> None:

@@ -177,7 +177,7 @@ class Loopback:
                 all_pieces = self.brain.pieces(prompt + text)[: len(pieces) + new]
                 values = self.brain.values(all_pieces)
                 if self.odd == "shifted" and echo:
-                    values = [None, None, *values[1:-1]]
+                    values = [None, *values[2:], -1.0]
                 if self.odd == "constant":
                     values = [None] + [0.0] * (len(values) - 1)
                 begin = 0 if echo else len(pieces)
