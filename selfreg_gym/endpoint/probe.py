@@ -31,6 +31,7 @@ _OPENINGS = (
     "to be or not to",
 )
 _CHOICES = ("zyxgor", "qubvex")  # nobody says these unasked
+_LOOKS = 3  # what fails in a way that may pass is looked at so often: a wrong finding would last for a whole run
 _TOLERANCE = 0.05  # nats: kernels of another batch shape differ in the third digit, a shift by one token by whole nats
 
 
@@ -92,14 +93,17 @@ class _Prober:
 
     def find(self, name: str) -> bool:
         """Try a capability once."""
-        if name not in self.findings:
+        for look in range(_LOOKS):
+            if name in self.findings:
+                break
             attempt: Callable[[], Finding] = getattr(self, f"_{name}")
             try:
                 self.findings[name] = attempt()
             except EndpointError as error:
-                if not error.reached:
-                    raise  # nobody there, or too slow: that says nothing about what the server can do
-                self.findings[name] = Finding(False, str(error))
+                if not error.reached or error.status in (401, 403, 429):
+                    raise  # nobody there, too slow, a wrong key: that says nothing about what the server can do
+                if not error.transient or look == _LOOKS - 1:
+                    self.findings[name] = Finding(False, str(error))
         return self.findings[name].works
 
     def _send(self, path: str, **body: Any) -> Any:

@@ -243,7 +243,7 @@ def test_the_key_is_nowhere(serve: Any, tmp_path: Path, monkeypatch: Any, caplog
         told += [repr(acts), repr(actor), repr(actor.connection.client), str(pickle.dumps(actor)), actor.name]
         told += [str(vars(copy.deepcopy(actor))), str(acts[0].error), str(actor.usage())]
         actor.close()
-    assert "your key is [key]" in told[0]
+    assert "your key is [key" in told[0]
     assert "HTTP 401" in told[8]
     told += [file.read_bytes().decode("latin1") for file in tmp_path.rglob("*")] + [caplog.text, *capfd.readouterr()]
     assert [key in text for text in told] == [False] * len(told)
@@ -283,7 +283,8 @@ def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     assert info["price"] == info["cost"] == pytest.approx((100.0 * read + 1000.0) / 1000)
     assert info["usage"].tolist() == [info["cost"]]
     assert reward == pytest.approx(-info["cost"])
-    _, reward, terminated, _, info = env.step(0) if not env.rows[0].over else env.reset(seed=1)
+    env.reset(seed=1)
+    info = env.step(0)[4]
     assert info["cost"] == 0.0  # what the actor itself costs is told, and not charged
     assert info["price"] == pytest.approx(10.0 * (info["tokens"] - 1) / 1000)
     plain = EndpointIntervention(server.url, cost=5.0, **QUICK)

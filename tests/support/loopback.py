@@ -243,7 +243,7 @@ def _choices(form: str, body: dict[str, Any]) -> list[str]:
         return found["json_schema"]["schema"]["properties"]["action"]["enum"]
     if form == "grammar":
         return [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', found)]
-    return [re.sub(r"\\(.)", r"\1", text) for text in found[1:-1].split("|")]
+    return [re.sub(r"\\(.)", r"\1", text) for text in re.split(r"(?<!\\)\|", found[1:-1])]
 
 
 def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS) -> Callable[[int, str], str | None]:
