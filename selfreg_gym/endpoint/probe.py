@@ -20,7 +20,7 @@ from selfreg_gym.errors import EndpointError
 
 __all__ = ["CAPABILITIES", "Capabilities", "Finding", "probe"]
 
-CAPABILITIES = ("models", "completions", "chat", "prompt_lists", "logprobs", "echo", "structured", "systemone")
+CAPABILITIES = ("models", "completions", "chat", "stop", "prompt_lists", "logprobs", "echo", "structured", "systemone")
 """In the order in which they are tried; a later one may rest on an earlier one."""
 
 # Openings after which the next token mostly begins a word, so that prompt + token is cut up as it was written.
@@ -31,7 +31,7 @@ _OPENINGS = (
     "to be or not to",
 )
 _CHOICES = ("zyxgor", "qubvex")  # nobody says these unasked
-_LOOKS = 3  # what fails in a way that may pass is looked at so often: a wrong finding would last for a whole run
+_ATTEMPTS = 6  # what fails in a way that may pass is tried so often: a wrong finding would last for a whole run
 _TOLERANCE = 0.05  # nats: kernels of another batch shape differ in the third digit, a shift by one token by whole nats
 
 
@@ -93,7 +93,8 @@ class _Prober:
 
     def find(self, name: str) -> bool:
         """Try a capability once."""
-        for look in range(_LOOKS):
+        looks = max(1, _ATTEMPTS // (1 + self.connection.server.retries))
+        for look in range(looks):
             if name in self.findings:
                 break
             attempt: Callable[[], Finding] = getattr(self, f"_{name}")
@@ -102,7 +103,7 @@ class _Prober:
             except EndpointError as error:
                 if not error.reached or error.status in (401, 403, 429):
                     raise  # nobody there, too slow, a wrong key: that says nothing about what the server can do
-                if not error.transient or look == _LOOKS - 1:
+                if not error.transient or look == looks - 1:
                     self.findings[name] = Finding(False, str(error))
         return self.findings[name].works
 
@@ -127,6 +128,12 @@ class _Prober:
             return Finding(False, "not asked for: api='completions'")
         self._send(CHAT, messages=[{"role": "user", "content": "Say yes."}], max_tokens=1)
         return Finding(True, "answered a message")
+
+    def _stop(self) -> Finding:
+        if not self.find("completions"):
+            return Finding(False, "needs completions")
+        self._send(COMPLETIONS, prompt=_OPENINGS[0], max_tokens=2, stop=["\n"])  # fails where words are tokens
+        return Finding(True, "takes a text to stop at")
 
     def _prompt_lists(self) -> Finding:
         if not self.find("completions"):

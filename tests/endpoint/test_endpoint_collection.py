@@ -30,7 +30,7 @@ def people(url: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def fill(url: str, path: Path, options: dict[str, Any], **changes: Any) -> Rollouts:
-    settings = {"tasks": range(6), "episodes": 12, "help_probabilities": (0, 0.5, 1), "seed": 4, "num_envs": 6}
+    settings = {"tasks": range(6), "episodes": 9, "help_probabilities": (0, 0.5, 1), "seed": 4, "num_envs": 6}
     return collect(people(url, options), store=path, **{**settings, "progress": False, **changes})
 
 

@@ -5,6 +5,7 @@ What it says is a deterministic function of the request (``Rule``), or comes fro
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -247,13 +248,13 @@ def _choices(form: str, body: dict[str, Any]) -> list[str]:
 
 
 def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS) -> Callable[[int, str], str | None]:
-    """Faults in that share of the requests, of all kinds, in an order that depends on the seed alone."""
-    generator = random.Random(seed)
+    """Faults in that share of the requests, at places that depend on the seed alone; the kinds take turns."""
+    generator, turns = random.Random(seed), itertools.cycle(kinds)
     lock = threading.Lock()
 
     def fault(count: int, path: str) -> str | None:
         with lock:
-            return generator.choice(kinds) if generator.random() < share else None
+            return next(turns) if generator.random() < share else None
 
     return fault
 
