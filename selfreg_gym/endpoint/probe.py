@@ -23,6 +23,8 @@ __all__ = ["CAPABILITIES", "Capabilities", "Finding", "probe"]
 CAPABILITIES = ("models", "completions", "chat", "stop", "prompt_lists", "logprobs", "echo", "structured", "systemone")
 """In the order in which they are tried; a later one may rest on an earlier one."""
 
+_ROUTES = ("models", "completions", "chat", "systemone")  # the others are arguments of these
+
 # Openings after which the next token mostly begins a word, so that prompt + token is cut up as it was written.
 _OPENINGS = (
     "One, two, three, four,",
@@ -101,11 +103,24 @@ class _Prober:
             try:
                 self.findings[name] = attempt()
             except EndpointError as error:
-                if not error.reached or error.status in (401, 403, 429):
+                if error.status in (401, 403, 429) or (not error.reached and not self._survives(name)):
                     raise  # nobody there, too slow, a wrong key: that says nothing about what the server can do
                 if not error.transient or look == looks - 1:
                     self.findings[name] = Finding(False, str(error))
         return self.findings[name].works
+
+    def _survives(self, name: str) -> bool:
+        """Whether a plain request is answered where one with an argument more broke the connection, or took too long.
+
+        ``transformers serve`` hangs up where a stop text does not fit its tokenizer.
+        """
+        if name in _ROUTES or not (self.find("completions") or self.find("chat")):
+            return False
+        attempt = self._completions if self.find("completions") else self._chat
+        try:
+            return attempt().works
+        except EndpointError:
+            return False
 
     def _send(self, path: str, **body: Any) -> Any:
         [answer] = self.connection.ask([Request(path, body, remembered=False)])

@@ -97,6 +97,15 @@ def test_an_outage_is_no_finding(serve: Any, quick: Any) -> None:
         found(silent, {**quick, "retries": 0, "timeout": 0.1})
 
 
+@pytest.mark.parametrize("fault", ["reset", "500", "hang"])
+def test_an_argument_that_breaks_a_server_is_left_out(serve: Any, quick: Any, fault: str) -> None:
+    server = serve(can=("completions",), hang=0.4)
+    server.fault = lambda count, path: fault if "stop" in server.requests[-1][1] else None
+    capabilities = found(server, {**quick, "timeout": 0.2})
+    assert works(capabilities) == {"completions"}
+    assert choose_way(capabilities)[0] == "text"
+
+
 def test_faults_that_pass_change_no_finding(serve: Any, quick: Any) -> None:
     calm = found(serve(), quick)
     shaken = found(serve(fault=now_and_then(0.2, seed=3), hang=0.3), {**quick, "timeout": 0.2, "load_timeout": 0.2})
