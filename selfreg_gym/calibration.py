@@ -17,7 +17,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,11 @@ class CoinMixture:
         return self.low.wrap(env) if hasattr(self.low, "wrap") else env
 
     @property
+    def knows_tasks(self) -> bool:
+        """Whether its parts are privileged."""
+        return bool(getattr(self.low, "knows_tasks", False))
+
+    @property
     def expected_usage(self) -> float | None:
         """What the two parts promise, mixed; None if one of them promises nothing."""
         return self._promise("expected_usage")
@@ -144,7 +149,8 @@ def calibrate(
 
     Returns:
         A helper of the same kind, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` says
-        what was tried: ``{"budget", "knob" (or "knobs" and "weight"), "usage", "met", "episodes", "probes"}``.
+        what was tried: ``{"budget", "knob" (or "knobs" and "weight"), "usage", "success" (None where it was not
+        played), "met", "episodes", "probes"}``.
 
     Raises:
         InvalidArgumentError: a helper without a knob, a budget below 0, or no tasks.
@@ -323,15 +329,20 @@ def _identity(helper: Any) -> bytes:
 
 @dataclass
 class _Probe:
-    """What is known of one knob: the usage of the first episodes of the plan."""
+    """What is known of one knob: usage and success of the first episodes of the plan."""
 
     knob: float
     usages: list[float]
+    successes: list[bool] = field(default_factory=list)
     played: int = 0
 
     @property
     def mean(self) -> float:
         return float(np.mean(self.usages)) if self.usages else 0.0
+
+    @property
+    def success(self) -> float | None:
+        return float(np.mean(self.successes)) if self.successes else None
 
     @property
     def error(self) -> float:
@@ -382,20 +393,22 @@ class _Search:
             probe = known.setdefault(knob, _Probe(knob, []))
             self._play(group, probe, budget)
             if abs(probe.mean - budget) <= close and probe.played == len(plan):
-                return _found(group, budget, known, {"knob": knob, "usage": probe.mean, "met": True})
+                return _found(group, budget, known, _at(probe, met=True))
         below, above = _bracket(known, floor, budget)
         for end in (below, above):  # a probe that ended early is a rough guess: finish the two that count
             if end is not None and end is not floor:
                 self._play(group, end, None)
         if above is None:
             met = abs(below.mean - budget) <= close
-            return _found(group, budget, known, {"knob": below.knob, "usage": below.mean, "met": met})
+            return _found(group, budget, known, _at(below, met=met))
         low, high = below.mean, above.mean
         if high <= low:  # the full sample tells the two sides apart no more
-            return _found(group, budget, known, {"knob": below.knob, "usage": low, "met": abs(low - budget) <= close})
+            return _found(group, budget, known, _at(below, met=abs(low - budget) <= close))
         weight = float(np.clip((budget - low) / (high - low), 0.0, 1.0))
         usage = low + weight * (high - low)
-        mix = {"knobs": [below.knob, above.knob], "weight": weight, "usage": usage}
+        mix = {"knobs": [below.knob, above.knob], "weight": weight, "usage": usage, "success": None}
+        if below.success is not None and above.success is not None:
+            mix["success"] = below.success + weight * (above.success - below.success)
         return _found(group, budget, known, mix | {"met": abs(usage - budget) <= close})
 
     def _play(self, group: _Group, probe: _Probe, budget: float | None) -> None:
@@ -407,14 +420,23 @@ class _Search:
                     return
             block = group.plan[probe.played : probe.played + BLOCK]
             mover = reseeded(group.helper.with_knob(probe.knob), self._seed, probe.played)
-            episodes = play(self._env, block, mover, record_steps=False)
-            probe.usages += [episode.cost for episode in episodes if episode.error is None]
+            for episode in play(self._env, block, mover, record_steps=False):
+                if episode.error is None:
+                    probe.usages.append(episode.cost)
+                    probe.successes.append(bool(episode.success))
             probe.played += len(block)
+
+
+def _at(probe: _Probe, *, met: bool) -> dict[str, Any]:
+    """The result that is one knob."""
+    return {"knob": probe.knob, "usage": probe.mean, "success": probe.success, "met": met}
 
 
 def _found(group: _Group, budget: float, known: dict[float, _Probe], result: dict[str, Any]) -> dict[str, Any]:
     """The record of a calibration."""
-    probes = [{"knob": p.knob, "usage": p.mean, "episodes": len(p.usages)} for p in known.values()]
+    probes = [
+        {"knob": p.knob, "usage": p.mean, "success": p.success, "episodes": len(p.usages)} for p in known.values()
+    ]
     return {"budget": budget, **result, "episodes": len(group.plan), "probes": probes}
 
 
