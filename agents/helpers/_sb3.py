@@ -40,6 +40,7 @@ class SB3Helper(HelperPolicy):
     needs_cap: ClassVar[bool] = False  # it is made for a hard budget
     algorithm: ClassVar[str]
     module: ClassVar[str] = "stable_baselines3"
+    policy_name: ClassVar[str] = "MultiInputPolicy"
     defaults: ClassVar[dict[str, Any]] = {}
     network: ClassVar[dict[str, Any]] = {"net_arch": [64, 64]}
 
@@ -108,7 +109,7 @@ class SB3Helper(HelperPolicy):
         begun = time.monotonic()
         with _own_randomness():
             model = algorithm(
-                "MultiInputPolicy",
+                cls.policy_name,
                 to_sb3(_wrap(vector, cap)),
                 seed=seed,
                 policy_kwargs=dict(cls.network),
@@ -234,7 +235,7 @@ class SB3Helper(HelperPolicy):
             raise CheckpointError(f"{str(path)!r} cannot be read: {error!r}.") from error
         if form != (_FORMAT, cls.algorithm):
             raise CheckpointError(f"{str(file)!r} holds {form}, expected {(_FORMAT, cls.algorithm)}: train again.")
-        policy_class = cls._load_algorithm().policy_aliases["MultiInputPolicy"]
+        policy_class = cls._load_algorithm().policy_aliases[cls.policy_name]
         actions = gym.spaces.Discrete(len(known["costs"]))
         policy = policy_class(feature_space(), actions, lambda _: 0.0, **known["settings"])
         try:
