@@ -95,7 +95,8 @@ def test_after_a_ctrl_c_only_the_unfinished_helper_is_played_again(
     try:
         deadline = time.monotonic() + 240
         while not list(folder.glob("*.json")):
-            assert child.poll() is None and time.monotonic() < deadline, "no helper was finished"
+            assert child.poll() is None, "it ended before it was interrupted"
+            assert time.monotonic() < deadline, "no helper was finished"
             time.sleep(0.05)
         os.killpg(child.pid, signal.SIGINT)
         assert child.wait(60) != 0
@@ -121,7 +122,8 @@ def test_after_a_ctrl_c_only_the_unfinished_helper_is_played_again(
 
 
 def test_what_was_asked_otherwise_is_not_taken_from_before(module: Any, tmp_path: Path) -> None:
-    env = {"task": "selfreg/Coin-v0", "actor": module.heads, "interventions": []}
+    help_ = [module.Intervention(module.Expert(), name="see")]
+    env = {"task": "selfreg/Coin-v0", "actor": module.heads, "interventions": help_}
     asked: dict[str, Any] = {"tasks": range(2), "episodes": 4, "resume": tmp_path / "found"}
     requests = {"a": (module.Rate(), 0.0)}
     for change in ({}, {"seed": 1}, {"tolerance": 0.5}, {"episodes": 6}):
