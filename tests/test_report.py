@@ -132,7 +132,7 @@ def cells(text: str, first: str) -> list[str]:
 def test_hard_tasks_are_counted_at_the_threshold_that_was_chosen(run):
     text = (run / "report.html").read_text()
     assert cells(text, "one half") == ["one half", "0.500", "4", "2", "2", "1", "50 %", "50 %"]
-    assert cells(text, "prm-per-task at C = 1")[1:] == ["0.650", "4", "2", "3", "1", "33 %", "50 %"]
+    assert cells(text, "prm-per-task at C = 1")[1:] == ["0.650", "4", "2", "3", "2", "67 %", "100 %"]
 
 
 def test_the_choice_on_calibration_stands_beside_the_oracles(run, evaluation):

@@ -280,7 +280,7 @@ class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         if self._tasks is not None and (options is None or "episode" not in options):
-            drawn = np.random.default_rng([0x7A5C, 0 if seed is None else seed]).integers(len(self._tasks))
+            drawn = int(np.random.default_rng([0x7A5C, 0 if seed is None else seed]).integers(len(self._tasks)))
             options = {**(options or {}), "episode": int(self._tasks[drawn])}
         return self.env.reset(seed=seed, options=options)
 

@@ -100,7 +100,7 @@ def calibrate_many(
     """
     if workers > 1 and not isinstance(env, Mapping):
         raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
-    settings = {"seed": seed, "tolerance": tolerance, "probes": probes, "num_envs": num_envs}
+    settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes, "num_envs": num_envs}
     helpers: dict[str, Any] = {}
     groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], Group] = {}
     for key, (helper, budget) in requests.items():

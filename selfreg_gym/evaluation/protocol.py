@@ -156,7 +156,7 @@ def evaluate_splits(
     retries: int = 2,
     progress: bool | Callable[[int, int], None] = True,
     warn: bool = True,
-    on_split: Callable[[str, Evaluation], None] | None = None,
+    on_split: Callable[[str, Evaluation], object] | None = None,
 ) -> Evaluation:
     """:func:`evaluate` on several splits, in processes that are started once and idle at the very end only.
 
