@@ -156,7 +156,7 @@ def evaluate_splits(
     retries: int = 2,
     progress: bool | Callable[[int, int], None] = True,
     warn: bool = True,
-    on_split: Callable[[str, Evaluation], None] | None = None,
+    on_split: Callable[[str, Evaluation], object] | None = None,
 ) -> Evaluation:
     """:func:`evaluate` on several splits, in processes that are started once and idle at the very end only.
 
@@ -231,7 +231,13 @@ class _Part:
         self.traced = choose_traces(longest, traces)
         self.shards = cut(name, self.plans, longest, num_envs)
         self.left = sum(map(len, self.plans.values()))
-        self._meta = {"tasks": len(split.tasks), "episodes_per_task": max(each.values()), "seed": seed}
+        privileged = [key for key, helper in helpers.items() if getattr(helper, "knows_tasks", False)]
+        self._meta = {
+            "tasks": len(split.tasks),
+            "episodes_per_task": max(each.values()),
+            "seed": seed,
+            "knows_tasks": privileged,
+        }
         self._played: dict[str, list[Measured]] = {key: [] for key in helpers}
         self._kept: list[tuple[str, Episode]] = []
 
@@ -278,6 +284,8 @@ def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict
         calibration = getattr(helper, "calibration", None)
         if calibration:
             said["calibrated_usage"] = float(calibration["usage"])
+            if calibration.get("success") is not None:
+                said["calibrated_success"] = float(calibration["success"])
         if said:
             promised[key] = said
     return promised

@@ -167,6 +167,24 @@ class HelperConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RLConfig:
+    """Reinforcement learning on features (Stable-Baselines3): baselines that are trained only if they are named.
+
+    Attributes:
+        algorithms: ids of helpers that learn by playing (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``).
+        help_cost: r, the price of a cost unit in the reward.
+        steps: decisions that each algorithm plays on the collected tasks.
+        cap: hard budget per episode that ``maskable-ppo`` learns and plays under (cost units).
+    """
+
+    algorithms: tuple[str, ...] = ()
+    help_cost: float = 0.1
+    steps: int = 100_000
+    cap: float = 3.0
+    seed: int = 6
+
+
+@dataclass(frozen=True, slots=True)
 class CalibrateConfig:
     """Fresh rollouts of training tasks that move a helper's knob until its usage meets the budget.
 
@@ -218,6 +236,7 @@ class RunConfig:
     solve: SolveConfig = field(default_factory=SolveConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     helper: HelperConfig = field(default_factory=HelperConfig)
+    rl: RLConfig = field(default_factory=RLConfig)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 

@@ -21,19 +21,24 @@ __all__ = ["build", "helper_names", "key_of", "sources"]
 def helper_names(run: Run) -> list[str]:
     """Ids of the helpers that this run compares: those of the config, else every registered one.
 
-    A helper that cannot be built of nothing (it needs a server) says ``only_if_named = True``.
+    A helper that needs what not every run makes (a learner of its own, a server) says by ``made_in(run)`` whether it
+    is there; without it, it takes part only where the config names it.
 
     Raises:
         UnknownNameError: the config names one that does not exist.
     """
     known = registry.names("helpers")
     chosen = run.config.evaluate.helpers or tuple(
-        name for name in known if not getattr(registry.load("helpers", name), "only_if_named", False)
+        name for name in known if getattr(registry.load("helpers", name), "made_in", _always)(run.path)
     )
     for name in chosen:
         if name not in known:
             raise UnknownNameError("helper", name, known)
     return list(chosen)
+
+
+def _always(run: Path) -> bool:
+    return True
 
 
 def key_of(name: str, budget: float | None) -> str:

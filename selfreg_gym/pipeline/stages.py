@@ -9,6 +9,7 @@ fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
 label                 rollouts, transitions, solution            labels.jsonl
 train-helper          labels.jsonl                               helper/
+train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
 report                all of the above                           report.html, plots/
@@ -168,6 +169,28 @@ def _augment(run: Run) -> Any:
     return task.get_wrapper_attr("augment") if task.has_wrapper_attr("augment") else None
 
 
+def train_rl(run: Run) -> dict[str, Any]:
+    """Let the reinforcement learners that the config names play the collected tasks; usually there are none."""
+    c = run.config.rl
+    steps: dict[str, Any] = {}
+    with run.writing("train-rl", "rl") as out:
+        out.mkdir(parents=True)
+        for name in c.algorithms:
+            learner = registry.load("helpers", name)
+            trained = learner.train(
+                run.env_kwargs(),
+                tasks=range(run.config.collect.tasks),
+                help_cost=c.help_cost,
+                steps=c.steps,
+                cap=c.cap if learner.needs_cap else None,
+                seed=c.seed,
+                progress=run.progress,
+            )
+            trained.save_pretrained(out / name)
+            steps[f"steps of {name}"] = trained.info["steps"]
+    return steps
+
+
 def calibrate_helpers(run: Run) -> dict[str, Any]:
     """Find, for each helper and budget, the knob at which fresh training episodes use what the budget allows.
 
@@ -311,10 +334,11 @@ STAGES = (
         ("helper",),
         more=lambda run: some_models(run, "helper"),
     ),
+    Stage("train-rl", train_rl, (), ("rl",), ("task", "actor", "interventions", "collect", "rl"), more=_actors),
     Stage(
         "calibrate",
         calibrate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper"),
+        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl"),
         ("calibration.json",),
         ("calibrate", "evaluate"),
         more=_compared,
@@ -322,7 +346,7 @@ STAGES = (
     Stage(
         "evaluate",
         evaluate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "calibration.json"),
+        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl", "calibration.json"),
         ("evaluation.json",),
         ("task", "evaluate"),
         more=_compared,
