@@ -25,7 +25,7 @@ from selfreg_gym.lm.tokenizer import PromptEncoder
 __all__ = ["DecisionHead", "save_decision"]
 
 _PROBES = ("Room 1: table.\nYou can: Done!", "Room 2 has: a cup on a table.\n\nThe human said: bring me the cup.")
-_TOLERANCE = {torch.float32: 1e-4}  # of a logit; two bytes a number: 0.1
+_TOLERANCE = {torch.float32: 1e-3}  # of a logit (ours are rounded to four decimals); two bytes a number: 0.1
 
 
 @dataclass(frozen=True, slots=True)
