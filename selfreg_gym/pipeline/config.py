@@ -92,6 +92,10 @@ class PRMConfig:
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_states: at most this many moments are trained on (0: all of them).
         share: share of the *tasks* kept aside, on which calibration is measured.
+        lr: peak learning rate (0: the default of the kind of training).
+        batch_size, accumulate: examples per forward, and forwards per optimiser step.
+        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
     backbone: str = "tiny"
@@ -101,6 +105,12 @@ class PRMConfig:
     max_states: int = 6000
     share: float = 0.2
     seed: int = 2
+    lr: float = 0.0
+    batch_size: int = 16
+    accumulate: int = 1
+    patience: int = 0
+    dtype: str = "float32"
+    device: str = _speed("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,10 @@ class HelperConfig:
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
+        lr: peak learning rate (0: the default of the kind of training).
+        batch_size, accumulate: pages per forward (each with all its budgets), and forwards per optimiser step.
+        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
     backbone: str = "tiny"
@@ -146,6 +160,12 @@ class HelperConfig:
     max_labels: int = 20_000
     help_weight: float = 1.0
     seed: int = 3
+    lr: float = 0.0
+    batch_size: int = 8
+    accumulate: int = 1
+    patience: int = 0
+    dtype: str = "float32"
+    device: str = _speed("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +367,11 @@ def _spell(hint: Any) -> str:
 
 
 AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_envs prm.epochs model.min_visits
-    helper.epochs
+    helper.epochs prm.batch_size prm.accumulate helper.batch_size helper.accumulate
     calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
     evaluate.workers evaluate.num_envs"""
-AT_LEAST_ZERO = "prm.lora_rank prm.max_states helper.lora_rank helper.max_labels evaluate.episodes_others"
+AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
+    helper.patience evaluate.episodes_others"""
 
 
 def _check(config: RunConfig) -> None:
