@@ -26,6 +26,7 @@ from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
 __all__ = ["RunConfig", "differences", "from_dict", "load_config", "parse_overrides", "preset_names", "to_dict"]
 
 PRESETS = Path(__file__).parent / "presets"
+DTYPES = ("float32", "bfloat16", "float16")
 P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -394,6 +395,9 @@ def _check(config: RunConfig) -> None:
         section, name = key.split(".")
         budgets = getattr(getattr(config, section), name)
         need(all(budget > 0 for budget in budgets), key, "positive", budgets)
+    for section in ("prm", "helper"):
+        dtype = getattr(config, section).dtype
+        need(dtype in DTYPES, f"{section}.dtype", f"one of {', '.join(DTYPES)}", dtype)
     need(bool(config.interventions.ids), "interventions.ids", "at least one id", config.interventions.ids)
     need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
     need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)

@@ -46,7 +46,10 @@ def build(run: Run, name: str) -> dict[float | None, Any]:
     c = run.config.evaluate
     budgets: tuple[float | None, ...] = c.budgets if name in c.decisive else c.budgets_others
     from_run = getattr(helper_class, "from_run", None)
-    if from_run and getattr(helper_class, "takes_budget", False):
+    if budgets and from_run and getattr(helper_class, "takes_budget", False):
+        first = from_run(run.path, budget=budgets[0], seed=c.seed)
+        if hasattr(first, "with_budget"):  # one model for all of them: a big one fits its GPU once
+            return {budget: first.with_budget(budget) for budget in budgets}
         return {budget: from_run(run.path, budget=budget, seed=c.seed) for budget in budgets}
     helper = from_run(run.path, budget=None, seed=c.seed) if from_run else helper_class()
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
