@@ -33,7 +33,7 @@ from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.collection import collect
 from selfreg_gym.lm.loading import one_thread
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
-from selfreg_gym.lm.training import add_lora, finetune, pad_right
+from selfreg_gym.lm.training import add_lora, finetune, merge_lora, pad_right
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
 
@@ -79,14 +79,16 @@ def moments(count: int) -> list[tuple[str, tuple[str, ...], str]]:
     return found[:count]
 
 
-def check(path: Path) -> None:
+def check(path: Path, *, dtype: str = "float32") -> None:
     """Decide in each mode, take ten steps of fine-tuning, train a process reward model; save and reload it all."""
     one_thread()
+    close = 1e-3 if dtype == "float32" else 0.5  # of a log-probability of some ten, or of a logit
     with timed("load") as note:
-        actor = LM(path, temperature=0)
+        actor = LM(path, temperature=0, dtype=dtype)
         scorer = actor.scorer
         tokenizer = scorer.encoder.tokenizer
-        note(f"{sum(p.numel() for p in scorer.model.parameters()) / 1e6:.0f}M parameters, scoring path {scorer.path!r}")
+        size = sum(p.numel() for p in scorer.model.parameters()) / 1e6
+        note(f"{size:.0f}M parameters in {dtype}, scoring path {scorer.path!r}")
     pages = moments(10)
     observation, offered, best = pages[0]
     prompt = actor_prompt(observation, tokenizer=tokenizer)
@@ -102,7 +104,7 @@ def check(path: Path) -> None:
         [scores] = scorer.score([prompt], [tuple(map(answer_text, offered))])
         ours = scores[offered.index(best)]
         note(f"{-loss:.4f} against {ours:.4f}")
-        assert abs(ours + loss) < 1e-3, "the scores differ"
+        assert abs(ours + loss) < close, "the scores differ"
     with timed("an answer in words") as note:
         writer = LM(path, mode="generate", reasoning=True, temperature=0, max_new_tokens=60)
         writer._scorer = scorer
@@ -131,17 +133,17 @@ def check(path: Path) -> None:
         with torch.inference_mode():
             ids = torch.tensor([examples[0][0]])
             before = model(input_ids=ids, logits_to_keep=1).logits
-            merged = model.merge_and_unload()
+            merged = merge_lora(model)
             gap = float((merged(input_ids=ids, logits_to_keep=1).logits - before).abs().max())
         merged.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        [there] = LM(scratch).scorer.score([prompt], [tuple(map(answer_text, offered))])
+        [there] = LM(scratch, dtype=dtype).scorer.score([prompt], [tuple(map(answer_text, offered))])
         scorer.memo.clear()
         [here] = scorer.score([prompt], [tuple(map(answer_text, offered))])
         note(
             f"merged and adapters differ by {gap:.1e} in a logit, saved and loaded by {np.abs(here - there).max():.1e}"
         )
-        assert gap < 1e-3, "merging changed the model"
+        assert gap < close, "merging changed the model"
         assert np.array_equal(here, there), "loading changed the model"
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,7 +159,7 @@ def check(path: Path) -> None:
                 progress=False,
             ) as rollouts:
                 prm = ProcessRewardModel.train(
-                    rollouts, backbone=path, max_states=8, batch_size=2, epochs=1, progress=False
+                    rollouts, backbone=path, max_states=8, batch_size=2, epochs=1, dtype=dtype, progress=False
                 )
             p = prm.score(observation)[0]
             prm.save_pretrained(folder / "prm")
@@ -209,13 +211,14 @@ def main() -> None:
     one.add_argument("out", type=Path, help="where the checkpoint goes")
     two = commands.add_parser("check", help="act, learn, judge, save and load")
     two.add_argument("path", type=Path, help="the converted checkpoint, or any other")
+    two.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     arguments = parser.parse_args()
     if arguments.command == "convert":
         with timed("convert") as note:
             convert(arguments.source, arguments.out)
             note(f"{arguments.out} holds {sum(f.stat().st_size for f in arguments.out.iterdir()) / 1e6:.0f} MB")
     else:
-        check(arguments.path)
+        check(arguments.path, dtype=arguments.dtype)
 
 
 if __name__ == "__main__":

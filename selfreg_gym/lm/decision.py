@@ -21,6 +21,7 @@ import torch
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.prompts import chat
 from selfreg_gym.lm.tokenizer import PromptEncoder
+from selfreg_gym.lm.training import cast_parameters
 
 __all__ = ["DecisionHead", "save_decision"]
 
@@ -88,7 +89,7 @@ def save_decision(
         softcap=softcap if "lm_head" in dict(model.named_children()) else None,
         dtype=str(model.dtype).removeprefix("torch."),
     )
-    decision = JevForDecision(config).to(model.dtype)
+    decision = cast_parameters(JevForDecision(config), model.dtype)
     decision.model.load_state_dict(trunk.state_dict())
     with torch.no_grad():
         decision.proj.weight.copy_(head.weight)

@@ -266,8 +266,24 @@ def test_a_loaded_model_keeps_its_dtype_and_finds_a_device(checkpoint: Path, tmp
     np.testing.assert_allclose(exact.logits(PAGES), helper.logits(PAGES), atol=0.25)
 
 
+def test_a_new_head_learns_in_float32_and_is_saved_in_the_models_dtype(checkpoint: Path, tmp_path: Path) -> None:
+    from selfreg_gym.lm.training import add_lora, merge_lora
+
+    net = add_lora(load_classifier(checkpoint, dtype="bfloat16"), task="SEQ_CLS", rank=4)
+    assert {p.dtype for p in net.parameters() if p.requires_grad} == {torch.float32}
+    ids = torch.tensor([[1, 5, 6, 7, 8]])
+    with torch.inference_mode():
+        before = net.eval()(input_ids=ids).logits
+        plain = merge_lora(net)
+        assert {p.dtype for p in plain.parameters()} == {torch.bfloat16}
+        torch.testing.assert_close(plain(input_ids=ids).logits.float(), before.float(), rtol=0.02, atol=0.02)
+    prm = ProcessRewardModel.train(episodes(), backbone=checkpoint, dtype="bfloat16", progress=False)
+    prm.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(ProcessRewardModel.from_pretrained(tmp_path).score(PAGES), prm.score(PAGES))
+
+
 def test_merged_is_unmerged_for_a_classifier_with_a_tied_trunk(family: tuple[str, Path]) -> None:
-    from selfreg_gym.lm.training import add_lora
+    from selfreg_gym.lm.training import add_lora, merge_lora
 
     if family[0] == "Granite":
         pytest.skip("transformers has no classifier of this family")
@@ -279,5 +295,5 @@ def test_merged_is_unmerged_for_a_classifier_with_a_tied_trunk(family: tuple[str
     ids = torch.tensor([[1, 5, 6, 7, 8]])
     with torch.inference_mode():
         before = net.eval()(input_ids=ids).logits
-        merged = net.merge_and_unload()
+        merged = merge_lora(net)
         torch.testing.assert_close(merged(input_ids=ids).logits, before, rtol=1e-4, atol=1e-4)
