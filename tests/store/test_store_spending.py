@@ -7,7 +7,6 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
-
 from stored import SPEC
 
 from selfreg_gym import Episode, Rollouts, Transition
