@@ -100,7 +100,7 @@ class ConfigError(SelfRegError, ValueError):
     """A run configuration with an unknown key or a bad value."""
 
 
-class EndpointError(SelfRegError, ConnectionError):
+class EndpointError(SelfRegError, RuntimeError):
     """A server that did not answer, or whose answer is none.
 
     Attributes:

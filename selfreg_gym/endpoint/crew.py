@@ -1,6 +1,6 @@
 """A few threads that work off jobs, and that nobody waits for when the program ends.
 
-``concurrent.futures`` joins its threads at exit: after Ctrl-C a program would sit there until a hanging server times out.
+``concurrent.futures`` joins its threads at exit: after Ctrl-C a program would wait there for a server that hangs.
 """
 
 from __future__ import annotations

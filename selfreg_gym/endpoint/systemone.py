@@ -63,7 +63,7 @@ class Question:
         answer = answers.get(_NAME, {})
         if self.options is not None:
             found = answer.get("probabilities")
-            values = [found.get(option) for option in self.options] if isinstance(found, dict) else []
+            values: list[Any] = [found.get(option) for option in self.options] if isinstance(found, dict) else []
             if not values or not all(_between(value, 1) for value in values) or not sum(values) > 0:
                 raise no_answer(f"no probability for each of {', '.join(self.options)}")
             return [value / sum(values) for value in values]
