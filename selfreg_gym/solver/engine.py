@@ -226,8 +226,9 @@ class Engine:
             p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
             eight, self.discount, EPS, values,
         )  # fmt: skip
-        self.model.cache["batch"] = values
-        return self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
+        found = self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
+        self.model.cache["batch"] = values  # only now: whoever takes it out writes over it
+        return found
 
     def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return S and M of each action followed by ``values``: ``(A, n)`` each, in the model's order of states."""

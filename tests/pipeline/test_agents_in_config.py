@@ -53,7 +53,7 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
         assert who[2]["price"] == pytest.approx(who[2]["cost"])
     for file in (tmp_path / "r").rglob("*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes(), file
-    helper = build(run, "endpoint")
+    helper = build(run)["endpoint"]
     assert list(helper) == list(run.config.evaluate.budgets_others)
     assert next(iter(helper.values())).predict(["a page"])[0].shape == (1,)
 
