@@ -1,7 +1,7 @@
 """The compiled pass under hard limits: every number of calls left at once, see :mod:`selfreg_gym.solver.caps`.
 
 ``values`` is ``(n, 2 c + 2)``: S and M with no call left, then with one, and so on, so that a successor's are read
-together.
+together. (Numba's cache does not see that ``sweep_blocks`` is in another file: who changes that one touches this one.)
 """
 
 from __future__ import annotations
