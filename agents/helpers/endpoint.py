@@ -11,26 +11,31 @@ import numpy as np
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
-from selfreg_gym.endpoint.systemone import Question, probabilities
+from selfreg_gym.endpoint.systemone import Question, shares
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import HelperPolicy
 
 __all__ = ["EndpointHelper"]
 
+_PLAIN = "Should somebody be asked for help now?"
+_WITH_BUDGET = "Budget {budget:.2f}. Help?"  # the last line of selfreg_gym.lm.prompts.helper_prompt
+
 
 class EndpointHelper(HelperPolicy):
     """Help where the served model answers yes with a probability above ``1 - threshold``.
 
-    The question is asked about every observation; ``calibrate`` moves the threshold until usage meets a budget. A model
-    that reads the budget itself is told it in the question (``instructions="Budget {budget:.2f}. Help?"``).
+    The question is asked about every observation; ``calibrate`` moves the threshold until usage meets a budget. A
+    helper of this project that was exported as a decision model reads the budget itself: give it ``budget``, and with
+    several interventions ``options=("nohelp", "help", "help2", ...)``.
 
     Args:
         base_url: of the API, ``/v1`` included; None is the one that ``$OPENAI_BASE_URL`` names.
         threshold: in [0, 1]: 0 never asks, 1 asks wherever yes is not impossible.
-        instructions: the question, as the served model's template expects it; ``{budget}`` is replaced.
+        instructions: the question, as the served model's template expects it; ``{budget}`` is replaced. By default
+            "Budget C. Help?" where there is a budget, else a plain question.
         budget: cost units per episode, for a question that names it.
-        levels: None asks yes or no; else the levels of a score ("how much is help needed"), lowest first.
-        intervention: which intervention is asked, from 1.
+        levels: of a score ("how much is help needed"), lowest first; None asks yes or no.
+        options: of a choice: nohelp first, then one per intervention, of which the likeliest is asked.
         cache: file in which answers are kept; one per model.
         **server: of :class:`selfreg_gym.endpoint.Server`.
 
@@ -39,7 +44,6 @@ class EndpointHelper(HelperPolicy):
     """
 
     takes_budget = False
-    only_if_named = True  # it needs a server, so a run that names no helpers goes without it
     immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
 
@@ -48,17 +52,17 @@ class EndpointHelper(HelperPolicy):
         base_url: str | None = None,
         *,
         threshold: float = 0.5,
-        instructions: str = "Should somebody be asked for help now?",
+        instructions: str | None = None,
         budget: float | None = None,
         levels: Sequence[str] | None = None,
-        intervention: int = 1,
+        options: Sequence[str] | None = None,
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
         if not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
             raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
-        if intervention < 1:
-            raise InvalidArgumentError(f"the first intervention is 1, received intervention={intervention!r}.")
+        if instructions is None:
+            instructions = _PLAIN if budget is None else _WITH_BUDGET
         try:
             asked = instructions.format(budget=budget)
         except (KeyError, IndexError, ValueError, TypeError) as error:
@@ -66,9 +70,16 @@ class EndpointHelper(HelperPolicy):
                 f"instructions may hold {{budget}} (with budget=) and no other braces, received {instructions!r} "
                 f"with budget={budget!r}: {error}."
             ) from None
-        self.threshold, self.intervention = float(threshold), int(intervention)
-        self.question = Question(asked, None if levels is None else tuple(levels))
+        self.threshold = float(threshold)
+        self.question = Question(
+            asked, None if levels is None else tuple(levels), None if options is None else tuple(options)
+        )
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """No run makes a server: it takes part only where the config names it."""
+        return False
 
     @property
     def knob(self) -> float:
@@ -96,8 +107,9 @@ class EndpointHelper(HelperPolicy):
         """
         n = None if isinstance(observation, str) else len(observation)
         texts = [observation] if n is None else list(observation)
-        helped = probabilities(self.connection, self.question, texts) > 1.0 - self.threshold
-        return _rows.answer(np.where(helped, self.intervention, 0), n), state
+        found = shares(self.connection, self.question, texts)
+        helped = found[:, 1:].sum(axis=1) > 1.0 - self.threshold
+        return _rows.answer(np.where(helped, 1 + found[:, 1:].argmax(axis=1), 0), n), state
 
     def wrap(self, env: Any) -> Any:
         """It reads what the actor reads."""

@@ -120,7 +120,7 @@ class LMHelper:
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.sampling import resample
-        from selfreg_gym.lm.training import add_lora, early_stopping
+        from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
         rows = list(labels)
         interventions = interventions or max([1, *(int(row.action) for row in rows)])
@@ -161,7 +161,7 @@ class LMHelper:
             progress=progress,
             description="helper",
         )
-        merged = model.merge_and_unload() if lora else model
+        merged = merge_lora(model) if lora else model
         info = {
             "backbone": source.name,
             "backbone_sha256": weights_hash(source),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from selfreg_gym.endpoint.accounting import Meter, Tokens
 from selfreg_gym.endpoint.answers import Answer, no_answer, read_chat, read_completions, readable
 from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.client import Client
+from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.errors import EndpointError, InvalidArgumentError
 from selfreg_gym.lm.memo import Memo
@@ -62,7 +63,7 @@ class Connection:
         self.meter = Meter()
         self._client: Client | None = None
         self._cache: AnswerCache | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._crew: Crew | None = None
         self._model: str | None = self.server.model
         self._memo: Memo[Any] = Memo(_REMEMBERED)
 
@@ -149,17 +150,15 @@ class Connection:
         if len(jobs) == 1:  # no thread for the commonest case
             yield jobs[0], self._answers([requests[i] for i in jobs[0]], [bodies[i] for i in jobs[0]])
             return
-        if self._pool is None and jobs:
-            self._pool = ThreadPoolExecutor(self.server.concurrency, thread_name_prefix="endpoint")
-        pool, client = self._pool, self.client  # the client is made here, not in a thread
-        del client
+        if not jobs:
+            return
+        if self._crew is None:
+            self._crew = Crew(self.server.concurrency)
+        _ = self.client  # made here, not in a thread
+        tasks = [partial(self._answers, [requests[i] for i in part], [bodies[i] for i in part]) for part in jobs]
         try:
-            pending: dict[Future[list[Any]], Sequence[int]] = {}
-            for part in jobs:
-                assert pool is not None
-                pending[pool.submit(self._answers, [requests[i] for i in part], [bodies[i] for i in part])] = part
-            for future in as_completed(pending):
-                yield pending[future], future.result()
+            for place, answers in self._crew.work(tasks):
+                yield jobs[place], answers
         except BaseException:
             self.close()  # Ctrl-C: nothing waits for the server any longer
             raise
@@ -212,11 +211,11 @@ class Connection:
         """Give up what is under way and close what is open; the next request opens it again."""
         if self._client is not None:
             self._client.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._crew is not None:
+            self._crew.dismiss()
         if self._cache is not None:
             self._cache.close()
-        self._client = self._pool = self._cache = None
+        self._client = self._crew = self._cache = None
 
     def usage(self) -> dict[str, int | float]:
         """What was really sent and spent: requests, tokens, price (:class:`Meter`)."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.endpoint.systemone import Question, probabilities
+from selfreg_gym.endpoint.systemone import Question, shares
 
 __all__ = ["EndpointPRM"]
 
@@ -47,7 +47,7 @@ class EndpointPRM:
         Raises:
             EndpointError: the server failed for good.
         """
-        return probabilities(self.connection, self.question, observations)
+        return shares(self.connection, self.question, observations)[:, 1]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EndpointPRM:
         return self

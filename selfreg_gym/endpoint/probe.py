@@ -20,8 +20,10 @@ from selfreg_gym.errors import EndpointError
 
 __all__ = ["CAPABILITIES", "Capabilities", "Finding", "probe"]
 
-CAPABILITIES = ("models", "completions", "chat", "prompt_lists", "logprobs", "echo", "structured", "systemone")
+CAPABILITIES = ("models", "completions", "chat", "stop", "prompt_lists", "logprobs", "echo", "structured", "systemone")
 """In the order in which they are tried; a later one may rest on an earlier one."""
+
+_ROUTES = ("models", "completions", "chat", "systemone")  # the others are arguments of these
 
 # Openings after which the next token mostly begins a word, so that prompt + token is cut up as it was written.
 _OPENINGS = (
@@ -31,6 +33,7 @@ _OPENINGS = (
     "to be or not to",
 )
 _CHOICES = ("zyxgor", "qubvex")  # nobody says these unasked
+_ATTEMPTS = 6  # what fails in a way that may pass is tried so often: a wrong finding would last for a whole run
 _TOLERANCE = 0.05  # nats: kernels of another batch shape differ in the third digit, a shift by one token by whole nats
 
 
@@ -92,15 +95,32 @@ class _Prober:
 
     def find(self, name: str) -> bool:
         """Try a capability once."""
-        if name not in self.findings:
+        looks = max(1, _ATTEMPTS // (1 + self.connection.server.retries))
+        for look in range(looks):
+            if name in self.findings:
+                break
             attempt: Callable[[], Finding] = getattr(self, f"_{name}")
             try:
                 self.findings[name] = attempt()
             except EndpointError as error:
-                if not error.reached:
-                    raise  # nobody there, or too slow: that says nothing about what the server can do
-                self.findings[name] = Finding(False, str(error))
+                if error.status in (401, 403, 429) or (not error.reached and not self._survives(name)):
+                    raise  # nobody there, too slow, a wrong key: that says nothing about what the server can do
+                if not error.transient or look == looks - 1:
+                    self.findings[name] = Finding(False, str(error))
         return self.findings[name].works
+
+    def _survives(self, name: str) -> bool:
+        """Whether a plain request is answered where one with an argument more broke the connection, or took too long.
+
+        ``transformers serve`` hangs up where a stop text does not fit its tokenizer.
+        """
+        if name in _ROUTES or not (self.find("completions") or self.find("chat")):
+            return False
+        attempt = self._completions if self.find("completions") else self._chat
+        try:
+            return attempt().works
+        except EndpointError:
+            return False
 
     def _send(self, path: str, **body: Any) -> Any:
         [answer] = self.connection.ask([Request(path, body, remembered=False)])
@@ -123,6 +143,12 @@ class _Prober:
             return Finding(False, "not asked for: api='completions'")
         self._send(CHAT, messages=[{"role": "user", "content": "Say yes."}], max_tokens=1)
         return Finding(True, "answered a message")
+
+    def _stop(self) -> Finding:
+        if not self.find("completions"):
+            return Finding(False, "needs completions")
+        self._send(COMPLETIONS, prompt=_OPENINGS[0], max_tokens=2, stop=["\n"])  # fails where words are tokens
+        return Finding(True, "takes a text to stop at")
 
     def _prompt_lists(self) -> Finding:
         if not self.find("completions"):

@@ -36,7 +36,7 @@ NEEDS = {
     "echo": ("completions", "prompt_lists", "logprobs", "echo"),
     "structured": ("completions", "chat", "structured"),
     "systemone": ("systemone",),
-    "text": ("completions", "chat"),
+    "text": ("completions", "chat", "stop"),
 }
 """What each way makes the probe try."""
 
@@ -129,7 +129,7 @@ class _Speaker:
         reasoning = self.manner.reasoning
         if self.path == CHAT:
             return {"messages": self._messages(observation, REASONING_REQUEST if reasoning else ACTION_REQUEST)}
-        stop = {} if reasoning else {"stop": ["\n"]}
+        stop = {} if reasoning or not self.capabilities.works("stop") else {"stop": ["\n"]}
         return {"prompt": actor_prompt(observation, reasoning=reasoning), **stop}
 
     def _messages(self, observation: str, request: str) -> list[dict[str, str]]:
@@ -153,7 +153,7 @@ class _Speaker:
         if isinstance(answer, EndpointError):
             return _failed(answer)
         text = read(answer.text)
-        if self.path == COMPLETIONS and not self.manner.reasoning:  # a server may not know "stop"
+        if self.path == COMPLETIONS and not self.manner.reasoning:  # also where nothing could stop it
             text = text.strip().split("\n", 1)[0]
         action = parse_action(text, decision.admissible_actions, nearest=self.manner.nearest)
         return self._act(action[:_LONGEST_ACTION], answer.tokens)

@@ -21,11 +21,12 @@ import torch
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.prompts import chat
 from selfreg_gym.lm.tokenizer import PromptEncoder
+from selfreg_gym.lm.training import cast_parameters
 
 __all__ = ["DecisionHead", "save_decision"]
 
 _PROBES = ("Room 1: table.\nYou can: Done!", "Room 2 has: a cup on a table.\n\nThe human said: bring me the cup.")
-_TOLERANCE = {torch.float32: 1e-4}  # of a logit; two bytes a number: 0.1
+_TOLERANCE = {torch.float32: 1e-3}  # of a logit (ours are rounded to four decimals); two bytes a number: 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def save_decision(
         softcap=softcap if "lm_head" in dict(model.named_children()) else None,
         dtype=str(model.dtype).removeprefix("torch."),
     )
-    decision = JevForDecision(config).to(model.dtype)
+    decision = cast_parameters(JevForDecision(config), model.dtype)
     decision.model.load_state_dict(trunk.state_dict())
     with torch.no_grad():
         decision.proj.weight.copy_(head.weight)

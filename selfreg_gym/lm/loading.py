@@ -163,7 +163,12 @@ def _load(auto_class: str, path: str | Path, *, dtype: str | torch.dtype, device
     except InvalidArgumentError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{str(folder)!r} cannot be loaded as {auto_class}: {error}") from error
+        raise CheckpointError(f"{str(folder)!r} cannot be loaded as {auto_class}: {_brief(error)}") from error
     if model.config.pad_token_id is None:  # the classifier's pooler looks for the last token that is not padding
         model.config.pad_token_id = load_tokenizer(folder).pad_token_id
     return model.to(device).eval()
+
+
+def _brief(error: Exception) -> str:
+    """The first line of an error's text: transformers lists every model family behind it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

@@ -25,9 +25,11 @@ from selfreg_gym.lm.resuming import Best, TrainingState
 __all__ = [
     "TrainingLog",
     "add_lora",
+    "cast_parameters",
     "early_stopping",
     "finetune",
     "held_out_loss",
+    "merge_lora",
     "pad_right",
     "plan_batches",
     "seeded",
@@ -243,15 +245,42 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
         seed: of the adapters' first weights.
 
     Returns:
-        The PEFT model; ``merge_and_unload()`` gives the plain model back with the adapters added in.
+        The PEFT model; :func:`merge_lora` gives the plain model back with the adapters added in. Adapters and a new
+        head are float32 whatever the model is: steps of a small learning rate are lost in two bytes.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.utils import ModulesToSaveWrapper
 
     config = LoraConfig(
         task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
     )
     with seeded(seed):
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+    for module in adapted.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            for head in module.modules_to_save.values():
+                head.float().register_forward_pre_hook(_in_float32)
+    return adapted
+
+
+def merge_lora(model: Any) -> Any:
+    """Add the adapters of :func:`add_lora` into the weights and return the plain model, all of it in its own dtype."""
+    plain = model.merge_and_unload()
+    for module in plain.modules():
+        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _in_float32]:
+            del module._forward_pre_hooks[key]
+    return cast_parameters(plain, plain.dtype)
+
+
+def cast_parameters(model: Any, dtype: torch.dtype) -> Any:
+    """Give all parameters one dtype, in place. ``model.to(dtype)`` would round the buffers too (rotary frequencies)."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def _in_float32(module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(argument.float() for argument in arguments)
 
 
 @contextmanager

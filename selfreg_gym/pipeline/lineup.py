@@ -21,25 +21,24 @@ __all__ = ["build", "helper_names", "key_of", "sources"]
 def helper_names(run: Run) -> list[str]:
     """Ids of the helpers that this run compares: those of the config, else every registered one.
 
-    A helper that cannot be built of nothing (it needs a server) says ``only_if_named = True``; one with
-    ``made_in(run)`` is there if the run has made it, and ``from_run`` says what is missing if the config names it all
-    the same.
+    A helper that needs what not every run makes (a learner of its own, a server) says by ``made_in(run)`` whether it
+    is there; without it, it takes part only where the config names it.
 
     Raises:
         UnknownNameError: the config names one that does not exist.
     """
     known = registry.names("helpers")
-    chosen = run.config.evaluate.helpers or tuple(name for name in known if _is_there(run, name))
+    chosen = run.config.evaluate.helpers or tuple(
+        name for name in known if getattr(registry.load("helpers", name), "made_in", _always)(run.path)
+    )
     for name in chosen:
         if name not in known:
             raise UnknownNameError("helper", name, known)
     return list(chosen)
 
 
-def _is_there(run: Run, name: str) -> bool:
-    helper_class = registry.load("helpers", name)
-    made_in = getattr(helper_class, "made_in", None)
-    return not getattr(helper_class, "only_if_named", False) and (made_in is None or made_in(run.path))
+def _always(run: Path) -> bool:
+    return True
 
 
 def key_of(name: str, budget: float | None) -> str:

@@ -28,6 +28,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
+from selfreg_gym.pipeline.config import HelperConfig, PRMConfig
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, key_of, sources
 
@@ -78,6 +79,7 @@ def train_prm(run: Run) -> dict[str, Any]:
             backbone=c.backbone,
             epochs=c.epochs,
             lora=c.lora_rank or None,
+            **_training(c),
             resume=run.partial("train-prm") / "training",
             progress=run.progress,
             **common,
@@ -88,6 +90,18 @@ def train_prm(run: Run) -> dict[str, Any]:
     measured = model.calibration()
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
     return {**figures, "auc of a bag of words": floor.get("auc") if floor else None}
+
+
+def _training(c: PRMConfig | HelperConfig) -> dict[str, Any]:
+    """What the trainings of both models take alike."""
+    return {
+        "lr": c.lr or None,
+        "batch_size": c.batch_size,
+        "accumulate": c.accumulate,
+        "patience": c.patience or None,
+        "dtype": c.dtype,
+        "device": c.device,
+    }
 
 
 def fit(run: Run) -> dict[str, Any]:
@@ -148,6 +162,7 @@ def train_helper(run: Run) -> dict[str, Any]:
             backbone=c.backbone,
             epochs=c.epochs,
             lora=c.lora_rank,
+            **_training(c),
             seed=c.seed,
             max_labels=c.max_labels or None,
             help_weight=c.help_weight,

@@ -23,6 +23,7 @@ from selfreg_gym.lm.training import (
     early_stopping,
     finetune,
     held_out_loss,
+    merge_lora,
     pad_right,
     seeded,
 )
@@ -143,7 +144,7 @@ class ProcessRewardModel:
             resume=resume,
             progress=progress,
         )
-        merged = model if lora is None else model.merge_and_unload()
+        merged = model if lora is None else merge_lora(model)
         prm = cls(merged.eval(), tokenizer)
         logit = prm.logits(judge.observations)
         prm.scale = platt(logit, judge.outcome, weight=judge.weight)

@@ -10,7 +10,7 @@ budgets, because the usage jumps at prices where policies tie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -18,8 +18,8 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import WIDTH
-from selfreg_gym.solver.solution import MixedPolicy, Solution
-from selfreg_gym.solver.solve import make_solution, solve
+from selfreg_gym.solver.solution import MixedPolicy, Solution, make_solution
+from selfreg_gym.solver.solve import solve
 from selfreg_gym.transitions import TransitionModel
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ ENOUGH = 1e-12
 @overload
 def solve_budget(
     model: TransitionModel, *, budget: float | Sequence[float], value: str = ..., prm: Any = ..., method: str = ...,
-    discount: float = ..., backend: str = ...,
+    discount: float = ..., backend: str = ..., progress: Callable[[int, float], None] | None = ...,
 ) -> MixedPolicy: ...  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def solve_budget(
     method: str = "auto",
     discount: float = 1.0,
     backend: str = "auto",
+    progress: Callable[[int, float], None] | None = None,
 ) -> MixedPolicy | CappedSolution:
     """Find the policy of largest success within a budget: of the expected usage, or of every episode's calls.
 
@@ -67,6 +68,8 @@ def solve_budget(
         value, prm, method, discount, backend: as in :func:`selfreg_gym.solver.solve`. With ``method="paper"`` the
             result is the one deterministic policy that bisection finds, which usually stays below the budget; with
             ``value="prm"`` a coin between the policies on either side of the budget.
+        progress: called with (passes over the model, how far the two sides of the answer are apart: in usage, with K
+            budgets in success) as it goes on.
 
     Returns:
         The mixture. Its ``message`` says so where the budget is more than any policy can use well. For a hard cap the
@@ -90,7 +93,7 @@ def solve_budget(
         from selfreg_gym.solver.many_budgets import solve_budgets
 
         _only_exact("several budgets are", value, method)
-        return solve_budgets(model, budget=np.asarray(budget), discount=discount, backend=backend)
+        return solve_budgets(model, budget=np.asarray(budget), discount=discount, backend=backend, progress=progress)
     limit = float(np.asarray(budget))
     if not limit >= 0:
         raise InvalidArgumentError(f"a budget is a number of cost units >= 0, received {budget!r}.")
@@ -126,6 +129,8 @@ def solve_budget(
         if gain <= GAIN or not left.usage < middle.usage < right.usage:
             break
         left, right = _nearest([left, *found, right], limit)
+        if progress is not None:
+            progress(engine.passes, right.usage - left.usage)
     return _mixture(solution(left), solution(right), limit, price, engine.passes)
 
 

@@ -246,8 +246,11 @@ class Engine:
         return self.model_order(s).T, self.model_order(m).T
 
     def over_start(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean over the start states of ``(n, columns)`` values in the order of solution."""
-        return self._weights @ values[self._begins]
+        """Return the mean over the start states of ``(n, columns)`` values in the order of solution.
+
+        Summed in order, because the matrix product's last bit may depend on where the arrays lie in memory.
+        """
+        return np.einsum("i,ij->j", self._weights, values[self._begins])
 
     def state_of(self, position: int) -> int:
         """Return the model's index of a position in the order of solution."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.solver.engine import FIXED, FROZEN, Engine
-from selfreg_gym.solver.solution import Solution, priced_cost
+from selfreg_gym.solver.solution import Solution, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
 
 if TYPE_CHECKING:
@@ -154,26 +154,6 @@ def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray
     if not (np.isfinite(prices).all() and (prices >= 0).all()):
         raise InvalidArgumentError(f"a help cost is finite and >= 0, received {help_cost!r}.")
     return float(prices) if prices.ndim == 0 else prices
-
-
-def make_solution(
-    engine: Engine,
-    prices: float | np.ndarray,
-    values: np.ndarray,
-    policy: np.ndarray,
-    method: str,
-    priced: np.ndarray | None = None,
-    iterations: int | None = None,
-) -> Solution:
-    """Put a pass's outcome into the model's order."""
-    pair = engine.model_order(values)
-    success, usage = np.ascontiguousarray(pair[:, 0]), np.ascontiguousarray(pair[:, 1])
-    paid = engine.model_order(priced) if priced is not None else float(np.asarray(prices)) * usage
-    return Solution(
-        model=engine.model, help_cost=prices, policy=engine.model_order(policy), success=success, usage=usage,
-        value=success - paid, iterations=engine.passes if iterations is None else iterations, method=method,
-        discount=engine.discount, backend="numba" if engine.kernels is not None else "numpy",
-    )  # fmt: skip
 
 
 def _checked_prm(model: TransitionModel, prm: Any) -> np.ndarray:

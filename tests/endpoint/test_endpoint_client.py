@@ -61,7 +61,7 @@ def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any) -
 
 def test_a_refusal_is_not_repeated(serve: Any) -> None:
     server = serve(can=("chat",))
-    with pytest.raises(EndpointError, match="HTTP 404: Not Found") as caught:
+    with pytest.raises(EndpointError, match=r"HTTP 404: Not Found") as caught:
         client(server).post("/completions", BODY, read_completions)
     assert (caught.value.status, caught.value.transient) == (404, False)
     assert len(server.requests) == 1
@@ -92,7 +92,7 @@ def test_the_first_answer_may_take_longer(serve: Any) -> None:
     slow = client(serve(fault=lambda count, path: "hang" if count > 1 else None, hang=2.0), timeout=0.1, retries=0)
     slow.post("/completions", BODY, read_completions)
     begun = time.monotonic()
-    with pytest.raises(EndpointError, match="no answer within 0.1 s"):
+    with pytest.raises(EndpointError, match=r"no answer within 0\.1 s"):
         slow.post("/completions", BODY, read_completions)
     assert time.monotonic() - begun < 1
 

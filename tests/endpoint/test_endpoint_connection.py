@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selfreg_gym.endpoint.connection import COMPLETIONS, SYSTEMONE, Connection, Request
+from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.errors import EndpointError, InvalidArgumentError
 
@@ -123,3 +130,44 @@ def test_lone_surrogates_are_neither_sent_nor_kept(serve: Any, tmp_path: Path) -
     [answer] = connect(server.url, tmp_path / "c.sqlite").ask([ask("a \ud83d b")])
     assert answer.text
     assert server.requests[-1][1]["prompt"] == "a \ufffd b"
+
+
+INTERRUPTED = """
+    import sys
+    from selfreg_gym.endpoint.connection import COMPLETIONS, Connection, Request
+    from selfreg_gym.endpoint.server import Server
+    connection = Connection(Server.of(sys.argv[1], model="rule"))
+    try:
+        connection.ask([Request(COMPLETIONS, {"prompt": str(i)}) for i in range(9)])
+    except KeyboardInterrupt:
+        print("stopped", connection.usage()["requests"], flush=True)
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(serve: Any) -> None:
+    server = serve(fault=lambda count, path: "hang", hang=30.0)
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), server.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if len(server.requests) == 8:
+            break
+        time.sleep(0.1)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=25) == 0
+    assert time.monotonic() - begun < 15  # the server hangs for 30 s, and the time-out is 60 s
+    assert process.stdout is not None
+    assert process.stdout.read() == "stopped 8\n"
+
+
+def test_what_a_job_raises_is_raised_and_a_dismissed_crew_begins_nothing_new() -> None:
+    crew = Crew(2)
+    assert sorted(crew.work([lambda i=i: i * i for i in range(9)])) == [(i, i * i) for i in range(9)]
+    with pytest.raises(ZeroDivisionError):
+        list(crew.work([lambda: 1 / 0]))
+    gate, begun = threading.Event(), []
+    waiting = crew.work([lambda: (begun.append(1), gate.wait(10)) for _ in range(6)])
+    threading.Timer(0.2, lambda: (crew.dismiss(), gate.set())).start()
+    next(waiting)
+    time.sleep(0.3)
+    assert len(begun) == 2

@@ -5,6 +5,7 @@ What it says is a deterministic function of the request (``Rule``), or comes fro
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -177,7 +178,7 @@ class Loopback:
                 all_pieces = self.brain.pieces(prompt + text)[: len(pieces) + new]
                 values = self.brain.values(all_pieces)
                 if self.odd == "shifted" and echo:
-                    values = [None, None, *values[1:-1]]
+                    values = [None, *values[2:], -1.0]
                 if self.odd == "constant":
                     values = [None] + [0.0] * (len(values) - 1)
                 begin = 0 if echo else len(pieces)
@@ -243,17 +244,17 @@ def _choices(form: str, body: dict[str, Any]) -> list[str]:
         return found["json_schema"]["schema"]["properties"]["action"]["enum"]
     if form == "grammar":
         return [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', found)]
-    return [re.sub(r"\\(.)", r"\1", text) for text in found[1:-1].split("|")]
+    return [re.sub(r"\\(.)", r"\1", text) for text in re.split(r"(?<!\\)\|", found[1:-1])]
 
 
 def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS) -> Callable[[int, str], str | None]:
-    """Faults in that share of the requests, of all kinds, in an order that depends on the seed alone."""
-    generator = random.Random(seed)
+    """Faults in that share of the requests, at places that depend on the seed alone; the kinds take turns."""
+    generator, turns = random.Random(seed), itertools.cycle(kinds)
     lock = threading.Lock()
 
     def fault(count: int, path: str) -> str | None:
         with lock:
-            return generator.choice(kinds) if generator.random() < share else None
+            return next(turns) if generator.random() < share else None
 
     return fault
 
