@@ -41,6 +41,7 @@ class LMHelper:
 
     takes_budget = True
     knob_bounds = (-20.0, 20.0)
+    knob_step = 0.5  # in logits, of which a half changes a lot
 
     def __init__(
         self,
