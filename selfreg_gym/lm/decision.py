@@ -9,6 +9,7 @@ bias holds the helper's offset or the scale of the process reward model, and the
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def save_decision(
     instructed: str | None = None,
     expected: Any,
 ) -> None:
-    """Write the repository, and compare its answers with ours before calling it done.
+    """Make the model, compare its answers with ours, and only then write the repository.
 
     Args:
         folder: where to.
@@ -73,7 +74,6 @@ def save_decision(
     try:
         from transformers import JevConfig, JevForDecision
         from transformers.decision import DecisionConfig
-        from transformers.pipelines import DecisionPipeline
     except ImportError as error:
         raise InvalidArgumentError(
             f"the export needs a transformers with decision models (5.23 or later), and this one has none: {error}."
@@ -100,31 +100,35 @@ def save_decision(
         noul_options=["false", "true"],
         sanitize_control_tokens=False,  # our prompts are encoded as they are, and so are these
     )
-    out = Path(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    decision.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-
-    # a fresh copy of the tokenizer: the pipeline adds its two marks to it
-    from selfreg_gym.lm.loading import load_tokenizer
-
-    pipe = DecisionPipeline(model=decision.eval().to(model.device), tokenizer=load_tokenizer(out))
-    kind, options = next((k, o) for k, o in head.options.items() if k != "noul")
-    criteria: Any = dict.fromkeys(options) if kind == "choice" else list(options)
-    got = []
-    for text in _PROBES:
-        answer = pipe({"state": text, "questions": {"q": {"type": kind, "criteria": criteria}}})["q"]
-        got.append(np.log(np.fromiter(answer["probabilities"].values(), dtype=np.float64)))
-    differences = np.asarray(got) - np.asarray(got)[:, :1]
-    gap = float(np.abs(differences - expected(list(_PROBES))).max())
+    gap = _difference(decision.eval().to(model.device), tokenizer, head, expected)
     if not gap <= _TOLERANCE.get(model.dtype, 0.1):
-        for name in ("config.json", "decision.json"):
-            (out / name).unlink(missing_ok=True)
         raise CheckpointError(
             f"a decision repository of this {type(model).__name__} would answer differently (by {gap:.2g} in a logit): "
             "its family computes something between the trunk and the scores that the format cannot carry. Serve it "
             "from Python instead."
         )
+    out = Path(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(out)
+    decision.save_pretrained(out)
+
+
+def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:
+    """The largest distance of transformers' answers from ours over the probes, in a logit (beyond 15 all are alike)."""
+    from transformers.pipelines import DecisionPipeline
+
+    pipe = DecisionPipeline(
+        model=decision, tokenizer=copy.deepcopy(tokenizer)
+    )  # it adds its two marks to its tokenizer
+    kind, options = next((kind, options) for kind, options in head.options.items() if kind != "noul")
+    criteria: Any = dict.fromkeys(options) if kind == "choice" else list(options)
+    got = []
+    for text in _PROBES:
+        answer = pipe({"state": text, "questions": {"q": {"type": kind, "criteria": criteria}}})["q"]
+        got.append(np.fromiter(answer["probabilities"].values(), dtype=np.float64))
+    odds = np.log(np.maximum(got, 1e-30))
+    theirs = np.clip(odds - odds[:, :1], -15, 15)
+    return float(np.abs(theirs - np.clip(expected(list(_PROBES)), -15, 15)).max())
 
 
 def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str | None) -> str:

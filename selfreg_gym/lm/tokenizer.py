@@ -74,7 +74,8 @@ class PromptEncoder:
     def __init__(self, tokenizer: Any, *, max_lines: int = 100_000) -> None:
         self.tokenizer = tokenizer
         self.max_lines = max_lines
-        self.by_line = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
+        core = getattr(tokenizer, "backend_tokenizer", None)  # SentencePiece and Python tokenizers have none
+        self.by_line = type(getattr(core, "model", None)).__name__ == "WordLevel"
         self._lines: dict[str, list[int]] = {}
         self._head = _leading_specials(tokenizer)
 
