@@ -206,8 +206,10 @@ class _Player:
             raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(lacking)} is missing.")
         self.kwargs = dict(env)
         # Built once here, so that arguments that do not exist are refused before they are written anywhere.
-        build_actor(env["actor"], env.get("actor_kwargs"))
-        build_interventions(env["interventions"], env.get("intervention_kwargs"))
+        if env.get("actor_kwargs"):
+            build_actor(env["actor"], env["actor_kwargs"])
+        if env.get("intervention_kwargs"):
+            build_interventions(env["interventions"], env["intervention_kwargs"])
         self.description = {
             "task": _name(env["task"]),
             "task_kwargs": dict(env.get("task_kwargs") or {}),

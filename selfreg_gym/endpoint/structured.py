@@ -5,7 +5,8 @@ form                   request                                                  
 =====================  ========================================================  ===========================
 ``structured_outputs`` ``{"structured_outputs": {"choice": [...]}}``             vLLM from 0.12
 ``guided_choice``      ``{"guided_choice": [...]}``                              vLLM before 0.12
-``response_format``    a JSON schema with an ``enum``                            OpenAI, TGI, SGLang, llama.cpp
+``response_format``    a JSON schema with an ``enum``                            OpenAI, vLLM, SGLang, llama.cpp
+the same, TGI's        the schema under ``value``                                TGI
 ``grammar``            GBNF, ``root ::= "a" | "b"``                              llama.cpp
 ``regex``              ``{"regex": "(a|b)"}``                                    SGLang
 =====================  ========================================================  ===========================
@@ -66,15 +67,21 @@ def _regex(choices: Sequence[str]) -> dict[str, Any]:
 
 
 def _schema(choices: Sequence[str]) -> dict[str, Any]:
-    schema = {
+    return {
         "type": "object",
         "properties": {"action": {"type": "string", "enum": list(choices)}},
         "required": ["action"],
         "additionalProperties": False,
     }
-    return {
-        "response_format": {"type": "json_schema", "json_schema": {"name": "act", "strict": True, "schema": schema}}
-    }
+
+
+def _json_schema(choices: Sequence[str]) -> dict[str, Any]:
+    named = {"name": "act", "strict": True, "schema": _schema(choices)}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _json_value(choices: Sequence[str]) -> dict[str, Any]:
+    return {"response_format": {"type": "json_object", "value": _schema(choices)}}
 
 
 FORMS = (
@@ -84,7 +91,8 @@ FORMS = (
     ),
     Form("guided_choice in chat", CHAT, lambda choices: {"guided_choice": list(choices)}),
     Form("guided_choice in completions", COMPLETIONS, lambda choices: {"guided_choice": list(choices)}),
-    Form("response_format in chat", CHAT, _schema, reads_json=True),
+    Form("response_format in chat", CHAT, _json_schema, reads_json=True),
+    Form("TGI's response_format in chat", CHAT, _json_value, reads_json=True),
     Form("grammar in completions", COMPLETIONS, _gbnf),
     Form("regex in completions", COMPLETIONS, _regex),
 )

@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from loopback import Llama, Loopback, number
+from loopback import TGI, Llama, Loopback, number
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
@@ -75,7 +75,7 @@ def test_echo_ranks_as_the_local_actor_does(serve: Any, pages: Any, lists: bool)
     assert [a.text for a in greedy.act(decisions(pages))] == [a.text for a in LM(temperature=0).act(decisions(pages))]
 
 
-@pytest.mark.parametrize("form", ["structured_outputs", "response_format", "grammar", "regex"])
+@pytest.mark.parametrize("form", ["structured_outputs", "response_format", TGI, "grammar", "regex"])
 def test_structured_answers_are_admissible_word_for_word(serve: Any, pages: Any, form: str) -> None:
     server = serve(can=("completions", "chat", "structured"), forms=(form,))
     actor = EndpointActor(server.url, **QUICK)

@@ -144,6 +144,15 @@ def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeyp
         assert b"verysecret" not in file.read_bytes(), file
 
 
+def test_control_characters_and_other_scripts_are_stored_as_they_were_said(serve: Any, tmp_path: Path) -> None:
+    server = serve(can=("chat",), odd="control")
+    with fill(server.url, tmp_path / "r.sqlite", {**CALM, "way": "text"}, episodes=3, tasks=range(2)) as rollouts:
+        assert rollouts.is_complete
+        said = {step.action_text for episode in rollouts for step in episode}
+        assert said == {"\x00\x07\x1b[31m\u202e идти на север \ufffd 北へ行け \x00"}
+        assert all(step.invalid and not episode.success for episode in rollouts for step in episode)
+
+
 def test_arguments_that_do_not_exist_leave_no_store(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError) as caught:
         fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key": "sk-verysecret"})

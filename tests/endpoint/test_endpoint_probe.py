@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from loopback import EVERYTHING, Llama, now_and_then
+from loopback import EVERYTHING, TGI, Llama, now_and_then
 
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.endpoint.connection import Connection
@@ -60,7 +60,7 @@ def test_log_probabilities_that_mislead_are_not_used(serve: Any, quick: Any, lla
         assert choose_way(capabilities)[0] == "structured"
 
 
-@pytest.mark.parametrize("form", ["structured_outputs", "guided_choice", "response_format", "grammar", "regex"])
+@pytest.mark.parametrize("form", ["structured_outputs", "guided_choice", "response_format", TGI, "grammar", "regex"])
 @pytest.mark.parametrize("refuses", [False, True])
 def test_each_form_of_structured_choice(serve: Any, quick: Any, form: str, refuses: bool) -> None:
     capabilities = found(serve(forms=(form,), refuses=refuses), quick)

@@ -154,8 +154,9 @@ class Loopback:
 
     def _refused(self, body: dict[str, Any]) -> bool:
         lacking = {"logprobs": "logprobs", "echo": "echo", **dict.fromkeys(_FORMS, "structured")}
+        known = {"response_format" if form == TGI else form for form in self.forms}
         return self.refuses and any(
-            name in body and (need not in self.can or (need == "structured" and name not in self.forms))
+            name in body and (need not in self.can or (need == "structured" and name not in known))
             for name, need in lacking.items()
         )
 
@@ -204,7 +205,7 @@ class Loopback:
             choices = _choices(form, body)
             if choices:
                 chosen = choices[int(len(choices) * number(prompt, sample))]
-                return json.dumps({"action": chosen}) if form == "response_format" else chosen
+                return json.dumps({"action": chosen}) if form in ("response_format", TGI) else chosen
         if self.odd == "giant" and body.get("max_tokens", 1) > 1:
             return "Reasoning: " + "so it goes " * 100_000 + "\nAction: heads"
         if self.odd == "control" and body.get("max_tokens", 1) > 1:
@@ -229,19 +230,22 @@ class Loopback:
         return 200, {"model": "rule", "answers": answers, "usage": {"input_tokens": 7, "output_tokens": 0}}
 
 
+TGI = "TGI's response_format"
 _FORMS = ("structured_outputs", "guided_choice", "response_format", "grammar", "regex")
 
 
 def _choices(form: str, body: dict[str, Any]) -> list[str]:
-    found = body.get(form)
+    found = body.get("response_format" if form == TGI else form)
     if not found:
         return []
+    if form == TGI:
+        return found.get("value", {"properties": {"action": {"enum": []}}})["properties"]["action"]["enum"]
     if form == "structured_outputs":
         return found["choice"]
     if form == "guided_choice":
         return found
     if form == "response_format":
-        return found["json_schema"]["schema"]["properties"]["action"]["enum"]
+        return found["json_schema"]["schema"]["properties"]["action"]["enum"] if "json_schema" in found else []
     if form == "grammar":
         return [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', found)]
     return [re.sub(r"\\(.)", r"\1", text) for text in re.split(r"(?<!\\)\|", found[1:-1])]
