@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -254,7 +255,9 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
     config = LoraConfig(
         task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
     )
-    with seeded(seed):
+    with seeded(seed), warnings.catch_warnings():
+        # PEFT 0.21 asks transformers 5 for an attribute by its old name; nobody who trains can do anything about it.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         adapted = get_peft_model(model, config)
     for module in adapted.modules():
         if isinstance(module, ModulesToSaveWrapper):
