@@ -162,7 +162,8 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
 
 def test_helpers_that_take_part(tmp_path: Path) -> None:
     every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
-    assert helper_names(every) == registry.names("helpers"), "no list to edit: every registered helper is compared"
+    without = [name for name in registry.names("helpers") if name != "endpoint"]  # it needs a server
+    assert helper_names(every) == without, "no list to edit: every registered helper is compared"
     one = open_run(tmp_path / "b", preset="smoke", overrides=["evaluate.helpers=['never']"])
     assert helper_names(one) == ["never"]
     with pytest.raises(UnknownNameError, match="Did you mean 'never'"):
