@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -314,3 +316,12 @@ def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     env = InterventionEnv("selfreg/Coin-v0", lambda text: "heads", [plain])
     env.reset(seed=1)
     assert env.step(1)[4]["cost"] == 5.0
+
+
+def test_an_actor_is_made_without_a_server_and_without_heavy_libraries() -> None:
+    code = (
+        "import sys; from selfreg_gym.agents.actors.endpoint import EndpointActor; EndpointActor('http://x/v1'); "
+        "print(sorted({'torch', 'transformers', 'openai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
