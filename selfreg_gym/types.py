@@ -45,8 +45,9 @@ class TextTask(Protocol):
     * ``invalid_action`` (bool, optional): the last action was not admissible.
 
     Optional methods, reached by ``get_wrapper_attr``: ``snapshot() -> object`` and ``restore(snapshot)`` (exact, the
-    random state included), ``expert_action() -> str``. A task counts its own steps, because a ``TimeLimit`` wrapper
-    is not part of a snapshot.
+    random state included), ``expert_action() -> str``, ``augment(observation, rng) -> str`` (the same moment told in
+    another way that the task could as well have told it, for training). A task counts its own steps, because a
+    ``TimeLimit`` wrapper is not part of a snapshot.
     """
 
     observation_space: gym.Space[str]

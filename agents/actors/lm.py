@@ -36,7 +36,7 @@ class LM:
         device: a torch device.
         reasoning: in generation mode, ask for ``Reasoning: ... Action: ...``.
         nearest: in generation mode, turn an inadmissible answer into the admissible action spelled most like it.
-        max_new_tokens: longest answer in generation mode.
+        max_new_tokens: longest answer in generation mode; None is 32, or 256 with ``reasoning``.
         micro_batch: prompts per forward.
         memo: how many scored decisions are remembered.
         scoring: "auto", "tree", "kv" or "naive" (:mod:`selfreg_gym.lm.scoring`).
@@ -56,7 +56,7 @@ class LM:
         device: str = "cpu",
         reasoning: bool = False,
         nearest: bool = False,
-        max_new_tokens: int = 32,
+        max_new_tokens: int | None = None,
         micro_batch: int = 8,
         memo: int = 50_000,
         scoring: str = "auto",
@@ -65,6 +65,8 @@ class LM:
             raise UnknownNameError("actor mode", mode, _MODES)
         if not (np.isfinite(temperature) and temperature >= 0):
             raise InvalidArgumentError(f"temperature must be a number of at least 0, received {temperature!r}.")
+        if max_new_tokens is None:
+            max_new_tokens = 256 if reasoning else 32
         if max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens must be at least 1, received {max_new_tokens!r}.")
         self.checkpoint_dir = Path(path) if path is not None else _SHIPPED / "tiny"
@@ -125,11 +127,12 @@ class LM:
             top = scaled.max()
             logprobs = scaled - top - np.log(np.exp(scaled - top).sum())
             assert decision.admissible_actions is not None
+            answer = scorer.encoder.continuation(offered[chosen], after=prompt[-1:])
             acts.append(
                 Act(
                     decision.admissible_actions[chosen],
                     logprobs=tuple(logprobs.tolist()),
-                    tokens=len(scorer.encoder.prompt(prompt)) + len(scorer.encoder.continuation(offered[chosen])),
+                    tokens=len(scorer.encoder.prompt(prompt)) + len(answer),
                 )
             )
         return acts
@@ -137,7 +140,7 @@ class LM:
     def _generate(self, decisions: Sequence[Decision]) -> list[Act]:
         from selfreg_gym.lm.generation import generate
         from selfreg_gym.lm.parsing import parse_action
-        from selfreg_gym.lm.prompts import actor_prompt
+        from selfreg_gym.lm.prompts import ACTION_MARK, actor_prompt
 
         scorer = self.scorer
         tokenizer = scorer.encoder.tokenizer
@@ -150,10 +153,12 @@ class LM:
             temperature=self.temperature,
             max_new_tokens=self.max_new_tokens,
             micro_batch=self.micro_batch,
+            one_line=not self.reasoning,
             encoder=scorer.encoder,
         )
+        mark = "" if self.reasoning else ACTION_MARK  # where the prompt ended
         return [
-            Act(parse_action(text, decision.admissible_actions, nearest=self.nearest), tokens=tokens)
+            Act(parse_action(mark + text, decision.admissible_actions, nearest=self.nearest), tokens=tokens)
             for decision, (text, tokens) in zip(decisions, answers, strict=True)
         ]
 

@@ -44,7 +44,6 @@ class EndpointHelper(HelperPolicy):
     """
 
     takes_budget = False
-    only_if_named = True  # it needs a server, so a run that names no helpers goes without it
     immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
 
@@ -76,6 +75,11 @@ class EndpointHelper(HelperPolicy):
             asked, None if levels is None else tuple(levels), None if options is None else tuple(options)
         )
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """No run makes a server: it takes part only where the config names it."""
+        return False
 
     @property
     def knob(self) -> float:

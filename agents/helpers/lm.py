@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +41,7 @@ class LMHelper:
 
     takes_budget = True
     knob_bounds = (-20.0, 20.0)
+    knob_step = 0.5  # in logits, of which a half changes a lot
 
     def __init__(
         self,
@@ -65,6 +64,7 @@ class LMHelper:
         self.budget = _checked_budget(budget)
         self.offset = float(offset)
         self.info: dict[str, Any] = dict(info or {})
+        self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
 
     @classmethod
@@ -82,6 +82,9 @@ class LMHelper:
         max_labels: int | None = 20_000,
         help_weight: float = 1.0,
         interventions: int | None = None,
+        augment: Callable[[str, np.random.Generator], str] | None = None,
+        patience: int | None = None,
+        share: float = 0.1,
         dtype: str = "float32",
         device: str = "cpu",
         resume: str | Path | None = None,
@@ -101,6 +104,12 @@ class LMHelper:
                 weight, all budgets of a page at once. None: as many draws as there are pages.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the largest action among the labels, at least 1.
+            augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
+                told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
+            patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
+                without improvement; the best weights are kept. None: train on all labels to the end.
+            share: share of the tasks kept aside where there is ``patience``.
+            dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -108,22 +117,31 @@ class LMHelper:
             InvalidArgumentError: there are no labels, or actions beyond K.
             UnknownNameError, CheckpointError: the backbone is none.
         """
-        from selfreg_gym.lm.backbone import backbone_path
+        from selfreg_gym.lm.backbone import backbone_path, weights_hash
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.sampling import resample
-        from selfreg_gym.lm.training import add_lora
+        from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
         rows = list(labels)
-        pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
-        total = np.asarray([page.wanted.sum() for page in pages])
-        count = sum(len(page.prompts) for page in pages)
-        size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
-        chosen = [pages[i] for i in resample(total, size, rng)]
-
+        interventions = interventions or max([1, *(int(row.action) for row in rows)])
+        rows, held = _split(rows, share=share, seed=seed) if patience is not None else (rows, [])
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
+        pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
+        total = np.asarray([page.wanted.sum() for page in pages])
+        count = sum(len(page.budgets) for page in pages)
+        size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
+        told = {"tokenizer": tokenizer, "augment": augment, "rng": rng}
+        chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
+        aside: list[Page] = []
+        if held:
+            judged, _ = _pages(held, interventions=interventions, help_weight=help_weight)
+            mass = np.asarray([page.wanted.sum() for page in judged])
+            sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
+            aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
+
         answers = _answer_tokens(tokenizer, kinds)
         model = load_causal(source, dtype=dtype, device=device)
         if lora:
@@ -131,8 +149,10 @@ class LMHelper:
         log = train_choice(
             model,
             tokenizer,
-            [replace(page, wanted=page.wanted / page.wanted.sum()) for page in chosen],
+            chosen,
             answers,
+            held_out=aside,
+            patience=patience,
             seed=seed,
             lr=lr or (3e-3 if lora else 5e-4),
             epochs=epochs,
@@ -142,12 +162,18 @@ class LMHelper:
             progress=progress,
             description="helper",
         )
-        merged = model.merge_and_unload() if lora else model
+        merged = merge_lora(model) if lora else model
+        told = dict(getattr(labels, "info", {}))
+        if "source" in told:
+            told["source"] = Path(told["source"]).name  # a card is made to be shared: nobody's folders
         info = {
             "backbone": source.name,
+            "backbone_sha256": weights_hash(source),
+            "data": told or None,
             "seed": seed,
             "epochs": epochs,
             "lora": int(lora),
+            "augmented": augment is not None,
             "labels": len(rows),
             "trained_on": sum(len(page.prompts) for page in chosen),
             "budgets": sorted({round(float(row.budget), 4) for row in rows}),
@@ -155,7 +181,11 @@ class LMHelper:
             "steps": log.steps,
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
+            "dtype": str(merged.dtype).removeprefix("torch."),
+            "device": str(device),
         }
+        if patience is not None:
+            info["early_stopping"] = early_stopping(log, patience=patience)
         return cls(merged.eval(), tokenizer, answers=answers, info=info)
 
     @classmethod
@@ -167,6 +197,13 @@ class LMHelper:
     def with_budget(self, budget: float) -> LMHelper:
         """The same model asked to spend ``budget`` calls per episode; the offset goes back to what was trained (0)."""
         return self._copy(budget=budget, offset=0.0)
+
+    def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
+        """The same model at several budgets that are compared: a page is read once for all of them."""
+        helpers = {budget: self.with_budget(budget) for budget in budgets}
+        for helper in helpers.values():
+            helper._budgets = tuple(sorted(helper.budget for helper in helpers.values()))
+        return helpers
 
     def with_offset(self, offset: float) -> LMHelper:
         """The same model with another logit offset; usage does not fall when it rises."""
@@ -187,7 +224,9 @@ class LMHelper:
 
         if len(observations) == 0:
             return np.zeros((0, len(self.answers) - 1))
-        values = self._reader.read([helper_prompt(text, self.budget) for text in observations])
+        budgets = sorted({*self._budgets, self.budget})
+        asked = [[helper_prompt(text, budget, tokenizer=self.tokenizer) for budget in budgets] for text in observations]
+        values = self._reader.read(asked)[:, budgets.index(self.budget)]
         return values[:, 1:] - values[:, :1]
 
     def predict(
@@ -209,12 +248,15 @@ class LMHelper:
         return env
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer and, last, ``helper.json``: with it the folder is complete."""
+        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
+        from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        write_card_of(self, folder)
         record = {
             "format": _FORMAT,
             "answers": list(self.answers),
@@ -226,14 +268,18 @@ class LMHelper:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+        cls, path: str | Path, *, dtype: str | None = None, device: str | None = None, memo: int = 50_000
     ) -> LMHelper:
         """Load what :meth:`save_pretrained` wrote.
+
+        Args:
+            dtype, device: None: those it was trained with (the CPU where that device does not exist).
+            memo: how many (observation, budget) are remembered.
 
         Raises:
             CheckpointError: the directory holds no helper, an unfinished one, or another format.
         """
-        from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
         file = Path(path) / _FILE
         if not file.is_file():
@@ -251,7 +297,30 @@ class LMHelper:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        dtype, device = trained_with(known["info"], dtype=dtype, device=device)
         return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+
+    def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
+        """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
+
+        The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
+        (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` ask at that budget,
+        with the same offset; any others are left aside::
+
+            pipe = transformers.pipeline("decision", model=path)
+            pipe({"state": observation, "questions": {"help": {"type": "noul"}}})["help"]["noul"]
+
+        Args:
+            path: where to.
+            budget: the budget that is asked at unless the instructions name one; None is this helper's own.
+
+        Raises:
+            InvalidArgumentError: a negative budget, or a transformers without decision models.
+            CheckpointError: the answers would not be this helper's.
+        """
+        from selfreg_gym.agents.helpers._lm_sharing import export_decision
+
+        export_decision(self, path, budget=budget)
 
     def _copy(self, *, budget: float, offset: float) -> LMHelper:
         """Another helper around the same model and memo."""
@@ -273,15 +342,48 @@ def _checked_budget(budget: float) -> float:
     return float(budget)
 
 
-def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[Page], int]:
+class _Labelled(NamedTuple):
+    """A page and what is wanted of it: ``wanted[b, a]`` is the weight of answer ``a`` at ``budgets[b]``."""
+
+    observation: str
+    budgets: tuple[float, ...]
+    wanted: np.ndarray
+
+    def questions(
+        self,
+        *,
+        tokenizer: Any,
+        augment: Callable[[str, np.random.Generator], str] | None,
+        rng: np.random.Generator,
+    ) -> Page:
+        """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
+        from selfreg_gym.lm.choosing import Page
+        from selfreg_gym.lm.prompts import helper_prompt
+
+        told = self.observation if augment is None else augment(self.observation, rng)
+        prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
+        return Page(prompts, self.wanted / self.wanted.sum())
+
+
+def _split(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """Labels to train on, and those of the tasks kept aside."""
+    from selfreg_gym.prm.targets import split_tasks
+
+    if not all(hasattr(row, "task_id") for row in rows):
+        raise InvalidArgumentError("patience keeps tasks aside to judge by: every label needs a task_id.")
+    aside = split_tasks([row.task_id for row in rows], share=share, seed=seed)
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for row, out in zip(rows, aside, strict=True):
+        parts[int(out)].append(row)
+    return parts
+
+
+def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[_Labelled], int]:
     """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
 
     Returns:
         The pages with a positive weight, and K.
     """
-    from selfreg_gym.lm.choosing import Page
-    from selfreg_gym.lm.prompts import helper_prompt
-
     if not rows:
         raise InvalidArgumentError("a helper needs labels to train on, received none.")
     actions = [int(row.action) for row in rows]
@@ -295,9 +397,7 @@ def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float
         entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
         entry[action] += float(row.weight) * (help_weight if action else 1.0)
     pages = [
-        Page(
-            tuple(helper_prompt(text, budget) for budget in sorted(asked)), np.stack([asked[b] for b in sorted(asked)])
-        )
+        _Labelled(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
         for text, asked in wanted.items()
     ]
     pages = [page for page in pages if page.wanted.sum() > 0]
@@ -307,16 +407,19 @@ def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:
-    from selfreg_gym.lm.reading import TextReader, last_token_logits
+    from selfreg_gym.lm.questions import QuestionReader
 
-    return TextReader(model, tokenizer, partial(last_token_logits, tokens=answers), memo=memo)
+    return QuestionReader(model, tokenizer, answers, memo=memo)
 
 
 def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:
     """First tokens of the answers in words; of digits where a tokenizer cannot tell the words apart by one token."""
+    from selfreg_gym.lm.tokenizer import PromptEncoder
+
+    encoder = PromptEncoder(tokenizer)
     words = ["nohelp", "help", *(f"help{k}" for k in range(2, interventions + 1))]
     for answers in (words, [str(k) for k in range(interventions + 1)]):
-        tokens = [tokenizer.encode(f" {answer}", add_special_tokens=False) for answer in answers]
+        tokens = [encoder.continuation(f" {answer}", after="?") for answer in answers]
         first = [row[0] for row in tokens if row and row[0] != tokenizer.unk_token_id]
         if len(set(first)) == interventions + 1:
             return first

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.loading import check_checkpoint
 
-__all__ = ["backbone_path"]
+__all__ = ["backbone_path", "weights_hash"]
 
 
 def backbone_path(backbone: str | Path) -> Path:
@@ -34,3 +35,13 @@ def backbone_path(backbone: str | Path) -> Path:
             f"a backbone must be a language model with a checkpoint_dir, received the actor {str(backbone)!r}."
         )
     return check_checkpoint(folder)
+
+
+def weights_hash(folder: Path) -> str:
+    """SHA-256 over a checkpoint's ``*.safetensors`` files, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

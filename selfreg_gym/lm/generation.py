@@ -7,7 +7,7 @@ distribution over rounded logits: a prompt's answer is the same alone and in any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def generate(
     max_new_tokens: int = 64,
     micro_batch: int = 8,
     decimals: int = 3,
+    one_line: bool = False,
     encoder: PromptEncoder | None = None,
 ) -> list[tuple[str, int]]:
     """Continue every prompt until the end-of-text token or ``max_new_tokens``.
@@ -40,6 +41,8 @@ def generate(
         rngs: N random streams, one per prompt; one uniform number is drawn per token (none at temperature 0).
         temperature: 0 is greedy.
         decimals: logits are rounded so before sampling.
+        one_line: stop at the first line break behind something written: a model that was not trained to stop there
+            would go on with a next page of its own.
 
     Returns:
         For each prompt the new text and the number of tokens read and written.
@@ -69,6 +72,7 @@ def generate(
                 temperature=temperature,
                 limit=max_new_tokens,
                 decimals=decimals,
+                breaks=(lambda token: "\n" in tokenizer.decode([token])) if one_line else None,
             )
             for i, tokens in zip(chunk, written, strict=True):
                 answers[i] = tokens
@@ -88,6 +92,7 @@ def _continue(
     temperature: float,
     limit: int,
     decimals: int,
+    breaks: Callable[[int], bool] | None,
 ) -> list[list[int]]:
     """Decode one micro-batch with a key-value cache; prompts are padded on the left."""
     batch, longest = len(prompts), max(map(len, prompts))
@@ -98,7 +103,7 @@ def _continue(
         mask[row, longest - len(prompt) :] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     written: list[list[int]] = [[] for _ in prompts]
-    active = [True] * batch
+    active, begun = [True] * batch, [False] * batch
     cache = None
     for _ in range(limit):
         out = model(
@@ -119,11 +124,13 @@ def _continue(
                 token = int(np.argmax(logits[row]))
             else:
                 token = sample_index(softmax(logits[row], temperature=temperature), rngs[row])
-            if token in stop:
+            broken = breaks is not None and breaks(token)
+            if token in stop or (broken and begun[row]):
                 active[row] = False
             else:
                 written[row].append(token)
                 chosen[row, 0] = token
+                begun[row] |= not broken
         if not any(active):
             break
         tokens = chosen

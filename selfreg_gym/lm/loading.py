@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "one_thread",
     "quiet_transformers",
     "torch_dtype",
+    "trained_with",
 ]
 
 
@@ -39,6 +41,17 @@ def quiet_transformers() -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def trained_with(info: Mapping[str, Any], *, dtype: str | None, device: str | None) -> tuple[str, str]:
+    """Return the dtype and device to load a trained model with: those asked for, else those it was trained with.
+
+    A device that this machine does not have becomes the CPU; older checkpoints, which say neither, are float32.
+    """
+    device = device or str(info.get("device", "cpu"))
+    kind = torch.device(device).type
+    known = kind == "cpu" or (hasattr(torch, kind) and getattr(torch, kind).is_available())
+    return dtype or str(info.get("dtype", "float32")), device if known else "cpu"
 
 
 def torch_dtype(name: str | torch.dtype) -> torch.dtype:
@@ -150,7 +163,12 @@ def _load(auto_class: str, path: str | Path, *, dtype: str | torch.dtype, device
     except InvalidArgumentError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{str(folder)!r} cannot be loaded as {auto_class}: {error}") from error
+        raise CheckpointError(f"{str(folder)!r} cannot be loaded as {auto_class}: {_brief(error)}") from error
     if model.config.pad_token_id is None:  # the classifier's pooler looks for the last token that is not padding
         model.config.pad_token_id = load_tokenizer(folder).pad_token_id
     return model.to(device).eval()
+
+
+def _brief(error: Exception) -> str:
+    """The first line of an error's text: transformers lists every model family behind it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

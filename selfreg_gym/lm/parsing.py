@@ -1,74 +1,179 @@
 """Reading an action out of what a language model wrote.
 
-Models wrap their answer in reasoning, markdown, quotes and trailing remarks. What is undone here is form alone:
-case, white space, quotes, list marks, a full stop. A text that then is no admissible action stays as it was written,
-and the task calls it invalid; choosing the nearest admissible action instead is an option that has to be asked for.
+Models wrap their answer in reasoning, markdown, quotes, code fences, JSON, tags and remarks, or play both sides and
+go on with an observation of their own. What is undone here is form alone: nothing that was not said is made up. A
+text that then is no admissible action stays as it was written, and the task calls it invalid; choosing the nearest
+admissible action instead is an option that has to be asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from selfreg_gym.lm.tokenizer import words
 
 __all__ = ["canonical", "match_action", "nearest_action", "parse_action"]
 
-_MARKER = re.compile(r"\baction\b[\s*_`\"']*(?:\d+[\s*_`]*)?[:=][\s*_`]*", re.IGNORECASE)
-_WRAPPING = " \t\r\n\"'`*_<>[](){}|\u2018\u2019\u201c\u201d\u00ab\u00bb"  # quotes of all kinds, markdown, brackets
-_LIST_MARK = re.compile(r"^\s*(?:[-*•>#]+|\(?\d+[.)])\s+")
+_QUOTES = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f"
+_WRAPPING = " \t\r\n*_<>[](){}|~" + _QUOTES
+_STOPS = ".,;:!?\u2026\u3002\uff01\uff1f"
+
+# "Action", also in the languages that models fall into; "reaction" is none, and Chinese puts no space before a word.
+_ACTION = (
+    r"(?:(?<!\w)"
+    r"(?:action|acci[o\u00f3]n|aktion|a[c\u00e7][a\u00e3]o|azione|\u0434\u0435\u0439\u0441\u0442\u0432\u0438\u0435)"
+    r"|\u52a8\u4f5c|\u52d5\u4f5c|\u884c\u52a8|\u884c\u52d5|\u30a2\u30af\u30b7\u30e7\u30f3|\ud589\ub3d9)"
+)
+_MARK = rf"{_ACTION}(?!\w)[\s*_`\"']{{0,9}}(?:(?P<number>\d{{1,3}})[\s*_`]{{0,9}})?(?:[:=\uff1a]|->|=>|\u2192)[ \t*_]*"
+_AT_LINE = re.compile(  # "**Action:**", "2. Final action =", "{"action": ..., and the mark twice over
+    rf"^[ \t>#*\-\u2022_`\"'({{\[]{{0,40}}(?:\(?\d{{1,3}}[.)]\s*)?(?:(?:final|next|my|the|chosen|best)\s+){{0,3}}"
+    rf"{_MARK}(?:\s*action\s*[:=]\s*)?",
+    re.IGNORECASE | re.MULTILINE,
+)
+_IN_LINE = re.compile(_MARK, re.IGNORECASE)
+_TOLD = re.compile(r"\baction\b[\s*_`\"']{0,9}(?:is|would be|will be)\b[\s:*_`]*", re.IGNORECASE)
+_TAGGED = re.compile(r"<action>(.*?)</action>|\\boxed\{(?:\\text\{)?([^{}]*)\}", re.IGNORECASE | re.DOTALL)
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|analysis|scratchpad)>", re.IGNORECASE)
+_OTHERS_TURN = re.compile(  # the model plays the environment, or the next page
+    r"^[ \t*_#>]{0,40}(?:observation|environment|user|human|system|result)\b[\s*_]{0,9}\d{0,3}[\s*_]{0,9}:"
+    r"|<\|?[a-z_]{0,30}(?:im_|turn|eot)[a-z_]{0,30}\|?>",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022>#+]+|\(?\d+[.)])\s+")
+_FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
+_EMPHASISED = re.compile(r"\*\*([^*\n]{1,200})\*\*|`([^`\n]{1,200})`|[\"\u201c]([^\"\u201c\u201d\n]{1,200})[\"\u201d]")
+_QUOTED = re.compile(r"^\s*([\"`\u201c\u00ab\u300c]|\*\*)(.{1,200}?)(?:[\"`\u201d\u00bb\u300d]|\*\*)")
+_CUT = re.compile(r"\s+[-\u2013\u2014(\[{#/<]|[.,;:!?](?=[\s\"'*`\u201d]|$)|\s+(?:because|since|as|so that|in order)\b")
 
 
 def canonical(text: str) -> str:
     """The words of a text without case, spacing, quotes around it or final full stop: two forms of one action agree."""
-    return " ".join(words(text.strip(_WRAPPING).rstrip("." + _WRAPPING))).casefold()
+    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").replace("\u200b", "")
+    return " ".join(words(plain.strip(_WRAPPING).rstrip("." + _WRAPPING))).casefold()
 
 
 def match_action(text: str, admissible: Sequence[str] | None) -> str | None:
-    """Return the admissible action that ``text`` is another form of, or None."""
+    """Return the admissible action that ``text`` is another form of, or None.
+
+    A last full stop, exclamation mark or comma may differ if that leaves one action only.
+    """
     if not admissible:
         return None
     wanted = canonical(text)
     for action in admissible:
         if canonical(action) == wanted:
             return action
-    return None
+    bare = wanted.rstrip(_STOPS + " ")
+    loose = [action for action in admissible if bare and canonical(action).rstrip(_STOPS + " ") == bare]
+    return loose[0] if len(loose) == 1 else None
 
 
 def nearest_action(text: str, admissible: Sequence[str]) -> str | None:
     """Return the admissible action spelled most like ``text``, or None if none comes near."""
     by_form = {canonical(action): action for action in admissible}
-    close = get_close_matches(canonical(text), by_form, n=1, cutoff=0.5)
+    close = get_close_matches(canonical(text[:500]), by_form, n=1, cutoff=0.5)
     return by_form[close[0]] if close else None
 
 
 def parse_action(answer: str, admissible: Sequence[str] | None = None, *, nearest: bool = False) -> str:
     """Return the action in a model's answer.
 
-    Read in this order: what follows the last ``Action:`` (one line of it; the next line if that is empty); without
-    such a mark, the last line that is an admissible action; else the last line that is not empty. An admissible
-    action is returned in the task's own spelling. Anything else comes back as it was written, trimmed.
+    Thinking (``<think>``) is left out, and what the model says in the name of others ("Observation: ...") once it has
+    acted. Then the first of these that is there:
+
+    1. ``<action>...</action>`` or ``\\boxed{...}``: the last one.
+    2. ``Action: ...`` at the beginning of a line, else within one: the last one ("Action 1" of a numbered plan), up to
+       the end of the line (the next line if that is empty). A remark behind an admissible action is cut off.
+    3. The last line that is an admissible action; ``the action is ...``; the only admissible action in bold or quotes.
+    4. The last line that is not empty.
+
+    An admissible action is returned in the task's own spelling. Anything else comes back as it was written, trimmed.
 
     Args:
         answer: everything the model wrote.
         admissible: what the task accepts, if known.
         nearest: take the closest admissible action when none matches.
     """
-    marks = list(_MARKER.finditer(answer))
-    if marks:
-        candidates = _lines(answer[marks[-1].end() :])[:1]
-    else:
-        lines = _lines(answer)
-        candidates = [line for line in reversed(lines) if match_action(line, admissible)] or lines[-1:]
-    text = candidates[0] if candidates else ""
-    found = match_action(text, admissible)
+    said = _said(answer)
+    text, found = _marked(said, admissible)
+    if text is None:
+        text, found = _unmarked(said, admissible)
     if found is None and admissible and nearest:
         found = nearest_action(text, admissible)
     return text.strip(_WRAPPING) if found is None else found
 
 
+def _said(answer: str) -> str:
+    """The answer without thoughts, and without what follows when the model takes somebody else's turn."""
+    tags = list(_THOUGHT.finditer(answer))
+    closing = [tag for tag in tags if tag.group(1)]
+    opening = [tag for tag in tags if not tag.group(1)]
+    after = answer[closing[-1].end() :] if closing else answer
+    if opening and (not closing or opening[-1].start() > closing[-1].start()):  # cut off while it was thinking again
+        after = answer[closing[-1].end() if closing else 0 : opening[-1 if closing else 0].start()]
+    if not after.strip() and opening:
+        after = answer[: opening[0].start()]
+    act = _AT_LINE.search(after)
+    other = _OTHERS_TURN.search(after, act.end()) if act else None
+    return after[: other.start()] if other else after
+
+
+def _marked(said: str, admissible: Sequence[str] | None) -> tuple[str | None, str | None]:
+    """What stands behind the mark that counts, and the admissible action it is; ``(None, None)`` without a mark."""
+    tagged = [match.group(1) or match.group(2) or "" for match in _TAGGED.finditer(said)]
+    if tagged:
+        lines = _lines(tagged[-1])
+        return _read(lines[0] if lines else "", admissible)
+    marks = list(_AT_LINE.finditer(said)) or list(_IN_LINE.finditer(said))
+    if not marks:
+        return None, None
+    chosen = marks[-1]
+    if chosen["number"]:  # a plan: what comes first is done first
+        chosen = next((mark for mark in reversed(marks) if mark["number"] == "1"), chosen)
+    end = next((mark.start() for mark in marks if mark.start() >= chosen.end()), len(said))
+    lines = _lines(said[chosen.end() : end])
+    return _read(lines[0] if lines else "", admissible)
+
+
+def _unmarked(said: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
+    lines = _lines(said)
+    for line in reversed(lines):
+        if found := match_action(line, admissible):
+            return line, found
+    for told in reversed(list(_TOLD.finditer(said))):
+        text, found = _read(said[told.end() :].split("\n", 1)[0], admissible)
+        if found:
+            return text, found
+    spans = ("".join(filter(None, match.groups())) for match in _EMPHASISED.finditer(said))
+    meant = {found for span in spans if (found := match_action(span, admissible))}
+    if len(meant) == 1:
+        return said, meant.pop()
+    return (lines[-1] if lines else ""), None
+
+
+def _read(line: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
+    """A line, and the first of its readings that is admissible."""
+    for reading in _readings(line):
+        if found := match_action(reading, admissible):
+            return line, found
+    return line, None
+
+
+def _readings(line: str) -> Iterator[str]:
+    """The line; what is quoted at its beginning; the line up to a remark, longest first; what a mark in it marks."""
+    yield line
+    if quoted := _QUOTED.match(line):
+        yield quoted.group(2)
+    for cut in reversed(list(_CUT.finditer(line[:1000]))):
+        yield line[: cut.start()]
+    if marks := list(_IN_LINE.finditer(line)):  # "Action: Reasoning: it is there. Action: ..."
+        yield line[marks[-1].end() :]
+
+
 def _lines(text: str) -> list[str]:
-    """The non-empty lines, without list marks."""
-    stripped = (_LIST_MARK.sub("", line).strip() for line in text.splitlines())
+    """The lines that are neither empty nor a code fence, without list marks."""
+    stripped = (_LIST_MARK.sub("", line).strip() for line in text.splitlines() if not _FENCE.match(line))
     return [line for line in stripped if line.strip(_WRAPPING)]

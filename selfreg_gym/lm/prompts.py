@@ -24,10 +24,8 @@ def actor_prompt(observation: str, *, tokenizer: Any = None, reasoning: bool = F
         reasoning: ask for ``Reasoning: ... Action: ...`` instead of ending with ``Action:``.
     """
     if reasoning:
-        return chat(f"{observation}\n{REASONING_REQUEST}", tokenizer) + ("" if _has_template(tokenizer) else "\n")
-    if _has_template(tokenizer):
-        return chat(observation, tokenizer) + ACTION_MARK
-    return f"{observation}\n{ACTION_MARK}"
+        return _before_answer(f"{observation}\n{REASONING_REQUEST}", tokenizer)
+    return _before_answer(observation, tokenizer) + ACTION_MARK
 
 
 def answer_text(action: str) -> str:
@@ -35,17 +33,20 @@ def answer_text(action: str) -> str:
     return f" {action}"
 
 
-def success_prompt(observation: str) -> str:
+def success_prompt(observation: str, *, tokenizer: Any = None) -> str:
     """What a process reward model reads: the page up to the word after which the actor would act.
 
     There the actor's trunk has gathered what decides its action: AUC on new tasks 0.73, against 0.70 after "Success?".
     """
-    return f"{observation}\n{ACTION_MARK}"
+    return actor_prompt(observation, tokenizer=tokenizer)
 
 
-def helper_prompt(observation: str, budget: float) -> str:
-    """What a helper reads; the budget (two decimals) stands at the end, after the observation it shares."""
-    return f"{observation}\nBudget {budget:.2f}. Help?"
+def helper_prompt(observation: str, budget: float, *, tokenizer: Any = None) -> str:
+    """What a helper reads; the budget (two decimals) stands at the end, after the observation it shares.
+
+    With a chat template the observation is the user's turn, as it is for the actor, and the budget begins the answer.
+    """
+    return f"{_before_answer(observation, tokenizer)}Budget {budget:.2f}. Help?"
 
 
 def chat(text: str, tokenizer: Any) -> str:
@@ -54,6 +55,11 @@ def chat(text: str, tokenizer: Any) -> str:
         return text
     turns = [{"role": "user", "content": text}]
     return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def _before_answer(text: str, tokenizer: Any) -> str:
+    """``text`` and what stands between it and an answer: the template's turn, or a line break."""
+    return chat(text, tokenizer) if _has_template(tokenizer) else f"{text}\n"
 
 
 def _has_template(tokenizer: Any) -> bool:

@@ -5,12 +5,13 @@ of different lengths compete as whole answers. Three ways to compute it, equal t
 
 * ``tree``: :mod:`selfreg_gym.lm.packing`, one row per prompt. The default wherever 4-D masks are honoured.
 * ``kv``: the prompt once, its key-value cache expanded over the candidates. For kernels that refuse 4-D masks
-  (flash attention), and for sliding windows, which a mask of ours would widen.
+  (flash attention), and for rows longer than a sliding window, which a mask of ours would widen.
 * ``naive``: each candidate with its own copy of the prompt. The reference, and the last resort.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from selfreg_gym.lm.memo import Memo, digest
 from selfreg_gym.lm.packing import Trie, build_trie, pack
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
-__all__ = ["PATHS", "CandidateScorer", "best_path", "micro_batches", "score_candidates", "score_naive"]
+__all__ = ["PATHS", "CandidateScorer", "best_path", "micro_batches", "score_candidates", "score_naive", "window_of"]
 
 PATHS = ("auto", "tree", "kv", "naive")
 
@@ -67,7 +68,9 @@ class CandidateScorer:
         self.decimals = decimals
         self.memo: Memo[np.ndarray] = Memo(memo)
         self._tries: Memo[Trie] = Memo(20_000)
-        self.path = best_path(model) if path == "auto" else path
+        self.window = window_of(model)
+        self.path = best_path(model, longest=0) if path == "auto" else path
+        self.path_beyond = path if path != "auto" else self.path if self.window == math.inf else best_path(model)
 
     def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Return for each prompt the scores of its candidates, float64 ``(n_i,)``, in the candidates' order.
@@ -99,14 +102,14 @@ class CandidateScorer:
                 self.memo.put(key, scores)
         return [found[key] for key in keys]
 
-    def trie(self, candidates: Sequence[str]) -> Trie:
-        """The (remembered) trie of these candidates' tokens."""
-        key = digest(candidates)
+    def trie(self, candidates: Sequence[str], *, after: str = ":") -> Trie:
+        """The (remembered) trie of these candidates' tokens after a prompt that ends with the character ``after``."""
+        key = digest((after, *candidates))
         trie = self._tries.get(key)
         if trie is None:
             if not candidates:
                 raise InvalidArgumentError("there must be at least one candidate to score, received none.")
-            sequences = [self.encoder.continuation(text) + self.end for text in candidates]
+            sequences = [self.encoder.continuation(text, after=after) + self.end for text in candidates]
             if not all(sequences):
                 raise InvalidArgumentError(f"a candidate has no tokens at all, received {list(candidates)!r}.")
             trie = build_trie(sequences)
@@ -117,12 +120,12 @@ class CandidateScorer:
         prompts = [self.encoder.prompt(prompt) for prompt, _ in rows]
         if not all(prompts):
             raise InvalidArgumentError("a prompt must have at least one token, received an empty one.")
-        tries = [self.trie(tuple(offered)) for _, offered in rows]
+        tries = [self.trie(tuple(offered), after=prompt[-1:]) for prompt, offered in rows]
         lengths = [len(prompt) + trie.size for prompt, trie in zip(prompts, tries, strict=True)]
         out: list[np.ndarray | None] = [None] * len(rows)
-        function = {"tree": _score_tree, "kv": _score_kv, "naive": _score_one_by_one}[self.path]
         with torch.inference_mode():
             for chunk in micro_batches(lengths, rows=self.micro_batch, tokens=self.max_tokens):
+                function = _FUNCTIONS[self.path if lengths[chunk[-1]] <= self.window else self.path_beyond]
                 scores = function(self.model, [prompts[i] for i in chunk], [tries[i] for i in chunk], self.pad)
                 for i, row in zip(chunk, scores, strict=True):
                     # -0.0 and 0.0 print differently; adding zero removes the sign
@@ -158,17 +161,30 @@ def micro_batches(lengths: Sequence[int], *, rows: int, tokens: int) -> list[lis
     return batches
 
 
-def best_path(model: Any) -> str:
+def window_of(model: Any) -> float:
+    """Tokens that every layer of a model looks back at: its sliding window or chunk, or infinity."""
+    config = model.config.get_text_config()
+    sliding = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    others = (getattr(config, name, None) for name in ("attention_chunk_size", "window_size"))
+    return float(min((size for size in (sliding, *others) if size), default=math.inf))
+
+
+def best_path(model: Any, *, longest: float = math.inf) -> str:
     """Find out by trial which path a model supports: "tree" if it agrees with naive scoring, else "kv", else "naive".
 
-    Agreement is tested on one small made-up row. A sliding window would not show there, so it is asked for by name.
+    Agreement is tested on one small made-up row. A sliding window might not show there, so it is asked for by name:
+    a mask of ours would widen it.
+
+    Args:
+        longest: tokens (prompt and tree) of the longest row to come; up to the window, a window changes nothing.
     """
-    config = model.config
-    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    refuses = "flash" in str(getattr(config, "_attn_implementation", ""))
+    windowed = longest > window_of(model)
+    refuses = "flash" in str(getattr(model.config, "_attn_implementation", ""))
     rng = np.random.Generator(np.random.PCG64(0))
-    vocabulary = int(config.get_text_config().vocab_size)
-    prompts = [rng.integers(0, vocabulary, size=size).tolist() for size in (9, 6)]
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    # the longer row has 12 tokens; a window below that would make the trial fail for no reason
+    sizes = (9, 6) if window_of(model) >= 12 else (2, 1)
+    prompts = [rng.integers(0, vocabulary, size=size).tolist() for size in sizes]
     tries = [build_trie([[1, 2, 0], [1, 3], [4, 2, 2, 1], [0]]), build_trie([[2, 1], [2, 3, 0]])]
     tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.3
     with torch.inference_mode():
@@ -256,6 +272,9 @@ def _read(logits: torch.Tensor, tries: Sequence[Trie]) -> list[np.ndarray]:
         out.append(np.add.reduceat(values[begin:end], trie.starts))
         begin = end
     return out
+
+
+_FUNCTIONS = {"tree": _score_tree, "kv": _score_kv, "naive": _score_one_by_one}
 
 
 def _branches(trie: Trie) -> list[list[int]]:

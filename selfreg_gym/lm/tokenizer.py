@@ -74,24 +74,38 @@ class PromptEncoder:
     def __init__(self, tokenizer: Any, *, max_lines: int = 100_000) -> None:
         self.tokenizer = tokenizer
         self.max_lines = max_lines
-        self.by_line = type(tokenizer.backend_tokenizer.model).__name__ == "WordLevel"
+        core = getattr(tokenizer, "backend_tokenizer", None)  # SentencePiece and Python tokenizers have none
+        self.by_line = type(getattr(core, "model", None)).__name__ == "WordLevel"
         self._lines: dict[str, list[int]] = {}
-        self._head = list(tokenizer.encode("")) if self.by_line else []
+        self._head = _leading_specials(tokenizer)
 
     def prompt(self, text: str) -> list[int]:
-        """Ids of a prompt, with the tokenizer's leading special tokens."""
+        """Ids of a prompt, with the tokenizer's leading special tokens, but never with a second beginning of text.
+
+        A chat template that writes the beginning-of-text token itself keeps the one it wrote. A token that the
+        tokenizer puts at the *end* of a text is left out: the answer has yet to come.
+        """
+        begins = bool(self._head) and text.startswith(self.tokenizer.convert_ids_to_tokens(self._head[0]))
+        ids = [] if begins else self._head.copy()
         if not self.by_line:
-            return list(self.tokenizer.encode(text))
-        ids = self._head.copy()
+            return ids + list(self.tokenizer.encode(text, add_special_tokens=False))
         for line in text.split("\n"):
             ids += self._line(line)
         return ids
 
-    def continuation(self, text: str) -> list[int]:
-        """Ids of what follows a prompt, without special tokens."""
-        if not self.by_line:
-            return list(self.tokenizer.encode(text, add_special_tokens=False))
-        return list(self._line(text))
+    def continuation(self, text: str, *, after: str = ":") -> list[int]:
+        """Ids of what follows a prompt, without special tokens.
+
+        Args:
+            text: usually begins with a space.
+            after: what the prompt ends with. A SentencePiece tokenizer marks the beginning of every text it is given
+                as that of a word, so an answer encoded by itself would get a mark that it has not after a prompt.
+        """
+        if self.by_line:
+            return list(self._line(text))
+        before = self._line(after)
+        both = self._line(after + text)
+        return both[len(before) :] if both[: len(before)] == before else list(self._line(text))
 
     def _line(self, line: str) -> list[int]:
         ids = self._lines.get(line)
@@ -101,3 +115,13 @@ class PromptEncoder:
                 self._lines.clear()
             self._lines[line] = ids
         return ids
+
+
+def _leading_specials(tokenizer: Any) -> list[int]:
+    """The special tokens that a tokenizer puts before a text (Llama: one, GPT-2 and Qwen: none)."""
+    plain = tokenizer.encode("a", add_special_tokens=False)
+    whole = list(tokenizer.encode("a"))
+    for begin in range(len(whole)):
+        if whole[begin : begin + len(plain)] == plain:
+            return whole[:begin]
+    return []

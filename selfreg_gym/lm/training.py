@@ -8,7 +8,6 @@ would otherwise cost a third of the time.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +18,26 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.loading import one_thread
+from selfreg_gym.lm.resuming import Best, TrainingState
 
-__all__ = ["TrainingLog", "add_lora", "finetune", "pad_right", "plan_batches", "seeded"]
+__all__ = [
+    "TrainingLog",
+    "add_lora",
+    "cast_parameters",
+    "early_stopping",
+    "finetune",
+    "held_out_loss",
+    "merge_lora",
+    "pad_right",
+    "plan_batches",
+    "seeded",
+]
 
 T = TypeVar("T")
 _POOL = 32  # batches per pool that is sorted by length
+_SAVE_SECONDS = 120.0  # so much work is lost at the most when a run is killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ def finetune(
     weight_decay: float = 0.01,
     clip: float = 1.0,
     validate: Callable[[Any], float] | None = None,
-    validate_every: int = 200,
+    validate_every: int | None = None,
     patience: int | None = None,
     resume: str | Path | None = None,
     save_every: int = 500,
@@ -81,13 +93,14 @@ def finetune(
         lr: peak learning rate, reached after ``warmup`` (a share of the steps).
         batch_size: examples per forward.
         epochs: passes over the data; ``steps``, if given, counts optimiser steps instead.
-        accumulate: forwards per optimiser step.
+        accumulate: forwards per optimiser step; its gradient is that of one batch of all their examples.
         clip: largest norm of the gradient.
         validate: ``validate(model) -> score``, smaller is better, every ``validate_every`` steps and at the end;
             the weights with the best score are kept. None: the last weights are.
-        patience: stop after so many validations without improvement.
-        resume: a directory for the state of an unfinished run. If it holds one, training goes on from there; when
-            training ends the state is removed.
+        validate_every: None is a tenth of the steps.
+        patience: stop after so many validations in a row without improvement.
+        resume: a directory for the state of an unfinished run, saved every ``save_every`` steps and every two minutes.
+            If it holds one, training goes on from there; when training ends the state is removed.
         progress: show a progress bar.
 
     Raises:
@@ -103,6 +116,11 @@ def finetune(
             "batch_size, accumulate, lr, epochs and steps must be positive, received "
             f"batch_size={batch_size}, accumulate={accumulate}, lr={lr}, epochs={epochs}, steps={steps}."
         )
+    if (validate_every is not None and validate_every < 1) or (patience is not None and patience < 1):
+        raise InvalidArgumentError(
+            "validate_every and patience must be at least 1 (None: every tenth of the steps, and never stop early), "
+            f"received validate_every={validate_every}, patience={patience}."
+        )
     one_thread()
     per_epoch = math.ceil(len(examples) / batch_size)
     total = steps if steps is not None else max(1, round(epochs * per_epoch / accumulate))
@@ -110,15 +128,21 @@ def finetune(
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(trainable.values(), lr=lr, weight_decay=weight_decay)
     ramp = max(1, round(warmup * total))
-    store = _State(resume, fingerprint=f"{total}/{accumulate}/{batch_size}/{len(examples)}/{sum(lengths)}/{seed}/{lr}")
+    validate_every = validate_every or max(1, total // 10)
+    fingerprint = f"{total}/{accumulate}/{batch_size}/{len(examples)}/{sum(lengths)}/{seed}/{lr}"
+    store = TrainingState(resume, fingerprint=fingerprint)
     done, losses, validation, best = store.load(trainable, optimizer)
-    begun, stopped, since_best = time.perf_counter(), False, 0
+    begun, saved, stopped = time.perf_counter(), time.perf_counter(), False
+    since_best = len(validation) - 1 - min(range(len(validation)), key=lambda i: validation[i][1], default=-1)
     model.train()
-    with _bar(description, total, done, progress) as advance:
+    with _bar(description, total, done, progress) as advance, seeded(seed):
         for step in range(done, total):
+            torch.manual_seed(seed + 0x9E3779B1 * (step + 1))  # dropout is the same in a resumed run
             value = 0.0
-            for batch in plan[step * accumulate : (step + 1) * accumulate]:
-                part = loss(model, [examples[i] for i in batch]) / accumulate
+            batches = plan[step * accumulate : (step + 1) * accumulate]
+            for batch in batches:
+                share = len(batch) / sum(map(len, batches))  # an epoch's last batch may be smaller
+                part = loss(model, [examples[i] for i in batch]) * share
                 part.backward()
                 value += float(part.detach())
             torch.nn.utils.clip_grad_norm_(list(trainable.values()), clip)
@@ -134,19 +158,20 @@ def finetune(
                 score = float(validate(model))
                 model.train()
                 validation.append((step + 1, score))
-                if best is None or score < best[0]:
-                    best, since_best = (score, {n: p.detach().clone() for n, p in trainable.items()}), 0
+                if best is None or score < best.score:
+                    best, since_best = Best(score, {n: p.detach().clone() for n, p in trainable.items()}), 0
                 else:
                     since_best += 1
                 if patience is not None and since_best >= patience:
                     stopped = not last
                     break
-            if (step + 1) % save_every == 0 and not last:
+            if ((step + 1) % save_every == 0 or time.perf_counter() - saved > _SAVE_SECONDS) and not last:
                 store.save(step + 1, trainable, optimizer, losses, validation, best)
+                saved = time.perf_counter()
     if best is not None:
         with torch.no_grad():
             for name, parameter in trainable.items():
-                parameter.copy_(best[1][name])
+                parameter.copy_(best.weights[name])
     model.eval()
     store.remove()
     tenths = [part for part in np.array_split(np.asarray(losses), 10) if len(part)]
@@ -157,6 +182,31 @@ def finetune(
         seconds=time.perf_counter() - begun,
         stopped_early=stopped,
     )
+
+
+def held_out_loss(
+    loss: Callable[[Any, Sequence[T]], torch.Tensor], examples: Sequence[T], *, lengths: Sequence[int], batch_size: int
+) -> Callable[[Any], float]:
+    """``validate`` of :func:`finetune`: the mean of the training's own loss over examples that are not trained on."""
+    order = np.argsort(np.asarray(lengths), kind="stable")
+    batches = [[examples[i] for i in order[begin : begin + batch_size]] for begin in range(0, len(order), batch_size)]
+
+    def validate(model: Any) -> float:
+        with torch.inference_mode():
+            return sum(float(loss(model, batch)) * len(batch) for batch in batches) / len(examples)
+
+    return validate
+
+
+def early_stopping(log: TrainingLog, *, patience: int) -> dict[str, Any]:
+    """What a model card tells of a training that was validated: plain values."""
+    best = min(log.validation, key=lambda entry: entry[1])
+    return {
+        "patience": patience,
+        "validation": [[step, round(value, 5)] for step, value in log.validation],
+        "best_step": best[0],
+        "stopped_early": log.stopped_early,
+    }
 
 
 def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: int) -> list[list[int]]:
@@ -195,15 +245,42 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
         seed: of the adapters' first weights.
 
     Returns:
-        The PEFT model; ``merge_and_unload()`` gives the plain model back with the adapters added in.
+        The PEFT model; :func:`merge_lora` gives the plain model back with the adapters added in. Adapters and a new
+        head are float32 whatever the model is: steps of a small learning rate are lost in two bytes.
     """
     from peft import LoraConfig, get_peft_model
+    from peft.utils import ModulesToSaveWrapper
 
     config = LoraConfig(
         task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
     )
     with seeded(seed):
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+    for module in adapted.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            for head in module.modules_to_save.values():
+                head.float().register_forward_pre_hook(_in_float32)
+    return adapted
+
+
+def merge_lora(model: Any) -> Any:
+    """Add the adapters of :func:`add_lora` into the weights and return the plain model, all of it in its own dtype."""
+    plain = model.merge_and_unload()
+    for module in plain.modules():
+        for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _in_float32]:
+            del module._forward_pre_hooks[key]
+    return cast_parameters(plain, plain.dtype)
+
+
+def cast_parameters(model: Any, dtype: torch.dtype) -> Any:
+    """Give all parameters one dtype, in place. ``model.to(dtype)`` would round the buffers too (rotary frequencies)."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def _in_float32(module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(argument.float() for argument in arguments)
 
 
 @contextmanager
@@ -212,62 +289,6 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-class _State:
-    """The saved state of an unfinished run: one file, replaced as a whole."""
-
-    def __init__(self, folder: str | Path | None, *, fingerprint: str) -> None:
-        self.path = None if folder is None else Path(folder) / "training_state.pt"
-        self.fingerprint = fingerprint
-
-    def save(
-        self,
-        done: int,
-        trainable: dict[str, torch.nn.Parameter],
-        optimizer: Any,
-        losses: list[float],
-        validation: list[tuple[int, float]],
-        best: tuple[float, dict[str, torch.Tensor]] | None,
-    ) -> None:
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        state = {
-            "fingerprint": self.fingerprint,
-            "done": done,
-            "weights": {name: p.detach() for name, p in trainable.items()},
-            "optimizer": optimizer.state_dict(),
-            "losses": losses,
-            "validation": validation,
-            "best": best,
-        }
-        torch.save(state, self.path.with_suffix(".tmp"))
-        os.replace(self.path.with_suffix(".tmp"), self.path)
-
-    def load(
-        self, trainable: dict[str, torch.nn.Parameter], optimizer: Any
-    ) -> tuple[int, list[float], list[tuple[int, float]], tuple[float, dict[str, torch.Tensor]] | None]:
-        if self.path is None or not self.path.is_file():
-            return 0, [], [], None
-        try:
-            state = torch.load(self.path, weights_only=True)
-        except Exception as error:
-            raise CheckpointError(f"the training state {str(self.path)!r} cannot be read: {error}") from error
-        if state.get("fingerprint") != self.fingerprint:
-            raise CheckpointError(
-                f"the training state {str(self.path)!r} belongs to another run (other data, seed or settings): "
-                "delete it, or resume with what it was begun with."
-            )
-        with torch.no_grad():
-            for name, parameter in trainable.items():
-                parameter.copy_(state["weights"][name])
-        optimizer.load_state_dict(state["optimizer"])
-        return state["done"], state["losses"], [tuple(v) for v in state["validation"]], state["best"]
-
-    def remove(self) -> None:
-        if self.path is not None and self.path.is_file():
-            self.path.unlink()
 
 
 @contextmanager

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 PRESETS = Path(__file__).parent / "presets"
+DTYPES = ("float32", "bfloat16", "float16")
 P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -108,6 +109,10 @@ class PRMConfig:
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_states: at most this many moments are trained on (0: all of them).
         share: share of the *tasks* kept aside, on which calibration is measured.
+        lr: peak learning rate (0: the default of the kind of training).
+        batch_size, accumulate: examples per forward, and forwards per optimiser step.
+        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
     backbone: str = "tiny"
@@ -117,6 +122,12 @@ class PRMConfig:
     max_states: int = 6000
     share: float = 0.2
     seed: int = 2
+    lr: float = 0.0
+    batch_size: int = 16
+    accumulate: int = 1
+    patience: int = 0
+    dtype: str = "float32"
+    device: str = _speed("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +165,44 @@ class HelperConfig:
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
+        augment: train on pages as the task's ``augment`` tells them anew, where it has one.
+        lr: peak learning rate (0: the default of the kind of training).
+        batch_size, accumulate: pages per forward (each with all its budgets), and forwards per optimiser step.
+        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
     backbone: str = "tiny"
     epochs: int = 1
+    augment: bool = True
     lora_rank: int = 0
     max_labels: int = 20_000
     help_weight: float = 1.0
     seed: int = 3
+    lr: float = 0.0
+    batch_size: int = 8
+    accumulate: int = 1
+    patience: int = 0
+    dtype: str = "float32"
+    device: str = _speed("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class RLConfig:
+    """Reinforcement learning on features (Stable-Baselines3): baselines that are trained only if they are named.
+
+    Attributes:
+        algorithms: ids of helpers that learn by playing (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``).
+        help_cost: r, the price of a cost unit in the reward.
+        steps: decisions that each algorithm plays on the collected tasks.
+        cap: hard budget per episode that ``maskable-ppo`` learns and plays under (cost units).
+    """
+
+    algorithms: tuple[str, ...] = ()
+    help_cost: float = 0.1
+    steps: int = 100_000
+    cap: float = 3.0
+    seed: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +257,14 @@ class RunConfig:
     solve: SolveConfig = field(default_factory=SolveConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     helper: HelperConfig = field(default_factory=HelperConfig)
+    rl: RLConfig = field(default_factory=RLConfig)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    @property
+    def processes(self) -> int:
+        """How many processes the run may keep busy at once."""
+        return max(self.collect.workers, self.calibrate.workers, self.evaluate.workers)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -380,10 +427,11 @@ def _spell(hint: Any) -> str:
 
 
 AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_envs prm.epochs model.min_visits
-    helper.epochs
+    helper.epochs prm.batch_size prm.accumulate helper.batch_size helper.accumulate
     calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
     evaluate.workers evaluate.num_envs"""
-AT_LEAST_ZERO = "prm.lora_rank prm.max_states helper.lora_rank helper.max_labels evaluate.episodes_others"
+AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
+    helper.patience evaluate.episodes_others"""
 
 
 def _check(config: RunConfig) -> None:
@@ -406,6 +454,9 @@ def _check(config: RunConfig) -> None:
         section, name = key.split(".")
         budgets = getattr(getattr(config, section), name)
         need(all(budget > 0 for budget in budgets), key, "positive", budgets)
+    for section in ("prm", "helper"):
+        dtype = getattr(config, section).dtype
+        need(dtype in DTYPES, f"{section}.dtype", f"one of {', '.join(DTYPES)}", dtype)
     need(bool(config.interventions.ids), "interventions.ids", "at least one id", config.interventions.ids)
     need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
     need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,24 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm.backbone import backbone_path
-from selfreg_gym.lm.loading import load_classifier, load_tokenizer
+from selfreg_gym.lm.backbone import backbone_path, weights_hash
+from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
 from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.lm.tokenizer import PromptEncoder
-from selfreg_gym.lm.training import TrainingLog, add_lora, finetune, pad_right, seeded
+from selfreg_gym.lm.training import (
+    TrainingLog,
+    add_lora,
+    early_stopping,
+    finetune,
+    held_out_loss,
+    merge_lora,
+    pad_right,
+    seeded,
+)
 from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
+from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.targets import Examples, gather, split_tasks
 
 __all__ = ["ProcessRewardModel"]
@@ -39,7 +49,12 @@ class ProcessRewardModel:
         scale: ``(a, b)``; the probability is sigmoid(a * logit + b).
         info: what is known about it: targets, seed, backbone, held-out calibration.
         memo: how many scored observations are remembered.
+
+    Attributes:
+        source: the directory that it was loaded from, or None.
     """
+
+    source: Path | None = None
 
     def __init__(
         self,
@@ -92,7 +107,9 @@ class ProcessRewardModel:
             max_states: moments trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
             clip: largest inverse-probability weight (:mod:`selfreg_gym.prm.targets`).
-            patience: stop early after so many validations on the tasks kept aside without improvement (None: never).
+            patience: stop after so many validations on the tasks kept aside without improvement; the best weights are
+                kept. None: train to the end.
+            dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -117,7 +134,7 @@ class ProcessRewardModel:
             model,
             tokenizer,
             fit,
-            validation=judge if patience is not None else None,
+            validation=_part(judge, max(256, len(fit) // 20), rng) if patience is not None else None,
             seed=seed,
             lr=lr or (5e-4 if lora is None else 1e-3),
             epochs=epochs,
@@ -127,14 +144,17 @@ class ProcessRewardModel:
             resume=resume,
             progress=progress,
         )
-        merged = model if lora is None else model.merge_and_unload()
+        merged = model if lora is None else merge_lora(model)
         prm = cls(merged.eval(), tokenizer)
         logit = prm.logits(judge.observations)
         prm.scale = platt(logit, judge.outcome, weight=judge.weight)
+        cross = _cross_fit(logit, judge, seed=seed)
         prm.info = {
             "targets": targets,
             "seed": seed,
             "backbone": source.name,
+            "backbone_sha256": weights_hash(source),
+            "data": _told(rollouts),
             "epochs": epochs,
             "lora": lora,
             "states": len(fit),
@@ -142,15 +162,23 @@ class ProcessRewardModel:
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[aside])),
-            "held_out": _cross_fitted(logit, judge, seed=seed),
+            "held_out": calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+            "dtype": str(merged.dtype).removeprefix("torch."),
+            "device": str(device),
         }
+        tasks = _held_out_tasks(prm, examples.take(np.flatnonzero(aside)), cross)
+        if tasks is not None:
+            prm.info["held_out_tasks"] = tasks
+            prm.info["hard_tasks"] = hard_tasks(tasks, 0.5)
+        if patience is not None:
+            prm.info["early_stopping"] = early_stopping(log, patience=patience)
         return prm
 
     def logits(self, observations: Sequence[str]) -> np.ndarray:
         """The unscaled logits of N observations, ``(N,)`` float64."""
         if len(observations) == 0:
             return np.zeros(0)
-        return self._reader.read([success_prompt(text) for text in observations])[:, 0]
+        return self._reader.read([success_prompt(text, tokenizer=self.tokenizer) for text in observations])[:, 0]
 
     def score(self, observations: Sequence[str] | str) -> np.ndarray:
         """P(success) of N observations, ``(N,)`` float64 in [0, 1]; a single text gives ``(1,)``."""
@@ -178,20 +206,27 @@ class ProcessRewardModel:
         return calibration_table(self.score(examples.observations), examples.outcome, weight=examples.weight, bins=bins)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer and, last, ``prm.json``: with it the folder is complete."""
+        """Write weights (safetensors), tokenizer, model card and, last, ``prm.json``: now the folder is complete."""
+        from selfreg_gym.prm.sharing import write_card_of
+
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
         (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str = "float32", device: str = "cpu", memo: int = 50_000
+        cls, path: str | Path, *, dtype: str | None = None, device: str | None = None, memo: int = 50_000
     ) -> ProcessRewardModel:
         """Load what :meth:`save_pretrained` wrote.
+
+        Args:
+            dtype, device: None: those it was trained with (the CPU where that device does not exist).
+            memo: how many scored observations are remembered.
 
         Raises:
             CheckpointError: the directory holds no process reward model, an unfinished one, or another format.
@@ -211,14 +246,44 @@ class ProcessRewardModel:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        dtype, device = trained_with(info, dtype=dtype, device=device)
         model = load_classifier(path, dtype=dtype, device=device)
-        return cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        loaded = cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        loaded.source = Path(path).resolve()
+        return loaded
+
+    def export_decision(self, path: str | Path) -> None:
+        """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision`).
+
+        The question is of type ``noul`` (yes or no; ``noul`` of the answer is p), ``choice`` between "failure" and
+        "success", or ``score`` over these two levels (``score`` of the answer is p)::
+
+            pipe = transformers.pipeline("decision", model=path)
+            pipe({"state": observation, "questions": {"success": {"type": "noul"}}})["success"]["noul"]
+
+        Raises:
+            InvalidArgumentError: this transformers has no decision models.
+            CheckpointError: the answers would not be ours.
+        """
+        from selfreg_gym.prm.sharing import export_decision
+
+        export_decision(self, path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ProcessRewardModel:
         return self
 
     def __repr__(self) -> str:
         return f"ProcessRewardModel(targets={self.info.get('targets')!r}, backbone={self.info.get('backbone')!r})"
+
+
+def _told(rollouts: Any) -> dict[str, Any] | None:
+    """What a store says it was collected on; None for bare episodes."""
+    spec = getattr(rollouts, "spec", None)
+    if not isinstance(spec, dict):
+        return None
+    tasks = spec.get("tasks")
+    count = len(tasks) if isinstance(tasks, list | tuple) else tasks
+    return {**spec.get("env", {}), "tasks": count, "episodes": spec.get("episodes"), "seed": spec.get("seed")}
 
 
 def _fit(
@@ -239,7 +304,7 @@ def _fit(
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
 
     def rows(part: Examples) -> list[tuple[list[int], float, float]]:
-        ids = [encoder.prompt(success_prompt(text)) for text in part.observations]
+        ids = [encoder.prompt(success_prompt(text, tokenizer=tokenizer)) for text in part.observations]
         return list(zip(ids, part.outcome.tolist(), part.weight.tolist(), strict=True))
 
     def loss(net: Any, batch: Sequence[tuple[list[int], float, float]]) -> torch.Tensor:
@@ -250,12 +315,7 @@ def _fit(
 
     data = rows(examples)
     held = rows(validation) if validation is not None else []
-
-    def validate(net: Any) -> float:
-        with torch.inference_mode():
-            parts = [float(loss(net, held[i : i + 16])) * len(held[i : i + 16]) for i in range(0, len(held), 16)]
-        return sum(parts) / sum(w for _, _, w in held)
-
+    validate = held_out_loss(loss, held, lengths=[len(ids) for ids, _, _ in held], batch_size=batch_size)
     return finetune(
         model,
         data,
@@ -267,12 +327,17 @@ def _fit(
         batch_size=batch_size,
         accumulate=accumulate,
         validate=validate if held else None,
-        validate_every=50,
         patience=patience,
         resume=resume,
         progress=progress,
         description="process reward model",
     )
+
+
+def _part(examples: Examples, size: int, rng: np.random.Generator) -> Examples:
+    """At most ``size`` of the examples, standing for all of them."""
+    chosen, weight = subsample(examples.weight, size, rng)
+    return examples.take(chosen, weight=weight)
 
 
 def _judged(
@@ -286,13 +351,35 @@ def _judged(
     return examples.take(rows[chosen], weight=weight)
 
 
-def _cross_fitted(logit: np.ndarray, judge: Examples, *, seed: int) -> dict[str, Any]:
-    """Calibration with each half of the tasks scaled by what the other half says; unscaled if there is one task."""
-    if len(set(judge.task)) < 2:
-        return calibration_table(sigmoid(logit), judge.outcome, weight=judge.weight)
-    half = split_tasks(judge.task, share=0.5, seed=seed + 1)
-    p = np.zeros(len(logit))
-    for side in (half, ~half):
-        a, b = platt(logit[~side], judge.outcome[~side], weight=judge.weight[~side])
-        p[side] = sigmoid(a * logit[side] + b)
-    return calibration_table(p, judge.outcome, weight=judge.weight)
+def _cross_fit(logit: np.ndarray, judge: Examples, *, seed: int) -> Callable[[Examples, np.ndarray], np.ndarray]:
+    """Fit a scale on either half of the judged tasks.
+
+    Returns:
+        A function of examples and their logits: probabilities in which each half of the tasks is scaled by what the
+        other half says. With one task, unscaled.
+    """
+    names = np.unique(judge.task.astype(str))
+    if len(names) < 2:
+        return lambda examples, values: sigmoid(values)
+    first = set(names[split_tasks(names, share=0.5, seed=seed + 1)])
+    half = np.asarray([task in first for task in judge.task])
+    scales = [platt(logit[side], judge.outcome[side], weight=judge.weight[side]) for side in (half, ~half)]
+
+    def scaled(examples: Examples, values: np.ndarray) -> np.ndarray:
+        # a task of the first half is scaled by what the second half says, and the other way round
+        a, b = np.asarray([scales[task in first] for task in examples.task]).T
+        return sigmoid(a * values + b)
+
+    return scaled
+
+
+def _held_out_tasks(
+    prm: ProcessRewardModel, examples: Examples, cross: Callable[[Examples, np.ndarray], np.ndarray]
+) -> dict[str, Any] | None:
+    """Score at reset and success without help of each task kept aside; None if no episode began without help."""
+    rows = np.flatnonzero(examples.first & examples.unhelped)
+    if not len(rows):
+        return None
+    firsts = examples.take(rows)
+    scores = cross(firsts, prm.logits(firsts.observations))
+    return per_task(firsts.task.tolist(), scores, firsts.outcome, firsts.weight)

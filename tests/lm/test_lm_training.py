@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm.training import add_lora, finetune, pad_right, plan_batches, seeded
+from selfreg_gym.lm.training import add_lora, finetune, held_out_loss, pad_right, plan_batches, seeded
 
 EXAMPLES = [[1, 5 + i % 7, 6, 5 + i % 3, *range(4, 4 + i % 5)] for i in range(40)]
 
@@ -65,11 +66,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(model: Any, tmp_path: P
 
 
 def test_the_state_of_another_run_is_refused(model: Any, tmp_path: Path) -> None:
-    def dying(net: Any) -> float:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(model, steps=9, resume=tmp_path, save_every=2, validate=dying, validate_every=5)
+        run(model, steps=9, resume=tmp_path, save_every=2, validate=_dying, validate_every=5)
     with pytest.raises(CheckpointError, match="another run"):
         run(model, steps=9, resume=tmp_path, seed=8)
     next(tmp_path.iterdir()).write_bytes(b"nonsense")
@@ -94,6 +92,75 @@ def test_the_best_weights_are_kept_and_patience_ends_it(model: Any) -> None:
 def test_accumulated_batches_make_one_step(model: Any) -> None:
     _, log = run(model, epochs=1, accumulate=2)
     assert log.steps == 5
+
+
+def test_an_accumulated_step_is_that_of_one_larger_batch(model: Any) -> None:
+    def per_example(net: Any, batch: Sequence[list[int]]) -> torch.Tensor:
+        return torch.stack([next_token(net, [row]) for row in batch]).mean()
+
+    rows = EXAMPLES[:7]  # the last of the batches of 3 holds one example
+    nets = []
+    for arguments in ({"batch_size": 3, "accumulate": 3}, {"batch_size": 7}):
+        net = copy.deepcopy(model)
+        finetune(net, rows, per_example, lengths=[len(row) for row in rows], seed=1, lr=1e-3, steps=1, **arguments)
+        nets.append(net)
+    # AdamW's first step is the sign of the gradient: compare where that is not noise
+    moved = weights(nets[1]) - weights(model)
+    torch.testing.assert_close(weights(nets[0]) - weights(model), moved, rtol=0, atol=2e-5)
+    assert moved.abs().max() > 5e-4
+
+
+def test_early_stopping_survives_a_kill(model: Any, tmp_path: Path) -> None:
+    scores = {2: 3.0, 4: 1.0, 6: 2.0, 8: 2.5, 10: 1.5, 12: 0.5}
+
+    def validate(steps: list[int]) -> Any:
+        def score(net: Any) -> float:
+            steps.append(steps[-1] + 2)
+            if len(steps) == 5 and steps[0] == 0 and kill:
+                raise KeyboardInterrupt
+            return scores[steps[-1]]
+
+        return score
+
+    arguments: dict[str, Any] = {"steps": 30, "validate_every": 2, "patience": 3}
+    kill = False
+    whole, expected = run(model, validate=validate([0]), **arguments)
+    assert expected.stopped_early
+    assert expected.validation[-1][0] == 10
+    kill = True
+    with pytest.raises(KeyboardInterrupt):  # at the validation of step 8, the last state is that of step 7
+        run(model, validate=validate([0]), resume=tmp_path, save_every=1, **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["training_state.safetensors"]
+    resumed, log = run(model, validate=validate([6]), resume=tmp_path, save_every=1, **arguments)
+    assert (log.validation, log.steps) == (expected.validation, expected.steps)  # patience goes on counting
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-6)
+    assert not list(tmp_path.iterdir())
+
+
+def test_dropout_is_the_same_in_a_resumed_run(tmp_path: Path) -> None:
+    config = transformers.GPT2Config(vocab_size=20, n_positions=32, n_embd=16, n_layer=1, n_head=2)
+    assert config.resid_pdrop > 0
+    with seeded(0):
+        gpt2 = transformers.GPT2LMHeadModel(config)
+    whole, _ = run(gpt2, steps=8)
+    torch.manual_seed(99)  # what others draw does not matter
+    again, _ = run(gpt2, steps=8)
+    assert torch.equal(weights(whole), weights(again))
+    with pytest.raises(KeyboardInterrupt):
+        run(gpt2, steps=8, resume=tmp_path, save_every=3, validate=_dying, validate_every=5)
+    resumed, _ = run(gpt2, steps=8, resume=tmp_path, save_every=3)
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-6)
+
+
+def test_held_out_loss_is_the_mean_over_all_of_them(model: Any) -> None:
+    rows = EXAMPLES[:7]
+    score = held_out_loss(next_token, rows, lengths=[len(row) for row in rows], batch_size=1)(model)
+    with torch.inference_mode():
+        assert score == pytest.approx(np.mean([float(next_token(model, [row])) for row in rows]), abs=1e-6)
+
+
+def _dying(net: Any) -> float:
+    raise KeyboardInterrupt
 
 
 def test_batches_hold_similar_lengths_and_every_example_once_an_epoch() -> None:
@@ -133,3 +200,5 @@ def test_bad_input_says_what_is_wrong(model: Any) -> None:
         finetune(model, [], next_token, lengths=[], seed=0, lr=1e-3)
     with pytest.raises(InvalidArgumentError, match="lr=0"):
         run(model, lr=0)
+    with pytest.raises(InvalidArgumentError, match="patience=0"):
+        run(model, patience=0)
