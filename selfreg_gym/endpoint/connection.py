@@ -35,6 +35,8 @@ class Request:
         remembered: whether the answer is kept in memory and in the cache.
         listed: may share one request with others that differ in the prompt alone. For answers that carry their own
             count of tokens; a server counts those of a list together.
+        check: called with the answer as it arrives; where it raises an EndpointError that may pass (what was asked for
+            is missing), the server is asked again.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Request:
     draw: int | None = None
     remembered: bool = True
     listed: bool = False
+    check: Callable[[Any], Any] | None = None
 
 
 class Connection:
@@ -168,9 +171,16 @@ class Connection:
         path, body = requests[0].path, bodies[0]
         if len(bodies) > 1:
             body = {**body, "prompt": [one["prompt"] for one in bodies]}
-        read = _READERS[path]
+
+        def read(data: dict[str, Any]) -> list[Any]:
+            found = _READERS[path](data, len(bodies))
+            for request, answer in zip(requests, found, strict=True):
+                if request.check is not None:
+                    request.check(answer)
+            return found
+
         try:
-            answers = self.client.post(path, body, lambda data: read(data, len(bodies)))
+            answers = self.client.post(path, body, read)
         except EndpointError as error:
             return [error] * len(bodies)
         if path != SYSTEMONE:

@@ -23,6 +23,7 @@ __all__ = ["CAPABILITIES", "Capabilities", "Finding", "probe"]
 CAPABILITIES = ("models", "completions", "chat", "stop", "prompt_lists", "logprobs", "echo", "structured", "systemone")
 """In the order in which they are tried; a later one may rest on an earlier one."""
 
+_LIMITS = ("max_tokens", "max_completion_tokens")  # OpenAI's newer models refuse the first, most servers know no other
 _ROUTES = ("models", "completions", "chat", "systemone")  # the others are arguments of these
 
 # Openings after which the next token mostly begins a word, so that prompt + token is cut up as it was written.
@@ -65,6 +66,11 @@ class Capabilities:
         """The form of structured choice that the server obeys."""
         found = self.findings.get("structured")
         return next((form for form in FORMS if found is not None and found.works and form.name == found.detail), None)
+
+    @property
+    def limit(self) -> str:
+        """How a chat names the longest answer."""
+        return self.findings["chat"].detail if self.works("chat") else _LIMITS[0]
 
     def __str__(self) -> str:
         return "; ".join(f"{name}: {'yes' if f.works else 'no'} ({f.why})" for name, f in self.findings.items())
@@ -141,8 +147,15 @@ class _Prober:
     def _chat(self) -> Finding:
         if self.api == "completions":
             return Finding(False, "not asked for: api='completions'")
-        self._send(CHAT, messages=[{"role": "user", "content": "Say yes."}], max_tokens=1)
-        return Finding(True, "answered a message")
+        messages = [{"role": "user", "content": "Say yes."}]
+        try:
+            self._send(CHAT, messages=messages, max_tokens=1)
+        except EndpointError as error:
+            if error.status != 400 or _LIMITS[1] not in str(error):
+                raise
+            self._send(CHAT, messages=messages, max_completion_tokens=16)
+            return Finding(True, f"answered a message, and takes {_LIMITS[1]}", _LIMITS[1])
+        return Finding(True, "answered a message", _LIMITS[0])
 
     def _stop(self) -> Finding:
         if not self.find("completions"):
@@ -196,7 +209,8 @@ class _Prober:
             if not self.find("chat" if form.path == CHAT else "completions"):
                 continue
             try:
-                answer = self._send(form.path, **form.body("Say hello.\nAction:", _CHOICES), max_tokens=32, seed=0)
+                limit = {self.findings["chat"].detail if form.path == CHAT else _LIMITS[0]: 32}
+                answer = self._send(form.path, **form.body("Say hello.\nAction:", _CHOICES), **limit, seed=0)
             except EndpointError as error:
                 if not error.reached:
                     raise

@@ -86,7 +86,10 @@ def shares(connection: Connection, question: Question, states: Sequence[str]) ->
     Raises:
         EndpointError: one of them failed for good. There is no number that could stand for it.
     """
-    found = connection.ask([Request(SYSTEMONE, question.body(state)) for state in states]) if len(states) else []
+    requests = [
+        Request(SYSTEMONE, question.body(state), check=lambda answer: question.read(answer[0])) for state in states
+    ]
+    found = connection.ask(requests) if requests else []
     rows = []
     for answer in found:
         if isinstance(answer, EndpointError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -140,7 +141,8 @@ class _Speaker:
     def _request(self, path: str, body: dict[str, Any], decision: Decision, *, max_tokens: int = 0) -> Request:
         """A request whose answer is drawn by the server: with a seed of the decision's own."""
         manner = self.manner
-        body = {**body, "max_tokens": max(manner.max_tokens, max_tokens), "temperature": manner.temperature}
+        limit = self.capabilities.limit if path == CHAT else "max_tokens"
+        body = {**body, limit: max(manner.max_tokens, max_tokens), "temperature": manner.temperature}
         if manner.temperature == 0:
             return Request(path, body)
         draw = int(decision.rng.integers(2**31 - 1))
@@ -223,7 +225,10 @@ class _Speaker:
                 continue
             texts = [prompt + answer_text(action) for action in decision.admissible_actions or ()]
             places[key] = slice(len(requests), len(requests) + len(texts))
-            requests += [Request(COMPLETIONS, echo_body(text), remembered=False, listed=True) for text in texts]
+            requests += [
+                Request(COMPLETIONS, echo_body(text), remembered=False, listed=True, check=partial(_own, text))
+                for text in texts
+            ]
         answers = self.connection.ask(requests, lists=self.capabilities.works("prompt_lists")) if requests else []
         for key, place in places.items():
             try:
@@ -255,7 +260,9 @@ class _Speaker:
         """Draw from the probabilities of a choice; more options than it has labels are left to the text."""
         wide = [d for d in decisions if len(d.admissible_actions or ()) > _OPTIONS]
         narrow = [d for d in decisions if len(d.admissible_actions or ()) <= _OPTIONS]
-        requests = [Request(SYSTEMONE, _choice(d)) for d in narrow]
+        requests = [
+            Request(SYSTEMONE, _choice(d), check=partial(_log_shares, d.admissible_actions or ())) for d in narrow
+        ]
         acts = {
             id(d): self._decided(d, answer) for d, answer in zip(narrow, self.connection.ask(requests), strict=True)
         }
@@ -265,13 +272,7 @@ class _Speaker:
     def _decided(self, decision: Decision, answer: Any) -> Act:
         if isinstance(answer, EndpointError):
             return _failed(answer)
-        answers, tokens = answer
-        found = answers.get("action", {}).get("probabilities")
-        offered = decision.admissible_actions or ()
-        values = [found.get(action) for action in offered] if isinstance(found, dict) else []
-        if not values or not all(isinstance(v, int | float) and 0 <= v <= 1 for v in values):
-            return _failed(no_answer("no probability for each action"))
-        return self._ranked(decision, np.log(np.maximum(np.array(values, dtype=np.float64), 1e-12)), tokens)
+        return self._ranked(decision, _log_shares(decision.admissible_actions or (), answer), answer[1])
 
 
 def _choice(decision: Decision) -> dict[str, Any]:
@@ -281,6 +282,19 @@ def _choice(decision: Decision) -> dict[str, Any]:
         "criteria": dict.fromkeys(decision.admissible_actions or ()),
     }
     return {"state": decision.observation, "questions": {"action": question}}
+
+
+def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
+    """Logarithms of the probabilities of ``actions`` in an answer of systemone.
+
+    Raises:
+        EndpointError: one of them has none.
+    """
+    found = answer[0].get("action", {}).get("probabilities")
+    values = [found.get(action) for action in actions] if isinstance(found, dict) else []
+    if not values or not all(isinstance(v, int | float) and 0 <= v <= 1 for v in values):
+        raise no_answer("no probability for each action")
+    return np.log(np.maximum(np.array(values, dtype=np.float64), 1e-12))
 
 
 def _failed(error: EndpointError) -> Act:
@@ -294,7 +308,7 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     where the prompt ends: no tokenizer is asked for, and a token that straddles the border is counted right.
 
     Raises:
-        EndpointError: an answer failed, or has no log-probabilities.
+        EndpointError: an answer failed.
     """
     for answer in answers:
         if isinstance(answer, EndpointError):
@@ -303,18 +317,17 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     shared = sum(
         1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False))
     )
-    scores = []
-    for _, values in rows:
-        own = values[shared:]
-        if any(value is None for value in own):
-            raise no_answer("an echoed token without a log-probability")
-        scores.append(float(sum(own)))  # type: ignore[arg-type]  # no None among them
+    scores = [float(sum(value or 0.0 for value in values[shared:])) for _, values in rows]  # no None is among these
     read = sum(len(pieces) for pieces, _ in rows)
     return [scores, [read, sum(len(answer.pieces) for answer in answers) - read]]
 
 
 def _own(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
-    """Pieces and values of the echoed text, without the one token that was written after it."""
+    """Pieces and values of the echoed text, without the one token that was written after it.
+
+    Raises:
+        EndpointError: they did not come.
+    """
     pieces = answer.pieces
     if not pieces or not answer.text.startswith(text):
         raise no_answer("an echo without the prompt and its log-probabilities")
@@ -324,4 +337,6 @@ def _own(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | None
     else:
         extra = 1
     end = len(pieces) - extra
+    if any(value is None for value in answer.logprobs[1:end]):  # before the first token there is nothing
+        raise no_answer("an echoed token without a log-probability")
     return pieces[:end], answer.logprobs[:end]

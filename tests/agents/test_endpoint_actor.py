@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from loopback import TGI, Llama, Loopback, number
+from loopback import LACKING, TGI, Llama, Loopback, now_and_then, number
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
@@ -112,6 +114,15 @@ def test_text_is_read_as_an_action(serve: Any, pages: Any, can: tuple[str, ...])
     assert free[0].text in ("sing", "dance")
 
 
+def test_a_chat_that_names_its_limit_otherwise(serve: Any) -> None:
+    for can in (("chat",), ("chat", "structured")):
+        server = serve(can=can, odd="new limit")
+        actor = EndpointActor(server.url, **QUICK)
+        assert actor.act([coin()])[0].text in ("heads", "tails")
+        assert "max_tokens" not in server.requests[-1][1]
+        assert actor.describe()["way"] == ("structured" if "structured" in can else "text")
+
+
 def test_invalid_stays_invalid_unless_the_nearest_is_asked_for(serve: Any) -> None:
     server = serve(can=("chat",))
     server.brain.write = lambda prompt, **_: "head"
@@ -185,6 +196,20 @@ class _Quiet:
 
     def __enter__(self) -> None: ...
     def __exit__(self, *exception: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("can", "kinds"), [(("completions", "logprobs", "echo"), LACKING[:2]), (("systemone",), LACKING[2:])]
+)
+def test_what_is_missing_now_and_then_is_asked_for_again(serve: Any, pages: Any, can: tuple, kinds: tuple) -> None:
+    server = serve(can=can)
+    actor = EndpointActor(server.url, **{**QUICK, "retries": 8})
+    assert actor.describe()["way"] in ("echo", "systemone")
+    calm = EndpointActor(server.url, **QUICK).act(decisions(pages))
+    server.fault = now_and_then(0.3, seed=2, kinds=kinds)
+    assert actor.act(decisions(pages)) == calm
+    assert set(kinds) <= set(server.faults)
+    assert actor.usage()["repeated"] > 1
 
 
 def test_nobody_there_is_an_error_of_every_act() -> None:
@@ -291,3 +316,12 @@ def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     env = InterventionEnv("selfreg/Coin-v0", lambda text: "heads", [plain])
     env.reset(seed=1)
     assert env.step(1)[4]["cost"] == 5.0
+
+
+def test_an_actor_is_made_without_a_server_and_without_heavy_libraries() -> None:
+    code = (
+        "import sys; from selfreg_gym.agents.actors.endpoint import EndpointActor; EndpointActor('http://x/v1'); "
+        "print(sorted({'torch', 'transformers', 'openai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

@@ -21,8 +21,9 @@ from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["FAULTS", "Llama", "Loopback", "Rule", "now_and_then"]
+__all__ = ["FAULTS", "LACKING", "TGI", "Llama", "Loopback", "Rule", "now_and_then"]
 
+LACKING = ("no logprobs", "half the logprobs", "no probabilities")
 FAULTS = ("429", "429 date", "500", "reset", "hang", "truncated", "malformed", "html", "empty", "null", "drip")
 EVERYTHING = ("models", "completions", "chat", "lists", "logprobs", "echo", "structured", "systemone")
 
@@ -192,6 +193,8 @@ class Loopback:
     def _chat(self, body: dict[str, Any]) -> tuple[int, Any]:
         if self._refused(body):
             return 400, {"error": {"message": "unknown field", "type": "invalid_request_error"}}
+        if self.odd == "new limit" and "max_tokens" in body:
+            return 400, {"error": {"message": "'max_tokens' is not supported. Use 'max_completion_tokens' instead."}}
         prompt = "\n".join(message["content"] for message in body["messages"])
         text = self._say(prompt, body).strip()
         read, written = len(self.brain.pieces(prompt)), len(self.brain.pieces(text))
@@ -311,6 +314,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _misbehave(self, fault: str, body: dict[str, Any]) -> None:
         mine = self.server_of_tests
+        if fault in LACKING:
+            status, value = mine.answer(self.path, body)
+            for choice in value.get("choices", []):
+                if fault == "half the logprobs" and choice["logprobs"]:
+                    choice["logprobs"]["token_logprobs"] = [None] * len(choice["logprobs"]["tokens"])
+                elif fault == "no logprobs":
+                    choice["logprobs"] = None
+            for answer in value.get("answers", {}).values():
+                answer.pop("probabilities" if "probabilities" in answer else "noul", None)
+            self._json(status, value)
+            return
         whole = json.dumps(mine.answer(self.path, body)[1]).encode()
         plain = {"Content-Type": "application/json"}
         if fault == "429":
