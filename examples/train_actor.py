@@ -80,7 +80,7 @@ class Recipe:
 
 RECIPES = {
     "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=6000, steps=800),
-    "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=2500),
+    "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
 }
 
 # Actions that need no lookup, and the share of them that stays in the first lesson.

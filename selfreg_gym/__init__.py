@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from selfreg_gym.helpers import as_helper
     from selfreg_gym.labels import label
     from selfreg_gym.prm import ProcessRewardModel
-    from selfreg_gym.solver import Frontier, MixedPolicy, Solution, solve, solve_budget, solve_frontier
+    from selfreg_gym.solver import (
+        CappedSolution,
+        Frontier,
+        MixedPolicy,
+        Solution,
+        cross_fitted_value,
+        evaluate_policy,
+        solve,
+        solve_budget,
+        solve_caps,
+        solve_frontier,
+    )
     from selfreg_gym.spaces import FreeText
     from selfreg_gym.transitions import TransitionModel
     from selfreg_gym.types import (
@@ -55,6 +66,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Act",
     "Actor",
+    "CappedSolution",
     "Decision",
     "Episode",
     "Evaluation",
@@ -82,11 +94,14 @@ __all__ = [
     "as_helper",
     "calibrate",
     "collect",
+    "cross_fitted_value",
     "errors",
     "evaluate",
+    "evaluate_policy",
     "label",
     "solve",
     "solve_budget",
+    "solve_caps",
     "solve_frontier",
     "testing",
     "to_sb3",
@@ -96,6 +111,7 @@ __all__ = [
 _MODULE_OF = {
     "Act": "types",
     "Actor": "types",
+    "CappedSolution": "solver",
     "Decision": "types",
     "Episode": "types",
     "Evaluation": "evaluation",
@@ -123,10 +139,13 @@ _MODULE_OF = {
     "as_helper": "helpers",
     "calibrate": "calibration",
     "collect": "collection",
+    "cross_fitted_value": "solver",
     "evaluate": "evaluation",
+    "evaluate_policy": "solver",
     "label": "labels",
     "solve": "solver",
     "solve_budget": "solver",
+    "solve_caps": "solver",
     "solve_frontier": "solver",
     "to_sb3": "vector_env",
 }

@@ -15,7 +15,15 @@ from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.snapshots import ReplaySnapshots, has_snapshots
 from selfreg_gym.types import Actor, Intervention, as_actor
 
-__all__ = ["build_actor", "build_interventions", "build_task", "check_action", "check_help_cost", "check_seed"]
+__all__ = [
+    "build_actor",
+    "build_interventions",
+    "build_task",
+    "check_action",
+    "check_help_cost",
+    "check_seed",
+    "material",
+]
 
 
 def check_help_cost(help_cost: float) -> float:
@@ -77,13 +85,33 @@ def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[st
     return kind(**arguments)
 
 
-def build_interventions(interventions: Sequence[Intervention | str]) -> tuple[Intervention, ...]:
-    """Make interventions of registered names or objects, and check that their names differ."""
+def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments of a registered class that can change what it does.
+
+    A class may list in ``immaterial`` the arguments that change only where and how fast it is done (the address of a
+    server, its time-outs): a store or a run is continued when they differ.
+    """
+    try:
+        immaterial = getattr(registry.load(group, name), "immaterial", ())
+    except UnknownNameError:  # a config of another installation; whoever builds it will say so
+        immaterial = ()
+    return {key: value for key, value in kwargs.items() if key not in immaterial}
+
+
+def build_interventions(
+    interventions: Sequence[Intervention | str], intervention_kwargs: dict[str, dict[str, Any]] | None = None
+) -> tuple[Intervention, ...]:
+    """Make interventions of registered names (with their arguments, by name) or objects, and check their names."""
     if isinstance(interventions, str | Intervention):
         raise InvalidArgumentError(
             f"interventions is a list, received one {type(interventions).__name__}: write [{interventions!r}]."
         )
-    built = tuple(registry.load("interventions", one)() if isinstance(one, str) else one for one in interventions)
+    arguments = dict(intervention_kwargs or {})
+    named = [one for one in interventions if isinstance(one, str)]
+    for name in arguments:
+        if name not in named:
+            raise UnknownNameError("intervention in intervention_kwargs", name, named)
+    built = tuple(_intervention(one, arguments.get(one)) if isinstance(one, str) else one for one in interventions)
     for one in built:
         if not isinstance(one, Intervention):
             raise InvalidArgumentError(
@@ -94,6 +122,16 @@ def build_interventions(interventions: Sequence[Intervention | str]) -> tuple[In
     if len(set(names)) < len(names):
         raise InvalidArgumentError(f"interventions must have different names, received {names}.")
     return built
+
+
+def _intervention(name: str, kwargs: dict[str, Any] | None) -> Intervention:
+    kind, arguments = registry.load("interventions", name), dict(kwargs or {})
+    parameters = inspect.signature(kind).parameters
+    if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        for key in arguments:
+            if key not in parameters:
+                raise UnknownNameError(f"argument of the intervention {name!r}", key, tuple(parameters))
+    return kind(**arguments)
 
 
 def build_task(

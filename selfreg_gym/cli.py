@@ -171,9 +171,11 @@ def solve_command(out: Out = Path("runs/tiny"), redo: Redo = False) -> None:
 def train_helper_command(out: Out = Path("runs/tiny"), redo: Redo = False) -> None:
     """Label the collected states with the solution and fine-tune the helper on them, into labels.jsonl and helper/.
 
+    Reinforcement learners that the config names (rl.algorithms) are trained too, into rl/.
+
     - `selfreg train-helper --out runs/mine`
     """
-    _advance(["label", "train-helper"], out=out, redo=redo)
+    _advance(["label", "train-helper", "train-rl"], out=out, redo=redo)
 
 
 @app.command("evaluate")

@@ -209,6 +209,14 @@ class Rollouts:
         query = f"SELECT {columns}, f.error FROM failures f JOIN plan p USING (run, episode) ORDER BY 1, 2, f.attempt"
         return [(Planned(*row[:5]), row[5]) for row in self._connection.execute(query)]
 
+    def spending(self) -> list[dict[str, Any]]:
+        """What acting took, by who acted: ``action, steps, cost, tokens, price``, one row per action that occurs.
+
+        ``tokens`` and ``price`` add up what whoever acted counted itself (a language model its tokens, an endpoint with
+        prices their price); ``cost`` are the cost units that the problem charges.
+        """
+        return reading.spending(self.path)
+
     def summary(self) -> dict[str, Any]:
         """Counts, and success, usage (cost units per episode) and length by help probability."""
         rows = self._connection.execute(
@@ -299,7 +307,8 @@ class Rollouts:
             **where: as in :meth:`episodes`.
 
         Returns:
-            Numbers as (n,) int64 or float64 (a missing ``help_probability`` is NaN, a missing ``steps_left`` -1),
+            Numbers as (n,) int64 or float64 (a missing ``help_probability`` is NaN, a missing ``steps_left`` or
+            ``tokens`` -1),
             booleans as (n,) bool, texts as :class:`Coded`. ``admissible_actions`` are JSON lists.
 
         Raises:

@@ -47,8 +47,9 @@ class InterventionEnv(gym.Env[str, int]):
 
     ## Info
     All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (who was asked, or
-    None), ``action_text``, ``cost`` (cost units of this step), ``step`` (steps done), ``success``, ``is_success``,
-    ``state_key``, ``task_id``, ``task_seed``, ``invalid_action``, ``error``.
+    None), ``action_text``, ``cost`` (cost units of this step), ``tokens`` and ``price`` (of the call, as whoever acted
+    counts them, or None), ``step`` (steps done), ``success``, ``is_success``, ``state_key``, ``task_id``,
+    ``task_seed``, ``invalid_action``, ``error``.
 
     Args:
         task: id of a text task, the task env itself, or a function that makes it.
@@ -57,6 +58,7 @@ class InterventionEnv(gym.Env[str, int]):
         help_cost: r, the price of one cost unit in units of success (not negative).
         task_kwargs: arguments of the task, when it is given by id.
         actor_kwargs: arguments of the actor, when it is given by name (``actor="lm", actor_kwargs={"path": ...}``).
+        intervention_kwargs: arguments of interventions that are given by name (``{"endpoint": {"base_url": ...}}``).
         render_mode: the task's render mode.
 
     Raises:
@@ -78,12 +80,13 @@ class InterventionEnv(gym.Env[str, int]):
         help_cost: float = 0.0,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
+        intervention_kwargs: dict[str, dict[str, Any]] | None = None,
         render_mode: str | None = None,
     ) -> None:
         self._generator: np.random.Generator | None = None
         self._generator_seed: int | None = None
         self.actor = build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions)
+        self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = check_help_cost(help_cost)
         self.task = build_task(task, task_kwargs, render_mode)
         self.render_mode = render_mode

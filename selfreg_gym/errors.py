@@ -13,6 +13,7 @@ from difflib import get_close_matches
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "EndpointError",
     "EpisodeOverError",
     "InvalidArgumentError",
     "MissingPackageError",
@@ -97,6 +98,29 @@ class CheckpointError(SelfRegError, ValueError):
 
 class ConfigError(SelfRegError, ValueError):
     """A run configuration with an unknown key or a bad value."""
+
+
+class EndpointError(SelfRegError, RuntimeError):
+    """A server that did not answer, or whose answer is none.
+
+    Attributes:
+        status: the HTTP status, or None when there was no answer.
+        transient: whether the same request may be answered later.
+        reached: whether the server answered at all (a refusal and nonsense are answers, a timeout is none).
+        retry_after: seconds that the server asked us to wait, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        transient: bool = False,
+        reached: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.transient, self.reached, self.retry_after = status, transient, reached, retry_after
 
 
 class RunDirectoryError(SelfRegError, RuntimeError):

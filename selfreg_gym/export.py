@@ -50,6 +50,8 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "terminated": s.terminated,
                 "truncated": s.truncated,
                 "invalid": s.invalid,
+                "tokens": s.tokens,
+                "price": s.price,
             }
 
 
@@ -101,7 +103,8 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
     """Make a Minari dataset: observations and actions as in ``selfreg/Intervention-v0``, the rest in ``infos``.
 
     Minari wants one more observation than actions; what is seen after the last action is not stored (nobody decides
-    there), so it is the empty string. Ragged values (``admissible_actions``) are one JSON string each.
+    there), so it is the empty string. Ragged values (``admissible_actions``) are one JSON string each. Tokens
+    and prices that nobody counted are -1 and NaN.
 
     Args:
         spec: the store's spec, kept as the dataset's description.
@@ -124,6 +127,8 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "admissible_actions": [json.dumps(s.admissible_actions) for s in e.steps] + ["null"],
             "action_text": ["", *(s.action_text for s in e.steps)],
             "cost": np.array([0.0, *(s.cost for s in e.steps)]),
+            "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
+            "price": np.array([np.nan, *(np.nan if s.price is None else s.price for s in e.steps)]),
             "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
             "success": np.array([False] * len(e) + [e.success]),
         }
@@ -179,6 +184,8 @@ def _arrow_schema(arrow: Any) -> Any:
             "terminated": flag,
             "truncated": flag,
             "invalid": flag,
+            "tokens": number,
+            "price": real,
         }
     )
 

@@ -249,6 +249,8 @@ class _Recorder:
                 terminated=row.terminated,
                 truncated=row.truncated,
                 invalid=bool(info["invalid_action"]),
+                tokens=None if info["tokens"] is None else int(info["tokens"]),
+                price=info["price"],
             )
         )
 

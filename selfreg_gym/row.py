@@ -72,7 +72,7 @@ class Row:
         observation, info = self.task.reset(seed=seed, options=options)
         self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
         self.over = self.terminated = self.truncated = False
-        self._tell(observation, info, 0.0, None, None, 0.0, None)
+        self._tell(observation, info, 0.0, None, None, 0.0)
 
     def decision(self, who: int) -> Decision:
         """The moment at which ``who`` (0 the actor, k the k-th intervention) must act."""
@@ -85,7 +85,7 @@ class Row:
 
     def apply(self, who: int, act: str | Act) -> None:
         """Execute what ``who`` said, or end the episode if it failed."""
-        name, cost = None, 0.0
+        name, cost, tokens, price = None, 0.0, None, None
         self.who = who
         if who:
             intervention = self._interventions[who - 1]
@@ -96,17 +96,19 @@ class Row:
             if act.error is not None:
                 self.t += 1
                 self.terminated, self.truncated, self.over = False, True, True
-                self._tell(self.observation, self._task_info, 0.0, name, None, 0.0, act.error)
+                self._tell(self.observation, self._task_info, 0.0, name, None, 0.0, error=act.error)
                 return
-            text = act.text
-            if who and act.cost is not None:
-                cost = float(act.cost)
+            text, tokens = act.text, act.tokens
+            if act.cost is not None:
+                price = float(act.cost)
+                if who:
+                    cost = price
         observation, _, self.terminated, self.truncated, info = self.task.step(text)
         self.t += 1
         self.over = self.terminated or self.truncated
         if cost:
             self.usage[who - 1] += cost
-        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, None)
+        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, price)
 
     def refuse(self, what: str) -> NoReturn:
         """Raise the error that fits a call which needs an episode in progress."""
@@ -138,7 +140,9 @@ class Row:
         intervention: str | None,
         action_text: str | None,
         reward: float,
-        error: str | None,
+        tokens: int | None = None,
+        price: float | None = None,
+        error: str | None = None,
     ) -> None:
         """Write down what a reset or step led to."""
         success = False
@@ -152,6 +156,8 @@ class Row:
         info["intervention"] = intervention
         info["action_text"] = action_text
         info["cost"] = cost
+        info["tokens"] = tokens
+        info["price"] = price
         info["step"] = self.t
         info["success"] = info["is_success"] = success
         info["task_seed"] = self.seed
@@ -198,6 +204,8 @@ def _checked(act: str | Act) -> str | Act:
             return Act("", error=f"an act's text is a str, received {act.text!r}.")
         if act.cost is not None and not (math.isfinite(act.cost) and act.cost >= 0):
             return Act("", error=f"an act's cost is a number of at least 0, received {act.cost!r}.")
+        if act.tokens is not None and (not isinstance(act.tokens, int | np.integer) or act.tokens < 0):
+            return Act("", error=f"an act's tokens are a whole number of at least 0, received {act.tokens!r}.")
     return act
 
 

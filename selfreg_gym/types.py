@@ -45,8 +45,9 @@ class TextTask(Protocol):
     * ``invalid_action`` (bool, optional): the last action was not admissible.
 
     Optional methods, reached by ``get_wrapper_attr``: ``snapshot() -> object`` and ``restore(snapshot)`` (exact, the
-    random state included), ``expert_action() -> str``. A task counts its own steps, because a ``TimeLimit`` wrapper
-    is not part of a snapshot.
+    random state included), ``expert_action() -> str``, ``augment(observation, rng) -> str`` (the same moment told in
+    another way that the task could as well have told it, for training). A task counts its own steps, because a
+    ``TimeLimit`` wrapper is not part of a snapshot.
     """
 
     observation_space: gym.Space[str]
@@ -112,7 +113,8 @@ class Act:
         text: the action.
         logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor ranks them.
         tokens: tokens read and written for this act, if counted.
-        cost: cost units of this call; overrides the intervention's expected cost.
+        cost: cost units of this call, if it has a price; overrides the intervention's expected cost. The actor's own is
+            told (``info["price"]``) and never charged.
         error: why the actor failed, or None. An act with an error is never executed.
     """
 
@@ -234,6 +236,8 @@ class Transition:
         reward: the env's reward for this step.
         terminated, truncated: whether the episode ended here.
         invalid: the task did not accept ``action_text``.
+        tokens: tokens that whoever acted read and wrote for it (``Act.tokens``), or None if they were not counted.
+        price: what the call cost by the account of whoever acted (``Act.cost``), or None if it keeps none.
     """
 
     t: int
@@ -249,6 +253,8 @@ class Transition:
     terminated: bool
     truncated: bool
     invalid: bool
+    tokens: int | None = None
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

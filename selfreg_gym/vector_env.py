@@ -43,7 +43,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     Args:
         num_envs: N.
         task: id of a text task, or a function that makes one (it is called N times).
-        actor, interventions, help_cost, task_kwargs, actor_kwargs, render_mode: as for ``InterventionEnv``.
+        actor, interventions, help_cost, task_kwargs, actor_kwargs, intervention_kwargs, render_mode: as for
+            ``InterventionEnv``.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode``, or its name or value.
 
     Raises:
@@ -61,6 +62,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         help_cost: float = 0.0,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
+        intervention_kwargs: dict[str, dict[str, Any]] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
@@ -74,7 +76,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.num_envs = int(num_envs)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.actor = build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions)
+        self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = check_help_cost(help_cost)
         self.render_mode = render_mode
         tasks = [build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]

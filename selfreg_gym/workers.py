@@ -1,4 +1,4 @@
-"""One pool of processes for everything that plays episodes: collection and evaluation.
+"""Work in processes of its own: a pool for everything that plays episodes, and one thing done beside another.
 
 ``run_sharded`` sends shards to children and hands each result to the parent *as it comes*, so that the parent can
 write it down at once: what was finished before a Ctrl-C or a crash stays finished. The standard pools return a shard
@@ -28,7 +28,7 @@ from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, WorkerError
 
-__all__ = ["check_workers", "run_sharded"]
+__all__ = ["beside", "check_workers", "run_sharded"]
 
 # Read by BLAS, OpenMP, numba, torch and tokenizers when they load, so they must be there before the child imports.
 _ONE_THREAD = {
@@ -80,6 +80,36 @@ def run_sharded(
         _drive(children, todo, on_result)
 
 
+@contextlib.contextmanager
+def beside(function: Callable[[Any], Any], argument: Any) -> Iterator[Callable[[], Any]]:
+    """Call ``function(argument)`` in a process of its own, while the block goes on with something else.
+
+    Args:
+        function: importable from a module.
+        argument: picklable.
+
+    Yields:
+        A function that waits for the result and returns it; to be called once. A block that ends without calling it
+        ends the process.
+
+    Raises:
+        As :func:`run_sharded`.
+    """
+    task, shard = _pickled(function, "the function"), _pickled(argument, "its argument")
+    with _children(1, task) as children:
+        (pipe,) = children
+        with contextlib.suppress(ConnectionError):  # it waits in the pipe until the child is ready for it
+            pipe.send_bytes(shard)
+
+        def result() -> Any:
+            what, payload = "ready", None
+            while what != "result":
+                what, payload = _received(pipe, children[pipe], 0)
+            return payload
+
+        yield result
+
+
 def check_workers(workers: int) -> None:
     """Refuse what is no number of processes.
 
@@ -101,14 +131,9 @@ def _drive(
     while at_work:
         for pipe in wait(list(at_work)):
             assert isinstance(pipe, Connection)
-            try:
-                what, payload = pickle.loads(pipe.recv_bytes())
-            except (EOFError, ConnectionError):
-                raise _death(children[pipe], at_work[pipe]) from None
+            what, payload = _received(pipe, children[pipe], at_work[pipe])
             if what == "result":
                 on_result(payload)
-            elif what == "error":
-                raise _remote(*payload, shard=at_work[pipe])
             else:  # "ready" for the next shard
                 index, shard = next(waiting, (None, None))
                 if shard is None:
@@ -117,6 +142,17 @@ def _drive(
                     at_work[pipe] = index
                     with contextlib.suppress(ConnectionError):  # a dead child is noticed at the next wait
                         pipe.send_bytes(shard)
+
+
+def _received(pipe: Connection, child: Any, shard: int | None) -> tuple[str, Any]:
+    """What a child says next: ``("ready", None)`` or ``("result", value)``; its error and its death are raised."""
+    try:
+        what, payload = pickle.loads(pipe.recv_bytes())
+    except (EOFError, ConnectionError):
+        raise _death(child, shard) from None
+    if what == "error":
+        raise _remote(*payload, shard=shard)
+    return what, payload
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,8 @@ def rollouts(tmp_path: Path):
 
 
 def test_parquet_has_a_row_per_transition(rollouts: Rollouts, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     path = rollouts.to_parquet(tmp_path / "out" / "r.parquet")
     rows = parquet.read_table(path).to_pylist()
     steps = [(n, e, s) for n, e in enumerate(rollouts) for s in e]
@@ -60,14 +61,14 @@ def test_parquet_has_a_row_per_transition(rollouts: Rollouts, tmp_path: Path) ->
 
 
 def test_parquet_of_many_row_groups_and_of_a_filter(rollouts: Rollouts, tmp_path: Path, monkeypatch) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     monkeypatch.setattr("selfreg_gym.export._ROWS_AT_ONCE", 2)
     assert parquet.read_table(rollouts.to_parquet(tmp_path / "all.parquet")).num_rows == 9
     assert parquet.read_table(rollouts.to_parquet(tmp_path / "one.parquet", help_probability=None)).num_rows == 5
 
 
 def test_nothing_to_export_leaves_no_file(rollouts: Rollouts, tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InvalidArgumentError, match="no episode to export"):
         rollouts.to_parquet(tmp_path / "none.parquet", task=99)
@@ -78,22 +79,21 @@ def test_nothing_to_export_leaves_no_file(rollouts: Rollouts, tmp_path: Path) ->
     ("package", "method", "arguments", "extra"),
     [("datasets", "to_hf_dataset", (), "hf"), ("minari", "to_minari", ("selfreg/coin-v0",), "minari")],
 )
-def test_a_missing_package_is_named(rollouts: Rollouts, package: str, method: str, arguments, extra: str) -> None:
-    if importlib.util.find_spec(package):
-        pytest.skip(f"{package} is installed")
+def test_a_missing_package_is_named(
+    rollouts: Rollouts, package: str, method: str, arguments, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # an import of it fails, as if it were not installed
     with pytest.raises(MissingPackageError, match=rf"needs the package '{package}'.*selfreg-gym\[{extra}\]"):
         getattr(rollouts, method)(*arguments)
 
 
 def test_hugging_face(rollouts: Rollouts) -> None:
-    pytest.importorskip("datasets")
     dataset = rollouts.to_hf_dataset()
     assert len(dataset) == 9
     assert dataset[0]["observation"] == next(iter(rollouts)).steps[0].observation
 
 
 def test_minari(rollouts: Rollouts, tmp_path: Path, monkeypatch) -> None:
-    pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     dataset = rollouts.to_minari("selfreg/coin-v0")
     assert (dataset.total_episodes, dataset.total_steps) == (3, 9)

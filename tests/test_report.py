@@ -50,7 +50,9 @@ def evaluation() -> Evaluation:
         "lm@2": load("every-k", 3),
         "every-k": load("every-k"),
     }
+    told = {"lm@1": {"calibrated_success": 0.7}, "random@1": {"calibrated_success": 0.6}}
     options = {"tasks": range(12), "episodes": 2, "traces": 2, "prm": HalfSure(), "progress": False, "warn": False}
+    options["expected"] = told
     return Evaluation.merge(*(evaluate(ENV, helpers, split=split, **options) for split in ("collected", "seen")))
 
 
@@ -62,7 +64,14 @@ def run(evaluation, tmp_path_factory):
     rng = np.random.default_rng(0)
     p = rng.random(400)
     table = calibration_table(p, (rng.random(400) < p).astype(float))
-    (path / "prm" / "prm.json").write_text(json.dumps({"info": {"held_out": table}}))
+    tasks = {
+        "task": list("abcd"),
+        "score": [0.1, 0.2, 0.6, 0.7],
+        "success": [0.0, 0.75, 0.25, 1.0],
+        "rollouts": [4] * 4,
+    }
+    (path / "prm" / "prm.json").write_text(json.dumps({"info": {"held_out": table, "held_out_tasks": tasks}}))
+    (path / "calibration.json").write_text(json.dumps({"prm-per-task@1": {"budget": 1.0, "knob": 0.65}}))
     (path / "prm" / "floor.json").write_text(json.dumps({"bag_of_words": table}))
     manifest = {
         "created": "2026-01-02T03:04:05",
@@ -107,10 +116,33 @@ class Page(HTMLParser):
 def test_everything_promised_is_on_the_page(run):
     page = Page((run / "report.html").read_text())
     assert page.headings == [
-        "Success against usage", "Share of the gap recovered", "Promised and kept", "Toggling",
-        "Process reward model", "By kind of task", "Data and coverage", "Every row", "Words", "How it was made",
+        "Success against usage", "Share of the gap recovered", "Choosing, and what an oracle would have chosen",
+        "Promised and kept", "Toggling", "Process reward model", "By kind of task", "Data and coverage", "Every row",
+        "Words", "How it was made",
     ]  # fmt: skip
     assert page.open == []
+
+
+def cells(text: str, first: str) -> list[str]:
+    """The cells of the table row that begins with ``first``, without their tags."""
+    row = next(row for row in re.findall(r"<tr>(.*?)</tr>", text) if re.sub("<[^>]*>", "", row).startswith(first))
+    return [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+
+
+def test_hard_tasks_are_counted_at_the_threshold_that_was_chosen(run):
+    text = (run / "report.html").read_text()
+    assert cells(text, "one half") == ["one half", "0.500", "4", "2", "2", "1", "50 %", "50 %"]
+    assert cells(text, "prm-per-task at C = 1")[1:] == ["0.650", "4", "2", "3", "2", "67 %", "100 %"]
+
+
+def test_the_choice_on_calibration_stands_beside_the_oracles(run, evaluation):
+    text = (run / "report.html").read_text()
+    section = text[text.index("Choosing, and what") :]
+    found = evaluation.selection["helpers"][0]
+    assert (found["selected"], found["among"]) == ("lm", ["lm", "random"])
+    row = cells(section, style_of("lm").label)
+    assert row[2] == "1"
+    assert row[4] == style_of(found["oracle"]).label
 
 
 def test_it_is_one_file_that_fetches_nothing(run):

@@ -102,6 +102,21 @@ class WrongExpert(Coin):
         return "the edge"
 
 
+class Forked(Coin):
+    """Its pages are told anew, as it pleases."""
+
+    told = 0
+
+    def augment(self, observation: str, rng: Any) -> str:
+        self.told += 1
+        return f"{observation} ({self.told})"
+
+
+class Mute(Coin):
+    def augment(self, observation: str, rng: Any) -> None:
+        return None
+
+
 class Raises(Coin):
     def step(self, action: str) -> Any:
         if action not in ("heads", "tails"):
@@ -150,6 +165,8 @@ class OldGym(Coin):
         (Forgetful, "exact moment, the random state included"),
         (Peeking, "leaves the task as it found it"),
         (WrongExpert, r"expert_action\(\) is admissible"),
+        (Forked, "takes its randomness from rng alone"),
+        (Mute, "augment.* returns a str"),
         (Raises, "any text may be stepped"),
         (SeedDecides, "fixes the task, whatever the seed"),
         (SameInfo, "a new info"),

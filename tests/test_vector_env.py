@@ -12,9 +12,8 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfreg_gym import Act, Decision, FeatureObservation, Intervention, InterventionVectorEnv, to_sb3
+from selfreg_gym import Act, Decision, Intervention, InterventionVectorEnv
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError
-from selfreg_gym.infos import batch_infos, row_info
 from selfreg_gym.testing import ExpertActor, RandomActor
 
 MODES = ["NextStep", "SameStep", "Disabled"]
@@ -320,84 +319,3 @@ def test_snapshot_and_restore_bring_back_every_row() -> None:
     env.restore(moment)
     for a, b in zip(first, env.step(np.array([0, 1, 1])), strict=True):
         assert_same(a, b)
-
-
-# --- infos ------------------------------------------------------------------------------------------------------------
-
-
-def test_infos_keep_tuples_whole_and_types_exact() -> None:
-    infos = batch_infos([{"a": ("x", "y"), "n": 1, "f": 0.5, "b": True, "d": {"z": 2.0}}, None, {"a": ("x",), "n": 2}])
-    assert infos["a"].tolist() == [("x", "y"), None, ("x",)]
-    assert infos["_a"].tolist() == [True, False, True]
-    assert (infos["n"].dtype, infos["f"].dtype, infos["b"].dtype) == (np.int64, np.float64, np.bool_)
-    assert infos["d"]["z"].tolist() == [2.0, 0.0, 0.0]
-    assert infos["_d"].tolist() == [True, False, False]
-
-
-def test_infos_whose_types_differ_become_objects() -> None:
-    infos = batch_infos([{"left": 3}, {"left": None}])
-    assert infos["left"].tolist() == [3, None]
-    same = batch_infos([{"left": ("a", "b")}, {"left": ("c", "d")}])
-    assert same["left"].shape == (2,)
-
-
-def test_row_info_takes_a_row_out_again() -> None:
-    rows = [{"a": 1, "m": {"x": 0.5}}, {"a": 2, "u": np.array([1.0, 2.0])}, {}]
-    batched = batch_infos(rows)
-    for i, row in enumerate(rows):
-        taken = row_info(batched, i)
-        assert taken.keys() == row.keys()
-        assert_same(batch_infos([taken]), batch_infos([row]))
-    assert row_info(batched, 0, ("a", "missing")) == {"a": 1}
-
-
-# --- Stable-Baselines3 ------------------------------------------------------------------------------------------------
-
-
-def test_to_sb3_reports_ends_as_sb3_wants_them() -> None:
-    from stable_baselines3.common.vec_env import VecEnv
-
-    env = InterventionVectorEnv(2, autoreset_mode="SameStep", **arguments())
-    sb3 = to_sb3(FeatureObservation(env))
-    assert isinstance(sb3, VecEnv)
-    sb3.seed(3)
-    sb3.set_options({"episode": 0})
-    observations = sb3.reset()
-    assert observations["embedding"].shape == (2, 64)
-    assert [info["task_seed"] for info in sb3.reset_infos] == [3, 4]
-    sb3.step(np.array([1, 1]))
-    observations, rewards, dones, infos = sb3.step(np.array([1, 1]))
-    assert (rewards.dtype, rewards.tolist(), dones.tolist()) == (np.float32, [np.float32(0.9)] * 2, [True, True])
-    assert infos[0]["success"] is np.True_ or infos[0]["success"] is True
-    assert infos[0]["terminal_observation"]["scalars"].tolist()[1] == 2.0
-    assert observations["scalars"][0, 1] == 0.0
-    assert infos[0]["TimeLimit.truncated"] is False
-    assert sb3.env_is_wrapped(gym.Wrapper) == [False, False]
-    assert sb3.get_attr("num_envs", [1]) == [2]
-    sb3.close()
-
-
-def test_to_sb3_needs_same_step() -> None:
-    with pytest.raises(InvalidArgumentError, match="autoreset_mode='SameStep'"):
-        to_sb3(InterventionVectorEnv(2, **arguments()))
-
-
-def test_ppo_trains_on_it() -> None:
-    from stable_baselines3 import PPO
-
-    env = InterventionVectorEnv(4, autoreset_mode="SameStep", **arguments(help_cost=0.02, task_kwargs={"heads": 0.5}))
-    model = PPO("MultiInputPolicy", to_sb3(FeatureObservation(env)), n_steps=64, batch_size=64, seed=0)
-    model.learn(512)
-    assert model.num_timesteps >= 512
-    action, _ = model.predict(model.env.reset(), deterministic=True)
-    assert action.shape == (4,)
-
-
-def test_sb3s_checker_passes_with_features_and_no_warning() -> None:
-    import warnings
-
-    from stable_baselines3.common.env_checker import check_env
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(FeatureObservation(gym.make("selfreg/Intervention-v0", **arguments())))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, WorkerError
-from selfreg_gym.workers import run_sharded
+from selfreg_gym.workers import beside, run_sharded
 
 
 @pytest.fixture
@@ -50,6 +50,12 @@ JOBS = '''
                 raise TimeoutError("nobody answered")
             time.sleep(0.01)
         yield "answered"
+
+    def wait_for(path):
+        end = time.monotonic() + 20
+        while not os.path.exists(path) and time.monotonic() < end:
+            time.sleep(0.01)
+        return os.getpid() if os.path.exists(path) else None
 
     def fail(x):
         if x == 3:
@@ -124,6 +130,23 @@ def test_results_stream_while_the_shard_is_still_running(jobs, tmp_path: Path) -
     assert sorted(got) == [*shards, "answered", "answered"]
 
 
+def test_work_beside_other_work(jobs, tmp_path: Path) -> None:
+    with beside(jobs.wait_for, str(tmp_path / "sign")) as result:
+        (tmp_path / "sign").touch()  # only the block, which goes on meanwhile, gives the sign
+        assert result() not in (None, os.getpid())
+
+
+def test_work_beside_other_work_that_fails_or_is_left(jobs, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'random'"), beside(jobs.fail, 3) as result:
+        result()
+    with pytest.raises(WorkerError, match="SIGKILL"), beside(jobs.die, 1) as result:
+        result()
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), beside(jobs.wait_for, str(tmp_path / "never")):
+        raise KeyboardInterrupt
+    assert time.monotonic() - begun < 15, "an interrupted block ends the process beside it"
+
+
 def test_no_shards_is_no_work(jobs) -> None:
     assert gather(jobs.square, [], 2) == []
 
@@ -191,7 +214,7 @@ def test_an_error_in_the_parent_ends_the_children_quickly(jobs) -> None:
 MAIN = """
 import os, sys, time
 import worker_jobs
-from selfreg_gym.workers import run_sharded
+from selfreg_gym.workers import beside, run_sharded
 {guard}
     run_sharded(worker_jobs.slow, [0, 1], workers=2, on_result=lambda x: print("result", flush=True))
 """

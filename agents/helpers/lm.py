@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +41,7 @@ class LMHelper:
 
     takes_budget = True
     knob_bounds = (-20.0, 20.0)
+    knob_step = 0.5  # in logits, of which a half changes a lot
 
     def __init__(
         self,
@@ -65,6 +64,7 @@ class LMHelper:
         self.budget = _checked_budget(budget)
         self.offset = float(offset)
         self.info: dict[str, Any] = dict(info or {})
+        self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
 
     @classmethod
@@ -82,6 +82,7 @@ class LMHelper:
         max_labels: int | None = 20_000,
         help_weight: float = 1.0,
         interventions: int | None = None,
+        augment: Callable[[str, np.random.Generator], str] | None = None,
         patience: int | None = None,
         share: float = 0.1,
         dtype: str = "float32",
@@ -103,6 +104,8 @@ class LMHelper:
                 weight, all budgets of a page at once. None: as many draws as there are pages.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the largest action among the labels, at least 1.
+            augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
+                told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
             patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
                 without improvement; the best weights are kept. None: train on all labels to the end.
             share: share of the tasks kept aside where there is ``patience``.
@@ -125,18 +128,19 @@ class LMHelper:
         rows, held = _split(rows, share=share, seed=seed) if patience is not None else (rows, [])
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
-        known: dict[str, Any] = {"interventions": interventions, "help_weight": help_weight, "tokenizer": tokenizer}
-        pages, kinds = _pages(rows, **known)
+        pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
         total = np.asarray([page.wanted.sum() for page in pages])
-        count = sum(len(page.prompts) for page in pages)
+        count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
-        chosen = [pages[i] for i in resample(total, size, rng)]
+        told = {"tokenizer": tokenizer, "augment": augment, "rng": rng}
+        chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
         aside: list[Page] = []
         if held:
-            aside, _ = _pages(held, **known)
-            mass = np.asarray([page.wanted.sum() for page in aside])
-            aside = [aside[i] for i in resample(mass, min(len(aside), max(256, size // 20)), rng)]
+            judged, _ = _pages(held, interventions=interventions, help_weight=help_weight)
+            mass = np.asarray([page.wanted.sum() for page in judged])
+            sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
+            aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
 
         answers = _answer_tokens(tokenizer, kinds)
         model = load_causal(source, dtype=dtype, device=device)
@@ -145,9 +149,9 @@ class LMHelper:
         log = train_choice(
             model,
             tokenizer,
-            [replace(page, wanted=page.wanted / page.wanted.sum()) for page in chosen],
+            chosen,
             answers,
-            held_out=[replace(page, wanted=page.wanted / page.wanted.sum()) for page in aside],
+            held_out=aside,
             patience=patience,
             seed=seed,
             lr=lr or (3e-3 if lora else 5e-4),
@@ -159,16 +163,17 @@ class LMHelper:
             description="helper",
         )
         merged = merge_lora(model) if lora else model
-        told = dict(getattr(labels, "info", {}))
-        if "source" in told:
-            told["source"] = Path(told["source"]).name  # a card is made to be shared: nobody's folders
+        data = dict(getattr(labels, "info", {}))
+        if "source" in data:
+            data["source"] = Path(data["source"]).name  # a card is made to be shared: nobody's folders
         info = {
             "backbone": source.name,
             "backbone_sha256": weights_hash(source),
-            "data": told or None,
+            "data": data or None,
             "seed": seed,
             "epochs": epochs,
             "lora": int(lora),
+            "augmented": augment is not None,
             "labels": len(rows),
             "trained_on": sum(len(page.prompts) for page in chosen),
             "budgets": sorted({round(float(row.budget), 4) for row in rows}),
@@ -193,6 +198,13 @@ class LMHelper:
         """The same model asked to spend ``budget`` calls per episode; the offset goes back to what was trained (0)."""
         return self._copy(budget=budget, offset=0.0)
 
+    def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
+        """The same model at several budgets that are compared: a page is read once for all of them."""
+        helpers = {budget: self.with_budget(budget) for budget in budgets}
+        for helper in helpers.values():
+            helper._budgets = tuple(sorted(helper.budget for helper in helpers.values()))
+        return helpers
+
     def with_offset(self, offset: float) -> LMHelper:
         """The same model with another logit offset; usage does not fall when it rises."""
         return self._copy(budget=self.budget, offset=offset)
@@ -212,9 +224,9 @@ class LMHelper:
 
         if len(observations) == 0:
             return np.zeros((0, len(self.answers) - 1))
-        values = self._reader.read(
-            [helper_prompt(text, self.budget, tokenizer=self.tokenizer) for text in observations]
-        )
+        budgets = sorted({*self._budgets, self.budget})
+        asked = [[helper_prompt(text, budget, tokenizer=self.tokenizer) for budget in budgets] for text in observations]
+        values = self._reader.read(asked)[:, budgets.index(self.budget)]
         return values[:, 1:] - values[:, :1]
 
     def predict(
@@ -330,6 +342,29 @@ def _checked_budget(budget: float) -> float:
     return float(budget)
 
 
+class _Labelled(NamedTuple):
+    """A page and what is wanted of it: ``wanted[b, a]`` is the weight of answer ``a`` at ``budgets[b]``."""
+
+    observation: str
+    budgets: tuple[float, ...]
+    wanted: np.ndarray
+
+    def questions(
+        self,
+        *,
+        tokenizer: Any,
+        augment: Callable[[str, np.random.Generator], str] | None,
+        rng: np.random.Generator,
+    ) -> Page:
+        """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
+        from selfreg_gym.lm.choosing import Page
+        from selfreg_gym.lm.prompts import helper_prompt
+
+        told = self.observation if augment is None else augment(self.observation, rng)
+        prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
+        return Page(prompts, self.wanted / self.wanted.sum())
+
+
 def _split(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
     """Labels to train on, and those of the tasks kept aside."""
     from selfreg_gym.prm.targets import split_tasks
@@ -343,17 +378,12 @@ def _split(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], 
     return parts
 
 
-def _pages(
-    rows: Sequence[Any], *, interventions: int | None, help_weight: float, tokenizer: Any
-) -> tuple[list[Page], int]:
+def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[_Labelled], int]:
     """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
 
     Returns:
         The pages with a positive weight, and K.
     """
-    from selfreg_gym.lm.choosing import Page
-    from selfreg_gym.lm.prompts import helper_prompt
-
     if not rows:
         raise InvalidArgumentError("a helper needs labels to train on, received none.")
     actions = [int(row.action) for row in rows]
@@ -367,10 +397,7 @@ def _pages(
         entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
         entry[action] += float(row.weight) * (help_weight if action else 1.0)
     pages = [
-        Page(
-            tuple(helper_prompt(text, budget, tokenizer=tokenizer) for budget in sorted(asked)),
-            np.stack([asked[b] for b in sorted(asked)]),
-        )
+        _Labelled(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
         for text, asked in wanted.items()
     ]
     pages = [page for page in pages if page.wanted.sum() > 0]
@@ -380,9 +407,9 @@ def _pages(
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:
-    from selfreg_gym.lm.reading import TextReader, last_token_logits
+    from selfreg_gym.lm.questions import QuestionReader
 
-    return TextReader(model, tokenizer, partial(last_token_logits, tokens=answers), memo=memo)
+    return QuestionReader(model, tokenizer, answers, memo=memo)
 
 
 def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:

@@ -15,6 +15,7 @@ from selfreg_gym.envs.sif.draws import Draws
 from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task, split_size
 from selfreg_gym.envs.sif.expert import plan
 from selfreg_gym.envs.sif.keys import keys
+from selfreg_gym.envs.sif.renumbering import renumbered, rooms_of
 from selfreg_gym.envs.sif.world import MAX_DECISIONS, MAX_STEPS, World
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
 from selfreg_gym.spaces import FreeText
@@ -223,6 +224,10 @@ class SIF(gym.Env[str, str]):
         """What the expert, who sees the truth, would do now; always an admissible action."""
         world = self._live()
         return actions.say(world, *plan(world))
+
+    def augment(self, observation: str, rng: np.random.Generator) -> str:
+        """The page as it reads with the house's rooms numbered otherwise, for training; needs no running episode."""
+        return renumbered(observation, rng.permutation(rooms_of(observation)).tolist())
 
     # ---------------------------------------------------------------- inside
 

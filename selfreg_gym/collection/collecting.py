@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.building import build_actor, build_interventions, material
 from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.dataset import Planned, Rollouts
 from selfreg_gym.env import InterventionEnv
@@ -34,7 +35,7 @@ HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 
 _TOO_MANY_ERRORS = 32  # episodes in a row; then the actor is down, and playing on would only fill the failures
 _SHARDS_PER_WORKER = 4  # enough that nobody idles long at the end, few enough that batches stay full
-_KEYS = ("actor", "actor_kwargs", "help_cost", "interventions", "task", "task_kwargs")
+_KEYS = ("actor", "actor_kwargs", "help_cost", "intervention_kwargs", "interventions", "task", "task_kwargs")
 
 
 def collect(
@@ -62,7 +63,7 @@ def collect(
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
-            ``help_cost, task_kwargs, actor_kwargs``), or a live ``InterventionEnv``, or an
+            ``help_cost, task_kwargs, actor_kwargs, intervention_kwargs``), or a live ``InterventionEnv``, or an
             ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several workers: keyword arguments that
             are ids, plain values or objects that can be pickled.
         store: the file to make or to continue, or an open store.
@@ -204,6 +205,11 @@ class _Player:
         if lacking:
             raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(lacking)} is missing.")
         self.kwargs = dict(env)
+        # Built once here, so that arguments that do not exist are refused before they are written anywhere.
+        if env.get("actor_kwargs"):
+            build_actor(env["actor"], env["actor_kwargs"])
+        if env.get("intervention_kwargs"):
+            build_interventions(env["interventions"], env["intervention_kwargs"])
         self.description = {
             "task": _name(env["task"]),
             "task_kwargs": dict(env.get("task_kwargs") or {}),
@@ -212,7 +218,12 @@ class _Player:
             "help_cost": float(env.get("help_cost", 0.0)),
         }
         if env.get("actor_kwargs"):
-            self.description["actor_kwargs"] = dict(env["actor_kwargs"])
+            self.description["actor_kwargs"] = material("actors", env["actor"], dict(env["actor_kwargs"]))
+        if env.get("intervention_kwargs"):
+            self.description["intervention_kwargs"] = {
+                name: material("interventions", name, dict(kwargs))
+                for name, kwargs in env["intervention_kwargs"].items()
+            }
 
     def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
         if self.env is None:

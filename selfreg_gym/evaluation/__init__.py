@@ -1,6 +1,8 @@
 """How helpers are compared: success against usage, on the same episodes, with intervals.
 
-* :mod:`~selfreg_gym.evaluation.protocol`: ``evaluate``, which plays the episodes;
+* :mod:`~selfreg_gym.evaluation.protocol`: ``evaluate``: the plan, and what comes of it;
+* :mod:`~selfreg_gym.evaluation.playing`: who plays which share of it;
+* :mod:`~selfreg_gym.evaluation.traces`: the episodes that are shown step by step;
 * :mod:`~selfreg_gym.evaluation.measures`: what an episode is measured by;
 * :mod:`~selfreg_gym.evaluation.result`: ``Evaluation``, its rows and its file;
 * :mod:`~selfreg_gym.evaluation.curves`: hull, area, usage needed;
@@ -14,7 +16,7 @@ from selfreg_gym.evaluation.comparison import EqualUsage, Recovery
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable
-from selfreg_gym.evaluation.protocol import evaluate, plan_episodes
+from selfreg_gym.evaluation.protocol import SplitPlan, evaluate, evaluate_splits, plan_episodes
 from selfreg_gym.evaluation.result import Evaluation
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "Evaluation",
     "EvaluationWarning",
     "Recovery",
+    "SplitPlan",
     "evaluate",
+    "evaluate_splits",
     "plan_episodes",
 ]

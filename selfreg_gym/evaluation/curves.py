@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.statistics import Floats
 
-__all__ = ["Curve", "hull", "read_off"]
+if TYPE_CHECKING:
+    from selfreg_gym.evaluation.result import Evaluation
+
+__all__ = ["Curve", "curve_of", "describe_all", "hull", "read_off"]
 
 
 def hull(usage: Floats, success: Floats) -> tuple[Floats, Floats]:
@@ -153,6 +157,13 @@ class Curve:
         rising = np.flatnonzero(np.concatenate([[True], np.diff(success) > 0]))
         return float(np.interp(wanted, success[rising], usage[rising]))
 
+    @property
+    def largest_gap(self) -> float:
+        """The widest gap between neighbouring points, the anchors among them, as a share of the usage axis."""
+        width = self.always[0] - self.never[0]
+        points = np.sort(np.clip([self.never[0], *self.usage, self.always[0]], self.never[0], self.always[0]))
+        return float(np.diff(points).max() / width)
+
     def missing_usages(self, *, largest_gap: float = 0.05) -> list[float]:
         """Usages to evaluate next, so that no gap between points exceeds ``largest_gap`` of the usage axis.
 
@@ -171,3 +182,38 @@ def curve_of(points: Sequence[tuple[float, float]], never: tuple[float, float], 
     """A :class:`Curve` from a list of (usage, success)."""
     usage, success = np.array(points, dtype=np.float64).reshape(-1, 2).T
     return Curve(usage, success, never, always)
+
+
+def describe_all(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """What every helper's curve comes to, on each split that has the anchors (see evaluation.json).
+
+    Returns:
+        Dicts ``{"split", "helper", "points", "area", "usage_for_half", "usage_for_80_percent"`` (None: never reached),
+        ``"best_lift"`` (success above the coin line, at the best usage), ``"largest_gap"`` (share of the usage axis),
+        ``"missing_usages"`` (where to evaluate next so that no gap exceeds 5 % of the axis) ``}``.
+    """
+    found = []
+    for split in evaluation.tables:
+        helpers = evaluation.helpers(split)
+        if not {"never", "always"} <= set(helpers):
+            continue
+        for name in helpers:
+            if name in ("never", "always"):
+                continue
+            try:
+                curve = evaluation.curve(name, split=split)
+            except InvalidArgumentError:  # always asks no more than never: there is no axis
+                continue
+            half, most = curve.usage_for(0.5), curve.usage_for(0.8)
+            found.append({
+                "split": split,
+                "helper": name,
+                "points": len(curve.usage),
+                "area": curve.area if np.isfinite(curve.area) else None,
+                "usage_for_half": half if np.isfinite(half) else None,
+                "usage_for_80_percent": most if np.isfinite(most) else None,
+                "best_lift": max(curve.lift(float(u)) for u in curve.hull[0]),
+                "largest_gap": curve.largest_gap,
+                "missing_usages": curve.missing_usages(),
+            })  # fmt: skip
+    return found

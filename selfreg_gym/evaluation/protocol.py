@@ -7,9 +7,8 @@ what an actor remembers of a task serves them all.
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +16,15 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
-from selfreg_gym.evaluation.measures import EpisodeTable, Measured, measure, parse_key
+from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
+from selfreg_gym.evaluation.playing import Player, cut
 from selfreg_gym.evaluation.result import Evaluation
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.evaluation.traces import choose_traces, trace_records
+from selfreg_gym.rollout import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.workers import run_sharded
 
-__all__ = ["evaluate", "make_env", "plan_episodes", "reseeded"]
+__all__ = ["SplitPlan", "evaluate", "evaluate_splits", "plan_episodes"]
 
 EVALUATION_STREAM = 0xE7A1
 CALIBRATION_STREAM = 0xCA11
@@ -55,6 +56,21 @@ def plan_episodes(
 
 def _episode_seed(seed: int, stream: int, task: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, stream, task, index]).generate_state(1)[0] >> 1)
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """What is played on one split.
+
+    Attributes:
+        env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env.
+        tasks: task indices.
+        episodes: how many per task; or by helper key.
+    """
+
+    env: Any
+    tasks: Sequence[int]
+    episodes: int | Mapping[str, int]
 
 
 def evaluate(
@@ -108,189 +124,148 @@ def evaluate(
     Raises:
         InvalidArgumentError: no helpers, no tasks, or several processes for an env that cannot travel.
     """
+    return evaluate_splits(
+        {split: SplitPlan(env, tasks, episodes)},
+        helpers,
+        seed=seed,
+        budgets=budgets,
+        expected={} if expected is None else {split: expected},
+        traces=traces,
+        prm=prm,
+        workers=workers,
+        num_envs=num_envs,
+        deterministic=deterministic,
+        retries=retries,
+        progress=progress,
+        warn=warn,
+    )
+
+
+def evaluate_splits(
+    splits: Mapping[str, SplitPlan],
+    helpers: Mapping[str, HelperPolicy],
+    *,
+    seed: int = 0,
+    budgets: Mapping[str, float] | None = None,
+    expected: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
+    traces: int | Sequence[EpisodeSpec] = 0,
+    prm: Any = None,
+    workers: int = 1,
+    num_envs: int = 16,
+    deterministic: bool = True,
+    retries: int = 2,
+    progress: bool | Callable[[int, int], None] = True,
+    warn: bool = True,
+    on_split: Callable[[str, Evaluation], object] | None = None,
+) -> Evaluation:
+    """:func:`evaluate` on several splits, in processes that are started once and idle at the very end only.
+
+    Args:
+        splits: by name, in the order in which they are played.
+        expected: promises, by split and key.
+        on_split: called with each split's part when all of it was played, so that it can be kept.
+
+    The other arguments, and the errors, are those of :func:`evaluate`.
+    """
     if not helpers:
         raise InvalidArgumentError("evaluate needs at least one helper, for instance {'never': Never()}.")
     named = {key: (budgets or {}).get(key, parse_key(key)[1]) for key in helpers}
-    if workers > 1 and not isinstance(env, Mapping):
-        raise InvalidArgumentError(
-            "several processes each build the env themselves: pass env as keyword arguments of "
-            "selfreg/Intervention-v0, for instance {'task': 'selfreg/SIF-v0', 'actor': 'tiny', "
-            f"'interventions': ['expert']}}, or workers=1. Received {type(env).__name__}."
-        )
-    each = dict.fromkeys(helpers, episodes) if isinstance(episodes, int) else {key: episodes[key] for key in helpers}
-    plans = {key: plan_episodes(tasks, count, seed=seed) for key, count in each.items()}
-    longest = max(plans.values(), key=len)
-    traced = _choose_traces(longest, traces)
-    played: dict[str, list[Measured]] = {key: [] for key in helpers}
-    kept: list[tuple[str, Episode]] = []
-    player = _Player(env, helpers, traced, seed=seed, num_envs=num_envs, deterministic=deterministic, retries=retries)
-    with _progress(progress, sum(map(len, plans.values())), split) as advance:
+    for split in splits.values():
+        if workers > 1 and not isinstance(split.env, Mapping):
+            raise InvalidArgumentError(
+                "several processes each build the env themselves: pass env as keyword arguments of "
+                "selfreg/Intervention-v0, for instance {'task': 'selfreg/SIF-v0', 'actor': 'tiny', "
+                f"'interventions': ['expert']}}, or workers=1. Received {type(split.env).__name__}."
+            )
+    parts = {name: _Part(name, split, helpers, seed, traces, num_envs) for name, split in splits.items()}
+    player = Player(
+        {name: split.env for name, split in splits.items()},
+        helpers,
+        {name: part.traced for name, part in parts.items()},
+        seed=seed,
+        num_envs=num_envs,
+        deterministic=deterministic,
+        retries=retries,
+    )
+    done: dict[str, Evaluation] = {}
+    total = sum(part.left for part in parts.values())
+    with _progress(progress, total, ", ".join(splits)) as advance:
 
-        def receive(item: tuple[str, Measured, Episode | None]) -> None:
-            key, measured, episode = item
-            played[key].append(measured)
-            if episode is not None:
-                kept.append((key, episode))
+        def receive(item: tuple[str, str, Measured, Episode | None]) -> None:
+            name, key, measured, episode = item
+            part = parts[name]
+            part.add(key, measured, episode)
             advance()
+            if not part.left:
+                promised = (expected or {}).get(name)
+                done[name] = part.evaluation(named, _promises(helpers, name) if promised is None else promised, prm)
+                if on_split is not None:
+                    on_split(name, done[name])
 
-        run_sharded(player, _shards(plans, longest, num_envs), workers=workers, on_result=receive)
-    table = EpisodeTable.from_measured(
-        {key: [(spec.episode, spec.seed) for spec in plan] for key, plan in plans.items()},
-        played,
-        split=split,
-        fixed_tasks=split == "collected",
-        bootstrap_seed=seed,
-    )
-    promised = expected if expected is not None else _promises(helpers, split)
-    evaluation = Evaluation(
-        {split: table},
-        budgets={key: budget for key, budget in named.items() if budget is not None},
-        expected={split: {key: dict(value) for key, value in promised.items()}},
-        traces=_trace_records(kept, split, list(helpers), traces, prm),
-        meta={split: {"tasks": len(tasks), "episodes_per_task": max(each.values()), "seed": seed}},
-    )
+        run_sharded(player, [s for part in parts.values() for s in part.shards], workers=workers, on_result=receive)
+    evaluation = Evaluation.merge(*(done[name] for name in splits))
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
 
 
-@dataclass(frozen=True)
-class _Shard:
-    """Some tasks, and the episodes of each helper on them."""
-
-    number: int
-    specs: dict[str, list[EpisodeSpec]]
-
-
-class _Player:
-    """Plays shards of the plan with all helpers; builds the env at its first shard and keeps it."""
+class _Part:
+    """One split: its plan, what was played of it so far, and what comes of it."""
 
     def __init__(
         self,
-        env: Any,
+        name: str,
+        split: SplitPlan,
         helpers: Mapping[str, HelperPolicy],
-        traced: set[tuple[int, int]],
-        *,
         seed: int,
+        traces: int | Sequence[EpisodeSpec],
         num_envs: int,
-        deterministic: bool,
-        retries: int,
     ) -> None:
-        self._source, self._helpers, self._traced = env, dict(helpers), traced
-        self._seed, self._num_envs, self._deterministic, self._retries = seed, num_envs, deterministic, retries
-        self._env: Any = None
-
-    def __call__(self, shard: _Shard) -> Iterator[tuple[str, Measured, Episode | None]]:
-        if self._env is None:
-            self._env = make_env(self._source, self._num_envs)
-        for number, (key, helper) in enumerate(self._helpers.items()):
-            # A helper's own draws (a mixture's coins) depend on the shard it plays, not on what was played before.
-            own = reseeded(helper, self._seed, number, shard.number)
-            episodes = play(self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries)
-            for episode in episodes:
-                shown = (episode.episode, episode.seed) in self._traced
-                yield key, measure(episode), episode if shown else None
-
-
-def make_env(env: Any, num_envs: int) -> Any:
-    """Build a batch of ``num_envs`` from keyword arguments; a ready env is returned as it is."""
-    if not isinstance(env, Mapping):
-        return env
-    from gymnasium.vector import AutoresetMode
-
-    from selfreg_gym.vector_env import InterventionVectorEnv
-
-    return InterventionVectorEnv(num_envs, **dict(env), autoreset_mode=AutoresetMode.DISABLED)
-
-
-def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
-    """A helper whose own draws come from ``entropy``.
-
-    That is ``helper.with_seed(seed)`` where it has one, or a shallow copy with another ``seed`` where it has that
-    attribute; any other helper draws nothing and is returned as it is.
-    """
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    if hasattr(helper, "with_seed"):
-        return helper.with_seed(seed)
-    if isinstance(getattr(helper, "seed", None), int):
-        helper = copy.copy(helper)
-        helper.seed = seed  # type: ignore[attr-defined]
-    return helper
-
-
-def _shards(plans: Mapping[str, Sequence[EpisodeSpec]], longest: Sequence[EpisodeSpec], num_envs: int) -> list[_Shard]:
-    """Split the tasks into parts, none so small that the batch runs half empty for long.
-
-    How many there are does not depend on the number of processes, so neither do the helpers' draws.
-    """
-    size = max(6 * num_envs, -(-len(longest) // 8))
-    parts: list[list[EpisodeSpec]] = [[]]
-    for spec in longest:
-        if len(parts[-1]) >= size and spec.episode != parts[-1][-1].episode:
-            parts.append([])
-        parts[-1].append(spec)
-    shards = []
-    for number, part in enumerate(parts):
-        tasks = {spec.episode for spec in part}
-        specs = {key: [spec for spec in plan if spec.episode in tasks] for key, plan in plans.items()}
-        shards.append(_Shard(number, specs))
-    return shards
-
-
-def _choose_traces(plan: Sequence[EpisodeSpec], traces: int | Sequence[EpisodeSpec]) -> set[tuple[int, int]]:
-    """Which episodes keep their steps. A number means the first seed of the first tasks; kinds are sorted out later."""
-    if not isinstance(traces, int):
-        wanted = {(spec.episode, spec.seed) for spec in traces}
-        missing = wanted - {(spec.episode, spec.seed) for spec in plan}
-        if missing:
-            raise InvalidArgumentError(f"traces are episodes of the plan; (task, seed) {min(missing)} is not in it.")
-        return wanted
-    first: dict[int, int] = {}
-    for spec in plan:
-        first.setdefault(spec.episode, spec.seed)
-    return set(list(first.items())[: 12 * traces])
-
-
-def _trace_records(
-    kept: Sequence[tuple[str, Episode]], split: str, keys: Sequence[str], traces: int | Sequence[EpisodeSpec], prm: Any
-) -> list[dict[str, Any]]:
-    """Plain records of the traced episodes; with a number of ``traces``, that many episodes of each kind."""
-    episodes: dict[tuple[int, int], str] = {}
-    for _, episode in sorted(kept, key=lambda item: (item[1].episode, item[1].seed)):
-        episodes.setdefault((episode.episode, episode.seed), episode.kind)
-    if isinstance(traces, int):
-        seen: dict[str, int] = {}
-        for pair, kind in list(episodes.items()):
-            seen[kind] = seen.get(kind, 0) + 1
-            if seen[kind] > traces:
-                del episodes[pair]
-    chosen = [(key, episode) for key, episode in kept if (episode.episode, episode.seed) in episodes]
-    chosen.sort(key=lambda item: (item[1].kind, item[1].episode, item[1].seed, keys.index(item[0])))
-    texts = sorted({step.observation for _, episode in chosen for step in episode.steps})
-    scores = dict(zip(texts, prm.score(texts), strict=True)) if prm is not None and texts else {}
-    return [
-        {
-            "split": split,
-            "key": key,
-            "task": episode.episode,
-            "task_id": episode.task_id,
-            "seed": episode.seed,
-            "kind": episode.kind,
-            "success": bool(episode.success),
-            "usage": episode.cost,
-            "steps": [
-                {
-                    "t": step.t,
-                    "action": int(step.action),
-                    "text": step.action_text,
-                    "invalid": bool(step.invalid),
-                    "p": round(float(scores[step.observation]), 4) if step.observation in scores else None,
-                }
-                for step in episode.steps
-            ],
+        episodes = split.episodes
+        each = (
+            dict.fromkeys(helpers, episodes) if isinstance(episodes, int) else {key: episodes[key] for key in helpers}
+        )
+        self.name, self._seed, self._traces = name, seed, traces
+        self.plans = {key: plan_episodes(split.tasks, count, seed=seed) for key, count in each.items()}
+        longest = max(self.plans.values(), key=len)
+        self.traced = choose_traces(longest, traces)
+        self.shards = cut(name, self.plans, longest, num_envs)
+        self.left = sum(map(len, self.plans.values()))
+        privileged = [key for key, helper in helpers.items() if getattr(helper, "knows_tasks", False)]
+        self._meta = {
+            "tasks": len(split.tasks),
+            "episodes_per_task": max(each.values()),
+            "seed": seed,
+            "knows_tasks": privileged,
         }
-        for key, episode in chosen
-    ]
+        self._played: dict[str, list[Measured]] = {key: [] for key in helpers}
+        self._kept: list[tuple[str, Episode]] = []
+
+    def add(self, key: str, measured: Measured, episode: Episode | None) -> None:
+        """Count one episode in; ``episode`` if its steps are shown."""
+        self._played[key].append(measured)
+        self.left -= 1
+        if episode is not None:
+            self._kept.append((key, episode))
+
+    def evaluation(
+        self, budgets: Mapping[str, float | None], expected: Mapping[str, Mapping[str, float]], prm: Any
+    ) -> Evaluation:
+        """What was found on this split, when all of it was played."""
+        table = EpisodeTable.from_measured(
+            {key: [(spec.episode, spec.seed) for spec in plan] for key, plan in self.plans.items()},
+            self._played,
+            split=self.name,
+            fixed_tasks=self.name == "collected",
+            bootstrap_seed=self._seed,
+        )
+        return Evaluation(
+            {self.name: table},
+            budgets={key: budget for key, budget in budgets.items() if budget is not None},
+            expected={self.name: {key: dict(value) for key, value in expected.items()}},
+            traces=trace_records(self._kept, self.name, list(self.plans), self._traces, prm),
+            meta={self.name: self._meta},
+        )
 
 
 def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict[str, float]]:
@@ -309,6 +284,8 @@ def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict
         calibration = getattr(helper, "calibration", None)
         if calibration:
             said["calibrated_usage"] = float(calibration["usage"])
+            if calibration.get("success") is not None:
+                said["calibrated_success"] = float(calibration["success"])
         if said:
             promised[key] = said
     return promised
@@ -317,20 +294,20 @@ def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict
 class _progress:
     """A bar, a function, or nothing, told of each finished episode."""
 
-    def __init__(self, progress: bool | Callable[[int, int], None], total: int, split: str) -> None:
+    def __init__(self, progress: bool | Callable[[int, int], None], total: int, splits: str) -> None:
         self._report = progress if callable(progress) else None
         self._total, self._done, self._bar = total, 0, None
         if progress is True:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn(f"evaluate {split}"),
+                TextColumn(f"evaluate {splits}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
                 transient=True,
             )
-            self._id = self._bar.add_task(split, total=total)
+            self._id = self._bar.add_task(splits, total=total)
 
     def __enter__(self) -> Callable[[], None]:
         if self._bar is not None:

@@ -221,6 +221,7 @@ class Evaluation:
             "toggles": _mean(column("toggles")),
             "unseen_state_rate": per_episode(column("unseen"), length),
             "calibrated_usage": promised.get("calibrated_usage"),
+            "calibrated_success": promised.get("calibrated_success"),
             "key": keys[0] if len(keys) == 1 else keys[0].partition("#")[0],
             "switches": _mean(column("switches")),
             "invalid_after_help": _mean(column("invalid_after_help")),
@@ -239,6 +240,20 @@ class Evaluation:
         from selfreg_gym.evaluation.comparison import compare_all
 
         return compare_all(self)
+
+    @cached_property
+    def curves(self) -> list[dict[str, Any]]:
+        """Each helper's curve between the anchors: area, usage needed for shares of the gap, lift, what is missing."""
+        from selfreg_gym.evaluation.curves import describe_all
+
+        return describe_all(self)
+
+    @cached_property
+    def selection(self) -> dict[str, list[dict[str, Any]]]:
+        """What choosing on calibration gave and, apart from it, an oracle: among ``helpers``, and of ``knobs``."""
+        from selfreg_gym.evaluation.selection import oracle_knobs, selections
+
+        return {"helpers": selections(self), "knobs": oracle_knobs(self)}
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -269,10 +284,11 @@ class Evaluation:
         return cls(tables, budgets, expected, traces, meta)
 
     def save(self, path: str | Path) -> Path:
-        """Write ``evaluation.json``: rows, comparisons and warnings to read, episodes to compute from."""
+        """Write ``evaluation.json``: rows, comparisons, curves, warnings to read, episodes to compute from."""
         path = Path(path)
-        lists = {name: getattr(self, name) for name in ("rows", "comparisons", "warnings", "traces")}
+        lists = {name: getattr(self, name) for name in ("rows", "comparisons", "curves", "warnings", "traces")}
         plain = FORMAT | {"meta": self.meta, "budgets": self.budgets, "expected": self.expected}
+        plain |= {"selection": self.selection}
         parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in plain.items()]
         parts += [f"{json.dumps(name)}: {_lines(items)}" for name, items in lists.items()]
         parts.append(f'"episodes": {_lines(table.to_json() for table in self.tables.values())}')

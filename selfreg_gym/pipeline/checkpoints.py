@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.building import build_actor
+from selfreg_gym.building import build_actor, build_interventions
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
@@ -24,8 +24,12 @@ def models_of(config: RunConfig) -> dict[str, str]:
         CheckpointError: an actor whose checkpoint is missing.
     """
     found: dict[str, Any] = {"actor": _folder(build_actor(config.actor.id, config.actor.kwargs))}
-    for name in config.interventions.ids:
-        found[f"intervention {name}"] = _folder(registry.load("interventions", name)().actor)
+    for one, name in zip(
+        build_interventions(config.interventions.ids, config.interventions.kwargs),
+        config.interventions.ids,
+        strict=True,
+    ):
+        found[f"intervention {name}"] = _folder(one.actor)
     for section in ("prm", "helper"):
         found[f"{section} backbone"] = _backbone(getattr(config, section).backbone, f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}

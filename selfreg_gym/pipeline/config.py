@@ -21,9 +21,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.building import material
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
 
-__all__ = ["RunConfig", "differences", "from_dict", "load_config", "parse_overrides", "preset_names", "to_dict"]
+__all__ = [
+    "RunConfig",
+    "differences",
+    "from_dict",
+    "load_config",
+    "material_config",
+    "parse_overrides",
+    "preset_names",
+    "to_dict",
+]
 
 PRESETS = Path(__file__).parent / "presets"
 DTYPES = ("float32", "bfloat16", "float16")
@@ -66,9 +76,15 @@ class ActorConfig:
 
 @dataclass(frozen=True, slots=True)
 class InterventionsConfig:
-    """Who can be asked: ids of interventions, action 1 asks the first."""
+    """Who can be asked.
+
+    Attributes:
+        ids: of interventions; action 1 asks the first.
+        kwargs: their arguments, by id.
+    """
 
     ids: tuple[str, ...] = ("expert",)
+    kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +176,34 @@ class HelperConfig(TrainingConfig):
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
+        augment: train on pages as the task's ``augment`` tells them anew, where it has one.
     """
 
     backbone: str = "tiny"
     epochs: int = 1
+    augment: bool = True
     lora_rank: int = 0
     max_labels: int = 20_000
     help_weight: float = 1.0
     seed: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RLConfig:
+    """Reinforcement learning on features (Stable-Baselines3): baselines that are trained only if they are named.
+
+    Attributes:
+        algorithms: ids of helpers that learn by playing (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``).
+        help_cost: r, the price of a cost unit in the reward.
+        steps: decisions that each algorithm plays on the collected tasks.
+        cap: hard budget per episode that ``maskable-ppo`` learns and plays under (cost units).
+    """
+
+    algorithms: tuple[str, ...] = ()
+    help_cost: float = 0.1
+    steps: int = 100_000
+    cap: float = 3.0
+    seed: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +225,15 @@ class EvaluateConfig:
     """The measure. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
 
     Attributes:
-        helpers: ids of helpers; empty means every registered one.
+        helpers: ids of helpers; empty means every registered one (but those that need a server).
+        kwargs: arguments of helpers, by id.
         decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task; the lesser baselines
             at ``budgets_others`` with ``episodes_others``.
         budgets, budgets_others: cost units per episode that helpers are calibrated to.
     """
 
     helpers: tuple[str, ...] = ()
+    kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
     decisive: tuple[str, ...] = ("never", "always", "random", "prm-threshold", "dp", "lm")
     budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
     budgets_others: tuple[float, ...] = (1.0,)
@@ -220,8 +258,14 @@ class RunConfig:
     solve: SolveConfig = field(default_factory=SolveConfig)
     label: LabelConfig = field(default_factory=LabelConfig)
     helper: HelperConfig = field(default_factory=HelperConfig)
+    rl: RLConfig = field(default_factory=RLConfig)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    @property
+    def processes(self) -> int:
+        """How many processes the run may keep busy at once."""
+        return max(self.collect.workers, self.calibrate.workers, self.evaluate.workers)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -302,8 +346,23 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 
 def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """Return ``(key, old value, new value)`` of every key that differs and can change a result."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = dict(_leaves(material_config(old))), dict(_leaves(material_config(new)))
     return [(key, before[key], after[key]) for key in before if before[key] != after[key]]
+
+
+def material_config(config: RunConfig) -> RunConfig:
+    """The config without those arguments of agents that change only where and how fast they act."""
+
+    def parts(group: str, kwargs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: material(group, name, values) for name, values in kwargs.items()}
+
+    c = config
+    return dataclasses.replace(
+        c,
+        actor=dataclasses.replace(c.actor, kwargs=material("actors", c.actor.id, c.actor.kwargs)),
+        interventions=dataclasses.replace(c.interventions, kwargs=parts("interventions", c.interventions.kwargs)),
+        evaluate=dataclasses.replace(c.evaluate, kwargs=parts("helpers", c.evaluate.kwargs)),
+    )
 
 
 def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.config import RunConfig, material_config
 from selfreg_gym.pipeline.manifest import Manifest
+from selfreg_gym.workers import beside
 
 __all__ = ["Run", "Stage", "run_stages"]
 
@@ -37,6 +39,7 @@ class Stage:
         sections: sections of the config that it depends on.
         in_place: its outputs grow where they lie and can be continued after any interruption (a rollout store); all
             other outputs appear at once, when they are whole.
+        beside: it keeps one core busy for long, and the stages after it do not wait for it.
         more: what else it depends on, as plain values.
     """
 
@@ -46,6 +49,7 @@ class Stage:
     outputs: tuple[str, ...]
     sections: tuple[str, ...]
     in_place: bool = False
+    beside: bool = False
     more: Callable[[Run], Any] | None = None
 
 
@@ -79,13 +83,14 @@ class Run:
 
     def env_kwargs(self, split: str = "collected") -> dict[str, Any]:
         """Return plain keyword arguments of ``selfreg/Intervention-v0`` for one of the evaluation's splits."""
-        task, actor = self.config.task, self.config.actor
+        task, actor, asked = self.config.task, self.config.actor, self.config.interventions
         return {
             "task": task.id,
             "actor": actor.id,
-            "interventions": list(self.config.interventions.ids),
+            "interventions": list(asked.ids),
             "task_kwargs": {**task.kwargs, **task.splits[split]},
             **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
+            **({"intervention_kwargs": dict(asked.kwargs)} if asked.kwargs else {}),
         }
 
     def partial(self, stage: str) -> Path:
@@ -116,6 +121,9 @@ def _remove(path: Path) -> None:
 def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = None, *, redo: bool = False) -> None:
     """Run stages in order, skipping what is already there.
 
+    A stage that may run ``beside`` others is begun in a process of its own, and waited for before the first stage that
+    reads what it writes (or at the end). An interruption ends both; each continues where it was.
+
     Args:
         run: the run.
         stages: all stages of the pipeline, in order.
@@ -129,46 +137,83 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
     for name in names or ():
         if name not in (known := [stage.name for stage in stages]):
             raise UnknownNameError("stage", name, known)
-    for number, stage in enumerate(stages, start=1):
-        if names is not None and stage.name not in names:
-            continue
-        place = f"{number}/{len(stages)} {stage.name}"
-        settings = _settings(run, stage)
-        _check_inputs(run, stage, stages)
-        if not redo and run.manifest.is_current(
-            stage.name, settings=settings, inputs=stage.inputs, outputs=stage.outputs
-        ):
-            run.say(f"{place}: already there")
-            continue
-        run.say(f"{place} ...")
-        if not run.manifest.begin(stage.name, settings=settings, inputs=stage.inputs) or redo:
-            _remove(run.path / ".partial" / stage.name)
-            for name in stage.outputs if stage.in_place else ():
-                for path in run.path.glob(f"{name}*"):  # a database has companions: -wal, -shm
-                    _remove(path)
-        begun = time.monotonic()
-        figures = stage.function(run) or {}
-        seconds = time.monotonic() - begun
-        run.manifest.finish(
-            stage.name,
-            settings=settings,
-            inputs=stage.inputs,
-            outputs=stage.outputs,
-            seconds=seconds,
-            figures=figures,
-        )
-        _remove(run.path / ".partial" / stage.name)
-        told = [
-            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()
-        ]
-        run.say(f"{place}: done in {seconds:.0f} s{'; ' if told else ''}{', '.join(told[:FIGURES])}")
+    wanted = [stage for stage in stages if names is None or stage.name in names]
+    with ExitStack() as processes:
+        going: dict[str, Callable[[], None]] = {}  # stages in a process of their own, and what waits for each
+        for stage in wanted:
+            for other in stages:
+                if other.name in going and set(other.outputs) & set(stage.inputs):
+                    going.pop(other.name)()
+            place = f"{stages.index(stage) + 1}/{len(stages)} {stage.name}"
+            settings = _settings(run, stage)
+            _check_inputs(run, stage, stages)
+            if not redo and run.manifest.is_current(
+                stage.name, settings=settings, inputs=stage.inputs, outputs=stage.outputs
+            ):
+                run.say(f"{place}: already there")
+                continue
+            if not run.manifest.begin(stage.name, settings=settings, inputs=stage.inputs) or redo:
+                _forget(run, stage)
+            begun = time.monotonic()
+            if stage.beside and len(wanted) > 1 and run.config.processes > 1:
+                run.say(f"{place}, beside the next ones ...")
+                result = processes.enter_context(beside(_alone, (str(run.path), stage.function)))
+                going[stage.name] = partial(_finish, run, stage, place, settings, begun, result)
+            else:
+                run.say(f"{place} ...")
+                _finish(run, stage, place, settings, begun, partial(stage.function, run))
+        for wait in going.values():
+            wait()
+
+
+def _alone(work: tuple[str, Callable[[Run], dict[str, Any] | None]]) -> dict[str, Any] | None:
+    """A stage in a process of its own: it draws and says nothing, for the terminal belongs to the other one."""
+    path, function = work
+    return function(Run.open(path, progress=False, say=_silent))
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+def _forget(run: Run, stage: Stage) -> None:
+    """Remove what an earlier attempt at other settings or inputs has left."""
+    _remove(run.path / ".partial" / stage.name)
+    for name in stage.outputs if stage.in_place else ():
+        for path in run.path.glob(f"{name}*"):  # a database has companions: -wal, -shm
+            _remove(path)
+
+
+def _finish(
+    run: Run,
+    stage: Stage,
+    place: str,
+    settings: Any,
+    begun: float,
+    result: Callable[[], dict[str, Any] | None],
+) -> None:
+    """Get the figures of a stage, note in the manifest that it is done, and say so."""
+    figures = result() or {}
+    seconds = time.monotonic() - begun
+    run.manifest.finish(
+        stage.name,
+        settings=settings,
+        inputs=stage.inputs,
+        outputs=stage.outputs,
+        seconds=seconds,
+        figures=figures,
+    )
+    _remove(run.path / ".partial" / stage.name)
+    told = [f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()]
+    run.say(f"{place}: done in {seconds:.0f} s{'; ' if told else ''}{', '.join(told[:FIGURES])}")
 
 
 def _settings(run: Run, stage: Stage) -> dict[str, Any]:
     """Everything outside the run directory that a stage's output depends on, as plain values."""
     settings: dict[str, Any] = {}
+    config = material_config(run.config)
     for section in stage.sections:
-        part = getattr(run.config, section)
+        part = getattr(config, section)
         speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
         settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
     if stage.more is not None:

@@ -21,15 +21,24 @@ __all__ = ["build", "helper_names", "key_of", "sources"]
 def helper_names(run: Run) -> list[str]:
     """Ids of the helpers that this run compares: those of the config, else every registered one.
 
+    A helper that needs what not every run makes (a learner of its own, a server) says by ``made_in(run)`` whether it
+    is there; without it, it takes part only where the config names it.
+
     Raises:
         UnknownNameError: the config names one that does not exist.
     """
     known = registry.names("helpers")
-    chosen = run.config.evaluate.helpers or tuple(known)
+    chosen = run.config.evaluate.helpers or tuple(
+        name for name in known if getattr(registry.load("helpers", name), "made_in", _always)(run.path)
+    )
     for name in chosen:
         if name not in known:
             raise UnknownNameError("helper", name, known)
     return list(chosen)
+
+
+def _always(run: Path) -> bool:
+    return True
 
 
 def key_of(name: str, budget: float | None) -> str:
@@ -37,21 +46,39 @@ def key_of(name: str, budget: float | None) -> str:
     return name if budget is None else f"{name}@{budget:g}"
 
 
-def build(run: Run, name: str) -> dict[float | None, Any]:
-    """Build one helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
+def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None, Any]]:
+    """Build every helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
 
-    One object serves all budgets unless the helper takes the budget in, so that calibration can share its probes.
+    ``knobs_only`` leaves out those that there is nothing to calibrate of.
+
+    What can be shared is one object, so that what is read for one helper is remembered for the others: one helper
+    serves all budgets unless it takes the budget in, a helper with ``for_budgets`` makes its own for all budgets, and
+    those that score with the run's process reward model score with one.
     """
+    models: dict[Path, Any] = {}
+    found: dict[str, dict[float | None, Any]] = {}
+    for name in helper_names(run):
+        if knobs_only and not hasattr(registry.load("helpers", name), "with_knob"):
+            continue
+        found[name] = _build_one(run, name)
+        for helper in found[name].values():
+            source = getattr(getattr(helper, "prm", None), "source", None)
+            if source is not None:
+                helper.prm = models.setdefault(source, helper.prm)
+    return found
+
+
+def _build_one(run: Run, name: str) -> dict[float | None, Any]:
     helper_class = registry.load("helpers", name)
     c = run.config.evaluate
     budgets: tuple[float | None, ...] = c.budgets if name in c.decisive else c.budgets_others
     from_run = getattr(helper_class, "from_run", None)
-    if budgets and from_run and getattr(helper_class, "takes_budget", False):
-        first = from_run(run.path, budget=budgets[0], seed=c.seed)
-        if hasattr(first, "with_budget"):  # one model for all of them: a big one fits its GPU once
-            return {budget: first.with_budget(budget) for budget in budgets}
-        return {budget: from_run(run.path, budget=budget, seed=c.seed) for budget in budgets}
-    helper = from_run(run.path, budget=None, seed=c.seed) if from_run else helper_class()
+    kwargs = c.kwargs.get(name, {})
+    if from_run and getattr(helper_class, "takes_budget", False):
+        if budgets and hasattr(helper_class, "for_budgets"):
+            return from_run(run.path, budget=budgets[0], seed=c.seed, **kwargs).for_budgets(budgets)
+        return {budget: from_run(run.path, budget=budget, seed=c.seed, **kwargs) for budget in budgets}
+    helper = from_run(run.path, budget=None, seed=c.seed, **kwargs) if from_run else helper_class(**kwargs)
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
 

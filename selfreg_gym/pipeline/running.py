@@ -75,6 +75,10 @@ def _check_names(config: RunConfig) -> None:
         for name in names:
             if name not in known:
                 raise UnknownNameError(group.removesuffix("s"), name, known)
+    for name in config.rl.algorithms:
+        learners = [one for one in known if hasattr(registry.load("helpers", one), "needs_cap")]
+        if name not in learners:
+            raise UnknownNameError("reinforcement learner", name, learners)
     models_of(config)
 
 

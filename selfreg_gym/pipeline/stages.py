@@ -9,6 +9,7 @@ fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
 label                 rollouts, transitions, solution            labels.jsonl
 train-helper          labels.jsonl                               helper/
+train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
 report                all of the above                           report.html, plots/
@@ -21,6 +22,7 @@ How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.pipeline.dir
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfreg_gym import registry
@@ -28,7 +30,7 @@ from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
 from selfreg_gym.pipeline.config import TrainingConfig
 from selfreg_gym.pipeline.directory import Run, Stage
-from selfreg_gym.pipeline.lineup import build, helper_names, key_of, sources
+from selfreg_gym.pipeline.lineup import build, key_of, sources
 
 __all__ = ["STAGES"]
 
@@ -179,12 +181,44 @@ def train_helper(run: Run) -> dict[str, Any]:
             max_labels=c.max_labels or None,
             help_weight=c.help_weight,
             interventions=len(run.config.interventions.ids),
+            augment=_augment(run) if c.augment else None,
             resume=run.partial("train-helper") / "training",
             progress=run.progress,
         )
         helper.info["run"] = _about(run)
         helper.save_pretrained(out)
     return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
+
+
+def _augment(run: Run) -> Any:
+    """The collected task's ``augment``, or None."""
+    import gymnasium as gym
+
+    kwargs = run.env_kwargs()
+    task = gym.make(kwargs["task"], **kwargs["task_kwargs"])
+    return task.get_wrapper_attr("augment") if task.has_wrapper_attr("augment") else None
+
+
+def train_rl(run: Run) -> dict[str, Any]:
+    """Let the reinforcement learners that the config names play the collected tasks; usually there are none."""
+    c = run.config.rl
+    steps: dict[str, Any] = {}
+    with run.writing("train-rl", "rl") as out:
+        out.mkdir(parents=True)
+        for name in c.algorithms:
+            learner = registry.load("helpers", name)
+            trained = learner.train(
+                run.env_kwargs(),
+                tasks=range(run.config.collect.tasks),
+                help_cost=c.help_cost,
+                steps=c.steps,
+                cap=c.cap if learner.needs_cap else None,
+                seed=c.seed,
+                progress=run.progress,
+            )
+            trained.save_pretrained(out / name)
+            steps[f"steps of {name}"] = trained.info["steps"]
+    return steps
 
 
 def calibrate_helpers(run: Run) -> dict[str, Any]:
@@ -196,25 +230,27 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     from selfreg_gym.calibration import calibrate_many
 
     c = run.config.calibrate
-    requests: dict[bool, dict[str, Any]] = {True: {}, False: {}}
-    for name in helper_names(run):
-        for budget, helper in build(run, name).items():
-            if budget is not None and hasattr(helper, "with_knob"):
-                requests[bool(getattr(helper, "knows_tasks", False))][key_of(name, budget)] = (helper, budget)
     collected = run.config.collect.tasks
-    found: dict[str, Any] = {}
-    for known, part in requests.items():
-        # More workers than helpers would only load models for nothing.
-        found |= calibrate_many(
-            part,
-            run.env_kwargs(),
-            tasks=range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks),
-            episodes=c.episodes,
-            seed=c.seed,
-            workers=min(c.workers, len({id(helper) for helper, _ in part.values()}) or 1),
-            num_envs=c.num_envs,
-            progress=lambda key: run.say(f"    {key} calibrated"),
-        )
+    requests: dict[str, tuple[Any, float]] = {}
+    tasks: dict[str, range] = {}
+    for name, by_budget in build(run, knobs_only=True).items():
+        for budget, helper in by_budget.items():
+            if budget is not None and hasattr(helper, "with_knob"):
+                key = key_of(name, budget)
+                requests[key] = (helper, budget)
+                known = getattr(helper, "knows_tasks", False)
+                tasks[key] = range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks)
+    found = calibrate_many(
+        requests,
+        run.env_kwargs(),
+        tasks=tasks,
+        episodes=c.episodes,
+        seed=c.seed,
+        workers=c.workers,
+        num_envs=c.num_envs,
+        resume=run.partial("calibrate") / "found",
+        progress=lambda key: run.say(f"    {key} calibrated"),
+    )
     with run.writing("calibrate", "calibration.json") as out:
         out.write_text(json.dumps({key: helper.calibration for key, helper in found.items()}, indent=1) + "\n")
     return {"points": len(found), "met": sum(helper.calibration["met"] for helper in found.values())}
@@ -224,49 +260,50 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     """Let every helper play the same fresh episodes of every split. Finished splits survive an interruption."""
     from selfreg_gym.evaluation import Evaluation
 
-    calibrations = json.loads((run.path / "calibration.json").read_text())
-    parts = []
-    for split in run.config.task.splits:
-        part = run.partial("evaluate") / f"{split}.json"
-        if not part.exists():
-            _play_split(run, split, calibrations).save(part)
-        parts.append(Evaluation.load(part))
-    evaluation = Evaluation.merge(*parts)
+    folder = run.partial("evaluate")
+    parts = {split: folder / f"{split}.json" for split in run.config.task.splits}
+    left = [split for split, part in parts.items() if not part.exists()]
+    if left:
+        _play_splits(run, left, on_split=lambda split, found: found.save(parts[split]))
+    evaluation = Evaluation.merge(*map(Evaluation.load, parts.values()))
     with run.writing("evaluate", "evaluation.json") as out:
         evaluation.save(out)
     return {"rows": len(evaluation.rows)}
 
 
-def _play_split(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
-    """Evaluate every helper on one split, in one call: what the actor remembers of a task serves them all."""
+def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, Any], object]) -> None:
+    """Evaluate every helper on these splits."""
     from selfreg_gym.calibration import apply_calibration
-    from selfreg_gym.evaluation import evaluate
+    from selfreg_gym.evaluation import SplitPlan, evaluate_splits
     from selfreg_gym.prm import ProcessRewardModel
 
     c = run.config.evaluate
-    # The collected tasks may be fewer: more episodes of each then, so that rows of all splits rest on as many.
-    tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
+    calibrations = json.loads((run.path / "calibration.json").read_text())
     helpers: dict[str, Any] = {}
     episodes: dict[str, int] = {}
-    for name in helper_names(run):
+    for name, by_budget in build(run).items():
         each = c.episodes if name in c.decisive else c.episodes_others
-        for budget, helper in build(run, name).items() if each else ():
+        for budget, helper in by_budget.items() if each else ():
             key = key_of(name, budget)
             helpers[key] = apply_calibration(helper, calibrations[key]) if key in calibrations else helper
-            episodes[key] = -(-each * c.tasks // tasks)
-    return evaluate(
-        run.env_kwargs(split),
+            episodes[key] = each
+    plans = {}
+    for split in splits:
+        # The collected tasks may be fewer: more episodes of each then, so that rows of all splits rest on as many.
+        tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
+        counts = {key: -(-each * c.tasks // tasks) for key, each in episodes.items()}
+        plans[split] = SplitPlan(run.env_kwargs(split), range(tasks), counts)
+    evaluate_splits(
+        plans,
         helpers,
-        tasks=range(tasks),
-        episodes=episodes,
         seed=c.seed,
-        split=split,
         traces=1,
         prm=ProcessRewardModel.from_pretrained(run.path / "prm"),
         workers=c.workers,
         num_envs=c.num_envs,
         progress=run.progress,
         warn=False,
+        on_split=on_split,
     )
 
 
@@ -307,7 +344,15 @@ STAGES = (
         in_place=True,
         more=_actors,
     ),
-    Stage("train-prm", train_prm, ("rollouts.sqlite",), ("prm",), ("prm",), more=lambda run: some_models(run, "prm")),
+    Stage(
+        "train-prm",
+        train_prm,
+        ("rollouts.sqlite",),
+        ("prm",),
+        ("prm",),
+        beside=True,
+        more=lambda run: some_models(run, "prm"),
+    ),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("model",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
@@ -319,10 +364,11 @@ STAGES = (
         ("helper",),
         more=lambda run: some_models(run, "helper"),
     ),
+    Stage("train-rl", train_rl, (), ("rl",), ("task", "actor", "interventions", "collect", "rl"), more=_actors),
     Stage(
         "calibrate",
         calibrate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper"),
+        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl"),
         ("calibration.json",),
         ("calibrate", "evaluate"),
         more=_compared,
@@ -330,7 +376,7 @@ STAGES = (
     Stage(
         "evaluate",
         evaluate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "calibration.json"),
+        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl", "calibration.json"),
         ("evaluation.json",),
         ("task", "evaluate"),
         more=_compared,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from selfreg_gym.lm.training import (
     seeded,
 )
 from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
+from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.targets import Examples, gather, split_tasks
 
 __all__ = ["ProcessRewardModel"]
@@ -48,7 +49,12 @@ class ProcessRewardModel:
         scale: ``(a, b)``; the probability is sigmoid(a * logit + b).
         info: what is known about it: targets, seed, backbone, held-out calibration.
         memo: how many scored observations are remembered.
+
+    Attributes:
+        source: the directory that it was loaded from, or None.
     """
+
+    source: Path | None = None
 
     def __init__(
         self,
@@ -142,6 +148,7 @@ class ProcessRewardModel:
         prm = cls(merged.eval(), tokenizer)
         logit = prm.logits(judge.observations)
         prm.scale = platt(logit, judge.outcome, weight=judge.weight)
+        cross = _cross_fit(logit, judge, seed=seed)
         prm.info = {
             "targets": targets,
             "seed": seed,
@@ -155,10 +162,14 @@ class ProcessRewardModel:
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[aside])),
-            "held_out": _cross_fitted(logit, judge, seed=seed),
+            "held_out": calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
             "dtype": str(merged.dtype).removeprefix("torch."),
             "device": str(device),
         }
+        tasks = _held_out_tasks(prm, examples.take(np.flatnonzero(aside)), cross)
+        if tasks is not None:
+            prm.info["held_out_tasks"] = tasks
+            prm.info["hard_tasks"] = hard_tasks(tasks, 0.5)
         if patience is not None:
             prm.info["early_stopping"] = early_stopping(log, patience=patience)
         return prm
@@ -237,7 +248,9 @@ class ProcessRewardModel:
             )
         dtype, device = trained_with(info, dtype=dtype, device=device)
         model = load_classifier(path, dtype=dtype, device=device)
-        return cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        loaded = cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        loaded.source = Path(path).resolve()
+        return loaded
 
     def export_decision(self, path: str | Path) -> None:
         """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision`).
@@ -341,13 +354,35 @@ def _judged(
     return examples.take(rows[chosen], weight=weight)
 
 
-def _cross_fitted(logit: np.ndarray, judge: Examples, *, seed: int) -> dict[str, Any]:
-    """Calibration with each half of the tasks scaled by what the other half says; unscaled if there is one task."""
-    if len(set(judge.task)) < 2:
-        return calibration_table(sigmoid(logit), judge.outcome, weight=judge.weight)
-    half = split_tasks(judge.task, share=0.5, seed=seed + 1)
-    p = np.zeros(len(logit))
-    for side in (half, ~half):
-        a, b = platt(logit[~side], judge.outcome[~side], weight=judge.weight[~side])
-        p[side] = sigmoid(a * logit[side] + b)
-    return calibration_table(p, judge.outcome, weight=judge.weight)
+def _cross_fit(logit: np.ndarray, judge: Examples, *, seed: int) -> Callable[[Examples, np.ndarray], np.ndarray]:
+    """Fit a scale on either half of the judged tasks.
+
+    Returns:
+        A function of examples and their logits: probabilities in which each half of the tasks is scaled by what the
+        other half says. With one task, unscaled.
+    """
+    names = np.unique(judge.task.astype(str))
+    if len(names) < 2:
+        return lambda examples, values: sigmoid(values)
+    first = set(names[split_tasks(names, share=0.5, seed=seed + 1)])
+    half = np.asarray([task in first for task in judge.task])
+    scales = [platt(logit[side], judge.outcome[side], weight=judge.weight[side]) for side in (half, ~half)]
+
+    def scaled(examples: Examples, values: np.ndarray) -> np.ndarray:
+        # a task of the first half is scaled by what the second half says, and the other way round
+        a, b = np.asarray([scales[task in first] for task in examples.task]).T
+        return sigmoid(a * values + b)
+
+    return scaled
+
+
+def _held_out_tasks(
+    prm: ProcessRewardModel, examples: Examples, cross: Callable[[Examples, np.ndarray], np.ndarray]
+) -> dict[str, Any] | None:
+    """Score at reset and success without help of each task kept aside; None if no episode began without help."""
+    rows = np.flatnonzero(examples.first & examples.unhelped)
+    if not len(rows):
+        return None
+    firsts = examples.take(rows)
+    scores = cross(firsts, prm.logits(firsts.observations))
+    return per_task(firsts.task.tolist(), scores, firsts.outcome, firsts.weight)

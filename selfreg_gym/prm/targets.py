@@ -40,6 +40,7 @@ class Examples:
         task: ``(N,)`` object, the task ids.
         unhelped: ``(N,)`` bool, the moment belongs to an episode without any help that was run with p = 0 (or whose
             p is unknown): there the nohelp outcome is observed without selection.
+        first: ``(N,)`` bool, the moment is the first of its episode.
     """
 
     observations: tuple[str, ...]
@@ -47,6 +48,7 @@ class Examples:
     weight: np.ndarray
     task: np.ndarray
     unhelped: np.ndarray
+    first: np.ndarray
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -59,6 +61,7 @@ class Examples:
             self.weight[rows] if weight is None else weight,
             self.task[rows],
             self.unhelped[rows],
+            self.first[rows],
         )
 
 
@@ -84,6 +87,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Exa
     weight: list[float] = []
     task: list[str] = []
     unhelped: list[bool] = []
+    first: list[bool] = []
     for episode in episodes:
         if episode.error is not None or not episode.steps:
             continue
@@ -97,6 +101,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Exa
             weight.append(_inverse(p, left, clip) if targets == "nohelp" else 1.0)
             task.append(episode.task_id)
             unhelped.append(alone)
+            first.append(t == 0)
     if not texts:
         raise InvalidArgumentError(
             f"no moment for the target {targets!r} was found: it needs finished episodes that end without help."
@@ -107,6 +112,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Exa
         np.asarray(weight),
         np.asarray(task, dtype=object),
         np.asarray(unhelped, dtype=bool),
+        np.asarray(first, dtype=bool),
     )
 
 

@@ -49,6 +49,7 @@ def write_report(run: str | Path) -> Path:
         _head(run, evaluation, manifest),
         _curves(run, evaluation),
         _recovery(evaluation),
+        _selection(evaluation),
         _promise(evaluation),
         _traces(run, evaluation),
         _prm(run),
@@ -117,19 +118,28 @@ def _curves(run: Path, evaluation: Evaluation) -> str:
         "than a coin between never and always. The DP policy is read from a table whose states name the task, so it "
         "is a yardstick on collected tasks and no competitor on new ones.",
     )
-    body = []
-    for split in splits:
-        helpers = evaluation.helpers(split)
-        if not {"never", "always"} <= set(helpers):
-            continue
-        for helper in helpers:
-            curve = None if helper in ("never", "always") else evaluation.curve(helper, split=split)
-            if curve is not None and len(curve.usage) > 1:
-                half, most = curve.usage_for(0.5), curve.usage_for(0.8)
-                best = max(curve.lift(u) for u in curve.hull[0])
-                cells = [f"{curve.area:.3f}", f"{half:.2f}", f"{most:.2f}", f"{100 * best:+.1f}"]
-                body.append([tables.name_cell(helper), escape(SPLITS.get(split, split)), *cells])
-    head = ["Helper", "Split", "area under the hull", "U for 50 % of the gap", "U for 80 %", "best lift, points"]
+    body = [
+        [
+            tables.name_cell(curve["helper"]),
+            escape(SPLITS.get(curve["split"], curve["split"])),
+            tables.number(curve["area"], 3),
+            tables.number(curve["usage_for_half"]),
+            tables.number(curve["usage_for_80_percent"]),
+            f"{100 * curve['best_lift']:+.1f}",
+            tables.percent(curve["largest_gap"]),
+        ]
+        for curve in evaluation.curves
+        if curve["points"] > 1
+    ]
+    head = [
+        "Helper",
+        "Split",
+        "area under the hull",
+        "U for 50 % of the gap",
+        "U for 80 %",
+        "best lift, points",
+        "widest gap",
+    ]
     table = tables.html_table(head, body, left=2) if body else ""
     return section(
         "Success against usage",
@@ -151,6 +161,20 @@ def _recovery(evaluation: Evaluation) -> str:
         "below it, what random help recovers at the same usage, and the paired difference Δ in points, bold where its "
         "interval excludes zero. "
         "* spent more than 1.05 C, so its own curve was read off at C.",
+    )
+
+
+def _selection(evaluation: Evaluation) -> str:
+    chosen, knobs = (tables.selection(evaluation, what) for what in ("helpers", "knobs"))
+    if not chosen and not knobs:
+        return ""
+    return section(
+        "Choosing, and what an oracle would have chosen",
+        chosen,
+        f"<details><summary>The knob of each helper</summary>{knobs}</details>" if knobs else "",
+        note="Chosen on calibration: the helper with the highest success on the training episodes that set its knob. "
+        "The oracle chose on the test episodes themselves, so its share is too large by construction; nothing else in "
+        "this report uses it. Policies whose table names the tasks take no part.",
     )
 
 
@@ -249,8 +273,42 @@ def _prm(run: Path) -> str:
             half=True,
         ),
         tables.html_table(["Model", "AUC", "ECE", "Brier", "base rate", "moments"], body),
+        _hard_tasks(run),
         note="p(s) is the probability that the actor succeeds from here without help, measured on held-out tasks. Bins "
         "of equal mass; bars are 95 % binomial intervals that take moments as independent, so they are too narrow.",
+    )
+
+
+def _hard_tasks(run: Path) -> str:
+    """Precision and recall of "hard task" at the thresholds that the helper prm-per-task was calibrated to."""
+    from selfreg_gym.prm.hard_tasks import hard_tasks
+
+    tasks = _read(run / "prm" / "prm.json").get("info", {}).get("held_out_tasks")
+    if not tasks:
+        return ""
+    chosen = {
+        f"prm-per-task at C = {found['budget']:g}": found.get("knob", max(found.get("knobs", [0.5])))
+        for key, found in _read(run / "calibration.json").items()
+        if key.partition("@")[0] == "prm-per-task"
+    }
+    body = []
+    for name, threshold in {"one half": 0.5, **chosen}.items():
+        found = hard_tasks(tasks, threshold)
+        body.append([
+            escape(name),
+            tables.number(found["threshold"], 3),
+            *(str(found[count]) for count in ("tasks", "hard", "flagged", "both")),
+            tables.percent(found["precision"]),
+            tables.percent(found["recall"]),
+        ])  # fmt: skip
+    rollouts = sum(tasks["rollouts"]) / len(tasks["rollouts"])
+    return (
+        "<h3>Hard tasks</h3>"
+        + tables.html_table(
+            ["Threshold", "x", "tasks", "hard", "flagged", "both", "precision", "recall"], body, narrow=True
+        )
+        + '<p class="note">Of the held-out tasks: hard if the actor alone succeeds in less than x of its rollouts '
+        f"({rollouts:.1f} per task), flagged if p at reset is below x. A mixture counts with its higher threshold.</p>"
     )
 
 

@@ -10,7 +10,7 @@ from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.report.facts import SPLITS, comparison_of, percent, row_of, splits_of
 from selfreg_gym.report.palette import style_of
 
-__all__ = ["diagnostics", "format_table", "html_table", "kinds", "promises", "recoveries", "toggling"]
+__all__ = ["diagnostics", "format_table", "html_table", "kinds", "promises", "recoveries", "selection", "toggling"]
 
 DASH = "\N{EN DASH}"
 
@@ -93,6 +93,36 @@ def _signed(estimate: Mapping[str, Any]) -> str:
     low, high = estimate["ci"]
     text = f"{100 * estimate['value']:+.0f} [{100 * low:+.0f}, {100 * high:+.0f}]"
     return f'<span class="sure">{text}</span>' if low > 0 or high < 0 else text
+
+
+def selection(evaluation: Evaluation, what: str) -> str:
+    """What was chosen on calibration beside what an oracle would have chosen; empty if there was nothing to choose."""
+    body = []
+    for item in evaluation.selection[what]:
+        split = escape(SPLITS.get(item["split"], item["split"]))
+        if what == "helpers":
+            shares = [percent(item["share"]), name_cell(item["oracle"]), percent(item["oracle_share"])]
+            lost = f"{100 * item['lost']:.0f}"
+            body.append([name_cell(item["selected"]), split, f"{item['budget']:g}", *shares, lost])
+        else:
+            helper = item["key"].partition("@")[0]
+            cells = [number(item["usage"]), percent(item["share"]), percent(item["oracle_share"])]
+            body.append([name_cell(helper), split, f"{item['budget']:g}", *cells])
+    if not body:
+        return ""
+    if what == "helpers":
+        head = [
+            "Chosen on calibration",
+            "Split",
+            "C",
+            "share of the gap",
+            "Oracle's choice",
+            "its share",
+            "points lost",
+        ]
+    else:
+        head = ["Helper", "Split", "C", "U", "share of the gap", "its own curve at C"]
+    return html_table(head, body, left=2)
 
 
 def promises(evaluation: Evaluation, *, solver: bool) -> str:

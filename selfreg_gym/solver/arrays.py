@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from selfreg_gym.solver.modes import FIXED, FROZEN
+
 if TYPE_CHECKING:
     from selfreg_gym.solver.engine import Prepared
 
-__all__ = ["FIXED", "FREE", "FROZEN", "backup_run", "solve_block", "sweep_run"]
-
-FREE, FIXED, FROZEN = 0, 1, 2
+__all__ = ["backup_run", "lookahead", "solve_block", "sweep_run"]
 
 
 def lookahead(prepared: Prepared, first: int, last: int, offset: int, values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """``solve_caps``: a hard limit on the calls of each episode, every limit at once.
 
-The state is (state, calls left): a call is only possible while one is left and leaves one less. So the limits 0 to c
-are c + 1 layers, each an ordinary problem whose help leads to the layer below; one pass over each gives the best
-success under every limit. There is no price. Success under a limit of c calls is never more than with c calls on
-average.
+The state is (state, calls left): a call is only possible while one is left, and leaves one less. One pass over the
+model solves for 0 to c calls left together: a state's values with h calls left are nohelp's with h, or help's with
+h - 1, of its successors, which were solved before it. In a cyclic component only states with equally many calls left
+lead to each other, so it is solved for 0, 1, .. c in turn, with help as an end. The limit takes the place of a price;
+one may be given as well. Success under a limit of c calls is never more than with c calls on average.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver.engine import Engine, Prepared
+from selfreg_gym.solver import arrays
+from selfreg_gym.solver.engine import DENSE_LIMIT, Engine, Prepared
+from selfreg_gym.solver.modes import EPS, FREE
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["CappedSolution", "solve_caps"]
@@ -28,12 +31,19 @@ class CappedSolution:
         policy: ``(c + 1, n)`` int8, the action in each state with so many calls left.
         success: ``(c + 1, n)``.
         usage: ``(c + 1, n)`` expected cost units from each state on.
+        help_cost: the price of a cost unit beside the limit; 0 unless asked for.
     """
 
     model: TransitionModel
     policy: np.ndarray
     success: np.ndarray
     usage: np.ndarray
+    help_cost: float = 0.0
+
+    @property
+    def hard_cap(self) -> int:
+        """The largest limit, c."""
+        return len(self.policy) - 1
 
     @property
     def expected_success(self) -> np.ndarray:
@@ -47,63 +57,147 @@ class CappedSolution:
 
     def action(self, index: int, calls_left: int) -> int:
         """Return the action in a state with so many calls left; nohelp for an unknown state (index -1)."""
-        return int(self.policy[min(max(calls_left, 0), len(self.policy) - 1), index]) if index >= 0 else 0
+        return int(self.policy[min(max(calls_left, 0), self.hard_cap), index]) if index >= 0 else 0
+
+    def rows(self) -> list[dict[str, float]]:
+        """Return one dict per limit: ``hard_cap, usage, success``."""
+        columns = zip(self.expected_usage.tolist(), self.expected_success.tolist(), strict=True)
+        return [{"hard_cap": cap, "usage": usage, "success": success} for cap, (usage, success) in enumerate(columns)]
+
+    def __repr__(self) -> str:
+        success = ", ".join(f"{value:.4f}" for value in self.expected_success[:6])
+        return f"CappedSolution(hard_cap={self.hard_cap}, expected_success=[{success}{', ..' * (self.hard_cap > 5)}])"
 
 
 def solve_caps(
-    model: TransitionModel, *, hard_cap: int, discount: float = 1.0, backend: str = "auto"
+    model: TransitionModel, *, hard_cap: int, help_cost: float = 0.0, discount: float = 1.0, backend: str = "auto"
 ) -> CappedSolution:
     """Find the best use of at most ``hard_cap`` calls per episode, and of every smaller number.
 
     Args:
         model: the problem; a call is one help, whatever it costs.
         hard_cap: c >= 0.
+        help_cost: price r >= 0 of a cost unit beside the limit; at 0 a call is only spared where it gains nothing.
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
 
     Raises:
-        InvalidArgumentError: a negative or fractional cap.
+        InvalidArgumentError: a negative or fractional cap, or no price.
     """
-    if int(hard_cap) != hard_cap or hard_cap < 0:
+    if not (np.ndim(hard_cap) == 0 and np.isfinite(hard_cap) and int(hard_cap) == hard_cap and hard_cap >= 0):
         raise InvalidArgumentError(f"a hard cap is a whole number of calls >= 0, received {hard_cap!r}.")
-    flat = model if model.levels == 1 else model.flat()
-    engine = Engine(flat, backend=backend, discount=discount)
-    base, layer = engine.prepared, _without_help(engine.prepared)
-    policies, successes, usages = [], [], []
-    for _ in range(int(hard_cap) + 1):
-        engine.prepared = layer
-        values, policy = engine.run(0.0)
-        engine.prepared = base
-        policies.append(engine.model_order(policy))
-        pair = engine.model_order(values)
-        successes.append(pair[:, 0])
-        usages.append(pair[:, 1])
-        layer = _helped_by(layer, base, *engine.backup(values), engine)
-    return CappedSolution(model, np.stack(policies), np.stack(successes), np.stack(usages))
+    if not (np.ndim(help_cost) == 0 and np.isfinite(help_cost) and help_cost >= 0):
+        raise InvalidArgumentError(
+            f"beside a hard cap there is one help cost, finite and >= 0, received {help_cost!r}."
+        )
+    engine = Engine(model, backend=backend, discount=discount)
+    solver = _Pass(engine, int(hard_cap) + 1, float(help_cost))
+    for level in range(model.levels):
+        solver.level(level)
+    success, usage = solver.values[:, ::2], solver.values[:, 1::2]
+    policy, success, usage = (engine.model_order(array).T for array in (solver.policy, success, usage))
+    return CappedSolution(model, policy, success, usage, float(help_cost))
 
 
-def _without_help(base: Prepared) -> Prepared:
-    """Return the layer without a call left: the rows of help are empty and not available."""
-    nohelp = np.arange(len(base.cost)) % base.actions == 0
-    each = (base.indptr[1:] - base.indptr[:-1]).astype(np.int64)
-    lengths = np.where(nohelp, each, 0)
-    kept = np.repeat(nohelp, each)
+class _Pass:
+    """One pass over a model; ``values`` (n, 2 * caps) and ``policy`` (n, caps) are in the order of solution."""
+
+    def __init__(self, engine: Engine, caps: int, price: float) -> None:
+        p = engine.prepared
+        self.engine, self.caps, self.price = engine, caps, price
+        self.values = np.empty((p.nodes * p.levels, 2 * caps))
+        self.policy = np.zeros((p.nodes * p.levels, caps), np.int8)
+        self.is_nohelp = np.arange(len(p.cost)) % p.actions == 0
+        self.alone = p if p.is_acyclic else _without_help(p, self.is_nohelp)
+
+    def level(self, level: int) -> None:
+        """Solve the states with ``level + 1`` steps left (all states of a model without a clock)."""
+        p, alone, offset = self.engine.prepared, self.alone, level * self.engine.prepared.nodes
+        success = p.success if level else p.last_success
+        if not p.is_acyclic:
+            alone.success[:] = np.where(self.is_nohelp, success, 0.0)
+        if self.engine.kernels is None:
+            self._in_numpy(offset)
+            return
+        from selfreg_gym.solver.kernels_caps import sweep_caps
+
+        begin = 0
+        large = np.flatnonzero(np.diff(p.component_start) > DENSE_LIMIT)
+        for c in [*large.tolist(), len(p.cyclic)]:
+            sweep_caps(
+                begin, c, p.component_start, p.cyclic, offset, *p.at_level(level), p.cost, self.price,
+                self.engine.discount, EPS, (alone.indptr, alone.indices, alone.data, alone.drop, alone.leaving),
+                alone.success, alone.cost, self.values, self.policy,
+            )  # fmt: skip
+            if c < len(p.cyclic):
+                self._block(c, offset)
+            begin = c + 1
+
+    def _in_numpy(self, offset: int) -> None:
+        """A layer at a time: its single states together, then its cyclic components."""
+        p = self.engine.prepared
+        for first, last in zip(p.layer_start[:-1].tolist(), p.layer_start[1:].tolist(), strict=True):
+            loops = first + int(np.argmax(p.cyclic[first:last])) if p.cyclic[first:last].any() else last
+            if loops > first:
+                self._run(int(p.component_start[first]), int(p.component_start[loops]), offset)
+            for c in range(loops, last):
+                self._block(c, offset)
+
+    def _run(self, first: int, last: int, offset: int) -> None:
+        """Single states that do not depend on each other."""
+        here = slice(offset + first, offset + last)
+        ahead = self._by_action(first, last, offset, slice(None))
+        best, chosen = ahead[:, 0], np.zeros((last - first, self.caps), np.int8)
+        for a in range(1, self.engine.prepared.actions):
+            helped = np.full_like(best, np.nan)  # with no call left there is no help
+            helped[:, 1:] = ahead[:, a, :-1]
+            with np.errstate(invalid="ignore"):
+                gain = (helped[..., 0] - self.price * helped[..., 1]) - (best[..., 0] - self.price * best[..., 1])
+                better = (gain > EPS) | ((gain >= -EPS) & (best[..., 1] - helped[..., 1] > EPS))
+            best = np.where(better[..., None], helped, best)
+            chosen[better] = a
+        self.values[here], self.policy[here] = best.reshape(last - first, -1), chosen
+
+    def _block(self, c: int, offset: int) -> None:
+        """A cyclic component, for one number of calls left after another."""
+        p = self.engine.prepared
+        first, last = int(p.component_start[c]), int(p.component_start[c + 1])
+        success, cost = (array.reshape(-1, p.actions)[first:last] for array in (self.alone.success, self.alone.cost))
+        for left in range(self.caps):
+            cost[:, 1:] = np.inf
+            if left:
+                ahead = self._by_action(first, last, offset, slice(2 * left - 2, 2 * left))[:, 1:, 0]
+                missing = np.isnan(ahead[..., 1])
+                success[:, 1:] = np.where(missing, 0.0, ahead[..., 0])
+                cost[:, 1:] = np.where(missing, np.inf, ahead[..., 1])
+            arrays.solve_block(
+                self.alone, first, last, offset, self.price, self.engine.discount, EPS, False, FREE,
+                self.values[:, 2 * left : 2 * left + 2], self.policy[:, left],
+            )  # fmt: skip
+
+    def _by_action(self, first: int, last: int, offset: int, columns: slice) -> np.ndarray:
+        """Return ``(last - first, A, caps, 2)``: S and M of each action, NaN where missing; of some calls left only."""
+        p = self.engine.prepared
+        sums = arrays.lookahead(p, first, last, offset, self.values[:, columns])
+        now = slice(first * p.actions, last * p.actions)
+        success, cost = (p.success if offset else p.last_success)[now], p.cost[now]
+        reward = np.stack([np.where(np.isinf(cost), np.nan, success), np.where(np.isinf(cost), np.nan, cost)], axis=-1)
+        ahead = reward[:, None] + self.engine.discount * sums.reshape(len(reward), -1, 2)
+        return ahead.reshape(last - first, p.actions, -1, 2)
+
+
+def _without_help(p: Prepared, is_nohelp: np.ndarray) -> Prepared:
+    """Return the model in which the rows of help are empty; their success and cost are to be filled in."""
+    each = (p.indptr[1:] - p.indptr[:-1]).astype(np.int64)
+    kept = np.repeat(is_nohelp, each)
+    success = np.where(is_nohelp, p.success, 0.0)
     return replace(
-        base,
-        indptr=np.r_[0, np.cumsum(lengths)].astype(base.indptr.dtype),
-        indices=base.indices[kept],
-        data=base.data[kept],
-        cost=np.where(nohelp, base.cost, np.inf),
-        leaving=base.leaving | ~nohelp,
-    )
-
-
-def _helped_by(layer: Prepared, base: Prepared, success: np.ndarray, usage: np.ndarray, engine: Engine) -> Prepared:
-    """Return the layer above: help ends it, with the values of the layer below after the call."""
-    of_success = np.stack([engine.start_order(row) for row in success], axis=1).ravel()
-    of_usage = np.stack([engine.start_order(row) for row in usage], axis=1).ravel()
-    nohelp = np.arange(len(base.cost)) % base.actions == 0
-    missing = np.isinf(base.cost)
-    ends_well = np.where(nohelp, base.success, np.where(missing, 0.0, of_success))
-    return replace(
-        layer, success=ends_well, last_success=ends_well, cost=np.where(nohelp | missing, base.cost, of_usage)
+        p,
+        indptr=np.r_[0, np.cumsum(np.where(is_nohelp, each, 0))].astype(p.indptr.dtype),
+        indices=p.indices[kept],
+        data=p.data[kept],
+        drop=None if p.drop is None else p.drop[kept],
+        success=success,
+        last_success=success,
+        cost=np.where(is_nohelp, p.cost, np.inf),
+        leaving=p.leaving | ~is_nohelp,
     )

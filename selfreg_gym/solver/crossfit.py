@@ -8,6 +8,7 @@ cross-fitting in off-policy evaluation).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ def cross_fitted_value(
     prior: float | str = "auto",
     min_visits: int = 3,
     horizon: int | bool | None = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CrossFitted:
     """Estimate E[SR] and E[U] of the policy that a budget and a part of the episodes lead to.
 
@@ -68,6 +70,7 @@ def cross_fitted_value(
         bootstrap: resamples of each evaluating part; 0 gives no intervals (NaN).
         seed: of the split and the resampling.
         key, backoff, prior, min_visits, horizon: of the fit, see :func:`selfreg_gym.transitions.fitting.fit`.
+        progress: called with (evaluations done, evaluations in all) after each; there is one for every resample.
 
     Raises:
         InvalidArgumentError: too few episodes or folds.
@@ -83,14 +86,24 @@ def cross_fitted_value(
     numbers = np.arange(table.episodes)
     options = {"backoff": backoff, "min_visits": min_visits, "horizon": horizon}
     points, resampled, planned = [], [], []
+    done = 0
+
+    def worth(policy: MixedPolicy, episodes: TransitionTable) -> tuple[float, float]:
+        nonlocal done
+        value = _worth(policy, episodes, options)
+        done += 1
+        if progress is not None:
+            progress(done, folds * (1 + bootstrap))
+        return value
+
     for fold in range(folds):
         train, test = table.take(numbers[fold_of != fold]), table.take(numbers[fold_of == fold])
         model = fit(train, key=key, prior=prior, **options)  # type: ignore[arg-type]
         policy = solve_budget(model, budget=budget)
         planned.append(policy.expected_success)
-        points.append(_worth(policy, test, options))
+        points.append(worth(policy, test))
         draws = [rng.integers(test.episodes, size=test.episodes) for _ in range(bootstrap)]
-        resampled.append([_worth(policy, test.take(draw), options) for draw in draws])
+        resampled.append([worth(policy, test.take(draw)) for draw in draws])
     success, usage = np.mean(points, axis=0)
     replicates = np.mean(resampled, axis=0) if bootstrap else np.full((1, 2), np.nan)
     low, high = np.quantile(replicates, [0.025, 0.975], axis=0)

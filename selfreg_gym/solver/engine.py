@@ -17,13 +17,10 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
 from selfreg_gym.solver import arrays
-from selfreg_gym.solver.arrays import FIXED, FREE, FROZEN
+from selfreg_gym.solver.modes import EPS, FIXED, FREE, FROZEN, WIDTH
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["EPS", "FIXED", "FREE", "FROZEN", "Engine", "Prepared", "Values", "prepare"]
-
-EPS = 1e-12
-"""Two actions whose values differ by less are tied."""
 
 CHUNK = 2**16
 """States that are put in order at a time."""
@@ -133,6 +130,11 @@ class Engine:
         model: what is solved.
         backend: ``"numba"`` (compiled), ``"numpy"`` (the same answers), or ``"auto"``: Numba where it is installed.
         discount: per step, in (0, 1]; 1 is the problem of the paper.
+
+    Attributes:
+        batches: whether ``run_many`` solves for all its prices in one pass. It does not where there are cycles, nor
+            where states have so few successors that ``WIDTH`` values of each would take more room than the model.
+        passes: how many there were.
     """
 
     def __init__(self, model: TransitionModel, *, backend: str = "auto", discount: float = 1.0) -> None:
@@ -144,7 +146,9 @@ class Engine:
         self.prepared = prepare(model)
         self.kernels = None if backend == "numpy" else _kernels(required=backend == "numba")
         self.passes = 0
-        self._batch: np.ndarray | None = None
+        p = self.prepared
+        thin = 128 * p.nodes * p.levels > 1.5 * (p.data.nbytes + p.indices.nbytes + p.indptr.nbytes)
+        self.batches = self.kernels is not None and p.is_acyclic and not (thin and p.levels == 1)
         start = self.start_order(model.start)
         self._begins = np.flatnonzero(start)
         self._weights = start[self._begins]
@@ -200,26 +204,31 @@ class Engine:
         return Values(values, chosen)
 
     def run_many(self, prices: np.ndarray) -> np.ndarray:
-        """Solve at 8 prices in one pass (tie low); returns ``(8, 2)``: S and M over the start.
+        """Solve at up to ``WIDTH`` prices (tie low), in one pass if ``batches``.
 
-        One after the other where there are cycles, and where states have so few successors that eight values for each
-        state would take more room than the model.
+        Returns:
+            ``(len(prices), 2)``: S and M over the start.
         """
         p = self.prepared
-        thin = 128 * p.nodes * p.levels > 1.5 * (p.data.nbytes + p.indices.nbytes + p.indptr.nbytes)
-        if self.kernels is None or not p.is_acyclic or (thin and p.levels == 1):
+        if len(prices) == 1 or not self.batches:
             return np.array([self.over_start(self.run(price).values) for price in prices])
         self.passes += 1
-        from selfreg_gym.solver.kernels_batch import WIDTH, sweep_many
+        from selfreg_gym.solver.kernels_batch import aligned, sweep_many
 
-        if self._batch is None:
-            self._batch = np.empty((p.nodes * p.levels, 2 * WIDTH))
-        values = self._batch
+        # Fresh memory costs as much as a pass, so the model keeps it; taken out while in use, for the sake of threads.
+        values = self.model.cache.pop("batch", None)
+        if values is None:
+            values = aligned(2 * WIDTH * p.nodes * p.levels)
+        eight = aligned(WIDTH)
+        eight[:] = prices[-1]
+        eight[: len(prices)] = prices
         sweep_many(
             p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
-            prices, self.discount, EPS, values,
+            eight, self.discount, EPS, values,
         )  # fmt: skip
-        return self.over_start(values).reshape(2, -1).T
+        found = self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
+        self.model.cache["batch"] = values  # only now: whoever takes it out writes over it
+        return found
 
     def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return S and M of each action followed by ``values``: ``(A, n)`` each, in the model's order of states."""
@@ -238,8 +247,11 @@ class Engine:
         return self.model_order(s).T, self.model_order(m).T
 
     def over_start(self, values: np.ndarray) -> np.ndarray:
-        """Return the mean over the start states of ``(n, columns)`` values in the order of solution."""
-        return self._weights @ values[self._begins]
+        """Return the mean over the start states of ``(n, columns)`` values in the order of solution.
+
+        Summed in order, because the matrix product's last bit may depend on where the arrays lie in memory.
+        """
+        return np.einsum("i,ij->j", self._weights, values[self._begins])
 
     def state_of(self, position: int) -> int:
         """Return the model's index of a position in the order of solution."""

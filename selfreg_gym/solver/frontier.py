@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.solver.budget import GAIN, highest_price
+from selfreg_gym.solver.budget import GAIN, Point, first_prices, highest_price, solve_points
 from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import solve
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["Frontier", "solve_frontier"]
 
-BATCH = 8
 FORMAT = "selfreg_gym frontier 1"
 
 
@@ -155,15 +155,6 @@ class Frontier:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """A point of the curve and a price whose line touches the curve there."""
-
-    price: float
-    success: float
-    usage: float
-
-
 def solve_frontier(
     model: TransitionModel,
     *,
@@ -188,14 +179,13 @@ def solve_frontier(
         raise InvalidArgumentError(f"a gap is a number >= 0, received {gap!r}.")
     engine = Engine(model, backend=backend, discount=discount)
     top = highest_price(model)
-    prices = np.r_[0.0, top, top * 2.0 ** -np.arange(1, BATCH - 1)]
-    points = _solve_points(engine, prices)
+    points = solve_points(engine, [0.0, top, *first_prices(top)])
     hull = sorted({(p.usage, p.success): p for p in points[::-1]}.values(), key=lambda p: (p.usage, -p.price))
-    heap: list[tuple[float, int, _Point, _Point]] = []
-    done: list[tuple[float, _Point, _Point]] = []
+    heap: list[tuple[float, int, Point, Point]] = []
+    done: list[tuple[float, Point, Point]] = []
     counter = 0
 
-    def add(left: _Point, right: _Point) -> None:
+    def add(left: Point, right: Point) -> None:
         nonlocal counter
         counter += 1
         height = _height(left, right)
@@ -207,10 +197,10 @@ def solve_frontier(
     for left, right in pairwise(hull):
         add(left, right)
     while heap and -heap[0][0] > gap:
-        worst = [heapq.heappop(heap) for _ in range(min(BATCH, len(heap)))]
+        worst = [heapq.heappop(heap) for _ in range(min(WIDTH, len(heap)))]
         slopes = [_slope(left, right) for _, _, left, right in worst]
-        extra = _filling([(left, right) for _, _, left, right in worst], slopes, BATCH - len(slopes))
-        found = _solve_points(engine, np.array(slopes + extra))
+        extra = _filling([(left, right) for _, _, left, right in worst], slopes, WIDTH - len(slopes))
+        found = solve_points(engine, slopes + extra)
         for (_, _, left, right), slope in zip(worst, slopes, strict=True):
             chord = left.success - slope * left.usage
             own = [p for p in found if left.price >= p.price >= right.price]
@@ -238,18 +228,11 @@ def solve_frontier(
     )
 
 
-def _solve_points(engine: Engine, prices: np.ndarray) -> list[_Point]:
-    """Solve at up to ``BATCH`` prices."""
-    padded = np.r_[prices, np.full(BATCH - len(prices), prices[-1])] if len(prices) > 1 else prices
-    values = engine.run_many(padded) if len(prices) > 1 else [engine.over_start(engine.run(p).values) for p in prices]
-    return [_Point(float(r), float(v[0]), float(v[1])) for r, v in zip(prices, values, strict=False)]
-
-
-def _slope(left: _Point, right: _Point) -> float:
+def _slope(left: Point, right: Point) -> float:
     return max((right.success - left.success) / (right.usage - left.usage), 0.0)
 
 
-def _height(left: _Point, right: _Point) -> float:
+def _height(left: Point, right: Point) -> float:
     """Return how far the intersection of the two touching lines is above the chord; never negative."""
     width = right.usage - left.usage
     slope = _slope(left, right)
@@ -257,7 +240,7 @@ def _height(left: _Point, right: _Point) -> float:
     return max(width * rise * fall / (rise + fall), 0.0) if rise > 0 and fall > 0 else 0.0
 
 
-def _filling(intervals: list[tuple[_Point, _Point]], slopes: list[float], count: int) -> list[float]:
+def _filling(intervals: list[tuple[Point, Point]], slopes: list[float], count: int) -> list[float]:
     """Return up to ``count`` further prices, either side of the slopes, to fill a pass; worst interval first."""
     prices: list[float] = []
     for (left, right), slope in zip(intervals, slopes, strict=True):
@@ -265,9 +248,9 @@ def _filling(intervals: list[tuple[_Point, _Point]], slopes: list[float], count:
     return prices[:count]
 
 
-def _strict(points: list[_Point]) -> list[_Point]:
+def _strict(points: list[Point]) -> list[Point]:
     """Drop points that rounding put on or below the line between their neighbours' prices."""
-    kept: list[_Point] = []
+    kept: list[Point] = []
     for point in points:
         if kept and point.usage - kept[-1].usage <= 1e-12:
             if point.success > kept[-1].success:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["backup", "evaluate", "sweep", "sweep_blocks"]
+from selfreg_gym.solver.modes import FIXED, FROZEN
 
-FREE, FIXED, FROZEN = 0, 1, 2
-"""Modes: choose actions; evaluate ``policy``; choose actions with S held at what ``values`` holds (a PRM's p)."""
+__all__ = ["backup", "evaluate", "sweep", "sweep_blocks"]
 
 
 @numba.njit(cache=True, nogil=True)

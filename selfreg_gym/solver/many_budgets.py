@@ -8,15 +8,14 @@ is at a mean of the prices of the best bound and the new ones (Wentges 1997).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver.engine import FIXED, Engine
-from selfreg_gym.solver.solution import MixedPolicy, priced_cost
-from selfreg_gym.solver.solve import make_solution
+from selfreg_gym.solver.solution import MixedPolicy, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["solve_budgets"]
@@ -40,7 +39,12 @@ class _Column(NamedTuple):
 
 
 def solve_budgets(
-    model: TransitionModel, *, budget: Sequence[float] | np.ndarray, discount: float = 1.0, backend: str = "auto"
+    model: TransitionModel,
+    *,
+    budget: Sequence[float] | np.ndarray,
+    discount: float = 1.0,
+    backend: str = "auto",
+    progress: Callable[[int, float], None] | None = None,
 ) -> MixedPolicy:
     """Find the mixture of largest success with at most ``budget[k - 1]`` cost units of intervention k.
 
@@ -48,6 +52,7 @@ def solve_budgets(
         model: the problem, with K interventions.
         budget: ``(K,)``, each >= 0; infinite for no limit.
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
+        progress: called with (passes over the model, success that may be missing yet) after every solve.
 
     Returns:
         At most K + 1 policies; ``help_cost`` holds the K prices. ``message`` says so if the bound was not closed.
@@ -82,6 +87,8 @@ def solve_budgets(
             break
         columns.append(column)
         weights, prices, value = _master(columns, limits)
+        if progress is not None:
+            progress(engine.passes, max(best_bound - value, 0.0))
     else:
         message = f"stopped after {MAX_SOLVES} solves: at most {best_bound - value:.2g} of success is missing."
     used = np.flatnonzero(weights > 1e-12)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfreg_gym.solver.engine import FIXED, Engine
-from selfreg_gym.solver.solution import Solution
+from selfreg_gym.solver.solution import Solution, make_solution
 
 __all__ = ["solve_paper"]
 
@@ -34,8 +34,6 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
     Returns:
         The last policy with its values on the model; ``message`` says so if it was still changing.
     """
-    from selfreg_gym.solver.solve import make_solution
-
     model = engine.model
     n = model.n
     policy = np.zeros(n, np.int8)

@@ -11,7 +11,7 @@ from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver.engine import FIXED, Engine
 from selfreg_gym.transitions import TransitionModel
 
-__all__ = ["MixedPolicy", "Solution"]
+__all__ = ["MixedPolicy", "Solution", "make_solution", "priced_cost"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +186,26 @@ class MixedPolicy:
             f"MixedPolicy(weights=[{coin}], help_cost={_number(self.help_cost)}, "
             f"expected_success={self.expected_success:.4f}, expected_usage={self.expected_usage:.4f}{note})"
         )
+
+
+def make_solution(
+    engine: Engine,
+    prices: float | np.ndarray,
+    values: np.ndarray,
+    policy: np.ndarray,
+    method: str,
+    priced: np.ndarray | None = None,
+    iterations: int | None = None,
+) -> Solution:
+    """Put a pass's outcome into the model's order."""
+    pair = engine.model_order(values)
+    success, usage = np.ascontiguousarray(pair[:, 0]), np.ascontiguousarray(pair[:, 1])
+    paid = engine.model_order(priced) if priced is not None else float(np.asarray(prices)) * usage
+    return Solution(
+        model=engine.model, help_cost=prices, policy=engine.model_order(policy), success=success, usage=usage,
+        value=success - paid, iterations=engine.passes if iterations is None else iterations, method=method,
+        discount=engine.discount, backend="numba" if engine.kernels is not None else "numpy",
+    )  # fmt: skip
 
 
 def priced_cost(engine: Engine, prices: np.ndarray) -> np.ndarray:

@@ -11,34 +11,52 @@ never backed up; only M is. ``method="paper"`` is the alternation of the paper, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.solver.engine import FIXED, FROZEN, Engine
-from selfreg_gym.solver.solution import Solution, priced_cost
+from selfreg_gym.solver.solution import Solution, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
 
+if TYPE_CHECKING:
+    from selfreg_gym.solver.caps import CappedSolution
+
 __all__ = ["evaluate_policy", "solve"]
+
+
+@overload
+def solve(
+    model: TransitionModel, *, help_cost: float | Any, value: str = ..., prm: Any = ..., method: str = ...,
+    tie: str = ..., discount: float = ..., backend: str = ...,
+) -> Solution: ...  # fmt: skip
+
+
+@overload
+def solve(
+    model: TransitionModel, *, help_cost: float, hard_cap: int, discount: float = ..., backend: str = ...
+) -> CappedSolution: ...
 
 
 def solve(
     model: TransitionModel,
     *,
     help_cost: float | Any,
+    hard_cap: int | None = None,
     value: str = "exact",
     prm: Any = None,
     method: str = "auto",
     tie: str = "low",
     discount: float = 1.0,
     backend: str = "auto",
-) -> Solution:
+) -> Solution | CappedSolution:
     """Find the policy for one help cost.
 
     Args:
         model: the problem.
         help_cost: price r >= 0 of one cost unit, or ``(K,)`` prices, one per intervention.
+        hard_cap: at most so many calls in any one episode, see :func:`selfreg_gym.solver.caps.solve_caps`; none.
         value: ``"exact"``, or ``"prm"`` with a fixed p(s).
         prm: ``(n,)`` p(s) in [0, 1] for ``value="prm"``.
         method: ``"auto"`` or ``"paper"``.
@@ -48,7 +66,8 @@ def solve(
         backend: ``"auto"``, ``"numba"`` or ``"numpy"``.
 
     Returns:
-        The policy; ``success`` and ``usage`` are its own values on the model, also for ``value="prm"``.
+        The policy; ``success`` and ``usage`` are its own values on the model, also for ``value="prm"``. With a hard cap
+        the policies of every cap up to it.
 
     Raises:
         InvalidArgumentError, UnknownNameError: an argument outside its range.
@@ -57,6 +76,12 @@ def solve(
     _choice("value", value, ("exact", "prm"))
     _choice("method", method, ("auto", "paper"))
     _choice("tie", tie, ("low", "high"))
+    if hard_cap is not None:
+        from selfreg_gym.solver.caps import solve_caps
+
+        if value != "exact" or method != "auto" or tie != "low":
+            raise InvalidArgumentError("a hard cap is solved with value='exact', method='auto' and tie='low' only.")
+        return solve_caps(model, hard_cap=hard_cap, help_cost=help_cost, discount=discount, backend=backend)
     prices = checked_prices(model, help_cost)
     engine = Engine(model, backend=backend, discount=discount)
     frozen = _checked_prm(model, prm) if value == "prm" else None
@@ -129,26 +154,6 @@ def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray
     if not (np.isfinite(prices).all() and (prices >= 0).all()):
         raise InvalidArgumentError(f"a help cost is finite and >= 0, received {help_cost!r}.")
     return float(prices) if prices.ndim == 0 else prices
-
-
-def make_solution(
-    engine: Engine,
-    prices: float | np.ndarray,
-    values: np.ndarray,
-    policy: np.ndarray,
-    method: str,
-    priced: np.ndarray | None = None,
-    iterations: int | None = None,
-) -> Solution:
-    """Put a pass's outcome into the model's order."""
-    pair = engine.model_order(values)
-    success, usage = np.ascontiguousarray(pair[:, 0]), np.ascontiguousarray(pair[:, 1])
-    paid = engine.model_order(priced) if priced is not None else float(np.asarray(prices)) * usage
-    return Solution(
-        model=engine.model, help_cost=prices, policy=engine.model_order(policy), success=success, usage=usage,
-        value=success - paid, iterations=engine.passes if iterations is None else iterations, method=method,
-        discount=engine.discount, backend="numba" if engine.kernels is not None else "numpy",
-    )  # fmt: skip
 
 
 def _checked_prm(model: TransitionModel, prm: Any) -> np.ndarray:

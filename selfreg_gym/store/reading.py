@@ -16,20 +16,20 @@ from selfreg_gym.errors import StoreDamagedError, UnknownNameError
 from selfreg_gym.store.schema import reading
 from selfreg_gym.types import Episode, Transition
 
-__all__ = ["Coded", "columns", "condition", "episodes"]
+__all__ = ["Coded", "columns", "condition", "episodes", "spending"]
 
 _TEXTS_REMEMBERED = 200_000
 _ROWS_AT_ONCE = 4096
 _EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.usage, e.metrics, e.length"
 _TRANSITION = (
     "r.t, r.observation, r.admissible_actions, r.state_key, r.feature_key, r.steps_left, r.action, r.action_text, "
-    "r.cost, r.reward, r.terminated, r.truncated, r.invalid"
+    "r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.tokens, r.price"
 )
 _FILTERS = ("help_probability", "kind", "run", "seed", "success", "task", "task_id")
 _COLUMNS = {  # name: (expression, kind)
     **{name: (f"e.{name}", "int") for name in ("run", "episode", "task", "seed", "length")},
-    **{name: (f"r.{name}", "int") for name in ("t", "steps_left", "action")},
-    **{name: (f"r.{name}", "float") for name in ("cost", "reward")},
+    **{name: (f"r.{name}", "int") for name in ("t", "steps_left", "action", "tokens")},
+    **{name: (f"r.{name}", "float") for name in ("cost", "reward", "price")},
     **{name: (f"r.{name}", "bool") for name in ("terminated", "truncated", "invalid")},
     **{name: (f"e.{name}", "word") for name in ("task_id", "kind")},
     **{name: (f"r.{name}", "text") for name in ("observation", "admissible_actions", "state_key", "feature_key")},
@@ -37,6 +37,7 @@ _COLUMNS = {  # name: (expression, kind)
     "help_probability": ("e.help_probability", "float"),
     "success": ("e.success", "bool"),
 }
+_MAY_LACK = ("steps_left", "tokens")  # whole numbers that may be missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +125,28 @@ def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
 def _joined(connection: sqlite3.Connection, selected: str, where: tuple[str, list[Any]]) -> sqlite3.Cursor:
     """Transitions with their episode. CROSS JOIN fixes the order of the loops, so that nothing needs sorting."""
     return connection.execute(
-        f"SELECT {selected} FROM episodes e CROSS JOIN transitions r USING (run, episode) "
+        f"SELECT {_present(connection, selected)} FROM episodes e CROSS JOIN transitions r USING (run, episode) "
         f"WHERE {where[0]} ORDER BY e.run, e.episode, r.t",
         where[1],
     )
+
+
+def spending(path: Path) -> list[dict[str, Any]]:
+    """See :meth:`selfreg_gym.dataset.Rollouts.spending`."""
+    with reading(path) as connection:
+        sums = _present(connection, "total(r.cost), total(r.tokens), total(r.price)")
+        rows = connection.execute(f"SELECT action, count(*), {sums} FROM transitions r GROUP BY 1 ORDER BY 1")
+        return [
+            {"action": action, "steps": steps, "cost": cost, "tokens": int(tokens), "price": price}
+            for action, steps, cost, tokens, price in rows
+        ]
+
+
+def _present(connection: sqlite3.Connection, selected: str) -> str:
+    """Columns that may be selected: in a store of format 1 nothing was counted."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] > 1:
+        return selected
+    return selected.replace("r.tokens", "NULL").replace("r.price", "NULL")
 
 
 class _Texts:
@@ -145,12 +164,13 @@ class _Texts:
                 self.known, self.lists = {None: None}, {None: None}
             self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
             known, lists = self.known, self.lists
-            for t, observation, offered, key, feature, left, action, text, cost, reward, end, cut, bad in chunk:
+            for row in chunk:
+                t, observation, offered, key, feature, left, action, text, cost, reward, end, cut, bad, *counted = row
                 if offered not in lists:
                     lists[offered] = tuple(json.loads(known[offered]))
                 yield Transition(
                     t, known[observation], lists[offered], known[key], known[feature], left, action, known[text],
-                    cost, reward, bool(end), bool(cut), bool(bad),
+                    cost, reward, bool(end), bool(cut), bool(bad), *counted,
                 )  # fmt: skip
 
     def load(self, ids: set[Any]) -> None:
@@ -163,7 +183,7 @@ def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> np
     """One column. A missing number is -1 (int) or NaN (float), a missing text has the code -1."""
     kind = _COLUMNS[name][1]
     if kind == "int":
-        return np.array([-1 if x is None else x for x in part] if name == "steps_left" else part, np.int64)
+        return np.array([-1 if x is None else x for x in part] if name in _MAY_LACK else part, np.int64)
     if kind == "float":
         return np.array([np.nan if x is None else x for x in part], np.float64)
     if kind == "bool":

@@ -12,6 +12,9 @@ Tables (every one can be read in the ``sqlite3`` shell; the view ``steps`` shows
     transitions  run, episode, t, ...           one row per decision; texts by their id
     texts        id, hash, text                 each distinct text once (an observation of 1 kB recurs often)
     failures     run, episode, attempt, error   episodes that ended in an error: never data, played again
+
+Format 2 has two columns more than format 1, ``tokens`` and ``price`` of the calls. A store of format 1 is read as it is
+(nothing was counted), and becomes format 2 when the first episode is added to it.
 """
 
 from __future__ import annotations
@@ -27,9 +30,20 @@ from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
 
-__all__ = ["FORMAT", "connect", "create", "differences", "open_checked", "reading", "spec_json", "transaction"]
+__all__ = [
+    "FORMAT",
+    "connect",
+    "create",
+    "differences",
+    "open_checked",
+    "reading",
+    "spec_json",
+    "transaction",
+    "upgrade",
+]
 
-FORMAT = 1  # kept in PRAGMA user_version; raise it whenever the tables change
+FORMAT = 2  # kept in PRAGMA user_version; raise it whenever the tables change
+_READABLE = (1, FORMAT)
 _APPLICATION = 0x53524759  # "SRGY", in PRAGMA application_id: this is ours and not just any database
 _BUSY_SECONDS = 60.0  # a writer waits this long for another one
 
@@ -56,26 +70,29 @@ CREATE TABLE transitions (
     steps_left INTEGER, action INTEGER NOT NULL, action_text INTEGER NOT NULL,
     cost REAL NOT NULL, reward REAL NOT NULL,
     terminated INTEGER NOT NULL, truncated INTEGER NOT NULL, invalid INTEGER NOT NULL,
+    tokens INTEGER, price REAL,
     PRIMARY KEY (run, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE failures (
     run INTEGER NOT NULL, episode INTEGER NOT NULL, attempt INTEGER NOT NULL, error TEXT NOT NULL,
     PRIMARY KEY (run, episode, attempt)
 ) WITHOUT ROWID;
+"""
+_VIEW = """
 CREATE VIEW steps AS SELECT
     r.run, r.episode, r.t, e.task_id, e.kind, e.help_probability AS p, e.success,
     CASE r.action WHEN 0 THEN 'actor' ELSE coalesce(
         (SELECT json_extract(value, '$.env.interventions[' || (r.action - 1) || ']') FROM meta WHERE key = 'spec'),
         'intervention ' || r.action) END AS who,
-    r.action, a.text AS action_text, r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.steps_left,
-    k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
+    r.action, a.text AS action_text, r.cost, r.tokens, r.price, r.reward, r.terminated, r.truncated, r.invalid,
+    r.steps_left, k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
 FROM transitions r
 JOIN episodes e USING (run, episode)
 JOIN texts o ON o.id = r.observation
 JOIN texts k ON k.id = r.state_key
 JOIN texts a ON a.id = r.action_text
 LEFT JOIN texts f ON f.id = r.feature_key
-LEFT JOIN texts m ON m.id = r.admissible_actions;
+LEFT JOIN texts m ON m.id = r.admissible_actions
 """
 _NAMES = {"meta", "texts", "plan", "episodes", "transitions", "failures", "steps"}
 
@@ -111,7 +128,7 @@ def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
 
 def _write_tables(connection: sqlite3.Connection, spec: str) -> None:
     with transaction(connection):
-        for statement in _TABLES.split(";\n"):
+        for statement in [*_TABLES.split(";\n"), _VIEW]:
             connection.execute(statement)
         made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [("spec", spec), ("created", made)])
@@ -155,7 +172,7 @@ def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if application != _APPLICATION:
         raise StoreDamagedError(f"{path} is an SQLite database, but not a rollout store (its tables: {sorted(names)}).")
-    if version != FORMAT:
+    if version not in _READABLE:
         hint = "Update selfreg_gym." if version > FORMAT else "Collect again, or use the version that wrote it."
         raise StoreVersionError(f"{path} has store format {version}; this selfreg_gym reads format {FORMAT}. {hint}")
     if not names >= _NAMES:
@@ -164,6 +181,17 @@ def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise StoreDamagedError(f"{path} is damaged ({problem}). Restore it from a copy, or collect again.")
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a store of an older format to this one, in the transaction that is under way."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
+        return
+    for column in ("tokens INTEGER", "price REAL"):
+        connection.execute(f"ALTER TABLE transitions ADD COLUMN {column}")
+    connection.execute("DROP VIEW steps")
+    connection.execute(_VIEW)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, StoreError
-from selfreg_gym.store.schema import transaction
+from selfreg_gym.store.schema import transaction, upgrade
 from selfreg_gym.types import Episode, Transition
 
 __all__ = ["Writer"]
@@ -48,6 +48,7 @@ class Writer:
                     (*key, _clean(episode.error)),
                 )
                 return False
+            upgrade(self._connection)
             self._connection.execute(
                 "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*key, episode.episode, episode.seed, episode.help_probability, _clean(episode.task_id),
@@ -56,7 +57,7 @@ class Writer:
                  json.dumps({name: float(x) for name, x in episode.metrics.items()})),
             )  # fmt: skip
             self._connection.executemany(
-                "INSERT INTO transitions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO transitions VALUES ({', '.join('?' * 17)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
         if len(self._text_ids) > _TEXTS_REMEMBERED:
@@ -71,7 +72,9 @@ class Writer:
         seen, offers, state, feature, said = (None if x is None else self._text_id(x, new) for x in texts)
         left = None if s.steps_left is None else int(s.steps_left)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
-        return s.t, seen, offers, state, feature, left, int(s.action), said, float(s.cost), float(s.reward), *flags
+        counted = None if s.tokens is None else int(s.tokens), None if s.price is None else float(s.price)
+        acted = int(s.action), said, float(s.cost), float(s.reward)
+        return s.t, seen, offers, state, feature, left, *acted, *flags, *counted
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
         """The place of an episode in the plan; a run whose plan is not fixed grows by it."""
@@ -120,8 +123,8 @@ def _check_episode(episode: Episode) -> None:
         problem = "it must end at its last step and nowhere before (rows after the end are not transitions)"
     elif not all(0 <= s.action <= len(episode.usage) for s in steps):
         problem = f"an action lies outside 0 .. {len(episode.usage)} (one usage per intervention)"
-    elif not all(math.isfinite(s.cost) and math.isfinite(s.reward) for s in steps):
-        problem = "a cost or a reward is not finite"
+    elif not all(math.isfinite(s.cost) and math.isfinite(s.reward) and math.isfinite(s.price or 0) for s in steps):
+        problem = "a cost, a price or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
         problem = f"its steps cost {sum(s.cost for s in steps)!r} and its usage says {episode.cost!r}"
     elif not 0 <= episode.seed < 2**63:

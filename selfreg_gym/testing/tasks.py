@@ -18,7 +18,8 @@ _NONSENSE = "\u00bfqu\u00e9? (no such action)"
 
 
 def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: int = 1000) -> None:
-    """Check a text task: spaces, infos, endings, determinism, ``episode``, snapshots, the expert, bad actions.
+    """Check a text task: spaces, infos, endings, determinism, ``episode``, snapshots, the expert, ``augment``, bad
+    actions.
 
     Args:
         task: the task env, or its id.
@@ -43,6 +44,7 @@ def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: i
                     _first_difference(first, again),
                 )
             _check_snapshots(env, episode, chooser, max_steps)
+            _check_augment(env, [first[0][0], *(step[1] for step in first[1:])])
         _check_nonsense(env, episode)
     _check_episode_option(env, range(min(2, there_are)))
     _check_unseeded(env)
@@ -181,6 +183,22 @@ def _check_unseeded(env: Any) -> None:
         runs.append((first[0], frozen(first[1]), second[0], frozen(second[1])))
     if runs[0] != runs[1]:
         broken("reset(seed=s), then reset(), gives the same two episodes each time", "episodes that differ")
+
+
+def _check_augment(env: Any, pages: list[str]) -> None:
+    """A page told in another way is a page, and the generator alone decides which."""
+    augment = env.get_wrapper_attr("augment") if env.has_wrapper_attr("augment") else None
+    if augment is None:
+        return
+    for page in pages:
+        with UntouchedGlobalRandomness("a task"):
+            told, again = (augment(page, np.random.default_rng(3)) for _ in range(2))
+        if not isinstance(told, str) or told not in env.observation_space:
+            broken("augment(observation, rng) returns a str inside the observation space", f"{str(told)[:80]!r}")
+        if told != again:
+            broken(
+                "augment(observation, rng) takes its randomness from rng alone", f"{told[:80]!r}, then {again[:80]!r}"
+            )
 
 
 def _random_choice(env: Any, info: dict[str, Any], picker: np.random.Generator) -> str:

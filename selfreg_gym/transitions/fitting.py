@@ -28,13 +28,10 @@ from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.transitions.coverage import coverage
 from selfreg_gym.transitions.held_out import choose_shrinkage
 from selfreg_gym.transitions.model import Rows, TransitionModel
-from selfreg_gym.transitions.nodes import Nodes, assign_nodes
+from selfreg_gym.transitions.nodes import Nodes, assign_nodes, borrowed
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["Fitted", "fit", "fit_table"]
-
-BORROWED = 3.0
-"""Visits that often seen states lend, all together, to the node of their features."""
 
 LAST_VISITS = 2.0
 """Prior weight, in visits, behind the success of a last step: its features', then everybody's."""
@@ -124,7 +121,7 @@ def fit_table(
     pair = source * actions + table.action[row]
     earlier = np.bincount(pair, ~near_end[row], minlength=count * actions)
     used = ~near_end[row] | (earlier[pair] == 0)
-    weight = used * _borrowed(nodes, pair, used)
+    weight = used * borrowed(nodes, pair, used)
     visits = np.bincount(pair, weight, minlength=count * actions).reshape(count, actions)
     wins = np.bincount(pair, weight * table.success[row], minlength=count * actions).reshape(count, actions)
     spent = np.bincount(pair, weight * table.cost[row], minlength=count * actions).reshape(count, actions)
@@ -205,18 +202,6 @@ def _counts(source: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: t
 
     some = weight > 0
     return sparse.csr_array(sparse.coo_array((weight[some], (source[some], column[some])), shape=shape))
-
-
-def _borrowed(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return the weight of each count: 1, but what a feature's node borrows from often seen states is a few in all.
-
-    A feature's node answers for states seen seldom. Often seen states with the same features are in easier tasks, or on
-    the beaten track of easy episodes: counted in full they make the plan too hopeful (on a household run never asking
-    was planned at a success of 0.58; it had 0.49, and is planned at 0.49 like this).
-    """
-    borrows = nodes.is_feature[nodes.source] & ~nodes.is_feature[nodes.of_row[nodes.row]]
-    lent = np.bincount(pair, borrows & used, minlength=int(pair.max(initial=0)) + 1)
-    return np.where(borrows, np.minimum(1.0, BORROWED / np.maximum(lent[pair], 1.0)), 1.0)
 
 
 def _shrunk(

@@ -3,6 +3,10 @@
 What is predicted is the same for every key, so that keys can be compared: success, failure, or the feature key (where
 there is none, the state key) of the next decision. Predictions keep 2 % for the overall frequencies, because one
 impossible event must not decide. Decisions with one step left are not scored: time ends them.
+
+Rows are weighed as the fit weighs them. A feature's node answers for states seen seldom, so often seen states lend it a
+few visits only (:func:`selfreg_gym.transitions.nodes.borrowed`); where the features are the prior of an often seen
+state, all of their visits count.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.transitions.nodes import assign_nodes
+from selfreg_gym.transitions.nodes import assign_nodes, borrowed
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["choose_shrinkage", "held_out_likelihood"]
@@ -84,8 +88,9 @@ def _ingredients(
     actions, count = train.actions, nodes.count
     outcomes, targets = _outcomes(train)
     seen = (train.steps_left != 1)[nodes.row]
-    row, source = nodes.row[seen], nodes.source[seen]
-    pair = source * actions + train.action[row]
+    pair = nodes.source * actions + train.action[nodes.row]
+    weight = borrowed(nodes, pair, seen)[seen]
+    row, source, pair = nodes.row[seen], nodes.source[seen], pair[seen]
     base = (np.bincount(outcomes, minlength=targets) + 1.0) / (len(outcomes) + targets)
 
     expected, _ = _outcomes(test)
@@ -101,12 +106,12 @@ def _ingredients(
     action = test.action[asked].astype(np.int64)
     own_pair = np.where(node >= 0, node * actions + action, -1)
 
-    n, c = _rate(pair, outcomes[row], own_pair, expected, count * actions, targets)
-    n_pool, c_pool = _rate(source, outcomes[row], node, expected, count, targets)
+    n, c = _rate(pair, outcomes[row], weight, own_pair, expected, count * actions, targets)
+    n_pool, c_pool = _rate(source, outcomes[row], weight, node, expected, count, targets)
     uses = at_state & (feature_node >= 0)
-    n_feature, c_feature = _rate(
-        pair, outcomes[row], np.where(uses, feature_node * actions + action, -1), expected, count * actions, targets
-    )
+    of_features = np.where(uses, feature_node * actions + action, -1)
+    in_full = np.ones(len(pair))
+    n_feature, c_feature = _rate(pair, outcomes[row], in_full, of_features, expected, count * actions, targets)
     p_base = base[expected]
     pool = np.divide(c_pool, n_pool, out=p_base.copy(), where=n_pool > 0)
     feature = np.divide(c_feature, n_feature, out=np.zeros(len(n)), where=n_feature > 0)
@@ -124,14 +129,14 @@ def _outcomes(table: TransitionTable) -> tuple[np.ndarray, int]:
 
 
 def _rate(
-    of: np.ndarray, outcome: np.ndarray, asked: np.ndarray, expected: np.ndarray, groups: int, targets: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each asked group was seen, and how often with the expected outcome; 0 for group -1."""
-    totals = np.bincount(of, minlength=groups)
-    keys, hits = np.unique(of.astype(np.int64) * targets + outcome, return_counts=True)
+    of: np.ndarray, outcome: np.ndarray, weight: np.ndarray, asked: np.ndarray, expected: np.ndarray, groups: int,
+    targets: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the visits of each asked group, and those with the expected outcome, by weight; 0 for group -1."""
+    totals = np.bincount(of, weight, minlength=groups)
+    keys, which = np.unique(of.astype(np.int64) * targets + outcome, return_inverse=True)
+    hits = np.bincount(which, weight, minlength=len(keys))
     wanted = asked.astype(np.int64) * targets + expected
     at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
     found = (asked >= 0) & (keys[at] == wanted) if len(keys) else np.zeros(len(asked), bool)
-    return np.where(asked >= 0, totals[np.maximum(asked, 0)], 0).astype(float), np.where(found, hits[at], 0).astype(
-        float
-    )
+    return np.where(asked >= 0, totals[np.maximum(asked, 0)], 0.0), np.where(found, hits[at], 0.0)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError
-from selfreg_gym.transitions.condensation import Condensation, condense
+from selfreg_gym.transitions.condensation import Condensation, condense, shapes
 from selfreg_gym.transitions.rows import (
     Rows,
     check_ends,
@@ -201,7 +201,7 @@ class TransitionModel:
             stays = row.drop == 0
             indptr = np.concatenate(([0], np.cumsum(stays)))[row.indptr]
             edges.append((indptr, row.indices[stays]))
-        return condense(self.nodes, edges)
+        return condense(self.nodes, edges, shape=shapes([np.diff(row.indptr) for row in self.rows]))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from selfreg_gym.wrappers.base import RowObservation, VectorRowObservation
 from selfreg_gym.wrappers.prm import PRM, check_prm, scores_of
 
-__all__ = ["EMBEDDING_SIZE", "FeatureObservation", "VectorFeatureObservation", "hashed_bag_of_words"]
+__all__ = ["EMBEDDING_SIZE", "FeatureObservation", "VectorFeatureObservation", "feature_space", "hashed_bag_of_words"]
 
 EMBEDDING_SIZE = 64
 """Length of ``observation["embedding"]``."""
@@ -44,6 +44,16 @@ def hashed_bag_of_words(text: str) -> np.ndarray:
     return _bag(text).copy()
 
 
+def feature_space() -> gym.spaces.Dict:
+    """The space of :class:`FeatureObservation`, the same for every env."""
+    return gym.spaces.Dict(
+        {
+            "embedding": gym.spaces.Box(-1.0, 1.0, (EMBEDDING_SIZE,), np.float32),
+            "scalars": gym.spaces.Box(np.zeros(4, np.float32), np.array(_HIGH, np.float32), dtype=np.float32),
+        }
+    )
+
+
 class _Features:
     """The rule: words hashed, and four numbers."""
 
@@ -51,12 +61,7 @@ class _Features:
 
     def __init__(self, prm: PRM | None) -> None:
         self._prm = None if prm is None else check_prm(prm)
-        self.space = gym.spaces.Dict(
-            {
-                "embedding": gym.spaces.Box(-1.0, 1.0, (EMBEDDING_SIZE,), np.float32),
-                "scalars": gym.spaces.Box(np.zeros(4, np.float32), np.array(_HIGH, np.float32), dtype=np.float32),
-            }
-        )
+        self.space = feature_space()
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """One dict per row; the model is asked once for all rows."""

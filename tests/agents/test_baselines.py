@@ -13,7 +13,8 @@ from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import make_env, plan_episodes
+from selfreg_gym.evaluation.playing import make_env
+from selfreg_gym.evaluation.protocol import plan_episodes
 from selfreg_gym.rollout import play
 from selfreg_gym.types import Act, Intervention
 

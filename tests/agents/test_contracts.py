@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import pytest
+from loopback import Loopback
 
 from selfreg_gym import registry
 from selfreg_gym.rollout import EpisodeSpec, play
@@ -42,6 +44,19 @@ def test_interventions(name: str) -> None:
     intervention = registry.load("interventions", name)()
     check_intervention(intervention, task=_task())
     assert intervention.name == name
+
+
+@pytest.fixture(scope="module")
+def loopback() -> Iterator[Loopback]:
+    server = Loopback()
+    yield server
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def _somebody_behind_an_address(monkeypatch: pytest.MonkeyPatch, loopback: Loopback) -> None:
+    """The ``endpoint`` plugins ask the server that the environment names, here one of the tests' own."""
+    monkeypatch.setenv("OPENAI_BASE_URL", loopback.url)
 
 
 def _needs_arguments(cls: type[Any]) -> bool:

@@ -153,3 +153,19 @@ def test_bad_labels_say_what_is_wrong(labels: list[Row], arguments: dict[str, An
 def test_a_budget_is_not_negative(helper: LMHelper) -> None:
     with pytest.raises(InvalidArgumentError, match=r"-1"):
         helper.with_budget(-1)
+
+
+def test_augmented_pages_teach_what_no_label_shows() -> None:
+    """Told with a shoe in the place of every plate, the same labels teach that a shoe needs no help."""
+    labels = [row for row in rows(500, seed=2) if not row.observation.endswith("shoe.")]
+
+    def swap(text: str, rng: np.random.Generator) -> str:
+        return text.replace("plate", "shoe") if rng.random() < 0.5 else text
+
+    def asked(augment: Any) -> float:
+        helper = LMHelper.train(labels, seed=1, epochs=5, lr=1e-3, augment=augment, progress=False)
+        assert helper.info["augmented"] is (augment is not None)
+        rng = np.random.default_rng(9)
+        return float(helper.with_budget(3.0).logits([page("shoe", rng) for _ in range(30)]).mean())
+
+    assert asked(swap) < asked(None) - 1.0

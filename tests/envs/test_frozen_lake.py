@@ -19,6 +19,7 @@ from selfreg_gym.testing import check_task
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Decision
 from selfreg_gym.vector_env import InterventionVectorEnv
+from selfreg_gym.wrappers import HelpBudget
 
 DP = registry.load("helpers", "dp")
 
@@ -122,6 +123,30 @@ def test_the_exact_mixture_does_in_the_env_what_it_promises(lake, played):
         won = np.array([float(episode.success) for episode in episodes])
         assert abs(cost.mean() - policy.expected_usage) < 4 * cost.std() / np.sqrt(len(cost))
         assert abs(won.mean() - policy.expected_success) < 4 * won.std() / np.sqrt(len(won))
+
+
+def test_the_best_capped_policy_does_in_the_env_what_it_promises(lake):
+    """Played under a hard budget no call is denied: the policy keeps the cap by itself, and wins as often as said."""
+    model = lake.unwrapped.intervention_model([0], noise=0.5)
+    capped = solve_budget(model, hard_cap=3)
+    env = gym.make(
+        "selfreg/Intervention-v0", task="selfreg/FrozenLake-v0", actor=NoisyExpert(), interventions=["expert"],
+        task_kwargs={"max_steps": 30},
+    )  # fmt: skip
+    env = HelpBudget(env, budget=3)
+    cost, won = np.zeros(600), np.zeros(600)
+    for i in range(600):
+        _, info = env.reset(seed=20_000 + i, options={"episode": 0})
+        over = False
+        while not over:
+            index = model.locate(info["state_key"], None, info["steps_left"])
+            _, _, terminated, truncated, info = env.step(capped.action(index, int(info["budget_left"])))
+            over = terminated or truncated
+            assert not info["denied"]
+        cost[i], won[i] = info["usage"].sum(), info["success"]
+    for measured, promised in ((cost, capped.expected_usage[3]), (won, capped.expected_success[3])):
+        assert abs(measured.mean() - promised) < 4 * measured.std() / np.sqrt(len(measured))
+    assert cost.max() <= 3
 
 
 def test_collection_fit_and_frontier_converge_to_the_exact_frontier(lake, played, tmp_path):

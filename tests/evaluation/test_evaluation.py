@@ -10,7 +10,7 @@ import pytest
 
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, plan_episodes
-from selfreg_gym.evaluation.protocol import make_env
+from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.types import Act, HelperPolicy, Intervention
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")

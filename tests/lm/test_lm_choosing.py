@@ -12,6 +12,7 @@ import torch
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm import choosing
 from selfreg_gym.lm.choosing import Page, train_choice
+from selfreg_gym.lm.questions import hang, logits_packed
 from selfreg_gym.lm.sampling import resample
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
@@ -21,22 +22,6 @@ PAGES = [
     Page(("ten nine. Help?",), np.array([[0.0, 2.0]])),
     Page(("seven", "seven eight", "nine"), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])),
 ]
-
-
-def test_packed_logits_are_those_of_each_question_alone(model: Any, tokenizer: Any) -> None:
-    rows = [choosing._row(page, PromptEncoder(tokenizer)) for page in PAGES]
-    answers = torch.tensor([5, 9])
-    with torch.inference_mode():
-        packed = choosing._packed(model, rows, answers, 0)
-        alone = choosing._one_by_one(model, rows, answers, 0)
-    assert packed.shape == (6, 2)
-    torch.testing.assert_close(packed, alone, rtol=0, atol=1e-5)
-
-
-def test_a_shared_page_is_read_once(tokenizer: Any) -> None:
-    row = choosing._row(PAGES[0], PromptEncoder(tokenizer))
-    assert len(row.shared) == 7  # the beginning-of-text token and six words
-    assert row.trie.size == 4 + 5
 
 
 def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +37,9 @@ def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytes
 def test_a_soft_label_is_matched(model: Any, tokenizer: Any) -> None:
     net = copy.deepcopy(model)
     train_choice(net, tokenizer, PAGES[:1], [5, 9], batch_size=1, seed=0, lr=3e-3, steps=150)
-    rows = [choosing._row(PAGES[0], PromptEncoder(tokenizer))]
     with torch.inference_mode():
-        learned = choosing._packed(net, rows, torch.tensor([5, 9]), 0).softmax(-1).numpy()
+        questions = hang(PAGES[0].prompts, PromptEncoder(tokenizer))
+        learned = logits_packed(net, [questions], torch.tensor([5, 9]), 0).softmax(-1).numpy()
     np.testing.assert_allclose(learned, PAGES[0].wanted, atol=0.08)
 
 

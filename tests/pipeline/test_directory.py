@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +162,69 @@ def test_without_a_config_the_directory_must_hold_a_run(tmp_path: Path) -> None:
         Run.open(tmp_path / "r")
     opened(tmp_path / "r", "collect.episodes=9")
     assert Run.open(tmp_path / "r").config.collect.episodes == 9
+
+
+JOBS = '''
+    import os, time
+
+    def slow(run):
+        """Ends only when the stage after it is done: so the two must have run at the same time."""
+        with run.writing("slow", "slow.txt") as out:
+            end = time.monotonic() + 60
+            while not (run.path / "quick.txt").exists():
+                if time.monotonic() > end:
+                    raise TimeoutError("the other stage did not run beside this one")
+                time.sleep(0.01)
+            out.write_text(str(os.getpid()))
+        return {"pid": os.getpid()}
+
+    def quick(run):
+        with run.writing("quick", "quick.txt") as out:
+            out.write_text("quick")
+
+    def both(run):
+        with run.writing("both", "both.txt") as out:
+            out.write_text((run.path / "slow.txt").read_text())
+
+    def fails(run):
+        (run.partial("slow") / "state").write_text("half done")
+        raise ValueError("out of luck")
+'''
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Functions of stages in a real module: a process of its own imports them."""
+    (tmp_path / "stage_jobs.py").write_text(textwrap.dedent(JOBS))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "stage_jobs", raising=False)
+    return importlib.import_module("stage_jobs")
+
+
+def test_a_stage_runs_beside_those_that_do_not_wait_for_it(jobs: Any, tmp_path: Path) -> None:
+    side = (
+        Stage("slow", jobs.slow, (), ("slow.txt",), (), beside=True),
+        Stage("quick", jobs.quick, (), ("quick.txt",), ()),
+        Stage("both", jobs.both, ("slow.txt", "quick.txt"), ("both.txt",), ()),
+    )
+    run, said = opened(tmp_path / "r", "collect.workers=2")
+    run_stages(run, side)
+    assert (run.path / "both.txt").read_text() == (run.path / "slow.txt").read_text() != str(os.getpid())
+    assert [line.split()[1] for line in said if "done" in line] == ["quick:", "slow:", "both:"]
+    again, said = opened(tmp_path / "r", "collect.workers=2")
+    run_stages(again, side)
+    assert all("already there" in line for line in said)
+
+
+def test_a_stage_that_fails_beside_others_is_an_error_and_goes_on_later(jobs: Any, tmp_path: Path) -> None:
+    side = (
+        Stage("slow", jobs.fails, (), ("slow.txt",), (), beside=True),
+        Stage("quick", jobs.quick, (), ("quick.txt",), ()),
+    )
+    run, _ = opened(tmp_path / "r", "collect.workers=2")
+    with pytest.raises(ValueError, match="out of luck"):
+        run_stages(run, side)
+    assert "slow" not in run.manifest.data["stages"]
+    assert "quick" in run.manifest.data["stages"]
+    assert (run.partial("slow") / "state").read_text() == "half done", "what it had is kept for the next attempt"

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,30 +140,71 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
 ) -> None:
     """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
-    played: list[str] = []
-    real = stages._play_split
+    played: list[list[str]] = []
+    real = stages._play_splits
 
-    def play(run: Run, split: str, calibrations: dict[str, Any]) -> Any:
-        played.append(split)
-        if len(played) == 2:
-            raise KeyboardInterrupt
-        return real(run, split, calibrations)
+    def play(run: Run, splits: list[str], *, on_split: Callable[[str, Any], object]) -> None:
+        def keep(split: str, found: Any) -> None:
+            on_split(split, found)
+            if len(played) == 1:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "_play_split", play)
+        played.append(splits)
+        real(run, splits, on_split=keep)
+
+    monkeypatch.setattr(stages, "_play_splits", play)
     with pytest.raises(KeyboardInterrupt):
         advance(open_run(out, progress=False), ["evaluate"], redo=True)
     assert "evaluate" not in json.loads((out / "manifest.json").read_text())["stages"]
     said: list[str] = []
     advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
-    assert played == ["collected", "seen", "seen", "unseen"]
-    assert sum("already there" in line for line in said) == 7
+    assert played == [["collected", "seen", "unseen"], ["seen", "unseen"]]
+    assert sum("already there" in line for line in said) == len(stages_until("calibrate"))
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     assert rows[0] == rows[1]
 
 
+def test_an_interrupted_calibration_keeps_its_finished_helpers(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    out = shutil.copytree(smoke[0], tmp_path / "copy")
+    heard: list[str] = []
+
+    def interrupting(line: str) -> None:
+        if "calibrated" in line:
+            heard.append(line.split()[0])
+            if len(heard) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        advance(open_run(out, progress=False, say=interrupting), ["calibrate"], redo=True)
+    kept = [json.loads(path.read_text()) for path in (out / ".partial" / "calibrate" / "found").glob("*.json")]
+    assert {key for found in kept for key in found} == set(heard)
+    advance(open_run(out, progress=False), ["calibrate"])
+    assert (out / "calibration.json").read_text() == (smoke[0] / "calibration.json").read_text()
+    assert not (out / ".partial" / "calibrate").exists()
+
+
+def test_a_learner_that_the_config_names_is_trained_calibrated_and_compared(
+    smoke: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = shutil.copytree(smoke[0], tmp_path / "copy")
+    changed = ["rl.algorithms=['ppo']", "rl.steps=512", "evaluate.helpers=['never', 'always', 'ppo']"]
+    said: list[str] = []
+    advance(open_run(out, overrides=changed, update=True, progress=False, say=said.append))
+    assert sum("already there" in line for line in said) == 6  # all before train-rl
+    assert (out / "rl" / "ppo" / "policy.safetensors").is_file()
+    assert "ppo@1" in json.loads((out / "calibration.json").read_text())
+    rows = json.loads((out / "evaluation.json").read_text())["rows"]
+    assert {row["helper"] for row in rows} == {"never", "always", "ppo"}
+    with pytest.raises(UnknownNameError, match="Did you mean 'ppo'"):
+        open_run(tmp_path / "d", preset="smoke", overrides=["rl.algorithms=['pppo']"])
+
+
 def test_helpers_that_take_part(tmp_path: Path) -> None:
     every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
-    assert helper_names(every) == registry.names("helpers"), "no list to edit: every registered helper is compared"
+    needy = {name for name in registry.names("helpers") if hasattr(registry.load("helpers", name), "made_in")}
+    assert needy == {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "endpoint"}
+    others = [name for name in registry.names("helpers") if name not in needy]
+    assert helper_names(every) == others, "no list to edit: every registered helper that needs no more is compared"
     one = open_run(tmp_path / "b", preset="smoke", overrides=["evaluate.helpers=['never']"])
     assert helper_names(one) == ["never"]
     with pytest.raises(UnknownNameError, match="Did you mean 'never'"):

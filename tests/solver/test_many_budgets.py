@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver import solve, solve_budget, solve_caps, solve_frontier
-from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.solver import solve, solve_budget
 
 
 @settings(max_examples=10, deadline=None)
@@ -31,8 +28,11 @@ def test_budgets_per_intervention_agree_with_the_lp(random_model, lp, seed, n, a
 def test_three_interventions_take_few_solves(random_model, lp):
     model = random_model(np.random.default_rng(1), 400, 4, density=0.01)
     free = solve(model, help_cost=0).expected_usage_by_intervention
-    policy = solve_budget(model, budget=0.3 * free)
+    told: list[tuple[int, float]] = []
+    policy = solve_budget(model, budget=0.3 * free, progress=lambda *done: told.append(done))
     assert policy.expected_success == pytest.approx(lp(model, 0.3 * free), abs=1e-8)
+    assert told[0][0] < told[-1][0] <= policy.iterations
+    assert told[-1][1] < 1e-2 < told[0][1]
     assert policy.iterations / 4 < 150  # a solve and three evaluations each
 
 
@@ -49,48 +49,3 @@ def test_one_of_several_budgets_is_the_single_budget(random_model):
         solve_budget(model, budget=[-0.1])
     with pytest.raises(InvalidArgumentError, match="exact"):
         solve_budget(model, budget=[0.1], method="paper")
-
-
-def with_calls_left(model: TransitionModel, cap: int) -> TransitionModel:
-    """The problem over (state, calls left), written out: the oracle of hard limits."""
-    n, states = model.n, model.n * (cap + 1)
-    P = [np.zeros((states, states)) for _ in range(model.actions)]
-    success, available = np.tile(model.success, cap + 1), np.ones((model.actions, states), bool)
-    for left, a in itertools.product(range(cap + 1), range(model.actions)):
-        here = slice(left * n, left * n + n)
-        to = left if a == 0 else left - 1
-        if to < 0:
-            available[a, here] = False
-        else:
-            P[a][here, to * n : to * n + n] = model.P[a].toarray()
-    start = np.r_[np.zeros(cap * n), model.start]
-    return TransitionModel(P, success, start, np.tile(model.cost, cap + 1), available=available, endless="fail")
-
-
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**32), n=st.integers(1, 12), cyclic=st.booleans())
-def test_hard_limits_agree_with_the_problem_written_out(random_model, seed, n, cyclic):
-    model = random_model(np.random.default_rng(seed), n, 3, cyclic=cyclic)
-    for backend in ("numba", "numpy"):
-        capped = solve_caps(model, hard_cap=3, backend=backend)
-        for cap in range(4):
-            exact = solve(with_calls_left(model, cap), help_cost=0)
-            assert capped.expected_success[cap] == pytest.approx(exact.expected_success, abs=1e-11)
-            assert capped.expected_usage[cap] == pytest.approx(exact.expected_usage, abs=1e-6)
-    assert not capped.policy[0].any()
-    assert (np.diff(capped.expected_success) >= -1e-12).all()
-
-
-def test_a_hard_limit_is_worth_no_more_than_the_same_budget(random_model):
-    base = random_model(np.random.default_rng(3), 50, density=0.06)
-    model = TransitionModel(base.P, base.success, base.start)  # a call costs one unit
-    frontier, capped = solve_frontier(model, gap=0), solve_caps(model, hard_cap=4)
-    for cap in range(5):
-        assert capped.expected_usage[cap] <= cap + 1e-12
-        assert capped.expected_success[cap] <= frontier.success_at(cap) + 1e-12
-    assert capped.action(3, 99) == capped.policy[4, 3]
-    assert capped.action(-1, 2) == 0
-    with pytest.raises(InvalidArgumentError, match="whole number"):
-        solve_caps(model, hard_cap=-1)
-    with pytest.raises(InvalidArgumentError, match="whole number"):
-        solve_caps(model, hard_cap=1.5)

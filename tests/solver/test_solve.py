@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
-from selfreg_gym.solver import evaluate_policy, solve, solve_budget
+from selfreg_gym.solver import evaluate_policy, solve
 from selfreg_gym.transitions import TransitionModel
 
 BACKENDS = ("numba", "numpy")
 PRICES = st.sampled_from([0.0, 1e-6, 0.03, 0.2, 0.9, 5.0])
 
 
-def objective(model: TransitionModel, solution, price: float) -> float:
-    return solution.expected_success - price * solution.expected_usage
-
-
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 7), actions=st.integers(2, 3), cyclic=st.booleans(), price=PRICES)
-def test_agrees_with_the_enumeration_of_all_policies(random_model, enumerate_points, seed, n, actions, cyclic, price):
+def test_agrees_with_the_enumeration_of_all_policies(
+    objective, random_model, enumerate_points, seed, n, actions, cyclic, price
+):
     n = n if actions == 2 else min(n, 5)
     model = random_model(np.random.default_rng(seed), n, actions, cyclic=cyclic)
     points = enumerate_points(model)
@@ -36,24 +31,13 @@ def test_agrees_with_the_enumeration_of_all_policies(random_model, enumerate_poi
         assert low.expected_usage <= high.expected_usage + 1e-9
 
 
-def test_agrees_with_enumeration_at_twelve_states_to_rounding(random_model, enumerate_points):
+def test_agrees_with_enumeration_at_twelve_states_to_rounding(objective, random_model, enumerate_points):
     for cyclic in (False, True):
         model = random_model(np.random.default_rng(12), 12, cyclic=cyclic)
         points = enumerate_points(model)
         for price in (0.0, 0.1, 0.4):
             solution = solve(model, help_cost=price)
             assert abs(objective(model, solution, price) - np.max(points[:, 0] - price * points[:, 1])) < 1e-14
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), n=st.integers(2, 60), cyclic=st.booleans(), price=PRICES)
-def test_both_backends_give_the_same_values(random_model, seed, n, cyclic, price):
-    model = random_model(np.random.default_rng(seed), n, 3, cyclic=cyclic, density=3 / n)
-    numba, numpy = (solve(model, help_cost=price, backend=backend) for backend in BACKENDS)
-    np.testing.assert_allclose(numba.value, numpy.value, atol=1e-11)
-    evaluated = evaluate_policy(model, numba.policy, help_cost=price, backend="numpy")
-    np.testing.assert_allclose(evaluated.success, numba.success, atol=1e-11)
-    np.testing.assert_allclose(evaluated.usage, numba.usage, atol=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -70,47 +54,6 @@ def test_numbering_of_states_does_not_matter(random_model, seed, n, cyclic, pric
     )
     ours, theirs = solve(model, help_cost=price), solve(other, help_cost=price)
     np.testing.assert_allclose(ours.value[order], theirs.value, atol=1e-11)
-
-
-def test_a_repeated_solve_is_identical_to_the_bit(random_model):
-    first, second = (
-        solve(random_model(np.random.default_rng(5), 300, cyclic=True, density=0.01), help_cost=0.1) for _ in range(2)
-    )
-    for name in ("policy", "success", "usage", "value"):
-        assert np.array_equal(getattr(first, name), getattr(second, name))
-
-
-def test_without_numba_everything_is_solved_all_the_same():
-    """In a process of its own, in which importing numba fails."""
-    program = """
-import sys, warnings
-sys.modules["numba"] = None
-import numpy as np
-from selfreg_gym.solver import solve, solve_budget, solve_frontier
-from selfreg_gym.transitions import TransitionModel
-model = TransitionModel([np.array([[0, .5], [0, 0]]), np.zeros((2, 2))], [[0, .3], [.9, .9]], [1, 0])
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    print(solve_budget(model, budget=.5).expected_success, len(solve_frontier(model).usage))
-assert "Numba is not installed" in str(caught[0].message), caught
-try:
-    solve(model, help_cost=0, backend="numba")
-except ValueError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    value, message = done.stdout.splitlines()
-    move = np.array([[0, 0.5], [0, 0]])
-    model = TransitionModel([move, np.zeros((2, 2))], [[0, 0.3], [0.9, 0.9]], [1, 0])
-    assert float(value.split()[0]) == pytest.approx(solve_budget(model, budget=0.5).expected_success, abs=1e-12)
-    assert "needs Numba" in message
-
-
-def test_a_component_too_large_for_the_dense_solve_takes_the_sparse_one(random_model):
-    model = random_model(np.random.default_rng(3), 500, cyclic=True, density=0.01)
-    assert np.diff(model.condensation.component_start).max() > 200
-    numba, numpy = (solve(model, help_cost=0.05, backend=backend) for backend in BACKENDS)
-    np.testing.assert_allclose(numba.value, numpy.value, atol=1e-11)
 
 
 # -- hard cases ------------------------------------------------------------------------------------------------------
@@ -196,30 +139,10 @@ def test_help_that_is_not_available_is_never_taken(random_model):
         assert np.isfinite(solution.advantage).all()
 
 
-# -- values by action, several interventions, the prm value, the paper ---
+# -- a fixed p, discount, arguments -----------------------------------------------------------------------------------
 
 
-def test_the_advantage_says_what_the_policy_does(random_model):
-    model = random_model(np.random.default_rng(9), 40, 3, density=0.1)
-    solution = solve(model, help_cost=0.1)
-    assert np.array_equal(solution.advantage > 1e-12, solution.policy > 0)
-    chosen = solution.success_by_action[solution.policy, np.arange(40)]
-    np.testing.assert_allclose(chosen, solution.success, atol=1e-14)
-
-
-def test_prices_per_intervention_equal_costs_scaled(random_model):
-    model = random_model(np.random.default_rng(10), 30, 3, density=0.1)
-    prices = np.array([0.05, 0.3])
-    solution = solve(model, help_cost=prices)
-    scaled = TransitionModel(model.P, model.success, model.start, model.cost * np.r_[0.0, prices][:, None])
-    np.testing.assert_allclose(solution.value, solve(scaled, help_cost=1.0).value, atol=1e-12)
-    usage = solution.expected_usage_by_intervention
-    assert usage.sum() == pytest.approx(solution.expected_usage)
-    assert solution.expected_success - prices @ usage == pytest.approx(model.start @ solution.value)
-    assert np.array_equal(solution.advantage > 1e-12, solution.policy > 0)
-
-
-def test_a_fixed_p_loses_to_the_backed_up_one(random_model):
+def test_a_fixed_p_loses_to_the_backed_up_one(objective, random_model):
     model = random_model(np.random.default_rng(11), 60, density=0.05)
     never = evaluate_policy(model, np.zeros(60, int))
     exact = solve(model, help_cost=0.05)
@@ -238,15 +161,6 @@ def test_discount_shortens_the_sight(random_model):
     for backend in BACKENDS:
         ours = solve(model, help_cost=0.1, discount=0.9, backend=backend)
         np.testing.assert_allclose(ours.value, solve(scaled, help_cost=0.1).value, atol=1e-12)
-
-
-def test_the_paper_settles_on_a_layered_problem_near_the_optimum(random_model):
-    model = random_model(np.random.default_rng(13), 40, density=0.1)
-    paper, exact = solve(model, help_cost=0.1, method="paper"), solve(model, help_cost=0.1)
-    assert paper.message == ""
-    assert paper.method == "paper"
-    never = evaluate_policy(model, np.zeros(40, int))
-    assert objective(model, never, 0.1) < objective(model, paper, 0.1) <= objective(model, exact, 0.1) + 1e-12
 
 
 @pytest.mark.parametrize(

@@ -5,55 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
-from selfreg_gym.solver import cross_fitted_value, evaluate_policy, solve, solve_budget, solve_frontier
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.solver import evaluate_policy, solve, solve_frontier
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.transitions.held_out import held_out_likelihood
-from selfreg_gym.types import Episode, Transition
+from selfreg_gym.types import Episode
 
 
-def step(t, state, action, *, feature=None, left=None, done=False, truncated=False, cost=None) -> Transition:
-    cost = float(action) if cost is None else cost
-    return Transition(
-        t=t, observation=f"you see {state}", admissible_actions=None, state_key=state, feature_key=feature,
-        steps_left=left, action=action, action_text="x", cost=cost, reward=0.0, terminated=done, truncated=truncated,
-        invalid=False,
-    )  # fmt: skip
-
-
-def episode(steps, success=False, *, error=None, number=0) -> Episode:
-    usage = (sum(s.cost for s in steps),)
-    return Episode(number, 0, f"task-{number}", "", 0.5, success, usage, tuple(steps), error)
-
-
-def play(model: TransitionModel, count: int, rng, *, tasks: int = 1, horizon: int | None = None) -> list[Episode]:
-    """Random help on a flat model: episodes whose states are its states, with state % 3 as feature."""
-    P = [matrix.toarray() for matrix in model.P]
-    episodes = []
-    for i in range(count):
-        p = (i % 11) / 10
-        state, steps, success = int(rng.choice(model.n, p=model.start)), [], False
-        for t in range(horizon or 10_000):
-            action = int(rng.random() < p) if i % 11 else 0
-            row = np.append(P[action][state], model.success[action, state])
-            to = int(rng.choice(len(row) + 1, p=np.append(row, max(1 - row.sum(), 0)) / max(row.sum(), 1)))
-            last_step = horizon is not None and t == horizon - 1
-            success = to == model.n
-            left = None if horizon is None else horizon - t
-            truncated = last_step and to < model.n
-            steps.append(
-                step(
-                    t, f"s{state}", action, feature=f"f{state % 3}", left=left, done=to >= model.n, truncated=truncated
-                )
-            )
-            if to >= model.n or last_step:
-                break
-            state = to
-        episodes.append(episode(steps, success, number=i % tasks))
-    return episodes
-
-
-def test_counts_become_rows_and_the_pool_pulls_them():
+def test_counts_become_rows_and_the_pool_pulls_them(step, episode):
     goes_on = [episode([step(0, "a", 0), step(1, "b", 1)], True) for _ in range(3)]
     ends = [episode([step(0, "a", 0)], False)] + [episode([step(0, "a", 1)], True) for _ in range(4)]
     plain = TransitionModel.fit(goes_on + ends, prior=0.0)
@@ -68,7 +26,7 @@ def test_counts_become_rows_and_the_pool_pulls_them():
     assert pulled.success[0, a] == pytest.approx((0 + 4 * 4 / 8) / 8)
 
 
-def test_what_was_never_tried_is_never_forced():
+def test_what_was_never_tried_is_never_forced(step, episode):
     """b never saw help: there it is not available. c never saw nohelp: nohelp goes on there as it does on average."""
     data = [episode([step(0, "a", 0), step(1, "b", 0)], i % 2 == 0) for i in range(10)]
     data += [episode([step(0, "a", 1), step(1, "c", 1)], True) for _ in range(10)]
@@ -84,7 +42,7 @@ def test_what_was_never_tried_is_never_forced():
     assert solution.policy[a] == 1
 
 
-def test_errors_are_no_data_and_truncation_is_failure():
+def test_errors_are_no_data_and_truncation_is_failure(step, episode):
     data = [episode([step(0, "a", 0, truncated=True)], False), episode([step(0, "a", 0, done=True)], True)]
     data += [episode([step(0, "z", 1)], True, error="the actor timed out")]
     model = TransitionModel.fit(data, prior=0.0)
@@ -95,7 +53,7 @@ def test_errors_are_no_data_and_truncation_is_failure():
         TransitionModel.fit(data[2:])
 
 
-def test_the_clock_ends_an_episode_without_teaching_failure():
+def test_the_clock_ends_an_episode_without_teaching_failure(step, episode):
     """Waiting in "a" never ends by itself; episodes are cut after 4 steps. Help goes from "a" to "b" to the end."""
     rng = np.random.default_rng(0)
     data = []
@@ -125,7 +83,7 @@ def test_the_clock_ends_an_episode_without_teaching_failure():
     assert without.P[0].toarray().sum(axis=1).min() < 1  # the cut is a failure there
 
 
-def test_a_step_may_leave_the_clock_alone():
+def test_a_step_may_leave_the_clock_alone(step, episode):
     """Following keeps steps_left: three times, and then success."""
     data = []
     for i in range(30):
@@ -137,7 +95,7 @@ def test_a_step_may_leave_the_clock_alone():
     assert solve(model, help_cost=0.1).success[follow] > 0.9
 
 
-def test_a_horizon_is_a_clock_for_tasks_without_one():
+def test_a_horizon_is_a_clock_for_tasks_without_one(play, truth):
     data = play(truth(1), 200, np.random.default_rng(2))
     short = [Episode(0, 0, "t", "", 0.5, e.success and len(e) <= 4, e.usage, e.steps[:4]) for e in data]
     model = TransitionModel.fit(short, horizon=4)
@@ -148,7 +106,7 @@ def test_a_horizon_is_a_clock_for_tasks_without_one():
     assert (values[3] >= values[1] - 0.05).all()
 
 
-def test_rare_states_share_their_features_and_new_ones_are_located_there():
+def test_rare_states_share_their_features_and_new_ones_are_located_there(step, episode):
     data = []
     for i in range(40):
         feature = "near" if i % 2 else "far"
@@ -173,7 +131,7 @@ def test_rare_states_share_their_features_and_new_ones_are_located_there():
     assert features.locate("anything", "far") >= 0
 
 
-def test_cost_units_and_interventions_come_from_the_data():
+def test_cost_units_and_interventions_come_from_the_data(step, episode):
     data = [episode([step(0, "a", i % 3, cost=(0.0, 1.0, 2.5)[i % 3])], i % 3 > 0) for i in range(60)]
     data = [Episode(**{**{f: getattr(e, f) for f in e.__dataclass_fields__}, "usage": (0.0, 0.0)}) for e in data]
     model = TransitionModel.fit(data, prior=0.0)
@@ -193,30 +151,12 @@ def test_cost_units_and_interventions_come_from_the_data():
         ({"horizon": 0}, InvalidArgumentError, "horizon"),
     ],
 )
-def test_bad_arguments_of_a_fit_are_named(arguments, error, message):
+def test_bad_arguments_of_a_fit_are_named(arguments, error, message, step, episode):
     with pytest.raises(error, match=message):
         TransitionModel.fit([episode([step(0, "a", 0)])], **arguments)
 
 
-def test_steps_left_that_increase_are_refused():
-    with pytest.raises(ModelError, match=r"goes from 2 to 3 at step 1"):
-        TransitionModel.fit([episode([step(0, "a", 0, left=2), step(1, "a", 0, left=3)])])
-
-
-def truth(seed: int, n: int = 12) -> TransitionModel:
-    """A cyclic problem in which help succeeds more, and otherwise leads where nohelp leads, more or less."""
-    rng = np.random.default_rng(seed)
-    P, success = [], np.zeros((2, n))
-    common = rng.random((n, n)) * (rng.random((n, n)) < 0.25)
-    for a in range(2):
-        matrix = common * rng.random((n, n))
-        matrix *= 0.8 / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)
-        success[a] = (1 - matrix.sum(axis=1)) * rng.random(n) * (0.4 + 0.6 * a)
-        P.append(matrix)
-    return TransitionModel(P, success, np.full(n, 1 / n))
-
-
-def test_the_fitted_frontier_converges_to_the_true_one():
+def test_the_fitted_frontier_converges_to_the_true_one(play, truth):
     model = truth(0)
     exact = solve_frontier(model, gap=1e-4)
     budgets = np.linspace(0.1, 0.9, 5) * exact.usage[-1]
@@ -228,7 +168,7 @@ def test_the_fitted_frontier_converges_to_the_true_one():
     assert errors[2] < errors[0] / 2
 
 
-def test_shrinkage_cuts_the_optimism_of_the_plan():
+def test_shrinkage_cuts_the_optimism_of_the_plan(play, truth):
     model = truth(3, 40)
     price, planned, gained = 0.05, {}, {}
     for prior in (0.0, 10.0):
@@ -247,54 +187,7 @@ def test_shrinkage_cuts_the_optimism_of_the_plan():
     assert gained[10.0] > gained[0.0] - 0.02  # at little loss; here every row of help differs from nohelp at random
 
 
-def test_cross_fitting_is_nearer_to_the_truth_than_the_plan():
-    model = truth(4, 40)
-    data = play(model, 200, np.random.default_rng(5))
-    budget = 0.3
-    honest = cross_fitted_value(data, budget=budget, bootstrap=20, prior=0.0, backoff=None, horizon=None)
-    fitted = TransitionModel.fit(data, horizon=None, backoff=None, prior=0.0)
-    plan = solve_budget(fitted, budget=budget)
-    true = 0.0
-    for weight, part in zip(plan.weights, plan.policies, strict=True):
-        policy = np.array([part.action(fitted.locate(f"s{i}")) for i in range(40)])
-        true += weight * evaluate_policy(model, policy).expected_success
-    assert plan.expected_success - true > 0.05
-    assert abs(honest.expected_success - true) < abs(plan.expected_success - true)
-    assert honest.success_ci[0] < honest.expected_success < honest.success_ci[1]
-    assert honest.success_ci[0] < true < honest.success_ci[1]
-    with pytest.raises(InvalidArgumentError, match="two episodes per fold"):
-        cross_fitted_value(data[:3], budget=1)
-
-
-def test_held_out_likelihood_prefers_the_key_that_predicts():
-    """Two tasks whose outcomes differ: features cannot tell them apart, and a key per episode cannot generalise."""
-    rng = np.random.default_rng(6)
-    data, lost = [], []
-    for i in range(300):
-        task, action = i % 2, int(rng.random() < 0.5)
-        success = rng.random() < (0.9 if task else 0.1)
-        data.append(episode([step(0, f"task-{task}", action, feature="f")], success, number=task))
-        lost.append(episode([step(0, f"task-{task}-{i}", action, feature="f")], success, number=task))
-    state, feature = held_out_likelihood(data), held_out_likelihood(data, key="feature")
-    assert state > feature + 0.2
-    assert abs(held_out_likelihood(lost) - feature) < 0.02
-    assert held_out_likelihood(lost, backoff=None) < state - 0.2
-
-
-def test_a_fitted_model_survives_its_file(tmp_path):
-    data = play(truth(7), 300, np.random.default_rng(8), horizon=6)
-    model = TransitionModel.fit(data)
-    model.save(tmp_path / "transitions.npz")
-    again = TransitionModel.load(tmp_path / "transitions.npz")
-    assert again.fingerprint == model.fingerprint
-    assert again.coverage() == model.coverage()
-    assert np.array_equal(again.counts, model.counts)
-    for key, feature, left in (("s1", "f1", 3), ("new", "f2", 6), ("new", "new", 1)):
-        assert again.locate(key, feature, left) == model.locate(key, feature, left)
-    assert again.fitted.settings == model.fitted.settings
-
-
-def test_back_off_does_not_promise_what_easy_tasks_have():
+def test_back_off_does_not_promise_what_easy_tasks_have(step, episode):
     """Easy tasks are seen often, hard ones once each: the features of a hard one do not answer with the easy ones."""
     easy = [episode([step(0, "easy", i % 2, feature="f")], True, number=0) for i in range(100)]
     hard = [episode([step(0, f"hard-{i}", i % 2, feature="f")], i % 10 == 0, number=i + 1) for i in range(100)]

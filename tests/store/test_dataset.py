@@ -1,83 +1,24 @@
-"""The rollout store: what goes in comes out, once, whatever dies on the way; and every bad file has its error."""
+"""The rollout store: what goes in comes out, once."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import pickle
-import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import episode
 
 from selfreg_gym.dataset import Planned, Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
     InvalidArgumentError,
-    StoreDamagedError,
     StoreError,
-    StoreVersionError,
     UnknownNameError,
 )
-from selfreg_gym.store.schema import FORMAT
 from selfreg_gym.types import Episode, Transition
-
-SPEC = {"env": {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert", "strong"]}, "seed": 3}
-
-
-def episode(
-    task: int = 0,
-    seed: int = 0,
-    p: float | None = 0.5,
-    *,
-    actions: tuple[int, ...] = (0, 1, 2),
-    cost: float = 1.0,
-    success: bool = True,
-    **changes: object,
-) -> Episode:
-    """An episode of K = 2 with texts that recur and texts that do not."""
-    last = len(actions) - 1
-    steps = tuple(
-        Transition(
-            t=t,
-            observation=f"Room {t}.\nTask {task}: bring the «cup» 🙂" + (f" {seed}" if t == 1 else ""),
-            admissible_actions=("go left", "say 'hi\", ok'") if t != 1 else None,
-            state_key=f"{task}|room {t}",
-            feature_key=f"room {t}" if t != 2 else None,
-            steps_left=last - t if t else None,
-            action=action,
-            action_text="go left",
-            cost=cost if action else 0.0,
-            reward=float(t == last and success) - 0.1 * bool(action),
-            terminated=t == last,
-            truncated=False,
-            invalid=t == 0,
-        )
-        for t, action in enumerate(actions)
-    )
-    usage = tuple(sum(s.cost for s in steps if s.action == k) for k in (1, 2))
-    made = Episode(task, seed, f"task-{task}", "pnp", p, success, usage, steps, metrics={"spl": 1 / 3})
-    return dataclasses.replace(made, **changes)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "rollouts.sqlite"
-
-
-@pytest.fixture
-def rollouts(path: Path):
-    with Rollouts.create(path, spec=SPEC) as made:
-        yield made
-
 
 # ---------------------------------------------------------------- what goes in comes out
 
@@ -328,155 +269,3 @@ def test_a_fixed_plan_takes_no_other_episode(rollouts: Rollouts) -> None:
         rollouts.fix_plan([planned()[0], dataclasses.replace(planned()[0], index=1)])
     with pytest.raises(InvalidArgumentError, match="received 0 episodes"):
         rollouts.fix_plan([])
-
-
-# ---------------------------------------------------------------- opening
-
-
-def test_create_refuses_to_overwrite(rollouts: Rollouts, path: Path) -> None:
-    with pytest.raises(StoreError, match="exists already"):
-        Rollouts.create(path, spec=SPEC)
-    assert not list(path.parent.glob(".*"))  # no drafts are left
-
-
-def test_open_a_missing_file_or_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no rollout store at"):
-        Rollouts.open(tmp_path / "nothing.sqlite")
-    with pytest.raises(StoreError, match="is a folder"):
-        Rollouts.open(tmp_path)
-    assert not (tmp_path / "nothing.sqlite").exists()
-
-
-def test_open_another_version(rollouts: Rollouts, path: Path) -> None:
-    rollouts.close()
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
-    with pytest.raises(StoreVersionError, match=f"store format {FORMAT + 1}; this selfreg_gym reads format {FORMAT}"):
-        Rollouts.open(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database, but a long enough text " * 100])
-def test_open_what_is_no_database(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "x.sqlite"
-    path.write_bytes(content)
-    with pytest.raises(StoreDamagedError, match="not a"):
-        Rollouts.open(path)
-
-
-def test_open_another_database(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "other.sqlite") as connection:
-        connection.execute("CREATE TABLE recipes (x)")
-    with pytest.raises(StoreDamagedError, match=r"not a rollout store.*recipes"):
-        Rollouts.open(tmp_path / "other.sqlite")
-
-
-def test_open_a_store_without_a_table(rollouts: Rollouts, path: Path) -> None:
-    rollouts.close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE plan")
-    with pytest.raises(StoreDamagedError, match=r"lacks the tables.*plan"):
-        Rollouts.open(path)
-
-
-@pytest.mark.parametrize("harm", ["cut", "scribble"])
-def test_open_a_damaged_store(rollouts: Rollouts, path: Path, harm: str) -> None:
-    rollouts.add(episode(seed=seed) for seed in range(200))
-    rollouts.close()
-    data = bytearray(path.read_bytes())
-    if harm == "cut":
-        del data[len(data) // 2 :]
-    else:
-        data[len(data) // 2 : len(data) // 2 + 6000] = bytes(range(250)) * 24
-    path.write_bytes(data)
-    with pytest.raises(StoreDamagedError, match=r"damaged|not a readable"):
-        Rollouts.open(path)
-
-
-def test_open_for_another_spec_names_the_difference(rollouts: Rollouts, path: Path) -> None:
-    with Rollouts.open(path, spec=SPEC) as again:
-        assert again.spec == SPEC
-    other = {**SPEC, "env": {**SPEC["env"], "actor": "tiny"}, "tasks": (1, 2)}
-    with pytest.raises(StoreError, match=r"env.actor: the store has 'scripted', asked for 'tiny'; tasks: .*\[1, 2\]"):
-        Rollouts.open(path, spec=other)
-    with pytest.raises(InvalidArgumentError, match="plain JSON"):
-        Rollouts.create(path.with_name("b"), spec={"actor": object()})
-    with pytest.raises(InvalidArgumentError, match="spec is a dict"):
-        Rollouts.create(path.with_name("b"), spec=[])
-
-
-def test_it_travels_to_another_process_by_its_path(rollouts: Rollouts) -> None:
-    rollouts.add(episode())
-    with pickle.loads(pickle.dumps(rollouts)) as copy:
-        assert list(copy) == [episode()]
-    assert "1 of 1 episodes" in repr(rollouts)
-
-
-def test_the_file_alone_can_be_copied_after_a_checkpoint(rollouts: Rollouts, path: Path, tmp_path: Path) -> None:
-    rollouts.add(episode())
-    rollouts.checkpoint()
-    shutil.copy(path, tmp_path / "copy.sqlite")
-    with Rollouts.open(tmp_path / "copy.sqlite") as copy:
-        assert list(copy) == [episode()]
-
-
-# ---------------------------------------------------------------- several at once, and kill -9
-
-
-def test_reading_sees_one_moment_while_others_write(rollouts: Rollouts, path: Path) -> None:
-    rollouts.add(episode(seed=seed) for seed in range(3))
-    reader = rollouts.episodes()
-    next(reader)
-    with Rollouts.open(path) as writer:
-        writer.add(episode(seed=seed) for seed in range(3, 6))
-    assert len(list(reader)) == 2
-    assert len(list(rollouts)) == 6
-
-
-WRITER = """
-    import sys
-    sys.path.insert(0, {here!r})
-    from test_dataset import Rollouts, episode
-    first, last, run = map(int, sys.argv[2:])
-    rollouts = Rollouts.open(sys.argv[1], check=False)
-    for seed in range(first, last):
-        rollouts.add(episode(seed % 7, seed), run=run)
-        print(seed, flush=True)
-"""
-
-
-def start_writer(path: Path, first: int, last: int, run: int = 0) -> subprocess.Popen:
-    code = textwrap.dedent(WRITER).format(here=str(Path(__file__).parent))
-    command = [sys.executable, "-c", code, str(path), str(first), str(last), str(run)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def test_several_processes_write_at_once(rollouts: Rollouts, path: Path) -> None:
-    writers = [start_writer(path, 0, 150), start_writer(path, 100, 250), start_writer(path, 0, 100, run=1)]
-    for writer in writers:
-        writer.communicate(timeout=60)
-        assert writer.returncode == 0
-    assert sorted(e.seed for e in rollouts.episodes(run=0)) == list(range(250))
-    assert sorted(e.seed for e in rollouts.episodes(run=1)) == list(range(100))
-    assert all(e == episode(e.seed % 7, e.seed) for e in rollouts)
-
-
-def test_kill_9_loses_nothing_that_was_committed(rollouts: Rollouts, path: Path) -> None:
-    """A writer is killed at a random moment, eight times over; each time all that it reported is there, whole."""
-    rng = np.random.default_rng(0)
-    rollouts.close()
-    done = 0
-    for _ in range(8):
-        writer = start_writer(path, done, 10_000)
-        assert writer.stdout is not None
-        reported = [int(writer.stdout.readline())]
-        time.sleep(float(rng.uniform(0, 0.15)))
-        os.kill(writer.pid, signal.SIGKILL)
-        reported += [int(line) for line in writer.stdout if line.endswith("\n")]
-        writer.wait()
-        with Rollouts.open(path) as survivor:
-            stored = {e.seed: e for e in survivor}
-        assert set(range(reported[-1] + 1)) <= stored.keys()
-        assert all(e == episode(seed % 7, seed) for seed, e in stored.items())
-        assert len(stored) <= reported[-1] + 2  # at most the one that was committed and not yet reported
-        done = len(stored)
-    assert done > 8

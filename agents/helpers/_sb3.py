@@ -1,0 +1,326 @@
+"""What the Stable-Baselines3 helpers share: training on the intervention env, the knob, and files without pickles."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.types import HelperPolicy
+
+_FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-1"
+
+
+class SB3Helper(HelperPolicy):
+    """A policy of Stable-Baselines3 that reads :class:`~selfreg_gym.wrappers.FeatureObservation`.
+
+    It is trained at one help cost r and then moved along its curve by an offset on what help gains (a difference of
+    log-probabilities or of Q values), as a trained language model is; always the best action is taken, never a sample.
+
+    Args:
+        policy: an SB3 policy in eval mode.
+        costs: expected cost units of nohelp and of each intervention, ``(K + 1,)``.
+        cap: cost units that an episode may spend at the most (``HelpBudget``), or None.
+        offset: added to what every help gains; the knob.
+        settings: how the policy's network was made.
+        info: what is known about its training.
+    """
+
+    takes_budget = False
+    knob_bounds = (-20.0, 20.0)
+    knob_step: ClassVar[float] = 0.5
+    needs_cap: ClassVar[bool] = False  # it is made for a hard budget
+    algorithm: ClassVar[str]
+    module: ClassVar[str] = "stable_baselines3"
+    policy_name: ClassVar[str] = "MultiInputPolicy"
+    defaults: ClassVar[dict[str, Any]] = {}
+    network: ClassVar[dict[str, Any]] = {"net_arch": [64, 64]}
+
+    def __init__(
+        self,
+        policy: Any,
+        *,
+        costs: Sequence[float],
+        cap: float | None = None,
+        offset: float = 0.0,
+        settings: Mapping[str, Any] | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.policy = policy
+        self.costs = tuple(map(float, costs))
+        self.cap = cap
+        self.offset = float(offset)
+        self.settings = dict(settings or self.network)
+        self.info = dict(info or {})
+
+    @classmethod
+    def train(
+        cls,
+        env: Mapping[str, Any],
+        *,
+        tasks: Sequence[int] | None = None,
+        help_cost: float = 0.1,
+        steps: int = 100_000,
+        cap: float | None = None,
+        seed: int = 0,
+        num_envs: int = 16,
+        progress: bool = True,
+        **arguments: Any,
+    ) -> Self:
+        """Reinforcement learning on ``success - help_cost * cost units``, with p(s) left out of the features.
+
+        Args:
+            env: keyword arguments of ``selfreg/Intervention-v0``.
+            tasks: training tasks, each episode draws one; None draws from the whole split.
+            help_cost: r.
+            steps: decisions that are played, over all rows.
+            cap: a hard budget per episode (``HelpBudget``), or None.
+            seed: of the network, the tasks and the episodes.
+            num_envs: rows.
+            progress: show a bar.
+            **arguments: of the algorithm, over its ``defaults``.
+
+        Raises:
+            InvalidArgumentError: steps or tasks that are none, or sb3-contrib is needed and missing.
+        """
+        from selfreg_gym.building import build_task
+        from selfreg_gym.lm.loading import one_thread
+        from selfreg_gym.vector_env import InterventionVectorEnv, to_sb3
+
+        if steps < 1 or (tasks is not None and len(tasks) == 0):
+            raise InvalidArgumentError(
+                f"a training needs steps and tasks, received steps={steps!r} and "
+                f"{'no' if tasks is not None else 'all'} tasks."
+            )
+        one_thread()
+        kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep"}
+        task, task_kwargs = kwargs.pop("task"), kwargs.pop("task_kwargs", None)
+        vector = InterventionVectorEnv(num_envs, lambda: _DrawnTasks(build_task(task, task_kwargs), tasks), **kwargs)
+        costs = (0.0, *(intervention.cost for intervention in vector.interventions))
+        algorithm = cls._load_algorithm()
+        begun = time.monotonic()
+        with _own_randomness():
+            model = algorithm(
+                cls.policy_name,
+                to_sb3(_wrap(vector, cap)),
+                seed=seed,
+                policy_kwargs=dict(cls.network),
+                device="cpu",
+                **{**cls.defaults, **arguments},
+            )
+            model.learn(steps, callback=_bar(steps, cls.algorithm, progress))
+        info = {
+            "help_cost": float(help_cost),
+            "steps": int(model.num_timesteps),
+            "tasks": None if tasks is None else len(tasks),
+            "seed": seed,
+            "arguments": {name: repr(value) for name, value in {**cls.defaults, **arguments}.items()},
+            "seconds": round(time.monotonic() - begun, 1),
+        }
+        model.policy.set_training_mode(False)
+        return cls(model.policy, costs=costs, cap=cap, info=info)
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """Whether a run has trained it (``rl.algorithms`` in its config)."""
+        return (Path(run) / "rl" / cls._name() / _FILE).is_file()
+
+    @classmethod
+    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Self:
+        """What the run has trained.
+
+        Raises:
+            CheckpointError: the run has trained none.
+        """
+        return cls.from_pretrained(Path(run) / "rl" / cls._name())
+
+    @property
+    def knob(self) -> float:
+        """The offset."""
+        return self.offset
+
+    def with_knob(self, x: float) -> Self:
+        """The same policy with another offset."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.offset = float(x)
+        return other
+
+    def wrap(self, env: Any) -> Any:
+        """The env that shows features, under the hard budget that it was trained with, if any."""
+        return _wrap(env, self.cap)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """See :class:`selfreg_gym.types.HelperPolicy`; the best action in any case, ties are nohelp."""
+        import torch
+
+        if not isinstance(observation, Mapping):
+            raise InvalidArgumentError(f"{self._name()} reads features, not text: play it in wrap(env).")
+        single = np.ndim(observation["scalars"]) == 1
+        rows = {name: np.asarray(values)[None] if single else values for name, values in observation.items()}
+        n = len(rows["scalars"])
+        start = np.full(n, state is None) if episode_start is None else np.atleast_1d(episode_start).astype(bool)
+        with torch.inference_mode():
+            tensors = {name: torch.as_tensor(values) for name, values in rows.items()}
+            values, state = self._values(tensors, state, start)
+        gain = (values[:, 1:] - values[:, :1]).double().numpy() + self.offset
+        if self.cap is not None:
+            left = rows["scalars"][:, 2:3]
+            gain = np.where(np.asarray(self.costs[1:]) <= left + 1e-6, gain, -np.inf)
+        actions = np.where(gain.max(axis=1) > 0, gain.argmax(axis=1) + 1, 0).astype(np.int64)
+        return (int(actions[0]) if single else actions), state
+
+    @abstractmethod
+    def _values(self, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+        """``(N, K + 1)`` what each action is worth (up to a constant of the row), and the memory."""
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the weights (safetensors) and, last, ``rl.json``. No pickle, unlike SB3's own zip."""
+        from safetensors.torch import save_file
+
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).unlink(missing_ok=True)
+        weights = {name: tensor.detach().contiguous().clone() for name, tensor in self.policy.state_dict().items()}
+        save_file(weights, folder / _WEIGHTS)
+        record = {
+            "format": _FORMAT,
+            "algorithm": self.algorithm,
+            "costs": list(self.costs),
+            "cap": self.cap,
+            "offset": self.offset,
+            "settings": self.settings,
+            "info": self.info,
+        }
+        (folder / _FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Self:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Raises:
+            CheckpointError: the directory holds none, an unfinished one, or that of another algorithm.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from selfreg_gym.wrappers.features import feature_space
+
+        file = Path(path) / _FILE
+        if not file.is_file():
+            raise CheckpointError(
+                f"a {cls._name()} helper is a directory with {_FILE} (as save_pretrained writes it), received "
+                f"{str(path)!r}, which has none. A run trains one with --set rl.algorithms=['{cls._name()}']."
+            )
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            form = (record["format"], record["algorithm"])
+            known = {name: record[name] for name in ("costs", "cap", "offset", "settings", "info")}
+            weights = load_file(Path(path) / _WEIGHTS)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise CheckpointError(f"{str(path)!r} cannot be read: {error!r}.") from error
+        if form != (_FORMAT, cls.algorithm):
+            raise CheckpointError(f"{str(file)!r} holds {form}, expected {(_FORMAT, cls.algorithm)}: train again.")
+        policy_class = cls._load_algorithm().policy_aliases[cls.policy_name]
+        actions = gym.spaces.Discrete(len(known["costs"]))
+        policy = policy_class(feature_space(), actions, lambda _: 0.0, **known["settings"])
+        try:
+            policy.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"{str(path)!r}: the weights do not fit the network: {error}.") from error
+        policy.set_training_mode(False)
+        return cls(policy, **known)
+
+    @classmethod
+    def _load_algorithm(cls) -> Any:
+        import importlib
+
+        try:
+            return getattr(importlib.import_module(cls.module), cls.algorithm)
+        except ImportError as error:
+            raise InvalidArgumentError(f"{cls.algorithm} needs sb3-contrib: pip install 'selfreg-gym[rl]'.") from error
+
+    @classmethod
+    def _name(cls) -> str:
+        return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(offset={self.offset:g}, cap={self.cap}, K={len(self.costs) - 1})"
+
+
+def _wrap(env: Any, cap: float | None) -> Any:
+    from selfreg_gym.wrappers import FeatureObservation, HelpBudget
+
+    return FeatureObservation(env if cap is None else HelpBudget(env, cap))
+
+
+class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
+    """An episode that nobody has chosen is one of ``tasks``, drawn from the episode's seed."""
+
+    def __init__(self, env: Any, tasks: Sequence[int] | None) -> None:
+        super().__init__(env)
+        self._tasks = tasks
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if self._tasks is not None and (options is None or "episode" not in options):
+            drawn = int(np.random.default_rng([0x7A5C, 0 if seed is None else seed]).integers(len(self._tasks)))
+            options = {**(options or {}), "episode": int(self._tasks[drawn])}
+        return self.env.reset(seed=seed, options=options)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """SB3 seeds the global generators of Python, NumPy and torch: put them back afterwards."""
+    import random
+
+    import torch
+
+    python, old = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(old)  # noqa: NPY002
+
+
+def _bar(steps: int, name: str, show: bool) -> Any:
+    """A callback that draws a bar for SB3's ``learn``; None where nobody looks."""
+    if not show:
+        return None
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Bar(BaseCallback):
+        def _on_training_start(self) -> None:
+            self._bar = Progress(
+                TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True
+            )
+            self._task = self._bar.add_task(name, total=steps)
+            self._bar.start()
+
+        def _on_step(self) -> bool:
+            self._bar.update(self._task, completed=min(self.num_timesteps, steps))
+            return True
+
+        def _on_training_end(self) -> None:
+            self._bar.stop()
+
+    return Bar()

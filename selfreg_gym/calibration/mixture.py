@@ -1,0 +1,96 @@
+"""What a calibration makes of a helper: the same at another knob, or a coin between two knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.playing import reseeded
+
+__all__ = ["CoinMixture", "apply_calibration"]
+
+
+class CoinMixture:
+    """Two helpers and a coin per episode: ``high`` with probability ``weight``, else ``low``.
+
+    Any usage and success on the line between the two is reached, which no fixed threshold can do inside a jump. Both
+    see every step, so that a helper with memory is not interrupted.
+    """
+
+    def __init__(self, low: Any, high: Any, *, weight: float, seed: int = 0) -> None:
+        if not 0.0 <= weight <= 1.0:
+            raise InvalidArgumentError(f"the weight of a mixture lies in [0, 1], received {weight!r}.")
+        self.low, self.high, self.weight = low, high, float(weight)
+        self.last_unseen: np.ndarray | None = None
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Follow each episode's coin; the coin is drawn where an episode begins, also when ``deterministic``."""
+        coins, low_state, high_state = (None, None, None) if state is None else state
+        low, low_state = self.low.predict(observation, low_state, episode_start, deterministic)
+        high, high_state = self.high.predict(observation, high_state, episode_start, deterministic)
+        rows = np.atleast_1d(low).shape[0]
+        begins = np.ones(rows, bool) if coins is None else np.zeros(rows, bool)
+        if episode_start is not None:
+            begins |= np.atleast_1d(episode_start).astype(bool)
+        coins = np.zeros(rows, bool) if coins is None else coins.copy()
+        coins[begins] = self._rng.random(int(begins.sum())) < self.weight
+        low_unseen, high_unseen = (getattr(helper, "last_unseen", None) for helper in (self.low, self.high))
+        if low_unseen is not None and high_unseen is not None:
+            self.last_unseen = np.where(coins, high_unseen, low_unseen)
+        actions = np.where(coins, high, low)
+        return (actions if np.ndim(low) else int(actions[0])), (coins, low_state, high_state)
+
+    def wrap(self, env: Any) -> Any:
+        """Both helpers read the same observations."""
+        return self.low.wrap(env) if hasattr(self.low, "wrap") else env
+
+    @property
+    def knows_tasks(self) -> bool:
+        """Whether its parts are privileged."""
+        return bool(getattr(self.low, "knows_tasks", False))
+
+    @property
+    def expected_usage(self) -> float | None:
+        """What the two parts promise, mixed; None if one of them promises nothing."""
+        return self._promise("expected_usage")
+
+    @property
+    def expected_success(self) -> float | None:
+        """What the two parts promise, mixed; None if one of them promises nothing."""
+        return self._promise("expected_success")
+
+    def _promise(self, name: str) -> float | None:
+        # A helper that follows a solved policy leaves the promise to the policy.
+        low, high = (
+            getattr(part, name, getattr(getattr(part, "policy", None), name, None)) for part in (self.low, self.high)
+        )
+        return None if low is None or high is None else (1 - self.weight) * low + self.weight * high
+
+    def with_seed(self, seed: int) -> CoinMixture:
+        """The same mixture, its coins and those of its parts drawn from ``seed``."""
+        low, high = (reseeded(helper, seed, i) for i, helper in enumerate((self.low, self.high)))
+        return CoinMixture(low, high, weight=self.weight, seed=seed)
+
+    def __repr__(self) -> str:
+        return f"CoinMixture({self.low!r}, {self.high!r}, weight={self.weight:.3f})"
+
+
+def apply_calibration(helper: Any, calibration: Mapping[str, Any]) -> Any:
+    """Set a helper to what a calibration of it (``helper.calibration``, ``calibration.json``) found."""
+    if "weight" in calibration:
+        low, high = (helper.with_knob(x) for x in calibration["knobs"])
+        result: Any = CoinMixture(low, high, weight=calibration["weight"])
+    else:
+        result = helper.with_knob(calibration["knob"])
+    result.calibration = dict(calibration)
+    return result

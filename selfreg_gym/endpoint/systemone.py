@@ -1,0 +1,95 @@
+"""Typed questions to a decision model behind ``/v1/systemone``: yes or no, a score, a choice.
+
+The format is that of ``transformers serve`` (``transformers.decision``): a ``state``, and named questions of the types
+``noul`` (yes or no), ``score`` and ``choice``; each answer carries probabilities and no text is written. It is also the
+form in which this project exports its helper and its process reward model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.endpoint.answers import no_answer
+from selfreg_gym.endpoint.connection import SYSTEMONE, Connection, Request
+from selfreg_gym.errors import EndpointError, InvalidArgumentError
+
+__all__ = ["Question", "shares"]
+
+_NAME = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question; its answer is a probability for each of R outcomes.
+
+    Attributes:
+        instructions: the question itself, as the served model's template expects it.
+        levels: of a score, lowest first. The two outcomes are then the lowest and the highest level, in shares that
+            have the expected level.
+        options: of a choice; they are the outcomes. Neither levels nor options: yes or no, the outcomes being no, yes.
+    """
+
+    instructions: str
+    levels: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.levels is not None and self.options is not None:
+            raise InvalidArgumentError("a question has levels (a score), options (a choice) or neither, received both.")
+        for name, several in (("levels", self.levels), ("options", self.options)):
+            if several is not None and len(set(several)) < max(2, len(several)):
+                raise InvalidArgumentError(f"{name} are at least two different texts, received {several!r}.")
+
+    def body(self, state: str) -> dict[str, Any]:
+        """The request about one state."""
+        question: dict[str, Any] = {"type": "noul", "instructions": self.instructions}
+        if self.levels is not None:
+            question |= {"type": "score", "criteria": list(self.levels)}
+        elif self.options is not None:
+            question |= {"type": "choice", "criteria": dict.fromkeys(self.options)}
+        return {"state": state, "questions": {_NAME: question}}
+
+    def read(self, answers: dict[str, Any]) -> list[float]:
+        """R numbers that add up to 1.
+
+        Raises:
+            EndpointError: there are none.
+        """
+        answer = answers.get(_NAME, {})
+        if self.options is not None:
+            found = answer.get("probabilities")
+            values: list[Any] = [found.get(option) for option in self.options] if isinstance(found, dict) else []
+            if not values or not all(_between(value, 1) for value in values) or not sum(values) > 0:
+                raise no_answer(f"no probability for each of {', '.join(self.options)}")
+            return [value / sum(values) for value in values]
+        kind, top = ("noul", 1) if self.levels is None else ("score", len(self.levels) - 1)
+        value = answer.get(kind)
+        if not _between(value, top):
+            raise no_answer(f"{kind} is {value!r}, not a number from 0 to {top}")
+        share = min(1.0, max(0.0, value / top))
+        return [1.0 - share, share]
+
+
+def _between(value: Any, top: int) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return number and -1e-6 <= value <= top + 1e-6
+
+
+def shares(connection: Connection, question: Question, states: Sequence[str]) -> np.ndarray:
+    """``(N, R)`` the answers about N states.
+
+    Raises:
+        EndpointError: one of them failed for good. There is no number that could stand for it.
+    """
+    found = connection.ask([Request(SYSTEMONE, question.body(state)) for state in states]) if len(states) else []
+    rows = []
+    for answer in found:
+        if isinstance(answer, EndpointError):
+            raise answer
+        rows.append(question.read(answer[0]))
+    return np.array(rows).reshape(len(states), len(question.options or (0, 1)))

@@ -1,0 +1,124 @@
+"""Letting all helpers play their shares of an evaluation, in whichever process.
+
+A share (a shard) is some tasks with the episodes of *all* helpers on them, so that what an actor remembers of a task
+serves them all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.evaluation.measures import Measured, measure
+from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.types import Episode, HelperPolicy
+
+__all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some tasks of a split, and the episodes of each helper on them."""
+
+    split: str
+    number: int
+    specs: dict[str, list[EpisodeSpec]]
+
+
+class Player:
+    """Plays shards with all helpers; builds a split's env at its first shard, with one actor for all splits.
+
+    Args:
+        envs: by split, keyword arguments or a ready env.
+        helpers: by key.
+        traced: by split, (task, seed) of the episodes that are returned whole.
+    """
+
+    def __init__(
+        self,
+        envs: Mapping[str, Any],
+        helpers: Mapping[str, HelperPolicy],
+        traced: Mapping[str, set[tuple[int, int]]],
+        *,
+        seed: int,
+        num_envs: int,
+        deterministic: bool,
+        retries: int,
+    ) -> None:
+        self._sources, self._helpers, self._traced = dict(envs), dict(helpers), dict(traced)
+        self._seed, self._num_envs, self._deterministic, self._retries = seed, num_envs, deterministic, retries
+        self._env: Any = None
+        self._split: str | None = None
+        self._actors: dict[str, Any] = {}
+
+    def __call__(self, shard: Shard) -> Iterator[tuple[str, str, Measured, Episode | None]]:
+        """Yield ``(split, key, measured, the episode if it is traced)``."""
+        if self._split != shard.split:
+            self._split, self._env = shard.split, self._make(self._sources[shard.split])
+        for number, (key, helper) in enumerate(self._helpers.items()):
+            # A helper's own draws (a mixture's coins) depend on the shard it plays, not on what was played before.
+            own = reseeded(helper, self._seed, number, shard.number)
+            episodes = play(self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries)
+            for episode in episodes:
+                shown = (episode.episode, episode.seed) in self._traced[shard.split]
+                yield shard.split, key, measure(episode), episode if shown else None
+
+    def _make(self, source: Any) -> Any:
+        """The env of a split. Splits whose actor has one name share it: loading it anew would cost seconds."""
+        name = source.get("actor") if isinstance(source, Mapping) else None
+        if not isinstance(name, str):
+            return make_env(source, self._num_envs)
+        env = make_env({**source, "actor": self._actors.get(name, name)}, self._num_envs)
+        self._actors[name] = env.actor
+        return env
+
+
+def make_env(env: Any, num_envs: int) -> Any:
+    """Build a batch of ``num_envs`` from keyword arguments; a ready env is returned as it is."""
+    if not isinstance(env, Mapping):
+        return env
+    from gymnasium.vector import AutoresetMode
+
+    from selfreg_gym.vector_env import InterventionVectorEnv
+
+    return InterventionVectorEnv(num_envs, **dict(env), autoreset_mode=AutoresetMode.DISABLED)
+
+
+def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
+    """A helper whose own draws come from ``entropy``.
+
+    That is ``helper.with_seed(seed)`` where it has one, or a shallow copy with another ``seed`` where it has that
+    attribute; any other helper draws nothing and is returned as it is.
+    """
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    if hasattr(helper, "with_seed"):
+        return helper.with_seed(seed)
+    if isinstance(getattr(helper, "seed", None), int):
+        helper = copy.copy(helper)
+        helper.seed = seed  # type: ignore[attr-defined]
+    return helper
+
+
+def cut(
+    split: str, plans: Mapping[str, Sequence[EpisodeSpec]], longest: Sequence[EpisodeSpec], num_envs: int
+) -> list[Shard]:
+    """Cut the tasks into parts, none so small that the batch runs half empty for long.
+
+    How many there are does not depend on the number of processes, so neither do the helpers' draws.
+    """
+    size = max(6 * num_envs, -(-len(longest) // 8))
+    parts: list[list[EpisodeSpec]] = [[]]
+    for spec in longest:
+        if len(parts[-1]) >= size and spec.episode != parts[-1][-1].episode:
+            parts.append([])
+        parts[-1].append(spec)
+    shards = []
+    for number, part in enumerate(parts):
+        tasks = {spec.episode for spec in part}
+        specs = {key: [spec for spec in plan if spec.episode in tasks] for key, plan in plans.items()}
+        shards.append(Shard(split, number, specs))
+    return shards

@@ -1,0 +1,162 @@
+"""Collections through a server that fails: they end, nothing is mislabelled, and the store is that of a calm run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import FAULTS, Loopback, now_and_then
+
+from selfreg_gym.collection import collect
+from selfreg_gym.dataset import Rollouts
+from selfreg_gym.endpoint.cache import AnswerCache
+from selfreg_gym.errors import InvalidArgumentError, StoreError, UnknownNameError
+
+PATIENT = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 0.2, "load_timeout": 0.2}
+CALM = {**PATIENT, "timeout": 20.0, "load_timeout": 20.0}
+
+
+def people(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """An env in which the actor and whoever helps it are behind the server."""
+    priced = {"base_url": url, "seed": 5, "prompt_price": 7.0, "completion_price": 50.0, **options}
+    return {
+        "task": "selfreg/Coin-v0",
+        "actor": "endpoint",
+        "actor_kwargs": {"base_url": url, **options},
+        "interventions": ["endpoint"],
+        "intervention_kwargs": {"endpoint": priced},
+    }
+
+
+def fill(url: str, path: Path, options: dict[str, Any], **changes: Any) -> Rollouts:
+    settings = {"tasks": range(6), "episodes": 9, "help_probabilities": (0, 0.5, 1), "seed": 4, "num_envs": 6}
+    return collect(people(url, options), store=path, **{**settings, "progress": False, **changes})
+
+
+def content(rollouts: Rollouts) -> list:
+    return [(p, e) for p, e in zip(rollouts.plan, rollouts, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a server without faults gives."""
+    path = tmp_path_factory.mktemp("calm") / "calm.sqlite"
+    server = Loopback(can=("chat",))
+    with fill(server.url, path, CALM) as rollouts:
+        assert rollouts.is_complete
+        assert not rollouts.failures()
+    server.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def calm(store: Path) -> list:
+    with Rollouts.open(store) as rollouts:
+        return content(rollouts)
+
+
+def test_the_store_holds_tokens_and_prices_of_each_call(calm: list, store: Path) -> None:
+    steps = [step for _, episode in calm for step in episode]
+    assert all(step.tokens > 10 for step in steps)
+    assert all((step.price is None) == (step.action == 0) for step in steps)
+    assert all(step.cost == (step.price or 0.0) for step in steps)
+    assert all(s.price == pytest.approx((7.0 * (s.tokens - 1) + 50.0) / 1000) for s in steps if s.action)
+    assert all(e.usage == (pytest.approx(sum(s.cost for s in e)),) for _, e in calm)
+    with Rollouts.open(store) as rollouts:
+        alone, helped = rollouts.spending()
+        assert (alone["action"], helped["action"]) == (0, 1)
+        assert alone["tokens"] + helped["tokens"] == sum(step.tokens for step in steps)
+        assert helped["price"] == pytest.approx(helped["cost"])
+        assert alone["cost"] == 0
+
+
+def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm: list, tmp_path: Path) -> None:
+    server = serve(can=("chat",), fault=now_and_then(0.2, seed=1), hang=0.3)
+    with fill(server.url, tmp_path / "r.sqlite", PATIENT) as rollouts:
+        assert rollouts.is_complete
+        assert content(rollouts) == calm
+    assert set(FAULTS) <= set(server.faults)  # each kind did happen
+    assert 0.1 < 1 - server.faults["none"] / len(server.requests) < 0.3
+
+
+def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
+    server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=("500", "reset", "empty", "malformed")))
+    impatient = {**CALM, "retries": 0, "way": "text", "api": "chat"}
+    path = tmp_path / "r.sqlite"
+    with fill(server.url, path, impatient, retries=0) as rollouts:
+        failed = rollouts.failures()
+        assert failed
+        assert not rollouts.is_complete
+        assert rollouts.count() + len(failed) == len(calm)
+        assert not {(p.task, p.seed) for p, _ in failed} & {(e.episode, e.seed) for e in rollouts}
+        expected = {(p.task, p.seed, p.help_probability): e for p, e in calm}
+        for episode in rollouts:  # what was stored is what happened, whole
+            assert episode == expected[episode.episode, episode.seed, episode.help_probability]
+    server.fault = None
+    with fill(server.url, path, impatient, retries=0) as rollouts:
+        assert rollouts.is_complete
+        assert content(rollouts) == calm
+        assert rollouts.failures() == failed
+
+
+def test_a_resumed_run_elsewhere_pays_nothing_twice(serve: Any, calm: list, tmp_path: Path) -> None:
+    first, path, cache = serve(can=("chat",)), tmp_path / "r.sqlite", tmp_path / "answers.sqlite"
+    seen: list = []
+
+    def stop(episode: Any) -> None:
+        seen.append(episode)
+        if len(seen) == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(first.url, path, {**CALM, "cache": str(cache)}, progress=stop)
+    known = len(AnswerCache(cache))
+    assert known >= 10
+    second = serve(can=("chat",))  # another address, other time-outs: the same model
+    options = {**CALM, "cache": str(cache), "timeout": 19.0, "concurrency": 2}
+    with fill(second.url, path, options) as rollouts:
+        assert content(rollouts) == calm
+    with fill(second.url, tmp_path / "again.sqlite", options) as rollouts:
+        assert content(rollouts) == calm
+    everything = second.count("/chat/completions")
+    fill(second.url, tmp_path / "third.sqlite", options).close()
+    assert second.count("/chat/completions") == everything
+    with pytest.raises(StoreError, match=r"actor_kwargs\.model"):
+        fill(second.url, path, {**options, "model": "other"})
+
+
+def test_workers_change_nothing(serve: Any, calm: list, tmp_path: Path) -> None:
+    url = serve(can=("chat",)).url
+    with fill(url, tmp_path / "r.sqlite", {**CALM, "cache": str(tmp_path / "a.sqlite")}, workers=2) as rollouts:
+        assert content(rollouts) == calm
+
+
+def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "sk-verysecret-0815")
+    for right, name in (("sk-verysecret-0815", "a"), ("another", "b")):
+        server = serve(can=("chat",), key=right, odd="leak")
+        options = {**CALM, "api_key_env": "TEST_KEY", "cache": str(tmp_path / "cache.sqlite"), "way": "text"}
+        fill(server.url, tmp_path / f"{name}.sqlite", options, episodes=3, tasks=range(2)).close()
+    with Rollouts.open(tmp_path / "b.sqlite") as rollouts:
+        assert "Incorrect API key provided: Bearer [key]" in rollouts.failures()[0][1]
+    for file in tmp_path.glob("*.sqlite*"):
+        assert b"verysecret" not in file.read_bytes(), file
+
+
+def test_control_characters_and_other_scripts_are_stored_as_they_were_said(serve: Any, tmp_path: Path) -> None:
+    server = serve(can=("chat",), odd="control")
+    with fill(server.url, tmp_path / "r.sqlite", {**CALM, "way": "text"}, episodes=3, tasks=range(2)) as rollouts:
+        assert rollouts.is_complete
+        said = {step.action_text for episode in rollouts for step in episode}
+        assert said == {"\x00\x07\x1b[31m\u202e идти на север \ufffd 北へ行け \x00"}
+        assert all(step.invalid and not episode.success for episode in rollouts for step in episode)
+
+
+def test_arguments_that_do_not_exist_leave_no_store(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key": "sk-verysecret"})
+    assert "verysecret" not in str(caught.value)
+    with pytest.raises(InvalidArgumentError, match="api_key_env is the NAME"):
+        fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key_env": "sk-verysecret"})
+    assert not list(tmp_path.glob("r.sqlite*"))

@@ -1,0 +1,173 @@
+"""Many requests: each once, bounded in number, remembered, and counted."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfreg_gym.endpoint.connection import COMPLETIONS, SYSTEMONE, Connection, Request
+from selfreg_gym.endpoint.crew import Crew
+from selfreg_gym.endpoint.server import Server
+from selfreg_gym.errors import EndpointError, InvalidArgumentError
+
+
+def ask(prompt: str, draw: int | None = None, **more: Any) -> Request:
+    return Request(COMPLETIONS, {"prompt": prompt, "max_tokens": 8, "seed": draw or 0}, draw, **more)
+
+
+def connect(url: str, cache: Path | None = None, **options: Any) -> Connection:
+    quick = {"backoff": 0.001, "max_backoff": 0.01, "timeout": 5.0, "load_timeout": 5.0}
+    return Connection(Server.of(url, **{**quick, **options}), cache=cache)
+
+
+def test_answers_come_in_order_and_each_question_is_sent_once(serve: Any) -> None:
+    server = serve()
+    connection = connect(server.url)
+    prompts = [f"page {i % 5}" for i in range(40)]
+    answers = connection.ask([ask(prompt) for prompt in prompts])
+    assert server.count("/completions") == 5
+    assert server.count("/models") == 1  # no model was named: the only one is asked for, once
+    assert {prompt: answer.text for prompt, answer in zip(prompts, answers, strict=True)} == {
+        f"page {i}": server.brain.write(f"page {i}", sample=0, max_tokens=8) for i in range(5)
+    }
+    assert connection.ask([ask("page 3")]) == [answers[3]]
+    assert server.count("/completions") == 5
+    assert connection.usage()["remembered"] == 1
+
+
+def test_draws_of_one_question_are_independent(serve: Any) -> None:
+    connection = connect(serve().url)
+    texts = [answer.text for answer in connection.ask([ask("You can: a, b, c", draw) for draw in range(12)])]
+    assert len(set(texts)) == 3
+    assert [answer.text for answer in connection.ask([ask("You can: a, b, c", draw) for draw in range(12)])] == texts
+
+
+def test_at_most_so_many_at_once(serve: Any) -> None:
+    server = serve(fault=lambda count, path: "hang", hang=0.1)
+    connect(server.url, concurrency=3, retries=0, model="rule").ask([ask(str(i)) for i in range(12)])
+    assert server.most_at_once == 3
+
+
+def test_lists_are_used_where_the_server_takes_them(serve: Any) -> None:
+    server = serve()
+    connection = connect(server.url, batch=4, model="rule")
+    requests = [ask(f"page {i}", listed=True) for i in range(10)] + [ask("alone")]
+    together = connection.ask(requests, lists=True)
+    sizes = sorted(len(b["prompt"]) if isinstance(b["prompt"], list) else 1 for _, b in server.requests)
+    assert sizes == [1, 2, 4, 4]
+    assert [a.text for a in together] == [a.text for a in connect(server.url, model="rule").ask(requests)]
+
+
+def test_one_failure_leaves_the_others_alone(serve: Any) -> None:
+    connection = connect(serve().url, retries=0, model="rule")
+    answers = connection.ask([ask("a"), Request("/systemone", {"state": "s", "questions": {"q": _wide()}}), ask("b")])
+    assert [type(answer).__name__ for answer in answers] == ["Answer", "EndpointError", "Answer"]
+    assert answers[1].status == 422
+
+
+def _wide() -> dict[str, Any]:
+    return {"type": "choice", "criteria": {str(i): None for i in range(30)}}
+
+
+def test_the_cache_serves_another_connection_and_failures_are_not_kept(serve: Any, tmp_path: Path) -> None:
+    broken = serve(fault=lambda count, path: "500")
+    path = tmp_path / "answers.sqlite"
+    first = connect(broken.url, path, retries=1, model="rule")
+    assert isinstance(first.ask([ask("p")])[0], EndpointError)
+    broken.fault = None
+    question = Request(SYSTEMONE, {"state": "s", "questions": {"q": {"type": "noul"}}})
+    answers = first.ask([ask("p"), question])
+    second = connect("http://127.0.0.1:9/v1", path, model="rule")  # nobody there
+    assert second.ask([ask("p"), question]) == answers
+    assert second.usage()["requests"] == 0
+    assert isinstance(
+        connect("http://127.0.0.1:9/v1", path, model="other", retries=0).ask([ask("p")])[0], EndpointError
+    )
+
+
+def test_tokens_and_price_are_counted_once(serve: Any) -> None:
+    connection = connect(serve().url, prompt_price=1000.0, completion_price=3000.0)
+    for _ in range(2):
+        [answer] = connection.ask([ask("one two three. You can: go")])
+    assert (answer.tokens.prompt, answer.tokens.completion) == (6, 1)
+    usage = connection.usage()
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["price"]) == (6, 1, 9.0)
+
+
+def test_it_is_pickled_without_its_live_parts_and_never_copied(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_KEY", "verysecret")
+    connection = connect(serve(key="verysecret").url, api_key_env="TEST_KEY")
+    [answer] = connection.ask([ask("p")])
+    data = pickle.dumps(connection)
+    assert b"verysecret" not in data
+    assert pickle.loads(data).ask([ask("p")]) == [answer]
+    assert copy.deepcopy(connection) is connection
+    connection.close()
+    assert connection.ask([ask("q")])[0].text  # opened again
+
+
+def test_several_models_must_be_told_apart(serve: Any) -> None:
+    server = serve(can=("completions",))
+    with pytest.raises(EndpointError, match="HTTP 404"):
+        connect(server.url).ask([ask("p")])
+    server.answer = lambda path, body: (200, {"data": [{"id": "a"}, {"id": "b"}]})
+    with pytest.raises(InvalidArgumentError, match=r"serves 2 models \(a, b\): say which one by model="):
+        connect(server.url).ask([ask("p")])
+
+
+def test_lone_surrogates_are_neither_sent_nor_kept(serve: Any, tmp_path: Path) -> None:
+    server = serve()
+    [answer] = connect(server.url, tmp_path / "c.sqlite").ask([ask("a \ud83d b")])
+    assert answer.text
+    assert server.requests[-1][1]["prompt"] == "a \ufffd b"
+
+
+INTERRUPTED = """
+    import sys
+    from selfreg_gym.endpoint.connection import COMPLETIONS, Connection, Request
+    from selfreg_gym.endpoint.server import Server
+    connection = Connection(Server.of(sys.argv[1], model="rule"))
+    try:
+        connection.ask([Request(COMPLETIONS, {"prompt": str(i)}) for i in range(9)])
+    except KeyboardInterrupt:
+        print("stopped", connection.usage()["requests"], flush=True)
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(serve: Any) -> None:
+    server = serve(fault=lambda count, path: "hang", hang=30.0)
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), server.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if len(server.requests) == 8:
+            break
+        time.sleep(0.1)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=25) == 0
+    assert time.monotonic() - begun < 15  # the server hangs for 30 s, and the time-out is 60 s
+    assert process.stdout is not None
+    assert process.stdout.read() == "stopped 8\n"
+
+
+def test_what_a_job_raises_is_raised_and_a_dismissed_crew_begins_nothing_new() -> None:
+    crew = Crew(2)
+    assert sorted(crew.work([lambda i=i: i * i for i in range(9)])) == [(i, i * i) for i in range(9)]
+    with pytest.raises(ZeroDivisionError):
+        list(crew.work([lambda: 1 / 0]))
+    gate, begun = threading.Event(), []
+    waiting = crew.work([lambda: (begun.append(1), gate.wait(10)) for _ in range(6)])
+    threading.Timer(0.2, lambda: (crew.dismiss(), gate.set())).start()
+    next(waiting)
+    time.sleep(0.3)
+    assert len(begun) == 2

@@ -1,0 +1,119 @@
+"""What a server can do is found out, and what it only seems to do is found out too."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from loopback import EVERYTHING, TGI, Llama, now_and_then
+
+from selfreg_gym.agents.actors.lm import LM
+from selfreg_gym.endpoint.connection import Connection
+from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, probe
+from selfreg_gym.endpoint.server import Server
+from selfreg_gym.endpoint.ways import choose_way
+from selfreg_gym.errors import EndpointError
+
+
+@pytest.fixture(scope="module")
+def llama() -> Llama:
+    return Llama(LM().checkpoint_dir)
+
+
+def found(server: Any, quick: dict[str, Any], **options: Any) -> Capabilities:
+    return probe(Connection(Server.of(server.url, **{**quick, **options})))
+
+
+def works(capabilities: Capabilities) -> set[str]:
+    return {name for name in CAPABILITIES if capabilities.works(name)}
+
+
+def test_a_server_that_can_do_everything(serve: Any, quick: Any, llama: Llama) -> None:
+    capabilities = found(serve(brain=llama), quick)
+    assert works(capabilities) == set(CAPABILITIES)
+    assert capabilities.why("echo") == "echoed and written log-probabilities agree (4 of 4 tried)"
+    assert choose_way(capabilities) == ("echo", capabilities.why("echo"))
+    assert capabilities.why("models") == "lists rule"
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("lacking", [name for name in EVERYTHING if name != "completions"])
+def test_what_is_lacking_is_found_out_said_aloud_or_not(serve: Any, quick: Any, lacking: str, refuses: bool) -> None:
+    server = serve(can=tuple(name for name in EVERYTHING if name != lacking), refuses=refuses)
+    missing = {"lists": {"prompt_lists"}, "logprobs": {"logprobs", "echo"}}.get(lacking, {lacking})
+    assert works(found(server, quick)) == set(CAPABILITIES) - missing
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        ("shifted", "echo is not to be trusted: the token .* was written with log-probability .* and is echoed with"),
+        ("constant", "every echoed token has the same log-probability, 0"),
+    ],
+)
+def test_log_probabilities_that_mislead_are_not_used(serve: Any, quick: Any, llama: Llama, odd: str, why: str) -> None:
+    for brain in (None, llama):
+        capabilities = found(serve(brain=brain, odd=odd), quick)
+        assert works(capabilities) == set(CAPABILITIES) - {"echo"}
+        assert re.search(why, capabilities.why("echo"))
+        assert choose_way(capabilities)[0] == "structured"
+
+
+@pytest.mark.parametrize("form", ["structured_outputs", "guided_choice", "response_format", TGI, "grammar", "regex"])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_each_form_of_structured_choice(serve: Any, quick: Any, form: str, refuses: bool) -> None:
+    capabilities = found(serve(forms=(form,), refuses=refuses), quick)
+    assert capabilities.form is not None
+    assert capabilities.form.name.startswith(form)
+
+
+def test_the_order_of_ways_and_why(serve: Any, quick: Any) -> None:
+    chosen = []
+    for can in (
+        ("completions", "logprobs", "echo"),
+        ("completions", "chat", "structured", "systemone"),
+        ("chat", "systemone"),
+        ("completions", "logprobs"),
+        ("chat",),
+    ):
+        way, why = choose_way(found(serve(can=can), quick))
+        chosen.append(way)
+    assert chosen == ["echo", "structured", "systemone", "text", "text"]
+    assert "no echo (needs log-probabilities); no structured (no form is obeyed: " in why
+    with pytest.raises(EndpointError, match="can do nothing that an actor could use"):
+        choose_way(found(serve(can=("models",)), quick))
+    with pytest.raises(EndpointError, match="way='echo' was asked for, and the server cannot do it: needs log-prob"):
+        choose_way(found(serve(can=("chat",)), quick), "echo")
+
+
+def test_an_outage_is_no_finding(serve: Any, quick: Any) -> None:
+    server = serve()
+    server.close()
+    with pytest.raises(EndpointError, match="the connection failed"):
+        found(server, {**quick, "retries": 0})
+    silent = serve(fault=lambda count, path: "hang" if "chat" in path else None, hang=0.5)
+    with pytest.raises(EndpointError, match="no answer within"):
+        found(silent, {**quick, "retries": 0, "timeout": 0.1})
+
+
+@pytest.mark.parametrize("fault", ["reset", "500", "hang"])
+def test_an_argument_that_breaks_a_server_is_left_out(serve: Any, quick: Any, fault: str) -> None:
+    server = serve(can=("completions",), hang=0.4)
+    server.fault = lambda count, path: fault if "stop" in server.requests[-1][1] else None
+    capabilities = found(server, {**quick, "timeout": 0.2})
+    assert works(capabilities) == {"completions"}
+    assert choose_way(capabilities)[0] == "text"
+
+
+def test_faults_that_pass_change_no_finding(serve: Any, quick: Any) -> None:
+    calm = found(serve(), quick)
+    shaken = found(serve(fault=now_and_then(0.2, seed=3), hang=0.3), {**quick, "timeout": 0.2, "load_timeout": 0.2})
+    assert works(shaken) == works(calm)
+
+
+def test_only_one_api_is_tried_if_one_is_named(serve: Any, quick: Any) -> None:
+    server = serve()
+    capabilities = probe(Connection(Server.of(server.url, **quick)), api="chat")
+    assert works(capabilities) == {"models", "chat", "structured", "systemone"}
+    assert not server.count("/v1/completions")

@@ -1,0 +1,346 @@
+"""An OpenAI-compatible server of the tests' own, on loopback: it does what it is told to, and misbehaves on demand.
+
+What it says is a deterministic function of the request (``Rule``), or comes from a real tiny Llama (``Llama``).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from hashlib import blake2b
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ["FAULTS", "Llama", "Loopback", "Rule", "now_and_then"]
+
+FAULTS = ("429", "429 date", "500", "reset", "hang", "truncated", "malformed", "html", "empty", "null", "drip")
+EVERYTHING = ("models", "completions", "chat", "lists", "logprobs", "echo", "structured", "systemone")
+
+
+def number(*parts: Any) -> float:
+    """A number in [0, 1) that depends on the parts alone."""
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=6).digest(), "big") / 2**48
+
+
+class Rule:
+    """Says one of the actions that its prompt offers, by a hash of the prompt (and of the seed, if it is to sample)."""
+
+    def pieces(self, text: str) -> list[str]:
+        """A text cut into words, each with the space before it."""
+        return re.findall(r"\s*\S+", text)
+
+    def values(self, pieces: list[str]) -> list[float | None]:
+        """A log-probability for each piece but the first."""
+        return [None] + [-5 * number(pieces[i], pieces[:i]) - 0.01 for i in range(1, len(pieces))]
+
+    def write(self, prompt: str, *, sample: Any, max_tokens: int) -> str:
+        if max_tokens == 1:
+            return f" w{int(9 * number(prompt, sample))}"
+        offered = re.findall(r"You can: (.*)", prompt)
+        actions = offered[-1].strip(".").split(", ") if offered else ["heads", "tails"]
+        return " " + actions[int(len(actions) * number(prompt, sample))]
+
+    def decide(self, state: str, question: dict[str, Any], options: list[str]) -> list[float]:
+        weights = [number(state, question.get("instructions"), option) + 1e-3 for option in options]
+        return [weight / sum(weights) for weight in weights]
+
+
+class Llama(Rule):
+    """A real causal LM: its tokens, its log-probabilities, its greedy answers."""
+
+    def __init__(self, path: Any) -> None:
+        from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.tokenizer import PromptEncoder
+
+        self.model, self.encoder = load_causal(path), PromptEncoder(load_tokenizer(path))
+        self.lock = threading.Lock()
+
+    def pieces(self, text: str) -> list[str]:
+        return self.encoder.tokenizer.convert_ids_to_tokens(self.encoder.prompt(text))
+
+    def values(self, pieces: list[str]) -> list[float | None]:
+        return [None, *self.logits(self.encoder.tokenizer.convert_tokens_to_ids(pieces))]
+
+    def logits(self, ids: list[int]) -> list[float]:
+        import torch
+
+        with self.lock, torch.no_grad():
+            rows = self.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+        return [float(rows[i - 1, ids[i]]) for i in range(1, len(ids))]
+
+    def write(self, prompt: str, *, sample: Any, max_tokens: int) -> str:
+        import torch
+
+        ids = self.encoder.prompt(prompt)
+        with self.lock, torch.no_grad():
+            for _ in range(max_tokens):
+                ids.append(int(self.model(torch.tensor([ids])).logits[0, -1].argmax()))
+        new = self.encoder.tokenizer.convert_ids_to_tokens(ids[len(self.encoder.prompt(prompt)) :])
+        return " " + " ".join(new).split(" </s>")[0]
+
+
+class Loopback:
+    """The server, running until ``close``.
+
+    Args:
+        can: what it does; what it cannot do it ignores (``refuses=False``) or answers with 400.
+        brain: who speaks.
+        fault: called with (number of the request, path); returns one of ``FAULTS`` or None.
+        odd: how its answers are odd: "shifted" or "constant" log-probabilities, "giant", "control", "leak" (the key).
+        key: the key that it wants, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        can: tuple[str, ...] = EVERYTHING,
+        brain: Any = None,
+        fault: Callable[[int, str], str | None] | None = None,
+        odd: str = "",
+        refuses: bool = False,
+        key: str | None = None,
+        forms: tuple[str, ...] = ("structured_outputs",),
+        hang: float = 3.0,
+        retry_after: str = "0",
+    ) -> None:
+        self.can, self.brain, self.fault, self.odd, self.refuses = set(can), brain or Rule(), fault, odd, refuses
+        self.key, self.forms, self.hang, self.retry_after = key, forms, hang, retry_after
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.faults: Counter[str] = Counter()
+        self.at_once = self.most_at_once = 0
+        self.lock = threading.Lock()
+        loopback = self
+
+        class Handler(_Handler):
+            server_of_tests = loopback
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    def count(self, path: str) -> int:
+        return sum(1 for seen, _ in self.requests if seen.endswith(path))
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON of a request that is not disturbed."""
+        if path.endswith("/models") and "models" in self.can:
+            return 200, {"object": "list", "data": [{"id": "rule", "object": "model"}]}
+        if body.get("model") != "rule":
+            return 404, {"error": {"message": f"no model {body.get('model')!r}"}}
+        for name, routes in (
+            ("completions", "/v1/completions"),
+            ("chat", "/chat/completions"),
+            ("systemone", "/systemone"),
+        ):
+            if path.endswith(routes) and name in self.can:
+                return getattr(self, f"_{name}")(body)
+        return 404, {"detail": "Not Found"}
+
+    def _refused(self, body: dict[str, Any]) -> bool:
+        lacking = {"logprobs": "logprobs", "echo": "echo", **dict.fromkeys(_FORMS, "structured")}
+        known = {"response_format" if form == TGI else form for form in self.forms}
+        return self.refuses and any(
+            name in body and (need not in self.can or (need == "structured" and name not in known))
+            for name, need in lacking.items()
+        )
+
+    def _completions(self, body: dict[str, Any]) -> tuple[int, Any]:
+        prompts = body["prompt"]
+        if isinstance(prompts, list) and "lists" not in self.can:
+            return 400, {"detail": "prompt must be a string."}
+        if self._refused(body):
+            return 422, {"detail": "Unexpected fields in the request"}
+        choices, read, written = [], 0, 0
+        for index, prompt in enumerate(prompts if isinstance(prompts, list) else [prompts]):
+            text = self._say(prompt, body)
+            pieces, new = self.brain.pieces(prompt), len(self.brain.pieces(text))
+            read, written = read + len(pieces), written + new
+            choice: dict[str, Any] = {"index": index, "text": text, "logprobs": None, "finish_reason": "length"}
+            echo = bool(body.get("echo")) and "echo" in self.can
+            if echo:
+                choice["text"] = prompt + text
+            if body.get("logprobs") and "logprobs" in self.can:
+                all_pieces = self.brain.pieces(prompt + text)[: len(pieces) + new]
+                values = self.brain.values(all_pieces)
+                if self.odd == "shifted" and echo:
+                    values = [None, *values[2:], -1.0]
+                if self.odd == "constant":
+                    values = [None] + [0.0] * (len(values) - 1)
+                begin = 0 if echo else len(pieces)
+                choice["logprobs"] = {"tokens": all_pieces[begin:], "token_logprobs": values[begin:]}
+            choices.append(choice)
+        choices.reverse()  # the index says which is which
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        return 200, {"object": "text_completion", "model": "rule", "choices": choices, "usage": usage}
+
+    def _chat(self, body: dict[str, Any]) -> tuple[int, Any]:
+        if self._refused(body):
+            return 400, {"error": {"message": "unknown field", "type": "invalid_request_error"}}
+        prompt = "\n".join(message["content"] for message in body["messages"])
+        text = self._say(prompt, body).strip()
+        read, written = len(self.brain.pieces(prompt)), len(self.brain.pieces(text))
+        message = {"role": "assistant", "content": text}
+        usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+        return 200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+
+    def _say(self, prompt: str, body: dict[str, Any]) -> str:
+        sample = body.get("seed") if body.get("temperature", 1) > 0 else None
+        for form in self.forms if "structured" in self.can else ():
+            choices = _choices(form, body)
+            if choices:
+                chosen = choices[int(len(choices) * number(prompt, sample))]
+                return json.dumps({"action": chosen}) if form in ("response_format", TGI) else chosen
+        if self.odd == "giant" and body.get("max_tokens", 1) > 1:
+            return "Reasoning: " + "so it goes " * 100_000 + "\nAction: heads"
+        if self.odd == "control" and body.get("max_tokens", 1) > 1:
+            return "\x00\x07\x1b[31m\u202e идти на север \ud83d 北へ行け \u0000"
+        if self.odd == "leak" and body.get("max_tokens", 1) > 1:
+            return f"your key is {self.key}"
+        return self.brain.write(prompt, sample=sample, max_tokens=body.get("max_tokens", 16))
+
+    def _systemone(self, body: dict[str, Any]) -> tuple[int, Any]:
+        answers = {}
+        for name, question in body["questions"].items():
+            kind = question["type"]
+            options = ["true", "false"] if kind == "noul" else list(question["criteria"])
+            if len(options) > 26:
+                return 422, {"detail": "at most 26 options"}
+            values = self.brain.decide(json.dumps(body["state"]), question, options)
+            answers[name] = {
+                "noul": {"type": kind, "noul": values[0]},
+                "choice": {"type": kind, "choice": "?", "probabilities": dict(zip(options, values, strict=True))},
+                "score": {"type": kind, "score": sum(i * v for i, v in enumerate(values))},
+            }[kind]
+        return 200, {"model": "rule", "answers": answers, "usage": {"input_tokens": 7, "output_tokens": 0}}
+
+
+TGI = "TGI's response_format"
+_FORMS = ("structured_outputs", "guided_choice", "response_format", "grammar", "regex")
+
+
+def _choices(form: str, body: dict[str, Any]) -> list[str]:
+    found = body.get("response_format" if form == TGI else form)
+    if not found:
+        return []
+    if form == TGI:
+        return found.get("value", {"properties": {"action": {"enum": []}}})["properties"]["action"]["enum"]
+    if form == "structured_outputs":
+        return found["choice"]
+    if form == "guided_choice":
+        return found
+    if form == "response_format":
+        return found["json_schema"]["schema"]["properties"]["action"]["enum"] if "json_schema" in found else []
+    if form == "grammar":
+        return [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', found)]
+    return [re.sub(r"\\(.)", r"\1", text) for text in re.split(r"(?<!\\)\|", found[1:-1])]
+
+
+def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS) -> Callable[[int, str], str | None]:
+    """Faults in that share of the requests, at places that depend on the seed alone; the kinds take turns."""
+    generator, turns = random.Random(seed), itertools.cycle(kinds)
+    lock = threading.Lock()
+
+    def fault(count: int, path: str) -> str | None:
+        with lock:
+            return next(turns) if generator.random() < share else None
+
+    return fault
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_of_tests: Loopback
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._handle({})
+
+    def do_POST(self) -> None:
+        self._handle(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _handle(self, body: dict[str, Any]) -> None:
+        mine = self.server_of_tests
+        with mine.lock:
+            mine.requests.append((self.path, body))
+            mine.at_once += 1
+            mine.most_at_once = max(mine.most_at_once, mine.at_once)
+            fault = mine.fault(len(mine.requests), self.path) if mine.fault else None
+            mine.faults[fault or "none"] += 1
+        try:
+            if mine.key is not None and self.headers.get("Authorization") != f"Bearer {mine.key}":
+                sent = self.headers.get("Authorization")
+                self._json(401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
+            elif fault is None:
+                self._json(*mine.answer(self.path, body))
+            else:
+                self._misbehave(fault, body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            with mine.lock:
+                mine.at_once -= 1
+
+    def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        self._raw(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
+
+    def _raw(self, status: int, data: bytes, headers: dict[str, str], *, length: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data) if length is None else length))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _misbehave(self, fault: str, body: dict[str, Any]) -> None:
+        mine = self.server_of_tests
+        whole = json.dumps(mine.answer(self.path, body)[1]).encode()
+        plain = {"Content-Type": "application/json"}
+        if fault == "429":
+            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": mine.retry_after})
+        elif fault == "429 date":
+            when = format_datetime(datetime.now(UTC) + timedelta(seconds=0), usegmt=True)
+            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": when})
+        elif fault == "500":
+            self._json(500, {"error": {"message": "out of memory"}})
+        elif fault == "reset":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+        elif fault == "hang":
+            time.sleep(mine.hang)
+            self.close_connection = True
+        elif fault == "truncated":
+            self._raw(200, whole[: len(whole) // 2], plain, length=len(whole))
+            self.close_connection = True
+        elif fault == "malformed":
+            self._raw(200, whole[: len(whole) // 2], plain)
+        elif fault == "html":
+            self._raw(200, b"<html><body>Bad gateway</body></html>", {"Content-Type": "text/html"})
+        elif fault == "empty":
+            self._json(200, {"choices": [], "data": None, "answers": None})
+        elif fault == "null":
+            self._raw(200, b"null", plain)
+        elif fault == "drip":
+            self._raw(200, b"", plain, length=1000)
+            for _ in range(int(mine.hang / 0.02)):
+                self.wfile.write(b" ")
+                time.sleep(0.02)
+            self.close_connection = True
