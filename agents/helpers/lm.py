@@ -163,13 +163,13 @@ class LMHelper:
             description="helper",
         )
         merged = merge_lora(model) if lora else model
-        told = dict(getattr(labels, "info", {}))
-        if "source" in told:
-            told["source"] = Path(told["source"]).name  # a card is made to be shared: nobody's folders
+        data = dict(getattr(labels, "info", {}))
+        if "source" in data:
+            data["source"] = Path(data["source"]).name  # a card is made to be shared: nobody's folders
         info = {
             "backbone": source.name,
             "backbone_sha256": weights_hash(source),
-            "data": told or None,
+            "data": data or None,
             "seed": seed,
             "epochs": epochs,
             "lora": int(lora),

@@ -52,7 +52,8 @@ def write_card(
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-    task = str((info.get("data") or {}).get("task", "selfreg_gym rollouts"))
+    known = {**(info.get("data") or {}), **(info.get("run") or {})}
+    task = str(known.get("task", "selfreg_gym rollouts"))
     # the data that a card's head knows nothing of stands under a key of our own
     extra = {"selfreg": json.loads(json.dumps(dict(info), default=str))}
     head = ModelCardData(

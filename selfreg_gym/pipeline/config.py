@@ -100,7 +100,27 @@ class CollectConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PRMConfig:
+class TrainingConfig:
+    """What the trainings of the process reward model and of the helper take alike.
+
+    Attributes:
+        lr: peak learning rate (0: the default of the kind of training).
+        batch_size, accumulate: examples per forward (for the helper: pages with all their budgets), and forwards per
+            optimiser step.
+        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        dtype, device: of the model, in training and wherever it is used afterwards.
+    """
+
+    lr: float = 0.0
+    batch_size: int = 8
+    accumulate: int = 1
+    patience: int = 0
+    dtype: str = "float32"
+    device: str = _speed("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class PRMConfig(TrainingConfig):
     """The process reward model: p(success | observation) under the continuation policy ``targets``.
 
     Attributes:
@@ -109,10 +129,6 @@ class PRMConfig:
         lora_rank: rank of the LoRA adapters; 0 trains every weight.
         max_states: at most this many moments are trained on (0: all of them).
         share: share of the *tasks* kept aside, on which calibration is measured.
-        lr: peak learning rate (0: the default of the kind of training).
-        batch_size, accumulate: examples per forward, and forwards per optimiser step.
-        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
-        dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
     backbone: str = "tiny"
@@ -122,12 +138,7 @@ class PRMConfig:
     max_states: int = 6000
     share: float = 0.2
     seed: int = 2
-    lr: float = 0.0
     batch_size: int = 16
-    accumulate: int = 1
-    patience: int = 0
-    dtype: str = "float32"
-    device: str = _speed("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,7 @@ class LabelConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class HelperConfig:
+class HelperConfig(TrainingConfig):
     """The language-model helper, fine-tuned on the labels.
 
     Attributes:
@@ -166,10 +177,6 @@ class HelperConfig:
         max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
         augment: train on pages as the task's ``augment`` tells them anew, where it has one.
-        lr: peak learning rate (0: the default of the kind of training).
-        batch_size, accumulate: pages per forward (each with all its budgets), and forwards per optimiser step.
-        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
-        dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
     backbone: str = "tiny"
@@ -179,12 +186,6 @@ class HelperConfig:
     max_labels: int = 20_000
     help_weight: float = 1.0
     seed: int = 3
-    lr: float = 0.0
-    batch_size: int = 8
-    accumulate: int = 1
-    patience: int = 0
-    dtype: str = "float32"
-    device: str = _speed("cpu")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
-from selfreg_gym.pipeline.config import HelperConfig, PRMConfig
+from selfreg_gym.pipeline.config import TrainingConfig
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, key_of, sources
 
@@ -84,6 +84,7 @@ def train_prm(run: Run) -> dict[str, Any]:
             progress=run.progress,
             **common,
         )
+        model.info["run"] = _about(run)
         model.save_pretrained(out)
         floor = BagOfWords.train(rollouts, **common).held_out
         (out / "floor.json").write_text(json.dumps({"bag_of_words": floor}, indent=1) + "\n")
@@ -92,7 +93,7 @@ def train_prm(run: Run) -> dict[str, Any]:
     return {**figures, "auc of a bag of words": floor.get("auc") if floor else None}
 
 
-def _training(c: PRMConfig | HelperConfig) -> dict[str, Any]:
+def _training(c: TrainingConfig) -> dict[str, Any]:
     """What the trainings of both models take alike."""
     return {
         "lr": c.lr or None,
@@ -101,6 +102,19 @@ def _training(c: PRMConfig | HelperConfig) -> dict[str, Any]:
         "patience": c.patience or None,
         "dtype": c.dtype,
         "device": c.device,
+    }
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What a model card says of the run that made the model."""
+    task, collected = run.config.task, run.config.collect
+    return {
+        "task": task.id,
+        "task_kwargs": task.kwargs,
+        "splits": task.splits,
+        "actor": run.config.actor.id,
+        "interventions": list(run.config.interventions.ids),
+        "collected": f"{collected.tasks} tasks x {collected.episodes} episodes, seed {collected.seed}",
     }
 
 
@@ -171,6 +185,7 @@ def train_helper(run: Run) -> dict[str, Any]:
             resume=run.partial("train-helper") / "training",
             progress=run.progress,
         )
+        helper.info["run"] = _about(run)
         helper.save_pretrained(out)
     return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
 

@@ -283,7 +283,10 @@ def _told(rollouts: Any) -> dict[str, Any] | None:
         return None
     tasks = spec.get("tasks")
     count = len(tasks) if isinstance(tasks, list | tuple) else tasks
-    return {**spec.get("env", {}), "tasks": count, "episodes": spec.get("episodes"), "seed": spec.get("seed")}
+    env = dict(spec.get("env", {}))
+    if "path" in env.get("actor_kwargs", {}):  # a card is made to be shared: nobody's folders
+        env["actor_kwargs"] = {**env["actor_kwargs"], "path": Path(env["actor_kwargs"]["path"]).name}
+    return {**env, "tasks": count, "episodes": spec.get("episodes"), "seed": spec.get("seed")}
 
 
 def _fit(

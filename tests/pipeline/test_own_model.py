@@ -13,7 +13,7 @@ from selfreg_gym.errors import CheckpointError, ConfigError, InvalidArgumentErro
 from selfreg_gym.pipeline import open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.stages import _training
+from selfreg_gym.pipeline.stages import _about, _training
 
 
 @pytest.fixture
@@ -38,6 +38,9 @@ def test_the_example_is_a_config_and_another_path_is_another_model(repository: P
     models = models_of(run.config)
     assert len(models) == 3
     assert len(set(models.values())) == 1
+    about = _about(run)
+    assert (about["task"], about["actor"], about["interventions"]) == ("selfreg/SIF-v0", "lm", ["expert"])
+    assert about["splits"]["unseen"] == {"split": "test-unseen"}
     env = gym.make("selfreg/Intervention-v0", **run.env_kwargs())
     _, info = env.reset(seed=0, options={"episode": 0})
     _, _, _, _, after = env.step(0)
