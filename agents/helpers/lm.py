@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ class LMHelper:
 
         rows = list(labels)
         interventions = interventions or max([1, *(int(row.action) for row in rows)])
-        rows, held = _split(rows, share=share, seed=seed) if patience is not None else (rows, [])
+        rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
-        pages, kinds = _pages(rows, interventions=interventions, help_weight=help_weight)
+        pages, kinds = gather_pages(rows, interventions=interventions, help_weight=help_weight)
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
@@ -137,7 +138,7 @@ class LMHelper:
         chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
         aside: list[Page] = []
         if held:
-            judged, _ = _pages(held, interventions=interventions, help_weight=help_weight)
+            judged, _ = gather_pages(held, interventions=interventions, help_weight=help_weight)
             mass = np.asarray([page.wanted.sum() for page in judged])
             sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
             aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
@@ -340,70 +341,6 @@ def _checked_budget(budget: float) -> float:
     if not (np.isfinite(budget) and budget >= 0):
         raise InvalidArgumentError(f"a budget is a number of calls per episode, 0 or more, received {budget!r}.")
     return float(budget)
-
-
-class _Labelled(NamedTuple):
-    """A page and what is wanted of it: ``wanted[b, a]`` is the weight of answer ``a`` at ``budgets[b]``."""
-
-    observation: str
-    budgets: tuple[float, ...]
-    wanted: np.ndarray
-
-    def questions(
-        self,
-        *,
-        tokenizer: Any,
-        augment: Callable[[str, np.random.Generator], str] | None,
-        rng: np.random.Generator,
-    ) -> Page:
-        """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
-        from selfreg_gym.lm.choosing import Page
-        from selfreg_gym.lm.prompts import helper_prompt
-
-        told = self.observation if augment is None else augment(self.observation, rng)
-        prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
-        return Page(prompts, self.wanted / self.wanted.sum())
-
-
-def _split(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
-    """Labels to train on, and those of the tasks kept aside."""
-    from selfreg_gym.prm.targets import split_tasks
-
-    if not all(hasattr(row, "task_id") for row in rows):
-        raise InvalidArgumentError("patience keeps tasks aside to judge by: every label needs a task_id.")
-    aside = split_tasks([row.task_id for row in rows], share=share, seed=seed)
-    parts: tuple[list[Any], list[Any]] = ([], [])
-    for row, out in zip(rows, aside, strict=True):
-        parts[int(out)].append(row)
-    return parts
-
-
-def _pages(rows: Sequence[Any], *, interventions: int | None, help_weight: float) -> tuple[list[_Labelled], int]:
-    """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
-
-    Returns:
-        The pages with a positive weight, and K.
-    """
-    if not rows:
-        raise InvalidArgumentError("a helper needs labels to train on, received none.")
-    actions = [int(row.action) for row in rows]
-    kinds = interventions or max(1, max(actions))
-    if min(actions) < 0 or max(actions) > kinds:
-        raise InvalidArgumentError(
-            f"labels must be 0 (nohelp) to K = {kinds}, received {min(actions)} to {max(actions)}."
-        )
-    wanted: dict[str, dict[float, np.ndarray]] = {}
-    for row, action in zip(rows, actions, strict=True):
-        entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
-        entry[action] += float(row.weight) * (help_weight if action else 1.0)
-    pages = [
-        _Labelled(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
-        for text, asked in wanted.items()
-    ]
-    pages = [page for page in pages if page.wanted.sum() > 0]
-    if not pages:
-        raise InvalidArgumentError("labels must have weights, not all 0.")
-    return pages, kinds
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:

@@ -28,9 +28,9 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
-from selfreg_gym.pipeline.config import TrainingConfig
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, key_of, sources
+from selfreg_gym.pipeline.sections import TrainingConfig
 
 __all__ = ["STAGES"]
 

@@ -1,0 +1,81 @@
+"""The labels of a helper gathered by page: what `LMHelper.train` draws from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from selfreg_gym.lm.choosing import Page
+
+__all__ = ["LabelledPage", "gather_pages", "split_by_task"]
+
+
+class LabelledPage(NamedTuple):
+    """A page and what is wanted of it: ``wanted[b, a]`` is the weight of answer ``a`` at ``budgets[b]``."""
+
+    observation: str
+    budgets: tuple[float, ...]
+    wanted: np.ndarray
+
+    def questions(
+        self,
+        *,
+        tokenizer: Any,
+        augment: Callable[[str, np.random.Generator], str] | None,
+        rng: np.random.Generator,
+    ) -> Page:
+        """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
+        from selfreg_gym.lm.choosing import Page
+        from selfreg_gym.lm.prompts import helper_prompt
+
+        told = self.observation if augment is None else augment(self.observation, rng)
+        prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
+        return Page(prompts, self.wanted / self.wanted.sum())
+
+
+def split_by_task(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """Labels to train on, and those of the tasks kept aside."""
+    from selfreg_gym.prm.targets import split_tasks
+
+    if not all(hasattr(row, "task_id") for row in rows):
+        raise InvalidArgumentError("patience keeps tasks aside to judge by: every label needs a task_id.")
+    aside = split_tasks([row.task_id for row in rows], share=share, seed=seed)
+    parts: tuple[list[Any], list[Any]] = ([], [])
+    for row, out in zip(rows, aside, strict=True):
+        parts[int(out)].append(row)
+    return parts
+
+
+def gather_pages(
+    rows: Sequence[Any], *, interventions: int | None, help_weight: float
+) -> tuple[list[LabelledPage], int]:
+    """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
+
+    Returns:
+        The pages with a positive weight, and K.
+    """
+    if not rows:
+        raise InvalidArgumentError("a helper needs labels to train on, received none.")
+    actions = [int(row.action) for row in rows]
+    kinds = interventions or max(1, max(actions))
+    if min(actions) < 0 or max(actions) > kinds:
+        raise InvalidArgumentError(
+            f"labels must be 0 (nohelp) to K = {kinds}, received {min(actions)} to {max(actions)}."
+        )
+    wanted: dict[str, dict[float, np.ndarray]] = {}
+    for row, action in zip(rows, actions, strict=True):
+        entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
+        entry[action] += float(row.weight) * (help_weight if action else 1.0)
+    pages = [
+        LabelledPage(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
+        for text, asked in wanted.items()
+    ]
+    pages = [page for page in pages if page.wanted.sum() > 0]
+    if not pages:
+        raise InvalidArgumentError("labels must have weights, not all 0.")
+    return pages, kinds
