@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "EndpointError",
     "EpisodeOverError",
+    "FailedEpisodesError",
     "InvalidArgumentError",
     "MissingPackageError",
     "ModelError",
@@ -98,6 +99,10 @@ class CheckpointError(SelfRegError, ValueError):
 
 class ConfigError(SelfRegError, ValueError):
     """A run configuration with an unknown key or a bad value."""
+
+
+class FailedEpisodesError(SelfRegError, RuntimeError):
+    """Episodes ended in errors and not in success or failure; what the others say would be biased."""
 
 
 class EndpointError(SelfRegError, RuntimeError):

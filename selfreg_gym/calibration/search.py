@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.errors import FailedEpisodesError
 from selfreg_gym.evaluation.playing import make_env, reseeded
 from selfreg_gym.rollout import EpisodeSpec, play
 
@@ -132,9 +133,14 @@ class Search:
             block = group.plan[probe.played : probe.played + BLOCK]
             mover = reseeded(group.helper.with_knob(probe.knob), self._seed, probe.played)
             for episode in play(self._env, block, mover, record_steps=False):
-                if episode.error is None:
-                    probe.usages.append(episode.cost)
-                    probe.successes.append(bool(episode.success))
+                if episode.error is not None:  # those that get through are another sample: they ask more, or less
+                    raise FailedEpisodesError(
+                        f"calibration plays every planned episode to its end, and task {episode.episode} (seed "
+                        f"{episode.seed}) ended in an error each time it was tried: {episode.error}. Repair what "
+                        "failed and calibrate again."
+                    )
+                probe.usages.append(episode.cost)
+                probe.successes.append(bool(episode.success))
             probe.played += len(block)
 
 

@@ -68,12 +68,15 @@ class Player:
                 yield shard.split, key, measure(episode), episode if shown else None
 
     def _make(self, source: Any) -> Any:
-        """The env of a split. Splits whose actor has one name share it: loading it anew would cost seconds."""
-        name = source.get("actor") if isinstance(source, Mapping) else None
-        if not isinstance(name, str):
+        """The env of a split. Splits whose actor is built alike share it: loading it anew would cost seconds."""
+        if not isinstance(source, Mapping) or not isinstance(source.get("actor"), str):
             return make_env(source, self._num_envs)
-        env = make_env({**source, "actor": self._actors.get(name, name)}, self._num_envs)
-        self._actors[name] = env.actor
+        built_of = repr((source["actor"], source.get("actor_kwargs")))
+        if built_of in self._actors:
+            rest = {name: value for name, value in source.items() if name != "actor_kwargs"}
+            return make_env({**rest, "actor": self._actors[built_of]}, self._num_envs)
+        env = make_env(source, self._num_envs)
+        self._actors[built_of] = env.actor
         return env
 
 

@@ -196,7 +196,7 @@ def _spell(hint: Any) -> str:
 AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_envs prm.epochs model.min_visits
     helper.epochs prm.batch_size prm.accumulate helper.batch_size helper.accumulate
     calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
-    evaluate.workers evaluate.num_envs"""
+    evaluate.workers evaluate.num_envs rl.steps"""
 AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
     helper.patience evaluate.episodes_others"""
 
@@ -228,6 +228,8 @@ def _check(config: RunConfig) -> None:
     need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
     need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)
     need(config.label.scope in ("all", "trajectory"), "label.scope", "'all' or 'trajectory'", config.label.scope)
+    need(config.rl.help_cost >= 0, "rl.help_cost", "at least 0", config.rl.help_cost)
+    need(config.rl.cap > 0, "rl.cap", "positive", config.rl.cap)
     need(config.solve.gap > 0, "solve.gap", "positive", config.solve.gap)
     seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}
     need(len(set(seeds.values())) == 3, "collect, calibrate and evaluate", "given different seeds", seeds)

@@ -154,22 +154,27 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
                 continue
             if not run.manifest.begin(stage.name, settings=settings, inputs=stage.inputs) or redo:
                 _forget(run, stage)
-            begun = time.monotonic()
             if stage.beside and len(wanted) > 1 and run.config.processes > 1:
                 run.say(f"{place}, beside the next ones ...")
                 result = processes.enter_context(beside(_alone, (str(run.path), stage.function)))
-                going[stage.name] = partial(_finish, run, stage, place, settings, begun, result)
+                going[stage.name] = partial(_finish, run, stage, place, settings, result)
             else:
                 run.say(f"{place} ...")
-                _finish(run, stage, place, settings, begun, partial(stage.function, run))
+                _finish(run, stage, place, settings, partial(_timed, stage.function, run))
         for wait in going.values():
             wait()
 
 
-def _alone(work: tuple[str, Callable[[Run], dict[str, Any] | None]]) -> dict[str, Any] | None:
+def _timed(function: Callable[[Run], dict[str, Any] | None], run: Run) -> tuple[dict[str, Any], float]:
+    """The figures of a stage, and the seconds it took."""
+    begun = time.monotonic()
+    return function(run) or {}, time.monotonic() - begun
+
+
+def _alone(work: tuple[str, Callable[[Run], dict[str, Any] | None]]) -> tuple[dict[str, Any], float]:
     """A stage in a process of its own: it draws and says nothing, for the terminal belongs to the other one."""
     path, function = work
-    return function(Run.open(path, progress=False, say=_silent))
+    return _timed(function, Run.open(path, progress=False, say=_silent))
 
 
 def _silent(line: str) -> None:
@@ -189,12 +194,10 @@ def _finish(
     stage: Stage,
     place: str,
     settings: Any,
-    begun: float,
-    result: Callable[[], dict[str, Any] | None],
+    result: Callable[[], tuple[dict[str, Any], float]],
 ) -> None:
     """Get the figures of a stage, note in the manifest that it is done, and say so."""
-    figures = result() or {}
-    seconds = time.monotonic() - begun
+    figures, seconds = result()
     run.manifest.finish(
         stage.name,
         settings=settings,

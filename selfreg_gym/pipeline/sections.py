@@ -27,7 +27,7 @@ class TaskConfig:
         id: Gymnasium id of the task.
         kwargs: keyword arguments of ``gym.make(id, ...)``.
         splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` is also where rollouts are
-            collected and helpers calibrated.
+            collected; helpers are calibrated on further tasks of it.
     """
 
     id: str = "selfreg/SIF-v0"

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.errors import StoreError
+from selfreg_gym.errors import FailedEpisodesError, StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, key_of, sources
@@ -264,7 +264,17 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     parts = {split: folder / f"{split}.json" for split in run.config.task.splits}
     left = [split for split, part in parts.items() if not part.exists()]
     if left:
-        _play_splits(run, left, on_split=lambda split, found: found.save(parts[split]))
+
+        def keep(split: str, found: Evaluation) -> None:
+            failed = {row["helper"]: row["errors"] for row in found.rows if row["errors"]}
+            if failed:
+                raise FailedEpisodesError(
+                    f"episodes on {split!r} ended in errors (by helper: {failed}), and rows of the others would be "
+                    "biased. Repair what failed and run again; splits that are whole are kept."
+                )
+            found.save(parts[split])
+
+        _play_splits(run, left, on_split=keep)
     evaluation = Evaluation.merge(*map(Evaluation.load, parts.values()))
     with run.writing("evaluate", "evaluation.json") as out:
         evaluation.save(out)

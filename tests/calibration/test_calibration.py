@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, search
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import plan_episodes
 from selfreg_gym.rollout import play
@@ -226,3 +226,17 @@ def test_bad_input_says_what_is_wrong(env):
         CoinMixture(Rate(), Rate(), weight=1.5)
     with pytest.raises(InvalidArgumentError, match="build the env themselves"):
         calibrate_many({"a": (Rate(), 1.0)}, env, tasks=TASKS, workers=2)
+
+
+class Down:
+    """An actor that never answers."""
+
+    def act(self, decisions):
+        raise ConnectionError("nobody there")
+
+
+def test_episodes_in_error_are_no_sample():
+    """Those in which nobody needed the actor would get through, and they are the ones that asked all the time."""
+    source = {"task": "selfreg/Coin-v0", "actor": Down(), "interventions": [Intervention(Expert(), name="see")]}
+    with pytest.raises(FailedEpisodesError, match=r"ended in an error each time.*nobody there"):
+        calibrate(Rate(), make_env(source, 32), budget=1.0, tasks=TASKS, episodes=80)

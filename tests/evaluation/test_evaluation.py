@@ -8,9 +8,11 @@ import warnings
 import numpy as np
 import pytest
 
+from selfreg_gym import building, vector_env
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, plan_episodes
 from selfreg_gym.evaluation.playing import make_env
+from selfreg_gym.evaluation.protocol import SplitPlan, evaluate_splits
 from selfreg_gym.types import Act, HelperPolicy, Intervention
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")
@@ -280,6 +282,26 @@ def test_lesser_helpers_may_play_fewer_of_the_same_episodes(coins):
     assert row(fewer, "last@1")["errors"] == 0
     assert row(fewer, "last@2") == row(coins, "last@2")
     assert len(fewer.table()) == 640
+
+
+def test_splits_share_an_actor_that_has_arguments(monkeypatch):
+    """An actor given by name and arguments is built once, and serves the splits after the first as it is."""
+    source = {
+        "task": "selfreg/SIF-v0",
+        "interventions": ["expert"],
+        "actor": "scripted",
+        "actor_kwargs": {"noise": 0.2},
+    }
+    plans = {
+        split: SplitPlan({**source, "task_kwargs": {"split": split}}, range(3), 1) for split in ("train", "val-unseen")
+    }
+    built = []
+    real = building.build_actor
+    monkeypatch.setattr(building, "build_actor", lambda actor, kwargs=None: built.append(actor) or real(actor, kwargs))
+    monkeypatch.setattr(vector_env, "build_actor", building.build_actor)
+    evaluation = evaluate_splits(plans, {"never": Constant(0)}, progress=False)
+    assert {entry["split"] for entry in evaluation.rows} == {"train", "val-unseen"}
+    assert [actor for actor in built if isinstance(actor, str)] == ["scripted"]
 
 
 def test_an_episode_that_comes_twice_or_never_is_an_error():

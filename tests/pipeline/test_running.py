@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from selfreg_gym import registry
-from selfreg_gym.errors import SelfRegError, UnknownNameError
+from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, advance, open_run, stages, stages_until
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
@@ -238,3 +239,14 @@ def test_a_collection_with_holes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SelfRegError, match="not whole"):
         advance(run, ["collect"])
     assert "collect" not in run.manifest.data["stages"]
+
+
+def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found:
+        rows: typing.ClassVar = [{"helper": "lm", "errors": 2}, {"helper": "never", "errors": 0}]
+
+    run = open_run(tmp_path / "r", preset="smoke", progress=False)
+    monkeypatch.setattr(stages, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
+    with pytest.raises(FailedEpisodesError, match=r"'seen' ended in errors \(by helper: \{'lm': 2\}\)"):
+        stages.evaluate_helpers(run)
+    assert not list(run.partial("evaluate").iterdir()), "the split is played again"
