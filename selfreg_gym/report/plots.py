@@ -150,6 +150,8 @@ def _helper_points(
     axis: Any, helper: str, rows: Sequence[Mapping[str, Any]], evaluation: Evaluation, split: str
 ) -> Any:
     """Draw one helper; return its handle for the legend."""
+    from matplotlib.patheffects import withStroke
+
     style = style_of(helper)
     u, s = np.array([r["usage"] for r in rows]), np.array([r["success_rate"] for r in rows])
     main = style.order >= 6
@@ -168,6 +170,8 @@ def _helper_points(
                 ha="left" if helper == "lm" else "right",
                 fontsize=7.5,
                 color=style.light,
+                path_effects=[withStroke(linewidth=2, foreground=PAPER)],  # readable where lines and markers meet
+                zorder=20,
             )
     if main and len(rows) and {"never", "always"} <= set(evaluation.helpers(split)):
         x, y = evaluation.curve(helper, split=split).hull
