@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from selfreg_gym.collection import collect
     from selfreg_gym.dataset import Rollouts
     from selfreg_gym.env import InterventionEnv
+    from selfreg_gym.errors import SelfRegError
     from selfreg_gym.evaluation import Evaluation, evaluate
     from selfreg_gym.helpers import as_helper
-    from selfreg_gym.labels import label
+    from selfreg_gym.labels import Labels, label
     from selfreg_gym.prm import ProcessRewardModel
     from selfreg_gym.solver import (
         CappedSolution,
@@ -80,11 +81,13 @@ __all__ = [
     "InterventionEnv",
     "InterventionVectorEnv",
     "LMHelper",
+    "Labels",
     "MixedPolicy",
     "PRMObservation",
     "PRMReward",
     "ProcessRewardModel",
     "Rollouts",
+    "SelfRegError",
     "Solution",
     "StateKeyObservation",
     "TextTask",
@@ -125,11 +128,13 @@ _MODULE_OF = {
     "InterventionEnv": "env",
     "InterventionVectorEnv": "vector_env",
     "LMHelper": "agents.helpers.lm",
+    "Labels": "labels",
     "MixedPolicy": "solver",
     "PRMObservation": "wrappers",
     "PRMReward": "wrappers",
     "ProcessRewardModel": "prm",
     "Rollouts": "dataset",
+    "SelfRegError": "errors",
     "Solution": "solver",
     "StateKeyObservation": "wrappers",
     "TextTask": "types",

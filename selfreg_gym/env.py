@@ -85,6 +85,7 @@ class InterventionEnv(gym.Env[str, int]):
     ) -> None:
         self._generator: np.random.Generator | None = None
         self._generator_seed: int | None = None
+        self._told = False
         self.actor = build_actor(actor, actor_kwargs)
         self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = check_help_cost(help_cost)
@@ -145,6 +146,9 @@ class InterventionEnv(gym.Env[str, int]):
         if type(action) is not int or not 0 <= action <= len(self.interventions):
             action = check_action(action, self.interventions)
         row.apply(action, ask_one(self._actors[action], row.decision(action)))
+        if row.truncated and row.info["error"] and not self._told:
+            self._told = True  # once: whoever plays many episodes counts them by info["error"]
+            gym.logger.warn(f"the episode is truncated, and no data: {row.info['error']}")
         return row.observation, row.reward, row.terminated, row.truncated, row.info
 
     def snapshot(self) -> object:

@@ -186,7 +186,8 @@ def test_a_failing_actor_truncates_the_episode_and_is_no_failure_of_the_task(
 ) -> None:
     env = make(actor=Says(answer), interventions=[Intervention(Says(answer), name="friend")], help_cost=0.5)
     before, _ = env.reset(seed=0, options={"episode": 0})
-    observation, reward, terminated, truncated, info = env.step(who)
+    with pytest.warns(UserWarning, match=f"truncated, and no data: .*{re.escape(message)}"):
+        observation, reward, terminated, truncated, info = env.step(who)
     assert (observation, reward, terminated, truncated) == (before, 0.0, False, True)
     assert message in info["error"]
     assert (info["success"], info["cost"], info["action_text"]) == (False, 0.0, None)
@@ -194,6 +195,10 @@ def test_a_failing_actor_truncates_the_episode_and_is_no_failure_of_the_task(
     assert info["intervention"] == (None, "friend")[who]
     with pytest.raises(EpisodeOverError):
         env.step(0)
+    env.reset(seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert env.step(who)[3], "it is told once"
 
 
 def test_a_keyboard_interrupt_is_not_swallowed() -> None:
