@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ class LabelledPage(NamedTuple):
         self,
         *,
         tokenizer: Any,
+        topics: Mapping[str, int],
         augment: Callable[[str, np.random.Generator], str] | None,
         rng: np.random.Generator,
     ) -> Page:
@@ -35,7 +36,7 @@ class LabelledPage(NamedTuple):
 
         told = self.observation if augment is None else augment(self.observation, rng)
         prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
-        return Page(prompts, self.wanted / self.wanted.sum())
+        return Page(prompts, self.wanted / self.wanted.sum(), topics.get(self.observation))
 
 
 def split_by_task(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +84,7 @@ class LMHelper:
         help_weight: float = 1.0,
         interventions: int | None = None,
         augment: Callable[[str, np.random.Generator], str] | None = None,
+        features: Mapping[str, str] | None = None,
         patience: int | None = None,
         share: float = 0.1,
         dtype: str = "float32",
@@ -107,6 +108,8 @@ class LMHelper:
             interventions: K; default: the largest action among the labels, at least 1.
             augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
                 told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
+            features: the feature key of observations, where it is known. To tell it is learned along with what to do
+                (ours; an auxiliary task): what matters in a page takes fewer examples to learn than what follows.
             patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
                 without improvement; the best weights are kept. None: train on all labels to the end.
             share: share of the tasks kept aside where there is ``patience``.
@@ -134,7 +137,10 @@ class LMHelper:
         count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
-        told = {"tokenizer": tokenizer, "augment": augment, "rng": rng}
+        names = sorted(set((features or {}).values()))
+        number = {name: i for i, name in enumerate(names)}
+        topics = {text: number[name] for text, name in (features or {}).items()}
+        told: dict[str, Any] = {"tokenizer": tokenizer, "topics": topics, "augment": augment, "rng": rng}
         chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
         aside: list[Page] = []
         if held:
@@ -153,6 +159,7 @@ class LMHelper:
             chosen,
             answers,
             held_out=aside,
+            topics=len(names),
             patience=patience,
             seed=seed,
             lr=lr or (3e-3 if lora else 5e-4),
@@ -175,6 +182,7 @@ class LMHelper:
             "epochs": epochs,
             "lora": int(lora),
             "augmented": augment is not None,
+            "features": len(names),
             "labels": len(rows),
             "trained_on": sum(len(page.prompts) for page in chosen),
             "budgets": sorted({round(float(row.budget), 4) for row in rows}),

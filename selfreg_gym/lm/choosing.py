@@ -5,17 +5,18 @@ The page is read once for all of them (:mod:`selfreg_gym.lm.questions`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from selfreg_gym.lm.questions import Questions, hang, logits_apart, logits_packed
+from selfreg_gym.lm.questions import Questions, hang, logits_apart, logits_packed, places
 from selfreg_gym.lm.scoring import best_path
 from selfreg_gym.lm.tokenizer import PromptEncoder
-from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss
+from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss, seeded
 
 __all__ = ["Page", "train_choice"]
 
@@ -27,10 +28,12 @@ class Page:
     Attributes:
         prompts: Q texts.
         wanted: ``(Q, A)`` non-negative weights; a row of two positive entries is a soft label.
+        topic: which of T kinds of page this is, or None where that is not known.
     """
 
     prompts: tuple[str, ...]
     wanted: np.ndarray
+    topic: int | None = None
 
 
 def train_choice(
@@ -41,6 +44,8 @@ def train_choice(
     *,
     batch_size: int = 8,
     held_out: Sequence[Page] = (),
+    topics: int = 0,
+    topic_weight: float = 0.3,
     **arguments: Any,
 ) -> TrainingLog:
     """Minimise ``sum wanted * -log P(answer | prompt)``, where P is the softmax over the ``answers``' logits alone.
@@ -50,24 +55,66 @@ def train_choice(
         pages: at least one.
         answers: A token ids.
         batch_size: pages per forward.
+        topics: T. If positive, a linear head of its own learns to tell the pages' topics from what the model has
+            gathered where it answers. What a page is about takes the model fewer examples to learn than what to do,
+            which depends on it; the head is thrown away.
+        topic_weight: weight of its cross-entropy (mean over the questions) beside that of the answers.
         held_out: pages whose loss decides when to stop, and which weights are kept (``patience``).
         **arguments: of :func:`selfreg_gym.lm.training.finetune`.
     """
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
-    rows = [(hang(page.prompts, encoder), page.wanted) for page in pages]
+    rows = [(hang(page.prompts, encoder), page) for page in pages]
     tokens = torch.as_tensor(list(answers))
     longest = max(questions.length for questions, _ in rows)
-    read = logits_packed if best_path(model, longest=longest) == "tree" else logits_apart
+    packed = best_path(model, longest=longest) == "tree"
+    read = logits_packed if packed else logits_apart
 
-    def loss(net: Any, batch: Sequence[tuple[Questions, np.ndarray]]) -> torch.Tensor:
+    def choice_loss(net: Any, batch: Sequence[tuple[Questions, Page]]) -> torch.Tensor:
         logits = read(net, [questions for questions, _ in batch], tokens, pad)
-        wanted = torch.as_tensor(np.concatenate([wanted for _, wanted in batch]), dtype=torch.float32)
+        wanted = torch.as_tensor(np.concatenate([page.wanted for _, page in batch]), dtype=torch.float32)
         return -(wanted.to(logits.device) * logits.log_softmax(-1)).sum() / len(batch)
 
     if held_out:
-        aside = [(hang(page.prompts, encoder), page.wanted) for page in held_out]
+        aside = [(hang(page.prompts, encoder), page) for page in held_out]
         lengths = [questions.length for questions, _ in aside]
-        arguments["validate"] = held_out_loss(loss, aside, lengths=lengths, batch_size=batch_size)
-    return finetune(
-        model, rows, loss, lengths=[questions.length for questions, _ in rows], batch_size=batch_size, **arguments
-    )
+        arguments["validate"] = held_out_loss(choice_loss, aside, lengths=lengths, batch_size=batch_size)
+    arguments |= {"lengths": [questions.length for questions, _ in rows], "batch_size": batch_size}
+    if not topics:
+        return finetune(model, rows, choice_loss, **arguments)
+    with _topic_head(model, topics, seed=arguments["seed"]) as gathered:
+
+        def loss(net: Any, batch: Sequence[tuple[Questions, Page]]) -> torch.Tensor:
+            choice = choice_loss(net, batch)
+            where = places([questions for questions, _ in batch], packed=packed)
+            told = [page.topic for questions, page in batch for _ in questions.whole]
+            known = [i for i, topic in enumerate(told) if topic is not None]
+            if not known:
+                return choice
+            scores = net.topic_head(gathered()[where][known].float())
+            topic = torch.as_tensor([told[i] for i in known], device=scores.device)
+            return choice + topic_weight * torch.nn.functional.cross_entropy(scores, topic)
+
+        return finetune(model, rows, loss, **arguments)
+
+
+@contextmanager
+def _topic_head(model: Any, topics: int, *, seed: int) -> Iterator[Callable[[], torch.Tensor]]:
+    """Give the model a ``topic_head`` for the time of the block.
+
+    Yields:
+        What returns the states that the last forward handed to the output layer: ``(B, kept columns, hidden)``.
+    """
+    last: list[torch.Tensor] = []
+
+    def keep(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        last[:] = inputs[:1]
+
+    output = model.get_output_embeddings()
+    hook = output.register_forward_pre_hook(keep)
+    with seeded(seed):
+        model.topic_head = torch.nn.Linear(output.weight.shape[1], topics, device=model.device)
+    try:
+        yield lambda: last[0]
+    finally:
+        hook.remove()
+        del model.topic_head

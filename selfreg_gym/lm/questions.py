@@ -21,7 +21,7 @@ from selfreg_gym.lm.scoring import best_path, micro_batches
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import pad_right
 
-__all__ = ["QuestionReader", "Questions", "hang", "logits_apart", "logits_packed"]
+__all__ = ["QuestionReader", "Questions", "hang", "logits_apart", "logits_packed", "places"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,16 @@ def logits_packed(model: Any, pages: Sequence[Questions], answers: torch.Tensor,
         logits_to_keep=packed.keep,
         use_cache=False,
     ).logits
-    which = [i for i, page in enumerate(pages) for _ in page.nodes]
-    node = [n for page in pages for n in page.nodes]
-    return logits[which, node][:, answers.to(logits.device)].float()
+    return logits[places(pages, packed=True)][:, answers.to(logits.device)].float()
+
+
+def places(pages: Sequence[Questions], *, packed: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column, among those whose logits were kept, at which each question is answered."""
+    if packed:
+        row = [i for i, page in enumerate(pages) for _ in page.nodes]
+        return torch.as_tensor(row), torch.as_tensor([node for page in pages for node in page.nodes])
+    ends = torch.as_tensor([len(ids) for page in pages for ids in page.whole])
+    return torch.arange(len(ends)), torch.unique(ends, return_inverse=True)[1]
 
 
 def logits_apart(model: Any, pages: Sequence[Questions], answers: torch.Tensor, pad: int) -> torch.Tensor:

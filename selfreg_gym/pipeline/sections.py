@@ -151,11 +151,13 @@ class HelperConfig(TrainingConfig):
         max_labels: about so many (page, budget) are trained on (0: all of them).
         help_weight: factor on the weight of labels that say help.
         augment: train on pages as the task's ``augment`` tells them anew, where it has one.
+        features: learn to tell each page's feature key along with what to do, where the task has them.
     """
 
     backbone: str = "tiny"
     epochs: int = 1
     augment: bool = True
+    features: bool = True
     lora_rank: int = 0
     max_labels: int = 20_000
     help_weight: float = 1.0

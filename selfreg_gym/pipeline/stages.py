@@ -8,7 +8,7 @@ train-prm             rollouts.sqlite                            prm/
 fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
 label                 rollouts, transitions, solution            labels.jsonl
-train-helper          labels.jsonl                               helper/
+train-helper          rollouts, labels.jsonl                     helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
@@ -182,12 +182,24 @@ def train_helper(run: Run) -> dict[str, Any]:
             help_weight=c.help_weight,
             interventions=len(run.config.interventions.ids),
             augment=_augment(run) if c.augment else None,
+            features=_features(run) if c.features else None,
             resume=run.partial("train-helper") / "training",
             progress=run.progress,
         )
         helper.info["run"] = _about(run)
         helper.save_pretrained(out)
     return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
+
+
+def _features(run: Run) -> dict[str, str]:
+    """The feature key of each collected observation, where the task tells one."""
+    from selfreg_gym.dataset import Rollouts
+
+    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
+        columns = rollouts.columns("observation", "feature_key")
+    text, feature = columns["observation"], columns["feature_key"]
+    pairs = dict(zip(text.codes.tolist(), feature.codes.tolist(), strict=True))
+    return {text.values[one]: feature.values[key] for one, key in pairs.items() if key >= 0}
 
 
 def _augment(run: Run) -> Any:
@@ -369,7 +381,7 @@ STAGES = (
     Stage(
         "train-helper",
         train_helper,
-        ("labels.jsonl",),
+        ("rollouts.sqlite", "labels.jsonl"),
         ("helper",),
         ("helper",),
         more=lambda run: some_models(run, "helper"),

@@ -46,7 +46,11 @@ def rows(count: int, *, seed: int = 0, second: str | None = None) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def helper() -> LMHelper:
-    return LMHelper.train(rows(1600), seed=1, epochs=8, lr=1e-3, progress=False)
+    labels = rows(1600)
+    features = {row.observation: row.observation.split()[-1] for row in labels[:1500]}  # what is held; unknown for some
+    helper = LMHelper.train(labels, seed=1, epochs=8, lr=1e-3, features=features, progress=False)
+    assert helper.info["features"] == len(THINGS)
+    return helper
 
 
 def accuracy(helper: LMHelper, labels: list[Row]) -> float:

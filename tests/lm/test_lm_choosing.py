@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,27 @@ PAGES = [
 ]
 
 
-def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("topics", [0, 2])
+def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, topics: int) -> None:
     trained = {}
+    pages = [replace(page, topic=topic) for page, topic in zip(PAGES, (0, None, 1), strict=True)]
     for path in ("tree", "kv"):
         monkeypatch.setattr(choosing, "best_path", lambda model, path=path, **_: path)
         net = copy.deepcopy(model)
-        train_choice(net, tokenizer, PAGES, [5, 9], batch_size=2, seed=0, lr=1e-3, steps=6)
+        train_choice(net, tokenizer, pages, [5, 9], batch_size=2, seed=0, lr=1e-3, steps=6, topics=topics)
         trained[path] = torch.cat([p.detach().flatten() for p in net.parameters()])
     torch.testing.assert_close(trained["tree"], trained["kv"], rtol=0, atol=2e-4)
+
+
+def test_topics_are_gathered_where_the_answer_is_given_and_leave_nothing_behind(model: Any, tokenizer: Any) -> None:
+    """With wants that say nothing, only the topics teach: afterwards a line through the states tells them apart."""
+    pages = [replace(page, wanted=np.full_like(page.wanted, 1e-6), topic=i) for i, page in enumerate(PAGES)]
+    names = [name for name, _ in model.named_parameters()]
+    net = copy.deepcopy(model)
+    log = train_choice(net, tokenizer, pages, [5, 9], batch_size=3, seed=0, lr=3e-3, steps=60, topics=3, topic_weight=1)
+    assert log.loss[-1] < 0.2 < np.log(3)
+    assert [name for name, _ in net.named_parameters()] == names
+    assert not net.get_output_embeddings()._forward_pre_hooks
 
 
 def test_a_soft_label_is_matched(model: Any, tokenizer: Any) -> None:
