@@ -22,6 +22,7 @@ from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import CHAT, COMPLETIONS, SYSTEMONE, Connection, Request
 from selfreg_gym.endpoint.probe import Capabilities, echo_body
 from selfreg_gym.endpoint.structured import Form
+from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
 from selfreg_gym.lm.drawing import sample_index, softmax
 from selfreg_gym.lm.parsing import parse_action
@@ -292,7 +293,7 @@ def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
     """
     found = answer[0].get("action", {}).get("probabilities")
     values = [found.get(action) for action in actions] if isinstance(found, dict) else []
-    if not values or not all(isinstance(v, int | float) and 0 <= v <= 1 for v in values):
+    if not values or not all(between(value, 1) for value in values):
         raise no_answer("no probability for each action")
     return np.log(np.maximum(np.array(values, dtype=np.float64), 1e-12))
 
