@@ -22,6 +22,7 @@ __all__ = [
     "RegistryError",
     "RunDirectoryError",
     "SelfRegError",
+    "SetupError",
     "StoreDamagedError",
     "StoreError",
     "StoreVersionError",
@@ -38,6 +39,13 @@ class SelfRegError(Exception):
 
 class InvalidArgumentError(SelfRegError, ValueError):
     """An argument outside its range, of the wrong type, or in conflict with another."""
+
+
+class SetupError(InvalidArgumentError):
+    """What somebody was set up with cannot work here, whatever is asked: a key that is not set, a model left open.
+
+    Unlike other errors of an actor it is not taken for a failed episode, which would be played again in vain.
+    """
 
 
 class UnknownNameError(SelfRegError, LookupError):

@@ -131,7 +131,12 @@ class EndpointActor:
         return self._chosen
 
     def act(self, decisions: Sequence[Decision]) -> list[Act]:
-        """Answer every decision, in order. What fails is an act with an error."""
+        """Answer every decision, in order. What fails is an act with an error.
+
+        Raises:
+            SetupError: the key's variable is not set, or no model was named where the server lists several.
+            MissingPackageError: the package ``openai`` is not installed.
+        """
         try:
             way = self.chosen[0] if decisions else "text"
         except EndpointError as error:

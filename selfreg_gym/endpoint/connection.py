@@ -14,7 +14,7 @@ from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.client import Client
 from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.errors import EndpointError, InvalidArgumentError
+from selfreg_gym.errors import EndpointError, SetupError
 from selfreg_gym.lm.memo import Memo
 
 __all__ = ["Connection", "Request"]
@@ -83,12 +83,12 @@ class Connection:
 
         Raises:
             EndpointError: the server cannot be asked.
-            InvalidArgumentError: it lists none or several.
+            SetupError: it lists none or several.
         """
         if self._model is None:
             listed = self.models()
             if len(listed) != 1:
-                raise InvalidArgumentError(
+                raise SetupError(
                     f"{self.server.base_url} serves {len(listed)} models ({', '.join(listed[:8]) or 'none listed'}): "
                     "say which one by model=."
                 )

@@ -20,7 +20,7 @@ from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.interventions.endpoint import EndpointIntervention
 from selfreg_gym.env import InterventionEnv
-from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError, MissingPackageError, SetupError, UnknownNameError
 from selfreg_gym.types import Decision
 
 QUICK = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 20.0, "load_timeout": 20.0}
@@ -218,6 +218,26 @@ def test_nobody_there_is_an_error_of_every_act() -> None:
     assert all("the connection failed" in act.error for act in acts)
     with pytest.raises(EndpointError):
         actor.describe()
+
+
+def test_what_is_not_set_up_ends_the_run_and_no_episode(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+
+    def step(actor: EndpointActor) -> None:
+        env = InterventionEnv("selfreg/Coin-v0", actor, ["expert"])
+        env.reset(seed=0)
+        env.step(0)
+
+    monkeypatch.delenv("TEST_KEY", raising=False)
+    with pytest.raises(SetupError, match="variable TEST_KEY, which is not set"):
+        step(EndpointActor(server.url, **QUICK, api_key_env="TEST_KEY"))
+    server.answer = lambda path, body: (200, {"data": [{"id": "a"}, {"id": "b"}]})
+    with pytest.raises(SetupError, match="say which one by model="):
+        step(EndpointActor(server.url, **{**QUICK, "model": None}))
+    assert [path for path, _ in server.requests] == ["/v1/models"]
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingPackageError, match="pip install 'selfreg-gym"):
+        step(EndpointActor(server.url, **QUICK))
 
 
 def test_nothing_to_choose_from_is_an_error_and_one_thing_is_taken(serve: Any) -> None:
