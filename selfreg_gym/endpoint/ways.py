@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,7 @@ ACTION_REQUEST = "Answer with exactly one of the offered actions and nothing els
 _INSTRUCTIONS = "Which of the offered actions should be done next?"
 _DECIMALS = 4  # scores are rounded so before a draw, as the local actor's: batches differ in the last digits
 _LONGEST_ACTION = 500  # characters; what is longer is no action of any task, and every later page would repeat it
+_LEAST = 1e-12  # of a probability, before its logarithm
 _OPTIONS = 26  # of a systemone choice: the labels A to Z
 
 
@@ -207,7 +209,7 @@ class _Speaker:
         prompts = [actor_prompt(d.observation) for d in decisions]
         keys = [
             request_key(
-                "echo scores", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
+                "echo scores 2", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
             )
             for p, d in zip(prompts, decisions, strict=True)
         ]
@@ -295,7 +297,7 @@ def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
     values = [found.get(action) for action in actions] if isinstance(found, dict) else []
     if not values or not all(between(value, 1) for value in values):
         raise no_answer("no probability for each action")
-    return np.log(np.maximum(np.array(values, dtype=np.float64), 1e-12))
+    return np.log(np.maximum(np.array(values, dtype=np.float64), _LEAST))
 
 
 def _failed(error: EndpointError) -> Act:
@@ -308,6 +310,10 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     What all share (the prompt, and how the actions begin) has the same log-probability in each, so it need not be known
     where the prompt ends: no tokenizer is asked for, and a token that straddles the border is counted right.
 
+    A text counts unless the model goes on as a longer one: "look" has the chance of what begins with "look" and not
+    with "look at". The local scorer asks for its end-of-text token in that place; which token that is no server says,
+    and a line break stands for it in some models only. Both agree for a model that says what is offered, and ends.
+
     Raises:
         EndpointError: an answer failed.
     """
@@ -318,9 +324,20 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     shared = sum(
         1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False))
     )
-    scores = [float(sum(value or 0.0 for value in values[shared:])) for _, values in rows]  # no None is among these
+    ends = [_log_ending(pieces, rows) for pieces, _ in rows]
+    scores = [
+        float(sum(value or 0.0 for value in values[shared:])) + end  # no None is among these
+        for (_, values), end in zip(rows, ends, strict=True)
+    ]
     read = sum(len(pieces) for pieces, _ in rows)
     return [scores, [read, sum(len(answer.pieces) for answer in answers) - read]]
+
+
+def _log_ending(pieces: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], tuple[float | None, ...]]]) -> float:
+    """Logarithm of the probability that what begins with ``pieces`` does not go on as another of ``rows``."""
+    n = len(pieces)
+    onward = {other[n]: values[n] or 0.0 for other, values in rows if len(other) > n and other[:n] == pieces}
+    return math.log(max(_LEAST, 1.0 - sum(map(math.exp, onward.values())))) if onward else 0.0
 
 
 def _own(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | None, ...]]:

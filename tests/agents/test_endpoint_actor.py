@@ -77,6 +77,29 @@ def test_echo_ranks_as_the_local_actor_does(serve: Any, pages: Any, lists: bool)
     assert [a.text for a in greedy.act(decisions(pages))] == [a.text for a in LM(temperature=0).act(decisions(pages))]
 
 
+def test_an_action_that_begins_another_is_not_preferred_for_being_short(serve: Any, pages: Any) -> None:
+    actor = EndpointActor(serve(brain=Llama(LM().checkpoint_dir), can=("completions", "logprobs", "echo")).url, **QUICK)
+    observation, offered, _ = pages[0]
+    rooms = tuple(action for action in offered if action.startswith("Go to Room "))
+    assert len(rooms) > 2
+    for actions in (("Go to", *rooms), (rooms[0], "Go", "Explore Room 4"), (*rooms, rooms[0] + " now")):
+        [act] = actor.act([Decision(observation, actions, key=(1,))])
+        [own] = LM().act([Decision(observation, actions, key=(1,))])
+        np.testing.assert_allclose(np.exp(act.logprobs), np.exp(own.logprobs), atol=5e-3)
+
+
+def test_what_is_left_beside_the_longer_actions_is_the_chance_of_the_shorter(serve: Any) -> None:
+    server = serve(can=("completions", "logprobs", "echo"))
+    actor = EndpointActor(server.url, **QUICK)
+    [act] = actor.act([Decision("A room.", ("look", "look at", "look up", "look at me"), key=(1,))])
+    texts = [text for _, body in server.requests for text in [str(body.get("prompt"))] if text.endswith("look at me")]
+    [prompt] = texts
+    *_, at, me = np.exp(server.brain.values(server.brain.pieces(prompt))[1:])
+    up = np.exp(server.brain.values(server.brain.pieces(prompt.replace("at me", "up")))[-1])
+    chances = np.array([1 - at - up, at * (1 - me), up, at * me]).clip(1e-12)
+    np.testing.assert_allclose(np.exp(act.logprobs), chances / chances.sum(), atol=1e-3)
+
+
 @pytest.mark.parametrize("form", ["structured_outputs", "response_format", TGI, "grammar", "regex"])
 def test_structured_answers_are_admissible_word_for_word(serve: Any, pages: Any, form: str) -> None:
     server = serve(can=("completions", "chat", "structured"), forms=(form,))
