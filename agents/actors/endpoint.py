@@ -92,7 +92,7 @@ class EndpointActor:
     def name(self) -> str:
         """What a store says the actor was: model, way and manner, so that it is not continued with another."""
         manner = ", ".join(
-            f"{name}={value}" for name, value in asdict(self.manner).items() if value not in (None, False)
+            f"{name}={value}" for name, value in asdict(self.manner).items() if value is not None and value is not False
         )
         return f"endpoint {self.connection.server.model or '(its only model)'}, way={self.way}, {manner}"
 
