@@ -27,7 +27,7 @@ from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
 from selfreg_gym.lm.drawing import sample_index, softmax
 from selfreg_gym.lm.parsing import parse_action
-from selfreg_gym.lm.prompts import REASONING_REQUEST, actor_prompt, answer_text
+from selfreg_gym.lm.prompts import ACTION_MARK, REASONING_REQUEST, actor_prompt, answer_text
 from selfreg_gym.types import Act, Decision
 
 __all__ = ["ACTION_REQUEST", "NEEDS", "WAYS", "Manner", "choose_way", "choosing"]
@@ -124,8 +124,9 @@ class _Speaker:
     def by_text(self, decisions: Sequence[Decision]) -> list[Act]:
         """Let it write, and read an action out of that."""
         requests = [self._request(self.path, self._text_body(d.observation), d) for d in decisions]
+        begun = self.path == COMPLETIONS and not self.manner.reasoning
         return [
-            self._spoken(d, answer, lambda text: text)
+            self._spoken(d, answer, lambda text: text, begun=begun)
             for d, answer in zip(decisions, self.connection.ask(requests), strict=True)
         ]
 
@@ -154,12 +155,13 @@ class _Speaker:
         own = int(np.random.SeedSequence((manner.seed, draw)).generate_state(1)[0]) >> 1  # 31 bits: all servers take it
         return Request(path, {**body, "seed": own}, draw=own)
 
-    def _spoken(self, decision: Decision, answer: Any, read: Callable[[str], str]) -> Act:
+    def _spoken(self, decision: Decision, answer: Any, read: Callable[[str], str], *, begun: bool) -> Act:
+        """The action in an answer; ``begun`` where the prompt ended with the mark of an action."""
         if isinstance(answer, EndpointError):
             return _failed(answer)
         text = read(answer.text)
-        if self.path == COMPLETIONS and not self.manner.reasoning:  # also where nothing could stop it
-            text = text.strip().split("\n", 1)[0]
+        if begun:  # one line, also where nothing could stop it
+            text = f"{ACTION_MARK} " + text.strip().split("\n", 1)[0]
         action = parse_action(text, decision.admissible_actions, nearest=self.manner.nearest)
         return self._act(action[:_LONGEST_ACTION], answer.tokens)
 
@@ -199,7 +201,7 @@ class _Speaker:
             return _failed(answer)
         chosen = form.read(answer.text)
         if chosen not in (decision.admissible_actions or ()):
-            return self._spoken(decision, answer, form.read)
+            return self._spoken(decision, answer, form.read, begun=form.path == COMPLETIONS)
         return self._act(chosen, answer.tokens)
 
     # ------------------------------------------------------------------ echo

@@ -163,6 +163,16 @@ def test_reasoning_is_asked_for_and_read(serve: Any) -> None:
     assert "Reasoning:" in user["content"]
 
 
+@pytest.mark.parametrize("said", [" heads, since it was tails", "heads (the action: heads or tails)\nAction: tails"])
+def test_a_continued_text_is_read_after_the_mark_that_began_it(serve: Any, said: str) -> None:
+    server = serve(can=("completions",))
+    server.brain.write = lambda prompt, **_: said
+    assert EndpointActor(server.url, **QUICK).act([coin()])[0].text == "heads"
+    server = serve(can=("completions",))
+    server.brain.write = lambda prompt, **_: " Reasoning: heads came before.\nAction: tails"
+    assert EndpointActor(server.url, reasoning=True, **QUICK).act([coin()])[0].text == "tails"
+
+
 def test_draws_differ_by_decision_and_by_seed_and_repeat(serve: Any) -> None:
     server = serve(can=("chat",))
 
@@ -331,9 +341,15 @@ def test_it_is_pickled_and_remembers_on_disk(serve: Any, tmp_path: Path, pages: 
 def test_its_name_tells_one_model_from_another() -> None:
     names = {
         EndpointActor("http://x/v1", **options).name
-        for options in ({"model": "a"}, {"model": "b"}, {"model": "a", "temperature": 0.5}, {"model": "a", "seed": 3})
+        for options in (
+            {"model": "a"},
+            {"model": "b"},
+            *({"model": "a", "temperature": temperature} for temperature in (0, 0.5)),
+            *({"model": "a", "seed": seed} for seed in (None, 3)),
+        )
     }
-    assert len(names) == 4
+    assert len(names) == 6
+    assert "temperature=0.0, seed=0, " in EndpointActor("http://x/v1", model="a", temperature=0).name
     assert EndpointActor("http://x/v1", model="a").name == EndpointActor("http://y/v1", model="a", timeout=1.0).name
 
 
