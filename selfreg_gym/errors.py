@@ -23,6 +23,7 @@ __all__ = [
     "RegistryError",
     "RunDirectoryError",
     "SelfRegError",
+    "SetupError",
     "StoreDamagedError",
     "StoreError",
     "StoreVersionError",
@@ -39,6 +40,13 @@ class SelfRegError(Exception):
 
 class InvalidArgumentError(SelfRegError, ValueError):
     """An argument outside its range, of the wrong type, or in conflict with another."""
+
+
+class SetupError(InvalidArgumentError):
+    """What somebody was set up with cannot work here, whatever is asked: a key that is not set, a model left open.
+
+    Unlike other errors of an actor it is not taken for a failed episode, which would be played again in vain.
+    """
 
 
 class UnknownNameError(SelfRegError, LookupError):
@@ -138,5 +146,12 @@ class WorkerError(SelfRegError, RuntimeError):
 
 def did_you_mean(received: object, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or the empty string if none is close."""
-    close = get_close_matches(str(received), list(choices), n=1, cutoff=0.6)
+    word, names = str(received), list(choices)
+    # Of a short word with two letters swapped difflib finds but half: 0.5 for "tyni", as little as for "niyt".
+    close = [name for name in names if _swapped(word, name)] or get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _swapped(word: str, name: str) -> bool:
+    """Whether swapping two neighbouring letters of ``word`` makes ``name``."""
+    return any(word[:i] + word[i + 1] + word[i] + word[i + 2 :] == name != word for i in range(len(word) - 1))

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import EpisodeOverError, NotResetError, TaskContractError
+from selfreg_gym.errors import EpisodeOverError, MissingPackageError, NotResetError, SetupError, TaskContractError
 from selfreg_gym.types import Act, Actor, Decision, Intervention
 
 __all__ = ["Row", "ask", "ask_one"]
@@ -172,16 +172,21 @@ class Row:
 
 
 def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
-    """Ask an actor once for all decisions; whatever goes wrong comes back as ``Act.error``.
+    """Ask an actor once for all decisions; what goes wrong comes back as ``Act.error``.
 
     When a batched call raises or answers with the wrong number of acts, each decision is asked alone, so that one bad
     decision does not take the others' episodes with it.
+
+    Raises:
+        SetupError, MissingPackageError: the actor cannot answer anything as it is set up here. No episode has failed.
     """
     try:
         acts = actor.act(decisions)
         if len(acts) == len(decisions):
             return [act if type(act) is str else _checked(act) for act in acts]
         failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
+    except (SetupError, MissingPackageError):
+        raise
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
     if len(decisions) == 1:

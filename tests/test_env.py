@@ -17,7 +17,9 @@ from selfreg_gym import Act, Decision, Intervention, InterventionEnv
 from selfreg_gym.errors import (
     EpisodeOverError,
     InvalidArgumentError,
+    MissingPackageError,
     NotResetError,
+    SetupError,
     TaskContractError,
 )
 from selfreg_gym.spaces import FreeText
@@ -207,6 +209,16 @@ def test_a_keyboard_interrupt_is_not_swallowed() -> None:
     env.reset(seed=0)
     with pytest.raises(KeyboardInterrupt):
         env.step(0)
+
+
+@pytest.mark.parametrize("error", [SetupError("no key"), MissingPackageError("no openai")], ids=repr)
+@pytest.mark.parametrize("who", [0, 1])
+def test_an_actor_that_is_not_set_up_is_no_failed_episode(error: Exception, who: int) -> None:
+    says = Says(lambda ds: _raise(error))
+    env = make(actor=says, interventions=[Intervention(says, name="friend")])
+    env.reset(seed=0)
+    with pytest.raises(type(error), match=str(error)):
+        env.step(who)
 
 
 def test_a_str_subclass_is_an_act() -> None:

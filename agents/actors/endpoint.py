@@ -92,7 +92,7 @@ class EndpointActor:
     def name(self) -> str:
         """What a store says the actor was: model, way and manner, so that it is not continued with another."""
         manner = ", ".join(
-            f"{name}={value}" for name, value in asdict(self.manner).items() if value not in (None, False)
+            f"{name}={value}" for name, value in asdict(self.manner).items() if value is not None and value is not False
         )
         return f"endpoint {self.connection.server.model or '(its only model)'}, way={self.way}, {manner}"
 
@@ -131,7 +131,12 @@ class EndpointActor:
         return self._chosen
 
     def act(self, decisions: Sequence[Decision]) -> list[Act]:
-        """Answer every decision, in order. What fails is an act with an error."""
+        """Answer every decision, in order. What fails is an act with an error.
+
+        Raises:
+            SetupError: the key's variable is not set, or no model was named where the server lists several.
+            MissingPackageError: the package ``openai`` is not installed.
+        """
         try:
             way = self.chosen[0] if decisions else "text"
         except EndpointError as error:

@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ __all__ = ["LONGEST", "Answer", "no_answer", "read_chat", "read_completions", "r
 
 LONGEST = 200_000
 """Characters of an answer that are looked at. A server that ignores ``max_tokens`` may send a megabyte."""
+
+_LEAST = -sys.float_info.max  # below that are minus infinity, and whole numbers of hundreds of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +126,4 @@ def _logprobs(found: Any) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
 
 
 def _is_logprob(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value <= 1e-6
+    return isinstance(value, int | float) and not isinstance(value, bool) and _LEAST <= value <= 1e-6

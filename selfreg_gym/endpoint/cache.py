@@ -69,6 +69,11 @@ class AnswerCache:
         with self._explained():
             self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
 
+    def drop(self, key: bytes) -> None:
+        """Forget the answer under ``key``, if there is one: it proved to be none."""
+        with self._explained():
+            self._connection.execute("DELETE FROM answers WHERE key = ?", (key,))
+
     def __len__(self) -> int:
         with self._explained():
             return self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]

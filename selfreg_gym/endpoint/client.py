@@ -38,7 +38,7 @@ class Client:
 
     Raises:
         MissingPackageError: the package ``openai`` is not installed.
-        InvalidArgumentError: the variable that is to hold the key is not set.
+        SetupError: the variable that is to hold the key is not set.
     """
 
     def __init__(self, server: Server, meter: Meter) -> None:

@@ -14,7 +14,7 @@ from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.client import Client
 from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.errors import EndpointError, InvalidArgumentError
+from selfreg_gym.errors import EndpointError, SetupError
 from selfreg_gym.lm.memo import Memo
 
 __all__ = ["Connection", "Request"]
@@ -35,8 +35,8 @@ class Request:
         remembered: whether the answer is kept in memory and in the cache.
         listed: may share one request with others that differ in the prompt alone. For answers that carry their own
             count of tokens; a server counts those of a list together.
-        check: called with the answer as it arrives; where it raises an EndpointError that may pass (what was asked for
-            is missing), the server is asked again.
+        check: called with the answer as it arrives, and with one that is remembered; where it raises an EndpointError
+            that may pass (what was asked for is missing), the server is asked again.
     """
 
     path: str
@@ -83,12 +83,12 @@ class Connection:
 
         Raises:
             EndpointError: the server cannot be asked.
-            InvalidArgumentError: it lists none or several.
+            SetupError: it lists none or several.
         """
         if self._model is None:
             listed = self.models()
             if len(listed) != 1:
-                raise InvalidArgumentError(
+                raise SetupError(
                     f"{self.server.base_url} serves {len(listed)} models ({', '.join(listed[:8]) or 'none listed'}): "
                     "say which one by model=."
                 )
@@ -132,9 +132,8 @@ class Connection:
         for i, (request, key) in enumerate(zip(requests, keys, strict=True)):
             if key in found:
                 continue
-            found[key] = known = self.recall(key) if request.remembered else None
-            if known is not None:
-                found[key] = _thaw(request.path, known)
+            found[key] = self._known(request, key) if request.remembered else None
+            if found[key] is not None:
                 continue
             together = lists and request.listed
             groups.setdefault(_without_prompt(request, bodies[i]) if together else key, []).append(i)
@@ -204,6 +203,26 @@ class Connection:
         if known is not None:
             self.meter.count(remembered=1)
         return known
+
+    def _known(self, request: Request, key: bytes) -> Any:
+        """The remembered answer, or None. One that does not pass the check is forgotten, so that it is asked anew."""
+        known = self.recall(key)
+        if known is None:
+            return None
+        try:
+            answer = _thaw(request.path, known)
+            if request.check is not None:
+                request.check(answer)
+        except (EndpointError, LookupError, TypeError):  # a file of an earlier version, or written by hand
+            self.forget(key)
+            return None
+        return answer
+
+    def forget(self, key: bytes) -> None:
+        """Keep nothing under ``key`` any longer."""
+        self._memo.drop(key)
+        if self.cache_path is not None:
+            self._file().drop(key)
 
     def remember(self, key: bytes, value: Any) -> None:
         """Keep plain JSON under ``key``, in memory and in the cache."""

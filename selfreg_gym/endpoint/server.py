@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
 
 __all__ = ["IMMATERIAL", "NO_KEY", "Server"]
 
@@ -107,13 +107,13 @@ class Server:
         """The key, from the environment.
 
         Raises:
-            InvalidArgumentError: the variable is not set.
+            SetupError: the variable is not set.
         """
         if self.api_key_env is None:
             return NO_KEY
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
-            raise InvalidArgumentError(
+            raise SetupError(
                 f"the key of {self.base_url} is to be in the environment variable {self.api_key_env}, which is not set."
             )
         return key

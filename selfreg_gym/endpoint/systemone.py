@@ -7,7 +7,6 @@ form in which this project exports its helper and its process reward model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from selfreg_gym.endpoint.answers import no_answer
 from selfreg_gym.endpoint.connection import SYSTEMONE, Connection, Request
 from selfreg_gym.errors import EndpointError, InvalidArgumentError
 
-__all__ = ["Question", "shares"]
+__all__ = ["Question", "between", "shares"]
 
 _NAME = "answer"
 
@@ -64,20 +63,20 @@ class Question:
         if self.options is not None:
             found = answer.get("probabilities")
             values: list[Any] = [found.get(option) for option in self.options] if isinstance(found, dict) else []
-            if not values or not all(_between(value, 1) for value in values) or not sum(values) > 0:
+            if not values or not all(between(value, 1) for value in values) or not sum(values) > 0:
                 raise no_answer(f"no probability for each of {', '.join(self.options)}")
             return [value / sum(values) for value in values]
         kind, top = ("noul", 1) if self.levels is None else ("score", len(self.levels) - 1)
         value = answer.get(kind)
-        if not _between(value, top):
+        if not between(value, top):
             raise no_answer(f"{kind} is {value!r}, not a number from 0 to {top}")
         share = min(1.0, max(0.0, value / top))
         return [1.0 - share, share]
 
 
-def _between(value: Any, top: int) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return number and -1e-6 <= value <= top + 1e-6
+def between(value: Any, top: int) -> bool:
+    """Whether a value of a server is a number from 0 to ``top``, but for rounding. NaN is none, nor is a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e-6 <= value <= top + 1e-6
 
 
 def shares(connection: Connection, question: Question, states: Sequence[str]) -> np.ndarray:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +23,11 @@ from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import CHAT, COMPLETIONS, SYSTEMONE, Connection, Request
 from selfreg_gym.endpoint.probe import Capabilities, echo_body
 from selfreg_gym.endpoint.structured import Form
+from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
 from selfreg_gym.lm.drawing import sample_index, softmax
 from selfreg_gym.lm.parsing import parse_action
-from selfreg_gym.lm.prompts import REASONING_REQUEST, actor_prompt, answer_text
+from selfreg_gym.lm.prompts import ACTION_MARK, REASONING_REQUEST, actor_prompt, answer_text
 from selfreg_gym.types import Act, Decision
 
 __all__ = ["ACTION_REQUEST", "NEEDS", "WAYS", "Manner", "choose_way", "choosing"]
@@ -45,6 +47,7 @@ ACTION_REQUEST = "Answer with exactly one of the offered actions and nothing els
 _INSTRUCTIONS = "Which of the offered actions should be done next?"
 _DECIMALS = 4  # scores are rounded so before a draw, as the local actor's: batches differ in the last digits
 _LONGEST_ACTION = 500  # characters; what is longer is no action of any task, and every later page would repeat it
+_LEAST = 1e-12  # of a probability, before its logarithm
 _OPTIONS = 26  # of a systemone choice: the labels A to Z
 
 
@@ -121,8 +124,9 @@ class _Speaker:
     def by_text(self, decisions: Sequence[Decision]) -> list[Act]:
         """Let it write, and read an action out of that."""
         requests = [self._request(self.path, self._text_body(d.observation), d) for d in decisions]
+        begun = self.path == COMPLETIONS and not self.manner.reasoning
         return [
-            self._spoken(d, answer, lambda text: text)
+            self._spoken(d, answer, lambda text: text, begun=begun)
             for d, answer in zip(decisions, self.connection.ask(requests), strict=True)
         ]
 
@@ -151,12 +155,13 @@ class _Speaker:
         own = int(np.random.SeedSequence((manner.seed, draw)).generate_state(1)[0]) >> 1  # 31 bits: all servers take it
         return Request(path, {**body, "seed": own}, draw=own)
 
-    def _spoken(self, decision: Decision, answer: Any, read: Callable[[str], str]) -> Act:
+    def _spoken(self, decision: Decision, answer: Any, read: Callable[[str], str], *, begun: bool) -> Act:
+        """The action in an answer; ``begun`` where the prompt ended with the mark of an action."""
         if isinstance(answer, EndpointError):
             return _failed(answer)
         text = read(answer.text)
-        if self.path == COMPLETIONS and not self.manner.reasoning:  # also where nothing could stop it
-            text = text.strip().split("\n", 1)[0]
+        if begun:  # one line, also where nothing could stop it
+            text = f"{ACTION_MARK} " + text.strip().split("\n", 1)[0]
         action = parse_action(text, decision.admissible_actions, nearest=self.manner.nearest)
         return self._act(action[:_LONGEST_ACTION], answer.tokens)
 
@@ -196,7 +201,7 @@ class _Speaker:
             return _failed(answer)
         chosen = form.read(answer.text)
         if chosen not in (decision.admissible_actions or ()):
-            return self._spoken(decision, answer, form.read)
+            return self._spoken(decision, answer, form.read, begun=form.path == COMPLETIONS)
         return self._act(chosen, answer.tokens)
 
     # ------------------------------------------------------------------ echo
@@ -206,7 +211,7 @@ class _Speaker:
         prompts = [actor_prompt(d.observation) for d in decisions]
         keys = [
             request_key(
-                "echo scores", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
+                "echo scores 2", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
             )
             for p, d in zip(prompts, decisions, strict=True)
         ]
@@ -292,9 +297,9 @@ def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
     """
     found = answer[0].get("action", {}).get("probabilities")
     values = [found.get(action) for action in actions] if isinstance(found, dict) else []
-    if not values or not all(isinstance(v, int | float) and 0 <= v <= 1 for v in values):
+    if not values or not all(between(value, 1) for value in values):
         raise no_answer("no probability for each action")
-    return np.log(np.maximum(np.array(values, dtype=np.float64), 1e-12))
+    return np.log(np.maximum(np.array(values, dtype=np.float64), _LEAST))
 
 
 def _failed(error: EndpointError) -> Act:
@@ -307,6 +312,10 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     What all share (the prompt, and how the actions begin) has the same log-probability in each, so it need not be known
     where the prompt ends: no tokenizer is asked for, and a token that straddles the border is counted right.
 
+    A text counts unless the model goes on as a longer one: "look" has the chance of what begins with "look" and not
+    with "look at". The local scorer asks for its end-of-text token in that place; which token that is no server says,
+    and a line break stands for it in some models only. Both agree for a model that says what is offered, and ends.
+
     Raises:
         EndpointError: an answer failed.
     """
@@ -317,9 +326,20 @@ def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     shared = sum(
         1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False))
     )
-    scores = [float(sum(value or 0.0 for value in values[shared:])) for _, values in rows]  # no None is among these
+    ends = [_log_ending(pieces, rows) for pieces, _ in rows]
+    scores = [
+        float(sum(value or 0.0 for value in values[shared:])) + end  # no None is among these
+        for (_, values), end in zip(rows, ends, strict=True)
+    ]
     read = sum(len(pieces) for pieces, _ in rows)
     return [scores, [read, sum(len(answer.pieces) for answer in answers) - read]]
+
+
+def _log_ending(pieces: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], tuple[float | None, ...]]]) -> float:
+    """Logarithm of the probability that what begins with ``pieces`` does not go on as another of ``rows``."""
+    n = len(pieces)
+    onward = {other[n]: values[n] or 0.0 for other, values in rows if len(other) > n and other[:n] == pieces}
+    return math.log(max(_LEAST, 1.0 - sum(map(math.exp, onward.values())))) if onward else 0.0
 
 
 def _own(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | None, ...]]:

@@ -53,6 +53,10 @@ class Memo(Generic[V]):
         if len(self._entries) > self.size:
             self._entries.popitem(last=False)
 
+    def drop(self, key: bytes) -> None:
+        """Forget what is under ``key``, if there is something."""
+        self._entries.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()

@@ -20,7 +20,7 @@ from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.interventions.endpoint import EndpointIntervention
 from selfreg_gym.env import InterventionEnv
-from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError, MissingPackageError, SetupError, UnknownNameError
 from selfreg_gym.types import Decision
 
 QUICK = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 20.0, "load_timeout": 20.0}
@@ -75,6 +75,29 @@ def test_echo_ranks_as_the_local_actor_does(serve: Any, pages: Any, lists: bool)
         assert act.tokens > own.tokens  # every action is read, with the page before it
     greedy = EndpointActor(actor.connection.server.base_url, temperature=0, **QUICK)
     assert [a.text for a in greedy.act(decisions(pages))] == [a.text for a in LM(temperature=0).act(decisions(pages))]
+
+
+def test_an_action_that_begins_another_is_not_preferred_for_being_short(serve: Any, pages: Any) -> None:
+    actor = EndpointActor(serve(brain=Llama(LM().checkpoint_dir), can=("completions", "logprobs", "echo")).url, **QUICK)
+    observation, offered, _ = pages[0]
+    rooms = tuple(action for action in offered if action.startswith("Go to Room "))
+    assert len(rooms) > 2
+    for actions in (("Go to", *rooms), (rooms[0], "Go", "Explore Room 4"), (*rooms, rooms[0] + " now")):
+        [act] = actor.act([Decision(observation, actions, key=(1,))])
+        [own] = LM().act([Decision(observation, actions, key=(1,))])
+        np.testing.assert_allclose(np.exp(act.logprobs), np.exp(own.logprobs), atol=5e-3)
+
+
+def test_what_is_left_beside_the_longer_actions_is_the_chance_of_the_shorter(serve: Any) -> None:
+    server = serve(can=("completions", "logprobs", "echo"))
+    actor = EndpointActor(server.url, **QUICK)
+    [act] = actor.act([Decision("Room 3.", ("look", "look at", "look up", "look at me"), key=(1,))])
+    texts = [text for _, body in server.requests for text in [str(body.get("prompt"))] if text.endswith("look at me")]
+    [prompt] = texts
+    *_, at, me = np.exp(server.brain.values(server.brain.pieces(prompt))[1:])
+    up = np.exp(server.brain.values(server.brain.pieces(prompt.replace("at me", "up")))[-1])
+    chances = np.array([1 - at - up, at * (1 - me), up, at * me]).clip(1e-12)
+    np.testing.assert_allclose(np.exp(act.logprobs), chances / chances.sum(), atol=1e-3)
 
 
 @pytest.mark.parametrize("form", ["structured_outputs", "response_format", TGI, "grammar", "regex"])
@@ -138,6 +161,16 @@ def test_reasoning_is_asked_for_and_read(serve: Any) -> None:
     [system, user] = server.requests[-1][1]["messages"]
     assert system == {"role": "system", "content": "Be brief."}
     assert "Reasoning:" in user["content"]
+
+
+@pytest.mark.parametrize("said", [" heads, since it was tails", "heads (the action: heads or tails)\nAction: tails"])
+def test_a_continued_text_is_read_after_the_mark_that_began_it(serve: Any, said: str) -> None:
+    server = serve(can=("completions",))
+    server.brain.write = lambda prompt, **_: said
+    assert EndpointActor(server.url, **QUICK).act([coin()])[0].text == "heads"
+    server = serve(can=("completions",))
+    server.brain.write = lambda prompt, **_: " Reasoning: heads came before.\nAction: tails"
+    assert EndpointActor(server.url, reasoning=True, **QUICK).act([coin()])[0].text == "tails"
 
 
 def test_draws_differ_by_decision_and_by_seed_and_repeat(serve: Any) -> None:
@@ -220,6 +253,26 @@ def test_nobody_there_is_an_error_of_every_act() -> None:
         actor.describe()
 
 
+def test_what_is_not_set_up_ends_the_run_and_no_episode(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+
+    def step(actor: EndpointActor) -> None:
+        env = InterventionEnv("selfreg/Coin-v0", actor, ["expert"])
+        env.reset(seed=0)
+        env.step(0)
+
+    monkeypatch.delenv("TEST_KEY", raising=False)
+    with pytest.raises(SetupError, match="variable TEST_KEY, which is not set"):
+        step(EndpointActor(server.url, **QUICK, api_key_env="TEST_KEY"))
+    server.answer = lambda path, body: (200, {"data": [{"id": "a"}, {"id": "b"}]})
+    with pytest.raises(SetupError, match="say which one by model="):
+        step(EndpointActor(server.url, **{**QUICK, "model": None}))
+    assert [path for path, _ in server.requests] == ["/v1/models"]
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingPackageError, match="pip install 'selfreg-gym"):
+        step(EndpointActor(server.url, **QUICK))
+
+
 def test_nothing_to_choose_from_is_an_error_and_one_thing_is_taken(serve: Any) -> None:
     server = serve(can=("completions", "logprobs", "echo"))
     actor = EndpointActor(server.url, **QUICK)
@@ -288,9 +341,15 @@ def test_it_is_pickled_and_remembers_on_disk(serve: Any, tmp_path: Path, pages: 
 def test_its_name_tells_one_model_from_another() -> None:
     names = {
         EndpointActor("http://x/v1", **options).name
-        for options in ({"model": "a"}, {"model": "b"}, {"model": "a", "temperature": 0.5}, {"model": "a", "seed": 3})
+        for options in (
+            {"model": "a"},
+            {"model": "b"},
+            *({"model": "a", "temperature": temperature} for temperature in (0, 0.5)),
+            *({"model": "a", "seed": seed} for seed in (None, 3)),
+        )
     }
-    assert len(names) == 4
+    assert len(names) == 6
+    assert "temperature=0.0, seed=0, " in EndpointActor("http://x/v1", model="a", temperature=0).name
     assert EndpointActor("http://x/v1", model="a").name == EndpointActor("http://y/v1", model="a", timeout=1.0).name
 
 

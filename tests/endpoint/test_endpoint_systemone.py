@@ -1,0 +1,63 @@
+"""Typed questions: what is no answer is asked for again and never kept, and errors tell nothing of the server's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback import Loopback
+
+from selfreg_gym.endpoint.cache import AnswerCache, request_key
+from selfreg_gym.endpoint.connection import SYSTEMONE
+from selfreg_gym.endpoint.prm import EndpointPRM
+from selfreg_gym.endpoint.systemone import Question
+from selfreg_gym.errors import EndpointError
+
+_NUMBERS = ["yes", 10**400, -(10**400), float("nan"), float("inf"), True, None, [1], -1]
+
+
+def _wrong(server: Loopback, answers: Any, times: int) -> None:
+    """Have the first ``times`` typed questions answered with ``answers``."""
+    right, asked = server.answer, []
+
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        status, value = right(path, body)
+        if path.endswith("/systemone"):
+            asked.append(path)
+            value = {**value, "answers": answers} if len(asked) <= times else value
+        return status, value
+
+    server.answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("value", _NUMBERS, ids=lambda value: f"{str(value)[:5]}")
+def test_a_malformed_answer_is_asked_for_again_and_not_kept(serve: Any, quick: Any, tmp_path: Path, value: Any) -> None:
+    server = serve()
+    calm = EndpointPRM(server.url, **quick).score(["page"])
+    _wrong(server, {"answer": {"noul": value}}, times=3)
+    path = tmp_path / "answers.sqlite"
+    with pytest.raises(EndpointError, match="tried 2 times"):
+        EndpointPRM(server.url, cache=path, retries=1, **quick).score(["page"])
+    assert len(AnswerCache(path)) == 0
+    assert EndpointPRM(server.url, cache=path, retries=1, **quick).score(["page"]) == calm
+    assert server.count("/systemone") == 1 + 2 + 2
+
+
+@pytest.mark.parametrize("kept", [[{"answer": {"noul": "yes"}}, {"prompt": 1, "completion": 0}], [{}], {}, "?"])
+def test_a_malformed_answer_in_a_file_is_replaced(serve: Any, quick: Any, tmp_path: Path, kept: Any) -> None:
+    server, path = serve(), tmp_path / "answers.sqlite"
+    prm = EndpointPRM(server.url, cache=path, **quick)
+    key = request_key(SYSTEMONE, {"model": "rule", **prm.question.body("page")}, None)
+    file = AnswerCache(path)
+    file.put(key, kept)
+    [score] = prm.score(["page"])
+    assert server.count("/systemone") == 1
+    assert EndpointPRM("http://127.0.0.1:9/v1", cache=path, **quick).score(["page"]) == [score]
+    assert file.get(key) != kept
+
+
+@pytest.mark.parametrize("value", _NUMBERS, ids=lambda value: f"{str(value)[:5]}")
+def test_what_is_no_probability_of_an_option(value: Any) -> None:
+    with pytest.raises(EndpointError, match="no probability for each of a, b"):
+        Question("?", options=("a", "b")).read({"answer": {"probabilities": {"a": value, "b": 0.5}}})
