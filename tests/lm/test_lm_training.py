@@ -206,7 +206,7 @@ def test_bad_input_says_what_is_wrong(model: Any) -> None:
 
 def test_float16_is_trained_by_adapters_only(model: Any) -> None:
     halved = cast_parameters(copy.deepcopy(model), torch.float16)
-    with pytest.raises(InvalidArgumentError, match="float16 cannot be trained.*LoRA"):
+    with pytest.raises(InvalidArgumentError, match=r"float16 cannot be trained.*LoRA"):
         run(halved, steps=2)
     adapted = add_lora(halved, task="CAUSAL_LM", rank=4)
     log = finetune(adapted, EXAMPLES, next_token, lengths=[len(row) for row in EXAMPLES], lr=1e-2, seed=3, steps=30)
@@ -223,11 +223,11 @@ def test_a_loss_that_is_no_number_stops_the_training_before_it_is_learnt(model: 
 
     net = copy.deepcopy(model)
     arguments: dict[str, Any] = {"lengths": [len(row) for row in EXAMPLES], "lr": 1e-2, "batch_size": 4, "seed": 3}
-    with pytest.raises(SelfRegError, match="loss .* received nan at step 7 of 20: try a smaller learning rate"):
+    with pytest.raises(SelfRegError, match=r"loss .* received nan at step 7 of 20: try a smaller learning rate"):
         finetune(net, EXAMPLES, breaking, steps=20, resume=tmp_path, save_every=1, **arguments)
     assert weights(net).isfinite().all()
     resumed = copy.deepcopy(model)
     assert finetune(resumed, EXAMPLES, next_token, steps=20, resume=tmp_path, **arguments).steps == 20
     torch.testing.assert_close(weights(resumed), weights(run(model, steps=20)[0]), rtol=0, atol=1e-6)
-    with pytest.raises(SelfRegError, match="validation .* received nan at step 5 of 20"):
+    with pytest.raises(SelfRegError, match=r"validation .* received nan at step 5 of 20"):
         run(model, steps=20, validate=lambda net: float("nan"), validate_every=5)
