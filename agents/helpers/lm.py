@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,8 @@ class LMHelper:
             augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
                 told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
             patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
-                without improvement; the best weights are kept. None: train on all labels to the end.
+                without improvement; the best weights are kept. None: train on all labels to the end. Where all labels
+                kept aside have weight 0, nothing can be judged: it warns and trains to the end.
             share: share of the tasks kept aside where there is ``patience``.
             dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
@@ -130,6 +132,8 @@ class LMHelper:
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
         pages, kinds = gather_pages(rows, interventions=interventions, help_weight=help_weight)
+        if not pages:
+            raise InvalidArgumentError("labels must have weights, not all 0.")
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
@@ -137,8 +141,15 @@ class LMHelper:
         told = {"tokenizer": tokenizer, "augment": augment, "rng": rng}
         chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
         aside: list[Page] = []
-        if held:
-            judged, _ = gather_pages(held, interventions=interventions, help_weight=help_weight)
+        judged = gather_pages(held, interventions=interventions, help_weight=help_weight)[0] if held else []
+        if held and not judged:
+            warnings.warn(
+                "the labels kept aside to judge by all have weight 0, so the helper is trained to the end: "
+                "keep more tasks aside (share), or draw others (seed).",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        if judged:
             mass = np.asarray([page.wanted.sum() for page in judged])
             sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
             aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
@@ -185,7 +196,7 @@ class LMHelper:
             "dtype": str(merged.dtype).removeprefix("torch."),
             "device": str(device),
         }
-        if patience is not None:
+        if patience is not None and log.validation:
             info["early_stopping"] = early_stopping(log, patience=patience)
         return cls(merged.eval(), tokenizer, answers=answers, info=info)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -243,7 +244,7 @@ def test_a_token_of_text_and_a_line_break_keeps_its_text(pieces: list[str], line
     with torch.no_grad():
         model.model.embed_tokens.weight.zero_()
         model.lm_head.weight.zero_()
-        for step, (now, then) in enumerate(zip(script, script[1:], strict=False)):
+        for step, (now, then) in enumerate(itertools.pairwise(script)):
             model.model.embed_tokens.weight[now, step] = 1.0
             model.lm_head.weight[then, step] = 1.0
     arguments: dict[str, Any] = {"temperature": 0, "max_new_tokens": 9}
