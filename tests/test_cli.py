@@ -70,6 +70,12 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--preset", "smoke", "--config", "x.toml", "--out", "{tmp}/r"], "received both"),
         (["run", "--preset", "smoke", "--until", "evalute", "--out", "{tmp}/r"], "Did you mean 'evaluate'"),
         (["run", "--preset", "smoke", "--set", "actor.id=scriptd", "--out", "{tmp}/r"], "Did you mean 'scripted'"),
+        (["run", "--preset", "smoke", "--set", "task.kwargs.kind=pnpp", "--out", "{tmp}/r"], "Did you mean 'pnp'"),
+        (["run", "--preset", "smoke", "--set", "task.kwargs.kinds=pnp", "--out", "{tmp}/r"], "Did you mean 'kind'"),
+        (
+            ["run", "--preset", "smoke", "--set", "task.splits.seen.split=tets-seen", "--out", "{tmp}/r"],
+            "Did you mean 'test-seen'",
+        ),
         (["report", "--out", "{tmp}/none"], "has none"),
         (["run", "--out", "{tmp}"], "holds something else"),
         (["play", "--role", "actr", "--task", "selfreg/Coin-v0"], "Did you mean 'actor'"),
