@@ -14,6 +14,7 @@ import pytest
 
 from selfreg_gym import __version__, registry
 from selfreg_gym.cli import main
+from selfreg_gym.pipeline import STAGES
 
 COMMANDS = ("run", "collect", "train-prm", "solve", "train-helper", "evaluate", "report", "list", "play")
 
@@ -45,6 +46,32 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str], command: st
     code, out, _ = said(capsys, command, "--help")
     assert code == 0
     assert f"selfreg {command}" in out.replace(f"Usage: selfreg {command}", ""), "an example of how to call it"
+
+
+def test_until_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = said(capsys, "run", "--help")
+    words = out[out.index("--until") : out.index("--update")].replace(",", " ").replace(".", " ").split()
+    assert [word for word in words if word in {stage.name for stage in STAGES}] == [stage.name for stage in STAGES]
+
+
+def test_the_page_on_run_directories_names_every_stage_and_its_command(repository: Path) -> None:
+    page = (repository / "docs" / "run_directory.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    told = {cells[0].strip(" `"): cells[1].strip(" `") for cells in rows if len(cells) == 3}
+    assert list(told) == [stage.name for stage in STAGES]
+    for command in set(told.values()):
+        assert command.removeprefix("selfreg ") in COMMANDS
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from selfreg_gym.cli import main\n"
+        "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'scipy', 'openai', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
