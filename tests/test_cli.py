@@ -93,6 +93,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["list", "helper"], "Did you mean 'helpers'"),
         (["run", "--preset", "tinny", "--out", "{tmp}/r"], "Did you mean 'tiny'"),
+        (["run", "--preset", "tyni", "--out", "{tmp}/r"], "Did you mean 'tiny'"),
         (["run", "--preset", "smoke", "--set", "collect.episods=3", "--out", "{tmp}/r"], "Did you mean 'episodes'"),
         (["run", "--preset", "smoke", "--config", "x.toml", "--out", "{tmp}/r"], "received both"),
         (["run", "--preset", "smoke", "--until", "evalute", "--out", "{tmp}/r"], "Did you mean 'evaluate'"),
