@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
@@ -73,16 +74,21 @@ def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[st
             )
         return as_actor(actor)
     kind, arguments = registry.load("actors", actor), dict(actor_kwargs or {})
+    _check_arguments(f"actor {actor!r}", kind, arguments)
+    return kind(**arguments)
+
+
+def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
+    """Say which argument ``kind`` does not take (if it does not take any), or which one it misses."""
     signature = inspect.signature(kind)
     if not any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
         for key in arguments:
             if key not in signature.parameters:
-                raise UnknownNameError(f"argument of the actor {actor!r}", key, tuple(signature.parameters))
+                raise UnknownNameError(f"argument of the {what}", key, tuple(signature.parameters))
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise InvalidArgumentError(f"the actor {actor!r} was given the arguments {arguments}: {error}.") from None
-    return kind(**arguments)
+        raise InvalidArgumentError(f"the {what} was given the arguments {arguments}: {error}.") from None
 
 
 def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -126,12 +132,19 @@ def build_interventions(
 
 def _intervention(name: str, kwargs: dict[str, Any] | None) -> Intervention:
     kind, arguments = registry.load("interventions", name), dict(kwargs or {})
-    parameters = inspect.signature(kind).parameters
-    if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-        for key in arguments:
-            if key not in parameters:
-                raise UnknownNameError(f"argument of the intervention {name!r}", key, tuple(parameters))
+    _check_arguments(f"intervention {name!r}", kind, arguments)
     return kind(**arguments)
+
+
+def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
+    """The arguments of a task against those of what stands behind its id; an id with a module is left to Gymnasium."""
+    spec = gym.registry.get(task)
+    if spec is None or spec.entry_point is None:
+        return
+    point = spec.entry_point
+    kind = load_env_creator(point) if isinstance(point, str) else point
+    own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # which gym.make takes itself
+    _check_arguments(f"task {task!r}", kind, {**spec.kwargs, **own})
 
 
 def build_task(
@@ -139,12 +152,18 @@ def build_task(
     task_kwargs: dict[str, Any] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env[str, str]:
-    """Make a text task of an id, an env, or a function that makes one; ``snapshot`` is added if missing."""
+    """Make a text task of an id, an env, or a function that makes one; ``snapshot`` is added if missing.
+
+    Raises:
+        UnknownNameError: no task has this id, or it takes no such argument.
+        InvalidArgumentError: arguments for a task that is already made, one that it needs is missing, or no text task.
+    """
     if isinstance(task, str):
         kwargs = dict(task_kwargs or {})
         if render_mode is not None:
             kwargs["render_mode"] = render_mode
         try:
+            _check_task_arguments(task, kwargs)
             # Gymnasium's passive checker looks at the first step only; selfreg_gym.testing.check_task looks at all.
             env = gym.make(task, disable_env_checker=True, **kwargs)
         except gym.error.UnregisteredEnv as error:

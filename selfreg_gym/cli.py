@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from selfreg_gym.errors import SelfRegError
+from selfreg_gym.pipeline import STAGES, stages_until
 
 __all__ = ["app", "main"]
 
@@ -46,6 +47,10 @@ Out = Annotated[Path, typer.Option(help="The run directory.")]
 NewOut = Annotated[
     Path | None,
     typer.Option(help="The run directory; a run that is there goes on where it stopped. Default: runs/NAME-OF-CONFIG."),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="STAGE", help=f"Stop after this stage: {', '.join(stage.name for stage in STAGES)}."),
 ]
 Update = Annotated[bool, typer.Option("--update", help="Take the new config for a run that is there.")]
 Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is there and current.")]
@@ -108,7 +113,7 @@ def run_command(
     preset: Preset = None,
     config: Config = None,
     overrides: Set = None,
-    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    until: Until = None,
     update: Update = False,
     redo: Redo = False,
 ) -> None:
@@ -121,7 +126,6 @@ def run_command(
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
     - `selfreg run --out runs/mine` continues whatever runs/mine is
     """
-    from selfreg_gym.pipeline import stages_until
     from selfreg_gym.pipeline.display import show
 
     run = _advance(

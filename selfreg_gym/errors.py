@@ -147,11 +147,17 @@ class WorkerError(SelfRegError, RuntimeError):
 def did_you_mean(received: object, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or the empty string if none is close."""
     word, names = str(received), list(choices)
-    # Of a short word with two letters swapped difflib finds but half: 0.5 for "tyni", as little as for "niyt".
+    # difflib finds little in a short word with two letters swapped: 0.5 of "tyni" in "tiny", as in any jumble of it.
     close = [name for name in names if _swapped(word, name)] or get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _swapped(word: str, name: str) -> bool:
-    """Whether swapping two neighbouring letters of ``word`` makes ``name``."""
-    return any(word[:i] + word[i + 1] + word[i] + word[i + 2 :] == name != word for i in range(len(word) - 1))
+    """Whether the two differ by two letters that changed places, side by side or across one letter."""
+    if len(word) != len(name):
+        return False
+    differ = [i for i in range(len(word)) if word[i] != name[i]]
+    if len(differ) != 2 or differ[1] - differ[0] > 2:
+        return False
+    i, j = differ
+    return word[i] == name[j] and word[j] == name[i]

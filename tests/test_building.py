@@ -34,6 +34,37 @@ def test_unknown_names_suggest_the_nearest() -> None:
         make(interventions=["exprt"])
 
 
+def test_arguments_of_a_task_are_checked_before_it_is_made() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"unknown argument of the task 'selfreg/SIF-v0': received 'kinds'\. Did .*'kind'"
+    ):
+        gym.make(
+            "selfreg/Intervention-v0", task="selfreg/SIF-v0", actor=str, interventions=[], task_kwargs={"kinds": "pnp"}
+        )
+    kwargs: dict[str, Any] = {"heads": 0.5, "max_episode_steps": 3}  # the second is Gymnasium's own
+    assert InterventionEnv("selfreg/Coin-v0", str, [], task_kwargs=kwargs).reset(seed=0)[1]["task_id"]
+    with pytest.raises(UnknownNameError, match="argument of the intervention 'expert': received 'cots'"):
+        make(interventions=["expert"], intervention_kwargs={"expert": {"cots": 1.0}})
+
+
+def test_a_task_that_takes_any_argument_is_let_through() -> None:
+    def creator(**anything: Any) -> gym.Env[str, str]:
+        assert anything == {"whatever": 1}
+        return gym.make("selfreg/Coin-v0")
+
+    def needy(wanted: int) -> gym.Env[str, str]:
+        raise AssertionError(wanted)
+
+    gym.register("test/Anything-v0", entry_point=creator)  # type: ignore[arg-type]
+    gym.register("test/Needy-v0", entry_point=needy)  # type: ignore[arg-type]
+    try:
+        InterventionEnv("test/Anything-v0", str, [], task_kwargs={"whatever": 1})
+        with pytest.raises(InvalidArgumentError, match=r"the task 'test/Needy-v0' was given .* 'wanted'"):
+            InterventionEnv("test/Needy-v0", str, [])
+    finally:
+        del gym.registry["test/Anything-v0"], gym.registry["test/Needy-v0"]
+
+
 def test_bad_parts_are_refused() -> None:
     expert = Intervention(ExpertActor(), name="expert")
     for interventions, message in [

@@ -14,6 +14,7 @@ import pytest
 
 from selfreg_gym import __version__, registry
 from selfreg_gym.cli import main
+from selfreg_gym.pipeline import STAGES
 
 COMMANDS = ("run", "collect", "train-prm", "solve", "train-helper", "evaluate", "report", "list", "play")
 
@@ -47,6 +48,32 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str], command: st
     assert f"selfreg {command}" in out.replace(f"Usage: selfreg {command}", ""), "an example of how to call it"
 
 
+def test_until_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = said(capsys, "run", "--help")
+    words = out[out.index("--until") : out.index("--update")].replace(",", " ").replace(".", " ").split()
+    assert [word for word in words if word in {stage.name for stage in STAGES}] == [stage.name for stage in STAGES]
+
+
+def test_the_page_on_run_directories_names_every_stage_and_its_command(repository: Path) -> None:
+    page = (repository / "docs" / "run_directory.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    told = {cells[0].strip(" `"): cells[1].strip(" `") for cells in rows if len(cells) == 3}
+    assert list(told) == [stage.name for stage in STAGES]
+    for command in set(told.values()):
+        assert command.removeprefix("selfreg ") in COMMANDS
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from selfreg_gym.cli import main\n"
+        "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'scipy', 'openai', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "list", "--json")
     assert code == 0
@@ -66,10 +93,17 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["list", "helper"], "Did you mean 'helpers'"),
         (["run", "--preset", "tinny", "--out", "{tmp}/r"], "Did you mean 'tiny'"),
+        (["run", "--preset", "tyni", "--out", "{tmp}/r"], "Did you mean 'tiny'"),
         (["run", "--preset", "smoke", "--set", "collect.episods=3", "--out", "{tmp}/r"], "Did you mean 'episodes'"),
         (["run", "--preset", "smoke", "--config", "x.toml", "--out", "{tmp}/r"], "received both"),
         (["run", "--preset", "smoke", "--until", "evalute", "--out", "{tmp}/r"], "Did you mean 'evaluate'"),
         (["run", "--preset", "smoke", "--set", "actor.id=scriptd", "--out", "{tmp}/r"], "Did you mean 'scripted'"),
+        (["run", "--preset", "smoke", "--set", "task.kwargs.kind=pnpp", "--out", "{tmp}/r"], "Did you mean 'pnp'"),
+        (["run", "--preset", "smoke", "--set", "task.kwargs.kinds=pnp", "--out", "{tmp}/r"], "Did you mean 'kind'"),
+        (
+            ["run", "--preset", "smoke", "--set", "task.splits.seen.split=tets-seen", "--out", "{tmp}/r"],
+            "Did you mean 'test-seen'",
+        ),
         (["report", "--out", "{tmp}/none"], "has none"),
         (["run", "--out", "{tmp}"], "holds something else"),
         (["play", "--role", "actr", "--task", "selfreg/Coin-v0"], "Did you mean 'actor'"),

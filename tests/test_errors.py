@@ -37,3 +37,12 @@ def test_did_you_mean_is_silent_when_nothing_is_near() -> None:
     assert did_you_mean("nevr", ["never", "always"]) == " Did you mean 'never'?"
     assert did_you_mean("qqq", ["never"]) == ""
     assert did_you_mean(3, ["never"]) == ""
+
+
+def test_did_you_mean_knows_swapped_letters_of_short_words() -> None:
+    assert did_you_mean("tyni", ["smoke", "tiny"]) == " Did you mean 'tiny'?"
+    assert did_you_mean("tniy", ["smoke", "tiny"]) == " Did you mean 'tiny'?"
+    assert did_you_mean("ml", ["dp", "lm"]) == " Did you mean 'lm'?"
+    assert did_you_mean("niyt", ["smoke", "tiny"]) == "", "the same letters in another order are another word"
+    assert did_you_mean("foo", ["mixed", "pnp", "s_hum", "s_obj"]) == ""
+    assert did_you_mean("", ["tiny"]) == did_you_mean("t", ["tiny"]) == ""

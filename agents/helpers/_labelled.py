@@ -58,7 +58,7 @@ def gather_pages(
     """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
 
     Returns:
-        The pages with a positive weight, and K.
+        The pages with a positive weight (none if every label's weight is 0), and K.
     """
     if not rows:
         raise InvalidArgumentError("a helper needs labels to train on, received none.")
@@ -76,7 +76,4 @@ def gather_pages(
         LabelledPage(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
         for text, asked in wanted.items()
     ]
-    pages = [page for page in pages if page.wanted.sum() > 0]
-    if not pages:
-        raise InvalidArgumentError("labels must have weights, not all 0.")
-    return pages, kinds
+    return [page for page in pages if page.wanted.sum() > 0], kinds

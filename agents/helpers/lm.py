@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,8 @@ class LMHelper:
             features: the feature key of observations, where it is known. To tell it is learned along with what to do
                 (ours; an auxiliary task): what matters in a page takes fewer examples to learn than what follows.
             patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
-                without improvement; the best weights are kept. None: train on all labels to the end.
+                without improvement; the best weights are kept. None: train on all labels to the end. Where all labels
+                kept aside have weight 0, nothing can be judged: it warns and trains to the end.
             share: share of the tasks kept aside where there is ``patience``.
             dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
@@ -133,6 +135,8 @@ class LMHelper:
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
         pages, kinds = gather_pages(rows, interventions=interventions, help_weight=help_weight)
+        if not pages:
+            raise InvalidArgumentError("labels must have weights, not all 0.")
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
         size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
@@ -143,8 +147,15 @@ class LMHelper:
         told: dict[str, Any] = {"tokenizer": tokenizer, "topics": topics, "augment": augment, "rng": rng}
         chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
         aside: list[Page] = []
-        if held:
-            judged, _ = gather_pages(held, interventions=interventions, help_weight=help_weight)
+        judged = gather_pages(held, interventions=interventions, help_weight=help_weight)[0] if held else []
+        if held and not judged:
+            warnings.warn(
+                "the labels kept aside to judge by all have weight 0, so the helper is trained to the end: "
+                "keep more tasks aside (share), or draw others (seed).",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        if judged:
             mass = np.asarray([page.wanted.sum() for page in judged])
             sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
             aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
@@ -193,7 +204,7 @@ class LMHelper:
             "dtype": str(merged.dtype).removeprefix("torch."),
             "device": str(device),
         }
-        if patience is not None:
+        if patience is not None and log.validation:
             info["early_stopping"] = early_stopping(log, patience=patience)
         return cls(merged.eval(), tokenizer, answers=answers, info=info)
 

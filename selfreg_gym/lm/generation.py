@@ -8,6 +8,7 @@ distribution over rounded logits: a prompt's answer is the same alone and in any
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def generate(
         rngs: N random streams, one per prompt; one uniform number is drawn per token (none at temperature 0).
         temperature: 0 is greedy.
         decimals: logits are rounded so before sampling.
-        one_line: stop at the first line break behind something written: a model that was not trained to stop there
-            would go on with a next page of its own.
+        one_line: stop with the first line break behind something written, and leave it and what follows out of the
+            text: a model that was not trained to stop there would go on with a next page of its own.
 
     Returns:
         For each prompt the new text and the number of tokens read and written.
@@ -60,6 +61,7 @@ def generate(
     encoder = encoder or PromptEncoder(tokenizer)
     ids = [encoder.prompt(prompt) for prompt in prompts]
     answers: list[list[int]] = [[] for _ in prompts]
+    text_of = partial(tokenizer.decode, skip_special_tokens=True)
     lengths = [len(row) + max_new_tokens for row in ids]
     with torch.inference_mode():
         for chunk in micro_batches(lengths, rows=micro_batch, tokens=8192):
@@ -72,14 +74,20 @@ def generate(
                 temperature=temperature,
                 limit=max_new_tokens,
                 decimals=decimals,
-                breaks=(lambda token: "\n" in tokenizer.decode([token])) if one_line else None,
+                ended=(lambda row: "\n" in text_of(row).lstrip()) if one_line else None,
             )
             for i, tokens in zip(chunk, written, strict=True):
                 answers[i] = tokens
     return [
-        (tokenizer.decode(tokens, skip_special_tokens=True), len(row) + len(tokens))
+        (_first_line(text_of(tokens)) if one_line else text_of(tokens), len(row) + len(tokens))
         for row, tokens in zip(ids, answers, strict=True)
     ]
+
+
+def _first_line(text: str) -> str:
+    """``text`` up to the first line break behind something written."""
+    begin = len(text) - len(text.lstrip())
+    return text[:begin] + text[begin:].partition("\n")[0]
 
 
 def _continue(
@@ -92,7 +100,7 @@ def _continue(
     temperature: float,
     limit: int,
     decimals: int,
-    breaks: Callable[[int], bool] | None,
+    ended: Callable[[Sequence[int]], bool] | None,
 ) -> list[list[int]]:
     """Decode one micro-batch with a key-value cache; prompts are padded on the left."""
     batch, longest = len(prompts), max(map(len, prompts))
@@ -103,7 +111,7 @@ def _continue(
         mask[row, longest - len(prompt) :] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     written: list[list[int]] = [[] for _ in prompts]
-    active, begun = [True] * batch, [False] * batch
+    active = [True] * batch
     cache = None
     for _ in range(limit):
         out = model(
@@ -124,13 +132,12 @@ def _continue(
                 token = int(np.argmax(logits[row]))
             else:
                 token = sample_index(softmax(logits[row], temperature=temperature), rngs[row])
-            broken = breaks is not None and breaks(token)
-            if token in stop or (broken and begun[row]):
+            if token in stop:
                 active[row] = False
-            else:
-                written[row].append(token)
-                chosen[row, 0] = token
-                begun[row] |= not broken
+                continue
+            written[row].append(token)  # a line break too: one token may hold the end of a line and its break
+            chosen[row, 0] = token
+            active[row] = ended is None or not ended(written[row])
         if not any(active):
             break
         tokens = chosen

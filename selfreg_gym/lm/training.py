@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError
 from selfreg_gym.lm.loading import one_thread
 from selfreg_gym.lm.resuming import Best, TrainingState
 
@@ -105,8 +105,9 @@ def finetune(
         progress: show a progress bar.
 
     Raises:
-        InvalidArgumentError: there are no examples, or a number is out of range.
+        InvalidArgumentError: there are no examples, a number is out of range, or weights to train are float16.
         CheckpointError: the state in ``resume`` belongs to another run.
+        SelfRegError: a loss, a gradient or a validation is not finite; the weights are those before that step.
     """
     if not examples or len(lengths) != len(examples):
         raise InvalidArgumentError(
@@ -127,6 +128,12 @@ def finetune(
     total = steps if steps is not None else max(1, round(epochs * per_epoch / accumulate))
     plan = plan_batches(lengths, batch_size=batch_size, count=total * accumulate, seed=seed)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    halves = [name for name, p in trainable.items() if p.dtype == torch.float16]
+    if halves:  # AdamW's eps of 1e-8 is 0 in float16: the first step would divide by 0
+        raise InvalidArgumentError(
+            f"weights in float16 cannot be trained, received {len(halves)} of {len(trainable)} parameters in it "
+            f"({halves[0]!r}, ...): train with LoRA, whose adapters are float32 on a float16 model, or in float32."
+        )
     optimizer = torch.optim.AdamW(trainable.values(), lr=lr, weight_decay=weight_decay)
     ramp = max(1, round(warmup * total))
     validate_every = validate_every or max(1, total // 10)
@@ -146,7 +153,8 @@ def finetune(
                 part = loss(model, [examples[i] for i in batch]) * share
                 part.backward()
                 value += float(part.detach())
-            torch.nn.utils.clip_grad_norm_(list(trainable.values()), clip)
+            norm = float(torch.nn.utils.clip_grad_norm_(list(trainable.values()), clip))
+            _check_finite(step + 1, total, loss=value, gradient=norm)
             for group in optimizer.param_groups:
                 group["lr"] = lr * min((step + 1) / ramp, (total - step) / max(1, total - ramp + 1))
             optimizer.step()
@@ -158,6 +166,7 @@ def finetune(
                 model.eval()
                 score = float(validate(model))
                 model.train()
+                _check_finite(step + 1, total, validation=score)
                 validation.append((step + 1, score))
                 if best is None or score < best.score:
                     best, since_best = Best(score, {n: p.detach().clone() for n, p in trainable.items()}), 0
@@ -183,6 +192,17 @@ def finetune(
         seconds=time.perf_counter() - begun,
         stopped_early=stopped,
     )
+
+
+def _check_finite(step: int, total: int, **figures: float) -> None:
+    """Stop before a number that is none gets into the weights, or into the state that a resumed run begins with."""
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise SelfRegError(
+                f"the {name} of a training must be finite, received {value} at step {step} of {total}: try a smaller "
+                "learning rate (lr), or dtype float32 (bfloat16 where that does not fit, with LoRA); if it happens at "
+                "the first step, look at the examples and at the model itself."
+            )
 
 
 def held_out_loss(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.building import build_task
 from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
 from selfreg_gym.pipeline.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
@@ -43,7 +44,7 @@ def open_run(
     ``tiny``. ``more``: ``progress`` and ``say`` of :class:`selfreg_gym.pipeline.directory.Run`.
 
     Raises:
-        ConfigError, UnknownNameError: a bad config.
+        ConfigError, UnknownNameError, InvalidArgumentError: a bad config, or a task that cannot be made from it.
         RunDirectoryError: another run lives in ``out``.
     """
     if preset is None and path is None:
@@ -61,7 +62,7 @@ def open_run(
 
 
 def _check_names(config: RunConfig) -> None:
-    """Say at once that a name does not exist, and not after an hour of work."""
+    """Say at once that a name does not exist or a task cannot be made, and not after an hour of work."""
     import gymnasium as gym
 
     if config.task.id not in gym.registry:
@@ -79,6 +80,8 @@ def _check_names(config: RunConfig) -> None:
         learners = [one for one in known if hasattr(registry.load("helpers", one), "needs_cap")]
         if name not in learners:
             raise UnknownNameError("reinforcement learner", name, learners)
+    for split in config.task.splits.values():
+        build_task(config.task.id, {**config.task.kwargs, **split}).close()
     models_of(config)
 
 

@@ -28,6 +28,13 @@ class Row:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled(Row):
+    """With the task, by which labels are kept aside."""
+
+    task_id: str = ""
+
+
 def page(thing: str, rng: np.random.Generator) -> str:
     rooms = [f"Room {i}: table with {rng.choice(THINGS)}." for i in range(1, 3)]
     return "\n".join([*rooms, f"You are in Room {rng.integers(1, 3)} and hold a {thing}."])
@@ -173,3 +180,22 @@ def test_augmented_pages_teach_what_no_label_shows() -> None:
         return float(helper.with_budget(3.0).logits([page("shoe", rng) for _ in range(30)]).mean())
 
     assert asked(swap) < asked(None) - 1.0
+
+
+def test_tasks_kept_aside_without_weights_judge_nothing() -> None:
+    from selfreg_gym.prm.targets import split_tasks
+
+    tasks = [f"task {i % 4}" for i in range(40)]
+    aside = split_tasks(tasks, share=0.25, seed=3)
+    labels = [
+        Labelled(row.observation, row.budget, row.action, weight=float(not out), task_id=task)
+        for row, out, task in zip(rows(40), aside, tasks, strict=True)
+    ]
+    arguments: dict[str, Any] = {"seed": 3, "patience": 1, "share": 0.25, "progress": False}
+    with pytest.warns(RuntimeWarning, match="trained to the end"):
+        helper = LMHelper.train(labels, **arguments)
+    assert helper.info["steps"] == 4  # 30 pages in batches of 8
+    assert "early_stopping" not in helper.info
+    nothing = [Labelled(one.observation, one.budget, one.action, 0.0, one.task_id) for one in labels]
+    with pytest.raises(InvalidArgumentError, match="labels must have weights"):
+        LMHelper.train(nothing, **arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -215,7 +216,40 @@ def test_one_line_ends_where_something_was_written(tokenizers: dict[str, Any]) -
         [(line, _)] = generate(
             model, tokenizer, ["Action:"], [np.random.default_rng(seed)], max_new_tokens=40, one_line=True
         )
-        head = len(whole) - len(whole.lstrip("\n"))
+        head = len(whole) - len(whole.lstrip())
         assert line == whole[:head] + whole[head:].split("\n")[0]
         seen += line != whole
     assert seen > 3
+
+
+@pytest.mark.parametrize(
+    ("pieces", "line"),
+    [
+        (["put(cup", ")\n", "next page"], "put(cup)"),  # text and its line break in one token, behind other text
+        ([")\n", "next page"], ")"),  # ... and as the first token
+        (["\n", "put(cup", ")\n", "next page"], "\nput(cup)"),
+        (["put(cup", "\n"], "put(cup"),
+    ],
+)
+def test_a_token_of_text_and_a_line_break_keeps_its_text(pieces: list[str], line: str) -> None:
+    vocabulary = {"<unk>": 0, "</s>": 1, "Go": 2, "put(cup": 3, ")\n": 4, "\n": 5, "next page": 6}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    core.decoder = decoders.Fuse()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="</s>", unk_token="<unk>", pad_token="</s>"
+    )
+    # A model without attention or memory: the head sends each token to the one after it.
+    script = [2, *(vocabulary[piece] for piece in pieces), vocabulary["</s>"]]
+    model = small("Llama", len(vocabulary), num_hidden_layers=0, tie_word_embeddings=False)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.zero_()
+        model.lm_head.weight.zero_()
+        for step, (now, then) in enumerate(itertools.pairwise(script)):
+            model.model.embed_tokens.weight[now, step] = 1.0
+            model.lm_head.weight[then, step] = 1.0
+    arguments: dict[str, Any] = {"temperature": 0, "max_new_tokens": 9}
+    [(whole, _)] = generate(model, tokenizer, ["Go"], [np.random.default_rng(0)], **arguments)
+    assert whole == "".join(pieces)
+    [(text, tokens)] = generate(model, tokenizer, ["Go"], [np.random.default_rng(0)], one_line=True, **arguments)
+    assert text == line
+    assert tokens == 1 + len(pieces) - ("next page" in pieces)

@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm.training import add_lora, finetune, held_out_loss, pad_right, plan_batches, seeded
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, SelfRegError
+from selfreg_gym.lm.training import add_lora, cast_parameters, finetune, held_out_loss, pad_right, plan_batches, seeded
 
 EXAMPLES = [[1, 5 + i % 7, 6, 5 + i % 3, *range(4, 4 + i % 5)] for i in range(40)]
 
@@ -202,3 +202,32 @@ def test_bad_input_says_what_is_wrong(model: Any) -> None:
         run(model, lr=0)
     with pytest.raises(InvalidArgumentError, match="patience=0"):
         run(model, patience=0)
+
+
+def test_float16_is_trained_by_adapters_only(model: Any) -> None:
+    halved = cast_parameters(copy.deepcopy(model), torch.float16)
+    with pytest.raises(InvalidArgumentError, match=r"float16 cannot be trained.*LoRA"):
+        run(halved, steps=2)
+    adapted = add_lora(halved, task="CAUSAL_LM", rank=4)
+    log = finetune(adapted, EXAMPLES, next_token, lengths=[len(row) for row in EXAMPLES], lr=1e-2, seed=3, steps=30)
+    assert log.loss[-1] < 0.9 * log.loss[0]
+
+
+def test_a_loss_that_is_no_number_stops_the_training_before_it_is_learnt(model: Any, tmp_path: Path) -> None:
+    calls = 0
+
+    def breaking(net: Any, batch: Sequence[list[int]]) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return next_token(net, batch) * (float("nan") if calls == 7 else 1.0)
+
+    net = copy.deepcopy(model)
+    arguments: dict[str, Any] = {"lengths": [len(row) for row in EXAMPLES], "lr": 1e-2, "batch_size": 4, "seed": 3}
+    with pytest.raises(SelfRegError, match=r"loss .* received nan at step 7 of 20: try a smaller learning rate"):
+        finetune(net, EXAMPLES, breaking, steps=20, resume=tmp_path, save_every=1, **arguments)
+    assert weights(net).isfinite().all()
+    resumed = copy.deepcopy(model)
+    assert finetune(resumed, EXAMPLES, next_token, steps=20, resume=tmp_path, **arguments).steps == 20
+    torch.testing.assert_close(weights(resumed), weights(run(model, steps=20)[0]), rtol=0, atol=1e-6)
+    with pytest.raises(SelfRegError, match=r"validation .* received nan at step 5 of 20"):
+        run(model, steps=20, validate=lambda net: float("nan"), validate_every=5)
