@@ -26,6 +26,7 @@ A = TypeVar("A")
 
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _LARGEST = 64 * 2**20  # bytes of one answer; a megabyte is odd, this is no answer
+_SECRET = 8  # characters of the shortest key that is kept out of texts
 _TOLD = 300  # characters of a server's own message
 
 
@@ -85,8 +86,11 @@ class Client:
         self._openai.close()
 
     def clean(self, text: str) -> str:
-        """``text`` without the key: some servers repeat it in their messages."""
-        return text if self._key == NO_KEY else text.replace(self._key, "[key]")
+        """``text`` without the key: some servers repeat it in their messages.
+
+        A key of a few characters is no secret, only what a server of one's own wants to see, and part of many words.
+        """
+        return text if self._key == NO_KEY or len(self._key) < _SECRET else text.replace(self._key, "[key]")
 
     def _ask(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], A]) -> A:
         for attempt in range(self.server.retries + 1):

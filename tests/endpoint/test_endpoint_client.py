@@ -13,6 +13,7 @@ from loopback import FAULTS, Loopback
 from selfreg_gym.endpoint.accounting import Meter
 from selfreg_gym.endpoint.answers import read_chat, read_completions
 from selfreg_gym.endpoint.client import Client
+from selfreg_gym.endpoint.connection import COMPLETIONS, Connection, Request
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.errors import EndpointError
 
@@ -120,6 +121,17 @@ def test_a_key_is_sent_and_never_told(serve: Any, monkeypatch: pytest.MonkeyPatc
     assert caught.value.__cause__ is None
     with pytest.raises(EndpointError, match="HTTP 401"):  # no key named: none is sent, whatever the environment holds
         client(server).post("/completions", BODY, read_completions)
+
+
+@pytest.mark.parametrize(("key", "told"), [("x", "x marks the axis"), ("marks the", "x [key] axis")])
+def test_a_key_too_short_to_be_a_secret_changes_no_answer(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, key: str, told: str
+) -> None:
+    monkeypatch.setenv("TEST_KEY", key)
+    server = serve(key=key)
+    server.brain.write = lambda prompt, **_: "x marks the axis"
+    connection = Connection(Server.of(server.url, model="rule", api_key_env="TEST_KEY"))
+    assert connection.ask([Request(COMPLETIONS, {"prompt": "?"})])[0].text == told
 
 
 @pytest.mark.parametrize(
