@@ -91,7 +91,7 @@ def test_an_action_that_begins_another_is_not_preferred_for_being_short(serve: A
 def test_what_is_left_beside_the_longer_actions_is_the_chance_of_the_shorter(serve: Any) -> None:
     server = serve(can=("completions", "logprobs", "echo"))
     actor = EndpointActor(server.url, **QUICK)
-    [act] = actor.act([Decision("A room.", ("look", "look at", "look up", "look at me"), key=(1,))])
+    [act] = actor.act([Decision("Room 3.", ("look", "look at", "look up", "look at me"), key=(1,))])
     texts = [text for _, body in server.requests for text in [str(body.get("prompt"))] if text.endswith("look at me")]
     [prompt] = texts
     *_, at, me = np.exp(server.brain.values(server.brain.pieces(prompt))[1:])
