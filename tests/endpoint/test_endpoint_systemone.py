@@ -59,5 +59,17 @@ def test_a_malformed_answer_in_a_file_is_replaced(serve: Any, quick: Any, tmp_pa
 
 @pytest.mark.parametrize("value", _NUMBERS, ids=lambda value: f"{str(value)[:5]}")
 def test_what_is_no_probability_of_an_option(value: Any) -> None:
-    with pytest.raises(EndpointError, match="no probability for each of a, b"):
+    with pytest.raises(EndpointError, match="no probability for each of the 2 options"):
         Question("?", options=("a", "b")).read({"answer": {"probabilities": {"a": value, "b": 0.5}}})
+
+
+@pytest.mark.parametrize("value", ["secretive " * 10_000, ["secretive"], {"secretive": 1}, 10**400])
+def test_an_error_says_what_came_and_does_not_repeat_it(serve: Any, quick: Any, value: Any) -> None:
+    server = serve()
+    _wrong(server, {"answer": {"noul": value}}, times=1)
+    with pytest.raises(
+        EndpointError, match=r"noul is no number from 0 to 1 but (str|list|dict|one out of range)$"
+    ) as told:
+        EndpointPRM(server.url, retries=0, **quick).score(["page"])
+    assert "secretive" not in str(told.value)
+    assert len(str(told.value)) < 400
