@@ -89,9 +89,9 @@ class Connection:
         if self._model is None:
             listed = self.models()
             if len(listed) != 1:
+                shown = ", ".join(name[:80] for name in listed[:8]) or "none listed"
                 raise SetupError(
-                    f"{self.server.base_url} serves {len(listed)} models ({', '.join(name[:80] for name in listed[:8]) or 'none listed'}): "
-                    "say which one by model=."
+                    f"{self.server.base_url} serves {len(listed)} models ({shown}): say which one by model=."
                 )
             self._model = listed[0]
         return self._model
