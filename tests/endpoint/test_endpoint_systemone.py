@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from loopback import Loopback
 
+from selfreg_gym.agents.helpers.endpoint import EndpointHelper
 from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.connection import SYSTEMONE
 from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.systemone import Question
-from selfreg_gym.errors import EndpointError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError
 
 _NUMBERS = ["yes", 10**400, -(10**400), float("nan"), float("inf"), True, None, [1], -1]
 
@@ -73,3 +74,11 @@ def test_an_error_says_what_came_and_does_not_repeat_it(serve: Any, quick: Any, 
         EndpointPRM(server.url, retries=0, **quick).score(["page"])
     assert "secretive" not in str(told.value)
     assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize("instructions", ["Budget {budget}", "{budget!r}?", "Budget {budget:.2f}. Help?"])
+def test_a_question_that_names_a_budget_needs_one(instructions: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"without one: give budget=\.$"):
+        EndpointHelper("http://x/v1", instructions=instructions)
+    assert "3" in EndpointHelper("http://x/v1", instructions=instructions, budget=3).question.instructions
+    assert EndpointHelper("http://x/v1", instructions="{{budget}}").question.instructions == "{budget}"
