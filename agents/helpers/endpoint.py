@@ -63,6 +63,10 @@ class EndpointHelper(HelperPolicy):
             raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
         if instructions is None:
             instructions = _PLAIN if budget is None else _WITH_BUDGET
+        if budget is None and "{budget" in instructions.replace("{{", ""):
+            raise InvalidArgumentError(
+                f"instructions name a budget, received {instructions!r} without one: give budget=."
+            )
         try:
             asked = instructions.format(budget=budget)
         except (KeyError, IndexError, ValueError, TypeError) as error:

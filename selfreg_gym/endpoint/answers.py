@@ -14,7 +14,7 @@ from typing import Any
 from selfreg_gym.endpoint.accounting import Tokens
 from selfreg_gym.errors import EndpointError
 
-__all__ = ["LONGEST", "Answer", "no_answer", "read_chat", "read_completions", "readable"]
+__all__ = ["LONGEST", "Answer", "named", "no_answer", "read_chat", "read_completions", "readable"]
 
 LONGEST = 200_000
 """Characters of an answer that are looked at. A server that ignores ``max_tokens`` may send a megabyte."""
@@ -42,6 +42,13 @@ class Answer:
 def no_answer(what: str) -> EndpointError:
     """The error of an answer that is none; asking again may help."""
     return EndpointError(f"an answer that is none: {what}", transient=True, reached=True)
+
+
+def named(value: Any) -> str:
+    """What a value is, for an error: never the value, which may be of any length and hold anything."""
+    return (
+        "one out of range" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+    )
 
 
 def readable(text: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from selfreg_gym.endpoint.accounting import Meter
-from selfreg_gym.endpoint.answers import no_answer
+from selfreg_gym.endpoint.answers import no_answer, readable
 from selfreg_gym.endpoint.server import NO_KEY, Server
 from selfreg_gym.endpoint.waiting import backoff_seconds, retry_after_seconds
 from selfreg_gym.errors import EndpointError, MissingPackageError
@@ -26,6 +26,7 @@ A = TypeVar("A")
 
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _LARGEST = 64 * 2**20  # bytes of one answer; a megabyte is odd, this is no answer
+_SECRET = 8  # characters of the shortest key that is kept out of texts
 _TOLD = 300  # characters of a server's own message
 
 
@@ -85,8 +86,15 @@ class Client:
         self._openai.close()
 
     def clean(self, text: str) -> str:
-        """``text`` without the key: some servers repeat it in their messages."""
-        return text if self._key == NO_KEY else text.replace(self._key, "[key]")
+        """``text`` without the key: some servers repeat it in their messages.
+
+        A key of a few characters is no secret, only what a server of one's own wants to see, and part of many words.
+        """
+        return text if self._key == NO_KEY or len(self._key) < _SECRET else text.replace(self._key, "[key]")
+
+    def told(self, text: str) -> str:
+        """``text`` on one line of bounded length without the key, fit for an error or a report."""
+        return " ".join(self.clean(readable(text)).split())[:_TOLD]
 
     def _ask(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], A]) -> A:
         for attempt in range(self.server.retries + 1):
@@ -99,7 +107,7 @@ class Client:
                     self.meter.count(failed=1)
                     tried = f" (tried {attempt + 1} times)" if attempt else ""
                     raise EndpointError(
-                        f"{self.server.base_url}{path}: {error}{tried}",
+                        f"{self.server.base_url}{path}: {self.told(str(error))}{tried}",
                         status=error.status,
                         transient=error.transient,
                         reached=error.reached,
@@ -129,7 +137,7 @@ class Client:
             raise EndpointError(f"no answer within {seconds:g} s", transient=True) from None
         except openai.APIStatusError as error:
             status = error.status_code
-            told = " ".join(self.clean(_message(error)).split())[:_TOLD]
+            told = self.told(_message(error))
             raise EndpointError(
                 f"HTTP {status}: {told}",
                 status=status,
@@ -140,7 +148,7 @@ class Client:
         except openai.APIConnectionError as error:
             cause = error.__cause__
             why = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
-            raise EndpointError(f"the connection failed ({self.clean(why)[:_TOLD]})", transient=True) from None
+            raise EndpointError(f"the connection failed ({self.told(why)})", transient=True) from None
         except (ValueError, RecursionError, openai.OpenAIError) as error:
             raise no_answer(f"no JSON ({type(error).__name__})") from None
         except RuntimeError:

@@ -20,6 +20,7 @@ from selfreg_gym.lm.memo import Memo
 __all__ = ["Connection", "Request"]
 
 _REMEMBERED = 20_000
+_LONGEST_NAME = 300  # characters; every manifest and report would repeat it
 CHAT, COMPLETIONS, MODELS, SYSTEMONE = "/chat/completions", "/completions", "/models", "/systemone"
 
 
@@ -88,15 +89,15 @@ class Connection:
         if self._model is None:
             listed = self.models()
             if len(listed) != 1:
+                shown = ", ".join(name[:80] for name in listed[:8]) or "none listed"
                 raise SetupError(
-                    f"{self.server.base_url} serves {len(listed)} models ({', '.join(listed[:8]) or 'none listed'}): "
-                    "say which one by model=."
+                    f"{self.server.base_url} serves {len(listed)} models ({shown}): say which one by model=."
                 )
             self._model = listed[0]
         return self._model
 
     def models(self) -> list[str]:
-        """The names that the server lists.
+        """The names that the server lists, but for those too long to be one.
 
         Raises:
             EndpointError: it lists none.
@@ -106,7 +107,8 @@ class Connection:
             entries = data.get("data")
             if not isinstance(entries, list):
                 raise no_answer("a list of models without data")
-            return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+            names = [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
+            return [self.client.clean(readable(name)) for name in names if 0 < len(name) <= _LONGEST_NAME]
 
         return self.client.get(MODELS, read)
 

@@ -8,9 +8,8 @@ agree with those that the server gave when it wrote the same token.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from selfreg_gym.endpoint.answers import Answer
@@ -107,13 +106,17 @@ class _Prober:
                 break
             attempt: Callable[[], Finding] = getattr(self, f"_{name}")
             try:
-                self.findings[name] = attempt()
+                self.findings[name] = self._told(attempt())
             except EndpointError as error:
                 if error.status in (401, 403, 429) or (not error.reached and not self._survives(name)):
                     raise  # nobody there, too slow, a wrong key: that says nothing about what the server can do
                 if not error.transient or look == looks - 1:
-                    self.findings[name] = Finding(False, str(error))
+                    self.findings[name] = self._told(Finding(False, str(error)))
         return self.findings[name].works
+
+    def _told(self, finding: Finding) -> Finding:
+        """A finding that may be kept and shown, whatever the server said."""
+        return replace(finding, why=self.connection.client.told(finding.why))
 
     def _survives(self, name: str) -> bool:
         """Whether a plain request is answered where one with an argument more broke the connection, or took too long.
@@ -136,7 +139,10 @@ class _Prober:
 
     def _models(self) -> Finding:
         names = self.connection.models()
-        return Finding(bool(names), f"lists {', '.join(names[:4]) or 'none'}{' ...' if len(names) > 4 else ''}")
+        return Finding(
+            bool(names),
+            f"lists {', '.join(name[:60] for name in names[:4]) or 'none'}{' ...' if len(names) > 4 else ''}",
+        )
 
     def _completions(self) -> Finding:
         if self.api == "chat":
@@ -226,7 +232,7 @@ class _Prober:
         answers, _ = self._send(SYSTEMONE, state="red", questions={"word": question})
         found = answers.get("word", {}).get("probabilities")
         if not isinstance(found, dict) or set(found) != {"red", "blue"}:
-            return Finding(False, f"no probability for each option, but {json.dumps(found)[:80]}")
+            return Finding(False, f"no probability for each option, but {type(found).__name__}")
         return Finding(True, "gives a probability for each option")
 
 
@@ -257,7 +263,7 @@ def _disagreement(text: str, written: Answer, echoed: Answer) -> str | None:
     assert expected is not None
     if value is None or abs(value - expected) > _TOLERANCE:
         return (
-            f"echo is not to be trusted: the token {written.pieces[0]!r} was written with log-probability "
+            f"echo is not to be trusted: the token {written.pieces[0][:20]!r} was written with log-probability "
             f"{expected:.3f} and is echoed with {'none' if value is None else format(value, '.3f')}"
         )
     return ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.endpoint.answers import no_answer
+from selfreg_gym.endpoint.answers import named, no_answer
 from selfreg_gym.endpoint.connection import SYSTEMONE, Connection, Request
 from selfreg_gym.errors import EndpointError, InvalidArgumentError
 
@@ -64,12 +64,12 @@ class Question:
             found = answer.get("probabilities")
             values: list[Any] = [found.get(option) for option in self.options] if isinstance(found, dict) else []
             if not values or not all(between(value, 1) for value in values) or not sum(values) > 0:
-                raise no_answer(f"no probability for each of {', '.join(self.options)}")
+                raise no_answer(f"no probability for each of the {len(self.options)} options")
             return [value / sum(values) for value in values]
         kind, top = ("noul", 1) if self.levels is None else ("score", len(self.levels) - 1)
         value = answer.get(kind)
         if not between(value, top):
-            raise no_answer(f"{kind} is {value!r}, not a number from 0 to {top}")
+            raise no_answer(f"{kind} is no number from 0 to {top} but {named(value)}")
         share = min(1.0, max(0.0, value / top))
         return [1.0 - share, share]
 

@@ -13,7 +13,7 @@ from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, probe
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.endpoint.ways import choose_way
-from selfreg_gym.errors import EndpointError
+from selfreg_gym.errors import EndpointError, SetupError
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,31 @@ def test_each_form_of_structured_choice(serve: Any, quick: Any, form: str, refus
     capabilities = found(serve(forms=(form,), refuses=refuses), quick)
     assert capabilities.form is not None
     assert capabilities.form.name.startswith(form)
+
+
+def test_what_is_told_of_a_server_holds_no_key_and_has_an_end(serve: Any, quick: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("TEST_KEY", "verysecret")
+    server = serve(key="verysecret")
+    right = server.answer
+
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if path.endswith("/models"):
+            return 200, {"data": [{"id": f"{i} verysecret {'long ' * 50}"} for i in range(9)] + [{"id": "x" * 10**6}]}
+        if path.endswith("/systemone"):
+            return 200, {"answers": {"word": {"probabilities": {"verysecret " * 1000: 1}}}}
+        return right(path, body)
+
+    server.answer = answer
+    connection = Connection(Server.of(server.url, api_key_env="TEST_KEY", **quick))
+    findings = probe(connection).findings
+    assert findings["models"].why.startswith("lists 0 [key] long")
+    assert findings["systemone"].why == "no probability for each option, but dict"
+    with pytest.raises(SetupError) as told:
+        _ = Connection(Server.of(server.url, api_key_env="TEST_KEY", **{**quick, "model": None})).model
+    for text in [str(told.value), *connection.models(), *(finding.why for finding in findings.values())]:
+        assert "verysecret" not in text
+        assert len(text) < 1000
+    assert len(connection.models()) == 9
 
 
 def test_the_order_of_ways_and_why(serve: Any, quick: Any) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from loopback import Loopback
 
+from selfreg_gym.agents.helpers.endpoint import EndpointHelper
 from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.connection import SYSTEMONE
 from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.systemone import Question
-from selfreg_gym.errors import EndpointError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError
 
 _NUMBERS = ["yes", 10**400, -(10**400), float("nan"), float("inf"), True, None, [1], -1]
 
@@ -59,5 +60,25 @@ def test_a_malformed_answer_in_a_file_is_replaced(serve: Any, quick: Any, tmp_pa
 
 @pytest.mark.parametrize("value", _NUMBERS, ids=lambda value: f"{str(value)[:5]}")
 def test_what_is_no_probability_of_an_option(value: Any) -> None:
-    with pytest.raises(EndpointError, match="no probability for each of a, b"):
+    with pytest.raises(EndpointError, match="no probability for each of the 2 options"):
         Question("?", options=("a", "b")).read({"answer": {"probabilities": {"a": value, "b": 0.5}}})
+
+
+@pytest.mark.parametrize("value", ["secretive " * 10_000, ["secretive"], {"secretive": 1}, 10**400])
+def test_an_error_says_what_came_and_does_not_repeat_it(serve: Any, quick: Any, value: Any) -> None:
+    server = serve()
+    _wrong(server, {"answer": {"noul": value}}, times=1)
+    with pytest.raises(
+        EndpointError, match=r"noul is no number from 0 to 1 but (str|list|dict|one out of range)$"
+    ) as told:
+        EndpointPRM(server.url, retries=0, **quick).score(["page"])
+    assert "secretive" not in str(told.value)
+    assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize("instructions", ["Budget {budget}", "{budget!r}?", "Budget {budget:.2f}. Help?"])
+def test_a_question_that_names_a_budget_needs_one(instructions: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"without one: give budget=\.$"):
+        EndpointHelper("http://x/v1", instructions=instructions)
+    assert "3" in EndpointHelper("http://x/v1", instructions=instructions, budget=3).question.instructions
+    assert EndpointHelper("http://x/v1", instructions="{{budget}}").question.instructions == "{budget}"
