@@ -196,7 +196,7 @@ def _features(run: Run) -> dict[str, str]:
     from selfreg_gym.dataset import Rollouts
 
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
-        columns = rollouts.columns("observation", "feature_key")
+        columns: dict[str, Any] = rollouts.columns("observation", "feature_key")
     text, feature = columns["observation"], columns["feature_key"]
     pairs = dict(zip(text.codes.tolist(), feature.codes.tolist(), strict=True))
     return {text.values[one]: feature.values[key] for one, key in pairs.items() if key >= 0}
