@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from loopback import Loopback
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -19,6 +22,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Loopback]]:
+    """Start servers; all are stopped at the end."""
+    begun: list[Loopback] = []
+
+    def start(**options: Any) -> Loopback:
+        begun.append(Loopback(**options))
+        return begun[-1]
+
+    yield start
+    for server in begun:
+        server.close()
 
 
 @pytest.fixture(scope="session")

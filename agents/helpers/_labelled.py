@@ -52,28 +52,25 @@ def split_by_task(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list
     return parts
 
 
-def gather_pages(
-    rows: Sequence[Any], *, interventions: int | None, help_weight: float
-) -> tuple[list[LabelledPage], int]:
+def gather_pages(rows: Sequence[Any], *, interventions: int, help_weight: float) -> list[LabelledPage]:
     """Gather labels by page: equal (page, budget) are merged, and where they disagree both answers keep their weight.
 
     Returns:
-        The pages with a positive weight (none if every label's weight is 0), and K.
+        The pages with a positive weight: none if every label's weight is 0.
     """
     if not rows:
         raise InvalidArgumentError("a helper needs labels to train on, received none.")
     actions = [int(row.action) for row in rows]
-    kinds = interventions or max(1, max(actions))
-    if min(actions) < 0 or max(actions) > kinds:
+    if min(actions) < 0 or max(actions) > interventions:
         raise InvalidArgumentError(
-            f"labels must be 0 (nohelp) to K = {kinds}, received {min(actions)} to {max(actions)}."
+            f"labels must be 0 (nohelp) to K = {interventions}, received {min(actions)} to {max(actions)}."
         )
     wanted: dict[str, dict[float, np.ndarray]] = {}
     for row, action in zip(rows, actions, strict=True):
-        entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(kinds + 1))
+        entry = wanted.setdefault(row.observation, {}).setdefault(float(row.budget), np.zeros(interventions + 1))
         entry[action] += float(row.weight) * (help_weight if action else 1.0)
     pages = [
         LabelledPage(text, tuple(sorted(asked)), np.stack([asked[b] for b in sorted(asked)]))
         for text, asked in wanted.items()
     ]
-    return [page for page in pages if page.wanted.sum() > 0], kinds
+    return [page for page in pages if page.wanted.sum() > 0]

@@ -134,7 +134,7 @@ class LMHelper:
         rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
         source = backbone_path(backbone)
         tokenizer = load_tokenizer(source)
-        pages, kinds = gather_pages(rows, interventions=interventions, help_weight=help_weight)
+        pages = gather_pages(rows, interventions=interventions, help_weight=help_weight)
         if not pages:
             raise InvalidArgumentError("labels must have weights, not all 0.")
         total = np.asarray([page.wanted.sum() for page in pages])
@@ -147,7 +147,7 @@ class LMHelper:
         told: dict[str, Any] = {"tokenizer": tokenizer, "topics": topics, "augment": augment, "rng": rng}
         chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
         aside: list[Page] = []
-        judged = gather_pages(held, interventions=interventions, help_weight=help_weight)[0] if held else []
+        judged = gather_pages(held, interventions=interventions, help_weight=help_weight) if held else []
         if held and not judged:
             warnings.warn(
                 "the labels kept aside to judge by all have weight 0, so the helper is trained to the end: "
@@ -160,7 +160,7 @@ class LMHelper:
             sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
             aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
 
-        answers = _answer_tokens(tokenizer, kinds)
+        answers = _answer_tokens(tokenizer, interventions)
         model = load_causal(source, dtype=dtype, device=device)
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
@@ -43,6 +43,28 @@ class Memo(Generic[V]):
         self.hits += 1
         self._entries.move_to_end(key)
         return value
+
+    def recall(self, keys: Sequence[bytes], read: Callable[[list[int]], Iterable[tuple[int, V]]]) -> list[V]:
+        """The value of each key: remembered, or read and remembered.
+
+        Args:
+            keys: N keys; equal ones are looked up, and read, once.
+            read: gets the indices of the keys to be read (not called if there are none), and yields each of them with
+                its value, in any order. What it has yielded is remembered even if it fails later.
+        """
+        found: dict[bytes, V] = {}
+        todo: dict[bytes, int] = {}
+        for index, key in enumerate(keys):
+            if key not in found and key not in todo:
+                known = self.get(key)
+                if known is None:
+                    todo[key] = index
+                else:
+                    found[key] = known
+        for index, value in read(list(todo.values())) if todo else ():
+            found[keys[index]] = value
+            self.put(keys[index], value)
+        return [found[key] for key in keys]
 
     def put(self, key: bytes, value: V) -> None:
         """Store ``value``, and drop the oldest entry if the memo is full."""

@@ -6,7 +6,7 @@ branches of a tree (:mod:`selfreg_gym.lm.packing`): four budgets cost little mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -121,31 +121,20 @@ class QuestionReader:
 
         A question is the whole prompt: the page, then what is asked.
         """
-        keys = [digest(prompts) for prompts in pages]
-        found: dict[bytes, np.ndarray] = {}
-        todo: dict[bytes, Sequence[str]] = {}
-        for key, prompts in zip(keys, pages, strict=True):
-            if key not in found and key not in todo:
-                known = self.memo.get(key)
-                if known is None:
-                    todo[key] = prompts
-                else:
-                    found[key] = known
-        if todo:
-            names = list(todo)
-            hung = [hang(prompts, self.encoder) for prompts in todo.values()]
+
+        def read(new: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+            hung = [hang(pages[index], self.encoder) for index in new]
             # A single question has nothing to share: the kernel for plain causal attention is the faster one.
             packed = len(pages[0]) > 1 and self._packs
-            with torch.inference_mode():
-                lengths = [page.length if packed else sum(map(len, page.whole)) for page in hung]
-                for chunk in micro_batches(lengths, rows=self.micro_batch, tokens=8192):
-                    rows = [hung[i] for i in chunk]
-                    logits = (logits_packed if packed else logits_apart)(self.model, rows, self.answers, self.pad)
-                    values = logits.double().cpu().numpy().reshape(len(rows), -1, len(self.answers))
-                    for i, value in zip(chunk, np.round(values, self.decimals) + 0.0, strict=True):
-                        found[names[i]] = value
-                        self.memo.put(names[i], value)
-        return np.stack([found[key] for key in keys])
+            lengths = [page.length if packed else sum(map(len, page.whole)) for page in hung]
+            for chunk in micro_batches(lengths, rows=self.micro_batch, tokens=8192):
+                rows = [hung[i] for i in chunk]
+                logits = (logits_packed if packed else logits_apart)(self.model, rows, self.answers, self.pad)
+                values = logits.double().cpu().numpy().reshape(len(rows), -1, len(self.answers))
+                yield from zip([new[i] for i in chunk], np.round(values, self.decimals) + 0.0, strict=True)
+
+        with torch.inference_mode():
+            return np.stack(self.memo.recall([digest(prompts) for prompts in pages], read))
 
     @cached_property
     def _packs(self) -> bool:

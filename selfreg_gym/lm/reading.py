@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,28 +48,17 @@ class TextReader:
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
         """Return ``(N, k)`` float64 for N texts (N at least 1)."""
-        keys = [digest((text,)) for text in texts]
-        found: dict[bytes, np.ndarray] = {}
-        todo: dict[bytes, str] = {}
-        for key, text in zip(keys, texts, strict=True):
-            if key not in found and key not in todo:
-                known = self.memo.get(key)
-                if known is None:
-                    todo[key] = text
-                else:
-                    found[key] = known
-        if todo:
-            names = list(todo)
-            ids = [self.encoder.prompt(text) for text in todo.values()]
-            with torch.inference_mode():
-                for chunk in micro_batches([len(row) for row in ids], rows=self.micro_batch, tokens=8192):
-                    rows = [ids[i] for i in chunk]
-                    batch = pad_right(rows, pad=self.pad).to(self.model.device)
-                    values = self.head(self.model, batch, [len(row) for row in rows]).double().cpu().numpy()
-                    for i, value in zip(chunk, np.round(values, self.decimals) + 0.0, strict=True):
-                        found[names[i]] = value
-                        self.memo.put(names[i], value)
-        return np.stack([found[key] for key in keys])
+
+        def read(new: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+            ids = [self.encoder.prompt(texts[index]) for index in new]
+            for chunk in micro_batches([len(row) for row in ids], rows=self.micro_batch, tokens=8192):
+                rows = [ids[i] for i in chunk]
+                batch = pad_right(rows, pad=self.pad).to(self.model.device)
+                values = self.head(self.model, batch, [len(row) for row in rows]).double().cpu().numpy()
+                yield from zip([new[i] for i in chunk], np.round(values, self.decimals) + 0.0, strict=True)
+
+        with torch.inference_mode():
+            return np.stack(self.memo.recall([digest((text,)) for text in texts], read))
 
 
 def classifier_logits(model: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:

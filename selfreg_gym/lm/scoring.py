@@ -85,22 +85,9 @@ class CandidateScorer:
                 f"one list of candidates per prompt is needed, received {len(prompts)} prompts and {len(candidates)}."
             )
         keys = [digest((prompt, *offered)) for prompt, offered in zip(prompts, candidates, strict=True)]
-        found: dict[bytes, np.ndarray] = {}
-        todo: dict[bytes, int] = {}
-        for i, key in enumerate(keys):
-            if key in found or key in todo:
-                continue
-            known = self.memo.get(key)
-            if known is not None:
-                found[key] = known
-            else:
-                todo[key] = i
-        if todo:
-            fresh = self._compute([(prompts[i], candidates[i]) for i in todo.values()])
-            for key, scores in zip(todo, fresh, strict=True):
-                found[key] = scores
-                self.memo.put(key, scores)
-        return [found[key] for key in keys]
+        return self.memo.recall(
+            keys, lambda new: zip(new, self._compute([(prompts[i], candidates[i]) for i in new]), strict=True)
+        )
 
     def trie(self, candidates: Sequence[str], *, after: str = ":") -> Trie:
         """The (remembered) trie of these candidates' tokens after a prompt that ends with the character ``after``."""

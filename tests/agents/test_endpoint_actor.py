@@ -7,14 +7,13 @@ import logging
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from loopback import LACKING, TGI, Llama, Loopback, now_and_then, number
+from loopback import LACKING, TGI, Llama, now_and_then, number
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
@@ -24,19 +23,6 @@ from selfreg_gym.errors import EndpointError, InvalidArgumentError, MissingPacka
 from selfreg_gym.types import Decision
 
 QUICK = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 20.0, "load_timeout": 20.0}
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Loopback]]:
-    begun: list[Loopback] = []
-
-    def start(**options: Any) -> Loopback:
-        begun.append(Loopback(**options))
-        return begun[-1]
-
-    yield start
-    for server in begun:
-        server.close()
 
 
 @pytest.fixture(scope="module")

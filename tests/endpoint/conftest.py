@@ -1,33 +1,18 @@
-"""Servers for the tests of endpoints, and moments to decide in."""
+"""Options of servers for the tests of endpoints, and moments to decide in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import pytest
-from loopback import Loopback
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
 from selfreg_gym.types import Decision
 
 QUICK = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 5.0, "load_timeout": 5.0}
 """Options of a server that fails quickly."""
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Loopback]]:
-    """Start servers; all are stopped at the end."""
-    begun: list[Loopback] = []
-
-    def start(**options: Any) -> Loopback:
-        begun.append(Loopback(**options))
-        return begun[-1]
-
-    yield start
-    for server in begun:
-        server.close()
 
 
 @pytest.fixture

@@ -111,3 +111,24 @@ def test_a_heavy_row_is_always_drawn_and_keeps_its_weight() -> None:
     assert len(rows) == 51
     with pytest.raises(InvalidArgumentError, match="not all 0"):
         subsample(np.zeros(3), 2, np.random.default_rng(1))
+
+
+def test_a_memo_reads_each_new_key_once_and_keeps_what_came_before_a_failure() -> None:
+    memo: Memo[int] = Memo(10)
+    memo.put(b"a", 1)
+    asked: list[list[int]] = []
+
+    def read(new: list[int]):
+        asked.append(new)
+        for index in reversed(new):
+            if index == 9:
+                raise RuntimeError("gone")
+            yield index, 10 * index
+
+    assert memo.recall([b"b", b"a", b"c", b"b"], read) == [0, 1, 20, 0]
+    assert memo.recall([b"c", b"b"], read) == [20, 0]
+    assert asked == [[0, 2]]
+    with pytest.raises(RuntimeError, match="gone"):
+        memo.recall([b"a"] * 9 + [b"d", b"e"], read)
+    assert memo.get(b"e") == 100
+    assert memo.get(b"d") is None
