@@ -10,7 +10,7 @@ from selfreg_gym import registry
 from selfreg_gym.building import build_task
 from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
-from selfreg_gym.pipeline.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
+from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run, run_stages
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.stages import STAGES
@@ -51,7 +51,7 @@ def open_run(
     if preset is None and path is None:
         if (Path(out) / "manifest.json").exists():
             base = Run.open(out).config
-            config = from_dict(parse_overrides(overrides, to_dict(base)))
+            config = override(to_dict(base), overrides)
         else:
             config = load_config(preset="tiny", overrides=overrides)
     else:
