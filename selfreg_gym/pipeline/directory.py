@@ -29,9 +29,6 @@ __all__ = ["Run", "Stage", "is_current", "run_stages"]
 FIGURES = 5
 """Number of a stage's figures that are printed; the manifest keeps all."""
 
-WARNINGS = "warnings"
-"""Figure of a stage that is a list of texts: each is printed, kept in the manifest and shown in the report."""
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -227,8 +224,12 @@ def _finish(
     settings: Any,
     result: Callable[[], tuple[dict[str, Any], float]],
 ) -> None:
-    """Get the figures of a stage, note in the manifest that it is done, and say so."""
+    """Get the figures of a stage, note in the manifest that it is done, and say so.
+
+    Texts under the key ``"warnings"`` are shown, and kept beside the figures (``stages.NAME.warnings``).
+    """
     figures, seconds = result()
+    warnings = list(figures.pop("warnings", ()))
     run.manifest.finish(
         stage.name,
         settings=settings,
@@ -236,15 +237,15 @@ def _finish(
         outputs=stage.outputs,
         seconds=seconds,
         figures=figures,
+        **({"warnings": warnings} if warnings else {}),
     )
     _remove(run.path / ".partial" / stage.name)
     told = [
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {visible(value, limit=80)}"
         for key, value in figures.items()
-        if key != WARNINGS
     ]
     run.say(f"{place}: done in {seconds:.0f} s{'; ' if told else ''}{', '.join(told[:FIGURES])}")
-    for warning in figures.get(WARNINGS) or ():
+    for warning in warnings:
         run.say(f"    warning: {visible(warning)}")
 
 

@@ -231,8 +231,9 @@ def test_warnings_of_a_stage_are_printed_and_kept(tmp_path: Path) -> None:
     run_stages(run, (Stage("warns", warns, (), ("x",), ()),))
     assert said[1] == "1/1 warns: done in 0 s; auc nan"
     assert said[2] == "    warning: the model is \\x1b[31mbad"
-    figures = json.loads((run.path / "manifest.json").read_text(), parse_constant=pytest.fail)["stages"]["warns"]["figures"]
-    assert figures == {"warnings": ["the model is \x1b[31mbad"], "auc": None}
+    manifest = json.loads((run.path / "manifest.json").read_text(), parse_constant=pytest.fail)
+    assert manifest["stages"]["warns"]["warnings"] == ["the model is \x1b[31mbad"]
+    assert manifest["stages"]["warns"]["figures"] == {"auc": None}
 
 
 def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
