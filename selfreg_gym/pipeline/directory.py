@@ -196,8 +196,12 @@ def _finish(
     settings: Any,
     result: Callable[[], tuple[dict[str, Any], float]],
 ) -> None:
-    """Get the figures of a stage, note in the manifest that it is done, and say so."""
+    """Get the figures of a stage, note in the manifest that it is done, and say so.
+
+    Texts under the key ``"warnings"`` are shown, and kept beside the figures (``stages.NAME.warnings``).
+    """
     figures, seconds = result()
+    warnings = list(figures.pop("warnings", ()))
     run.manifest.finish(
         stage.name,
         settings=settings,
@@ -205,10 +209,13 @@ def _finish(
         outputs=stage.outputs,
         seconds=seconds,
         figures=figures,
+        **({"warnings": warnings} if warnings else {}),
     )
     _remove(run.path / ".partial" / stage.name)
     told = [f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()]
     run.say(f"{place}: done in {seconds:.0f} s{'; ' if told else ''}{', '.join(told[:FIGURES])}")
+    for warning in warnings:
+        run.say(f"    warning: {warning}")
 
 
 def _settings(run: Run, stage: Stage) -> dict[str, Any]:
