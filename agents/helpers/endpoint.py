@@ -59,8 +59,18 @@ class EndpointHelper(HelperPolicy):
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
-        if not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
-            raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
+        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        if not number or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
+            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {repr(threshold)[:100]}.")
+        if budget is not None and not (
+            isinstance(budget, int | float) and not isinstance(budget, bool) and 0 <= budget <= 1e12
+        ):
+            raise InvalidArgumentError(
+                "budget must be a number of at least 0 (cost units per episode), or None; received "
+                f"{repr(budget)[:100]}."
+            )
+        if instructions is not None and not isinstance(instructions, str):
+            raise InvalidArgumentError(f"instructions must be a text or None, received {type(instructions).__name__}.")
         if instructions is None:
             instructions = _PLAIN if budget is None else _WITH_BUDGET
         if budget is None and "{budget" in instructions.replace("{{", ""):
@@ -75,9 +85,7 @@ class EndpointHelper(HelperPolicy):
                 f"with budget={budget!r}: {error}."
             ) from None
         self.threshold = float(threshold)
-        self.question = Question(
-            asked, None if levels is None else tuple(levels), None if options is None else tuple(options)
-        )
+        self.question = Question(asked, levels, options)
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
 
     @classmethod
@@ -107,7 +115,7 @@ class EndpointHelper(HelperPolicy):
         """See :class:`selfreg_gym.types.HelperPolicy`; the rule is deterministic in any case.
 
         Raises:
-            EndpointError: the server failed for good; that is neither help nor nohelp.
+            EndpointError: the server failed for good, which is neither help nor nohelp.
         """
         n = None if isinstance(observation, str) else len(observation)
         texts = [observation] if n is None else list(observation)
