@@ -14,6 +14,7 @@ import typer
 
 from selfreg_gym.errors import SelfRegError
 from selfreg_gym.pipeline import STAGES, stages_until
+from selfreg_gym.user_cache import give_matplotlib_a_directory
 
 __all__ = ["app", "main"]
 
@@ -279,6 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error of ours is one message and exit code 2."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    give_matplotlib_a_directory()  # before Stable-Baselines3, which imports Matplotlib
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # what it tells its own developers
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
