@@ -2,8 +2,8 @@
 
 Numba's own default is the ``__pycache__`` beside the source, which pip leaves behind at an uninstall and which many
 users cannot write to. Here the directory is ``$NUMBA_CACHE_DIR`` if it is set, else
-:func:`selfreg_gym.user_cache.cache_directory`; inside it there is one folder per version of the sources, of Numba and of
-the processor. Numba by itself looks only at the file of the compiled function, not at the files that it calls.
+:func:`selfreg_gym.user_cache.cache_directory`. Inside it there is one folder per version of the sources, Numba version
+and processor; Numba by itself looks only at the file of the compiled function, not at the files that it calls.
 
 A damaged or foreign entry is compiled again, and an entry that cannot be written (full disk) is left out: the cache
 changes the time of a solve, never its result.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.resources
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -101,9 +102,8 @@ def _key() -> str:
             digest.update(source.name.encode() + source.read_bytes() if source.is_file() else b"")
     processor = (llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten())
     digest.update(repr((numba.__version__, processor, numba.config.CPU_NAME, numba.config.CPU_FEATURES)).encode())
-    import selfreg_gym
-
-    return f"{selfreg_gym.__version__}-{digest.hexdigest()[:16]}"
+    version = sys.modules["selfreg_gym"].__version__
+    return f"{version}-{digest.hexdigest()[:16]}"
 
 
 @contextlib.contextmanager
