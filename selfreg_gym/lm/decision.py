@@ -21,6 +21,7 @@ import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.prompts import turn
+from selfreg_gym.lm.records import usual_mode
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
 
@@ -111,6 +112,7 @@ def save_decision(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     decision.save_pretrained(out)
+    usual_mode(out)
 
 
 def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:
