@@ -314,11 +314,13 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+        from selfreg_gym.lm.records import usual_mode
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
+        usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
@@ -342,9 +344,11 @@ class LMHelper:
             memo: how many (observation, budget) are remembered.
 
         Raises:
-            CheckpointError: the directory holds no helper, an unfinished one, or another format.
+            CheckpointError: the directory holds no helper, an unfinished one, another format, or weights that are
+                missing, unknown, of another shape or not finite.
         """
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
+        from selfreg_gym.lm.records import is_number, read_record
 
         file = Path(path) / _FILE
         if not file.is_file():
@@ -352,19 +356,33 @@ class LMHelper:
                 f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            form = record["format"]
-            known = {name: record[name] for name in ("answers", "budget", "offset", "info")}
-            known["costs"] = None if form == _OLDER else record["costs"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
+        record = read_record(file, what="the record of a helper")
+        form = record.get("format")
         if form not in (_FORMAT, _OLDER):
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {_FORMAT!r}: train again."
             )
+        known = {name: record.get(name) for name in ("answers", "budget", "offset", "info")}
+        known["costs"] = None if form == _OLDER else record.get("costs")
+        answers = known["answers"]
+        if not isinstance(answers, list) or not all(type(token) is int and token >= 0 for token in answers):
+            raise CheckpointError(f"'answers' in {str(file)!r} must be token ids, received {answers!r}: train again.")
+        for name in ("budget", "offset"):
+            if not is_number(known[name]):
+                raise CheckpointError(
+                    f"{name!r} in {str(file)!r} must be a number, received {known[name]!r}: train again."
+                )
+        if not isinstance(known["info"], dict):
+            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again.")
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
-        return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+        model = load_causal(path, dtype=dtype, device=device)
+        rows = model.get_output_embeddings().weight.shape[0]
+        if max(answers, default=0) >= rows:
+            raise CheckpointError(
+                f"'answers' in {str(file)!r} must be below {rows}, the rows of the model's output layer, received "
+                f"{answers!r}: the record belongs to another model."
+            )
+        return cls(model, load_tokenizer(path), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
         """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
