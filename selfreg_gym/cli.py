@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from selfreg_gym.errors import SelfRegError
 from selfreg_gym.pipeline import STAGES, stages_until
 from selfreg_gym.printable import visible
+from selfreg_gym.user_cache import give_matplotlib_a_directory
 
 __all__ = ["app", "main"]
 
@@ -373,6 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows escapes
+    give_matplotlib_a_directory()  # before Stable-Baselines3, which imports Matplotlib
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # for its own developers
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

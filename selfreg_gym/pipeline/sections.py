@@ -101,14 +101,15 @@ class PRMConfig(TrainingConfig):
     """The process reward model: p(success | observation) under the continuation policy ``targets``.
 
     Attributes:
-        backbone: id of an actor that ships a checkpoint, or a path.
+        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a small
+            Llama built from them), the id of an actor that ships a checkpoint, or a path.
         targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
-        lora_rank: rank of the LoRA adapters; 0 trains every weight.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
         max_states: at most this many moments are trained on (0: all of them).
         share: share of the *tasks* kept aside, on which calibration is measured.
     """
 
-    backbone: str = "tiny"
+    backbone: str = "auto"
     targets: str = "nohelp"
     epochs: int = 2
     lora_rank: int = 8
@@ -149,15 +150,15 @@ class HelperConfig(TrainingConfig):
     """The language-model helper, fine-tuned on the labels.
 
     Attributes:
-        backbone: id of an actor that ships a checkpoint, or a path.
-        lora_rank: rank of the LoRA adapters; 0 trains every weight.
-        max_labels: about so many (page, budget) are trained on (0: all of them).
+        backbone: as that of the process reward model.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
+        max_labels: about so many (observation, budget) are trained on (0: as many as there are labels).
         help_weight: factor on the weight of labels that say help.
         augment: train on pages as the task's ``augment`` tells them anew, where it has one.
         features: learn to tell each page's feature key along with what to do, where the task has them.
     """
 
-    backbone: str = "tiny"
+    backbone: str = "auto"
     epochs: int = 1
     augment: bool = True
     features: bool = True

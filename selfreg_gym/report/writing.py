@@ -11,6 +11,7 @@ from selfreg_gym.printable import visible
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.page import page
 from selfreg_gym.report.sections import body
+from selfreg_gym.user_cache import give_matplotlib_a_directory
 
 __all__ = ["write_report"]
 
@@ -39,6 +40,7 @@ def write_report(run: str | Path) -> Path:
             f"a report is written of a run that was evaluated; {run} has no evaluation.json. First: "
             f"selfreg evaluate --out {run}"
         )
+    give_matplotlib_a_directory()
     material = Material.load(run)
     name = visible(run.absolute().name, limit=100)
     for left in run.glob(f"{FOLDER}*"):  # by a process that was killed
