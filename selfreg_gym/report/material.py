@@ -33,11 +33,15 @@ class Material:
         evaluation: rows, comparisons, curves.
         manifest: ``manifest.json`` of the run, or empty.
         calibration: ``calibration.json`` of the run, or empty: what was found for each helper key.
+        prm: what the process reward model records of itself (``info`` in ``prm/prm.json``), or empty.
+        floor: the reliability table of the bag of words (``prm/floor.json``), or None.
     """
 
     evaluation: Evaluation
     manifest: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    prm: Mapping[str, Any] = field(default_factory=dict)
+    floor: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, run: Path) -> Material:
@@ -48,7 +52,15 @@ class Material:
         """
         calibration = read_json(run / "calibration.json", "selfreg evaluate --redo")
         found = {key: one for key, one in calibration.items() if isinstance(one, Mapping)}
-        return cls(Evaluation.load(run / "evaluation.json"), read_json(run / "manifest.json", "selfreg run"), found)
+        again = "selfreg train-prm --redo"
+        info = read_json(run / "prm" / "prm.json", again).get("info")
+        return cls(
+            Evaluation.load(run / "evaluation.json"),
+            manifest=read_json(run / "manifest.json", "selfreg run"),
+            calibration=found,
+            prm=info if isinstance(info, Mapping) else {},
+            floor=read_json(run / "prm" / "floor.json", again).get("bag_of_words"),
+        )
 
     @classmethod
     def of(cls, source: Material | Evaluation) -> Material:

@@ -11,7 +11,7 @@ from typing import Any
 from selfreg_gym.printable import file_name, html
 from selfreg_gym.report import tables
 from selfreg_gym.report.facts import headline, tiles
-from selfreg_gym.report.material import Material, read_json
+from selfreg_gym.report.material import Material
 from selfreg_gym.report.page import section
 from selfreg_gym.report.palette import style_of
 
@@ -21,17 +21,13 @@ TRACES = 5
 """At most this many helpers in the picture of one episode."""
 
 
-def body(run: Path, material: Material, name: str, plots: Path) -> str:
+def body(material: Material, name: str, plots: Path) -> str:
     """The page between its header and its footer, as HTML.
 
     Args:
-        run: the run directory, for ``prm/``.
         material: the run's evaluation and what is known of it.
         name: of the run.
         plots: folder for the PNG files; the same figures are in the page as SVG.
-
-    Raises:
-        ConfigError: a file of ``prm/`` that cannot be read.
     """
     return "\n".join([
         _head(material, name),
@@ -41,7 +37,7 @@ def body(run: Path, material: Material, name: str, plots: Path) -> str:
         _selection(material),
         _promise(material),
         _traces(material, plots),
-        _prm(run, material, plots),
+        _prm(material, plots),
         _per_kind(material),
         _coverage(material),
         _rows(material),
@@ -241,7 +237,7 @@ def _choose_traces(material: Material) -> dict[tuple[str, str], list[Mapping[str
     order = sorted(material.splits, key=lambda split: tables_[split].fixed_tasks)  # new tasks first
     first = next((split for split in order if split in traced), None)
     episodes: dict[tuple[str, int, int], dict[str, Mapping[str, Any]]] = {}
-    shown = {}
+    shown: dict[tuple[int, str], float] = {}
     for trace in traces:
         helper, budget, _ = material.evaluation.identity(trace["key"])
         if trace["split"] != first or helper in ("never", "always") or style_of(helper).order < 7:
@@ -267,11 +263,11 @@ def _changes(traces: Mapping[str, Mapping[str, Any]]) -> int:
     return sum(a != b for one in actions for a, b in pairwise(one))
 
 
-def _prm(run: Path, material: Material, plots: Path) -> str:
+def _prm(material: Material, plots: Path) -> str:
     from selfreg_gym.report.plots import reliability_figure
 
-    floor = read_json(run / "prm" / "floor.json", AGAIN).get("bag_of_words")
-    model = _info(run).get("held_out")
+    floor = material.floor
+    model = material.prm.get("held_out")
     measured = {"Process reward model": model, "Bag of words (the floor)": floor}
     known = {name: table for name, table in measured.items() if table and table.get("mean")}
     if not known:
@@ -293,26 +289,17 @@ def _prm(run: Path, material: Material, plots: Path) -> str:
             half=True,
         ),
         tables.html_table(["Model", "AUC", "ECE", "Brier", "base rate", "decisions"], body),
-        _hard_tasks(run, material),
+        _hard_tasks(material),
         note="p(s) is the probability that the actor succeeds from here without help, measured on held-out tasks. Bins "
         "of equal mass; bars are 95 % binomial intervals that take decisions as independent, so they are too narrow.",
     )
 
 
-AGAIN = "selfreg train-prm --redo"
-
-
-def _info(run: Path) -> Mapping[str, Any]:
-    """What the process reward model says of itself."""
-    info = read_json(run / "prm" / "prm.json", AGAIN).get("info")
-    return info if isinstance(info, Mapping) else {}
-
-
-def _hard_tasks(run: Path, material: Material) -> str:
+def _hard_tasks(material: Material) -> str:
     """Precision and recall of "hard task" at the thresholds that the helper prm-per-task was calibrated to."""
     from selfreg_gym.prm.hard_tasks import hard_tasks
 
-    tasks = _info(run).get("held_out_tasks")
+    tasks = material.prm.get("held_out_tasks")
     if not tasks:
         return ""
     chosen = {

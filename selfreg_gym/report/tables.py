@@ -56,7 +56,7 @@ def estimate(value: Any, digits: int = 2, *, scale: float = 1.0, sign: str = "")
         centre, ci = value.get("value"), value.get("ci") or (None, None)
         if centre is None:
             return DASH
-        low, high = ci
+        low, high = tuple(ci)
         ends = (
             ""
             if None in (low, high)

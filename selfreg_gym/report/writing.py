@@ -49,7 +49,7 @@ def write_report(run: str | Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=FOLDER, dir=run, ignore_cleanup_errors=True) as folder:
         made = Path(folder)
         (made / "plots").mkdir()
-        text = page(title=f"selfreg: {name}", body=body(run, material, name, made / "plots"))
+        text = page(title=f"selfreg: {name}", body=body(material, name, made / "plots"))
         (made / "report.html").write_text(text, encoding="utf-8", errors="backslashreplace")
         plots = run / "plots"
         if plots.is_dir() and not plots.is_symlink():
