@@ -29,8 +29,9 @@ _OLDER = "selfreg-helper-1"  # without costs
 class LMHelper:
     """Chooses between the answers "nohelp", "help", "help2", ... by their logits and by what each intervention costs.
 
-    The action is ``argmax over k of logit_k - logit_0 + offset * cost_k`` with 0 for nohelp. The prompt is the observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on
-    labels (:func:`selfreg_gym.labels.label`), each with its weight.
+    The action is ``argmax over k of logit_k - logit_0 + offset * cost_k``, with 0 for nohelp. The prompt is the
+    observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on labels
+    (:func:`selfreg_gym.labels.label`), each with its weight.
 
     Args:
         model: a causal LM in eval mode.
@@ -73,9 +74,7 @@ class LMHelper:
         self.budget = check_budget(budget)
         self.offset = float(offset)
         self.costs = None if costs is None else checked_costs(costs, len(self.answers) - 1)
-        self.knob_bounds, self.knob_step = knob_range(
-            type(self).knob_bounds, type(self).knob_step, self.offset_weights
-        )
+        self.knob_bounds, self.knob_step = knob_range(type(self).knob_bounds, type(self).knob_step, self.offset_weights)
         self.info: dict[str, Any] = dict(info or {})
         self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
@@ -231,7 +230,7 @@ class LMHelper:
         return helper if budget is None else helper.with_budget(budget)
 
     def with_budget(self, budget: float) -> LMHelper:
-        """The same model asked to spend ``budget`` cost units per episode; the offset goes back to what was trained (0)."""
+        """The same model asked to spend ``budget`` cost units per episode; the offset is that of training, 0."""
         return self._copy(budget=budget, offset=0.0)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:

@@ -206,6 +206,7 @@ class Evaluation:
         calls = sorted({name for key in keys for name in table.columns[key] if name.startswith("usage_")})
         return {
             "helper": helper,
+            "intervention": self.meta.get(split, {}).get("interventions", {}).get(keys[0]),
             "kind": kind,
             "split": split,
             "seed": seed,

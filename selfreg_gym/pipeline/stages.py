@@ -29,7 +29,7 @@ from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, StoreError
 from selfreg_gym.pipeline.checkpoints import some_models
 from selfreg_gym.pipeline.directory import Run, Stage
-from selfreg_gym.pipeline.lineup import build, key_of, sources
+from selfreg_gym.pipeline.lineup import build, interventions_of, is_decisive, key_of, sources
 from selfreg_gym.pipeline.sections import TrainingConfig
 
 __all__ = ["STAGES"]
@@ -43,7 +43,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     from selfreg_gym.collection import collect
 
     c = run.config.collect
-    run.manifest.note(env_spec=_env_spec(run))
+    run.manifest.note(**_env_facts(run))
     rollouts = collect(
         run.env_kwargs(),
         store=run.path / "rollouts.sqlite",
@@ -180,7 +180,7 @@ def train_helper(run: Run) -> dict[str, Any]:
             seed=c.seed,
             max_labels=c.max_labels or None,
             help_weight=c.help_weight,
-            interventions=len(run.config.interventions.ids),
+            costs=[cost for _, cost in interventions_of(run)],
             augment=_augment(run) if c.augment else None,
             features=_features(run) if c.features else None,
             resume=run.partial("train-helper") / "training",
@@ -304,7 +304,7 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     helpers: dict[str, Any] = {}
     episodes: dict[str, int] = {}
     for name, by_budget in build(run).items():
-        each = c.episodes if name in c.decisive else c.episodes_others
+        each = c.episodes if is_decisive(name, c) else c.episodes_others
         for budget, helper in by_budget.items() if each else ():
             key = key_of(name, budget)
             helpers[key] = apply_calibration(helper, calibrations[key]) if key in calibrations else helper
@@ -337,13 +337,17 @@ def write_report(run: Run) -> dict[str, Any]:
     return {}
 
 
-def _env_spec(run: Run) -> dict[str, Any] | None:
-    """The env as Gymnasium's ``spec.to_json()`` says it."""
+def _env_facts(run: Run) -> dict[str, Any]:
+    """The env's ``spec.to_json()`` (``env_spec``), and name and cost units of each of its ``interventions``."""
     import gymnasium as gym
 
     env = gym.make("selfreg/Intervention-v0", **run.env_kwargs())
+    base: Any = env.unwrapped
     try:
-        return json.loads(env.spec.to_json()) if env.spec is not None else None
+        return {
+            "env_spec": json.loads(env.spec.to_json()) if env.spec is not None else None,
+            "interventions": [{"name": one.name, "cost": one.cost} for one in base.interventions],
+        }
     finally:
         env.close()
 
