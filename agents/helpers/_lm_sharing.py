@@ -10,7 +10,7 @@ import torch
 
 from selfreg_gym.lm.cards import Figure, write_card
 from selfreg_gym.lm.decision import DecisionHead, save_decision
-from selfreg_gym.lm.prompts import chat, helper_prompt
+from selfreg_gym.lm.prompts import helper_prompt, turn
 
 if TYPE_CHECKING:
     from selfreg_gym.agents.helpers.lm import LMHelper
@@ -33,7 +33,7 @@ def export_decision(helper: LMHelper, path: str | Path, *, budget: float | None)
         asked.model,
         asked.tokenizer,
         DecisionHead(head.weight.detach()[tokens], bias, {"choice": names, **yes_or_no}),
-        tail=helper_prompt("", asked.budget, tokenizer=asked.tokenizer).removeprefix(chat("", asked.tokenizer)),
+        tail=helper_prompt("", asked.budget, tokenizer=asked.tokenizer).removeprefix(turn("", asked.tokenizer)),
         instructed="Budget ",
         expected=lambda texts: np.pad(asked.logits(texts) + moved, ((0, 0), (1, 0))),
     )

@@ -72,9 +72,12 @@ class EndpointHelper(AsksOne, HelperPolicy):
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
-        if isinstance(threshold, bool | str) or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
-            raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
+        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        if not number or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
+            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {repr(threshold)[:100]}.")
         budget = None if budget is None else check_budget(budget)
+        if instructions is not None and not isinstance(instructions, str):
+            raise InvalidArgumentError(f"instructions must be a text or None, received {type(instructions).__name__}.")
         if instructions is None:
             instructions = _PLAIN if budget is None else _WITH_BUDGET
         if budget is None and "{budget" in instructions.replace("{{", ""):
@@ -89,9 +92,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
                 f"with budget={budget!r}: {error}."
             ) from None
         self.threshold = float(threshold)
-        self.question = Question(
-            asked, None if levels is None else tuple(levels), None if options is None else tuple(options)
-        )
+        self.question = Question(asked, levels, options)
         self.costs = None if costs is None else checked_costs(costs, self._count)
         self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
         self._weights = self.costs or (1.0,) * self._count
@@ -142,7 +143,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
         """See :class:`selfreg_gym.types.HelperPolicy`; the rule is deterministic in any case.
 
         Raises:
-            EndpointError: the server failed for good; that is neither help nor nohelp.
+            EndpointError: the server failed for good, which is neither help nor nohelp.
         """
         n = None if isinstance(observation, str) else len(observation)
         texts = [observation] if n is None else list(observation)

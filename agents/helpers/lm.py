@@ -84,7 +84,8 @@ class LMHelper:
         cls,
         labels: Iterable[Any],
         *,
-        backbone: str | Path = "tiny",
+        backbone: str | Path = "auto",
+        actor: str | Path | None = None,
         seed: int = 0,
         epochs: float = 1.0,
         lora: int | bool = False,
@@ -108,14 +109,19 @@ class LMHelper:
 
         Args:
             labels: objects with ``observation, budget, action, weight``.
-            backbone: the id of an actor with a checkpoint, or a directory.
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that can
+                read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
+                built from them (:mod:`selfreg_gym.lm.backbone`).
+            actor: for "auto", the actor's checkpoint.
             seed: of the sample and the order of training.
             epochs: passes over the sample.
-            lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them.
-            lr: default 5e-4, with LoRA 3e-3.
+            lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
+                backbone has random weights, so every weight is trained whatever ``lora`` is.
+            lr: default 5e-4, with LoRA 3e-3, for a built backbone 2e-3.
             batch_size, accumulate: pages per forward (each with all its budgets), forwards per step.
-            max_labels: about so many different (page, budget) are trained on; pages are drawn in proportion to their
-                weight, all budgets of a page at once. None: as many draws as there are pages.
+            max_labels: about so many (observation, budget) are trained on, at most as many as there are labels.
+                Observations are drawn in proportion to the weight of their labels, all budgets of an observation at
+                once; one that many labels have is drawn many times. None: as many as there are labels.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
             costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weigh its offset,
@@ -134,27 +140,39 @@ class LMHelper:
 
         Raises:
             InvalidArgumentError: there are no labels, or actions beyond K.
-            UnknownNameError, CheckpointError: the backbone is none.
+            InvalidArgumentError: a named backbone to which more than 5 % of the tokens are unknown.
+            UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
-        from selfreg_gym.lm.backbone import backbone_path, weights_hash
+        from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.prompts import helper_prompt
         from selfreg_gym.lm.sampling import resample
         from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
+        if str(backbone) != AUTO:
+            backbone_path(backbone)  # a wrong name is found before the labels are read
         rows = list(labels)
         interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
         if costs is not None:
             costs = checked_costs(costs, interventions)
         rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
-        source = backbone_path(backbone)
-        tokenizer = load_tokenizer(source)
         pages = gather_pages(rows, interventions=interventions, help_weight=help_weight)
         if not pages:
             raise InvalidArgumentError("labels must have weights, not all 0.")
+        texts = [page.observation for page in pages]
+        asked = [helper_prompt("", budget) for budget in sorted({budget for page in pages for budget in page.budgets})]
+        with opened_backbone(backbone, texts, prompts=asked, actor=actor, seed=seed) as start:
+            tokenizer = load_tokenizer(start.path)
+            answers = _answer_tokens(tokenizer, interventions)
+            model = load_causal(start.path, dtype=dtype, device=device)
+            origin = start.record()
+        lora = 0 if start.built else lora
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
-        size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
+        # Equal labels are one entry of `pages`, and are drawn as often as they occur.
+        wanted = len(rows) if max_labels is None else min(max_labels, len(rows))
+        size = max(1, round(len(pages) * wanted / count))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
         names = sorted(set((features or {}).values()))
         number = {name: i for i, name in enumerate(names)}
@@ -175,8 +193,6 @@ class LMHelper:
             sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
             aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
 
-        answers = _answer_tokens(tokenizer, interventions)
-        model = load_causal(source, dtype=dtype, device=device)
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
         log = train_choice(
@@ -188,7 +204,7 @@ class LMHelper:
             topics=len(names),
             patience=patience,
             seed=seed,
-            lr=lr or (3e-3 if lora else 5e-4),
+            lr=lr or (2e-3 if start.built else 3e-3 if lora else 5e-4),
             epochs=epochs,
             batch_size=batch_size,
             accumulate=accumulate,
@@ -201,8 +217,7 @@ class LMHelper:
         if "source" in data:
             data["source"] = Path(data["source"]).name  # a card is made to be shared: nobody's folders
         info = {
-            "backbone": source.name,
-            "backbone_sha256": weights_hash(source),
+            **origin,
             "data": data or None,
             "seed": seed,
             "epochs": epochs,
@@ -298,11 +313,13 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+        from selfreg_gym.lm.records import usual_mode
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
+        usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
@@ -326,9 +343,11 @@ class LMHelper:
             memo: how many (observation, budget) are remembered.
 
         Raises:
-            CheckpointError: the directory holds no helper, an unfinished one, or another format.
+            CheckpointError: the directory holds no helper, an unfinished one, another format, or weights that are
+                missing, unknown, of another shape or not finite.
         """
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
+        from selfreg_gym.lm.records import is_number, read_record
 
         file = Path(path) / _FILE
         if not file.is_file():
@@ -336,19 +355,33 @@ class LMHelper:
                 f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            form = record["format"]
-            known = {name: record[name] for name in ("answers", "budget", "offset", "info")}
-            known["costs"] = None if form == _OLDER else record["costs"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
+        record = read_record(file, what="the record of a helper")
+        form = record.get("format")
         if form not in (_FORMAT, _OLDER):
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {_FORMAT!r}: train again."
             )
+        known = {name: record.get(name) for name in ("answers", "budget", "offset", "info")}
+        known["costs"] = None if form == _OLDER else record.get("costs")
+        answers = known["answers"]
+        if not isinstance(answers, list) or not all(type(token) is int and token >= 0 for token in answers):
+            raise CheckpointError(f"'answers' in {str(file)!r} must be token ids, received {answers!r}: train again.")
+        for name in ("budget", "offset"):
+            if not is_number(known[name]):
+                raise CheckpointError(
+                    f"{name!r} in {str(file)!r} must be a number, received {known[name]!r}: train again."
+                )
+        if not isinstance(known["info"], dict):
+            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again.")
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
-        return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+        model = load_causal(path, dtype=dtype, device=device)
+        rows = model.get_output_embeddings().weight.shape[0]
+        if max(answers, default=0) >= rows:
+            raise CheckpointError(
+                f"'answers' in {str(file)!r} must be below {rows}, the rows of the model's output layer, received "
+                f"{answers!r}: the record belongs to another model."
+            )
+        return cls(model, load_tokenizer(path), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
         """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
