@@ -124,7 +124,7 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
         return play(env, specs, helper, **more)
 
     monkeypatch.setattr(search, "play", spying)
-    calibrate(Rate(0.9), env, budget=1.0, episodes=60, tasks=TASKS, seed=5)
+    calibrate(Rate(0.9), env, budget=1.0, episodes=60, max_episodes=60, tasks=TASKS, seed=5)
     assert len(seen) > 1
     assert all(block == seen[0] for block in seen)
     assert len(set(seen[0])) == 60
