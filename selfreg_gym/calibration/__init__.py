@@ -16,6 +16,6 @@ which meets C exactly.
 from __future__ import annotations
 
 from selfreg_gym.calibration.calibrating import calibrate, calibrate_many
-from selfreg_gym.calibration.mixture import CoinMixture, apply_calibration
+from selfreg_gym.calibration.mixture import CoinMixture, apply_calibration, load_calibrations
 
-__all__ = ["CoinMixture", "apply_calibration", "calibrate", "calibrate_many"]
+__all__ = ["CoinMixture", "apply_calibration", "calibrate", "calibrate_many", "load_calibrations"]

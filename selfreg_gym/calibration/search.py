@@ -22,7 +22,7 @@ TOLERANCE = 0.02
 PRECISION = 0.05
 """The 95 % half-width of the usage at the accepted knob, as a share of C."""
 
-PATIENCE, NARROW = 5, 0.2
+PATIENCE, NARROW = 3, 0.2
 """After so many probes, a bracket whose usages differ by at most this share of C is mixed rather than narrowed."""
 
 ATTEMPTS = 3

@@ -22,7 +22,8 @@ How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.pipeline.dir
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selfreg_gym import registry
@@ -257,13 +258,15 @@ def train_rl(run: Run) -> dict[str, Any]:
 def calibrate_helpers(run: Run) -> dict[str, Any]:
     """Find, for each helper and budget, the knob at which fresh training episodes use what the budget allows.
 
-    A helper that reads text is calibrated on training tasks which nothing was collected on: on those it was trained on
+    A helper that reads text is calibrated on training tasks without collected rollouts: on those it was trained on
     it may spend what it would not spend elsewhere. One whose table names the tasks (``knows_tasks``) knows no others.
+    A task that declares too few (``num_episodes``) is calibrated on as many as are left, or on the collected ones.
     """
     from selfreg_gym.calibration import calibrate_many
 
     c = run.config.calibrate
     collected = run.config.collect.tasks
+    fresh = range(collected, min(collected + c.tasks, _declared_tasks(run))) or range(min(c.tasks, collected))
     requests: dict[str, tuple[Any, float]] = {}
     tasks: dict[str, range] = {}
     for name, by_budget in build(run, knobs_only=True).items():
@@ -272,21 +275,52 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
                 key = key_of(name, budget)
                 requests[key] = (helper, budget)
                 known = getattr(helper, "knows_tasks", False)
-                tasks[key] = range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks)
+                tasks[key] = range(min(c.tasks, collected)) if known else fresh
     found = calibrate_many(
         requests,
         run.env_kwargs(),
         tasks=tasks,
         episodes=c.episodes,
+        max_episodes=c.max_episodes or None,
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
         resume=run.partial("calibrate") / "found",
         progress=lambda key: run.say(f"    {key} calibrated"),
     )
+    calibrations = {key: helper.calibration for key, helper in found.items()}
     with run.writing("calibrate", "calibration.json") as out:
-        out.write_text(json.dumps({key: helper.calibration for key, helper in found.items()}, indent=1) + "\n")
-    return {"points": len(found), "met": sum(helper.calibration["met"] for helper in found.values())}
+        out.write_text(json.dumps(calibrations, indent=1, allow_nan=False) + "\n")
+    return {
+        "points": len(found),
+        "met": sum(one["met"] for one in calibrations.values()),
+        "warnings": _not_met(calibrations),
+    }
+
+
+def _declared_tasks(run: Run, split: str = "collected") -> int:
+    """How many tasks a split's task says that there are (``num_episodes``); a large number where it says nothing."""
+    import gymnasium as gym
+
+    kwargs = run.env_kwargs(split)
+    task = gym.make(kwargs["task"], disable_env_checker=True, **kwargs["task_kwargs"])
+    try:
+        declared = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
+        return int(declared) if isinstance(declared, int) and declared > 0 else sys.maxsize
+    finally:
+        task.close()
+
+
+def _not_met(calibrations: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A warning for each budget that was not met, and one for all whose usage is not known precisely."""
+    found = [f"{key} is {one['reason']}." for key, one in calibrations.items() if not one["met"]]
+    vague = [key for key, one in calibrations.items() if one["met"] and not one["precise"]]
+    if vague:
+        found.append(
+            f"the usage of {', '.join(vague)} is not known to 5 % of the budget (95 %) after as many episodes as "
+            "calibrate.max_episodes allows."
+        )
+    return found
 
 
 def evaluate_helpers(run: Run) -> dict[str, Any]:
@@ -316,12 +350,12 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
 
 def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, Any], object]) -> None:
     """Evaluate every helper on these splits."""
-    from selfreg_gym.calibration import apply_calibration
+    from selfreg_gym.calibration import apply_calibration, load_calibrations
     from selfreg_gym.evaluation import SplitPlan, evaluate_splits
     from selfreg_gym.prm import ProcessRewardModel
 
     c = run.config.evaluate
-    calibrations = json.loads((run.path / "calibration.json").read_text())
+    calibrations = load_calibrations(run.path / "calibration.json")
     helpers: dict[str, Any] = {}
     episodes: dict[str, int] = {}
     for name, by_budget in build(run).items():
@@ -333,7 +367,8 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     plans = {}
     for split in splits:
         # The collected tasks may be fewer: more episodes of each then, so that rows of all splits rest on as many.
-        tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
+        tasks = min(c.tasks, _declared_tasks(run, split))
+        tasks = min(tasks, run.config.collect.tasks) if split == "collected" else tasks
         counts = {key: -(-each * c.tasks // tasks) for key, each in episodes.items()}
         plans[split] = SplitPlan(run.env_kwargs(split), range(tasks), counts)
     evaluate_splits(
