@@ -311,7 +311,7 @@ class LMHelper:
                 f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        record = read_record(file, what="the record of a helper")
+        record = read_record(file, what="the record of a helper", keys=("format",))
         form = record.get("format")
         if form != _FORMAT:
             raise CheckpointError(
@@ -327,7 +327,9 @@ class LMHelper:
                     f"{name!r} in {str(file)!r} must be a number, received {known[name]!r}: train again."
                 )
         if not isinstance(known["info"], dict):
-            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again.")
+            raise CheckpointError(
+                f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again."
+            )
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
         model = load_causal(path, dtype=dtype, device=device)
         rows = model.get_output_embeddings().weight.shape[0]

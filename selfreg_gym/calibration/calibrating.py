@@ -190,7 +190,7 @@ class _Finished:
         """What was found before, by key; empty if nothing was."""
         if self.path is None or not self.path.exists():
             return {}
-        return json.loads(self.path.read_text(encoding="utf-8"))
+        return read_record(self.path, what="calibrations by key", remedy="delete it to calibrate again")
 
     def save(self, found: Mapping[str, Any]) -> None:
         """Keep it, whole or not at all."""

@@ -29,6 +29,11 @@ __all__ = [
     "trained_with",
 ]
 
+_RECORDS = (
+    *("config.json", "generation_config.json", "model.safetensors.index.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+)
+
 
 def one_thread() -> None:
     """Give this process one torch thread, unless ``OMP_NUM_THREADS`` asks for another number."""
@@ -84,7 +89,9 @@ def check_checkpoint(path: str | Path) -> Path:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
-    read_record(config, what="the configuration of a transformers model", remedy="copy or save the checkpoint again")
+    for name in _RECORDS:  # transformers goes on without some of them, and with other stop tokens
+        if (folder / name).is_file():
+            read_record(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no *.safetensors file.")
     return folder

@@ -31,7 +31,9 @@ def stop_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
         getattr(generation, "eos_token_id", None),
         getattr(model.config.get_text_config(), "eos_token_id", None),
     ):
-        found.update(int(token) for token in (value if isinstance(value, list | tuple) else [value]) if token is not None)
+        found.update(
+            int(token) for token in (value if isinstance(value, list | tuple) else [value]) if token is not None
+        )
     controls = control_tokens(tokenizer)
     found.update(controls[token] for token in (turn_of(tokenizer).end, *_KNOWN) if token in controls)
     pad = tokenizer.pad_token_id

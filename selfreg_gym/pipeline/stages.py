@@ -27,6 +27,7 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, StoreError
+from selfreg_gym.lm.records import read_record
 from selfreg_gym.pipeline.checkpoints import some_models
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, key_of, sources
@@ -300,7 +301,9 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     from selfreg_gym.prm import ProcessRewardModel
 
     c = run.config.evaluate
-    calibrations = json.loads((run.path / "calibration.json").read_text())
+    calibrations = read_record(
+        run.path / "calibration.json", what="calibrations by key", remedy="run `selfreg calibrate --redo`"
+    )
     helpers: dict[str, Any] = {}
     episodes: dict[str, int] = {}
     for name, by_budget in build(run).items():
