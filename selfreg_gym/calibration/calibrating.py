@@ -15,6 +15,7 @@ from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
+from selfreg_gym.lm.records import read_record
 from selfreg_gym.rollout import EpisodeSpec
 from selfreg_gym.workers import run_sharded
 

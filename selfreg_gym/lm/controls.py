@@ -133,7 +133,7 @@ class PlainEncoder:
 
         Added words get other ids there; the third item translates them back.
         """
-        core = getattr(self.tokenizer, "backend_tokenizer", None)
+        core: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if type(core).__name__ != "Tokenizer":
             return None, None, {}
         from tokenizers import Tokenizer
@@ -146,7 +146,7 @@ class PlainEncoder:
         begin = Tokenizer.from_str(json.dumps(data))
         _no_prefix(data)
         after = Tokenizer.from_str(json.dumps(data))
-        return begin, after, {begin.token_to_id(token["content"]): int(token["id"]) for token in kept}
+        return begin, after, {int(begin.token_to_id(token["content"]) or 0): int(token["id"]) for token in kept}
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:

@@ -206,11 +206,10 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_h
     ]
     missing = [f"{name} is missing" for name in sorted(report["missing_keys"]) if counts(name)]
     unknown = [f"{name} belongs to no layer" for name in sorted(report["unexpected_keys"]) if counts(name)]
-    parts = [*model.named_parameters(), *model.named_buffers()]
     head = {name for name in report["missing_keys"] if not counts(name)}
     broken = [
         f"{name} holds NaN or infinity"
-        for name, value in parts
+        for name, value in model.named_parameters()
         if value.is_floating_point() and name not in head and not bool(torch.isfinite(value).all())
     ]
     faults = [*missing, *shapes, *unknown, *(broken if not missing and not shapes else [])]
@@ -218,9 +217,9 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_h
         files = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise CheckpointError(
-            f"the weights of {str(folder)!r} ({files[:200]}) must be those of a {type(model).__name__} as its config.json "
-            f"describes it, received: {'; '.join(faults[:5])}{more}. Copy or save the checkpoint again, or repair "
-            "config.json if it belongs to another model."
+            f"the weights of {str(folder)!r} ({files[:200]}) must be those of a {type(model).__name__} as its "
+            f"config.json describes it, received: {'; '.join(faults[:5])}{more}. Copy or save the checkpoint again, or "
+            "repair config.json if it belongs to another model."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,13 +31,14 @@ def read_record(
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except RecursionError:
-        raise CheckpointError(f"{str(file)!r} must hold {what}, received JSON nested too deep: {remedy}.") from None
+        raise CheckpointError(
+            f"{str(file)!r} must hold {what} and cannot be read (nested too deep): {remedy}."
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{str(file)!r} must hold {what} and cannot be read ({error}): {remedy}.") from error
     if not isinstance(data, dict):
-        raise CheckpointError(
-            f"{str(file)!r} must hold {what}, a JSON object, received {type(data).__name__}: {remedy}."
-        )
+        received = type(data).__name__
+        raise CheckpointError(f"{str(file)!r} must hold {what}, an object, and cannot be read ({received}): {remedy}.")
     if missing := [key for key in keys if key not in data]:
         raise CheckpointError(
             f"{str(file)!r} must hold {what} and cannot be read ({missing[0]!r} is missing): {remedy}."
@@ -48,7 +48,7 @@ def read_record(
 
 def is_number(value: Any) -> bool:
     """Whether a value of a record is a finite number (true and false are not)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def usual_mode(folder: Path) -> None:

@@ -52,8 +52,8 @@ def check_models(run: Run, *, update: bool = False) -> None:
     date, begun = PROMPT_DATE.isoformat(), run.manifest.data.get("prompt_date")
     if begun not in (None, date):
         raise RunDirectoryError(
-            f"{str(run.path)!r} was begun with prompts dated {begun} and this version of selfreg_gym dates them {date}: "
-            "use the version that began it, or choose another directory with --out."
+            f"{str(run.path)!r} was begun with prompts dated {begun}, and this version of selfreg_gym dates them "
+            f"{date}: use the version that began it, or choose another directory with --out."
         )
     if begun is None:
         run.manifest.note(prompt_date=date)

@@ -143,9 +143,9 @@ def floor_warning(held_out: Mapping[str, Any] | None, floor: Mapping[str, Any] |
     if ours is None or theirs is None or not ours < theirs:
         return None
     return (
-        f"the process reward model has an AUC of {ours:.3f} on held-out tasks, below the {theirs:.3f} of a bag of words: "
-        "it has not learned to read the task, so p(s) is not to be relied on. Take a backbone whose tokenizer knows the "
-        "task's words, train for longer (epochs, lr), or collect more tasks."
+        f"the process reward model has an AUC of {ours:.3f} on held-out tasks, below the {theirs:.3f} of a bag of "
+        "words: it has not learned to read the task, so p(s) is not to be relied on. Take a backbone whose tokenizer "
+        "knows the task's words, train for longer (epochs, lr), or collect more tasks."
     )
 
 

@@ -35,8 +35,9 @@ def save(folder: Path, tokenizer: Any, family: str = "Llama", positions: int = 6
         torch.manual_seed(0)
         if family == "Llama":
             config = transformers.LlamaConfig(
-                vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-                num_key_value_heads=1, initializer_range=0.2, max_position_embeddings=positions, **special,
+                vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                num_attention_heads=2, num_key_value_heads=1, initializer_range=0.2,
+                max_position_embeddings=positions, **special,
             )  # fmt: skip
             model: Any = transformers.LlamaForCausalLM(config)
         else:

@@ -59,9 +59,11 @@ def test_a_template_prints_a_fixed_date(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     "template",
     [
-        "\n{%- if strftime_now is defined %}{%- set d = strftime_now('%d %b %Y') %}{%- endif %}\nOn {{ d }}: {{ messages[0].content }}",
+        "\n{%- if strftime_now is defined %}{%- set d = strftime_now('%d %b %Y') %}{%- endif %}\n"
+        "On {{ d }}: {{ messages[0].content }}",
         "{%- macro today() %}{{ strftime_now('%Y-%m-%d') }}{% endmacro %}On {{ today() }}: {{ messages[0].content }}",
-        "  {% if true %}On {% endif %}\n  {{ strftime_now('%A, %B %-d, %Y at %H:%M (%j) 100%%') }}: {{ messages[0].content }}",
+        "  {% if true %}On {% endif %}\n"
+        "  {{ strftime_now('%A, %B %-d, %Y at %H:%M (%j) 100%%') }}: {{ messages[0].content }}",
     ],
 )
 def test_but_for_the_date_a_template_is_what_transformers_renders(
@@ -84,7 +86,8 @@ def test_but_for_the_date_a_template_is_what_transformers_renders(
     [
         (DEEPSEEK, (), "<think>", "\n\n</think>\n\n", ""),
         (QWEN, ("<|im_start|>", "<|im_end|>"), "", "<think>\n\n</think>\n\n", "<|im_end|>"),
-        (HARMONY, ("<|start|>", "<|end|>", "<|channel|>", "<|return|>"), "", "<|channel|>final<|message|>", "<|return|>"),
+        (HARMONY, ("<|start|>", "<|end|>", "<|channel|>", "<|return|>"), "", "<|channel|>final<|message|>",
+         "<|return|>"),
         (MAGISTRAL, ("[INST]", "[/INST]", "[THINK]", "[/THINK]"), "", "", "</s>"),
         ("{{ messages[0].content }}<|channel|>analysis<|message|>", (), "<|channel|>analysis<|message|>",
          "\n\n<|end|><|start|>assistant<|channel|>final<|message|>\n\n", ""),
