@@ -10,14 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["TARGETS", "BagOfWords", "ProcessRewardModel", "calibration_table", "floor_warning"]
+__all__ = ["TARGETS", "BagOfWords", "ProcessRewardModel", "calibration_table"]
 
 _MODULES = {
     "BagOfWords": "bag_of_words",
     "ProcessRewardModel": "model",
     "TARGETS": "targets",
     "calibration_table": "calibration",
-    "floor_warning": "bag_of_words",
 }
 
 

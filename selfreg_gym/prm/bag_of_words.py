@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.prm.calibration import calibration_table, sigmoid
 from selfreg_gym.prm.targets import gather, split_tasks
 
-__all__ = ["BagOfWords", "floor_warning"]
+__all__ = ["BagOfWords"]
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -126,27 +126,6 @@ class BagOfWords:
             ends.append(len(columns))
         shape = (len(observations), len(self.vocabulary))
         return csr_array((np.ones(len(columns)), np.asarray(columns, dtype=np.int64), np.asarray(ends)), shape=shape)
-
-
-def floor_warning(held_out: Mapping[str, Any] | None, floor: Mapping[str, Any] | None) -> str | None:
-    """What to tell a user whose process reward model ranks held-out states worse than a bag of words does.
-
-    Args:
-        held_out: calibration of the process reward model on held-out tasks (``ProcessRewardModel.info["held_out"]``).
-        floor: calibration of :class:`BagOfWords` on the same tasks (``BagOfWords.train(...).held_out``).
-
-    Returns:
-        A sentence with both AUCs, or None where the model is not below the floor or either AUC is not defined.
-    """
-    reached, needed = (table or {} for table in (held_out, floor))
-    ours, theirs = reached.get("auc"), needed.get("auc")
-    if ours is None or theirs is None or not ours < theirs:
-        return None
-    return (
-        f"the process reward model has an AUC of {ours:.3f} on held-out tasks, below the {theirs:.3f} of a bag of "
-        "words: it has not learned to read the task, so p(s) is not to be relied on. Take a backbone whose tokenizer "
-        "knows the task's words, train for longer (epochs, lr), or collect more tasks."
-    )
 
 
 def _terms(text: str) -> set[str]:

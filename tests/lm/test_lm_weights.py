@@ -120,7 +120,7 @@ def test_only_training_may_begin_without_a_head(saved: dict[str, Path], tmp_path
 NESTED = "[" * 100_000
 RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
     "prm": ("prm.json", {"scale": [1.0], "info": [], "format": None}),
-    "helper": ("helper.json", {"answers": ["help"], "budget": "1", "offset": None, "info": 3}),
+    "helper": ("helper.json", {"answers": ["help"], "budget": "1", "offset": None, "costs": ["1"], "info": 3}),
 }
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.prm.bag_of_words import floor_warning
 from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 
 metrics = pytest.importorskip("sklearn.metrics")
@@ -94,17 +93,3 @@ def test_sigmoid_does_not_overflow() -> None:
 def test_bad_input_says_what_is_wrong(p: list[float], y: list[float]) -> None:
     with pytest.raises(InvalidArgumentError, match="probabilities"):
         calibration_table(np.array(p), np.array(y))
-
-
-def test_a_model_below_its_floor_is_told() -> None:
-    told = floor_warning({"auc": 0.612}, {"auc": 0.734})
-    assert told is not None
-    assert "0.612" in told
-    assert "0.734" in told
-    for held_out, floor in (
-        ({"auc": 0.8}, {"auc": 0.7}),
-        ({"auc": None}, {"auc": 0.7}),
-        ({"auc": 0.5}, None),
-        (None, {}),
-    ):
-        assert floor_warning(held_out, floor) is None
