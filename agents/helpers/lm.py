@@ -12,18 +12,15 @@ import numpy as np
 
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, checked_costs, knob_range
 from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
+from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
 from selfreg_gym.building import check_budget
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.choosing import Page
     from selfreg_gym.types import Intervention
 
 __all__ = ["LMHelper"]
-
-_FILE = "helper.json"
-_FORMAT = "selfreg-helper-2"
-_OLDER = "selfreg-helper-1"  # without costs
 
 
 class LMHelper:
@@ -317,20 +314,20 @@ class LMHelper:
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "answers": list(self.answers),
             "budget": self.budget,
             "offset": self.offset,
             "costs": None if self.costs is None else list(self.costs),
             "info": self.info,
         }
-        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(
@@ -347,41 +344,13 @@ class LMHelper:
                 missing, unknown, of another shape or not finite.
         """
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
-        from selfreg_gym.lm.records import is_number, read_record
 
-        file = Path(path) / _FILE
-        if not file.is_file():
-            raise CheckpointError(
-                f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
-                f"received {str(path)!r}, which has none."
-            )
-        record = read_record(file, what="the record of a helper")
-        form = record.get("format")
-        if form not in (_FORMAT, _OLDER):
-            raise CheckpointError(
-                f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {_FORMAT!r}: train again."
-            )
-        known = {name: record.get(name) for name in ("answers", "budget", "offset", "info")}
-        known["costs"] = None if form == _OLDER else record.get("costs")
-        answers = known["answers"]
-        if not isinstance(answers, list) or not all(type(token) is int and token >= 0 for token in answers):
-            raise CheckpointError(f"'answers' in {str(file)!r} must be token ids, received {answers!r}: train again.")
-        for name in ("budget", "offset"):
-            if not is_number(known[name]):
-                raise CheckpointError(
-                    f"{name!r} in {str(file)!r} must be a number, received {known[name]!r}: train again."
-                )
-        if not isinstance(known["info"], dict):
-            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again.")
+        folder = Path(path)
+        known = read_helper(folder)
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
-        model = load_causal(path, dtype=dtype, device=device)
-        rows = model.get_output_embeddings().weight.shape[0]
-        if max(answers, default=0) >= rows:
-            raise CheckpointError(
-                f"'answers' in {str(file)!r} must be below {rows}, the rows of the model's output layer, received "
-                f"{answers!r}: the record belongs to another model."
-            )
-        return cls(model, load_tokenizer(path), memo=memo, **known)
+        model = load_causal(folder, dtype=dtype, device=device)
+        check_answers(folder, known["answers"], model)
+        return cls(model, load_tokenizer(folder), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
         """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).

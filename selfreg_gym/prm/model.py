@@ -251,7 +251,7 @@ class ProcessRewardModel:
                 f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        record = read_record(file, what="the record of a process reward model")
+        record = read_record(file, what="the record of a process reward model", keys=("format",))
         form, scale, info = record.get("format"), record.get("scale"), record.get("info")
         if form != _FORMAT:
             raise CheckpointError(
