@@ -252,7 +252,7 @@ def _reported(error: Any) -> EndpointError:
     )
 
 
-def _filtered(found: Any, depth: int = 3) -> bool:
+def _filtered(found: Any, depth: int = 5) -> bool:
     """Whether results of a content filter (Azure's format, also in lists) say that something was removed."""
     if depth and isinstance(found, list):
         return any(_filtered(item, depth) for item in found[:100] if isinstance(item, dict))

@@ -102,7 +102,7 @@ def test_the_meter_adds_up_and_prices() -> None:
     meter.count(requests=3, repeated=1, tokens=Tokens(1000, 100))
     meter.count(failed=1, remembered=2, tokens=Tokens(500, 0))
     assert meter.totals(server) == {
-        "requests": 3, "repeated": 1, "failed": 1, "remembered": 2,
+        "requests": 3, "repeated": 1, "failed": 1, "remembered": 2, "cut": 0,
         "prompt_tokens": 1500, "completion_tokens": 100, "price": 4.0,
     }  # fmt: skip
     assert server.priced
