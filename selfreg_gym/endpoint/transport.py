@@ -227,16 +227,16 @@ def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
     """The address to which a request is sent again.
 
     Raises:
-        EndpointError: another host, a redirect that turns POST into GET, or none of both.
+        EndpointError: another host, a redirect that turns POST into GET, or no address.
     """
-    target = urljoin(url, reply.headers.get("location", "").strip())
     try:
+        target = urljoin(url, reply.headers.get("location", "").strip())
         here, there = (
             (parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme))
             for parts in (urlsplit(url), urlsplit(target))
         )
     except ValueError:
-        here, there = ("", None, None), ("", None, None)
+        target, here, there = "", ("", None, None), ("", None, None)
     if not reply.headers.get("location") or not there[1]:
         raise EndpointError(f"HTTP {reply.status} without an address to go to", status=reply.status, reached=True)
     upgraded = here[0] == "http" and there == ("https", here[1], 443)

@@ -142,7 +142,12 @@ def test_what_came_in_place_of_a_text_is_named() -> None:
 
 
 def test_parts_are_joined_by_line_breaks() -> None:
-    parts = [{"type": "text", "text": "Reasoning: a"}, {"text": None}, "Action: b", {"type": "output_text", "text": "c"}]
+    parts = [
+        {"type": "text", "text": "Reasoning: a"},
+        {"text": None},
+        "Action: b",
+        {"type": "output_text", "text": "c"},
+    ]
     assert read_chat(chat(parts)).text == "Reasoning: a\nAction: b\nc"
 
 
@@ -191,8 +196,8 @@ def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
     assert (act.tokens or 0) < 1000
     cache = AnswerCache(path)
     for key, text in cache._connection.execute("SELECT key, answer FROM answers").fetchall():
-        spoiled = text.replace('"tokens": null', '"tokens": {"prompt": %d, "completion": -1}' % 10**30)
-        spoiled = spoiled.replace("]]", ", %d]]" % 10**30).replace('"prompt": 0', '"prompt": %d' % 10**30)
+        spoiled = text.replace('"tokens": null', f'"tokens": {{"prompt": {10**30}, "completion": -1}}')
+        spoiled = spoiled.replace("]]", f", {10**30}]]").replace('"prompt": 0', f'"prompt": {10**30}')
         cache._connection.execute("UPDATE answers SET answer = ? WHERE key = ?", (spoiled, key))
     cache.close()
     [again] = EndpointActor(server.url, way=way, cache=path, **quick).act([coin()])

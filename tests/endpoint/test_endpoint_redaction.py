@@ -26,7 +26,11 @@ KEY = "sk-Ab3/+x&y=Z~9876543210"
         html.escape(KEY),
         json.dumps(KEY),
         KEY.encode().hex(),
-        *(base64.b64encode((before + KEY + after).encode()).decode() for before in ("", "u", "me:") for after in ("", ":x")),
+        *(
+            base64.b64encode((before + KEY + after).encode()).decode()
+            for before in ("", "u", "me:")
+            for after in ("", ":x")
+        ),
         base64.urlsafe_b64encode(f"user:{KEY}".encode()).decode(),
         textwrap.fill(KEY, 7),
         "\x1b[31m".join((KEY[:9], KEY[9:])),
