@@ -225,12 +225,12 @@ def test_why_a_server_is_not_reached(raw: Any) -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
         begun = time.monotonic()
         with pytest.raises(
-            EndpointError, match="refused, nothing listens at 127.0.0.1:.*start the server.*tried 2 times"
+            EndpointError, match=r"refused, nothing listens at 127.0.0.1:.*start the server.*tried 2 times"
         ):
             ask(url, retries=5, backoff=0.5)
         assert time.monotonic() - begun < 30  # one further attempt, not five
     plain = raw(lambda *_: (200, {}, b""))
-    with pytest.raises(EndpointError, match="TLS with 127.0.0.1.*write http:// in base_url"):
+    with pytest.raises(EndpointError, match=r"TLS with 127.0.0.1.*write http:// in base_url"):
         ask(plain.replace("http:", "https:"), retries=3)
 
 
@@ -239,7 +239,7 @@ def test_a_host_without_an_address_is_an_error_of_dns(monkeypatch: pytest.Monkey
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(EndpointError, match="DNS does not know the host nowhere.invalid.*correct base_url") as told:
+    with pytest.raises(EndpointError, match=r"DNS does not know the host nowhere.invalid.*correct base_url") as told:
         ask("http://nowhere.invalid/v1", retries=3)
     assert "tried" not in str(told.value)
     assert not told.value.reached
