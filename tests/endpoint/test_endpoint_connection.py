@@ -245,3 +245,17 @@ def test_a_list_that_fails_is_asked_one_by_one_and_lists_are_left(serve: Any) ->
     before = len(server.requests)
     connection.ask([ask(f"other {i}", listed=True) for i in range(4)], lists=True)
     assert [isinstance(body["prompt"], list) for _, body in server.requests[before:]] == [False] * 4
+
+
+def test_an_address_without_v1_is_hinted_at(serve: Any) -> None:
+    url = serve().url.removesuffix("/v1")
+    assert "HTTP 404: Not Found (base_url has no /v1" in str(connect(url, model="rule").ask([ask("p")])[0])
+
+
+def test_a_server_that_is_overloaded_when_it_is_probed_is_probed_again(serve: Any, quick: Any, tmp_path: Path) -> None:
+    server = serve(can=("chat",), fault=lambda count, path: "500")
+    actor = EndpointActor(server.url, cache=tmp_path / "answers.sqlite", **{**quick, "retries": 1})
+    decision = Decision("Coin", ("heads", "tails"), key=(1,))
+    assert "can do nothing" in actor.act([decision])[0].error
+    server.fault = None
+    assert actor.act([decision])[0].error is None

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from selfreg_gym.endpoint.redaction import Redaction, readable, shortened, visible
+from selfreg_gym.endpoint.redaction import Redaction, readable, shortened, without_controls
 
 KEY = "sk-Ab3/+x&y=Z~9876543210"
 
@@ -65,7 +65,7 @@ def test_words_are_no_keys() -> None:
     ],
 )
 def test_control_characters_are_left_out(text: str, seen: str) -> None:
-    assert visible(text) == seen
+    assert without_controls(text) == seen
 
 
 def test_texts_have_an_end() -> None:
