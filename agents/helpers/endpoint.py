@@ -10,10 +10,10 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
+from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.systemone import Question, shares
-from selfreg_gym.building import check_budget
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
 

@@ -164,7 +164,8 @@ def read_chat(data: dict[str, Any]) -> Answer:
     Raises:
         EndpointError: no choices, a choice without a message or with an error, or a refusal.
     """
-    choice = _choices(data)[0]
+    choices = _choices(data)
+    choice = next((choice for choice in choices if _index(choice, 0) == 0), choices[0])
     cut = _ending(choice)
     message = choice.get("message")
     if not isinstance(message, dict):

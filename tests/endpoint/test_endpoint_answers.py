@@ -141,6 +141,11 @@ def test_what_came_in_place_of_a_text_is_named() -> None:
             require_text(read_chat({"choices": [{"message": message, "finish_reason": "tool_calls"}]}))
 
 
+def test_the_first_of_several_choices_is_that_of_index_0() -> None:
+    choices = [{"index": i, "message": {"content": f"choice {i}"}} for i in (1, 0)]
+    assert read_chat({"choices": choices}).text == "choice 0"
+
+
 def test_parts_are_joined_by_line_breaks() -> None:
     parts = [
         {"type": "text", "text": "Reasoning: a"},

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import FAULTS, Loopback, now_and_then
+from loopback import FAULTS, LASTING, SILENT, Loopback, now_and_then
 
 from selfreg_gym.collection import collect
 from selfreg_gym.dataset import Rollouts
@@ -81,7 +81,8 @@ def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm:
 
 
 def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
-    server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=("500", "reset", "empty", "malformed")))
+    kinds = ("500", "reset", "empty", "malformed", *SILENT, *LASTING)
+    server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=kinds))
     impatient = {**CALM, "retries": 0, "way": "text", "api": "chat"}
     path = tmp_path / "r.sqlite"
     with fill(server.url, path, impatient, retries=0) as rollouts:
