@@ -59,10 +59,12 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     with rollouts:
         if not rollouts.is_complete:
             # The episodes that did get played are a biased sample: nothing may be fitted to them.
+            failures = rollouts.failures()
+            last = f" The last error: {failures[-1][1]}." if failures else ""
             raise StoreError(
                 f"{len(rollouts.missing())} of {c.tasks * c.episodes} planned episodes ended in errors, so the "
-                "collection is not whole. Repair what failed (Rollouts.failures() lists it) and run again; only the "
-                "missing ones are played."
+                f"collection is not complete.{last} Repair what failed (Rollouts.failures() lists it) and run again; "
+                "only the missing ones are played."
             )
         return {"episodes": rollouts.count()}
 
