@@ -16,6 +16,7 @@ from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
 from selfreg_gym.lm.sampling import subsample
+from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import (
     TrainingLog,
@@ -104,10 +105,10 @@ class ProcessRewardModel:
             actor: for "auto", the actor's checkpoint; default: that of the actor which the store names.
             targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
             seed: of the split by task, the sample, the new head and the order of training.
-            epochs: passes over the sample.
+            epochs: passes over the sample; a built backbone takes more where these are fewer than 1,000 steps (at most 8).
             lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
                 has random weights, so every weight is trained whatever ``lora`` is.
-            lr: default 1e-3 for LoRA, 5e-4 without, 2e-3 for a built backbone.
+            lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
             batch_size, accumulate: examples per forward, forwards per step.
             max_states: moments trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
@@ -141,14 +142,18 @@ class ProcessRewardModel:
             origin = start.record()
         lora = None if start.built else lora
         model = base if lora is None else add_lora(base, task="SEQ_CLS", rank=lora, seed=seed)
+        least = None
+        if start.built:
+            least = steps_from_scratch(len(fit), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
         log = _fit(
             model,
             tokenizer,
             fit,
             validation=_part(judge, max(256, len(fit) // 20), rng) if patience is not None else None,
             seed=seed,
-            lr=lr or (2e-3 if start.built else 5e-4 if lora is None else 1e-3),
+            lr=lr or (LEARNING_RATE if start.built else 5e-4 if lora is None else 1e-3),
             epochs=epochs,
+            steps=least,
             batch_size=batch_size,
             accumulate=accumulate,
             patience=patience,
@@ -308,6 +313,7 @@ def _fit(
     seed: int,
     lr: float,
     epochs: float,
+    steps: int | None,
     batch_size: int,
     accumulate: int,
     patience: int | None,
@@ -337,6 +343,7 @@ def _fit(
         seed=seed,
         lr=lr,
         epochs=epochs,
+        steps=steps,
         batch_size=batch_size,
         accumulate=accumulate,
         validate=validate if held else None,
