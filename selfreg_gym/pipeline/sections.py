@@ -19,6 +19,11 @@ def _speed(default: Any) -> Any:
     return field(default=default, metadata={"speed": True})
 
 
+def _shown(default: Any) -> Any:
+    """A key that changes how a run is shown and not its result."""
+    return field(default_factory=default, metadata={"speed": True})
+
+
 @dataclass(frozen=True, slots=True)
 class TaskConfig:
     """What is to be done, and on which tasks the helpers are judged.
@@ -26,13 +31,16 @@ class TaskConfig:
     Attributes:
         id: Gymnasium id of the task.
         kwargs: keyword arguments of ``gym.make(id, ...)``.
-        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` is also where rollouts are
-            collected; helpers are calibrated on further tasks of it.
+        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` must be there: rollouts are
+            collected on its tasks, and helpers are calibrated on further tasks of it. The other names are free; the
+            last split is the one that the headline of the report is about.
+        titles: headings of the splits in tables and plots; a split without one is shown by its name.
     """
 
     id: str = "selfreg/SIF-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
+    titles: dict[str, str] = _shown(dict)
 
 
 @dataclass(frozen=True, slots=True)

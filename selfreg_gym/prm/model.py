@@ -12,9 +12,11 @@ import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
+from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
+from selfreg_gym.lm.records import is_number, read_record, usual_mode
 from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -228,6 +230,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
+        usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
@@ -244,7 +247,8 @@ class ProcessRewardModel:
             memo: how many scored observations are remembered.
 
         Raises:
-            CheckpointError: the directory holds no process reward model, an unfinished one, or another format.
+            CheckpointError: the directory holds no process reward model, an unfinished one, another format, or weights
+                that are missing, unknown, of another shape or not finite.
         """
         file = Path(path) / _FILE
         if not file.is_file():
@@ -252,18 +256,19 @@ class ProcessRewardModel:
                 f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            form, scale, info = record["format"], tuple(record["scale"]), record["info"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
+        record = read_record(file, what="the record of a process reward model")
+        form, scale, info = record.get("format"), record.get("scale"), record.get("info")
         if form != _FORMAT:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        if not isinstance(scale, list) or len(scale) != 2 or not all(map(is_number, scale)):
+            raise CheckpointError(f"'scale' in {str(file)!r} must be two numbers, received {scale!r}: train again.")
+        if not isinstance(info, dict):
+            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {info!r}: train again.")
         dtype, device = trained_with(info, dtype=dtype, device=device)
-        model = load_classifier(path, dtype=dtype, device=device)
-        loaded = cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        model = load_classifier(path, dtype=dtype, device=device, trained=True)
+        loaded = cls(model, load_tokenizer(path), scale=(scale[0], scale[1]), info=info, memo=memo)
         loaded.source = Path(path).resolve()
         return loaded
 
@@ -321,9 +326,12 @@ def _fit(
     progress: bool,
 ) -> TrainingLog:
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
+    limits = match_tokenizer(model, tokenizer)
 
     def rows(part: Examples) -> list[tuple[list[int], float, float]]:
         ids = [encoder.prompt(success_prompt(text, tokenizer=tokenizer)) for text in part.observations]
+        for row in ids:
+            limits.check(row)
         return list(zip(ids, part.outcome.tolist(), part.weight.tolist(), strict=True))
 
     def loss(net: Any, batch: Sequence[tuple[list[int], float, float]]) -> torch.Tensor:
