@@ -3,10 +3,10 @@
     python benchmarks/small_tasks.py                       # every task
     python benchmarks/small_tasks.py coin relay-2 --out runs/small_tasks
 
-For each task the whole pipeline is run from the command line, with the backbone that it chooses by itself. The language
-model helper is then asked for every state of the exact model, so its success and usage are computed and not sampled. The
-regret is the optimal success minus that of the helper: once at the usage that the helper has, once at the budget C. Other
-helpers' rows are those of evaluation.json (sampled).
+For each task the whole pipeline is run from the command line, with the backbone that it chooses by itself. The
+language model helper is then asked for every state of the exact model, so its success and usage are computed and not
+sampled. The regret is the optimal success minus that of the helper: once at the usage that the helper has, once at the
+budget C. Other helpers' rows are those of evaluation.json (sampled).
 
 coin         Coin: call two to five hidden coins; the actor says "heads".
 lake         FrozenLake: 24 maps, 30 moves; the actor makes the expert's move half of the time, otherwise any move.
@@ -117,9 +117,16 @@ CASES = {
         ["task.id=selfreg/Coin-v0", "actor.id=heads"], coin, {"selfreg_gym.actors": {"heads": "small_tasks:Heads"}}
     ),
     "lake": Case(
-        ["task.id=selfreg/FrozenLake-v0", f"task.kwargs={{max_steps={LAKE_STEPS}}}", "actor.id=noisy-expert",
-         f"collect.tasks={LAKE_MAPS}", "collect.episodes=110", f"evaluate.tasks={LAKE_MAPS}", "evaluate.episodes=25",
-         f"calibrate.tasks={LAKE_MAPS}"],
+        [
+            "task.id=selfreg/FrozenLake-v0",
+            f"task.kwargs={{max_steps={LAKE_STEPS}}}",
+            "actor.id=noisy-expert",
+            f"collect.tasks={LAKE_MAPS}",
+            "collect.episodes=110",
+            f"evaluate.tasks={LAKE_MAPS}",
+            "evaluate.episodes=25",
+            f"calibrate.tasks={LAKE_MAPS}",
+        ],
         lake,
         {"selfreg_gym.actors": {"noisy-expert": "small_tasks:NoisyExpert"}},
     ),
@@ -198,7 +205,8 @@ def report(name: str, out: Path, case: Case, seconds: float) -> None:
 
 def _row(name: str, budget: float | None, usage: float, success: float, frontier: Any) -> None:
     best = float(frontier.success_at(usage))
-    line = f"  {name:<10} {budget if budget is not None else '':>4}  {usage:6.3f}   {success:6.3f}   {best:15.3f}  {best - success:+.3f}"
+    asked = "" if budget is None else budget
+    line = f"  {name:<10} {asked:>4}  {usage:6.3f}   {success:6.3f}   {best:15.3f}  {best - success:+.3f}"
     if budget is not None:
         at = float(frontier.success_at(budget))
         line += f"   {at:11.3f}    {at - success:+.3f}"

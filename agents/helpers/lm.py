@@ -73,9 +73,7 @@ class LMHelper:
         self.budget = check_budget(budget)
         self.offset = float(offset)
         self.costs = None if costs is None else checked_costs(costs, len(self.answers) - 1)
-        self.knob_bounds, self.knob_step = knob_range(
-            type(self).knob_bounds, type(self).knob_step, self.offset_weights
-        )
+        self.knob_bounds, self.knob_step = knob_range(type(self).knob_bounds, type(self).knob_step, self.offset_weights)
         self.info: dict[str, Any] = dict(info or {})
         self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
@@ -110,12 +108,12 @@ class LMHelper:
 
         Args:
             labels: objects with ``observation, budget, action, weight``.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that can
-                read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
                 built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint.
             seed: of the sample and the order of training.
-            epochs: passes over the sample; a built backbone takes more where these are fewer than 1,000 steps (at most 8).
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
             lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
                 backbone has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
@@ -378,7 +376,9 @@ class LMHelper:
                     f"{name!r} in {str(file)!r} must be a number, received {known[name]!r}: train again."
                 )
         if not isinstance(known["info"], dict):
-            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again.")
+            raise CheckpointError(
+                f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again."
+            )
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
         model = load_causal(path, dtype=dtype, device=device)
         rows = model.get_output_embeddings().weight.shape[0]

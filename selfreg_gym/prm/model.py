@@ -30,7 +30,7 @@ from selfreg_gym.lm.training import (
     pad_right,
     seeded,
 )
-from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
+from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.targets import Examples, gather, split_tasks
 
@@ -101,13 +101,13 @@ class ProcessRewardModel:
 
         Args:
             rollouts: a ``Rollouts`` store or an iterable of episodes.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that can
-                read the observations (the actor's, then that of the shipped actor), otherwise a small Llama built
-                from them (:mod:`selfreg_gym.lm.backbone`).
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the observations (the actor's, then that of the shipped actor), otherwise a small Llama
+                built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint; default: that of the actor which the store names.
             targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
             seed: of the split by task, the sample, the new head and the order of training.
-            epochs: passes over the sample; a built backbone takes more where these are fewer than 1,000 steps (at most 8).
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
             lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
                 has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
@@ -179,7 +179,11 @@ class ProcessRewardModel:
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[aside])),
-            "held_out": calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+            "held_out": {
+                **calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+                # The saved model has one scale, which changes no order; two scales, one for each half of the tasks, do.
+                "auc": auc(logit, judge.outcome, judge.weight),
+            },
             "dtype": str(merged.dtype).removeprefix("torch."),
             "device": str(device),
         }
