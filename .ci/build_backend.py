@@ -1,9 +1,10 @@
 """The build backend: setuptools, with two additions.
 
-**Editable installs.** Setuptools makes a mapped package importable by an import hook, which type checkers do not run: ``mypy`` of another
-project reports that ``selfreg_gym`` cannot be found. So an editable install also puts a directory on the path that holds
-one link, to the package (whose links to ``agents`` and ``envs`` complete it). The repository itself is not put on the
-path, because then a top-level ``agents`` would be importable. Where links cannot be made, the hook alone remains.
+**Editable installs.** Setuptools makes a mapped package importable by an import hook, which type checkers do not run:
+``mypy`` of another project reports that ``selfreg_gym`` cannot be found. So an editable install also puts a directory
+on the path that holds one link, to the package (whose own links to ``agents`` and ``envs`` complete it). The repository
+itself is not put on the path, because then a top-level ``agents`` would be importable. Where links cannot be made, the
+hook alone remains.
 
 **Source distributions.** Setuptools leaves out the two links, or copies what they point to; here they are links.
 """
