@@ -80,6 +80,7 @@ def resolve(helper: Any, intervention: int | str, interventions: Sequence[Interv
 class AsksOne:
     """A helper that decides when to ask, and always asks the same ``intervention`` (a number from 1, or a name)."""
 
+    asks_one = True  # a run compares it once for each intervention
     intervention: int | str
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
@@ -100,8 +101,8 @@ class AsksOne:
         """
         if isinstance(self.intervention, str):
             raise InvalidArgumentError(
-                f"{type(self).__name__} asks {self.intervention!r}: call for_interventions(env.unwrapped.interventions) "
-                "first, as play() does, or give the intervention's number."
+                f"{type(self).__name__} asks {self.intervention!r}: call "
+                "for_interventions(env.unwrapped.interventions) first, as play() does, or give its number."
             )
         return self.intervention
 

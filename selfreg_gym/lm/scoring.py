@@ -130,6 +130,8 @@ class CandidateScorer:
             if not candidates:
                 raise InvalidArgumentError("there must be at least one candidate to score, received none.")
             answers = [self.encoder.continuation(text, after=after) for text in candidates]
+            for answer in answers:
+                self.limits.check(answer)  # before the tree is built, whose size grows with the square
             sequences = [[*answer, *self.end[:1]] for answer in answers]
             if not all(sequences):
                 raise InvalidArgumentError(f"a candidate has no tokens at all, received {list(candidates)!r}.")

@@ -231,7 +231,7 @@ AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_env
     calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
     evaluate.workers evaluate.num_envs rl.steps"""
 AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
-    helper.patience evaluate.episodes_others"""
+    helper.patience evaluate.episodes_others calibrate.max_episodes"""
 
 
 def _check(config: RunConfig) -> None:
