@@ -82,9 +82,7 @@ class Transport:
         host = parts.hostname or ""
         try:
             self._http = client(
-                verify=_trusted(
-                    self._httpx, parts.scheme, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-                ),
+                verify=_trusted(self._httpx, parts.scheme, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR"))),
                 trust_env=not (host in _LOOPBACK or host.startswith("127.")),  # proxies
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

@@ -210,7 +210,7 @@ def test_credentials_follow_to_no_other_host(raw: Any, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("location", [None, "", "http://[::", "mailto:x"])
 def test_a_redirect_to_nowhere_and_one_without_end(raw: Any, location: str | None) -> None:
-    with pytest.raises(EndpointError, match="HTTP 307|location|redirect"):
+    with pytest.raises(EndpointError, match=r"HTTP 307|location|redirect"):
         ask(raw(lambda *_: (307, {} if location is None else {"Location": location}, b"")), retries=1)
     with pytest.raises(EndpointError, match="more than 5 redirects"):
         ask(raw(lambda *_: (307, {"Location": "/v1/chat/completions"}, b"")))
@@ -265,7 +265,7 @@ def test_a_proxy_is_the_networks_and_one_that_cannot_be_used_is_named(
     assert seen[0][1] == "http://server.invalid/v1/chat/completions"
     for bad in ("odd://proxy:1", "http://[::"):
         monkeypatch.setenv("HTTP_PROXY", bad)
-        with pytest.raises(SetupError, match="the proxy for server.invalid that HTTP_PROXY"):
+        with pytest.raises(SetupError, match=r"the proxy for server.invalid that HTTP_PROXY"):
             ask("http://server.invalid/v1")
         with pytest.raises(EndpointError, match="refused"):
             ask("http://127.0.0.1:9/v1")  # this machine is asked directly
