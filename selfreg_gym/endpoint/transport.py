@@ -88,8 +88,10 @@ class Transport:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
         except (ImportError, ValueError, self._httpx.InvalidURL) as error:
+            # The text of other errors may hold the proxy's password.
+            why = str(error) if isinstance(error, ImportError) else "it is no address of a proxy"
             raise SetupError(
-                f"the proxy for {host} that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used ({error}): correct "
+                f"the proxy for {host} that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used ({why}): correct "
                 "these environment variables, or name the host in NO_PROXY."
             ) from None
         _limit_in_time(self._http)
