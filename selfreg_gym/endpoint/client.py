@@ -142,7 +142,7 @@ def _parse(reply: Reply) -> dict[str, Any]:
     """The JSON object in a reply, whatever its Content-Type says.
 
     Raises:
-        EndpointError: there is none. It may pass, unless it is a web page.
+        EndpointError: the body is not a JSON object. Transient, unless it is a web page.
     """
     try:
         data = _load(reply.body)
