@@ -80,9 +80,10 @@ class Transport:
         self._httpx = sys.modules[module.partition(".")[0]]  # httpx; httpx2 from openai 3 on
         parts = urlsplit(base_url)
         host = parts.hostname or ""
+        trusted = _trusted(self._httpx, parts.scheme, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
         try:
             self._http = client(
-                verify=_trusted(self._httpx, parts.scheme, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR"))),
+                verify=trusted,
                 trust_env=not (host in _LOOPBACK or host.startswith("127.")),  # proxies
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
