@@ -33,7 +33,7 @@ def read_helper(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {FORMAT!r}: train again."
         )
-    known = {name: record.get(name) for name in ("answers", "budget", "offset", "costs", "info")}
+    known: dict[str, Any] = {name: record.get(name) for name in ("answers", "budget", "offset", "costs", "info")}
     if form == _OLDER:
         known["costs"] = None
     answers, costs = known["answers"], known["costs"]
