@@ -168,10 +168,9 @@ class _Table:
                     "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
-        if hasattr(helper, "for_interventions"):
-            helper = helper.for_interventions(base.interventions)
-        self.helper: Any = helper
-        wrap = getattr(helper, "wrap", None)
+        bind = getattr(helper, "for_interventions", None)
+        self.helper: Any = helper if bind is None else bind(base.interventions)
+        wrap = getattr(self.helper, "wrap", None)
         self.env = wrap(env) if wrap is not None else env
         self.rows: tuple[Row, ...] = base.rows
         self.n, self.k = len(self.rows), len(base.interventions)
@@ -199,8 +198,8 @@ class _Table:
         actions = np.atleast_1d(np.asarray(answer))
         if actions.shape != (self.n,) or actions.dtype.kind not in "iub":
             raise TaskContractError(
-                f"a helper answers N observations with N integer actions: {type(self.helper).__name__} answered {self.n} "
-                f"with an array of shape {actions.shape} and type {actions.dtype}."
+                f"a helper answers N observations with N integer actions: {type(self.helper).__name__} answered "
+                f"{self.n} with an array of shape {actions.shape} and type {actions.dtype}."
             )
         return actions, state
 

@@ -26,8 +26,9 @@ __all__ = ["LMHelper"]
 class LMHelper:
     """Chooses between the answers "nohelp", "help", "help2", ... by their logits and by what each intervention costs.
 
-    The action is ``argmax over k of logit_k - logit_0 + offset * cost_k`` with 0 for nohelp. The prompt is the observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on
-    labels (:func:`selfreg_gym.labels.label`), each with its weight.
+    The action is ``argmax over k of logit_k - logit_0 + offset * cost_k``, with 0 for nohelp. The prompt is the
+    observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on labels
+    (:func:`selfreg_gym.labels.label`), each with its weight.
 
     Args:
         model: a causal LM in eval mode.
@@ -70,9 +71,7 @@ class LMHelper:
         self.budget = check_budget(budget)
         self.offset = float(offset)
         self.costs = None if costs is None else checked_costs(costs, len(self.answers) - 1)
-        self.knob_bounds, self.knob_step = knob_range(
-            type(self).knob_bounds, type(self).knob_step, self.offset_weights
-        )
+        self.knob_bounds, self.knob_step = knob_range(type(self).knob_bounds, type(self).knob_step, self.offset_weights)
         self.info: dict[str, Any] = dict(info or {})
         self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
@@ -107,15 +106,15 @@ class LMHelper:
 
         Args:
             labels: objects with ``observation, budget, action, weight``.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that can
-                read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
                 built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint.
             seed: of the sample and the order of training.
-            epochs: passes over the sample.
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
             lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
                 backbone has random weights, so every weight is trained whatever ``lora`` is.
-            lr: default 5e-4, with LoRA 3e-3, for a built backbone 2e-3.
+            lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
             batch_size, accumulate: pages per forward (each with all its budgets), forwards per step.
             max_labels: about so many (observation, budget) are trained on, at most as many as there are labels.
                 Observations are drawn in proportion to the weight of their labels, all budgets of an observation at
@@ -146,6 +145,7 @@ class LMHelper:
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.prompts import helper_prompt
         from selfreg_gym.lm.sampling import resample
+        from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
         from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
         if str(backbone) != AUTO:
@@ -193,6 +193,9 @@ class LMHelper:
 
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+        least = None
+        if start.built:
+            least = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
         log = train_choice(
             model,
             tokenizer,
@@ -202,8 +205,9 @@ class LMHelper:
             topics=len(names),
             patience=patience,
             seed=seed,
-            lr=lr or (2e-3 if start.built else 3e-3 if lora else 5e-4),
+            lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
             epochs=epochs,
+            steps=least,
             batch_size=batch_size,
             accumulate=accumulate,
             resume=resume,
@@ -243,7 +247,7 @@ class LMHelper:
         return helper if budget is None else helper.with_budget(budget)
 
     def with_budget(self, budget: float) -> LMHelper:
-        """The same model asked to spend ``budget`` cost units per episode; the offset goes back to what was trained (0)."""
+        """The same model asked to spend ``budget`` cost units per episode; the offset is that of training, 0."""
         return self._copy(budget=budget, offset=0.0)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:

@@ -38,7 +38,9 @@ def models_of(config: RunConfig) -> dict[str, str]:
         found[f"intervention {name}"] = _folder(one.actor)
     for section in ("prm", "helper"):
         name = getattr(config, section).backbone
-        if name == _AUTO:  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
+        if (
+            name == _AUTO
+        ):  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
             name = str(found["actor"] or _SHIPPED)
         found[f"{section} backbone"] = _backbone(name, f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
