@@ -24,7 +24,7 @@ import gymnasium as gym
 
 from selfreg_gym.errors import RegistryError, UnknownNameError
 
-__all__ = ["GROUPS", "Entry", "describe", "load", "names", "register_tasks"]
+__all__ = ["GROUPS", "SINGULAR", "Entry", "describe", "load", "names", "register_tasks"]
 
 GROUPS = {
     "envs": "selfreg_gym.envs",
@@ -34,7 +34,7 @@ GROUPS = {
 }
 """Group name -> the package whose files are its plugins."""
 
-_SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
+SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def load(group: str, name: str) -> type[Any]:
     """
     entries = _scan(group)
     if name not in entries:
-        raise UnknownNameError(_SINGULAR[group], name, entries)
+        raise UnknownNameError(SINGULAR[group], name, entries)
     entry = entries[name]
     module = importlib.import_module(entry.module)
     attribute = entry.attribute
@@ -90,7 +90,7 @@ def load(group: str, name: str) -> type[Any]:
         exported = list(getattr(module, "__all__", ()))
         if len(exported) != 1:
             raise RegistryError(
-                f"the module of {_SINGULAR[group]} {name!r} ({entry.module}) must name exactly one class in __all__, "
+                f"the module of {SINGULAR[group]} {name!r} ({entry.module}) must name exactly one class in __all__, "
                 f"received __all__ = {exported!r}."
             )
         attribute = exported[0]
@@ -99,7 +99,7 @@ def load(group: str, name: str) -> type[Any]:
         found = getattr(found, part, None)
     if not inspect.isclass(found):
         raise RegistryError(
-            f"{_SINGULAR[group]} {name!r} must be a class, and {entry.module}:{attribute} is {type(found).__name__}."
+            f"{SINGULAR[group]} {name!r} must be a class, and {entry.module}:{attribute} is {type(found).__name__}."
         )
     return found
 
@@ -127,7 +127,7 @@ def _scan(group: str) -> dict[str, Entry]:
     for entry in [*_files(group), *_entry_points(group)]:
         if entry.name in entries:
             raise RegistryError(
-                f"{_SINGULAR[entry.group]} name {entry.name!r} is taken twice: by {entries[entry.name].module} "
+                f"{SINGULAR[entry.group]} name {entry.name!r} is taken twice: by {entries[entry.name].module} "
                 f"({entries[entry.name].origin}) and by {entry.module} ({entry.origin}). Rename one of them."
             )
         entries[entry.name] = entry
