@@ -64,9 +64,9 @@ def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         hint = f": write [{values}]" if isinstance(values, numbers.Real) else ""
         raise InvalidArgumentError(f"{what} must be a sequence of numbers, received {shown(values)}{hint}.")
-    found = [check_number(f"each of {what}", value, low=low, high=high) for value in values]
+    found = [check_number(f"{what} lie in [{low:g}, {high:g}]: each", value, low=low, high=high) for value in values]
     if not found or len(set(found)) < len(found):
-        raise InvalidArgumentError(f"{what} must be at least one number and no two the same, received {shown(found)}.")
+        raise InvalidArgumentError(f"{what} are different numbers, at least one; received {shown(found)}.")
     return found
 
 
@@ -81,13 +81,15 @@ def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks"
             f"{what} must be a sequence of task indices, received the integer {tasks}: write range({tasks}) for the "
             f"first {tasks} tasks, or [{tasks}] for this one."
         )
-    if isinstance(tasks, str | bytes | Mapping) or not isinstance(tasks, Iterable):
+    if isinstance(tasks, str | bytes) or not isinstance(tasks, Iterable):
         raise InvalidArgumentError(
             f"{what} must be a sequence of task indices such as range(50), received {shown(tasks)}."
         )
-    found = [check_count(f"each of {what}", task, low=0) for task in tasks]
+    found = [check_count(f"{what} are different indices of at least 0: each", task, low=0) for task in tasks]
     if not found or len(set(found)) < len(found):
-        raise InvalidArgumentError(f"{what} must be at least one index and no two the same, received {shown(found)}.")
+        raise InvalidArgumentError(
+            f"{what} are different indices of at least 0, at least one; received {shown(found)}."
+        )
     if available is not None and max(found) >= available:
         raise InvalidArgumentError(
             f"{what} must be indices from 0 to {available - 1}, because the task has {available} episodes "

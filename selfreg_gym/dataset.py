@@ -111,7 +111,7 @@ class Rollouts:
         Raises:
             StoreError: another spec; the message names each difference.
         """
-        found = schema.differences(self.spec, json.loads(schema.spec_json(spec)))
+        found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
             raise StoreError(
                 f"{self.path} was made for something else; {'; '.join(found)}. Use another path, or the same settings."

@@ -32,6 +32,7 @@ from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreErr
 
 __all__ = [
     "FORMAT",
+    "comparable",
     "connect",
     "create",
     "differences",
@@ -250,6 +251,27 @@ def spec_json(spec: dict[str, Any]) -> str:
         return json.dumps(spec, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"a store's spec holds plain JSON values only: {error}.") from error
+
+
+def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two specs without what one of them does not say.
+
+    Stores of earlier versions say nothing about the identity of functions (``env.identity``), and bytecode differs
+    between versions of Python.
+    """
+    old, new = stored.get("env"), asked.get("env")
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return stored, asked
+    left, right = old.get("identity"), new.get("identity")
+    if not isinstance(left, dict) or not isinstance(right, dict):
+        old, new = (_without(env, "identity") for env in (old, new))
+    elif left.get("python") != right.get("python"):
+        old, new = ({**env, "identity": _without(env["identity"], "python", "code")} for env in (old, new))
+    return {**stored, "env": old}, {**asked, "env": new}
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
 
 
 def differences(stored: Any, asked: Any, name: str = "") -> list[str]:
