@@ -306,15 +306,18 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     raise UnknownNameError("autoreset mode", mode, [known.value for known in AutoresetMode])
 
 
-def to_sb3(env: gym.vector.VectorEnv[Any, Any, Any]) -> Any:
+def to_sb3(env: gym.vector.VectorEnv[Any, Any, Any], *, retries: int = 2) -> Any:
     """Return a Stable-Baselines3 ``VecEnv`` that steps this vector env.
 
     SB3 resets in the same step and wants the last observation in ``info["terminal_observation"]``, so the env must be
     in SAME_STEP mode. Its algorithms take numbers: wrap the env in ``FeatureObservation`` first.
 
+    A failed act is asked for again up to ``retries`` times. If it still fails, ``step`` raises
+    ``FailedEpisodesError``: an episode with an error must not be learned from, and SB3 cannot leave one out.
+
     Raises:
-        InvalidArgumentError: the env's autoreset mode is not SAME_STEP.
+        InvalidArgumentError: the env's autoreset mode is not SAME_STEP, or its observations are text.
     """
     from selfreg_gym.sb3 import SB3VecEnv  # loads torch
 
-    return SB3VecEnv(env)
+    return SB3VecEnv(env, retries=retries)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows
+from selfreg_gym.arguments import check_number
+from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
 
@@ -20,10 +19,8 @@ class _Cap:
     """The rule: a call is allowed while its expected cost fits into what is left."""
 
     def __init__(self, env: Any, budget: float) -> None:
-        if not isinstance(budget, int | float | np.number) or not math.isfinite(budget) or budget < 0:
-            raise InvalidArgumentError(f"budget (C, cost units per episode) must be at least 0, received {budget!r}.")
         base = env.unwrapped
-        self.budget = float(budget)
+        self.budget = check_number("budget (C, cost units per episode)", budget)
         self.rows = base.rows
         self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 
@@ -46,6 +43,7 @@ class VectorHelpBudget(VectorTwin):
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], budget: float) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, budget=budget)
+        check_wrapped(env, "HelpBudget")
         gym.vector.VectorWrapper.__init__(self, env)
         self._cap = _Cap(env, budget)
         self.budget = self._cap.budget
@@ -130,6 +128,7 @@ class HelpBudget(Twin):
 
     def __init__(self, env: gym.Env[Any, Any], budget: float) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, budget=budget)
+        check_wrapped(env, "HelpBudget")
         gym.Wrapper.__init__(self, env)
         self._cap = _Cap(env, budget)
         self.budget = self._cap.budget
