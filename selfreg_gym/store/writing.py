@@ -11,7 +11,7 @@ from typing import Any
 
 from selfreg_gym import jsontext
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
-from selfreg_gym.store.schema import transaction, upgrade
+from selfreg_gym.store.schema import explained, transaction, upgrade
 from selfreg_gym.types import Episode, Transition
 
 __all__ = ["Writer", "storable"]
@@ -38,7 +38,7 @@ class Writer:
             _check_episode(episode)
         identity = (run, episode.episode, episode.seed)
         new_texts: dict[str, int] = {}
-        with transaction(self._connection):
+        with explained(self._path), transaction(self._connection):
             index = self._index(identity, episode.help_probability)
             key = (run, index)
             if self._connection.execute("SELECT 1 FROM episodes WHERE run = ? AND episode = ?", key).fetchone():
