@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "build_interventions",
     "build_task",
     "check_action",
+    "check_budget",
     "check_help_cost",
     "check_limit",
     "check_seed",
@@ -49,6 +51,21 @@ def check_limit(max_episode_steps: Any) -> int | None:
     if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):
         return None
     return check_count("max_episode_steps", max_episode_steps)
+
+
+def check_budget(budget: Any) -> float:
+    """Return a budget C as a float, or say that it must be a finite number of cost units of at least 0."""
+    if (
+        isinstance(budget, bool | np.bool_)
+        or not isinstance(budget, int | float | np.number)
+        or not math.isfinite(budget)
+        or budget < 0
+    ):
+        raise InvalidArgumentError(
+            "a budget (C) is a finite number of cost units per episode, at least 0; "
+            f"received {budget!r} of type {type(budget).__name__}."
+        )
+    return float(budget)
 
 
 def check_seed(seed: Any) -> int | None:

@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from selfreg_gym.arguments import check_count
 from selfreg_gym.env import InterventionEnv
+from selfreg_gym.episode_draws import episode_key
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.row import Row
 from selfreg_gym.types import Episode, HelperPolicy, Transition
@@ -70,9 +71,10 @@ def play(
             wrapped. An end that a wrapper declares (``TimeLimit``) ends the episode. A wrapper that does not pass each
             step on exactly once is refused.
         specs: the episodes to play.
-        helper: who decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
+        helper: decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
             over the K interventions. ``helper.wrap(env)`` gives the observations that it reads; rows that are idle
-            (at the end of the list) are passed with their last observation, and what it says about them is ignored.
+            (at the end of the list) are passed with their last observation, and their answers are ignored. Its optional
+            methods ``for_interventions`` and ``begin_episodes`` are called (:class:`selfreg_gym.types.HelperPolicy`).
         deterministic: handed to ``helper.predict``.
         record_steps: False keeps ``observation`` and ``admissible_actions`` of the transitions empty.
         retries: how often an episode in which an actor failed is played again, before it is yielded with ``error`` set.
@@ -123,8 +125,11 @@ def _play(
             for i, seat in busy:
                 actions[i] = seat.coin(table.k)
         else:
-            chosen, state = table.ask(helper, state, begun, deterministic, [i for i, _ in busy])
-            unseen = getattr(helper, "last_unseen", None)
+            if begun.any() and hasattr(table.helper, "begin_episodes"):
+                keys = [episode_key(seat.spec.seed, seat.spec.episode) if seat is not None else 0 for seat in seats]
+                state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
+            chosen, state = table.ask(state, begun, deterministic, [i for i, _ in busy])
+            unseen = getattr(table.helper, "last_unseen", None)
             for i, seat in busy:
                 actions[i] = chosen[i]
                 if unseen is not None:
@@ -170,6 +175,9 @@ class _Table:
                     "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
+        if helper is not None and hasattr(helper, "for_interventions"):
+            helper = helper.for_interventions(base.interventions)
+        self.helper: Any = helper
         wrap = getattr(helper, "wrap", None)
         self.env = wrap(env) if wrap is not None else env
         self.rows: tuple[Row, ...] = base.rows
@@ -191,18 +199,13 @@ class _Table:
         self.observation, _ = self.env.reset(seed=seeds, options=options)
 
     def ask(
-        self,
-        helper: HelperPolicy,
-        state: Any,
-        begun: np.ndarray,
-        deterministic: bool,
-        busy: Sequence[int] | None = None,
+        self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all rows; actions ``(n,)``, valid in the ``busy`` rows (None: all)."""
-        answer, state = helper.predict(
+        answer, state = self.helper.predict(
             self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
         )
-        return _actions_of(helper, answer, self.n, self.k, busy), state
+        return _actions_of(self.helper, answer, self.n, self.k, busy), state
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Step all rows; rewards, terminations and truncations ``(n,)`` as the outermost wrapper reports them."""
@@ -235,7 +238,7 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(table.n)]
         table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
         try:
-            _, state = table.ask(helper, state, mask, deterministic=True)
+            _, state = table.ask(state, mask, deterministic=True)
         except SelfRegError:
             raise
         except Exception as error:

@@ -16,6 +16,7 @@ import numpy as np
 
 from selfreg_gym.arguments import check_options
 from selfreg_gym.errors import (
+    CheckpointError,
     EpisodeOverError,
     MissingPackageError,
     NotResetError,
@@ -240,7 +241,8 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     decision does not take the others' episodes with it.
 
     Raises:
-        SetupError, MissingPackageError: the actor cannot answer anything as it is set up here. No episode has failed.
+        SetupError, MissingPackageError, CheckpointError: the actor cannot answer anything as it is set up here. No
+            episode has failed.
     """
     try:
         acts = actor.act(decisions)
@@ -253,7 +255,7 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
             ]
         else:
             failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
-    except (SetupError, MissingPackageError):
+    except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
         failure = f"{type(error).__name__}: {_shortened(str(error))}"

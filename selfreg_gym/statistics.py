@@ -5,19 +5,35 @@ function of ``W @ x``. The same matrix serves every helper, because every helper
 taken row by row of ``W @ x_a`` and ``W @ x_b`` is the *paired* difference, and any function of several such means
 (a share of a gap, a point read off a curve) gets its interval the same way.
 
-Two populations, told apart by ``clusters``:
+There are two populations:
 
-* tasks are fixed (the tasks that were collected on): each task is a stratum, its episodes are resampled;
-* tasks are a sample of many (new tasks): each kind is a stratum, whole tasks are resampled with all their episodes.
+* the tasks are fixed (those that were collected on): each task is a stratum, and its episodes are resampled;
+* the tasks are a sample (new tasks): each kind is a stratum, and whole tasks are resampled with all their episodes.
 
-Within a stratum of m units, m - 1 are drawn and weighted by m / (m - 1). Drawing m of m would shrink the variance by
-(m - 1) / m, which is a half for two seeds per task (Rao and Wu 1988, "Resampling inference with complex survey data",
-JASA 83). Strata of a single unit carry no information about their spread and are pooled (Cochran 1977, section 5A.12).
+What is drawn as a whole (an episode, or a task) is called a unit. Within a stratum of m units, m - 1 are drawn and
+weighted by m / (m - 1). Drawing m of m would shrink the variance by (m - 1) / m, which is a half for two seeds per task
+(Rao and Wu 1988, "Resampling inference with complex survey data", JASA 83). Strata of a single unit carry no
+information about their spread and are pooled (Cochran 1977, section 5A.12).
+
+**Few contributing units.** A bootstrap interval is too narrow where few units differ from the rest: it has no width at
+all when every episode ends alike. Two corrections:
+
+* A rate has Wilson's interval with an effective number of trials, ``n / d``. The design effect ``d`` is the variance of
+  the rate over that of n independent episodes (Kish 1965). With e contributing units it is ``(e d + 2 d_max) / (e + 2)``:
+  the estimate, pulled towards the worst case ``d_max``. For sampled tasks that is the mean number of episodes per task
+  (all episodes of a task end alike), so that 168 tasks without a failure support [0.978, 1] however often each was
+  played. For fixed tasks no design is worse than independent episodes, and 3 events are added to the variance.
+* Any other statistic has its bootstrap interval, widened by ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m units: by
+  Student's t, or where few units contribute by about what Wilson's interval has beyond the normal one. ``e`` is
+  ``(sum psi^2)^2 / sum psi^4`` of the units' contributions psi: m / 3 for normal ones, the number of failures for a
+  rate with few. ``benchmarks/coverage.py`` measures the coverage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +41,84 @@ from numpy.typing import NDArray
 
 from selfreg_gym.errors import InvalidArgumentError
 
-__all__ = ["Estimate", "bootstrap_weights", "estimate_mean", "estimate_rate", "percentile_interval", "wilson_interval"]
+__all__ = [
+    "Design",
+    "Estimate",
+    "bootstrap_weights",
+    "effective_units",
+    "estimate_mean",
+    "estimate_rate",
+    "percentile_interval",
+    "widening",
+    "wilson_interval",
+]
 
 Floats = NDArray[np.float64]
 
-FEW = 5
-"""With fewer successes, or failures, than this the bootstrap of a rate is too narrow, and Wilson's interval is used."""
+PRIOR_UNITS = 2.0
+"""Contributing units for which the worst design effect of a rate counts beside the estimated one."""
+
+MORE_EVENTS = 3.0
+"""Events added to the variance of a rate or of any other statistic, so that few events do not look like certainty."""
+
+NO_VARIATION = 1e-12
+"""Contributions below this are rounding: no unit differs from the others."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is resampled as a whole, and within which groups.
+
+    Attributes:
+        units: ``(n,)`` the unit (an episode or a task) of each episode, as a code from 0.
+        strata: ``(n,)`` the stratum of each episode, as a code from 0.
+        fixed_tasks: the strata are the tasks of interest, their episodes the units; otherwise tasks are a sample.
+    """
+
+    units: NDArray[np.int64]
+    strata: NDArray[np.int64]
+    fixed_tasks: bool = True
+
+    @classmethod
+    def of(cls, strata: Any, clusters: Any = None) -> Design:
+        """The design that :func:`bootstrap_weights` draws from with the same arguments; single units are pooled."""
+        labels = _codes(strata)
+        units = np.arange(len(labels)) if clusters is None else _codes(clusters)
+        of_unit = np.zeros(int(units.max(initial=-1)) + 1, dtype=np.int64)
+        of_unit[units] = labels
+        single = np.bincount(of_unit)[labels] == 1
+        return cls(units, _codes(np.where(single, labels.max(initial=0) + 1, labels)), clusters is None)
+
+    def take(self, rows: NDArray[np.bool_]) -> Design:
+        """The design of some of the episodes; ``rows`` is ``(n,)`` bool."""
+        if rows.all():
+            return self
+        return Design.of(self.strata[rows], None if self.fixed_tasks else self.units[rows])
+
+    @cached_property
+    def members(self) -> NDArray[np.int64]:
+        """``(units,)`` number of units in each unit's stratum."""
+        of_unit = np.zeros(int(self.units.max()) + 1, dtype=np.int64)
+        of_unit[self.units] = self.strata
+        return np.bincount(of_unit)[of_unit]
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of a variance over the units: their number less that of the strata, at least 1."""
+        return max(len(self.members) - int(self.strata.max()) - 1, 1)
+
+    def contributions(self, values: Floats) -> Floats:
+        """What each unit adds to the mean of ``values (n, m)`` beyond its stratum's share: ``(units, m)``.
+
+        Their squares sum to the variance of the mean.
+        """
+        per_stratum = np.bincount(self.strata)
+        columns = []
+        for column in values.T:
+            centred = column - (np.bincount(self.strata, column) / per_stratum)[self.strata]
+            columns.append(np.bincount(self.units, centred) / len(column))
+        scale = np.divide(self.members, self.members - 1.0, out=np.ones(len(self.members)), where=self.members > 1)
+        return np.stack(columns, axis=1) * np.sqrt(scale)[:, None]
 
 
 class Estimate(NamedTuple):
@@ -128,27 +216,88 @@ def resampled_means(weights: Floats, values: Floats) -> Floats:
         return (weights @ np.where(known, values, 0.0)) / totals
 
 
-def estimate_mean(values: Floats, weights: Floats, *, level: float = 0.95) -> Estimate:
-    """Mean of ``values (n,)`` (NaN left out) with its percentile bootstrap interval under ``weights (B, n)``."""
+def effective_units(contributions: Floats) -> float:
+    """How many units contribute to a statistic: ``(sum psi^2)^2 / sum psi^4`` of ``contributions (units,)``."""
+    squares = np.square(np.asarray(contributions, dtype=np.float64))
+    fourth = float(np.square(squares).sum())
+    return float(squares.sum()) ** 2 / fourth if squares.max(initial=0.0) > NO_VARIATION**2 and fourth > 0 else 0.0
+
+
+def widening(contributions: Floats, freedom: int, *, level: float = 0.95) -> float:
+    """By how much a bootstrap interval is widened, given the ``contributions (units,)`` to the statistic; at least 1.
+
+    ``freedom`` is the number of degrees of freedom of its variance. 1 where no unit contributes anything.
+    """
+    effective = effective_units(contributions)
+    if not effective:
+        return 1.0
+    few = 1 + MORE_EVENTS / effective - 3 * MORE_EVENTS / len(contributions)
+    return float(np.sqrt(max(_student(freedom, level), few)))
+
+
+def _student(freedom: int, level: float) -> float:
+    """The square of Student's quantile over the normal one."""
+    from scipy.special import stdtrit
+
+    return float((stdtrit(freedom, (1 + level) / 2) / _normal(level)) ** 2)
+
+
+def _normal(level: float) -> float:
+    from statistics import NormalDist  # the standard library's, not this module
+
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
+    """Mean of ``values (n,)`` with its bootstrap interval.
+
+    Args:
+        values: ``(n,)``; NaN values are left out.
+        weights: ``(B, n)`` of :func:`bootstrap_weights`.
+        design: what the weights resample (default: independent episodes); the interval is widened for few units, and
+            does not go below 0 where no value does.
+        level: of the interval.
+    """
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
     if not known.any():
         return Estimate(float("nan"), float("nan"), float("nan"))
-    return Estimate(float(values[known].mean()), *percentile_interval(resampled_means(weights, values), level=level))
+    design = (Design.of(np.zeros(len(values))) if design is None else design).take(known)
+    value = float(values[known].mean())
+    low, high = percentile_interval(resampled_means(weights, values), level=level)
+    wider = widening(design.contributions(values[known][:, None])[:, 0], design.freedom, level=level)
+    low, high = value + wider * (low - value), value + wider * (high - value)
+    return Estimate(value, max(low, 0.0) if values[known].min() >= 0 else low, high)
 
 
-def estimate_rate(outcomes: Floats, weights: Floats, *, level: float = 0.95) -> Estimate:
+def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
     """The share of successes among ``outcomes (n,)`` in [0, 1] (NaN left out), with its interval.
 
-    The bootstrap of a rate at 0 or 1 has no width; with fewer than five successes or failures Wilson's interval takes
-    its place.
+    The interval is Wilson's with an effective number of trials, which respects what ``design`` says is resampled
+    (default: independent episodes). See the head of this module.
     """
     outcomes = np.asarray(outcomes, dtype=np.float64)
-    known = outcomes[np.isfinite(outcomes)]
-    successes = float(known.sum())
-    if known.size and min(successes, known.size - successes) < FEW:
-        return Estimate(float(known.mean()), *wilson_interval(successes, known.size, level=level))
-    return estimate_mean(outcomes, weights, level=level)
+    known = np.isfinite(outcomes)
+    n = int(known.sum())
+    if not n:
+        return estimate_mean(outcomes, weights, level=level)
+    design = (Design.of(np.zeros(len(outcomes))) if design is None else design).take(known)
+    some = outcomes[known]
+    rate = float(some.mean())
+    binomial = rate * (1 - rate)
+    draws = resampled_means(weights, outcomes)
+    variance = float(np.nanvar(draws)) if np.isfinite(draws).any() else 0.0
+    if design.fixed_tasks:
+        trials = max(float(n), binomial / (variance + MORE_EVENTS / n**2))
+    else:
+        freedom = design.freedom
+        worst, effect = n / len(design.members), 0.0
+        effective = effective_units(design.contributions(some[:, None])[:, 0])
+        if binomial > 0:
+            effect = variance * n / binomial * _student(freedom, level)
+        effect = (effective * effect + PRIOR_UNITS * worst) / (effective + PRIOR_UNITS)
+        trials = n / min(effect, worst * max(_student(freedom, level), 1.0))
+    return Estimate(rate, *_wilson(rate, trials, level))
 
 
 def wilson_interval(successes: float, trials: int, *, level: float = 0.95) -> tuple[float, float]:
@@ -161,10 +310,11 @@ def wilson_interval(successes: float, trials: int, *, level: float = 0.95) -> tu
         raise InvalidArgumentError(
             f"a rate needs at least one trial and 0 <= successes <= trials, received {successes} of {trials}."
         )
-    from statistics import NormalDist  # the standard library's, not this module
+    return _wilson(successes / trials, trials, level)
 
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    rate = successes / trials
+
+def _wilson(rate: float, trials: float, level: float) -> tuple[float, float]:
+    z = _normal(level)
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z / scale * np.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))

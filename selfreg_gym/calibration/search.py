@@ -131,7 +131,9 @@ class Search:
                 if off > 3 * max(probe.error, 1e-12):
                     return
             block = group.plan[probe.played : probe.played + BLOCK]
-            mover = reseeded(group.helper.with_knob(probe.knob), self._seed, probe.played)
+            mover = group.helper.with_knob(probe.knob)
+            # Draws that are keyed by the episode need one seed for all blocks; others go by the order of the rows.
+            mover = reseeded(mover, self._seed, *(() if hasattr(mover, "begin_episodes") else (probe.played,)))
             for episode in play(self._env, block, mover, record_steps=False):
                 if episode.error is not None:  # those that get through are another sample: they ask more, or less
                     raise FailedEpisodesError(

@@ -50,7 +50,7 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
                 f"{split}: over budget are {told}; their shares of the gap are read off their own curves at C."
             )
         for row in rows:
-            found += _row_warnings(row, collected=split == "collected")
+            found += _row_warnings(row, collected=evaluation.tables[split].fixed_tasks)
         enough = {row["key"] for row in rows if row["episodes"] >= SOME}  # intervals of a handful are no intervals
         for item in (item for item in evaluation.comparisons if item["key"] in enough):
             high = item["over_coin"]["ci"][1]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.statistics import Floats, bootstrap_weights
+from selfreg_gym.statistics import Design, Floats, bootstrap_weights
 from selfreg_gym.types import Episode
 
 __all__ = ["COLUMNS", "EpisodeTable", "Measured", "measure", "parse_key"]
@@ -46,12 +46,15 @@ class Measured:
 
 
 def measure(episode: Episode) -> Measured:
-    """Reduce one episode to the numbers of :data:`COLUMNS` and ``usage_1 .. usage_K`` (cost units per intervention)."""
+    """Reduce one episode to the numbers of :data:`COLUMNS`, and of each intervention k its cost units and calls.
+
+    These are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
+    """
     return Measured(episode.episode, episode.seed, episode.kind, episode.error, _values(episode))
 
 
 def _values(episode: Episode) -> dict[str, float]:
-    names = [f"usage_{k}" for k in range(1, len(episode.usage) + 1)]
+    names = [f"{what}_{k}" for what in ("usage", "calls") for k in range(1, len(episode.usage) + 1)]
     if episode.error is not None:
         return dict.fromkeys([*COLUMNS, *names], np.nan) | {"error": 1.0}
     helped = np.array([step.action > 0 for step in episode.steps], dtype=bool)
@@ -74,7 +77,8 @@ def _values(episode: Episode) -> dict[str, float]:
         float(episode.metrics.get("unseen", np.nan)),
         float(episode.metrics.get("spl", np.nan)),
     )
-    by_intervention = dict(zip(names, map(float, episode.usage), strict=True))
+    calls = [sum(step.action == k for step in episode.steps) for k in range(1, len(episode.usage) + 1)]
+    by_intervention = dict(zip(names, map(float, [*episode.usage, *calls]), strict=True))
     return dict(zip(COLUMNS, values, strict=True)) | by_intervention | {"error": 0.0}
 
 
@@ -99,7 +103,7 @@ class EpisodeTable:
     """Helpers side by side on the same n episodes of one split.
 
     Attributes:
-        split: "collected", "seen", "unseen" or another name.
+        split: its name.
         tasks: ``(n,)`` task index of each episode.
         seeds: ``(n,)`` seed of each episode. The same (task, seed) for every helper: differences are paired.
         kinds: ``(n,)`` the task's kind, ``""`` if it has none.
@@ -117,6 +121,7 @@ class EpisodeTable:
     bootstrap_seed: int = 0
     resamples: int = 2000
     _weights: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    _designs: dict[str, Design] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -174,9 +179,20 @@ class EpisodeTable:
             self._weights[kind] = self.weights()[:, self.restrict(kind)]
         if kind not in self._weights:
             rng = np.random.default_rng([0x5E1F, self.bootstrap_seed])
-            strata, clusters = (self.tasks, None) if self.fixed_tasks else (self._task_kinds(), self.tasks)
+            strata, clusters = self._strata()
             self._weights["all"] = bootstrap_weights(strata, clusters=clusters, resamples=self.resamples, rng=rng)
         return self._weights[kind]
+
+    def design(self, kind: str = "all") -> Design:
+        """What the bootstrap of the episodes of ``kind`` resamples as a whole, and within which strata."""
+        if kind not in self._designs:
+            whole = Design.of(*self._strata())
+            self._designs[kind] = whole.take(self.restrict(kind))
+        return self._designs[kind]
+
+    def _strata(self) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """Strata and clusters: episodes within tasks, or tasks within kinds."""
+        return (self.tasks, None) if self.fixed_tasks else (self._task_kinds(), self.tasks)
 
     def _task_kinds(self) -> NDArray[Any]:
         """``(n,)`` one kind per task, also where an episode in error left none."""
@@ -219,7 +235,7 @@ class EpisodeTable:
             for key, measured in table.columns.items():
                 columns[key] = {name: _spread(values, where, len(place)) for name, values in measured.items()}
         tasks, seeds = np.array(list(place), dtype=np.int64).reshape(-1, 2).T
-        return replace(self, tasks=tasks, seeds=seeds, kinds=kinds, columns=columns, _weights={})
+        return replace(self, tasks=tasks, seeds=seeds, kinds=kinds, columns=columns, _weights={}, _designs={})
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists; NaN as None, whole numbers as integers."""

@@ -66,11 +66,15 @@ class SplitPlan:
         env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env.
         tasks: task indices.
         episodes: how many per task; or by helper key.
+        fixed_tasks: these tasks are the population: intervals are about new episodes of them, and a solver's own
+            promises are about them. False: they are a sample, and intervals are about new tasks. By default, a split
+            of the name "collected" has fixed tasks.
     """
 
     env: Any
     tasks: Sequence[int]
     episodes: int | Mapping[str, int]
+    fixed_tasks: bool | None = None
 
 
 def evaluate(
@@ -81,6 +85,7 @@ def evaluate(
     episodes: int | Mapping[str, int],
     seed: int = 0,
     split: str = "seen",
+    fixed_tasks: bool | None = None,
     budgets: Mapping[str, float] | None = None,
     expected: Mapping[str, Mapping[str, float]] | None = None,
     traces: int | Sequence[EpisodeSpec] = 0,
@@ -103,10 +108,11 @@ def evaluate(
         tasks: task indices (``reset(options={"episode": i})``).
         episodes: how many per task; or by key, where those with fewer play the first ones.
         seed: of the plan and of helpers that draw. Another seed gives fresh episodes.
-        split: what the tasks are: "collected" (fixed tasks, only their episodes are resampled), or "seen", "unseen"
-            (new tasks: whole tasks are resampled).
+        split: the name of this set of tasks.
+        fixed_tasks: True: the intervals are about new episodes of these tasks (their episodes are resampled). False:
+            they are about new tasks (whole tasks are resampled). By default True for the split "collected" only.
         budgets: C of a key, if the key does not say it.
-        expected: promises by key, ``{"usage": E[U], "success": E[SR]}``. By default, on "collected" only, what a helper
+        expected: promises by key, ``{"usage": E[U], "success": E[SR]}``. By default, on fixed tasks only, what a helper
             says itself (``expected_usage``, ``expected_success``, or those of its ``policy``).
         traces: keep step records of these episodes, or of that many of each kind, for every helper.
         prm: scores the traces (``score(observations)``), so that they show p(s).
@@ -125,7 +131,7 @@ def evaluate(
         InvalidArgumentError: no helpers, no tasks, or several processes for an env that cannot travel.
     """
     return evaluate_splits(
-        {split: SplitPlan(env, tasks, episodes)},
+        {split: SplitPlan(env, tasks, episodes, fixed_tasks)},
         helpers,
         seed=seed,
         budgets=budgets,
@@ -198,7 +204,8 @@ def evaluate_splits(
             advance()
             if not part.left:
                 promised = (expected or {}).get(name)
-                done[name] = part.evaluation(named, _promises(helpers, name) if promised is None else promised, prm)
+                promised = _promises(helpers, part.fixed_tasks) if promised is None else promised
+                done[name] = part.evaluation(named, promised, prm)
                 if on_split is not None:
                     on_split(name, done[name])
 
@@ -226,6 +233,7 @@ class _Part:
             dict.fromkeys(helpers, episodes) if isinstance(episodes, int) else {key: episodes[key] for key in helpers}
         )
         self.name, self._seed, self._traces = name, seed, traces
+        self.fixed_tasks = name == "collected" if split.fixed_tasks is None else bool(split.fixed_tasks)
         self.plans = {key: plan_episodes(split.tasks, count, seed=seed) for key, count in each.items()}
         longest = max(self.plans.values(), key=len)
         self.traced = choose_traces(longest, traces)
@@ -256,7 +264,7 @@ class _Part:
             {key: [(spec.episode, spec.seed) for spec in plan] for key, plan in self.plans.items()},
             self._played,
             split=self.name,
-            fixed_tasks=self.name == "collected",
+            fixed_tasks=self.fixed_tasks,
             bootstrap_seed=self._seed,
         )
         return Evaluation(
@@ -268,7 +276,7 @@ class _Part:
         )
 
 
-def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict[str, float]]:
+def _promises(helpers: Mapping[str, HelperPolicy], fixed_tasks: bool) -> dict[str, dict[str, float]]:
     """What the helpers themselves say that they will use and reach.
 
     A solver's promise is about the tasks that its data came from; what a calibration measured goes everywhere.
@@ -276,7 +284,7 @@ def _promises(helpers: Mapping[str, HelperPolicy], split: str) -> dict[str, dict
     promised: dict[str, dict[str, float]] = {}
     for key, helper in helpers.items():
         said: dict[str, float] = {}
-        for source in (helper, getattr(helper, "policy", None)) if split == "collected" else ():
+        for source in (helper, getattr(helper, "policy", None)) if fixed_tasks else ():
             for name in ("usage", "success"):
                 value = getattr(source, f"expected_{name}", None)
                 if value is not None:

@@ -14,14 +14,12 @@ import numpy as np
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
-from selfreg_gym.statistics import Estimate, Floats, estimate_mean, estimate_rate, resampled_means
+from selfreg_gym.evaluation.paired import Column, estimates, means
+from selfreg_gym.statistics import Estimate, Floats, estimate_mean, estimate_rate
 
 __all__ = ["Evaluation"]
 
 FORMAT = {"format": "selfreg_gym.evaluation", "version": 1}
-
-Column = tuple[Sequence[str], str]
-"""Helper keys (several training seeds of one helper are averaged) and the measure."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,7 @@ class Evaluation:
         Returns:
             ``(1 + B, m)``: the means, then those of B paired resamples. NaN if there are no such episodes.
         """
-        table = self.table(split)
-        values = np.stack([table.column(keys, measure) for keys, measure in columns], axis=1)[table.restrict(kind)]
-        known = np.isfinite(values).all(axis=1)
-        if not known.any():
-            return np.full((1 + table.resamples, len(columns)), np.nan)
-        weights = table.weights(kind) if known.all() else table.weights(kind)[:, known]
-        return np.concatenate([values[known].mean(axis=0)[None], resampled_means(weights, values[known])])
+        return means(self.table(split), columns, kind)
 
     def estimate(
         self,
@@ -117,14 +109,29 @@ class Evaluation:
         kind: str = "all",
     ) -> Estimate:
         """A function of several means, from ``(B, m)`` to ``(B,)``, with its paired bootstrap interval."""
-        return Estimate.of(function(self.means(columns, split=split, kind=kind)))
+        several = self.estimates(columns, lambda found: function(found)[:, None], split=split, kind=kind)
+        return several[0]
+
+    def estimates(
+        self,
+        columns: Sequence[Column],
+        function: Callable[[Floats], Floats],
+        *,
+        split: str | None = None,
+        kind: str = "all",
+    ) -> list[Estimate]:
+        """Several functions of the same means, from ``(B, m)`` to ``(B, q)``: q estimates with paired intervals.
+
+        See :func:`selfreg_gym.evaluation.paired.estimates`.
+        """
+        return estimates(self.table(split), columns, function, kind)
 
     def paired_difference(
         self, a: str, b: str, *, measure: str = "success", split: str | None = None, kind: str = "all"
     ) -> Estimate:
         """Mean of ``measure`` under helper ``a`` minus that under ``b``, on the same episodes, with its interval."""
         columns = [(self.keys(a, split=split), measure), (self.keys(b, split=split), measure)]
-        return self.estimate(columns, lambda means: means[:, 0] - means[:, 1], split=split, kind=kind)
+        return self.estimate(columns, lambda found: found[:, 0] - found[:, 1], split=split, kind=kind)
 
     def recovery(self, helper: str, *, budget: float | None = None, split: str | None = None, kind: str = "all") -> Any:
         """Share of the gap between never and always that ``helper`` recovers at ``budget``.
@@ -188,7 +195,7 @@ class Evaluation:
     def _row(self, table: EpisodeTable, split: str, keys: Sequence[str], seed: int | None, kind: str) -> dict[str, Any]:
         helper, budget, _ = self.identity(keys[0])
         chosen = table.restrict(kind)
-        weights = table.weights(kind)
+        weights, design = table.weights(kind), table.design(kind)
 
         def column(name: str) -> Floats:
             return table.column(keys, name)[chosen]
@@ -197,13 +204,19 @@ class Evaluation:
             known = np.isfinite(over) & np.isfinite(under)
             return float(over[known].sum() / under[known].sum()) if known.any() and under[known].sum() else None
 
-        success = estimate_rate(column("success"), weights)
+        success = estimate_rate(column("success"), weights, design=design)
         usage, length, helped = column("usage"), column("length"), column("helped")
-        used = estimate_mean(usage, weights)
+        used, calls = (estimate_mean(values, weights, design=design) for values in (usage, helped))
         each = [table.columns[key]["usage"][chosen] for key in keys]
         known = np.concatenate([values[np.isfinite(values)] for values in each])
         promised = self.expected.get(split, {}).get(keys[0], {}) if kind == "all" else {}
-        calls = sorted({name for key in keys for name in table.columns[key] if name.startswith("usage_")})
+        names = {name for key in keys for name in table.columns[key]}
+        count = sum(name.startswith("usage_") for name in names)
+
+        def by_intervention(what: str) -> list[float | None]:
+            found = [_mean(column(f"{what}_{k}")) for k in range(1, count + 1)]
+            return [_number(calls.value)] if what == "calls" and found == [None] else found  # of an older version
+
         return {
             "helper": helper,
             "kind": kind,
@@ -230,7 +243,10 @@ class Evaluation:
             "p_over_budget": None if budget is None or not known.size else float((known > budget + 1e-9).mean()),
             "length": _mean(length),
             "spl": _mean(column("spl")),
-            "usage_by_intervention": [_mean(column(name)) for name in calls],
+            "calls": _number(calls.value),
+            "calls_ci": [_number(x) for x in calls.ci],
+            "usage_by_intervention": by_intervention("usage"),
+            "calls_by_intervention": by_intervention("calls"),
             "errors": int(sum(np.nansum(table.columns[key]["error"][chosen]) for key in keys)),
         }
 

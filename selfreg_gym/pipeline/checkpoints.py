@@ -1,4 +1,4 @@
-"""Which checkpoints a run rests on, by the hash of their content: a run is not continued with another model."""
+"""Checkpoint fingerprints of a run: a run is not continued with another model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 
-__all__ = ["check_models", "models_of", "some_models"]
+__all__ = ["actor_checkpoint", "check_models", "models_of", "some_models"]
+
+_AUTO = "auto"
+_SHIPPED = "tiny"
 
 
 def models_of(config: RunConfig) -> dict[str, str]:
     """Return the SHA-256 of every checkpoint that the config names; actors without one are left out.
+
+    For the backbone ``"auto"`` it is that of the trunks from which one is chosen (:mod:`selfreg_gym.lm.backbone`).
 
     Raises:
         UnknownNameError: an actor, intervention or backbone that does not exist.
         InvalidArgumentError: a backbone that is an actor without a checkpoint.
         CheckpointError: an actor whose checkpoint is missing.
     """
-    found: dict[str, Any] = {"actor": _folder(build_actor(config.actor.id, config.actor.kwargs))}
+    found: dict[str, Any] = {"actor": actor_checkpoint(config)}
     for one, name in zip(
         build_interventions(config.interventions.ids, config.interventions.kwargs),
         config.interventions.ids,
@@ -31,8 +36,16 @@ def models_of(config: RunConfig) -> dict[str, str]:
     ):
         found[f"intervention {name}"] = _folder(one.actor)
     for section in ("prm", "helper"):
-        found[f"{section} backbone"] = _backbone(getattr(config, section).backbone, f"{section}.backbone")
+        name = getattr(config, section).backbone
+        if name == _AUTO:  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
+            name = str(found["actor"] or _SHIPPED)
+        found[f"{section} backbone"] = _backbone(name, f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
+
+
+def actor_checkpoint(config: RunConfig) -> Path | None:
+    """The checkpoint of the run's actor; None for an actor without one."""
+    return _folder(build_actor(config.actor.id, config.actor.kwargs))
 
 
 def some_models(run: Run, *names: str) -> dict[str, str]:
@@ -68,7 +81,9 @@ def _backbone(name: str, key: str) -> Path:
         return Path(name)
     known = registry.names("actors")
     if name not in known:
-        raise UnknownNameError(f"{key} (an actor's id, or a directory with a checkpoint)", name, known)
+        raise UnknownNameError(
+            f"{key} ('auto', an actor's id, or a directory with a checkpoint)", name, [_AUTO, *known]
+        )
     folder = _folder(registry.load("actors", name)())
     if folder is None:
         raise InvalidArgumentError(f"{key} must be an actor that has a checkpoint, received {name!r}, which has none.")

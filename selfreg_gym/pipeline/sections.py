@@ -19,6 +19,11 @@ def _speed(default: Any) -> Any:
     return field(default=default, metadata={"speed": True})
 
 
+def _shown(default: Any) -> Any:
+    """A key that changes how a run is shown and not its result."""
+    return field(default_factory=default, metadata={"speed": True})
+
+
 @dataclass(frozen=True, slots=True)
 class TaskConfig:
     """What is to be done, and on which tasks the helpers are judged.
@@ -26,13 +31,16 @@ class TaskConfig:
     Attributes:
         id: Gymnasium id of the task.
         kwargs: keyword arguments of ``gym.make(id, ...)``.
-        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` is also where rollouts are
-            collected; helpers are calibrated on further tasks of it.
+        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` must be there: rollouts are
+            collected on its tasks, and helpers are calibrated on further tasks of it. The other names are free; the
+            last split is the one that the headline of the report is about.
+        titles: headings of the splits in tables and plots; a split without one is shown by its name.
     """
 
     id: str = "selfreg/SIF-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
+    titles: dict[str, str] = _shown(dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +106,15 @@ class PRMConfig(TrainingConfig):
     """The process reward model: p(success | observation) under the continuation policy ``targets``.
 
     Attributes:
-        backbone: id of an actor that ships a checkpoint, or a path.
+        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a small
+            Llama built from them), the id of an actor that ships a checkpoint, or a path.
         targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
-        lora_rank: rank of the LoRA adapters; 0 trains every weight.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
         max_states: at most this many moments are trained on (0: all of them).
         share: share of the *tasks* kept aside, on which calibration is measured.
     """
 
-    backbone: str = "tiny"
+    backbone: str = "auto"
     targets: str = "nohelp"
     epochs: int = 2
     lora_rank: int = 8
@@ -146,15 +155,15 @@ class HelperConfig(TrainingConfig):
     """The language-model helper, fine-tuned on the labels.
 
     Attributes:
-        backbone: id of an actor that ships a checkpoint, or a path.
-        lora_rank: rank of the LoRA adapters; 0 trains every weight.
-        max_labels: about so many (page, budget) are trained on (0: all of them).
+        backbone: as that of the process reward model.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
+        max_labels: about so many (observation, budget) are trained on (0: as many as there are labels).
         help_weight: factor on the weight of labels that say help.
         augment: train on pages as the task's ``augment`` tells them anew, where it has one.
         features: learn to tell each page's feature key along with what to do, where the task has them.
     """
 
-    backbone: str = "tiny"
+    backbone: str = "auto"
     epochs: int = 1
     augment: bool = True
     features: bool = True

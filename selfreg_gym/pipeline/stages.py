@@ -27,7 +27,7 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, StoreError
-from selfreg_gym.pipeline.checkpoints import some_models
+from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, key_of, sources
 from selfreg_gym.pipeline.sections import TrainingConfig
@@ -77,6 +77,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         model = ProcessRewardModel.train(
             rollouts,
             backbone=c.backbone,
+            actor=actor_checkpoint(run.config),
             epochs=c.epochs,
             lora=c.lora_rank or None,
             **_training(c),
@@ -85,12 +86,31 @@ def train_prm(run: Run) -> dict[str, Any]:
             **common,
         )
         model.info["run"] = _about(run)
+        floor = BagOfWords.train(rollouts, **common).held_out or {}
+        measured = model.calibration()
+        warnings = _below_floor(measured.get("auc"), floor.get("auc"))
+        if warnings:
+            model.info["warnings"] = warnings
         model.save_pretrained(out)
-        floor = BagOfWords.train(rollouts, **common).held_out
-        (out / "floor.json").write_text(json.dumps({"bag_of_words": floor}, indent=1) + "\n")
-    measured = model.calibration()
+        (out / "floor.json").write_text(json.dumps({"bag_of_words": floor or None}, indent=1) + "\n")
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
-    return {**figures, "auc of a bag of words": floor.get("auc") if floor else None}
+    return {**figures, "auc of a bag of words": floor.get("auc"), **_read(model.info), "warnings": warnings}
+
+
+def _below_floor(auc: float | None, floor: float | None) -> list[str]:
+    """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
+    if auc is None or floor is None or auc >= floor:
+        return []
+    return [
+        f"the process reward model's AUC on held-out tasks is {auc:.3f}, below the {floor:.3f} of a logistic regression "
+        "on bags of words: its p(s) adds nothing to counting words. More rollouts, more epochs (prm.epochs) or another "
+        "backbone (prm.backbone) may help."
+    ]
+
+
+def _read(info: dict[str, Any]) -> dict[str, Any]:
+    """What a stage tells of the backbone that it trained."""
+    return {"unknown tokens": info["unknown_tokens"], "backbone": info["backbone"]}
 
 
 def _training(c: TrainingConfig) -> dict[str, Any]:
@@ -174,6 +194,7 @@ def train_helper(run: Run) -> dict[str, Any]:
         helper = registry.load("helpers", "lm").train(
             Labels.load(run.path / "labels.jsonl"),
             backbone=c.backbone,
+            actor=actor_checkpoint(run.config),
             epochs=c.epochs,
             lora=c.lora_rank,
             **_training(c),
@@ -188,7 +209,7 @@ def train_helper(run: Run) -> dict[str, Any]:
         )
         helper.info["run"] = _about(run)
         helper.save_pretrained(out)
-    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
+    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"], **_read(helper.info)}
 
 
 def _features(run: Run) -> dict[str, str]:

@@ -18,6 +18,7 @@ from selfreg_gym.report import tables
 from selfreg_gym.report.facts import SPLITS, headline, splits_of, tiles
 from selfreg_gym.report.page import page, section
 from selfreg_gym.report.tables import format_table
+from selfreg_gym.user_cache import give_matplotlib_a_directory
 
 __all__ = ["format_table", "write_report"]
 
@@ -43,6 +44,7 @@ def write_report(run: str | Path) -> Path:
         raise RunDirectoryError(
             f"a report is written of a run that was evaluated; {run} has no evaluation.json. First: selfreg evaluate."
         )
+    give_matplotlib_a_directory()
     evaluation = Evaluation.load(run / "evaluation.json")
     manifest = _read(run / "manifest.json")
     body = "\n".join([

@@ -76,7 +76,7 @@ class VectorTwin(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], gym.utils.Re
     @property
     def autoreset_mode(self) -> gym.vector.AutoresetMode:
         """The autoreset mode of the env below, as ``metadata["autoreset_mode"]`` says it too."""
-        return self.env.metadata["autoreset_mode"]
+        return find_attr(self.env, "metadata")["autoreset_mode"]
 
     def get_inner(self, name: str) -> Any:
         """The attribute of the nearest env below this wrapper that has it."""

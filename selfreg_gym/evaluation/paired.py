@@ -1,0 +1,84 @@
+"""Means of several helpers over the same episodes, and functions of them, with paired intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from selfreg_gym.evaluation.measures import EpisodeTable
+from selfreg_gym.statistics import (
+    MORE_EVENTS,
+    Estimate,
+    Floats,
+    percentile_interval,
+    resampled_means,
+    widening,
+)
+
+__all__ = ["Column", "estimates", "means"]
+
+Column = tuple[Sequence[str], str]
+"""Helper keys (several training seeds of one helper are averaged) and the measure."""
+
+Function = Callable[[Floats], Floats]
+"""From ``(B, m)`` means to ``(B, q)`` values."""
+
+
+def _values(table: EpisodeTable, columns: Sequence[Column], kind: str) -> Floats:
+    """The measures of each episode of a kind: ``(n, m)``."""
+    return np.stack([table.column(keys, measure) for keys, measure in columns], axis=1)[table.restrict(kind)]
+
+
+def means(table: EpisodeTable, columns: Sequence[Column], kind: str = "all") -> Floats:
+    """Means of m columns over the same episodes, and of each resample of them: ``(1 + B, m)``.
+
+    Episodes that are missing in one column are left out for all. NaN if no episode remains.
+    """
+    values = _values(table, columns, kind)
+    known = np.isfinite(values).all(axis=1)
+    if not known.any():
+        return np.full((1 + table.resamples, len(columns)), np.nan)
+    weights = table.weights(kind) if known.all() else table.weights(kind)[:, known]
+    return np.concatenate([values[known].mean(axis=0)[None], resampled_means(weights, values[known])])
+
+
+def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function, kind: str = "all") -> list[Estimate]:
+    """The q values of a function of m means, with paired intervals.
+
+    The intervals are widened where few units (tasks, or episodes of fixed tasks) contribute to the value, see
+    :mod:`selfreg_gym.statistics`. Where none contributes, because all episodes of the helpers ended alike, the interval
+    is what 1.96 sqrt(3) changes of success among the units of one helper would do.
+    """
+    drawn = means(table, columns, kind)
+    found = function(drawn)
+    if not np.isfinite(drawn[0]).all():
+        return [Estimate(float(value), float("nan"), float("nan")) for value in found[0]]
+    influence, least = _influence(table, columns, function, drawn[0], kind)
+    freedom = table.design(kind).freedom
+    result = []
+    for j, value in enumerate(found[0].tolist()):
+        wider = widening(influence[:, j], freedom)
+        low, high = (value + wider * (end - value) for end in percentile_interval(found[1:, j]))
+        if high - low <= 1e-9:
+            low, high = value - least[j], value + least[j]
+        result.append(Estimate(value, float(low), float(high)))
+    return result
+
+
+def _influence(
+    table: EpisodeTable, columns: Sequence[Column], function: Function, centre: Floats, kind: str
+) -> tuple[Floats, Floats]:
+    """What each unit contributes to the values: ``(units, q)``; and ``(q,)`` the width for units that are all alike."""
+    values = _values(table, columns, kind)
+    known = np.isfinite(values).all(axis=1)
+    design = table.design(kind).take(known)
+    units = len(design.members)
+    labels = [(tuple(keys), measure) for keys, measure in columns]
+    helpers = list(dict.fromkeys(label for label in labels if label[1] == "success"))
+    one = np.array([[label == other for label in labels] for other in helpers], dtype=np.float64)
+    moves = np.concatenate([design.contributions(values[known]), one.reshape(-1, len(columns)) / units])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        moved = function(np.concatenate([centre[None], centre + moves]))
+        changes = np.nan_to_num(moved[1:] - moved[0], nan=0.0, posinf=0.0, neginf=0.0)
+    return changes[:units], np.abs(changes[units:]).max(axis=0, initial=0.0) * 1.96 * np.sqrt(MORE_EVENTS)
