@@ -127,9 +127,13 @@ def check_options(
     episode = options.get("episode")
     if episode is None or (type(episode) is int and episode >= 0 and (available is None or episode < available)):
         return
-    index = check_count("options['episode']", episode, low=0)
-    if available is not None and index >= available:
+    if not isinstance(episode, int | np.integer) or isinstance(episode, bool) or episode < 0:
+        bound = "of at least 0" if available is None else f"in 0 .. {available - 1}"
         raise InvalidArgumentError(
-            f"options['episode'] must be an index from 0 to {available - 1}, because the task has {available} episodes "
-            f"(num_episodes); received {index}."
+            f"options['episode'] of reset: episode is an int {bound}, received {shown(episode)}."
+        )
+    if available is not None and episode >= available:
+        raise InvalidArgumentError(
+            f"options['episode'] of reset: episode is an int in 0 .. {available - 1}, received {int(episode)} "
+            f"(the task has num_episodes = {available} episodes)."
         )

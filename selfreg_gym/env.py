@@ -17,7 +17,6 @@ from selfreg_gym.building import (
     check_limit,
     check_seed,
 )
-from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.row import Row, ask_one
 from selfreg_gym.types import Actor, Intervention
 
@@ -61,7 +60,7 @@ class InterventionEnv(gym.Env[str, int]):
         interventions: registered names or :class:`selfreg_gym.Intervention` objects.
         help_cost: r, the price of one cost unit in units of success (not negative).
         max_episode_steps: truncate an episode after that many steps, or None. ``gym.make`` adds a ``TimeLimit`` wrapper
-            instead, whose counter a snapshot of this env cannot hold.
+            instead, whose counter a snapshot of this env alone does not hold.
         task_kwargs: arguments of the task, when it is given by id.
         actor_kwargs: arguments of the actor, when it is given by name (``actor="lm", actor_kwargs={"path": ...}``).
         intervention_kwargs: arguments of interventions that are given by name (``{"endpoint": {"base_url": ...}}``).
@@ -162,20 +161,12 @@ class InterventionEnv(gym.Env[str, int]):
     def snapshot(self) -> object:
         """The exact state: the task's snapshot, the counters, and ``np_random``.
 
-        A wrapper around this env that holds state of its own is not part of it.
+        A wrapper around this env that holds state of its own (``TimeLimit``, which ``gym.make(max_episode_steps=n)``
+        adds) is not part of it: :func:`selfreg_gym.snapshots.take_snapshot` includes it.
 
         Raises:
             NotResetError: no episode has begun.
-            InvalidArgumentError: ``gym.make(..., max_episode_steps=n)`` has put a ``TimeLimit`` around this env, whose
-                counter cannot be restored from here.
         """
-        limit = None if self.spec is None else self.spec.max_episode_steps
-        if limit is not None:
-            raise InvalidArgumentError(
-                f"a snapshot must hold every counter, and the TimeLimit of gym.make(max_episode_steps={limit}) around "
-                f"this env keeps its own: use InterventionEnv(..., max_episode_steps={limit}) or "
-                f"task_kwargs={{'max_episode_steps': {limit}}}."
-            )
         return self._row.snapshot(), self.np_random.bit_generator.state
 
     def restore(self, snapshot: Any) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "MissingPackageError",
     "ModelError",
     "NotResetError",
+    "PluginImportError",
     "RegistryError",
     "RunDirectoryError",
     "SelfRegError",
@@ -70,6 +71,10 @@ class UnknownNameError(SelfRegError, LookupError):
 
 class RegistryError(SelfRegError, RuntimeError):
     """A plugin that cannot be used: a name taken twice, or a module without its one class."""
+
+
+class PluginImportError(RegistryError, ModuleNotFoundError):
+    """A plugin whose module cannot be imported."""
 
 
 class NotResetError(SelfRegError, RuntimeError):

@@ -24,7 +24,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.errors import RegistryError, SelfRegError, UnknownNameError, shown
+from selfreg_gym.errors import PluginImportError, RegistryError, SelfRegError, UnknownNameError, shown
 
 __all__ = ["GROUPS", "SINGULAR", "Entry", "describe", "load", "names", "register_tasks"]
 
@@ -88,8 +88,8 @@ def load(group: str, name: str) -> type[Any]:
 
     Raises:
         UnknownNameError: no such group, or no such name in it.
-        RegistryError: the module cannot be imported (the message names the distribution), or ``__all__`` (or
-            ``ENTRY``) does not name exactly one class.
+        PluginImportError: the module cannot be imported; the message names the distribution.
+        RegistryError: ``__all__`` (or ``ENTRY``) does not name exactly one class.
     """
     entries = _scan(group)
     if name not in entries:
@@ -101,7 +101,7 @@ def load(group: str, name: str) -> type[Any]:
         raise
     except Exception as error:
         home = "selfreg_gym" if entry.origin == _OWN else f"the distribution {entry.origin!r}"
-        raise RegistryError(
+        raise PluginImportError(
             f"{SINGULAR[group]} {name!r} of {home} cannot be imported: {entry.module} raised "
             f"{type(error).__name__}: {shown(str(error))}. Install what it needs, or update or uninstall "
             f"{entry.origin}."

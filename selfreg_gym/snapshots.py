@@ -16,7 +16,15 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContractError
 
-__all__ = ["LimitSnapshots", "ReplaySnapshots", "has_snapshots", "layers", "with_snapshots"]
+__all__ = [
+    "LimitSnapshots",
+    "ReplaySnapshots",
+    "has_snapshots",
+    "layers",
+    "restore_snapshot",
+    "take_snapshot",
+    "with_snapshots",
+]
 
 _STATELESS = (OrderEnforcing, PassiveEnvChecker)  # what they remember is the same after every reset
 
@@ -57,6 +65,39 @@ def _has_own_snapshots(layer: gym.Env[Any, Any]) -> bool:
     """Whether this layer defines both methods; a wrapper that only forwards the attributes of its env does not."""
     holder: Any = type(layer) if isinstance(layer, gym.Wrapper) else layer
     return all(callable(getattr(holder, name, None)) for name in ("snapshot", "restore"))
+
+
+def take_snapshot(env: gym.Env[Any, Any]) -> object:
+    """The exact state of an intervention env and of the wrappers around it, for :func:`restore_snapshot`.
+
+    Raises:
+        InvalidArgumentError: a wrapper that may hold state which nothing can restore; the message names it.
+        NotResetError: no episode has begun.
+    """
+    counted: list[Any] = []
+    for layer in layers(env):
+        if _has_own_snapshots(layer):
+            return layer.snapshot(), tuple(counted)  # type: ignore[attr-defined]
+        if type(layer) is TimeLimit:
+            counted.append(layer._elapsed_steps)
+        elif type(layer) not in _STATELESS and not type(layer).__module__.startswith("selfreg_gym."):
+            break
+    raise InvalidArgumentError(
+        f"a snapshot must hold the state of every wrapper, and {type(layer).__name__} in {env} may have some: give it "
+        "snapshot() and restore(snapshot), or take the snapshot of the env inside it."
+    )
+
+
+def restore_snapshot(env: gym.Env[Any, Any], snapshot: Any) -> None:
+    """Go back to a state that :func:`take_snapshot` returned for the same env."""
+    moment, counted = snapshot
+    remaining = list(counted)
+    for layer in layers(env):
+        if _has_own_snapshots(layer):
+            layer.restore(moment)  # type: ignore[attr-defined]
+            return
+        if type(layer) is TimeLimit:
+            layer._elapsed_steps = remaining.pop(0)
 
 
 class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):

@@ -10,6 +10,7 @@ import numpy as np
 
 from selfreg_gym.arguments import check_number
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.snapshots import restore_snapshot, take_snapshot
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
 
 __all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm", "scores_of"]
@@ -165,12 +166,12 @@ class PRMReward(Twin):
 
     def snapshot(self) -> object:
         """The env's snapshot and the potential of the moment."""
-        return self.env.get_wrapper_attr("snapshot")(), self._potential
+        return take_snapshot(self.env), self._potential
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a moment that :meth:`snapshot` returned."""
         moment, self._potential = snapshot
-        self.env.get_wrapper_attr("restore")(moment)
+        restore_snapshot(self.env, moment)
 
 
 class VectorPRMObservation(VectorTwin):
