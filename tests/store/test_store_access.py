@@ -14,9 +14,9 @@ from selfreg_gym.errors import InvalidArgumentError, StoreError
 
 SCRIPT = """
 import os, sys
-if os.getuid() == 0: os.setgid(65534); os.setuid(65534)
 from selfreg_gym import Episode, Rollouts, Transition
 from selfreg_gym.errors import StoreError
+if os.getuid() == 0: os.setgid(65534); os.setuid(65534)  # the permissions of files do not bind root
 rollouts = Rollouts.open(sys.argv[1])
 print(len(rollouts), [episode.task_id for episode in rollouts], rollouts.is_complete)
 step = Transition(0, "s", None, "s", None, None, 0, "a", 0.0, 0.0, True, False, False)
@@ -48,8 +48,9 @@ def test_a_read_only_archive_is_read_and_not_continued(tmp_path: Path) -> None:
         )
     finally:
         folder.chmod(0o755)
+    assert found.returncode == 0, found.stderr
     first, second = found.stdout.splitlines()
-    assert first == "1 ['t'] True", found.stderr
+    assert first == "1 ['t'] True"
     assert "It is read-only" in second
 
 
