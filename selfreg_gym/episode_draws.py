@@ -1,9 +1,9 @@
 """Random numbers of helpers, each a function of the helper's seed, the episode and the step alone.
 
-A helper answers N episodes at once. If it drew from one stream in the order of the rows, the number of rows would change
-its decisions. So each episode has a stream of its own: SplitMix64 (Steele, Lea and Flood 2014), whose i-th number is a
-hash of ``stream + i * gamma``, so that the numbers of all rows at any step are computed at once and nothing is stored
-but the start of each stream.
+A helper answers N episodes at once. If it drew from one stream in the order of the rows, the number of rows would
+change its decisions. So each episode has a stream of its own: SplitMix64 (Steele, Lea and Flood 2014), whose i-th
+number is a hash of ``stream + i * gamma``. The numbers of all rows at any step are computed at once, and only the start
+of each stream is stored.
 
 Example:
     >>> draws = EpisodeDraws.begin(None, np.array([True, True]), np.array([7, 8]), seed=0)
@@ -52,7 +52,7 @@ class EpisodeDraws:
     def begin(
         cls, state: EpisodeDraws | None, starts: NDArray[np.bool_], keys: NDArray[np.int64], *, seed: int
     ) -> EpisodeDraws:
-        """Set the streams of the rows in ``starts`` ``(N,)`` by the episodes' ``keys`` ``(N,)`` and the helper's seed."""
+        """Set the streams of the rows in ``starts`` ``(N,)`` by the helper's seed and the episodes' ``keys`` (N,)."""
         draws = _empty(len(starts)) if state is None else state
         streams, steps = draws.streams.copy(), draws.steps.copy()
         for i in np.flatnonzero(starts):
@@ -88,8 +88,8 @@ class EpisodeDraws:
 
     def of_step(self, count: int = 1) -> tuple[NDArray[np.float64], EpisodeDraws]:
         """``(N, count)`` numbers in [0, 1) of this step, and the draws at the next one. ``count`` never changes."""
-        first = 1 + self.steps.astype(np.uint64) * np.uint64(count)
-        numbers = first[:, None] + np.arange(count, dtype=np.uint64)
+        first = 1 + self.steps * count
+        numbers = np.add.outer(first, np.arange(count)).astype(np.uint64)
         return _uniform(self.streams[:, None], numbers), replace(self, steps=self.steps + 1)
 
 

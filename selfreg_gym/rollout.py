@@ -175,10 +175,9 @@ class _Table:
                     "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
-        if helper is not None and hasattr(helper, "for_interventions"):
-            helper = helper.for_interventions(base.interventions)
-        self.helper: Any = helper
-        wrap = getattr(helper, "wrap", None)
+        bind = getattr(helper, "for_interventions", None)
+        self.helper: Any = helper if bind is None else bind(base.interventions)
+        wrap = getattr(self.helper, "wrap", None)
         self.env = wrap(env) if wrap is not None else env
         self.rows: tuple[Row, ...] = base.rows
         self.n, self.k = len(self.rows), len(base.interventions)
@@ -238,6 +237,9 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(table.n)]
         table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
         try:
+            if hasattr(table.helper, "begin_episodes"):
+                keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
+                state = table.helper.begin_episodes(state, mask.copy(), keys)
             _, state = table.ask(state, mask, deterministic=True)
         except SelfRegError:
             raise

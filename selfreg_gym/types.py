@@ -209,15 +209,15 @@ class HelperPolicy(Protocol):
     * ``for_interventions(interventions) -> helper``: the same helper for an env with these interventions (a tuple of
       :class:`Intervention`; action k asks the k-th). Called once, before anything is played. A helper resolves names
       here, learns K, and raises ``InvalidArgumentError`` if it was trained for other interventions or costs.
-    * ``begin_episodes(state, starts, keys) -> state``: called right before ``predict`` whenever episodes begin, with the
-      state of the last ``predict`` (None at first), a bool array ``starts`` (N,) of the rows in which an episode begins,
-      and an int64 array ``keys`` (N,): a number in [0, 2**63) that depends on the episode's seed and task index alone.
+    * ``begin_episodes(state, starts, keys) -> state``: called right before ``predict`` whenever episodes begin, with
+      the state of the last ``predict`` (None at first), a bool array ``starts`` (N,) of the rows in which an episode
+      begins, and an int64 array ``keys`` (N,): a number in [0, 2**63) of the episode's seed and task index alone.
       A helper that draws takes its random numbers from its own seed and the key
       (:class:`selfreg_gym.episode_draws.EpisodeDraws`), so that neither the batch size nor the number of processes
       changes a decision. ``predict`` is then called with the same rows in ``episode_start``.
 
-    A helper with ``predict`` alone works as well. If it draws in the order of the rows, its decisions depend on the batch
-    size.
+    A helper with ``predict`` alone works as well. If it draws in the order of the rows, its decisions depend on the
+    batch size.
     """
 
     def predict(

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.types import Intervention
 
-__all__ = ["AsksOne", "best_action", "check_costs", "checked_costs", "checked_intervention", "deprecated_k", "knob_range", "resolve"]
+__all__ = [
+    "AsksOne",
+    "best_action",
+    "check_costs",
+    "checked_costs",
+    "checked_intervention",
+    "deprecated_k",
+    "knob_range",
+    "resolve",
+]
 
 _MOST = 1000.0
 """Bounds are widened at most by this factor where two costs are nearly equal."""
@@ -71,6 +80,7 @@ def resolve(helper: Any, intervention: int | str, interventions: Sequence[Interv
 class AsksOne:
     """A helper that decides when to ask, and always asks the same ``intervention`` (a number from 1, or a name)."""
 
+    asks_one = True  # a run compares it once for each intervention
     intervention: int | str
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
@@ -91,8 +101,8 @@ class AsksOne:
         """
         if isinstance(self.intervention, str):
             raise InvalidArgumentError(
-                f"{type(self).__name__} asks {self.intervention!r}: call for_interventions(env.unwrapped.interventions) "
-                "first, as play() does, or give the intervention's number."
+                f"{type(self).__name__} asks {self.intervention!r}: call "
+                "for_interventions(env.unwrapped.interventions) first, as play() does, or give its number."
             )
         return self.intervention
 
@@ -118,9 +128,7 @@ def best_action(gain: NDArray[Any], knob: float, costs: Sequence[float]) -> NDAr
     return np.where(moved.max(axis=1) > 0, moved.argmax(axis=1) + 1, 0).astype(np.int64)
 
 
-def knob_range(
-    bounds: tuple[float, float], step: float, costs: Sequence[float]
-) -> tuple[tuple[float, float], float]:
+def knob_range(bounds: tuple[float, float], step: float, costs: Sequence[float]) -> tuple[tuple[float, float], float]:
     """Bounds and step of a knob per cost unit, from those of an offset on a gain.
 
     At the lower bound every gain falls by at least ``-bounds[0]``; at the upper one the most expensive intervention
@@ -150,9 +158,7 @@ def checked_costs(costs: Sequence[float], interventions: int) -> tuple[float, ..
     return values
 
 
-def check_costs(
-    helper: Any, count: int, costs: Sequence[float] | None, interventions: Sequence[Intervention]
-) -> None:
+def check_costs(helper: Any, count: int, costs: Sequence[float] | None, interventions: Sequence[Intervention]) -> None:
     """Compare the interventions that a helper was trained for with those of an env.
 
     Args:

@@ -165,4 +165,3 @@ class DP(HelperPolicy):
 
     def __repr__(self) -> str:
         return f"DP({self.policy!r}, seed={self.seed})"
-

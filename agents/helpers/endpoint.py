@@ -10,10 +10,10 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
+from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.systemone import Question, shares
-from selfreg_gym.building import check_budget
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
 
@@ -54,6 +54,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
     """
 
     takes_budget = False
+    asks_one = False  # as the config says
     immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
 
@@ -152,7 +153,8 @@ class EndpointHelper(AsksOne, HelperPolicy):
         if self.threshold <= 0.0:
             return _rows.answer(np.zeros(len(texts)), n), state
         odds = np.log(np.maximum(found, _LEAST))
-        return _rows.answer(best_action(odds[:, 1:] - odds[:, :1], _logit(self.threshold) / min(self._weights), self._weights), n), state
+        knob = _logit(self.threshold) / min(self._weights)
+        return _rows.answer(best_action(odds[:, 1:] - odds[:, :1], knob, self._weights), n), state
 
     def wrap(self, env: Any) -> Any:
         """It reads what the actor reads."""

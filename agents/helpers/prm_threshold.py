@@ -108,4 +108,5 @@ class PRMThreshold(AsksOne):
         return self
 
     def __repr__(self) -> str:
-        return f"PRMThreshold({self.prm!r}, {self.threshold:g}, scope={self.scope!r}, intervention={self.intervention!r})"
+        asked = f"scope={self.scope!r}, intervention={self.intervention!r}"
+        return f"PRMThreshold({self.prm!r}, {self.threshold:g}, {asked})"

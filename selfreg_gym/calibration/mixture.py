@@ -1,17 +1,19 @@
-"""What a calibration makes of a helper: the same at another knob, or a coin between two knobs."""
+"""The result of a calibration: the helper at another knob, or a coin between two knobs; and its file."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.episode_draws import EpisodeDraws
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import reseeded
 
-__all__ = ["CoinMixture", "apply_calibration"]
+__all__ = ["CoinMixture", "apply_calibration", "load_calibrations"]
 
 
 class CoinMixture:
@@ -117,3 +119,29 @@ def apply_calibration(helper: Any, calibration: Mapping[str, Any]) -> Any:
         result = helper.with_knob(calibration["knob"])
     result.calibration = dict(calibration)
     return result
+
+
+def load_calibrations(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a run's ``calibration.json``, also of earlier versions: a calibration by helper key.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds something else.
+    """
+    remedy = "Calibrate again: selfreg calibrate --redo --out RUN."
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read as JSON: {error}. {remedy}") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{str(path)!r} must hold calibrations by helper key, received {found!r:.80}. {remedy}")
+    for key, one in found.items():
+        numbers = one if isinstance(one, dict) else {}
+        knobs = numbers.get("knobs", [numbers.get("knob")]) if "weight" in numbers else [numbers.get("knob")]
+        needed = [*(knobs if isinstance(knobs, list) and len(knobs) == 1 + ("weight" in numbers) else [None])]
+        needed += [numbers.get("usage"), numbers.get("weight", 0.0)]
+        if not all(isinstance(x, int | float) and not isinstance(x, bool) and np.isfinite(x) for x in needed):
+            raise CheckpointError(
+                f"{str(path)!r}: calibration {key!r} needs a finite usage and a knob, or two knobs and a weight, "
+                f"received {one!r:.200}. {remedy}"
+            )
+    return found

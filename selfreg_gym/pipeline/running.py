@@ -9,6 +9,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.building import build_task
 from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.pipeline.candidates import check_candidates
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
 from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run, run_stages
@@ -84,6 +85,7 @@ def _check_names(config: RunConfig) -> None:
             raise UnknownNameError("reinforcement learner", name, learners)
     for split in config.task.splits.values():
         build_task(config.task.id, {**config.task.kwargs, **split}).close()
+    check_candidates(config)
     models_of(config)
 
 

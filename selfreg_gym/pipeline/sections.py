@@ -11,17 +11,23 @@ from typing import Any
 __all__ = ["DTYPES", "RunConfig"]
 
 DTYPES = ("float32", "bfloat16", "float16")
+MINOR = (
+    "actor-confidence",
+    "dqn",
+    "every-k",
+    "maskable-ppo",
+    "ppo",
+    "prm-per-task",
+    "quantile",
+    "recurrent-ppo",
+    "wait-n",
+)
 P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def _speed(default: Any) -> Any:
     """A key that changes the speed of a run and not its result."""
     return field(default=default, metadata={"speed": True})
-
-
-def _shown(default: Any) -> Any:
-    """A key that changes how a run is shown and not its result."""
-    return field(default_factory=default, metadata={"speed": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class TaskConfig:
     id: str = "selfreg/SIF-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
-    titles: dict[str, str] = _shown(dict)
+    titles: dict[str, str] = field(default_factory=dict, metadata={"speed": True})  # changes no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,8 @@ class PRMConfig(TrainingConfig):
     """The process reward model: p(success | observation) under the continuation policy ``targets``.
 
     Attributes:
-        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a small
-            Llama built from them), the id of an actor that ships a checkpoint, or a path.
+        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a
+            small Llama built from them), the id of an actor that ships a checkpoint, or a path.
         targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
         lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
         max_states: at most this many moments are trained on (0: all of them).
@@ -179,7 +185,7 @@ class RLConfig:
 
     Attributes:
         algorithms: ids of helpers that learn by playing (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``).
-        help_cost: r, the price of a cost unit in the reward.
+        help_cost: r, in success per cost unit.
         steps: decisions that each algorithm plays on the collected tasks.
         cap: hard budget per episode that ``maskable-ppo`` learns and plays under (cost units).
     """
@@ -195,11 +201,16 @@ class RLConfig:
 class CalibrateConfig:
     """Fresh rollouts of training tasks that move a helper's knob until its usage meets the budget.
 
-    ``tasks``: how many; the collected ones for a helper whose table names them, the next ones for all others.
+    Attributes:
+        tasks: how many; the collected ones for a helper whose table names them, the next ones for all others.
+        episodes: of each knob that is tried.
+        max_episodes: at the accepted knob, more episodes are played until the 95 % half-width of its usage is at most
+            5 % of the budget, and at most so many. 0: ten times ``episodes``.
     """
 
     tasks: int = 60
     episodes: int = 420
+    max_episodes: int = 0
     seed: int = 4
     workers: int = _speed(2)
     num_envs: int = _speed(16)
@@ -207,19 +218,21 @@ class CalibrateConfig:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:
-    """The measure. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
+    """The comparison. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
 
     Attributes:
         helpers: ids of helpers; empty means every registered one (but those that need a server).
         kwargs: arguments of helpers, by id.
-        decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task; the lesser baselines
-            at ``budgets_others`` with ``episodes_others``.
+        decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task. Empty: all but those
+            in ``minor``, so that a helper of your own is decisive.
+        minor: helpers that are measured at ``budgets_others`` with ``episodes_others`` per task.
         budgets, budgets_others: cost units per episode that helpers are calibrated to.
     """
 
     helpers: tuple[str, ...] = ()
     kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    decisive: tuple[str, ...] = ("never", "always", "random", "prm-threshold", "dp", "lm")
+    decisive: tuple[str, ...] = ()
+    minor: tuple[str, ...] = MINOR
     budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
     budgets_others: tuple[float, ...] = (1.0,)
     tasks: int = 84

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.arguments import check_number
+from selfreg_gym.building import check_budget
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
@@ -20,7 +20,7 @@ class _Cap:
 
     def __init__(self, env: Any, budget: float) -> None:
         base = env.unwrapped
-        self.budget = check_number("budget (C, cost units per episode)", budget)
+        self.budget = check_budget(budget)
         self.rows = base.rows
         self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 
