@@ -188,7 +188,7 @@ class Intervention:
 
     def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
         if not isinstance(name, str) or not name:
-            raise InvalidArgumentError(f"an intervention's name must be a non-empty str, received name={shown(name)}.")
+            raise InvalidArgumentError(f"an intervention needs a name (a non-empty str), received {shown(name)}.")
         self.actor = as_actor(actor)
         self.name = name
         self.cost = check_number(f"the cost of intervention {shown(name)} (cost units per call)", cost, above=True)
