@@ -240,7 +240,7 @@ def _choose_traces(material: Material) -> dict[tuple[str, str], list[Mapping[str
     shown: dict[tuple[int, str], float] = {}
     for trace in traces:
         helper, budget, _ = material.evaluation.identity(trace["key"])
-        if trace["split"] != first or helper in ("never", "always") or style_of(helper).order < 7:
+        if trace["split"] != first or helper in ("never", "always") or style_of(helper).order < 6.5:
             continue
         group = episodes.setdefault((trace["kind"], trace["task"], trace["seed"]), {})
         distance = abs((1.0 if budget is None else budget) - 1.0)
