@@ -201,7 +201,12 @@ def test_merging_keeps_the_weight_and_loses_the_repetition(rollouts, frontier) -
 def test_bad_arguments(rollouts, model, frontier) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'trajectory'"):
         label(rollouts, frontier, scope="trajectories")
-    for budgets in ([], [1, 1], [-1], [float("nan")]):
+    for budgets in ([-1], [float("nan")], ["1"], [True], [float("inf")]):
+        with pytest.raises(InvalidArgumentError, match="finite number >= 0"):
+            label(rollouts, frontier, budgets=budgets)
+    with pytest.raises(InvalidArgumentError, match="a list of numbers"):
+        label(rollouts, frontier, budgets="1")
+    for budgets in ([], [1, 1]):
         with pytest.raises(InvalidArgumentError, match="budgets are different finite numbers"):
             label(rollouts, frontier, budgets=budgets)
     with pytest.raises(InvalidArgumentError, match="pass the Frontier"):
