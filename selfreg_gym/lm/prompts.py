@@ -36,7 +36,7 @@ def answer_text(action: str) -> str:
 def success_prompt(observation: str, *, tokenizer: Any = None) -> str:
     """What a process reward model reads: the page up to the word after which the actor would act.
 
-    There the actor's trunk has gathered what decides its action: AUC on new tasks 0.73, against 0.70 after "Success?".
+    There the actor's trunk has gathered what decides its action.
     """
     return actor_prompt(observation, tokenizer=tokenizer)
 

@@ -134,7 +134,7 @@ def _curves(run: Path, evaluation: Evaluation) -> str:
     head = [
         "Helper",
         "Split",
-        "area under the hull",
+        "area under the curve",
         "U for 50 % of the gap",
         "U for 80 %",
         "best lift, points",
@@ -184,8 +184,8 @@ def _promise(evaluation: Evaluation) -> str:
         tables.promises(evaluation, solver=True),
         f"<details><summary>Calibrated and used, every helper</summary>{tables.promises(evaluation, solver=False)}"
         "</details>",
-        note="E[U] and E[SR] are what the solver expects from its planning data on the collected tasks. E[U] is nearly "
-        "honest; E[SR] is optimistic, because the policy was chosen on the same counts. U calibrated is what fresh "
+        note="E[U] and E[SR] are what the solver expects from its planning data on the collected tasks; U and SR are "
+        "what fresh episodes of these tasks gave. The plan can be above or below them. U calibrated is what fresh "
         "training episodes used when the knob was set.",
     )
 

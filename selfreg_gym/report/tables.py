@@ -72,7 +72,9 @@ def recoveries(evaluation: Evaluation, split: str) -> str:
                 continue
             low, high = item["share"]["ci"]
             mark = (
-                '<abbr title="spent more than 1.05 C; its curve is read off at C">*</abbr>' if item["adjusted"] else ""
+                '<abbr title="used more or less than C by over 5 %; its curve is read off at C">*</abbr>'
+                if item["adjusted"]
+                else ""
             )
             small = f"{100 * low:.0f} to {100 * high:.0f} · U {item['usage']:.2f}{mark}"
             other = item["over_random"]
@@ -259,7 +261,7 @@ def format_table(evaluation: Evaluation, *, full: bool = False) -> Any:
         "same for random help at equal usage, tog: returns to help per episode; 95 % intervals"
     )
     if any(item["adjusted"] for item in evaluation.comparisons):
-        notes += "; * spent more than 1.05 C, read off its own curve at C"
+        notes += "; * used more or less than C by over 5 %, read off its own curve at C"
     return Group(*parts, Text(notes, style="dim"))
 
 
