@@ -10,8 +10,8 @@ A success probability means nothing without the policy that goes on from s. Ther
     where f_p is the share of decisions that were taken in episodes of help probability p (the balance heuristic of
     importance sampling, Veach and Guibas 1995). It undoes the lean where all states are met at every p alike, and
     nearly so elsewhere; it is at most ``1 / f_0``. Weighting each episode by its own (1 - p)^-n has no bias in theory,
-    but needs weights of many millions, and a clip puts the bias back; ``python benchmarks/interval_coverage.py weights``
-    compares them. The model is judged on episodes of p = 0, where nothing was filtered.
+    but needs weights of many millions, and a clip puts the bias back; ``benchmarks/interval_coverage.py`` compares
+    them. The model is judged on episodes of p = 0, where nothing was filtered.
 ``mixture``
     The published target: the outcome of every decision of every episode, whatever mixture of help followed.
 """
