@@ -21,6 +21,7 @@ __all__ = [
     "build_interventions",
     "build_task",
     "check_action",
+    "check_budget",
     "check_help_cost",
     "check_seed",
     "material",
@@ -36,6 +37,21 @@ def check_help_cost(help_cost: float) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise InvalidArgumentError(f"help_cost (r) must be a finite number of at least 0, received {help_cost!r}.")
     return value
+
+
+def check_budget(budget: Any) -> float:
+    """Return a budget C as a float, or say that it must be a finite number of cost units of at least 0."""
+    if (
+        isinstance(budget, bool | np.bool_)
+        or not isinstance(budget, int | float | np.number)
+        or not math.isfinite(budget)
+        or budget < 0
+    ):
+        raise InvalidArgumentError(
+            "a budget (C) is a finite number of cost units per episode, at least 0; "
+            f"received {budget!r} of type {type(budget).__name__}."
+        )
+    return float(budget)
 
 
 def check_seed(seed: Any) -> int | None:

@@ -1,12 +1,16 @@
-"""Making a helper of what there is: a Stable-Baselines3 model, or a function of the observation."""
+"""Adapters that make a helper of a Stable-Baselines3 model or of a function of the observation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import HelperPolicy
 
@@ -68,15 +72,25 @@ class ModelHelper:
     """An object with ``predict`` (a Stable-Baselines3 model), as a helper.
 
     ``state`` and ``episode_start`` are handed through, so that a recurrent model keeps its memory within an episode and
-    loses it between episodes.
+    loses it between episodes. A model of Stable-Baselines3 samples from the global generators of torch and NumPy. Where
+    it samples (``deterministic=False``) in episodes that ``play`` begins, each row is predicted alone, with those
+    generators seeded by ``seed``, the episode and the step, and put back afterwards: the batch size changes nothing.
 
     Args:
         model: has ``predict(observation, state=, episode_start=, deterministic=) -> (actions, state)``.
         wrap: ``env -> env`` whose observations the model reads (``FeatureObservation``).
+        seed: of sampled actions.
     """
 
-    def __init__(self, model: Any, *, wrap: Callable[[Any], Any] | None = None) -> None:
-        self.model, self._wrap = model, wrap
+    def __init__(self, model: Any, *, wrap: Callable[[Any], Any] | None = None, seed: int = 0) -> None:
+        self.model, self._wrap, self.seed = model, wrap, int(seed)
+
+    def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
+        """Set the random streams of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
+        if not _is_sb3(self.model):
+            return state
+        told = state if isinstance(state, _Keyed) else _Keyed(None, state, None)
+        return replace(told, draws=EpisodeDraws.begin(told.draws, starts, keys, seed=self.seed))
 
     def predict(
         self,
@@ -86,11 +100,76 @@ class ModelHelper:
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
         """The model's answer."""
-        return self.model.predict(observation, state=state, episode_start=episode_start, deterministic=deterministic)
+        if not isinstance(state, _Keyed):
+            return self.model.predict(
+                observation, state=state, episode_start=episode_start, deterministic=deterministic
+            )
+        if deterministic:
+            actions, memory = self.model.predict(
+                observation, state=state.memory, episode_start=episode_start, deterministic=True
+            )
+            return actions, replace(state, memory=memory)
+        return self._sample(observation, state, episode_start)
+
+    def _sample(self, observation: Any, state: _Keyed, episode_start: np.ndarray | None) -> tuple[Any, Any]:
+        """One row at a time, each with generators of its own."""
+        assert state.draws is not None
+        n = len(state.draws.streams)
+        numbers, draws = EpisodeDraws.at(state.draws, n, episode_start, seed=self.seed).of_step()
+        starts = np.zeros(n, bool) if episode_start is None else np.atleast_1d(episode_start)
+        memories, actions = list(state.memories or [None] * n), []
+        single = batch_size(observation, episode_start) is None
+        for i in range(n):
+            row = observation if single else _row(observation, i)
+            with _seeded(int(numbers[i, 0] * 2**32)):
+                action, memories[i] = self.model.predict(
+                    row, state=memories[i], episode_start=starts[i : i + 1], deterministic=False
+                )
+            actions.append(np.atleast_1d(action)[0])
+        chosen = np.asarray(actions)
+        return (chosen[0] if single else chosen), replace(state, draws=draws, memories=tuple(memories))
 
     def wrap(self, env: Any) -> Any:
         """The env whose observations the model reads."""
         return env if self._wrap is None else self._wrap(env)
+
+
+@dataclass(frozen=True, eq=False)
+class _Keyed:
+    """State of a sampling model: the streams of the rows, and its memory, for the batch or by row."""
+
+    draws: EpisodeDraws | None
+    memory: Any
+    memories: tuple[Any, ...] | None
+
+
+def _is_sb3(model: Any) -> bool:
+    """Whether a model samples as those of Stable-Baselines3 do."""
+    return hasattr(model, "policy") and hasattr(model, "learn")
+
+
+def _row(observation: Any, i: int) -> Any:
+    """The i-th observation, as a batch of one."""
+    if isinstance(observation, Mapping):
+        return {name: value[i : i + 1] for name, value in observation.items()}
+    return observation[i : i + 1]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch for the time of the block."""
+    import torch
+
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - SB3 draws from it
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
 
 
 def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None) -> HelperPolicy:

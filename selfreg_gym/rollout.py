@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from selfreg_gym.env import InterventionEnv
+from selfreg_gym.episode_draws import episode_key
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.row import Row
 from selfreg_gym.types import Episode, HelperPolicy, Transition
@@ -68,9 +69,10 @@ def play(
         env: an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``, or an ``InterventionEnv``; it may be
             wrapped.
         specs: the episodes to play.
-        helper: who decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
+        helper: decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
             over the K interventions. ``helper.wrap(env)`` gives the observations that it reads; rows that are idle
-            (at the end of the list) are passed with their last observation, and what it says about them is ignored.
+            (at the end of the list) are passed with their last observation, and their answers are ignored. Its optional
+            methods ``for_interventions`` and ``begin_episodes`` are called (:class:`selfreg_gym.types.HelperPolicy`).
         deterministic: handed to ``helper.predict``.
         record_steps: False keeps ``observation`` and ``admissible_actions`` of the transitions empty.
         retries: how often an episode in which an actor failed is played again, before it is yielded with ``error`` set.
@@ -122,8 +124,11 @@ def _play(
             for i, seat in busy:
                 actions[i] = seat.coin(table.k)
         else:
-            chosen, state = table.ask(helper, state, begun, deterministic)
-            unseen = getattr(helper, "last_unseen", None)
+            if begun.any() and hasattr(table.helper, "begin_episodes"):
+                keys = [episode_key(seat.spec.seed, seat.spec.episode) if seat is not None else 0 for seat in seats]
+                state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
+            chosen, state = table.ask(state, begun, deterministic)
+            unseen = getattr(table.helper, "last_unseen", None)
             for i, seat in busy:
                 actions[i] = chosen[i]
                 if unseen is not None:
@@ -163,7 +168,9 @@ class _Table:
                     "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
-        wrap = getattr(helper, "wrap", None)
+        bind = getattr(helper, "for_interventions", None)
+        self.helper: Any = helper if bind is None else bind(base.interventions)
+        wrap = getattr(self.helper, "wrap", None)
         self.env = wrap(env) if wrap is not None else env
         self.rows: tuple[Row, ...] = base.rows
         self.n, self.k = len(self.rows), len(base.interventions)
@@ -183,16 +190,16 @@ class _Table:
         seeds = [spec.seed if spec is not None else None for spec in specs]
         self.observation, _ = self.env.reset(seed=seeds, options=options)
 
-    def ask(self, helper: HelperPolicy, state: Any, begun: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
+    def ask(self, state: Any, begun: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all rows; actions ``(n,)``."""
-        answer, state = helper.predict(
+        answer, state = self.helper.predict(
             self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
         )
         actions = np.atleast_1d(np.asarray(answer))
         if actions.shape != (self.n,) or actions.dtype.kind not in "iub":
             raise TaskContractError(
-                f"a helper answers N observations with N integer actions: {type(helper).__name__} answered {self.n} "
-                f"with an array of shape {actions.shape} and type {actions.dtype}."
+                f"a helper answers N observations with N integer actions: {type(self.helper).__name__} answered "
+                f"{self.n} with an array of shape {actions.shape} and type {actions.dtype}."
             )
         return actions, state
 

@@ -13,7 +13,14 @@ from typing import Any, NoReturn
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import EpisodeOverError, MissingPackageError, NotResetError, SetupError, TaskContractError
+from selfreg_gym.errors import (
+    CheckpointError,
+    EpisodeOverError,
+    MissingPackageError,
+    NotResetError,
+    SetupError,
+    TaskContractError,
+)
 from selfreg_gym.types import Act, Actor, Decision, Intervention
 
 __all__ = ["Row", "ask", "ask_one"]
@@ -178,14 +185,15 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     decision does not take the others' episodes with it.
 
     Raises:
-        SetupError, MissingPackageError: the actor cannot answer anything as it is set up here. No episode has failed.
+        SetupError, MissingPackageError, CheckpointError: the actor cannot answer anything as it is set up here. No
+            episode has failed.
     """
     try:
         acts = actor.act(decisions)
         if len(acts) == len(decisions):
             return [act if type(act) is str else _checked(act) for act in acts]
         failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
-    except (SetupError, MissingPackageError):
+    except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"

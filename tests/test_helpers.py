@@ -104,13 +104,13 @@ def test_a_recurrent_sb3_model_keeps_and_loses_its_memory() -> None:
     assert single == batched
 
 
-@pytest.mark.parametrize(("helper", "action"), [(Never(), 0), (Always(), 1), (Always(k=2), 2)])
+@pytest.mark.parametrize(("helper", "action"), [(Never(), 0), (Always(), 1), (Always(intervention=2), 2)])
 def test_never_and_always(helper: Any, action: int) -> None:
     assert helper.predict("text")[0] == action
     assert helper.predict(("a", "b", "c"))[0].tolist() == [action] * 3
     assert type(helper).from_run(Path("anywhere"), budget=1.0, seed=3).predict("text")[0] in (0, 1)
-    with pytest.raises(InvalidArgumentError, match="counts interventions from 1"):
-        Always(k=0)
+    with pytest.raises(InvalidArgumentError, match="counts from 1"):
+        Always(intervention=0)
 
 
 def test_random_asks_as_often_as_its_knob_says_and_repeats_itself() -> None:
@@ -129,10 +129,18 @@ def test_randoms_knob_keeps_the_draws() -> None:
     high = low.with_knob(0.6)
     assert (low.knob, high.knob, Random.knob_bounds) == (0.3, 0.6, (0.0, 1.0))
     assert (high.predict(("x",) * 500)[0] >= low.predict(("x",) * 500)[0]).all()
-    assert Random(1.0, k=2).predict(("x",) * 3)[0].tolist() == [2, 2, 2]
+    assert Random(1.0, intervention=2).predict(("x",) * 3)[0].tolist() == [2, 2, 2]
     assert Random(0.0).predict("x")[0] == 0
     with pytest.raises(InvalidArgumentError, match="probability"):
         Random(1.1)
     with pytest.raises(InvalidArgumentError, match="from 1"):
-        Random(0.1, k=0)
+        Random(0.1, intervention=0)
     assert Random.from_run(Path("anywhere"), budget=2.0, seed=9).seed == 9
+
+
+def test_the_former_name_of_the_argument_still_works() -> None:
+    for helper in (Always, Random):
+        with pytest.warns(DeprecationWarning, match="intervention="):
+            assert helper(k=2).intervention == 2
+        with pytest.raises(InvalidArgumentError, match="one of them"):
+            helper(k=2, intervention=1)

@@ -8,11 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import Connection
-from selfreg_gym.endpoint.probe import Capabilities, Finding, probe
+from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, Finding, probe
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.ways import NEEDS, WAYS, Chooser, Manner, choose_way, choosing
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError
@@ -24,14 +22,27 @@ _APIS = ("auto", "chat", "completions")
 _LOG = logging.getLogger("selfreg_gym.endpoint")
 
 
+def _check(name: str, value: Any, rule: str, holds: bool) -> None:
+    if not holds:
+        raise InvalidArgumentError(f"{name} must be {rule}, received {repr(value)[:100]}.")
+
+
+def _is_whole(value: Any, lowest: int, highest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
+
+
+def _is_temperature(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e6
+
+
 class EndpointActor:
     """Asks a server what to do, in the best way that the server can (see :meth:`describe`).
 
     At the first decision the server is probed, and the first of these that works is taken: log-probabilities of the
     admissible actions (``echo``), a constrained answer (``structured``), a choice of ``/v1/systemone``, or an answer in
     words out of which an action is read (``text``). Ranked answers are drawn here, from the decision's own stream;
-    answers that the server draws carry a seed of the decision's own. A call that fails for good is an ``Act`` with an
-    ``error``: the episode is no data and is played again, and nobody takes it for the actor's choice.
+    answers that the server draws carry a seed of the decision's own. A call that fails for good, and a response without
+    an answer (no text, a filter, an abort), is an ``Act`` with an ``error``: the episode is excluded and played again.
 
     Args:
         base_url: of the API, ``/v1`` included; None is the one that ``$OPENAI_BASE_URL`` names.
@@ -49,6 +60,7 @@ class EndpointActor:
 
     Raises:
         InvalidArgumentError, UnknownNameError: no address, an argument out of range, or one that does not exist.
+        SetupError: the variable that ``api_key_env`` names holds no possible key.
     """
 
     immaterial = IMMATERIAL
@@ -72,12 +84,12 @@ class EndpointActor:
             raise UnknownNameError("way to choose an action", way, ("auto", *WAYS))
         if api not in _APIS:
             raise UnknownNameError("api of an endpoint", api, _APIS)
-        if not (isinstance(temperature, int | float) and np.isfinite(temperature) and temperature >= 0):
-            raise InvalidArgumentError(f"temperature must be a number of at least 0, received {temperature!r}.")
-        if not isinstance(max_tokens, int) or max_tokens < 1:
-            raise InvalidArgumentError(f"max_tokens must be at least 1, received {max_tokens!r}.")
-        if seed is not None and (not isinstance(seed, int) or seed < 0):
-            raise InvalidArgumentError(f"seed must be a whole number of at least 0, or None; received {seed!r}.")
+        _check("temperature", temperature, "a number of at least 0", _is_temperature(temperature))
+        _check("max_tokens", max_tokens, "a whole number from 1 to 1,000,000", _is_whole(max_tokens, 1, 10**6))
+        _check("seed", seed, "a whole number from 0 to 2**63, or None", seed is None or _is_whole(seed, 0, 2**63))
+        for name, flag in (("reasoning", reasoning), ("nearest", nearest)):
+            _check(name, flag, "True or False", isinstance(flag, bool))
+        _check("instructions", instructions, "a text or None", instructions is None or isinstance(instructions, str))
         self.way = way
         self.manner = Manner(float(temperature), seed, max_tokens, reasoning, nearest, api, instructions)
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
@@ -109,13 +121,15 @@ class EndpointActor:
                 {name for way in (WAYS if self.way == "auto" else (self.way, "text")) for name in NEEDS[way]}
             )
             about = {"server": connection.server.base_url, "model": connection.model, "api": api, "wanted": wanted}
-            key = request_key("probe 1", about, None)
-            known = connection.recall(key)
-            if known is None:
+            key = request_key("probe 2", about, None)
+            found = _recalled(connection.recall(key))
+            if found is None:
+                connection.forget(key)
                 found = probe(connection, wanted, api=api)
-                known = {name: asdict(finding) for name, finding in found.findings.items()}
-                connection.remember(key, known)
-            self._capabilities = Capabilities({name: Finding(**finding) for name, finding in known.items()})
+                if not any(found.works(name) for name in ("completions", "chat", "systemone")):
+                    return found  # of a server that is overloaded, perhaps: it is probed again, not remembered
+                connection.remember(key, {name: asdict(finding) for name, finding in found.findings.items()})
+            self._capabilities = found
         return self._capabilities
 
     @property
@@ -134,7 +148,8 @@ class EndpointActor:
         """Answer every decision, in order. What fails is an act with an error.
 
         Raises:
-            SetupError: the key's variable is not set, or no model was named where the server lists several.
+            SetupError: the key's variable is not set, no model was named where the server lists several, or it has no
+                model of that name.
             MissingPackageError: the package ``openai`` is not installed.
         """
         try:
@@ -179,11 +194,14 @@ class EndpointActor:
         }
 
     def usage(self) -> dict[str, int | float]:
-        """What was really sent and spent by this object: requests, tokens, price."""
+        """What was really sent and spent by this object: requests, tokens, price; and how many answers were cut.
+
+        ``cut`` counts the actions read from answers that the token limit ended.
+        """
         return self.connection.usage()
 
     def close(self) -> None:
-        """Close the connections; the next decision opens them again."""
+        """Close the connections; the next decision opens them again. An actor that is dropped closes them too."""
         self.connection.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -203,3 +221,12 @@ class EndpointActor:
             f"{type(self).__name__}({server.base_url!r}, model={server.model!r}, way={way!r}, "
             f"temperature={self.manner.temperature:g})"
         )
+
+
+def _recalled(value: Any) -> Capabilities | None:
+    """Findings that were remembered, or None if there are none or they are damaged."""
+    try:
+        findings = {name: Finding(**finding) for name, finding in value.items()}
+    except (AttributeError, TypeError):
+        return None
+    return Capabilities(findings) if set(findings) <= set(CAPABILITIES) else None

@@ -24,9 +24,10 @@ class LM:
     """A causal LM that ranks the admissible actions, or writes its answer freely.
 
     Ranking draws an action with probability softmax(score / temperature), where a score is the log-probability of
-    the whole action text; it never says an inadmissible action. Generation writes what it likes: an answer that is
-    no admissible action stays so, and the task calls it invalid. Each decision draws from its own ``rng``, so an
-    answer does not depend on the batch. The model is loaded when first used; pickling keeps the path, not the model.
+    the whole action text and of an end of turn after it; it never says an inadmissible action. Generation writes
+    freely: an answer that is not an admissible action stays so, and the task calls it invalid. Thoughts are not part of
+    an answer; one that ``max_new_tokens`` cuts off gives the empty action. Each decision draws from its own ``rng``, so
+    an answer does not depend on the batch. The model is loaded when first used; pickling keeps the path, not the model.
 
     Args:
         path: a directory written by ``save_pretrained``; None is the shipped tiny Llama.
@@ -141,6 +142,7 @@ class LM:
         from selfreg_gym.lm.generation import generate
         from selfreg_gym.lm.parsing import parse_action
         from selfreg_gym.lm.prompts import ACTION_MARK, actor_prompt
+        from selfreg_gym.lm.turns import turn_of
 
         scorer = self.scorer
         tokenizer = scorer.encoder.tokenizer
@@ -156,7 +158,7 @@ class LM:
             one_line=not self.reasoning,
             encoder=scorer.encoder,
         )
-        mark = "" if self.reasoning else ACTION_MARK  # where the prompt ended
+        mark = turn_of(tokenizer).opened if self.reasoning else ACTION_MARK  # with what the prompt ended
         return [
             Act(parse_action(mark + text, decision.admissible_actions, nearest=self.nearest), tokens=tokens)
             for decision, (text, tokens) in zip(decisions, answers, strict=True)

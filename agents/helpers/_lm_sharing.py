@@ -10,7 +10,7 @@ import torch
 
 from selfreg_gym.lm.cards import Figure, write_card
 from selfreg_gym.lm.decision import DecisionHead, save_decision
-from selfreg_gym.lm.prompts import chat, helper_prompt
+from selfreg_gym.lm.prompts import helper_prompt, turn
 
 if TYPE_CHECKING:
     from selfreg_gym.agents.helpers.lm import LMHelper
@@ -24,7 +24,8 @@ def export_decision(helper: LMHelper, path: str | Path, *, budget: float | None)
     head = asked.model.get_output_embeddings()
     tokens = list(asked.answers)
     bias = torch.zeros(len(tokens)) if head.bias is None else head.bias.detach()[tokens].float().cpu()
-    bias[1:] += asked.offset
+    moved = asked.offset * np.asarray(asked.offset_weights)
+    bias[1:] += torch.as_tensor(moved, dtype=bias.dtype)
     names = ("nohelp", "help", *(f"help{k}" for k in range(2, len(tokens))))
     yes_or_no = {"noul": ("false", "true")} if len(tokens) == 2 else {}
     save_decision(
@@ -32,9 +33,9 @@ def export_decision(helper: LMHelper, path: str | Path, *, budget: float | None)
         asked.model,
         asked.tokenizer,
         DecisionHead(head.weight.detach()[tokens], bias, {"choice": names, **yes_or_no}),
-        tail=helper_prompt("", asked.budget, tokenizer=asked.tokenizer).removeprefix(chat("", asked.tokenizer)),
+        tail=helper_prompt("", asked.budget, tokenizer=asked.tokenizer).removeprefix(turn("", asked.tokenizer)),
         instructed="Budget ",
-        expected=lambda texts: np.pad(asked.logits(texts) + asked.offset, ((0, 0), (1, 0))),
+        expected=lambda texts: np.pad(asked.logits(texts) + moved, ((0, 0), (1, 0))),
     )
     write_card_of(asked, Path(path), decision=True)
 
@@ -65,7 +66,8 @@ def write_card_of(helper: LMHelper, folder: Path, *, decision: bool = False) -> 
         folder,
         title=f"Helper on {helper.info.get('backbone', 'a language model')}",
         what="Reads an observation and a budget (cost units of help per episode), and says whether to ask for help. "
-        f"Saved at budget {helper.budget:g} with logit offset {helper.offset:g}; one model serves every budget. It "
+        f"Saved at budget {helper.budget:g} with an offset of {helper.offset:g} logits per cost unit (costs: "
+        f"{', '.join(f'{cost:g}' for cost in helper.offset_weights)}); one model serves every budget. It "
         "was trained on the labels of an exact solution, each weighted by how much the choice matters. How it fares in "
         "episodes stands in the evaluation.json of its run.",
         tags=("helper", *(["decision"] if decision else [])),

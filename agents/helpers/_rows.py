@@ -1,4 +1,4 @@
-"""What helpers with a memory share: where episodes begin, and how one row or N are answered."""
+"""Shared by helpers with a memory or with draws: where episodes begin, and answers for one row or N."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfreg_gym.building import check_seed
+from selfreg_gym.errors import InvalidArgumentError
+
+__all__ = ["answer", "begins", "checked_seed"]
 
 
 def begins(n: int | None, state: Any, episode_start: np.ndarray | None) -> NDArray[np.bool_]:
@@ -19,3 +24,15 @@ def answer(actions: NDArray[Any], n: int | None) -> Any:
     """``(n,)`` integer actions; a plain int for a single observation."""
     actions = np.asarray(actions, dtype=np.int64)
     return int(actions[0]) if n is None else actions
+
+
+def checked_seed(seed: Any) -> int:
+    """Return the seed of a helper's draws: an integer of at least 0.
+
+    Raises:
+        InvalidArgumentError: anything else.
+    """
+    value = check_seed(seed)
+    if value is None:
+        raise InvalidArgumentError("the seed of a helper's draws must be an integer of at least 0, received None.")
+    return value

@@ -13,30 +13,33 @@ from typing import Any, ClassVar, Self
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.types import HelperPolicy
+from selfreg_gym.types import HelperPolicy, Intervention
 
-_FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-1"
+_FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
+_OLDER = "selfreg-rl-1"  # its offset counted once for every intervention, whatever it cost
 
 
 class SB3Helper(HelperPolicy):
     """A policy of Stable-Baselines3 that reads :class:`~selfreg_gym.wrappers.FeatureObservation`.
 
-    It is trained at one help cost r and then moved along its curve by an offset on what help gains (a difference of
-    log-probabilities or of Q values), as a trained language model is; always the best action is taken, never a sample.
+    It is trained at one help cost r and then moved along its curve by an offset per cost unit on what help gains (a
+    difference of log-probabilities or of Q values): action ``argmax over k of gain_k + offset * cost_k``, with 0 for
+    nohelp. The best action is always taken, never a sample.
 
     Args:
         policy: an SB3 policy in eval mode.
         costs: expected cost units of nohelp and of each intervention, ``(K + 1,)``.
         cap: cost units that an episode may spend at the most (``HelpBudget``), or None.
-        offset: added to what every help gains; the knob.
+        offset: gain added per cost unit; the knob.
         settings: how the policy's network was made.
         info: what is known about its training.
     """
 
     takes_budget = False
-    knob_bounds = (-20.0, 20.0)
-    knob_step: ClassVar[float] = 0.5
+    knob_bounds: tuple[float, float] = (-20.0, 20.0)  # with one intervention at cost 1
+    knob_step: float = 0.5
     needs_cap: ClassVar[bool] = False  # it is made for a hard budget
     algorithm: ClassVar[str]
     module: ClassVar[str] = "stable_baselines3"
@@ -60,6 +63,13 @@ class SB3Helper(HelperPolicy):
         self.offset = float(offset)
         self.settings = dict(settings or self.network)
         self.info = dict(info or {})
+        self._set_weights(self.costs[1:])
+
+    def _set_weights(self, weights: Sequence[float]) -> None:
+        """``(K,)``: by how much each intervention's gain moves per unit of the knob."""
+        self._weights = tuple(weights)
+        own = type(self)
+        self.knob_bounds, self.knob_step = knob_range(own.knob_bounds, own.knob_step, self._weights)
 
     @classmethod
     def train(
@@ -144,7 +154,7 @@ class SB3Helper(HelperPolicy):
 
     @property
     def knob(self) -> float:
-        """The offset."""
+        """The offset, in units of gain per cost unit."""
         return self.offset
 
     def with_knob(self, x: float) -> Self:
@@ -153,6 +163,15 @@ class SB3Helper(HelperPolicy):
         other.__dict__.update(self.__dict__)
         other.offset = float(x)
         return other
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
+        """Return itself, if these are as many interventions at the same costs as in its training.
+
+        Raises:
+            InvalidArgumentError: their number or their costs differ.
+        """
+        check_costs(self, len(self.costs) - 1, self.costs[1:], interventions)
+        return self
 
     def wrap(self, env: Any) -> Any:
         """The env that shows features, under the hard budget that it was trained with, if any."""
@@ -177,11 +196,11 @@ class SB3Helper(HelperPolicy):
         with torch.inference_mode():
             tensors = {name: torch.as_tensor(values) for name, values in rows.items()}
             values, state = self._values(tensors, state, start)
-        gain = (values[:, 1:] - values[:, :1]).double().numpy() + self.offset
+        gain = (values[:, 1:] - values[:, :1]).double().numpy()
         if self.cap is not None:
             left = rows["scalars"][:, 2:3]
             gain = np.where(np.asarray(self.costs[1:]) <= left + 1e-6, gain, -np.inf)
-        actions = np.where(gain.max(axis=1) > 0, gain.argmax(axis=1) + 1, 0).astype(np.int64)
+        actions = best_action(gain, self.offset, self._weights)
         return (int(actions[0]) if single else actions), state
 
     @abstractmethod
@@ -198,7 +217,7 @@ class SB3Helper(HelperPolicy):
         weights = {name: tensor.detach().contiguous().clone() for name, tensor in self.policy.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
         record = {
-            "format": _FORMAT,
+            "format": _FORMAT if self._weights == self.costs[1:] else _OLDER,
             "algorithm": self.algorithm,
             "costs": list(self.costs),
             "cap": self.cap,
@@ -233,7 +252,7 @@ class SB3Helper(HelperPolicy):
             weights = load_file(Path(path) / _WEIGHTS)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"{str(path)!r} cannot be read: {error!r}.") from error
-        if form != (_FORMAT, cls.algorithm):
+        if form not in ((_FORMAT, cls.algorithm), (_OLDER, cls.algorithm)):
             raise CheckpointError(f"{str(file)!r} holds {form}, expected {(_FORMAT, cls.algorithm)}: train again.")
         policy_class = cls._load_algorithm().policy_aliases[cls.policy_name]
         actions = gym.spaces.Discrete(len(known["costs"]))
@@ -243,7 +262,10 @@ class SB3Helper(HelperPolicy):
         except RuntimeError as error:
             raise CheckpointError(f"{str(path)!r}: the weights do not fit the network: {error}.") from error
         policy.set_training_mode(False)
-        return cls(policy, **known)
+        helper = cls(policy, **known)
+        if form[0] == _OLDER:
+            helper._set_weights([1.0] * (len(helper.costs) - 1))
+        return helper
 
     @classmethod
     def _load_algorithm(cls) -> Any:
@@ -272,7 +294,7 @@ def _wrap(env: Any, cap: float | None) -> Any:
 
 
 class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
-    """An episode that nobody has chosen is one of ``tasks``, drawn from the episode's seed."""
+    """An episode without a task index gets one of ``tasks``, drawn from the episode's seed."""
 
     def __init__(self, env: Any, tasks: Sequence[int] | None) -> None:
         super().__init__(env)
@@ -302,7 +324,7 @@ def _own_randomness() -> Iterator[None]:
 
 
 def _bar(steps: int, name: str, show: bool) -> Any:
-    """A callback that draws a bar for SB3's ``learn``; None where nobody looks."""
+    """A callback that draws a bar for SB3's ``learn``; None if it is not shown."""
     if not show:
         return None
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

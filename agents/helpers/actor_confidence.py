@@ -10,30 +10,36 @@ import numpy as np
 from gymnasium import spaces
 
 from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import Act, HelperPolicy
 
 __all__ = ["ActorConfidence"]
 
 
-class ActorConfidence(HelperPolicy):
+class ActorConfidence(AsksOne, HelperPolicy):
     """Help where the probability of the actor's most likely action is below the threshold.
 
-    The actor is asked what it would do before anybody decides whether it does it, so each step costs one call of the
+    The actor is asked what it would do before the helper decides, so each step costs one call of the
     actor more (an actor with a memo answers the second call from it). An actor that gives no log-probabilities
     (``Act.logprobs``) counts as sure of itself and is never helped.
 
     Args:
         threshold: in [0, 1].
+        intervention: which one is asked: a number from 1, or its name.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
     """
 
     takes_budget = False
-    knob_bounds = (0.0, 1.0 + 1e-9)  # a confidence of 1 is still below the top: there, everybody is helped
+    knob_bounds = (0.0, 1.0 + 1e-9)  # a confidence of 1 is below the top, where every row is helped
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        if not 0.0 <= threshold <= self.knob_bounds[1]:
+    def __init__(self, threshold: float = 0.5, *, intervention: int | str = 1) -> None:
+        if isinstance(threshold, bool | str) or not 0.0 <= threshold <= self.knob_bounds[1]:
             raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
         self.threshold = float(threshold)
+        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
 
     @property
     def knob(self) -> float:
@@ -42,7 +48,7 @@ class ActorConfidence(HelperPolicy):
 
     def with_knob(self, x: float) -> ActorConfidence:
         """The same helper with another threshold."""
-        return ActorConfidence(x)
+        return ActorConfidence(x, intervention=self.intervention)
 
     def wrap(self, env: Any) -> Any:
         """The env whose observation is the actor's confidence in [0, 1] (a batch: ``(N,)``)."""
@@ -59,10 +65,10 @@ class ActorConfidence(HelperPolicy):
         n = None if np.ndim(observation) == 0 else len(observation)
         if isinstance(observation, str) or (n and isinstance(observation[0], str)):
             raise InvalidArgumentError("actor-confidence reads confidences, not text: play it in wrap(env).")
-        return _rows.answer(np.atleast_1d(observation) < self.threshold, n), None
+        return _rows.answer(np.where(np.atleast_1d(observation) < self.threshold, self.action, 0), n), None
 
     def __repr__(self) -> str:
-        return f"ActorConfidence({self.threshold:g})"
+        return f"ActorConfidence({self.threshold:g}, intervention={self.intervention!r})"
 
 
 def confidences(actor: Any, rows: Sequence[Any]) -> np.ndarray:

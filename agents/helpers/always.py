@@ -1,4 +1,4 @@
-"""Always ask the same intervention. The upper anchor of every comparison, and its price."""
+"""Always ask the same intervention: the upper end of every comparison, and what it costs."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention, deprecated_k
 from selfreg_gym.helpers import batch_size
 
 __all__ = ["Always"]
 
 
-class Always:
-    """Action ``k`` at every step.
+class Always(AsksOne):
+    """Ask ``intervention`` at every step.
 
     Args:
-        k: which intervention (1 is the first).
+        intervention: which one is asked: a number from 1, or its name. Default: the first.
+        k: deprecated name of ``intervention``.
+
+    Raises:
+        InvalidArgumentError: ``intervention`` is neither.
     """
 
     takes_budget = False
 
-    def __init__(self, *, k: int = 1) -> None:
-        if k < 1:
-            raise InvalidArgumentError(f"k counts interventions from 1, received {k!r} (0 would be nohelp: use Never).")
-        self.k = k
+    def __init__(self, *, intervention: int | str | None = None, k: int | None = None) -> None:
+        self.intervention = checked_intervention(deprecated_k(intervention, k, 1))  # type: ignore[assignment]
 
     @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Always:
+    def from_run(
+        cls, run: Path, *, budget: float | None = None, seed: int = 0, intervention: int | str | None = None
+    ) -> Always:
         """The same helper for every run."""
-        return cls()
+        return cls(intervention=intervention)
 
     def predict(
         self,
@@ -41,8 +45,11 @@ class Always:
     ) -> tuple[Any, Any]:
         """Help for every row."""
         n = batch_size(observation, episode_start)
-        return (self.k if n is None else np.full(n, self.k, dtype=np.int64)), state
+        return (self.action if n is None else np.full(n, self.action, dtype=np.int64)), state
 
     def wrap(self, env: Any) -> Any:
-        """The env itself: nothing is read."""
+        """Return the env itself: nothing is read."""
         return env
+
+    def __repr__(self) -> str:
+        return f"Always(intervention={self.intervention!r})"

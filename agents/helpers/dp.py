@@ -1,26 +1,30 @@
-"""The optimal policy, read from the table: what the solver would do, in the states that it knows."""
+"""The optimal policy, read from the table of solved states."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._choice import check_costs
+from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.types import HelperPolicy
+from selfreg_gym.types import HelperPolicy, Intervention
 
 __all__ = ["DP"]
 
 
 class DP(HelperPolicy):
-    """Follow a solved policy by state key, then by feature key; in a state that it does not know, ask nobody.
+    """Follow a solved policy by state key, then by feature key; in an unknown state, choose nohelp.
 
     It knows the tasks that the model was fitted on (its keys name them), so it is privileged: a yardstick for helpers
-    that read text, and no competitor. A mixture's coin is tossed once per episode, also when ``deterministic``, and is
-    kept in ``state``.
+    that read text, not a competitor. A mixture's coin is drawn once per episode, also when ``deterministic``, from the
+    helper's seed and the episode, and is the same whatever the batch.
 
     Args:
         policy: a :class:`MixedPolicy`, or a :class:`Frontier` to take one from.
@@ -46,7 +50,7 @@ class DP(HelperPolicy):
         elif budget is not None:
             raise InvalidArgumentError("a MixedPolicy has its budget already: pass budget with a Frontier only.")
         self.policy = policy
-        self.seed = int(seed)
+        self.seed = _rows.checked_seed(seed)
         self.last_unseen = np.zeros(0, bool)
         self._actions = np.stack([solution.policy for solution in policy.policies])
         self._edges = np.cumsum(policy.weights)[:-1]
@@ -88,6 +92,20 @@ class DP(HelperPolicy):
         helper._index = self._index
         return helper
 
+    def for_interventions(self, interventions: Sequence[Intervention]) -> DP:
+        """Return itself, if its model has as many interventions as the env.
+
+        Raises:
+            InvalidArgumentError: their number differs.
+        """
+        check_costs(self, self.policy.model.actions - 1, None, interventions)
+        return self
+
+    def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
+        """Set the random streams of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
+        draws, made = (None, np.zeros(len(starts), int)) if state is None else state
+        return EpisodeDraws.begin(draws, starts, keys, seed=self.seed), np.where(starts, 0, made)
+
     def wrap(self, env: Any) -> Any:
         """The env that shows state key, feature key and steps left, one per line."""
         from selfreg_gym.wrappers import StateKeyObservation
@@ -103,24 +121,18 @@ class DP(HelperPolicy):
     ) -> tuple[Any, Any]:
         """See :class:`selfreg_gym.types.HelperPolicy`.
 
-        ``state``: (coins (N,) in [0, 1), how many were tossed, decisions made so far in each episode (N,)).
+        ``state``: (the streams of the rows, decisions made so far in each episode (N,)).
         """
         texts = [observation] if isinstance(observation, str) else observation
-        fresh = np.full(len(texts), state is None)
-        if episode_start is not None:
-            fresh |= np.atleast_1d(np.asarray(episode_start, bool))
-        coins, tossed, made = (np.zeros(len(texts)), 0, np.zeros(len(texts), int)) if state is None else state
-        made = np.where(fresh, 0, made)
-        if fresh.any():
-            count = int(fresh.sum())
-            coins = coins.copy()
-            coins[fresh] = [_coin(self.seed, tossed + i) for i in range(count)]
-            tossed += count
+        n = len(texts)
+        draws, made = (None, np.zeros(n, int)) if state is None else state
+        made = np.where(_rows.begins(n, state, episode_start), 0, made)
+        draws = EpisodeDraws.at(draws, n, episode_start, seed=self.seed)
         index = np.fromiter(map(self._locate, texts, made.tolist()), np.int64, count=len(texts))
         self.last_unseen = index < 0
-        policy = np.searchsorted(self._edges, coins, side="right")
+        policy = np.searchsorted(self._edges, draws.of_episode(), side="right")
         actions = np.where(self.last_unseen, 0, self._actions[policy, index]).astype(np.int64)
-        return (int(actions[0]) if isinstance(observation, str) else actions), (coins, tossed, made + 1)
+        return (int(actions[0]) if isinstance(observation, str) else actions), (draws, made + 1)
 
     def _locate(self, text: str, made: int) -> int:
         """Return the state of an observation, remembered.
@@ -153,8 +165,3 @@ class DP(HelperPolicy):
 
     def __repr__(self) -> str:
         return f"DP({self.policy!r}, seed={self.seed})"
-
-
-def _coin(seed: int, episode: int) -> float:
-    """Return the uniform number of the ``episode``-th toss."""
-    return float(np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, episode)))).random())

@@ -9,20 +9,27 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
+from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.systemone import Question, shares
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.types import HelperPolicy
+from selfreg_gym.types import HelperPolicy, Intervention
 
 __all__ = ["EndpointHelper"]
 
+_LEAST = 1e-12  # a probability of 0 counts as this
 _PLAIN = "Should somebody be asked for help now?"
 _WITH_BUDGET = "Budget {budget:.2f}. Help?"  # the last line of selfreg_gym.lm.prompts.helper_prompt
 
 
-class EndpointHelper(HelperPolicy):
+class EndpointHelper(AsksOne, HelperPolicy):
     """Help where the served model answers yes with a probability above ``1 - threshold``.
+
+    With ``options`` for several interventions each is weighed by its cost: the action is
+    ``argmax over k of log(p_k / p_0) + logit(threshold) * cost_k / cheapest cost``, with 0 for nohelp. With one
+    intervention this is the rule above.
 
     The question is asked about every observation; ``calibrate`` moves the threshold until usage meets a budget. A
     helper of this project that was exported as a decision model reads the budget itself: give it ``budget``, and with
@@ -35,7 +42,10 @@ class EndpointHelper(HelperPolicy):
             "Budget C. Help?" where there is a budget, else a plain question.
         budget: cost units per episode, for a question that names it.
         levels: of a score ("how much is help needed"), lowest first; None asks yes or no.
-        options: of a choice: nohelp first, then one per intervention, of which the likeliest is asked.
+        options: of a choice: nohelp first, then one per intervention.
+        costs: ``(K,)`` cost units of a call of each of several ``options``; None takes them from the env that it plays
+            in, and outside of one counts each call as one cost unit.
+        intervention: which one a yes, a high level or the one option asks: a number from 1, or its name.
         cache: file in which answers are kept; one per model.
         **server: of :class:`selfreg_gym.endpoint.Server`.
 
@@ -44,6 +54,7 @@ class EndpointHelper(HelperPolicy):
     """
 
     takes_budget = False
+    asks_one = False  # as the config says
     immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
 
@@ -56,11 +67,17 @@ class EndpointHelper(HelperPolicy):
         budget: float | None = None,
         levels: Sequence[str] | None = None,
         options: Sequence[str] | None = None,
+        costs: Sequence[float] | None = None,
+        intervention: int | str = 1,
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
-        if not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
-            raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
+        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        if not number or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
+            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {repr(threshold)[:100]}.")
+        budget = None if budget is None else check_budget(budget)
+        if instructions is not None and not isinstance(instructions, str):
+            raise InvalidArgumentError(f"instructions must be a text or None, received {type(instructions).__name__}.")
         if instructions is None:
             instructions = _PLAIN if budget is None else _WITH_BUDGET
         if budget is None and "{budget" in instructions.replace("{{", ""):
@@ -75,15 +92,34 @@ class EndpointHelper(HelperPolicy):
                 f"with budget={budget!r}: {error}."
             ) from None
         self.threshold = float(threshold)
-        self.question = Question(
-            asked, None if levels is None else tuple(levels), None if options is None else tuple(options)
-        )
+        self.question = Question(asked, levels, options)
+        self.costs = None if costs is None else checked_costs(costs, self._count)
+        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
+        self._weights = self.costs or (1.0,) * self._count
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
         """No run makes a server: it takes part only where the config names it."""
         return False
+
+    @property
+    def _count(self) -> int:
+        """K: the interventions that the question distinguishes."""
+        return 1 if self.question.options is None else len(self.question.options) - 1
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> EndpointHelper:
+        """The helper for an env with these interventions: with their costs, unless it was given some.
+
+        Raises:
+            InvalidArgumentError: not one of several options per intervention, or other costs than those given.
+        """
+        if self._count == 1:
+            return super().for_interventions(interventions)
+        check_costs(self, self._count, self.costs, interventions)
+        other = self.with_knob(self.threshold)
+        other._weights = tuple(one.cost for one in interventions)
+        return other
 
     @property
     def knob(self) -> float:
@@ -107,13 +143,18 @@ class EndpointHelper(HelperPolicy):
         """See :class:`selfreg_gym.types.HelperPolicy`; the rule is deterministic in any case.
 
         Raises:
-            EndpointError: the server failed for good; that is neither help nor nohelp.
+            EndpointError: the server failed for good, which is neither help nor nohelp.
         """
         n = None if isinstance(observation, str) else len(observation)
         texts = [observation] if n is None else list(observation)
         found = shares(self.connection, self.question, texts)
-        helped = found[:, 1:].sum(axis=1) > 1.0 - self.threshold
-        return _rows.answer(np.where(helped, 1 + found[:, 1:].argmax(axis=1), 0), n), state
+        if self._count == 1:
+            return _rows.answer(np.where(found[:, 1] > 1.0 - self.threshold, self.action, 0), n), state
+        if self.threshold <= 0.0:
+            return _rows.answer(np.zeros(len(texts)), n), state
+        odds = np.log(np.maximum(found, _LEAST))
+        knob = _logit(self.threshold) / min(self._weights)
+        return _rows.answer(best_action(odds[:, 1:] - odds[:, :1], knob, self._weights), n), state
 
     def wrap(self, env: Any) -> Any:
         """It reads what the actor reads."""
@@ -124,3 +165,8 @@ class EndpointHelper(HelperPolicy):
 
     def __repr__(self) -> str:
         return f"EndpointHelper({self.connection!r}, {self.threshold:g}, {self.question.instructions!r})"
+
+
+def _logit(threshold: float) -> float:
+    """``log(t / (1 - t))``, and large enough at 1 and above to outweigh any difference of log-probabilities."""
+    return float(np.log(threshold / (1.0 - threshold))) if threshold < 1.0 else 1e6

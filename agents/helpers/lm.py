@@ -10,30 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._choice import best_action, check_costs, checked_costs, knob_range
 from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
+from selfreg_gym.building import check_budget
+from selfreg_gym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.choosing import Page
+    from selfreg_gym.types import Intervention
 
 __all__ = ["LMHelper"]
 
-_FILE = "helper.json"
-_FORMAT = "selfreg-helper-1"
-
 
 class LMHelper:
-    """Asks the k-th intervention where its logit is the largest of "nohelp", "help", "help2", ...
+    """Chooses between the answers "nohelp", "help", "help2", ... by their logits and by what each intervention costs.
 
-    The prompt is the observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on
-    labels (:func:`selfreg_gym.labels.label`), each weighted by how much the choice matters.
+    The action is ``argmax over k of logit_k - logit_0 + offset * cost_k``, with 0 for nohelp. The prompt is the
+    observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on labels
+    (:func:`selfreg_gym.labels.label`), each with its weight.
 
     Args:
         model: a causal LM in eval mode.
         tokenizer: its tokenizer.
         answers: token ids of the K + 1 answers, nohelp first.
-        budget: calls per episode it shall spend; :meth:`with_budget` changes it.
-        offset: added to the logit of every help answer; the knob that calibration turns.
+        budget: cost units of help per episode that it is asked to spend; :meth:`with_budget` changes it.
+        offset: logits added per cost unit of an intervention; the knob that calibration turns.
+        costs: ``(K,)`` cost units of a call of each intervention; None: unknown (helpers saved by earlier versions),
+            and every intervention counts as one cost unit.
         info: what is known about its training.
         memo: how many (observation, budget) are remembered.
 
@@ -42,8 +46,8 @@ class LMHelper:
     """
 
     takes_budget = True
-    knob_bounds = (-20.0, 20.0)
-    knob_step = 0.5  # in logits, of which a half changes a lot
+    knob_bounds = (-20.0, 20.0)  # in logits per cost unit, where one intervention costs 1
+    knob_step = 0.5  # half a logit changes usage considerably
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class LMHelper:
         answers: Sequence[int],
         budget: float = 1.0,
         offset: float = 0.0,
+        costs: Sequence[float] | None = None,
         info: dict[str, Any] | None = None,
         memo: int = 50_000,
     ) -> None:
@@ -63,8 +68,10 @@ class LMHelper:
         self.model = model
         self.tokenizer = tokenizer
         self.answers = tuple(int(token) for token in answers)
-        self.budget = _checked_budget(budget)
+        self.budget = check_budget(budget)
         self.offset = float(offset)
+        self.costs = None if costs is None else checked_costs(costs, len(self.answers) - 1)
+        self.knob_bounds, self.knob_step = knob_range(type(self).knob_bounds, type(self).knob_step, self.offset_weights)
         self.info: dict[str, Any] = dict(info or {})
         self._budgets: tuple[float, ...] = ()  # read along with this helper's own
         self._reader = _reader(model, tokenizer, self.answers, memo)
@@ -74,7 +81,8 @@ class LMHelper:
         cls,
         labels: Iterable[Any],
         *,
-        backbone: str | Path = "tiny",
+        backbone: str | Path = "auto",
+        actor: str | Path | None = None,
         seed: int = 0,
         epochs: float = 1.0,
         lora: int | bool = False,
@@ -84,6 +92,7 @@ class LMHelper:
         max_labels: int | None = 20_000,
         help_weight: float = 1.0,
         interventions: int | None = None,
+        costs: Sequence[float] | None = None,
         augment: Callable[[str, np.random.Generator], str] | None = None,
         features: Mapping[str, str] | None = None,
         patience: int | None = None,
@@ -97,16 +106,23 @@ class LMHelper:
 
         Args:
             labels: objects with ``observation, budget, action, weight``.
-            backbone: the id of an actor with a checkpoint, or a directory.
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
+                built from them (:mod:`selfreg_gym.lm.backbone`).
+            actor: for "auto", the actor's checkpoint.
             seed: of the sample and the order of training.
-            epochs: passes over the sample.
-            lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them.
-            lr: default 5e-4, with LoRA 3e-3.
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
+            lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
+                backbone has random weights, so every weight is trained whatever ``lora`` is.
+            lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
             batch_size, accumulate: pages per forward (each with all its budgets), forwards per step.
-            max_labels: about so many different (page, budget) are trained on; pages are drawn in proportion to their
-                weight, all budgets of a page at once. None: as many draws as there are pages.
+            max_labels: about so many (observation, budget) are trained on, at most as many as there are labels.
+                Observations are drawn in proportion to the weight of their labels, all budgets of an observation at
+                once; one that many labels have is drawn many times. None: as many as there are labels.
             help_weight: factor on the weight of labels that say help.
-            interventions: K; default: the largest action among the labels, at least 1.
+            interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
+            costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weigh its offset,
+                and must be those of the env that it plays in. None: unknown, and each call counts as one cost unit.
             augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
                 told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
             features: the feature key of observations, where it is known. To tell it is learned along with what to do
@@ -121,25 +137,40 @@ class LMHelper:
 
         Raises:
             InvalidArgumentError: there are no labels, or actions beyond K.
-            UnknownNameError, CheckpointError: the backbone is none.
+            InvalidArgumentError: a named backbone to which more than 5 % of the tokens are unknown.
+            UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
-        from selfreg_gym.lm.backbone import backbone_path, weights_hash
+        from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
+        from selfreg_gym.lm.prompts import helper_prompt
         from selfreg_gym.lm.sampling import resample
+        from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
         from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
+        if str(backbone) != AUTO:
+            backbone_path(backbone)  # a wrong name is found before the labels are read
         rows = list(labels)
-        interventions = interventions or max([1, *(int(row.action) for row in rows)])
+        interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
+        if costs is not None:
+            costs = checked_costs(costs, interventions)
         rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
-        source = backbone_path(backbone)
-        tokenizer = load_tokenizer(source)
         pages = gather_pages(rows, interventions=interventions, help_weight=help_weight)
         if not pages:
             raise InvalidArgumentError("labels must have weights, not all 0.")
+        texts = [page.observation for page in pages]
+        asked = [helper_prompt("", budget) for budget in sorted({budget for page in pages for budget in page.budgets})]
+        with opened_backbone(backbone, texts, prompts=asked, actor=actor, seed=seed) as start:
+            tokenizer = load_tokenizer(start.path)
+            answers = _answer_tokens(tokenizer, interventions)
+            model = load_causal(start.path, dtype=dtype, device=device)
+            origin = start.record()
+        lora = 0 if start.built else lora
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
-        size = len(pages) if max_labels is None else max(1, round(len(pages) * min(1.0, max_labels / count)))
+        # Equal labels are one entry of `pages`, and are drawn as often as they occur.
+        wanted = len(rows) if max_labels is None else min(max_labels, len(rows))
+        size = max(1, round(len(pages) * wanted / count))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
         names = sorted(set((features or {}).values()))
         number = {name: i for i, name in enumerate(names)}
@@ -160,10 +191,11 @@ class LMHelper:
             sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
             aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
 
-        answers = _answer_tokens(tokenizer, interventions)
-        model = load_causal(source, dtype=dtype, device=device)
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+        least = None
+        if start.built:
+            least = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
         log = train_choice(
             model,
             tokenizer,
@@ -173,8 +205,9 @@ class LMHelper:
             topics=len(names),
             patience=patience,
             seed=seed,
-            lr=lr or (3e-3 if lora else 5e-4),
+            lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
             epochs=epochs,
+            steps=least,
             batch_size=batch_size,
             accumulate=accumulate,
             resume=resume,
@@ -186,8 +219,7 @@ class LMHelper:
         if "source" in data:
             data["source"] = Path(data["source"]).name  # a card is made to be shared: nobody's folders
         info = {
-            "backbone": source.name,
-            "backbone_sha256": weights_hash(source),
+            **origin,
             "data": data or None,
             "seed": seed,
             "epochs": epochs,
@@ -206,7 +238,7 @@ class LMHelper:
         }
         if patience is not None and log.validation:
             info["early_stopping"] = early_stopping(log, patience=patience)
-        return cls(merged.eval(), tokenizer, answers=answers, info=info)
+        return cls(merged.eval(), tokenizer, answers=answers, costs=costs, info=info)
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> LMHelper:
@@ -215,7 +247,7 @@ class LMHelper:
         return helper if budget is None else helper.with_budget(budget)
 
     def with_budget(self, budget: float) -> LMHelper:
-        """The same model asked to spend ``budget`` calls per episode; the offset goes back to what was trained (0)."""
+        """The same model asked to spend ``budget`` cost units per episode; the offset is that of training, 0."""
         return self._copy(budget=budget, offset=0.0)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
@@ -226,13 +258,27 @@ class LMHelper:
         return helpers
 
     def with_offset(self, offset: float) -> LMHelper:
-        """The same model with another logit offset; usage does not fall when it rises."""
+        """The same model with another offset (logits per cost unit); usage does not fall when it rises."""
         return self._copy(budget=self.budget, offset=offset)
 
     @property
     def knob(self) -> float:
-        """The logit offset."""
+        """The offset, in logits per cost unit."""
         return self.offset
+
+    @property
+    def offset_weights(self) -> tuple[float, ...]:
+        """``(K,)`` by how much each help answer's logit moves per unit of the offset: the costs, or 1 where unknown."""
+        return (1.0,) * (len(self.answers) - 1) if self.costs is None else self.costs
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> LMHelper:
+        """Return itself, if these are as many interventions at the same costs as in its training.
+
+        Raises:
+            InvalidArgumentError: their number or their costs differ.
+        """
+        check_costs(self, len(self.answers) - 1, self.costs, interventions)
+        return self
 
     def with_knob(self, x: float) -> LMHelper:
         """As :meth:`with_offset`."""
@@ -256,11 +302,10 @@ class LMHelper:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`; the choice is the largest logit in any case, ties are nohelp."""
+        """See :class:`selfreg_gym.types.HelperPolicy`; the best action is taken in any case, ties are nohelp."""
         single = isinstance(observation, str)
-        gain = self.logits([observation] if single else list(observation)) + self.offset
-        best = gain.argmax(axis=1) if len(gain) else np.zeros(0, dtype=np.int64)
-        actions = np.where(gain.max(axis=1, initial=-np.inf) > 0, best + 1, 0).astype(np.int64)
+        gain = self.logits([observation] if single else list(observation))
+        actions = best_action(gain, self.offset, self.offset_weights)
         return (actions[0] if single else actions), state
 
     def wrap(self, env: Any) -> Any:
@@ -270,21 +315,24 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+        from selfreg_gym.lm.records import usual_mode
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
+        usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "answers": list(self.answers),
             "budget": self.budget,
             "offset": self.offset,
+            "costs": None if self.costs is None else list(self.costs),
             "info": self.info,
         }
-        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(
@@ -297,28 +345,17 @@ class LMHelper:
             memo: how many (observation, budget) are remembered.
 
         Raises:
-            CheckpointError: the directory holds no helper, an unfinished one, or another format.
+            CheckpointError: the directory holds no helper, an unfinished one, another format, or weights that are
+                missing, unknown, of another shape or not finite.
         """
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
-        file = Path(path) / _FILE
-        if not file.is_file():
-            raise CheckpointError(
-                f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
-                f"received {str(path)!r}, which has none."
-            )
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            form = record["format"]
-            known = {name: record[name] for name in ("answers", "budget", "offset", "info")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
-        if form != _FORMAT:
-            raise CheckpointError(
-                f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
-            )
+        folder = Path(path)
+        known = read_helper(folder)
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
-        return cls(load_causal(path, dtype=dtype, device=device), load_tokenizer(path), memo=memo, **known)
+        model = load_causal(folder, dtype=dtype, device=device)
+        check_answers(folder, known["answers"], model)
+        return cls(model, load_tokenizer(folder), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
         """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
@@ -346,20 +383,14 @@ class LMHelper:
         """Another helper around the same model and memo."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.budget, other.offset = _checked_budget(budget), float(offset)
+        other.budget, other.offset = check_budget(budget), float(offset)
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LMHelper:
         return self
 
     def __repr__(self) -> str:
-        return f"LMHelper(budget={self.budget:g}, offset={self.offset:g}, K={len(self.answers) - 1})"
-
-
-def _checked_budget(budget: float) -> float:
-    if not (np.isfinite(budget) and budget >= 0):
-        raise InvalidArgumentError(f"a budget is a number of calls per episode, 0 or more, received {budget!r}.")
-    return float(budget)
+        return f"LMHelper(budget={self.budget:g}, offset={self.offset:g}, costs={self.offset_weights})"
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:

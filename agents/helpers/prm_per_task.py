@@ -17,10 +17,10 @@ class PRMPerTask(PRMThreshold):
     Args:
         prm: anything with ``score(observations) -> (N,)``, success probabilities without help.
         threshold: 0 never asks, above 1 always does.
-        intervention: which intervention is asked, from 1.
+        intervention: which one is asked: a number from 1, or its name.
     """
 
-    def __init__(self, prm: Any, threshold: float = 0.5, *, intervention: int = 1) -> None:
+    def __init__(self, prm: Any, threshold: float = 0.5, *, intervention: int | str = 1) -> None:
         super().__init__(prm, threshold, scope="task", intervention=intervention)
 
     def with_knob(self, x: float) -> PRMPerTask:
@@ -28,4 +28,4 @@ class PRMPerTask(PRMThreshold):
         return type(self)(self.prm, x, intervention=self.intervention)
 
     def __repr__(self) -> str:
-        return f"PRMPerTask({self.prm!r}, {self.threshold:g}, intervention={self.intervention})"
+        return f"PRMPerTask({self.prm!r}, {self.threshold:g}, intervention={self.intervention!r})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ __all__ = ["PRMThreshold"]
 _SCOPES = ("state", "task")
 
 
-class PRMThreshold:
+class PRMThreshold(AsksOne):
     """Help where p(s) < threshold.
 
     Per state (the default) this toggles: help raises p(s) above the threshold, so help stops, p(s) falls again. Per
@@ -27,7 +28,7 @@ class PRMThreshold:
         prm: anything with ``score(observations) -> (N,)``.
         threshold: 0 never asks, above 1 always does.
         scope: "state" or "task".
-        intervention: which intervention is asked, from 1.
+        intervention: which one is asked: a number from 1, or its name.
 
     Raises:
         InvalidArgumentError, UnknownNameError: an argument is out of range.
@@ -37,7 +38,7 @@ class PRMThreshold:
     knob_bounds = (0.0, 1.0001)  # p(s) = 1 is helped at the upper end
 
     def __init__(
-        self, prm: ProcessRewardModel, threshold: float = 0.5, *, scope: str = "state", intervention: int = 1
+        self, prm: ProcessRewardModel, threshold: float = 0.5, *, scope: str = "state", intervention: int | str = 1
     ) -> None:
         if not callable(getattr(prm, "score", None)):
             raise InvalidArgumentError(
@@ -45,22 +46,21 @@ class PRMThreshold:
             )
         if scope not in _SCOPES:
             raise UnknownNameError("scope of a threshold", scope, _SCOPES)
-        if not np.isfinite(threshold) or intervention < 1:
-            raise InvalidArgumentError(
-                "the threshold must be a number and the intervention at least 1, "
-                f"received threshold={threshold!r}, intervention={intervention!r}."
-            )
+        if isinstance(threshold, bool | str) or not np.isfinite(threshold):
+            raise InvalidArgumentError(f"the threshold must be a number, received threshold={threshold!r}.")
         self.prm = prm
         self.threshold = float(threshold)
         self.scope = scope
-        self.intervention = int(intervention)
+        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
 
     @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> PRMThreshold:
+    def from_run(
+        cls, run: Path, *, budget: float | None = None, seed: int = 0, intervention: int | str = 1
+    ) -> PRMThreshold:
         """The run's process reward model at threshold 0.5; calibrate it to meet a budget."""
         from selfreg_gym.prm.model import ProcessRewardModel
 
-        return cls(ProcessRewardModel.from_pretrained(Path(run) / "prm"))
+        return cls(ProcessRewardModel.from_pretrained(Path(run) / "prm"), intervention=intervention)
 
     @property
     def knob(self) -> float:
@@ -97,7 +97,7 @@ class PRMThreshold:
             if begun.any():
                 helped[begun] = self.prm.score([texts[i] for i in np.flatnonzero(begun)]) < self.threshold
             state = helped
-        actions = np.where(helped, self.intervention, 0).astype(np.int64)
+        actions = np.where(helped, self.action, 0).astype(np.int64)
         return (actions[0] if single else actions), state
 
     def wrap(self, env: Any) -> Any:
@@ -108,4 +108,5 @@ class PRMThreshold:
         return self
 
     def __repr__(self) -> str:
-        return f"PRMThreshold({self.prm!r}, {self.threshold:g}, scope={self.scope!r}, intervention={self.intervention})"
+        asked = f"scope={self.scope!r}, intervention={self.intervention!r}"
+        return f"PRMThreshold({self.prm!r}, {self.threshold:g}, {asked})"

@@ -1,4 +1,4 @@
-"""Ask in the share of moments with the lowest p(s), the share set from stored scores and never from fresh rollouts."""
+"""Ask in the share of decisions with the lowest p(s), the share set from stored scores, without fresh rollouts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import HelperPolicy
@@ -16,34 +17,49 @@ from selfreg_gym.types import HelperPolicy
 __all__ = ["Quantile"]
 
 MOST_SCORES = 2000
-"""Stored moments that are scored for the quantile: its standard error is then at most a point."""
+"""Stored observations that are scored for the quantile: its standard error is then at most 0.011."""
 
 
-class Quantile(HelperPolicy):
-    """Help where p(s) is below the ``rate``-quantile of p over moments of unhelped episodes.
+class Quantile(AsksOne, HelperPolicy):
+    """Help where p(s) is below the ``rate``-quantile of p over the observations of unhelped episodes.
 
-    What practitioners do first: "help in the worst tenth of moments". It has no knob on purpose. Help changes which
+    What practitioners do first: "help in the worst tenth of decisions". It has no knob on purpose. Help changes which
     states are visited, so its usage misses the target, and by how much is what this baseline shows.
 
     Args:
         prm: anything with ``score(observations) -> (N,)``.
-        scores: p(s) of stored moments, at least one.
-        rate: share of moments to help in, in [0, 1].
+        scores: p(s) of stored observations, at least one.
+        rate: share of decisions to help in, in [0, 1].
+        intervention: which one is asked: a number from 1, or its name.
+
+    Raises:
+        InvalidArgumentError: no scores, or an argument out of range.
     """
 
     takes_budget = True
 
-    def __init__(self, prm: Any, scores: Sequence[float] | np.ndarray, *, rate: float = 0.1) -> None:
+    def __init__(
+        self, prm: Any, scores: Sequence[float] | np.ndarray, *, rate: float = 0.1, intervention: int | str = 1
+    ) -> None:
         if len(scores) == 0 or not 0.0 <= rate <= 1.0:
             raise InvalidArgumentError(
                 f"a quantile needs scores and a rate in [0, 1], received {len(scores)} scores and rate={rate!r}."
             )
         self.prm, self.rate = prm, float(rate)
+        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
         self.threshold = float(np.quantile(np.asarray(scores, dtype=np.float64), rate))
 
     @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Quantile:
-        """Score stored moments of unhelped episodes; the rate is the budget over the mean length of an episode."""
+    def from_run(
+        cls, run: Path, *, budget: float | None = None, seed: int = 0, intervention: int | str = 1
+    ) -> Quantile:
+        """Score stored observations of unhelped episodes.
+
+        The rate is the budget (cost units) over the cost of a call and the mean length of an episode, at most 1.
+
+        Raises:
+            InvalidArgumentError: no episode without help was collected.
+        """
         from selfreg_gym.dataset import Rollouts
         from selfreg_gym.prm import ProcessRewardModel
 
@@ -58,7 +74,8 @@ class Quantile(HelperPolicy):
             chosen = np.random.default_rng(seed).choice(len(texts), MOST_SCORES, replace=False)
             texts = [texts[i] for i in chosen]
         length = float(np.mean([len(episode) for episode in alone]))
-        return cls(prm, prm.score(texts), rate=0.1 if budget is None else min(1.0, budget / length))
+        rate = 0.1 if budget is None else min(1.0, budget / (length * _mean_cost(rollouts, intervention)))
+        return cls(prm, prm.score(texts), rate=rate, intervention=intervention)
 
     def predict(
         self,
@@ -70,7 +87,16 @@ class Quantile(HelperPolicy):
         """Compare each p(s) with the quantile."""
         n = batch_size(observation, episode_start)
         texts = [observation] if n is None else list(observation)
-        return _rows.answer(np.asarray(self.prm.score(texts)) < self.threshold, n), None
+        return _rows.answer(np.where(np.asarray(self.prm.score(texts)) < self.threshold, self.action, 0), n), None
 
     def __repr__(self) -> str:
-        return f"Quantile({self.prm!r}, rate={self.rate:g})"
+        return f"Quantile({self.prm!r}, rate={self.rate:g}, intervention={self.intervention!r})"
+
+
+def _mean_cost(rollouts: Any, intervention: int | str) -> float:
+    """Mean cost units of a stored call of the intervention; 1 where none was stored."""
+    names = list(rollouts.spec.get("env", {}).get("interventions", ()))
+    action = names.index(intervention) + 1 if intervention in names else intervention
+    columns = rollouts.columns("action", "cost")
+    costs = columns["cost"][columns["action"] == action]
+    return float(np.mean(costs)) if len(costs) and np.mean(costs) > 0 else 1.0

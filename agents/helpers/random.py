@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._choice import checked_intervention, deprecated_k, resolve
+from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helpers import batch_size
+from selfreg_gym.types import Intervention
 
 __all__ = ["Random"]
 
@@ -16,29 +22,39 @@ __all__ = ["Random"]
 class Random:
     """Help with probability ``p`` at each step, whatever is observed.
 
-    The draws come from the helper's own seed: a run that begins without ``state`` begins the stream again. They do not
-    depend on ``deterministic``, because chance is all there is to this policy.
+    The draws of a step depend on the helper's seed, the episode and the step, and never on the batch or on
+    ``deterministic``. Help at probability p happens wherever it happens at a smaller p (common random numbers).
 
     Args:
         p: probability of help, in [0, 1]. It is the knob that calibration turns.
-        seed: seed of the draws.
-        k: which intervention is asked (1 is the first).
+        seed: seed of the draws, at least 0.
+        intervention: which one is asked: a number from 1, its name, or None to draw one of all K with equal
+            probability at each call. (Where the env's interventions are not known, as in a ``predict`` outside
+            ``play``, None asks the first.)
+        k: deprecated name of ``intervention``.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
     """
 
     takes_budget = True
     knob_bounds = (0.0, 1.0)
 
-    def __init__(self, p: float = 0.5, seed: int = 0, *, k: int = 1) -> None:
-        if not 0 <= p <= 1:
+    def __init__(
+        self, p: float = 0.5, seed: int = 0, *, intervention: int | str | None = None, k: int | None = None
+    ) -> None:
+        if isinstance(p, bool | str) or not 0 <= p <= 1:
             raise InvalidArgumentError(f"p is a probability in [0, 1], received {p!r}.")
-        if k < 1:
-            raise InvalidArgumentError(f"k counts interventions from 1, received {k!r}.")
-        self.p, self.seed, self.k = float(p), seed, k
+        self.p, self.seed = float(p), _rows.checked_seed(seed)
+        self.intervention = checked_intervention(deprecated_k(intervention, k, None), none=True)
+        self._count: int | None = None  # K, where it is known
 
     @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Random:
+    def from_run(
+        cls, run: Path, *, budget: float | None = None, seed: int = 0, intervention: int | str | None = None
+    ) -> Random:
         """The same helper for every run; a budget is met by calibrating ``knob``."""
-        return cls(seed=seed)
+        return cls(seed=seed, intervention=intervention)
 
     @property
     def knob(self) -> float:
@@ -47,7 +63,21 @@ class Random:
 
     def with_knob(self, knob: float) -> Random:
         """The same helper, with the same draws, at another p."""
-        return Random(knob, self.seed, k=self.k)
+        other = copy.copy(self)
+        other.p = float(knob)
+        return other
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> Random:
+        """The helper for an env with these interventions (:class:`selfreg_gym.types.HelperPolicy`)."""
+        bound = copy.copy(self)
+        bound._count = len(interventions)
+        if self.intervention is not None:
+            bound.intervention = resolve(self, self.intervention, interventions)
+        return bound
+
+    def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
+        """Set the random streams of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
+        return EpisodeDraws.begin(state, starts, keys, seed=self.seed)
 
     def predict(
         self,
@@ -56,13 +86,24 @@ class Random:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Draw for every row; ``state`` is the stream."""
-        rng = np.random.default_rng(self.seed) if state is None else state
+        """Draw for every row: whether to ask, and whom; ``state`` holds the streams."""
         n = batch_size(observation, episode_start)
-        if n is None:
-            return (self.k if rng.random() < self.p else 0), rng
-        return np.where(rng.random(n) < self.p, self.k, 0).astype(np.int64), rng
+        draws = EpisodeDraws.at(state, 1 if n is None else n, episode_start, seed=self.seed)
+        uniform, draws = draws.of_step(2)
+        if self.intervention is None:
+            asked: Any = 1 + np.floor(uniform[:, 1] * (1 if self._count is None else self._count)).astype(np.int64)
+        elif isinstance(self.intervention, str):
+            raise InvalidArgumentError(
+                f"Random asks {self.intervention!r}: call for_interventions(env.unwrapped.interventions) first, as "
+                "play() does, or give the intervention's number."
+            )
+        else:
+            asked = self.intervention
+        return _rows.answer(np.where((uniform[:, 0] < self.p) & (self._count != 0), asked, 0), n), draws
 
     def wrap(self, env: Any) -> Any:
-        """The env itself: nothing is read."""
+        """Return the env itself: nothing is read."""
         return env
+
+    def __repr__(self) -> str:
+        return f"Random({self.p:g}, seed={self.seed}, intervention={self.intervention!r})"

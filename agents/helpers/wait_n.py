@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import HelperPolicy
@@ -14,21 +15,26 @@ from selfreg_gym.types import HelperPolicy
 __all__ = ["WaitN"]
 
 
-class WaitN(HelperPolicy):
-    """No help in the first n steps of an episode, and then help from the first intervention until its end.
+class WaitN(AsksOne, HelperPolicy):
+    """No help in the first n steps of an episode, and then help until its end.
 
     Args:
         n: whole, at least 0.
+        intervention: which one is asked: a number from 1, or its name.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
     """
 
     takes_budget = False
     knob_bounds = (-200.0, 0.0)
     knob_step = 4.0
 
-    def __init__(self, n: int = 10) -> None:
-        if n != int(n) or n < 0:
+    def __init__(self, n: int = 10, *, intervention: int | str = 1) -> None:
+        if isinstance(n, bool | str) or not np.isfinite(n) or n != int(n) or n < 0:
             raise InvalidArgumentError(f"wait-n waits a whole number of steps, at least 0, received n={n!r}.")
         self.n = int(n)
+        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
 
     @property
     def knob(self) -> float:
@@ -37,7 +43,7 @@ class WaitN(HelperPolicy):
 
     def with_knob(self, x: float) -> WaitN:
         """The helper that waits -x steps, rounded up (never more usage than asked for)."""
-        return WaitN(int(np.ceil(-x)))
+        return WaitN(int(np.ceil(-x)), intervention=self.intervention)
 
     def predict(
         self,
@@ -50,7 +56,7 @@ class WaitN(HelperPolicy):
         n = batch_size(observation, episode_start)
         fresh = _rows.begins(n, state, episode_start)
         step = np.where(fresh, 0, 0 if state is None else state) + 1
-        return _rows.answer(step > self.n, n), step
+        return _rows.answer(np.where(step > self.n, self.action, 0), n), step
 
     def __repr__(self) -> str:
-        return f"WaitN({self.n})"
+        return f"WaitN({self.n}, intervention={self.intervention!r})"

@@ -1,4 +1,4 @@
-"""``calibrate`` and ``calibrate_many``: what is asked for, how it is shared out, and what is kept of it."""
+"""``calibrate`` and ``calibrate_many``: requests, their distribution over processes, and finished results on disk."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.building import check_budget
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
+from selfreg_gym.lm.records import read_record
 from selfreg_gym.rollout import EpisodeSpec
 from selfreg_gym.workers import run_sharded
 
 __all__ = ["calibrate", "calibrate_many"]
+
+EXTENDED = 10
+"""At most so many times ``episodes`` are played at the accepted knob, unless ``max_episodes`` says otherwise."""
 
 
 def calibrate(
@@ -27,6 +32,7 @@ def calibrate(
     *,
     budget: float,
     episodes: int | Sequence[EpisodeSpec] = 400,
+    max_episodes: int | None = None,
     tasks: Sequence[int] | None = None,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -37,30 +43,40 @@ def calibrate(
 
     Args:
         helper: has ``knob``, ``knob_bounds`` and ``with_knob(x)``; usage must not fall as x grows, and at the lower
-            bound nobody is asked. ``knob_step`` (optional: one unit of a logit offset whose bounds are far away) is
-            a change of x that matters; outside a bracket the search goes by four of them at a time. A ``Frontier``
-            is calibrated as the ``dp`` helper that follows it.
+            bound there is no help. ``knob_step`` (optional: one unit of a logit offset whose bounds are far away) is
+            a change of x that matters; outside a bracket the search goes by four of them, then by steps that double. A
+            ``Frontier`` is calibrated as the ``dp`` helper that follows it.
         env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env (vector: in DISABLED mode).
         budget: C, cost units per episode.
-        episodes: how many in all, spread evenly over ``tasks`` with fresh seeds; or the very episodes to play.
+        episodes: of each knob that is tried, spread evenly over ``tasks`` with fresh seeds; or the very episodes to
+            play.
+        max_episodes: at the accepted knob more episodes are played, until the 95 % half-width of its usage is at most
+            5 % of C, but no more than this. None: ten times ``episodes`` (or the listed episodes and no others).
         tasks: training tasks. Never test tasks.
         seed: of the episodes and of the helper's own draws.
-        tolerance: accept a usage within this share of C.
+        tolerance: accept a usage within this share of C, above or below.
         probes: so many knobs are tried; twice as many while the two sides of C are far apart.
-        num_envs: episodes played at a time.
+        num_envs: episodes played at a time; changes no result.
 
     Returns:
-        A helper of the same kind, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` says
-        what was tried: ``{"budget", "knob" (or "knobs" and "weight"), "usage", "success" (None where it was not
-        played), "met", "episodes", "probes"}``.
+        A helper of the same kind, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` is a dict:
+
+        * ``budget``; ``knob``, or ``knobs`` and ``weight`` of a mixture;
+        * ``usage`` (cost units per episode) with ``usage_ci`` (95 %) and ``half_width``, over episodes of these tasks;
+        * ``success`` (None where it was not played);
+        * ``met``: the usage is within the tolerance, neither above nor below; ``precise``: the half-width is at most
+          5 % of C; ``reason``: None, or in words why one of the two does not hold;
+        * ``episodes`` (of the longest probe), ``tasks``, ``probes``.
 
     Raises:
-        InvalidArgumentError: a helper without a knob, a budget below 0, or no tasks.
+        InvalidArgumentError: a helper without a knob, a budget that is not a number of at least 0, or no tasks.
+        FailedEpisodesError: an episode ended in an error at every attempt.
     """
     many = calibrate_many(
         {"helper": (helper, budget)},
         env,
         episodes=episodes,
+        max_episodes=max_episodes,
         tasks=tasks,
         seed=seed,
         tolerance=tolerance,
@@ -75,6 +91,7 @@ def calibrate_many(
     env: Any,
     *,
     episodes: int | Sequence[EpisodeSpec] = 400,
+    max_episodes: int | None = None,
     tasks: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -91,8 +108,8 @@ def calibrate_many(
         tasks: training tasks, for all or by key.
         workers: processes; each takes whole helpers, and all that hold the same model, because of what it remembers
             (needs ``env`` as keyword arguments).
-        resume: directory for what is finished; called again with the same arguments, only the rest is done. Whoever
-            passes it vouches that helpers and env are those of the first call.
+        resume: directory for what is finished; called again with the same arguments, only the rest is done. The caller
+            must pass the helpers and the env of the first call.
         progress: called with each key as it is done.
 
     Returns:
@@ -100,15 +117,17 @@ def calibrate_many(
     """
     if workers > 1 and not isinstance(env, Mapping):
         raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
-    settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes, "num_envs": num_envs}
+    settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes}
     helpers: dict[str, Any] = {}
     groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], Group] = {}
     for key, (helper, budget) in requests.items():
-        if not (np.isfinite(budget) and budget >= 0):
-            raise InvalidArgumentError(f"a budget is a number of cost units, at least 0; received {budget!r} ({key}).")
+        try:
+            budget = check_budget(budget)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{key}: {error}") from None
         helpers[key] = _with_knob(helper, budget)
-        plan = tuple(_plan(episodes, tasks[key] if isinstance(tasks, Mapping) else tasks, seed))
-        group = groups.setdefault((_identity(helpers[key]), plan), Group(helpers[key], plan, {}))
+        plan, first = _plan(episodes, max_episodes, tasks[key] if isinstance(tasks, Mapping) else tasks, seed)
+        group = groups.setdefault((_identity(helpers[key]), plan), Group(helpers[key], plan, first, {}))
         group.wanted[key] = (float(budget), float(helpers[key].knob))
     found: dict[str, dict[str, Any]] = {}
     todo: list[Group] = []
@@ -130,21 +149,35 @@ def calibrate_many(
         if progress is not None:
             progress(key)
 
-    run_sharded(Search(env, todo, **settings), _families(todo), workers=workers, on_result=receive)
+    run_sharded(Search(env, todo, **settings, num_envs=num_envs), _families(todo), workers=workers, on_result=receive)
     return {key: apply_calibration(helpers[key], found[key]) for key in requests}
 
 
-def _plan(episodes: int | Sequence[EpisodeSpec], tasks: Sequence[int] | None, seed: int) -> list[EpisodeSpec]:
-    """The episodes of every probe, ordered so that any first part of them covers all tasks evenly."""
-    if not isinstance(episodes, int):
-        return list(episodes)
+def _plan(
+    episodes: int | Sequence[EpisodeSpec], most: int | None, tasks: Sequence[int] | None, seed: int
+) -> tuple[tuple[EpisodeSpec, ...], int]:
+    """All episodes that a probe may play, and how many each probe plays first.
+
+    They are ordered so that any first part of them covers all tasks evenly, and more episodes extend the plan.
+    """
+    if not isinstance(episodes, int | np.integer):
+        plan = tuple(episodes)
+        if not plan or not all(isinstance(spec, EpisodeSpec) for spec in plan):
+            raise InvalidArgumentError(
+                "episodes is a number, or a list of EpisodeSpec(task index, seed) with at least one; "
+                f"received {episodes!r}."
+            )
+        return plan, len(plan)
     if tasks is None or len(tasks) == 0:
         raise InvalidArgumentError("calibrate needs the training tasks (tasks=range(60)), or a list of EpisodeSpec.")
-    if episodes < 1:
-        raise InvalidArgumentError(f"calibrate needs at least one episode, received episodes={episodes!r}.")
-    each = -(-episodes // len(tasks))
-    plan = plan_episodes(tasks, each, seed=seed, stream=CALIBRATION_STREAM)
-    return [plan[task * each + index] for index in range(each) for task in range(len(tasks))][:episodes]
+    for name, value in (("episodes", episodes), ("max_episodes", most)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1):
+            raise InvalidArgumentError(f"calibrate needs at least one episode, received {name}={value!r}.")
+    count = max(episodes, EXTENDED * episodes if most is None else most)
+    each = -(-count // len(tasks))
+    by_task = plan_episodes(tasks, each, seed=seed, stream=CALIBRATION_STREAM)
+    ordered = [by_task[task * each + index] for index in range(each) for task in range(len(tasks))]
+    return tuple(ordered[:count]), int(episodes)
 
 
 def _with_knob(helper: Any, budget: float) -> Any:
@@ -181,7 +214,7 @@ class _Finished:
     """The file that says what was found for one group, with what it was asked."""
 
     def __init__(self, folder: str | Path | None, group: Group, settings: Mapping[str, Any]) -> None:
-        plan = [(spec.episode, spec.seed) for spec in group.plan]
+        plan = [group.first, *((spec.episode, spec.seed) for spec in group.plan)]
         asked = {"helper": type(group.helper).__qualname__, "wanted": group.wanted, "plan": plan, **settings}
         name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
         self.path = None if folder is None else Path(folder) / f"{name}.json"
@@ -190,7 +223,7 @@ class _Finished:
         """What was found before, by key; empty if nothing was."""
         if self.path is None or not self.path.exists():
             return {}
-        return json.loads(self.path.read_text(encoding="utf-8"))
+        return read_record(self.path, what="calibrations by key", remedy="delete it to calibrate again")
 
     def save(self, found: Mapping[str, Any]) -> None:
         """Keep it, whole or not at all."""

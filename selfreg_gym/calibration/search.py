@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from selfreg_gym.calibration.probes import Probe, Usage, estimate, mixed
 from selfreg_gym.errors import FailedEpisodesError
 from selfreg_gym.evaluation.playing import make_env, reseeded
 from selfreg_gym.rollout import EpisodeSpec, play
 
-__all__ = ["TOLERANCE", "Group", "Search"]
+__all__ = ["PRECISION", "TOLERANCE", "Group", "Search"]
 
-TOLERANCE = 0.03
-"""Measured usage within this share of C is good enough: 400 episodes know it no better than to 5 %."""
+TOLERANCE = 0.02
+"""An estimated usage within this share of C is accepted."""
 
-PATIENCE, NARROW = 5, 0.2
+PRECISION = 0.05
+"""The 95 % half-width of the usage at the accepted knob, as a share of C."""
+
+PATIENCE, NARROW = 3, 0.2
 """After so many probes, a bracket whose usages differ by at most this share of C is mixed rather than narrowed."""
+
+ATTEMPTS = 3
+"""So often the search is begun, each time with all probes of the earlier ones."""
 
 BLOCK = 64
 """Episodes between two looks at a probe."""
@@ -32,33 +40,19 @@ FAR = 4.0
 
 @dataclass
 class Group:
-    """One helper, the episodes of its probes, and what is wanted of it: (budget, knob to begin at) by key."""
+    """One helper and its episodes, for one or several budgets.
+
+    Attributes:
+        helper: with a knob.
+        plan: all episodes that a probe may play.
+        first: how many of them every probe plays, unless it is plainly off the budget.
+        wanted: (budget, knob to begin at) by key.
+    """
 
     helper: Any
     plan: tuple[EpisodeSpec, ...]
+    first: int
     wanted: dict[str, tuple[float, float]]
-
-
-@dataclass
-class Probe:
-    """What is known of one knob: usage and success of the first episodes of the plan."""
-
-    knob: float
-    usages: list[float]
-    successes: list[bool] = field(default_factory=list)
-    played: int = 0
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.usages)) if self.usages else 0.0
-
-    @property
-    def success(self) -> float | None:
-        return float(np.mean(self.successes)) if self.successes else None
-
-    @property
-    def error(self) -> float:
-        return float(np.std(self.usages) / np.sqrt(len(self.usages))) if self.usages else 0.0
 
 
 class Search:
@@ -80,19 +74,32 @@ class Search:
                 yield key, self._solve(group, budget, start, known)
 
     def _solve(self, group: Group, budget: float, start: float, known: dict[float, Probe]) -> dict[str, Any]:
-        """Root of U(x) = budget."""
-        helper, plan = group.helper, group.plan
+        """Search again while the larger sample of the result has moved it away from the budget."""
+        if budget == 0.0:
+            floor = Probe(float(group.helper.knob_bounds[0]), [])
+            return self._found(group, budget, known, _at(floor), Usage(0.0, 0.0))
+        for _ in range(ATTEMPTS):
+            found, final = self._attempt(group, budget, start, known)
+            if found["met"] or final:
+                break
+        return found
+
+    def _attempt(
+        self, group: Group, budget: float, start: float, known: dict[float, Probe]
+    ) -> tuple[dict[str, Any], bool]:
+        """Root of U(x) = budget: what was found, and whether another attempt is in vain."""
+        helper = group.helper
         bottom, top = map(float, helper.knob_bounds)
         step = float(getattr(helper, "knob_step", (top - bottom) / 20))
         close = self._tolerance * budget
-        floor = Probe(bottom, [])  # nobody is asked there; no need to play it
+        floor = Probe(bottom, [])  # no help there, so it need not be played
         widths = [np.inf] * 4
         for turn in range(2 * self._probes):
             below, above = _bracket(known, floor, budget)
             if above is None and below.knob >= top:
                 break
             if above is not None:
-                wide = above.mean - below.mean
+                wide = _usage(above, known).mean - _usage(below, known).mean
                 if above.knob - below.knob <= RESOLUTION * (top - bottom):
                     break
                 widths.append(wide)
@@ -101,68 +108,131 @@ class Search:
                 # To mix policies that are far apart is hardly better than a coin; but a jump stays as wide as it is.
                 if turn >= self._probes and (wide <= budget or wide >= 0.98 * widths[-4]):
                     break
-            knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=start)
+            knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=start, known=known)
             probe = known.setdefault(knob, Probe(knob, []))
-            self._play(group, probe, budget)
-            if abs(probe.mean - budget) <= close and probe.played == len(plan):
-                return _found(group, budget, known, _at(probe, met=True))
+            self._play(group, probe, group.first, budget)
+            if probe.played >= group.first and abs(_usage(probe, known).mean - budget) <= close:
+                used = self._extend(group, (probe,), budget, partial(_usage, probe, known))
+                if abs(used.mean - budget) <= close:
+                    return self._found(group, budget, known, _at(probe), used), True
         below, above = _bracket(known, floor, budget)
-        for end in (below, above):  # a probe that ended early is a rough guess: finish the two that count
-            if end is not None and end is not floor:
-                self._play(group, end, None)
-        if above is None:
-            met = abs(below.mean - budget) <= close
-            return _found(group, budget, known, _at(below, met=met))
-        low, high = below.mean, above.mean
-        if high <= low:  # the full sample tells the two sides apart no more
-            return _found(group, budget, known, _at(below, met=abs(low - budget) <= close))
-        weight = float(np.clip((budget - low) / (high - low), 0.0, 1.0))
-        usage = low + weight * (high - low)
-        mix = {"knobs": [below.knob, above.knob], "weight": weight, "usage": usage, "success": None}
+        ends = tuple(end for end in (below, above) if end is not None and end is not floor)
+        for end in ends:  # a probe that ended early is a rough guess: finish the two that count
+            self._play(group, end, group.first, None)
+        if above is None or _usage(above, known).mean <= _usage(below, known).mean:
+            used = self._extend(group, (below,), budget, partial(_usage, below, known)) if ends else Usage(0.0, 0.0)
+            at_top = below.knob >= top
+            return self._found(group, budget, known, _at(below), used, top=at_top), at_top
+        used = self._extend(group, ends, budget, lambda: mixed(below, above, budget)[1])
+        weight = mixed(below, above, budget)[0]
+        mix: dict[str, Any] = {"knobs": [below.knob, above.knob], "weight": weight, "success": None}
         if below.success is not None and above.success is not None:
             mix["success"] = below.success + weight * (above.success - below.success)
-        return _found(group, budget, known, mix | {"met": abs(usage - budget) <= close})
+        return self._found(group, budget, known, mix, used), False
 
-    def _play(self, group: Group, probe: Probe, budget: float | None) -> None:
-        """Play on, block by block, until the plan is done or (given a budget) the probe is plainly off it."""
-        while probe.played < len(group.plan):
-            if budget is not None and len(probe.usages) >= BLOCK // 2:
+    def _found(
+        self,
+        group: Group,
+        budget: float,
+        known: Mapping[float, Probe],
+        result: dict[str, Any],
+        used: Usage,
+        *,
+        top: bool = False,
+    ) -> dict[str, Any]:
+        """The record of a calibration."""
+        met = abs(used.mean - budget) <= self._tolerance * budget
+        precise = used.half_width <= PRECISION * budget
+        return {
+            "budget": budget,
+            **result,
+            "usage": used.mean,
+            "usage_ci": [max(0.0, used.mean - used.half_width), used.mean + used.half_width],
+            "half_width": used.half_width,
+            "met": met,
+            "precise": precise,
+            "reason": _reason(budget, used, met=met, precise=precise, top=top, most=len(group.plan)),
+            "episodes": max((probe.played for probe in known.values()), default=0),
+            "tasks": len({spec.episode for spec in group.plan}),
+            "probes": [
+                {"knob": p.knob, "usage": p.mean, "success": p.success, "episodes": p.played} for p in known.values()
+            ],
+        }
+
+    def _play(self, group: Group, probe: Probe, until: int, budget: float | None) -> None:
+        """Play up to so many episodes, block by block, or (given a budget) until the probe is plainly off it."""
+        while probe.played < until:
+            if budget is not None and probe.played >= BLOCK // 2:
                 off = abs(probe.mean - budget) - self._tolerance * budget
                 if off > 3 * max(probe.error, 1e-12):
                     return
-            block = group.plan[probe.played : probe.played + BLOCK]
-            mover = reseeded(group.helper.with_knob(probe.knob), self._seed, probe.played)
-            for episode in play(self._env, block, mover, record_steps=False):
-                if episode.error is not None:  # those that get through are another sample: they ask more, or less
-                    raise FailedEpisodesError(
-                        f"calibration plays every planned episode to its end, and task {episode.episode} (seed "
-                        f"{episode.seed}) ended in an error each time it was tried: {episode.error}. Repair what "
-                        "failed and calibrate again."
-                    )
-                probe.usages.append(episode.cost)
-                probe.successes.append(bool(episode.success))
-            probe.played += len(block)
+            self._play_block(group, probe, until)
+
+    def _play_block(self, group: Group, probe: Probe, until: int) -> None:
+        block = group.plan[probe.played : min(probe.played + BLOCK, until)]
+        mover = group.helper.with_knob(probe.knob)
+        # Draws that are keyed by the episode need one seed for all blocks; others go by the order of the rows.
+        mover = reseeded(mover, self._seed, *(() if hasattr(mover, "begin_episodes") else (probe.played,)))
+        found: dict[tuple[int, int], tuple[float, bool]] = {}
+        for episode in play(self._env, block, mover, record_steps=False):
+            if episode.error is not None:  # those that get through are another sample: they ask more, or less
+                raise FailedEpisodesError(
+                    f"calibration plays every planned episode to its end, and task {episode.episode} (seed "
+                    f"{episode.seed}) ended in an error each time it was tried: {episode.error}. Repair what "
+                    "failed and calibrate again."
+                )
+            found[episode.episode, episode.seed] = episode.cost, bool(episode.success)
+        for spec in block:  # in the plan's order: episodes end in an order that depends on the batch
+            usage, success = found[spec.episode, spec.seed]
+            probe.usages.append(usage)
+            probe.successes.append(success)
+
+    def _extend(self, group: Group, probes: Sequence[Probe], budget: float, measured: Callable[[], Usage]) -> Usage:
+        """Let the accepted probe (or both sides of a mixture) play on until the usage is known precisely enough."""
+        while True:
+            used = measured()
+            shortest = min(probe.played for probe in probes)
+            if used.half_width <= PRECISION * budget or shortest >= len(group.plan):
+                return used
+            # What the error says is still missing, in steps of at most as many episodes as there are.
+            wanted = np.ceil(shortest * (used.half_width / (PRECISION * budget)) ** 2)
+            until = int(min(len(group.plan), max(shortest + BLOCK, min(wanted, 2 * shortest))))
+            for probe in probes:
+                self._play(group, probe, until, None)
 
 
-def _at(probe: Probe, *, met: bool) -> dict[str, Any]:
+def _usage(probe: Probe, known: Mapping[float, Probe]) -> Usage:
+    return estimate(probe, known.values())
+
+
+def _at(probe: Probe) -> dict[str, Any]:
     """The result that is one knob."""
-    return {"knob": probe.knob, "usage": probe.mean, "success": probe.success, "met": met}
+    return {"knob": probe.knob, "success": probe.success}
 
 
-def _found(group: Group, budget: float, known: dict[float, Probe], result: dict[str, Any]) -> dict[str, Any]:
-    """The record of a calibration."""
-    probes = [
-        {"knob": p.knob, "usage": p.mean, "success": p.success, "episodes": len(p.usages)} for p in known.values()
-    ]
-    return {"budget": budget, **result, "episodes": len(group.plan), "probes": probes}
+def _reason(budget: float, used: Usage, *, met: bool, precise: bool, top: bool, most: int) -> str | None:
+    """Why a calibration is not as it should be; None if it is."""
+    told = f"{used.mean:.3g} cost units per episode at a budget of {budget:g}"
+    if not met and used.mean < budget:
+        why = "at its highest knob it asks for no more" if top else "no knob or mixture that was tried uses more"
+        return f"under budget: {told}; {why}"
+    if not met:
+        return f"over budget: {told}; no knob or mixture that was tried uses less"
+    if not precise:
+        return (
+            f"imprecise: after {most} episodes the 95 % half-width of the usage is {used.half_width:.2g} cost units, "
+            f"more than {PRECISION:.0%} of the budget {budget:g} (calibrate.max_episodes)"
+        )
+    return None
 
 
 def _bracket(known: Mapping[float, Probe], floor: Probe, budget: float) -> tuple[Probe, Probe | None]:
     """The highest knob known to stay at or below the budget, and the lowest above that known to exceed it."""
-    over = [probe for probe in known.values() if probe.mean > budget]
+    usage = {knob: _usage(probe, known).mean for knob, probe in known.items()}
+    over = [probe for knob, probe in known.items() if usage[knob] > budget]
     above = min(over, key=lambda probe: probe.knob, default=None)
     limit = np.inf if above is None else above.knob
-    under = [probe for probe in known.values() if probe.mean <= budget and probe.knob < limit]
+    under = [probe for knob, probe in known.items() if usage[knob] <= budget and knob < limit]
     return max([floor, *under], key=lambda probe: (probe.knob, probe is not floor)), above
 
 
@@ -175,19 +245,24 @@ def _next_knob(
     bounds: tuple[float, float],
     step: float,
     start: float,
+    known: Mapping[float, Probe],
 ) -> float:
-    """Where to probe next: interpolate inside a bracket, go outwards by limited steps where there is none."""
+    """Where to probe next: interpolate inside a bracket; outside of one, go on by steps that double."""
     bottom, top = bounds
+    stride = 4 * step * 2 ** max(0, turn - 2)
+    low = _usage(below, known).mean
     if above is None:
         if not below.played:
             return float(np.clip(start, bottom + 1e-3 * (top - bottom), top))
         # Along the line from the floor through the highest knob known, and a little over it.
-        reach = (budget / below.mean - 1.0) * (below.knob - bottom) if below.mean > 0 else np.inf
-        return float(min(below.knob + np.clip(1.1 * reach, 1e-2 * (top - bottom), 4 * step), top))
+        reach = (budget / low - 1.0) * (below.knob - bottom) if low > 0 else np.inf
+        least = min(1e-2 * (top - bottom), stride)
+        return float(min(below.knob + np.clip(1.1 * reach, least, stride), top))
     width = above.knob - below.knob
-    if not below.played and width > 4 * step:
-        return above.knob - 4 * step  # the floor is far: the line to it says little about this neighbourhood
+    if not below.played and width > stride:
+        return above.knob - stride  # the floor is far: the line to it says little about this neighbourhood
+    high = _usage(above, known).mean
     # The floor at 0 is a good end of a line where it is near (a rate, a nominal budget), and none for a logit.
-    telling = above.mean <= FAR * budget and (below.mean >= budget / FAR or not below.played)
-    share = (budget - below.mean) / (above.mean - below.mean) if telling and turn % 3 != 2 else 0.5
+    telling = high <= FAR * budget and (low >= budget / FAR or not below.played)
+    share = (budget - low) / (high - low) if telling and turn % 3 != 2 else 0.5
     return float(below.knob + np.clip(share, 0.1, 0.9) * width)

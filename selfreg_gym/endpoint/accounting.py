@@ -34,12 +34,13 @@ class Meter:
         repeated: those among them that repeat a failed one.
         failed: requests that were given up.
         remembered: answers that needed no request.
+        cut: answers used for actions, remembered ones included, that the token limit ended.
         tokens: of all answers that the server gave.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.requests = self.repeated = self.failed = self.remembered = 0
+        self.requests = self.repeated = self.failed = self.remembered = self.cut = 0
         self.tokens = Tokens()
 
     def count(
@@ -49,6 +50,7 @@ class Meter:
         repeated: int = 0,
         failed: int = 0,
         remembered: int = 0,
+        cut: int = 0,
         tokens: Tokens | None = None,
     ) -> None:
         """Add to the counts; safe from several threads."""
@@ -57,6 +59,7 @@ class Meter:
             self.repeated += repeated
             self.failed += failed
             self.remembered += remembered
+            self.cut += cut
             if tokens is not None:
                 self.tokens += tokens
 
@@ -68,6 +71,7 @@ class Meter:
                 "repeated": self.repeated,
                 "failed": self.failed,
                 "remembered": self.remembered,
+                "cut": self.cut,
                 "prompt_tokens": self.tokens.prompt,
                 "completion_tokens": self.tokens.completion,
                 "price": server.price(self.tokens.prompt, self.tokens.completion),

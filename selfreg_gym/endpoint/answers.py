@@ -1,25 +1,58 @@
-"""Reading what a server answered. An answer that is none is an error that may pass, never an empty text.
+"""Read what a server answered. A response that holds no answer is an error, never an empty text.
 
 Formats: OpenAI's ``/completions`` (``choices[i].text``, ``logprobs.tokens``, ``logprobs.token_logprobs``) and
-``/chat/completions`` (``choices[0].message.content``), as vLLM, llama.cpp, TGI, SGLang and ``transformers serve`` write
-them.
+``/chat/completions`` (``choices[0].message.content``), as vLLM, llama.cpp, TGI, SGLang, ``transformers serve`` and
+gateways to other APIs write them.
+
+A choice says by ``finish_reason`` why it ends. "stop" and "length" (and their synonyms), "tool_calls" and null are
+answers. Anything else is an error: an abort or a failure may pass and is repeated; a filter or a refusal is not.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from selfreg_gym.endpoint.accounting import Tokens
+from selfreg_gym.endpoint.redaction import LONGEST, readable
 from selfreg_gym.errors import EndpointError
 
-__all__ = ["LONGEST", "Answer", "named", "no_answer", "read_chat", "read_completions", "readable"]
+__all__ = [
+    "LONGEST",
+    "Answer",
+    "check_errors",
+    "named",
+    "no_answer",
+    "read_chat",
+    "read_completions",
+    "read_tokens",
+    "readable",
+    "require_text",
+    "token_limit",
+]
 
-LONGEST = 200_000
-"""Characters of an answer that are looked at. A server that ignores ``max_tokens`` may send a megabyte."""
+MOST_TOKENS = 10**9
+"""Tokens of one answer; a count above it is a mistake of the server and is ignored."""
 
 _LEAST = -sys.float_info.max  # below that are minus infinity, and whole numbers of hundreds of digits
+_LOWEST = -1e9  # log-probabilities are cut to it, so that sums of them are finite
+_PASSING = frozenset({408, 409, 425, 429})  # codes of an error object that may pass, besides 500 and above
+
+# Reasons to end, without case and punctuation: of OpenAI, vLLM, SGLang, TGI, llama.cpp, Anthropic, Gemini, Cohere.
+_ENDED = frozenset(
+    "stop stopsequence stoptoken eos eostoken endturn endofturn endoftext end complete completed done finished "
+    "toolcalls toolcall tooluse functioncall none null".split()
+)
+_CUT = frozenset(
+    "length maxtokens maxoutputtokens maxcompletiontokens maxnewtokens maxlength modellength tokenlimit contextlength "
+    "modelcontextwindowexceeded".split()
+)
+_BARRED = re.compile(
+    "filter|safety|refus|block|prohibit|guardrail|recitation|spii|moderat|toxic|policy|sensitive|violat|disallow"
+)
+_TOOLS, _REASONING = ("tool_calls", "function_call"), ("reasoning_content", "reasoning", "thinking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +64,21 @@ class Answer:
         tokens: read and written, or None if the server does not count.
         pieces: the tokens as texts, if log-probabilities came.
         logprobs: one number per piece; None where the server gives none (the first token of an echoed prompt).
+        cut: whether the token limit ended it.
+        instead: what the response holds where there is no text ("tool calls", "reasoning"), or "".
     """
 
     text: str
     tokens: Tokens | None = None
     pieces: tuple[str, ...] = ()
     logprobs: tuple[float | None, ...] = ()
+    cut: bool = False
+    instead: str = ""
 
 
-def no_answer(what: str) -> EndpointError:
-    """The error of an answer that is none; asking again may help."""
-    return EndpointError(f"an answer that is none: {what}", transient=True, reached=True)
+def no_answer(what: str, *, transient: bool = True) -> EndpointError:
+    """The error of a response that holds no answer; asking again may help if it is ``transient``."""
+    return EndpointError(f"the response holds no answer: {what}", transient=transient, reached=True)
 
 
 def named(value: Any) -> str:
@@ -51,9 +88,47 @@ def named(value: Any) -> str:
     )
 
 
-def readable(text: str) -> str:
-    """A text without lone surrogates, which can be neither sent nor stored, cut to ``LONGEST`` characters."""
-    return text[:LONGEST].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def token_limit(limit: Any) -> EndpointError:
+    """The error of an answer that the token limit cut off before it said anything."""
+    number = f" of {limit}" if isinstance(limit, int) else ""
+    return no_answer(
+        f"the token limit{number} was reached before the model said anything (finish_reason 'length'): "
+        "give the actor a larger max_tokens",
+        transient=False,
+    )
+
+
+def require_text(answer: Answer, limit: Any = None) -> None:
+    """Raise if ``answer`` has no text.
+
+    Args:
+        answer: as it was read.
+        limit: the ``max_tokens`` of the request, for the error.
+
+    Raises:
+        EndpointError: there is no text. It may pass, unless the token limit is the reason.
+    """
+    if answer.text.strip():
+        return
+    if answer.cut:
+        raise token_limit(limit)
+    raise no_answer(f"{answer.instead} and no text" if answer.instead else "its text is empty")
+
+
+def check_errors(data: dict[str, Any]) -> None:
+    """Raise if a response, or one choice of it, says that there is no answer.
+
+    Raises:
+        EndpointError: an error object or a filter. Transient unless it is a filter or an error of the request.
+    """
+    error = data.get("error")
+    if error:
+        raise _reported(error)
+    if data.get("object") == "error":  # older servers of vLLM and FastChat, with HTTP 200
+        raise _reported(data)
+    for name in ("content_filter_results", "content_filter_result", "prompt_filter_results"):
+        if _filtered(data.get(name)):
+            raise no_answer(f"a content filter removed it ({name})", transient=False)
 
 
 def read_completions(data: dict[str, Any], count: int = 1) -> list[Answer]:
@@ -63,7 +138,7 @@ def read_completions(data: dict[str, Any], count: int = 1) -> list[Answer]:
     first has those of all.
 
     Raises:
-        EndpointError: not so many choices, or one without a text.
+        EndpointError: another number of choices, or one without a text or with an error.
     """
     choices = _choices(data)
     if len(choices) != count:
@@ -74,29 +149,53 @@ def read_completions(data: dict[str, Any], count: int = 1) -> list[Answer]:
     total = _usage(data)
     answers = []
     for place, (_, choice) in enumerate(ordered):
+        cut = _ending(choice)
         text = choice.get("text")
         if not isinstance(text, str):
             raise no_answer(f"a choice whose text is {type(text).__name__}")
         pieces, logprobs = _logprobs(choice.get("logprobs"))
-        answers.append(Answer(readable(text), total if place == 0 else None, pieces, logprobs))
+        answers.append(Answer(readable(text), total if place == 0 else None, pieces, logprobs, cut))
     return answers
 
 
 def read_chat(data: dict[str, Any]) -> Answer:
-    """The one answer of a chat; a model that only thought (no content) has said nothing, ``""``.
+    """The one answer of a chat. Its text is ``""`` where the message holds none; see :func:`require_text`.
 
     Raises:
-        EndpointError: no choices, or one without a message.
+        EndpointError: no choices, a choice without a message or with an error, or a refusal.
     """
-    message = _choices(data)[0].get("message")
-    if not isinstance(message, dict) or "content" not in message:
+    choices = _choices(data)
+    choice = next((choice for choice in choices if _index(choice, 0) == 0), choices[0])
+    cut = _ending(choice)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise no_answer("a choice without a message")
+    check_errors(message)
+    content, refusal = message.get("content"), message.get("refusal")
+    if isinstance(content, list):
+        refusal = refusal or next((part.get("refusal") for part in content if isinstance(part, dict)), None)
+    if refusal:
+        raise no_answer("the model refused", transient=False)
+    instead = "tool calls" if any(message.get(name) for name in _TOOLS) else ""
+    instead = instead or ("reasoning" if any(message.get(name) for name in _REASONING) else "")
+    if "content" not in message and not instead:
         raise no_answer("a choice without message.content")
-    content = message["content"]
-    if isinstance(content, list):  # parts, of which only the texts are for us
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    if content is not None and not isinstance(content, str):
+    if content is not None and not isinstance(content, str | list):
         raise no_answer(f"a message whose content is {type(content).__name__}")
-    return Answer(readable(content or ""), _usage(data))
+    text = _parts(content) if isinstance(content, list) else content or ""
+    return Answer(readable(text), _usage(data), cut=cut, instead=instead)
+
+
+def _parts(content: list[Any]) -> str:
+    """The texts of a message in parts, on a line each. Thoughts, images and null are left out."""
+    texts = []
+    for part in content:
+        text = part
+        if isinstance(part, dict):
+            text = part.get("text") if part.get("type") in (None, "text", "output_text") else None
+        if isinstance(text, str):
+            texts.append(text)
+    return "\n".join(texts)
 
 
 def _choices(data: dict[str, Any]) -> list[dict[str, Any]]:
@@ -107,18 +206,75 @@ def _choices(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _index(choice: dict[str, Any], place: int) -> int:
-    index = choice.get("index", place)
-    return index if isinstance(index, int) else -1
+    index = choice.get("index")
+    if index is None:
+        return place
+    return index if isinstance(index, int) and not isinstance(index, bool) else -1
+
+
+def _ending(choice: dict[str, Any]) -> bool:
+    """Whether the token limit ended a choice.
+
+    Raises:
+        EndpointError: it ended with an error, a filter or a refusal, or for an unknown reason.
+    """
+    check_errors(choice)
+    reason = choice.get("finish_reason")
+    if isinstance(reason, dict):  # SGLang's own form: {"type": "length", "length": 64}
+        reason = reason.get("type")
+    if reason is None:
+        return False
+    if not isinstance(reason, str):
+        raise no_answer(f"its finish_reason is {type(reason).__name__}")
+    plain = re.sub("[^a-z]", "", reason.lower().removeprefix("finish_reason_"))
+    if plain in _CUT:
+        return True
+    if plain and plain not in _ENDED:
+        raise no_answer(f"it ended with finish_reason {reason[:60]!r}", transient=not _BARRED.search(plain))
+    return False
+
+
+def _reported(error: Any) -> EndpointError:
+    """The error that an error object of a server stands for."""
+    said = error if isinstance(error, dict) else {"message": error}
+    code = next((said[name] for name in ("code", "status", "type") if said.get(name) is not None), None)
+    message = next((said[name] for name in ("message", "detail", "error") if isinstance(said.get(name), str)), "")
+    metadata = said.get("metadata")
+    texts = [message, *(text for text in (code, said.get("type")) if isinstance(text, str))]
+    number = code if isinstance(code, int) else int(code) if isinstance(code, str) and code.isdecimal() else None
+    request_error = number is not None and 400 <= number < 500 and number not in _PASSING
+    request_error = request_error or any("invalid_request" in text for text in texts)
+    barred = any(_BARRED.search(text.lower()) for text in texts[1:]) or (
+        isinstance(metadata, dict) and bool(metadata.get("flagged_input"))
+    )
+    shown = f" {code!r}" if isinstance(code, int | str) and len(str(code)) <= 60 else ""
+    return no_answer(
+        f"the server reports error{shown}{': ' if message else ''}{message}", transient=not (request_error or barred)
+    )
+
+
+def _filtered(found: Any, depth: int = 5) -> bool:
+    """Whether results of a content filter (Azure's format, also in lists) say that something was removed."""
+    if depth and isinstance(found, list):
+        return any(_filtered(item, depth) for item in found[:100] if isinstance(item, dict))
+    if depth and isinstance(found, dict):
+        return found.get("filtered") is True or any(_filtered(item, depth - 1) for item in found.values())
+    return False
+
+
+def read_tokens(found: Any) -> int | None:
+    """A count of tokens as a whole number from 0 to ``MOST_TOKENS``; None for anything else."""
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    return found if whole and 0 <= found <= MOST_TOKENS else None
 
 
 def _usage(data: dict[str, Any]) -> Tokens | None:
     usage = data.get("usage")
     if not isinstance(usage, dict):
         return None
-    read, written = usage.get("prompt_tokens"), usage.get("completion_tokens", 0)
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (read, written)):
-        return None
-    return Tokens(read, written)  # type: ignore[arg-type]  # checked in the line above
+    written = usage.get("completion_tokens")
+    counts = read_tokens(usage.get("prompt_tokens")), 0 if written is None else read_tokens(written)
+    return None if counts[0] is None or counts[1] is None else Tokens(counts[0], counts[1])
 
 
 def _logprobs(found: Any) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
@@ -128,8 +284,9 @@ def _logprobs(found: Any) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
     pieces, values = found.get("tokens"), found.get("token_logprobs")
     if not isinstance(pieces, list) or not isinstance(values, list) or len(pieces) != len(values):
         return (), ()
-    numbers = [value if _is_logprob(value) else None for value in values]
-    return tuple(map(str, pieces)), tuple(None if x is None else float(x) for x in numbers)
+    if not all(isinstance(piece, str) for piece in pieces):
+        return (), ()
+    return tuple(map(readable, pieces)), tuple(max(_LOWEST, float(x)) if _is_logprob(x) else None for x in values)
 
 
 def _is_logprob(value: Any) -> bool:

@@ -59,18 +59,24 @@ class AnswerCache:
             )
 
     def get(self, key: bytes) -> Any:
-        """The answer under ``key``, or None."""
+        """The answer under ``key``, or None. A row that is no JSON is None too: it is asked for again."""
         with self._explained():
             row = self._connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
+        try:
+            return json.loads(row[0]) if row else None
+        except (ValueError, TypeError, RecursionError):
+            self.drop(key)
+            return None
 
     def put(self, key: bytes, answer: Any) -> None:
         """Keep an answer. The first one stays: of two processes that asked at once, both read the same later."""
         with self._explained():
-            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
+            self._connection.execute(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer, allow_nan=False))
+            )
 
     def drop(self, key: bytes) -> None:
-        """Forget the answer under ``key``, if there is one: it proved to be none."""
+        """Forget the answer under ``key``, if there is one."""
         with self._explained():
             self._connection.execute("DELETE FROM answers WHERE key = ?", (key,))
 

@@ -1,33 +1,30 @@
-"""``Client``: one request, sent until it is answered or given up.
-
-The ``openai`` package knows addresses, headers and errors; waiting and judging are ours. Its own retries are off: they
-do not repeat an answer that is none (half a JSON, no choices), and they cannot be interrupted.
-"""
+"""``Client``: one request, sent until it is answered or given up."""
 
 from __future__ import annotations
 
+import json
 import random
 import re
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from selfreg_gym.endpoint.accounting import Meter
-from selfreg_gym.endpoint.answers import no_answer, readable
-from selfreg_gym.endpoint.server import NO_KEY, Server
+from selfreg_gym.endpoint.answers import check_errors, no_answer
+from selfreg_gym.endpoint.redaction import Redaction
+from selfreg_gym.endpoint.server import Server
+from selfreg_gym.endpoint.transport import NotReached, Reply, Transport
 from selfreg_gym.endpoint.waiting import backoff_seconds, retry_after_seconds
-from selfreg_gym.errors import EndpointError, MissingPackageError
+from selfreg_gym.errors import EndpointError
 
 __all__ = ["Client"]
 
 A = TypeVar("A")
 
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_LARGEST = 64 * 2**20  # bytes of one answer; a megabyte is odd, this is no answer
-_SECRET = 8  # characters of the shortest key that is kept out of texts
-_TOLD = 300  # characters of a server's own message
+_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|\?xml|!--)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
 class Client:
@@ -39,29 +36,17 @@ class Client:
 
     Raises:
         MissingPackageError: the package ``openai`` is not installed.
-        SetupError: the variable that is to hold the key is not set.
+        SetupError: the variable that is to hold the key is not set, or holds no key.
     """
 
     def __init__(self, server: Server, meter: Meter) -> None:
-        try:
-            import openai
-        except ImportError:
-            raise MissingPackageError(
-                "an endpoint is asked through the package openai, which is not installed: "
-                "pip install 'selfreg-gym[server]'."
-            ) from None
         self.server, self.meter = server, meter
-        self._key = server.key()
-        self._library = openai
+        key = server.key()
+        self.redaction = Redaction(key)
+        self._transport = Transport(server.base_url, key)
         self._jitter = random.Random()  # moves waits alone, never an answer
         self._stopped = threading.Event()
         self._answered = False
-        self._openai = openai.OpenAI(
-            base_url=server.base_url,
-            api_key=self._key,
-            max_retries=0,
-            http_client=openai.DefaultHttpxClient(event_hooks={"response": [_bound]}),
-        )
 
     def get(self, path: str, read: Callable[[dict[str, Any]], A]) -> A:
         """GET ``path`` and return ``read(JSON)``; see :meth:`post`."""
@@ -73,7 +58,7 @@ class Client:
         Args:
             path: below the base URL, ``"/completions"``.
             body: plain JSON values.
-            read: takes the parsed answer, and raises a transient EndpointError for one that is none.
+            read: takes the parsed answer, and raises an EndpointError where it holds no answer.
 
         Raises:
             EndpointError: refused, or given up after ``server.retries`` further attempts.
@@ -83,18 +68,15 @@ class Client:
     def close(self) -> None:
         """Give up what is waiting, and close the connections."""
         self._stopped.set()
-        self._openai.close()
+        self._transport.close()
 
     def clean(self, text: str) -> str:
-        """``text`` without the key: some servers repeat it in their messages.
-
-        A key of a few characters is no secret, only what a server of one's own wants to see, and part of many words.
-        """
-        return text if self._key == NO_KEY or len(self._key) < _SECRET else text.replace(self._key, "[key]")
+        """``text`` without the key; see :class:`selfreg_gym.endpoint.redaction.Redaction`."""
+        return self.redaction.clean(text)
 
     def told(self, text: str) -> str:
-        """``text`` on one line of bounded length without the key, fit for an error or a report."""
-        return " ".join(self.clean(readable(text)).split())[:_TOLD]
+        """``text`` on one line of bounded length without key and control characters, fit for an error or a report."""
+        return self.redaction.told(text)
 
     def _ask(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], A]) -> A:
         for attempt in range(self.server.retries + 1):
@@ -102,7 +84,7 @@ class Client:
             try:
                 answer = read(self._once(path, body))
             except EndpointError as error:
-                last = not error.transient or attempt == self.server.retries
+                last = not error.transient or attempt >= self._patience(error)
                 if last or self._stopped.wait(self._pause(attempt, error.retry_after)):
                     self.meter.count(failed=1)
                     tried = f" (tried {attempt + 1} times)" if attempt else ""
@@ -117,6 +99,14 @@ class Client:
                 return answer
         raise AssertionError("unreachable")
 
+    def _patience(self, error: EndpointError) -> int:
+        """How many further attempts an error is worth: one where no server was ever met at the address."""
+        return (
+            min(1, self.server.retries)
+            if isinstance(error, NotReached) and not self._answered
+            else (self.server.retries)
+        )
+
     def _pause(self, attempt: int, asked: float | None) -> float:
         """Seconds before the next attempt: our own back-off, or what the server asked for if that is longer."""
         server = self.server
@@ -124,74 +114,75 @@ class Client:
         return max(own, min(asked or 0.0, server.max_wait))
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """One attempt. What goes wrong comes out as an EndpointError whose text holds no key."""
-        openai = self._library
-        seconds = self.server.timeout if self._answered else self.server.load_timeout
-        options: Any = {"timeout": seconds, "max_retries": 0}
+        """One attempt. What goes wrong comes out as an EndpointError, whose text may hold anything."""
         try:
-            if body is None:
-                data = self._openai.get(path, cast_to=object, options=options)
-            else:
-                data = self._openai.post(path, cast_to=object, body=body, options=options)
-        except openai.APITimeoutError:
-            raise EndpointError(f"no answer within {seconds:g} s", transient=True) from None
-        except openai.APIStatusError as error:
-            status = error.status_code
-            told = self.told(_message(error))
-            raise EndpointError(
-                f"HTTP {status}: {told}",
-                status=status,
-                transient=status in _TRANSIENT,
-                reached=True,
-                retry_after=retry_after_seconds(error.response.headers),
-            ) from None
-        except openai.APIConnectionError as error:
-            cause = error.__cause__
-            why = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
-            raise EndpointError(f"the connection failed ({self.told(why)})", transient=True) from None
-        except (ValueError, RecursionError, openai.OpenAIError) as error:
-            raise no_answer(f"no JSON ({type(error).__name__})") from None
-        except RuntimeError:
+            reply = self._transport.send(
+                path, body, self.server.timeout if self._answered else self.server.load_timeout
+            )
+        except (OSError, RuntimeError):
             if not self._stopped.is_set():
                 raise
             raise EndpointError("the connection was closed", transient=True) from None
-        if not isinstance(data, dict):
-            raise no_answer(f"no JSON object but {type(data).__name__}")
+        if not 200 <= reply.status < 300:
+            lost = reply.status == 404 and "/v1" not in urlsplit(self.server.base_url).path
+            hint = " (base_url has no /v1, with which the routes of most servers begin)" if lost else ""
+            raise EndpointError(
+                f"HTTP {reply.status}: {self.told(_message(reply.body))[:200]}{hint}",
+                status=reply.status,
+                transient=reply.status in _TRANSIENT,
+                reached=True,
+                retry_after=retry_after_seconds(reply.headers),
+            )
+        data = _parse(reply)
+        check_errors(data)
         return data
 
 
-def _message(error: Any) -> str:
-    """What the server said: OpenAI's ``error.message``, FastAPI's ``detail``, or the whole body."""
-    body = error.body
-    if isinstance(body, dict):
-        for name in ("message", "detail", "error"):
-            if body.get(name):
-                return str(body[name])
-    text = body if isinstance(body, str) else getattr(error.response, "text", "") or str(error)
-    return re.sub(r"<[^>]*>", " ", text)  # a proxy's error page
+def _parse(reply: Reply) -> dict[str, Any]:
+    """The JSON object in a reply, whatever its Content-Type says.
+
+    Raises:
+        EndpointError: there is none. It may pass, unless it is a web page.
+    """
+    try:
+        data = _load(reply.body)
+    except (ValueError, RecursionError):
+        if _HTML.match(reply.body.removeprefix(b"\xef\xbb\xbf")):
+            title = _title(reply.body.decode("utf-8", "replace"))
+            raise no_answer(
+                f"an HTML page{f' ({title!r})' if title else ''} and no JSON: base_url leads to a web page, a login or "
+                "a proxy; check the address and its /v1",
+                transient=False,
+            ) from None
+        kind = "an event stream, though none was asked for" if reply.body.lstrip().startswith(b"data:") else "no JSON"
+        raise no_answer(kind if reply.body.strip() else "it is empty") from None
+    if not isinstance(data, dict):
+        raise no_answer(f"no JSON object but {type(data).__name__}")
+    return data
 
 
-def _bound(response: Any) -> None:
-    """Make an answer end in time, however slowly it drips, and below a size: httpx bounds each read alone."""
-    httpx = sys.modules[type(response).__module__.partition(".")[0]]
-    seconds = response.request.extensions.get("timeout", {}).get("read")
-    begun = time.monotonic()
+def _load(body: bytes) -> Any:
+    return json.loads(body.removeprefix(b"\xef\xbb\xbf"), parse_constant=lambda _: None)
 
-    class Bounded(httpx.SyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, stream: Any) -> None:
-            self.stream = stream
 
-        def __iter__(self) -> Iterator[bytes]:
-            size = 0
-            for part in self.stream:
-                size += len(part)
-                if seconds is not None and time.monotonic() - begun > seconds:
-                    raise httpx.ReadTimeout("the answer was not complete in time", request=response.request)
-                if size > _LARGEST:
-                    raise httpx.ReadError(f"an answer of more than {_LARGEST} bytes", request=response.request)
-                yield part
+def _title(page: str) -> str:
+    found = _TITLE.search(page)
+    return " ".join(found.group(1).split())[:80] if found else ""
 
-        def close(self) -> None:
-            self.stream.close()
 
-    response.stream = Bounded(response.stream)
+def _message(body: bytes) -> str:
+    """What the server said: OpenAI's ``error.message``, FastAPI's ``detail``, a page's title, or the whole body."""
+    try:
+        data = _load(body)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", "replace")
+        if _HTML.match(body):
+            return f"an HTML page: {_title(text) or re.sub(r'<[^>]*>', ' ', text)}"
+        return text or "an empty body"
+    for _ in range(3):  # {"error": {"message": ...}}, {"detail": [{"msg": ...}]}
+        if isinstance(data, list) and data:
+            data = data[0]
+        if not isinstance(data, dict):
+            break
+        data = next((data[name] for name in ("message", "msg", "detail", "error") if data.get(name)), json.dumps(data))
+    return data if isinstance(data, str) else json.dumps(data)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import threading
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.endpoint.accounting import Meter, Tokens
-from selfreg_gym.endpoint.answers import Answer, no_answer, read_chat, read_completions, readable
+from selfreg_gym.endpoint.accounting import Meter
+from selfreg_gym.endpoint.answers import Answer, no_answer, require_text
 from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.client import Client
 from selfreg_gym.endpoint.crew import Crew
-from selfreg_gym.endpoint.server import Server
-from selfreg_gym.errors import EndpointError, SetupError
+from selfreg_gym.endpoint.formats import CHAT, COMPLETIONS, MODELS, READERS, SYSTEMONE, freeze, thaw
+from selfreg_gym.endpoint.redaction import shortened, without_controls
+from selfreg_gym.endpoint.server import Server, check_cache
+from selfreg_gym.errors import EndpointError, SetupError, did_you_mean
 from selfreg_gym.lm.memo import Memo
 
-__all__ = ["Connection", "Request"]
+__all__ = ["CHAT", "COMPLETIONS", "MODELS", "SYSTEMONE", "Connection", "Request"]
 
 _REMEMBERED = 20_000
 _LONGEST_NAME = 300  # characters; every manifest and report would repeat it
-CHAT, COMPLETIONS, MODELS, SYSTEMONE = "/chat/completions", "/completions", "/models", "/systemone"
+_NOT_THE_LIST = (401, 403, 408, 429)  # refusals that single prompts would meet as well
+_ABOUT_MODELS = re.compile(r"\bmodels?\b|model_not_found", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Request:
             count of tokens; a server counts those of a list together.
         check: called with the answer as it arrives, and with one that is remembered; where it raises an EndpointError
             that may pass (what was asked for is missing), the server is asked again.
+        needs_text: an answer without text is an error, as if ``check`` had raised it.
     """
 
     path: str
@@ -46,12 +54,51 @@ class Request:
     remembered: bool = True
     listed: bool = False
     check: Callable[[Any], Any] | None = None
+    needs_text: bool = False
+
+    def examine(self, answer: Any) -> None:
+        """Raise if ``answer`` lacks what was asked for.
+
+        Raises:
+            EndpointError: there is no text, or what ``check`` raises.
+        """
+        if self.needs_text:
+            require_text(answer, self.body.get("max_tokens", self.body.get("max_completion_tokens")))
+        if self.check is not None:
+            self.check(answer)
+
+
+class _Live:
+    """What a connection holds open. Kept apart, so that it can be closed when the connection is gone."""
+
+    def __init__(self) -> None:
+        self.client: Client | None = None
+        self.cache: AnswerCache | None = None
+        self.crew: Crew | None = None
+
+    def close(self) -> None:
+        """Close and forget all of it."""
+        client, crew, cache = self.client, self.crew, self.cache
+        self.client = self.crew = self.cache = None
+        if client is not None:
+            client.close()
+        if crew is not None:
+            crew.dismiss()
+        if cache is not None:
+            cache.close()
+
+
+def _abandoned(live: _Live) -> None:
+    """Close what a connection that was never closed held open: at garbage collection, or at exit."""
+    with contextlib.suppress(Exception):  # the interpreter may be half gone, or another thread may have collected it
+        live.close()
 
 
 class Connection:
     """A server, what it answered, and what that cost. Made lazily, pickled without its live parts, never copied.
 
-    Used from one thread; the requests themselves run in a pool of ``server.concurrency`` threads.
+    Used from one thread; the requests themselves run in a pool of ``server.concurrency`` threads. What it holds open is
+    closed by :meth:`close`, else when it is garbage-collected or the program ends.
 
     Args:
         server: where and how.
@@ -60,23 +107,25 @@ class Connection:
 
     def __init__(self, server: Server, *, cache: str | Path | None = None) -> None:
         self.server = server
-        self.cache_path = None if cache is None else Path(cache)
+        self.cache_path = check_cache(cache)
         self._wake()
 
     def _wake(self) -> None:
         self.meter = Meter()
-        self._client: Client | None = None
-        self._cache: AnswerCache | None = None
-        self._crew: Crew | None = None
+        self._live = _Live()
+        weakref.finalize(self, _abandoned, self._live)
         self._model: str | None = self.server.model
         self._memo: Memo[Any] = Memo(_REMEMBERED)
+        self._alone = False  # lists of prompts failed where single ones did not
+        self._looking_up = threading.Lock()
+        self._listed: list[str] | None = None
 
     @property
     def client(self) -> Client:
         """The client, made when first asked for."""
-        if self._client is None:
-            self._client = Client(self.server, self.meter)
-        return self._client
+        if self._live.client is None:
+            self._live.client = Client(self.server, self.meter)
+        return self._live.client
 
     @property
     def model(self) -> str:
@@ -89,15 +138,14 @@ class Connection:
         if self._model is None:
             listed = self.models()
             if len(listed) != 1:
-                shown = ", ".join(name[:80] for name in listed[:8]) or "none listed"
                 raise SetupError(
-                    f"{self.server.base_url} serves {len(listed)} models ({shown}): say which one by model=."
+                    f"{self.server.base_url} serves {len(listed)} models ({_some(listed)}): say which one by model=."
                 )
             self._model = listed[0]
         return self._model
 
     def models(self) -> list[str]:
-        """The names that the server lists, but for those too long to be one.
+        """The names that the server lists, without those that are too long or not printable.
 
         Raises:
             EndpointError: it lists none.
@@ -107,8 +155,9 @@ class Connection:
             entries = data.get("data")
             if not isinstance(entries, list):
                 raise no_answer("a list of models without data")
-            names = [str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry]
-            return [self.client.clean(readable(name)) for name in names if 0 < len(name) <= _LONGEST_NAME]
+            names = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+            texts = [name for name in names if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME]
+            return [self.client.clean(name) for name in texts if name.isprintable()]
 
         return self.client.get(MODELS, read)
 
@@ -137,14 +186,14 @@ class Connection:
             found[key] = self._known(request, key) if request.remembered else None
             if found[key] is not None:
                 continue
-            together = lists and request.listed
+            together = lists and request.listed and not self._alone
             groups.setdefault(_without_prompt(request, bodies[i]) if together else key, []).append(i)
         jobs = [part for group in groups.values() for part in _cut(group, self.server.batch)]
         for part, outcome in self._send(jobs, requests, bodies):
             for i, answer in zip(part, outcome, strict=True):
                 found[keys[i]] = answer
                 if requests[i].remembered and not isinstance(answer, EndpointError):
-                    self.remember(keys[i], _freeze(answer))
+                    self.remember(keys[i], freeze(answer))
         return [found[key] for key in keys]
 
     def _send(
@@ -156,12 +205,12 @@ class Connection:
             return
         if not jobs:
             return
-        if self._crew is None:
-            self._crew = Crew(self.server.concurrency)
+        if self._live.crew is None:
+            self._live.crew = Crew(self.server.concurrency)
         _ = self.client  # made here, not in a thread
         tasks = [partial(self._answers, [requests[i] for i in part], [bodies[i] for i in part]) for part in jobs]
         try:
-            for place, answers in self._crew.work(tasks):
+            for place, answers in self._live.crew.work(tasks):
                 yield jobs[place], answers
         except BaseException:
             self.close()  # Ctrl-C: nothing waits for the server any longer
@@ -174,15 +223,17 @@ class Connection:
             body = {**body, "prompt": [one["prompt"] for one in bodies]}
 
         def read(data: dict[str, Any]) -> list[Any]:
-            found = _READERS[path](data, len(bodies))
+            found = READERS[path](data, len(bodies))
             for request, answer in zip(requests, found, strict=True):
-                if request.check is not None:
-                    request.check(answer)
+                request.examine(answer)
             return found
 
         try:
             answers = self.client.post(path, body, read)
         except EndpointError as error:
+            if len(bodies) > 1 and error.reached and error.status not in _NOT_THE_LIST:
+                return self._one_by_one(requests, bodies)
+            self._explain(error)
             return [error] * len(bodies)
         if path != SYSTEMONE:
             answers = [_without_key(answer, self.client) for answer in answers]
@@ -192,6 +243,33 @@ class Connection:
         if path == SYSTEMONE:
             self.meter.count(tokens=answers[0][1])
         return answers
+
+    def _one_by_one(self, requests: Sequence[Request], bodies: Sequence[dict[str, Any]]) -> list[Any]:
+        """Single requests in place of a list that was refused or wrongly answered; lists are not used again then."""
+        answers = [self._answers([request], [body])[0] for request, body in zip(requests, bodies, strict=True)]
+        self._alone = self._alone or any(not isinstance(answer, EndpointError) for answer in answers)
+        return answers
+
+    def _explain(self, error: EndpointError) -> None:
+        """Raise if the reason of a refusal is a model that the server does not have.
+
+        Raises:
+            SetupError: it says so, and does not list the model.
+        """
+        name = self._model or ""
+        if error.status not in (400, 404, 422) or not (name and _ABOUT_MODELS.search(str(error))):
+            return
+        with self._looking_up:
+            if self._listed is None:
+                try:
+                    self._listed = self.models()
+                except EndpointError:
+                    self._listed = []
+        if self._listed and name not in self._listed:
+            raise SetupError(
+                f"{self.server.base_url} has no model {shortened(name, 120)!r}.{did_you_mean(name, self._listed)} "
+                f"It has: {_some(self._listed)}. Give one of them as model=."
+            )
 
     # ------------------------------------------------------------------ remembering
 
@@ -212,10 +290,15 @@ class Connection:
         if known is None:
             return None
         try:
-            answer = _thaw(request.path, known)
-            if request.check is not None:
-                request.check(answer)
-        except (EndpointError, LookupError, TypeError):  # a file of an earlier version, or written by hand
+            answer = thaw(request.path, known)
+            request.examine(answer)
+        except (
+            EndpointError,
+            LookupError,
+            TypeError,
+            ValueError,
+            OverflowError,
+        ):  # of an earlier version, or written by hand
             self.forget(key)
             return None
         return answer
@@ -233,20 +316,14 @@ class Connection:
             self._file().put(key, value)
 
     def _file(self) -> AnswerCache:
-        if self._cache is None:
+        if self._live.cache is None:
             assert self.cache_path is not None
-            self._cache = AnswerCache(self.cache_path)
-        return self._cache
+            self._live.cache = AnswerCache(self.cache_path)
+        return self._live.cache
 
     def close(self) -> None:
         """Give up what is under way and close what is open; the next request opens it again."""
-        if self._client is not None:
-            self._client.close()
-        if self._crew is not None:
-            self._crew.dismiss()
-        if self._cache is not None:
-            self._cache.close()
-        self._client = self._crew = self._cache = None
+        self._live.close()
 
     def usage(self) -> dict[str, int | float]:
         """What was really sent and spent: requests, tokens, price (:class:`Meter`)."""
@@ -266,28 +343,6 @@ class Connection:
         return f"Connection({self.server.base_url!r}, model={self._model!r})"
 
 
-def _read_systemone(data: dict[str, Any], count: int) -> list[Any]:
-    answers = data.get("answers")
-    if not isinstance(answers, dict) or not all(isinstance(answer, dict) for answer in answers.values()):
-        raise no_answer("no answers")
-    # Numbers under names that we gave, and nothing else that the server may say.
-    kept = {
-        name: {part: answer[part] for part in ("noul", "score", "probabilities") if part in answer}
-        for name, answer in answers.items()
-    }
-    usage = data.get("usage")
-    counts = [usage.get(name, 0) if isinstance(usage, dict) else 0 for name in ("input_tokens", "output_tokens")]
-    tokens = Tokens(*(n if isinstance(n, int) and n >= 0 else 0 for n in counts))
-    return [(kept, tokens)]
-
-
-_READERS: dict[str, Callable[[dict[str, Any], int], list[Any]]] = {
-    COMPLETIONS: read_completions,
-    CHAT: lambda data, count: [read_chat(data)],
-    SYSTEMONE: _read_systemone,
-}
-
-
 def _clean(value: Any) -> Any:
     """Texts without lone surrogates, which no JSON can carry, everywhere in a body."""
     if isinstance(value, str):
@@ -305,24 +360,15 @@ def _cut(group: list[int], size: int) -> list[list[int]]:
     return [group[at : at + size] for at in range(0, len(group), size)]
 
 
+def _some(names: Sequence[str]) -> str:
+    """The first names of a list, for an error."""
+    shown = ", ".join(shortened(without_controls(name), 80) for name in names[:8])
+    return f"{shown}, ... ({len(names)} in all)" if len(names) > 8 else shown or "none listed"
+
+
 def _without_key(answer: Answer, client: Client) -> Answer:
-    """A server that repeats the key in its answer must not bring it into a store."""
+    """The answer with the key removed, which a server may repeat: it must not come into a store."""
     text = client.clean(answer.text)
     if text == answer.text:
         return answer
-    return Answer(text, answer.tokens, tuple(map(client.clean, answer.pieces)), answer.logprobs)
-
-
-def _freeze(answer: Any) -> Any:
-    """An answer as plain JSON."""
-    if isinstance(answer, Answer):
-        return asdict(answer)
-    answers, tokens = answer
-    return [answers, asdict(tokens)]
-
-
-def _thaw(path: str, value: Any) -> Any:
-    if path == SYSTEMONE:
-        return value[0], Tokens(**value[1])
-    tokens = None if value["tokens"] is None else Tokens(**value["tokens"])
-    return Answer(readable(value["text"]), tokens, tuple(value["pieces"]), tuple(value["logprobs"]))
+    return replace(answer, text=text, pieces=tuple(map(client.clean, answer.pieces)))

@@ -1,4 +1,4 @@
-"""A few threads that work off jobs, and that nobody waits for when the program ends.
+"""A few threads that work off jobs, and that do not keep a program from ending.
 
 ``concurrent.futures`` joins its threads at exit: after Ctrl-C a program would wait there for a server that hangs.
 """
@@ -56,5 +56,6 @@ class Crew:
             place, job, done = task
             try:
                 done.put((place, job(), None))
-            except BaseException as error:  # told to whoever waits
+            except BaseException as error:  # raised again where the result is waited for
                 done.put((place, None, error))
+            del task, job, done  # a job refers to its connection, which could not be collected while this thread waits

@@ -38,7 +38,7 @@ class EndpointPRM:
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
-        self.question = Question(instructions, None if levels is None else tuple(levels))
+        self.question = Question(instructions, levels)
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
 
     def score(self, observations: Sequence[str]) -> np.ndarray:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from selfreg_gym.endpoint.answers import Answer
+from selfreg_gym.endpoint.answers import Answer, read_completions
 from selfreg_gym.endpoint.connection import CHAT, COMPLETIONS, SYSTEMONE, Connection, Request
+from selfreg_gym.endpoint.echo import echo_body, own_part
 from selfreg_gym.endpoint.structured import FORMS, Form
 from selfreg_gym.errors import EndpointError
 
@@ -84,7 +85,8 @@ def probe(connection: Connection, wanted: Collection[str] = CAPABILITIES, *, api
         api: "chat" or "completions" tries only that one; "auto" both.
 
     Raises:
-        EndpointError: the server could not be reached. A refusal is a finding, an outage is none.
+        EndpointError: the server could not be reached, which says nothing about what it can do.
+        SetupError: it does not have the model.
     """
     prober = _Prober(connection, api)
     for name in CAPABILITIES:
@@ -172,12 +174,37 @@ class _Prober:
     def _prompt_lists(self) -> Finding:
         if not self.find("completions"):
             return Finding(False, "needs completions")
+        if self.find("echo"):
+            return self._echo_lists()
         bodies = [{"prompt": prompt, "max_tokens": 1} for prompt in _OPENINGS[:2]]
-        answers = self.connection.ask([Request(COMPLETIONS, b, None, False, True) for b in bodies], lists=True)
-        for answer in answers:
-            if isinstance(answer, EndpointError):
-                raise answer
+        self._send_list(bodies)
         return Finding(True, "answered two prompts in one request")
+
+    def _echo_lists(self) -> Finding:
+        """A list as the way ``echo`` sends it: texts of several lengths, one of them the beginning of another."""
+        texts = [_OPENINGS[3], _OPENINGS[1], _OPENINGS[3] + " go", _OPENINGS[0]][: self.connection.server.batch]
+        if len(texts) < 2:
+            return Finding(False, "not needed: batch=1")
+        bodies = [echo_body(text) for text in texts]
+        alone = self.connection.ask([Request(COMPLETIONS, body, remembered=False) for body in bodies])
+        for text, answer, single in zip(texts, self._send_list(bodies), alone, strict=True):
+            if isinstance(single, EndpointError):
+                raise single
+            try:
+                pieces, values = own_part(text, answer)
+            except EndpointError:
+                return Finding(False, "a list of prompts is answered in another order, or without log-probabilities")
+            if not _agree((pieces, values), own_part(text, single)):
+                return Finding(False, "log-probabilities of a prompt differ in a list and alone")
+        return Finding(True, f"answered {len(texts)} prompts in one request, in order and as alone")
+
+    def _send_list(self, bodies: list[dict[str, Any]]) -> list[Answer]:
+        """The answers to one request with several prompts, which are not asked one by one if it fails."""
+        connection = self.connection
+        body = {"model": connection.model, **bodies[0], "prompt": [one["prompt"] for one in bodies]}
+        answers = connection.client.post(COMPLETIONS, body, lambda data: read_completions(data, len(bodies)))
+        connection.meter.count(tokens=answers[0].tokens)
+        return answers
 
     def _logprobs(self) -> Finding:
         if not self.find("completions"):
@@ -236,12 +263,10 @@ class _Prober:
         return Finding(True, "gives a probability for each option")
 
 
-def echo_body(text: str) -> dict[str, Any]:
-    """The request for the log-probabilities of a text: it is echoed, and one token, which is dropped, is written.
-
-    ``max_tokens=0`` would do on some servers and means "as many as fit" on others.
-    """
-    return {"prompt": text, "max_tokens": 1, "temperature": 1.0, "top_p": 1.0, "seed": 0, "logprobs": 1, "echo": True}
+def _agree(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    """Whether two echoes have the same pieces and the same log-probabilities."""
+    pairs = [(a, b) for a, b in zip(one[1], other[1], strict=False) if a is not None and b is not None]
+    return one[0] == other[0] and all(abs(a - b) <= _TOLERANCE for a, b in pairs)
 
 
 def _disagreement(text: str, written: Answer, echoed: Answer) -> str | None:

@@ -48,13 +48,15 @@ class Form:
         return {"prompt": prompt, **self.constraint([f" {choice}" for choice in choices])}
 
     def read(self, text: str) -> str:
-        """The chosen text; what is none comes back as it was written, trimmed."""
+        """The chosen text. Text that is not JSON comes back trimmed; a missing or null action is ``""``."""
         if self.reads_json:
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError):
                 return text.strip()
-            text = str(value.get("action", "")) if isinstance(value, dict) else str(value)
+            value = value.get("action") if isinstance(value, dict) else value
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            text = value if isinstance(value, str) else str(value) if number else ""
         return text.strip()
 
 

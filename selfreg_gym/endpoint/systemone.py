@@ -34,15 +34,27 @@ class Question:
     """
 
     instructions: str
-    levels: tuple[str, ...] | None = None
-    options: tuple[str, ...] | None = None
+    levels: Sequence[str] | None = None
+    options: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.instructions, str) or not self.instructions.strip():
+            raise InvalidArgumentError(f"instructions must be a text, received {repr(self.instructions)[:100]}.")
         if self.levels is not None and self.options is not None:
             raise InvalidArgumentError("a question has levels (a score), options (a choice) or neither, received both.")
         for name, several in (("levels", self.levels), ("options", self.options)):
-            if several is not None and len(set(several)) < max(2, len(several)):
-                raise InvalidArgumentError(f"{name} are at least two different texts, received {several!r}.")
+            if several is None:
+                continue
+            texts = isinstance(several, Sequence) and not isinstance(several, str | bytes)
+            if (
+                not texts
+                or not all(isinstance(text, str) and text for text in several)
+                or (len(set(several)) < max(2, len(several)))
+            ):
+                raise InvalidArgumentError(
+                    f"{name} must be a list of at least two different texts, received {repr(several)[:200]}."
+                )
+            object.__setattr__(self, name, tuple(several))
 
     def body(self, state: str) -> dict[str, Any]:
         """The request about one state."""

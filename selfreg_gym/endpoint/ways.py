@@ -3,25 +3,27 @@
 ``echo``: log-probabilities of every admissible action, drawn from here, as the local ``lm`` actor does.
 ``structured``: the server is told to write one of the admissible actions.
 ``systemone``: a typed question of ``/v1/systemone`` gives a probability for each, drawn from here.
-``text``: it writes what it likes, and an action is read out of that; what is none stays none.
+``text``: it writes freely, and an action is read out of that; an inadmissible one stays inadmissible.
+
+A response without an answer (no text, an abort, a filter) is an act with an error in all four, never an invalid action.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.endpoint.accounting import Tokens
-from selfreg_gym.endpoint.answers import Answer, no_answer
+from selfreg_gym.endpoint.answers import Answer, no_answer, token_limit
 from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import CHAT, COMPLETIONS, SYSTEMONE, Connection, Request
-from selfreg_gym.endpoint.probe import Capabilities, echo_body
+from selfreg_gym.endpoint.echo import are_scores, echo_body, own_part, scores_of
+from selfreg_gym.endpoint.probe import Capabilities
+from selfreg_gym.endpoint.redaction import without_controls
 from selfreg_gym.endpoint.structured import Form
 from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
@@ -123,12 +125,31 @@ class _Speaker:
 
     def by_text(self, decisions: Sequence[Decision]) -> list[Act]:
         """Let it write, and read an action out of that."""
-        requests = [self._request(self.path, self._text_body(d.observation), d) for d in decisions]
         begun = self.path == COMPLETIONS and not self.manner.reasoning
-        return [
-            self._spoken(d, answer, lambda text: text, begun=begun)
-            for d, answer in zip(decisions, self.connection.ask(requests), strict=True)
+        requests = [
+            replace(self._request(self.path, self._text_body(d.observation), d), check=self._says(d, begun=begun))
+            for d in decisions
         ]
+        answers = self._written(requests)
+        return [self._spoken(d, answer, begun=begun) for d, answer in zip(decisions, answers, strict=True)]
+
+    def _written(self, requests: Sequence[Request]) -> list[Any]:
+        """The texts that answer ``requests``.
+
+        A model whose first token is the text to stop at has an empty text; it is asked again without that text.
+        """
+        stopped = [r for r in requests if "stop" in r.body]
+        if not stopped:
+            return self.connection.ask(requests)
+        answers = self.connection.ask([replace(r, needs_text=False, check=None) for r in requests])
+        places = [i for i, a in enumerate(answers) if isinstance(a, Answer) and not a.text.strip()]
+        again = [
+            replace(requests[i], body={name: value for name, value in requests[i].body.items() if name != "stop"})
+            for i in places
+        ]
+        for i, answer in zip(places, self.connection.ask(again) if again else [], strict=True):
+            answers[i] = answer
+        return answers
 
     def _text_body(self, observation: str) -> dict[str, Any]:
         reasoning = self.manner.reasoning
@@ -148,22 +169,46 @@ class _Speaker:
         limit = self.capabilities.limit if path == CHAT else "max_tokens"
         body = {**body, limit: max(manner.max_tokens, max_tokens), "temperature": manner.temperature}
         if manner.temperature == 0:
-            return Request(path, body)
+            return Request(path, body, needs_text=True)
         draw = int(decision.rng.integers(2**31 - 1))
         if manner.seed is None:
-            return Request(path, body, draw=draw)
+            return Request(path, body, draw=draw, needs_text=True)
         own = int(np.random.SeedSequence((manner.seed, draw)).generate_state(1)[0]) >> 1  # 31 bits: all servers take it
-        return Request(path, {**body, "seed": own}, draw=own)
+        return Request(path, {**body, "seed": own}, draw=own, needs_text=True)
 
-    def _spoken(self, decision: Decision, answer: Any, read: Callable[[str], str], *, begun: bool) -> Act:
-        """The action in an answer; ``begun`` where the prompt ended with the mark of an action."""
-        if isinstance(answer, EndpointError):
-            return _failed(answer)
-        text = read(answer.text)
+    def _action(self, decision: Decision, text: str, *, begun: bool) -> str:
+        """The action in a text; ``begun`` where the prompt ended with the mark of an action."""
         if begun:  # one line, also where nothing could stop it
             text = f"{ACTION_MARK} " + text.strip().split("\n", 1)[0]
         action = parse_action(text, decision.admissible_actions, nearest=self.manner.nearest)
-        return self._act(action[:_LONGEST_ACTION], answer.tokens)
+        return without_controls(action).strip()[:_LONGEST_ACTION]
+
+    def _says(self, decision: Decision, *, begun: bool, form: Form | None = None) -> Callable[[Answer], None]:
+        """A check that a text holds an action, valid or not: more than a thought, marks, or JSON with null."""
+
+        def check(answer: Answer) -> None:
+            text = answer.text if form is None else form.read(answer.text)
+            if not text or not self._action(decision, text, begun=begun):
+                limit = self.manner.max_tokens if form is None else None
+                raise (
+                    token_limit(limit) if answer.cut else no_answer("its text holds no action (only thoughts or marks)")
+                )
+            if form is not None and form.reads_json and answer.cut and text == answer.text.strip():
+                raise token_limit(None)  # half a JSON object
+
+        return check
+
+    def _spoken(self, decision: Decision, answer: Any, *, begun: bool, form: Form | None = None) -> Act:
+        """The action in an answer, as an act."""
+        if isinstance(answer, EndpointError):
+            return _failed(answer)
+        try:
+            self._says(decision, begun=begun, form=form)(answer)
+        except EndpointError as error:
+            return _failed(error)
+        self.connection.meter.count(cut=int(answer.cut))
+        text = answer.text if form is None else form.read(answer.text)
+        return self._act(self._action(decision, text, begun=begun), answer.tokens)
 
     def _act(self, text: str, tokens: Tokens | None, logprobs: np.ndarray | None = None) -> Act:
         server = self.connection.server
@@ -184,9 +229,8 @@ class _Speaker:
         for decision in decisions:
             offered = decision.admissible_actions or ()
             longest = max(len(action.encode()) for action in offered) + 16  # tokens are at least a byte each
-            requests.append(
-                self._request(form.path, self._structured_body(form, decision), decision, max_tokens=longest)
-            )
+            request = self._request(form.path, self._structured_body(form, decision), decision, max_tokens=longest)
+            requests.append(replace(request, check=self._says(decision, begun=form.path == COMPLETIONS, form=form)))
         answers = self.connection.ask(requests)
         return [self._structured(d, answer, form) for d, answer in zip(decisions, answers, strict=True)]
 
@@ -201,7 +245,8 @@ class _Speaker:
             return _failed(answer)
         chosen = form.read(answer.text)
         if chosen not in (decision.admissible_actions or ()):
-            return self._spoken(decision, answer, form.read, begun=form.path == COMPLETIONS)
+            return self._spoken(decision, answer, begun=form.path == COMPLETIONS, form=form)
+        self.connection.meter.count(cut=int(answer.cut))
         return self._act(chosen, answer.tokens)
 
     # ------------------------------------------------------------------ echo
@@ -222,22 +267,24 @@ class _Speaker:
             if key in known or key in places:
                 continue
             known_before = self.connection.recall(key)
-            if known_before is not None:
+            if are_scores(known_before, len(decision.admissible_actions or ())):
                 known[key] = known_before
                 continue
+            if known_before is not None:  # of an earlier version, or written by hand
+                self.connection.forget(key)
             if len(decision.admissible_actions or ()) == 1:  # nothing to choose, nothing to ask
                 known[key] = [[0.0], [0, 0]]
                 continue
             texts = [prompt + answer_text(action) for action in decision.admissible_actions or ()]
             places[key] = slice(len(requests), len(requests) + len(texts))
             requests += [
-                Request(COMPLETIONS, echo_body(text), remembered=False, listed=True, check=partial(_own, text))
+                Request(COMPLETIONS, echo_body(text), remembered=False, listed=True, check=partial(own_part, text))
                 for text in texts
             ]
         answers = self.connection.ask(requests, lists=self.capabilities.works("prompt_lists")) if requests else []
         for key, place in places.items():
             try:
-                known[key] = _scores([r.body["prompt"] for r in requests[place]], answers[place])
+                known[key] = scores_of([r.body["prompt"] for r in requests[place]], answers[place])
                 self.connection.remember(key, known[key])
             except EndpointError as error:
                 known[key] = error
@@ -304,59 +351,3 @@ def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
 
 def _failed(error: EndpointError) -> Act:
     return Act("", error=str(error))
-
-
-def _scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
-    """``[scores, [tokens read, written]]`` of the texts, each the sum of what follows their common beginning.
-
-    What all share (the prompt, and how the actions begin) has the same log-probability in each, so it need not be known
-    where the prompt ends: no tokenizer is asked for, and a token that straddles the border is counted right.
-
-    A text counts unless the model goes on as a longer one: "look" has the chance of what begins with "look" and not
-    with "look at". The local scorer asks for its end-of-text token in that place; which token that is no server says,
-    and a line break stands for it in some models only. Both agree for a model that says what is offered, and ends.
-
-    Raises:
-        EndpointError: an answer failed.
-    """
-    for answer in answers:
-        if isinstance(answer, EndpointError):
-            raise answer
-    rows = [_own(text, answer) for text, answer in zip(texts, answers, strict=True)]
-    shared = sum(
-        1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False))
-    )
-    ends = [_log_ending(pieces, rows) for pieces, _ in rows]
-    scores = [
-        float(sum(value or 0.0 for value in values[shared:])) + end  # no None is among these
-        for (_, values), end in zip(rows, ends, strict=True)
-    ]
-    read = sum(len(pieces) for pieces, _ in rows)
-    return [scores, [read, sum(len(answer.pieces) for answer in answers) - read]]
-
-
-def _log_ending(pieces: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], tuple[float | None, ...]]]) -> float:
-    """Logarithm of the probability that what begins with ``pieces`` does not go on as another of ``rows``."""
-    n = len(pieces)
-    onward = {other[n]: values[n] or 0.0 for other, values in rows if len(other) > n and other[:n] == pieces}
-    return math.log(max(_LEAST, 1.0 - sum(map(math.exp, onward.values())))) if onward else 0.0
-
-
-def _own(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
-    """Pieces and values of the echoed text, without the one token that was written after it.
-
-    Raises:
-        EndpointError: they did not come.
-    """
-    pieces = answer.pieces
-    if not pieces or not answer.text.startswith(text):
-        raise no_answer("an echo without the prompt and its log-probabilities")
-    if answer.text == text:  # nothing more, or an end mark, which may or may not be listed
-        last = pieces[-1].replace("\u2581", " ").replace("\u0120", " ")
-        extra = 0 if last and text.endswith(last) else 1
-    else:
-        extra = 1
-    end = len(pieces) - extra
-    if any(value is None for value in answer.logprobs[1:end]):  # before the first token there is nothing
-        raise no_answer("an echoed token without a log-probability")
-    return pieces[:end], answer.logprobs[:end]

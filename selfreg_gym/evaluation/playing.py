@@ -60,8 +60,10 @@ class Player:
         if self._split != shard.split:
             self._split, self._env = shard.split, self._make(self._sources[shard.split])
         for number, (key, helper) in enumerate(self._helpers.items()):
-            # A helper's own draws (a mixture's coins) depend on the shard it plays, not on what was played before.
-            own = reseeded(helper, self._seed, number, shard.number)
+            # Draws that are keyed by the episode need one seed for all shards. Other draws go by the order of the rows:
+            # there each shard has a seed of its own, so that no two shards begin with the same draws.
+            place = () if hasattr(helper, "begin_episodes") else (shard.number,)
+            own = reseeded(helper, self._seed, number, *place)
             episodes = play(self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries)
             for episode in episodes:
                 shown = (episode.episode, episode.seed) in self._traced[shard.split]

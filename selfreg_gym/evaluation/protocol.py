@@ -245,6 +245,11 @@ class _Part:
             "episodes_per_task": max(each.values()),
             "seed": seed,
             "knows_tasks": privileged,
+            "interventions": {
+                key: helper.intervention  # type: ignore[attr-defined]
+                for key, helper in helpers.items()
+                if isinstance(getattr(helper, "intervention", None), str)
+            },
         }
         self._played: dict[str, list[Measured]] = {key: [] for key in helpers}
         self._kept: list[tuple[str, Episode]] = []

@@ -219,6 +219,7 @@ class Evaluation:
 
         return {
             "helper": helper,
+            "intervention": self.meta.get(split, {}).get("interventions", {}).get(keys[0]),
             "kind": kind,
             "split": split,
             "seed": seed,

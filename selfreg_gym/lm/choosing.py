@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.questions import Questions, hang, logits_apart, logits_packed, places
-from selfreg_gym.lm.scoring import best_path
+from selfreg_gym.lm.scoring import LONGEST_TREE, best_path
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss, seeded
 
@@ -61,12 +62,20 @@ def train_choice(
         topic_weight: weight of its cross-entropy (mean over the questions) beside that of the answers.
         held_out: pages whose loss decides when to stop, and which weights are kept (``patience``).
         **arguments: of :func:`selfreg_gym.lm.training.finetune`.
+
+    Raises:
+        InvalidArgumentError: a prompt does not fit into the model's positions, or has tokens beyond its embedding.
+        CheckpointError: the tokenizer's pad token or vocabulary is beyond the embedding.
     """
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
     rows = [(hang(page.prompts, encoder), page) for page in pages]
     tokens = torch.as_tensor(list(answers))
+    limits = match_tokenizer(model, tokenizer)
+    for questions, _ in rows:
+        for ids in questions.whole:
+            limits.check(ids)
     longest = max(questions.length for questions, _ in rows)
-    packed = best_path(model, longest=longest) == "tree"
+    packed = best_path(model, longest=longest, packed=longest <= LONGEST_TREE) == "tree"
     read = logits_packed if packed else logits_apart
 
     def choice_loss(net: Any, batch: Sequence[tuple[Questions, Page]]) -> torch.Tensor:
@@ -76,6 +85,9 @@ def train_choice(
 
     if held_out:
         aside = [(hang(page.prompts, encoder), page) for page in held_out]
+        for questions, _ in aside:
+            for ids in questions.whole:
+                limits.check(ids)
         lengths = [questions.length for questions, _ in aside]
         arguments["validate"] = held_out_loss(choice_loss, aside, lengths=lengths, batch_size=batch_size)
     arguments |= {"lengths": [questions.length for questions, _ in rows], "batch_size": batch_size}

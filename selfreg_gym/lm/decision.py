@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm.prompts import chat
+from selfreg_gym.lm.prompts import turn
+from selfreg_gym.lm.records import usual_mode
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
 
@@ -98,7 +99,7 @@ def save_decision(
         labels={kind: list(options) for kind, options in head.options.items()},
         chat_template=_template(tokenizer, head, tail=tail, instructed=instructed),
         noul_options=["false", "true"],
-        sanitize_control_tokens=False,  # our prompts are encoded as they are, and so are these
+        sanitize_control_tokens=True,  # as in our prompts
     )
     gap = _difference(decision.eval().to(model.device), tokenizer, head, expected)
     if not gap <= _TOLERANCE.get(model.dtype, 0.1):
@@ -111,6 +112,7 @@ def save_decision(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     decision.save_pretrained(out)
+    usual_mode(out)
 
 
 def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:
@@ -134,8 +136,8 @@ def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any
 def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str | None) -> str:
     """Our prompt as a Jinja template that ends in the mark."""
     hole = "\u2603STATE\u2603"
-    before, after = chat(hole, tokenizer).split(hole)
-    trims = bool(before) and chat(f" {hole} ", tokenizer) == chat(hole, tokenizer)
+    before, after = turn(hole, tokenizer).split(hole)
+    trims = bool(before) and turn(f" {hole} ", tokenizer) == turn(hole, tokenizer)
     begin = "".join(tokenizer.convert_ids_to_tokens(PromptEncoder(tokenizer).prompt("")))
     begin = "" if before.startswith(begin) else begin  # a chat template that writes it already
     lines = [

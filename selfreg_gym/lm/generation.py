@@ -8,7 +8,6 @@ distribution over rounded logits: a prompt's answer is the same alone and in any
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,10 @@ import torch
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.drawing import sample_index, softmax
+from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.scoring import micro_batches
+from selfreg_gym.lm.stopping import stop_tokens
+from selfreg_gym.lm.thoughts import is_mark
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
 __all__ = ["generate", "sample_index", "softmax"]
@@ -35,7 +37,7 @@ def generate(
     one_line: bool = False,
     encoder: PromptEncoder | None = None,
 ) -> list[tuple[str, int]]:
-    """Continue every prompt until the end-of-text token or ``max_new_tokens``.
+    """Continue every prompt until a stop token (:func:`selfreg_gym.lm.stopping.stop_tokens`) or ``max_new_tokens``.
 
     Args:
         prompts: N texts.
@@ -46,10 +48,12 @@ def generate(
             text: a model that was not trained to stop there would go on with a next page of its own.
 
     Returns:
-        For each prompt the new text and the number of tokens read and written.
+        For each prompt the new text, without special tokens other than marks of thoughts, channels and answers, and the
+        number of tokens read and written.
 
     Raises:
-        InvalidArgumentError: N differs, or ``temperature`` or ``max_new_tokens`` is out of range.
+        InvalidArgumentError: N differs, ``temperature`` or ``max_new_tokens`` is out of range, or a prompt and
+            ``max_new_tokens`` do not fit into the model's positions.
     """
     if len(prompts) != len(rngs):
         raise InvalidArgumentError(f"one rng per prompt is needed, received {len(prompts)} prompts, {len(rngs)} rngs.")
@@ -59,9 +63,16 @@ def generate(
             f"received {temperature!r} and {max_new_tokens!r}."
         )
     encoder = encoder or PromptEncoder(tokenizer)
+    limits = match_tokenizer(model, tokenizer)
     ids = [encoder.prompt(prompt) for prompt in prompts]
+    for row in ids:
+        limits.check(row, more=max_new_tokens)
     answers: list[list[int]] = [[] for _ in prompts]
-    text_of = partial(tokenizer.decode, skip_special_tokens=True)
+    silent = _silent(tokenizer)
+
+    def text_of(tokens: Sequence[int]) -> str:
+        return tokenizer.decode([token for token in tokens if token not in silent], skip_special_tokens=False)
+
     lengths = [len(row) + max_new_tokens for row in ids]
     with torch.inference_mode():
         for chunk in micro_batches(lengths, rows=micro_batch, tokens=8192):
@@ -70,7 +81,7 @@ def generate(
                 [ids[i] for i in chunk],
                 [rngs[i] for i in chunk],
                 pad=int(tokenizer.pad_token_id),
-                stop=_stop_tokens(model, tokenizer),
+                stop=frozenset(stop_tokens(model, tokenizer)),
                 temperature=temperature,
                 limit=max_new_tokens,
                 decimals=decimals,
@@ -146,10 +157,7 @@ def _continue(
     return written
 
 
-def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The end-of-text tokens of the tokenizer and of the model's generation config."""
-    found: set[int] = set()
-    config = getattr(model, "generation_config", None)
-    for value in (tokenizer.eos_token_id, getattr(config, "eos_token_id", None)):
-        found.update(value if isinstance(value, (list, tuple)) else [value] if value is not None else [])
-    return frozenset(int(token) for token in found)
+def _silent(tokenizer: Any) -> frozenset[int]:
+    """Special tokens that are not shown: all but the marks of thoughts, channels and answers."""
+    special = zip(tokenizer.all_special_ids, tokenizer.convert_ids_to_tokens(tokenizer.all_special_ids), strict=True)
+    return frozenset(int(token_id) for token_id, token in special if not is_mark(token))

@@ -7,7 +7,6 @@ two threads is many times slower.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.lm.limits import match_tokenizer
+from selfreg_gym.lm.records import read_record
 
 __all__ = [
     "check_checkpoint",
@@ -27,6 +28,11 @@ __all__ = [
     "torch_dtype",
     "trained_with",
 ]
+
+_RECORDS = (
+    *("config.json", "generation_config.json", "model.safetensors.index.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+)
 
 
 def one_thread() -> None:
@@ -49,7 +55,7 @@ def trained_with(info: Mapping[str, Any], *, dtype: str | None, device: str | No
     A device that this machine does not have becomes the CPU; older checkpoints, which say neither, are float32.
     """
     device = device or str(info.get("device", "cpu"))
-    kind = torch.device(device).type
+    kind = _device(device).type
     known = kind == "cpu" or (hasattr(torch, kind) and getattr(torch, kind).is_available())
     return dtype or str(info.get("dtype", "float32")), device if known else "cpu"
 
@@ -83,10 +89,9 @@ def check_checkpoint(path: str | Path) -> Path:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
-    try:
-        json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{rule}, received {str(path)!r}, whose config.json cannot be read: {error}.") from error
+    for name in _RECORDS:  # transformers goes on without some of them, and with other stop tokens
+        if (folder / name).is_file():
+            read_record(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no *.safetensors file.")
     return folder
@@ -101,16 +106,25 @@ def load_causal(path: str | Path, *, dtype: str | torch.dtype = "float32", devic
         device: a torch device.
 
     Raises:
-        CheckpointError: ``path`` is not a checkpoint, or transformers cannot load it as a causal LM.
+        CheckpointError: ``path`` is not a checkpoint, transformers cannot load it as a causal LM, weights are missing,
+            unknown, of another shape or not finite, or the tokenizer has ids beyond the embedding.
     """
     return _load("AutoModelForCausalLM", path, dtype=dtype, device=device)
 
 
-def load_classifier(path: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu") -> Any:
-    """Load a checkpoint (a causal LM's trunk will do) as a one-logit sequence classifier.
+def load_classifier(
+    path: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu", trained: bool = False
+) -> Any:
+    """Load a checkpoint as a one-logit sequence classifier.
 
     ``num_labels=1`` alone would mean regression; ``multi_label_classification`` with float labels of shape
     ``[B, 1]`` is binary cross-entropy.
+
+    Args:
+        path: a directory written by ``save_pretrained``.
+        dtype, device: as in :func:`load_causal`.
+        trained: whether the checkpoint must hold the classifier's head. If not, the trunk of a causal LM will do, and
+            a head that is missing is drawn from torch's generator, to be trained.
 
     Raises:
         CheckpointError: as :func:`load_causal`.
@@ -120,6 +134,7 @@ def load_classifier(path: str | Path, *, dtype: str | torch.dtype = "float32", d
         path,
         dtype=dtype,
         device=device,
+        new_head=not trained,
         num_labels=1,
         problem_type="multi_label_classification",
     )
@@ -145,28 +160,74 @@ def load_tokenizer(path: str | Path) -> Any:
     return tokenizer
 
 
-def _load(auto_class: str, path: str | Path, *, dtype: str | torch.dtype, device: str, **kwargs: Any) -> Any:
+def _load(
+    auto_class: str, path: str | Path, *, dtype: str | torch.dtype, device: str, new_head: bool = False, **kwargs: Any
+) -> Any:
     import transformers
 
     one_thread()
     quiet_transformers()
     folder = check_checkpoint(path)
+    place = _device(device)
     try:
-        model = getattr(transformers, auto_class).from_pretrained(
+        model, report = getattr(transformers, auto_class).from_pretrained(
             str(folder),
             dtype=torch_dtype(dtype),
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are reported, and refused below with their shapes
+            output_loading_info=True,
             **kwargs,
         )
     except InvalidArgumentError:
         raise
     except Exception as error:
         raise CheckpointError(f"{str(folder)!r} cannot be loaded as {auto_class}: {_brief(error)}") from error
-    if model.config.pad_token_id is None:  # the classifier's pooler looks for the last token that is not padding
-        model.config.pad_token_id = load_tokenizer(folder).pad_token_id
-    return model.to(device).eval()
+    _check_weights(model, report, folder, new_head=new_head)
+    if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+        match_tokenizer(model, load_tokenizer(folder))
+    return model.to(place).eval()
+
+
+def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_head: bool) -> None:
+    """Refuse weights that are missing, of another shape, unknown to the model, or not finite.
+
+    transformers fills what is missing with random numbers, so such a model would answer, and wrongly.
+    """
+    trunk = f"{model.base_model_prefix}."
+
+    def counts(name: str) -> bool:
+        return not new_head or name.startswith(trunk)
+
+    shapes = [
+        f"{name} has the shape {tuple(found)} and must have {tuple(wanted)}"
+        for name, found, wanted in sorted(report["mismatched_keys"])
+    ]
+    missing = [f"{name} is missing" for name in sorted(report["missing_keys"]) if counts(name)]
+    unknown = [f"{name} belongs to no layer" for name in sorted(report["unexpected_keys"]) if counts(name)]
+    head = {name for name in report["missing_keys"] if not counts(name)}
+    broken = [
+        f"{name} holds NaN or infinity"
+        for name, value in model.named_parameters()
+        if value.is_floating_point() and name not in head and not bool(torch.isfinite(value).all())
+    ]
+    faults = [*missing, *shapes, *unknown, *(broken if not missing and not shapes else [])]
+    if faults:
+        files = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
+        more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+        raise CheckpointError(
+            f"the weights of {str(folder)!r} ({files[:200]}) must be those of a {type(model).__name__} as its "
+            f"config.json describes it, received: {'; '.join(faults[:5])}{more}. Copy or save the checkpoint again, or "
+            "repair config.json if it belongs to another model."
+        )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InvalidArgumentError(f"device must name a torch device, received {name!r}: {_brief(error)}.") from None
 
 
 def _brief(error: Exception) -> str:

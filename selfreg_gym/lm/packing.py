@@ -50,6 +50,11 @@ class Trie:
         """Number of nodes fed to the model."""
         return len(self.tokens)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest candidate that are fed to the model."""
+        return int(self.depth.max(initial=0))
+
 
 def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
     """Merge token sequences (each of at least one token) into a :class:`Trie`; shared prefixes are fed once."""

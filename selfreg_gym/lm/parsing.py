@@ -1,9 +1,8 @@
 """Reading an action out of what a language model wrote.
 
-Models wrap their answer in reasoning, markdown, quotes, code fences, JSON, tags and remarks, or play both sides and
-go on with an observation of their own. What is undone here is form alone: nothing that was not said is made up. A
-text that then is no admissible action stays as it was written, and the task calls it invalid; choosing the nearest
-admissible action instead is an option that has to be asked for.
+Models wrap their answer in reasoning, markdown, quotes, code fences, JSON, tags and remarks, or write the next
+observation themselves. Only this form is removed; nothing is added. A text that is not an admissible action stays as it
+was written, and the task calls it invalid; ``nearest=True`` chooses the nearest admissible action instead.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
+from selfreg_gym.lm.thoughts import answer_of
 from selfreg_gym.lm.tokenizer import words
 
 __all__ = ["canonical", "match_action", "nearest_action", "parse_action"]
@@ -35,18 +35,22 @@ _AT_LINE = re.compile(  # "**Action:**", "2. Final action =", "{"action": ..., a
 )
 _IN_LINE = re.compile(_MARK, re.IGNORECASE)
 _TOLD = re.compile(r"\baction\b[\s*_`\"']{0,9}(?:is|would be|will be)\b[\s:*_`]*", re.IGNORECASE)
-_TAGGED = re.compile(r"<action>(.*?)</action>|\\boxed\{(?:\\text\{)?([^{}]*)\}", re.IGNORECASE | re.DOTALL)
-_THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning|analysis|scratchpad)>", re.IGNORECASE)
-_OTHERS_TURN = re.compile(  # the model plays the environment, or the next page
-    r"^[ \t*_#>]{0,40}(?:observation|environment|user|human|system|result)\b[\s*_]{0,9}\d{0,3}[\s*_]{0,9}:"
-    r"|<\|?[a-z_]{0,30}(?:im_|turn|eot)[a-z_]{0,30}\|?>",
+_TAGGED = re.compile(r"<action>(.*?)(?:</action>|\Z)|\\boxed\{(?:\\text\{)?([^{}]*)\}", re.IGNORECASE | re.DOTALL)
+_ACTION_TAG = re.compile(r"<action>", re.IGNORECASE)
+_ACTION_TAG_END = re.compile(r"</action>", re.IGNORECASE)
+_WRAPPED = re.compile(r"^\s*<([a-z][\w:-]{0,30})>(.{1,300})</\1>\s*$", re.IGNORECASE)
+_OTHERS_TURN = re.compile(  # the model writes the environment's text, or the next observation
+    r"^[ \t*_#>]{0,40}(?:observation|environment|user|human|system|result)\b[\s*_]{0,9}\d{0,3}[\s*_]{0,9}:",
     re.IGNORECASE | re.MULTILINE,
 )
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022>#+]+|\(?\d+[.)])\s+")
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _EMPHASISED = re.compile(r"\*\*([^*\n]{1,200})\*\*|`([^`\n]{1,200})`|[\"\u201c]([^\"\u201c\u201d\n]{1,200})[\"\u201d]")
 _QUOTED = re.compile(r"^\s*([\"`\u201c\u00ab\u300c]|\*\*)(.{1,200}?)(?:[\"`\u201d\u00bb\u300d]|\*\*)")
-_CUT = re.compile(r"\s+[-\u2013\u2014(\[{#/<]|[.,;:!?](?=[\s\"'*`\u201d]|$)|\s+(?:because|since|as|so that|in order)\b")
+_CUT = re.compile(
+    r"\s+[-\u2013\u2014(\[{#/<]|</?[a-z][\w:-]{0,30}>"
+    r"|[.,;:!?](?=[\s\"'*`\u201d]|$)|\s+(?:because|since|as|so that|in order)\b"
+)
 
 
 def canonical(text: str) -> str:
@@ -81,8 +85,9 @@ def nearest_action(text: str, admissible: Sequence[str]) -> str | None:
 def parse_action(answer: str, admissible: Sequence[str] | None = None, *, nearest: bool = False) -> str:
     """Return the action in a model's answer.
 
-    Thinking (``<think>``) is left out, and what the model says in the name of others ("Observation: ...") once it has
-    acted. Then the first of these that is there:
+    An answer that is an admissible action as it stands is that action. Otherwise thoughts, special tokens and answer
+    tags are left out first (:mod:`selfreg_gym.lm.thoughts`; a thought that is cut off gives no answer), and so is what
+    the model writes for the environment ("Observation: ...") after its action. Then the first of these that is there:
 
     1. ``<action>...</action>`` or ``\\boxed{...}``: the last one.
     2. ``Action: ...`` at the beginning of a line, else within one: the last one ("Action 1" of a numbered plan), up to
@@ -90,13 +95,16 @@ def parse_action(answer: str, admissible: Sequence[str] | None = None, *, neares
     3. The last line that is an admissible action; ``the action is ...``; the only admissible action in bold or quotes.
     4. The last line that is not empty.
 
-    An admissible action is returned in the task's own spelling. Anything else comes back as it was written, trimmed.
+    An admissible action is returned in the task's own spelling. Anything else comes back as it was written, trimmed;
+    the empty string where the model gave no answer.
 
     Args:
         answer: everything the model wrote.
         admissible: what the task accepts, if known.
         nearest: take the closest admissible action when none matches.
     """
+    if len(answer) <= 1000 and (whole := match_action(answer, admissible)):
+        return whole
     said = _said(answer)
     text, found = _marked(said, admissible)
     if text is None:
@@ -107,15 +115,10 @@ def parse_action(answer: str, admissible: Sequence[str] | None = None, *, neares
 
 
 def _said(answer: str) -> str:
-    """The answer without thoughts, and without what follows when the model takes somebody else's turn."""
-    tags = list(_THOUGHT.finditer(answer))
-    closing = [tag for tag in tags if tag.group(1)]
-    opening = [tag for tag in tags if not tag.group(1)]
-    after = answer[closing[-1].end() :] if closing else answer
-    if opening and (not closing or opening[-1].start() > closing[-1].start()):  # cut off while it was thinking again
-        after = answer[closing[-1].end() if closing else 0 : opening[-1 if closing else 0].start()]
-    if not after.strip() and opening:
-        after = answer[: opening[0].start()]
+    """The answer without thoughts and special tokens, up to where the model goes on in another role."""
+    after = answer_of(answer)
+    if not _ACTION_TAG.search(after):  # the prompt had opened the tag
+        after = _ACTION_TAG_END.split(after, maxsplit=1)[0]
     act = _AT_LINE.search(after)
     other = _OTHERS_TURN.search(after, act.end()) if act else None
     return after[: other.start()] if other else after
@@ -141,7 +144,8 @@ def _marked(said: str, admissible: Sequence[str] | None) -> tuple[str | None, st
 def _unmarked(said: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
     lines = _lines(said)
     for line in reversed(lines):
-        if found := match_action(line, admissible):
+        wrapped = _WRAPPED.match(line)
+        if found := match_action(wrapped.group(2) if wrapped else line, admissible):
             return line, found
     for told in reversed(list(_TOLD.finditer(said))):
         text, found = _read(said[told.end() :].split("\n", 1)[0], admissible)
@@ -163,8 +167,11 @@ def _read(line: str, admissible: Sequence[str] | None) -> tuple[str, str | None]
 
 
 def _readings(line: str) -> Iterator[str]:
-    """The line; what is quoted at its beginning; the line up to a remark, longest first; what a mark in it marks."""
+    """The line; the content of a tag around it; a quotation at its beginning; the line up to a remark, longest first;
+    what follows a mark within it."""
     yield line
+    if wrapped := _WRAPPED.match(line):
+        yield wrapped.group(2)
     if quoted := _QUOTED.match(line):
         yield quoted.group(2)
     for cut in reversed(list(_CUT.finditer(line[:1000]))):

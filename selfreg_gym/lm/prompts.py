@@ -1,13 +1,25 @@
-"""What is put around an observation, in one place: the actor, the process reward model and the helper share a trunk.
+"""Prompts of the actor, the process reward model and the helper, which share a trunk.
 
-The observation always comes first and what differs comes last, so that the parts agree on what the trunk has read.
+The observation always comes first and what differs comes last, so that all three read the same beginning.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ACTION_MARK", "REASONING_REQUEST", "actor_prompt", "answer_text", "chat", "helper_prompt", "success_prompt"]
+from selfreg_gym.lm.turns import PROMPT_DATE, chat, has_template, turn_of
+
+__all__ = [
+    "ACTION_MARK",
+    "PROMPT_DATE",
+    "REASONING_REQUEST",
+    "actor_prompt",
+    "answer_text",
+    "chat",
+    "helper_prompt",
+    "success_prompt",
+    "turn",
+]
 
 ACTION_MARK = "Action:"
 
@@ -18,13 +30,16 @@ REASONING_REQUEST = "Answer in two lines. Reasoning: why, in a sentence. Action:
 def actor_prompt(observation: str, *, tokenizer: Any = None, reasoning: bool = False) -> str:
     """The prompt after which an action (``reasoning=False``) or a whole answer is expected.
 
+    Control tokens that the observation spells are marked, for :class:`selfreg_gym.lm.tokenizer.PromptEncoder` to
+    encode them as plain text. Where the chat template opens a thought, it is closed before an action is asked for.
+
     Args:
         observation: what the task says.
         tokenizer: if given and it has a chat template, the template is applied.
         reasoning: ask for ``Reasoning: ... Action: ...`` instead of ending with ``Action:``.
     """
     if reasoning:
-        return _before_answer(f"{observation}\n{REASONING_REQUEST}", tokenizer)
+        return _whole_answer(f"{observation}\n{REASONING_REQUEST}", tokenizer)
     return _before_answer(observation, tokenizer) + ACTION_MARK
 
 
@@ -34,7 +49,7 @@ def answer_text(action: str) -> str:
 
 
 def success_prompt(observation: str, *, tokenizer: Any = None) -> str:
-    """What a process reward model reads: the page up to the word after which the actor would act.
+    """What a process reward model reads: the observation up to the word after which the actor would act.
 
     There the actor's trunk has gathered what decides its action.
     """
@@ -42,25 +57,23 @@ def success_prompt(observation: str, *, tokenizer: Any = None) -> str:
 
 
 def helper_prompt(observation: str, budget: float, *, tokenizer: Any = None) -> str:
-    """What a helper reads; the budget (two decimals) stands at the end, after the observation it shares.
+    """What a helper reads; the budget (two decimals) stands at the end, after the observation.
 
     With a chat template the observation is the user's turn, as it is for the actor, and the budget begins the answer.
     """
     return f"{_before_answer(observation, tokenizer)}Budget {budget:.2f}. Help?"
 
 
-def chat(text: str, tokenizer: Any) -> str:
-    """``text`` as a user's turn in the tokenizer's chat template, or unchanged when it has none."""
-    if not _has_template(tokenizer):
-        return text
-    turns = [{"role": "user", "content": text}]
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+def turn(text: str, tokenizer: Any) -> str:
+    """:func:`chat`, and behind it what closes a thought or skips thinking, where the template has that."""
+    return chat(text, tokenizer) + turn_of(tokenizer).closing
 
 
 def _before_answer(text: str, tokenizer: Any) -> str:
     """``text`` and what stands between it and an answer: the template's turn, or a line break."""
-    return chat(text, tokenizer) if _has_template(tokenizer) else f"{text}\n"
+    return turn(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"
 
 
-def _has_template(tokenizer: Any) -> bool:
-    return bool(tokenizer is not None and getattr(tokenizer, "chat_template", None))
+def _whole_answer(text: str, tokenizer: Any) -> str:
+    """``text`` and what stands before an answer that may begin with a thought."""
+    return chat(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"

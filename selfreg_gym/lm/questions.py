@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.memo import Memo, digest
 from selfreg_gym.lm.packing import Trie, build_trie, pack
 from selfreg_gym.lm.reading import last_token_logits
-from selfreg_gym.lm.scoring import best_path, micro_batches
+from selfreg_gym.lm.scoring import LONGEST_TREE, best_path, micro_batches
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import pad_right
 
@@ -110,6 +111,7 @@ class QuestionReader:
     ) -> None:
         self.model = model
         self.encoder = PromptEncoder(tokenizer)
+        self.limits = match_tokenizer(model, tokenizer)
         self.pad = int(tokenizer.pad_token_id)
         self.answers = torch.as_tensor(list(answers))
         self.micro_batch = micro_batch
@@ -120,18 +122,27 @@ class QuestionReader:
         """Return ``(N, Q, A)`` float64 logits for N pages (at least 1) of Q questions each.
 
         A question is the whole prompt: the page, then what is asked.
+
+        Raises:
+            InvalidArgumentError: a prompt does not fit into the model's positions, or has tokens beyond its embedding.
         """
 
         def read(new: list[int]) -> Iterator[tuple[int, np.ndarray]]:
             hung = [hang(pages[index], self.encoder) for index in new]
+            for page in hung:
+                for ids in page.whole:
+                    self.limits.check(ids)
             # A single question has nothing to share: the kernel for plain causal attention is the faster one.
-            packed = len(pages[0]) > 1 and self._packs
-            lengths = [page.length if packed else sum(map(len, page.whole)) for page in hung]
-            for chunk in micro_batches(lengths, rows=self.micro_batch, tokens=8192):
-                rows = [hung[i] for i in chunk]
-                logits = (logits_packed if packed else logits_apart)(self.model, rows, self.answers, self.pad)
-                values = logits.double().cpu().numpy().reshape(len(rows), -1, len(self.answers))
-                yield from zip([new[i] for i in chunk], np.round(values, self.decimals) + 0.0, strict=True)
+            packs = len(pages[0]) > 1 and self._packs
+            packed = [packs and page.length <= LONGEST_TREE for page in hung]
+            for way, function in ((True, logits_packed), (False, logits_apart)):
+                part = [i for i in range(len(hung)) if packed[i] is way]
+                lengths = [hung[i].length if way else sum(map(len, hung[i].whole)) for i in part]
+                for chunk in micro_batches(lengths, rows=self.micro_batch, tokens=8192):
+                    rows = [hung[part[i]] for i in chunk]
+                    logits = function(self.model, rows, self.answers, self.pad)
+                    values = logits.double().cpu().numpy().reshape(len(rows), -1, len(self.answers))
+                    yield from zip([new[part[i]] for i in chunk], np.round(values, self.decimals) + 0.0, strict=True)
 
         with torch.inference_mode():
             return np.stack(self.memo.recall([digest(prompts) for prompts in pages], read))

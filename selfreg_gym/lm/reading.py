@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.memo import Memo, digest
 from selfreg_gym.lm.scoring import micro_batches
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -40,6 +41,7 @@ class TextReader:
     ) -> None:
         self.model = model
         self.encoder = PromptEncoder(tokenizer)
+        self.limits = match_tokenizer(model, tokenizer)
         self.pad = int(tokenizer.pad_token_id)
         self.head = head
         self.micro_batch = micro_batch
@@ -47,10 +49,16 @@ class TextReader:
         self.memo: Memo[np.ndarray] = Memo(memo)
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
-        """Return ``(N, k)`` float64 for N texts (N at least 1)."""
+        """Return ``(N, k)`` float64 for N texts (N at least 1).
+
+        Raises:
+            InvalidArgumentError: a text does not fit into the model's positions, or has tokens beyond its embedding.
+        """
 
         def read(new: list[int]) -> Iterator[tuple[int, np.ndarray]]:
             ids = [self.encoder.prompt(texts[index]) for index in new]
+            for row in ids:
+                self.limits.check(row)
             for chunk in micro_batches([len(row) for row in ids], rows=self.micro_batch, tokens=8192):
                 rows = [ids[i] for i in chunk]
                 batch = pad_right(rows, pad=self.pad).to(self.model.device)

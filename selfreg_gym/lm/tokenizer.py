@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
+
+from selfreg_gym.lm.controls import PlainEncoder, clean, is_marked, mark_controls
 
 __all__ = ["CONTROL_WORDS", "PromptEncoder", "build_tokenizer", "words"]
 
@@ -83,10 +86,15 @@ class PromptEncoder:
         """Ids of a prompt, with the tokenizer's leading special tokens, but never with a second beginning of text.
 
         A chat template that writes the beginning-of-text token itself keeps the one it wrote. A token that the
-        tokenizer puts at the *end* of a text is left out: the answer has yet to come.
+        tokenizer puts at the *end* of a text is left out: the answer has yet to come. Text that is marked
+        (:func:`selfreg_gym.lm.controls.mark_controls`, as the functions of :mod:`selfreg_gym.lm.prompts` do) gives
+        no control tokens; halves of surrogate pairs are read as the replacement character.
         """
+        text = clean(text)
         begins = bool(self._head) and text.startswith(self.tokenizer.convert_ids_to_tokens(self._head[0]))
         ids = [] if begins else self._head.copy()
+        if is_marked(text):
+            return ids + self._plain.encode(text)
         if not self.by_line:
             return ids + list(self.tokenizer.encode(text, add_special_tokens=False))
         for line in text.split("\n"):
@@ -94,23 +102,31 @@ class PromptEncoder:
         return ids
 
     def continuation(self, text: str, *, after: str = ":") -> list[int]:
-        """Ids of what follows a prompt, without special tokens.
+        """Ids of what follows a prompt, without special tokens; control tokens that it spells are plain text.
 
         Args:
             text: usually begins with a space.
             after: what the prompt ends with. A SentencePiece tokenizer marks the beginning of every text it is given
                 as that of a word, so an answer encoded by itself would get a mark that it has not after a prompt.
         """
+        text = mark_controls(text, self.tokenizer)
         if self.by_line:
             return list(self._line(text))
-        before = self._line(after)
-        both = self._line(after + text)
+        before = self._line(clean(after))
+        both = self._line(clean(after) + text)
         return both[len(before) :] if both[: len(before)] == before else list(self._line(text))
+
+    @cached_property
+    def _plain(self) -> PlainEncoder:
+        return PlainEncoder(self.tokenizer)
 
     def _line(self, line: str) -> list[int]:
         ids = self._lines.get(line)
         if ids is None:
-            ids = self.tokenizer.encode(line, add_special_tokens=False)
+            if is_marked(line):
+                ids = self._plain.encode(line)
+            else:
+                ids = list(self.tokenizer.encode(line, add_special_tokens=False))
             if len(self._lines) >= self.max_lines:
                 self._lines.clear()
             self._lines[line] = ids

@@ -1,4 +1,4 @@
-"""Which checkpoints a run rests on, by the hash of their content: a run is not continued with another model."""
+"""Checkpoint fingerprints of a run: a run is not continued with another model."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.building import build_actor, build_interventions
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 
-__all__ = ["check_models", "models_of", "some_models"]
+__all__ = ["actor_checkpoint", "check_models", "models_of", "some_models"]
+
+_AUTO = "auto"
+_SHIPPED = "tiny"
 
 
 def models_of(config: RunConfig) -> dict[str, str]:
     """Return the SHA-256 of every checkpoint that the config names; actors without one are left out.
+
+    For the backbone ``"auto"`` it is that of the trunks from which one is chosen (:mod:`selfreg_gym.lm.backbone`).
 
     Raises:
         UnknownNameError: an actor, intervention or backbone that does not exist.
         InvalidArgumentError: a backbone that is an actor without a checkpoint.
         CheckpointError: an actor whose checkpoint is missing.
     """
-    found: dict[str, Any] = {"actor": _folder(build_actor(config.actor.id, config.actor.kwargs))}
+    found: dict[str, Any] = {"actor": actor_checkpoint(config)}
     for one, name in zip(
         build_interventions(config.interventions.ids, config.interventions.kwargs),
         config.interventions.ids,
@@ -31,8 +37,18 @@ def models_of(config: RunConfig) -> dict[str, str]:
     ):
         found[f"intervention {name}"] = _folder(one.actor)
     for section in ("prm", "helper"):
-        found[f"{section} backbone"] = _backbone(getattr(config, section).backbone, f"{section}.backbone")
+        name = getattr(config, section).backbone
+        if (
+            name == _AUTO
+        ):  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
+            name = str(found["actor"] or _SHIPPED)
+        found[f"{section} backbone"] = _backbone(name, f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
+
+
+def actor_checkpoint(config: RunConfig) -> Path | None:
+    """The checkpoint of the run's actor; None for an actor without one."""
+    return _folder(build_actor(config.actor.id, config.actor.kwargs))
 
 
 def some_models(run: Run, *names: str) -> dict[str, str]:
@@ -43,9 +59,19 @@ def some_models(run: Run, *names: str) -> dict[str, str]:
 def check_models(run: Run, *, update: bool = False) -> None:
     """Refuse to go on with a run whose models have changed; ``update`` takes the new ones.
 
+    The date that chat templates print is kept with them: with another date the prompts would be others.
+
     Raises:
-        RunDirectoryError: a checkpoint is not the one that the run was begun with.
+        RunDirectoryError: a checkpoint or the prompts' date is not the one that the run was begun with.
     """
+    date, begun = PROMPT_DATE.isoformat(), run.manifest.data.get("prompt_date")
+    if begun not in (None, date):
+        raise RunDirectoryError(
+            f"{str(run.path)!r} was begun with prompts dated {begun}, and this version of selfreg_gym dates them "
+            f"{date}: use the version that began it, or choose another directory with --out."
+        )
+    if begun is None:
+        run.manifest.note(prompt_date=date)
     now, then = models_of(run.config), run.manifest.data.get("models")
     if then is not None and now != then and not update:
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
@@ -68,7 +94,9 @@ def _backbone(name: str, key: str) -> Path:
         return Path(name)
     known = registry.names("actors")
     if name not in known:
-        raise UnknownNameError(f"{key} (an actor's id, or a directory with a checkpoint)", name, known)
+        raise UnknownNameError(
+            f"{key} ('auto', an actor's id, or a directory with a checkpoint)", name, [_AUTO, *known]
+        )
     folder = _folder(registry.load("actors", name)())
     if folder is None:
         raise InvalidArgumentError(f"{key} must be an actor that has a checkpoint, received {name!r}, which has none.")

@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import tomllib
 import types
@@ -29,6 +30,7 @@ __all__ = [
     "from_dict",
     "load_config",
     "material_config",
+    "override",
     "parse_overrides",
     "preset_names",
     "to_dict",
@@ -45,7 +47,7 @@ def preset_names() -> list[str]:
 def load_config(
     *, preset: str | None = None, path: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> RunConfig:
-    """Read a preset or a TOML file, then apply ``overrides``.
+    """Read a preset or a TOML file, then apply ``overrides`` (see :func:`override`).
 
     Args:
         preset: one of :func:`preset_names`; exclusive with ``path``. Neither: every default.
@@ -70,7 +72,38 @@ def load_config(
             raise ConfigError(f"a config file must be readable, received {str(path)!r}: {error.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"a config file is TOML; {path}: {error}.") from None
-    return from_dict(parse_overrides(overrides, table))
+    return override(table, overrides)
+
+
+def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
+    """Apply ``overrides`` to nested tables and build the config.
+
+    Arguments belong to what they are arguments of. An override of ``task.id`` drops the table's ``task.kwargs``,
+    ``task.splits`` and ``task.titles``; one of ``actor.id`` its ``actor.kwargs``; and the arguments of interventions
+    and helpers that an override no longer names are dropped. What the overrides themselves say is kept.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type or out of range.
+    """
+    mine: dict[str, Any] = copy.deepcopy(dict(table))
+    asked = parse_overrides(overrides)
+    for section, owned in (("task", ("kwargs", "splits", "titles")), ("actor", ("kwargs",))):
+        new = asked.get(section, {}).get("id")
+        there = mine.get(section)
+        if new is not None and isinstance(there, dict) and new != there.get("id"):
+            for key in owned:
+                there.pop(key, None)
+    for section, key in (("interventions", "ids"), ("evaluate", "helpers")):
+        new = asked.get(section, {}).get(key)
+        there = mine.get(section)
+        if isinstance(new, list) and new and isinstance(there, dict) and isinstance(there.get("kwargs"), Mapping):
+            there["kwargs"] = {name: values for name, values in there["kwargs"].items() if name in new}
+    task = parse_overrides(overrides, mine).get("task", {})
+    splits, titles = task.get("splits"), task.get("titles")
+    if isinstance(splits, dict) and isinstance(titles, dict):
+        new = asked.get("task", {}).get("titles", {})
+        task["titles"] = {name: title for name, title in titles.items() if name in splits or name in new}
+    return from_dict(mine)
 
 
 def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -198,7 +231,7 @@ AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_env
     calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
     evaluate.workers evaluate.num_envs rl.steps"""
 AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
-    helper.patience evaluate.episodes_others"""
+    helper.patience evaluate.episodes_others calibrate.max_episodes"""
 
 
 def _check(config: RunConfig) -> None:
@@ -234,5 +267,8 @@ def _check(config: RunConfig) -> None:
     seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}
     need(len(set(seeds.values())) == 3, "collect, calibrate and evaluate", "given different seeds", seeds)
     splits = config.task.splits
-    need(set(splits) <= {"collected", "seen", "unseen"}, "task.splits", "of collected, seen and unseen", sorted(splits))
     need("collected" in splits, "task.splits", "a table with at least the split 'collected'", sorted(splits))
+    need(all(name.strip() for name in splits), "task.splits", "tables with a name that is not empty", sorted(splits))
+    for name in config.task.titles:
+        if name not in splits:
+            raise UnknownNameError("split in task.titles", name, splits)

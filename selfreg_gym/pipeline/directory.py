@@ -1,8 +1,10 @@
 """A run directory, and how stages are run in it: skipped when current, atomic, resumable.
 
-A stage is skipped when the manifest says that its output was made from the same settings and the same inputs. Outputs
-appear whole or not at all: they are written under ``.partial/`` and renamed. After Ctrl-C or a crash the same command
-goes on where it stopped: finished stages are kept, and an unfinished one finds what it had left in ``.partial/``.
+A stage is skipped when the manifest says that its output was made from the same settings and the same inputs. A stage
+reads only inputs whose content, and whose own inputs, are those that the manifest records. Outputs appear whole or not
+at all: they are written under ``.partial/`` and renamed. After Ctrl-C or a crash the same command continues where it
+stopped: finished stages are kept, and an unfinished one finds its partial work in ``.partial/``. One process at a time
+works in a directory (:mod:`selfreg_gym.pipeline.locking`).
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline.config import RunConfig, material_config
+from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
+from selfreg_gym.printable import visible
 from selfreg_gym.workers import beside
 
-__all__ = ["Run", "Stage", "run_stages"]
+__all__ = ["Run", "Stage", "is_current", "run_stages"]
 
 FIGURES = 5
-"""So many of a stage's figures are told; the manifest keeps all."""
+"""Number of a stage's figures that are printed; the manifest keeps all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,9 @@ class Run:
         config: what the run is.
         manifest: what is already there.
         progress: whether stages draw progress bars.
-        say: takes a line for the person who waits.
+        say: called with each line for the person at the terminal.
+        update: whether files that were changed since they were finished are accepted where they cannot be made again
+            without loss (the rollout store).
     """
 
     path: Path
@@ -70,6 +76,7 @@ class Run:
     manifest: Manifest
     progress: bool = True
     say: Callable[[str], None] = print
+    update: bool = False
 
     @classmethod
     def open(cls, path: str | Path, config: RunConfig | None = None, *, update: bool = False, **more: Any) -> Run:
@@ -79,7 +86,7 @@ class Run:
             RunDirectoryError: another run lives there, or none although ``config`` is None.
         """
         manifest = Manifest.load(path) if config is None else Manifest.open(path, config, update=update)
-        return cls(Path(path), manifest.config, manifest, **more)
+        return cls(Path(path), manifest.config, manifest, update=update, **more)
 
     def env_kwargs(self, split: str = "collected") -> dict[str, Any]:
         """Return plain keyword arguments of ``selfreg/Intervention-v0`` for one of the evaluation's splits."""
@@ -105,14 +112,23 @@ class Run:
         temporary = self.partial(stage) / name
         _remove(temporary)
         yield temporary
+        _uniform_modes(temporary)
         final = self.path / name
         if final.is_dir():  # a folder cannot be replaced in one step; the manifest no longer vouches for the old one
             _remove(final)
         temporary.replace(final)
 
 
+def _uniform_modes(path: Path) -> None:
+    """Give files the mode that the user's umask gives new files; some libraries write theirs readable by one user."""
+    mode = path.parent.stat().st_mode & 0o777  # of a folder that was made with the default mode
+    for one in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        if not one.is_symlink():
+            one.chmod(mode if one.is_dir() else mode & 0o666)
+
+
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -132,26 +148,31 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
 
     Raises:
         UnknownNameError: no such stage.
-        RunDirectoryError: an input is missing, or is not what the stages before it left there.
+        RunDirectoryError: an input is missing, or is not what the stages before it left there; or another process is
+            working in the directory.
     """
     for name in names or ():
         if name not in (known := [stage.name for stage in stages]):
             raise UnknownNameError("stage", name, known)
     wanted = [stage for stage in stages if names is None or stage.name in names]
-    with ExitStack() as processes:
+    current: set[str] = set()  # stages whose outputs have been found current, or were just made
+    with locked(run.path), ExitStack() as processes:
+        run.manifest.refresh()
         going: dict[str, Callable[[], None]] = {}  # stages in a process of their own, and what waits for each
         for stage in wanted:
             for other in stages:
                 if other.name in going and set(other.outputs) & set(stage.inputs):
                     going.pop(other.name)()
+                    current.add(other.name)
             place = f"{stages.index(stage) + 1}/{len(stages)} {stage.name}"
             settings = _settings(run, stage)
-            _check_inputs(run, stage, stages)
-            if not redo and run.manifest.is_current(
-                stage.name, settings=settings, inputs=stage.inputs, outputs=stage.outputs
-            ):
+            _check_inputs(run, stage, stages, current)
+            if not redo and is_current(run, stage, settings):
                 run.say(f"{place}: already there")
+                current.add(stage.name)
                 continue
+            if not redo:
+                _check_in_place(run, stage)
             if not run.manifest.begin(stage.name, settings=settings, inputs=stage.inputs) or redo:
                 _forget(run, stage)
             if stage.beside and len(wanted) > 1 and run.config.processes > 1:
@@ -161,8 +182,16 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
             else:
                 run.say(f"{place} ...")
                 _finish(run, stage, place, settings, partial(_timed, stage.function, run))
+                current.add(stage.name)
         for wait in going.values():
             wait()
+
+
+def is_current(run: Run, stage: Stage, settings: Any = None) -> bool:
+    """Return whether a stage was finished from the run's settings and the inputs that are there."""
+    return run.manifest.is_current(
+        stage.name, settings=settings or _settings(run, stage), inputs=stage.inputs, outputs=stage.outputs
+    )
 
 
 def _timed(function: Callable[[Run], dict[str, Any] | None], run: Run) -> tuple[dict[str, Any], float]:
@@ -196,8 +225,12 @@ def _finish(
     settings: Any,
     result: Callable[[], tuple[dict[str, Any], float]],
 ) -> None:
-    """Get the figures of a stage, note in the manifest that it is done, and say so."""
+    """Get the figures of a stage, note in the manifest that it is done, and say so.
+
+    Texts under the key ``"warnings"`` are shown, and kept beside the figures (``stages.NAME.warnings``).
+    """
     figures, seconds = result()
+    warnings = list(figures.pop("warnings", ()))
     run.manifest.finish(
         stage.name,
         settings=settings,
@@ -205,10 +238,16 @@ def _finish(
         outputs=stage.outputs,
         seconds=seconds,
         figures=figures,
+        **({"warnings": warnings} if warnings else {}),
     )
     _remove(run.path / ".partial" / stage.name)
-    told = [f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()]
+    told = [
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {visible(value, limit=80)}"
+        for key, value in figures.items()
+    ]
     run.say(f"{place}: done in {seconds:.0f} s{'; ' if told else ''}{', '.join(told[:FIGURES])}")
+    for warning in warnings:
+        run.say(f"    warning: {visible(warning)}")
 
 
 def _settings(run: Run, stage: Stage) -> dict[str, Any]:
@@ -224,11 +263,49 @@ def _settings(run: Run, stage: Stage) -> dict[str, Any]:
     return settings
 
 
-def _check_inputs(run: Run, stage: Stage, stages: Sequence[Stage]) -> None:
+def _check_inputs(run: Run, stage: Stage, stages: Sequence[Stage], current: set[str]) -> None:
+    """Raise unless a stage's inputs, and what they were made from, are intact; adds their makers to ``current``."""
     for name in stage.inputs:
         maker = next(other for other in stages if name in other.outputs)
+        if maker.name in current:
+            continue
+        again = f"selfreg run --out {run.path} --until {maker.name}"
         if maker.name not in run.manifest.data["stages"] or not (run.path / name).exists():
             raise RunDirectoryError(
                 f"the stage {stage.name} reads {name}, which is not there or not finished in {str(run.path)!r}. "
-                f"First run the stage that makes it: selfreg run --out {run.path} --until {maker.name}"
+                f"First run the stage that makes it: {again}"
             )
+        _check_inputs(run, maker, stages, current)
+        if maker.in_place:
+            _check_in_place(run, maker)
+        if changed := [one for one in run.manifest.changed(maker.name) if one in maker.outputs]:
+            raise RunDirectoryError(
+                f"{' and '.join(changed)} in {str(run.path)!r} must be what the stage {maker.name} left there, and the "
+                f"content has changed since (its SHA-256 is not that of manifest.json). Restore it from a copy, or "
+                f"make it anew: {again}"
+            )
+        if changed := [one for one in run.manifest.changed(maker.name) if one in maker.inputs]:
+            raise RunDirectoryError(
+                f"{' and '.join(maker.outputs)} in {str(run.path)!r} must be made from the files that are there, and "
+                f"the stage {maker.name} made it from another {' and another '.join(changed)}. Make it anew: {again}"
+            )
+        if not is_current(run, maker):
+            run.say(
+                f"note: {' and '.join(maker.outputs)} was made with other settings, or by another version of a helper "
+                f"or of this package, and is read as it is. To make it anew: {again}"
+            )
+        current.add(maker.name)
+
+
+def _check_in_place(run: Run, stage: Stage) -> None:
+    """Raise if a finished output that is never made again by itself has been changed."""
+    if not stage.in_place or stage.name not in run.manifest.data["stages"] or run.update:
+        return
+    changed = [name for name in run.manifest.changed(stage.name) if name in stage.outputs]
+    if changed and all((run.path / name).exists() for name in changed):
+        raise RunDirectoryError(
+            f"{' and '.join(changed)} in {str(run.path)!r} must be what the stage {stage.name} left there, and the "
+            f"content has changed since (its SHA-256 is not that of manifest.json). Restore it from a copy; or make "
+            f"it anew with `selfreg {stage.name} --out {run.path} --redo`; or, if the change is meant, take it as it "
+            f"is with `selfreg run --out {run.path} --update`."
+        )

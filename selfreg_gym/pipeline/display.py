@@ -1,31 +1,56 @@
-"""What a run says at its end: the table, what must be known before believing it, and where the report is."""
+"""What a run prints at its end: the table, the warnings, and the path of the report."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from rich.console import Console
+from rich.text import Text
+
+from selfreg_gym.pipeline.directory import Run, is_current
+from selfreg_gym.pipeline.stages import STAGES
+from selfreg_gym.printable import visible
 
 __all__ = ["show"]
 
 WIDTH = 120
-"""Columns when nobody looks: a log file has no edge."""
+"""Columns where standard output is a file."""
 
 
-def show(run: Path, console: Console | None = None) -> None:
-    """Print the table of a run, its warnings, and where its report is; a run without an evaluation prints nothing."""
-    from selfreg_gym.evaluation import Evaluation
-    from selfreg_gym.report import format_table
+def show(run: Run, console: Console | None = None, *, made: Sequence[str] = ()) -> None:
+    """Print the table of a run, its warnings and the path of its report, as far as they are up to date.
+
+    Args:
+        run: the run.
+        console: where to print; standard output by default.
+        made: stages whose outputs were made or checked just now; others are checked against the manifest first.
+    """
+    from selfreg_gym.report import describe
 
     console = console or Console()
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
-    if (run / "evaluation.json").exists():
-        evaluation = Evaluation.load(run / "evaluation.json")
+    if "evaluate" in made or _up_to_date(run, "evaluate"):
+        table, notes = describe(run.path)
         console.print()
-        console.print(format_table(evaluation))
-        console.print("dp is privileged, its states name the task: judge it on the collected tasks only.")
-        for warning in evaluation.warnings:
-            console.print(f"[yellow]note[/yellow] {warning}", highlight=False)
-    if (run / "report.html").exists():
-        console.print(f"\nThe report: [bold]{run / 'report.html'}[/bold]", highlight=False, soft_wrap=True)
+        console.print(table)
+        for note in notes:
+            console.print(Text.assemble(("note ", "yellow"), visible(note)))
+    report = visible(run.path / "report.html")
+    if "report" in made or _up_to_date(run, "report"):
+        console.print(Text.assemble("\nThe report: ", (report, "bold")), soft_wrap=True)
+    elif (run.path / "report.html").exists():
+        again = visible(f"selfreg run --out {run.path}")
+        console.print(
+            Text(f"\n{report} is of an earlier state of this run; `{again}` brings it up to date."), soft_wrap=True
+        )
+
+
+def _up_to_date(run: Run, name: str) -> bool:
+    """Whether a stage and all that its output was made from are current."""
+    needed = [stage for stage in STAGES if stage.name == name]
+    for stage in needed:
+        if not is_current(run, stage):
+            return False
+        needed += [one for one in STAGES if set(one.outputs) & set(stage.inputs) and one not in needed]
+    return True

@@ -1,21 +1,29 @@
-"""Who is compared: every helper at every budget, built from a run's artifacts and set to spend what it should.
+"""The compared helpers: each at every budget, built from a run's artifacts and named by a key.
 
 A helper takes part by being registered. ``from_run(path, budget=, seed=)``, if it has one, builds it from what the run
 has made; a helper with a knob is calibrated to each budget; one that has neither is compared as it is.
+
+With several interventions, a helper that always asks the same one (class attribute ``asks_one``, and an argument
+``intervention``) is compared once for each of them: ``every-k:expert@1``. ``always`` asks the most expensive one, since
+no helper can use more: it is the upper end of the usage axis and the anchor of shares of the gap. The others are
+``always:NAME``.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.building import build_interventions
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
+from selfreg_gym.pipeline.sections import EvaluateConfig
 
-__all__ = ["build", "helper_names", "key_of", "sources"]
+__all__ = ["build", "helper_names", "interventions_of", "is_decisive", "key_of", "sources"]
 
 
 def helper_names(run: Run) -> list[str]:
@@ -46,10 +54,26 @@ def key_of(name: str, budget: float | None) -> str:
     return name if budget is None else f"{name}@{budget:g}"
 
 
+def is_decisive(name: str, config: EvaluateConfig) -> bool:
+    """Whether a compared helper (``"lm"``, ``"every-k:expert"``) is measured at every budget with all episodes."""
+    helper = name.partition(":")[0]
+    return helper in config.decisive if config.decisive else helper not in config.minor
+
+
+def interventions_of(run: Run) -> tuple[tuple[str, float], ...]:
+    """``(name, cost units of a call)`` of each intervention of the run, as its collection noted them."""
+    noted = run.manifest.data.get("interventions")
+    if noted is None:  # collected by an earlier version
+        kwargs = run.env_kwargs()
+        built = build_interventions(kwargs["interventions"], kwargs.get("intervention_kwargs"))
+        noted = [{"name": one.name, "cost": one.cost} for one in built]
+    return tuple((one["name"], float(one["cost"])) for one in noted)
+
+
 def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None, Any]]:
     """Build every helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
 
-    ``knobs_only`` leaves out those that there is nothing to calibrate of.
+    ``knobs_only`` leaves out those without a knob to calibrate.
 
     What can be shared is one object, so that what is read for one helper is remembered for the others: one helper
     serves all budgets unless it takes the budget in, a helper with ``for_budgets`` makes its own for all budgets, and
@@ -60,25 +84,50 @@ def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None,
     for name in helper_names(run):
         if knobs_only and not hasattr(registry.load("helpers", name), "with_knob"):
             continue
-        found[name] = _build_one(run, name)
-        for helper in found[name].values():
-            source = getattr(getattr(helper, "prm", None), "source", None)
-            if source is not None:
-                helper.prm = models.setdefault(source, helper.prm)
+        for shown, kwargs in _variants(run, name):
+            found[shown] = _build_one(run, name, kwargs)
+            for helper in found[shown].values():
+                source = getattr(getattr(helper, "prm", None), "source", None)
+                if source is not None:
+                    helper.prm = models.setdefault(source, helper.prm)
     return found
 
 
-def _build_one(run: Run, name: str) -> dict[float | None, Any]:
+def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """The names under which a helper is compared, each with its arguments: one per intervention where it asks one."""
+    kwargs = dict(run.config.evaluate.kwargs.get(name, {}))
+    several = len(run.config.interventions.ids) > 1
+    asks_one = getattr(registry.load("helpers", name), "asks_one", False)
+    if not several or not asks_one or "intervention" in kwargs:
+        return [(name, kwargs)]
+    people = interventions_of(run)
+    most = max(people, key=lambda one: one[1])[0]
+    found: dict[str, dict[str, Any]] = {}
+    for number, (asked, _) in enumerate(people, 1):
+        told = re.sub(r"[@#:\s\x00-\x1f]+", "-", asked)
+        shown = name if name == "always" and asked == most else f"{name}:{told}"
+        found[shown if shown not in found else f"{shown}-{number}"] = {**kwargs, "intervention": asked}
+    return list(found.items())
+
+
+def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Any]:
     helper_class = registry.load("helpers", name)
     c = run.config.evaluate
-    budgets: tuple[float | None, ...] = c.budgets if name in c.decisive else c.budgets_others
+    budgets: tuple[float | None, ...] = c.budgets if is_decisive(name, c) else c.budgets_others
     from_run = getattr(helper_class, "from_run", None)
-    kwargs = c.kwargs.get(name, {})
-    if from_run and getattr(helper_class, "takes_budget", False):
-        if budgets and hasattr(helper_class, "for_budgets"):
-            return from_run(run.path, budget=budgets[0], seed=c.seed, **kwargs).for_budgets(budgets)
-        return {budget: from_run(run.path, budget=budget, seed=c.seed, **kwargs) for budget in budgets}
-    helper = from_run(run.path, budget=None, seed=c.seed, **kwargs) if from_run else helper_class(**kwargs)
+    try:
+        if from_run and getattr(helper_class, "takes_budget", False):
+            if budgets and hasattr(helper_class, "for_budgets"):
+                return from_run(run.path, budget=budgets[0], seed=c.seed, **kwargs).for_budgets(budgets)
+            return {budget: from_run(run.path, budget=budget, seed=c.seed, **kwargs) for budget in budgets}
+        helper = from_run(run.path, budget=None, seed=c.seed, **kwargs) if from_run else helper_class(**kwargs)
+    except (SelfRegError, OSError) as error:
+        error.add_note(f"(while the helper {name!r} was made)")
+        raise
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"the helper {name!r} could not be made with the arguments {kwargs}: {type(error).__name__}: {error}."
+        ) from error
     return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
 

@@ -11,22 +11,31 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import ConfigError, RunDirectoryError
 from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
+from selfreg_gym.pipeline.locking import LOCK, locked
 
 __all__ = ["Manifest", "fingerprint", "provenance"]
 
 FORMAT = 1
 NAME = "manifest.json"
+TEMPORARY = f"{NAME}.tmp"
+OWN = {LOCK, TEMPORARY}
+"""What a process that was killed while it began a run may leave in the directory beside nothing else."""
+
+LARGE = 1 << 24
+"""Files of at least this many bytes are hashed once per process while their size and time of change stay the same."""
+
 LIBRARIES = (
     "selfreg-gym", "gymnasium", "numpy", "scipy", "numba", "torch", "transformers", "peft", "stable-baselines3",
 )  # fmt: skip
@@ -38,6 +47,8 @@ class Manifest:
     def __init__(self, directory: Path, data: dict[str, Any]) -> None:
         self.directory = directory
         self.data = data
+        self._read: dict[str, dict[str, str | None]] = {}  # stage that is being made -> hashes of its inputs
+        self._known: dict[tuple[str, int, int, int], str] = {}
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
@@ -53,19 +64,25 @@ class Manifest:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             version = data["format"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunDirectoryError(
                 f"a run directory has a {NAME}, received {str(directory)!r}, which has none. "
                 "Begin one with `selfreg run --preset tiny --out DIRECTORY`."
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunDirectoryError(
-                f"{path} cannot be read ({error}). Mend it or begin in another directory."
+                f"{path} cannot be read: {_reason(error)}. Restore it from a copy, or begin in another directory "
+                "with --out."
             ) from None
         if version != FORMAT:
             raise RunDirectoryError(
                 f"{path} has format {version!r}, this version of selfreg_gym reads format {FORMAT}. "
                 "Use the version that made it, or begin in another directory."
+            )
+        if not (isinstance(data.get("config"), dict) and _is_stages(data.get("stages"))):
+            raise RunDirectoryError(
+                f"{path} cannot be read: it lacks the tables 'config' and 'stages', or they have another form. Restore "
+                "it from a copy, or begin in another directory with --out."
             )
         return cls(directory, data)
 
@@ -82,13 +99,31 @@ class Manifest:
             RunDirectoryError: the directory holds a run with another config, or something that is no run.
         """
         directory = Path(directory)
-        if not (directory / NAME).exists():
-            if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-                raise RunDirectoryError(
-                    f"a run begins in an empty directory or continues in its own, received {str(directory)!r}, which "
-                    f"holds something else (no {NAME}). Choose another with --out."
-                )
+        cls._check_free(directory)
+        try:
             directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"the run directory {str(directory)!r} cannot be made: {error.strerror}. Choose another with --out."
+            ) from None
+        with locked(directory):
+            cls._check_free(directory)
+            return cls._open(directory, config, update)
+
+    @staticmethod
+    def _check_free(directory: Path) -> None:
+        """Raise if the directory holds files but no run."""
+        if (directory / NAME).exists() or not (directory.exists() or directory.is_symlink()):
+            return
+        if not directory.is_dir() or any(path.name not in OWN for path in directory.iterdir()):
+            raise RunDirectoryError(
+                f"a run begins in an empty directory or continues in its own, received {str(directory)!r}, which "
+                f"holds something else (no {NAME}). Choose another with --out."
+            )
+
+    @classmethod
+    def _open(cls, directory: Path, config: RunConfig, update: bool) -> Manifest:
+        if not (directory / NAME).exists():
             manifest = cls(directory, {"format": FORMAT, **provenance(), "config": {}, "stages": {}})
         else:
             manifest = cls.load(directory)
@@ -105,6 +140,21 @@ class Manifest:
         }
         manifest.save()
         return manifest
+
+    def refresh(self) -> None:
+        """Read the file again: another process may have worked in the directory since this one opened it.
+
+        Raises:
+            RunDirectoryError: the run there has another config by now.
+        """
+        there = Manifest.load(self.directory)
+        if changed := differences(there.config, self.config):
+            raise RunDirectoryError(
+                f"{str(self.directory)!r} was given another config by another process meanwhile: "
+                + ", ".join(key for key, *_ in changed)
+                + ". Run the command again."
+            )
+        self.data = there.data
 
     @property
     def config(self) -> RunConfig:
@@ -132,7 +182,8 @@ class Manifest:
         Returns:
             Whether the last attempt was made from the same, so that what it left can be continued.
         """
-        made_from = _digest([settings, {name: self._hash(name) for name in inputs}])
+        self._read[stage] = {name: self._hash(name) for name in inputs}
+        made_from = _digest([settings, self._read[stage]])
         unfinished = self.data.setdefault("unfinished", {})
         last = self.data["stages"].pop(stage, {}).get("made_from", unfinished.get(stage))
         unfinished[stage] = made_from
@@ -142,13 +193,21 @@ class Manifest:
     def finish(
         self, stage: str, *, settings: Any, inputs: Iterable[str], outputs: Iterable[str], seconds: float, **more: Any
     ) -> None:
-        """Record that ``stage`` ended well; ``more`` is kept beside its timing."""
+        """Record that ``stage`` ended well; ``more`` is kept beside its timing.
+
+        The recorded hashes of the inputs are those of :meth:`begin`, where it was called: a file that was changed
+        while the stage ran does not pass for what the stage was made from.
+        """
+        read = self._read.pop(stage, {})
         self.data["stages"][stage] = {
             "finished": now(),
             "seconds": round(seconds, 2),
             "settings": _digest(settings),
             "made_from": self.data.get("unfinished", {}).pop(stage, None),
-            "artifacts": {name: self._hash(name) for name in (*inputs, *outputs)},
+            "artifacts": {
+                **{name: read[name] if name in read else self._hash(name) for name in inputs},
+                **{name: self._hash(name) for name in outputs},
+            },
             **more,
         }
         self.save()
@@ -160,14 +219,58 @@ class Manifest:
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        path = self.directory / NAME
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps(self.data, indent=2, sort_keys=False, default=str) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        text = json.dumps(_plain(self.data), indent=2, sort_keys=False, default=str, allow_nan=False)
+        temporary = self.directory / TEMPORARY
+        temporary.unlink(missing_ok=True)  # of a process that was killed; never written through if it is a link
+        try:
+            temporary.write_text(text + "\n", encoding="utf-8")
+            os.replace(temporary, self.directory / NAME)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def changed(self, stage: str) -> list[str]:
+        """Return the names of the files of a finished stage whose content is no longer what the manifest says."""
+        recorded = self.data["stages"][stage]["artifacts"]
+        return [name for name, sha in recorded.items() if self._hash(name) != sha]
 
     def _hash(self, name: str) -> str | None:
         path = self.directory / name
-        return fingerprint(path) if path.exists() else None
+        if not path.exists():
+            return None
+        found = path.stat()
+        if path.is_dir() or found.st_size < LARGE:
+            return fingerprint(path)
+        key = (name, found.st_ino, found.st_size, found.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = fingerprint(path)
+        return self._known[key]
+
+
+def _is_stages(stages: Any) -> bool:
+    """Whether these are records of stages: each has its settings and the hashes of its files."""
+    return isinstance(stages, dict) and all(
+        isinstance(one, dict) and isinstance(one.get("settings"), str) and isinstance(one.get("artifacts"), dict)
+        for one in stages.values()
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file that could not be parsed."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return f"no manifest in JSON ({type(error).__name__}: {error})"
+
+
+def _plain(value: Any) -> Any:
+    """The value with None in place of numbers that JSON does not have (NaN, infinity)."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def fingerprint(path: str | Path) -> str:

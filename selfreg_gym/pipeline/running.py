@@ -9,9 +9,11 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.building import build_task
 from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.pipeline.candidates import check_candidates
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
-from selfreg_gym.pipeline.config import RunConfig, from_dict, load_config, parse_overrides, to_dict
+from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run, run_stages
+from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.stages import STAGES
 
 __all__ = ["STAGES", "advance", "open_run", "run", "stages_until"]
@@ -50,14 +52,15 @@ def open_run(
     if preset is None and path is None:
         if (Path(out) / "manifest.json").exists():
             base = Run.open(out).config
-            config = from_dict(parse_overrides(overrides, to_dict(base)))
+            config = override(to_dict(base), overrides)
         else:
             config = load_config(preset="tiny", overrides=overrides)
     else:
         config = load_config(preset=preset, path=path, overrides=overrides)
     _check_names(config)
     opened = Run.open(out, config, update=update, **more)
-    check_models(opened, update=update)
+    with locked(opened.path):
+        check_models(opened, update=update)
     return opened
 
 
@@ -82,6 +85,7 @@ def _check_names(config: RunConfig) -> None:
             raise UnknownNameError("reinforcement learner", name, learners)
     for split in config.task.splits.values():
         build_task(config.task.id, {**config.task.kwargs, **split}).close()
+    check_candidates(config)
     models_of(config)
 
 
@@ -89,8 +93,9 @@ def advance(run: Run, names: Sequence[str] | None = None, *, redo: bool = False)
     """Run the stages (or those of ``names``) that are not done yet; see
     :func:`selfreg_gym.pipeline.directory.run_stages`.
     """
-    check_models(run)
-    run_stages(run, STAGES, names, redo=redo)
+    with locked(run.path):
+        check_models(run)
+        run_stages(run, STAGES, names, redo=redo)
 
 
 def run(out: str | Path, config: RunConfig | None = None, **more: Any) -> Path:

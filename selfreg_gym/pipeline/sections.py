@@ -11,6 +11,17 @@ from typing import Any
 __all__ = ["DTYPES", "RunConfig"]
 
 DTYPES = ("float32", "bfloat16", "float16")
+MINOR = (
+    "actor-confidence",
+    "dqn",
+    "every-k",
+    "maskable-ppo",
+    "ppo",
+    "prm-per-task",
+    "quantile",
+    "recurrent-ppo",
+    "wait-n",
+)
 P_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -26,13 +37,16 @@ class TaskConfig:
     Attributes:
         id: Gymnasium id of the task.
         kwargs: keyword arguments of ``gym.make(id, ...)``.
-        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` is also where rollouts are
-            collected; helpers are calibrated on further tasks of it.
+        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` must be there: rollouts are
+            collected on its tasks, and helpers are calibrated on further tasks of it. The other names are free; the
+            last split is the one that the headline of the report is about.
+        titles: headings of the splits in tables and plots; a split without one is shown by its name.
     """
 
     id: str = "selfreg/SIF-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
+    titles: dict[str, str] = field(default_factory=dict, metadata={"speed": True})  # changes no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +112,15 @@ class PRMConfig(TrainingConfig):
     """The process reward model: p(success | observation) under the continuation policy ``targets``.
 
     Attributes:
-        backbone: id of an actor that ships a checkpoint, or a path.
+        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a
+            small Llama built from them), the id of an actor that ships a checkpoint, or a path.
         targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
-        lora_rank: rank of the LoRA adapters; 0 trains every weight.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
         max_states: at most this many moments are trained on (0: all of them).
         share: share of the *tasks* kept aside, on which calibration is measured.
     """
 
-    backbone: str = "tiny"
+    backbone: str = "auto"
     targets: str = "nohelp"
     epochs: int = 2
     lora_rank: int = 8
@@ -146,15 +161,15 @@ class HelperConfig(TrainingConfig):
     """The language-model helper, fine-tuned on the labels.
 
     Attributes:
-        backbone: id of an actor that ships a checkpoint, or a path.
-        lora_rank: rank of the LoRA adapters; 0 trains every weight.
-        max_labels: about so many (page, budget) are trained on (0: all of them).
+        backbone: as that of the process reward model.
+        lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
+        max_labels: about so many (observation, budget) are trained on (0: as many as there are labels).
         help_weight: factor on the weight of labels that say help.
         augment: train on pages as the task's ``augment`` tells them anew, where it has one.
         features: learn to tell each page's feature key along with what to do, where the task has them.
     """
 
-    backbone: str = "tiny"
+    backbone: str = "auto"
     epochs: int = 1
     augment: bool = True
     features: bool = True
@@ -170,7 +185,7 @@ class RLConfig:
 
     Attributes:
         algorithms: ids of helpers that learn by playing (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``).
-        help_cost: r, the price of a cost unit in the reward.
+        help_cost: r, in success per cost unit.
         steps: decisions that each algorithm plays on the collected tasks.
         cap: hard budget per episode that ``maskable-ppo`` learns and plays under (cost units).
     """
@@ -186,11 +201,16 @@ class RLConfig:
 class CalibrateConfig:
     """Fresh rollouts of training tasks that move a helper's knob until its usage meets the budget.
 
-    ``tasks``: how many; the collected ones for a helper whose table names them, the next ones for all others.
+    Attributes:
+        tasks: how many; the collected ones for a helper whose table names them, the next ones for all others.
+        episodes: of each knob that is tried.
+        max_episodes: at the accepted knob, more episodes are played until the 95 % half-width of its usage is at most
+            5 % of the budget, and at most so many. 0: ten times ``episodes``.
     """
 
     tasks: int = 60
     episodes: int = 420
+    max_episodes: int = 0
     seed: int = 4
     workers: int = _speed(2)
     num_envs: int = _speed(16)
@@ -198,19 +218,21 @@ class CalibrateConfig:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:
-    """The measure. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
+    """The comparison. ``tasks`` x ``episodes`` episodes per row, the same task seeds for every helper.
 
     Attributes:
         helpers: ids of helpers; empty means every registered one (but those that need a server).
         kwargs: arguments of helpers, by id.
-        decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task; the lesser baselines
-            at ``budgets_others`` with ``episodes_others``.
+        decisive: helpers that are measured at every one of ``budgets`` with ``episodes`` per task. Empty: all but those
+            in ``minor``, so that a helper of your own is decisive.
+        minor: helpers that are measured at ``budgets_others`` with ``episodes_others`` per task.
         budgets, budgets_others: cost units per episode that helpers are calibrated to.
     """
 
     helpers: tuple[str, ...] = ()
     kwargs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    decisive: tuple[str, ...] = ("never", "always", "random", "prm-threshold", "dp", "lm")
+    decisive: tuple[str, ...] = ()
+    minor: tuple[str, ...] = MINOR
     budgets: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
     budgets_others: tuple[float, ...] = (1.0,)
     tasks: int = 84

@@ -22,14 +22,15 @@ How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.pipeline.dir
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, StoreError
-from selfreg_gym.pipeline.checkpoints import some_models
+from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.directory import Run, Stage
-from selfreg_gym.pipeline.lineup import build, key_of, sources
+from selfreg_gym.pipeline.lineup import build, interventions_of, is_decisive, key_of, sources
 from selfreg_gym.pipeline.sections import TrainingConfig
 
 __all__ = ["STAGES"]
@@ -43,7 +44,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     from selfreg_gym.collection import collect
 
     c = run.config.collect
-    run.manifest.note(env_spec=_env_spec(run))
+    run.manifest.note(**_env_facts(run))
     rollouts = collect(
         run.env_kwargs(),
         store=run.path / "rollouts.sqlite",
@@ -58,10 +59,12 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     with rollouts:
         if not rollouts.is_complete:
             # The episodes that did get played are a biased sample: nothing may be fitted to them.
+            failures = rollouts.failures()
+            last = f" The last error: {failures[-1][1]}." if failures else ""
             raise StoreError(
                 f"{len(rollouts.missing())} of {c.tasks * c.episodes} planned episodes ended in errors, so the "
-                "collection is not whole. Repair what failed (Rollouts.failures() lists it) and run again; only the "
-                "missing ones are played."
+                f"collection is not complete.{last} Repair what failed (Rollouts.failures() lists it) and run again; "
+                "only the missing ones are played."
             )
         return {"episodes": rollouts.count()}
 
@@ -77,6 +80,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         model = ProcessRewardModel.train(
             rollouts,
             backbone=c.backbone,
+            actor=actor_checkpoint(run.config),
             epochs=c.epochs,
             lora=c.lora_rank or None,
             **_training(c),
@@ -85,12 +89,32 @@ def train_prm(run: Run) -> dict[str, Any]:
             **common,
         )
         model.info["run"] = _about(run)
+        floor = BagOfWords.train(rollouts, **common).held_out or {}
+        measured = model.calibration()
+        warnings = _below_floor(measured, floor)
+        if warnings:
+            model.info["warnings"] = warnings
         model.save_pretrained(out)
-        floor = BagOfWords.train(rollouts, **common).held_out
-        (out / "floor.json").write_text(json.dumps({"bag_of_words": floor}, indent=1) + "\n")
-    measured = model.calibration()
+        (out / "floor.json").write_text(json.dumps({"bag_of_words": floor or None}, indent=1) + "\n")
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
-    return {**figures, "auc of a bag of words": floor.get("auc") if floor else None}
+    return {**figures, "auc of a bag of words": floor.get("auc"), **_read(model.info), "warnings": warnings}
+
+
+def _below_floor(measured: dict[str, Any], floor: dict[str, Any]) -> list[str]:
+    """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
+    auc, words = measured.get("auc"), floor.get("auc")
+    if auc is None or words is None or auc >= words:
+        return []
+    return [
+        f"the process reward model's AUC is {auc:.3f} on {measured['n']} decisions of held-out tasks, below the "
+        f"{words:.3f} of a logistic regression on bags of words: its p(s) is worth no more than counting words. More "
+        "rollouts, more epochs (prm.epochs) or another backbone (prm.backbone) may help."
+    ]
+
+
+def _read(info: dict[str, Any]) -> dict[str, Any]:
+    """What a stage tells of the backbone that it trained."""
+    return {"unknown tokens": info["unknown_tokens"], "backbone": info["backbone"]}
 
 
 def _training(c: TrainingConfig) -> dict[str, Any]:
@@ -174,13 +198,14 @@ def train_helper(run: Run) -> dict[str, Any]:
         helper = registry.load("helpers", "lm").train(
             Labels.load(run.path / "labels.jsonl"),
             backbone=c.backbone,
+            actor=actor_checkpoint(run.config),
             epochs=c.epochs,
             lora=c.lora_rank,
             **_training(c),
             seed=c.seed,
             max_labels=c.max_labels or None,
             help_weight=c.help_weight,
-            interventions=len(run.config.interventions.ids),
+            costs=[cost for _, cost in interventions_of(run)],
             augment=_augment(run) if c.augment else None,
             features=_features(run) if c.features else None,
             resume=run.partial("train-helper") / "training",
@@ -188,7 +213,7 @@ def train_helper(run: Run) -> dict[str, Any]:
         )
         helper.info["run"] = _about(run)
         helper.save_pretrained(out)
-    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
+    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"], **_read(helper.info)}
 
 
 def _features(run: Run) -> dict[str, str]:
@@ -236,13 +261,15 @@ def train_rl(run: Run) -> dict[str, Any]:
 def calibrate_helpers(run: Run) -> dict[str, Any]:
     """Find, for each helper and budget, the knob at which fresh training episodes use what the budget allows.
 
-    A helper that reads text is calibrated on training tasks which nothing was collected on: on those it was trained on
+    A helper that reads text is calibrated on training tasks without collected rollouts: on those it was trained on
     it may spend what it would not spend elsewhere. One whose table names the tasks (``knows_tasks``) knows no others.
+    A task that declares too few (``num_episodes``) is calibrated on as many as are left, or on the collected ones.
     """
     from selfreg_gym.calibration import calibrate_many
 
     c = run.config.calibrate
     collected = run.config.collect.tasks
+    fresh = range(collected, min(collected + c.tasks, _declared_tasks(run))) or range(min(c.tasks, collected))
     requests: dict[str, tuple[Any, float]] = {}
     tasks: dict[str, range] = {}
     for name, by_budget in build(run, knobs_only=True).items():
@@ -251,21 +278,52 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
                 key = key_of(name, budget)
                 requests[key] = (helper, budget)
                 known = getattr(helper, "knows_tasks", False)
-                tasks[key] = range(min(c.tasks, collected)) if known else range(collected, collected + c.tasks)
+                tasks[key] = range(min(c.tasks, collected)) if known else fresh
     found = calibrate_many(
         requests,
         run.env_kwargs(),
         tasks=tasks,
         episodes=c.episodes,
+        max_episodes=c.max_episodes or None,
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
         resume=run.partial("calibrate") / "found",
         progress=lambda key: run.say(f"    {key} calibrated"),
     )
+    calibrations = {key: helper.calibration for key, helper in found.items()}
     with run.writing("calibrate", "calibration.json") as out:
-        out.write_text(json.dumps({key: helper.calibration for key, helper in found.items()}, indent=1) + "\n")
-    return {"points": len(found), "met": sum(helper.calibration["met"] for helper in found.values())}
+        out.write_text(json.dumps(calibrations, indent=1, allow_nan=False) + "\n")
+    return {
+        "points": len(found),
+        "met": sum(one["met"] for one in calibrations.values()),
+        "warnings": _not_met(calibrations),
+    }
+
+
+def _declared_tasks(run: Run, split: str = "collected") -> int:
+    """How many tasks a split's task says that there are (``num_episodes``); a large number where it says nothing."""
+    import gymnasium as gym
+
+    kwargs = run.env_kwargs(split)
+    task = gym.make(kwargs["task"], disable_env_checker=True, **kwargs["task_kwargs"])
+    try:
+        declared = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
+        return int(declared) if isinstance(declared, int) and declared > 0 else sys.maxsize
+    finally:
+        task.close()
+
+
+def _not_met(calibrations: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A warning for each budget that was not met, and one for all whose usage is not known precisely."""
+    found = [f"{key} is {one['reason']}." for key, one in calibrations.items() if not one["met"]]
+    vague = [key for key, one in calibrations.items() if one["met"] and not one["precise"]]
+    if vague:
+        found.append(
+            f"the usage of {', '.join(vague)} is not known to 5 % of the budget (95 %) after as many episodes as "
+            "calibrate.max_episodes allows."
+        )
+    return found
 
 
 def evaluate_helpers(run: Run) -> dict[str, Any]:
@@ -295,16 +353,16 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
 
 def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, Any], object]) -> None:
     """Evaluate every helper on these splits."""
-    from selfreg_gym.calibration import apply_calibration
+    from selfreg_gym.calibration import apply_calibration, load_calibrations
     from selfreg_gym.evaluation import SplitPlan, evaluate_splits
     from selfreg_gym.prm import ProcessRewardModel
 
     c = run.config.evaluate
-    calibrations = json.loads((run.path / "calibration.json").read_text())
+    calibrations = load_calibrations(run.path / "calibration.json")
     helpers: dict[str, Any] = {}
     episodes: dict[str, int] = {}
     for name, by_budget in build(run).items():
-        each = c.episodes if name in c.decisive else c.episodes_others
+        each = c.episodes if is_decisive(name, c) else c.episodes_others
         for budget, helper in by_budget.items() if each else ():
             key = key_of(name, budget)
             helpers[key] = apply_calibration(helper, calibrations[key]) if key in calibrations else helper
@@ -312,7 +370,8 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     plans = {}
     for split in splits:
         # The collected tasks may be fewer: more episodes of each then, so that rows of all splits rest on as many.
-        tasks = min(c.tasks, run.config.collect.tasks) if split == "collected" else c.tasks
+        tasks = min(c.tasks, _declared_tasks(run, split))
+        tasks = min(tasks, run.config.collect.tasks) if split == "collected" else tasks
         counts = {key: -(-each * c.tasks // tasks) for key, each in episodes.items()}
         plans[split] = SplitPlan(run.env_kwargs(split), range(tasks), counts)
     evaluate_splits(
@@ -337,13 +396,17 @@ def write_report(run: Run) -> dict[str, Any]:
     return {}
 
 
-def _env_spec(run: Run) -> dict[str, Any] | None:
-    """The env as Gymnasium's ``spec.to_json()`` says it."""
+def _env_facts(run: Run) -> dict[str, Any]:
+    """The env's ``spec.to_json()`` (``env_spec``), and name and cost units of each of its ``interventions``."""
     import gymnasium as gym
 
     env = gym.make("selfreg/Intervention-v0", **run.env_kwargs())
+    base: Any = env.unwrapped
     try:
-        return json.loads(env.spec.to_json()) if env.spec is not None else None
+        return {
+            "env_spec": json.loads(env.spec.to_json()) if env.spec is not None else None,
+            "interventions": [{"name": one.name, "cost": one.cost} for one in base.interventions],
+        }
     finally:
         env.close()
 

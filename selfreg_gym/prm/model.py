@@ -11,11 +11,14 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm.backbone import backbone_path, weights_hash
+from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
+from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
+from selfreg_gym.lm.records import is_number, read_record, usual_mode
 from selfreg_gym.lm.sampling import subsample
+from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import (
     TrainingLog,
@@ -27,7 +30,7 @@ from selfreg_gym.lm.training import (
     pad_right,
     seeded,
 )
-from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
+from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
 
@@ -76,7 +79,8 @@ class ProcessRewardModel:
         cls,
         rollouts: Any,
         *,
-        backbone: str | Path = "tiny",
+        backbone: str | Path = AUTO,
+        actor: str | Path | None = None,
         targets: str = "nohelp",
         seed: int = 0,
         epochs: float = 2.0,
@@ -97,12 +101,16 @@ class ProcessRewardModel:
 
         Args:
             rollouts: a ``Rollouts`` store or an iterable of episodes.
-            backbone: the id of an actor with a checkpoint, or a directory.
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the observations (the actor's, then that of the shipped actor), otherwise a small Llama
+                built from them (:mod:`selfreg_gym.lm.backbone`).
+            actor: for "auto", the actor's checkpoint; default: that of the actor which the store names.
             targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
             seed: of the split by task, the sample, the new head and the order of training.
-            epochs: passes over the sample.
-            lora: adapter rank on all linear layers, merged after training; None trains every weight.
-            lr: default 1e-3 for LoRA, 5e-4 without.
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
+            lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
+                has random weights, so every weight is trained whatever ``lora`` is.
+            lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
             batch_size, accumulate: examples per forward, forwards per step.
             max_states: moments trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
@@ -114,10 +122,12 @@ class ProcessRewardModel:
             progress: show a progress bar.
 
         Raises:
-            UnknownNameError, InvalidArgumentError: bad names, too few tasks, or no moment for the target.
-            CheckpointError: the backbone is none.
+            UnknownNameError, InvalidArgumentError: bad names, too few tasks, no decision for the target, or a named
+                backbone to which more than 5 % of the observations' tokens are unknown.
+            CheckpointError: the backbone is not a checkpoint.
         """
-        source = backbone_path(backbone)
+        if str(backbone) != AUTO:
+            backbone_path(backbone)  # a wrong name is found before the rollouts are read
         examples = gather(rollouts, targets=targets, clip=clip)
         aside = split_tasks(examples.task, share=share, seed=seed)
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x93B])))
@@ -126,18 +136,26 @@ class ProcessRewardModel:
         fit = examples.take(inside[chosen], weight=weight)
         judge = _judged(examples, aside, targets=targets, limit=max_states, rng=rng)
 
-        with seeded(seed):  # the new head is drawn here
-            base = load_classifier(source, dtype=dtype, device=device)
-        tokenizer = load_tokenizer(source)
+        trunk = actor if actor is not None else trunk_of_spec(getattr(rollouts, "spec", None))
+        with opened_backbone(backbone, examples.observations, actor=trunk, seed=seed) as start:
+            with seeded(seed):  # the new head is drawn here
+                base = load_classifier(start.path, dtype=dtype, device=device)
+            tokenizer = load_tokenizer(start.path)
+            origin = start.record()
+        lora = None if start.built else lora
         model = base if lora is None else add_lora(base, task="SEQ_CLS", rank=lora, seed=seed)
+        least = None
+        if start.built:
+            least = steps_from_scratch(len(fit), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
         log = _fit(
             model,
             tokenizer,
             fit,
             validation=_part(judge, max(256, len(fit) // 20), rng) if patience is not None else None,
             seed=seed,
-            lr=lr or (5e-4 if lora is None else 1e-3),
+            lr=lr or (LEARNING_RATE if start.built else 5e-4 if lora is None else 1e-3),
             epochs=epochs,
+            steps=least,
             batch_size=batch_size,
             accumulate=accumulate,
             patience=patience,
@@ -152,8 +170,7 @@ class ProcessRewardModel:
         prm.info = {
             "targets": targets,
             "seed": seed,
-            "backbone": source.name,
-            "backbone_sha256": weights_hash(source),
+            **origin,
             "data": _told(rollouts),
             "epochs": epochs,
             "lora": lora,
@@ -162,7 +179,11 @@ class ProcessRewardModel:
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[aside])),
-            "held_out": calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+            "held_out": {
+                **calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+                # The saved model has one scale, which changes no order; two scales, one for each half of the tasks, do.
+                "auc": auc(logit, judge.outcome, judge.weight),
+            },
             "dtype": str(merged.dtype).removeprefix("torch."),
             "device": str(device),
         }
@@ -213,6 +234,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
+        usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
@@ -229,7 +251,8 @@ class ProcessRewardModel:
             memo: how many scored observations are remembered.
 
         Raises:
-            CheckpointError: the directory holds no process reward model, an unfinished one, or another format.
+            CheckpointError: the directory holds no process reward model, an unfinished one, another format, or weights
+                that are missing, unknown, of another shape or not finite.
         """
         file = Path(path) / _FILE
         if not file.is_file():
@@ -237,18 +260,19 @@ class ProcessRewardModel:
                 f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            form, scale, info = record["format"], tuple(record["scale"]), record["info"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{str(file)!r} cannot be read: {error!r}.") from error
+        record = read_record(file, what="the record of a process reward model", keys=("format",))
+        form, scale, info = record.get("format"), record.get("scale"), record.get("info")
         if form != _FORMAT:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
             )
+        if not isinstance(scale, list) or len(scale) != 2 or not all(map(is_number, scale)):
+            raise CheckpointError(f"'scale' in {str(file)!r} must be two numbers, received {scale!r}: train again.")
+        if not isinstance(info, dict):
+            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {info!r}: train again.")
         dtype, device = trained_with(info, dtype=dtype, device=device)
-        model = load_classifier(path, dtype=dtype, device=device)
-        loaded = cls(model, load_tokenizer(path), scale=scale, info=info, memo=memo)
+        model = load_classifier(path, dtype=dtype, device=device, trained=True)
+        loaded = cls(model, load_tokenizer(path), scale=(scale[0], scale[1]), info=info, memo=memo)
         loaded.source = Path(path).resolve()
         return loaded
 
@@ -298,6 +322,7 @@ def _fit(
     seed: int,
     lr: float,
     epochs: float,
+    steps: int | None,
     batch_size: int,
     accumulate: int,
     patience: int | None,
@@ -305,9 +330,12 @@ def _fit(
     progress: bool,
 ) -> TrainingLog:
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
+    limits = match_tokenizer(model, tokenizer)
 
     def rows(part: Examples) -> list[tuple[list[int], float, float]]:
         ids = [encoder.prompt(success_prompt(text, tokenizer=tokenizer)) for text in part.observations]
+        for row in ids:
+            limits.check(row)
         return list(zip(ids, part.outcome.tolist(), part.weight.tolist(), strict=True))
 
     def loss(net: Any, batch: Sequence[tuple[list[int], float, float]]) -> torch.Tensor:
@@ -327,6 +355,7 @@ def _fit(
         seed=seed,
         lr=lr,
         epochs=epochs,
+        steps=steps,
         batch_size=batch_size,
         accumulate=accumulate,
         validate=validate if held else None,

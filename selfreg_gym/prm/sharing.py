@@ -10,7 +10,7 @@ import torch
 
 from selfreg_gym.lm.cards import Figure, write_card
 from selfreg_gym.lm.decision import DecisionHead, save_decision
-from selfreg_gym.lm.prompts import chat, success_prompt
+from selfreg_gym.lm.prompts import success_prompt, turn
 
 if TYPE_CHECKING:
     from selfreg_gym.prm.model import ProcessRewardModel
@@ -32,7 +32,7 @@ def export_decision(prm: ProcessRewardModel, path: str | Path) -> None:
             torch.tensor([0.0, b]),
             {"choice": names, "score": names, "noul": ("false", "true")},
         ),
-        tail=success_prompt("", tokenizer=prm.tokenizer).removeprefix(chat("", prm.tokenizer)),
+        tail=success_prompt("", tokenizer=prm.tokenizer).removeprefix(turn("", prm.tokenizer)),
         expected=lambda texts: np.pad((a * prm.logits(texts) + b)[:, None], ((0, 0), (1, 0))),
     )
     write_card_of(prm, Path(path), decision=True)

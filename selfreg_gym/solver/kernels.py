@@ -8,15 +8,15 @@ unsigned, because a signed one costs a test for negative indexing at every read.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from selfreg_gym.solver.compiling import compiled
 from selfreg_gym.solver.modes import FIXED, FROZEN
 
 __all__ = ["backup", "evaluate", "sweep", "sweep_blocks"]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _lookahead(row, offset, nodes, indptr, indices, data, drop, values):
     """Return the sums of p * S and p * M over the successors of one row."""
     row = np.uint64(row)
@@ -36,7 +36,7 @@ def _lookahead(row, offset, nodes, indptr, indices, data, drop, values):
     return s, m
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def sweep(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount, eps, high, mode,
     values, policy,
@@ -87,7 +87,7 @@ def sweep(
         policy[at] = best
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def evaluate(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, discount, values, policy
 ):  # fmt: skip
@@ -99,7 +99,7 @@ def evaluate(
         values[offset + i, 1] = cost[row] + discount * m
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def backup(
     nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, discount, values, s_by_action,
     m_by_action,
@@ -120,7 +120,7 @@ def backup(
                 m_by_action[offset + i, a] = cost[row] + discount * m
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def sweep_blocks(
     first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
     eps, high, mode, leaving, values, policy,
@@ -228,7 +228,7 @@ def sweep_blocks(
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _eliminate(matrix, right):
     """Solve ``matrix @ x = right`` in place (Gaussian elimination with partial pivoting); x replaces ``right``."""
     size = len(matrix)

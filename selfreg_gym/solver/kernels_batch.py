@@ -5,18 +5,17 @@ Numba does not have, so it is declared here. With eight variables instead the pa
 the choice of an action becomes a branch per price that cannot be predicted. Products are rounded
 before they are added, as in :mod:`selfreg_gym.solver.kernels`, so both passes agree to the bit.
 
-The operations are in this file and not in one of their own because Numba's cache looks at the file of the compiled
-function only: changed elsewhere, they would not be compiled again.
+The operations are declared in this file, and :mod:`selfreg_gym.solver.compiling` compiles again when it changes.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
+from selfreg_gym.solver.compiling import compiled
 from selfreg_gym.solver.modes import WIDTH
 
 __all__ = ["aligned", "sweep_many"]
@@ -124,7 +123,7 @@ def _better(typing, gain, saved, eps, new, old):
     return _eight(_eight, _eight, types.float64, _eight, _eight), code
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def sweep_many(
     nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, prices, discount, eps, values
 ):  # fmt: skip

@@ -1,21 +1,21 @@
 """The compiled pass under hard limits: every number of calls left at once, see :mod:`selfreg_gym.solver.caps`.
 
 ``values`` is ``(n, 2 c + 2)``: S and M with no call left, then with one, and so on, so that a successor's are read
-together. (Numba's cache does not see that ``sweep_blocks`` is in another file: who changes that one touches this one.)
+together.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from selfreg_gym.solver.compiling import compiled
 from selfreg_gym.solver.kernels import sweep_blocks
 from selfreg_gym.solver.modes import FREE
 
 __all__ = ["sweep_caps"]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _ahead(row, skip, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, ahead):
     """Fill ``ahead`` from column ``skip`` on with S and M of one row; its step uses up ``skip / 2`` calls."""
     columns = np.uint64(len(ahead) - skip)
@@ -37,7 +37,7 @@ def _ahead(row, skip, offset, nodes, indptr, indices, data, drop, success, cost,
         ahead[x + np.uint64(1)] = cost[row] + discount * ahead[x + np.uint64(1)]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def sweep_caps(
     first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
     eps, alone, alone_success, alone_cost, values, policy,

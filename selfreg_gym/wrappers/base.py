@@ -27,6 +27,11 @@ class Twin(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
 class VectorTwin(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """The vector version of a :class:`Twin`. Attributes of the envs below are reached by ``get_wrapper_attr``."""
 
+    @property
+    def autoreset_mode(self) -> Any:
+        """The mode of the vector env below; TorchRL and others look for it here."""
+        return find_attr(self.env, "autoreset_mode")
+
     def get_wrapper_attr(self, name: str) -> Any:
         """This wrapper's attribute, or that of the nearest env below that has it."""
         return getattr(self, name) if hasattr(self, name) else find_attr(self.env, name)

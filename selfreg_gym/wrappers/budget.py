@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.building import check_budget
 from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
@@ -20,10 +19,8 @@ class _Cap:
     """The rule: a call is allowed while its expected cost fits into what is left."""
 
     def __init__(self, env: Any, budget: float) -> None:
-        if not isinstance(budget, int | float | np.number) or not math.isfinite(budget) or budget < 0:
-            raise InvalidArgumentError(f"budget (C, cost units per episode) must be at least 0, received {budget!r}.")
         base = env.unwrapped
-        self.budget = float(budget)
+        self.budget = check_budget(budget)
         self.rows = base.rows
         self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 

@@ -124,7 +124,7 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
         return play(env, specs, helper, **more)
 
     monkeypatch.setattr(search, "play", spying)
-    calibrate(Rate(0.9), env, budget=1.0, episodes=60, tasks=TASKS, seed=5)
+    calibrate(Rate(0.9), env, budget=1.0, episodes=60, max_episodes=60, tasks=TASKS, seed=5)
     assert len(seen) > 1
     assert all(block == seen[0] for block in seen)
     assert len(set(seen[0])) == 60
@@ -136,12 +136,13 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
 def test_budgets_of_one_helper_share_their_probes(env):
     budgets = {"a": 0.5, "b": 1.0, "c": 1.5, "d": 2.0}
     helper = Rate()
-    many = calibrate_many({k: (helper, c) for k, c in budgets.items()}, env, episodes=200, tasks=TASKS)
-    apart = [calibrate(helper, env, budget=c, episodes=200, tasks=TASKS) for c in budgets.values()]
+    few = {"episodes": 200, "max_episodes": 200, "tasks": TASKS}
+    many = calibrate_many({k: (helper, c) for k, c in budgets.items()}, env, **few)
+    apart = [calibrate(helper, env, budget=c, **few) for c in budgets.values()]
     assert len(many["d"].calibration["probes"]) < sum(len(one.calibration["probes"]) for one in apart)
     knobs = [many[key].calibration.get("knob", many[key].calibration.get("knobs")) for key in budgets]
     copies = {k: (Rate(0.1 + c / 5), c) for k, c in budgets.items()}  # apart in their knob alone: the same policy
-    equal = calibrate_many(copies, env, episodes=200, tasks=TASKS)
+    equal = calibrate_many(copies, env, **few)
     assert len(equal["d"].calibration["probes"]) < sum(len(one.calibration["probes"]) for one in apart)
     flat = [float(np.mean(knob)) for knob in knobs]
     assert flat == sorted(flat)
@@ -149,7 +150,7 @@ def test_budgets_of_one_helper_share_their_probes(env):
 
 
 def test_a_probe_far_from_the_budget_ends_early(env):
-    found = calibrate(LastCoins(10.0), env, budget=0.3, episodes=2000, tasks=TASKS)
+    found = calibrate(LastCoins(10.0), env, budget=0.3, episodes=2000, max_episodes=2000, tasks=TASKS)
     first = found.calibration["probes"][0]
     assert first["usage"] > 3
     assert first["episodes"] <= 200
@@ -206,7 +207,7 @@ def test_a_frontier_is_calibrated_as_the_policy_that_follows_it(env):
 
     specs = [EpisodeSpec(task, 10_000 + 50 * task + i, i / 10) for task in TASKS for i in range(11)]
     frontier = solve_frontier(TransitionModel.fit(list(play(env, specs))))
-    found = calibrate(frontier, env, budget=1.0, episodes=400, tasks=TASKS)
+    found = calibrate(frontier, env, budget=1.0, episodes=400, max_episodes=400, tasks=TASKS)
     assert found.calibration["met"]
     assert found.frontier is frontier
     assert fresh_usage(found, env) == pytest.approx(1.0, abs=0.12)

@@ -146,7 +146,7 @@ def test_tasks_by_key_and_common_models(module: Any) -> None:
         return helper
 
     groups = [
-        Group(helper, (), {name: (1.0, 0.5)})
+        Group(helper, (), 0, {name: (1.0, 0.5)})
         for helper, name in [(holding(None), "a"), (holding(model), "b"), (holding(None), "c"), (holding(model), "d")]
     ]
     assert _families(groups) == [[1, 3], [0], [2]]

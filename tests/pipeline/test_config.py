@@ -71,7 +71,7 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
         ("model.prior=true", "a number or a text"),
         ("prm.targets=help", "'nohelp' or 'mixture'"),
         ("task.splits={ }", "at least the split 'collected'"),
-        ("task.splits.test={ }", "of collected, seen and unseen"),
+        ("task.splits={collected={}, ''={}}", "a name that is not empty"),
         ("actor=tiny", "section.key=value"),
         ("collect.episodes", "section.key=value"),
     ],
@@ -91,6 +91,50 @@ def test_unknown_preset_and_bad_files(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[collect\n")
     with pytest.raises(ConfigError, match="TOML"):
         load_config(path=tmp_path / "bad.toml")
+
+
+def test_split_names_are_free() -> None:
+    config = load_config(overrides=["task.splits={collected={}, 'large maps'={size=9}}"])
+    assert list(config.task.splits) == ["collected", "large maps"]
+    assert load_config(preset="tiny", overrides=["task.splits={collected={}, seen={}}"]).task.titles.keys() == {
+        "collected", "seen",
+    }  # fmt: skip
+    with pytest.raises(UnknownNameError, match="Did you mean 'collected'"):
+        load_config(overrides=["task.titles.colected=x"])
+
+
+def test_arguments_of_another_task_are_dropped(tmp_path: Path) -> None:
+    for base in ({"preset": "smoke"}, {"preset": "tiny"}):
+        config = load_config(**base, overrides=["task.id=selfreg/Coin-v0"])
+        assert (config.task.kwargs, config.task.splits, config.task.titles) == ({}, {"collected": {}}, {})
+        assert config.actor == load_config(**base).actor
+    kept = ["task.kwargs.heads=0.3", "task.id=selfreg/Coin-v0", "task.splits={collected={}, biased={heads=0.9}}"]
+    config = load_config(preset="smoke", overrides=kept)
+    assert config.task.kwargs == {"heads": 0.3}, "what the user gave is kept, whatever the order"
+    assert config.task.splits == {"collected": {}, "biased": {"heads": 0.9}}
+    same = load_config(preset="smoke", overrides=["task.id=selfreg/SIF-v0"])
+    assert same == load_config(preset="smoke")
+
+
+def test_arguments_of_other_agents_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        "[actor]\nid='lm'\nkwargs={path='x'}\n[interventions]\nids=['expert', 'strong']\n"
+        "[interventions.kwargs]\nexpert={cost=2}\nstrong={cost=0.3}\n"
+        "[evaluate]\nhelpers=['every-k','wait-n']\n[evaluate.kwargs]\nevery-k={k=3}\nwait-n={n=2}\n"
+    )
+    config = load_config(
+        path=path, overrides=["actor.id=tiny", "interventions.ids=['strong']", "evaluate.helpers=['wait-n']"]
+    )
+    assert config.actor.kwargs == {}
+    assert config.interventions.kwargs == {"strong": {"cost": 0.3}}
+    assert config.evaluate.kwargs == {"wait-n": {"n": 2}}
+    assert load_config(path=path, overrides=["actor.id=lm"]).actor.kwargs == {"path": "x"}
+
+
+def test_titles_are_no_part_of_the_identity() -> None:
+    base = load_config(preset="tiny")
+    assert differences(base, load_config(preset="tiny", overrides=["task.titles.seen=New"])) == []
 
 
 def test_speed_is_no_part_of_the_identity() -> None:

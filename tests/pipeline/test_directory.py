@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import textwrap
@@ -142,8 +143,11 @@ def test_what_grows_in_place_is_continued_or_removed(tmp_path: Path) -> None:
     assert (tmp_path / "r" / "store").read_text() == "xx", "the second attempt goes on with what the first had left"
     with (tmp_path / "r" / "store").open("a") as file:
         file.write("y")
-    run_stages(opened(tmp_path / "r")[0], stage)
-    assert (tmp_path / "r" / "store").read_text() == "xxyx", "same settings: never thrown away"
+    with pytest.raises(RunDirectoryError, match=r"store in .* content has changed .*--redo.*--update"):
+        run_stages(opened(tmp_path / "r")[0], stage)
+    assert (tmp_path / "r" / "store").read_text() == "xxy", "never thrown away without being told to"
+    run_stages(opened(tmp_path / "r", update=True)[0], stage)
+    assert (tmp_path / "r" / "store").read_text() == "xxyx", "--update takes it as it is"
     with pytest.raises(KeyboardInterrupt):
         run_stages(opened(tmp_path / "r", "collect.episodes=9", update=True)[0], stage)
     assert (tmp_path / "r" / "store").read_text() == "x", "other settings: begun anew"
@@ -155,6 +159,108 @@ def test_missing_inputs_say_what_to_run(tmp_path: Path) -> None:
         run_stages(run, stages([]), ["total"])
     with pytest.raises(UnknownNameError, match="Did you mean 'total'"):
         run_stages(run, stages([]), ["totl"])
+
+
+def damage(path: Path) -> None:
+    """Change one byte, keep the size."""
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("redo", [False, True])
+def test_a_stage_reads_no_damaged_input(tmp_path: Path, redo: bool) -> None:
+    run, _ = opened(tmp_path / "r")
+    run_stages(run, stages([]))
+    damage(run.path / "numbers.txt")
+    log: list[str] = []
+    with pytest.raises(RunDirectoryError, match=r"numbers.txt .* numbers left there.* --until numbers"):
+        run_stages(opened(tmp_path / "r")[0], stages(log), ["total"], redo=redo)
+    assert log == []
+    run_stages(opened(tmp_path / "r")[0], stages(log), ["numbers"])
+    run_stages(opened(tmp_path / "r")[0], stages(log), ["total"], redo=redo)
+    assert (tmp_path / "r" / "total" / "sum.txt").read_text() == str(CONFIG.collect.episodes)
+
+
+def test_a_stage_reads_no_input_of_another_run(tmp_path: Path) -> None:
+    for name, episodes in (("a", 7), ("b", 9)):
+        run_stages(opened(tmp_path / name, f"collect.episodes={episodes}")[0], stages([]))
+    (tmp_path / "b" / "numbers.txt").replace(tmp_path / "a" / "numbers.txt")
+    with pytest.raises(RunDirectoryError, match="content has changed"):
+        run_stages(opened(tmp_path / "a", "collect.episodes=7")[0], stages([]), ["total"])
+
+
+def test_what_an_input_was_made_from_is_checked_too(tmp_path: Path) -> None:
+    def last(run: Run) -> None:
+        with run.writing("last", "last.txt") as out:
+            out.write_text((run.path / "total" / "sum.txt").read_text())
+
+    three = (*stages([]), Stage("last", last, ("total",), ("last.txt",), ()))
+    run_stages(opened(tmp_path / "r")[0], three)
+    run_stages(opened(tmp_path / "r", "collect.episodes=9", update=True)[0], three, ["numbers"])
+    with pytest.raises(RunDirectoryError, match=r"total in .* made it from another numbers.txt.* --until total"):
+        run_stages(opened(tmp_path / "r", "collect.episodes=9")[0], three, ["last"])
+
+
+def test_inputs_of_other_settings_are_named(tmp_path: Path) -> None:
+    run_stages(opened(tmp_path / "r")[0], stages([]))
+    run, said = opened(tmp_path / "r", "collect.episodes=9", update=True)
+    run_stages(run, stages([]), ["total"], redo=True)
+    assert said[0].startswith("note: numbers.txt was made with other settings")
+
+
+def test_a_file_that_is_changed_while_a_stage_runs_is_not_what_it_was_made_from(tmp_path: Path) -> None:
+    def meddle(run: Run) -> None:
+        with run.writing("total", "total") as out:
+            out.mkdir()
+        damage(run.path / "numbers.txt")
+
+    first, second = stages([])
+    run_stages(opened(tmp_path / "r")[0], (first, Stage("total", meddle, second.inputs, second.outputs, ())))
+    log: list[str] = []
+    run_stages(opened(tmp_path / "r")[0], stages(log))
+    assert "total" in log
+
+
+def test_warnings_of_a_stage_are_printed_and_kept(tmp_path: Path) -> None:
+    def warns(run: Run) -> dict[str, Any]:
+        (run.path / "x").write_text("")
+        return {"warnings": ["the model is \x1b[31mbad"], "auc": float("nan")}
+
+    run, said = opened(tmp_path / "r")
+    run_stages(run, (Stage("warns", warns, (), ("x",), ()),))
+    assert said[1] == "1/1 warns: done in 0 s; auc nan"
+    assert said[2] == "    warning: the model is \\x1b[31mbad"
+    manifest = json.loads((run.path / "manifest.json").read_text(), parse_constant=pytest.fail)
+    assert manifest["stages"]["warns"]["warnings"] == ["the model is \x1b[31mbad"]
+    assert manifest["stages"]["warns"]["figures"] == {"auc": None}
+
+
+def test_files_have_the_mode_of_the_umask(tmp_path: Path) -> None:
+    def private(run: Run) -> None:
+        with run.writing("private", "model") as out:
+            (out / "deep").mkdir(parents=True, mode=0o700)
+            for name in ("weights", "deep/weights"):
+                (out / name).touch(0o600)
+
+    run, _ = opened(tmp_path / "r")
+    run_stages(run, (Stage("private", private, (), ("model",), ()),))
+    file, folder = run.path / "manifest.json", run.path
+    for path in (run.path / "model").rglob("*"):
+        assert path.stat().st_mode == (folder if path.is_dir() else file).stat().st_mode
+
+
+def test_an_output_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("mine")
+    run, _ = opened(tmp_path / "r")
+    (run.path / "total").symlink_to(elsewhere)
+    (run.path / ".partial").mkdir()
+    (run.path / "manifest.json.tmp").symlink_to(elsewhere / "precious")
+    run_stages(run, stages([]))
+    assert (elsewhere / "precious").read_text() == "mine"
+    assert not (run.path / "total").is_symlink()
 
 
 def test_without_a_config_the_directory_must_hold_a_run(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Probes: the usage of one helper at one knob on the first episodes of a common plan, and what is estimated from them.
+
+All probes play prefixes of one plan (common random numbers), so the difference of two knobs is known far better than
+either usage. Once one probe ``b`` has played many episodes, another one ``x`` with fewer, ``m``, is corrected by it (a
+control variate)::
+
+    U(x) = mean over all n of b + mean over the first m of (x - b)
+
+whose variance is ``(m var(b / n + (x - b) / m) + (n - m) var(b / n))``, with b and x per episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Probe", "Usage", "Z", "estimate", "mixed"]
+
+Z = 1.959964
+"""Half-widths are of 95 % intervals."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class Probe:
+    """One knob: usage and success of the first ``played`` episodes of the plan, in the plan's order."""
+
+    knob: float
+    usages: list[float]
+    successes: list[bool] = field(default_factory=list)
+
+    @property
+    def played(self) -> int:
+        return len(self.usages)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.usages)) if self.usages else 0.0
+
+    @property
+    def success(self) -> float | None:
+        return float(np.mean(self.successes)) if self.successes else None
+
+    @property
+    def error(self) -> float:
+        """Standard error of ``mean``."""
+        return float(np.std(self.usages) / np.sqrt(self.played)) if self.usages else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """An estimate of a mean usage.
+
+    Attributes:
+        mean: cost units per episode.
+        error: its standard error over episodes of these tasks.
+    """
+
+    mean: float
+    error: float
+
+    @property
+    def half_width(self) -> float:
+        """Half-width of the 95 % interval."""
+        return Z * self.error
+
+
+def estimate(probe: Probe, others: Iterable[Probe] = ()) -> Usage:
+    """Usage of a probe, corrected by the probe among ``others`` that makes its error smallest, if any does."""
+    found = Usage(probe.mean, probe.error)
+    if not probe.played:
+        return found
+    own = np.asarray(probe.usages)
+    for other in others:
+        if other.played > probe.played:
+            corrected = _corrected(own, np.asarray(other.usages))
+            if corrected.error < found.error:
+                found = corrected
+    return found
+
+
+def _corrected(own: Array, base: Array) -> Usage:
+    m, n = len(own), len(base)
+    difference = own - base[:m]
+    shared = base[:m] / n + difference / m
+    variance = m * np.var(shared) + (n - m) * np.var(base[m:] / n)
+    return Usage(float(base.mean() + difference.mean()), float(np.sqrt(variance)))
+
+
+def mixed(low: Probe, high: Probe, budget: float) -> tuple[float, Usage]:
+    """Weight of ``high`` at which a coin between both meets the budget, and the usage of this mixture.
+
+    Both are compared on the episodes that both have played. A probe that has played none is the lower bound of the
+    knob, where nothing is used.
+    """
+    n = high.played if not low.played else min(low.played, high.played)
+    below = np.zeros(n) if not low.played else np.asarray(low.usages[:n])
+    above = np.asarray(high.usages[:n])
+    gap = float(above.mean() - below.mean())
+    weight = float(np.clip((budget - below.mean()) / gap, 0.0, 1.0)) if gap > 0 else 0.0
+    usages = (1.0 - weight) * below + weight * above
+    return weight, Usage(float(usages.mean()), float(np.std(usages) / np.sqrt(n)))

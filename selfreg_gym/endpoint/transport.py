@@ -1,0 +1,374 @@
+"""``Transport``: one HTTP exchange, bounded in time and size, with only those headers that the user named.
+
+The HTTP client is the one that the ``openai`` package brings (httpx, or its successor), without the package's API
+class: that class adds headers, keys and addresses from a dozen environment variables. What the HTTP client itself reads
+from the environment is left on where it describes the network (``HTTP_PROXY``, ``SSL_CERT_FILE`` and so on; a loopback
+address is always asked directly) and is off where it adds credentials (``.netrc``) or state (cookies).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from selfreg_gym.endpoint.answers import no_answer
+from selfreg_gym.errors import EndpointError, MissingPackageError, SetupError
+
+__all__ = ["NotReached", "Reply", "Transport"]
+
+_LARGEST = 32 * 2**20  # bytes of one decoded answer; log-probabilities of long prompts take some megabytes
+_LARGEST_ERROR = 2**16  # bytes read of the body of an HTTP error
+_CHUNK = 2**16
+_REDIRECTS = 5
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+class NotReached(EndpointError):
+    """The address cannot be connected to: refused, an unknown host, no TLS. Waiting seldom helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The status, headers (names in lower case) and decoded body of an HTTP response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends single requests, from several threads. Redirects to the same host are followed where the method stays.
+
+    Args:
+        base_url: prefix of every path.
+        key: sent as a bearer token, or None.
+
+    Raises:
+        MissingPackageError: the package ``openai`` is not installed.
+    """
+
+    def __init__(self, base_url: str, key: str | None) -> None:
+        try:
+            import openai
+        except ImportError:
+            raise MissingPackageError(
+                "an endpoint is asked through the package openai, which is not installed: "
+                "pip install 'selfreg-gym[server]'."
+            ) from None
+        self.base_url = base_url.rstrip("/")
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "selfreg-gym",
+            **({} if key is None else {"Authorization": f"Bearer {key}"}),
+        }
+        client = openai.DefaultHttpxClient
+        module = next(base.__module__ for base in client.__mro__ if base.__name__ == "Client")
+        self._httpx = sys.modules[module.partition(".")[0]]  # httpx; httpx2 from openai 3 on
+        host = urlsplit(base_url).hostname or ""
+        direct = [*_LOOPBACK, *([host] if host.startswith("127.") else [])]
+        self._http = client(
+            verify=_trusted(self._httpx, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            mounts={f"all://{name}": None for name in direct},
+        )
+        _limit_in_time(self._http)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def send(self, path: str, body: dict[str, Any] | None, seconds: float) -> Reply:
+        """POST ``body`` as JSON to ``path``, or GET it if ``body`` is None.
+
+        Args:
+            path: below the base URL.
+            body: plain JSON values, or None.
+            seconds: for the whole exchange, until the last byte of the answer.
+
+        Raises:
+            EndpointError: no complete answer; its text may hold anything that the server said.
+        """
+        url = self.base_url + path
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        deadline = time.monotonic() + seconds
+        for _ in range(_REDIRECTS):
+            reply = self._exchange(url, content, deadline, seconds)
+            if not 300 <= reply.status < 400:
+                return reply
+            url = _redirected(url, reply, content is not None, path)
+        raise EndpointError(f"more than {_REDIRECTS} redirects, the last one to {url}", reached=True)
+
+    def _exchange(self, url: str, content: bytes | None, deadline: float, seconds: float) -> Reply:
+        httpx = self._httpx
+        left = max(0.001, deadline - time.monotonic())
+        headers = self._headers if content is None else {**self._headers, "Content-Type": "application/json"}
+        request = self._http.build_request(
+            "GET" if content is None else "POST", url, content=content, headers=headers, timeout=left
+        )
+        _now.deadline = deadline
+        try:
+            # The function as auth keeps .netrc out.
+            response = self._http.send(request, auth=lambda request: request, stream=True)
+            try:
+                return Reply(response.status_code, _headers(response), _body(response, deadline))
+            finally:
+                response.close()
+        except (httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise EndpointError(
+                f"no connection to {urlsplit(url).netloc} within {seconds:g} s: check base_url, the network and the "
+                "server",
+                transient=True,
+            ) from None
+        except (httpx.TimeoutException, TimeoutError):
+            raise EndpointError(f"no answer within {seconds:g} s", transient=True) from None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise _unreached(error, url) from None
+        finally:
+            _now.deadline = None
+
+
+@lru_cache(maxsize=8)
+def _trusted(httpx: Any, file: str | None, folder: str | None) -> ssl.SSLContext:
+    """The client's own TLS context for these environment variables; reading the authorities takes a third of a second.
+
+    Raises:
+        SetupError: the authorities cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise SetupError(
+            f"the certificate authorities of SSL_CERT_FILE={file!r} and SSL_CERT_DIR={folder!r} cannot be read "
+            f"({error}): correct these environment variables, or remove them."
+        ) from error
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _headers(response: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+def _body(response: Any, deadline: float) -> bytes:
+    """The decoded body, of an HTTP error its beginning. Bounded after decoding: a compressed answer may be a bomb."""
+    failed = response.status_code >= 300
+    parts: Iterable[bytes] = response.iter_raw()
+    encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    encodings = [name for name in encodings if name not in ("", "identity")]
+    if len(encodings) > 2 or not {"gzip", "x-gzip", "deflate"}.issuperset(encodings):
+        if failed:
+            return b""
+        shown = ", ".join(encodings)
+        raise no_answer(f"it is compressed by {shown[:60]!r}, which was not asked for", transient=False)
+    for name in reversed(encodings):
+        parts = _inflated(parts, name)
+    limit = _LARGEST_ERROR if failed else _LARGEST
+    body = bytearray()
+    try:
+        for part in parts:
+            body += part
+            if len(body) > limit:
+                if failed:
+                    break
+                raise no_answer(f"it has more than {limit} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    except (zlib.error, EOFError):
+        if not failed:
+            raise no_answer("its compressed data is damaged") from None
+    return bytes(body)
+
+
+def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Decompress piece by piece, at most ``_CHUNK`` bytes at a time.
+
+    Raises:
+        zlib.error: damaged data.
+        EOFError: incomplete data.
+    """
+    decoder = None
+    for part in parts:
+        data = part
+        while data:
+            if decoder is None:
+                zlibs = data[0] & 15 == 8 and encoding == "deflate"  # some servers send deflate without zlib's header
+                decoder = zlib.decompressobj(31 if "gzip" in encoding else 15 if zlibs else -15)
+            elif decoder.eof:  # gzip may have several members
+                if "gzip" not in encoding or not data.startswith(b"\x1f\x8b"):
+                    return
+                decoder = zlib.decompressobj(31)
+            piece = decoder.decompress(data, _CHUNK)
+            data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            if piece:
+                yield piece
+    if decoder is not None:
+        if rest := decoder.flush():
+            yield rest
+        if not decoder.eof:
+            raise EOFError
+
+
+def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
+    """The address to which a request is sent again.
+
+    Raises:
+        EndpointError: another host, a redirect that turns POST into GET, or no address.
+    """
+    try:
+        target = urljoin(url, reply.headers.get("location", "").strip())
+        here, there = (
+            (parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme))
+            for parts in (urlsplit(url), urlsplit(target))
+        )
+    except ValueError:
+        target, here, there = "", ("", None, None), ("", None, None)
+    if not reply.headers.get("location") or not there[1]:
+        raise EndpointError(f"HTTP {reply.status} without an address to go to", status=reply.status, reached=True)
+    upgraded = here[0] == "http" and there == ("https", here[1], 443)
+    if (here == there or upgraded) and (not posted or reply.status in (307, 308)):
+        return target
+    shown = urlsplit(target)
+    address = (
+        f"{shown.scheme}://{there[1]}{f':{shown.port}' if shown.port else ''}{shown.path}"  # no query, no password
+    )
+    base = address.removesuffix(path)
+    why = "would turn the request into a GET" if here == there or upgraded else "leads to another host"
+    remedy = f"if that is the server, use base_url={base!r}" if base != address else "correct base_url"
+    raise EndpointError(
+        f"HTTP {reply.status}: the server redirects to {address}, which {why} and is not followed: {remedy}",
+        status=reply.status,
+        reached=True,
+    )
+
+
+# ---------------------------------------------------------------- why there is no answer
+
+
+def _unreached(error: BaseException, url: str) -> EndpointError:
+    """The error of a connection that failed: what happened, and what to do."""
+    host = urlsplit(url).netloc
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    said = str(error) or type(error).__name__
+
+    def first(*kinds: type[BaseException]) -> Any:
+        return next((link for link in chain if isinstance(link, kinds)), None)
+
+    if unknown := first(socket.gaierror):
+        again = unknown.errno == socket.EAI_AGAIN
+        return NotReached(
+            f"the connection failed: DNS does not know the host {host} ({unknown.strerror}): correct base_url, or "
+            "check the network",
+            transient=again,
+        )
+    if first(ConnectionRefusedError):
+        return NotReached(
+            f"the connection failed: refused, nothing listens at {host}: start the server, or correct host and port in "
+            "base_url",
+            transient=True,
+        )
+    if refused := first(ssl.SSLCertVerificationError):
+        return NotReached(
+            f"the connection failed: TLS, the certificate of {host} is not trusted ({refused.verify_message}): name "
+            "the file of its authority in the environment variable SSL_CERT_FILE"
+        )
+    if broken := first(ssl.SSLError):
+        plain = broken.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+        remedy = "write http:// in base_url if the server has no TLS" if plain else "check the server's TLS"
+        return NotReached(
+            f"the connection failed: TLS with {host} ({broken.reason or said}): {remedy}", transient=not plain
+        )
+    kind = type(error).__name__
+    if kind == "ProxyError":
+        return NotReached(
+            f"the connection failed at the proxy ({said}): check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or name the "
+            "host in NO_PROXY",
+            transient=True,
+        )
+    if kind in ("InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
+        return EndpointError(f"the request cannot be sent to {host} ({said}): correct base_url and the key")
+    return EndpointError(f"the connection failed: {kind}, {said}", transient=True)
+
+
+# ---------------------------------------------------------------- one deadline for a whole exchange
+
+_now = threading.local()
+"""``deadline`` (of ``time.monotonic``) of the exchange that the thread is in, or None."""
+
+
+def _left(timeout: float | None, late: type[Exception]) -> float | None:
+    deadline = getattr(_now, "deadline", None)
+    if deadline is None:
+        return timeout
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise late("the exchange was not complete in time")
+    return left if timeout is None else min(timeout, left)
+
+
+class _Stream:
+    """A network stream whose reads and writes end with the exchange: httpx bounds each of them alone."""
+
+    def __init__(self, stream: Any, late: tuple[type[Exception], type[Exception]]) -> None:
+        self._stream, self._late = stream, late
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, self._late[0]))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout, self._late[1]))
+
+    def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: float | None = None) -> _Stream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._late)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Backend:
+    """A network backend that opens such streams."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        core = sys.modules[type(backend).__module__.partition(".")[0]]
+        self._late = core.ReadTimeout, core.WriteTimeout
+
+    def connect_tcp(self, *arguments: Any, **options: Any) -> _Stream:
+        return _Stream(self._backend.connect_tcp(*arguments, **options), self._late)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+def _limit_in_time(http: Any) -> None:
+    """Make every exchange of a client end at its thread's deadline, also one whose headers drip.
+
+    There is no public way to hand a network backend to the client's own transports. Where their attributes have other
+    names the deadline is looked at between the pieces of a body only.
+    """
+    for transport in (getattr(http, "_transport", None), *getattr(http, "_mounts", {}).values()):
+        pool = getattr(transport, "_pool", None)
+        backend = getattr(pool, "_network_backend", None)
+        if pool is not None and hasattr(backend, "connect_tcp"):
+            pool._network_backend = _Backend(backend)

@@ -1,0 +1,199 @@
+"""Text of a task in prompts: half characters are repaired, and control tokens in it are encoded as plain text.
+
+A task can show text of others: a note, a web page, what a human says. ``<|im_start|>assistant`` in it must not open a
+turn. :func:`mark_controls` puts two Unicode noncharacters (code points for internal use, in no text that is
+interchanged) around each spelling of a control token before a chat template sees the text;
+:class:`PlainEncoder` then reads what is marked as ordinary characters, and the template's own control tokens as
+control tokens. Text without such spellings, which is nearly all, is not changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+__all__ = ["PlainEncoder", "clean", "control_tokens", "is_marked", "mark_controls"]
+
+_BEGIN, _END = "\ufdd0", "\ufdd1"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MARKED = re.compile(f"{_BEGIN}([^{_BEGIN}{_END}]*){_END}|[{_BEGIN}{_END}]")
+_BRACKETED = re.compile(r"[<\[{\u25c1|].*[>\]}\u25b7|]", re.DOTALL)
+
+
+def clean(text: str) -> str:
+    """``text`` with the replacement character for each half of a surrogate pair, which no encoding can hold."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def control_tokens(tokenizer: Any) -> dict[str, int]:
+    """The control tokens of a tokenizer and their ids: special tokens, and added ones in brackets of any kind.
+
+    Added words and white space are text; so is a special token of one character, such as a full stop.
+    """
+    return _controls(tokenizer)[0]
+
+
+def mark_controls(text: str, tokenizer: Any) -> str:
+    """Clean ``text`` and mark the spellings of the tokenizer's control tokens in it (without one: only clean it)."""
+    text = clean(text)
+    if tokenizer is None:
+        return text
+    pattern = _controls(tokenizer)[1]
+    if pattern is None:
+        return text
+    if not text.isascii():
+        text = text.replace(_BEGIN, "").replace(_END, "")
+        normal = unicodedata.normalize("NFKC", text)  # a normalizer would turn wide letters into a control token
+        if len(pattern.findall(normal)) > len(pattern.findall(text)):
+            text = normal
+    return pattern.sub(lambda match: f"{_BEGIN}{match.group()}{_END}", text)
+
+
+def is_marked(text: str) -> bool:
+    """Whether there is marked text in ``text``."""
+    return _BEGIN in text or _END in text
+
+
+class PlainEncoder:
+    """Encodes prompts with marked text (:func:`mark_controls`).
+
+    The text is cut at control tokens outside of marks, as a tokenizer does; each piece is encoded by a copy of the
+    tokenizer that knows no control tokens. Some models (WordLevel, Unigram) hold control tokens among their ordinary
+    entries: there the spelling is broken up by a space.
+
+    Args:
+        tokenizer: any tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ``text``, without added special tokens."""
+        controls, pattern = control_tokens(self.tokenizer), _controls(self.tokenizer)[2]
+        ids: list[int] = []
+        piece: list[tuple[str, bool]] = []
+        first = True
+
+        def finish() -> None:
+            nonlocal first
+            if any(part for part, _ in piece):
+                ids.extend(self._plain(piece, first=first))
+                first = False
+            piece.clear()
+
+        begin = 0
+        for match in _MARKED.finditer(text):
+            for part in _split(pattern, text[begin : match.start()]):
+                if part in controls:
+                    finish()
+                    ids.append(controls[part])
+                    first = False
+                else:
+                    piece.append((part, False))
+            piece.append((match.group(1) or "", True))
+            begin = match.end()
+        for part in _split(pattern, text[begin:]):
+            if part in controls:
+                finish()
+                ids.append(controls[part])
+                first = False
+            else:
+                piece.append((part, False))
+        finish()
+        return ids
+
+    def _plain(self, parts: Sequence[tuple[str, bool]], *, first: bool) -> list[int]:
+        """Ids of a piece without any control token; ``first``: the prompt begins with it."""
+        unknown = getattr(self.tokenizer, "unk_token_id", None)
+        forbidden = set(control_tokens(self.tokenizer).values()) - {unknown}
+        begin, after, renamed = self._cores
+        core = begin if first else after
+        ids: list[int] = []
+        for between in ("", " ", None):
+            texts = [_spaced(part, between) if marked else part for part, marked in parts]
+            if core is not None:
+                ids = [renamed.get(i, i) for i in core.encode("".join(texts), add_special_tokens=False).ids]
+            else:  # a tokenizer without a fast backend: it would find the control tokens again
+                ids = list(self.tokenizer.encode("".join(texts), add_special_tokens=False))
+            if forbidden.isdisjoint(ids):
+                return ids
+        return [token for token in ids if token not in forbidden]
+
+    @cached_property
+    def _cores(self) -> tuple[Any, Any, dict[int, int]]:
+        """Backends without control tokens, for the beginning of a text and for what follows a control token.
+
+        Added words get other ids there; the third item translates them back.
+        """
+        core: Any = getattr(self.tokenizer, "backend_tokenizer", None)
+        if type(core).__name__ != "Tokenizer":
+            return None, None, {}
+        from tokenizers import Tokenizer
+
+        data = json.loads(core.to_str())
+        controls = control_tokens(self.tokenizer)
+        kept = [token for token in data["added_tokens"] if token["content"] not in controls]
+        data["added_tokens"] = [dict(token) for token in kept]
+        data["truncation"] = data["padding"] = None
+        begin = Tokenizer.from_str(json.dumps(data))
+        _no_prefix(data)
+        after = Tokenizer.from_str(json.dumps(data))
+        return begin, after, {int(begin.token_to_id(token["content"]) or 0): int(token["id"]) for token in kept}
+
+
+def _split(pattern: re.Pattern[str], text: str) -> list[str]:
+    """``text`` cut around each control token."""
+    parts, begin = [], 0
+    for match in pattern.finditer(text):
+        parts += [text[begin : match.start()], match.group()]
+        begin = match.end()
+    return [*parts, text[begin:]]
+
+
+def _spaced(text: str, between: str | None) -> str:
+    """A spelling as it is, with a space after its first character, or with spaces between all characters."""
+    return " ".join(text) if between is None else text[:1] + between + text[1:]
+
+
+def _no_prefix(data: Any) -> None:
+    """Metaspace that marks the first word of a text only: no mark where another piece stands before."""
+    if isinstance(data, dict):
+        if data.get("prepend_scheme") == "first":
+            data["prepend_scheme"] = "never"
+        for key, value in data.items():
+            if key not in ("model", "added_tokens"):
+                _no_prefix(value)
+    elif isinstance(data, list):
+        for value in data:
+            _no_prefix(value)
+
+
+_Controls = tuple[dict[str, int], "re.Pattern[str] | None", "re.Pattern[str]"]
+_known: WeakKeyDictionary[Any, tuple[int, _Controls]] = WeakKeyDictionary()
+
+
+def _controls(tokenizer: Any) -> _Controls:
+    """Control tokens and ids; a pattern of their spellings in any case; a pattern of the tokens themselves."""
+    size = len(tokenizer)
+    known = _known.get(tokenizer)
+    if known is not None and known[0] == size:
+        return known[1]
+    found: dict[str, int] = {}
+    for token in tokenizer.added_tokens_decoder.values():
+        spelled = token.content
+        if len(spelled.strip()) > 1 and (token.special or _BRACKETED.fullmatch(spelled.strip())):
+            found[spelled] = int(tokenizer.convert_tokens_to_ids(spelled))
+    longest = sorted(found, key=lambda spelled: (-len(spelled), spelled))
+    exact = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+    loose = re.compile("|".join(re.escape(spelled.strip()) for spelled in longest), re.IGNORECASE) if found else None
+    result: _Controls = (found, loose, exact)
+    _known[tokenizer] = (size, result)
+    return result

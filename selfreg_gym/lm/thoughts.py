@@ -1,0 +1,186 @@
+"""The marks that language models put around thoughts, answers and turns, in one table; needs no torch.
+
+Families mark a thought with tags (``<think>`` of DeepSeek, Qwen, GLM, Nemotron and many others, ``<seed:think>``,
+``<thought>``, ``<reasoning>``), brackets (``[THINK]`` of Magistral), special tokens (``<|START_THINKING|>`` of Command,
+``<|begin_of_thought|>`` of OpenThinker, ``<|inner_prefix|>`` of Apertus), arrows (Kimi), a sentence (Granite), or
+channels (``<|channel|>analysis<|message|>`` of gpt-oss, ``<|channel>thought`` of Gemma). Only what stands outside of
+thoughts, or in the final channel, is an answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["answer_of", "closing_of", "has_mark", "is_mark", "open_thought"]
+
+_NAME = (
+    r"(?:(?!end[:_-])[a-z]{1,20}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratch[_-]?pad|reflect(?:ion)?|monologue|"
+    r"rationale|deliberat(?:ion|e)|contemplat(?:ion|or|e)|chain[_-]of[_-]thoughts?|cot)(?:_process)?"
+)
+_BAR = r"[|\uff5c]"
+_OF = r"_(?:of_)?"
+_GRANITE = ("here is my thought process:", "here is my response:")
+_ANSWER = r"(?:final[_ -]?)?(?:answer|response|output|solution|conclusion)|final"
+
+#: What opens a thought, and what closes one.
+_OPEN = "|".join(
+    [
+        rf"<\s?{_NAME}(?:\s[^<>\n]{{0,80}})?>",
+        rf"\[{_NAME}\]",
+        rf"<{_BAR}?(?:start|begin){_OF}{_NAME}{_BAR}?>",
+        rf"<{_BAR}{_NAME}(?:_(?:start|begin))?{_BAR}>",
+        rf"\u25c1{_NAME}\u25b7",
+        r"<\|inner_prefix\|>",
+        r"<\|channel>\s?(?!final)\w{1,30}",
+        r"<\|channel\|>\s?(?!final|answer|response)\w{1,30}[^<>\n]{0,80}<\|message\|>",
+        _GRANITE[0],
+    ]
+)
+_CLOSE = "|".join(
+    [
+        rf"<\s?/\s?{_NAME}\s?>",
+        rf"\[/{_NAME}\]",
+        rf"<{_BAR}?end{_OF}{_NAME}{_BAR}?>",
+        rf"<{_BAR}(?:/{_NAME}|{_NAME}_end|content){_BAR}>",
+        rf"\u25c1/{_NAME}\u25b7",
+        r"<\|inner_suffix\|>",
+        r"<channel\|>",
+        _GRANITE[1],
+    ]
+)
+#: Tags around an answer. ``<action>`` is not among them: what it holds is one action (:mod:`selfreg_gym.lm.parsing`).
+_BOX_OPEN = "|".join(
+    [
+        rf"<(?:{_ANSWER})>",
+        r"\[ANSWER\]",
+        rf"<{_BAR}(?:start|begin){_OF}(?:{_ANSWER}|box|text){_BAR}>",
+        "\u25c1answer\u25b7",
+    ]
+)
+_BOX_CLOSE = "|".join(
+    [rf"</(?:{_ANSWER})>", r"\[/ANSWER\]", rf"<{_BAR}end{_OF}(?:{_ANSWER}|box){_BAR}>", "\u25c1/answer\u25b7"]
+)
+#: Special tokens that end an answer or begin the next turn; before an answer they mean nothing.
+_END = (
+    r"(?:</s>|<(?:eo[sdtp]|end|end_of_(?:turn|text|utterance|sentence|response)|start_of_turn)>|<turn\|>|<\|turn>"
+    r"|<\|?[a-z_]{0,30}(?:im_|turn|eot)[a-z_]{0,30}\|?>"
+    rf"|\[/?INST\]|\[(?:EOS|SEP)\]|<{_BAR}[^<>|\uff5c\n]{{1,40}}{_BAR}>)"
+    r"(?:\s?(?:assistant|model|user|system|tool|chatbot)(?=\s*(?:\n|<|\Z)))?"
+)
+_EVENT = re.compile(
+    rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<box>{_BOX_OPEN})|(?P<unbox>{_BOX_CLOSE})|(?P<end>{_END})",
+    re.IGNORECASE,
+)
+_PADDING = re.compile(
+    r"<(?:pad|unk|s|bos)>|\[(?:PAD|UNK|CLS|BOS)\]|<\|(?:pad|unk|begin_of_text|startoftext)\|>", re.IGNORECASE
+)
+_CHANNEL = re.compile(
+    r"<\|channel\|>\s?(?P<name>\w{1,30})[^<>\n]{0,80}(?:<\|constrain\|>[^<>\n]{0,80})?<\|message\|>", re.IGNORECASE
+)
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>", re.IGNORECASE)
+_CHANNELS_STRIPPED = re.compile(r"\A\s*(?:analysis|commentary)(?=\W|[A-Z]).*assistant\s?final(?:\s?json)?", re.DOTALL)
+_HARMONY = re.compile(r"<\|(?:channel|message|start|end|return|call|constrain)\|>")
+_FINAL = ("final", "answer", "response")
+
+
+def answer_of(text: str) -> str:
+    """What a model says outside of thoughts: the final channel, the last answer tag, or the last part outside thoughts.
+
+    Special tokens are cut: padding is dropped, an end of turn ends the answer. A thought that is never closed gives no
+    answer, a closing mark without an opening one closes a thought that the prompt had opened, and an answer that the
+    model gave before a thought counts if nothing follows the thought.
+
+    Returns:
+        The answer, possibly with line breaks; empty if there is none.
+    """
+    text = _PADDING.sub("", text)
+    if channels := list(_CHANNEL.finditer(text)):
+        final = [match for match in channels if match["name"].lower() in _FINAL]
+        if not final:
+            return ""
+        begin = final[-1].end()
+        end = _CHANNEL_END.search(text, begin)
+        text = text[begin : end.start() if end else len(text)]
+    elif stripped := _CHANNELS_STRIPPED.match(text):  # a server that has left the special tokens out
+        text = text[stripped.end() :]
+    return _outside(text)
+
+
+def _outside(text: str) -> str:
+    parts: list[str] = []  # said outside of thoughts
+    boxes: list[str] = []  # said inside answer tags
+    begin, thinking, boxed = 0, False, False
+    for event in _EVENT.finditer(text):
+        kind = event.lastgroup
+        if thinking:
+            if kind == "close":
+                thinking, begin = False, event.end()
+            continue
+        said = text[begin : event.start()]
+        if kind == "close":  # the prompt had opened the thought
+            parts, boxes, boxed = [], [], False
+        elif kind == "open":
+            (boxes if boxed else parts).append(said)
+            thinking = True
+        elif kind == "box":
+            parts.append(said)
+            boxed = True
+        elif boxed:  # "unbox", or an end of turn
+            boxes.append(said)
+            boxed = False
+        elif said.strip() or any(part.strip() for part in parts):
+            parts.append(said)
+            thinking = True  # nothing counts that comes after the turn
+            break
+        begin = event.end()
+    if not thinking:
+        (boxes if boxed else parts).append(text[begin:])
+    if boxes:
+        return next((part for part in reversed(boxes) if part.strip()), "")
+    return next((part for part in reversed(parts) if part.strip()), "")
+
+
+def open_thought(text: str) -> str:
+    """The mark of a thought that is open where ``text`` ends, or the empty string."""
+    mark = ""
+    for event in _EVENT.finditer(text):
+        if event.lastgroup == "open":
+            mark = mark or event.group()
+        elif event.lastgroup == "close" or (event.lastgroup == "end" and _CHANNEL.match(mark)):
+            mark = ""
+    return mark
+
+
+def closing_of(mark: str) -> str:
+    """What closes the thought that ``mark`` opens, up to where the answer begins."""
+    if _CHANNEL.match(mark):
+        return "<|end|><|start|>assistant<|channel|>final<|message|>"
+    if mark.startswith("<|channel>"):
+        return "<channel|>"
+    if mark.lower().endswith(_GRANITE[0]):
+        return "Here is my response:"
+    if mark == "<|inner_prefix|>":
+        return "<|inner_suffix|>"
+    name = mark[1:-1].strip("|\uff5c ")
+    inner = mark[1:-1]
+    for begin, end in (("start_", "end_"), ("begin_", "end_"), ("START_", "END_"), ("BEGIN_", "END_")):
+        if name.startswith(begin):
+            return mark[0] + inner.replace(begin, end, 1) + mark[-1]
+    for begin, end in (("_start", "_end"), ("_begin", "_end"), ("_START", "_END"), ("_BEGIN", "_END")):
+        if name.endswith(begin):
+            return mark[0] + inner.replace(begin, end, 1) + mark[-1]
+    plain = name.split()[0]  # attributes of a tag are not repeated
+    return f"{mark[0]}{inner.replace(name, f'/{plain}', 1).strip()}{mark[-1]}"
+
+
+def has_mark(text: str) -> bool:
+    """Whether ``text`` holds a mark of a thought, an answer tag or a channel."""
+    return bool(_CHANNEL.search(text)) or any(event.lastgroup != "end" for event in _EVENT.finditer(text))
+
+
+def is_mark(token: str) -> bool:
+    """Whether a special token is such a mark, which must be kept when an answer is decoded."""
+    if _HARMONY.fullmatch(token) or token in ("<|channel>", "<channel|>"):
+        return True
+    event = _EVENT.fullmatch(token)
+    return event is not None and event.lastgroup != "end"

@@ -1,0 +1,87 @@
+"""One process at a time works in a run directory.
+
+The lock is ``flock`` on the file ``.lock`` in the directory. The operating system releases it when the process ends,
+also after ``kill -9``, so a lock file that is left behind locks nothing. Where the platform or the file system has no
+such locks, nothing is locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from selfreg_gym.errors import RunDirectoryError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["LOCK", "locked"]
+
+LOCK = ".lock"
+"""Name of the lock file in a run directory. It holds the process id of its last owner."""
+
+_held: dict[str, tuple[int, int]] = {}  # directory -> (thread, how many times this thread holds it)
+
+
+@contextlib.contextmanager
+def locked(directory: str | Path) -> Iterator[None]:
+    """Hold the lock of a run directory, which must exist. The same thread may take it again inside.
+
+    Raises:
+        RunDirectoryError: another process (or another thread of this one) holds it.
+        OSError: the lock file cannot be made.
+    """
+    key, me = os.path.realpath(directory), threading.get_ident()
+    owner, times = _held.get(key, (me, 0))
+    if owner != me:
+        raise RunDirectoryError(_taken(directory, "another thread of this process"))
+    if times:
+        _held[key] = (me, times + 1)
+        try:
+            yield
+        finally:
+            _held[key] = (me, times)
+        return
+    with _flock(Path(directory)):
+        _held[key] = (me, 1)
+        try:
+            yield
+        finally:
+            del _held[key]
+
+
+@contextlib.contextmanager
+def _flock(directory: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            raise RunDirectoryError(_taken(directory, f"process {owner}" if owner else "another process")) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+        else:
+            with contextlib.suppress(OSError):  # the number only serves the message above; the disk may be full
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(directory: str | Path, owner: str) -> str:
+    return (
+        f"one process at a time works in a run directory, and {owner} is working in {str(directory)!r}. Wait until it "
+        "has ended (the same command then continues the run), or choose another directory with --out."
+    )

@@ -1,0 +1,117 @@
+"""Compilation with Numba, whose machine code is kept in the user's cache directory.
+
+Numba's own default is the ``__pycache__`` beside the source, which pip leaves behind at an uninstall and which many
+users cannot write to. Here the directory is ``$NUMBA_CACHE_DIR`` if it is set, else
+:func:`selfreg_gym.user_cache.cache_directory`. Inside it there is one folder per version of the sources, Numba version
+and processor; Numba by itself looks only at the file of the compiled function, not at the files that it calls.
+
+A damaged or foreign entry is compiled again, and an entry that cannot be written (full disk) is left out: the cache
+changes the time of a solve, never its result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.resources
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+from numba.core.caching import FunctionCache
+
+from selfreg_gym.user_cache import cache_directory, is_usable
+
+__all__ = ["compiled"]
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Return the function compiled by Numba (nopython mode, without the GIL), with its machine code cached on disk.
+
+    Warns once per process if no directory for the cache is writable; the function is then compiled in each process.
+    """
+    dispatcher = numba.njit(nogil=True)(function)
+    found = _cache_of(function)
+    if found is not None:
+        dispatcher._cache = found  # what `cache=True` does, with the class and the directory below
+    return dispatcher
+
+
+class _SafeCache(FunctionCache):
+    """Numba's cache on disk, without its errors: whatever cannot be read is compiled again."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # cut off or damaged; pickle raises nearly anything
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+        # Two processes that save different signatures at once choose the same file name, and one index remains.
+        if found is not None and tuple(found.signature.args) != tuple(getattr(sig, "args", sig)):
+            return None
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # full disk, quota, a directory that was removed meanwhile
+            super().save_overload(sig, data)
+
+
+def _cache_of(function: Callable[..., Any]) -> FunctionCache | None:
+    directory = _directory()
+    if directory is None:
+        return None
+    with _numba_cache_directory(directory):
+        try:
+            found = _SafeCache(function)
+        except (RuntimeError, OSError):  # no place for the cache of this function
+            return None
+    beside_the_source = Path(function.__code__.co_filename).parent in Path(found.cache_path).parents
+    return None if beside_the_source else found
+
+
+@cache
+def _directory() -> Path | None:
+    """The folder of this version; found once per process, so that there is one warning."""
+    key = _key()
+    if numba.config.CACHE_DIR:
+        directory = Path(numba.config.CACHE_DIR) / f"selfreg_gym-{key}"
+        if is_usable(directory):
+            return directory
+    found = cache_directory("compiled", key)
+    if found is None:
+        warnings.warn(
+            "no directory for compiled code is writable, so the solver is compiled again in each process (some "
+            "seconds): set NUMBA_CACHE_DIR or XDG_CACHE_HOME to a directory of yours.",
+            stacklevel=2,
+        )
+    return found
+
+
+def _key() -> str:
+    """A name for what compiled code depends on: our sources, Numba, the processor."""
+    digest = hashlib.sha256()
+    sources = importlib.resources.files("selfreg_gym.solver")
+    for source in sorted(sources.iterdir(), key=lambda entry: entry.name):
+        if source.name.startswith("kernels") or source.name in ("modes.py", "compiling.py"):
+            digest.update(source.name.encode() + source.read_bytes() if source.is_file() else b"")
+    processor = (llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten())
+    digest.update(repr((numba.__version__, processor, numba.config.CPU_NAME, numba.config.CPU_FEATURES)).encode())
+    version = sys.modules["selfreg_gym"].__version__
+    return f"{version}-{digest.hexdigest()[:16]}"
+
+
+@contextlib.contextmanager
+def _numba_cache_directory(directory: Path) -> Iterator[None]:
+    """Set Numba's cache directory while one cache is made; the user's functions keep theirs."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(directory)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
