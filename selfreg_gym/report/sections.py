@@ -391,7 +391,7 @@ def _words(material: Material) -> str:
         "hull": "upper envelope of a helper's measured points and the two anchors; by chance a little too high, so no "
         "figure is computed from it",
         "SPL": "success weighted by the expert's path length over the one taken",
-        "interval": "95 % intervals: of rates Wilson's with an effective number of episodes, of all else paired bootstrap; "
+        "interval": "95 %: of rates Wilson's with an effective number of episodes, of all else paired bootstrap; "
         "episodes within tasks where the tasks are fixed, whole tasks within kinds where they are new",
     }
     items = "".join(f"<dt>{html(word)}</dt><dd>{html(meaning)}</dd>" for word, meaning in words.items())
