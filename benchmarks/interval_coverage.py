@@ -292,7 +292,12 @@ def weights(worlds: int, seed: int) -> None:
     """Error of the weighted success rate of each state of a chain, against the true chance without help."""
     fail, advance, length = 0.03, 0.25, 6
     truth = (advance / (advance + fail)) ** (length - np.arange(length))
-    ways = {"none": 1.0, "1 / sum_p f_p (1 - p)^n": CLIP, "own (1 - p)^-n, at most 10": 10.0, "own, no limit": np.inf}
+    ways = {
+        "none": 1.0,
+        "1 / sum_p f_p(t) (1 - p)^n": CLIP,
+        "own (1 - p)^-n, at most 10": 10.0,
+        "own, no limit": np.inf,
+    }
     errors: dict[str, list[np.ndarray]] = {way: [] for way in ways}
     for world in range(max(worlds // 8, 10)):
         rng = np.random.default_rng([seed, world])

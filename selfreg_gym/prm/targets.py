@@ -6,12 +6,15 @@ A success probability means nothing without the policy that goes on from s. Ther
     The outcome once help has stopped: a decision counts if every action from it to the end was nohelp. In an episode
     where help came with probability p at each step, a decision with n decisions left passes that filter with
     probability (1 - p)^n, so those that pass lean towards short rests (quick successes, early failures). Each is
-    therefore weighted by the inverse of the probability to pass in the whole collection, ``1 / sum_p f_p (1 - p)^n``,
-    where f_p is the share of decisions that were taken in episodes of help probability p (the balance heuristic of
-    importance sampling, Veach and Guibas 1995). It undoes the lean where all states are met at every p alike, and
-    nearly so elsewhere; it is at most ``1 / f_0``. Weighting each episode by its own (1 - p)^-n has no bias in theory,
-    but needs weights of many millions, and a clip puts the bias back; ``benchmarks/interval_coverage.py`` compares
-    them. The model is judged on episodes of p = 0, where nothing was filtered.
+    therefore weighted by the inverse of the probability to pass in the whole collection,
+
+        1 / sum_p f_p(t) (1 - p)^n,    f_p(t): the share of help probability p among the episodes that reach step t
+
+    (the balance heuristic of importance sampling, Veach and Guibas 1995). It undoes the lean exactly for first
+    decisions, and for later ones where a state at step t is met at every p alike, nearly so elsewhere; it is at most
+    ``1 / f_0(t)``. Weighting each episode by its own (1 - p)^-n has no bias in theory, but needs weights of many
+    millions, and a clip puts the bias back; ``benchmarks/interval_coverage.py`` compares them. The model is judged on
+    episodes of p = 0, where nothing was filtered.
 ``mixture``
     The published target: the outcome of every decision of every episode, whatever mixture of help followed.
 """
@@ -32,7 +35,7 @@ __all__ = ["TARGETS", "Examples", "gather", "split_tasks"]
 TARGETS = ("nohelp", "mixture")
 
 CLIP = 100.0
-"""Largest weight by default. It is reached only where fewer than 1 % of the decisions were taken with p = 0."""
+"""Largest weight by default. It is reached only at steps where fewer than 1 % of the episodes have p = 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
     outcome: list[float] = []
     chance: list[float] = []  # p of the episode, NaN where it is not known
     rest: list[int] = []  # decisions left, itself included
-    taken: dict[float, int] = {}  # decisions by p
+    steps: list[int] = []
+    lengths: dict[float, list[int]] = {}  # of the episodes of each p
     task: list[str] = []
     unhelped: list[bool] = []
     first: list[bool] = []
@@ -102,7 +106,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
         p = episode.help_probability
         alone = not p and all(step.action == 0 for step in episode.steps)
         if p is not None:
-            taken[p] = taken.get(p, 0) + len(episode.steps)
+            lengths.setdefault(p, []).append(len(episode.steps))
         begin = 0 if targets == "mixture" else _last_help(episode) + 1
         for t in range(begin, len(episode.steps)):
             left = len(episode.steps) - t
@@ -110,6 +114,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
             outcome.append(float(episode.success))
             chance.append(np.nan if p is None else p)
             rest.append(left)
+            steps.append(t)
             task.append(episode.task_id)
             unhelped.append(alone)
             first.append(t == 0)
@@ -120,7 +125,9 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
     return Examples(
         tuple(texts),
         np.asarray(outcome),
-        _weights(np.array(chance), np.array(rest), taken, clip) if targets == "nohelp" else np.ones(len(texts)),
+        _weights(np.array(chance), np.array(rest), np.array(steps), lengths, clip)
+        if targets == "nohelp"
+        else np.ones(len(texts)),
         np.asarray(task, dtype=object),
         np.asarray(unhelped, dtype=bool),
         np.asarray(first, dtype=bool),
@@ -146,13 +153,18 @@ def _last_help(episode: Episode) -> int:
     return max((t for t, step in enumerate(episode.steps) if step.action != 0), default=-1)
 
 
-def _weights(chance: np.ndarray, rest: np.ndarray, taken: dict[float, int], clip: float) -> np.ndarray:
+def _weights(
+    chance: np.ndarray, rest: np.ndarray, steps: np.ndarray, lengths: dict[float, list[int]], clip: float
+) -> np.ndarray:
     """``(N,)`` inverse probabilities to pass the filter, clipped; where an episode's p is not known, 1."""
-    if not taken:
+    if not lengths:
         return np.ones(len(rest))
-    p, count = np.array(list(taken)), np.array(list(taken.values()), dtype=np.float64)
-    left, of = np.unique(rest, return_inverse=True)
-    passing = ((1 - p) ** left[:, None]) @ (count / count.sum())
+    p, longest = np.array(list(lengths)), int(steps.max()) + 1
+    # reached[t, i]: the episodes of p[i] that have a step t
+    reached = np.stack([(np.array(own)[:, None] > np.arange(longest)).sum(axis=0) for own in lengths.values()], axis=1)
+    share = reached / np.maximum(reached.sum(axis=1, keepdims=True), 1)
+    pairs, of = np.unique(np.stack([steps, rest]), axis=1, return_inverse=True)
+    passing = (share[pairs[0]] * (1 - p) ** pairs[1][:, None]).sum(axis=1)
     with np.errstate(divide="ignore", over="ignore"):
         weight = np.minimum(1 / passing, clip)[of.reshape(-1)]
     return np.where(np.isnan(chance), 1.0, weight)

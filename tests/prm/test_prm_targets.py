@@ -71,10 +71,14 @@ def test_the_weights_undo_the_lean_of_the_filter() -> None:
 
 def test_the_weight_is_one_over_the_chance_to_pass_in_the_whole_collection() -> None:
     found = gather([episode("0000", p=0.0), episode("00", p=0.5), episode("11", p=0.5), episode("1111", p=1.0)])
-    shares = {0.0: 4 / 12, 0.5: 4 / 12, 1.0: 4 / 12}  # of the decisions, helped or not
-    expected = [1 / sum(f * (1 - p) ** n for p, f in shares.items()) for n in (4, 3, 2, 1, 2, 1)]
+    shares = [  # of the episodes that reach step t, helped or not
+        {0.0: 1 / 4, 0.5: 2 / 4, 1.0: 1 / 4}, {0.0: 1 / 4, 0.5: 2 / 4, 1.0: 1 / 4},
+        {0.0: 1 / 2, 1.0: 1 / 2}, {0.0: 1 / 2, 1.0: 1 / 2},
+    ]  # fmt: skip
+    passed = [(0, 4), (1, 3), (2, 2), (3, 1), (0, 2), (1, 1)]  # step, decisions left
+    expected = [1 / sum(f * (1 - p) ** left for p, f in shares[t].items()) for t, left in passed]
     assert found.weight.tolist() == pytest.approx(expected)
-    assert found.weight.max() <= 3  # at most one over the share of p = 0, without a clip
+    assert found.weight.max() <= 4  # at most one over the share of p = 0, without a clip
     assert gather([episode("0" * 40, p=0.5)]).weight.max() == 100  # the default clip, without any episode of p = 0
 
 
