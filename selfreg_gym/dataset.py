@@ -169,8 +169,8 @@ class Rollouts:
     def require_complete(self, *, strict: bool = False) -> bool:
         """Say so when the collection was stopped early; whoever trains on the store calls this first.
 
-        The episodes that end first are the short ones, so a part of a collection is no fair sample of it: taking
-        the first to end gave a success rate of 0.90 where 0.42 was true.
+        The episodes that end first are the short ones, so a part of a collection is no fair sample of it: its
+        success rate is too high where successes are short.
 
         Args:
             strict: raise instead of warn.

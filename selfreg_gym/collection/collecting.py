@@ -1,8 +1,8 @@
 """Collecting rollouts with random help: a fixed list of episodes, all of it played, whatever interrupts.
 
-Two things that went wrong elsewhere shape this module. Taking the episodes that *end first* favours short successes
-(0.90 where 0.42 was true), so the list is written down before the first episode and is only whole when all of it is
-played. And a table of states needs recurrence, so it is a fixed set of tasks with many rollouts each.
+Two things that went wrong elsewhere shape this module. Taking the episodes that *end first* favours short successes,
+so the list is written down before the first episode and is only whole when all of it is played. And a table of states
+needs recurrence, so it is a fixed set of tasks with many rollouts each.
 
 What is played depends on the settings alone: the seed of an episode comes from (seed, task, rollout), the actor's and
 the coin's randomness from the episode's seed. Workers and batch size change the time, never an episode.

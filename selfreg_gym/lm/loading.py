@@ -2,7 +2,7 @@
 
 Nothing is ever downloaded and no code from a checkpoint is run (``local_files_only``, ``trust_remote_code=False``,
 safetensors only). A process gets one torch thread: with another process on the second core, torch's default of
-two threads was measured 17 to 46 times slower.
+two threads is many times slower.
 """
 
 from __future__ import annotations
