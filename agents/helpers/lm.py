@@ -361,7 +361,7 @@ class LMHelper:
             raise CheckpointError(
                 f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {_FORMAT!r}: train again."
             )
-        known = {name: record.get(name) for name in ("answers", "budget", "offset", "info")}
+        known: dict[str, Any] = {name: record.get(name) for name in ("answers", "budget", "offset", "info")}
         known["costs"] = None if form == _OLDER else record.get("costs")
         answers = known["answers"]
         if not isinstance(answers, list) or not all(type(token) is int and token >= 0 for token in answers):
