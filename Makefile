@@ -5,13 +5,17 @@
 # make bench     speed, measured against the text task itself
 # make format    rewrite the sources in the house's format
 # make readme    renew the list of files in README.md
-# make clean     remove what was built (runs/ and .venv stay)
+# make clean     remove what was built (runs/, .venv and build/editable stay: .venv points to the latter)
 
 PYTHON ?= python3
 VENV ?= .venv
-CONSTRAINTS ?= constraints/py311.txt
 WORKERS ?= 2
 BIN := $(VENV)/bin
+
+# The constraints of the interpreter's version; the newest ones for a Python that has none yet.
+INTERPRETER := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+VERSION := $(shell $(INTERPRETER) -c 'import sys; print("py%d%d" % sys.version_info[:2])' 2>/dev/null)
+CONSTRAINTS ?= $(or $(wildcard constraints/$(VERSION).txt),$(lastword $(sort $(wildcard constraints/py*.txt))))
 STAMP := $(VENV)/.installed
 
 # One thread per process: the second core is used by a second process, which is many times faster for small models.
@@ -62,5 +66,5 @@ bench: $(STAMP)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf build/lib build/bdist.* dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	find selfreg_gym agents envs tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

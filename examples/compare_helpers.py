@@ -1,9 +1,10 @@
-"""Compare helpers of your own on the household task, in a minute, with no model to train.
+"""Compare helpers on the household task, in a minute, with no model to train.
 
     python examples/compare_helpers.py
 
-Three helpers that spend the same: one that asks at random, one that asks every k-th step, and one written here, which
-asks when the text says so. Each is calibrated to one call per episode on training tasks, and judged on new ones.
+Three helpers of equal usage: one that asks at random, one that asks at every k-th step, and one written here, which
+asks while the actor does not know where to go. Each is calibrated to one call per episode on training tasks and
+evaluated on new ones.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from selfreg_gym import evaluate, registry
+from selfreg_gym import Evaluation, evaluate, registry
 from selfreg_gym.calibration import calibrate_many
 from selfreg_gym.report import format_table, write_report
 from selfreg_gym.types import HelperPolicy
@@ -28,49 +29,62 @@ def env(split: str) -> dict[str, object]:
     return {"task": "selfreg/SIF-v0", "actor": "scripted", "interventions": ["expert"], "task_kwargs": task}
 
 
-class WhenPlacing(HelperPolicy):
-    """Asks with probability ``p`` at the moments at which an object can be put down: that is hard to take back.
+class WhenLost(HelperPolicy):
+    """Asks in the first steps in which the actor does not know where to go.
 
-    A knob with bounds, ``with_knob`` and a ``seed`` is all that calibration wants.
+    The rule-based actor understands plain names only: not a hint that implies the room of the object ("Earlier the
+    human said: ..."), nor one that implies where the human has gone. The knob is the number of calls per episode.
+    Calibration needs ``knob``, its bounds and ``with_knob``.
     """
 
-    knob_bounds = (0.0, 1.0)
+    knob_bounds = (0.0, 20.0)
 
-    def __init__(self, p: float = 0.5, seed: int = 0) -> None:
-        self.knob, self.seed = p, seed
+    def __init__(self, calls: float = 1.0) -> None:
+        self.knob = calls
 
-    def with_knob(self, x: float) -> WhenPlacing:
-        return WhenPlacing(x, self.seed)
+    def with_knob(self, x: float) -> WhenLost:
+        return WhenLost(x)
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        rng = np.random.default_rng(self.seed) if state is None else state
         texts = [observation] if isinstance(observation, str) else observation
-        placing = np.array(["Put the " in text.rpartition("You can:")[2] for text in texts])
-        actions = (placing & (rng.random(len(texts)) < self.knob)).astype(int)
-        return (int(actions[0]) if isinstance(observation, str) else actions), rng
+        calls = np.zeros(len(texts)) if state is None else state
+        if episode_start is not None:
+            calls = np.where(episode_start, 0, calls)
+        actions = (np.array([self.is_lost(text) for text in texts]) & (calls < self.knob)).astype(int)
+        return (int(actions[0]) if isinstance(observation, str) else actions), calls + actions
+
+    def is_lost(self, text: str) -> bool:
+        """Whether the actor searches for the object by a hint, or carries it to a human who is not in sight."""
+        offered = text.rpartition("You can:")[2]
+        if "and hold nothing" in offered:
+            return "Earlier the human said" in text and "Pick up the" not in offered
+        return "Bring me the" in text and "On your map" not in text and "the human" not in offered
 
     def wrap(self, env):
         return env
 
 
-def main() -> None:
+def main(out: Path = OUT, *, episodes: int = 6) -> Evaluation:
     """Calibrate, evaluate, print and write the report."""
     random, every_k = (registry.load("helpers", name)() for name in ("random", "every-k"))
-    candidates = {"random": random, "every-k": every_k, "when-placing": WhenPlacing()}
+    candidates = {"random": random, "every-k": every_k, "when-lost": WhenLost()}
     requests = {f"{name}@{BUDGET:g}": (helper, BUDGET) for name, helper in candidates.items()}
     calibrated = calibrate_many(requests, env("train"), tasks=range(40), episodes=400)
 
     anchors = {name: registry.load("helpers", name)() for name in ("never", "always")}
-    evaluation = evaluate(env("test-seen"), anchors | calibrated, tasks=range(84), episodes=6, split="seen", traces=3)
+    evaluation = evaluate(
+        env("test-seen"), anchors | calibrated, tasks=range(84), episodes=episodes, split="seen", traces=3
+    )
     Console().print(format_table(evaluation))
 
-    for name in ("every-k", "when-placing"):
+    for name in ("every-k", "when-lost"):
         found = evaluation.at_equal_usage(name, budget=BUDGET, other="random")
         print(f"{name} minus random at U = {found.usage:.2f}: {found.difference} in success rate")
 
-    OUT.mkdir(parents=True, exist_ok=True)
-    evaluation.save(OUT / "evaluation.json")
-    print(f"Report: {write_report(OUT)}")
+    out.mkdir(parents=True, exist_ok=True)
+    evaluation.save(out / "evaluation.json")
+    print(f"Report: {write_report(out)}")
+    return evaluation
 
 
 if __name__ == "__main__":

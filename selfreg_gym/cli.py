@@ -113,7 +113,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. May stand anywhere in the command.")
     ] = False,
@@ -329,10 +331,10 @@ TITLES = {"tasks": "envs"}
 @app.command("play", cls=_Command)
 def play_command(
     task: Annotated[str, typer.Option(metavar="ID", help="Id of the task.")] = "selfreg/SIF-v0",
-    role: Annotated[
-        str, typer.Option(metavar="ROLE", help="Your role: actor, intervention or helper.")
-    ] = "actor",
-    actor: Annotated[str, typer.Option(metavar="ID", help="Id of the actor, where you are not the actor.")] = "scripted",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Your role: actor, intervention or helper.")] = "actor",
+    actor: Annotated[
+        str, typer.Option(metavar="ID", help="Id of the actor, where you are not the actor.")
+    ] = "scripted",
     intervention: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Id of an intervention that you may ask as helper; may be repeated. [expert]"),

@@ -21,7 +21,7 @@ from html import escape
 __all__ = ["file_name", "html", "shorten", "visible"]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories without a glyph: control, format (direction marks, zero width), surrogates, private, unassigned."""
+"""Unicode categories without a glyph: control, format (such as direction marks), surrogates, private, unassigned."""
 
 
 def visible(text: object, *, limit: int | None = None, keep: str = "") -> str:

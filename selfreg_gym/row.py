@@ -185,7 +185,8 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     decision does not take the others' episodes with it.
 
     Raises:
-        SetupError, MissingPackageError, CheckpointError: the actor cannot answer anything as it is set up here. No episode has failed.
+        SetupError, MissingPackageError, CheckpointError: the actor cannot answer anything as it is set up here. No
+            episode has failed.
     """
     try:
         acts = actor.act(decisions)

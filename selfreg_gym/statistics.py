@@ -49,6 +49,7 @@ __all__ = [
     "estimate_mean",
     "estimate_rate",
     "percentile_interval",
+    "student_factor",
     "widening",
     "wilson_interval",
 ]
@@ -232,11 +233,11 @@ def widening(contributions: Floats, freedom: int, *, level: float = 0.95) -> flo
     if not effective:
         return 1.0
     few = 1 + MORE_EVENTS / effective - 3 * MORE_EVENTS / len(contributions)
-    return float(np.sqrt(max(_student(freedom, level), few)))
+    return float(np.sqrt(max(student_factor(freedom, level), few)))
 
 
-def _student(freedom: int, level: float) -> float:
-    """The square of Student's quantile over the normal one."""
+def student_factor(freedom: int, level: float = 0.95) -> float:
+    """The square of Student's quantile over the normal one: by how much a variance is enlarged for few units."""
     from scipy.special import stdtrit
 
     return float((stdtrit(freedom, (1 + level) / 2) / _normal(level)) ** 2)
@@ -294,9 +295,9 @@ def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = 
         worst, effect = n / len(design.members), 0.0
         effective = effective_units(design.contributions(some[:, None])[:, 0])
         if binomial > 0:
-            effect = variance * n / binomial * _student(freedom, level)
+            effect = variance * n / binomial * student_factor(freedom, level)
         effect = (effective * effect + PRIOR_UNITS * worst) / (effective + PRIOR_UNITS)
-        trials = n / min(effect, worst * max(_student(freedom, level), 1.0))
+        trials = n / min(effect, worst * max(student_factor(freedom, level), 1.0))
     return Estimate(rate, *_wilson(rate, trials, level))
 
 

@@ -1,4 +1,4 @@
-"""The distribution: what the wheel holds, and that it lives beside a top-level ``agents`` of somebody else."""
+"""The distribution: what sdist and wheel hold, and that it installs beside another top-level ``agents``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -89,32 +90,102 @@ def _parse(line: str) -> tuple[str, float]:
     return loaded, float(seconds)
 
 
-def test_constraints_name_versions_only(repository: Path) -> None:
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_constraints_name_versions_only(repository: Path, version: str) -> None:
     """No address, no path and no local version: the file serves every machine."""
     pins = {}
-    for line in (repository / "constraints/py311.txt").read_text().splitlines():
+    text = (repository / f"constraints/py{version.replace('.', '')}.txt").read_text()
+    assert f"Python {version} " in text.splitlines()[0]
+    for line in text.splitlines():
         if line and not line.startswith("#"):
-            name, version = line.split("==")
-            assert all(part.isalnum() for part in version.split(".")), line
-            pins[name] = version
+            name, pinned = line.split("==")
+            assert all(part.isalnum() for part in pinned.split(".")), line
+            pins[name] = pinned
     assert pins["torch"] == "2.13.0"
-    names = [entry.split("[")[0].split(">")[0] for entry in project(repository)["project"]["dependencies"]]
-    assert set(names) <= set(pins), f"not pinned: {set(names) - set(pins)}"
+    table = project(repository)["project"]
+    entries = [*table["dependencies"], *(entry for extra in table["optional-dependencies"].values() for entry in extra)]
+    names = {entry.split("[")[0].split(">")[0] for entry in entries}
+    assert names <= set(pins), f"not pinned: {names - set(pins)}"
+
+
+def test_every_supported_python_is_named(repository: Path) -> None:
+    classifiers = project(repository)["project"]["classifiers"]
+    found = [line.split(" :: ")[-1] for line in classifiers if line.startswith("Programming Language :: Python :: 3.")]
+    assert tuple(found) == PYTHONS
+    files = {path.stem for path in (repository / "constraints").glob("*.txt")}
+    assert files == {f"py{version.replace('.', '')}" for version in PYTHONS}
+
+
+def test_make_takes_the_constraints_of_the_interpreter(repository: Path, tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    for version, expected in (("3.12", "py312"), ("3.13", "py313"), ("3.99", "py313")):
+        python = tmp_path / f"python{version}"
+        python.write_text(f"#!/bin/sh\necho py{version.replace('.', '')}\n")
+        python.chmod(0o755)
+        out = run("make", "-n", "install", f"PYTHON={python}", f"VENV={tmp_path / 'none'}", cwd=repository)
+        assert f"-c constraints/{expected}.txt " in out
 
 
 @pytest.fixture(scope="module")
-def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources (a build leaves files behind)."""
-    source = tmp_path_factory.mktemp("source")
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for folder in FOLDERS:
-        shutil.copytree(repository / folder, source / folder, symlinks=True, ignore=ignore)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(repository / name, source / name)
-    out = tmp_path_factory.mktemp("wheel")
-    script = f"from setuptools import build_meta; print(build_meta.build_wheel({str(out)!r}))"
+def source(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, because a build leaves files behind."""
+    copy = tmp_path_factory.mktemp("source") / "checkout"
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache")
+    for name in (*FOLDERS, ".ci", "benchmarks", "constraints", "docs", "examples", "tests"):
+        shutil.copytree(repository / name, copy / name, symlinks=True, ignore=ignore)
+    for name in (
+        "pyproject.toml",
+        "MANIFEST.in",
+        "Makefile",
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "LICENSE",
+    ):
+        shutil.copy(repository / name, copy / name)
+    return copy
+
+
+def build(source: Path, hook: str, out: Path) -> Path:
+    """Call one hook of the build backend, as pip does."""
+    script = f"import sys; sys.path.insert(0, '.ci'); import build_backend; build_backend.{hook}({str(out)!r})"
     run(sys.executable, "-c", script, cwd=source)
-    return next(out.glob("*.whl"))
+    (made,) = out.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(source, "build_wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def test_sdist_holds_everything(source: Path, tmp_path: Path) -> None:
+    """All that tests and documentation need, and the links as links."""
+    held = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    with tarfile.open(build(source, "build_sdist", tmp_path)) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    missing = [path for path in held if not (unpacked / path).is_file()]
+    missing = [path for path in missing if not {"build", "selfreg_gym.egg-info", "__pycache__"} & set(path.parts)]
+    assert not missing, f"missing from the sdist: {missing[:10]}"
+    for name in ("agents", "envs"):
+        assert os.readlink(unpacked / "selfreg_gym" / name) == f"../{name}"
+
+
+def test_editable_install_is_visible_without_its_hook(source: Path, tmp_path: Path) -> None:
+    """Type checkers read paths and run no import hooks; the path holds our package and nothing else."""
+    with zipfile.ZipFile(build(source, "build_editable", tmp_path)) as archive:
+        text = archive.read("__editable___selfreg_gym_types.pth").decode()
+        (record,) = (name for name in archive.namelist() if name.endswith("/RECORD"))
+        assert "__editable___selfreg_gym_types.pth,sha256=" in archive.read(record).decode()
+    folder = Path(text.strip())
+    assert [path.name for path in folder.iterdir()] == ["selfreg_gym"]
+    for inside in ("py.typed", "agents/actors/tiny.py", "envs/coin.py"):
+        assert (folder / "selfreg_gym" / inside).is_file()
 
 
 def test_wheel_holds_all_modules_and_data(repository: Path, wheel: Path) -> None:
@@ -174,6 +245,14 @@ print(selfreg_gym.__version__)
 """
 
 
+SOLVE = """
+import numpy as np, selfreg_gym
+step = np.array([[0, 1.0], [0, 0]])
+model = selfreg_gym.TransitionModel(P=[step, step], success=np.array([[0, 0.5], [0, 0.9]]), start=np.array([1.0, 0]))
+selfreg_gym.solve(model, help_cost=0.1)
+"""
+
+
 def test_wheel_installs_beside_another_agents(repository: Path, wheel: Path, tmp_path: Path) -> None:
     python = _empty_venv(tmp_path / "venv")
     _install(python, "--no-index", _fake_distribution(tmp_path), wheel)
@@ -182,8 +261,14 @@ def test_wheel_installs_beside_another_agents(repository: Path, wheel: Path, tmp
     libraries = next(path for path in sys.path if path.endswith("site-packages"))  # numpy, gymnasium, ...
     version = run(python, "-c", script, cwd=tmp_path, PYTHONPATH=libraries)
     assert version.strip() == project(repository)["project"]["version"]
-    helptext = run(tmp_path / "venv/bin/selfreg", "--version", cwd=tmp_path, PYTHONPATH=libraries)
-    assert version.strip() in helptext
+    for command in ([tmp_path / "venv/bin/selfreg"], [python, "-m", "selfreg_gym"]):
+        assert version.strip() in run(*command, "--version", cwd=tmp_path, PYTHONPATH=libraries)
+
+    # Used and uninstalled, it leaves nothing that could be imported.
+    run(python, "-c", SOLVE, cwd=tmp_path, PYTHONPATH=libraries, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert list((tmp_path / "cache").rglob("*.nbi")), "the solver was compiled"
+    run(sys.executable, "-m", "pip", "--python", python, "uninstall", "-q", "-y", "selfreg-gym")
+    assert not list((tmp_path / "venv").rglob("selfreg_gym*"))
 
 
 @pytest.mark.slow

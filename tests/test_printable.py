@@ -33,7 +33,7 @@ def test_visible_text_can_be_written_and_printed(text: str) -> None:
 
 
 def test_what_has_a_glyph_stays() -> None:
-    assert visible("Ünïcode 名前 – 1 µ") == "Ünïcode 名前 – 1 µ"
+    assert visible("Ünïcode 名前 \N{EM DASH} \N{MICRO SIGN}") == "Ünïcode 名前 \N{EM DASH} \N{MICRO SIGN}"
     assert visible("a\nb\x07", keep="\n") == "a\nb\\x07"
     assert visible(None) == "None"
 

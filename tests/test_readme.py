@@ -49,7 +49,7 @@ def test_readme_names_what_make_does(repository: Path) -> None:
     text = (repository / "README.md").read_text(encoding="utf-8")
     makefile = (repository / "Makefile").read_text(encoding="utf-8")
     assert text.count("pip install -c constraints/py311.txt -e '.[dev]'") == 2
-    assert "CONSTRAINTS ?= constraints/py311.txt" in makefile
+    assert "CONSTRAINTS ?= $(or $(wildcard constraints/$(VERSION).txt)" in makefile
     assert "install -q -c $(CONSTRAINTS) -e '.[dev]'" in makefile
     for line in ("run --preset tiny --out runs/demo", '-m "not slow"'):
         assert line in text
@@ -81,7 +81,7 @@ def test_readme_has_one_line_for_every_file(repository: Path) -> None:
     assert listed == there, "run `make readme`"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/run_directory.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/run_directory.md", "docs/install.md"])
 def test_links_lead_somewhere(repository: Path, name: str) -> None:
     text = (repository / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):

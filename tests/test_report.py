@@ -117,8 +117,8 @@ def test_everything_promised_is_on_the_page(run):
     page = Page((run / "report.html").read_text())
     assert page.headings == [
         "Success against usage", "Share of the gap recovered", "Choosing, and what an oracle would have chosen",
-        "Promised and kept", "Toggling", "Process reward model", "By kind of task", "Data and coverage", "Every row",
-        "Words", "How it was made",
+        "Promised and measured", "Toggling", "Process reward model", "By kind of task", "Data and coverage",
+        "Every row", "Words", "How it was made",
     ]  # fmt: skip
     assert page.open == []
 

@@ -122,12 +122,14 @@ class EndpointActor:
             )
             about = {"server": connection.server.base_url, "model": connection.model, "api": api, "wanted": wanted}
             key = request_key("probe 2", about, None)
-            self._capabilities = _recalled(connection.recall(key))
-            if self._capabilities is None:
+            found = _recalled(connection.recall(key))
+            if found is None:
                 connection.forget(key)
-                self._capabilities = probe(connection, wanted, api=api)
-                found = self._capabilities.findings
-                connection.remember(key, {name: asdict(finding) for name, finding in found.items()})
+                found = probe(connection, wanted, api=api)
+                if not any(found.works(name) for name in ("completions", "chat", "systemone")):
+                    return found  # of a server that is overloaded, perhaps: it is probed again, not remembered
+                connection.remember(key, {name: asdict(finding) for name, finding in found.findings.items()})
+            self._capabilities = found
         return self._capabilities
 
     @property

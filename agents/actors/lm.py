@@ -24,10 +24,10 @@ class LM:
     """A causal LM that ranks the admissible actions, or writes its answer freely.
 
     Ranking draws an action with probability softmax(score / temperature), where a score is the log-probability of
-    the whole action text and of an end of turn after it; it never says an inadmissible action. Generation writes freely:
-    an answer that is not an admissible action stays so, and the task calls it invalid. Thoughts are not part of an
-    answer; one that ``max_new_tokens`` cuts off gives the empty action. Each decision draws from its own ``rng``, so an
-    answer does not depend on the batch. The model is loaded when first used; pickling keeps the path, not the model.
+    the whole action text and of an end of turn after it; it never says an inadmissible action. Generation writes
+    freely: an answer that is not an admissible action stays so, and the task calls it invalid. Thoughts are not part of
+    an answer; one that ``max_new_tokens`` cuts off gives the empty action. Each decision draws from its own ``rng``, so
+    an answer does not depend on the batch. The model is loaded when first used; pickling keeps the path, not the model.
 
     Args:
         path: a directory written by ``save_pretrained``; None is the shipped tiny Llama.

@@ -12,18 +12,15 @@ import numpy as np
 
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, checked_costs, knob_range
 from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
+from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
 from selfreg_gym.building import check_budget
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.choosing import Page
     from selfreg_gym.types import Intervention
 
 __all__ = ["LMHelper"]
-
-_FILE = "helper.json"
-_FORMAT = "selfreg-helper-2"
-_OLDER = "selfreg-helper-1"  # without costs
 
 
 class LMHelper:
@@ -109,15 +106,15 @@ class LMHelper:
 
         Args:
             labels: objects with ``observation, budget, action, weight``.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that can
-                read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
                 built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint.
             seed: of the sample and the order of training.
-            epochs: passes over the sample.
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
             lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
                 backbone has random weights, so every weight is trained whatever ``lora`` is.
-            lr: default 5e-4, with LoRA 3e-3, for a built backbone 2e-3.
+            lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
             batch_size, accumulate: pages per forward (each with all its budgets), forwards per step.
             max_labels: about so many (observation, budget) are trained on, at most as many as there are labels.
                 Observations are drawn in proportion to the weight of their labels, all budgets of an observation at
@@ -148,6 +145,7 @@ class LMHelper:
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.prompts import helper_prompt
         from selfreg_gym.lm.sampling import resample
+        from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
         from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
         if str(backbone) != AUTO:
@@ -195,6 +193,9 @@ class LMHelper:
 
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+        least = None
+        if start.built:
+            least = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
         log = train_choice(
             model,
             tokenizer,
@@ -204,8 +205,9 @@ class LMHelper:
             topics=len(names),
             patience=patience,
             seed=seed,
-            lr=lr or (2e-3 if start.built else 3e-3 if lora else 5e-4),
+            lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
             epochs=epochs,
+            steps=least,
             batch_size=batch_size,
             accumulate=accumulate,
             resume=resume,
@@ -317,20 +319,20 @@ class LMHelper:
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
         usual_mode(folder)
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "answers": list(self.answers),
             "budget": self.budget,
             "offset": self.offset,
             "costs": None if self.costs is None else list(self.costs),
             "info": self.info,
         }
-        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(
@@ -347,41 +349,13 @@ class LMHelper:
                 missing, unknown, of another shape or not finite.
         """
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
-        from selfreg_gym.lm.records import is_number, read_record
 
-        file = Path(path) / _FILE
-        if not file.is_file():
-            raise CheckpointError(
-                f"a helper is a directory with {_FILE} (as save_pretrained writes it), "
-                f"received {str(path)!r}, which has none."
-            )
-        record = read_record(file, what="the record of a helper")
-        form = record.get("format")
-        if form not in (_FORMAT, _OLDER):
-            raise CheckpointError(
-                f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {_FORMAT!r}: train again."
-            )
-        known: dict[str, Any] = {name: record.get(name) for name in ("answers", "budget", "offset", "info")}
-        known["costs"] = None if form == _OLDER else record.get("costs")
-        answers = known["answers"]
-        if not isinstance(answers, list) or not all(type(token) is int and token >= 0 for token in answers):
-            raise CheckpointError(f"'answers' in {str(file)!r} must be token ids, received {answers!r}: train again.")
-        for name in ("budget", "offset"):
-            if not is_number(known[name]):
-                raise CheckpointError(
-                    f"{name!r} in {str(file)!r} must be a number, received {known[name]!r}: train again."
-                )
-        if not isinstance(known["info"], dict):
-            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {known['info']!r}: train again.")
+        folder = Path(path)
+        known = read_helper(folder)
         dtype, device = trained_with(known["info"], dtype=dtype, device=device)
-        model = load_causal(path, dtype=dtype, device=device)
-        rows = model.get_output_embeddings().weight.shape[0]
-        if max(answers, default=0) >= rows:
-            raise CheckpointError(
-                f"'answers' in {str(file)!r} must be below {rows}, the rows of the model's output layer, received "
-                f"{answers!r}: the record belongs to another model."
-            )
-        return cls(model, load_tokenizer(path), memo=memo, **known)
+        model = load_causal(folder, dtype=dtype, device=device)
+        check_answers(folder, known["answers"], model)
+        return cls(model, load_tokenizer(folder), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
         """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).

@@ -164,7 +164,8 @@ def read_chat(data: dict[str, Any]) -> Answer:
     Raises:
         EndpointError: no choices, a choice without a message or with an error, or a refusal.
     """
-    choice = _choices(data)[0]
+    choices = _choices(data)
+    choice = next((choice for choice in choices if _index(choice, 0) == 0), choices[0])
     cut = _ending(choice)
     message = choice.get("message")
     if not isinstance(message, dict):
@@ -252,7 +253,7 @@ def _reported(error: Any) -> EndpointError:
     )
 
 
-def _filtered(found: Any, depth: int = 3) -> bool:
+def _filtered(found: Any, depth: int = 5) -> bool:
     """Whether results of a content filter (Azure's format, also in lists) say that something was removed."""
     if depth and isinstance(found, list):
         return any(_filtered(item, depth) for item in found[:100] if isinstance(item, dict))

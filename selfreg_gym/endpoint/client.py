@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from selfreg_gym.endpoint.accounting import Meter
 from selfreg_gym.endpoint.answers import check_errors, no_answer
@@ -123,8 +124,10 @@ class Client:
                 raise
             raise EndpointError("the connection was closed", transient=True) from None
         if not 200 <= reply.status < 300:
+            lost = reply.status == 404 and "/v1" not in urlsplit(self.server.base_url).path
+            hint = " (base_url has no /v1, with which the routes of most servers begin)" if lost else ""
             raise EndpointError(
-                f"HTTP {reply.status}: {self.told(_message(reply.body))}",
+                f"HTTP {reply.status}: {self.told(_message(reply.body))[:200]}{hint}",
                 status=reply.status,
                 transient=reply.status in _TRANSIENT,
                 reached=True,

@@ -18,7 +18,7 @@ from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.client import Client
 from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.formats import CHAT, COMPLETIONS, MODELS, READERS, SYSTEMONE, freeze, thaw
-from selfreg_gym.endpoint.redaction import shortened, visible
+from selfreg_gym.endpoint.redaction import shortened, without_controls
 from selfreg_gym.endpoint.server import Server, check_cache
 from selfreg_gym.errors import EndpointError, SetupError, did_you_mean
 from selfreg_gym.lm.memo import Memo
@@ -362,7 +362,7 @@ def _cut(group: list[int], size: int) -> list[list[int]]:
 
 def _some(names: Sequence[str]) -> str:
     """The first names of a list, for an error."""
-    shown = ", ".join(shortened(visible(name), 80) for name in names[:8])
+    shown = ", ".join(shortened(without_controls(name), 80) for name in names[:8])
     return f"{shown}, ... ({len(names)} in all)" if len(names) > 8 else shown or "none listed"
 
 

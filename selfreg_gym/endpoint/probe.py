@@ -182,20 +182,19 @@ class _Prober:
 
     def _echo_lists(self) -> Finding:
         """A list as the way ``echo`` sends it: texts of several lengths, one of them the beginning of another."""
-        texts = [*_OPENINGS, _OPENINGS[2] + " go", _OPENINGS[0] + " five"][: self.connection.server.batch]
+        texts = [_OPENINGS[3], _OPENINGS[1], _OPENINGS[3] + " go", _OPENINGS[0]][: self.connection.server.batch]
         if len(texts) < 2:
             return Finding(False, "not needed: batch=1")
-        together = self._send_list([echo_body(text) for text in texts])
-        for text, answer in zip(texts, together, strict=True):
+        bodies = [echo_body(text) for text in texts]
+        alone = self.connection.ask([Request(COMPLETIONS, body, remembered=False) for body in bodies])
+        for text, answer, single in zip(texts, self._send_list(bodies), alone, strict=True):
+            if isinstance(single, EndpointError):
+                raise single
             try:
                 pieces, values = own_part(text, answer)
             except EndpointError:
                 return Finding(False, "a list of prompts is answered in another order, or without log-probabilities")
-            single_pieces, single = own_part(text, self._send(COMPLETIONS, **echo_body(text)))
-            same = pieces == single_pieces and all(
-                abs(a - b) <= _TOLERANCE for a, b in zip(values, single, strict=True) if a is not None and b is not None
-            )
-            if not same:
+            if not _agree((pieces, values), own_part(text, single)):
                 return Finding(False, "log-probabilities of a prompt differ in a list and alone")
         return Finding(True, f"answered {len(texts)} prompts in one request, in order and as alone")
 
@@ -262,6 +261,12 @@ class _Prober:
         if not isinstance(found, dict) or set(found) != {"red", "blue"}:
             return Finding(False, f"no probability for each option, but {type(found).__name__}")
         return Finding(True, "gives a probability for each option")
+
+
+def _agree(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    """Whether two echoes have the same pieces and the same log-probabilities."""
+    pairs = [(a, b) for a, b in zip(one[1], other[1], strict=False) if a is not None and b is not None]
+    return one[0] == other[0] and all(abs(a - b) <= _TOLERANCE for a, b in pairs)
 
 
 def _disagreement(text: str, written: Answer, echoed: Answer) -> str | None:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-__all__ = ["Redaction", "readable", "shortened", "visible"]
+__all__ = ["Redaction", "readable", "shortened", "without_controls"]
 
 LONGEST = 200_000
 """Characters of an answer that are read. A server that ignores ``max_tokens`` may send a megabyte."""
@@ -31,7 +31,7 @@ def readable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def visible(text: str) -> str:
+def without_controls(text: str) -> str:
     """A text without terminal commands, control characters and marks that change its direction.
 
     Line breaks and tabs stay; other line and paragraph separators become line breaks.
@@ -75,7 +75,7 @@ class Redaction:
 
     def told(self, text: str) -> str:
         """``text`` on one line of at most 300 characters without key and control characters: for errors and reports."""
-        return shortened(self.clean(visible(self.clean(readable(text)))))
+        return shortened(self.clean(without_controls(self.clean(readable(text)))))
 
 
 def _forms(key: str) -> list[str]:

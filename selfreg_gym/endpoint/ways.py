@@ -23,7 +23,7 @@ from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import CHAT, COMPLETIONS, SYSTEMONE, Connection, Request
 from selfreg_gym.endpoint.echo import are_scores, echo_body, own_part, scores_of
 from selfreg_gym.endpoint.probe import Capabilities
-from selfreg_gym.endpoint.redaction import visible
+from selfreg_gym.endpoint.redaction import without_controls
 from selfreg_gym.endpoint.structured import Form
 from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
@@ -181,7 +181,7 @@ class _Speaker:
         if begun:  # one line, also where nothing could stop it
             text = f"{ACTION_MARK} " + text.strip().split("\n", 1)[0]
         action = parse_action(text, decision.admissible_actions, nearest=self.manner.nearest)
-        return visible(action).strip()[:_LONGEST_ACTION]
+        return without_controls(action).strip()[:_LONGEST_ACTION]
 
     def _says(self, decision: Decision, *, begun: bool, form: Form | None = None) -> Callable[[Answer], None]:
         """A check that a text holds an action, valid or not: more than a thought, marks, or JSON with null."""

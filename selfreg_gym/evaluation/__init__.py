@@ -5,7 +5,9 @@
 * :mod:`~selfreg_gym.evaluation.traces`: the episodes that are shown step by step;
 * :mod:`~selfreg_gym.evaluation.measures`: what an episode is measured by;
 * :mod:`~selfreg_gym.evaluation.result`: ``Evaluation``, its rows and its file;
-* :mod:`~selfreg_gym.evaluation.curves`: hull, area, usage needed;
+* :mod:`~selfreg_gym.evaluation.paired`: functions of several helpers' means, with paired intervals;
+* :mod:`~selfreg_gym.evaluation.curves`: a helper's points as a curve, its hull and area;
+* :mod:`~selfreg_gym.evaluation.curve_estimates`: area, best lift and usage needed, with intervals;
 * :mod:`~selfreg_gym.evaluation.comparison`: shares of the gap, helpers at equal usage;
 * :mod:`~selfreg_gym.evaluation.diagnostics`: the warnings it gives by itself.
 """

@@ -1,9 +1,11 @@
 """Shares of the gap, and comparisons at equal usage.
 
-A success rate means little without the usage it was bought with, so helpers are compared *at equal usage*: the other
-helper's curve (never, its points, always) is read off at this helper's usage, along the straight line between its two
-neighbouring points, which a coin per episode between them reaches. Everything, the usages included, is computed anew in
-each resample, so the interval carries the uncertainty of the adjustment too.
+A success rate means little without the usage it was bought with: helpers are compared *at equal usage*. A helper with
+a budget C is read at C: along the straight lines between never, its own points in the order of usage, and always,
+which a coin per episode between two neighbours reaches. This holds for a helper that spent less than C as for one that
+spent more. A helper without a budget is read at its own usage. Other helpers' curves (never, their points, always) are
+read at the same usage. Everything, the usages included, is computed anew in each resample, so the interval carries the
+uncertainty of the adjustment too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfreg_gym.evaluation.curves import read_off
-from selfreg_gym.statistics import Estimate
+from selfreg_gym.statistics import Estimate, Floats
 
 if TYPE_CHECKING:
     from selfreg_gym.evaluation.result import Evaluation
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["OVERSPEND", "TOLERANCE", "EqualUsage", "Recovery", "at_equal_usage", "compare_all", "recovery"]
 
 OVERSPEND = 1.05
-"""A recovery at C is read at a usage of at most this times C; above it the helper's curve is read off at C."""
+"""A helper that uses more than this times C is over its budget."""
+
+AT_BUDGET = 0.05
+"""A usage within this share of C is called C; a recovery read further away is marked as adjusted."""
 
 TOLERANCE = 0.05
 """Usages (cost units per episode) that differ by at most this are called equal."""
@@ -35,8 +40,10 @@ class Recovery:
 
     Attributes:
         share: (success - never) / (always - never), with its paired interval.
-        usage: at which usage the success was read (cost units per episode).
-        adjusted: the helper spent more than 1.05 C, and its curve was read off at C.
+        usage: at which usage the success was read (cost units per episode): C, or the helper's own without a budget.
+        measured_usage: the helper's own usage.
+        adjusted: the helper's usage differs from C by more than 5 % of C, in either direction, so that its curve was
+            read at some distance from its own point.
         coin: share of a coin per episode between never and always at this usage.
         random: share of random help at this usage, or None if it was not evaluated.
         over_coin, over_random: share minus the coin's and minus random's, paired.
@@ -48,6 +55,7 @@ class Recovery:
     budget: float | None
     share: Estimate
     usage: float
+    measured_usage: float
     adjusted: bool
     coin: float
     over_coin: Estimate
@@ -95,31 +103,35 @@ def recovery(
     others = [] if name == "random" else evaluation.points("random", split=split)
     used = [always, never, keys, *own, *others]
     columns = [(point, measure) for measure in ("usage", "success") for point in used]
-    means = evaluation.means(columns, split=split, kind=kind)
-    u, s = means[:, : len(used)], means[:, len(used) :]
-    adjusted = cap is not None and bool(u[0, 2] > OVERSPEND * cap)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2])  # success as a share of the gap
-        at, share = u[:, 2], s[:, 2]
-        if adjusted:
-            line = slice(1, 3 + len(own))  # never and the helper's own points
-            at = np.full(len(u), float(cap or 0.0))
-            share = read_off(u[:, line], s[:, line], at)
-        coin = (at - u[:, 1]) / (u[:, 0] - u[:, 1])
+    line = list(range(3 + len(own)))  # always, never and the helper's own points
     points = [0, 1, *range(3 + len(own), len(used))]
-    chance = read_off(u[:, points], s[:, points], at)
+
+    def read(means: Floats) -> Floats:
+        """Share, share minus the coin's, random's share, share minus random's: ``(B, 4)``."""
+        u, s = means[:, : len(used)], means[:, len(used) :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2])  # success as a share of the gap
+            at = u[:, 2] if cap is None else np.full(len(u), float(cap))
+            share = s[:, 2] if cap is None else read_off(u[:, line], s[:, line], at)
+            coin = np.minimum((at - u[:, 1]) / (u[:, 0] - u[:, 1]), 1.0)
+        chance = read_off(u[:, points], s[:, points], at)
+        return np.stack([share, share - coin, chance, share - chance], axis=1)
+
+    share, over_coin, chance, over_random = evaluation.estimates(columns, read, split=split, kind=kind)
+    measured = float(evaluation.means([(keys, "usage")], split=split, kind=kind)[0, 0])
     return Recovery(
         helper=name,
         split=evaluation.table(split).split,
         kind=kind,
         budget=cap,
-        share=Estimate.of(share),
-        usage=float(at[0]),
-        adjusted=adjusted,
-        coin=float(coin[0]),
-        over_coin=Estimate.of(share - coin),
-        random=Estimate.of(chance) if others else None,
-        over_random=Estimate.of(share - chance) if others else None,
+        share=share,
+        usage=measured if cap is None else float(cap),
+        measured_usage=measured,
+        adjusted=cap is not None and abs(measured - cap) > AT_BUDGET * cap,
+        coin=share.value - over_coin.value,
+        over_coin=over_coin,
+        random=chance if others else None,
+        over_random=over_random if others else None,
     )
 
 
@@ -144,8 +156,12 @@ def at_equal_usage(
     used = [keys, *own, *anchors]
     columns = [(point, name) for name in ("usage", measure) for point in used]
     n = len(used)
-    means = evaluation.means(columns, split=split, kind=kind)
-    there = read_off(means[:, 1:n], means[:, n + 1 :], means[:, 0])
+
+    def read(means: Floats) -> Floats:
+        return (means[:, n] - read_off(means[:, 1:n], means[:, n + 1 :], means[:, 0]))[:, None]
+
+    means = evaluation.means(columns, split=split, kind=kind)[:1]
+    difference = evaluation.estimates(columns, read, split=split, kind=kind)[0]
     distance = float(np.abs(means[0, 1 : 1 + len(own)] - means[0, 0]).min())
     return EqualUsage(
         helper=keys[0] if len(keys) == 1 else keys[0].partition("#")[0],
@@ -155,8 +171,8 @@ def at_equal_usage(
         kind=kind,
         usage=float(means[0, 0]),
         value=float(means[0, n]),
-        other_value=float(there[0]),
-        difference=Estimate.of(means[:, n] - there),
+        other_value=float(means[0, n]) - difference.value,
+        difference=difference,
         distance=distance,
         direct=distance <= TOLERANCE,
     )

@@ -1,8 +1,10 @@
 """A helper as a curve: success against usage, between never asking and always asking.
 
-Whoever flips one coin per episode between two policies gets any point on the straight line between them. Two things
-follow: the line from never to always ("the coin") is what a helper must beat, and the upper hull of a helper's points
-is what it can deliver at usages between them.
+One coin per episode between two policies reaches any point on the straight line between them. So the line from never to
+always ("the coin") is what a helper must beat, and the upper hull of a helper's points is what it can deliver at usages
+between them, if the points are known exactly. The hull of *measured* points is biased upwards, because it keeps the
+points that were lucky: it is for drawing. The figures with intervals are in
+:mod:`selfreg_gym.evaluation.curve_estimates`.
 """
 
 from __future__ import annotations
@@ -10,17 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.statistics import Floats
 
-if TYPE_CHECKING:
-    from selfreg_gym.evaluation.result import Evaluation
-
-__all__ = ["Curve", "curve_of", "describe_all", "hull", "read_off"]
+__all__ = ["Curve", "area_between", "curve_of", "hull", "read_off"]
 
 
 def hull(usage: Floats, success: Floats) -> tuple[Floats, Floats]:
@@ -66,6 +64,26 @@ def read_off(usage: Floats, values: Floats, at: Floats | float) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(x1 > x0, (at - x0) / (x1 - x0), 1.0)
     return y0 + np.clip(share, 0.0, 1.0) * (y1 - y0)
+
+
+def area_between(usage: Floats, success: Floats) -> Floats:
+    """Normalised area under B piecewise linear curves, from their first point (never) to their last (always).
+
+    Args:
+        usage, success: ``(B, m)``: never, the helper's points in any order, always.
+
+    Returns:
+        ``(B,)``; 0.5 on the straight line from never to always. NaN where usage or success of the two are equal.
+    """
+    low, high = usage[:, :1], usage[:, -1:]
+    order = np.argsort(usage, axis=1, kind="stable")
+    x, y = np.take_along_axis(usage, order, axis=1), np.take_along_axis(success, order, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = (y - success[:, :1]) / (success[:, -1:] - success[:, :1])
+        slope = np.where(np.diff(x) > 0, np.diff(y) / np.diff(x), 0.0)
+        left, right = np.clip(x[:, :-1], low, high), np.clip(x[:, 1:], low, high)
+        middle = y[:, :-1] + slope * ((left + right) / 2 - x[:, :-1])
+        return (middle * (right - left)).sum(axis=1) / np.where(high > low, high - low, np.nan)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -135,19 +153,22 @@ class Curve:
 
     @property
     def area(self) -> float:
-        """Area under the hull over the usage axis, scaled so that never is 0, the coin line 0.5 and always at once 1.
+        """Area under the points as measured, joined by straight lines, over the usage axis.
 
-        Both anchors belong to the hull, so no helper falls below 0.5: whoever is worse than the coin should flip it.
+        Scaled so that the coin line has 0.5, a helper that is never better than not asking 0, and one with all of the
+        gap from the start 1. A helper worse than the coin has less than 0.5. No point is left out for being low: under
+        the hull, a helper equal to the coin would come out above 0.5 by the noise alone.
         """
-        usage, success = self.hull
-        inside = usage <= self.always[0]
-        x = np.append(usage[inside], self.always[0])
-        y = np.append(success[inside], self.at(self.always[0]))
-        width = self.always[0] - self.never[0]
-        return float(np.trapezoid(y - self.never[1], x) / (width * self.gap)) if self.gap else float("nan")
+        points = [self.never[0], *self.usage, self.always[0]], [self.never[1], *self.success, self.always[1]]
+        usage, success = (np.array(axis)[None] for axis in points)
+        return float(area_between(usage, success)[0])
 
     def usage_for(self, share: float) -> float:
-        """The least usage at which the hull has ``share`` of the gap; infinity if it never has."""
+        """The least usage at which the hull has ``share`` of the gap; infinity if it never has.
+
+        With measured points this is too small by chance; :func:`selfreg_gym.evaluation.curve_estimates.describe_all`
+        reports a smoothed curve's, with an interval.
+        """
         if not 0 <= share <= 1:
             raise InvalidArgumentError(f"a share of the gap lies in [0, 1], received {share!r}.")
         usage, success = self.hull
@@ -182,38 +203,3 @@ def curve_of(points: Sequence[tuple[float, float]], never: tuple[float, float], 
     """A :class:`Curve` from a list of (usage, success)."""
     usage, success = np.array(points, dtype=np.float64).reshape(-1, 2).T
     return Curve(usage, success, never, always)
-
-
-def describe_all(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """What every helper's curve comes to, on each split that has the anchors (see evaluation.json).
-
-    Returns:
-        Dicts ``{"split", "helper", "points", "area", "usage_for_half", "usage_for_80_percent"`` (None: never reached),
-        ``"best_lift"`` (success above the coin line, at the best usage), ``"largest_gap"`` (share of the usage axis),
-        ``"missing_usages"`` (where to evaluate next so that no gap exceeds 5 % of the axis) ``}``.
-    """
-    found = []
-    for split in evaluation.tables:
-        helpers = evaluation.helpers(split)
-        if not {"never", "always"} <= set(helpers):
-            continue
-        for name in helpers:
-            if name in ("never", "always"):
-                continue
-            try:
-                curve = evaluation.curve(name, split=split)
-            except InvalidArgumentError:  # always asks no more than never: there is no axis
-                continue
-            half, most = curve.usage_for(0.5), curve.usage_for(0.8)
-            found.append({
-                "split": split,
-                "helper": name,
-                "points": len(curve.usage),
-                "area": curve.area if np.isfinite(curve.area) else None,
-                "usage_for_half": half if np.isfinite(half) else None,
-                "usage_for_80_percent": most if np.isfinite(most) else None,
-                "best_lift": max(curve.lift(float(u)) for u in curve.hull[0]),
-                "largest_gap": curve.largest_gap,
-                "missing_usages": curve.missing_usages(),
-            })  # fmt: skip
-    return found

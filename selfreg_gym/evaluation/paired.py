@@ -71,7 +71,7 @@ def _influence(
 ) -> tuple[Floats, Floats]:
     """What each unit contributes to the values: ``(units, q)``; and ``(q,)`` the width for units that are all alike."""
     values = _values(table, columns, kind)
-    known = np.isfinite(values).all(axis=1)
+    known = np.asarray(np.isfinite(values).all(axis=1))
     design = table.design(kind).take(known)
     units = len(design.members)
     labels = [(tuple(keys), measure) for keys, measure in columns]

@@ -261,7 +261,7 @@ class Evaluation:
     @cached_property
     def curves(self) -> list[dict[str, Any]]:
         """Each helper's curve between the anchors: area, usage needed for shares of the gap, lift, what is missing."""
-        from selfreg_gym.evaluation.curves import describe_all
+        from selfreg_gym.evaluation.curve_estimates import describe_all
 
         return describe_all(self)
 

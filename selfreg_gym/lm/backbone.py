@@ -190,7 +190,7 @@ def weights_hash(folder: Path) -> str:
 
 
 def _unknown(path: Path, texts: Sequence[str], prompts: Sequence[str]) -> UnknownTokens:
-    """The unknown tokens of the texts, each with the first prompt, or of the prompts alone where these are merged by them."""
+    """The unknown tokens of the texts, each with the first prompt; of the prompts alone where these are merged."""
     tokenizer = load_tokenizer(path)
     asked = unknown_tokens(tokenizer, prompts)
     if asked.merged:

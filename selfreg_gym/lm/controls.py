@@ -114,12 +114,13 @@ class PlainEncoder:
         """Ids of a piece without any control token; ``first``: the prompt begins with it."""
         unknown = getattr(self.tokenizer, "unk_token_id", None)
         forbidden = set(control_tokens(self.tokenizer).values()) - {unknown}
-        core = self._cores[0 if first else 1]
+        begin, after, renamed = self._cores
+        core = begin if first else after
         ids: list[int] = []
         for between in ("", " ", None):
             texts = [_spaced(part, between) if marked else part for part, marked in parts]
             if core is not None:
-                ids = list(core.encode("".join(texts), add_special_tokens=False).ids)
+                ids = [renamed.get(i, i) for i in core.encode("".join(texts), add_special_tokens=False).ids]
             else:  # a tokenizer without a fast backend: it would find the control tokens again
                 ids = list(self.tokenizer.encode("".join(texts), add_special_tokens=False))
             if forbidden.isdisjoint(ids):
@@ -127,20 +128,25 @@ class PlainEncoder:
         return [token for token in ids if token not in forbidden]
 
     @cached_property
-    def _cores(self) -> tuple[Any, Any]:
-        """Backends without control tokens: for the beginning of a text, and for what follows a control token."""
-        core = getattr(self.tokenizer, "backend_tokenizer", None)
+    def _cores(self) -> tuple[Any, Any, dict[int, int]]:
+        """Backends without control tokens, for the beginning of a text and for what follows a control token.
+
+        Added words get other ids there; the third item translates them back.
+        """
+        core: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if type(core).__name__ != "Tokenizer":
-            return None, None
+            return None, None, {}
         from tokenizers import Tokenizer
 
         data = json.loads(core.to_str())
         controls = control_tokens(self.tokenizer)
-        data["added_tokens"] = [token for token in data["added_tokens"] if token["content"] not in controls]
+        kept = [token for token in data["added_tokens"] if token["content"] not in controls]
+        data["added_tokens"] = [dict(token) for token in kept]
         data["truncation"] = data["padding"] = None
         begin = Tokenizer.from_str(json.dumps(data))
         _no_prefix(data)
-        return begin, Tokenizer.from_str(json.dumps(data))
+        after = Tokenizer.from_str(json.dumps(data))
+        return begin, after, {int(begin.token_to_id(token["content"]) or 0): int(token["id"]) for token in kept}
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:

@@ -78,8 +78,8 @@ def match_tokenizer(model: Any, tokenizer: Any) -> Limits:
         if token_id >= limits.rows:
             raise CheckpointError(
                 f"a tokenizer's ids must be below {limits.rows}, the rows of the model's embedding, received {what}: "
-                "set the pad token to one that the model has (tokenizer.pad_token = tokenizer.eos_token), or resize the "
-                "embedding (model.resize_token_embeddings) and train it, and save both again."
+                "set the pad token to one that the model has (tokenizer.pad_token = tokenizer.eos_token), or resize "
+                "the embedding (model.resize_token_embeddings) and train it, and save both again."
             )
     if pad is None:
         raise CheckpointError(

@@ -29,6 +29,11 @@ __all__ = [
     "trained_with",
 ]
 
+_RECORDS = (
+    *("config.json", "generation_config.json", "model.safetensors.index.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+)
+
 
 def one_thread() -> None:
     """Give this process one torch thread, unless ``OMP_NUM_THREADS`` asks for another number."""
@@ -84,7 +89,9 @@ def check_checkpoint(path: str | Path) -> Path:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
-    read_record(config, what="the configuration of a transformers model", remedy="copy or save the checkpoint again")
+    for name in _RECORDS:  # transformers goes on without some of them, and with other stop tokens
+        if (folder / name).is_file():
+            read_record(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no *.safetensors file.")
     return folder
@@ -199,11 +206,10 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_h
     ]
     missing = [f"{name} is missing" for name in sorted(report["missing_keys"]) if counts(name)]
     unknown = [f"{name} belongs to no layer" for name in sorted(report["unexpected_keys"]) if counts(name)]
-    parts = [*model.named_parameters(), *model.named_buffers()]
     head = {name for name in report["missing_keys"] if not counts(name)}
     broken = [
         f"{name} holds NaN or infinity"
-        for name, value in parts
+        for name, value in model.named_parameters()
         if value.is_floating_point() and name not in head and not bool(torch.isfinite(value).all())
     ]
     faults = [*missing, *shapes, *unknown, *(broken if not missing and not shapes else [])]
@@ -211,9 +217,9 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_h
         files = ", ".join(sorted(file.name for file in folder.glob("*.safetensors")))
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise CheckpointError(
-            f"the weights of {str(folder)!r} ({files[:200]}) must be those of a {type(model).__name__} as its config.json "
-            f"describes it, received: {'; '.join(faults[:5])}{more}. Copy or save the checkpoint again, or repair "
-            "config.json if it belongs to another model."
+            f"the weights of {str(folder)!r} ({files[:200]}) must be those of a {type(model).__name__} as its "
+            f"config.json describes it, received: {'; '.join(faults[:5])}{more}. Copy or save the checkpoint again, or "
+            "repair config.json if it belongs to another model."
         )
 
 

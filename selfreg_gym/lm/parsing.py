@@ -47,7 +47,10 @@ _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022>#+]+|\(?\d+[.)])\s+")
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _EMPHASISED = re.compile(r"\*\*([^*\n]{1,200})\*\*|`([^`\n]{1,200})`|[\"\u201c]([^\"\u201c\u201d\n]{1,200})[\"\u201d]")
 _QUOTED = re.compile(r"^\s*([\"`\u201c\u00ab\u300c]|\*\*)(.{1,200}?)(?:[\"`\u201d\u00bb\u300d]|\*\*)")
-_CUT = re.compile(r"\s+[-\u2013\u2014(\[{#/<]|</?[a-z][\w:-]{0,30}>|[.,;:!?](?=[\s\"'*`\u201d]|$)|\s+(?:because|since|as|so that|in order)\b")
+_CUT = re.compile(
+    r"\s+[-\u2013\u2014(\[{#/<]|</?[a-z][\w:-]{0,30}>"
+    r"|[.,;:!?](?=[\s\"'*`\u201d]|$)|\s+(?:because|since|as|so that|in order)\b"
+)
 
 
 def canonical(text: str) -> str:

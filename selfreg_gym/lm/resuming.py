@@ -1,7 +1,7 @@
 """The saved state of an unfinished training: one safetensors file, replaced as a whole.
 
 Weights, the optimiser's moments and the best weights so far are tensors; everything else stands in the file's header as
-JSON. Nothing is pickled, so a state that somebody else left in the directory can do no harm.
+JSON. Nothing is pickled, so a state of unknown origin runs no code.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import torch
 
 from selfreg_gym.errors import CheckpointError
+from selfreg_gym.lm.records import is_number
 
 __all__ = ["Best", "TrainingState"]
 
 _NAME = "training_state.safetensors"
+_REMEDY = "delete it to begin the training again"
 
 
 class Best(NamedTuple):
@@ -77,24 +79,25 @@ class TrainingState:
         """Put weights and optimiser back and return ``(steps done, losses, validations, best)``; all empty without one.
 
         Raises:
-            CheckpointError: the state cannot be read, or belongs to another run.
+            CheckpointError: the state cannot be read, belongs to another run, or lost something. The model and the
+                optimiser are then as they were.
         """
         if self.path is None or not self.path.is_file():
             return 0, [], [], None
         try:
             record, tensors = _read(self.path)
             matches = record["fingerprint"] == self.fingerprint
-            weights = {name: tensors[f"weights/{name}"] for name in trainable} if matches else {}
         except Exception as error:
-            raise CheckpointError(f"the training state {str(self.path)!r} cannot be read: {error}") from error
+            raise CheckpointError(f"{self._told} cannot be read ({error}): {_REMEDY}.") from error
         if not matches:
             raise CheckpointError(
-                f"the training state {str(self.path)!r} belongs to another run (other data, seed or settings): "
+                f"{self._told} belongs to another run (other data, seed or settings): "
                 "delete it, or resume with what it was begun with."
             )
+        self._check(record, tensors, trainable)
         with torch.no_grad():
             for name, parameter in trainable.items():
-                parameter.copy_(weights[name])
+                parameter.copy_(tensors[f"weights/{name}"])
         for key, value in tensors.items():
             kind, _, rest = key.partition("/")
             if kind == "optimizer":
@@ -107,6 +110,48 @@ class TrainingState:
             kept = {name: tensors[f"best/{name}"].to(p.device) for name, p in trainable.items()}
             best = Best(float(record["best"]), kept)
         return record["done"], record["losses"], [(int(step), float(v)) for step, v in record["validation"]], best
+
+    @property
+    def _told(self) -> str:
+        return f"the training state {str(self.path)!r}"
+
+    def _check(
+        self,
+        record: Mapping[str, Any],
+        tensors: Mapping[str, torch.Tensor],
+        trainable: Mapping[str, torch.nn.Parameter],
+    ) -> None:
+        """Refuse a state that lost a tensor, has others, or whose numbers have another type or shape."""
+        try:
+            done, losses, validation = record["done"], record["losses"], record["validation"]
+            sound = (
+                type(done) is int
+                and done == len(losses)
+                and all(map(is_number, losses))
+                and all(type(step) is int and is_number(score) for step, score in validation)
+                and (record["best"] is None or is_number(record["best"]))
+            )
+        except (KeyError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise CheckpointError(f"{self._told} must hold the steps done and their losses, and does not: {_REMEDY}.")
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, parameter in trainable.items():
+            shape = tuple(parameter.shape)
+            shapes |= {f"weights/{name}": shape, f"optimizer/exp_avg/{name}": shape}
+            shapes |= {f"optimizer/exp_avg_sq/{name}": shape, f"optimizer/step/{name}": ()}
+            if record["best"] is not None:
+                shapes[f"best/{name}"] = shape
+        faults = [f"{key} is missing" for key in sorted(shapes.keys() - tensors.keys())]
+        faults += [f"{key} belongs to no weight" for key in sorted(tensors.keys() - shapes.keys())]
+        faults += [
+            f"{key} has the shape {tuple(tensors[key].shape)} and must have {shape}"
+            for key, shape in sorted(shapes.items())
+            if key in tensors and tuple(tensors[key].shape) != shape
+        ]
+        faults += [f"{key} holds NaN or infinity" for key, value in tensors.items() if not torch.isfinite(value).all()]
+        if faults:
+            raise CheckpointError(f"{self._told} does not fit the model: {'; '.join(faults[:5])}: {_REMEDY}.")
 
     def remove(self) -> None:
         """Delete the state: the training has ended."""

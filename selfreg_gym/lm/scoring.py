@@ -130,6 +130,8 @@ class CandidateScorer:
             if not candidates:
                 raise InvalidArgumentError("there must be at least one candidate to score, received none.")
             answers = [self.encoder.continuation(text, after=after) for text in candidates]
+            for answer in answers:
+                self.limits.check(answer)  # before the tree is built, whose size grows with the square
             sequences = [[*answer, *self.end[:1]] for answer in answers]
             if not all(sequences):
                 raise InvalidArgumentError(f"a candidate has no tokens at all, received {list(candidates)!r}.")
@@ -305,7 +307,10 @@ def _read(logits: torch.Tensor, tries: Sequence[Trie], ends: Sequence[int]) -> l
     if len(ends) > 1:  # a candidate's last token stands for every end
         offsets = np.cumsum([0, *(len(trie.source) for trie in tries[:-1])])
         final = np.concatenate(
-            [offset + np.append(trie.starts[1:], len(trie.source)) - 1 for offset, trie in zip(offsets, tries, strict=True)]
+            [
+                offset + np.append(trie.starts[1:], len(trie.source)) - 1
+                for offset, trie in zip(offsets, tries, strict=True)
+            ]
         )
         chosen = logits[torch.from_numpy(rows[final]), torch.from_numpy(source[final])]
         values[final] = chosen[:, list(ends)].logsumexp(-1).cpu().numpy() - norm[rows[final], source[final]]

@@ -2,21 +2,26 @@
 
 It is the trunk of a process reward model or a helper where no trained trunk can read the task. Its tokenizer
 (:func:`selfreg_gym.lm.vocabulary.build_open_tokenizer`) reads every text. The weights depend on the texts and the seed
-alone.
+alone. Random weights need more steps than trained ones (:func:`steps_from_scratch`) and a larger learning rate.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.loading import one_thread
+from selfreg_gym.lm.loading import one_thread, quiet_transformers
 from selfreg_gym.lm.training import seeded
 from selfreg_gym.lm.vocabulary import build_open_tokenizer, distinct
 
-__all__ = ["build_small_llama"]
+__all__ = ["LEARNING_RATE", "build_small_llama", "steps_from_scratch"]
 
+LEARNING_RATE = 1e-3
+"""Peak learning rate of random weights."""
+
+_STEPS, _PASSES = 1000, 8
 _SHORTEST = 512  # positions: texts of new tasks may be longer than those collected
 
 
@@ -52,6 +57,7 @@ def build_small_llama(
     if not any(texts):
         raise InvalidArgumentError("a vocabulary is built from at least one text that is not empty, received none.")
     one_thread()
+    quiet_transformers()
     tokenizer = build_open_tokenizer(texts, words=words)
     longest = max(len(tokenizer.encode(text)) for text in sorted(texts, key=len)[-64:])
     config = transformers.LlamaConfig(
@@ -75,3 +81,12 @@ def build_small_llama(
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return out
+
+
+def steps_from_scratch(examples: int, *, epochs: float, batch_size: int, accumulate: int = 1) -> int:
+    """Optimiser steps for random weights: ``epochs`` passes, or more where these are fewer than 1,000 steps.
+
+    For the sake of the 1,000 steps there are no more than 8 passes.
+    """
+    each = math.ceil(examples / batch_size) / accumulate
+    return max(1, round(max(epochs * each, min(_PASSES * each, _STEPS))))

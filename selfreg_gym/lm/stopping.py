@@ -21,8 +21,9 @@ _KNOWN = (
 def stop_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     """Ids of all tokens that end an answer, in ascending order; those beyond the output layer are left out.
 
-    A configuration that names a token spelled as padding ("<pad>") as the end is not followed. They are the end-of-text token of the tokenizer, those of the model's generation config and config, the token that the
-    chat template writes after an answer, and the end-of-turn tokens of known families in the vocabulary.
+    They are the end-of-text token of the tokenizer, those of the model's generation config and config, the token that
+    the chat template writes after an answer, and the end-of-turn tokens of known families in the vocabulary. A pad
+    token that is spelled as padding ("<pad>") is not among them, whatever the config says.
     """
     found: set[int] = set()
     generation = getattr(model, "generation_config", None)
@@ -31,7 +32,9 @@ def stop_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
         getattr(generation, "eos_token_id", None),
         getattr(model.config.get_text_config(), "eos_token_id", None),
     ):
-        found.update(int(token) for token in (value if isinstance(value, list | tuple) else [value]) if token is not None)
+        found.update(
+            int(token) for token in (value if isinstance(value, list | tuple) else [value]) if token is not None
+        )
     controls = control_tokens(tokenizer)
     found.update(controls[token] for token in (turn_of(tokenizer).end, *_KNOWN) if token in controls)
     pad = tokenizer.pad_token_id

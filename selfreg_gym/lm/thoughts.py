@@ -50,7 +50,12 @@ _CLOSE = "|".join(
 )
 #: Tags around an answer. ``<action>`` is not among them: what it holds is one action (:mod:`selfreg_gym.lm.parsing`).
 _BOX_OPEN = "|".join(
-    [rf"<(?:{_ANSWER})>", r"\[ANSWER\]", rf"<{_BAR}(?:start|begin){_OF}(?:{_ANSWER}|box|text){_BAR}>", "\u25c1answer\u25b7"]
+    [
+        rf"<(?:{_ANSWER})>",
+        r"\[ANSWER\]",
+        rf"<{_BAR}(?:start|begin){_OF}(?:{_ANSWER}|box|text){_BAR}>",
+        "\u25c1answer\u25b7",
+    ]
 )
 _BOX_CLOSE = "|".join(
     [rf"</(?:{_ANSWER})>", r"\[/ANSWER\]", rf"<{_BAR}end{_OF}(?:{_ANSWER}|box){_BAR}>", "\u25c1/answer\u25b7"]

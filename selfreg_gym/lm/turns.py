@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from selfreg_gym.lm.controls import control_tokens, mark_controls
-from selfreg_gym.lm.thoughts import closing_of, has_mark, is_mark, open_thought
+from selfreg_gym.lm.thoughts import closing_of, has_mark, open_thought
 
 __all__ = ["PROMPT_DATE", "Turn", "chat", "has_template", "turn_of"]
 
@@ -84,7 +84,7 @@ def _read(tokenizer: Any) -> Turn:
     elif said and begin.startswith(before) and has_mark(begin[len(before) :]):
         closing = begin[len(before) :]
     after = after.lstrip() if said else ""
-    ends = [token for token in control_tokens(tokenizer) if after.startswith(token) and not is_mark(token)]
+    ends = [token for token in control_tokens(tokenizer) if after.startswith(token) and not has_mark(token)]
     return Turn(opened, closing, max(ends, key=len, default=""))
 
 

@@ -10,11 +10,13 @@ no collected text contains never become ``<unk>``.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selfreg_gym.lm.controls import clean
 from selfreg_gym.lm.memo import digest
 
 __all__ = ["MAX_UNKNOWN", "UnknownTokens", "build_open_tokenizer", "distinct", "unknown_tokens"]
@@ -51,18 +53,16 @@ class UnknownTokens:
 
 
 def distinct(texts: Iterable[str]) -> list[str]:
-    """The different texts, in their order."""
-    return list(dict.fromkeys(texts))
+    """The different texts, in their order; half characters are repaired as in prompts."""
+    return list(dict.fromkeys(map(clean, texts)))
 
 
 def unknown_tokens(tokenizer: Any, texts: Sequence[str]) -> UnknownTokens:
     """Measure the unknown tokens of ``texts`` (each different text counts once).
 
-    A token is unknown if it is the tokenizer's ``unk_token``. A word of which the tokenizer leaves out a character, as a
-    vocabulary without ``unk_token`` does, counts as one unknown token more. Tokenizers over bytes have no unknown tokens.
+    A token is unknown if it is the tokenizer's ``unk_token``. A word of which the tokenizer leaves out a character, as
+    a vocabulary without ``unk_token`` does, counts as one unknown token more. Tokenizers over bytes have none.
     """
-    import re
-
     texts = distinct(texts)
     if not texts:
         return UnknownTokens(0.0, (), 0.0)
@@ -115,8 +115,9 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
     """Make a tokenizer from texts, which reads every text without an unknown token.
 
     Digits and punctuation marks are tokens by themselves, so a number that no text has is read digit by digit. A line
-    break is a token; other white space only separates. A word that at least two different texts have is one token; every
-    other word is spelled, so that the letters are trained on as well. The ids depend on the texts and not on their order.
+    break is a token; other white space only separates. A word that at least two different texts have is one token;
+    every other word is spelled, so that the letters are trained on as well. The ids depend on the texts and not on
+    their order.
 
     Args:
         texts: the collected texts.
@@ -126,14 +127,12 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
     Returns:
         A ``transformers.PreTrainedTokenizerFast`` (BPE without merges over words, characters and bytes).
     """
-    import re
-
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     pattern = re.compile(_PATTERN)
     within: Counter[str] = Counter()  # different texts that have the word
-    for text in set(texts):
+    for text in distinct(texts):
         within.update(set(pattern.findall(text)))
     frequent = sorted((word for word in within if within[word] > 1), key=lambda word: (-within[word], word))[:max_words]
     characters = {chr(code) for code in range(0x21, 0x7F)} | {character for word in within for character in word}

@@ -8,6 +8,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.building import build_actor, build_interventions
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
@@ -37,7 +38,9 @@ def models_of(config: RunConfig) -> dict[str, str]:
         found[f"intervention {name}"] = _folder(one.actor)
     for section in ("prm", "helper"):
         name = getattr(config, section).backbone
-        if name == _AUTO:  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
+        if (
+            name == _AUTO
+        ):  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
             name = str(found["actor"] or _SHIPPED)
         found[f"{section} backbone"] = _backbone(name, f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
@@ -56,9 +59,19 @@ def some_models(run: Run, *names: str) -> dict[str, str]:
 def check_models(run: Run, *, update: bool = False) -> None:
     """Refuse to go on with a run whose models have changed; ``update`` takes the new ones.
 
+    The date that chat templates print is kept with them: with another date the prompts would be others.
+
     Raises:
-        RunDirectoryError: a checkpoint is not the one that the run was begun with.
+        RunDirectoryError: a checkpoint or the prompts' date is not the one that the run was begun with.
     """
+    date, begun = PROMPT_DATE.isoformat(), run.manifest.data.get("prompt_date")
+    if begun not in (None, date):
+        raise RunDirectoryError(
+            f"{str(run.path)!r} was begun with prompts dated {begun}, and this version of selfreg_gym dates them "
+            f"{date}: use the version that began it, or choose another directory with --out."
+        )
+    if begun is None:
+        run.manifest.note(prompt_date=date)
     now, then = models_of(run.config), run.manifest.data.get("models")
     if then is not None and now != then and not update:
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))

@@ -85,25 +85,25 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of range.
     """
-    table = copy.deepcopy(dict(table))
+    mine: dict[str, Any] = copy.deepcopy(dict(table))
     asked = parse_overrides(overrides)
     for section, owned in (("task", ("kwargs", "splits", "titles")), ("actor", ("kwargs",))):
         new = asked.get(section, {}).get("id")
-        there = table.get(section)
+        there = mine.get(section)
         if new is not None and isinstance(there, dict) and new != there.get("id"):
             for key in owned:
                 there.pop(key, None)
     for section, key in (("interventions", "ids"), ("evaluate", "helpers")):
         new = asked.get(section, {}).get(key)
-        there = table.get(section)
+        there = mine.get(section)
         if isinstance(new, list) and new and isinstance(there, dict) and isinstance(there.get("kwargs"), Mapping):
             there["kwargs"] = {name: values for name, values in there["kwargs"].items() if name in new}
-    task = parse_overrides(overrides, table).get("task", {})
+    task = parse_overrides(overrides, mine).get("task", {})
     splits, titles = task.get("splits"), task.get("titles")
     if isinstance(splits, dict) and isinstance(titles, dict):
-        mine = asked.get("task", {}).get("titles", {})
-        task["titles"] = {name: title for name, title in titles.items() if name in splits or name in mine}
-    return from_dict(table)
+        new = asked.get("task", {}).get("titles", {})
+        task["titles"] = {name: title for name, title in titles.items() if name in splits or name in new}
+    return from_dict(mine)
 
 
 def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A run directory, and how stages are run in it: skipped when current, atomic, resumable.
 
 A stage is skipped when the manifest says that its output was made from the same settings and the same inputs. A stage
-reads only inputs whose content, and whose own inputs, are those that the manifest records. Outputs appear whole or not at all: they are written under ``.partial/`` and renamed. After Ctrl-C or a crash
-the same command continues where it stopped: finished stages are kept, and an unfinished one finds its partial work in
-``.partial/``. One process at a time works in a directory (:mod:`selfreg_gym.pipeline.locking`).
+reads only inputs whose content, and whose own inputs, are those that the manifest records. Outputs appear whole or not
+at all: they are written under ``.partial/`` and renamed. After Ctrl-C or a crash the same command continues where it
+stopped: finished stages are kept, and an unfinished one finds its partial work in ``.partial/``. One process at a time
+works in a directory (:mod:`selfreg_gym.pipeline.locking`).
 """
 
 from __future__ import annotations

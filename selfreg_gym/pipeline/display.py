@@ -41,7 +41,9 @@ def show(run: Run, console: Console | None = None, *, made: Sequence[str] = ()) 
         console.print(Text.assemble("\nThe report: ", (report, "bold")), soft_wrap=True)
     elif (run.path / "report.html").exists():
         again = visible(f"selfreg run --out {run.path}")
-        console.print(Text(f"\n{report} is of an earlier state of this run; `{again}` brings it up to date."), soft_wrap=True)
+        console.print(
+            Text(f"\n{report} is of an earlier state of this run; `{again}` brings it up to date."), soft_wrap=True
+        )
 
 
 def _up_to_date(run: Run, name: str) -> bool:

@@ -30,11 +30,6 @@ def _speed(default: Any) -> Any:
     return field(default=default, metadata={"speed": True})
 
 
-def _shown(default: Any) -> Any:
-    """A key that changes how a run is shown and not its result."""
-    return field(default_factory=default, metadata={"speed": True})
-
-
 @dataclass(frozen=True, slots=True)
 class TaskConfig:
     """What is to be done, and on which tasks the helpers are judged.
@@ -51,7 +46,7 @@ class TaskConfig:
     id: str = "selfreg/SIF-v0"
     kwargs: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
-    titles: dict[str, str] = _shown(dict)
+    titles: dict[str, str] = field(default_factory=dict, metadata={"speed": True})  # changes no result
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +112,8 @@ class PRMConfig(TrainingConfig):
     """The process reward model: p(success | observation) under the continuation policy ``targets``.
 
     Attributes:
-        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a small
-            Llama built from them), the id of an actor that ships a checkpoint, or a path.
+        backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a
+            small Llama built from them), the id of an actor that ships a checkpoint, or a path.
         targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
         lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
         max_states: at most this many moments are trained on (0: all of them).

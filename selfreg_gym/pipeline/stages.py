@@ -59,10 +59,12 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     with rollouts:
         if not rollouts.is_complete:
             # The episodes that did get played are a biased sample: nothing may be fitted to them.
+            failures = rollouts.failures()
+            last = f" The last error: {failures[-1][1]}." if failures else ""
             raise StoreError(
                 f"{len(rollouts.missing())} of {c.tasks * c.episodes} planned episodes ended in errors, so the "
-                "collection is not whole. Repair what failed (Rollouts.failures() lists it) and run again; only the "
-                "missing ones are played."
+                f"collection is not complete.{last} Repair what failed (Rollouts.failures() lists it) and run again; "
+                "only the missing ones are played."
             )
         return {"episodes": rollouts.count()}
 
@@ -89,7 +91,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         model.info["run"] = _about(run)
         floor = BagOfWords.train(rollouts, **common).held_out or {}
         measured = model.calibration()
-        warnings = _below_floor(measured.get("auc"), floor.get("auc"))
+        warnings = _below_floor(measured, floor)
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
@@ -98,14 +100,15 @@ def train_prm(run: Run) -> dict[str, Any]:
     return {**figures, "auc of a bag of words": floor.get("auc"), **_read(model.info), "warnings": warnings}
 
 
-def _below_floor(auc: float | None, floor: float | None) -> list[str]:
+def _below_floor(measured: dict[str, Any], floor: dict[str, Any]) -> list[str]:
     """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
-    if auc is None or floor is None or auc >= floor:
+    auc, words = measured.get("auc"), floor.get("auc")
+    if auc is None or words is None or auc >= words:
         return []
     return [
-        f"the process reward model's AUC on held-out tasks is {auc:.3f}, below the {floor:.3f} of a logistic regression "
-        "on bags of words: its p(s) adds nothing to counting words. More rollouts, more epochs (prm.epochs) or another "
-        "backbone (prm.backbone) may help."
+        f"the process reward model's AUC is {auc:.3f} on {measured['n']} decisions of held-out tasks, below the "
+        f"{words:.3f} of a logistic regression on bags of words: its p(s) is worth no more than counting words. More "
+        "rollouts, more epochs (prm.epochs) or another backbone (prm.backbone) may help."
     ]
 
 

@@ -18,6 +18,7 @@ from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
 from selfreg_gym.lm.records import is_number, read_record, usual_mode
 from selfreg_gym.lm.sampling import subsample
+from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import (
     TrainingLog,
@@ -29,7 +30,7 @@ from selfreg_gym.lm.training import (
     pad_right,
     seeded,
 )
-from selfreg_gym.prm.calibration import calibration_table, platt, sigmoid
+from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.targets import Examples, gather, split_tasks
 
@@ -100,16 +101,16 @@ class ProcessRewardModel:
 
         Args:
             rollouts: a ``Rollouts`` store or an iterable of episodes.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that can
-                read the observations (the actor's, then that of the shipped actor), otherwise a small Llama built
-                from them (:mod:`selfreg_gym.lm.backbone`).
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+                can read the observations (the actor's, then that of the shipped actor), otherwise a small Llama
+                built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint; default: that of the actor which the store names.
             targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
             seed: of the split by task, the sample, the new head and the order of training.
-            epochs: passes over the sample.
+            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
             lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
                 has random weights, so every weight is trained whatever ``lora`` is.
-            lr: default 1e-3 for LoRA, 5e-4 without, 2e-3 for a built backbone.
+            lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
             batch_size, accumulate: examples per forward, forwards per step.
             max_states: moments trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
@@ -143,14 +144,18 @@ class ProcessRewardModel:
             origin = start.record()
         lora = None if start.built else lora
         model = base if lora is None else add_lora(base, task="SEQ_CLS", rank=lora, seed=seed)
+        least = None
+        if start.built:
+            least = steps_from_scratch(len(fit), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
         log = _fit(
             model,
             tokenizer,
             fit,
             validation=_part(judge, max(256, len(fit) // 20), rng) if patience is not None else None,
             seed=seed,
-            lr=lr or (2e-3 if start.built else 5e-4 if lora is None else 1e-3),
+            lr=lr or (LEARNING_RATE if start.built else 5e-4 if lora is None else 1e-3),
             epochs=epochs,
+            steps=least,
             batch_size=batch_size,
             accumulate=accumulate,
             patience=patience,
@@ -174,7 +179,11 @@ class ProcessRewardModel:
             "loss": [round(value, 4) for value in log.loss],
             "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[aside])),
-            "held_out": calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+            "held_out": {
+                **calibration_table(cross(judge, logit), judge.outcome, weight=judge.weight),
+                # The saved model has one scale, which changes no order; two scales, one for each half of the tasks, do.
+                "auc": auc(logit, judge.outcome, judge.weight),
+            },
             "dtype": str(merged.dtype).removeprefix("torch."),
             "device": str(device),
         }
@@ -251,7 +260,7 @@ class ProcessRewardModel:
                 f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        record = read_record(file, what="the record of a process reward model")
+        record = read_record(file, what="the record of a process reward model", keys=("format",))
         form, scale, info = record.get("format"), record.get("scale"), record.get("info")
         if form != _FORMAT:
             raise CheckpointError(
@@ -313,6 +322,7 @@ def _fit(
     seed: int,
     lr: float,
     epochs: float,
+    steps: int | None,
     batch_size: int,
     accumulate: int,
     patience: int | None,
@@ -345,6 +355,7 @@ def _fit(
         seed=seed,
         lr=lr,
         epochs=epochs,
+        steps=steps,
         batch_size=batch_size,
         accumulate=accumulate,
         validate=validate if held else None,

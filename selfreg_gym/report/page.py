@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
-
+from selfreg_gym.printable import html
 from selfreg_gym.report.palette import css_variables, to_css
 
 __all__ = ["page", "section"]
@@ -55,6 +54,7 @@ pre { background: var(--soft); padding: 1rem 1.2rem; border-radius: .5rem; overf
   line-height: 1.5; max-height: 40rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; font-size: .9rem; max-width: 52rem; }
 dt { font-weight: 600; } dd { margin: 0; color: var(--muted); }
+.miss { color: var(--alarm); font-weight: 600; font-size: inherit; }
 abbr { text-decoration: none; cursor: help; }
 @media print { body { padding: 0; max-width: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
 @media (max-width: 40rem) { p.lead { font-size: 1.25rem; } body { padding-top: 1.5rem; }
@@ -68,7 +68,7 @@ def page(*, title: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{css}</style>\n</head>\n<body>\n{to_css(body)}\n</body>\n</html>\n"
+        f"<title>{html(title)}</title>\n<style>{css}</style>\n</head>\n<body>\n{to_css(body)}\n</body>\n</html>\n"
     )
 
 
@@ -78,4 +78,4 @@ def section(title: str, *parts: str, note: str = "") -> str:
     if not content:
         return ""
     told = f'<p class="note">{note}</p>\n' if note else ""
-    return f"<section>\n<h2>{escape(title)}</h2>\n{told}{content}\n</section>"
+    return f"<section>\n<h2>{html(title)}</h2>\n{told}{content}\n</section>"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.evaluation import Evaluation
-from selfreg_gym.report.palette import INK, style_of, to_css
+from selfreg_gym.printable import html, shorten, visible
+from selfreg_gym.report.material import Material
+from selfreg_gym.report.palette import ASKED, INK, style_of, to_css
 
-__all__ = ["export", "frontier_figure", "reliability_figure", "trace_figure"]
+__all__ = ["export", "frontier_figure", "reliability_figure", "trace_figure", "usage_figure"]
 
 INK_, MUTED, GRID, HELP, ALARM = (INK[name][0] for name in ("ink", "muted", "grid", "help", "alarm"))
 PAPER = INK["paper"][0]
@@ -44,6 +45,8 @@ _RC = {
     "axes.facecolor": "none",
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.usetex": False,
     "svg.fonttype": "path",  # the same shapes everywhere, whatever fonts the reader has
     "svg.hashsalt": "selfreg_gym",  # the same file for the same numbers
 }
@@ -73,10 +76,13 @@ def export(figure: Any, png: Path, *, title: str) -> str:
         png: where the PNG goes (its folder is made).
         title: read aloud in place of the picture.
     """
+    import warnings
+
     import matplotlib as mpl
 
     png.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(_RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name in another script is drawn as boxes
         figure.savefig(png, dpi=160)
         figure.patch.set_alpha(0.0)
         buffer = io.StringIO()
@@ -89,45 +95,47 @@ def export(figure: Any, png: Path, *, title: str) -> str:
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
     svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
     svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
-    from html import escape
+    return to_css(svg.replace("<svg ", f'<svg role="img" aria-label="{html(title, limit=200)}" ', 1))
 
-    label = escape(title, quote=True)
-    return to_css(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
+
+def _label(text: str, limit: int = 32) -> str:
+    """A name for a plot: every character has a glyph, and it is not too long for its place."""
+    return shorten(visible(text, limit=4 * limit), limit)
 
 
 # -- success against usage --------------------------------------------------------------------------------------------
 
 
-def frontier_figure(evaluation: Evaluation, *, splits: Sequence[str], names: Mapping[str, str]) -> Any:
-    """Success against usage, one panel per split: points with intervals, hulls, the anchors and the coin line.
-
-    Args:
-        evaluation: with the anchors never and always on every split.
-        splits: panels from left to right.
-        names: title of each split.
-    """
+def frontier_figure(material: Material) -> Any:
+    """Success against usage, one panel per split: points with intervals, hulls, the anchors and the coin line."""
     import matplotlib as mpl
     from matplotlib.ticker import PercentFormatter
 
-    figure, axes = _figure(1, len(splits), figsize=(3.6 * len(splits) + 0.5, 4.3), sharey=True)
+    evaluation, splits = material.evaluation, material.splits
+    width = 3.6 * max(2, len(splits)) + 0.5
+    labels_per_row = max(1, int(width / 1.6))
+    legend_rows = -(-len({row["helper"] for row in material.whole}) // labels_per_row)
+    figure, axes = _figure(1, len(splits), figsize=(width, 4.1 + 0.22 * legend_rows), sharey=True)
     shown: dict[str, Any] = {}
     with mpl.rc_context(_RC):
         for axis, split in zip(axes[0], splits, strict=True):
             axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-            rows = [r for r in evaluation.rows if (r["split"], r["kind"], r["seed"]) == (split, "all", None)]
+            rows = [row for row in material.rows(split) if row["usage"] is not None]
             _coin_line(axis, rows)
             helpers = sorted(evaluation.helpers(split), key=lambda h: style_of(h).order)
             for helper in helpers:
-                points = [row for row in rows if row["helper"] == helper and row["usage"] is not None]
-                handle = _helper_points(axis, helper, points, evaluation, split)
+                points = [row for row in rows if row["helper"] == helper]
+                handle = _helper_points(axis, helper, points, material, split)
                 shown.setdefault(helper, handle)
-            axis.set_title(names.get(split, split))
-            axis.set_xlabel("usage U (cost units of help per episode)")
+            axis.set_title(_label(material.title(split), 36))
+            axis.set_xlabel(f"usage U ({material.unit} per episode)")
         axes[0, 0].set_ylabel("success rate SR")
         order = sorted(shown.keys() - {"never", "always"}, key=lambda h: -style_of(h).order)
         handles = [shown[helper] for helper in order]
-        labels = [style_of(helper).label for helper in order]
-        figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(7, len(labels))), handletextpad=0.5)
+        labels = [_label(style_of(helper).label) for helper in order]
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=max(1, min(labels_per_row, len(labels))), handletextpad=0.5
+        )
     return figure
 
 
@@ -146,35 +154,33 @@ def _coin_line(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     axis.annotate("one coin per episode", middle, xytext=(4, -5), color=MUTED, **(told | {"ha": "left"}))
 
 
-def _helper_points(
-    axis: Any, helper: str, rows: Sequence[Mapping[str, Any]], evaluation: Evaluation, split: str
-) -> Any:
+def _helper_points(axis: Any, helper: str, rows: Sequence[Mapping[str, Any]], material: Material, split: str) -> Any:
     """Draw one helper; return its handle for the legend."""
     from matplotlib.patheffects import withStroke
 
     style = style_of(helper)
     u, s = np.array([r["usage"] for r in rows]), np.array([r["success_rate"] for r in rows])
     main = style.order >= 6
-    for row in rows if style.order >= 5 else ():  # intervals of the lesser baselines would hide those that count
+    for row in rows if style.order >= 5 else ():  # intervals of all baselines would hide the others
         (x0, x1), (y0, y1) = row["usage_ci"], row["success_rate_ci"]
         bar = {"color": style.light, "lw": 1, "alpha": 0.55, "zorder": 2}
         if None not in (x0, x1, y0, y1):
             axis.plot([x0, x1], [row["success_rate"]] * 2, **bar)
             axis.plot([row["usage"]] * 2, [y0, y1], **bar)
-        if main and helper in ("lm", "dp") and row["budget"] is not None:
+        if style.main and row["budget"] is not None:
             axis.annotate(
                 f"{row['budget']:g}",
                 (row["usage"], row["success_rate"]),
-                xytext=(4, -10) if helper == "lm" else (-4, 6),
+                xytext=(4, -10) if style.deployable else (-4, 6),
                 textcoords="offset points",
-                ha="left" if helper == "lm" else "right",
+                ha="left" if style.deployable else "right",
                 fontsize=7.5,
                 color=style.light,
                 path_effects=[withStroke(linewidth=2, foreground=PAPER)],  # readable where lines and markers meet
                 zorder=20,
             )
-    if main and len(rows) and {"never", "always"} <= set(evaluation.helpers(split)):
-        x, y = evaluation.curve(helper, split=split).hull
+    if main and len(rows) and {"never", "always"} <= set(material.evaluation.helpers(split)):
+        x, y = material.evaluation.curve(helper, split=split).hull
         axis.plot(x, y, color=style.light, lw=1.4 if helper != "random" else 1, ls=style.line, alpha=0.75, zorder=2)
     (handle,) = axis.plot(
         u,
@@ -211,26 +217,30 @@ def reliability_figure(tables: Mapping[str, Mapping[str, Any]]) -> Any:
             top.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (1, 2)))
             top.vlines(mean, np.clip(rate - error, 0, 1), np.clip(rate + error, 0, 1), color=HELP, lw=1, alpha=0.5)
             top.plot(mean, rate, "o-", color=HELP, ms=5, lw=1.2, mec=PAPER, mew=0.7)
-            top.set_title(name)
+            top.set_title(_label(name))
             top.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             bottom.vlines(mean, 0, count, color=HELP, lw=4, alpha=0.7)
             bottom.set(xlim=(-0.02, 1.02), ylim=(0, None))
             bottom.set_xlabel("predicted p(s)")
             bottom.grid(False)
         axes[0, 0].set_ylabel("observed success rate")
-        axes[1, 0].set_ylabel("moments")
+        axes[1, 0].set_ylabel("decisions")
     return figure
 
 
 # -- traces -----------------------------------------------------------------------------------------------------------
 
 
-def trace_figure(traces: Sequence[Mapping[str, Any]], *, longest: int) -> Any:
+def trace_figure(
+    traces: Sequence[Mapping[str, Any]], *, longest: int, numbered: bool = False, unit: str = "cost units"
+) -> Any:
     """One episode under several helpers: a square per step (filled: help), above it p(s) before the step.
 
     Args:
         traces: the records of one (task, seed), one per helper.
         longest: steps on the axis.
+        numbered: write the number of the intervention that was asked into its square.
+        unit: what usage is counted in.
     """
     import matplotlib as mpl
     from matplotlib.patches import FancyBboxPatch
@@ -255,6 +265,10 @@ def trace_figure(traces: Sequence[Mapping[str, Any]], *, longest: int) -> Any:
                         lw=1.4 if step["invalid"] else 0.8,
                     )
                 )
+                if numbered and given:
+                    size = min(8.0, 130 / max(1, longest))  # of the font, so that a digit fits its square
+                    place = {"ha": "center", "va": "center", "fontsize": size, "color": PAPER, "fontweight": "bold"}
+                    axis.text(step["t"] + 0.5, base + 0.125, str(step["action"]), **place)
                 if step["invalid"]:
                     axis.plot(step["t"] + 0.5, base + 0.13, "x", color=ALARM, ms=6, mew=1.6)
             known = [(step["t"] + 0.5, step["p"]) for step in trace["steps"] if step["p"] is not None]
@@ -267,7 +281,7 @@ def trace_figure(traces: Sequence[Mapping[str, Any]], *, longest: int) -> Any:
             axis.text(
                 max(len(trace["steps"]), 1) + 0.25,
                 base + 0.13,
-                f"{end}, {trace['usage']:g} {'unit' if trace['usage'] == 1 else 'units'}",
+                f"{end}, {trace['usage']:.4g} {unit[:-1] if trace['usage'] == 1 else unit}",
                 va="center",
                 fontsize=8.5,
                 color=INK_ if trace["success"] else ALARM,
@@ -285,4 +299,52 @@ def trace_figure(traces: Sequence[Mapping[str, Any]], *, longest: int) -> Any:
 
 def _trace_label(trace: Mapping[str, Any]) -> str:
     helper, _, budget = trace["key"].partition("@")
-    return style_of(helper).label.replace(" (privileged)", "") + (f", C = {float(budget):g}" if budget else "")
+    budget = budget.partition("#")[0]
+    return _label(style_of(helper).short, 28) + (f", C = {budget}" if budget else "")
+
+
+# -- usage by intervention --------------------------------------------------------------------------------------------
+
+
+def usage_figure(material: Material) -> Any:
+    """Cost units per episode of each intervention, stacked: one bar per helper and budget, one panel per split."""
+    import matplotlib as mpl
+    from matplotlib.patches import Patch
+
+    names = material.interventions
+    keys: dict[str, Mapping[str, Any]] = {}  # the same bars in every panel
+    for split in material.splits:
+        for row in material.rows(split):
+            if any(material.by_intervention(row, "usage")):
+                keys.setdefault(row["key"], row)
+    n = max(1, len(keys))
+    size = (3.4 * len(material.splits) + 2.2, 0.24 * n + 1.3)
+    figure, axes = _figure(1, len(material.splits), figsize=size, sharey=True)
+    with mpl.rc_context(_RC):
+        for axis, split in zip(axes[0], material.splits, strict=True):
+            rows = {row["key"]: row for row in material.rows(split)}
+            for i, key in enumerate(keys):
+                left = 0.0
+                for k, usage in enumerate(material.by_intervention(rows[key], "usage") if key in rows else ()):
+                    axis.barh(i, usage or 0.0, left=left, height=0.62, color=ASKED[k % len(ASKED)][0])
+                    left += usage or 0.0
+                budget = keys[key]["budget"]
+                if budget is not None:
+                    axis.plot([budget] * 2, [i - 0.42, i + 0.42], color=INK_, lw=1.4)
+            axis.set_title(_label(material.title(split), 36))
+            axis.set_xlabel("cost units per episode")
+            axis.grid(False, axis="y")
+            axis.set_ylim(-0.6, n - 0.4)
+        labels = [_bar_label(row) for row in keys.values()]
+        axes[0, 0].set_yticks(range(len(keys)), labels)
+        for axis in axes[0]:
+            axis.tick_params(axis="y", length=0, labelcolor=INK_)
+        patches = [Patch(color=ASKED[k % len(ASKED)][0]) for k in range(len(names))]
+        shown = [_label(name) for name in names]
+        figure.legend(patches, shown, loc="outside upper left", ncols=max(1, min(5, len(names))), handletextpad=0.5)
+    return figure
+
+
+def _bar_label(row: Mapping[str, Any]) -> str:
+    budget = "" if row["budget"] is None else f", C = {row['budget']:g}"
+    return _label(style_of(row["helper"]).short, 28) + budget

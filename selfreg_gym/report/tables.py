@@ -1,16 +1,26 @@
-"""The tables of the report, as HTML, and the one of the terminal."""
+"""The tables of the report, as HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from selfreg_gym.evaluation import Evaluation
-from selfreg_gym.report.facts import SPLITS, comparison_of, percent, row_of, splits_of
+from selfreg_gym.printable import html
+from selfreg_gym.report.facts import percent
+from selfreg_gym.report.material import Material
 from selfreg_gym.report.palette import style_of
 
-__all__ = ["diagnostics", "format_table", "html_table", "kinds", "promises", "recoveries", "selection", "toggling"]
+__all__ = [
+    "by_intervention",
+    "calibrations",
+    "diagnostics",
+    "html_table",
+    "kinds",
+    "promises",
+    "recoveries",
+    "selection",
+    "toggling",
+]
 
 DASH = "\N{EN DASH}"
 
@@ -32,12 +42,28 @@ def html_table(head: Sequence[str], body: Iterable[Sequence[str]], *, left: int 
 def name_cell(helper: str) -> str:
     """A helper's name with its colour."""
     style = style_of(helper)
-    return f'<span class="dot" style="background:{style.light}"></span>{escape(style.label)}'
+    return f'<span class="dot" style="background:{style.light}"></span>{html(style.label)}'
 
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number, or an en dash."""
     return DASH if value is None else f"{value:.{digits}f}"
+
+
+def estimate(value: Any, digits: int = 2, *, scale: float = 1.0, sign: str = "") -> str:
+    """A number, or an estimate ``{"value", "ci"}`` with its interval; an en dash for nothing."""
+    if isinstance(value, Mapping):
+        centre, ci = value.get("value"), value.get("ci") or (None, None)
+        if centre is None:
+            return DASH
+        low, high = tuple(ci)
+        ends = (
+            ""
+            if None in (low, high)
+            else f" <small>{scale * low:{sign}.{digits}f} to {scale * high:{sign}.{digits}f}</small>"
+        )
+        return f"{scale * centre:{sign}.{digits}f}{ends}"
+    return DASH if value is None else f"{scale * value:{sign}.{digits}f}"
 
 
 def interval(value: float | None, ci: Sequence[float | None], *, scale: float = 1.0, digits: int = 2) -> str:
@@ -50,23 +76,23 @@ def interval(value: float | None, ci: Sequence[float | None], *, scale: float = 
     return f"{scale * value:.{digits}f} <small>{low:.{digits}f} to {high:.{digits}f}</small>"
 
 
-def _helpers(evaluation: Evaluation, split: str, *, anchors: bool = False) -> list[str]:
-    names = [h for h in evaluation.helpers(split) if anchors or h not in ("never", "always")]
+def _helpers(material: Material, split: str, *, anchors: bool = False) -> list[str]:
+    names = [h for h in material.evaluation.helpers(split) if anchors or h not in ("never", "always")]
     return sorted(names, key=lambda h: -style_of(h).order)
 
 
-def _budgets(evaluation: Evaluation) -> list[float]:
-    return sorted({row["budget"] for row in evaluation.rows if row["budget"] is not None})
+def _best_first(material: Material, split: str) -> list[dict[str, Any]]:
+    return sorted(material.rows(split), key=lambda r: (-style_of(r["helper"]).order, r["helper"], r["budget"] or 0))
 
 
-def recoveries(evaluation: Evaluation, split: str) -> str:
+def recoveries(material: Material, split: str) -> str:
     """Share of the gap at each budget, with the interval, the usage and random's share at that usage."""
-    budgets = [*_budgets(evaluation), None]
+    budgets = [*material.budgets, None]
     body = []
-    for helper in _helpers(evaluation, split):
+    for helper in _helpers(material, split):
         cells = []
         for budget in budgets:
-            item = comparison_of(evaluation, split, helper, budget)
+            item = material.comparison(split, helper, budget)
             if item is None or item["share"]["value"] is None:
                 cells.append(DASH)
                 continue
@@ -74,6 +100,8 @@ def recoveries(evaluation: Evaluation, split: str) -> str:
             mark = (
                 '<abbr title="spent more than 1.05 C; its curve is read off at C">*</abbr>' if item["adjusted"] else ""
             )
+            if material.met(item["key"]) not in (None, "yes"):
+                mark += '<abbr class="miss" title="C was not met in calibration">!</abbr>'
             small = f"{100 * low:.0f} to {100 * high:.0f} · U {item['usage']:.2f}{mark}"
             other = item["over_random"]
             if other is not None and other["value"] is not None:
@@ -95,11 +123,11 @@ def _signed(estimate: Mapping[str, Any]) -> str:
     return f'<span class="sure">{text}</span>' if low > 0 or high < 0 else text
 
 
-def selection(evaluation: Evaluation, what: str) -> str:
+def selection(material: Material, what: str) -> str:
     """What was chosen on calibration beside what an oracle would have chosen; empty if there was nothing to choose."""
     body = []
-    for item in evaluation.selection[what]:
-        split = escape(SPLITS.get(item["split"], item["split"]))
+    for item in material.evaluation.selection[what]:
+        split = html(material.title(item["split"]))
         if what == "helpers":
             shares = [percent(item["share"]), name_cell(item["oracle"]), percent(item["oracle_share"])]
             lost = f"{100 * item['lost']:.0f}"
@@ -125,49 +153,101 @@ def selection(evaluation: Evaluation, what: str) -> str:
     return html_table(head, body, left=2)
 
 
-def promises(evaluation: Evaluation, *, solver: bool) -> str:
-    """E[U] against U and E[SR] against SR where a solver promised something; else what calibration measured."""
+def promises(material: Material) -> str:
+    """E[U] against U and E[SR] against SR, for every row of which a solver promised something."""
     body = []
-    for split in splits_of(evaluation):
-        for row in evaluation.rows:
-            told = row["expected_usage"] if solver else row["calibrated_usage"]
-            if (row["split"], row["kind"], row["seed"]) != (split, "all", None) or told is None:
+    for split in material.splits:
+        for row in _best_first(material, split):
+            told = row["expected_usage"]
+            if told is None or row["usage"] is None:
                 continue
-            cells = [
+            promised, success = row["expected_success"], row["success_rate"]
+            body.append([
                 name_cell(row["helper"]),
-                escape(SPLITS.get(split, split)),
+                html(material.title(split)),
                 DASH if row["budget"] is None else f"{row['budget']:g}",
-                number(row["calibrated_usage"]),
+                number(told),
                 interval(row["usage"], row["usage_ci"]),
-                percent(row["p_over_budget"]),
-            ]
-            if solver:
-                promised, success = row["expected_success"], row["success_rate"]
-                cells += [
-                    number(told),
-                    number(abs(told - row["usage"])),
-                    number(promised, 3),
-                    number(success, 3),
-                    DASH if promised is None or success is None else f"{promised - success:+.3f}",
-                ]
-            body.append(cells)
-    head = ["Helper", "Split", "C", "U calibrated", "U", "P(U &gt; C)"]
-    if solver:
-        head += ["E[U]", "|E[U] &minus; U|", "E[SR]", "SR", "E[SR] &minus; SR"]
-    return html_table(head, body, left=2) if body else "<p>Nothing was promised.</p>"
+                f"{told - row['usage']:+.2f}",
+                number(promised, 3),
+                interval(success, row["success_rate_ci"], digits=3),
+                DASH if promised is None or success is None else f"{promised - success:+.3f}",
+            ])  # fmt: skip
+    head = ["Helper", "Split", "C", "E[U]", "U", "E[U] &minus; U", "E[SR]", "SR", "E[SR] &minus; SR"]
+    return html_table(head, body, left=2) if body else "<p>No solver promised anything about these rows.</p>"
 
 
-def kinds(evaluation: Evaluation, split: str, *, budget: float) -> str:
-    """Success and usage of each kind of task, at one budget."""
-    names = sorted({row["kind"] for row in evaluation.rows if row["split"] == split} - {"all"})
+MET = {
+    "yes": "met",
+    "under": '<b class="miss">not met: under</b>',
+    "over": '<b class="miss">not met: over</b>',
+    "no": '<b class="miss">not met</b>',
+}
+
+
+def calibrations(material: Material) -> str:
+    """The budget, what calibration measured, whether it was met, and what fresh episodes used; empty without any."""
     body = []
-    for helper in ["never", *_helpers(evaluation, split), "always"]:
-        for key in (f"{helper}@{budget:g}", helper):
-            rows = [row_of(evaluation, split, key, kind) for kind in names]
-            if any(rows):
-                body.append([name_cell(helper), *(_success_and_usage(row) for row in rows)])
-                break
-    return html_table(["Helper", *(escape(kind) for kind in names)], body)
+    for split in material.splits:
+        for row in _best_first(material, split):
+            met = material.met(row["key"])
+            if row["calibrated_usage"] is None and met is None:
+                continue
+            budget, usage = row["budget"], row["usage"]
+            at = row["calibrated_usage"]
+            if at is None:
+                at = material.calibration[row["key"]].get("usage")
+            body.append([
+                name_cell(row["helper"]),
+                html(material.title(split)),
+                DASH if budget is None else f"{budget:g}",
+                number(at),
+                DASH if met is None else MET[met],
+                interval(usage, row["usage_ci"]),
+                DASH if usage is None or not budget else f"{usage / budget:.2f}",
+                percent(row["p_over_budget"]),
+            ])  # fmt: skip
+    head = ["Helper", "Split", "C", "U calibrated", "calibration", "U", "U / C", "P(U &gt; C)"]
+    return html_table(head, body, left=2) if body else ""
+
+
+def by_intervention(material: Material, split: str) -> str:
+    """Cost units and calls per episode of each intervention."""
+    names = material.interventions
+    body = []
+    for row in _best_first(material, split):
+        usage, calls = (material.by_intervention(row, what) for what in ("usage", "calls"))
+        if len(usage) != len(names) or not any(usage):
+            continue
+        cells = []
+        for k, used in enumerate(usage):
+            count = calls[k] if len(calls) == len(usage) else None
+            small = "" if count is None or material.calls_are_units else f" <small>{count:.2f} calls</small>"
+            cells.append(number(used) + small)
+        total, called = row["usage"], material.calls(row)
+        small = "" if called is None or material.calls_are_units else f" <small>{called:.2f} calls</small>"
+        budget = DASH if row["budget"] is None else f"{row['budget']:g}"
+        body.append([name_cell(row["helper"]), budget, *cells, number(total) + small, percent(row["success_rate"])])
+    head = ["Helper", "C", *(html(name) for name in names), "all", "SR"]
+    return html_table(head, body) if body else ""
+
+
+def kinds(material: Material, split: str, *, budget: float | None) -> str:
+    """Success and usage of each kind of task: at one budget, or at the nearest that a helper was evaluated at."""
+    names = sorted({row["kind"] for row in material.evaluation.rows if row["split"] == split} - {"all"})
+    body = []
+    for helper in dict.fromkeys(["never", *_helpers(material, split), "always"]):
+        rows = [row for row in material.rows(split) if row["helper"] == helper]
+        if not rows:
+            continue
+        nearest = min(rows, key=lambda row: abs((row["budget"] or 0) - (budget or 0)))
+        for row in rows:
+            if row is nearest or row["budget"] is None:
+                at = row["budget"]
+                other = f" <small>C = {at:g}</small>" if at is not None and at != budget else ""
+                cells = [_success_and_usage(material.row(split, row["key"], kind)) for kind in names]
+                body.append([name_cell(helper) + other, *cells])
+    return html_table(["Helper", *(html(kind, limit=40) for kind in names)], body)
 
 
 def _success_and_usage(row: Mapping[str, Any] | None) -> str:
@@ -176,10 +256,9 @@ def _success_and_usage(row: Mapping[str, Any] | None) -> str:
     return f"{percent(row['success_rate'])} <small>U {row['usage']:.2f}</small>"
 
 
-def diagnostics(evaluation: Evaluation, split: str) -> str:
+def diagnostics(material: Material, split: str) -> str:
     """Every row of a split, with what lies behind it."""
-    rows = [r for r in evaluation.rows if (r["split"], r["kind"], r["seed"]) == (split, "all", None)]
-    rows.sort(key=lambda r: (-style_of(r["helper"]).order, r["helper"], r["budget"] or 0))
+    rows = _best_first(material, split)
     body = [
         [
             name_cell(row["helper"]),
@@ -187,6 +266,7 @@ def diagnostics(evaluation: Evaluation, split: str) -> str:
             str(row["episodes"]),
             interval(row["success_rate"], row["success_rate_ci"], scale=100, digits=1),
             interval(row["usage"], row["usage_ci"]),
+            number(material.calls(row)),
             number(row["toggles"]),
             number(row["switches"]),
             percent(row["step_share"]),
@@ -201,26 +281,27 @@ def diagnostics(evaluation: Evaluation, split: str) -> str:
         for row in rows
     ]
     head = [
-        "Helper", "C", "episodes", "SR, %", "U", "toggles", "switches", "steps helped", "episodes helped", "length",
-        "SPL", "invalid", "invalid after help", "unseen states", "errors",
+        "Helper", "C", "episodes", "SR, %", "U", "calls", "toggles", "switches", "steps helped", "episodes helped",
+        "length", "SPL", "invalid", "invalid after help", "unseen states", "errors",
     ]  # fmt: skip
-    if not any(row["errors"] for row in rows):
-        head, body = head[:-1], [cells[:-1] for cells in body]
-    return html_table(head, body)
+    drop = {"errors"} if not any(row["errors"] for row in rows) else set()
+    drop |= {"calls"} if material.calls_are_units else set()
+    keep = [i for i, name in enumerate(head) if name not in drop]
+    return html_table([head[i] for i in keep], [[cells[i] for i in keep] for cells in body])
 
 
-def toggling(evaluation: Evaluation) -> str:
+def toggling(material: Material) -> str:
     """Toggles against those of the PRM threshold at the same usage; empty if it was not evaluated."""
     body = []
-    for item in evaluation.comparisons:
+    for item in material.evaluation.comparisons:
         found = item.get("toggles_against_prm_threshold")
-        if not found or item["helper"] not in ("dp", "lm") or found["difference"]["value"] is None:
+        if not found or not style_of(item["helper"]).main or found["difference"]["value"] is None:
             continue
         low, high = found["difference"]["ci"]
         text = f"{found['difference']['value']:+.2f} <small>{low:+.2f} to {high:+.2f}</small>"
         body.append([
             name_cell(item["helper"]),
-            escape(SPLITS.get(item["split"], item["split"])),
+            html(material.title(item["split"])),
             DASH if item["budget"] is None else f"{item['budget']:g}",
             number(found["usage"]),
             number(found["toggles"]),
@@ -231,68 +312,3 @@ def toggling(evaluation: Evaluation) -> str:
         return ""
     head = ["Helper", "Split", "C", "U", "toggles", "PRM threshold at this U", "difference"]
     return html_table(head, body, left=2)
-
-
-def format_table(evaluation: Evaluation, *, full: bool = False) -> Any:
-    """The main numbers for a terminal of 80 columns: print it with a ``rich`` ``Console``.
-
-    Without ``full``, the lesser baselines are shown at one budget only.
-    """
-    from rich.console import Group
-    from rich.text import Text
-
-    budgets = _budgets(evaluation)
-    one = 1.0 if 1.0 in budgets else next(iter(budgets), None)
-    parts: list[Any] = []
-    for split in splits_of(evaluation):
-        rows = [r for r in evaluation.rows if (r["split"], r["kind"], r["seed"]) == (split, "all", None)]
-        first = {"never": 0, "always": 1}  # the ends of the scale, then from the least baseline to the product
-        rows.sort(key=lambda r: (first.get(r["helper"], 2), style_of(r["helper"]).order, r["helper"], r["budget"] or 0))
-        if not full:
-            rows = [r for r in rows if style_of(r["helper"]).order >= 5 or r["budget"] in (None, one)]
-        counts = sorted({row["episodes"] for row in rows})
-        told = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-        parts.append(Text.assemble((SPLITS.get(split, split), "bold"), (f"  {told} episodes per row", "dim")))
-        parts += [_terminal_table(evaluation, split, rows), Text()]
-    notes = (
-        "SR success, U usage (cost units per episode), gap: share recovered of what always adds to never, rand: the "
-        "same for random help at equal usage, tog: returns to help per episode; 95 % intervals"
-    )
-    if any(item["adjusted"] for item in evaluation.comparisons):
-        notes += "; * spent more than 1.05 C, read off its own curve at C"
-    return Group(*parts, Text(notes, style="dim"))
-
-
-def _terminal_table(evaluation: Evaluation, split: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 1))
-    table.add_column("helper", no_wrap=True, min_width=13)
-    widths = {"C": 3, "SR %": 13, "U": 4, "E[U]": 4, "gap %": 12, "rand": 4, "tog": 4}
-    for name, width in widths.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    for row in rows:
-        item = comparison_of(evaluation, split, row["helper"], row["budget"])
-        share = random = ""
-        if item is not None and item["share"]["value"] is not None:
-            share = _points(item["share"]["value"], item["share"]["ci"], "*" if item["adjusted"] else "")
-            if item["random"] is not None and item["random"]["value"] is not None:
-                random = f"{100 * item['random']['value']:.0f}"
-        table.add_row(
-            row["helper"],
-            "" if row["budget"] is None else f"{row['budget']:g}",
-            "" if row["success_rate"] is None else _points(row["success_rate"], row["success_rate_ci"]),
-            "" if row["usage"] is None else f"{row['usage']:.2f}",
-            "" if row["expected_usage"] is None else f"{row['expected_usage']:.2f}",
-            share,
-            random,
-            "" if row["toggles"] is None else f"{row['toggles']:.2f}",
-            style="bold" if row["helper"] in ("dp", "lm") else "",
-        )
-    return table
-
-
-def _points(value: float, ci: Sequence[float], mark: str = "") -> str:
-    """A share with its interval, in per cent."""
-    return f"{100 * value:.0f}{mark} [{100 * ci[0]:.0f}, {100 * ci[1]:.0f}]"

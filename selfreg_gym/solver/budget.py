@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.arguments import check_choice, check_model, checked_number
+from selfreg_gym.solver.engine import Engine, cost_unit
 from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.solution import MixedPolicy, Solution, make_solution
 from selfreg_gym.solver.solve import solve
@@ -25,13 +26,16 @@ from selfreg_gym.transitions import TransitionModel
 if TYPE_CHECKING:
     from selfreg_gym.solver.caps import CappedSolution
 
-__all__ = ["Point", "first_prices", "highest_price", "solve_budget", "solve_points"]
+__all__ = ["Point", "distinct", "first_prices", "highest_price", "solve_budget", "solve_points"]
 
 GAIN = 1e-13
 """A point that is above the chord by less is on it, to rounding."""
 
 ENOUGH = 1e-12
-"""A budget this close to a policy's usage is met by it alone."""
+"""A budget this close to a policy's usage is met by it alone; in :func:`~selfreg_gym.solver.engine.cost_unit`."""
+
+SAME = 1e-12
+"""Points whose usage (relative to the largest) and success differ by at most this are one point, to rounding."""
 
 
 @overload
@@ -78,6 +82,9 @@ def solve_budget(
     Raises:
         InvalidArgumentError: a negative budget, or one of the wrong shape; both or neither of budget and cap.
     """
+    check_model(model)
+    check_choice("value", value, ("exact", "prm"))
+    check_choice("method", method, ("auto", "paper"))
     if (budget is None) == (hard_cap is None):
         raise InvalidArgumentError(
             "give budget=C (expected usage) or hard_cap=c (calls in any one episode), one of the two: received "
@@ -93,10 +100,8 @@ def solve_budget(
         from selfreg_gym.solver.many_budgets import solve_budgets
 
         _only_exact("several budgets are", value, method)
-        return solve_budgets(model, budget=np.asarray(budget), discount=discount, backend=backend, progress=progress)
-    limit = float(np.asarray(budget))
-    if not limit >= 0:
-        raise InvalidArgumentError(f"a budget is a number of cost units >= 0, received {budget!r}.")
+        return solve_budgets(model, budget=budget, discount=discount, backend=backend, progress=progress)
+    limit = checked_number("a budget, in cost units per episode,", budget)
 
     if value == "prm" or method == "paper":
 
@@ -106,7 +111,7 @@ def solve_budget(
             )  # fmt: skip
 
         high = at(0.0)
-        if limit >= high.expected_usage - ENOUGH:
+        if limit >= high.expected_usage - ENOUGH * cost_unit(model):
             return _all_of_it(high, limit, high.expected_usage)
         return _bisect(at, at(highest_price(model)), high, limit, mix=method != "paper")
 
@@ -115,13 +120,16 @@ def solve_budget(
     def solution(of: Point) -> Solution:
         return make_solution(engine, of.price, *engine.run(of.price), "exact")
 
-    top = highest_price(model)
+    top, enough = highest_price(model), ENOUGH * cost_unit(model)
     found = solve_points(engine, [0.0, top, *first_prices(top)] if engine.batches else [0.0, top])
     right = found[0]
-    if limit >= right.usage - ENOUGH:
+    if limit >= right.usage - enough:
         return _all_of_it(solution(right), limit, right.usage)
     left, right = _nearest(found, limit)
+    price = right.price
     for _ in range(200):
+        if right.usage - left.usage <= enough:
+            break
         price = max((right.success - left.success) / (right.usage - left.usage), 0.0)
         found = solve_points(engine, [price, *_around(left, right, limit, price)] if engine.batches else [price])
         middle = found[0]
@@ -162,10 +170,8 @@ def first_prices(top: float) -> list[float]:
 
 def _nearest(points: Sequence[Point], limit: float) -> tuple[Point, Point]:
     """Return the points with most usage within the limit and least beyond it."""
-    return (
-        max((p for p in points if p.usage <= limit), key=lambda p: p.usage),
-        min((p for p in points if p.usage > limit), key=lambda p: p.usage),
-    )
+    within = [p for p in points if p.usage <= limit] or [min(points, key=lambda p: p.usage)]
+    return max(within, key=lambda p: p.usage), min((p for p in points if p.usage > limit), key=lambda p: p.usage)
 
 
 def _around(left: Point, right: Point, limit: float, slope: float) -> list[float]:
@@ -184,22 +190,40 @@ def _around(left: Point, right: Point, limit: float, slope: float) -> list[float
 def _all_of_it(best: Solution, limit: float, usage: float) -> MixedPolicy:
     """Return the best policy there is, for a budget that is not reached."""
     message = ""
-    if limit > usage + 1e-9:
+    if limit > usage + 1e-9 * cost_unit(best.model):
         message = f"more budget cannot help: the best policy uses {usage:.6g} cost units of {limit:g}."
     return MixedPolicy((best,), np.ones(1), 0.0, limit, message, 1)
 
 
 def highest_price(model: TransitionModel) -> float:
-    """Return a price at which nobody asks who has to pay: one unit of help gains at most 1 of success."""
+    """Return a price at which only free help is used: one call gains at most 1 of success."""
     costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
     return 1.001 / float(costs.min()) if len(costs) else 1.0
 
 
+def distinct(points: Sequence[Point]) -> list[Point]:
+    """Return the points in the order of usage, those that are equal to rounding as one.
+
+    Of equal ones the first in ``points`` is kept. Points of more usage and no more success than another are left out:
+    only rounding makes them.
+    """
+    largest = max(point.usage for point in points)
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.usage, -p.success)):
+        if kept and point.usage - kept[-1].usage <= SAME * largest:
+            if point.success > kept[-1].success + SAME:
+                kept[-1] = point
+        elif not kept or point.success > kept[-1].success:
+            kept.append(point)
+    return kept
+
+
 def _mixture(low: Solution, high: Solution, limit: float, price: float, solves: int) -> MixedPolicy:
     """Return the coin whose usage is ``limit``."""
-    if low.expected_usage >= limit - ENOUGH:
+    run = high.expected_usage - low.expected_usage
+    if low.expected_usage >= limit - ENOUGH * cost_unit(low.model) or run <= 0:
         return MixedPolicy((low,), np.ones(1), price, limit, "", solves)
-    weight = (limit - low.expected_usage) / (high.expected_usage - low.expected_usage)
+    weight = min((limit - low.expected_usage) / run, 1.0)
     return MixedPolicy((low, high), np.array([1 - weight, weight]), price, limit, "", solves)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver import arrays
+from selfreg_gym.solver.arguments import checked_number, checked_whole
 from selfreg_gym.solver.engine import DENSE_LIMIT, Engine, Prepared
 from selfreg_gym.solver.modes import EPS, FREE
 from selfreg_gym.transitions import TransitionModel
@@ -83,19 +83,15 @@ def solve_caps(
     Raises:
         InvalidArgumentError: a negative or fractional cap, or no price.
     """
-    if not (np.ndim(hard_cap) == 0 and np.isfinite(hard_cap) and int(hard_cap) == hard_cap and hard_cap >= 0):
-        raise InvalidArgumentError(f"a hard cap is a whole number of calls >= 0, received {hard_cap!r}.")
-    if not (np.ndim(help_cost) == 0 and np.isfinite(help_cost) and help_cost >= 0):
-        raise InvalidArgumentError(
-            f"beside a hard cap there is one help cost, finite and >= 0, received {help_cost!r}."
-        )
+    hard_cap = checked_whole("a hard cap, the number of calls per episode,", hard_cap)
+    help_cost = checked_number("help_cost beside a hard cap, one price for all interventions,", help_cost, finite=True)
     engine = Engine(model, backend=backend, discount=discount)
-    solver = _Pass(engine, int(hard_cap) + 1, float(help_cost))
+    solver = _Pass(engine, hard_cap + 1, help_cost)
     for level in range(model.levels):
         solver.level(level)
-    success, usage = solver.values[:, ::2], solver.values[:, 1::2]
+    success, usage = solver.values[:, ::2], solver.values[:, 1::2] * engine.prepared.unit
     policy, success, usage = (engine.model_order(array).T for array in (solver.policy, success, usage))
-    return CappedSolution(model, policy, success, usage, float(help_cost))
+    return CappedSolution(model, policy, success, usage, help_cost)
 
 
 class _Pass:
@@ -103,7 +99,7 @@ class _Pass:
 
     def __init__(self, engine: Engine, caps: int, price: float) -> None:
         p = engine.prepared
-        self.engine, self.caps, self.price = engine, caps, price
+        self.engine, self.caps, self.price = engine, caps, price * p.unit
         self.values = np.empty((p.nodes * p.levels, 2 * caps))
         self.policy = np.zeros((p.nodes * p.levels, caps), np.int8)
         self.is_nohelp = np.arange(len(p.cost)) % p.actions == 0

@@ -5,6 +5,9 @@ one state's actions next to each other. A pass accumulates S_a and M_a together 
 - r * M_a; within ``EPS`` the smaller M (``tie="low"``) or the larger (``"high"``) decides. In a cyclic component policy
 iteration starts from nohelp everywhere, whose values are finite, and leaves an action only for one that is better by
 more than ``EPS``; so it never enters a cycle that it could not leave, and ends at the optimum.
+
+``EPS`` is absolute, so a pass counts costs in a unit in which they are about 1 (:func:`cost_unit`, a power of two, so
+that nothing is rounded). Prices, usage and budgets of the public functions are in the model's own cost units.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.solver import arrays
+from selfreg_gym.solver.arguments import check_choice, check_model, checked_number
 from selfreg_gym.solver.modes import EPS, FIXED, FREE, FROZEN, WIDTH
 from selfreg_gym.transitions import TransitionModel
 
-__all__ = ["EPS", "FIXED", "FREE", "FROZEN", "Engine", "Prepared", "Values", "prepare"]
+__all__ = ["EPS", "FIXED", "FREE", "FROZEN", "Engine", "Prepared", "Values", "cost_unit", "prepare"]
 
 CHUNK = 2**16
 """States that are put in order at a time."""
@@ -37,6 +41,7 @@ class Prepared:
         order: ``(N,)`` int32, the node at each position.
         indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
         success, cost: ``(N * A,)``; a missing action has infinite cost. ``last_success`` holds on the first level.
+        unit: what a cost of 1 is in the model's cost units.
         leaving: ``(N * A,)`` bool, whether a row itself gives something to an end.
     """
 
@@ -56,6 +61,7 @@ class Prepared:
     cyclic: np.ndarray
     layer_start: np.ndarray
     is_acyclic: bool
+    unit: float = 1.0
 
     def at_level(self, level: int) -> tuple[Any, ...]:
         """The arguments of a compiled pass over one level, up to the cost."""
@@ -78,6 +84,15 @@ class Values(NamedTuple):
 
     values: np.ndarray
     policy: np.ndarray
+
+
+def cost_unit(model: TransitionModel) -> float:
+    """Return the unit in which a pass counts costs: 1, or a power of two near costs that are far from 1."""
+    if "unit" not in model.cache:
+        costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
+        middle = (float(np.log2(costs.min())) + float(np.log2(costs.max()))) / 2 if len(costs) else 0.0
+        model.cache["unit"] = 2.0 ** round(middle) if abs(middle) > 10 else 1.0
+    return model.cache["unit"]
 
 
 def prepare(model: TransitionModel) -> Prepared:
@@ -114,12 +129,13 @@ def _prepare(model: TransitionModel) -> Prepared:
     last_success = success
     if model.last_success is not model.success:
         last_success = np.ascontiguousarray(model.last_success.T[order.order]).ravel()
-    cost = np.where(model.available, model.cost, np.inf).T[order.order].ravel()
+    unit = cost_unit(model)
+    cost = np.where(model.available, model.cost / unit, np.inf).T[order.order].ravel()
     total = np.add.reduceat(np.append(data, 0.0), indptr[:-1].astype(np.int64)) * (lengths > 0)
     leaving = (success > 0) | (1 - total - success > 1e-12)
     return Prepared(
         n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, leaving,
-        order.component_start, order.cyclic, order.layer_start, order.is_acyclic,
+        order.component_start, order.cyclic, order.layer_start, order.is_acyclic, unit,
     )  # fmt: skip
 
 
@@ -138,11 +154,11 @@ class Engine:
     """
 
     def __init__(self, model: TransitionModel, *, backend: str = "auto", discount: float = 1.0) -> None:
-        if backend not in ("auto", "numba", "numpy"):
-            raise UnknownNameError("backend", backend, ("auto", "numba", "numpy"))
-        if not 0 < discount <= 1:
+        check_model(model)
+        check_choice("backend", backend, ("auto", "numba", "numpy"))
+        self.model, self.discount = model, checked_number("a discount, at most 1 and above 0,", discount, finite=True)
+        if not 0 < self.discount <= 1:
             raise InvalidArgumentError(f"a discount lies in (0, 1], received {discount!r}.")
-        self.model, self.discount = model, float(discount)
         self.prepared = prepare(model)
         self.kernels = None if backend == "numpy" else _kernels(required=backend == "numba")
         self.passes = 0
@@ -166,10 +182,10 @@ class Engine:
         """Solve at one price, or evaluate.
 
         Args:
-            price: help cost r >= 0.
+            price: help cost r >= 0 of one cost unit of the model.
             tie: ``"low"`` or ``"high"`` usage among equals.
             mode: FREE chooses; FIXED evaluates ``policy``; FROZEN chooses with S held at ``success``.
-            cost: ``(N * A,)`` in the order of solution, instead of the model's.
+            cost: ``(N * A,)`` in the order of solution, instead of the model's; then M is in its unit.
             policy, success: ``(n,)`` in the order of solution, for FIXED and FROZEN.
 
         Raises:
@@ -182,8 +198,9 @@ class Engine:
         if success is not None:
             values[:, 0] = success
         chosen = np.zeros(n, np.int8) if policy is None else policy.astype(np.int8)
+        unit = p.unit if cost is None else 1.0
         cost = p.cost if cost is None else cost
-        options = Options(float(price), self.discount, EPS, tie == "high", mode)
+        options = Options(float(price) * unit, self.discount, EPS, tie == "high", mode)
         forever = -1
         for level in range(p.levels):
             offset = level * p.nodes
@@ -201,6 +218,8 @@ class Engine:
                     "this policy asks for help for ever, so its usage is infinite: from state "
                     f"{self.model.describe(self.state_of(forever))} no end can be reached."
                 )
+        if unit != 1.0:
+            values[:, 1] *= unit
         return Values(values, chosen)
 
     def run_many(self, prices: np.ndarray) -> np.ndarray:
@@ -220,13 +239,14 @@ class Engine:
         if values is None:
             values = aligned(2 * WIDTH * p.nodes * p.levels)
         eight = aligned(WIDTH)
-        eight[:] = prices[-1]
-        eight[: len(prices)] = prices
+        eight[:] = prices[-1] * p.unit
+        eight[: len(prices)] = prices * p.unit
         sweep_many(
             p.nodes, p.levels, p.actions, p.indptr, p.indices, p.data, p.drop, p.success, p.last_success, p.cost,
             eight, self.discount, EPS, values,
         )  # fmt: skip
         found = self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
+        found[:, 1] *= p.unit
         self.model.cache["batch"] = values  # only now: whoever takes it out writes over it
         return found
 
@@ -234,6 +254,7 @@ class Engine:
         """Return S and M of each action followed by ``values``: ``(A, n)`` each, in the model's order of states."""
         p = self.prepared
         n = p.nodes * p.levels
+        values = values if p.unit == 1.0 else values / np.array([1.0, p.unit])
         s, m = np.empty((n, p.actions)), np.empty((n, p.actions))
         if self.kernels is not None:
             self.kernels.backup(
@@ -244,7 +265,7 @@ class Engine:
             for offset in range(0, n, p.nodes):
                 here = slice(offset, offset + p.nodes)
                 s[here], m[here] = arrays.backup_run(p, 0, p.nodes, offset, self.discount, values)
-        return self.model_order(s).T, self.model_order(m).T
+        return self.model_order(s).T, self.model_order(m * p.unit).T
 
     def over_start(self, values: np.ndarray) -> np.ndarray:
         """Return the mean over the start states of ``(n, columns)`` values in the order of solution.

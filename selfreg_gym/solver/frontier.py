@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.solver.budget import GAIN, Point, first_prices, highest_price, solve_points
-from selfreg_gym.solver.engine import Engine
+from selfreg_gym.errors import CheckpointError
+from selfreg_gym.solver.arguments import check_model, checked_number
+from selfreg_gym.solver.budget import ENOUGH, GAIN, SAME, Point, distinct, first_prices, highest_price, solve_points
+from selfreg_gym.solver.engine import Engine, cost_unit
 from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import solve
@@ -62,20 +63,18 @@ class Frontier:
         Raises:
             InvalidArgumentError: a negative budget.
         """
-        limit = float(budget)
-        if not limit >= 0:
-            raise InvalidArgumentError(f"a budget is a number of cost units >= 0, received {budget!r}.")
-        last = len(self.usage) - 1
-        if limit >= self.usage[last] - 1e-12:
+        limit = checked_number("a budget, in cost units per episode,", budget)
+        last, unit = len(self.usage) - 1, cost_unit(self.model)
+        if limit >= self.usage[last] - ENOUGH * unit:
             message = ""
-            if limit > self.usage[last] + 1e-9:
+            if limit > self.usage[last] + 1e-9 * unit:
                 message = (
                     f"more budget cannot help: the best policy uses {self.usage[last]:.6g} of {limit:g} cost units."
                 )
             return MixedPolicy((self._solution(last),), np.ones(1), float(self.help_cost[last]), limit, message, 1)
         right = int(np.searchsorted(self.usage, limit, side="right"))
         left = max(right - 1, 0)
-        if limit <= self.usage[left] + 1e-12:
+        if limit <= self.usage[left] + ENOUGH * unit:
             return MixedPolicy((self._solution(left),), np.ones(1), float(self.help_cost[left]), limit, "", 1)
         run = self.usage[right] - self.usage[left]
         weight = (limit - self.usage[left]) / run
@@ -133,7 +132,7 @@ class Frontier:
         Raises:
             CheckpointError: the file is missing, damaged or something else, or belongs to another model.
         """
-        from selfreg_gym.transitions.files import read_arrays
+        from selfreg_gym.transitions.files import DAMAGE, damaged, read_arrays
 
         read = read_arrays(path, FORMAT, "a frontier (solve_frontier(...).save)")
         try:
@@ -142,11 +141,22 @@ class Frontier:
                     f"{path} holds the frontier of another model: solve this model's with solve_frontier and save it."
                 )
             curves = {name: np.asarray(read[name], np.float64) for name in ("help_cost", "usage", "success")}
+            help_cost, usage, success = curves.values()
+            if usage.ndim != 1 or not len(usage) or not usage.shape == success.shape == help_cost.shape:
+                raise ValueError("help_cost, usage and success hold one number per point")
+            if not all(np.isfinite(one).all() and (one >= 0).all() for one in curves.values()):
+                raise ValueError("help_cost, usage and success hold finite numbers >= 0")
+            if (np.diff(usage) <= 0).any():
+                raise ValueError("usage rises from point to point")
+            if not (0 < float(read["discount"]) <= 1 and float(read["gap"]) >= 0):
+                raise ValueError("the discount lies in (0, 1] and the gap is >= 0")
             return cls(
                 model, **curves, gap=float(read["gap"]), discount=float(read["discount"]), passes=int(read["passes"])
             )
-        except KeyError as error:
-            raise CheckpointError(f"{path} is damaged: it lacks {error}.") from error
+        except CheckpointError:
+            raise
+        except DAMAGE as error:
+            raise damaged(path, error, "solve_frontier(model).save(path)") from error
 
     def __repr__(self) -> str:
         return (
@@ -175,12 +185,13 @@ def solve_frontier(
     Raises:
         InvalidArgumentError: a negative gap.
     """
-    if not gap >= 0:
-        raise InvalidArgumentError(f"a gap is a number >= 0, received {gap!r}.")
+    check_model(model)
+    gap = checked_number("gap, the certified distance in success,", gap)
     engine = Engine(model, backend=backend, discount=discount)
     top = highest_price(model)
     points = solve_points(engine, [0.0, top, *first_prices(top)])
-    hull = sorted({(p.usage, p.success): p for p in points[::-1]}.values(), key=lambda p: (p.usage, -p.price))
+    hull = distinct(points)
+    width = SAME * max(point.usage for point in points)  # usages that differ by less are one
     heap: list[tuple[float, int, Point, Point]] = []
     done: list[tuple[float, Point, Point]] = []
     counter = 0
@@ -201,22 +212,25 @@ def solve_frontier(
         slopes = [_slope(left, right) for _, _, left, right in worst]
         extra = _filling([(left, right) for _, _, left, right in worst], slopes, WIDTH - len(slopes))
         found = solve_points(engine, slopes + extra)
-        for (_, _, left, right), slope in zip(worst, slopes, strict=True):
+        for (_, _, left, right), slope, middle in zip(worst, slopes, found, strict=False):  # extra ones follow
             chord = left.success - slope * left.usage
             own = [p for p in found if left.price >= p.price >= right.price]
-            middle = next(p for p in own if p.price == slope)
             if middle.success - slope * middle.usage - chord <= GAIN:
                 done.append((0.0, left, right))  # the chord itself touches the curve
                 continue
-            inner = {(p.usage, p.success): p for p in own if left.usage + 1e-12 < p.usage < right.usage - 1e-12}
-            chain = [left, *sorted(inner.values(), key=lambda p: p.usage), right]
+            inner = [p for p in own if left.usage + width < p.usage < right.usage - width]
+            chain = [p for p in distinct(inner) if left.success < p.success <= right.success] if inner else []
+            if not chain:  # what is above the chord is one of its ends, to rounding
+                done.append((0.0, left, right))
+                continue
+            chain = [left, *chain, right]
             for a, b in pairwise(chain):
                 add(a, b)
         if progress is not None:
             progress(len(heap) + len(done) + 1, -heap[0][0] if heap else 0.0)
     edges = done + [(-height, left, right) for height, _, left, right in heap]
-    corners = {(p.usage, p.success): p for _, a, b in edges for p in (a, b)} or {(0, 0): hull[0]}
-    ordered = _strict(sorted(corners.values(), key=lambda p: p.usage))
+    corners = [p for _, a, b in edges for p in (a, b)] or hull[:1]
+    ordered = distinct(list(dict.fromkeys(corners)))
     return Frontier(
         model=model,
         help_cost=np.array([p.price for p in ordered]),
@@ -246,15 +260,3 @@ def _filling(intervals: list[tuple[Point, Point]], slopes: list[float], count: i
     for (left, right), slope in zip(intervals, slopes, strict=True):
         prices += [(left.price + slope) / 2, (right.price + slope) / 2]
     return prices[:count]
-
-
-def _strict(points: list[Point]) -> list[Point]:
-    """Drop points that rounding put on or below the line between their neighbours' prices."""
-    kept: list[Point] = []
-    for point in points:
-        if kept and point.usage - kept[-1].usage <= 1e-12:
-            if point.success > kept[-1].success:
-                kept[-1] = point
-            continue
-        kept.append(point)
-    return kept

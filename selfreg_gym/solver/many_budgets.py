@@ -8,12 +8,12 @@ is at a mean of the prices of the best bound and the new ones (Wentges 1997).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.solver.arguments import check_model, checked_numbers
 from selfreg_gym.solver.engine import FIXED, Engine
 from selfreg_gym.solver.solution import MixedPolicy, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
@@ -30,7 +30,10 @@ MAX_SOLVES = 400
 
 
 class _Column(NamedTuple):
-    """A policy: success and ``(K,)`` usage over the start, the prices it was found at, its actions."""
+    """A policy: success and ``(K,)`` usage over the start, the prices it was found at, its actions.
+
+    Usage and prices are per unit of each intervention.
+    """
 
     success: float
     usage: np.ndarray
@@ -41,7 +44,7 @@ class _Column(NamedTuple):
 def solve_budgets(
     model: TransitionModel,
     *,
-    budget: Sequence[float] | np.ndarray,
+    budget: Any,
     discount: float = 1.0,
     backend: str = "auto",
     progress: Callable[[int, float], None] | None = None,
@@ -60,20 +63,21 @@ def solve_budgets(
     Raises:
         InvalidArgumentError: not K budgets, or one below 0.
     """
-    limits = np.asarray(budget, np.float64)
+    check_model(model)
     count = model.actions - 1
-    if limits.shape != (count,) or not (limits >= 0).all():
-        raise InvalidArgumentError(f"there is one budget >= 0 per intervention ({count}), received {budget!r}.")
+    limits = checked_numbers("budget, the cost units per intervention,", budget, (count,), finite=False)
     engine = Engine(model, backend=backend, discount=discount)
     ceiling = _ceiling(model)
-    columns = [_column(engine, np.zeros(count)), _column(engine, ceiling)]
+    unit = 2.0 ** np.rint(-np.log2(ceiling))  # about the least cost of each intervention: the master counts in it
+    ceiling, limits = ceiling * unit, limits / unit
+    columns = [_column(engine, np.zeros(count), unit), _column(engine, ceiling, unit)]
     best_bound, best_prices = np.inf, ceiling
     weights, prices, value = _master(columns, limits)
     message = ""
     while len(columns) < MAX_SOLVES:
         trial = SMOOTH * best_prices + (1 - SMOOTH) * prices if np.isfinite(best_bound) else prices
         for candidate in (trial, prices):  # if the smoothed prices find nothing new, the master's own decide
-            column = _column(engine, candidate)
+            column = _column(engine, candidate, unit)
             paid = np.where(candidate > 0, candidate * np.where(candidate > 0, limits, 0.0), 0.0)
             bound = column.success - candidate @ column.usage + paid.sum()
             if bound < best_bound:
@@ -92,19 +96,23 @@ def solve_budgets(
     else:
         message = f"stopped after {MAX_SOLVES} solves: at most {best_bound - value:.2g} of success is missing."
     used = np.flatnonzero(weights > 1e-12)
+    binds = prices.any()
+    prices = prices / unit
     policies = []
     for i in used:
         column = columns[i]
         values = engine.run(0.0, mode=FIXED, policy=column.policy).values
         priced = engine.run(0.0, mode=FIXED, policy=column.policy, cost=priced_cost(engine, prices)).values[:, 1]
         policies.append(make_solution(engine, prices, values, column.policy, "exact", priced))
-    if not message and (limits > _usage(columns, weights) + 1e-6).all() and not prices.any():
+    if not message and (limits > _usage(columns, weights) + 1e-6).all() and not binds:
         message = "more budget cannot help: no limit binds."
-    return MixedPolicy(tuple(policies), weights[used] / weights[used].sum(), prices, limits, message, engine.passes)
+    return MixedPolicy(
+        tuple(policies), weights[used] / weights[used].sum(), prices, limits * unit, message, engine.passes
+    )
 
 
 def _ceiling(model: TransitionModel) -> np.ndarray:
-    """Return prices at which nobody asks who has to pay: a call gains at most 1 of success."""
+    """Return prices at which only free help is used: a call gains at most 1 of success."""
     prices = np.ones(model.actions - 1)
     for k in range(1, model.actions):
         costs = model.cost[k][model.available[k] & (model.cost[k] > 0)]
@@ -112,15 +120,16 @@ def _ceiling(model: TransitionModel) -> np.ndarray:
     return prices
 
 
-def _column(engine: Engine, prices: np.ndarray) -> _Column:
+def _column(engine: Engine, prices: np.ndarray, unit: np.ndarray) -> _Column:
     """Solve at one price per intervention."""
-    policy = engine.run(1.0, cost=priced_cost(engine, prices)).policy
+    policy = engine.run(1.0, cost=priced_cost(engine, prices / unit)).policy
     prepared = engine.prepared
     of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
     usage, success = np.zeros(len(prices)), 0.0
     for k in range(1, prepared.actions):
         own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
         success, usage[k - 1] = engine.over_start(engine.run(0.0, mode=FIXED, cost=own, policy=policy).values)
+    usage *= prepared.unit / unit
     return _Column(float(success), usage, prices, policy)
 
 

@@ -66,7 +66,7 @@ class Solution:
         of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
         for k in range(1, count + 1):
             own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
-            usage[k - 1] = start @ engine.run(0.0, mode=FIXED, cost=own, policy=policy).values[:, 1]
+            usage[k - 1] = prepared.unit * (start @ engine.run(0.0, mode=FIXED, cost=own, policy=policy).values[:, 1])
         return usage
 
     @cached_property
@@ -103,7 +103,7 @@ class Solution:
         priced = priced_cost(engine, np.asarray(self.help_cost))
         from dataclasses import replace
 
-        engine.prepared = replace(engine.prepared, cost=priced)
+        engine.prepared = replace(engine.prepared, cost=priced, unit=1.0)
         values = np.stack([self.success, self.success - self.value], axis=1)
         return engine.backup(engine.start_order(values))[1]
 
@@ -213,7 +213,7 @@ def priced_cost(engine: Engine, prices: np.ndarray) -> np.ndarray:
     prepared = engine.prepared
     factor = np.tile(np.concatenate(([0.0], prices)), prepared.nodes)
     missing = np.isinf(prepared.cost)
-    return np.where(missing, np.inf, np.where(missing, 0.0, prepared.cost) * factor)
+    return np.where(missing, np.inf, np.where(missing, 0.0, prepared.cost) * (factor * prepared.unit))
 
 
 def _number(value: float | np.ndarray) -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.solver.arguments import check_choice, check_model, checked_number, checked_numbers
 from selfreg_gym.solver.engine import FIXED, FROZEN, Engine
 from selfreg_gym.solver.solution import Solution, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
@@ -73,9 +74,10 @@ def solve(
         InvalidArgumentError, UnknownNameError: an argument outside its range.
         ModelError: the model is none, or (``value="prm"``) the policy asks for help for ever.
     """
-    _choice("value", value, ("exact", "prm"))
-    _choice("method", method, ("auto", "paper"))
-    _choice("tie", tie, ("low", "high"))
+    check_model(model)
+    check_choice("value", value, ("exact", "prm"))
+    check_choice("method", method, ("auto", "paper"))
+    check_choice("tie", tie, ("low", "high"))
     if hard_cap is not None:
         from selfreg_gym.solver.caps import solve_caps
 
@@ -126,7 +128,17 @@ def evaluate_policy(
         InvalidArgumentError: a wrong shape, or an action that does not exist or is not available.
         ModelError: the policy asks for help for ever.
     """
-    policy = np.asarray(policy)
+    check_model(model)
+    given, policy = policy, np.asarray(policy)
+    if policy.dtype.kind == "f" and np.isfinite(policy).all() and (policy == np.rint(policy)).all():
+        policy = policy.astype(np.int64)
+    if policy.dtype.kind not in "iu":
+        raise InvalidArgumentError(
+            f"a policy holds whole numbers, the action of each state, received {policy.dtype} values such as "
+            f"{policy.ravel()[0]!r}."
+            if policy.size
+            else f"a policy has one action per state, received {given!r}."
+        )
     if policy.shape != (model.n,):
         raise InvalidArgumentError(f"a policy has one action per state: {(model.n,)}, received {policy.shape}.")
     nodes = np.arange(model.n) % model.nodes
@@ -146,28 +158,13 @@ def evaluate_policy(
 
 def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray:
     """Return a price as float, or ``(K,)`` prices; both finite and >= 0."""
-    prices = np.asarray(help_cost, np.float64)
-    if prices.ndim > 1 or (prices.ndim == 1 and len(prices) != model.actions - 1):
-        raise InvalidArgumentError(
-            f"help_cost is one number or one per intervention ({model.actions - 1}), received shape {prices.shape}."
-        )
-    if not (np.isfinite(prices).all() and (prices >= 0).all()):
-        raise InvalidArgumentError(f"a help cost is finite and >= 0, received {help_cost!r}.")
-    return float(prices) if prices.ndim == 0 else prices
+    if np.ndim(help_cost) == 0:
+        return checked_number("help_cost, the price of a cost unit,", help_cost, finite=True)
+    return checked_numbers("help_cost, one price per intervention,", help_cost, (model.actions - 1,), finite=True)
 
 
 def _checked_prm(model: TransitionModel, prm: Any) -> np.ndarray:
     """Return p(s) as ``(n,)`` float64."""
     if prm is None:
         raise InvalidArgumentError("value='prm' needs prm=(n,) success probabilities, received none.")
-    p = np.asarray(prm, np.float64)
-    if p.shape != (model.n,) or not ((p >= 0) & (p <= 1)).all():
-        raise InvalidArgumentError(
-            f"prm holds {model.n} probabilities, received {p.shape} from {p.min()} to {p.max()}."
-        )
-    return p
-
-
-def _choice(what: str, received: str, choices: tuple[str, ...]) -> None:
-    if received not in choices:
-        raise UnknownNameError(what, received, choices)
+    return checked_numbers("prm, the success probability of each state,", prm, (model.n,), high=1.0, finite=True)

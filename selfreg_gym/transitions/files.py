@@ -58,28 +58,77 @@ def load_model(path: str | Path) -> TransitionModel:
 
     read = read_arrays(path, FORMAT, "a transition model (TransitionModel.save)")
     try:
-        rows = []
-        for a in range(len(read["success"])):
-            parts = [read.get(f"row{a}_{name}") for name in Rows._fields]
-            if any(part is None for part in parts[:3]):
-                raise KeyError(f"row{a}")
-            rows.append(Rows(*parts))  # type: ignore[arg-type]
+        if read["success"].ndim != 2:
+            raise ModelError(f"success has shape (A, N), received {read['success'].shape}.")
+        nodes, levels = int(read["success"].shape[1]), int(read["levels"])
+        if levels < 1:
+            raise ModelError(f"there is at least one level, received {levels}.")
+        rows = [_rows(read, a, nodes, levels) for a in range(len(read["success"]))]
+        if not rows:
+            raise ModelError("there are no actions.")
         keys = _parse(read["keys"])
+        if keys is not None:
+            named = isinstance(keys, list) and all(isinstance(key, str | int) for key in keys)
+            if not named or len(keys) != nodes or len(set(keys)) != nodes:
+                raise ModelError(f"keys names each of the {nodes} states once.")
         model = TransitionModel.__new__(TransitionModel)
         success, last_success = read["success"], read["last_success"]
         model._set(
-            tuple(rows), int(success.shape[1]), int(read["levels"]), success, read["start"], read["cost"], None,
+            tuple(rows), nodes, levels, success, read["start"], read["cost"], None,
             read["available"], "fail", None if np.array_equal(success, last_success) else last_success,
         )  # fmt: skip
         model.keys = tuple(keys) if keys is not None else None
         if "fitted" in read:
             about = _parse(read["fitted"])
+            if not all(isinstance(about[name], dict) for name in ("settings", "coverage")) or keys is None:
+                raise ModelError("a fitted model has its settings, its coverage and its keys.")
+            for name, shape in {
+                "counts": success.shape, "is_feature": (nodes,), "feature_of_node": (nodes,),
+            }.items():  # fmt: skip
+                if read[name].shape != shape or not np.isfinite(read[name]).all():
+                    raise ModelError(f"{name} holds numbers of shape {shape}, received {read[name].shape}.")
+            if not ((read["feature_of_node"] >= -1) & (read["feature_of_node"] < nodes)).all():
+                raise ModelError("feature_of_node leads to a node or is -1.")
             model.fitted = Fitted(
                 read["counts"], read["is_feature"], read["feature_of_node"], about["settings"], about["coverage"]
             )
         return model
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{path} is damaged: {type(error).__name__}: {error}.") from error
+    except DAMAGE as error:
+        raise damaged(path, error, "fit the model again and save it") from error
+
+
+DAMAGE = (KeyError, ValueError, TypeError, IndexError, OverflowError, RecursionError, MemoryError, AttributeError)
+"""What reading arrays of wrong shapes and types raises; ModelError is a ValueError."""
+
+
+def damaged(path: str | Path, error: BaseException, remedy: str) -> CheckpointError:
+    """What to raise for a file whose arrays do not fit together."""
+    what = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}".rstrip(".") or type(error).__name__
+    return CheckpointError(f"{path} is damaged: {what}. Make it again: {remedy}.")
+
+
+def _rows(read: dict[str, np.ndarray], action: int, nodes: int, levels: int) -> Rows:
+    """The rows of one action, checked as CSR arrays.
+
+    Raises:
+        KeyError, ModelError: an array is missing, or is not what CSR needs.
+    """
+    indptr, indices, data = (read[f"row{action}_{name}"] for name in ("indptr", "indices", "data"))
+    drop = read.get(f"row{action}_drop")
+    whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (indptr, indices))
+    if not whole or data.ndim != 1 or data.dtype.kind != "f":
+        raise ModelError(f"the rows of action {action} hold whole indices and real probabilities.")
+    if len(indptr) != nodes + 1 or indptr[0] != 0 or (np.diff(indptr.astype(np.int64)) < 0).any():
+        raise ModelError(f"the row pointer of action {action} rises from 0 over {nodes + 1} entries.")
+    if not len(data) == len(indices) == int(indptr[-1]):
+        raise ModelError(
+            f"action {action} has {int(indptr[-1])} transitions, received {len(indices)} indices, {len(data)} numbers."
+        )
+    if drop is None and levels > 1:
+        raise ModelError(f"a model over steps left says how far transitions move the clock: action {action} does not.")
+    if drop is not None and (drop.shape != data.shape or drop.dtype.kind not in "iu" or (drop < 0).any()):
+        raise ModelError(f"the steps of the clock of action {action} are whole numbers >= 0, one per transition.")
+    return Rows(indptr, indices, np.asarray(data, np.float64), drop)
 
 
 def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndarray]:
@@ -94,11 +143,13 @@ def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndar
     try:
         with np.load(path, allow_pickle=False) as archive:
             read = {name: archive[name] for name in archive.files}
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damage
         raise CheckpointError(f"{path} is not {what}, or is damaged: {type(error).__name__}: {error}.") from error
-    found = str(read.get("format", "no format"))
-    if found != expected:
-        raise CheckpointError(f"{path} is not {what}: expected format {expected!r}, received {found!r}.")
+    found = read.get("format", np.array("no format"))
+    if found.ndim or str(found) != expected:
+        raise CheckpointError(f"{path} is not {what}: expected format {expected!r}, received {str(found)[:80]!r}.")
     return read
 
 

@@ -19,13 +19,16 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
 from selfreg_gym.transitions.rows import (
+    ROUNDING,
     Rows,
     check_ends,
     check_rows,
     checked_array,
     checked_keys,
     matrices_to_rows,
+    rescaled,
     tails_of,
+    tolerance,
 )
 
 __all__ = ["Rows", "TransitionModel"]
@@ -61,8 +64,8 @@ class TransitionModel:
         available: Any = None,
         endless: str = "error",
     ) -> None:
-        rows, n = matrices_to_rows(P)
-        self._set(rows, n, 1, success, start, cost, keys, available, endless)
+        rows, n, coarse = matrices_to_rows(P)
+        self._set(rows, n, 1, success, start, cost, keys, available, endless, coarse=coarse)
 
     @classmethod
     def levelled(
@@ -97,7 +100,10 @@ class TransitionModel:
             if len(row.drop) and int(row.drop.min()) < 0:
                 node = int(np.searchsorted(row.indptr, int(np.argmin(row.drop)), side="right")) - 1
                 raise ModelError(f"steps left never increase: node {node}, action {a} has a negative drop.")
-        self._set(tuple(rows), n, int(levels), success, start, cost, keys, available, endless, last_success)
+        longest = [int(np.diff(row.indptr).max(initial=0)) for row in rows]
+        coarse = [tolerance(row.data, entries=most) for row, most in zip(rows, longest, strict=True)]
+        rows = [row._replace(data=np.asarray(row.data, np.float64)) for row in rows]
+        self._set(tuple(rows), n, int(levels), success, start, cost, keys, available, endless, last_success, coarse)
         return self
 
     def _set(
@@ -112,14 +118,18 @@ class TransitionModel:
         available: Any,
         endless: str,
         last_success: Any = None,
+        coarse: Sequence[float] = (ROUNDING,),
     ) -> None:
-        """Check everything and keep it."""
+        """Check everything and keep it; ``coarse`` is the tolerance of each row's dtype."""
         if endless not in ("error", "fail"):
             raise InvalidArgumentError(f"endless is 'error' or 'fail', received {endless!r}.")
         actions = len(rows)
-        self.rows, self.nodes, self.levels = rows, n, levels
+        self.nodes, self.levels = n, levels
         self.keys = checked_keys(keys, n)
         self.success = checked_array("success", success, (actions, n), self._name)
+        coarse = [max(one, tolerance(success)) for one in coarse] if len(coarse) == actions else [ROUNDING] * actions
+        rows, self.success = rescaled(rows, self.success, coarse)
+        self.rows = rows
         self.last_success = (
             self.success
             if last_success is None
@@ -132,6 +142,7 @@ class TransitionModel:
             raise ModelError("available is a bool (A, n) array, and nohelp (row 0) is available everywhere.")
         if cost is None:
             cost = np.r_[0.0, np.ones(actions - 1)]
+        tolerance(cost)
         cost = np.asarray(cost, np.float64)
         if cost.ndim == 1 and len(cost) == actions:
             cost = np.repeat(cost[:, None], n, axis=1)
@@ -140,9 +151,12 @@ class TransitionModel:
             state = self._name(int(np.flatnonzero(self.cost[0])[0]))
             raise ModelError(f"nohelp costs nothing: state {state} has cost {self.cost[0].max():g} under action 0.")
         self.start = checked_array("start", start, (n * levels,), self._name)
-        if abs(float(self.start.sum()) - 1) > 1e-6:
-            raise ModelError(f"start is a distribution over states: it sums to {float(self.start.sum()):g}, not to 1.")
-        check_rows(rows, self.success, self.last_success, self._name)
+        total = float(self.start.sum())
+        if abs(total - 1) > max(1e-6, tolerance(start, entries=len(self.start))):
+            raise ModelError(f"start is a distribution over states: it sums to {total:g}, not to 1.")
+        if abs(total - 1) > 1e-12:
+            self.start = self.start / total
+        check_rows(rows, self.success, self.last_success, self._name, max(coarse))
         for array in (self.success, self.last_success, self.available, self.cost, self.start):
             array.flags.writeable = False
         self.fitted: Any = None

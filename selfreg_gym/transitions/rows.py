@@ -16,12 +16,17 @@ __all__ = [
     "checked_array",
     "checked_keys",
     "matrices_to_rows",
+    "rescaled",
     "row_sums",
     "tails_of",
+    "tolerance",
 ]
 
 ROUNDING = 1e-9
 """How far a row may exceed 1 before it is an error and not rounding."""
+
+SINGLE = 1e-6
+"""The same for numbers in single precision; with many entries in a row it grows with their rounding."""
 
 
 class Rows(NamedTuple):
@@ -37,7 +42,54 @@ class Rows(NamedTuple):
     drop: np.ndarray | None = None
 
 
-def check_rows(rows: Sequence[Rows], success: np.ndarray, last_success: np.ndarray, name: Callable[[int], str]) -> None:
+def tolerance(*arrays: Any, entries: int = 1) -> float:
+    """How far sums of these arrays may be off: by the coarsest of their dtypes, for so many entries.
+
+    Raises:
+        ModelError: numbers in half precision, or no numbers.
+    """
+    coarsest = ROUNDING
+    for array in arrays:
+        kind = np.asarray(array).dtype if not hasattr(array, "dtype") else np.dtype(array.dtype)
+        if kind.kind == "f" and kind.itemsize < 4:
+            raise ModelError(
+                f"probabilities and costs need at least single precision, received {kind.name}, which keeps three "
+                "digits: compute them in float64, or convert before rows are normalised."
+            )
+        if kind.kind not in "fiub":
+            raise ModelError(f"probabilities and costs are real numbers, received an array of {kind.name}.")
+        if kind.kind == "f" and kind.itemsize == 4:
+            coarsest = max(coarsest, SINGLE, entries * float(np.finfo(np.float32).eps))
+    return coarsest
+
+
+def rescaled(rows: Sequence[Rows], success: np.ndarray, coarse: Sequence[float]) -> tuple[tuple[Rows, ...], np.ndarray]:
+    """Return rows and success whose sums are exactly 1 where they were 1 up to the rounding of single precision.
+
+    Args:
+        rows: A of them, float64.
+        success: ``(A, N)``.
+        coarse: for each action the tolerance of the dtype that its numbers had; nothing is done at double precision.
+    """
+    if max(coarse) <= ROUNDING:
+        return tuple(rows), success
+    success, fixed = success.copy(), []
+    for a, row in enumerate(rows):
+        total = row_sums(row) + success[a]
+        near = (np.abs(total - 1) <= coarse[a]) & (total > 0) & (coarse[a] > ROUNDING)
+        scale = np.where(near, 1 / np.where(near, total, 1.0), 1.0)
+        success[a] *= scale
+        fixed.append(row._replace(data=row.data * np.repeat(scale, np.diff(row.indptr))))
+    return tuple(fixed), success
+
+
+def check_rows(
+    rows: Sequence[Rows],
+    success: np.ndarray,
+    last_success: np.ndarray,
+    name: Callable[[int], str],
+    rounding: float = ROUNDING,
+) -> None:
     """Raise unless every row of P and success together holds probabilities that sum to at most 1."""
     nodes = success.shape[1]
     for a, row in enumerate(rows):
@@ -59,7 +111,7 @@ def check_rows(rows: Sequence[Rows], success: np.ndarray, last_success: np.ndarr
             stays = row._replace(data=np.where(row.drop == 0, row.data, 0.0))
             total = np.maximum(total, row_sums(stays) + last_success[a])
         worst = int(np.argmax(total))
-        if total[worst] > 1 + ROUNDING:
+        if total[worst] > 1 + rounding:
             raise ModelError(
                 f"a row of P and its success sum to at most 1 (the rest is failure): state {name(worst)}, "
                 f"action {a}, sums to {float(total[worst])!r}."
@@ -98,19 +150,31 @@ def check_ends(rows: Sequence[Rows], success: np.ndarray, available: np.ndarray,
         )
 
 
-def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int]:
-    """Return the rows of square matrices of one size, without a copy where they are CSR already."""
+def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[float]]:
+    """Return the rows of square matrices of one size, n, and the tolerance of each matrix's dtype.
+
+    Nothing is copied where they are CSR matrices in float64 already.
+    """
     from scipy import sparse
 
     if len(P) < 1:
         raise ModelError("P holds one (n, n) matrix per action, nohelp first; received none.")
-    rows = []
-    shape = np.shape(P[0])
+    rows, coarse = [], []
+    try:
+        shape = np.shape(P[0])
+    except ValueError:
+        shape = ()
+    if len(shape) != 2:
+        raise ModelError(f"P holds one (n, n) matrix per action, received a {type(P[0]).__name__} of shape {shape}.")
     for a, matrix in enumerate(P):
-        if np.ndim(matrix) != 2 or np.shape(matrix) != shape or shape[0] != shape[1]:
-            raise ModelError(
-                f"P holds one (n, n) matrix per action: action {a} has shape {np.shape(matrix)}, action 0 has {shape}."
-            )
+        try:
+            dimensions = np.ndim(matrix)
+        except ValueError:  # a ragged list
+            dimensions = 0
+        if dimensions != 2 or np.shape(matrix) != shape or shape[0] != shape[1]:
+            has = f"shape {np.shape(matrix)}" if dimensions else "rows of different lengths"
+            raise ModelError(f"P holds one (n, n) matrix per action: action {a} has {has}, action 0 has {shape}.")
+        coarse.append(tolerance(matrix, entries=shape[0]))
         csr = sparse.csr_array(matrix) if not sparse.issparse(matrix) or matrix.format != "csr" else matrix
         data = np.asarray(csr.data, np.float64)
         if not data.all():
@@ -121,14 +185,21 @@ def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int]:
         rows.append(Rows(np.asarray(csr.indptr), indices, data))
     if shape[0] < 1:
         raise ModelError("a model has at least one state, received P of shape (0, 0).")
-    return tuple(rows), int(shape[0])
+    return tuple(rows), int(shape[0]), coarse
 
 
 def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, highest: float = 1.0) -> np.ndarray:
     """Return a private float64 copy of ``value``, whose entries must lie between 0 and ``highest``."""
-    array = np.array(value, np.float64)
-    if array.shape != shape:
-        raise ModelError(f"{what} has shape {shape}, received {array.shape}.")
+    try:
+        given = np.asarray(value)
+    except ValueError as error:  # a ragged list
+        raise ModelError(f"{what} has shape {shape}, received lists of different lengths.") from error
+    if given.shape != shape:
+        raise ModelError(f"{what} has shape {shape}, received {given.shape}.")
+    allowed = tolerance(given)
+    array = np.array(given, np.float64)
+    if allowed > ROUNDING and np.isfinite(highest):
+        array = np.where((array > highest) & (array <= highest + allowed), highest, array)
     bad = np.argwhere(~(np.isfinite(array) & (array >= 0) & (array <= highest + ROUNDING)))
     if len(bad):
         first = tuple(int(i) for i in bad[0])

@@ -106,7 +106,7 @@ def _evaluated(helpers: dict[str, Any], num_envs: int, workers: int = 1, determi
     return json.dumps([found.table().to_json(), found.rows, found.traces])
 
 
-@pytest.mark.parametrize(("num_envs", "workers"), [(1, 1), (16, 1), (4, 3)])
+@pytest.mark.parametrize(("num_envs", "workers"), [(1, 1), (16, 1), (1, 3)])
 def test_evaluations_are_identical(helpers: dict[str, Any], num_envs: int, workers: int) -> None:
     assert _evaluated(helpers, num_envs, workers) == _evaluated(helpers, 4)
 

@@ -188,7 +188,8 @@ def test_the_way_can_be_overridden_and_is_told(serve: Any, caplog: pytest.LogCap
     assert not server.count("/chat/completions")
     told = EndpointActor(server.url, **QUICK).describe()
     assert (told["way"], told["model"]) == ("echo", "rule")
-    assert told["capabilities"]["prompt_lists"] == {"works": True, "why": "answered two prompts in one request"}
+    why = "answered 4 prompts in one request, in order and as alone"
+    assert told["capabilities"]["prompt_lists"] == {"works": True, "why": why}
     assert told["usage"]["requests"] > 5
     [act] = EndpointActor(serve(can=("chat",)).url, way="echo", **QUICK).act([coin()])
     assert "way='echo' was asked for, and the server cannot do it" in act.error

@@ -11,13 +11,21 @@ import pytest
 from loopback import FAULTS, Loopback
 
 from selfreg_gym.endpoint.accounting import Meter
-from selfreg_gym.endpoint.answers import read_chat, read_completions
+from selfreg_gym.endpoint.answers import Answer, read_chat, read_completions, require_text
 from selfreg_gym.endpoint.client import Client
 from selfreg_gym.endpoint.connection import COMPLETIONS, Connection, Request
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.errors import EndpointError
 
 BODY = {"model": "rule", "prompt": "heads or tails?", "max_tokens": 4}
+
+
+def written(data: dict[str, Any], count: int = 1) -> list[Answer]:
+    """As the actor reads: an answer needs a text."""
+    answers = read_completions(data, count)
+    for answer in answers:
+        require_text(answer)
+    return answers
 
 
 def client(server: Loopback, **options: Any) -> Client:
@@ -33,7 +41,7 @@ def first(*faults: str) -> Callable[[int, str], str | None]:
 def test_every_fault_is_survived(serve: Any, fault: str) -> None:
     server = serve(fault=first(fault, fault), hang=0.6)
     asked = client(server)
-    [answer] = asked.post("/completions", BODY, read_completions)
+    [answer] = asked.post("/completions", BODY, written)
     [undisturbed] = client(serve()).post("/completions", BODY, read_completions)
     assert answer == undisturbed
     assert server.faults[fault] == 2
@@ -45,19 +53,40 @@ def test_and_given_up_after_so_many_attempts(serve: Any, fault: str) -> None:
     server = serve(fault=lambda count, path: fault, hang=0.6)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match=r"/v1/completions: .* \(tried 3 times\)") as caught:
-        client(server, retries=2).post("/completions", BODY, read_completions)
+        client(server, retries=2).post("/completions", BODY, written)
     assert caught.value.transient
     assert len(server.requests) == 3
-    assert caught.value.reached == (fault not in ("reset", "hang", "truncated", "drip"))
+    assert caught.value.reached == (fault not in ("reset", "hang", "truncated", "drip", "slow headers"))
     assert time.monotonic() - begun < 3  # three hangs of 0.6 s are cut at 0.25 s each
 
 
-def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any) -> None:
-    server = serve(fault=lambda count, path: "drip", hang=2.0)
+@pytest.mark.parametrize("fault", ["drip", "slow headers"])
+def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, fault: str) -> None:
+    server = serve(fault=lambda count, path: fault, hang=2.0)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match="no answer within"):
         client(server, retries=0).post("/completions", BODY, read_completions)
     assert time.monotonic() - begun < 1.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("filter", "finish_reason 'content_filter'"),
+        ("filter results", "a content filter removed it"),
+        ("refusal", "finish_reason 'refusal'"),
+        ("cut", "the token limit was reached before the model said anything"),
+        ("html", r"an HTML page \('Sign in'\)"),
+        ("redirect", "HTTP 301: the server redirects to http://127"),
+    ],
+)
+def test_what_does_not_pass_is_named_and_not_repeated(serve: Any, fault: str, told: str) -> None:
+    server = serve(fault=lambda count, path: fault)
+    with pytest.raises(EndpointError, match=told) as caught:
+        client(server).post("/completions", BODY, written)
+    assert caught.value.reached
+    assert not caught.value.transient
+    assert len(server.requests) == 1
 
 
 def test_a_refusal_is_not_repeated(serve: Any) -> None:
@@ -123,13 +152,13 @@ def test_a_key_is_sent_and_never_told(serve: Any, monkeypatch: pytest.MonkeyPatc
         client(server).post("/completions", BODY, read_completions)
 
 
-@pytest.mark.parametrize(("key", "told"), [("x", "x marks the axis"), ("marks the", "x [key] axis")])
+@pytest.mark.parametrize(("key", "told"), [("x", "x marks-the axis"), ("marks-the", "x [key] axis")])
 def test_a_key_too_short_to_be_a_secret_changes_no_answer(
     serve: Any, monkeypatch: pytest.MonkeyPatch, key: str, told: str
 ) -> None:
     monkeypatch.setenv("TEST_KEY", key)
     server = serve(key=key)
-    server.brain.write = lambda prompt, **_: "x marks the axis"
+    server.brain.write = lambda prompt, **_: "x marks-the axis"
     connection = Connection(Server.of(server.url, model="rule", api_key_env="TEST_KEY"))
     assert connection.ask([Request(COMPLETIONS, {"prompt": "?"})])[0].text == told
 
@@ -147,20 +176,20 @@ def test_a_key_too_short_to_be_a_secret_changes_no_answer(
     ],
 )
 def test_what_is_no_completion(data: dict) -> None:
-    with pytest.raises(EndpointError, match="an answer that is none") as caught:
+    with pytest.raises(EndpointError, match="the response holds no answer") as caught:
         read_completions(data)
     assert caught.value.transient
 
 
 @pytest.mark.parametrize("message", [None, {}, {"content": 3}, "text"])
 def test_what_is_no_chat(message: Any) -> None:
-    with pytest.raises(EndpointError, match="an answer that is none"):
+    with pytest.raises(EndpointError, match="the response holds no answer"):
         read_chat({"choices": [{"message": message}]})
 
 
 def test_answers_are_read_leniently_where_nothing_is_lost() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert read_chat({"choices": [{"message": {"content": parts}}]}).text == "ab"
+    assert read_chat({"choices": [{"message": {"content": parts}}]}).text == "a\nb"
     assert read_chat({"choices": [{"message": {"content": None}}]}).text == ""
     [answer] = read_completions({"choices": [{"text": "\ud83d x"}], "usage": {"prompt_tokens": True}})
     assert answer.text == "\ufffd x"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import FAULTS, Loopback, now_and_then
+from loopback import FAULTS, LASTING, SILENT, Loopback, now_and_then
 
 from selfreg_gym.collection import collect
 from selfreg_gym.dataset import Rollouts
@@ -81,7 +81,8 @@ def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm:
 
 
 def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
-    server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=("500", "reset", "empty", "malformed")))
+    kinds = ("500", "reset", "empty", "malformed", *SILENT, *LASTING)
+    server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=kinds))
     impatient = {**CALM, "retries": 0, "way": "text", "api": "chat"}
     path = tmp_path / "r.sqlite"
     with fill(server.url, path, impatient, retries=0) as rollouts:
@@ -144,12 +145,12 @@ def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeyp
         assert b"verysecret" not in file.read_bytes(), file
 
 
-def test_control_characters_and_other_scripts_are_stored_as_they_were_said(serve: Any, tmp_path: Path) -> None:
+def test_control_characters_are_left_out_and_other_scripts_are_stored(serve: Any, tmp_path: Path) -> None:
     server = serve(can=("chat",), odd="control")
     with fill(server.url, tmp_path / "r.sqlite", {**CALM, "way": "text"}, episodes=3, tasks=range(2)) as rollouts:
         assert rollouts.is_complete
         said = {step.action_text for episode in rollouts for step in episode}
-        assert said == {"\x00\x07\x1b[31m\u202e идти на север \ufffd 北へ行け \x00"}
+        assert said == {"идти на север \ufffd 北へ行け"}
         assert all(step.invalid and not episode.success for episode in rollouts for step in episode)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import signal
 import subprocess
@@ -15,10 +16,13 @@ from typing import Any
 
 import pytest
 
+from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.endpoint.connection import COMPLETIONS, SYSTEMONE, Connection, Request
 from selfreg_gym.endpoint.crew import Crew
+from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.errors import EndpointError, InvalidArgumentError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError, SetupError
+from selfreg_gym.types import Decision
 
 
 def ask(prompt: str, draw: int | None = None, **more: Any) -> Request:
@@ -171,3 +175,87 @@ def test_what_a_job_raises_is_raised_and_a_dismissed_crew_begins_nothing_new() -
     next(waiting)
     time.sleep(0.3)
     assert len(begun) == 2
+
+
+def _open_sockets(port: int) -> int:
+    """Connections of this process to a local port, from the kernel's table."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    remote = f"0100007F:{port:04X}"
+    return sum(1 for line in lines if line.split()[2] == remote and line.split()[3] == "01")
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the kernel's table of connections is read")
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_connection_that_is_dropped_closes_its_sockets_and_threads(
+    serve: Any, quick: Any, tmp_path: Path, cached: bool
+) -> None:
+    server = serve(can=("chat",))
+    port = server.http.server_address[1]
+    cache = tmp_path / "answers.sqlite" if cached else None
+    actor = EndpointActor(server.url, concurrency=4, cache=cache, **quick)
+    acts = actor.act([Decision(f"Coin {i}", ("heads", "tails"), key=(i,)) for i in range(8)])
+    assert all(act.error is None for act in acts)
+    assert _open_sockets(port) >= 1
+    crew = actor.connection._live.crew
+    threads = list(crew._threads)
+    del actor
+    gc.collect()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+    for _ in range(100):
+        if not _open_sockets(port):
+            break
+        time.sleep(0.02)
+    assert _open_sockets(port) == 0
+
+
+def test_a_model_that_the_server_does_not_have_is_named_with_those_it_has(serve: Any, quick: Any) -> None:
+    server = serve()
+    with pytest.raises(SetupError, match=r"has no model 'rul'\. Did you mean 'rule'\? It has: rule\. Give one"):
+        connect(server.url, model="rul").ask([ask("p")])
+    with pytest.raises(SetupError, match="has no model 'rul'"):
+        EndpointActor(server.url, **{**quick, "model": "rul"}).act([Decision("Coin", ("heads",))])
+    with pytest.raises(SetupError, match="has no model 'rul'"):
+        EndpointPRM(server.url, **{**quick, "model": "rul"}).score(["page"])
+    many = [{"id": f"model {i} \x1b"} for i in range(3)] + [{"id": f"model-{i} " + "x" * 200} for i in range(20)]
+    right = server.answer
+    server.answer = lambda path, body: (200, {"data": many}) if path.endswith("/models") else right(path, body)
+    with pytest.raises(SetupError, match=r"\(20 in all\)") as told:
+        connect(server.url, model="y" * 300).ask([ask("p")])
+    assert len(str(told.value)) < 1200
+    assert "\x1b" not in str(told.value)
+    silent = serve(can=("completions",))  # it lists none: its own words are told
+    assert "HTTP 404: no model 'rul'" in str(connect(silent.url, model="rul").ask([ask("p")])[0])
+
+
+def test_a_list_that_fails_is_asked_one_by_one_and_lists_are_left(serve: Any) -> None:
+    server = serve()
+    right = server.answer
+
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if len(body.get("prompt", "")) > 2 and isinstance(body["prompt"], list):
+            return 422, {"error": "at most 2 prompts in one request"}
+        return right(path, body)
+
+    server.answer = answer
+    connection = connect(server.url, batch=4, model="rule")
+    answers = connection.ask([ask(f"page {i}", listed=True) for i in range(4)], lists=True)
+    assert answers == connect(server.url, model="rule").ask([ask(f"page {i}") for i in range(4)])
+    before = len(server.requests)
+    connection.ask([ask(f"other {i}", listed=True) for i in range(4)], lists=True)
+    assert [isinstance(body["prompt"], list) for _, body in server.requests[before:]] == [False] * 4
+
+
+def test_an_address_without_v1_is_hinted_at(serve: Any) -> None:
+    url = serve().url.removesuffix("/v1")
+    assert "HTTP 404: Not Found (base_url has no /v1" in str(connect(url, model="rule").ask([ask("p")])[0])
+
+
+def test_a_server_that_is_overloaded_when_it_is_probed_is_probed_again(serve: Any, quick: Any, tmp_path: Path) -> None:
+    server = serve(can=("chat",), fault=lambda count, path: "500")
+    actor = EndpointActor(server.url, cache=tmp_path / "answers.sqlite", **{**quick, "retries": 1})
+    decision = Decision("Coin", ("heads", "tails"), key=(1,))
+    assert "can do nothing" in actor.act([decision])[0].error
+    server.fault = None
+    assert actor.act([decision])[0].error is None

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from loopback import EVERYTHING, TGI, Llama, now_and_then
 
+from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, probe
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.endpoint.ways import choose_way
 from selfreg_gym.errors import EndpointError, SetupError
+from selfreg_gym.types import Decision
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +144,39 @@ def test_only_one_api_is_tried_if_one_is_named(serve: Any, quick: Any) -> None:
     capabilities = probe(Connection(Server.of(server.url, **quick)), api="chat")
     assert works(capabilities) == {"models", "chat", "structured", "systemone"}
     assert not server.count("/v1/completions")
+
+
+@pytest.mark.parametrize("odd", ["order", "twice the first", "no index and reversed", "too few", "values of the first"])
+def test_lists_that_are_answered_wrongly_are_not_used(serve: Any, quick: Any, odd: str) -> None:
+    server = serve(can=("completions", "lists", "logprobs", "echo"))
+    right = server.answer
+
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        status, value = right(path, body)
+        choices = value.get("choices", [])
+        if isinstance(body.get("prompt"), list):
+            if odd == "order":
+                value["choices"] = [{**choice, "index": i} for i, choice in enumerate(choices)]
+            elif odd == "twice the first":
+                value["choices"] = [{**choices[-1], "index": i} for i in range(len(choices))]
+            elif odd == "no index and reversed":
+                value["choices"] = [{k: v for k, v in choice.items() if k != "index"} for choice in choices]
+            elif odd == "too few":
+                value["choices"] = choices[1:]
+            else:
+                for choice in choices:
+                    values = choice["logprobs"]["token_logprobs"]
+                    choice["logprobs"]["token_logprobs"] = [None, *(v - 1 for v in values[1:])]
+        return status, value
+
+    server.answer = answer
+    actor = EndpointActor(server.url, **{**quick, "retries": 1})
+    offered = ("heads", "tails")
+    acts = actor.act([Decision(f"Coin {i}.", offered, key=(i,)) for i in range(3)])
+    assert actor.chosen[0] == "echo"
+    assert not actor.capabilities.works("prompt_lists"), actor.capabilities.why("prompt_lists")
+    calm = EndpointActor(serve(can=("completions", "lists", "logprobs", "echo")).url, **quick)
+    assert [act.text for act in acts] == [
+        act.text for act in calm.act([Decision(f"Coin {i}.", offered, key=(i,)) for i in range(3)])
+    ]
+    assert [act.error for act in acts] == [None] * 3

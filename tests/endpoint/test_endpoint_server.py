@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from typing import Any
 
+import numpy as np
 import pytest
 
 from selfreg_gym.endpoint.accounting import Meter, Tokens
+from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.endpoint.waiting import backoff_seconds, retry_after_seconds
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
 
 URL = "http://127.0.0.1:1/v1"
 
@@ -19,6 +22,30 @@ URL = "http://127.0.0.1:1/v1"
     ("options", "message"),
     [
         ({"base_url": "127.0.0.1:8000"}, "address of an OpenAI-compatible server"),
+        ({"base_url": "localhost:8000/v1"}, "beginning with http:// or https://"),
+        *(
+            ({"base_url": url}, "without blanks, line breaks and control")
+            for url in (f" {URL}", f"{URL}\n", f"{URL}\t")
+        ),
+        *(
+            ({"base_url": url}, "without blanks, line breaks and control")
+            for url in ("http://a b/v1", "http://a\u00a0/v1")
+        ),
+        *(
+            ({"base_url": url}, "received")
+            for url in (f"'{URL}'", f"\u201c{URL}\u201d", "http://x:99999/v1", "http://")
+        ),
+        *(
+            ({"base_url": url}, "received")
+            for url in ("", b"http://x/v1", 7, ["http://x/v1"], "http://[::/v1", "http://x\u201d")
+        ),
+        ({"base_url": "http://x/v1/chat/completions"}, "ends before the route"),
+        *(({"base_url": URL, "model": model}, "model is the name") for model in (" m", "m\n", "a\x1bb", 7, "m" * 301)),
+        *(({"base_url": URL, "timeout": value}, "timeout must be") for value in ("5", None, True, 1e300, [5], 10**400)),
+        *(({"base_url": URL, "batch": value}, "batch must be") for value in ("16", 2.0, True, 10**400)),
+        ({"base_url": URL, "retries": True}, "retries must be"),
+        ({"base_url": URL, "prompt_price": float("inf")}, "prompt_price must be"),
+        *(({"base_url": URL, "api_key_env": value}, "api_key_env is the NAME") for value in (7, "", "A B", "A\n", "é")),
         ({"base_url": "ftp://x/v1"}, "address of an OpenAI-compatible server"),
         ({"base_url": URL, "timeout": 0}, "timeout must be a number of seconds above 0"),
         ({"base_url": URL, "retries": 1.5}, "retries must be a whole number"),
@@ -68,6 +95,50 @@ def test_a_key_is_read_from_the_environment_when_it_is_needed(monkeypatch: pytes
     assert "verysecret" not in repr(server)
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("\u201cverysecret\u201d", "quotation marks"),
+        ("'verysecret'", "quotation marks"),
+        ('"verysecret"', "quotation marks"),
+        ("very secret", "a blank or a line break"),
+        ("very\nsecret", "a blank or a line break"),
+        ("Bearer verysecret", "a blank or a line break"),
+        ("verysecret\u00e9", "a character that is not ASCII"),
+        ("very\x1bsecret", "a control character"),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_refused_when_given(monkeypatch: pytest.MonkeyPatch, key: str, told: str) -> None:
+    monkeypatch.setenv("OUR_KEY", key)
+    with pytest.raises(SetupError, match=f"OUR_KEY holds {told}") as caught:
+        Server.of(URL, api_key_env="OUR_KEY")
+    assert "very" not in str(caught.value)
+    monkeypatch.setenv("OUR_KEY", " verysecret\n")  # as of a file: nothing is lost by leaving these out
+    server = Server.of(URL, api_key_env="OUR_KEY")
+    assert server.key() == "verysecret"
+    monkeypatch.setenv("OUR_KEY", key)
+    with pytest.raises(SetupError, match="OUR_KEY holds"):
+        server.key()
+
+
+def test_an_address_in_the_environment_is_used_only_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
+    assert Server.of(URL).base_url == URL
+    with pytest.raises(InvalidArgumentError):
+        Server.of("")
+
+
+@pytest.mark.parametrize("cache", ["", " ", "a\0b", 7, b"x", ["x"]])
+def test_a_cache_is_a_path(cache: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="cache is the path of the file"):
+        Connection(Server.of(URL), cache=cache)
+
+
+def test_numbers_of_other_kinds_are_stored_as_plain_ones() -> None:
+    server = Server.of(URL, batch=np.int64(3), timeout=np.float32(2.0), retries=np.int8(1))
+    assert (type(server.batch), type(server.timeout), server.retries) == (int, float, 1)
+
+
 def test_full_jitter_fills_the_interval_and_stays_in_it() -> None:
     generator = random.Random(0)
     for attempt, top in ((0, 0.5), (3, 4.0), (10, 20.0), (5000, 20.0)):
@@ -102,7 +173,7 @@ def test_the_meter_adds_up_and_prices() -> None:
     meter.count(requests=3, repeated=1, tokens=Tokens(1000, 100))
     meter.count(failed=1, remembered=2, tokens=Tokens(500, 0))
     assert meter.totals(server) == {
-        "requests": 3, "repeated": 1, "failed": 1, "remembered": 2,
+        "requests": 3, "repeated": 1, "failed": 1, "remembered": 2, "cut": 0,
         "prompt_tokens": 1500, "completion_tokens": 100, "price": 4.0,
     }  # fmt: skip
     assert server.priced

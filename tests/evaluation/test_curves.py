@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial import ConvexHull
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.curves import Curve, curve_of, hull, read_off
+from selfreg_gym.evaluation.curves import Curve, area_between, curve_of, hull, read_off
 
 NEVER, ALWAYS = (0.0, 0.4), (8.0, 0.9)
 
@@ -49,7 +49,16 @@ def test_areas_of_known_curves():
     assert curve_of([], NEVER, ALWAYS).area == pytest.approx(0.5)  # the coin
     assert curve_of([(0.0, 0.9)], NEVER, ALWAYS).area == pytest.approx(1.0)  # everything for nothing
     assert curve_of([(4.0, 0.9)], NEVER, ALWAYS).area == pytest.approx(0.75)
-    assert curve_of([(2.0, 0.1)], NEVER, ALWAYS).area == pytest.approx(0.5)  # worse than the coin: flip the coin
+    assert curve_of([(4.0, 0.4)], NEVER, ALWAYS).area == pytest.approx(0.25)  # worse than the coin
+    assert curve_of([(9.0, 0.9), (4.0, 0.9)], NEVER, ALWAYS).area == pytest.approx(0.75)  # beyond always nothing counts
+
+
+def test_an_area_of_measured_points_leaves_none_out():
+    usage = np.array([[0.0, 6.0, 2.0, 8.0]])  # never, two points in any order, always
+    success = np.array([[0.4, 0.8, 0.6, 0.9]])
+    by_hand = np.trapezoid([0.0, 0.2, 0.4, 0.5], [0, 2, 6, 8]) / (8 * 0.5)
+    assert area_between(usage, success)[0] == pytest.approx(by_hand)
+    assert np.isnan(area_between(np.zeros((1, 3)), np.ones((1, 3)))[0])
 
 
 def test_reading_a_curve():

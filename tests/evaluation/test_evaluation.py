@@ -188,27 +188,39 @@ def test_errors_are_neither_failures_nor_silence():
     assert abs(difference.value) < 0.01
 
 
-def test_recovery_of_the_anchors_and_of_the_coin(coins):
+def shares_along(evaluation, name):
+    """Usage of never, the points of a helper and always, in order, and their shares of the gap."""
+    rows = [r for r in evaluation.rows if r["helper"] in ("never", name, "always") and r["kind"] == "all"]
+    never, always = row(evaluation, "never")["success_rate"], row(evaluation, "always")["success_rate"]
+    points = sorted((r["usage"], (r["success_rate"] - never) / (always - never)) for r in rows)
+    return tuple(np.array(points).T)
+
+
+def test_recovery_at_a_budget_is_read_at_that_usage(coins):
     for budget, key in ((1.0, "last@1"), (2.0, "last@2")):
         found = coins.recovery("last", budget=budget)
-        gap = row(coins, "always")["success_rate"] - row(coins, "never")["success_rate"]
-        share = (row(coins, key)["success_rate"] - row(coins, "never")["success_rate"]) / gap
-        assert found.share.value == pytest.approx(share)
-        assert found.share.low < share < found.share.high
-        assert found.coin == pytest.approx(row(coins, key)["usage"] / COINS.mean())
-        assert found.over_coin.low > 0
-        assert not found.adjusted
+        assert found.usage == budget
+        assert found.measured_usage == pytest.approx(row(coins, key)["usage"])
+        assert found.adjusted == (abs(found.measured_usage - budget) > 0.05 * budget)
+        assert found.share.value == pytest.approx(np.interp(budget, *shares_along(coins, "last")))
+        assert found.share.low < found.share.value < found.share.high
+        assert found.coin == pytest.approx(min(budget / COINS.mean(), 1.0))
         assert found.random is None
 
 
-def test_overspending_is_adjusted_to_the_budget():
-    evaluation = run({"never": Constant(0), "always": Constant(1), "greedy@0.5": Constant(1), "greedy@2": LastCoins(2)})
-    found = evaluation.recovery("greedy", budget=0.5)
-    assert found.adjusted
-    assert found.usage == 0.5
-    # Its own curve at 0.5 lies between never and the point that uses less than 0.5 or just above.
-    own = evaluation.curve("greedy")
-    assert found.share.value == pytest.approx(own.recovered(0.5), abs=1e-9)
+def test_spending_too_much_and_too_little_are_adjusted_alike():
+    helpers = {"never": Constant(0), "always": Constant(1), "greedy@0.5": Constant(1), "shy@2": LastCoins(1)}
+    evaluation = run(helpers)
+    greedy, shy = evaluation.recovery("greedy", budget=0.5), evaluation.recovery("shy", budget=2)
+    for found, budget in ((greedy, 0.5), (shy, 2.0)):
+        assert found.adjusted
+        assert found.usage == budget
+        assert found.share.value == pytest.approx(np.interp(budget, *shares_along(evaluation, found.helper)))
+    assert shy.measured_usage < 2
+    own = (row(evaluation, "shy@2")["success_rate"] - row(evaluation, "never")["success_rate"]) / (
+        row(evaluation, "always")["success_rate"] - row(evaluation, "never")["success_rate"]
+    )
+    assert shy.share.value > own  # up to C along its own curve, as the other comes down
     assert any("over budget are greedy@0.5" in text for text in evaluation.warnings)
 
 

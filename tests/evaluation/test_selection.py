@@ -80,5 +80,7 @@ def test_nothing_else_is_computed_from_it_and_it_is_saved(tmp_path: Any) -> None
     assert by_name["b"]["usage_for_half"] == pytest.approx(1.0)
     assert by_name["b"]["usage_for_80_percent"] == pytest.approx(1.8)
     assert by_name["b"]["largest_gap"] == pytest.approx(0.5)  # from 2 to 4 of 4
-    assert by_name["b"]["best_lift"] == pytest.approx(0.3)
+    low, high = by_name["b"]["best_lift_ci"]
+    assert low < by_name["b"]["best_lift"] < high
+    assert 0.15 < by_name["b"]["best_lift"] <= 0.3 < high  # the best of the points as measured is 0.3
     assert np.diff([0, *sorted([1, 2, *by_name["b"]["missing_usages"]]), 4]).max() <= 0.05 * 4 + 1e-9

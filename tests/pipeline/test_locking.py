@@ -53,7 +53,7 @@ def test_the_same_thread_may_take_it_again_and_another_may_not(tmp_path: Path) -
 
     def other() -> None:
         try:
-            with locked(tmp_path / "." ):
+            with locked(tmp_path / "."):
                 pass
         except RunDirectoryError as error:
             caught.append(error)

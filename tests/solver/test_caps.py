@@ -136,5 +136,5 @@ def test_bad_arguments_are_named(random_model):
         solve_budget(model, hard_cap=1, method="paper")
     with pytest.raises(InvalidArgumentError, match="a hard cap is solved with value='exact'"):
         solve(model, help_cost=0.1, hard_cap=1, tie="high")
-    with pytest.raises(InvalidArgumentError, match="one help cost"):
+    with pytest.raises(InvalidArgumentError, match="one price for all"):
         solve(model, help_cost=[0.1, 0.2], hard_cap=1)

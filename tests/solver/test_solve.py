@@ -166,13 +166,13 @@ def test_discount_shortens_the_sight(random_model):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"help_cost": -1}, InvalidArgumentError, "finite and >= 0"),
-        ({"help_cost": float("nan")}, InvalidArgumentError, "finite and >= 0"),
-        ({"help_cost": [0.1, 0.2]}, InvalidArgumentError, "one per intervention"),
+        ({"help_cost": -1}, InvalidArgumentError, "finite number >= 0"),
+        ({"help_cost": float("nan")}, InvalidArgumentError, "finite number >= 0"),
+        ({"help_cost": [0.1, 0.2]}, InvalidArgumentError, "one price per intervention"),
         ({"help_cost": 0, "value": "exakt"}, UnknownNameError, "Did you mean 'exact'"),
         ({"help_cost": 0, "method": "papers"}, UnknownNameError, "Did you mean 'paper'"),
         ({"help_cost": 0, "value": "prm"}, InvalidArgumentError, "prm=\\(n,\\)"),
-        ({"help_cost": 0, "value": "prm", "prm": [2.0] * 5}, InvalidArgumentError, "probabilities"),
+        ({"help_cost": 0, "value": "prm", "prm": [2.0] * 5}, InvalidArgumentError, "success probability of each state"),
         ({"help_cost": 0, "discount": 0}, InvalidArgumentError, "discount"),
         ({"help_cost": 0, "backend": "numbo"}, UnknownNameError, "Did you mean 'numba'"),
     ],

@@ -21,10 +21,18 @@ from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["FAULTS", "LACKING", "TGI", "Llama", "Loopback", "Rule", "now_and_then"]
+__all__ = ["FAULTS", "LACKING", "LASTING", "SILENT", "TGI", "Llama", "Loopback", "Rule", "now_and_then"]
 
 LACKING = ("no logprobs", "half the logprobs", "no probabilities")
-FAULTS = ("429", "429 date", "500", "reset", "hang", "truncated", "malformed", "html", "empty", "null", "drip")
+SILENT = ("abort", "error in choice", "error in body", "null text", "tool calls", "no text", "odd reason")
+"""Responses with HTTP 200 that hold no answer, and may pass."""
+LASTING = ("filter", "filter results", "refusal", "cut", "html", "redirect")
+"""Responses that are not worth another attempt."""
+FAULTS = (
+    *("429", "429 date", "500", "html error", "reset", "hang", "truncated", "malformed", "empty", "null", "drip"),
+    *("slow headers", "stream", "bad gzip", *SILENT),
+)
+"""Faults that pass."""
 EVERYTHING = ("models", "completions", "chat", "lists", "logprobs", "echo", "structured", "systemone")
 
 
@@ -96,7 +104,7 @@ class Loopback:
     Args:
         can: what it does; what it cannot do it ignores (``refuses=False``) or answers with 400.
         brain: who speaks.
-        fault: called with (number of the request, path); returns one of ``FAULTS`` or None.
+        fault: called with (number of the request, path); returns one of ``FAULTS``, ``LASTING``, ``LACKING`` or None.
         odd: how its answers are odd: "shifted" or "constant" log-probabilities, "giant", "control", "leak" (the key).
         key: the key that it wants, or None.
     """
@@ -117,6 +125,7 @@ class Loopback:
         self.can, self.brain, self.fault, self.odd, self.refuses = set(can), brain or Rule(), fault, odd, refuses
         self.key, self.forms, self.hang, self.retry_after = key, forms, hang, retry_after
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.headers: list[dict[str, str]] = []
         self.faults: Counter[str] = Counter()
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
@@ -266,6 +275,32 @@ def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS
     return fault
 
 
+def silenced(value: dict[str, Any], fault: str) -> dict[str, Any]:
+    """A response of which each choice says, by one of ``SILENT`` or ``LASTING``, that there is no answer."""
+    problem = {"code": 502, "message": "provider failed"}
+    if fault == "error in body" or "choices" not in value:
+        return {"error": problem}
+    for choice in value["choices"]:
+        said = choice.get("message", choice)
+        name = "content" if "message" in choice else "text"
+        reason = {"abort": "abort", "filter": "content_filter", "odd reason": "out_of_luck", "cut": "length"}
+        choice["finish_reason"] = reason.get(fault, "tool_calls" if fault == "tool calls" else "stop")
+        if fault == "error in choice":
+            choice["error"] = problem
+        elif fault == "filter results":
+            choice["content_filter_results"] = {"violence": {"filtered": True, "severity": "high"}}
+        elif fault == "refusal":
+            choice["finish_reason"] = "stop" if "message" in choice else "refusal"
+            said |= {name: None, "refusal": "I cannot help with that."}
+        elif fault in ("null text", "tool calls"):
+            said[name] = None
+        elif fault in ("no text", "cut"):
+            said[name] = ""
+        if fault == "tool calls" and "message" in choice:
+            said["tool_calls"] = [{"type": "function", "function": {"name": "act", "arguments": "{}"}}]
+    return value
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_of_tests: Loopback
@@ -283,6 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         mine = self.server_of_tests
         with mine.lock:
             mine.requests.append((self.path, body))
+            mine.headers.append({name.lower(): value for name, value in self.headers.items()})
             mine.at_once += 1
             mine.most_at_once = max(mine.most_at_once, mine.at_once)
             fault = mine.fault(len(mine.requests), self.path) if mine.fault else None
@@ -325,6 +361,10 @@ class _Handler(BaseHTTPRequestHandler):
                 answer.pop("probabilities" if "probabilities" in answer else "noul", None)
             self._json(status, value)
             return
+        if fault in SILENT or fault in LASTING[:4]:
+            status, value = mine.answer(self.path, body)
+            self._json(status, silenced(value, fault))
+            return
         whole = json.dumps(mine.answer(self.path, body)[1]).encode()
         plain = {"Content-Type": "application/json"}
         if fault == "429":
@@ -346,8 +386,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault == "malformed":
             self._raw(200, whole[: len(whole) // 2], plain)
-        elif fault == "html":
-            self._raw(200, b"<html><body>Bad gateway</body></html>", {"Content-Type": "text/html"})
+        elif fault in ("html", "html error"):
+            page = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
+            self._raw(200 if fault == "html" else 502, page, {"Content-Type": "text/html"})
+        elif fault == "redirect":
+            self._raw(301, b"", {"Location": self.path.replace("/v1/", "/v2/")})
+        elif fault == "stream":
+            self._raw(200, b'data: {"choices": []}\n\n', plain)
+        elif fault == "bad gzip":
+            self._raw(200, b"\x1f\x8bno gzip", {**plain, "Content-Encoding": "gzip"})
+        elif fault == "slow headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for i in range(int(mine.hang / 0.02)):
+                self.wfile.write(f"X-{i}: y\r\n".encode())
+                time.sleep(0.02)
+            self.close_connection = True
         elif fault == "empty":
             self._json(200, {"choices": [], "data": None, "answers": None})
         elif fault == "null":

@@ -1,0 +1,67 @@
+"""The record beside a trained helper's weights, ``helper.json``: what it holds, and how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym.errors import CheckpointError
+from selfreg_gym.lm.records import is_number, read_record
+
+__all__ = ["FILE", "FORMAT", "check_answers", "read_helper"]
+
+FILE = "helper.json"
+FORMAT = "selfreg-helper-2"
+_OLDER = "selfreg-helper-1"  # without costs
+
+
+def read_helper(folder: Path) -> dict[str, Any]:
+    """Return ``answers, budget, offset, costs, info`` of the helper in ``folder``; costs are None in the older format.
+
+    Raises:
+        CheckpointError: there is no record, it is cut off, has another format, or an entry of another type.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise CheckpointError(
+            f"a helper is a directory with {FILE} (as save_pretrained writes it), "
+            f"received {str(folder)!r}, which has none."
+        )
+    record = read_record(file, what="the record of a helper", keys=("format",))
+    form = record["format"]
+    if form not in (FORMAT, _OLDER):
+        raise CheckpointError(
+            f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {FORMAT!r}: train again."
+        )
+    known = {name: record.get(name) for name in ("answers", "budget", "offset", "costs", "info")}
+    if form == _OLDER:
+        known["costs"] = None
+    answers, costs = known["answers"], known["costs"]
+    sound = {
+        "at least 2 different token ids": isinstance(answers, list)
+        and all(type(token) is int and token >= 0 for token in answers)
+        and len(set(answers)) == len(answers) > 1,
+        "a number of at least 0": is_number(known["budget"]) and known["budget"] >= 0,
+        "a number": is_number(known["offset"]),
+        "null, or a number for each help answer": costs is None
+        or (isinstance(costs, list) and len(costs) == len(answers or ()) - 1 and all(map(is_number, costs))),
+        "an object": isinstance(known["info"], dict),
+    }
+    for (name, value), (rule, holds) in zip(known.items(), sound.items(), strict=True):
+        if not holds:
+            raise CheckpointError(f"{name!r} in {str(file)!r} must be {rule}, received {value!r}: train again.")
+    return known
+
+
+def check_answers(folder: Path, answers: list[int], model: Any) -> None:
+    """Refuse answers that the model's output layer does not have.
+
+    Raises:
+        CheckpointError: a token id is beyond it.
+    """
+    rows = model.get_output_embeddings().weight.shape[0]
+    if max(answers) >= rows:
+        raise CheckpointError(
+            f"'answers' in {str(folder / FILE)!r} must be below {rows}, the rows of the model's output layer, received "
+            f"{answers!r}: the record belongs to another model."
+        )

@@ -1,0 +1,227 @@
+"""How often the intervals of an evaluation contain the truth, in worlds where the truth is known.
+
+    python benchmarks/coverage.py [rates] [differences] [shares] [curves] [crossfit] [weights] [--worlds 400] [--seed 0]
+
+Every part draws many small worlds with planted truths, evaluates them with the package's own code, and prints how often
+the 95 % interval contains the truth. *fixed tasks*: new episodes of the same tasks; *new tasks*: other tasks of the
+same kind. All parts together take about half an hour of one core.
+
+* rates: the success rate of a helper, over tasks x episodes, correlation within a task, rates from 0.002 to 0.5;
+* differences: the paired difference of two helpers, from equal in nearly all episodes to different in most;
+* shares: shares of the gap at a budget, for helpers that keep it, spend less, and spend more;
+* curves: area, best lift and usage for half of the gap: for a helper equal to the coin, and for a better one;
+* crossfit: ``cross_fitted_value`` on random models;
+* weights: bias and error of a process reward model's targets under several ways of weighting.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+
+from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.curve_estimates import area, best_lift, columns_of, usage_for
+from selfreg_gym.evaluation.curves import area_between
+from selfreg_gym.evaluation.measures import EpisodeTable
+from selfreg_gym.statistics import Design, bootstrap_weights, estimate_rate
+
+RESAMPLES = 500
+
+
+def covers(interval: tuple[float, float], truth: float) -> bool:
+    """Whether an interval contains the truth, to rounding."""
+    return interval[0] - 1e-12 <= truth <= interval[1] + 1e-12
+
+
+# -- rates ----------------------------------------------------------------------------------------------------------
+
+
+def rates(worlds: int, seed: int) -> None:
+    """Coverage of the interval of a success rate over a grid, for both populations."""
+    for fixed in (True, False):
+        found = []
+        for tasks in (10, 50, 168):
+            for episodes in (1, 3, 20):
+                rng = np.random.default_rng([seed, tasks, episodes])
+                task = np.repeat(np.arange(tasks), episodes)
+                n = len(task)
+                clusters = None if fixed else task
+                strata = task if fixed else np.zeros(n, dtype=int)
+                weights = bootstrap_weights(strata, clusters=clusters, resamples=RESAMPLES, rng=rng)
+                design = Design.of(strata, clusters)
+                for correlation in (0.0, 0.1, 0.5, 0.9) if episodes > 1 else (0.0,):
+                    for rate in (0.002, 0.01, 0.05, 0.2, 0.5):
+                        hits, width = 0, 0.0
+                        for _ in range(worlds):
+                            chance = _chances(rng, tasks, rate, correlation)
+                            outcomes = (rng.random((tasks, episodes)) < chance[:, None]).astype(float).ravel()
+                            estimate = estimate_rate(outcomes, weights, design=design)
+                            hits += covers(estimate[1:], float(chance.mean()) if fixed else rate)
+                            width += estimate.high - estimate.low
+                        found.append((hits / worlds, tasks, episodes, correlation, rate, width / worlds))
+        _report(f"rates, {'fixed' if fixed else 'new'} tasks", found, "tasks, episodes, correlation, rate")
+
+
+def _chances(rng: np.random.Generator, tasks: int, rate: float, correlation: float) -> np.ndarray:
+    """Success probabilities of tasks whose episodes have this rate and correlation (a beta distribution)."""
+    if correlation == 0:
+        return np.full(tasks, rate)
+    size = (1 - correlation) / correlation
+    return rng.beta(rate * size, (1 - rate) * size, tasks)
+
+
+def _report(title: str, found: list[tuple[float, ...]], names: str) -> None:
+    coverage = np.array([item[0] for item in found])
+    print(
+        f"{title}: {len(found)} settings, coverage mean {coverage.mean():.3f}, lowest {coverage.min():.3f}, "
+        f"5 % quantile {np.quantile(coverage, 0.05):.3f}, below 0.92: {np.mean(coverage < 0.92):.1%}"
+    )
+    for item in sorted(found)[:4]:
+        print(f"    {item[0]:.3f} at {names} = {', '.join(f'{x:g}' for x in item[1:-1])} (width {item[-1]:.3f})")
+
+
+# -- helpers on the same episodes -----------------------------------------------------------------------------------
+
+
+class World:
+    """Tasks of differing difficulty; helpers whose success and usage per task are known functions of a share of help.
+
+    A helper with share q uses ``q * load`` cost units on average and succeeds with
+    ``never + gain(q) * (always - never)``; ``gain(q) = q`` is a coin per episode between never and always.
+    """
+
+    def __init__(self, rng: np.random.Generator, tasks: int, episodes: int) -> None:
+        self.rng, self.tasks, self.episodes = rng, tasks, episodes
+        hard = rng.normal(size=tasks)
+        self.never = 1 / (1 + np.exp(0.5 + 1.5 * hard))
+        self.always = 1 / (1 + np.exp(-2.0 + 0.7 * hard))
+        self.load = 6.0 * np.exp(0.4 * hard)
+        self.luck = rng.random((tasks, episodes))
+
+    def play(self, share: float, gain: float) -> dict[str, np.ndarray]:
+        """Episodes of a helper: success with the luck that all helpers share, usage with its own."""
+        chance = self.never + gain * (self.always - self.never)
+        usage = self.rng.poisson(np.repeat(share * self.load, self.episodes).reshape(self.tasks, -1))
+        return {"success": (self.luck < chance[:, None]).astype(float).ravel(), "usage": usage.astype(float).ravel()}
+
+    def truth(self, share: float, gain: float) -> tuple[float, float]:
+        """Usage and success of a helper on these tasks."""
+        return share * float(self.load.mean()), float((self.never + gain * (self.always - self.never)).mean())
+
+    def table(self, helpers: dict[str, tuple[float, float]], *, fixed: bool, seed: int) -> EpisodeTable:
+        """All helpers, given as (share, gain), on the same episodes."""
+        task = np.repeat(np.arange(self.tasks), self.episodes)
+        kinds = np.full(len(task), "", dtype=object)
+        columns = {key: self.play(*how) for key, how in helpers.items()}
+        place = np.arange(len(task))
+        return EpisodeTable("test", task, place, kinds, columns, fixed, seed, RESAMPLES)
+
+
+LARGE = 200_000
+
+
+def _worlds(worlds: int, seed: int, tasks: int, episodes: int) -> Iterator[World]:
+    for world in range(worlds):
+        yield World(np.random.default_rng([seed, world, tasks, episodes]), tasks, episodes)
+
+
+SIZES = ((20, 4), (50, 20), (168, 1), (168, 6))
+
+
+def differences(worlds: int, seed: int) -> None:
+    """Coverage of paired differences of success, with few and with many episodes that differ."""
+    everywhere = World(np.random.default_rng(1), LARGE, 1)
+    for fixed in (True, False):
+        found = []
+        for tasks, episodes in SIZES:
+            for gain in (0.0, 0.005, 0.03, 0.3):
+                hits, width = 0, 0.0
+                for i, world in enumerate(_worlds(worlds, seed, tasks, episodes)):
+                    table = world.table({"a": (0.5, 0.5), "b": (0.5, 0.5 + gain)}, fixed=fixed, seed=i)
+                    estimate = Evaluation({"test": table}).paired_difference("b", "a")
+                    about = world if fixed else everywhere
+                    truth = about.truth(0.5, 0.5 + gain)[1] - about.truth(0.5, 0.5)[1]
+                    hits += covers(estimate[1:], truth)
+                    width += estimate.high - estimate.low
+                found.append((hits / worlds, tasks, episodes, gain, width / worlds))
+        _report(f"paired differences, {'fixed' if fixed else 'new'} tasks", found, "tasks, episodes, gain")
+
+
+BUDGETS = (0.5, 1.0, 2.0, 3.0)
+
+
+def shares(worlds: int, seed: int) -> None:
+    """Coverage of shares of the gap at C, for usages of 0.9 C, C and 1.1 C (the truth is read along the true curve)."""
+    everywhere = World(np.random.default_rng(1), LARGE, 1)
+    for fixed in (True, False):
+        found = []
+        for tasks, episodes in SIZES:
+            for spent in (0.9, 1.0, 1.1):
+                hits, width = 0, 0.0
+                load = float(everywhere.load.mean())
+                how = {f"h@{c:g}": (spent * c / load, (spent * c / load) ** 0.5) for c in BUDGETS}
+                anchors = {"never": (0.0, 0.0), "always": (1.0, 1.0)}
+                for i, world in enumerate(_worlds(worlds, seed, tasks, episodes)):
+                    evaluation = Evaluation({"test": world.table(anchors | how, fixed=fixed, seed=i)})
+                    about = world if fixed else everywhere
+                    points = np.array([about.truth(*one) for one in ((0.0, 0.0), *how.values(), (1.0, 1.0))])
+                    line = (points[:, 1] - points[0, 1]) / (points[-1, 1] - points[0, 1])
+                    for budget in (0.5, 2.0):
+                        estimate = evaluation.recovery("h", budget=budget).share
+                        hits += covers(estimate[1:], float(np.interp(budget, points[:, 0], line)))
+                        width += estimate.high - estimate.low
+                found.append((hits / worlds / 2, tasks, episodes, spent, width / worlds / 2))
+        _report(f"shares of the gap at C, {'fixed' if fixed else 'new'} tasks", found, "tasks, episodes, usage over C")
+
+
+def curves(worlds: int, seed: int) -> None:
+    """Area, best lift, usage for half of the gap: how often above the coin, and coverage."""
+    everywhere = World(np.random.default_rng(1), LARGE, 1)
+    for name, power in (("equal to the coin", 1.0), ("better than the coin", 0.5)):
+        for fixed in (True, False):
+            for tasks, episodes in SIZES:
+                above, hull_above = 0, 0
+                hits = dict.fromkeys(("area", "best lift", "usage for half"), 0)
+                how = {f"h@{c}": (c / 8, (c / 8) ** power) for c in range(1, 8)}
+                for i, world in enumerate(_worlds(worlds, seed, tasks, episodes)):
+                    table = world.table({"never": (0.0, 0.0), "always": (1.0, 1.0)} | how, fixed=fixed, seed=i)
+                    columns = columns_of(["never"], [[key] for key in how], ["always"])
+                    about = world if fixed else everywhere
+                    points = np.array([about.truth(*one) for one in ((0.0, 0.0), *how.values(), (1.0, 1.0))]).T
+                    line = (points[1] - points[1, 0]) / (points[1, -1] - points[1, 0])
+                    estimate = area(table, columns)
+                    above += estimate.value > 0.5
+                    hits["area"] += covers(estimate[1:], float(area_between(points[:1], points[1:])[0]))
+                    curve = Evaluation({"test": table}).curve("h")
+                    usage, success = curve.hull
+                    hull_above += (
+                        np.trapezoid(success - success[0], usage) / np.ptp(usage) / np.ptp(success) > 0.5 + 1e-9
+                    )
+                    lift = float(((line - np.linspace(0, 1, 9)) * (points[1, -1] - points[1, 0])).max())
+                    hits["best lift"] += covers(best_lift(table, columns)[1:], lift)
+                    half = usage_for(table, columns, 0.5)
+                    hits["usage for half"] += covers(half[1:], float(np.interp(0.5, line, points[0])))
+                told = ", ".join(f"{what} {count / worlds:.3f}" for what, count in hits.items())
+                print(
+                    f"curve {name}, {'fixed' if fixed else 'new'} tasks, {tasks} x {episodes}: coverage of {told}; "
+                    f"area above 1/2 in {above / worlds:.0%} (under the hull: {hull_above / worlds:.0%})"
+                )
+
+
+PARTS = {"rates": rates, "differences": differences, "shares": shares, "curves": curves}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--worlds", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for part in arguments.parts:
+        PARTS[part](arguments.worlds, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

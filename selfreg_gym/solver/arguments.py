@@ -1,0 +1,95 @@
+"""Checks of the numbers that a caller passes: one rule, one message, no silent conversion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.transitions import TransitionModel
+
+__all__ = ["check_choice", "check_model", "checked_number", "checked_numbers", "checked_whole"]
+
+
+def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = False) -> float:
+    """Return ``value`` as a float.
+
+    Raises:
+        InvalidArgumentError: it is not a single number (text, a bool, a list), is NaN, below ``low``, or infinite where
+            that is not allowed.
+    """
+    array = _numeric(value)
+    bound = f"a {'finite ' if finite else ''}number >= {low:g}"
+    if array is None or array.ndim:
+        raise InvalidArgumentError(f"{what} is {bound}, received {_shown(value)}.")
+    number = float(array)
+    if not number >= low or (finite and not np.isfinite(number)):
+        raise InvalidArgumentError(f"{what} is {bound}, received {_shown(value)}.")
+    return number
+
+
+def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: float = np.inf, finite: bool) -> np.ndarray:
+    """Return ``value`` as a float64 array of this shape, whose entries lie between 0 and ``high``.
+
+    Raises:
+        InvalidArgumentError: another shape or type, or an entry outside its range.
+    """
+    array = _numeric(value)
+    limit = f" from 0 to {high:g}" if np.isfinite(high) else " >= 0"
+    rule = f"{what} holds {'finite ' if finite else ''}numbers{limit}, in an array of shape {shape}"
+    if array is None:
+        raise InvalidArgumentError(f"{rule}, received {_shown(value)}.")
+    if array.shape != shape:
+        raise InvalidArgumentError(f"{rule}, received shape {array.shape}.")
+    bad = ~((array >= 0) & (array <= high))
+    if finite:
+        bad |= ~np.isfinite(array)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InvalidArgumentError(f"{rule}, received {float(array[at])!r} at {at}.")
+    return array
+
+
+def checked_whole(what: str, value: Any, *, low: int = 0) -> int:
+    """Return ``value`` as an int.
+
+    Raises:
+        InvalidArgumentError: it is not a single whole number, or is below ``low``.
+    """
+    array = _numeric(value)
+    if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or int(array) < low:
+        raise InvalidArgumentError(f"{what} is a whole number >= {low}, received {_shown(value)}.")
+    return int(array)
+
+
+def check_model(model: Any) -> None:
+    """Raise InvalidArgumentError unless ``model`` is a transition model."""
+    if not isinstance(model, TransitionModel):
+        raise InvalidArgumentError(
+            f"a solver needs a TransitionModel (TransitionModel(P, success, start), .fit or .load), received "
+            f"{type(model).__name__}."
+        )
+
+
+def check_choice(what: str, received: Any, choices: tuple[str, ...]) -> None:
+    """Raise UnknownNameError unless ``received`` is one of the choices."""
+    if not isinstance(received, str) or received not in choices:
+        raise UnknownNameError(what, received, choices)
+
+
+def _numeric(value: Any) -> np.ndarray | None:
+    """``value`` as float64, or None if it is not made of real numbers (text, bools, objects, ragged lists)."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    if array.dtype.kind not in "iuf":
+        return None
+    return array.astype(np.float64)
+
+
+def _shown(value: Any) -> str:
+    """The value, cut short."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
