@@ -14,6 +14,7 @@ from loopback import Loopback
 from selfreg_gym import registry
 from selfreg_gym.agents.helpers._choice import best_action
 from selfreg_gym.calibration import CoinMixture, calibrate_many
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation import evaluate
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.helpers import as_helper
@@ -159,3 +160,36 @@ def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str
         assert usage[1] == pytest.approx(always), name
     gain = np.array([[2.0, -1.0]])
     assert [int(best_action(gain, x, COSTS)[0]) for x in (-10.0, 0.0, 5.0)] == [0, 1, 2]
+
+
+def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, Any]) -> None:
+    people = kwargs()["interventions"]
+    dearer = [Intervention(ExpertActor(), name="cheap", cost=0.5), people[1]]
+    for name in ("lm", "ppo"):
+        for others, told in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
+            env = make_env({**kwargs(), "interventions": others}, 2)
+            with pytest.raises(InvalidArgumentError, match=told):
+                play(env, [EpisodeSpec(0, 0)], helpers[name])
+    with pytest.raises(InvalidArgumentError, match="trained for 2 intervention"):
+        play(make_env({**kwargs(), "interventions": people[:1]}, 2), [EpisodeSpec(0, 0)], helpers["dp"])
+
+
+def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
+    helpers: dict[str, Any], tmp_path: Path
+) -> None:
+    for name, file, older in (("lm", "helper.json", "selfreg-helper-1"), ("ppo", "rl.json", "selfreg-rl-1")):
+        helper = helpers[name].with_knob(0.7)
+        helper.save_pretrained(tmp_path / name)
+        loaded = type(helper).from_pretrained(tmp_path / name)
+        assert (loaded.knob_bounds, loaded.knob_step) == (helper.knob_bounds, helper.knob_step)
+        assert loaded.knob_bounds != type(helper).knob_bounds
+        record = json.loads((tmp_path / name / file).read_text())
+        record["format"] = older
+        if name == "lm":
+            del record["costs"]
+        (tmp_path / name / file).write_text(json.dumps(record))
+        old = type(helper).from_pretrained(tmp_path / name)
+        assert (old.knob_bounds, old.knob) == ((-20.0, 20.0), 0.7)
+        old.save_pretrained(tmp_path / "again")
+        assert type(helper).from_pretrained(tmp_path / "again").knob_bounds == (-20.0, 20.0)
+        play(make_env(kwargs(), 2), [EpisodeSpec(0, 0)], old)
