@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 AUTO = "auto"
-BUILT = "built from the collected texts"
+BUILT = "a small Llama built from the texts"
 _SHIPPED = "tiny"
 _SHOWN = 12  # words that an error or a model card lists
 

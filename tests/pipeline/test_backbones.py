@@ -1,4 +1,4 @@
-"""A run chooses its backbones by what it has to read, says what it chose, and stops where a named one cannot read it."""
+"""A run chooses backbones that can read the task, records them, and stops where a named one cannot read it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selfreg_gym.lm.backbone import BUILT
 from selfreg_gym.pipeline import advance, open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.stages import _below_floor
+from selfreg_gym.pipeline.stages import _below_floor, _unread_by_actor
 
 COIN = ["task.id=selfreg/Coin-v0", "task.kwargs={}", "task.splits={collected={}}"]
 TRAININGS = ["train-prm", "fit", "solve", "label", "train-helper"]
@@ -63,12 +63,19 @@ def test_the_household_keeps_the_shipped_trunk() -> None:
     assert models_of(config)["prm backbone"] == tiny["actor"], "the actor 'scripted' has no trunk"
 
 
-def test_a_model_below_its_floor_warns(tmp_path: Path) -> None:
+def test_a_model_below_its_floor_warns() -> None:
     assert _below_floor({"auc": 0.7, "n": 9}, {"auc": 0.7}) == _below_floor({"auc": None}, {"auc": 0.7}) == []
     assert _below_floor({"auc": 0.7, "n": 9}, {}) == []
     (warning,) = _below_floor({"auc": 0.61, "n": 83}, {"auc": 0.72})
     assert "0.610 on 83 decisions" in warning
     assert "below the 0.720 of a logistic regression" in warning
+
+
+def test_an_actor_that_cannot_read_the_task_warns(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "r", preset="smoke", overrides=[*COIN, "actor.id=tiny"], progress=False)
+    (warning,) = _unread_by_actor(run, {"backbones_passed_over": {"tiny": 0.38}})
+    assert "38% of the task's tokens are unknown to the actor 'tiny'" in warning
+    assert _unread_by_actor(run, {}) == []
 
 
 def test_a_plug_in_with_two_prices_and_no_features_runs_to_a_report(tmp_path: Path) -> None:
@@ -79,7 +86,17 @@ def test_a_plug_in_with_two_prices_and_no_features_runs_to_a_report(tmp_path: Pa
         'evaluate.helpers=["never", "always", "random", "dp", "lm"]',
     ]  # fmt: skip
     words = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "selfreg_gym.cli", "run", "--preset", "smoke", "--out", str(tmp_path / "r"), *words]
+    command = [
+        sys.executable,
+        "-m",
+        "selfreg_gym.cli",
+        "run",
+        "--preset",
+        "smoke",
+        "--out",
+        str(tmp_path / "r"),
+        *words,
+    ]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     found = told(tmp_path / "r")
