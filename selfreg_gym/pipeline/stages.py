@@ -119,8 +119,9 @@ def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
     if not share:
         return []
     return [
-        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}, so it acts on texts "
-        "that it cannot read: choose an actor for this task (actor.id). The models of this run have a vocabulary of their own."
+        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}, so it acts on texts that "
+        "it cannot read: choose an actor for this task (actor.id). The models of this run are trained on a trunk that "
+        "reads the task."
     ]
 
 
