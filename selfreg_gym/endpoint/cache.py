@@ -59,7 +59,7 @@ class AnswerCache:
             )
 
     def get(self, key: bytes) -> Any:
-        """The answer under ``key``, or None. A row that is no JSON is None too: it is asked for again."""
+        """The answer under ``key``, or None. A row that is not JSON is dropped, so that it is asked for again."""
         with self._explained():
             row = self._connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         try:

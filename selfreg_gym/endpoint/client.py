@@ -23,7 +23,7 @@ __all__ = ["Client"]
 A = TypeVar("A")
 
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_HTML = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|\?xml|!--)", re.IGNORECASE)
+_HTML = re.compile(rb"\s*<[!?/a-z]", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
@@ -142,7 +142,7 @@ def _parse(reply: Reply) -> dict[str, Any]:
     """The JSON object in a reply, whatever its Content-Type says.
 
     Raises:
-        EndpointError: there is none. It may pass, unless it is a web page.
+        EndpointError: the body is not a JSON object. Transient, unless it is a web page.
     """
     try:
         data = _load(reply.body)

@@ -27,8 +27,12 @@ __all__ = ["CHAT", "COMPLETIONS", "MODELS", "SYSTEMONE", "Connection", "Request"
 
 _REMEMBERED = 20_000
 _LONGEST_NAME = 300  # characters; every manifest and report would repeat it
+_NO_MODEL = re.compile(  # "The model `x` does not exist", "model 'x' not found", "unknown model: x"
+    r"\b(?:no|no such|unknown|invalid|unrecognized|unsupported|missing) model\b|model_not_found"
+    r"|\bmodel\b.{0,400}\b(?:not (?:found|exist|available|supported|loaded|served|known)|unknown|unavailable)\b",
+    re.IGNORECASE,
+)
 _NOT_THE_LIST = (401, 403, 408, 429)  # refusals that single prompts would meet as well
-_ABOUT_MODELS = re.compile(r"\bmodels?\b|model_not_found", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +261,7 @@ class Connection:
             SetupError: it says so, and does not list the model.
         """
         name = self._model or ""
-        if error.status not in (400, 404, 422) or not (name and _ABOUT_MODELS.search(str(error))):
+        if not name or error.status is None or error.status in _NOT_THE_LIST or not _NO_MODEL.search(str(error)):
             return
         with self._looking_up:
             if self._listed is None:

@@ -41,7 +41,7 @@ class Crew:
             yield place, result
 
     def dismiss(self) -> None:
-        """Drop the jobs that nobody has begun, and send the threads home."""
+        """Drop the jobs that were not begun, and end the threads."""
         try:
             while True:
                 self._todo.get_nowait()

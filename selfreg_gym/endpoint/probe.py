@@ -33,7 +33,7 @@ _OPENINGS = (
     "You are in a room. You can go north or south.\nAction:",
     "to be or not to",
 )
-_CHOICES = ("zyxgor", "qubvex")  # nobody says these unasked
+_CHOICES = ("zyxgor", "qubvex")  # not written unless they are asked for
 _ATTEMPTS = 6  # what fails in a way that may pass is tried so often: a wrong finding would last for a whole run
 _TOLERANCE = 0.05  # nats: kernels of another batch shape differ in the third digit, a shift by one token by whole nats
 
@@ -111,7 +111,7 @@ class _Prober:
                 self.findings[name] = self._told(attempt())
             except EndpointError as error:
                 if error.status in (401, 403, 429) or (not error.reached and not self._survives(name)):
-                    raise  # nobody there, too slow, a wrong key: that says nothing about what the server can do
+                    raise  # no server, too slow, a wrong key: that says nothing about what the server can do
                 if not error.transient or look == looks - 1:
                     self.findings[name] = self._told(Finding(False, str(error)))
         return self.findings[name].works

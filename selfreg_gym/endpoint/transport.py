@@ -32,7 +32,7 @@ _LARGEST = 32 * 2**20  # bytes of one decoded answer; log-probabilities of long 
 _LARGEST_ERROR = 2**16  # bytes read of the body of an HTTP error
 _CHUNK = 2**16
 _REDIRECTS = 5
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK = ("localhost", "::1")
 
 
 class NotReached(EndpointError):
@@ -57,6 +57,7 @@ class Transport:
 
     Raises:
         MissingPackageError: the package ``openai`` is not installed.
+        SetupError: the environment names a proxy or certificate authorities that cannot be used.
     """
 
     def __init__(self, base_url: str, key: str | None) -> None:
@@ -77,14 +78,23 @@ class Transport:
         client = openai.DefaultHttpxClient
         module = next(base.__module__ for base in client.__mro__ if base.__name__ == "Client")
         self._httpx = sys.modules[module.partition(".")[0]]  # httpx; httpx2 from openai 3 on
-        host = urlsplit(base_url).hostname or ""
-        direct = [*_LOOPBACK, *([host] if host.startswith("127.") else [])]
-        self._http = client(
-            verify=_trusted(self._httpx, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            mounts={f"all://{name}": None for name in direct},
-        )
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        trusted = _trusted(self._httpx, parts.scheme, *map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+        try:
+            self._http = client(
+                verify=trusted,
+                trust_env=not (host in _LOOPBACK or host.startswith("127.")),  # proxies
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            )
+        except (ImportError, ValueError, self._httpx.InvalidURL) as error:
+            # The text of other errors may hold the proxy's password.
+            why = str(error) if isinstance(error, ImportError) else "it is no address of a proxy"
+            raise SetupError(
+                f"the proxy for {host} that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used ({why}): correct "
+                "these environment variables, or name the host in NO_PROXY."
+            ) from None
         _limit_in_time(self._http)
 
     def close(self) -> None:
@@ -142,19 +152,21 @@ class Transport:
 
 
 @lru_cache(maxsize=8)
-def _trusted(httpx: Any, file: str | None, folder: str | None) -> ssl.SSLContext:
+def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> ssl.SSLContext:
     """The client's own TLS context for these environment variables; reading the authorities takes a third of a second.
 
     Raises:
-        SetupError: the authorities cannot be read.
+        SetupError: the authorities cannot be read, and ``scheme`` is https.
     """
     try:
         return httpx.create_ssl_context()
     except OSError as error:
-        raise SetupError(
-            f"the certificate authorities of SSL_CERT_FILE={file!r} and SSL_CERT_DIR={folder!r} cannot be read "
-            f"({error}): correct these environment variables, or remove them."
-        ) from error
+        if scheme == "https":
+            raise SetupError(
+                f"the certificate authorities of SSL_CERT_FILE={file!r} and SSL_CERT_DIR={folder!r} cannot be read "
+                f"({error}): correct these environment variables, or remove them."
+            ) from error
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; plain HTTP needs none
 
 
 # ---------------------------------------------------------------- reading
@@ -304,7 +316,9 @@ def _unreached(error: BaseException, url: str) -> EndpointError:
             transient=True,
         )
     if kind in ("InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
-        return EndpointError(f"the request cannot be sent to {host} ({said}): correct base_url and the key")
+        return EndpointError(
+            f"the request to {host}, or a redirect from there, has no valid form ({said}): check base_url"
+        )
     return EndpointError(f"the connection failed: {kind}, {said}", transient=True)
 
 

@@ -229,6 +229,28 @@ def test_a_model_that_the_server_does_not_have_is_named_with_those_it_has(serve:
     assert "HTTP 404: no model 'rul'" in str(connect(silent.url, model="rul").ask([ask("p")])[0])
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "ends"),
+    [
+        (404, {"error": {"message": "The model `alias` does not exist.", "code": "model_not_found"}}, True),
+        (404, {"error": "model 'alias' not found, try pulling it first"}, True),
+        (400, {"detail": "Unknown model: alias"}, True),
+        (500, {"error": {"message": "model alias is not loaded"}}, True),
+        (404, {"detail": "Not Found"}, False),
+        (400, {"error": {"message": "This model's maximum context length is 4096 tokens"}}, False),
+    ],
+)
+def test_only_a_missing_model_ends_a_run(serve: Any, status: int, said: Any, ends: bool) -> None:
+    server = serve()
+    server.answer = lambda path, body: (200, {"data": [{"id": "b"}]}) if path.endswith("/models") else (status, said)
+    connection = connect(server.url, model="alias", retries=0)
+    if ends:
+        with pytest.raises(SetupError, match="has no model 'alias'"):
+            connection.ask([ask("p")])
+    else:
+        assert connection.ask([ask("p")])[0].status == status
+
+
 def test_a_list_that_fails_is_asked_one_by_one_and_lists_are_left(serve: Any) -> None:
     server = serve()
     right = server.answer

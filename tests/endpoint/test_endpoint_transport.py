@@ -210,7 +210,7 @@ def test_credentials_follow_to_no_other_host(raw: Any, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("location", [None, "", "http://[::", "mailto:x"])
 def test_a_redirect_to_nowhere_and_one_without_end(raw: Any, location: str | None) -> None:
-    with pytest.raises(EndpointError, match="HTTP 307"):
+    with pytest.raises(EndpointError, match=r"HTTP 307|location|redirect"):
         ask(raw(lambda *_: (307, {} if location is None else {"Location": location}, b"")), retries=1)
     with pytest.raises(EndpointError, match="more than 5 redirects"):
         ask(raw(lambda *_: (307, {"Location": "/v1/chat/completions"}, b"")))
@@ -248,7 +248,27 @@ def test_a_host_without_an_address_is_an_error_of_dns(monkeypatch: pytest.Monkey
 def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(SetupError, match=r"SSL_CERT_FILE='.*missing.pem'"):
-        ask("http://127.0.0.1:9/v1")
+        ask("https://127.0.0.1:9/v1")
+    with pytest.raises(EndpointError, match="refused"):
+        ask("http://127.0.0.1:9/v1")  # plain HTTP needs no authorities
+
+
+def test_a_proxy_is_the_networks_and_one_that_cannot_be_used_is_named(
+    raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    proxy = raw(lambda *_: (200, {}, json.dumps(GOOD).encode()), seen)
+    monkeypatch.setenv("HTTP_PROXY", proxy.removesuffix("/v1"))
+    for name in ("http_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert ask("http://server.invalid/v1").text == "heads"
+    assert seen[0][1] == "http://server.invalid/v1/chat/completions"
+    for bad in ("odd://proxy:1", "http://[::"):
+        monkeypatch.setenv("HTTP_PROXY", bad)
+        with pytest.raises(SetupError, match=r"the proxy for server.invalid that HTTP_PROXY"):
+            ask("http://server.invalid/v1")
+        with pytest.raises(EndpointError, match="refused"):
+            ask("http://127.0.0.1:9/v1")  # this machine is asked directly
 
 
 # ---------------------------------------------------------------- only what was named is sent
@@ -281,7 +301,7 @@ SENDER = """
 def test_no_variable_of_the_client_library_changes_what_is_sent(raw: Any, tmp_path: Path) -> None:
     variables = _variables()
     assert {"OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_BASE_URL", "OPENAI_LOG"} <= variables
-    odd = {name: "sk-of-another-service" for name in variables if not name.startswith("SSL_")}
+    odd = {name: "sk-of-another-service" for name in variables}
     odd |= {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_LOG": "debug", "DEFER_PYDANTIC_BUILD": "true"}
     odd["OPENAI_CUSTOM_HEADERS"] = "Authorization: Bearer sk-of-another-service\nX-Odd: sk-of-another-service"
     odd |= {name: "http://me:sk-of-another-service@127.0.0.1:9" for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY")}
