@@ -26,7 +26,7 @@ all when every episode ends alike. Two corrections:
 * Any other statistic has its bootstrap interval, widened by ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m units: by
   Student's t, or where few units contribute by about what Wilson's interval has beyond the normal one. ``e`` is
   ``(sum psi^2)^2 / sum psi^4`` of the units' contributions psi: m / 3 for normal ones, the number of failures for a
-  rate with few. ``benchmarks/coverage.py`` measures the coverage.
+  rate with few. ``benchmarks/interval_coverage.py`` measures the coverage.
 """
 
 from __future__ import annotations
