@@ -107,7 +107,7 @@ class ProcessRewardModel:
             actor: for "auto", the actor's checkpoint; default: that of the actor which the store names.
             targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
             seed: of the split by task, the sample, the new head and the order of training.
-            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
+            epochs: passes over the sample; for a built backbone up to 8, where fewer are less than 1,000 steps.
             lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
                 has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
