@@ -92,7 +92,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         model.info["run"] = _about(run)
         floor = BagOfWords.train(rollouts, **common).held_out or {}
         measured = model.calibration()
-        warnings = _below_floor(measured, floor)
+        warnings = [*_below_floor(measured, floor), *_unread_by_actor(run, model.info)]
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
@@ -110,6 +110,19 @@ def _below_floor(measured: dict[str, Any], floor: dict[str, Any]) -> list[str]:
         f"the process reward model's AUC is {auc:.3f} on {measured['n']} decisions of held-out tasks, below the "
         f"{words:.3f} of a logistic regression on bags of words: its p(s) is worth no more than counting words. More "
         "rollouts, more epochs (prm.epochs) or another backbone (prm.backbone) may help."
+    ]
+
+
+def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
+    """A warning if the actor is a language model to which too many of the task's tokens are unknown."""
+    folder = actor_checkpoint(run.config)
+    share = None if folder is None else info.get("backbones_passed_over", {}).get(folder.name)
+    if not share:
+        return []
+    return [
+        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}, so it acts on texts that "
+        "it cannot read: choose an actor for this task (actor.id). The models of this run are trained on a trunk that "
+        "reads the task."
     ]
 
 
