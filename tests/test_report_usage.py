@@ -54,7 +54,10 @@ def test_the_headline_counts_units_and_calls(priced: Evaluation) -> None:
     assert row is not None
     assert not material.calls_are_units
     assert material.calls(row) > row["usage"]
-    assert re.search(r"[\d.]+ cost units? \([\d.]+ calls?\) of help per episode, placed by the mine", headline(priced))
+    assert re.search(
+        r"[\d.]+ cost units?( \([\d.]+ calls?\))? of help per episode, placed by the mine", headline(priced)
+    )
+    assert material.amount(0.981, 3.27) == "0.98 cost units (3.27 calls)"
     assert any("cost units (" in small for _, _, small in tiles(priced))
 
 
