@@ -301,3 +301,9 @@ def test_calibration_files_of_earlier_versions_are_read(tmp_path):
     path = tmp_path / "calibration.json"
     path.write_text('{"a@1": {"budget": 1, "knob": 0.5, "usage": 1.0, "success": null, "met": true, "episodes": 420}}')
     assert load_calibrations(path)["a@1"]["knob"] == 0.5
+
+
+def test_a_budget_is_met_even_from_very_short_samples(env):
+    for seed in range(6):
+        specs = {"episodes": 32, "max_episodes": 96, "tasks": range(8), "seed": seed}
+        assert calibrate(Offset(), env, budget=1.0, **specs).calibration["met"]
