@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -37,37 +36,15 @@ import relay  # noqa: E402 - the distribution of a plug-in
 from selfreg_gym import TransitionModel, registry, solve_frontier  # noqa: E402
 from selfreg_gym.calibration import apply_calibration  # noqa: E402
 from selfreg_gym.solver import evaluate_policy  # noqa: E402
-from selfreg_gym.types import Decision  # noqa: E402
 
 BUDGETS = (0.5, 1.0, 2.0)
 LAKE_STEPS, LAKE_MAPS = 30, 24
 _BASE = [
     f"label.budgets={list(BUDGETS)}", f"evaluate.budgets={list(BUDGETS)}", "task.splits={collected={}}",
-    "task.kwargs={}", "collect.tasks=60", "evaluate.tasks=60", "evaluate.episodes=10", "calibrate.tasks=40",
+    "task.kwargs={}", "collect.tasks=200", "evaluate.tasks=60", "evaluate.episodes=10", "calibrate.tasks=40",
     "helper.max_labels=20000", "prm.max_states=4000",
     'evaluate.helpers=["never", "always", "random", "dp", "lm"]',
 ]  # fmt: skip
-
-
-class Heads:
-    """Says "heads"."""
-
-    def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Answer every decision."""
-        return ["heads"] * len(decisions)
-
-
-class NoisyExpert:
-    """The expert's move, or half of the time any of the four."""
-
-    def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Answer every decision."""
-        return [
-            str(decision.rng.choice(decision.admissible_actions))
-            if decision.rng.random() < 0.5
-            else decision.task.get_wrapper_attr("expert_action")()
-            for decision in decisions
-        ]
 
 
 def coin() -> tuple[TransitionModel, list[list[str]]]:
@@ -111,10 +88,9 @@ class Case:
     points: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-ACTORS = {"heads": "small_tasks:Heads", "noisy-expert": "small_tasks:NoisyExpert"}
 CASES = {
     "coin": Case(
-        ["task.id=selfreg/Coin-v0", "actor.id=heads"], coin, {"selfreg_gym.actors": {"heads": "small_tasks:Heads"}}
+        ["task.id=selfreg/Coin-v0", "actor.id=heads"], coin, {"selfreg_gym.actors": {"heads": "small_actors:Heads"}}
     ),
     "lake": Case(
         [
@@ -128,7 +104,7 @@ CASES = {
             f"calibrate.tasks={LAKE_MAPS}",
         ],
         lake,
-        {"selfreg_gym.actors": {"noisy-expert": "small_tasks:NoisyExpert"}},
+        {"selfreg_gym.actors": {"noisy-expert": "small_actors:NoisyExpert"}},
     ),
     "relay": Case(
         ["task.id=relay/Relay-v0", "actor.id=sign-reader", 'interventions.ids=["guide"]'],
@@ -170,9 +146,7 @@ def main() -> None:
     for name in options.cases or CASES:
         case, out = CASES[name], options.out / name
         plugin = out.parent / f"{name}-plugin"
-        environment = dict(os.environ)
         environment = relay.install(plugin / str(time.time_ns()), case.points, name=name)
-        environment["PYTHONPATH"] = os.pathsep.join([str(HERE), environment["PYTHONPATH"]])
         words = [word for setting in [*_BASE, *case.settings, *options.set] for word in ("--set", setting)]
         begun = time.perf_counter()
         subprocess.run(

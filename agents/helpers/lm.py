@@ -111,7 +111,7 @@ class LMHelper:
                 built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint.
             seed: of the sample and the order of training.
-            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
+            epochs: passes over the sample; for a built backbone up to 8, where fewer are less than 1,000 steps.
             lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
                 backbone has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
@@ -159,7 +159,13 @@ class LMHelper:
         if not pages:
             raise InvalidArgumentError("labels must have weights, not all 0.")
         texts = [page.observation for page in pages]
-        asked = [helper_prompt("", budget) for budget in sorted({budget for page in pages for budget in page.budgets})]
+        budgets = sorted({budget for page in pages for budget in page.budgets})
+        asked = [helper_prompt("", budget) for budget in budgets]
+        if len(set(asked)) < len(asked):
+            raise InvalidArgumentError(
+                f"the budgets of a helper must differ when written with two decimals, received {budgets}: choose "
+                "others, or count cost units in a smaller unit (costs and budgets times 100)."
+            )
         with opened_backbone(backbone, texts, prompts=asked, actor=actor, seed=seed) as start:
             tokenizer = load_tokenizer(start.path)
             answers = _answer_tokens(tokenizer, interventions)

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 AUTO = "auto"
-BUILT = "built from the collected texts"
+BUILT = "a small Llama built from the texts"
 _SHIPPED = "tiny"
 _SHOWN = 12  # words that an error or a model card lists
 
@@ -85,7 +85,9 @@ def backbone_path(backbone: str | Path) -> Path:
         InvalidArgumentError: the actor is not a language model with a checkpoint.
         CheckpointError: the directory holds no checkpoint.
     """
-    if Path(backbone).is_dir():
+    if (
+        str(backbone) not in registry.names("actors") and Path(backbone).is_dir()
+    ):  # a folder ./tiny does not hide the actor
         return check_checkpoint(backbone)
     names = registry.names("actors")
     if str(backbone) not in names:
@@ -110,7 +112,7 @@ def trunk_of_spec(spec: Any) -> Path | None:
     """The checkpoint of the actor that a store's ``spec`` names; None where it names none that is here."""
     env = spec.get("env") if isinstance(spec, Mapping) else None
     actor = env.get("actor") if isinstance(env, Mapping) else None
-    if not isinstance(actor, str) or actor not in registry.names("actors"):
+    if not isinstance(env, Mapping) or not isinstance(actor, str) or actor not in registry.names("actors"):
         return None
     try:
         return actor_trunk(registry.load("actors", actor)(**dict(env.get("actor_kwargs") or {})))

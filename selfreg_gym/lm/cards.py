@@ -59,7 +59,7 @@ def write_card(
     head = ModelCardData(
         library_name="transformers",
         tags=["selfreg-gym", *tags],
-        base_model=str(info.get("backbone", "unknown")),
+        base_model=None if info.get("backbone_built") else str(info.get("backbone", "unknown")),
         model_name=title if figures else None,
         eval_results=[
             EvalResult(

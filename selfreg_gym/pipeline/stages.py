@@ -32,6 +32,7 @@ from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, interventions_of, is_decisive, key_of, sources
 from selfreg_gym.pipeline.sections import TrainingConfig
+from selfreg_gym.printable import file_name
 
 __all__ = ["STAGES"]
 
@@ -91,7 +92,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         model.info["run"] = _about(run)
         floor = BagOfWords.train(rollouts, **common).held_out or {}
         measured = model.calibration()
-        warnings = _below_floor(measured, floor)
+        warnings = [*_below_floor(measured, floor), *_unread_by_actor(run, model.info)]
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
@@ -109,6 +110,19 @@ def _below_floor(measured: dict[str, Any], floor: dict[str, Any]) -> list[str]:
         f"the process reward model's AUC is {auc:.3f} on {measured['n']} decisions of held-out tasks, below the "
         f"{words:.3f} of a logistic regression on bags of words: its p(s) is worth no more than counting words. More "
         "rollouts, more epochs (prm.epochs) or another backbone (prm.backbone) may help."
+    ]
+
+
+def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
+    """A warning if the actor is a language model to which too many of the task's tokens are unknown."""
+    folder = actor_checkpoint(run.config)
+    share = None if folder is None else info.get("backbones_passed_over", {}).get(folder.name)
+    if not share:
+        return []
+    return [
+        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}, so it acts on texts that "
+        "it cannot read: choose an actor for this task (actor.id). The models of this run are trained on a trunk that "
+        "reads the task."
     ]
 
 
@@ -331,7 +345,7 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     from selfreg_gym.evaluation import Evaluation
 
     folder = run.partial("evaluate")
-    parts = {split: folder / f"{split}.json" for split in run.config.task.splits}
+    parts = {split: folder / f"{file_name(split)}.json" for split in run.config.task.splits}
     left = [split for split, part in parts.items() if not part.exists()]
     if left:
 
@@ -466,5 +480,12 @@ STAGES = (
         ("task", "evaluate"),
         more=_compared,
     ),
-    Stage("report", write_report, ("evaluation.json", "prm"), ("report.html", "plots"), ()),
+    Stage(
+        "report",
+        write_report,
+        ("evaluation.json", "calibration.json", "prm"),
+        ("report.html", "plots"),
+        (),
+        more=lambda run: run.config.task.titles,
+    ),
 )

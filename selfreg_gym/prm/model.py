@@ -32,7 +32,7 @@ from selfreg_gym.lm.training import (
 )
 from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
-from selfreg_gym.prm.targets import Examples, gather, split_tasks
+from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
 
 __all__ = ["ProcessRewardModel"]
 
@@ -90,7 +90,7 @@ class ProcessRewardModel:
         accumulate: int = 1,
         max_states: int | None = 6000,
         share: float = 0.2,
-        clip: float = 10.0,
+        clip: float = CLIP,
         patience: int | None = None,
         dtype: str = "float32",
         device: str = "cpu",
@@ -107,7 +107,7 @@ class ProcessRewardModel:
             actor: for "auto", the actor's checkpoint; default: that of the actor which the store names.
             targets: "nohelp" (outcome after help stops) or "mixture" (outcome of everything).
             seed: of the split by task, the sample, the new head and the order of training.
-            epochs: passes over the sample; for a built backbone more (at most 8) where these are fewer than 1,000 steps.
+            epochs: passes over the sample; for a built backbone up to 8, where fewer are less than 1,000 steps.
             lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
                 has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.

@@ -92,6 +92,14 @@ def test_prompts_that_become_equal_are_not_readable() -> None:
         assert found.built
 
 
+def test_budgets_that_read_alike_are_refused() -> None:
+    alike = [Row(SIGNALS[0], budget, 0) for budget in (0.001, 0.002)]
+    with pytest.raises(
+        InvalidArgumentError, match=r"differ when written with two decimals, received \[0\.001, 0\.002\]"
+    ):
+        LMHelper.train(alike, progress=False)
+
+
 def test_a_named_backbone_that_cannot_read_the_task_is_refused_before_training(tmp_path: Path) -> None:
     rule = r"at most 5% of a task's tokens .* received 'tiny'.*'(Post|glows|lamp|azure)'.*backbone=\"auto\""
     with pytest.raises(InvalidArgumentError, match=rule):
