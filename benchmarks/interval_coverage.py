@@ -1,6 +1,7 @@
 """How often the intervals of an evaluation contain the truth, in worlds where the truth is known.
 
-    python benchmarks/interval_coverage.py [rates] [differences] [shares] [curves] [crossfit] [weights] [--worlds 400] [--seed 0]
+    python benchmarks/interval_coverage.py [rates] [differences] [shares] [curves] [crossfit] [weights]
+        [--worlds 400] [--seed 0]
 
 Every part draws many small worlds with planted truths, evaluates them with the package's own code, and prints how often
 the 95 % interval contains the truth. *fixed tasks*: new episodes of the same tasks; *new tasks*: other tasks of the
