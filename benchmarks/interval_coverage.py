@@ -1,7 +1,6 @@
 """How often the intervals of an evaluation contain the truth, in worlds where the truth is known.
 
-    python benchmarks/interval_coverage.py [rates] [differences] [shares] [curves] [crossfit] [weights]
-        [--worlds 400] [--seed 0]
+    python benchmarks/interval_coverage.py [PART ...] [--worlds 400] [--seed 0]
 
 Every part draws many small worlds with planted truths, evaluates them with the package's own code, and prints how often
 the 95 % interval contains the truth. *fixed tasks*: new episodes of the same tasks; *new tasks*: other tasks of the
@@ -22,11 +21,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.curve_estimates import area, best_lift, columns_of, usage_for
 from selfreg_gym.evaluation.curves import area_between
 from selfreg_gym.evaluation.measures import EpisodeTable
+from selfreg_gym.prm.targets import CLIP, Examples, gather
+from selfreg_gym.solver import MixedPolicy, cross_fitted_value, evaluate_policy
 from selfreg_gym.statistics import Design, bootstrap_weights, estimate_rate
+from selfreg_gym.transitions import TransitionModel
+from selfreg_gym.types import Episode, Transition
 
 RESAMPLES = 500
 
@@ -211,15 +215,153 @@ def curves(worlds: int, seed: int) -> None:
                 )
 
 
-PARTS = {"rates": rates, "differences": differences, "shares": shares, "curves": curves}
+# -- cross-fitted values --------------------------------------------------------------------------------------------
+
+
+def crossfit(worlds: int, seed: int) -> None:
+    """Coverage of ``cross_fitted_value``: the truth is the mean value of the folds' policies on the true model."""
+    worlds = max(worlds // 8, 10)
+    for states, cyclic, episodes in ((12, False, 40), (40, True, 100), (40, True, 300)):
+        model = random_model(np.random.default_rng([seed, states]), states, cyclic=cyclic)
+        hits, errors = np.zeros(2), []
+        for world in range(worlds):
+            played = play(model, episodes, np.random.default_rng([seed, states, episodes, world]))
+            found = cross_fitted_value(played, budget=0.3, seed=world, backoff=None, horizon=None, prior=3.0)
+            truth = np.mean([true_value(policy, model) for policy in found.policies], axis=0)
+            hits += covers(found.success_ci, truth[0]), covers(found.usage_ci, truth[1])
+            errors.append((found.expected_success - truth[0], found.expected_usage - truth[1]))
+        bias = np.mean(errors, axis=0)
+        print(
+            f"cross-fitted values, {states} states, {'cyclic' if cyclic else 'acyclic'}, {episodes} episodes, {worlds} "
+            f"worlds: coverage of success {hits[0] / worlds:.3f}, usage {hits[1] / worlds:.3f}; bias {bias[0]:+.3f}, "
+            f"{bias[1]:+.3f}"
+        )
+
+
+def random_model(rng: np.random.Generator, n: int, *, cyclic: bool) -> TransitionModel:
+    """A model of n states in which help tends to succeed more."""
+    P, success = [], np.zeros((2, n))
+    for action in range(2):
+        matrix = rng.random((n, n)) * (rng.random((n, n)) < 0.25)
+        matrix = matrix if cyclic else np.triu(matrix, 1)
+        leave, total = 0.4 * rng.random(n) + 1e-3, matrix.sum(axis=1)
+        leave = np.where(total > 0, leave, 1.0)
+        P.append(matrix * ((1 - leave) / np.where(total > 0, total, 1.0))[:, None])
+        success[action] = leave * np.clip(rng.random(n) * (0.5 + 0.5 * action), 0, 1)
+    start = rng.random(n) * (rng.random(n) < 0.5) + 1e-3
+    return TransitionModel(P, success, start / start.sum())
+
+
+def play(model: TransitionModel, count: int, rng: np.random.Generator) -> list[Episode]:
+    """Episodes with random help, the chance of which rises from 0 to 1 over the episodes."""
+    P = [matrix.toarray() for matrix in model.P]
+    episodes = []
+    for i in range(count):
+        state, steps, p = int(rng.choice(model.n, p=model.start)), [], (i % 11) / 10
+        while state < model.n:
+            action = int(rng.random() < p)
+            row = np.append(P[action][state], model.success[action, state])
+            to = int(rng.choice(model.n + 2, p=np.append(row, max(1 - row.sum(), 0.0))))
+            end = to >= model.n
+            steps.append(
+                Transition(
+                    len(steps), "", None, f"s{state}", None, None, action, "x", float(action), 0.0, end, False, False
+                )
+            )
+            state = to
+        usage = (sum(step.cost for step in steps),)
+        episodes.append(Episode(0, i, "task", "", p, state == model.n, usage, tuple(steps)))
+    return episodes
+
+
+def true_value(policy: MixedPolicy, model: TransitionModel) -> tuple[float, float]:
+    """Success and usage of a fitted policy on the true model."""
+    success = usage = 0.0
+    for weight, part in zip(policy.weights, policy.policies, strict=True):
+        actions = [part.action(policy.model.locate(f"s{state}")) for state in range(model.n)]
+        value = evaluate_policy(model, actions)
+        success += weight * value.expected_success
+        usage += weight * value.expected_usage
+    return success, usage
+
+
+# -- weights of a process reward model's targets ----------------------------------------------------------------------
+
+
+def weights(worlds: int, seed: int) -> None:
+    """Error of the weighted success rate of each state of a chain, against the true chance without help."""
+    fail, advance, length = 0.03, 0.25, 6
+    truth = (advance / (advance + fail)) ** (length - np.arange(length))
+    ways = {
+        "none": 1.0,
+        "1 / sum_p f_p(t) (1 - p)^n": CLIP,
+        "own (1 - p)^-n, at most 10": 10.0,
+        "own, no limit": np.inf,
+    }
+    errors: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    for world in range(max(worlds // 8, 10)):
+        rng = np.random.default_rng([seed, world])
+        episodes = [_walk(rng, p / 10, fail, advance, length) for p in range(11) for _ in range(40)]
+        for way, clip in ways.items():
+            own = way.startswith("own")
+            parts = [[e for e in episodes if e.help_probability == p / 10] for p in range(11)] if own else [episodes]
+            examples = [_gathered(part, clip) for part in parts]
+            state = np.concatenate([[int(text) for text in found.observations] for found in examples if found])
+            outcome = np.concatenate([found.outcome for found in examples if found])
+            weight = np.concatenate([found.weight for found in examples if found])
+            rates = [np.average(outcome[state == s], weights=weight[state == s]) for s in range(length)]
+            errors[way].append(np.array(rates) - truth)
+    for way, found in errors.items():
+        error = np.array(found)
+        print(
+            f"weights {way}: mean absolute bias {np.abs(error.mean(axis=0)).mean():.3f}, "
+            f"root mean square error {np.sqrt(np.square(error).mean()):.3f}"
+        )
+
+
+def _gathered(episodes: list[Episode], clip: float) -> Examples | None:
+    """Examples of episodes; None where none is left. An infinite limit stands for the largest weight that counts."""
+    try:
+        return gather(episodes, clip=min(clip, 1e12))
+    except InvalidArgumentError:
+        return None
+
+
+def _walk(rng: np.random.Generator, p: float, fail: float, advance: float, length: int) -> Episode:
+    """A walk up a chain: nohelp fails, advances or stays, help advances at 0.8; at the top is success."""
+    at, steps, success = 0, [], False
+    while len(steps) < 200:
+        action, luck = int(rng.random() < p), rng.random()
+        steps.append(
+            Transition(len(steps), str(at), None, "", None, None, action, "", float(action), 0.0, False, False, False)
+        )
+        if not action and luck < fail:
+            break
+        at += luck < 0.8 if action else luck < fail + advance
+        if at == length:
+            success = True
+            break
+    return Episode(0, 0, "task", "", p, success, (0.0,), tuple(steps))
+
+
+PARTS = {
+    "rates": rates,
+    "differences": differences,
+    "shares": shares,
+    "curves": curves,
+    "crossfit": crossfit,
+    "weights": weights,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--worlds", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"unknown part {min(unknown)!r}: choose from {', '.join(PARTS)}")
     for part in arguments.parts:
         PARTS[part](arguments.worlds, arguments.seed)
 

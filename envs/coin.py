@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
+from selfreg_gym.arguments import check_options
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
 
@@ -70,11 +70,10 @@ class Coin(gym.Env[str, str]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode. ``options["episode"]`` chooses the task (an int from 0 to ``num_episodes - 1``)."""
         super().reset(seed=seed)
+        check_options(options, available=self.num_episodes, strict=True)
         episode = (options or {}).get("episode")
         if episode is None:
             episode = int(self.np_random.integers(self.num_episodes))
-        if not isinstance(episode, int | np.integer) or not 0 <= episode < self.num_episodes:
-            raise InvalidArgumentError(f"episode is an int in 0 .. {self.num_episodes - 1}, received {episode!r}.")
         self._episode = int(episode)
         self._left = self._coins = 2 + self._episode % 4
         self._hide()

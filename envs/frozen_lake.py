@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv, generate_random_map
 
+from selfreg_gym.arguments import check_options
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.transitions import Rows, TransitionModel
@@ -88,11 +89,10 @@ class FrozenLake(gym.Env[str, str]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode. ``options["episode"]`` chooses the map (an int from 0 to ``num_episodes - 1``)."""
         super().reset(seed=seed)
+        check_options(options, available=self.num_episodes, strict=True)
         episode = (options or {}).get("episode")
         if episode is None:
             episode = int(self.np_random.integers(self.num_episodes))
-        if not isinstance(episode, int | np.integer) or not 0 <= episode < self.num_episodes:
-            raise InvalidArgumentError(f"episode is an int in 0 .. {self.num_episodes - 1}, received {episode!r}.")
         self._episode, self._lake = int(episode), _lake(int(episode), self.slippery)
         self._cell, self._left, self._over = 0, self.max_steps, False
         return self._text(), self._info()

@@ -33,6 +33,7 @@ from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.collection import collect
 from selfreg_gym.lm.loading import one_thread
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
+from selfreg_gym.lm.scoring import CandidateScorer
 from selfreg_gym.lm.training import add_lora, finetune, merge_lora, pad_right
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
@@ -101,7 +102,9 @@ def check(path: Path, *, dtype: str = "float32") -> None:
         labels = torch.tensor([[-100] * known + ids[known:]])
         with torch.inference_mode():
             loss = float(scorer.model(input_ids=torch.tensor([ids]), labels=labels).loss) * (len(ids) - known)
-        [scores] = scorer.score([prompt], [tuple(map(answer_text, offered))])
+        only = CandidateScorer(scorer.model, tokenizer, memo=0)
+        only.end = (int(tokenizer.eos_token_id),)  # the loss knows one end; ranking sums over all
+        [scores] = only.score([prompt], [tuple(map(answer_text, offered))])
         ours = scores[offered.index(best)]
         note(f"{-loss:.4f} against {ours:.4f}")
         assert abs(ours + loss) < close, "the scores differ"

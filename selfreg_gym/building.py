@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -12,8 +13,9 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from selfreg_gym import registry
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.snapshots import ReplaySnapshots, has_snapshots
+from selfreg_gym.arguments import LARGEST_INTEGER, check_count, check_number
+from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
+from selfreg_gym.snapshots import with_snapshots
 from selfreg_gym.types import Actor, Intervention, as_actor
 
 __all__ = [
@@ -23,20 +25,32 @@ __all__ = [
     "check_action",
     "check_budget",
     "check_help_cost",
+    "check_limit",
     "check_seed",
+    "construct",
+    "constructing",
     "material",
 ]
 
 
 def check_help_cost(help_cost: float) -> float:
-    """Return ``help_cost`` as a float, or say that it must be a number of at least 0."""
-    try:
-        value = float(help_cost)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not (math.isfinite(value) and value >= 0):
-        raise InvalidArgumentError(f"help_cost (r) must be a finite number of at least 0, received {help_cost!r}.")
-    return value
+    """Return ``help_cost`` as a float.
+
+    Raises:
+        InvalidArgumentError: not a finite number of at least 0 (a text or a bool is none).
+    """
+    return check_number("help_cost (r)", help_cost)
+
+
+def check_limit(max_episode_steps: Any) -> int | None:
+    """Return ``max_episode_steps`` as an int, or None for no limit (Gymnasium's -1 means the same).
+
+    Raises:
+        InvalidArgumentError: not an integer of at least 1.
+    """
+    if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):
+        return None
+    return check_count("max_episode_steps", max_episode_steps)
 
 
 def check_budget(budget: Any) -> float:
@@ -55,11 +69,17 @@ def check_budget(budget: Any) -> float:
 
 
 def check_seed(seed: Any) -> int | None:
-    """Return a seed as an int, or say that it must be a non-negative integer."""
+    """Return a seed as an int, or None.
+
+    Raises:
+        InvalidArgumentError: not an integer from 0 to 2**63 - 1.
+    """
     if seed is None:
         return None
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise InvalidArgumentError(f"a seed must be a non-negative integer or None, received {seed!r}.")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_INTEGER:
+        raise InvalidArgumentError(
+            f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}."
+        )
     return int(seed)
 
 
@@ -89,9 +109,45 @@ def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[st
                 f"actor_kwargs are arguments of an actor that is given by its name; the actor received is {actor!r}."
             )
         return as_actor(actor)
-    kind, arguments = registry.load("actors", actor), dict(actor_kwargs or {})
-    _check_arguments(f"actor {actor!r}", kind, arguments)
-    return kind(**arguments)
+    return construct("actors", actor, actor_kwargs)
+
+
+def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> Any:
+    """Make an object of a registered class.
+
+    Args:
+        group: ``"actors"``, ``"interventions"`` or ``"helpers"``.
+        name: the registered name.
+        kwargs: arguments of the class.
+
+    Raises:
+        UnknownNameError: no such name, or the class takes no such argument.
+        InvalidArgumentError: a required argument is missing.
+        RegistryError: the constructor raised an error of its own; the message names the id and the error.
+    """
+    kind, arguments, what = registry.load(group, name), dict(kwargs or {}), f"{registry.SINGULAR[group]} {name!r}"
+    _check_arguments(what, kind, arguments)
+    with constructing(what, kind):
+        return kind(**arguments)
+
+
+@contextlib.contextmanager
+def constructing(what: str, kind: Any) -> Iterator[None]:
+    """Name the plug-in when its constructor raises.
+
+    Raises:
+        RegistryError: from any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
+    """
+    try:
+        yield
+    except SelfRegError:
+        raise
+    except Exception as error:
+        where = f"{getattr(kind, '__module__', '?')}.{getattr(kind, '__qualname__', kind)}"
+        raise RegistryError(
+            f"the {what} cannot be made: its constructor {where} raised {type(error).__name__}: {shown(str(error))}. "
+            "Check its arguments and what it needs (files, packages, servers)."
+        ) from error
 
 
 def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
@@ -126,14 +182,21 @@ def build_interventions(
     """Make interventions of registered names (with their arguments, by name) or objects, and check their names."""
     if isinstance(interventions, str | Intervention):
         raise InvalidArgumentError(
-            f"interventions is a list, received one {type(interventions).__name__}: write [{interventions!r}]."
+            f"interventions is a list, received one {type(interventions).__name__}: write [{shown(interventions)}]."
+        )
+    if not isinstance(interventions, Sequence):
+        raise InvalidArgumentError(
+            "interventions is a list of registered names and selfreg_gym.Intervention objects, received "
+            f"{shown(interventions)}: write [] for none."
         )
     arguments = dict(intervention_kwargs or {})
     named = [one for one in interventions if isinstance(one, str)]
     for name in arguments:
         if name not in named:
             raise UnknownNameError("intervention in intervention_kwargs", name, named)
-    built = tuple(_intervention(one, arguments.get(one)) if isinstance(one, str) else one for one in interventions)
+    built = tuple(
+        construct("interventions", one, arguments.get(one)) if isinstance(one, str) else one for one in interventions
+    )
     for one in built:
         if not isinstance(one, Intervention):
             raise InvalidArgumentError(
@@ -146,19 +209,16 @@ def build_interventions(
     return built
 
 
-def _intervention(name: str, kwargs: dict[str, Any] | None) -> Intervention:
-    kind, arguments = registry.load("interventions", name), dict(kwargs or {})
-    _check_arguments(f"intervention {name!r}", kind, arguments)
-    return kind(**arguments)
-
-
 def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
-    """The arguments of a task against those of what stands behind its id; an id with a module is left to Gymnasium."""
+    """Compare the arguments of a task with its signature; an id with a module (``"module:Name-v0"``) is not checked."""
     spec = gym.registry.get(task)
     if spec is None or spec.entry_point is None:
         return
     point = spec.entry_point
-    kind = load_env_creator(point) if isinstance(point, str) else point
+    if task in registry.names("envs"):
+        kind: Any = registry.load("envs", task)  # names the distribution if the module cannot be imported
+    else:
+        kind = load_env_creator(point) if isinstance(point, str) else point
     own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # which gym.make takes itself
     _check_arguments(f"task {task!r}", kind, {**spec.kwargs, **own})
 
@@ -168,28 +228,38 @@ def build_task(
     task_kwargs: dict[str, Any] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env[str, str]:
-    """Make a text task of an id, an env, or a function that makes one; ``snapshot`` is added if missing.
+    """Make a text task of an id, an env, or a function that makes one, with exact snapshots.
 
     Raises:
         UnknownNameError: no task has this id, or it takes no such argument.
         InvalidArgumentError: arguments for a task that is already made, one that it needs is missing, or no text task.
+        RegistryError: the task's module cannot be imported, or its constructor raised.
     """
     if isinstance(task, str):
         kwargs = dict(task_kwargs or {})
         if render_mode is not None:
             kwargs["render_mode"] = render_mode
+        if check_limit(kwargs.get("max_episode_steps")) is not None:
+            kwargs["max_episode_steps"] = int(kwargs["max_episode_steps"])  # Gymnasium refuses NumPy's integers
         try:
             _check_task_arguments(task, kwargs)
-            # Gymnasium's passive checker looks at the first step only; selfreg_gym.testing.check_task looks at all.
-            env = gym.make(task, disable_env_checker=True, **kwargs)
-        except gym.error.UnregisteredEnv as error:
-            raise UnknownNameError("task", task, registry.names("envs")) from error
+            with constructing(f"task {shown(task)}", gym.registry.get(task)):
+                # Gymnasium's passive checker looks at the first step only; selfreg_gym.testing.check_task looks at all.
+                env = gym.make(task, disable_env_checker=True, **kwargs)
+        except RegistryError as error:
+            if isinstance(error.__cause__, gym.error.Error) and task not in gym.registry:
+                raise UnknownNameError("task", task, registry.names("envs")) from None
+            raise
     elif task_kwargs:
         raise InvalidArgumentError(
             f"task_kwargs are arguments of a task that is given by its id; the task received is {task!r}."
         )
     else:
-        env = task if isinstance(task, gym.Env) else task() if callable(task) else task  # type: ignore[assignment]
+        if callable(task) and not isinstance(task, gym.Env):
+            with constructing("task", task):
+                env = task()
+        else:
+            env = task
         if not isinstance(env, gym.Env):
             raise InvalidArgumentError(
                 f"a task is an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
@@ -205,4 +275,4 @@ def build_task(
                 f"a task's {what} must be text (selfreg_gym.FreeText), received the space {space} of {env}: "
                 "wrap the task so that it speaks text."
             )
-    return env if has_snapshots(env) else ReplaySnapshots(env)
+    return with_snapshots(env)

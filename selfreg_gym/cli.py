@@ -69,7 +69,11 @@ Preset = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="A TOML file; see examples/*.toml. Keys that it does not name keep defaults."),
+    typer.Option(
+        metavar="FILE",
+        readable=False,
+        help="A TOML file; see examples/*.toml. Keys that it does not name keep defaults.",
+    ),
 ]
 Task = Annotated[
     str | None,
@@ -84,12 +88,17 @@ Set = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="DIRECTORY", help="The run directory. Default: the one in runs/ that was worked in last."),
+    typer.Option(
+        metavar="DIRECTORY",
+        readable=False,
+        help="The run directory. Default: the one in runs/ that was worked in last.",
+    ),
 ]
 NewOut = Annotated[
     Path | None,
     typer.Option(
         metavar="DIRECTORY",
+        readable=False,  # checked where it is used, with one message for all faults
         help="The run directory; a run that is there continues where it stopped. Default: runs/NAME-OF-CONFIG.",
     ),
 ]

@@ -84,7 +84,7 @@ class Rollouts:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, spec: dict[str, Any] | None = None, check: bool = True) -> Rollouts:
-        """Open a store.
+        """Open a store. One that is read-only can be read, exported and trained on, and refuses to be written.
 
         Args:
             path: the file.
@@ -111,7 +111,7 @@ class Rollouts:
         Raises:
             StoreError: another spec; the message names each difference.
         """
-        found = schema.differences(self.spec, json.loads(schema.spec_json(spec)))
+        found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
             raise StoreError(
                 f"{self.path} was made for something else; {'; '.join(found)}. Use another path, or the same settings."
@@ -119,7 +119,8 @@ class Rollouts:
 
     def close(self) -> None:
         """Close the file. SQLite then folds its write-ahead log into it, if nobody else has it open."""
-        self._connection.close()
+        with schema.explained(self.path):
+            self._connection.close()
 
     def __enter__(self) -> Rollouts:
         return self
@@ -131,7 +132,10 @@ class Rollouts:
         return _reopen, (self.path,)
 
     def __repr__(self) -> str:
-        return f"Rollouts({str(self.path)!r}: {self.count()} of {self._number('plan')} episodes)"
+        try:
+            return f"Rollouts({str(self.path)!r}: {self.count()} of {self._number('plan')} episodes)"
+        except StoreError:
+            return f"Rollouts({str(self.path)!r}: closed or unreadable)"
 
     def __len__(self) -> int:
         return self.count()
@@ -144,29 +148,29 @@ class Rollouts:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What the store was made for."""
-        return json.loads(self._connection.execute("SELECT value FROM meta WHERE key = 'spec'").fetchone()[0])
+        return json.loads(self._rows("SELECT value FROM meta WHERE key = 'spec'")[0][0])
 
     @property
     def plan(self) -> list[Planned]:
         """All planned episodes, in order."""
-        return [Planned(*row) for row in self._connection.execute(f"SELECT {_PLAN} FROM plan ORDER BY 1, 2")]
+        return [Planned(*row) for row in self._rows(f"SELECT {_PLAN} FROM plan ORDER BY 1, 2")]
 
     def missing(self) -> list[Planned]:
         """The planned episodes that were not played yet, or only with an error."""
         query = f"SELECT {_PLAN} FROM plan p WHERE {_NOT_PLAYED} ORDER BY 1, 2"
-        return [Planned(*row) for row in self._connection.execute(query)]
+        return [Planned(*row) for row in self._rows(query)]
 
     @property
     def is_complete(self) -> bool:
         """Whether every planned episode was played (and there is at least one)."""
-        unplayed = self._connection.execute(f"SELECT EXISTS (SELECT 1 FROM plan p WHERE {_NOT_PLAYED})").fetchone()[0]
+        unplayed = self._rows(f"SELECT EXISTS (SELECT 1 FROM plan p WHERE {_NOT_PLAYED})")[0][0]
         return not unplayed and self.count() > 0
 
     def require_complete(self, *, strict: bool = False) -> bool:
         """Say so when the collection was stopped early; whoever trains on the store calls this first.
 
-        The episodes that end first are the short ones, so a part of a collection is no fair sample of it: taking
-        the first to end gave a success rate of 0.90 where 0.42 was true.
+        The episodes that end first are the short ones, so a part of a collection is no fair sample of it: its
+        success rate is too high where successes are short.
 
         Args:
             strict: raise instead of warn.
@@ -207,7 +211,7 @@ class Rollouts:
         """Failed attempts with their error, in order; an episode that succeeded later is still listed."""
         columns = ", ".join(f"p.{name}" for name in _PLAN.split(", "))
         query = f"SELECT {columns}, f.error FROM failures f JOIN plan p USING (run, episode) ORDER BY 1, 2, f.attempt"
-        return [(Planned(*row[:5]), row[5]) for row in self._connection.execute(query)]
+        return [(Planned(*row[:5]), row[5]) for row in self._rows(query)]
 
     def spending(self) -> list[dict[str, Any]]:
         """What acting took, by who acted: ``action, steps, cost, tokens, price``, one row per action that occurs.
@@ -219,17 +223,17 @@ class Rollouts:
 
     def summary(self) -> dict[str, Any]:
         """Counts, and success, usage (cost units per episode) and length by help probability."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT help_probability, count(*), avg(success), avg(cost), avg(length) "
             "FROM episodes GROUP BY 1 ORDER BY 1"
-        ).fetchall()
+        )
         names = ("help_probability", "episodes", "success", "usage", "length")
         return {
             "episodes": self.count(),
             "planned": self._number("plan"),
             "transitions": self.transition_count(),
             "failures": self._number("failures"),
-            "tasks": self._connection.execute("SELECT count(DISTINCT task) FROM episodes").fetchone()[0],
+            "tasks": self._rows("SELECT count(DISTINCT task) FROM episodes")[0][0],
             "texts": self._number("texts"),
             "bytes": sum(f.stat().st_size for f in self.path.parent.glob(self.path.name + "*")),
             "by_help_probability": [dict(zip(names, row, strict=True)) for row in rows],
@@ -250,7 +254,7 @@ class Rollouts:
                 "a plan has at least one episode and no two with the same task, seed and help probability; "
                 f"received {len(plan)} episodes."
             )
-        with schema.transaction(self._connection):
+        with schema.explained(self.path), schema.transaction(self._connection):
             for run in sorted({p.run for p in plan}):
                 if self._connection.execute("SELECT 1 FROM plan WHERE run = ? LIMIT 1", (run,)).fetchone():
                     raise StoreError(f"run {run} of {self.path} has its plan already; a plan is fixed once.")
@@ -280,7 +284,8 @@ class Rollouts:
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the file, so that the file alone can be copied."""
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with schema.explained(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # ------------------------------------------------------------------ reading
 
@@ -337,7 +342,16 @@ class Rollouts:
         return export.to_hf_dataset(self.episodes(**where))
 
     def _number(self, table: str) -> int:
-        return self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        return self._rows(f"SELECT count(*) FROM {table}")[0][0]
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query.
+
+        Raises:
+            StoreError: the store is closed, locked or unreadable.
+        """
+        with schema.explained(self.path):
+            return self._connection.execute(query, values).fetchall()
 
 
 _PLAN = "run, episode, task, seed, help_probability"

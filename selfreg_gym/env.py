@@ -14,6 +14,7 @@ from selfreg_gym.building import (
     build_task,
     check_action,
     check_help_cost,
+    check_limit,
     check_seed,
 )
 from selfreg_gym.row import Row, ask_one
@@ -47,15 +48,19 @@ class InterventionEnv(gym.Env[str, int]):
 
     ## Info
     All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (who was asked, or
-    None), ``action_text``, ``cost`` (cost units of this step), ``tokens`` and ``price`` (of the call, as whoever acted
-    counts them, or None), ``step`` (steps done), ``success``, ``is_success``, ``state_key``, ``task_id``,
-    ``task_seed``, ``invalid_action``, ``error``.
+    None), ``action_text`` (str, or None after a reset), ``cost`` (float, cost units of this step), ``tokens`` (int,
+    tokens of the call, -1 if not counted), ``price`` (float, reported cost of the call, -1 if not reported), ``step``
+    (int, steps done), ``success``, ``is_success``, ``invalid_action`` (bool), ``state_key``, ``task_id`` (str),
+    ``task_seed`` (int), ``error`` (str or None). Each key has one type on every reset and step, so that Gymnasium's
+    own vector environments accept it.
 
     Args:
         task: id of a text task, the task env itself, or a function that makes it.
         actor: a registered name, an actor, or a function of the observation.
         interventions: registered names or :class:`selfreg_gym.Intervention` objects.
         help_cost: r, the price of one cost unit in units of success (not negative).
+        max_episode_steps: truncate an episode after that many steps, or None. ``gym.make`` adds a ``TimeLimit`` wrapper
+            instead, whose counter a snapshot of this env alone does not hold.
         task_kwargs: arguments of the task, when it is given by id.
         actor_kwargs: arguments of the actor, when it is given by name (``actor="lm", actor_kwargs={"path": ...}``).
         intervention_kwargs: arguments of interventions that are given by name (``{"endpoint": {"base_url": ...}}``).
@@ -78,6 +83,7 @@ class InterventionEnv(gym.Env[str, int]):
         interventions: Sequence[Intervention | str],
         *,
         help_cost: float = 0.0,
+        max_episode_steps: int | None = None,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
@@ -89,12 +95,13 @@ class InterventionEnv(gym.Env[str, int]):
         self.actor = build_actor(actor, actor_kwargs)
         self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = check_help_cost(help_cost)
+        self.max_episode_steps = check_limit(max_episode_steps)
         self.task = build_task(task, task_kwargs, render_mode)
         self.render_mode = render_mode
         self.metadata = {"render_modes": [], "render_fps": 1, **self.task.metadata}
         self.observation_space = self.task.observation_space
         self.action_space = gym.spaces.Discrete(1 + len(self.interventions))  # type: ignore[assignment]
-        self._row = Row(self.task, self.interventions, self.help_cost)
+        self._row = Row(self.task, self.interventions, self.help_cost, self.max_episode_steps)
         self._actors = (self.actor, *(intervention.actor for intervention in self.interventions))
 
     # Gymnasium makes the generator in reset(seed=...), for 12 us. An episode with a seed never uses it, so it is made
@@ -152,7 +159,10 @@ class InterventionEnv(gym.Env[str, int]):
         return row.observation, row.reward, row.terminated, row.truncated, row.info
 
     def snapshot(self) -> object:
-        """The exact moment: the task's snapshot, the counters, and ``np_random``.
+        """The exact state: the task's snapshot, the counters, and ``np_random``.
+
+        A wrapper around this env that holds state of its own (``TimeLimit``, which ``gym.make(max_episode_steps=n)``
+        adds) is not part of it: :func:`selfreg_gym.snapshots.take_snapshot` includes it.
 
         Raises:
             NotResetError: no episode has begun.

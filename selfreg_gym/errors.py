@@ -20,6 +20,7 @@ __all__ = [
     "MissingPackageError",
     "ModelError",
     "NotResetError",
+    "PluginImportError",
     "RegistryError",
     "RunDirectoryError",
     "SelfRegError",
@@ -31,7 +32,10 @@ __all__ = [
     "UnknownNameError",
     "WorkerError",
     "did_you_mean",
+    "shown",
 ]
+
+_LONGEST_SHOWN = 120  # characters of a received value in a message
 
 
 class SelfRegError(Exception):
@@ -56,7 +60,7 @@ class UnknownNameError(SelfRegError, LookupError):
         """Say which ``what`` was asked for, the closest existing name, and all names there are."""
         names = sorted(choices)
         super().__init__(
-            f"unknown {what}: received {received!r}.{did_you_mean(received, names)} "
+            f"unknown {what}: received {shown(received)}.{did_you_mean(received, names)} "
             f"Known: {', '.join(names) or 'none'}."
         )
         self.what, self.received, self.choices = what, received, names
@@ -67,6 +71,10 @@ class UnknownNameError(SelfRegError, LookupError):
 
 class RegistryError(SelfRegError, RuntimeError):
     """A plugin that cannot be used: a name taken twice, or a module without its one class."""
+
+
+class PluginImportError(RegistryError, ModuleNotFoundError):
+    """A plugin whose module cannot be imported."""
 
 
 class NotResetError(SelfRegError, RuntimeError):
@@ -147,9 +155,21 @@ class WorkerError(SelfRegError, RuntimeError):
 def did_you_mean(received: object, choices: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or the empty string if none is close."""
     word, names = str(received), list(choices)
+    if len(word) > _LONGEST_SHOWN:  # comparing a text of a megabyte with every name takes seconds
+        return ""
     # difflib finds little in a short word with two letters swapped: 0.5 of "tyni" in "tiny", as in any jumble of it.
     close = [name for name in names if _swapped(word, name)] or get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def shown(value: object) -> str:
+    """The ``repr`` of a received value for a message, shortened if it is long."""
+    try:
+        text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str | bytes) else value)
+    except Exception as error:  # a broken __repr__ must not hide the message
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    length = len(value) if isinstance(value, str | bytes) else len(text)
+    return text if length <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({length} characters)"
 
 
 def _swapped(word: str, name: str) -> bool:

@@ -1,26 +1,34 @@
-"""Stored episodes in the formats of others: Parquet, Hugging Face ``datasets``, Minari.
+"""Stored episodes in other formats: Parquet, Hugging Face ``datasets``, Minari.
 
-Each needs a package that is not among the core dependencies; without it the error says what to install.
+Each needs a package that is not among the core dependencies; without it the error says what to install. An export is
+written to a temporary place and moved when it is whole, so a failed one leaves nothing behind. Texts that a format
+cannot hold are cleaned: lone surrogates become U+FFFD everywhere, and NUL becomes U+FFFD for Minari (HDF5).
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
+import string
+import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete, Text
 
-from selfreg_gym.errors import InvalidArgumentError, MissingPackageError
-from selfreg_gym.spaces import FreeText
+from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, SelfRegError, StoreError, shown
+from selfreg_gym.store.writing import storable
 from selfreg_gym.types import Episode
 
 __all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
 
 _ROWS_AT_ONCE = 16_384
+_LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 _NOTHING = "there is no episode to export: the store is empty, or the filter fits none."
 
 
@@ -32,19 +40,21 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "episode": number,
                 "t": s.t,
                 "task": e.episode,
-                "task_id": e.task_id,
-                "kind": e.kind,
+                "task_id": storable(e.task_id),
+                "kind": storable(e.kind),
                 "seed": e.seed,
                 "help_probability": e.help_probability,
                 "success": e.success,
                 "usage": list(e.usage),
-                "observation": s.observation,
-                "admissible_actions": None if s.admissible_actions is None else list(s.admissible_actions),
-                "state_key": s.state_key,
-                "feature_key": s.feature_key,
+                "observation": storable(s.observation),
+                "admissible_actions": (
+                    None if s.admissible_actions is None else [storable(action) for action in s.admissible_actions]
+                ),
+                "state_key": storable(s.state_key),
+                "feature_key": None if s.feature_key is None else storable(s.feature_key),
                 "steps_left": s.steps_left,
                 "action": s.action,
-                "action_text": s.action_text,
+                "action_text": storable(s.action_text),
                 "cost": s.cost,
                 "reward": s.reward,
                 "terminated": s.terminated,
@@ -68,24 +78,45 @@ def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
     Raises:
         MissingPackageError: pyarrow is not installed.
         InvalidArgumentError: there is no episode to write.
+        StoreError: the file cannot be written.
     """
     arrow = _imported("pyarrow", "data")
     parquet = _imported("pyarrow.parquet", "data")
     schema = _arrow_schema(arrow)
-    draft = path.with_name(path.name + ".new")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     source, written = rows(episodes), 0
-    try:
-        with parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
-            while chunk := list(islice(source, _ROWS_AT_ONCE)):
-                writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
-                written += len(chunk)
-        if not written:
-            raise InvalidArgumentError(_NOTHING)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder, and a Parquet file is to be written: name a file.")
+        try:
+            with parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
+                while chunk := list(islice(source, _ROWS_AT_ONCE)):
+                    writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
+                    written += len(chunk)
+            if not written:
+                raise InvalidArgumentError(_NOTHING)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def _explained(target: object) -> Iterator[None]:
+    """Raise one of our errors where a file cannot be written or a library refuses a value.
+
+    Raises:
+        StoreError: from any other exception; the message names the target.
+    """
+    try:
+        yield
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"the export to {target} failed, and nothing is left of it: {type(error).__name__}: {shown(str(error))}."
+        ) from error
 
 
 def to_hf_dataset(episodes: Iterable[Episode]) -> Any:
@@ -96,15 +127,17 @@ def to_hf_dataset(episodes: Iterable[Episode]) -> Any:
     """
     datasets = _imported("datasets", "hf")
     arrow = _imported("pyarrow", "data")
-    return datasets.Dataset(arrow.Table.from_pylist(list(rows(episodes)), schema=_arrow_schema(arrow)))
+    with _explained("a Hugging Face dataset"):
+        return datasets.Dataset(arrow.Table.from_pylist(list(rows(episodes)), schema=_arrow_schema(arrow)))
 
 
 def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str) -> Any:
     """Make a Minari dataset: observations and actions as in ``selfreg/Intervention-v0``, the rest in ``infos``.
 
-    Minari wants one more observation than actions; what is seen after the last action is not stored (nobody decides
-    there), so it is the empty string. Ragged values (``admissible_actions``) are one JSON string each. Tokens
-    and prices that nobody counted are -1 and NaN.
+    Minari wants one more observation than actions; the observation after the last action is not stored (no decision is
+    made there), so it is the empty string. Ragged values (``admissible_actions``) are one JSON string each. Tokens
+    that were not counted are -1, prices that were not reported NaN. The observation space is a Gymnasium ``Text`` of
+    the characters and the longest length that occur, so it contains every observation also after loading.
 
     Args:
         spec: the store's spec, kept as the dataset's description.
@@ -113,19 +146,25 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
 
     Raises:
         MissingPackageError: Minari is not installed.
-        InvalidArgumentError: there is no episode to write.
+        InvalidArgumentError: there is no episode to write, or ``dataset_id`` is malformed.
+        StoreError: there is a dataset of this name already, or it cannot be written. Nothing is left behind.
     """
     minari = _imported("minari", "minari")
+    target = _minari_target(dataset_id)
     buffers = []
     interventions = 0
     for number, e in enumerate(episodes):
         interventions = len(e.usage)
         infos = {
-            "task_id": [e.task_id] * (len(e) + 1),
-            "state_key": [s.state_key for s in e.steps] + [""],
-            "feature_key": [s.feature_key or "" for s in e.steps] + [""],
-            "admissible_actions": [json.dumps(s.admissible_actions) for s in e.steps] + ["null"],
-            "action_text": ["", *(s.action_text for s in e.steps)],
+            "task_id": [_without_nul(e.task_id)] * (len(e) + 1),
+            "state_key": [_without_nul(s.state_key) for s in e.steps] + [""],
+            "feature_key": [_without_nul(s.feature_key or "") for s in e.steps] + [""],
+            "admissible_actions": [
+                json.dumps(None if s.admissible_actions is None else [storable(a) for a in s.admissible_actions])
+                for s in e.steps
+            ]
+            + ["null"],
+            "action_text": ["", *(_without_nul(s.action_text) for s in e.steps)],
             "cost": np.array([0.0, *(s.cost for s in e.steps)]),
             "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
             "price": np.array([np.nan, *(np.nan if s.price is None else s.price for s in e.steps)]),
@@ -137,7 +176,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
                 id=number,
                 seed=e.seed,
                 options={"episode": e.episode},
-                observations=[s.observation for s in e.steps] + [""],
+                observations=[_without_nul(s.observation) for s in e.steps] + [""],
                 actions=[s.action for s in e.steps],
                 rewards=[s.reward for s in e.steps],
                 terminations=[s.terminated for s in e.steps],
@@ -147,15 +186,71 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
         )
     if not buffers:
         raise InvalidArgumentError(_NOTHING)
-    from gymnasium.spaces import Discrete
+    texts = [text for buffer in buffers for text in buffer.observations]
+    space = Text(max(1, *map(len, texts)), min_length=0, charset="".join(sorted({*" ".join(texts), *_LETTERS})))
+    with _explained(f"the Minari dataset {dataset_id!r}"), _moved_when_whole(target, dataset_id):
+        minari.create_dataset_from_buffers(
+            dataset_id,
+            buffers,
+            observation_space=space,
+            action_space=Discrete(1 + interventions),
+            description=json.dumps(spec, allow_nan=False),
+        )
+    return minari.load_dataset(dataset_id)
 
-    return minari.create_dataset_from_buffers(
-        dataset_id,
-        buffers,
-        observation_space=FreeText(),
-        action_space=Discrete(1 + interventions),
-        description=json.dumps(spec),
-    )
+
+def _minari_target(dataset_id: str) -> Path:
+    """The folder of a new dataset, which does not exist yet.
+
+    Raises:
+        InvalidArgumentError: a malformed id.
+        StoreError: there is such a dataset already.
+    """
+    dataset = importlib.import_module("minari.dataset.minari_dataset")
+    roots = importlib.import_module("minari.storage.datasets_root_dir")
+    rule = "the id of a Minari dataset must be like 'namespace/name-v0' (letters, digits, '-', '_')"
+    try:
+        dataset.parse_dataset_id(dataset_id)
+        with _explained("Minari's folder of datasets"):
+            target, root = Path(roots.get_dataset_path(dataset_id)), Path(roots.get_dataset_path())
+    except (ValueError, TypeError):
+        raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}.") from None
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}, which lies outside {root}.")
+    if target.exists():
+        raise StoreError(
+            f"there is a Minari dataset {dataset_id!r} in {root} already: choose another name or version, or delete it "
+            f"with minari.delete_dataset({dataset_id!r})."
+        )
+    return target
+
+
+@contextlib.contextmanager
+def _moved_when_whole(target: Path, dataset_id: str) -> Iterator[None]:
+    """Let Minari write into a temporary root, and move the dataset to its place when it is whole."""
+    roots = importlib.import_module("minari.storage.datasets_root_dir")
+    namespaces = importlib.import_module("minari.namespace")
+    root = Path(roots.get_dataset_path())
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=root, ignore_cleanup_errors=True) as folder:
+        os.environ["MINARI_DATASETS_PATH"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["MINARI_DATASETS_PATH"]
+            else:
+                os.environ["MINARI_DATASETS_PATH"] = before
+        namespace = dataset_id.rpartition("/")[0]
+        if namespace and namespace not in namespaces.list_local_namespaces():
+            namespaces.create_namespace(namespace)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (Path(folder) / dataset_id).rename(target)
+
+
+def _without_nul(text: str) -> str:
+    """The text without NUL and lone surrogates, which HDF5 cannot hold; each becomes U+FFFD."""
+    return storable(text).replace("\0", "\ufffd")
 
 
 def _arrow_schema(arrow: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One episode with a person in it: as the actor, as the one who is asked, or as the one who decides to ask."""
+"""One episode with a person in it: as the actor, as the intervention, or as the helper."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from selfreg_gym import registry
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.types import Intervention
 
 __all__ = ["ROLES", "play_episode"]
 
@@ -50,6 +51,9 @@ def play_episode(
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
     person = {"read": read, "write": write}
+    loading = [f"task {task!r}"] + ([f"actor {actor!r}"] if role != "actor" else [])
+    loading += [f"intervention {name!r}" for name in interventions] if role == "helper" else []
+    write(f"Loading {', '.join(loading)} ...")
     whom: list[Any] = {
         "actor": lambda: [],
         "intervention": lambda: [registry.load("interventions", "human")(**person)],
@@ -64,7 +68,7 @@ def play_episode(
     while not over:
         action = 0
         if role == "helper":
-            action = _decide(observation, [one.name for one in env.interventions], read or input, write)
+            action = _decide(observation, env.interventions, info["usage"].tolist(), read or input, write)
         elif role == "intervention":
             action = int(rng.random() < help_probability)
         observation, _, terminated, truncated, info = env.step(action)
@@ -72,20 +76,33 @@ def play_episode(
         if info["error"]:
             raise InvalidArgumentError(f"the episode cannot go on: {info['error']}.")
         invalid = "  (not an admissible action)" if info["invalid_action"] else ""
-        write(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}")
-    usage = ", ".join(f"{one.name} {units:g}" for one, units in zip(env.interventions, info["usage"], strict=True))
-    outcome = "success" if info["success"] else "failure"
+        spent = f"  (cost {info['cost']:g}, {_units(sum(info['usage'].tolist()))} so far)" if info["cost"] else ""
+        write(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}{spent}")
+    used = zip(env.interventions, info["usage"].tolist(), strict=True)
+    usage = ", ".join(f"{one.name} {_units(units)}" for one, units in used)
+    outcome = "success" if info["success"] else "failure (out of steps)" if truncated else "failure"
     spent = f"; help used: {usage}" if usage else ""
     write(f"\n{observation}\n\nThe end: {outcome} after {step} steps{spent}.")
     return info
 
 
-def _decide(observation: str, names: Sequence[str], read: Callable[[str], str], write: Callable[[str], None]) -> int:
-    """Ask the person whether to ask for help."""
+def _units(number: float) -> str:
+    return f"{number:g} cost unit{'' if number == 1 else 's'}"
+
+
+def _decide(
+    observation: str,
+    interventions: Sequence[Intervention],
+    usage: Sequence[float],
+    read: Callable[[str], str],
+    write: Callable[[str], None],
+) -> int:
+    """Ask the person whether to ask for help, with what each call costs and what has been used."""
     write(f"\n---- your decision ----\n{observation}\n")
+    write(f"  help used so far: {_units(sum(usage))}")
     write("  0  nohelp: the actor goes on alone")
-    for number, name in enumerate(names, start=1):
-        write(f"  {number}  help: ask {name}")
+    for number, (one, used) in enumerate(zip(interventions, usage, strict=True), start=1):
+        write(f"  {number}  help: ask {one.name} (a call costs {_units(one.cost)}; used so far: {used:g})")
     while True:
         try:
             answer = read("your decision (Enter is 0, q quits): ").strip().lower()
@@ -93,6 +110,6 @@ def _decide(observation: str, names: Sequence[str], read: Callable[[str], str], 
             raise KeyboardInterrupt from None
         if answer in {"q", "quit", "exit"}:
             raise KeyboardInterrupt
-        if answer == "" or (answer.isdecimal() and int(answer) <= len(names)):
+        if answer == "" or (answer.isdecimal() and int(answer) <= len(interventions)):
             return int(answer or 0)
-        write(f"  a decision is a number from 0 to {len(names)}, received {answer!r}.")
+        write(f"  a decision is a number from 0 to {len(interventions)}, received {answer!r}.")

@@ -15,16 +15,20 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import warnings
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.errors import RegistryError, UnknownNameError
+from selfreg_gym.errors import PluginImportError, RegistryError, SelfRegError, UnknownNameError, shown
 
-__all__ = ["GROUPS", "Entry", "describe", "load", "names", "register_tasks"]
+__all__ = ["GROUPS", "SINGULAR", "Entry", "describe", "load", "names", "register_tasks"]
+
+_NAME = re.compile(r"[\w./:+-]{1,200}")  # shown in terminals, reports and file names
 
 GROUPS = {
     "envs": "selfreg_gym.envs",
@@ -34,7 +38,8 @@ GROUPS = {
 }
 """Group name -> the package whose files are its plugins."""
 
-_SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
+_OWN = "selfreg_gym"
+SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,9 @@ class Entry:
         module: dotted name of the module that holds it.
         origin: the distribution it comes from (``"selfreg_gym"`` for the files of this repository).
         attribute: the class in the module; None when ``__all__`` of the module says it.
-        summary: first line of the module's docstring (``""`` for other distributions, which are not read).
+        summary: one line that describes it: the first of the docstring of the class or module, read from the source
+            without importing it; for another distribution whose source is not found, the summary of the distribution.
+            Only :func:`describe` fills it in for other distributions.
     """
 
     name: str
@@ -69,8 +76,11 @@ def names(group: str) -> list[str]:
 
 
 def describe(group: str) -> list[Entry]:
-    """Return every plugin of a group, sorted by name, with where it comes from; nothing is imported."""
-    return [entry for _, entry in sorted(_scan(group).items())]
+    """Return every plugin of a group, sorted by name, with its distribution and a description; nothing is imported."""
+    return [
+        entry if entry.origin == _OWN else replace(entry, summary=_foreign_summary(entry))
+        for _, entry in sorted(_scan(group).items())
+    ]
 
 
 def load(group: str, name: str) -> type[Any]:
@@ -78,19 +88,30 @@ def load(group: str, name: str) -> type[Any]:
 
     Raises:
         UnknownNameError: no such group, or no such name in it.
-        RegistryError: the module cannot be used: ``__all__`` (or ``ENTRY``) does not name exactly one class.
+        PluginImportError: the module cannot be imported; the message names the distribution.
+        RegistryError: ``__all__`` (or ``ENTRY``) does not name exactly one class.
     """
     entries = _scan(group)
     if name not in entries:
-        raise UnknownNameError(_SINGULAR[group], name, entries)
+        raise UnknownNameError(SINGULAR[group], name, entries)
     entry = entries[name]
-    module = importlib.import_module(entry.module)
+    try:
+        module = importlib.import_module(entry.module)
+    except SelfRegError:
+        raise
+    except Exception as error:
+        home = "selfreg_gym" if entry.origin == _OWN else f"the distribution {entry.origin!r}"
+        raise PluginImportError(
+            f"{SINGULAR[group]} {name!r} of {home} cannot be imported: {entry.module} raised "
+            f"{type(error).__name__}: {shown(str(error))}. Install what it needs, or update or uninstall "
+            f"{entry.origin}."
+        ) from error
     attribute = entry.attribute
     if attribute is None:
         exported = list(getattr(module, "__all__", ()))
         if len(exported) != 1:
             raise RegistryError(
-                f"the module of {_SINGULAR[group]} {name!r} ({entry.module}) must name exactly one class in __all__, "
+                f"the module of {SINGULAR[group]} {name!r} ({entry.module}) must name exactly one class in __all__, "
                 f"received __all__ = {exported!r}."
             )
         attribute = exported[0]
@@ -99,7 +120,7 @@ def load(group: str, name: str) -> type[Any]:
         found = getattr(found, part, None)
     if not inspect.isclass(found):
         raise RegistryError(
-            f"{_SINGULAR[group]} {name!r} must be a class, and {entry.module}:{attribute} is {type(found).__name__}."
+            f"{SINGULAR[group]} {name!r} must be a class, and {entry.module}:{attribute} is {type(found).__name__}."
         )
     return found
 
@@ -127,11 +148,54 @@ def _scan(group: str) -> dict[str, Entry]:
     for entry in [*_files(group), *_entry_points(group)]:
         if entry.name in entries:
             raise RegistryError(
-                f"{_SINGULAR[entry.group]} name {entry.name!r} is taken twice: by {entries[entry.name].module} "
+                f"{SINGULAR[entry.group]} name {entry.name!r} is taken twice: by {entries[entry.name].module} "
                 f"({entries[entry.name].origin}) and by {entry.module} ({entry.origin}). Rename one of them."
             )
         entries[entry.name] = entry
     return entries
+
+
+def _foreign_summary(entry: Entry) -> str:
+    """A description of another distribution's plugin: of its class, its module or its distribution."""
+    tree = None
+    path = _source(entry.module)
+    if path is not None:
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, SyntaxError):
+            tree = None
+    if tree is not None:
+        nodes: list[ast.ClassDef | ast.Module]
+        wanted = (entry.attribute or "").partition(".")[0]
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == wanted]
+        nodes = [*classes, tree]
+        for node in nodes:
+            summary = (ast.get_docstring(node) or "").partition("\n")[0]
+            if summary:
+                return summary
+    try:
+        return distribution(entry.origin).metadata["Summary"] or ""
+    except (PackageNotFoundError, KeyError):
+        return ""
+
+
+def _source(module: str) -> Path | None:
+    """The source file of a module, found without importing the packages that hold it."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # importing a top-level package is not needed to find it
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or ():
+        base = Path(folder, *rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 def _files(group: str) -> list[Entry]:
@@ -197,5 +261,13 @@ def _entry_points(group: str) -> list[Entry]:
     entries = []
     for point in entry_points(group=f"selfreg_gym.{group}"):
         origin = point.dist.name if point.dist is not None else "unknown"
+        if not _NAME.fullmatch(point.name):
+            warnings.warn(
+                f"the {SINGULAR[group]} {shown(point.name)} of the distribution {origin!r} is left out: a name "
+                "consists of letters, digits and the characters . _ - / : only. Rename its entry point.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
         entries.append(Entry(point.name, group, point.module, origin, point.attr or None))
     return entries

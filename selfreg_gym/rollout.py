@@ -15,14 +15,15 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from selfreg_gym.arguments import check_count
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.episode_draws import episode_key
-from selfreg_gym.errors import InvalidArgumentError, TaskContractError
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.row import Row
 from selfreg_gym.types import Episode, HelperPolicy, Transition
 from selfreg_gym.vector_env import InterventionVectorEnv
 
-__all__ = ["EpisodeSpec", "help_stream", "play"]
+__all__ = ["EpisodeSpec", "check_answers", "help_stream", "play"]
 
 # Second word of the seed of random help ("help" in ASCII): larger than any step number, so that it meets no decision's
 # key (selfreg_gym.row).
@@ -67,7 +68,8 @@ def play(
 
     Args:
         env: an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``, or an ``InterventionEnv``; it may be
-            wrapped.
+            wrapped. An end that a wrapper declares (``TimeLimit``) ends the episode. A wrapper that does not pass each
+            step on exactly once is refused.
         specs: the episodes to play.
         helper: decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
             over the K interventions. ``helper.wrap(env)`` gives the observations that it reads; rows that are idle
@@ -83,16 +85,15 @@ def play(
         the helper declared unseen) if the helper has ``last_unseen``.
 
     Raises:
-        InvalidArgumentError: another kind of env or autoreset mode, or a spec without ``help_probability`` where it is
-            needed.
+        InvalidArgumentError: another kind of env or autoreset mode, a spec without ``help_probability`` where it is
+            needed, a task index that the task does not have, or a wrapper that skips, repeats or resets steps.
         TaskContractError: the helper answered with something else than one action in 0 .. K per row.
     """
     for spec in specs:
         p = spec.help_probability
         if helper is None and (p is None or not 0 <= p <= 1):
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
-    if retries < 0:
-        raise InvalidArgumentError(f"retries must be at least 0, received {retries!r}.")
+    retries = check_count("retries", retries, low=0)
     return _play(_Table(env, helper), specs, helper, deterministic, record_steps, retries, on_episode)
 
 
@@ -127,7 +128,7 @@ def _play(
             if begun.any() and hasattr(table.helper, "begin_episodes"):
                 keys = [episode_key(seat.spec.seed, seat.spec.episode) if seat is not None else 0 for seat in seats]
                 state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
-            chosen, state = table.ask(state, begun, deterministic)
+            chosen, state = table.ask(state, begun, deterministic, [i for i, _ in busy])
             unseen = getattr(table.helper, "last_unseen", None)
             for i, seat in busy:
                 actions[i] = chosen[i]
@@ -136,13 +137,19 @@ def _play(
         begun[:] = False
         for i, seat in busy:
             seat.before(table.rows[i])
-        rewards = table.step(actions)
+        rewards, terminations, truncations = table.step(actions)
         for i, seat in busy:
-            seat.after(table.rows[i], rewards[i])
-            if not table.rows[i].over:
+            row = table.rows[i]
+            seat.check_step(row, table.env)
+            terminated, truncated = bool(terminations[i]), bool(truncations[i])
+            if row.over:
+                terminated, truncated = terminated or row.terminated, truncated or row.truncated
+            seat.after(row, rewards[i], terminated, truncated)
+            if not (terminated or truncated):
                 continue
+            row.cut_off()
             seats[i] = None
-            episode = seat.finish(table.rows[i])
+            episode = seat.finish(row)
             if episode.error is not None and seat.retries_left > 0:
                 waiting.append((seat.spec, seat.retries_left - 1))
                 continue
@@ -190,26 +197,78 @@ class _Table:
         seeds = [spec.seed if spec is not None else None for spec in specs]
         self.observation, _ = self.env.reset(seed=seeds, options=options)
 
-    def ask(self, state: Any, begun: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
-        """One ``predict`` for all rows; actions ``(n,)``."""
+    def ask(
+        self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, Any]:
+        """One ``predict`` for all rows; actions ``(n,)``, valid in the ``busy`` rows (None: all)."""
         answer, state = self.helper.predict(
             self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
         )
-        actions = np.atleast_1d(np.asarray(answer))
-        if actions.shape != (self.n,) or actions.dtype.kind not in "iub":
-            raise TaskContractError(
-                f"a helper answers N observations with N integer actions: {type(self.helper).__name__} answered "
-                f"{self.n} with an array of shape {actions.shape} and type {actions.dtype}."
-            )
-        return actions, state
+        return _actions_of(self.helper, answer, self.n, self.k, busy), state
 
-    def step(self, actions: np.ndarray) -> np.ndarray:
-        """Step all rows; rewards ``(n,)``."""
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Step all rows; rewards, terminations and truncations ``(n,)`` as the outermost wrapper reports them."""
         if self.single:
-            self.observation, reward, *_ = self.env.step(int(actions[0]))
-            return np.array([reward], dtype=np.float64)
-        self.observation, rewards, *_ = self.env.step(actions)
-        return rewards
+            self.observation, reward, terminated, truncated, _ = self.env.step(int(actions[0]))
+            return np.array([reward], dtype=np.float64), np.array([terminated]), np.array([truncated])
+        self.observation, rewards, terminations, truncations, _ = self.env.step(actions)
+        return rewards, terminations, truncations
+
+
+def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,), seed: int = 0) -> None:
+    """Ask a helper about the first observations of some tasks, and check its answers; no actor is called.
+
+    For finding a helper with invalid answers before a long training, calibration or evaluation. The helper must be
+    ready to answer (a trained model is loaded).
+
+    Args:
+        env: as for :func:`play`.
+        helper: who decides; its ``wrap`` is applied.
+        tasks: indices of the tasks whose first observation is tried.
+        seed: of the episodes that are begun.
+
+    Raises:
+        TaskContractError: not one integer action in 0 .. K per observation, or ``predict`` raised.
+    """
+    table = _Table(env, helper)
+    mask = np.ones(table.n, dtype=np.bool_)
+    state: Any = None
+    for i in range(0, len(tasks), table.n):
+        some = [tasks[min(i + j, len(tasks) - 1)] for j in range(table.n)]
+        table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
+        try:
+            if hasattr(table.helper, "begin_episodes"):
+                keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
+                state = table.helper.begin_episodes(state, mask.copy(), keys)
+            _, state = table.ask(state, mask, deterministic=True)
+        except SelfRegError:
+            raise
+        except Exception as error:
+            raise TaskContractError(
+                f"helper {type(helper).__name__} must answer an observation of {table.env}: predict raised "
+                f"{type(error).__name__}: {shown(str(error))}."
+            ) from error
+
+
+def _actions_of(helper: Any, answer: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
+    """A helper's answer to n observations as ``(n,)`` integer actions; those of ``busy`` rows lie in 0 .. k.
+
+    Raises:
+        TaskContractError: another shape, another type, or an action outside 0 .. k.
+    """
+    rule = f"a helper answers N observations with N integer actions from 0 to K (here N = {n} and K = {k})"
+    try:
+        actions = np.atleast_1d(np.asarray(answer))
+    except ValueError:  # rows of different lengths
+        raise TaskContractError(f"{rule}: {type(helper).__name__} answered {shown(answer)}.") from None
+    if actions.shape != (n,) or actions.dtype.kind not in "iub":
+        raise TaskContractError(
+            f"{rule}: {type(helper).__name__} answered with an array of shape {actions.shape} and type "
+            f"{actions.dtype}, {shown(answer)}."
+        )
+    if not all(0 <= actions[i] <= k for i in (range(n) if busy is None else busy)):
+        raise TaskContractError(f"{rule}: {type(helper).__name__} answered {shown(actions.tolist())}.")
+    return actions
 
 
 class _Recorder:
@@ -231,6 +290,20 @@ class _Recorder:
         whether, whom = self._coin.random(2)
         return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
 
+    def check_step(self, row: Row, env: Any) -> None:
+        """Raise if a wrapper has not passed the step on exactly once.
+
+        Raises:
+            InvalidArgumentError: the env made no step, several, or has begun another episode.
+        """
+        if row.t == self._before["t"] + 1 and row.seed == self.spec.seed:
+            return
+        raise InvalidArgumentError(
+            "a wrapper around the intervention env must pass every step on exactly once, and leave resets to play: "
+            f"after step {self._before['t'] + 1} of the episode with seed {self.spec.seed}, the env is at step {row.t} "
+            f"of the episode with seed {row.seed}. Remove the wrapper that does this from {env}."
+        )
+
     def before(self, row: Row) -> None:
         """Keep what there is to see before acting."""
         info = row.info
@@ -243,7 +316,7 @@ class _Recorder:
             "steps_left": info.get("steps_left"),
         }
 
-    def after(self, row: Row, reward: float) -> None:
+    def after(self, row: Row, reward: float, terminated: bool, truncated: bool) -> None:
         """Keep what was done and what it led to. ``row.who`` is who really acted: a wrapper may have denied a call."""
         info = row.info
         self._steps.append(
@@ -253,25 +326,25 @@ class _Recorder:
                 action_text=info["action_text"] or "",
                 cost=info["cost"],
                 reward=float(reward),
-                terminated=row.terminated,
-                truncated=row.truncated,
-                invalid=bool(info["invalid_action"]),
-                tokens=None if info["tokens"] is None else int(info["tokens"]),
-                price=info["price"],
+                terminated=terminated,
+                truncated=truncated,
+                invalid=info["invalid_action"],
+                tokens=None if info["tokens"] < 0 else info["tokens"],
+                price=None if info["price"] < 0 else info["price"],
             )
         )
 
     def finish(self, row: Row) -> Episode:
         """The whole episode."""
         info = row.info
-        metrics = {name: float(value) for name, value in info.get("metrics", {}).items()}
+        metrics = dict(info.get("metrics", {}))
         if self.unseen is not None:
             metrics["unseen"] = float(self.unseen)
         return Episode(
             episode=self.spec.episode,
             seed=self.spec.seed,
-            task_id=info["task_id"],
-            kind=info.get("kind", ""),
+            task_id=str(info["task_id"]),
+            kind=str(info.get("kind", "")),
             help_probability=self.spec.help_probability,
             success=info["success"],
             usage=tuple(info["usage"].tolist()),

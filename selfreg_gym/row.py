@@ -7,12 +7,14 @@ construction; only *whom to ask* is batched, by :func:`ask`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.arguments import check_options
 from selfreg_gym.errors import (
     CheckpointError,
     EpisodeOverError,
@@ -20,14 +22,18 @@ from selfreg_gym.errors import (
     NotResetError,
     SetupError,
     TaskContractError,
+    shown,
 )
 from selfreg_gym.types import Act, Actor, Decision, Intervention
 
-__all__ = ["Row", "ask", "ask_one"]
+__all__ = ["Row", "ask", "ask_one", "episodes_of"]
 
 # Last entry of a decision's key. Without it the key (s, 0, 0) would give the very stream that a task seeded with s
 # draws from: SeedSequence pads with zeros.
 _DECISION_STREAM = 1
+_MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
+_MOST_COST = 1e12  # cost units of one act; sums of many stay finite
+_ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
 
 
 class Row:
@@ -44,8 +50,10 @@ class Row:
     """
 
     __slots__ = (
+        "_available",
         "_help_cost",
         "_interventions",
+        "_limit",
         "_task_info",
         "info",
         "observation",
@@ -60,8 +68,16 @@ class Row:
         "who",
     )
 
-    def __init__(self, task: gym.Env[str, str], interventions: Sequence[Intervention], help_cost: float) -> None:
+    def __init__(
+        self,
+        task: gym.Env[str, str],
+        interventions: Sequence[Intervention],
+        help_cost: float,
+        max_episode_steps: int | None = None,
+    ) -> None:
         self.task = task
+        self._available = episodes_of(task)
+        self._limit = max_episode_steps
         self._interventions = tuple(interventions)
         self._help_cost = help_cost
         self.seed: int | None = None
@@ -75,7 +91,14 @@ class Row:
         self.over = True
 
     def begin(self, seed: int, options: dict[str, Any] | None) -> None:
-        """Reset the task with ``seed`` and start counting from zero."""
+        """Reset the task with ``seed`` and start counting from zero.
+
+        Raises:
+            InvalidArgumentError: ``options["episode"]`` is not an index that the task has.
+            UnknownNameError: a misspelt option.
+        """
+        if options is not None:
+            check_options(options, available=self._available)
         observation, info = self.task.reset(seed=seed, options=options)
         self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
         self.over = self.terminated = self.truncated = False
@@ -110,12 +133,20 @@ class Row:
                 price = float(act.cost)
                 if who:
                     cost = price
-        observation, _, self.terminated, self.truncated, info = self.task.step(text)
+        observation, _, terminated, truncated, info = self.task.step(text)
         self.t += 1
+        self.terminated, self.truncated = bool(terminated), bool(truncated)
+        if self._limit is not None and self.t >= self._limit:
+            self.truncated = True
         self.over = self.terminated or self.truncated
         if cost:
             self.usage[who - 1] += cost
         self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, price)
+
+    def cut_off(self) -> None:
+        """End the episode here, because a wrapper around the env has ended it (a ``TimeLimit``)."""
+        if not self.over:
+            self.truncated = self.over = True
 
     def refuse(self, what: str) -> NoReturn:
         """Raise the error that fits a call which needs an episode in progress."""
@@ -159,12 +190,17 @@ class Row:
                 reward += 1.0
         self.observation, self.reward, self._task_info = observation, reward, task_info
         info = task_info.copy()  # and assignments, for a display with ** takes twice as long
+        if "steps_left" in info or self._limit is not None:
+            self._count_steps_left(info)
+        if "metrics" in info:
+            info["metrics"] = _metrics(info["metrics"])
         info["usage"] = self.usage.copy()
         info["intervention"] = intervention
         info["action_text"] = action_text
         info["cost"] = cost
-        info["tokens"] = tokens
-        info["price"] = price
+        # One type per key, whoever acted: Gymnasium's vector environments make an array of the first value's type.
+        info["tokens"] = -1 if tokens is None else tokens
+        info["price"] = -1.0 if price is None else price
         info["step"] = self.t
         info["success"] = info["is_success"] = success
         info["task_seed"] = self.seed
@@ -173,9 +209,29 @@ class Row:
             info["state_key"] = observation
         if "task_id" not in info:
             info["task_id"] = ""
-        if "invalid_action" not in info:
-            info["invalid_action"] = False
+        info["invalid_action"] = bool(info.get("invalid_action"))
         self.info = info
+
+    def _count_steps_left(self, info: dict[str, Any]) -> None:
+        """Make ``steps_left`` an int that knows ``max_episode_steps``; drop it where the task does not count."""
+        left = info.get("steps_left")
+        if left is not None and (not isinstance(left, int | np.integer) or not 0 <= left < 2**63):
+            raise TaskContractError(
+                f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
+            )
+        if self._limit is not None:
+            rest = 0 if self.over else self._limit - self.t
+            info["steps_left"] = rest if left is None else min(int(left), rest)
+        elif left is None:
+            del info["steps_left"]
+        else:
+            info["steps_left"] = int(left)
+
+
+def episodes_of(task: gym.Env[Any, Any]) -> int | None:
+    """How many episodes a task has (``num_episodes``), or None if it does not say."""
+    number = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
+    return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
 
 
 def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
@@ -190,13 +246,19 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     """
     try:
         acts = actor.act(decisions)
-        if len(acts) == len(decisions):
-            return [act if type(act) is str else _checked(act) for act in acts]
-        failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
+        if isinstance(acts, str | bytes | dict):
+            failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
+        elif len(acts) == len(decisions):
+            return [
+                act if type(act) is str else _checked(act, decision)
+                for act, decision in zip(acts, decisions, strict=True)
+            ]
+        else:
+            failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
-        failure = f"{type(error).__name__}: {error}"
+        failure = f"{type(error).__name__}: {_shortened(str(error))}"
     if len(decisions) == 1:
         return [Act("", error=failure)]
     # The failed call may have drawn from the streams: each decision starts afresh.
@@ -208,18 +270,85 @@ def ask_one(actor: Actor, decision: Decision) -> str | Act:
     return ask(actor, (decision,))[0]
 
 
-def _checked(act: str | Act) -> str | Act:
-    """An act that can be executed, or one with an error."""
+def _checked(act: Any, decision: Decision) -> str | Act:
+    """The act with plain Python types, or an act with an error that names the invalid field."""
     if not isinstance(act, Act):
-        return str(act) if isinstance(act, str) else Act("", error=f"an act is a str or Act, received {act!r}.")
-    if act.error is None:
-        if not isinstance(act.text, str):
-            return Act("", error=f"an act's text is a str, received {act.text!r}.")
-        if act.cost is not None and not (math.isfinite(act.cost) and act.cost >= 0):
-            return Act("", error=f"an act's cost is a number of at least 0, received {act.cost!r}.")
-        if act.tokens is not None and (not isinstance(act.tokens, int | np.integer) or act.tokens < 0):
-            return Act("", error=f"an act's tokens are a whole number of at least 0, received {act.tokens!r}.")
-    return act
+        return str(act) if isinstance(act, str) else Act("", error=f"an act is a str or Act, received {shown(act)}.")
+    if act.error is not None:
+        return act if isinstance(act.error, str) else Act("", error=_shortened(str(act.error)))
+    tokens, cost, logprobs = act.tokens, act.cost, act.logprobs
+    if type(act.text) is str and tokens is None and cost is None and logprobs is None:
+        return act
+    problem = None
+    if not isinstance(act.text, str):
+        problem = f"text is a str, received {shown(act.text)}"
+    elif tokens is not None and not (_is_integer(tokens) and 0 <= tokens <= _MOST_TOKENS):
+        problem = f"tokens are a whole number of at least 0 (and at most 2**53), received {shown(tokens)}"
+    elif cost is not None and not (_is_number(cost) and 0 <= cost <= _MOST_COST):
+        problem = f"cost is a number of at least 0 (and at most {_MOST_COST:g}), received {shown(cost)}"
+    elif logprobs is not None:
+        problem = _logprobs_problem(logprobs, decision.admissible_actions)
+    if problem is not None:
+        return Act("", error=f"an act's {problem}.")
+    return Act(
+        str(act.text),
+        None if logprobs is None else tuple(float(x) for x in logprobs),
+        None if tokens is None else int(tokens),
+        None if cost is None else float(cost),
+    )
+
+
+def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:
+    """What is wrong with an act's log-probabilities, or None."""
+    rule = "logprobs must be one log-probability (at most 0) per admissible action, in their order, or None"
+    if isinstance(logprobs, str | bytes | dict) or not hasattr(logprobs, "__len__"):
+        return f"{rule}, received {shown(logprobs)}"
+    if admissible is None:
+        return f"{rule}; any text may be said here, so no list can be complete. Received {len(logprobs)} values"
+    if len(logprobs) != len(admissible):
+        return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
+    for value in logprobs:
+        if not (_is_number(value) and value <= _ROUNDING):
+            return f"{rule}, received {shown(value)}"
+    return None
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
+
+
+def _shortened(text: str, limit: int = 2000) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def _metrics(metrics: Any) -> dict[str, float]:
+    """The task's metrics as floats; what was not measured (None, NaN, infinity) is NaN.
+
+    Raises:
+        TaskContractError: not a dict of numbers.
+    """
+    rule = "info['metrics'] must be a dict of numbers (None or NaN for what was not measured)"
+    if not isinstance(metrics, Mapping):
+        raise TaskContractError(f"{rule}, received {shown(metrics)}.")
+    found = {}
+    for name, value in metrics.items():
+        plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+        if not isinstance(name, str) or not (plain is None or isinstance(plain, numbers.Real)):
+            raise TaskContractError(f"{rule}, received {shown(name)}: {shown(value)}.")
+        number = math.nan if plain is None else _float(plain)
+        found[name] = number if math.isfinite(number) else math.nan
+    return found
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return math.inf
 
 
 def _success(info: dict[str, Any], terminated: bool) -> bool:

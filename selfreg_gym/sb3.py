@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.arguments import check_count
+from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.infos import row_info
 
 __all__ = ["SB3VecEnv"]
@@ -21,16 +22,39 @@ class SB3VecEnv(VecEnv):
 
     ``info["terminal_observation"]`` is the last observation of an episode that ended, ``info["TimeLimit.truncated"]``
     says that it was cut off, and the rest of ``info`` is that of the step which ended it.
+
+    An episode in which an actor fails is excluded from all statistics, and Stable-Baselines3 cannot leave one out: it
+    would learn from it as from a time-out. So a failed act is asked for again, with the same random stream, before the
+    step is executed; the algorithm does not notice. If it still fails, the step raises ``FailedEpisodesError``.
+
+    Args:
+        env: an intervention vector env in SAME_STEP mode whose observations are numbers.
+        retries: how often a failed act is asked for again.
+
+    Raises:
+        InvalidArgumentError: another env, another autoreset mode, or observations that are text.
     """
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], *, retries: int = 2) -> None:
+        if not isinstance(env, gym.vector.VectorEnv):
+            raise InvalidArgumentError(
+                f"to_sb3 takes a vector env, received {env}: make one with gym.make_vec('selfreg/Intervention-v0', "
+                "num_envs=..., autoreset_mode='SameStep', ...)."
+            )
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise InvalidArgumentError(
                 "Stable-Baselines3 resets in the same step: make the vector env with autoreset_mode='SameStep', "
                 f"received {mode}."
             )
+        if isinstance(env.single_observation_space, gym.spaces.Text):
+            raise InvalidArgumentError(
+                "Stable-Baselines3 learns from numbers, and the observations of this env are text: use "
+                f"to_sb3(FeatureObservation(env)). Received {env}."
+            )
         self.env = env
+        if hasattr(env.unwrapped, "act_retries"):
+            env.unwrapped.act_retries = check_count("retries", retries, low=0)
         self._actions: np.ndarray | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -50,13 +74,23 @@ class SB3VecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> Any:
-        """Step, and return ``(observations, rewards, dones, infos)`` as SB3 wants them."""
+        """Step, and return ``(observations, rewards, dones, infos)`` as SB3 wants them.
+
+        Raises:
+            FailedEpisodesError: an actor failed, also when it was asked again.
+        """
         observations, rewards, terminations, truncations, infos = self.env.step(self._actions)
         dones = terminations | truncations
         rows = []
         for i in range(self.num_envs):
             if dones[i]:
                 info = row_info(infos["final_info"], i)
+                if info.get("error") is not None:
+                    raise FailedEpisodesError(
+                        f"an actor failed in environment {i} of {self.num_envs}, also when it was asked again: "
+                        f"{info['error']}. Stable-Baselines3 cannot leave this episode out, so training stops here: "
+                        "repair the actor, or allow more attempts with to_sb3(env, retries=...)."
+                    )
                 info["terminal_observation"] = infos["final_obs"][i]
                 info["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
             else:

@@ -1,7 +1,9 @@
-"""Snapshots for tasks that have none: go back by playing the same episode again.
+"""Exact snapshots of text tasks, with the wrappers around them.
 
-A seed, the options and the actions determine an episode of a task that keeps the contract, so they are its snapshot.
-Restoring costs as many steps as the episode had; a task that can do better has its own ``snapshot`` and ``restore``.
+A task with ``snapshot`` and ``restore`` of its own is asked. Gymnasium's ``TimeLimit`` around it counts steps, so its
+counter is kept beside the task's snapshot. A task without these methods, or one inside any other wrapper that could
+hold state, is restored by replay: seed, options and actions determine an episode of a task that keeps the contract.
+Restoring by replay costs as many steps as the episode had.
 """
 
 from __future__ import annotations
@@ -10,22 +12,120 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContractError
 
-__all__ = ["ReplaySnapshots", "has_snapshots"]
+__all__ = [
+    "LimitSnapshots",
+    "ReplaySnapshots",
+    "has_snapshots",
+    "layers",
+    "restore_snapshot",
+    "take_snapshot",
+    "with_snapshots",
+]
+
+_STATELESS = (OrderEnforcing, PassiveEnvChecker)  # what they remember is the same after every reset
+
+
+def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+    """The wrappers of an env from the outermost to the innermost, then the env itself."""
+    found = [env]
+    while isinstance(found[-1], gym.Wrapper):
+        found.append(found[-1].env)
+    return found
 
 
 def has_snapshots(task: gym.Env[Any, Any]) -> bool:
     """Whether ``snapshot`` and ``restore`` can be reached on the task or under its wrappers."""
-    return all(callable(_attribute(task, name)) for name in ("snapshot", "restore"))
+    return any(_has_own_snapshots(layer) for layer in layers(task))
 
 
-def _attribute(task: gym.Env[Any, Any], name: str) -> Any:
-    try:
-        return task.get_wrapper_attr(name)
-    except AttributeError:
-        return None
+def with_snapshots(task: gym.Env[str, str]) -> gym.Env[str, str]:
+    """Return the task with ``snapshot`` and ``restore`` that are exact, its wrappers included.
+
+    The task itself is returned where its own methods are exact already. Otherwise it is wrapped: in
+    :class:`LimitSnapshots` if only ``TimeLimit`` wrappers hold state, else in :class:`ReplaySnapshots`.
+    """
+    above = []
+    for layer in layers(task):
+        if _has_own_snapshots(layer):
+            break
+        above.append(layer)
+    else:
+        return ReplaySnapshots(task)
+    counting = [layer for layer in above if type(layer) is TimeLimit]
+    if any(type(layer) not in (*_STATELESS, TimeLimit) for layer in above):
+        return ReplaySnapshots(task)
+    return LimitSnapshots(task) if counting else task
+
+
+def _has_own_snapshots(layer: gym.Env[Any, Any]) -> bool:
+    """Whether this layer defines both methods; a wrapper that only forwards the attributes of its env does not."""
+    holder: Any = type(layer) if isinstance(layer, gym.Wrapper) else layer
+    return all(callable(getattr(holder, name, None)) for name in ("snapshot", "restore"))
+
+
+def take_snapshot(env: gym.Env[Any, Any]) -> object:
+    """The exact state of an intervention env and of the wrappers around it, for :func:`restore_snapshot`.
+
+    Raises:
+        InvalidArgumentError: a wrapper that may hold state which nothing can restore; the message names it.
+        NotResetError: no episode has begun.
+    """
+    counted: list[Any] = []
+    for layer in layers(env):
+        if _has_own_snapshots(layer):
+            return layer.snapshot(), tuple(counted)  # type: ignore[attr-defined]
+        if type(layer) is TimeLimit:
+            counted.append(layer._elapsed_steps)
+        elif type(layer) not in _STATELESS and not type(layer).__module__.startswith("selfreg_gym."):
+            break
+    raise InvalidArgumentError(
+        f"a snapshot must hold the state of every wrapper, and {type(layer).__name__} in {env} may have some: give it "
+        "snapshot() and restore(snapshot), or take the snapshot of the env inside it."
+    )
+
+
+def restore_snapshot(env: gym.Env[Any, Any], snapshot: Any) -> None:
+    """Go back to a state that :func:`take_snapshot` returned for the same env."""
+    moment, counted = snapshot
+    remaining = list(counted)
+    for layer in layers(env):
+        if _has_own_snapshots(layer):
+            layer.restore(moment)  # type: ignore[attr-defined]
+            return
+        if type(layer) is TimeLimit:
+            layer._elapsed_steps = remaining.pop(0)
+
+
+class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
+    """Give a task inside ``TimeLimit`` wrappers a ``snapshot`` that includes their step counters."""
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._limits: list[Any] = [layer for layer in layers(env) if type(layer) is TimeLimit]
+
+    def snapshot(self) -> object:
+        """The task's snapshot, and the steps that each ``TimeLimit`` has counted."""
+        return self.env.get_wrapper_attr("snapshot")(), tuple(limit._elapsed_steps for limit in self._limits)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a state that :meth:`snapshot` returned.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is not one of a task with as many time limits.
+        """
+        if not isinstance(snapshot, tuple) or len(snapshot) != 2 or len(snapshot[1]) != len(self._limits):
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of this task returned, received {type(snapshot).__name__}."
+            )
+        moment, counted = snapshot
+        self.env.get_wrapper_attr("restore")(moment)
+        for limit, steps in zip(self._limits, counted, strict=True):
+            limit._elapsed_steps = steps
 
 
 @dataclass(frozen=True, slots=True)

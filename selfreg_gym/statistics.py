@@ -19,10 +19,11 @@ information about their spread and are pooled (Cochran 1977, section 5A.12).
 all when every episode ends alike. Two corrections:
 
 * A rate has Wilson's interval with an effective number of trials, ``n / d``. The design effect ``d`` is the variance of
-  the rate over that of n independent episodes (Kish 1965). With e contributing units it is ``(e d + 2 d_max) / (e + 2)``:
-  the estimate, pulled towards the worst case ``d_max``. For sampled tasks that is the mean number of episodes per task
-  (all episodes of a task end alike), so that 168 tasks without a failure support [0.978, 1] however often each was
-  played. For fixed tasks no design is worse than independent episodes, and 3 events are added to the variance.
+  the rate over that of n independent episodes (Kish 1965). With e contributing units it is
+  ``(e d + 2 d_max) / (e + 2)``: the estimate, pulled towards the worst case ``d_max``. For sampled tasks that is the
+  mean number of episodes per task (all episodes of a task end alike), so that 168 tasks without a failure support
+  [0.978, 1] however often each was played. For fixed tasks no design is worse than independent episodes, and 3 events
+  are added to the variance.
 * Any other statistic has its bootstrap interval, widened by ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m units: by
   Student's t, or where few units contribute by about what Wilson's interval has beyond the normal one. ``e`` is
   ``(sum psi^2)^2 / sum psi^4`` of the units' contributions psi: m / 3 for normal ones, the number of failures for a

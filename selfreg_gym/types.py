@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.arguments import check_number
+from selfreg_gym.errors import InvalidArgumentError, shown
 
 __all__ = [
     "Act",
@@ -42,7 +43,11 @@ class TextTask(Protocol):
     * ``feature_key`` (str, optional): the same without the task id, a few hundred values;
     * ``steps_left`` (int, optional): at most this many further steps before the task stops by itself;
     * ``success`` and ``is_success`` (bool) on the last step;
-    * ``invalid_action`` (bool, optional): the last action was not admissible.
+    * ``invalid_action`` (bool, optional): the last action was not admissible;
+    * ``metrics`` (dict of numbers, optional, last step): further results. None, NaN and infinity mean "not measured",
+      and become NaN.
+
+    A key has one type on every step, so that Gymnasium's vector environments can put it into one array.
 
     Optional methods, reached by ``get_wrapper_attr``: ``snapshot() -> object`` and ``restore(snapshot)`` (exact, the
     random state included), ``expert_action() -> str``, ``augment(observation, rng) -> str`` (the same moment told in
@@ -112,10 +117,13 @@ class Act:
     Attributes:
         text: the action.
         logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor ranks them.
-        tokens: tokens read and written for this act, if counted.
-        cost: cost units of this call, if it has a price; overrides the intervention's expected cost. The actor's own is
-            told (``info["price"]``) and never charged.
+        tokens: tokens read and written for this act (0 to 2**53), or None if not counted.
+        cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
+            is reported in ``info["price"]`` and never charged.
         error: why the actor failed, or None. An act with an error is never executed.
+
+    The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
+    ``info["error"]``, and no other episode is affected.
     """
 
     text: str
@@ -179,13 +187,11 @@ class Intervention:
     """
 
     def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
-        if not (np.isfinite(cost) and cost > 0):
-            raise InvalidArgumentError(f"an intervention's cost must be a positive number, received cost={cost!r}.")
-        if not name:
-            raise InvalidArgumentError("an intervention needs a name, received an empty one.")
+        if not isinstance(name, str) or not name:
+            raise InvalidArgumentError(f"an intervention needs a name (a non-empty str), received {shown(name)}.")
         self.actor = as_actor(actor)
         self.name = name
-        self.cost = float(cost)
+        self.cost = check_number(f"the cost of intervention {shown(name)} (cost units per call)", cost, above=True)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Intervention:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -10,15 +10,17 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from selfreg_gym.arguments import check_count, check_options
 from selfreg_gym.building import (
     build_actor,
     build_interventions,
     build_task,
     check_action,
     check_help_cost,
+    check_limit,
     check_seed,
 )
-from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.infos import batch_infos
 from selfreg_gym.row import Row, ask
 from selfreg_gym.types import Actor, Intervention
@@ -43,8 +45,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     Args:
         num_envs: N.
         task: id of a text task, or a function that makes one (it is called N times).
-        actor, interventions, help_cost, task_kwargs, actor_kwargs, intervention_kwargs, render_mode: as for
-            ``InterventionEnv``.
+        actor, interventions, help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs, render_mode:
+            as for ``InterventionEnv``.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode``, or its name or value.
 
     Raises:
@@ -60,27 +62,28 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         interventions: Sequence[Intervention | str],
         *,
         help_cost: float = 0.0,
+        max_episode_steps: int | None = None,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise InvalidArgumentError(f"num_envs must be an integer of at least 1, received {num_envs!r}.")
+        self.num_envs = check_count("num_envs", num_envs)
         if isinstance(task, gym.Env):
             raise InvalidArgumentError(
                 f"each of the {num_envs} rows needs a task of its own: give the task's id or a function that makes it, "
                 f"received the live env {task}."
             )
-        self.num_envs = int(num_envs)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.actor = build_actor(actor, actor_kwargs)
         self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = check_help_cost(help_cost)
+        self.max_episode_steps = check_limit(max_episode_steps)
         self.render_mode = render_mode
         tasks = [build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
-        self.rows = tuple(Row(one, self.interventions, self.help_cost) for one in tasks)
+        self.rows = tuple(Row(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks)
+        self.act_retries = 0  # how often a failed act is asked for again; to_sb3 sets it
         self.metadata = {
             "render_modes": [],
             "render_fps": 1,
@@ -144,6 +147,13 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 asked.setdefault(wanted[i], []).append(i)
         for who in sorted(asked):
             acts = ask(self._actors[who], [rows[i].decision(who) for i in asked[who]])
+            for _ in range(self.act_retries):
+                failed = [j for j, act in enumerate(acts) if not isinstance(act, str) and act.error is not None]
+                if not failed:
+                    break
+                again = ask(self._actors[who], [rows[asked[who][j]].decision(who) for j in failed])
+                for j, act in zip(failed, again, strict=True):
+                    acts[j] = act
             for i, act in zip(asked[who], acts, strict=True):
                 rows[i].apply(who, act)
 
@@ -244,6 +254,10 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         if isinstance(seed, int | np.integer):
             first = check_seed(seed)
             return [first + i for i in range(self.num_envs)]  # type: ignore[operator]
+        if isinstance(seed, str | bytes | Mapping) or not isinstance(seed, Iterable):
+            raise InvalidArgumentError(
+                f"seed must be an integer, {self.num_envs} integers (or None), or None, received {shown(seed)}."
+            )
         seeds = [check_seed(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise InvalidArgumentError(f"seed needs {self.num_envs} entries, one per row, received {len(seeds)}.")
@@ -255,6 +269,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         """The rows to reset, and each row's own options."""
         if options is None:
             return np.ones(self.num_envs, dtype=np.bool_), lambda i: None
+        if not isinstance(options, Mapping):
+            raise InvalidArgumentError(
+                f"options of reset must be a dict such as {{'episode': 0}} or None, received {shown(options)}."
+            )
+        check_options({key: None for key in options}, known=("episode", "reset_mask"))
         common = dict(options)
         mask = common.pop("reset_mask", None)
         if mask is None:
@@ -287,15 +306,18 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     raise UnknownNameError("autoreset mode", mode, [known.value for known in AutoresetMode])
 
 
-def to_sb3(env: gym.vector.VectorEnv[Any, Any, Any]) -> Any:
+def to_sb3(env: gym.vector.VectorEnv[Any, Any, Any], *, retries: int = 2) -> Any:
     """Return a Stable-Baselines3 ``VecEnv`` that steps this vector env.
 
     SB3 resets in the same step and wants the last observation in ``info["terminal_observation"]``, so the env must be
     in SAME_STEP mode. Its algorithms take numbers: wrap the env in ``FeatureObservation`` first.
 
+    A failed act is asked for again up to ``retries`` times. If it still fails, ``step`` raises
+    ``FailedEpisodesError``: an episode with an error must not be learned from, and SB3 cannot leave one out.
+
     Raises:
-        InvalidArgumentError: the env's autoreset mode is not SAME_STEP.
+        InvalidArgumentError: the env's autoreset mode is not SAME_STEP, or its observations are text.
     """
     from selfreg_gym.sb3 import SB3VecEnv  # loads torch
 
-    return SB3VecEnv(env)
+    return SB3VecEnv(env, retries=retries)

@@ -6,7 +6,7 @@ only when all of it is done, leave children behind on Ctrl-C, and say "terminate
 was lost; hence this one, on ``multiprocessing`` pipes.
 
 Children are spawned, never forked (a fork of a process that has used torch or numba may deadlock), run with one
-thread each (two busy OpenMP teams on two cores were 17 to 46 times slower than one thread), ignore Ctrl-C (the parent
+thread each (busy OpenMP teams that share cores are many times slower than one thread each), ignore Ctrl-C (the parent
 ends them), and end by themselves when the parent is killed.
 """
 

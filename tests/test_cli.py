@@ -63,6 +63,97 @@ def test_the_page_on_run_directories_names_every_stage_and_its_command(repositor
         assert command.removeprefix("selfreg ") in COMMANDS
 
 
+@pytest.mark.parametrize("words", [[], ["run"], ["list"], ["report"]])
+def test_flags_are_shown_as_flags(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    _, out, _ = said(capsys, *words, "--help")
+    assert "--help" in out
+    assert "bool" not in out
+    assert "<path>" not in out
+
+
+def test_a_stage_takes_the_run_that_was_worked_in_last(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfreg_gym.pipeline import open_run
+
+    monkeypatch.chdir(tmp_path)
+    code, _, err = said(capsys, "solve")
+    assert code == 2
+    assert "none in runs/" in err
+    for name in ("first", "second", "third"):
+        open_run(f"runs/{name}", preset="smoke")
+    (tmp_path / "runs" / "a file").write_text("")
+    for i, name in enumerate(("third", "first", "second")):
+        os.utime(f"runs/{name}/manifest.json", (10 + i, 10 + i))
+    code, out, err = said(capsys, "solve")
+    assert out.startswith(f"run: {Path('runs') / 'second'} (the latest of 3 in runs/")
+    assert "'runs/second'" in err, "and the stage says what it lacks there"
+
+
+def test_another_task_runs_without_the_arguments_of_the_preset(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for words in (["--task", "selfreg/Coin-v0"], ["--set", "task.id=selfreg/FrozenLake-v0"]):
+        out = tmp_path / words[0]
+        code, _, err = said(capsys, "collect", "--preset", "smoke", *words, "--out", str(out))
+        assert (code, "unknown argument" in err) == (0, False), err
+        assert json.loads((out / "manifest.json").read_text())["config"]["task"]["kwargs"] == {}
+
+
+def test_an_outdated_report_is_not_shown_as_the_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = str(tmp_path / "r")
+    assert said(capsys, "run", "--preset", "smoke", "--until", "collect", "--out", out)[0] == 0
+    (tmp_path / "r" / "report.html").write_text("of an earlier run")
+    (tmp_path / "r" / "evaluation.json").write_text("{}")
+    code, printed, _ = said(capsys, "run", "--until", "collect", "--out", out)
+    assert code == 0
+    assert "The report:" not in printed
+    assert "report.html is of an earlier state of this run" in printed
+
+
+def test_list_shows_plug_ins_of_other_distributions(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "other_pack-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-pack\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[selfreg_gym.helpers]\nmy-own = other_pack.helper:Mine\n")
+    (tmp_path / "other_pack").mkdir()
+    (tmp_path / "other_pack" / "__init__.py").write_text("")
+    (tmp_path / "other_pack" / "helper.py").write_text('"""Ask on [bold]Mondays[/bold]."""\n\nclass Mine: ...\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out, _ = said(capsys, "list", "helpers")
+    assert code == 0
+    assert "my-own" in out
+    assert "other-pack" in out
+
+
+def test_list_survives_markup_in_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = registry.Entry("a[/b]c\x1b[2J", "helpers", "m[/red]", "dist[/x]", None, "says [/bold] \u202e")
+    monkeypatch.setattr(registry, "describe", lambda group: [entry])
+    code, out, _ = said(capsys, "list", "helpers")
+    assert code == 0
+    assert "a[/b]c\\x1b[2J" in out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+
+
+def test_list_calls_tasks_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("tasks", "envs"):
+        code, out, _ = said(capsys, "list", word)
+        assert code == 0
+        assert "selfreg/Coin-v0" in out
+        assert "tasks" in out.splitlines()[1]
+
+
+def test_messages_hold_no_control_characters_and_have_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = said(capsys, "list", "x\x1b[2J\u202e" + "y" * 1_000_000)
+    assert code == 2
+    assert "\x1b" not in err
+    assert "\u202e" not in err
+    assert len(err) < 10_000
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"

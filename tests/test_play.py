@@ -79,3 +79,17 @@ def test_the_same_seed_is_the_same_episode() -> None:
         return shown
 
     assert run() == run()
+
+
+def test_costs_usage_and_loading_are_shown() -> None:
+    answers, shown = iter(["1", "0", "0", "0", "0"]), []
+    play_episode(
+        "selfreg/Coin-v0", role="helper", task_kwargs={"heads": 0.999, "max_episode_steps": 2}, episode=3,
+        read=lambda prompt: next(answers), write=shown.append,
+    )  # fmt: skip
+    text = "\n".join(shown)
+    assert "Loading task 'selfreg/Coin-v0', actor 'scripted', intervention 'expert' ..." in shown[0]
+    assert "ask expert (a call costs 1 cost unit; used so far: 0)" in text
+    assert "ask expert (a call costs 1 cost unit; used so far: 1)" in text
+    assert "(cost 1, 1 cost unit so far)" in text
+    assert "after 2 steps; help used: expert 1 cost unit" in text

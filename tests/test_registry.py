@@ -249,3 +249,33 @@ def _package(folder: Path, name: str, module: str, source: str) -> None:
     (folder / name).mkdir()
     (folder / name / "__init__.py").write_text("")
     (folder / name / f"{module}.py").write_text(source)
+
+
+def test_a_module_that_fails_names_its_distribution(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    (tmp_path / "fails_when_imported.py").write_text('"""Nice words."""\nraise OSError("no driver")\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _with_points(monkeypatch, "actors", _Point("driver", "fails_when_imported:Driver"))
+    with pytest.raises(RegistryError, match=r"'other-package' cannot be imported.*OSError.*no driver"):
+        registry.load("actors", "driver")
+
+
+def test_plugins_of_other_distributions_are_described_without_importing_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    package = tmp_path / "their_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('imported')\n")
+    (package / "parts.py").write_text('"""The module."""\nclass Mine:\n    """Says nothing.\n\n    More."""\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _with_points(monkeypatch, "actors", _Point("theirs", "their_package.parts:Mine"))
+    (entry,) = (entry for entry in registry.describe("actors") if entry.name == "theirs")
+    assert (entry.summary, entry.origin) == ("Says nothing.", "other-package")
+    assert "their_package" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["a[/b]c", "a b", "a\x1b[31m", "", "x" * 300])
+def test_a_name_that_cannot_be_shown_is_left_out_with_a_warning(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_points(monkeypatch, "actors", _Point(name, "fails_when_imported:Driver"))
+    with pytest.warns(RuntimeWarning, match="'other-package' is left out"):
+        names = registry.names("actors")
+    assert name not in names

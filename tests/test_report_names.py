@@ -163,3 +163,12 @@ def test_a_damaged_file_is_named(plain: Evaluation, tmp_path: Path, name: str, c
     with pytest.raises(ConfigError, match=rf"{name}.* must be a JSON object.*anew: selfreg"):
         write_report(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".report", "report"))) == []
+
+
+def test_a_baseline_with_one_intervention_of_several_stays_a_baseline() -> None:
+    own = style_of("every-k:strong")
+    assert own.label == "every k-th step: strong"
+    assert not own.main
+    assert not own.deployable
+    assert style_of("lm:strong").deployable
+    assert style_of("plug:in").main

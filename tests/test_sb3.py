@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from selfreg_gym import FeatureObservation, Intervention, InterventionVectorEnv, to_sb3
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym import Act, FeatureObservation, Intervention, InterventionEnv, InterventionVectorEnv, to_sb3
+from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.testing import ExpertActor, RandomActor
 
 
@@ -69,3 +69,55 @@ def test_sb3s_checker_passes_with_features_and_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(FeatureObservation(gym.make("selfreg/Intervention-v0", **arguments())))
+
+
+class Flaky:
+    """Fails at the given calls."""
+
+    def __init__(self, failing: range) -> None:
+        self.calls, self.failing = 0, failing
+
+    def act(self, decisions):
+        self.calls += 1
+        if self.calls in self.failing:
+            return [Act("", error="the server is down") for _ in decisions]
+        return ["heads" for _ in decisions]
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def flaky(failing: range, retries: int = 2):
+    env = InterventionVectorEnv(
+        1, "selfreg/Coin-v0", Flaky(failing), ["expert"], task_kwargs={"heads": 0.999}, autoreset_mode="SameStep"
+    )  # fmt: skip
+    return to_sb3(FeatureObservation(env), retries=retries)
+
+
+def test_a_failed_act_is_asked_for_again_and_not_learned_from() -> None:
+    seen = []
+    for failing in (range(0), range(2, 4)):
+        sb3 = flaky(failing)
+        sb3.seed(0)
+        sb3.reset()
+        seen.append([sb3.step(np.array([0])) for _ in range(6)])
+    for (_, reward, done, infos), (_, reward_b, done_b, infos_b) in zip(*seen, strict=True):
+        assert (reward, done) == (reward_b, done_b)
+        assert infos[0]["error"] is infos_b[0]["error"] is None
+        assert not infos_b[0].get("TimeLimit.truncated", False)
+
+
+@pytest.mark.parametrize(("failing", "retries"), [(range(2, 100), 2), (range(2, 3), 0)])
+def test_an_act_that_keeps_failing_stops_the_training(failing: range, retries: int) -> None:
+    sb3 = flaky(failing, retries)
+    sb3.reset()
+    sb3.step(np.array([0]))
+    with pytest.raises(FailedEpisodesError, match="the server is down"):
+        sb3.step(np.array([0]))
+
+
+def test_text_and_single_envs_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"to_sb3\(FeatureObservation\(env\)\)"):
+        to_sb3(InterventionVectorEnv(2, **arguments(), autoreset_mode="SameStep"))
+    with pytest.raises(InvalidArgumentError, match="takes a vector env"):
+        to_sb3(InterventionEnv(**arguments()))

@@ -8,12 +8,15 @@ from scipy import stats
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.statistics import (
+    Design,
     Estimate,
     bootstrap_weights,
+    effective_units,
     estimate_mean,
     estimate_rate,
     percentile_interval,
     resampled_means,
+    widening,
     wilson_interval,
 )
 
@@ -93,7 +96,8 @@ def test_missing_values_are_left_out():
     values = np.array([1.0, np.nan, 3.0, np.nan])
     estimate = estimate_mean(values, bootstrap_weights(np.zeros(4), resamples=500, rng=rng(16)))
     assert estimate.value == 2.0
-    assert 0.0 <= estimate.low < 1.0 and estimate.high > 3.0  # two values say little about a mean
+    assert 0.0 <= estimate.low < 1.0
+    assert estimate.high > 3.0  # two values say little about a mean
     nothing = estimate_mean(np.full(3, np.nan), bootstrap_weights(np.zeros(3), resamples=50, rng=rng(17)))
     assert np.isnan(nothing).all()
 
@@ -109,6 +113,73 @@ def test_a_rate_without_failures_still_has_an_interval():
     assert estimate.value == 1.0
     assert (estimate.low, estimate.high) == wilson_interval(40, 40)
     assert estimate.low < 0.95
+
+
+def test_a_rate_without_failures_on_new_tasks_counts_tasks_and_not_episodes():
+    task = np.repeat(np.arange(168), 3)
+    weights = bootstrap_weights(np.zeros(504), clusters=task, resamples=200, rng=rng(19))
+    estimate = estimate_rate(np.ones(504), weights, design=Design.of(np.zeros(504), task))
+    assert (round(estimate.low, 3), estimate.high) == (0.978, 1.0)
+    assert (estimate.low, estimate.high) == pytest.approx(wilson_interval(168, 168))
+    fixed = estimate_rate(np.ones(504), bootstrap_weights(task, resamples=200, rng=rng(19)), design=Design.of(task))
+    assert (fixed.low, fixed.high) == pytest.approx(wilson_interval(504, 504))  # nothing but luck within tasks
+
+
+def test_fixed_tasks_that_never_vary_still_have_a_width():
+    task = np.repeat(np.arange(50), 2)
+    outcomes = np.repeat((np.arange(50) < 25).astype(float), 2)  # half of the tasks always, half of them never
+    estimate = estimate_rate(outcomes, bootstrap_weights(task, resamples=200, rng=rng(20)), design=Design.of(task))
+    assert 0.02 < estimate.high - estimate.low < 0.15
+    plain, tasks_drawn = wilson_interval(50, 100), wilson_interval(25, 50)
+    assert estimate.high - estimate.low < plain[1] - plain[0] < tasks_drawn[1] - tasks_drawn[0]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "episodes", "correlation", "rate"),
+    [(False, 3, 0.9, 0.02), (False, 8, 0.3, 0.05), (False, 8, 0.0, 0.02), (True, 2, 0.95, 0.2), (True, 4, 0.3, 0.03)],
+)
+def test_rates_with_few_failures_are_covered(fixed, episodes, correlation, rate):
+    world, tasks, repeats, hits = rng(21), 60, 250, 0
+    task = np.repeat(np.arange(tasks), episodes)
+    strata, clusters = (task, None) if fixed else (np.zeros(len(task)), task)
+    weights = bootstrap_weights(strata, clusters=clusters, resamples=200, rng=world)
+    design = Design.of(strata, clusters)
+    size = (1 - correlation) / max(correlation, 1e-9)
+    for _ in range(repeats):
+        chance = np.full(tasks, rate) if not correlation else world.beta(rate * size, (1 - rate) * size, tasks)
+        outcomes = (world.random((tasks, episodes)) < chance[:, None]).astype(float).ravel()
+        estimate = estimate_rate(outcomes, weights, design=design)
+        hits += estimate.low <= (chance.mean() if fixed else rate) <= estimate.high
+    assert hits / repeats > 0.9
+
+
+def test_contributions_add_up_to_the_variance_of_the_mean():
+    world, task = rng(22), np.repeat(np.arange(40), 5)
+    values = world.normal(size=(40, 1)).repeat(5, axis=1).ravel() + world.normal(size=200)
+    design = Design.of(np.zeros(200), task)
+    own = design.contributions(values[:, None])[:, 0]
+    assert (own**2).sum() == pytest.approx(values.reshape(40, 5).mean(axis=1).var(ddof=1) / 40)
+    assert effective_units(own) == pytest.approx(40 / 3, rel=0.6)
+    events = np.zeros(1000)
+    events[:4] = 1
+    rare = Design.of(np.zeros(1000)).contributions(events[:, None])[:, 0]
+    assert effective_units(rare) == pytest.approx(4, rel=0.02)
+    assert widening(rare, 999) == pytest.approx(np.sqrt(1 + 3 / 4 - 9 / 1000), rel=0.01)
+    assert widening(np.zeros(10), 9) == 1.0
+    assert Design.of(np.arange(5)).freedom == 4  # single episodes are pooled
+    assert Design.of(task).freedom == 160
+    assert design.take(task < 10).freedom == 9
+
+
+def test_a_mean_over_few_units_has_student_s_width():
+    world, hits = rng(23), 0
+    for _ in range(400):
+        values = world.normal(size=6)
+        estimate = estimate_mean(values, bootstrap_weights(np.zeros(6), resamples=300, rng=world))
+        hits += estimate.low <= 0 <= estimate.high
+    assert hits / 400 > 0.9
+    costs = estimate_mean(np.array([0.0, 0.0, 3.0]), bootstrap_weights(np.zeros(3), resamples=300, rng=world))
+    assert costs.low == 0.0  # costs are never negative
 
 
 def test_bad_input_says_what_is_wrong():

@@ -347,3 +347,11 @@ def test_broken_knobs_are_caught() -> None:
 )
 def test_good_helpers_pass(helper: Any) -> None:
     check_helper(helper)
+
+
+def test_check_helper_takes_the_interventions_that_the_helper_chooses_from() -> None:
+    second = as_helper(lambda text: 2)
+    friends = [Intervention(lambda text: "heads", name=name, cost=0.5) for name in ("friend", "other")]
+    check_helper(second, interventions=friends)
+    with pytest.raises(TaskContractError, match="K = 1"):
+        check_helper(second)

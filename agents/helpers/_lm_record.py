@@ -33,9 +33,12 @@ def read_helper(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{str(file)!r} has the format {form!r}, this version reads {_OLDER!r} and {FORMAT!r}: train again."
         )
-    known = {name: record.get(name) for name in ("answers", "budget", "offset", "costs", "info")}
     if form == _OLDER:
-        known["costs"] = None
+        record["costs"] = None
+    names = ("answers", "budget", "offset", "costs", "info")
+    if missing := [name for name in names if name not in record]:
+        raise CheckpointError(f"{str(file)!r} cannot be read: {missing[0]!r} is missing. Train again.")
+    known: dict[str, Any] = {name: record[name] for name in names}
     answers, costs = known["answers"], known["costs"]
     sound = {
         "at least 2 different token ids": isinstance(answers, list)

@@ -223,7 +223,7 @@ class LMHelper:
         merged = merge_lora(model) if lora else model
         data = dict(getattr(labels, "info", {}))
         if "source" in data:
-            data["source"] = Path(data["source"]).name  # a card is made to be shared: nobody's folders
+            data["source"] = Path(data["source"]).name  # without the folders of this machine
         info = {
             **origin,
             "data": data or None,

@@ -16,8 +16,7 @@ class Strong(Intervention):
     """The shipped stronger Llama (``agents/checkpoints/strong``), asked for one action.
 
     Args:
-        temperature: 1 (default) samples; 0 takes its best action, which repeats itself where it is lost (of the train
-            tasks with a moving human it succeeds in 0.33 instead of 0.52).
+        temperature: 1 (default) samples; 0 takes its best action, which repeats itself where it is lost.
         name: how it is called in ``info``.
         cost: cost units of one call.
     """

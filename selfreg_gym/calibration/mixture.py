@@ -80,6 +80,11 @@ class CoinMixture:
         return self.low.wrap(env) if hasattr(self.low, "wrap") else env
 
     @property
+    def intervention(self) -> Any:
+        """Which intervention its parts ask, where they always ask the same one; else None."""
+        return getattr(self.low, "intervention", None)
+
+    @property
     def knows_tasks(self) -> bool:
         """Whether its parts are privileged."""
         return bool(getattr(self.low, "knows_tasks", False))

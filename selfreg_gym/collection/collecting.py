@@ -1,8 +1,8 @@
 """Collecting rollouts with random help: a fixed list of episodes, all of it played, whatever interrupts.
 
-Two things that went wrong elsewhere shape this module. Taking the episodes that *end first* favours short successes
-(0.90 where 0.42 was true), so the list is written down before the first episode and is only whole when all of it is
-played. And a table of states needs recurrence, so it is a fixed set of tasks with many rollouts each.
+Two things that went wrong elsewhere shape this module. Taking the episodes that *end first* favours short successes,
+so the list is written down before the first episode and is only whole when all of it is played. And a table of states
+needs recurrence, so it is a fixed set of tasks with many rollouts each.
 
 What is played depends on the settings alone: the seed of an episode comes from (seed, task, rollout), the actor's and
 the coin's randomness from the episode's seed. Workers and batch size change the time, never an episode.
@@ -16,26 +16,34 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from selfreg_gym.building import build_actor, build_interventions, material
+from selfreg_gym.arguments import check_count, check_numbers, check_tasks
+from selfreg_gym.building import build_actor, build_interventions, build_task, check_help_cost, check_limit, material
 from selfreg_gym.collection.display import CollectionDisplay
+from selfreg_gym.collection.identity import identity_of, wrappers_of
+from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, plan_episodes
 from selfreg_gym.dataset import Planned, Rollouts
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError
 from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.row import episodes_of
 from selfreg_gym.types import Episode
 from selfreg_gym.vector_env import InterventionVectorEnv
 from selfreg_gym.workers import check_workers, run_sharded
 
 __all__ = ["HELP_PROBABILITIES", "collect", "plan_episodes"]
 
-HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
-"""0, 0.1, ..., 1: every state is seen with and without help before it and after it."""
-
 _TOO_MANY_ERRORS = 32  # episodes in a row; then the actor is down, and playing on would only fill the failures
 _SHARDS_PER_WORKER = 4  # enough that nobody idles long at the end, few enough that batches stay full
-_KEYS = ("actor", "actor_kwargs", "help_cost", "intervention_kwargs", "interventions", "task", "task_kwargs")
+_KEYS = (
+    "actor",
+    "actor_kwargs",
+    "help_cost",
+    "intervention_kwargs",
+    "interventions",
+    "max_episode_steps",
+    "task",
+    "task_kwargs",
+)
 
 
 def collect(
@@ -63,13 +71,15 @@ def collect(
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
-            ``help_cost, task_kwargs, actor_kwargs, intervention_kwargs``), or a live ``InterventionEnv``, or an
-            ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several workers: keyword arguments that
-            are ids, plain values or objects that can be pickled.
+            ``help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs``), or a live
+            ``InterventionEnv``, or an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several
+            workers: keyword arguments that are ids, plain values or objects that can be pickled.
         store: the file to make or to continue, or an open store.
-        tasks: which tasks, ``reset(options={"episode": task})``; no two the same.
-        episodes: rollouts of each task, in all. The help probabilities take turns through the whole list, so a multiple
-            of their number gives each task each of them equally often.
+        tasks: indices of the tasks, ``reset(options={"episode": task})``; no two the same. ``range(50)`` are the first
+            50; a single integer is an error.
+        episodes: rollouts of each task, in all. A multiple of the number of help probabilities gives each task each of
+            them equally often. With fewer, each task gets different ones, spread from low to high, and which task gets
+            which is drawn (see :func:`plan_episodes`).
         help_probabilities: the probabilities of help at a step, each in [0, 1], no two the same.
         seed: every seed of the collection is derived from (seed, task, rollout).
         workers: how many processes.
@@ -85,8 +95,12 @@ def collect(
         UnknownNameError: an unknown key of ``env``, or an unknown task, actor or intervention.
         StoreError: the store was made with other settings (the message names the difference).
         TaskContractError: 32 episodes in a row ended in an error.
+
+    A store is continued only by the same settings. Actors, interventions and tasks without a registered name are
+    compared by their code (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of Python.
     """
-    tasks, probabilities = [int(task) for task in tasks], [float(p) for p in help_probabilities]
+    tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
+    episodes, seed = check_count("episodes (rollouts per task)", episodes), check_count("seed", seed, low=0)
     player = _Player(env, num_envs=num_envs, retries=retries)
     check_workers(workers)
     if workers > 1 and player.is_live:
@@ -94,26 +108,34 @@ def collect(
             f"a live env stays in its process: pass env as keyword arguments (task=, actor=, interventions=) to use "
             f"workers={workers}, or use workers=1."
         )
-    plan = plan_episodes(tasks, episodes, probabilities, seed=seed)
-    spec = {
-        "env": player.description,
-        "tasks": tasks,
-        "episodes": int(episodes),
-        "help_probabilities": probabilities,
-        "seed": int(seed),
-    }
+
+    def spec_for(version: int) -> dict[str, Any]:
+        return {
+            "env": player.description,
+            "tasks": tasks,
+            "episodes": episodes,
+            "help_probabilities": probabilities,
+            "seed": seed,
+        } | ({"plan": version} if version > 1 else {})
+
+    def plan_for(rollouts: Rollouts) -> list[Planned]:
+        version = _plan_version(rollouts)
+        rollouts.require_spec(spec_for(version))
+        return plan_episodes(tasks, episodes, probabilities, seed=seed, version=version)
+
     if isinstance(store, Rollouts):
-        store.require_spec(spec)
-        _fill(store, plan, player, workers=workers, progress=progress)
+        _fill(store, plan_for(store), player, workers=workers, progress=progress)
         return store
     path = Path(store)
-    rollouts = Rollouts.open(path, spec=spec) if path.exists() else Rollouts.create(path, spec=spec)
+    rollouts = Rollouts.open(path) if path.exists() else Rollouts.create(path, spec=spec_for(PLAN))
+    made = rollouts.is_untouched()
     try:
+        plan = plan_for(rollouts)
         _fill(rollouts, plan, player, workers=workers, progress=progress)
     except BaseException:
-        empty = rollouts.is_untouched()
+        empty = made and rollouts.is_untouched()
         rollouts.close()
-        if empty:  # nothing came of it, a misspelt id for instance: the path is free for other settings
+        if empty:  # nothing was played, because of a misspelt id for instance: the path is free for other settings
             path.unlink()
         raise
     return rollouts
@@ -136,6 +158,9 @@ def _fill(
     missing = [p for p in rollouts.missing() if p.run == 0]
     if not missing:
         return
+    if workers == 1:
+        player.build()
+    check_tasks(dict.fromkeys(p.task for p in plan), available=player.available())
     errors_in_a_row = 0
     with CollectionDisplay(rollouts, total=len(plan), shown=progress is True) as display:
 
@@ -156,44 +181,14 @@ def _fill(
     rollouts.checkpoint()
 
 
-def plan_episodes(
-    tasks: Sequence[int], episodes: int, help_probabilities: Sequence[float] = HELP_PROBABILITIES, *, seed: int = 0
-) -> list[Planned]:
-    """The list of episodes: each task ``episodes`` times, help probabilities taking turns, seeds of 32 bits.
-
-    Raises:
-        InvalidArgumentError: no tasks or the same twice, ``episodes < 1``, bad or repeated probabilities, a bad seed.
-    """
-    if not tasks or len(set(tasks)) < len(tasks) or min(tasks) < 0:
-        raise InvalidArgumentError(f"tasks are different indices of at least 0, received {_short(tasks)}.")
-    if not help_probabilities or len(set(help_probabilities)) < len(help_probabilities):
-        raise InvalidArgumentError(f"help_probabilities are different numbers, received {_short(help_probabilities)}.")
-    if not all(0 <= p <= 1 for p in help_probabilities):
-        raise InvalidArgumentError(f"help_probabilities lie in [0, 1], received {_short(help_probabilities)}.")
-    if isinstance(episodes, bool) or not isinstance(episodes, int | np.integer) or episodes < 1:
-        raise InvalidArgumentError(f"episodes (rollouts per task) is an integer of at least 1, received {episodes!r}.")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidArgumentError(f"seed is an integer of at least 0, received {seed!r}.")
-    plan: list[Planned] = []
-    for task in tasks:
-        used: set[int] = set()
-        for rollout in range(episodes):
-            words = np.random.SeedSequence((int(seed), task, rollout)).generate_state(8, np.uint32)
-            own = next(int(word) for word in words if int(word) not in used)  # no two rollouts of a task alike
-            used.add(own)
-            p = help_probabilities[len(plan) % len(help_probabilities)]
-            plan.append(Planned(0, len(plan), task, own, p))
-    return plan
-
-
 class _Player:
     """Plays shards (lists of planned episodes). Sent to each worker once; it builds its env at the first shard."""
 
     def __init__(self, env: Any, *, num_envs: int, retries: int) -> None:
         self.is_live = not isinstance(env, Mapping)
-        self.num_envs, self.retries = num_envs, retries
+        self.num_envs, self.retries = check_count("num_envs", num_envs), check_count("retries", retries, low=0)
         self.kwargs: dict[str, Any] = {}
-        self.env = None
+        self.env: Any = None
         if self.is_live:
             self.env = env
             self.description = _describe_live(env)
@@ -204,6 +199,10 @@ class _Player:
         lacking = [key for key in ("task", "actor", "interventions") if key not in env]
         if lacking:
             raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(lacking)} is missing.")
+        limit = check_limit(env.get("max_episode_steps"))
+        check_help_cost(env.get("help_cost", 0.0))
+        if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
+            build_interventions(env["interventions"])  # says what it must be
         self.kwargs = dict(env)
         # Built once here, so that arguments that do not exist are refused before they are written anywhere.
         if env.get("actor_kwargs"):
@@ -217,6 +216,9 @@ class _Player:
             "interventions": [_name(one) for one in env["interventions"]],
             "help_cost": float(env.get("help_cost", 0.0)),
         }
+        self.description["identity"] = identity_of(env["task"], env["actor"], env["interventions"])
+        if limit is not None:
+            self.description["max_episode_steps"] = limit
         if env.get("actor_kwargs"):
             self.description["actor_kwargs"] = material("actors", env["actor"], dict(env["actor_kwargs"]))
         if env.get("intervention_kwargs"):
@@ -225,9 +227,24 @@ class _Player:
                 for name, kwargs in env["intervention_kwargs"].items()
             }
 
-    def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
+    def build(self) -> None:
+        """Make the env, if there is none yet."""
         if self.env is None:
             self.env = InterventionVectorEnv(self.num_envs, **self.kwargs, autoreset_mode="Disabled")
+
+    def available(self) -> int | None:
+        """How many episodes the task has, if it says so."""
+        if self.env is not None:
+            return episodes_of(self.env.unwrapped.rows[0].task)
+        task = build_task(self.kwargs["task"], self.kwargs.get("task_kwargs"))
+        try:
+            return episodes_of(task)
+        finally:
+            if task is not self.kwargs["task"]:
+                task.close()
+
+    def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
+        self.build()
         yield from play(
             self.env,
             [EpisodeSpec(p.task, p.seed, p.help_probability) for p in shard],
@@ -261,13 +278,20 @@ def _describe_live(env: Any) -> dict[str, Any]:
         )
     task = base.rows[0].task
     task_spec = getattr(task, "spec", None)
-    return {
+    limit = {} if base.max_episode_steps is None else {"max_episode_steps": base.max_episode_steps}
+    return limit | {
         "task": task_spec.id if task_spec is not None else _name(task.unwrapped),
         "task_kwargs": {k: v for k, v in (task_spec.kwargs if task_spec is not None else {}).items() if _is_plain(v)},
         "actor": _name(base.actor),
         "interventions": [one.name for one in base.interventions],
         "help_cost": float(base.help_cost),
+        "identity": identity_of(task, base.actor, base.interventions, wrappers_of(env), wrappers_of(task)),
     }
+
+
+def _plan_version(rollouts: Rollouts) -> int:
+    """The version of the plan that a store was begun with."""
+    return int(rollouts.spec.get("plan", 1))
 
 
 def _name(value: Any) -> str:
@@ -283,8 +307,3 @@ def _name(value: Any) -> str:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
-
-
-def _short(values: Sequence[Any]) -> str:
-    text = str(list(values))
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(values)} values)"

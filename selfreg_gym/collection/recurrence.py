@@ -1,7 +1,8 @@
 """How often the collected states come back: what a table of states lives from.
 
-A state seen once with one action says nothing about the other. With random tasks 96 % of the observations of a
-household task were unique; a fixed set of tasks, many rollouts each and a canonical state key are what makes visits.
+A state seen once with one action says nothing about the other. With random tasks nearly all
+observations of a household task are unique; a fixed set of tasks, many rollouts of each and a canonical state key make
+states recur.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ upper hull. Here instead:
 * the **usage for a share of the gap** is where the isotonic regression of success on usage (the non-decreasing curve
   nearest to the points, Barlow et al. 1972) first has it. It averages neighbouring points, and does not choose one.
 
-Intervals come from the same paired resamples as all others. ``benchmarks/interval_coverage.py`` measures their coverage.
+Intervals come from the same paired resamples as all others (their coverage: ``benchmarks/interval_coverage.py``).
 """
 
 from __future__ import annotations

@@ -255,14 +255,28 @@ class EpisodeTable:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> EpisodeTable:
-        """Read what :meth:`to_json` wrote."""
-        columns = {
-            key: {
-                name: np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-                for name, values in stored.items()
-            }
-            for key, stored in data["helpers"].items()
-        }
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            KeyError, ValueError, TypeError: something is missing, of another length, or of another type.
+        """
+        n = len(data["task"])
+        columns: dict[str, dict[str, Floats]] = {}
+        for key, stored in data["helpers"].items():
+            parse_key(key)
+            columns[key] = {name: _loaded(f"{name} of {key}", values, n) for name, values in stored.items()}
+            missing = [name for name in ("success", "usage", "length", "helped", "error") if name not in stored]
+            if missing:
+                raise ValueError(f"helper {key!r} has no {missing[0]}")
+        whole = {name: _loaded(name, data[name], n) for name in ("task", "seed")}
+        if any(not (np.isfinite(v).all() and (v == np.rint(v)).all()) for v in whole.values()):
+            raise ValueError("task and seed hold whole numbers")
+        if len(data["kind"]) != n or not all(isinstance(kind, str) for kind in data["kind"]):
+            raise ValueError(f"kind holds one text per episode ({n})")
+        if not n or not columns:
+            raise ValueError("there are no episodes, or no helpers")
+        if not isinstance(data["split"], str) or not isinstance(data["fixed_tasks"], bool):
+            raise ValueError("split is text, and fixed_tasks true or false")
         return cls(
             split=data["split"],
             tasks=np.array(data["task"], dtype=np.int64),
@@ -270,9 +284,18 @@ class EpisodeTable:
             kinds=np.array(data["kind"], dtype=object),
             columns=columns,
             fixed_tasks=data["fixed_tasks"],
-            bootstrap_seed=data["bootstrap_seed"],
-            resamples=data["resamples"],
+            bootstrap_seed=int(data["bootstrap_seed"]),
+            resamples=max(int(data["resamples"]), 1),
         )
+
+
+def _loaded(what: str, values: Any, n: int) -> Floats:
+    """``(n,)`` numbers of a file, None as NaN."""
+    if not isinstance(values, list) or len(values) != n:
+        raise ValueError(f"{what} holds one number per episode ({n})")
+    if not all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+        raise ValueError(f"{what} holds numbers, and null where there is none")
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _spread(values: Floats, where: NDArray[np.int64], n: int) -> Floats:
@@ -284,4 +307,4 @@ def _spread(values: Floats, where: NDArray[np.int64], n: int) -> Floats:
 
 def _compact(values: Floats) -> list[float | int | None]:
     """Numbers for JSON, which knows no NaN."""
-    return [None if np.isnan(v) else int(v) if float(v).is_integer() else round(float(v), 6) for v in values]
+    return [None if not np.isfinite(v) else int(v) if float(v).is_integer() else round(float(v), 6) for v in values]

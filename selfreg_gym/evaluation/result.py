@@ -306,7 +306,7 @@ class Evaluation:
         lists = {name: getattr(self, name) for name in ("rows", "comparisons", "curves", "warnings", "traces")}
         plain = FORMAT | {"meta": self.meta, "budgets": self.budgets, "expected": self.expected}
         plain |= {"selection": self.selection}
-        parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in plain.items()]
+        parts = [f"{json.dumps(name)}: {_dumps(value)}" for name, value in plain.items()]
         parts += [f"{json.dumps(name)}: {_lines(items)}" for name, items in lists.items()]
         parts.append(f'"episodes": {_lines(table.to_json() for table in self.tables.values())}')
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -319,23 +319,66 @@ class Evaluation:
         """Read what :meth:`save` wrote; rows and intervals are computed anew from the episodes.
 
         Raises:
-            ConfigError: not an evaluation of this version.
+            ConfigError: no such file, not an evaluation of this version, or a damaged one.
         """
+        again = "Evaluate the run again."
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            received: Mapping[str, Any] = {name: data.get(name) for name in FORMAT}
-        except (ValueError, AttributeError) as error:
-            raise ConfigError(f"{path} is not an evaluation: it is no JSON object ({error}).") from error
+            # Earlier versions wrote NaN where a number is missing.
+            data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} is not an evaluation: it is not valid JSON ({error}). {again}") from error
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path} is not an evaluation: it holds a {type(data).__name__}, not an object. {again}")
+        received: Mapping[str, Any] = {name: data.get(name) for name in FORMAT}
         if received != FORMAT:
-            raise ConfigError(f"an evaluation says {FORMAT}, {path} says {dict(received)}. Evaluate the run again.")
-        tables = [EpisodeTable.from_json(table) for table in data["episodes"]]
-        named = {table.split: table for table in tables}
-        return cls(named, data["budgets"], data["expected"], data["traces"], data["meta"])
+            raise ConfigError(f"an evaluation says {FORMAT}, {path} says {dict(received)}. {again}")
+        try:
+            tables = [EpisodeTable.from_json(table) for table in data["episodes"]]
+            budgets = {key: _finite(f"the budget of {key}", value) for key, value in data["budgets"].items()}
+            expected = {
+                split: {
+                    key: {name: _finite(f"{name} of {key}", value) for name, value in said.items()}
+                    for key, said in promised.items()
+                }
+                for split, promised in data["expected"].items()
+            }
+            traces, meta = data["traces"], data["meta"]
+            if not (isinstance(traces, list) and isinstance(meta, dict)):
+                raise ValueError("traces is a list and meta an object")
+        except KeyError as error:
+            raise ConfigError(f"{path} is damaged: it lacks {error}. {again}") from error
+        except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+            raise ConfigError(f"{path} is damaged: {error}. {again}") from error
+        return cls({table.split: table for table in tables}, budgets, expected, traces, meta)
 
 
 def _lines(items: Iterable[Any]) -> str:
     """A JSON list with one item per line, so that a person can read it and ``diff`` can compare it."""
-    return "[\n" + ",\n".join("  " + json.dumps(item) for item in items) + "\n]"
+    return "[\n" + ",\n".join("  " + _dumps(item) for item in items) + "\n]"
+
+
+def _dumps(value: Any) -> str:
+    """JSON, with null for numbers that it has no words for."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value), allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _finite(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise ValueError(f"{what} is a finite number, received {value!r}")
+    return value
 
 
 def _number(value: float) -> float | None:

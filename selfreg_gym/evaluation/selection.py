@@ -2,10 +2,10 @@
 
 A user who has several helpers deploys one of them at a budget C. Chosen *on calibration* it is the one with the
 highest success on the training episodes that set the knobs. The *oracle* looks at the test episodes themselves: for
-helpers, the largest share of the gap at C; for the knob of one helper, the upper hull of its own test points at C. What
-the oracle has is no result of anybody: a maximum over noisy figures is too large. It bounds what better choosing could
-add, and nothing else is computed from it. Helpers whose table names the tasks are no choice on new ones and take no
-part.
+helpers, the largest share of the gap at C; for the knob of one helper, the upper hull of its own test points at C. The
+oracle's score is not attainable: a maximum over noisy estimates is biased upwards. It bounds what a better choice could
+add, and nothing else is computed from it. Helpers whose table names the tasks cannot be deployed on new tasks and are
+left out.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The file is JSON lines: first a header (format, version, how many, where from), then one moment a line with its labels
 for all budgets, so that the long text stands there once::
 
-    {"format": "selfreg_gym labels", "version": 1, "count": 8, "source": "runs/demo/rollouts.sqlite", ...}
+    {"format": "selfreg_gym labels", "version": 1, "count": 8, "source": "rollouts.sqlite", ...}
     {"observation": "You are in ...", "task_id": "pnp-3", "episode": 0, "labels": [
         {"budget": 0.5, "action": 0, "weight": 0.31, "advantage": -0.02}, {"budget": 1.0, ...}]}
 
@@ -39,7 +39,8 @@ class Label:
         observation: what the helper will read.
         budget: C, cost units per episode.
         action: 0 nohelp, k help from the k-th intervention.
-        weight: how much the choice matters, positive.
+        weight: of the label in training, positive; a heuristic from the advantage, see
+            :mod:`selfreg_gym.labels.labelling`.
         advantage: what the best help gains over nohelp in S - r M (negative where nohelp is better).
         episode: place of the rollout in the plan; moments of one rollout are not independent, so split by it.
         task_id: the task, for splits by task.
@@ -147,14 +148,14 @@ class Labels(Sequence[Label]):
         header = {"format": _FORMAT, "version": _VERSION, "count": len(self), **self.info}
         try:
             with draft.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(header) + "\n")
+                file.write(json.dumps(header, allow_nan=False) + "\n")
                 for (text, task, episode), labels in groupby(self, key=_moment):
                     several = [
                         {"budget": x.budget, "action": x.action, "weight": x.weight, "advantage": x.advantage}
                         for x in labels
                     ]
                     line = {"observation": text, "task_id": task, "episode": episode, "labels": several}
-                    file.write(json.dumps(line) + "\n")
+                    file.write(json.dumps(line, allow_nan=False) + "\n")
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
@@ -233,7 +234,7 @@ def _header(line: str, path: Any) -> dict[str, Any]:
     try:
         header = json.loads(line)
         ours = header["format"] == _FORMAT
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         ours, header = False, {}
     if not ours or not isinstance(header.get("count"), int):
         raise StoreDamagedError(f"{path} is not a file of labels: its first line is not their header.")
@@ -249,12 +250,29 @@ def _rows(lines: Iterator[str], path: Any) -> Iterator[Label]:
         try:
             moment = json.loads(line)
             labels = moment.pop("labels")
-            rows = [Label(**moment, **one) for one in labels]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            rows = [_checked(Label(**moment, **one)) for one in labels]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise StoreDamagedError(
                 f"{path}, line {number}, holds no labels ({error}). Make the file again."
             ) from error
         yield from rows
+
+
+def _checked(label: Label) -> Label:
+    """Raise a ValueError unless every field has its type and range."""
+    if not (isinstance(label.observation, str) and isinstance(label.task_id, str)):
+        raise ValueError("observation and task_id are text")
+    for name in ("action", "episode"):
+        value = getattr(label, name)
+        if not isinstance(value, int) or isinstance(value, bool) or (name == "action" and value < 0):
+            raise ValueError(f"{name} is a whole number, received {value!r}")
+    for name in ("budget", "weight", "advantage"):
+        value = getattr(label, name)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
+            raise ValueError(f"{name} is a finite number, received {value!r}")
+    if label.weight <= 0:
+        raise ValueError(f"weight is positive, received {label.weight!r}")
+    return label
 
 
 def _moment(label: Label) -> tuple[str, str, int]:

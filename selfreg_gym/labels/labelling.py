@@ -2,9 +2,13 @@
 
     label = (what there is to read, budget C) -> nohelp or help, weight
 
-One set holds all budgets, so that one helper, with C in its prompt, serves them all. The weight says how much the
-choice matters there: most moments are worth little to help, and a few decide the episode. Weighing them by advantage
-raised what a bag-of-words helper recovered from 41 to 52 % of the gap. (Ours.)
+One set holds all budgets, so that one helper, with C in its prompt, serves them all.
+
+The weight is a heuristic for training, not a measure of how much the choice matters for success. It rises with
+``|advantage| = |dS - r dM|``, what the best help gains or loses over nohelp *at the price r of the budget*, from 0.3
+(no difference) to 1 (the 99th percentile). The price itself is a part of it: where help changes nothing (dS = 0) and
+costs a call, the advantage is -r. So at a high price a call of no use has nearly the weight of one that decides the
+episode, and at a low price most of the weight is the 0.3 that every label has.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from selfreg_gym.dataset import Coded, Rollouts
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.labels.label_set import Labels
 from selfreg_gym.solver import Frontier, MixedPolicy, Solution
+from selfreg_gym.solver.arguments import checked_number
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode
 
@@ -26,7 +31,7 @@ __all__ = ["BUDGETS", "label"]
 BUDGETS = (0.5, 1.0, 2.0, 3.0)
 """The budgets of the evaluation protocol, in cost units per episode."""
 
-_FLOOR = 0.3  # weight of a moment in which the choice does not matter; the rest of 1 is its advantage
+_FLOOR = 0.3  # weight of a label whose advantage is 0; the rest of 1 rises with the size of the advantage
 _QUANTILE = 0.99  # the advantage that counts as 1: the largest of a few estimated states would flatten all others
 _SCOPES = ("all", "trajectory")
 
@@ -40,11 +45,13 @@ def label(
     scope: str = "all",
     merge: bool = False,
 ) -> Labels:
-    """Label every stored moment with what the solution does there, at each budget.
+    """Label every stored decision with what the solution does there, at each budget.
 
     The weight of a label is ``0.3 + 0.7 * min(1, |advantage| / scale)``, where ``scale`` is the 99th percentile of
     |advantage| among the moments labelled for the same budget (the prices behind budgets differ, so each has its own).
-    Where help was never tried its advantage is 0, so the label (nohelp) has the least weight.
+    The advantage is S - r M of the best help minus that of nohelp, so it includes the price r of the call; the head of
+    this module says what the weight does not measure. Where help was never tried its advantage is 0, so the label
+    (nohelp) has the least weight.
 
     At a mixture (two policies and a coin per episode) each policy contributes with its share of the weight. Where they
     agree that is one label; where they differ (moments in which help is just worth its price) it is two.
@@ -104,7 +111,7 @@ def label(
         episode=moments.episode[rows],
         task_id=Coded(moments.task_id.codes[rows], moments.task_id.values),
         info={
-            "source": str(rollouts.path) if isinstance(rollouts, Rollouts) else "episodes",
+            "source": rollouts.path.name if isinstance(rollouts, Rollouts) else "episodes",
             "scope": scope,
             "budgets": [budget for budget, _ in mixtures],
             "transitions": len(state),
@@ -185,7 +192,9 @@ def _mixtures(
 ) -> list[tuple[float, MixedPolicy]]:
     """Each budget with its policies."""
     if budgets is not None:
-        budgets = [float(budget) for budget in budgets]
+        if isinstance(budgets, str) or np.ndim(budgets) != 1:
+            raise InvalidArgumentError(f"budgets is a list of numbers, cost units per episode; received {budgets!r}.")
+        budgets = [checked_number("a budget, in cost units per episode,", budget, finite=True) for budget in budgets]
         if not budgets or len(set(budgets)) < len(budgets) or not all(0 <= c < np.inf for c in budgets):
             raise InvalidArgumentError(f"budgets are different finite numbers of at least 0, received {budgets}.")
     if isinstance(solution, Frontier):

@@ -85,7 +85,9 @@ def backbone_path(backbone: str | Path) -> Path:
         InvalidArgumentError: the actor is not a language model with a checkpoint.
         CheckpointError: the directory holds no checkpoint.
     """
-    if Path(backbone).is_dir():
+    if (
+        str(backbone) not in registry.names("actors") and Path(backbone).is_dir()
+    ):  # a folder ./tiny does not hide the actor
         return check_checkpoint(backbone)
     names = registry.names("actors")
     if str(backbone) not in names:

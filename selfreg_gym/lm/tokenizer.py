@@ -66,8 +66,8 @@ class PromptEncoder:
     """Text to token ids, remembering the ids of lines.
 
     In a word-level tokenizer no token crosses a line break, so a prompt's ids are its lines' ids one after the
-    other; observations repeat most of their lines, and a dict look-up is 30 times faster than tokenising. Other
-    tokenizers encode the whole text.
+    other; observations repeat most of their lines, and a dict look-up is much faster than tokenising
+    (``benchmarks/scoring.py``). Other tokenizers encode the whole text.
 
     Args:
         tokenizer: any fast tokenizer.

@@ -90,7 +90,7 @@ def _folder(actor: Any) -> Path | None:
 
 def _backbone(name: str, key: str) -> Path:
     """The checkpoint that ``name`` means: a directory, or the one of a registered actor. Torch is not loaded for it."""
-    if Path(name).is_dir():
+    if name not in registry.names("actors") and Path(name).is_dir():  # a folder ./tiny does not hide the actor
         return Path(name)
     known = registry.names("actors")
     if name not in known:

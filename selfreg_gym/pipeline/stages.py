@@ -32,6 +32,7 @@ from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, interventions_of, is_decisive, key_of, sources
 from selfreg_gym.pipeline.sections import TrainingConfig
+from selfreg_gym.printable import file_name
 
 __all__ = ["STAGES"]
 
@@ -344,7 +345,7 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     from selfreg_gym.evaluation import Evaluation
 
     folder = run.partial("evaluate")
-    parts = {split: folder / f"{split}.json" for split in run.config.task.splits}
+    parts = {split: folder / f"{file_name(split)}.json" for split in run.config.task.splits}
     left = [split for split, part in parts.items() if not part.exists()]
     if left:
 
@@ -479,5 +480,12 @@ STAGES = (
         ("task", "evaluate"),
         more=_compared,
     ),
-    Stage("report", write_report, ("evaluation.json", "prm"), ("report.html", "plots"), ()),
+    Stage(
+        "report",
+        write_report,
+        ("evaluation.json", "calibration.json", "prm"),
+        ("report.html", "plots"),
+        (),
+        more=lambda run: run.config.task.titles,
+    ),
 )

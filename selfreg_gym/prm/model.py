@@ -32,7 +32,7 @@ from selfreg_gym.lm.training import (
 )
 from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
-from selfreg_gym.prm.targets import Examples, gather, split_tasks
+from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
 
 __all__ = ["ProcessRewardModel"]
 
@@ -90,7 +90,7 @@ class ProcessRewardModel:
         accumulate: int = 1,
         max_states: int | None = 6000,
         share: float = 0.2,
-        clip: float = 10.0,
+        clip: float = CLIP,
         patience: int | None = None,
         dtype: str = "float32",
         device: str = "cpu",

@@ -1,16 +1,22 @@
-"""What p(s) is to predict, and from which stored moments it is learned.
+"""What p(s) is to predict, and from which stored decisions it is learned.
 
-A success probability means nothing without the policy that goes on from s. Two are on offer by name:
+A success probability means nothing without the policy that goes on from s. There are two, by name:
 
 ``nohelp``
-    The outcome once help has stopped: a moment counts if every action from it to the end was nohelp. In an episode
-    where help came with probability p at each step, a moment with n decisions left survives that filter with
-    probability (1 - p)^n, so the survivors lean towards short rests (quick successes, early failures). Each is
-    therefore weighted by (1 - p)^-n, which undoes the lean exactly, up to a clip at ``clip`` that keeps a few moments
-    from ruling the fit; and the model is judged on episodes of p = 0, where nothing was filtered.
+    The outcome once help has stopped: a decision counts if every action from it to the end was nohelp. In an episode
+    where help came with probability p at each step, a decision with n decisions left passes that filter with
+    probability (1 - p)^n, so those that pass lean towards short rests (quick successes, early failures). Each is
+    therefore weighted by the inverse of the probability to pass in the whole collection,
+
+        1 / sum_p f_p(t) (1 - p)^n,    f_p(t): the share of help probability p among the episodes that reach step t
+
+    (the balance heuristic of importance sampling, Veach and Guibas 1995). It undoes the lean exactly for first
+    decisions, and for later ones where a state at step t is met at every p alike, nearly so elsewhere; it is at most
+    ``1 / f_0(t)``. Weighting each episode by its own (1 - p)^-n has no bias in theory, but needs weights of many
+    millions, and a clip puts the bias back; ``benchmarks/interval_coverage.py`` compares them. The model is judged on
+    episodes of p = 0, where nothing was filtered.
 ``mixture``
-    The published target: the outcome of every moment of every episode, whatever mixture of help followed. It
-    learns badly (AUC 0.77 against 0.88 measured on a toy), since the unseen p decides much of the outcome.
+    The published target: the outcome of every decision of every episode, whatever mixture of help followed.
 """
 
 from __future__ import annotations
@@ -27,6 +33,9 @@ from selfreg_gym.types import Episode
 __all__ = ["TARGETS", "Examples", "gather", "split_tasks"]
 
 TARGETS = ("nohelp", "mixture")
+
+CLIP = 100.0
+"""Largest weight by default. It is reached only at steps where fewer than 1 % of the episodes have p = 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +74,13 @@ class Examples:
         )
 
 
-def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Examples:
+def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Examples:
     """Collect the labelled moments of a store or of episodes.
 
     Args:
         rollouts: a ``Rollouts`` store, or an iterable of :class:`~selfreg_gym.types.Episode`.
         targets: "nohelp" or "mixture".
-        clip: largest weight of a moment (1: no correction).
+        clip: largest weight of a decision (1: no correction).
 
     Raises:
         UnknownNameError: there is no such target.
@@ -79,12 +88,15 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Exa
     """
     if targets not in TARGETS:
         raise UnknownNameError("process reward model target", targets, TARGETS)
-    if clip < 1:
+    if not clip >= 1:
         raise InvalidArgumentError(f"clip must be at least 1, received {clip!r}.")
     episodes: Iterable[Episode] = rollouts.episodes() if hasattr(rollouts, "episodes") else rollouts
     texts: list[str] = []
     outcome: list[float] = []
-    weight: list[float] = []
+    chance: list[float] = []  # p of the episode, NaN where it is not known
+    rest: list[int] = []  # decisions left, itself included
+    steps: list[int] = []
+    lengths: dict[float, list[int]] = {}  # of the episodes of each p
     task: list[str] = []
     unhelped: list[bool] = []
     first: list[bool] = []
@@ -93,12 +105,16 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Exa
             continue
         p = episode.help_probability
         alone = not p and all(step.action == 0 for step in episode.steps)
+        if p is not None:
+            lengths.setdefault(p, []).append(len(episode.steps))
         begin = 0 if targets == "mixture" else _last_help(episode) + 1
         for t in range(begin, len(episode.steps)):
             left = len(episode.steps) - t
             texts.append(episode.steps[t].observation)
             outcome.append(float(episode.success))
-            weight.append(_inverse(p, left, clip) if targets == "nohelp" else 1.0)
+            chance.append(np.nan if p is None else p)
+            rest.append(left)
+            steps.append(t)
             task.append(episode.task_id)
             unhelped.append(alone)
             first.append(t == 0)
@@ -109,7 +125,9 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = 10.0) -> Exa
     return Examples(
         tuple(texts),
         np.asarray(outcome),
-        np.asarray(weight),
+        _weights(np.array(chance), np.array(rest), np.array(steps), lengths, clip)
+        if targets == "nohelp"
+        else np.ones(len(texts)),
         np.asarray(task, dtype=object),
         np.asarray(unhelped, dtype=bool),
         np.asarray(first, dtype=bool),
@@ -135,8 +153,18 @@ def _last_help(episode: Episode) -> int:
     return max((t for t, step in enumerate(episode.steps) if step.action != 0), default=-1)
 
 
-def _inverse(p: float | None, left: int, clip: float) -> float:
-    """(1 - p)^-left, clipped; an episode whose p is not known counts once."""
-    if not p:
-        return 1.0
-    return clip if p >= 1 else min(clip, float((1.0 - p) ** -left))
+def _weights(
+    chance: np.ndarray, rest: np.ndarray, steps: np.ndarray, lengths: dict[float, list[int]], clip: float
+) -> np.ndarray:
+    """``(N,)`` inverse probabilities to pass the filter, clipped; where an episode's p is not known, 1."""
+    if not lengths:
+        return np.ones(len(rest))
+    p, longest = np.array(list(lengths)), int(steps.max()) + 1
+    # reached[t, i]: the episodes of p[i] that have a step t
+    reached = np.stack([(np.array(own)[:, None] > np.arange(longest)).sum(axis=0) for own in lengths.values()], axis=1)
+    share = reached / np.maximum(reached.sum(axis=1, keepdims=True), 1)
+    pairs, of = np.unique(np.stack([steps, rest]), axis=1, return_inverse=True)
+    passing = (share[pairs[0]] * (1 - p) ** pairs[1][:, None]).sum(axis=1)
+    with np.errstate(divide="ignore", over="ignore"):
+        weight = np.minimum(1 / passing, clip)[of.reshape(-1)]
+    return np.where(np.isnan(chance), 1.0, weight)

@@ -204,13 +204,14 @@ class Material:
         for name, record in stages.items() if isinstance(stages, Mapping) else ():
             found += [f"{name}: {text}" for text in _texts(record)]
         missed = [key for key in self.calibration if self.met(key) not in (None, "yes")]
-        if missed:
+        told = isinstance(stages, Mapping) and _texts(stages.get("calibrate"))  # by the stage itself, with the reason
+        if missed and not told:
             parts = []
             for key in missed:
                 one = self.calibration[key]
                 usage, budget = one.get("usage"), one.get("budget")
-                told = "not met" if usage is None or budget is None else f"{usage:.2f} of {budget:g}, {self.met(key)}"
-                parts.append(f"{key} ({told})")
+                result = "not met" if usage is None or budget is None else f"{usage:.2f} of {budget:g}, {self.met(key)}"
+                parts.append(f"{key} ({result})")
             found.append(
                 f"calibration: the budget was not met on fresh training episodes by {', '.join(parts)}. Shares of the "
                 "gap at these budgets are not those of a helper that spends C."

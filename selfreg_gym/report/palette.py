@@ -8,7 +8,7 @@ helpers also differ in marker and line.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from selfreg_gym.printable import visible
 
@@ -99,6 +99,11 @@ def style_of(helper: str) -> Style:
         return _KNOWN[helper]
     number = zlib.crc32(helper.encode("utf-8", "surrogatepass"))
     light, dark = _SPARE[number % len(_SPARE)]
+    base, _, variant = helper.partition(":")
+    if base in _KNOWN:  # one intervention of several: "every-k:strong"
+        known = _KNOWN[base]
+        label = f"{known.label}: {visible(variant, limit=30)}"
+        return replace(known, label=label, light=light, dark=dark, order=known.order - 0.1)
     return Style(visible(helper, limit=40), light, dark, _MARKERS[number // 7 % len(_MARKERS)], "-", 8.5, True)
 
 

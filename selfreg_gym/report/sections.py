@@ -98,10 +98,10 @@ def _curves(material: Material, plots: Path) -> str:
         [
             tables.name_cell(curve["helper"]),
             html(material.title(curve["split"])),
-            tables.estimate(curve["area"], 3),
-            tables.estimate(curve["usage_for_half"]),
-            tables.estimate(curve["usage_for_80_percent"]),
-            tables.estimate(curve["best_lift"], 1, scale=100, sign="+"),
+            tables.estimate(_with_ci(curve, "area"), 3),
+            tables.estimate(_with_ci(curve, "usage_for_half")),
+            tables.estimate(_with_ci(curve, "usage_for_80_percent")),
+            tables.estimate(_with_ci(curve, "best_lift"), 1, scale=100, sign="+"),
             tables.percent(curve["largest_gap"]),
         ]
         for curve in evaluation.curves
@@ -110,7 +110,7 @@ def _curves(material: Material, plots: Path) -> str:
     head = [
         "Helper",
         "Split",
-        "area under the hull",
+        "area under the points",
         "U for 50 % of the gap",
         "U for 80 %",
         "best lift, points",
@@ -122,6 +122,11 @@ def _curves(material: Material, plots: Path) -> str:
         drawn,
         f"<details><summary>Areas, and usage needed</summary>{table}</details>" if table else "",
     )
+
+
+def _with_ci(curve: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A figure of a curve with its interval."""
+    return {"value": curve[name], "ci": curve.get(f"{name}_ci")}
 
 
 def _recovery(material: Material) -> str:
@@ -240,7 +245,7 @@ def _choose_traces(material: Material) -> dict[tuple[str, str], list[Mapping[str
     shown: dict[tuple[int, str], float] = {}
     for trace in traces:
         helper, budget, _ = material.evaluation.identity(trace["key"])
-        if trace["split"] != first or helper in ("never", "always") or style_of(helper).order < 7:
+        if trace["split"] != first or helper in ("never", "always") or style_of(helper).order < 6.5:
             continue
         group = episodes.setdefault((trace["kind"], trace["task"], trace["seed"]), {})
         distance = abs((1.0 if budget is None else budget) - 1.0)
@@ -383,10 +388,11 @@ def _words(material: Material) -> str:
         "C": "budget: the usage that a helper was calibrated to, on fresh episodes of training tasks",
         "gap": "success of always asking minus success of never asking",
         "coin": "one coin per episode between never and always: it recovers U / U of always",
-        "hull": "upper envelope of a helper's points and the two anchors, reached by coins between neighbours",
+        "hull": "upper envelope of a helper's measured points and the two anchors; by chance a little too high, so no "
+        "figure is computed from it",
         "SPL": "success weighted by the expert's path length over the one taken",
-        "interval": "95 % bootstrap intervals, paired: episodes within tasks where the tasks are fixed, whole tasks "
-        "within kinds where they are new",
+        "interval": "95 %: of rates Wilson's with an effective number of episodes, of all else paired bootstrap; "
+        "episodes within tasks where the tasks are fixed, whole tasks within kinds where they are new",
     }
     items = "".join(f"<dt>{html(word)}</dt><dd>{html(meaning)}</dd>" for word, meaning in words.items())
     return section("Words", f"<dl>{items}</dl>")

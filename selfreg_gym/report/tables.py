@@ -98,7 +98,9 @@ def recoveries(material: Material, split: str) -> str:
                 continue
             low, high = item["share"]["ci"]
             mark = (
-                '<abbr title="spent more than 1.05 C; its curve is read off at C">*</abbr>' if item["adjusted"] else ""
+                '<abbr title="usage differs from C by over 5 %; its curve is read off at C">*</abbr>'
+                if item["adjusted"]
+                else ""
             )
             if material.met(item["key"]) not in (None, "yes"):
                 mark += '<abbr class="miss" title="C was not met in calibration">!</abbr>'

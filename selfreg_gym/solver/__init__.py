@@ -2,7 +2,8 @@
 
 Give it a :class:`selfreg_gym.transitions.TransitionModel`. The mathematics is in the modules: ``engine`` (one pass),
 ``solve`` (a price), ``budget`` (a budget), ``frontier`` (every budget, certified), ``many_budgets`` (one per
-intervention), ``caps`` (a hard limit per episode), ``paper`` (the method as published), ``crossfit`` (honest values).
+intervention), ``caps`` (a hard limit per episode), ``paper`` (the method as published), ``crossfit`` (values on
+episodes that did not choose the policy).
 """
 
 from __future__ import annotations

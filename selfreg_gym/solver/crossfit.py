@@ -1,9 +1,16 @@
-"""Honest values: what a fitted policy is worth on episodes that it was not fitted on.
+"""Cross-fitted values: what a fitted policy is worth on episodes that it was not fitted on.
 
-The model that chose a policy flatters it: of several noisy rows the luckiest was chosen. Here the episodes are split;
-each part's policy is evaluated on a model of the other part's episodes, without shrinkage. An interval comes from
-resampling the episodes of the evaluating part. E[U] is affected little, E[SR] much (ours; see the literature on
-cross-fitting in off-policy evaluation).
+The E[SR] of a plan comes from the model that chose the policy: too high because the best of several noisy rows was
+chosen, or too low because of shrinkage and of help that was never tried. Here the episodes are split into folds; the
+policy of the others is evaluated on a model of each fold's own episodes, without shrinkage (cross-fitting, as in
+off-policy evaluation).
+
+A bootstrap of the fold would be too narrow: a row with a visit or two seems to have no spread, and resampling loses
+rows. The interval comes from leaving out one of G groups of episodes at a time (the grouped jackknife, Tukey 1958):
+
+    variance = (G - 1) / G * sum_g (v_g - mean(v_g))^2,
+
+which is too large rather than too small (Efron and Stein 1981).
 """
 
 from __future__ import annotations
@@ -15,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.solver.arguments import checked_number, checked_whole
 from selfreg_gym.solver.budget import solve_budget
-from selfreg_gym.solver.solution import MixedPolicy
+from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import evaluate_policy
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.transitions.fitting import fit, fit_table
@@ -30,11 +38,13 @@ class CrossFitted:
     """What a budget buys, judged on other episodes than those that chose the policy.
 
     Attributes:
-        budget: C.
+        budget: C, cost units per episode.
         expected_success, expected_usage: cross-fitted.
-        success_ci, usage_ci: 95 % intervals of the episode bootstrap.
-        planned_success: E[SR] that the models claimed for their own policies; the difference is optimism.
-        folds, bootstrap: how it was done.
+        success_ci, usage_ci: 95 % intervals, for the mean value of the folds' policies.
+        planned_success: E[SR] that the models claimed for their own policies.
+        folds: number of folds.
+        bootstrap: groups that were left out in turn in each fold, at most.
+        policies: those of the folds.
     """
 
     budget: float
@@ -45,6 +55,7 @@ class CrossFitted:
     planned_success: float
     folds: int
     bootstrap: int
+    policies: tuple[MixedPolicy, ...] = ()
 
 
 def cross_fitted_value(
@@ -52,7 +63,7 @@ def cross_fitted_value(
     *,
     budget: float,
     folds: int = 2,
-    bootstrap: int = 50,
+    bootstrap: int = 20,
     seed: int = 0,
     key: str = "state",
     backoff: str | None = "feature",
@@ -65,16 +76,22 @@ def cross_fitted_value(
 
     Args:
         episodes: a ``Rollouts`` store or an iterable of episodes, at least two per fold.
-        budget: C.
+        budget: C, cost units per episode.
         folds: parts; each is evaluated on once, by the policy of the others.
-        bootstrap: resamples of each evaluating part; 0 gives no intervals (NaN).
-        seed: of the split and the resampling.
+        bootstrap: groups of episodes that are left out in turn in each fold (no more than it has episodes); at least 2,
+            or 0 for no intervals (NaN). The name is from an earlier version.
+        seed: of the folds and groups.
         key, backoff, prior, min_visits, horizon: of the fit, see :func:`selfreg_gym.transitions.fitting.fit`.
-        progress: called with (evaluations done, evaluations in all) after each; there is one for every resample.
+        progress: called with (evaluations done, evaluations in all) after each; there is one for every group.
 
     Raises:
-        InvalidArgumentError: too few episodes or folds.
+        InvalidArgumentError: an argument of the wrong type, or too few episodes, folds or groups.
     """
+    budget = checked_number("a budget, in cost units per episode,", budget)
+    folds, bootstrap = checked_whole("folds", folds), checked_whole("bootstrap", bootstrap)
+    seed = checked_whole("seed", seed)
+    if bootstrap == 1:
+        raise InvalidArgumentError("an interval needs at least 2 groups, received bootstrap=1: 0 gives no interval.")
     table = tabulate(episodes, key=key, horizon=horizon)
     if folds < 2 or table.episodes < 2 * folds:
         raise InvalidArgumentError(
@@ -85,32 +102,42 @@ def cross_fitted_value(
     fold_of = rng.permutation(table.episodes) % folds
     numbers = np.arange(table.episodes)
     options = {"backoff": backoff, "min_visits": min_visits, "horizon": horizon}
-    points, resampled, planned = [], [], []
+    groups = [min(bootstrap, int((fold_of == fold).sum())) for fold in range(folds)]
+    points, variances, policies = [], [], []
     done = 0
 
-    def worth(policy: MixedPolicy, episodes: TransitionTable) -> tuple[float, float]:
+    def worth(policy: MixedPolicy, episodes: TransitionTable) -> np.ndarray:
         nonlocal done
         value = _worth(policy, episodes, options)
         done += 1
         if progress is not None:
-            progress(done, folds * (1 + bootstrap))
-        return value
+            progress(done, folds + sum(groups))
+        return np.array(value)
 
-    for fold in range(folds):
+    for fold, count in enumerate(groups):
         train, test = table.take(numbers[fold_of != fold]), table.take(numbers[fold_of == fold])
         model = fit(train, key=key, prior=prior, **options)  # type: ignore[arg-type]
         policy = solve_budget(model, budget=budget)
-        planned.append(policy.expected_success)
+        policies.append(policy)
         points.append(worth(policy, test))
-        draws = [rng.integers(test.episodes, size=test.episodes) for _ in range(bootstrap)]
-        resampled.append([worth(policy, test.take(draw)) for draw in draws])
-    success, usage = np.mean(points, axis=0)
-    replicates = np.mean(resampled, axis=0) if bootstrap else np.full((1, 2), np.nan)
-    low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
+        if count:
+            group = rng.permutation(test.episodes) % count
+            left = np.array([worth(policy, test.take(np.flatnonzero(group != g))) for g in range(count)])
+            variances.append((count - 1) / count * np.square(left - left.mean(axis=0)).sum(axis=0))
+    value = np.mean(points, axis=0)
+    low = high = np.full(2, np.nan)
+    if bootstrap:
+        from scipy.special import stdtrit
+
+        error = np.sqrt(np.sum(variances, axis=0)) / folds
+        half = float(stdtrit(max(sum(groups) - folds, 1), 0.975)) * error
+        low, high = value - half, value + half
+        low, high = np.maximum(low, 0.0), np.array([min(high[0], 1.0), high[1]])
     return CrossFitted(
-        budget=float(budget), expected_success=float(success), expected_usage=float(usage),
+        budget=budget, expected_success=float(value[0]), expected_usage=float(value[1]),
         success_ci=(float(low[0]), float(high[0])), usage_ci=(float(low[1]), float(high[1])),
-        planned_success=float(np.mean(planned)), folds=folds, bootstrap=bootstrap,
+        planned_success=float(np.mean([policy.expected_success for policy in policies])), folds=folds,
+        bootstrap=bootstrap, policies=tuple(policies),
     )  # fmt: skip
 
 
@@ -119,6 +146,13 @@ def transfer_policy(policy: np.ndarray, model: TransitionModel, onto: Transition
 
     States are found by key: a state node by its state key and then by its features, a feature node by its features.
     """
+    _, actions = _transferred(policy, model, onto)
+    usable = onto.available[actions.astype(np.int64), np.arange(onto.nodes)]
+    return np.where(usable, actions, 0).ravel()
+
+
+def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionModel) -> tuple[np.ndarray, np.ndarray]:
+    """``(levels, nodes)`` states of ``model`` for those of ``onto`` (-1: none), and the policy's actions in them."""
     fitted, keys = onto.fitted, onto.keys
     if fitted is None or keys is None:
         raise InvalidArgumentError("a policy is transferred by key, to a model made by TransitionModel.fit.")
@@ -128,26 +162,49 @@ def transfer_policy(policy: np.ndarray, model: TransitionModel, onto: Transition
         own[node] = features.get(key, -1) if fitted.is_feature[node] else states.get(key, -1)
     of = fitted.feature_of_node
     own = np.where((own < 0) & (of >= 0), own[np.maximum(of, 0)], own)
-    out = np.zeros((onto.levels, onto.nodes), np.int8)
-    for level in range(onto.levels):
-        from_level = min(level, model.levels - 1) * model.nodes
-        found = own >= 0
-        out[level, found] = policy[from_level + own[found]]
-    usable = onto.available[out.astype(np.int64), np.arange(onto.nodes)]
-    return np.where(usable, out, 0).ravel()
+    level = np.minimum(np.arange(onto.levels), model.levels - 1)[:, None] * model.nodes
+    state = np.where(own >= 0, level + np.maximum(own, 0), -1)
+    return state, np.where(state >= 0, policy[np.maximum(state, 0)], 0).astype(np.int8)
 
 
 def _worth(policy: MixedPolicy, table: TransitionTable, options: dict[str, Any]) -> tuple[float, float]:
     """Return S and M of a policy on the plain counts of other episodes.
 
-    Without a clock a quarter of a visit of the pool is mixed in: what both actions together did ended every episode, so
-    that a few repetitions of one action cannot go on for ever.
+    Where these never tried an action of the policy, its own model says what follows. Without a clock a quarter of a
+    visit of the pool is mixed in: what both actions together did ended every episode, so that a few repetitions of one
+    action cannot go on for ever.
     """
     clock = options["horizon"] is not None and bool((table.steps_left >= 0).all())
     onto = fit_table(table, kappa=0.0 if clock else 0.25, kappa_feature=0.0, **options)
     success = usage = 0.0
     for weight, part in zip(policy.weights, policy.policies, strict=True):
-        value = evaluate_policy(onto, transfer_policy(part.policy, policy.model, onto))
+        value = evaluate_policy(*_completed(part, policy.model, onto))
         success += weight * value.expected_success
         usage += weight * value.expected_usage
     return success, usage
+
+
+def _completed(part: Solution, model: TransitionModel, onto: TransitionModel) -> tuple[TransitionModel, np.ndarray]:
+    """``onto`` with every action of a policy available, and the policy's ``(n,)`` actions on it.
+
+    An action that was never tried ends the episode with the success and the usage that the policy's own model expects
+    from there on (over the levels at which the policy takes it, their mean).
+    """
+    state, actions = _transferred(part.policy, model, onto)
+    nodes = np.arange(onto.nodes)
+    missing = ~onto.available[actions.astype(np.int64), nodes]
+    if not missing.any():
+        return onto, actions.ravel()
+    success, last, cost, available = (
+        array.copy() for array in (onto.success, onto.last_success, onto.cost, onto.available)
+    )
+    for action in range(1, onto.actions):
+        here = missing & (actions == action)
+        count = here.sum(axis=0)
+        some = count > 0
+        for array, values in ((success, part.success), (cost, part.usage)):
+            mean = np.where(here, values[np.maximum(state, 0)], 0.0).sum(axis=0) / np.maximum(count, 1)
+            array[action] = np.where(some, mean, array[action])
+        last[action] = np.where(some, success[action], last[action])
+        available[action] |= some
+    return onto.with_outcomes(success, last, cost, available), actions.ravel()

@@ -1,8 +1,8 @@
 """The compiled pass at eight prices: the model is read once, the arithmetic is done for all of them.
 
 Sums for eight prices are one machine value (``<8 x double>``: one AVX-512 register, or two or four smaller ones), which
-Numba does not have, so it is declared here. With eight variables instead the same pass takes 2.6 times as long
-(measured), because the choice of an action becomes a branch per price that nobody can predict. Products are rounded
+Numba does not have, so it is declared here. With eight variables instead the pass is slower, because
+the choice of an action becomes a branch per price that cannot be predicted. Products are rounded
 before they are added, as in :mod:`selfreg_gym.solver.kernels`, so both passes agree to the bit.
 
 The operations are declared in this file, and :mod:`selfreg_gym.solver.compiling` compiles again when it changes.

@@ -46,7 +46,7 @@ class Solution:
 
     @property
     def expected_success(self) -> float:
-        """S over the start states. On the model's own data this is optimistic: see ``cross_fitted_value``."""
+        """S over the start states, on the model. For its value on other data see ``cross_fitted_value``."""
         return float(self.model.start @ self.success)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
                 success=bool(success),
                 usage=tuple(json.loads(usage)),
                 steps=mine,
-                metrics=json.loads(metrics),
+                metrics={name: math.nan if x is None else x for name, x in json.loads(metrics).items()},
             )
 
 

@@ -32,9 +32,12 @@ from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreErr
 
 __all__ = [
     "FORMAT",
+    "can_write",
+    "comparable",
     "connect",
     "create",
     "differences",
+    "explained",
     "open_checked",
     "reading",
     "spec_json",
@@ -45,6 +48,12 @@ __all__ = [
 FORMAT = 2  # kept in PRAGMA user_version; raise it whenever the tables change
 _READABLE = (1, FORMAT)
 _APPLICATION = 0x53524759  # "SRGY", in PRAGMA application_id: this is ours and not just any database
+_HINTS = {
+    "readonly": " It is read-only: it can be read, but not continued. Copy it to a place where you can write.",
+    "disk is full": " Free some space and run the same call again: what was stored before is kept.",
+    "unable to open": " Check that the file and its folder can be read (and written, to continue a collection).",
+    "disk I/O": " Check the disk and its quota; run the same call again.",
+}
 _BUSY_SECONDS = 60.0  # a writer waits this long for another one
 
 _TABLES = """
@@ -108,7 +117,7 @@ def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
     taken = StoreError(f"{path} exists already: open it with Rollouts.open, or choose another path.")
     if path.exists():
         raise taken
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}.new")
         draft.unlink(missing_ok=True)
@@ -145,7 +154,7 @@ def _writable(path: Path) -> sqlite3.Connection:
 
 
 def open_checked(path: Path, *, check: bool) -> sqlite3.Connection:
-    """Open a store for reading and writing, and refuse what is none.
+    """Open a store for reading and writing (for reading alone if it is read-only).
 
     Args:
         path: the file.
@@ -160,10 +169,16 @@ def open_checked(path: Path, *, check: bool) -> sqlite3.Connection:
         raise StoreError(f"there is no rollout store at {path}. `collect(...)` or Rollouts.create makes one.")
     if path.is_dir():
         raise StoreError(f"{path} is a folder; a rollout store is one file, for instance {path / 'rollouts.sqlite'}.")
-    with _explained(path):
-        with contextlib.closing(connect(path, mode="rw")) as connection:
+    with explained(path):
+        mode = "rw" if can_write(path) else "ro"
+        with contextlib.closing(connect(path, mode=mode)) as connection:
             _verify(connection, path, check=check)
-        return _writable(path)
+        return _writable(path) if mode == "rw" else connect(path, mode="ro")
+
+
+def can_write(path: Path) -> bool:
+    """Whether this process may write the file and, for SQLite's journal, its folder."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
@@ -197,6 +212,8 @@ def upgrade(connection: sqlite3.Connection) -> None:
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
     """A connection in autocommit mode; transactions are begun by hand. ``mode``: ro, rw or rwc."""
     uri = path.resolve().as_uri() + f"?mode={mode}"
+    if mode == "ro" and not can_write(path) and not path.with_name(path.name + "-wal").exists():
+        uri += "&immutable=1"  # a read-only archive: SQLite could not make the files that readers share
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
@@ -217,21 +234,32 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection of its own that sees the store as it is now, whatever is written meanwhile."""
-    with _explained(path), contextlib.closing(connect(path, mode="ro")) as connection:
+    with explained(path), contextlib.closing(connect(path, mode="ro")) as connection:
         connection.execute("PRAGMA cache_size = -65536")  # 64 MiB of pages
         connection.execute("BEGIN")
         yield connection
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+def explained(path: Path) -> Iterator[None]:
+    """Raise errors of SQLite and of the file system as errors of this package, with what to do.
+
+    Raises:
+        StoreError: the file is locked, read-only, on a full disk, or cannot be opened.
+        StoreDamagedError: SQLite cannot read it.
+    """
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):
+        text = str(error)
+        if "locked" in text:
             raise StoreError(f"{path} was locked by another writer for {_BUSY_SECONDS:.0f} s.") from error
-        raise StoreError(f"{path} cannot be used: {error}.") from error
+        hint = next((hint for word, hint in _HINTS.items() if word in text), "")
+        raise StoreError(f"{path} cannot be used: {text}.{hint}") from error
+    except sqlite3.ProgrammingError as error:  # a store that was closed, or used in another thread
+        raise StoreError(f"{path} cannot be used: {error} Open it again with Rollouts.open.") from error
+    except (sqlite3.InterfaceError, OverflowError) as error:
+        raise InvalidArgumentError(f"{path} cannot hold this value: {error}.") from error
     except sqlite3.DatabaseError as error:
         raise StoreDamagedError(f"{path} is not a readable SQLite database ({error}).") from error
     except OSError as error:
@@ -250,6 +278,27 @@ def spec_json(spec: dict[str, Any]) -> str:
         return json.dumps(spec, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"a store's spec holds plain JSON values only: {error}.") from error
+
+
+def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two specs without what one of them does not say.
+
+    Stores of earlier versions say nothing about the identity of functions (``env.identity``), and bytecode differs
+    between versions of Python.
+    """
+    old, new = stored.get("env"), asked.get("env")
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return stored, asked
+    left, right = old.get("identity"), new.get("identity")
+    if not isinstance(left, dict) or not isinstance(right, dict):
+        old, new = (_without(env, "identity") for env in (old, new))
+    elif left.get("python") != right.get("python"):
+        old, new = ({**env, "identity": _without(env["identity"], "python", "code")} for env in (old, new))
+    return {**stored, "env": old}, {**asked, "env": new}
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
 
 
 def differences(stored: Any, asked: Any, name: str = "") -> list[str]:

@@ -9,11 +9,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.errors import InvalidArgumentError, StoreError
-from selfreg_gym.store.schema import transaction, upgrade
+from selfreg_gym import jsontext
+from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
+from selfreg_gym.store.schema import explained, transaction, upgrade
 from selfreg_gym.types import Episode, Transition
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "storable"]
 
 _TEXTS_REMEMBERED = 200_000
 
@@ -37,7 +38,7 @@ class Writer:
             _check_episode(episode)
         identity = (run, episode.episode, episode.seed)
         new_texts: dict[str, int] = {}
-        with transaction(self._connection):
+        with explained(self._path), transaction(self._connection):
             index = self._index(identity, episode.help_probability)
             key = (run, index)
             if self._connection.execute("SELECT 1 FROM episodes WHERE run = ? AND episode = ?", key).fetchone():
@@ -45,16 +46,16 @@ class Writer:
             if episode.error is not None:
                 self._connection.execute(
                     "INSERT INTO failures SELECT ?1, ?2, count(*), ?3 FROM failures WHERE run = ?1 AND episode = ?2",
-                    (*key, _clean(episode.error)),
+                    (*key, storable(episode.error)),
                 )
                 return False
             upgrade(self._connection)
             self._connection.execute(
                 "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, episode.episode, episode.seed, episode.help_probability, _clean(episode.task_id),
-                 _clean(episode.kind), int(episode.success), len(episode.steps), episode.cost,
-                 json.dumps([float(u) for u in episode.usage]),
-                 json.dumps({name: float(x) for name, x in episode.metrics.items()})),
+                (*key, episode.episode, episode.seed, episode.help_probability, storable(episode.task_id),
+                 storable(episode.kind), int(episode.success), len(episode.steps), episode.cost,
+                 jsontext.dumps([float(u) for u in episode.usage]),
+                 jsontext.dumps(_metrics(episode.metrics))),
             )  # fmt: skip
             self._connection.executemany(
                 f"INSERT INTO transitions VALUES ({', '.join('?' * 17)})",
@@ -67,7 +68,7 @@ class Writer:
 
     def _row(self, s: Transition, new: dict[str, int]) -> tuple[Any, ...]:
         """A transition with the ids of its texts."""
-        offered = None if s.admissible_actions is None else json.dumps(s.admissible_actions)
+        offered = None if s.admissible_actions is None else json.dumps([storable(a) for a in s.admissible_actions])
         texts = (s.observation, offered, s.state_key, s.feature_key, s.action_text)
         seen, offers, state, feature, said = (None if x is None else self._text_id(x, new) for x in texts)
         left = None if s.steps_left is None else int(s.steps_left)
@@ -98,7 +99,7 @@ class Writer:
         known = self._text_ids.get(text) or new.get(text)
         if known:
             return known
-        clean = _clean(text)
+        clean = storable(text)
         digest = int.from_bytes(blake2b(clean.encode(), digest_size=8).digest(), "big", signed=True)
         for row in self._connection.execute("SELECT id, text FROM texts WHERE hash = ?", (digest,)):
             if row[1] == clean:  # two texts with one hash are kept apart
@@ -127,15 +128,34 @@ def _check_episode(episode: Episode) -> None:
         problem = "a cost, a price or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
         problem = f"its steps cost {sum(s.cost for s in steps)!r} and its usage says {episode.cost!r}"
-    elif not 0 <= episode.seed < 2**63:
-        problem = "its seed must be in 0 .. 2**63 - 1"
+    elif not (0 <= episode.seed < 2**63 and 0 <= episode.episode < 2**63):
+        problem = "its seed and its task index must be in 0 .. 2**63 - 1"
+    elif not all(0 <= number < 2**63 for s in steps for number in (s.steps_left or 0, s.tokens or 0)):
+        problem = "steps_left and tokens must be in 0 .. 2**63 - 1"
     if problem:
         where = f"task {episode.episode}, seed {episode.seed}, {len(steps)} steps"
         raise InvalidArgumentError(f"this is not an episode: {problem}. Received {where}.")
 
 
-def _clean(text: str) -> str:
-    """Lone surrogates are no text, and a database refuses them; a model may still say one."""
+def _metrics(metrics: Any) -> dict[str, float | None]:
+    """Metrics as JSON has them: null for what was not measured.
+
+    Raises:
+        InvalidArgumentError: not a dict of numbers.
+    """
+    try:
+        return {storable(name): None if x is None else float(x) for name, x in metrics.items()}
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        raise InvalidArgumentError(
+            f"an episode's metrics are a dict of numbers (None or NaN: not measured), received {shown(metrics)}."
+        ) from None
+
+
+def storable(text: str) -> str:
+    """The text with every lone surrogate as U+FFFD: SQLite, Parquet and HDF5 hold Unicode text only.
+
+    A language model that is cut off within a character can produce one.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:

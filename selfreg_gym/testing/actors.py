@@ -115,5 +115,9 @@ def _check_act(act: Any, admissible: tuple[str, ...] | None) -> None:
         broken("Act.text is a str", repr(act.text))
     if act.cost is not None and not (np.isfinite(act.cost) and act.cost >= 0):
         broken("Act.cost is a number of at least 0", repr(act.cost))
+    if act.tokens is not None and not (isinstance(act.tokens, int | np.integer) and 0 <= act.tokens <= 2**53):
+        broken("Act.tokens is a whole number from 0 to 2**53, or None", repr(act.tokens))
+    if act.logprobs is not None and not all(value <= 1e-6 for value in act.logprobs):
+        broken("Act.logprobs are log-probabilities (at most 0)", repr(act.logprobs))
     if act.logprobs is not None and (admissible is None or len(act.logprobs) != len(admissible)):
         broken("Act.logprobs has one entry per admissible action", f"{act.logprobs!r} for {admissible!r}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.building import build_interventions
 from selfreg_gym.env import InterventionEnv
+from selfreg_gym.errors import shown
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.testing.common import SAMPLE_TASK, broken
 from selfreg_gym.testing.people import ExpertActor, RandomActor
@@ -17,12 +20,16 @@ from selfreg_gym.vector_env import InterventionVectorEnv
 __all__ = ["check_helper"]
 
 
-def check_helper(helper: Any, *, task: str = SAMPLE_TASK) -> None:
+def check_helper(
+    helper: Any, *, task: str = SAMPLE_TASK, interventions: Sequence[Intervention | str] | None = None
+) -> None:
     """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, whole runs, and the knob.
 
     Args:
         helper: has ``predict`` and ``wrap``.
-        task: id of the text task that it decides on; its actor is a random one, its intervention the expert.
+        task: id of the text task that it decides on; its actor acts at random.
+        interventions: registered names or :class:`selfreg_gym.Intervention` objects that the helper chooses from;
+            default: the task's expert alone. Give as many as it was made for.
 
     Raises:
         TaskContractError: the first rule that the helper breaks.
@@ -30,15 +37,17 @@ def check_helper(helper: Any, *, task: str = SAMPLE_TASK) -> None:
     for method in ("predict", "wrap"):
         if not callable(getattr(helper, method, None)):
             broken(f"a helper has {method} (selfreg_gym.as_helper adds what is missing)", type(helper).__name__)
-    people = {"actor": RandomActor(), "interventions": [Intervention(ExpertActor(), name="expert")]}
+    asked = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
+    people = {"actor": RandomActor(), "interventions": build_interventions(asked)}
+    k = len(asked)
     single = InterventionEnv(task, **people)  # type: ignore[arg-type]
     wrapped = helper.wrap(single)
     if not isinstance(wrapped, gym.Env) or wrapped.unwrapped is not single:
         broken("wrap(env) returns that env, possibly wrapped", repr(wrapped))
     observation, _ = wrapped.reset(seed=0)
     action, _ = _prediction(helper, observation, None, np.array([True]))
-    if np.ndim(action) != 0 or int(action) not in (0, 1) or np.asarray(action).dtype.kind not in "iub":
-        broken("one observation is answered with one integer action from 0 to K (here K = 1)", repr(action))
+    if np.ndim(action) != 0 or np.asarray(action).dtype.kind not in "iub" or not 0 <= int(action) <= k:
+        broken(f"one observation is answered with one integer action from 0 to K (here K = {k})", shown(action))
 
     specs = [EpisodeSpec(i % 3, 100 + i) for i in range(8)]
     runs = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,6 +61,8 @@ def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_st
         observation, info = answer
         _check_moment(env, observation, info)
         trace: list[Any] = [(observation, frozen(info))]
+        kinds: dict[str, type] = {}
+        _check_types(kinds, info)
         left = info.get("steps_left")
         for _ in range(max_steps):
             action = choose(env, info, picker)
@@ -75,6 +78,7 @@ def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_st
             if not np.isfinite(float(reward)):
                 broken("the reward is a finite number", repr(reward))
             _check_moment(env, observation, info, over=terminated or truncated)
+            _check_types(kinds, info)
             now = info.get("steps_left")
             if left is not None and now is not None and now > left:
                 broken("info['steps_left'] never grows", f"{now} after {left}")
@@ -96,6 +100,12 @@ def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) 
             broken("info['task_id'] says which task this is, on every reset and step", f"info keys {sorted(info)}")
         if value is not None and not isinstance(value, str):
             broken(f"info[{key!r}] is a str", repr(value))
+    metrics = info.get("metrics")
+    if metrics is not None and (
+        not isinstance(metrics, dict)
+        or not all(isinstance(name, str) and (x is None or isinstance(x, numbers.Real)) for name, x in metrics.items())
+    ):
+        broken("info['metrics'] is a dict of numbers (None or NaN: not measured)", repr(metrics))
     actions = info.get("admissible_actions")
     if actions is not None and (not isinstance(actions, tuple) or not all(isinstance(a, str) for a in actions)):
         broken("info['admissible_actions'] is a tuple of str (or absent: any text may be said)", repr(actions))
@@ -112,6 +122,17 @@ def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) 
                 broken(f"info[{key!r}] is a bool on the last step", repr(info.get(key)))
         if info["success"] is not info["is_success"]:
             broken("info['success'] and info['is_success'] agree", f"{info['success']} and {info['is_success']}")
+
+
+def _check_types(kinds: dict[str, type], info: dict[str, Any]) -> None:
+    """A key of info has one type on every step: Gymnasium's vector envs make an array of the first value's type."""
+    for key, value in info.items():
+        kind = float if isinstance(value, float) else bool if isinstance(value, bool | np.bool_) else type(value)
+        if kinds.setdefault(key, kind) is not kind and {kinds[key], kind} & {int, float, bool, np.ndarray, dict}:
+            broken(
+                f"info[{key!r}] has one type on every step (leave the key out where there is no value)",
+                f"{kind.__name__} after {kinds[key].__name__}",
+            )
 
 
 def _check_snapshots(env: Any, episode: int, choose: Callable[..., str], max_steps: int) -> None:

@@ -1,4 +1,4 @@
-"""From episodes to a model: counts, made honest.
+"""From episodes to a model: counts with back-off and shrinkage.
 
 **Nodes.** A state whose nohelp and help were both seen often enough is a node of its own; the others share the node of
 their feature key, which pools the decisions in all of those, and a few of states with the same features.
@@ -7,7 +7,7 @@ their feature key, which pools the decisions in all of those, and a few of state
 moved the clock. When one step is left time decides how the episode ends, so those decisions say nothing about earlier
 ones; they give ``last_success`` instead.
 
-**Shrinkage.** With few visits the best of several noisy rows looks better than any is. A row is pulled towards the pool
+**Shrinkage.** With few visits the best of several noisy rows looks better than it is. A row is pulled towards the pool
 of all actions at its node with the weight of ``kappa`` visits (which shrinks the *effect* of help), and a state's row
 towards its features' row with the weight of ``kappa_feature`` visits (a hierarchical Dirichlet mean). Both are chosen
 by held-out likelihood.
@@ -34,7 +34,7 @@ from selfreg_gym.transitions.table import TransitionTable, tabulate
 __all__ = ["Fitted", "fit", "fit_table"]
 
 LAST_VISITS = 2.0
-"""Prior weight, in visits, behind the success of a last step: its features', then everybody's."""
+"""Prior weight, in visits, behind the success of a last step: its features', then that of all states."""
 
 
 @dataclass(frozen=True, eq=False)

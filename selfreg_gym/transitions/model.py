@@ -229,6 +229,19 @@ class TransitionModel:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
+    def with_outcomes(
+        self, success: np.ndarray, last_success: np.ndarray, cost: np.ndarray, available: np.ndarray
+    ) -> TransitionModel:
+        """Return a copy with other outcomes of its actions, ``(A, N)`` each; the transitions stay."""
+        other = TransitionModel.__new__(TransitionModel)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name not in _MADE_AGAIN})
+        same = last_success is success or self.last_success is self.success
+        other.success, other.last_success = success, success if same else last_success
+        other.cost, other.available, other.cache = cost, available, {}
+        check_rows(other.rows, other.success, other.last_success, self._name)
+        other.condensation = self.condensation
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be made again: a model is sent to worker processes."""
         kept = {name: value for name, value in self.__dict__.items() if name not in _MADE_AGAIN}

@@ -96,8 +96,7 @@ def borrowed(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Return the weight of each count: 1, but what a feature's node borrows from often seen states is a few in all.
 
     A feature's node answers for states seen seldom. Often seen states with the same features are in easier tasks, or on
-    the beaten track of easy episodes: counted in full they make the plan too hopeful (on a household run never asking
-    was planned at a success of 0.58; it had 0.49, and is planned at 0.49 like this).
+    usual path of easy episodes; counted in full they would make the node's success too high.
     """
     borrows = nodes.is_feature[nodes.source] & ~nodes.is_feature[nodes.of_row[nodes.row]]
     lent = np.bincount(pair, borrows & used, minlength=int(pair.max(initial=0)) + 1)

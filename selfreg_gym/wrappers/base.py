@@ -8,9 +8,55 @@ from typing import Any, ClassVar, Protocol
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.env import InterventionEnv
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.infos import row_info
+from selfreg_gym.vector_env import InterventionVectorEnv
 
-__all__ = ["ObservationRule", "RowObservation", "Twin", "VectorRowObservation", "VectorTwin", "ended_rows", "find_attr"]
+__all__ = [
+    "ObservationRule",
+    "RowObservation",
+    "Twin",
+    "VectorRowObservation",
+    "VectorTwin",
+    "check_wrapped",
+    "ended_rows",
+    "find_attr",
+]
+
+
+def check_wrapped(env: Any, wrapper: str, *, reads_text: bool = False) -> None:
+    """Check that a wrapper of this package is around an intervention env.
+
+    Args:
+        env: what the wrapper was given.
+        wrapper: its name, for the message.
+        reads_text: it needs observations that are still text.
+
+    Raises:
+        InvalidArgumentError: another env, something that is no env, or observations that are not text.
+    """
+    if not isinstance(env, gym.Env | gym.vector.VectorEnv):
+        raise InvalidArgumentError(
+            f"{wrapper} wraps an intervention env, received {type(env).__name__}: make one with "
+            "gym.make('selfreg/Intervention-v0', ...)."
+        )
+    base = env.unwrapped
+    several = getattr(base, "envs", None)  # Gymnasium's SyncVectorEnv
+    known = isinstance(base, InterventionEnv | InterventionVectorEnv)
+    if reads_text and isinstance(base, gym.vector.VectorEnv) and not known:
+        known = several is None or all(isinstance(one.unwrapped, InterventionEnv) for one in several)
+    if not known:
+        raise InvalidArgumentError(
+            f"{wrapper} wraps an intervention env (gym.make or gym.make_vec of 'selfreg/Intervention-v0'), received "
+            f"{env}, whose innermost env is {type(base).__name__}."
+        )
+    space = env.single_observation_space if isinstance(env, gym.vector.VectorEnv) else env.observation_space
+    if reads_text and not isinstance(space, gym.spaces.Text):
+        raise InvalidArgumentError(
+            f"{wrapper} reads observations that are text, and {env} has the observation space {space}: put {wrapper} "
+            "inside the wrapper that changes the observation."
+        )
 
 
 class Twin(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -28,9 +74,13 @@ class VectorTwin(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], gym.utils.Re
     """The vector version of a :class:`Twin`. Attributes of the envs below are reached by ``get_wrapper_attr``."""
 
     @property
-    def autoreset_mode(self) -> Any:
-        """The mode of the vector env below; TorchRL and others look for it here."""
-        return find_attr(self.env, "autoreset_mode")
+    def autoreset_mode(self) -> gym.vector.AutoresetMode:
+        """The autoreset mode of the env below, as ``metadata["autoreset_mode"]`` says it too."""
+        return find_attr(self.env, "metadata")["autoreset_mode"]
+
+    def get_inner(self, name: str) -> Any:
+        """The attribute of the nearest env below this wrapper that has it."""
+        return find_attr(self.env, name)
 
     def get_wrapper_attr(self, name: str) -> Any:
         """This wrapper's attribute, or that of the nearest env below that has it."""
@@ -86,6 +136,7 @@ class RowObservation(Twin):
     """A single env whose observation is replaced by what a rule says."""
 
     def __init__(self, env: gym.Env[Any, Any], rule: ObservationRule) -> None:
+        check_wrapped(env, type(self).__name__, reads_text=True)
         gym.Wrapper.__init__(self, env)
         self.observation_space = rule.space
         self._rule = rule
@@ -108,6 +159,7 @@ class VectorRowObservation(VectorTwin):
     """
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], rule: ObservationRule) -> None:
+        check_wrapped(env, type(self).__name__.removeprefix("Vector"), reads_text=True)
         gym.vector.VectorWrapper.__init__(self, env)
         self.single_observation_space = rule.space
         self.observation_space = gym.vector.utils.batch_space(rule.space, env.num_envs)
@@ -131,6 +183,16 @@ class VectorRowObservation(VectorTwin):
                 final[i] = observation
             infos = {**infos, "final_obs": final}
         return self._see(texts, infos), rewards, terminations, truncations, infos
+
+    def snapshot(self) -> object:
+        """The snapshots of the rows, and the observations that finished rows keep."""
+        return self.get_inner("snapshot")(), list(self._current)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a state that :meth:`snapshot` returned."""
+        moment, current = snapshot
+        self.get_inner("restore")(moment)
+        self._current = list(current)
 
     def _see(self, texts: Sequence[str], infos: Mapping[str, Any]) -> Any:
         present = np.flatnonzero(infos.get("_state_key", np.zeros(self.num_envs, dtype=np.bool_))).tolist()

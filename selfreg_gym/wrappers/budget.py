@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.building import check_budget
-from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows
+from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
 
@@ -43,6 +43,7 @@ class VectorHelpBudget(VectorTwin):
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], budget: float) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, budget=budget)
+        check_wrapped(env, "HelpBudget")
         gym.vector.VectorWrapper.__init__(self, env)
         self._cap = _Cap(env, budget)
         self.budget = self._cap.budget
@@ -127,6 +128,7 @@ class HelpBudget(Twin):
 
     def __init__(self, env: gym.Env[Any, Any], budget: float) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, budget=budget)
+        check_wrapped(env, "HelpBudget")
         gym.Wrapper.__init__(self, env)
         self._cap = _Cap(env, budget)
         self.budget = self._cap.budget

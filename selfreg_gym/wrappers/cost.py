@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 
 from selfreg_gym.building import check_help_cost
-from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows, find_attr
+from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
 
 __all__ = ["HelpCost", "VectorHelpCost"]
 
@@ -17,6 +17,7 @@ class VectorHelpCost(VectorTwin):
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], help_cost: float) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, help_cost=help_cost)
+        check_wrapped(env, "HelpCost")
         gym.vector.VectorWrapper.__init__(self, env)
         self.help_cost = check_help_cost(help_cost)
         self._saving = float(find_attr(env, "help_cost")) - self.help_cost
@@ -61,6 +62,7 @@ class HelpCost(Twin):
 
     def __init__(self, env: gym.Env[Any, Any], help_cost: float) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, help_cost=help_cost)
+        check_wrapped(env, "HelpCost")
         gym.Wrapper.__init__(self, env)
         self.help_cost = check_help_cost(help_cost)
         self._saving = float(find_attr(env, "help_cost")) - self.help_cost

@@ -8,8 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.arguments import check_number
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.wrappers.base import Twin, VectorTwin, ended_rows, find_attr
+from selfreg_gym.snapshots import restore_snapshot, take_snapshot
+from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
 
 __all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm", "scores_of"]
 
@@ -45,9 +47,7 @@ def scores_of(prm: PRM, texts: Sequence[str]) -> np.ndarray:
 
 
 def _check_gamma(gamma: float) -> float:
-    if not 0 < gamma <= 1:
-        raise InvalidArgumentError(f"gamma must be in (0, 1], received {gamma!r}.")
-    return float(gamma)
+    return check_number("gamma must be in (0, 1]: it", gamma, above=True, high=1.0)
 
 
 class VectorPRMReward(VectorTwin):
@@ -55,6 +55,8 @@ class VectorPRMReward(VectorTwin):
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM, gamma: float = 1.0) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm, gamma=gamma)
+        check_wrapped(env, "PRMReward")
+        check_wrapped(env, "PRMReward", reads_text=True)
         gym.vector.VectorWrapper.__init__(self, env)
         self.prm, self.gamma = check_prm(prm), _check_gamma(gamma)
         self._potential = np.zeros(env.num_envs)
@@ -80,6 +82,16 @@ class VectorPRMReward(VectorTwin):
         after = np.where(ended, 0.0, self._potential)
         shaped = rewards + np.where(acting & ~failed, self.gamma * after - before, 0.0)
         return texts, shaped, terminations, truncations, infos
+
+    def snapshot(self) -> object:
+        """The snapshots of the rows and their potentials."""
+        return self.get_inner("snapshot")(), self._potential.copy()
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a state that :meth:`snapshot` returned."""
+        moment, potential = snapshot
+        self.get_inner("restore")(moment)
+        self._potential = potential.copy()
 
     def _look(self, texts: Sequence[str], rows: np.ndarray) -> None:
         self._potential[rows] = scores_of(self.prm, [texts[i] for i in rows.tolist()])
@@ -131,6 +143,8 @@ class PRMReward(Twin):
 
     def __init__(self, env: gym.Env[Any, Any], prm: PRM, gamma: float = 1.0) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm, gamma=gamma)
+        check_wrapped(env, "PRMReward")
+        check_wrapped(env, "PRMReward", reads_text=True)
         gym.Wrapper.__init__(self, env)
         self.prm, self.gamma = check_prm(prm), _check_gamma(gamma)
         self._potential = 0.0
@@ -152,12 +166,12 @@ class PRMReward(Twin):
 
     def snapshot(self) -> object:
         """The env's snapshot and the potential of the moment."""
-        return self.env.get_wrapper_attr("snapshot")(), self._potential
+        return take_snapshot(self.env), self._potential
 
     def restore(self, snapshot: Any) -> None:
         """Go back to a moment that :meth:`snapshot` returned."""
         moment, self._potential = snapshot
-        self.env.get_wrapper_attr("restore")(moment)
+        restore_snapshot(self.env, moment)
 
 
 class VectorPRMObservation(VectorTwin):
@@ -165,6 +179,7 @@ class VectorPRMObservation(VectorTwin):
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm)
+        check_wrapped(env, "PRMObservation", reads_text=True)
         gym.vector.VectorWrapper.__init__(self, env)
         self.prm = check_prm(prm)
 
@@ -226,6 +241,7 @@ class PRMObservation(Twin):
 
     def __init__(self, env: gym.Env[Any, Any], prm: PRM) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, prm=prm)
+        check_wrapped(env, "PRMObservation", reads_text=True)
         gym.Wrapper.__init__(self, env)
         self.prm = check_prm(prm)
 

@@ -16,7 +16,7 @@ from selfreg_gym.agents.helpers.prm_threshold import PRMThreshold
 from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.agents.helpers.wait_n import WaitN
-from selfreg_gym.calibration import CoinMixture
+from selfreg_gym.calibration import CoinMixture, calibrate
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.rollout import EpisodeSpec, play
@@ -109,3 +109,33 @@ def test_a_name_needs_an_env() -> None:
     for helper in (Always(intervention="b"), Random(1.0, intervention="b"), EveryK(1, intervention="b")):
         with pytest.raises(InvalidArgumentError, match="for_interventions"):
             helper.predict("text")
+
+
+class Gains:
+    """Prefers the cheap intervention wherever it sees a use for any, as an uncalibrated helper may."""
+
+    def __init__(self, knob: float = 0.0) -> None:
+        self.knob = knob
+        self.knob_bounds, self.knob_step = knob_range((-20.0, 20.0), 0.5, COSTS)
+
+    def with_knob(self, x: float) -> Gains:
+        return Gains(x)
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        place = np.array([sum(map(ord, text)) % 17 for text in observation])
+        gain = np.stack([3.0 + 0.2 * (place % 5), 0.2 * place, -6.0 + 0.1 * place], axis=1)
+        return best_action(gain, self.knob, COSTS), state
+
+    def wrap(self, env: Any) -> Any:
+        return env
+
+
+def test_every_budget_is_reached_with_interventions_of_different_costs() -> None:
+    spent = []
+    for budget in (0.4, 1.0, 3.0, 6.0):
+        found = calibrate(Gains(), env(16), budget=budget, episodes=80, tasks=range(40), seed=1)
+        assert found.calibration["met"], found.calibration["reason"]
+        specs = [EpisodeSpec(i % 40, 1000 + i) for i in range(400)]
+        spent.append(np.mean([e.cost for e in play(env(16), specs, found, record_steps=False)]))
+        assert spent[-1] == pytest.approx(budget, rel=0.12)
+    assert spent == sorted(spent)

@@ -201,7 +201,12 @@ def test_merging_keeps_the_weight_and_loses_the_repetition(rollouts, frontier) -
 def test_bad_arguments(rollouts, model, frontier) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'trajectory'"):
         label(rollouts, frontier, scope="trajectories")
-    for budgets in ([], [1, 1], [-1], [float("nan")]):
+    for budgets in ([-1], [float("nan")], ["1"], [True], [float("inf")]):
+        with pytest.raises(InvalidArgumentError, match="finite number >= 0"):
+            label(rollouts, frontier, budgets=budgets)
+    with pytest.raises(InvalidArgumentError, match="a list of numbers"):
+        label(rollouts, frontier, budgets="1")
+    for budgets in ([], [1, 1]):
         with pytest.raises(InvalidArgumentError, match="budgets are different finite numbers"):
             label(rollouts, frontier, budgets=budgets)
     with pytest.raises(InvalidArgumentError, match="pass the Frontier"):
@@ -290,3 +295,35 @@ def test_bad_files(rollouts, frontier, tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00binary")
     with pytest.raises(StoreDamagedError, match="not UTF-8"):
         Labels.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("observation", 3), ("task_id", None), ("episode", "0"), ("action", -1), ("action", 0.5), ("action", True),
+        ("budget", "1"), ("budget", None), ("weight", 0), ("weight", float("nan")), ("advantage", float("inf")),
+    ],
+)  # fmt: skip
+def test_fields_of_the_wrong_type_are_refused_by_line(rollouts, frontier, tmp_path, name, value) -> None:
+    path = tmp_path / "labels.jsonl"
+    label(rollouts, frontier, budgets=[1.0]).save(path)
+    lines = path.read_text().splitlines()
+    one = json.loads(lines[1])
+    (one if name in one else one["labels"][0])[name] = value
+    lines[1] = json.dumps(one)
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(StoreDamagedError, match=r"labels\.jsonl, line 2, holds no labels"):
+        Labels.load(path)
+
+
+def test_deeply_nested_lines_are_refused(tmp_path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text("[" * 100_000 + "\n")
+    with pytest.raises(StoreDamagedError, match="header"):
+        Labels.load(path)
+
+
+def test_labels_name_no_folder_of_the_machine(rollouts, frontier, tmp_path) -> None:
+    path = tmp_path / "labels.jsonl"
+    label(rollouts, frontier, budgets=[1.0]).save(path)
+    assert "/" not in json.loads(path.read_text().splitlines()[0])["source"]

@@ -23,6 +23,7 @@ from selfreg_gym.lm.scoring import CandidateScorer
 from selfreg_gym.lm.tokenizer import build_tokenizer
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
+from tests.lm.conftest import WORLD
 from tests.lm.test_lm_sharing import episodes, labels
 
 WORDS = "Room 2 has a table and a cup . You can go left , go right one two three red Done !"
@@ -58,7 +59,7 @@ def save(folder: Path, tokenizer: Any, family: str = "Llama", positions: int = 6
 
 @pytest.fixture(scope="module")
 def words() -> Any:
-    return build_tokenizer([WORDS])
+    return build_tokenizer([WORDS, *WORLD])
 
 
 @pytest.mark.parametrize("family", ["Llama", "GPT2"])
@@ -128,7 +129,7 @@ def test_a_pad_token_without_a_row_is_refused_at_loading(words: Any, tmp_path: P
 def test_a_vocabulary_beyond_the_embedding_is_refused(words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words)
     rows = len(words)
-    build_tokenizer([WORDS, "cat dog bird"]).save_pretrained(folder)
+    build_tokenizer([WORDS, *WORLD, "cat dog bird"]).save_pretrained(folder)
     with pytest.raises(CheckpointError, match=rf"below {rows}.*last id is {rows + 2}"):
         load_causal(folder)
     added = load_tokenizer(save(tmp_path, words))
@@ -206,3 +207,14 @@ def test_a_folder_without_tokenizer_loads_and_is_matched_later(words: Any, tmp_p
     model = load_causal(bare)
     CandidateScorer(model, words)
     assert model.config.pad_token_id == 0
+
+
+@pytest.mark.parametrize("text", ["\ud800", "Room 2 \udfff", "\ud83d\ude00 \x00", ""])
+def test_odd_texts_are_read(text: str, words: Any, tmp_path: Path) -> None:
+    folder = save(tmp_path, words)
+    model = load_causal(folder)
+    assert LMHelper(model, words, answers=_answer_tokens(words, 1)).predict(text)[0] in (0, 1)
+    assert 0 <= ProcessRewardModel(load_classifier(folder), words).score([text])[0] <= 1
+    for mode in ("rank", "generate"):
+        [act] = LM(folder, mode=mode, max_new_tokens=3).act([Decision(text, ("go left", f"say {text}"), key=(1,))])
+        assert act.error is None

@@ -95,6 +95,13 @@ def test_weights_that_are_not_whole_are_refused(
         LOADERS[what](folder)
 
 
+def test_constants_that_older_versions_saved_are_not_missed(checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "old"))
+    buffers = {"attn.masked_bias": torch.tensor(-1e4), "self_attn.rotary_emb.inv_freq": torch.ones(4)}
+    damage(folder, lambda weights: weights.update({f"model.layers.0.{k}": v for k, v in buffers.items()}))
+    assert load_causal(folder).dtype == torch.float32
+
+
 @pytest.mark.parametrize("change", DAMAGES)
 def test_training_begins_with_a_whole_trunk(
     change: Callable[[Tensors], None], checkpoint: Path, tmp_path: Path

@@ -60,3 +60,11 @@ def test_a_changed_model_is_refused_until_update(tmp_path: Path, backbone: Path)
     said.clear()
     advance(run, ["collect"])
     assert said == [f"1/{len(STAGES)} collect: already there"], "the collection does not depend on the backbones"
+
+
+def test_a_folder_with_the_name_of_an_actor_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(preset="smoke", overrides=["prm.backbone=tiny", "helper.backbone=tiny"])
+    expected = models_of(config)
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert models_of(config) == expected

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import textwrap
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
+from selfreg_gym.pipeline import checkpoints
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run, Stage, run_stages
 
@@ -334,3 +336,13 @@ def test_a_stage_that_fails_beside_others_is_an_error_and_goes_on_later(jobs: An
     assert "slow" not in run.manifest.data["stages"]
     assert "quick" in run.manifest.data["stages"]
     assert (run.partial("slow") / "state").read_text() == "half done", "what it had is kept for the next attempt"
+
+
+def test_the_date_of_prompts_is_part_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = opened(tmp_path / "r")
+    checkpoints.check_models(run)
+    assert run.manifest.data["prompt_date"] == checkpoints.PROMPT_DATE.isoformat()
+    checkpoints.check_models(run)
+    monkeypatch.setattr(checkpoints, "PROMPT_DATE", date(2031, 2, 3))
+    with pytest.raises(RunDirectoryError, match=r"dated 2025-01-01.*dates them 2031-02-03"):
+        checkpoints.check_models(run)

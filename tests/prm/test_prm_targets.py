@@ -69,6 +69,44 @@ def test_the_weights_undo_the_lean_of_the_filter() -> None:
     assert abs(weighted - truth) < 0.04
 
 
+def test_the_weight_is_one_over_the_chance_to_pass_in_the_whole_collection() -> None:
+    found = gather([episode("0000", p=0.0), episode("00", p=0.5), episode("11", p=0.5), episode("1111", p=1.0)])
+    shares = [  # of the episodes that reach step t, helped or not
+        {0.0: 1 / 4, 0.5: 2 / 4, 1.0: 1 / 4}, {0.0: 1 / 4, 0.5: 2 / 4, 1.0: 1 / 4},
+        {0.0: 1 / 2, 1.0: 1 / 2}, {0.0: 1 / 2, 1.0: 1 / 2},
+    ]  # fmt: skip
+    passed = [(0, 4), (1, 3), (2, 2), (3, 1), (0, 2), (1, 1)]  # step, decisions left
+    expected = [1 / sum(f * (1 - p) ** left for p, f in shares[t].items()) for t, left in passed]
+    assert found.weight.tolist() == pytest.approx(expected)
+    assert found.weight.max() <= 4  # at most one over the share of p = 0, without a clip
+    assert gather([episode("0" * 40, p=0.5)]).weight.max() == 100  # the default clip, without any episode of p = 0
+
+
+def test_the_default_weights_leave_little_of_the_lean() -> None:
+    """A chain of one state: nohelp fails, succeeds or stays, and help stays. Without weights failures are rare."""
+    rng, found = np.random.default_rng(1), []
+    for p in np.arange(11) / 10:
+        for _ in range(400):
+            actions, success = "", None
+            while success is None and len(actions) < 200:
+                helped = rng.random() < p
+                actions += "1" if helped else "0"
+                luck = rng.random()
+                if not helped and len(actions) > 3:  # late decisions end in success more often
+                    success = True if luck < 0.2 else None
+                elif not helped:
+                    success = False if luck < 0.2 else None
+            found.append(episode(actions, success=bool(success), p=float(p)))
+
+    def error(clip: float) -> float:
+        examples = gather(found, clip=clip)
+        start = np.array([text == "at 0" for text in examples.observations])
+        return float(np.average(examples.outcome[start], weights=examples.weight[start])) - 0.8**3
+
+    assert error(1) < -0.05
+    assert abs(error(100.0)) < 0.05
+
+
 def test_a_split_keeps_tasks_whole() -> None:
     tasks = np.array([f"t{i % 10}" for i in range(100)], dtype=object)
     aside = split_tasks(tasks, share=0.2, seed=3)

@@ -35,3 +35,27 @@ def test_cross_fitting_needs_episodes_for_every_fold(random_model, played):
     data = played(random_model(np.random.default_rng(0), 5), 3, np.random.default_rng(0))
     with pytest.raises(InvalidArgumentError, match="two episodes per fold"):
         cross_fitted_value(data, budget=1)
+
+
+def test_the_intervals_cover_on_little_data(random_model, played):
+    model = random_model(np.random.default_rng(4), 12)
+    model = TransitionModel(model.P, model.success, model.start)
+    hits, worlds = np.zeros(2), 12
+    for world in range(worlds):
+        data = played(model, 40, np.random.default_rng(100 + world))
+        found = cross_fitted_value(data, budget=0.3, bootstrap=8, prior=3.0, backoff=None, horizon=None, seed=world)
+        truth = np.zeros(2)
+        for policy in found.policies:
+            for weight, part in zip(policy.weights, policy.policies, strict=True):
+                value = evaluate_policy(model, [part.action(policy.model.locate(f"s{i}")) for i in range(12)])
+                truth += weight * np.array([value.expected_success, value.expected_usage]) / 2
+        for i, (low, high) in enumerate((found.success_ci, found.usage_ci)):
+            hits[i] += low <= truth[i] <= high
+    assert (hits >= 10).all()
+
+
+def test_without_groups_there_is_no_interval(random_model, played):
+    data = played(random_model(np.random.default_rng(0), 6), 20, np.random.default_rng(0))
+    found = cross_fitted_value(data, budget=0.5, bootstrap=0, prior=0.0, backoff=None, horizon=None)
+    assert np.isnan([*found.success_ci, *found.usage_ci]).all()
+    assert 0 <= found.expected_success <= 1

@@ -51,3 +51,59 @@ def test_a_fitted_model_survives_its_file(tmp_path, play, truth):
     for key, feature, left in (("s1", "f1", 3), ("new", "f2", 6), ("new", "new", 1)):
         assert again.locate(key, feature, left) == model.locate(key, feature, left)
     assert again.fitted.settings == model.fitted.settings
+
+
+def changes(read):
+    """Array and value (None: left out) of files that are not models any more."""
+    n = read["success"].shape[1]
+    yield "success", np.ones(3)
+    yield "success", np.full_like(read["success"], np.nan)
+    yield "success", None
+    yield "start", read["start"][:-1]
+    yield "start", np.array(["a"] * len(read["start"]))
+    yield "levels", np.array(0)
+    yield "levels", np.array([1, 2])
+    yield "row0_indptr", read["row0_indptr"][::-1]
+    yield "row0_indptr", read["row0_indptr"][:-1]
+    yield "row0_indptr", read["row0_indptr"].astype(float)
+    yield "row0_indices", read["row0_indices"] + n
+    yield "row0_indices", read["row0_indices"][:-1]
+    yield "row0_data", np.full_like(read["row0_data"], np.inf)
+    yield "row0_data", None
+    yield "row1_indptr", None
+    yield "available", np.ones(3)
+    yield "cost", -np.ones_like(read["cost"])
+    yield "keys", np.frombuffer(b"[1", np.uint8)
+    yield "keys", np.frombuffer(b"[" * 50_000, np.uint8)
+    yield "keys", np.frombuffer(b'["a"]', np.uint8)
+    yield "keys", None
+    if "fitted" in read:
+        yield "counts", read["counts"][:, :-1]
+        yield "feature_of_node", np.full(n, n + 5)
+        yield "fitted", np.frombuffer(b"[]", np.uint8)
+
+
+def test_every_damage_is_named_with_its_file_and_a_remedy(tmp_path, chain, levelled, play, truth):
+    path = tmp_path / "transitions.npz"
+    fitted = TransitionModel.fit(play(truth(7), 60, np.random.default_rng(8), horizon=6))
+    for model in (chain(), levelled(np.random.default_rng(2), 5, 3), fitted):
+        model.save(path)
+        whole = path.read_bytes()
+        with np.load(path) as archive:
+            read = {name: archive[name] for name in archive.files}
+        for name, value in changes(read):
+            changed = {key: array for key, array in (read | {name: value}).items() if array is not None}
+            np.savez(path, **changed)
+            with pytest.raises(CheckpointError, match=r"transitions\.npz is damaged: .* Make it again"):
+                TransitionModel.load(path)
+        for cut in (0, 10, len(whole) // 2, len(whole) - 5):
+            path.write_bytes(whole[:cut])
+            with pytest.raises(CheckpointError, match="damaged"):
+                TransitionModel.load(path)
+
+
+def test_pickled_objects_are_never_loaded(tmp_path):
+    path = tmp_path / "transitions.npz"
+    np.savez(path, format=np.array("selfreg_gym transitions 1"), success=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(CheckpointError, match="pickle"):
+        TransitionModel.load(path)

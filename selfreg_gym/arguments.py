@@ -1,0 +1,139 @@
+"""Checks of arguments that several parts of the package take: numbers, counts, task indices, reset options.
+
+Each returns the value in its plain Python type, or raises :class:`selfreg_gym.errors.InvalidArgumentError` with the
+rule, the received value and what to write instead.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, did_you_mean, shown
+
+__all__ = ["LARGEST_INTEGER", "check_count", "check_number", "check_numbers", "check_options", "check_tasks"]
+
+LARGEST_INTEGER = 2**63 - 1
+"""The largest integer that stores and arrays can hold."""
+
+
+def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.inf, above: bool = False) -> float:
+    """A finite number in ``[low, high]`` (in ``(low, high]`` if ``above``) as a float.
+
+    Texts and booleans are refused, even if ``float`` could read them: ``cost="1"`` or ``cost=True`` is a mistake.
+
+    Raises:
+        InvalidArgumentError: not such a number.
+    """
+    plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+    if isinstance(plain, numbers.Real) and not isinstance(plain, bool):
+        number = float(plain)
+        if math.isfinite(number) and (number > low if above else number >= low) and number <= high:
+            return number
+    bounds = f"above {low:g}" if above else f"of at least {low:g}"
+    bounds += "" if high == math.inf else f" and at most {high:g}"
+    kind = f" of type {type(value).__name__}" if not isinstance(plain, numbers.Real) or isinstance(plain, bool) else ""
+    positive = above and low == 0 and high == math.inf
+    rule = "a positive number (finite)" if positive else f"a finite number {bounds}"
+    raise InvalidArgumentError(f"{what} must be {rule}, received {shown(value)}{kind}.")
+
+
+def check_count(what: str, value: Any, *, low: int = 1, high: int = LARGEST_INTEGER) -> int:
+    """An integer in ``[low, high]`` as an int; booleans are refused.
+
+    Raises:
+        InvalidArgumentError: not such an integer.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value <= high:
+        return int(value)
+    bounds = f"of at least {low}" if high == LARGEST_INTEGER else f"from {low} to {high}"
+    received = f"{shown(value)}" + ("" if isinstance(value, int | np.integer) else f" of type {type(value).__name__}")
+    raise InvalidArgumentError(f"{what} must be an integer {bounds}, received {received}.")
+
+
+def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0) -> list[float]:
+    """A non-empty sequence of different numbers in ``[low, high]``.
+
+    Raises:
+        InvalidArgumentError: one number or text and no sequence, an empty sequence, a bad or repeated number.
+    """
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        hint = f": write [{values}]" if isinstance(values, numbers.Real) else ""
+        raise InvalidArgumentError(f"{what} must be a sequence of numbers, received {shown(values)}{hint}.")
+    found = [check_number(f"{what} lie in [{low:g}, {high:g}]: each", value, low=low, high=high) for value in values]
+    if not found or len(set(found)) < len(found):
+        raise InvalidArgumentError(f"{what} are different numbers, at least one; received {shown(found)}.")
+    return found
+
+
+def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks") -> list[int]:
+    """A non-empty sequence of different task indices, each below ``available`` if that is known.
+
+    Raises:
+        InvalidArgumentError: no sequence of integers, the same index twice, or an index that the task does not have.
+    """
+    if isinstance(tasks, int | np.integer) and not isinstance(tasks, bool):
+        raise InvalidArgumentError(
+            f"{what} must be a sequence of task indices, received the integer {tasks}: write range({tasks}) for the "
+            f"first {tasks} tasks, or [{tasks}] for this one."
+        )
+    if isinstance(tasks, str | bytes) or not isinstance(tasks, Iterable):
+        raise InvalidArgumentError(
+            f"{what} must be a sequence of task indices such as range(50), received {shown(tasks)}."
+        )
+    found = [check_count(f"{what} are different indices of at least 0: each", task, low=0) for task in tasks]
+    if not found or len(set(found)) < len(found):
+        raise InvalidArgumentError(
+            f"{what} are different indices of at least 0, at least one; received {shown(found)}."
+        )
+    if available is not None and max(found) >= available:
+        raise InvalidArgumentError(
+            f"{what} must be indices from 0 to {available - 1}, because the task has {available} episodes "
+            f"(num_episodes); received {max(found)}."
+        )
+    return found
+
+
+def check_options(
+    options: Any, *, available: int | None = None, known: Sequence[str] = ("episode",), strict: bool = False
+) -> None:
+    """Options of ``reset``: a dict; ``episode`` is an index that the task has.
+
+    Other keys are the task's own and are handed to it, unless they look like a misspelt key of ``known``.
+
+    Args:
+        options: what ``reset`` received, or None.
+        available: how many episodes the task has (``num_episodes``), if it says so.
+        known: the keys that the env itself reads.
+        strict: whether every other key is refused.
+
+    Raises:
+        UnknownNameError: a key that is close to one of ``known``, or any other key if ``strict``.
+        InvalidArgumentError: not a dict, or an index outside ``0 .. available - 1``.
+    """
+    if options is None:
+        return
+    if not isinstance(options, Mapping):
+        raise InvalidArgumentError(
+            f"options of reset must be a dict such as {{'episode': 0}} or None, received {shown(options)}."
+        )
+    for key in options:
+        if key not in known and (strict or did_you_mean(key, known)):
+            raise UnknownNameError("option of reset", key, known)
+    episode = options.get("episode")
+    if episode is None or (type(episode) is int and episode >= 0 and (available is None or episode < available)):
+        return
+    if not isinstance(episode, int | np.integer) or isinstance(episode, bool) or episode < 0:
+        bound = "of at least 0" if available is None else f"in 0 .. {available - 1}"
+        raise InvalidArgumentError(
+            f"options['episode'] of reset: episode is an int {bound}, received {shown(episode)}."
+        )
+    if available is not None and episode >= available:
+        raise InvalidArgumentError(
+            f"options['episode'] of reset: episode is an int in 0 .. {available - 1}, received {int(episode)} "
+            f"(the task has num_episodes = {available} episodes)."
+        )

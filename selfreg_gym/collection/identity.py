@@ -1,0 +1,198 @@
+"""What makes two collections the same: the code of functions, which have no registered name.
+
+Two lambdas have the same qualified name, so a name is not enough to continue a store with the same actor. A function
+is identified by its bytecode, constants, defaults, closure, and by the functions and constants of its module that it
+refers to. Values that change while a function runs (lists, counters that it assigns) are left out. Objects and the
+functions of installed packages are identified by their names, so a delay or an address of an actor may change between
+two parts of a collection.
+
+Bytecode belongs to a version of Python, so the code is compared only between runs of the same version.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import inspect
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from selfreg_gym.snapshots import LimitSnapshots, ReplaySnapshots, layers
+from selfreg_gym.types import FunctionActor, Intervention
+
+__all__ = ["identity_of", "wrappers_of"]
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_DEEPEST = 6  # functions that refer to functions
+
+
+def identity_of(
+    task: Any, actor: Any, interventions: Sequence[Any], wrappers: Sequence[str] = (), task_wrappers: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Plain values that differ when the task, the actor or an intervention behaves differently.
+
+    Args:
+        task: id, live env, or function that makes one.
+        actor: id, actor object or function.
+        interventions: ids or :class:`selfreg_gym.Intervention` objects.
+        wrappers, task_wrappers: of :func:`wrappers_of`, for a live env.
+    """
+    return {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "code": {
+            "task": _digest(task),
+            "actor": _digest(actor),
+            "interventions": [_digest(one) for one in interventions],
+        },
+        "costs": [one.cost if isinstance(one, Intervention) else None for one in interventions],
+        "wrappers": list(wrappers),
+        "task_wrappers": list(task_wrappers),
+    }
+
+
+def wrappers_of(env: Any) -> list[str]:
+    """The wrappers of an env, outermost first, with their plain arguments; without those that gym.make always adds."""
+    found = []
+    chain = layers(env) if not hasattr(env, "num_envs") else _vector_layers(env)
+    for layer in chain[:-1]:
+        kind = type(layer)
+        if kind in (LimitSnapshots, ReplaySnapshots) or kind.__name__ in ("OrderEnforcing", "PassiveEnvChecker"):
+            continue
+        kwargs = {k: v for k, v in (getattr(layer, "_saved_kwargs", None) or {}).items() if isinstance(v, _PLAIN)}
+        arguments = ", ".join(f"{key}={value!r}" for key, value in sorted(kwargs.items()))
+        found.append(f"{kind.__module__}.{kind.__qualname__}({arguments})")
+    return found
+
+
+def _vector_layers(env: Any) -> list[Any]:
+    found = [env]
+    while hasattr(found[-1], "env"):
+        found.append(found[-1].env)
+    return found
+
+
+def _digest(value: Any) -> str | None:
+    """A short hash of a function's code, or None for everything that is identified by its name."""
+    if isinstance(value, Intervention):
+        value = value.actor
+    if isinstance(value, FunctionActor):
+        value = value.function
+    if isinstance(value, str):
+        return None
+    described = _describe(value, _DEEPEST, set())
+    if described is None:
+        return None
+    return hashlib.sha256(repr(described).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _describe(value: Any, depth: int, seen: set[int]) -> Any:
+    """A nested tuple of plain values that stands for the behaviour of ``value``; None where its name is enough."""
+    if isinstance(value, _PLAIN):
+        return ("value", repr(value))
+    if depth == 0 or id(value) in seen:
+        return ("name", _name(value))
+    seen = seen | {id(value)}
+    if isinstance(value, tuple | frozenset):
+        parts = [_describe(item, depth - 1, seen) for item in value]
+        return ("tuple", *parts) if isinstance(value, tuple) else ("set", *sorted(map(repr, parts)))
+    if isinstance(value, functools.partial):
+        parts = [value.func, *value.args, *(item for pair in sorted(value.keywords.items()) for item in pair)]
+        return ("partial", *(_describe(part, depth - 1, seen) for part in parts))
+    if inspect.ismethod(value):
+        return ("method", _describe(value.__func__, depth - 1, seen), _describe(value.__self__, depth - 1, seen))
+    if isinstance(value, types.FunctionType):
+        if _installed(value):
+            return ("name", _name(value))
+        return _function(value, depth, seen)
+    if isinstance(value, list | dict | set | bytearray):
+        return ("mutable", type(value).__name__)
+    wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache
+    if isinstance(wrapped, types.FunctionType):
+        return ("wrapped", _name(type(value)), _describe(wrapped, depth - 1, seen))
+    return ("name", _name(value)) if depth < _DEEPEST else None
+
+
+def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
+    code = function.__code__
+    changed = _assigned(code)
+    parts: list[Any] = [_code(code)]
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    parts += [_describe(default, depth - 1, seen) for default in defaults]
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        if name in changed:
+            continue
+        try:
+            content = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+        parts.append((name, _describe(content, depth - 1, seen)))
+    known = function.__globals__
+    parts += [
+        (name, _global(function, known[name], depth, seen)) for name in sorted((_names(code) - changed) & {*known})
+    ]
+    return ("function", *parts)
+
+
+def _global(function: types.FunctionType, value: Any, depth: int, seen: set[int]) -> Any:
+    """A global that a function refers to: constants and functions of its own module count."""
+    if isinstance(value, _PLAIN):
+        return _describe(value, depth - 1, seen)
+    if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
+        return _describe(value, depth - 1, seen)
+    return ("name", _name(value))
+
+
+def _code(code: types.CodeType) -> Any:
+    """Instructions and constants of a code object, without file name and line numbers."""
+    constants: list[Any] = []
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            constants.append(_code(constant))
+        elif isinstance(constant, frozenset):
+            constants.append(sorted(map(repr, constant)))
+        else:
+            constants.append(repr(constant))
+    return (code.co_code.hex(), constants, code.co_names, code.co_varnames[: code.co_argcount], code.co_freevars)
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _nested(constant)
+
+
+def _names(code: types.CodeType) -> set[str]:
+    return {name for inner in _nested(code) for name in inner.co_names}
+
+
+def _assigned(code: types.CodeType) -> set[str]:
+    """Variables outside the function that it assigns: counters, for instance."""
+    return {
+        str(step.argval)
+        for inner in _nested(code)
+        for step in dis.get_instructions(inner)
+        if step.opname in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_DEREF", "DELETE_GLOBAL")
+    }
+
+
+def _installed(value: Any) -> bool:
+    """Whether a function comes from an installed package, the standard library or this package."""
+    module = getattr(value, "__module__", None) or ""
+    root = module.partition(".")[0]
+    if root == "selfreg_gym" or root in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return file.startswith(_PACKAGE_FOLDERS)
+
+
+_PACKAGE_FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+
+
+def _name(value: Any) -> str:
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(named, '__module__', '?')}.{named.__qualname__}"

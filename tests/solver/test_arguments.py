@@ -1,0 +1,185 @@
+"""Arguments of the wrong type or range are refused by one kind of error; costs may be of any size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
+from selfreg_gym.labels import label
+from selfreg_gym.solver import (
+    cross_fitted_value,
+    evaluate_policy,
+    solve,
+    solve_budget,
+    solve_caps,
+    solve_frontier,
+)
+from selfreg_gym.solver.many_budgets import solve_budgets
+from selfreg_gym.transitions import TransitionModel
+
+
+@pytest.fixture(scope="module")
+def model(random_model) -> TransitionModel:
+    return random_model(np.random.default_rng(0), 8, 3)
+
+
+NOT_A_NUMBER = ["1", True, None, float("nan"), -1, [[1.0]], {}, 1j, object()]
+
+
+@pytest.mark.parametrize("value", NOT_A_NUMBER)
+def test_prices_budgets_and_caps_are_numbers(model, value):
+    calls = [
+        lambda: solve(model, help_cost=value),
+        lambda: solve_caps(model, hard_cap=1, help_cost=value),
+        lambda: evaluate_policy(model, np.zeros(8, int), help_cost=value),
+        lambda: solve_frontier(model, gap=value),
+        lambda: solve(model, help_cost=0.1, discount=value),
+        lambda: solve_frontier(model).policy(value),
+        lambda: solve_caps(model, hard_cap=value),
+    ]
+    if value is not None:
+        calls += [lambda: solve_budget(model, budget=value), lambda: solve_budget(model, hard_cap=value)]
+    for call in calls:
+        with pytest.raises(InvalidArgumentError, match="received"):
+            call()
+
+
+@pytest.mark.parametrize("value", [[0.1], ["a", "b"], [0.1, -1], [0.1, float("nan")], [True, False], [[1, 2]], "ab"])
+def test_several_budgets_and_prices_are_arrays_of_numbers(model, value):
+    with pytest.raises(InvalidArgumentError, match="received"):
+        solve_budget(model, budget=value)
+    with pytest.raises(InvalidArgumentError, match="received"):
+        solve_budgets(model, budget=value)
+    with pytest.raises(InvalidArgumentError, match="received"):
+        solve(model, help_cost=value)
+
+
+@pytest.mark.parametrize("cap", ["2", 1.5, float("inf"), True, -1, [1]])
+def test_hard_caps_are_whole_numbers(model, cap):
+    for call in (lambda: solve(model, help_cost=0, hard_cap=cap), lambda: solve_budget(model, hard_cap=cap)):
+        with pytest.raises(InvalidArgumentError, match="whole number"):
+            call()
+
+
+@pytest.mark.parametrize("policy", [[0] * 7, ["0"] * 8, [0.5] * 8, [True] * 8, [float("nan")] * 8, 0, [[0] * 8], []])
+def test_policies_are_whole_numbers_of_the_right_shape(model, policy):
+    with pytest.raises(InvalidArgumentError, match="a policy"):
+        evaluate_policy(model, policy)
+
+
+def test_whole_floats_are_a_policy(model):
+    assert evaluate_policy(model, [1.0] * 8).expected_usage == evaluate_policy(model, [1] * 8).expected_usage
+
+
+@pytest.mark.parametrize("prm", [["a"] * 8, [0.5] * 7, [float("nan")] * 8, [1.5] * 8, 0.5, [True] * 8, []])
+def test_success_probabilities_are_checked(model, prm):
+    with pytest.raises(InvalidArgumentError, match="success probability of each state"):
+        solve(model, help_cost=0.1, value="prm", prm=prm)
+
+
+def test_unknown_names_are_refused_wherever_they_are_given(model):
+    with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
+        solve_budget(model, budget=1, method="papers")
+    with pytest.raises(UnknownNameError, match="value"):
+        solve_budget(model, budget=1, value="exakt")
+    for name in (None, 3, ["auto"]):
+        with pytest.raises(UnknownNameError):
+            solve(model, help_cost=0, method=name)
+        with pytest.raises(UnknownNameError):
+            solve_frontier(model, backend=name)
+
+
+@pytest.mark.parametrize("function", [solve, solve_budget, solve_frontier, solve_caps])
+def test_what_is_solved_is_a_model(function):
+    arguments = {solve: {"help_cost": 1}, solve_budget: {"budget": 1}, solve_caps: {"hard_cap": 1}}.get(function, {})
+    with pytest.raises(InvalidArgumentError, match="TransitionModel"):
+        function("transitions.npz", **arguments)
+
+
+def test_cross_fitting_checks_its_arguments(model, played):
+    data = played(model, 20, np.random.default_rng(0))
+    for bad in ({"budget": "1"}, {"budget": True}, {"folds": 2.5}, {"folds": "2"}, {"bootstrap": -1}, {"bootstrap": 1}):
+        with pytest.raises(InvalidArgumentError, match="received"):
+            cross_fitted_value(data, **{"budget": 1.0} | bad, horizon=None)
+
+
+def test_labels_check_their_budgets(model, played):
+    for budgets in (["1"], [True], "1", [float("nan")], 1.0):
+        with pytest.raises(InvalidArgumentError, match="received"):
+            label(played(model, 3, np.random.default_rng(0)), solve_frontier(model), budgets=budgets)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("scale", [1e-13, 1e9])
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_the_unit_of_costs_changes_nothing(random_model, backend, scale, cyclic):
+    base = random_model(np.random.default_rng(3), 12, 3, cyclic=cyclic)
+    scaled = TransitionModel(base.P, base.success, base.start, base.cost * scale)
+    curve, plain = (solve_frontier(one, gap=0, backend=backend) for one in (scaled, base))
+    assert curve.usage[0] == 0.0  # the end that never asks
+    np.testing.assert_allclose(curve.usage / scale, plain.usage, rtol=1e-9)
+    np.testing.assert_allclose(curve.success, plain.success, atol=1e-12)
+    budget = 0.4 * plain.usage[-1]
+    for found in (solve_budget(scaled, budget=budget * scale, backend=backend), curve.policy(budget * scale)):
+        assert found.expected_usage / scale == pytest.approx(budget)
+        assert found.expected_success == pytest.approx(plain.success_at(budget))
+    one, two = solve(scaled, help_cost=0.1 / scale, backend=backend), solve(base, help_cost=0.1, backend=backend)
+    np.testing.assert_allclose(one.value, two.value, atol=1e-12)
+    np.testing.assert_allclose(one.usage_by_action / scale, two.usage_by_action, atol=1e-9)
+    np.testing.assert_allclose(one.expected_usage_by_intervention / scale, two.expected_usage_by_intervention)
+    several = [
+        solve_budget(m, budget=np.array([0.2, 0.3]) * s, backend=backend) for m, s in ((scaled, scale), (base, 1))
+    ]
+    assert several[0].expected_success == pytest.approx(several[1].expected_success, abs=1e-8)
+    caps = [solve_caps(m, hard_cap=2, backend=backend) for m in (scaled, base)]
+    np.testing.assert_allclose(caps[0].usage / scale, caps[1].usage, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_free_calls_in_cycles_give_points_that_are_one_to_rounding(backend):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        n = 12
+        P = rng.random((2, n, n)) * (rng.random((2, n, n)) < 0.3)
+        P *= 0.95 / np.maximum(P.sum(axis=2, keepdims=True), 1)
+        success = rng.random((2, n)) * (1 - P.sum(axis=2))
+        cost = np.zeros((2, n))
+        cost[1] = rng.choice([0.0, 0.0, 1.0, 0.1, 1e-13], size=n)
+        model = TransitionModel(list(P), success, np.full(n, 1 / n), cost, endless="fail")
+        curve = solve_frontier(model, gap=0, backend=backend)
+        assert (np.diff(curve.usage) > 0).all()
+        assert (np.diff(curve.success) > 0).all()
+        for budget in (0.0, 1e-14, 0.3, *curve.usage):
+            assert curve.policy(budget).expected_usage <= budget + 1e-9
+            assert solve_budget(model, budget=budget, backend=backend).expected_usage <= budget + 1e-9
+
+
+def damaged_frontiers(read):
+    yield "usage", np.array([1.0, np.nan])
+    yield "usage", read["usage"][::-1]
+    yield "usage", read["usage"][:-1]
+    yield "success", np.array(["a"])
+    yield "success", np.ones((2, 2))
+    yield "help_cost", np.array([])
+    yield "gap", np.array(-1.0)
+    yield "discount", np.array([1.0, 1.0])
+    yield "passes", None
+
+
+def test_damaged_solutions_are_refused_by_file(model, tmp_path: Path):
+    from selfreg_gym.errors import CheckpointError
+    from selfreg_gym.solver import Frontier
+
+    path = tmp_path / "solution.npz"
+    solve_frontier(model).save(path)
+    with np.load(path) as archive:
+        read = {name: archive[name] for name in archive.files}
+    for name, value in damaged_frontiers(read):
+        changed = {key: array for key, array in (read | {name: value}).items() if array is not None}
+        np.savez(path, **changed)
+        with pytest.raises(CheckpointError, match=r"solution\.npz is damaged: .* Make it again"):
+            Frontier.load(path, model)
+    assert issubclass(CheckpointError, SelfRegError)
