@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.episode_draws import EpisodeDraws
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.types import HelperPolicy
 
 __all__ = ["FunctionHelper", "ModelHelper", "as_helper", "batch_size"]
@@ -53,15 +53,31 @@ class FunctionHelper:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Call the function on each observation; ``state`` is handed through."""
+        """Call the function on each observation; ``state`` is handed through.
+
+        Raises:
+            TaskContractError: an answer is not a whole number.
+        """
         n = batch_size(observation, episode_start)
         if n is None:
-            return int(self.function(observation)), state
+            return self._ask(observation), state
         if isinstance(observation, Mapping):
             rows: Any = [{name: value[i] for name, value in observation.items()} for i in range(n)]
         else:
             rows = observation
-        return np.array([int(self.function(row)) for row in rows], dtype=np.int64), state
+        return np.array([self._ask(row) for row in rows], dtype=np.int64), state
+
+    def _ask(self, observation: Any) -> int:
+        """The function's answer to one observation; what is no whole number is an error, and never rounded."""
+        answer = self.function(observation)
+        plain = answer.item() if isinstance(answer, np.ndarray | np.generic) and answer.size == 1 else answer
+        if isinstance(plain, int) or (isinstance(plain, float) and plain.is_integer()):
+            return int(plain)
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        raise TaskContractError(
+            f"a helper's function answers an observation with an integer: 0 (nohelp) or k (help from the k-th "
+            f"intervention). {name} answered {shown(answer)} of type {type(answer).__name__}."
+        )
 
     def wrap(self, env: Any) -> Any:
         """The env whose observations the function reads."""

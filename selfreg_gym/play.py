@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,7 +72,9 @@ def play_episode(
             action = _decide(observation, env.interventions, info["usage"].tolist(), read or input, write)
         elif role == "intervention":
             action = int(rng.random() < help_probability)
-        observation, _, terminated, truncated, info = env.step(action)
+        with warnings.catch_warnings():  # the error below says it
+            warnings.filterwarnings("ignore", message=".*the episode is truncated")
+            observation, _, terminated, truncated, info = env.step(action)
         over, step = terminated or truncated, step + 1
         if info["error"]:
             raise InvalidArgumentError(f"the episode cannot go on: {info['error']}.")
@@ -82,7 +85,7 @@ def play_episode(
     usage = ", ".join(f"{one.name} {_units(units)}" for one, units in used)
     outcome = "success" if info["success"] else "failure (out of steps)" if truncated else "failure"
     spent = f"; help used: {usage}" if usage else ""
-    write(f"\n{observation}\n\nThe end: {outcome} after {step} steps{spent}.")
+    write(f"\n{observation}\n\nThe end: {outcome} after {step} step{'' if step == 1 else 's'}{spent}.")
     return info
 
 

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from selfreg_gym.arguments import check_count
+from selfreg_gym.arguments import check_count, check_predict
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.episode_draws import episode_key
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
@@ -85,10 +85,13 @@ def play(
         the helper declared unseen) if the helper has ``last_unseen``.
 
     Raises:
-        InvalidArgumentError: another kind of env or autoreset mode, a spec without ``help_probability`` where it is
-            needed, a task index that the task does not have, or a wrapper that skips, repeats or resets steps.
+        InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
+            ``help_probability`` where it is needed, a task index that the task does not have, or a wrapper that skips,
+            repeats or resets steps.
         TaskContractError: the helper answered with something else than one action in 0 .. K per row.
     """
+    if helper is not None:
+        check_predict("the helper", helper)
     for spec in specs:
         p = spec.help_probability
         if helper is None and (p is None or not 0 <= p <= 1):

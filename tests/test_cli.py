@@ -236,6 +236,7 @@ def test_play_with_nobody_at_the_terminal(capsys: pytest.CaptureFixture[str], mo
         code, _, err = said(capsys, "play", "--task", "selfreg/Coin-v0")
     assert code == 2
     assert "nobody is at the terminal" in err
+    assert "truncated" not in err, "one error, and no warning that says the same"
 
 
 def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def test_as_actor() -> None:
     assert "1  heads" in text
     assert "the actor -> heads" in text
     assert ("success" if info["success"] else "failure") in shown[-1]
+    assert f" after {info['step']} step{'' if info['step'] == 1 else 's'}." in shown[-1]
 
 
 def test_as_helper_each_step_is_a_decision() -> None:

@@ -109,3 +109,35 @@ def test_splits_have_their_own_headings(run: Path, priced: Evaluation) -> None:
 
 def test_no_sentence_calls_the_plan_optimistic(run: Path) -> None:
     assert "optimistic" not in (run / "report.html").read_text()
+
+
+def test_a_share_that_is_read_off_at_c_says_what_was_used(run: Path, priced: Evaluation) -> None:
+    """The helper was to use 1 cost unit and used 1.25 or less: the usage shown is what it used, not C."""
+    item = Material.of(priced).comparison("collected", "mine", 1.0)
+    assert item is not None
+    assert item["adjusted"]
+    used = f"{item['measured_usage']:.2f}"
+    assert used != "1.00"
+    text = (run / "report.html").read_text()
+    table = text[text.index("Share of the gap recovered</h2>") : text.index("Usage by intervention</h2>")]
+    assert f"U {used}<abbr" in table
+    assert "U 1.00" not in table
+    assert headline(priced).endswith(f"It used {used} cost units per episode: the share is read off its curve at 1.")
+
+
+def test_the_legend_of_many_helpers_fits_into_the_plot(priced: Evaluation) -> None:
+    """Long names of many helpers: fewer columns and a higher plot, and budgets at one point share one label."""
+    from selfreg_gym.report.plots import frontier_figure
+
+    table = priced.table()
+    keys = ["mine@2", *(f"a helper with a long name: number {i}" for i in range(14))]
+    columns = table.columns | {key: table.columns["mine@1"] for key in keys}
+    many = dataclasses.replace(table, columns=columns, _weights={})
+    evaluation = Evaluation({"collected": many}, {}, {}, [], {})
+    figure = frontier_figure(Material.of(evaluation))
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
+    assert "1, 2" in [text.get_text() for text in figure.axes[0].texts]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.arguments import check_predict, check_tasks
 from selfreg_gym.building import check_budget
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
@@ -168,6 +169,8 @@ def _plan(
                 f"received {episodes!r}."
             )
         return plan, len(plan)
+    if tasks is not None:
+        tasks = tasks if isinstance(tasks, Sequence) and not isinstance(tasks, str) else check_tasks(tasks)
     if tasks is None or len(tasks) == 0:
         raise InvalidArgumentError("calibrate needs the training tasks (tasks=range(60)), or a list of EpisodeSpec.")
     for name, value in (("episodes", episodes), ("max_episodes", most)):
@@ -186,6 +189,7 @@ def _with_knob(helper: Any, budget: float) -> Any:
         from selfreg_gym import registry
 
         return registry.load("helpers", "dp")(helper, budget=budget)
+    check_predict("a helper that is calibrated", helper)
     missing = [name for name in ("knob", "knob_bounds", "with_knob") if not hasattr(helper, name)]
     if missing:
         raise InvalidArgumentError(

@@ -229,7 +229,7 @@ def _reason(budget: float, used: Usage, *, met: bool, precise: bool, top: bool, 
     """Why a calibration is not as it should be; None if it is."""
     told = f"{used.mean:.3g} cost units per episode at a budget of {budget:g}"
     if not met and used.mean < budget:
-        why = "at its highest knob it asks for no more" if top else "no knob or mixture that was tried uses more"
+        why = "the highest knob asks for no more" if top else "no knob or mixture that was tried uses more"
         return f"under budget: {told}; {why}"
     if not met:
         return f"over budget: {told}; no knob or mixture that was tried uses less"

@@ -86,13 +86,13 @@ def parse_key(key: str) -> tuple[str, float | None, int | None]:
     """Split ``"lm@1.0#3"`` into helper id, budget and training seed: ``("lm", 1.0, 3)``. Both suffixes are optional.
 
     Raises:
-        InvalidArgumentError: what follows ``@`` is not a number, or what follows ``#`` not an integer.
+        InvalidArgumentError: no text, what follows ``@`` is not a number, or what follows ``#`` not an integer.
     """
-    name, _, seed = key.partition("#")
-    name, _, budget = name.partition("@")
     try:
+        name, _, seed = key.partition("#")
+        name, _, budget = name.partition("@")
         return name, float(budget) if budget else None, int(seed) if seed else None
-    except ValueError:
+    except (ValueError, AttributeError):
         raise InvalidArgumentError(
             f"a helper's key is NAME, NAME@BUDGET or NAME@BUDGET#SEED, for instance 'lm@1#3'; received {key!r}."
         ) from None

@@ -8,13 +8,14 @@ what an actor remembers of a task serves them all.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.arguments import check_count, check_predict, check_tasks
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
 from selfreg_gym.evaluation.playing import Player, cut
@@ -37,16 +38,19 @@ def plan_episodes(
     """``episodes`` seeds for each task. More episodes per task extend the plan and keep its seeds.
 
     Raises:
-        InvalidArgumentError: no tasks, a task twice, or no episodes.
+        InvalidArgumentError: no tasks, a task twice, something else than task indices, or no episodes.
     """
-    tasks = [int(task) for task in tasks]
-    if not tasks or episodes < 1:
+    if not isinstance(tasks, Iterable) or isinstance(tasks, str):
+        check_tasks(tasks)
+    tasks = list(tasks)
+    if not tasks or check_count("episodes (per task)", episodes, low=0) < 1:
         raise InvalidArgumentError(
             f"an evaluation needs tasks and at least one episode per task, received {len(tasks)} tasks and "
             f"episodes={episodes!r}."
         )
     if len(set(tasks)) != len(tasks):
         raise InvalidArgumentError("a task is in the list twice; ask for more episodes per task instead.")
+    tasks = check_tasks(tasks)
     return [
         EpisodeSpec(episode=task, seed=_episode_seed(seed, stream, task, index))
         for task in tasks
@@ -128,7 +132,8 @@ def evaluate(
         The :class:`Evaluation`.
 
     Raises:
-        InvalidArgumentError: no helpers, no tasks, or several processes for an env that cannot travel.
+        InvalidArgumentError: no helpers, one without ``predict``, no tasks, or several processes for an env that
+            cannot travel.
     """
     return evaluate_splits(
         {split: SplitPlan(env, tasks, episodes, fixed_tasks)},
@@ -173,8 +178,13 @@ def evaluate_splits(
 
     The other arguments, and the errors, are those of :func:`evaluate`.
     """
-    if not helpers:
-        raise InvalidArgumentError("evaluate needs at least one helper, for instance {'never': Never()}.")
+    if not helpers or not isinstance(helpers, Mapping):
+        received = shown(helpers) if helpers else "none"
+        raise InvalidArgumentError(
+            f"evaluate needs at least one helper, for instance {{'never': Never()}}; received {received}."
+        )
+    for key, helper in helpers.items():
+        check_predict(f"the helper {key!r}", helper)
     named = {key: (budgets or {}).get(key, parse_key(key)[1]) for key in helpers}
     for split in splits.values():
         if workers > 1 and not isinstance(split.env, Mapping):
@@ -229,9 +239,9 @@ class _Part:
         num_envs: int,
     ) -> None:
         episodes = split.episodes
-        each = (
-            dict.fromkeys(helpers, episodes) if isinstance(episodes, int) else {key: episodes[key] for key in helpers}
-        )
+        if not isinstance(episodes, Mapping):
+            episodes = dict.fromkeys(helpers, check_count("episodes (per task)", episodes, low=0))
+        each = {key: episodes[key] for key in helpers}
         self.name, self._seed, self._traces = name, seed, traces
         self.fixed_tasks = name == "collected" if split.fixed_tasks is None else bool(split.fixed_tasks)
         self.plans = {key: plan_episodes(split.tasks, count, seed=seed) for key, count in each.items()}

@@ -329,8 +329,12 @@ def _declared_tasks(run: Run, split: str = "collected") -> int:
 
 
 def _not_met(calibrations: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A warning for each budget that was not met, and one for all whose usage is not known precisely."""
-    found = [f"{key} is {one['reason']}." for key, one in calibrations.items() if not one["met"]]
+    """A warning for each reason why a budget was not met, and one for all whose usage is not known precisely."""
+    reasons: dict[str, list[str]] = {}
+    for key, one in calibrations.items():
+        if not one["met"]:
+            reasons.setdefault(one["reason"], []).append(key)
+    found = [f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} {reason}." for reason, keys in reasons.items()]
     vague = [key for key, one in calibrations.items() if one["met"] and not one["precise"]]
     if vague:
         found.append(

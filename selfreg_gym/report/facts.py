@@ -70,6 +70,9 @@ def headline(source: Material | Evaluation) -> str:
     )
     if item["random"] is not None and item["random"]["value"] is not None:
         text += f"; as many {material.unit} at random recover {percent(item['random']['value'])}"
+    if item["adjusted"]:
+        own = f"{item.get('measured_usage', item['usage']):.2f} {material.unit}"
+        text += f". It used {own} per episode: the share is read off its curve at {item['budget']:g}"
     return text + "."
 
 

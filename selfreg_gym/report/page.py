@@ -58,7 +58,9 @@ dt { font-weight: 600; } dd { margin: 0; color: var(--muted); }
 abbr { text-decoration: none; cursor: help; }
 @media print { body { padding: 0; max-width: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
 @media (max-width: 40rem) { p.lead { font-size: 1.25rem; } body { padding-top: 1.5rem; }
-  figure { overflow-x: auto; } figure svg { min-width: 44rem; } }
+  figure { overflow-x: auto; } figure svg { min-width: 44rem; }
+  td { white-space: normal; } th:first-child, td:first-child { min-width: 6rem; position: sticky; left: 0;
+    background: var(--paper); } }
 """
 
 

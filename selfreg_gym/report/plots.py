@@ -113,9 +113,7 @@ def frontier_figure(material: Material) -> Any:
 
     evaluation, splits = material.evaluation, material.splits
     width = 3.6 * max(2, len(splits)) + 0.5
-    labels_per_row = max(1, int(width / 1.6))
-    legend_rows = -(-len({row["helper"] for row in material.whole}) // labels_per_row)
-    figure, axes = _figure(1, len(splits), figsize=(width, 4.1 + 0.22 * legend_rows), sharey=True)
+    figure, axes = _figure(1, len(splits), figsize=(width, 4.1), sharey=True)
     shown: dict[str, Any] = {}
     with mpl.rc_context(_RC):
         for axis, split in zip(axes[0], splits, strict=True):
@@ -133,10 +131,21 @@ def frontier_figure(material: Material) -> Any:
         order = sorted(shown.keys() - {"never", "always"}, key=lambda h: -style_of(h).order)
         handles = [shown[helper] for helper in order]
         labels = [_label(style_of(helper).label) for helper in order]
-        figure.legend(
-            handles, labels, loc="outside upper left", ncols=max(1, min(labels_per_row, len(labels))), handletextpad=0.5
-        )
+        _legend(figure, handles, labels)
     return figure
+
+
+def _legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """A legend above the panels, in as many columns as fit; the figure grows by its height."""
+    renderer = figure.canvas.get_renderer()
+    for columns in range(max(1, min(len(labels), 6)), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside upper left", ncols=columns, handletextpad=0.5)
+        size = legend.get_window_extent(renderer)
+        if size.width <= 0.98 * figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + size.height / figure.dpi)
 
 
 def _coin_line(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -167,18 +176,18 @@ def _helper_points(axis: Any, helper: str, rows: Sequence[Mapping[str, Any]], ma
         if None not in (x0, x1, y0, y1):
             axis.plot([x0, x1], [row["success_rate"]] * 2, **bar)
             axis.plot([row["usage"]] * 2, [y0, y1], **bar)
-        if style.main and row["budget"] is not None:
-            axis.annotate(
-                f"{row['budget']:g}",
-                (row["usage"], row["success_rate"]),
-                xytext=(4, -10) if style.deployable else (-4, 6),
-                textcoords="offset points",
-                ha="left" if style.deployable else "right",
-                fontsize=7.5,
-                color=style.light,
-                path_effects=[withStroke(linewidth=2, foreground=PAPER)],  # readable where lines and markers meet
-                zorder=20,
-            )
+    for point, budgets in _budgets_at(rows).items() if style.main else ():
+        axis.annotate(
+            budgets,
+            point,
+            xytext=(4, -10) if style.deployable else (-4, 6),
+            textcoords="offset points",
+            ha="left" if style.deployable else "right",
+            fontsize=7.5,
+            color=style.light,
+            path_effects=[withStroke(linewidth=2, foreground=PAPER)],  # readable where lines and markers meet
+            zorder=20,
+        )
     if main and len(rows) and {"never", "always"} <= set(material.evaluation.helpers(split)):
         x, y = material.evaluation.curve(helper, split=split).hull
         axis.plot(x, y, color=style.light, lw=1.4 if helper != "random" else 1, ls=style.line, alpha=0.75, zorder=2)
@@ -193,6 +202,15 @@ def _helper_points(axis: Any, helper: str, rows: Sequence[Mapping[str, Any]], ma
         zorder=3 + style.order,
     )
     return handle
+
+
+def _budgets_at(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[float, float], str]:
+    """The budgets to write beside each point of one helper: those of rows at the same point share one label."""
+    found: dict[tuple[float, float], list[float]] = {}
+    for row in rows:
+        if row["budget"] is not None:
+            found.setdefault((row["usage"], row["success_rate"]), []).append(row["budget"])
+    return {point: ", ".join(f"{budget:g}" for budget in sorted(budgets)) for point, budgets in found.items()}
 
 
 # -- reliability ------------------------------------------------------------------------------------------------------

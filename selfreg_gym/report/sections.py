@@ -138,10 +138,12 @@ def _recovery(material: Material) -> str:
     return section(
         "Share of the gap recovered",
         *parts,
-        note=f"(SR &minus; SR of never) / (SR of always &minus; SR of never), with its paired 95 % interval; U is in "
-        f"{material.unit} per episode. Below it, what random help recovers at the same usage, and the paired "
-        "difference Δ in points, bold where its interval excludes zero. * the usage differs from C, so the share was "
-        "read off the helper's own curve at C; ! C was not met in calibration.",
+        note="(SR &minus; SR of never) / (SR of always &minus; SR of never), with its paired 95 % interval; U is "
+        f"what the helper used ({material.unit} per episode). Below it, what random help recovers at the same usage, "
+        "and the paired difference Δ in points, bold where its interval excludes zero. * U differs from C by more than "
+        "5 %, so "
+        "both shares are read off at C: on the line from never through the helper's rows to always; ! C was not met in "
+        "calibration.",
     )
 
 

@@ -86,7 +86,7 @@ def _best_first(material: Material, split: str) -> list[dict[str, Any]]:
 
 
 def recoveries(material: Material, split: str) -> str:
-    """Share of the gap at each budget, with the interval, the usage and random's share at that usage."""
+    """Share of the gap at each budget, with the interval, the helper's own usage, and random's share at C."""
     budgets = [*material.budgets, None]
     body = []
     for helper in _helpers(material, split):
@@ -98,13 +98,13 @@ def recoveries(material: Material, split: str) -> str:
                 continue
             low, high = item["share"]["ci"]
             mark = (
-                '<abbr title="usage differs from C by over 5 %; its curve is read off at C">*</abbr>'
+                '<abbr title="U differs from C by over 5 %: the share is read off the helper\'s curve at C">*</abbr>'
                 if item["adjusted"]
                 else ""
             )
             if material.met(item["key"]) not in (None, "yes"):
                 mark += '<abbr class="miss" title="C was not met in calibration">!</abbr>'
-            small = f"{100 * low:.0f} to {100 * high:.0f} · U {item['usage']:.2f}{mark}"
+            small = f"{100 * low:.0f} to {100 * high:.0f} · U {item.get('measured_usage', item['usage']):.2f}{mark}"
             other = item["over_random"]
             if other is not None and other["value"] is not None:
                 small += f"<br>random {100 * item['random']['value']:.0f} · Δ {_signed(other)}"

@@ -60,7 +60,10 @@ def _legend(material: Material) -> str:
         told.append(f"calls for help per episode{several}")
     text = ", ".join(told) + "; 95 % intervals"
     if any(item["adjusted"] for item in material.evaluation.comparisons):
-        text += "; * usage differs from C, so the share is read off the helper's own curve at C"
+        text += (
+            "; * U differs from C by more than 5 %: the share is read off at C, on the line from never through the "
+            "helper's rows to always"
+        )
     if any(material.met(row["key"]) not in (None, "yes") for row in material.whole):
         text += "; ! C was not met in calibration"
     return text
