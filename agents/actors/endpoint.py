@@ -11,7 +11,7 @@ from typing import Any
 from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, Finding, probe
-from selfreg_gym.endpoint.server import IMMATERIAL, Server
+from selfreg_gym.endpoint.server import IMMATERIAL, Server, keyword_names
 from selfreg_gym.endpoint.ways import NEEDS, WAYS, Chooser, Manner, choose_way, choosing
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.types import Act, Decision
@@ -92,7 +92,7 @@ class EndpointActor:
         _check("instructions", instructions, "a text or None", instructions is None or isinstance(instructions, str))
         self.way = way
         self.manner = Manner(float(temperature), seed, max_tokens, reasoning, nearest, api, instructions)
-        self.connection = Connection(Server.of(base_url, **server), cache=cache)
+        self.connection = Connection(Server.of(base_url, beside=keyword_names(EndpointActor), **server), cache=cache)
         self._forget()
 
     def _forget(self) -> None:

@@ -12,7 +12,7 @@ from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
 from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
-from selfreg_gym.endpoint.server import IMMATERIAL, Server
+from selfreg_gym.endpoint.server import IMMATERIAL, Server, keyword_names
 from selfreg_gym.endpoint.systemone import Question, shares
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
@@ -96,7 +96,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
         self.costs = None if costs is None else checked_costs(costs, self._count)
         self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
         self._weights = self.costs or (1.0,) * self._count
-        self.connection = Connection(Server.of(base_url, **server), cache=cache)
+        self.connection = Connection(Server.of(base_url, beside=keyword_names(EndpointHelper), **server), cache=cache)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.endpoint.connection import Connection
-from selfreg_gym.endpoint.server import Server
+from selfreg_gym.endpoint.server import Server, keyword_names
 from selfreg_gym.endpoint.systemone import Question, shares
 
 __all__ = ["EndpointPRM"]
@@ -39,7 +39,7 @@ class EndpointPRM:
         **server: Any,
     ) -> None:
         self.question = Question(instructions, levels)
-        self.connection = Connection(Server.of(base_url, **server), cache=cache)
+        self.connection = Connection(Server.of(base_url, beside=keyword_names(EndpointPRM), **server), cache=cache)
 
     def score(self, observations: Sequence[str]) -> np.ndarray:
         """``(N,)`` probabilities of success.

@@ -7,10 +7,11 @@ A key is only ever named: ``api_key_env`` is the name of an environment variable
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 
 from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
 
-__all__ = ["IMMATERIAL", "Server", "check_cache"]
+__all__ = ["IMMATERIAL", "Server", "check_cache", "keyword_names"]
 
 IMMATERIAL = (
     *("base_url", "api_key_env", "timeout", "load_timeout", "retries", "backoff", "max_backoff", "max_wait"),
@@ -68,8 +69,13 @@ class Server:
     completion_price: float = 0.0
 
     @classmethod
-    def of(cls, base_url: str | None = None, **options: Any) -> Server:
+    def of(cls, base_url: str | None = None, *, beside: Sequence[str] = (), **options: Any) -> Server:
         """Build and check a server; without ``base_url`` it is the one that ``$OPENAI_BASE_URL`` names.
+
+        Args:
+            base_url: the address.
+            beside: names of further arguments that the caller takes, for the error about an unknown one.
+            options: the other fields.
 
         Raises:
             UnknownNameError: an option that does not exist.
@@ -78,7 +84,7 @@ class Server:
         known = [spec.name for spec in fields(cls)]
         for name in options:
             if name not in known:
-                raise UnknownNameError("option of an endpoint", name, known)
+                raise UnknownNameError("option of an endpoint", name, [*known, *beside])
         url = os.environ.get("OPENAI_BASE_URL") if base_url is None else base_url
         if url is None or url == "":
             raise InvalidArgumentError(
@@ -224,3 +230,9 @@ def _shown(value: Any) -> str:
     """A value for an error, cut to a bounded length."""
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:100]}... ({type(value).__name__}, {len(text)} characters)"
+
+
+def keyword_names(function: Callable[..., Any]) -> list[str]:
+    """The names of a function's keyword-only arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from selfreg_gym.agents.actors.endpoint import EndpointActor
+from selfreg_gym.agents.helpers.endpoint import EndpointHelper
 from selfreg_gym.endpoint.accounting import Meter, Tokens
 from selfreg_gym.endpoint.connection import Connection
+from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.endpoint.waiting import backoff_seconds, retry_after_seconds
 from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
@@ -62,6 +65,11 @@ def test_a_bad_option_says_the_rule(options: dict, message: str) -> None:
 def test_names_are_checked_and_an_address_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'timeout'"):
         Server.of(URL, time_out=3)
+    for kind in (EndpointActor, EndpointHelper, EndpointPRM):  # their own arguments are named beside the server's
+        with pytest.raises(UnknownNameError, match=r"received 'cahce'. Did you mean 'cache'\?.*timeout"):
+            kind(URL, cahce="a.sqlite")
+    with pytest.raises(UnknownNameError, match="Did you mean 'temperature'"):
+        EndpointActor(URL, temprature=1)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(InvalidArgumentError, match="OPENAI_BASE_URL"):
         Server.of()
