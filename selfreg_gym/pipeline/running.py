@@ -15,6 +15,7 @@ from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dic
 from selfreg_gym.pipeline.directory import Run, run_stages
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.stages import STAGES
+from selfreg_gym.printable import visible
 
 __all__ = ["STAGES", "advance", "open_run", "run", "stages_until"]
 
@@ -49,8 +50,9 @@ def open_run(
         ConfigError, UnknownNameError, InvalidArgumentError: a bad config, or a task that cannot be made from it.
         RunDirectoryError: another run lives in ``out``.
     """
+    continued = (Path(out) / "manifest.json").exists()
     if preset is None and path is None:
-        if (Path(out) / "manifest.json").exists():
+        if continued:
             base = Run.open(out).config
             config = override(to_dict(base), overrides)
         else:
@@ -59,6 +61,8 @@ def open_run(
         config = load_config(preset=preset, path=path, overrides=overrides)
     _check_names(config)
     opened = Run.open(out, config, update=update, **more)
+    if preset is None and path is None and not continued:  # a misspelt directory must not begin a run unnoticed
+        opened.say(f"{visible(str(out))} holds no run yet: a new run of the preset tiny begins")
     with locked(opened.path):
         check_models(opened, update=update)
     return opened

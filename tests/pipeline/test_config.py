@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfreg_gym.errors import ConfigError, UnknownNameError
+from selfreg_gym.pipeline import open_run
 from selfreg_gym.pipeline.config import (
     RunConfig,
     differences,
@@ -152,3 +153,14 @@ def test_parse_overrides_alone() -> None:
 def test_presets_are_shipped_as_data(repository: Path) -> None:
     data = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     assert "presets/*.toml" in data["selfreg_gym.pipeline"]
+
+
+def test_a_run_that_begins_without_a_preset_says_so(tmp_path: Path) -> None:
+    """A misspelt --out would begin the ten minutes of the preset tiny unnoticed."""
+    said: list[str] = []
+    open_run(tmp_path / "misspelt", progress=False, say=said.append)
+    assert len(said) == 1
+    assert "misspelt holds no run yet: a new run of the preset tiny begins" in said[0]
+    open_run(tmp_path / "misspelt", progress=False, say=said.append)
+    open_run(tmp_path / "named", preset="smoke", progress=False, say=said.append)
+    assert len(said) == 1
