@@ -22,6 +22,7 @@ from selfreg_gym.endpoint.redaction import shortened, without_controls
 from selfreg_gym.endpoint.server import Server, check_cache
 from selfreg_gym.errors import EndpointError, SetupError, did_you_mean
 from selfreg_gym.lm.memo import Memo
+from selfreg_gym.printable import repaired
 
 __all__ = ["CHAT", "COMPLETIONS", "MODELS", "SYSTEMONE", "Connection", "Request"]
 
@@ -350,7 +351,7 @@ class Connection:
 def _clean(value: Any) -> Any:
     """Texts without lone surrogates, which no JSON can carry, everywhere in a body."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not value.isascii() else value
+        return repaired(value)
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value

@@ -17,19 +17,13 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-__all__ = ["PlainEncoder", "clean", "control_tokens", "is_marked", "mark_controls"]
+from selfreg_gym.printable import repaired
+
+__all__ = ["PlainEncoder", "control_tokens", "is_marked", "mark_controls"]
 
 _BEGIN, _END = "\ufdd0", "\ufdd1"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _MARKED = re.compile(f"{_BEGIN}([^{_BEGIN}{_END}]*){_END}|[{_BEGIN}{_END}]")
 _BRACKETED = re.compile(r"[<\[{\u25c1|].*[>\]}\u25b7|]", re.DOTALL)
-
-
-def clean(text: str) -> str:
-    """``text`` with the replacement character for each half of a surrogate pair, which no encoding can hold."""
-    if text.isascii() or not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def control_tokens(tokenizer: Any) -> dict[str, int]:
@@ -41,8 +35,8 @@ def control_tokens(tokenizer: Any) -> dict[str, int]:
 
 
 def mark_controls(text: str, tokenizer: Any) -> str:
-    """Clean ``text`` and mark the spellings of the tokenizer's control tokens in it (without one: only clean it)."""
-    text = clean(text)
+    """Repair ``text`` and mark the tokenizer's control tokens that it spells; without a tokenizer, only repair it."""
+    text = repaired(text)
     if tokenizer is None:
         return text
     pattern = _controls(tokenizer)[1]

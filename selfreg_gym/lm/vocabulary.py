@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfreg_gym.lm.controls import clean
 from selfreg_gym.lm.memo import digest
+from selfreg_gym.printable import repaired
 
 __all__ = ["MAX_UNKNOWN", "UnknownTokens", "build_open_tokenizer", "distinct", "unknown_tokens"]
 
@@ -54,7 +54,7 @@ class UnknownTokens:
 
 def distinct(texts: Iterable[str]) -> list[str]:
     """The different texts, in their order; half characters are repaired as in prompts."""
-    return list(dict.fromkeys(map(clean, texts)))
+    return list(dict.fromkeys(map(repaired, texts)))
 
 
 def unknown_tokens(tokenizer: Any, texts: Sequence[str]) -> UnknownTokens:
