@@ -15,10 +15,23 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, did_you_mean, shown
 
-__all__ = ["LARGEST_INTEGER", "check_count", "check_number", "check_numbers", "check_options", "check_tasks"]
+__all__ = [
+    "LARGEST_INTEGER",
+    "check_count",
+    "check_number",
+    "check_numbers",
+    "check_options",
+    "check_tasks",
+    "is_number",
+]
 
 LARGEST_INTEGER = 2**63 - 1
 """The largest integer that stores and arrays can hold."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value, as a file or a caller gives it, is a finite int or float; True and False are not numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.inf, above: bool = False) -> float:

@@ -321,13 +321,13 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
-        from selfreg_gym.lm.records import usual_mode
+        from selfreg_gym.file_modes import give_usual_modes
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        usual_mode(folder)
+        give_usual_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.statistics import Design, Floats, bootstrap_weights
 from selfreg_gym.types import Episode
@@ -293,7 +294,7 @@ def _loaded(what: str, values: Any, n: int) -> Floats:
     """``(n,)`` numbers of a file, None as NaN."""
     if not isinstance(values, list) or len(values) != n:
         raise ValueError(f"{what} holds one number per episode ({n})")
-    if not all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+    if not all(value is None or is_number(value) for value in values):
         raise ValueError(f"{what} holds numbers, and null where there is none")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym import jsontext
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
@@ -361,7 +362,7 @@ def _lines(items: Iterable[Any]) -> str:
 
 
 def _finite(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if not is_number(value):
         raise ValueError(f"{what} is a finite number, received {value!r}")
     return value
 

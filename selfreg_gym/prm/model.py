@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.file_modes import give_usual_modes
+from selfreg_gym.jsontext import read_object
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
-from selfreg_gym.lm.records import is_number, read_record, usual_mode
 from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -234,7 +236,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        usual_mode(folder)
+        give_usual_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
@@ -260,7 +262,12 @@ class ProcessRewardModel:
                 f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        record = read_record(file, what="the record of a process reward model", keys=("format",))
+        record = read_object(
+            file,
+            what="the record of a process reward model",
+            keys=("format",),
+            remedy="copy the directory again, or train again",
+        )
         form, scale, info = record.get("format"), record.get("scale"), record.get("info")
         if form != _FORMAT:
             raise CheckpointError(

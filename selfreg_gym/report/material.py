@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.jsontext import read_object
 from selfreg_gym.printable import visible
 from selfreg_gym.report.palette import style_of
 
@@ -233,20 +233,9 @@ def read_json(path: Path, command: str) -> dict[str, Any]:
     """Read a JSON object; empty if the file is not there.
 
     Raises:
-        ConfigError: the file is not a JSON object; the message names the ``command`` that writes it anew.
+        ConfigError: the file cannot be read as a JSON object; the message names the ``command`` that writes it anew.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return {}
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} must be a JSON object, received a file that cannot be parsed ({type(error).__name__}: {error}). "
-            f"Restore it from a copy, or write it anew: {command}"
-        ) from None
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path} must be a JSON object, received {type(data).__name__}. Restore it from a copy, or write it anew: "
-            f"{command}"
-        )
-    return data
+    remedy = f"restore it from a copy, or write it anew: {command}"
+    return read_object(path, what="the records of a run", remedy=remedy, error=ConfigError)
