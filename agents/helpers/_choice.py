@@ -21,6 +21,7 @@ __all__ = [
     "checked_intervention",
     "deprecated_k",
     "knob_range",
+    "number_of",
     "resolve",
 ]
 
@@ -77,6 +78,20 @@ def resolve(helper: Any, intervention: int | str, interventions: Sequence[Interv
     return intervention
 
 
+def number_of(helper: Any, intervention: int | str) -> int:
+    """Return the number of the intervention that a helper asks.
+
+    Raises:
+        InvalidArgumentError: it is named, and the interventions of the env are not known yet.
+    """
+    if isinstance(intervention, str):
+        raise InvalidArgumentError(
+            f"{type(helper).__name__} asks {intervention!r}: call for_interventions(env.unwrapped.interventions) first "
+            "(play does it), or give its number."
+        )
+    return intervention
+
+
 class AsksOne:
     """A helper that decides when to ask, and always asks the same ``intervention`` (a number from 1, or a name)."""
 
@@ -99,12 +114,7 @@ class AsksOne:
         Raises:
             InvalidArgumentError: it is named, and the interventions of the env are not known yet.
         """
-        if isinstance(self.intervention, str):
-            raise InvalidArgumentError(
-                f"{type(self).__name__} asks {self.intervention!r}: call "
-                "for_interventions(env.unwrapped.interventions) first, as play() does, or give its number."
-            )
-        return self.intervention
+        return number_of(self, self.intervention)
 
 
 def best_action(gain: NDArray[Any], knob: float, costs: Sequence[float]) -> NDArray[np.int64]:

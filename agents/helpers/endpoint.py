@@ -10,11 +10,12 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
+from selfreg_gym.arguments import is_number
 from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.systemone import Question, shares
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.types import HelperPolicy, Intervention
 
 __all__ = ["EndpointHelper"]
@@ -72,9 +73,8 @@ class EndpointHelper(AsksOne, HelperPolicy):
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
-        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if not number or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
-            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {repr(threshold)[:100]}.")
+        if not is_number(threshold) or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
+            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {shown(threshold)}.")
         budget = None if budget is None else check_budget(budget)
         if instructions is not None and not isinstance(instructions, str):
             raise InvalidArgumentError(f"instructions must be a text or None, received {type(instructions).__name__}.")

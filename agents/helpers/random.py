@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
-from selfreg_gym.agents.helpers._choice import checked_intervention, deprecated_k, resolve
+from selfreg_gym.agents.helpers._choice import checked_intervention, deprecated_k, number_of, resolve
 from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helpers import batch_size
@@ -92,13 +92,8 @@ class Random:
         uniform, draws = draws.of_step(2)
         if self.intervention is None:
             asked: Any = 1 + np.floor(uniform[:, 1] * (1 if self._count is None else self._count)).astype(np.int64)
-        elif isinstance(self.intervention, str):
-            raise InvalidArgumentError(
-                f"Random asks {self.intervention!r}: call for_interventions(env.unwrapped.interventions) first, as "
-                "play() does, or give the intervention's number."
-            )
         else:
-            asked = self.intervention
+            asked = number_of(self, self.intervention)
         return _rows.answer(np.where((uniform[:, 0] < self.p) & (self._count != 0), asked, 0), n), draws
 
     def wrap(self, env: Any) -> Any:

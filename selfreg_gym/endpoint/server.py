@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError, shown
 
 __all__ = ["IMMATERIAL", "Server", "check_cache"]
 
@@ -117,7 +117,7 @@ class Server:
         kind: Any = Integral if whole else Real
         number = isinstance(value, kind) and not isinstance(value, bool)
         if not number or not (isinstance(value, Integral) or math.isfinite(value)) or not holds(value):
-            raise InvalidArgumentError(f"{name} must be {rule}, received {_shown(value)}.")
+            raise InvalidArgumentError(f"{name} must be {rule}, received {shown(value)}.")
         object.__setattr__(self, name, int(value) if isinstance(value, Integral) else float(value))
 
     def key(self) -> str | None:
@@ -162,7 +162,7 @@ def check_cache(cache: Any) -> Path | None:
         return None
     if not isinstance(cache, str | os.PathLike) or not str(cache).strip() or "\0" in str(cache):
         raise InvalidArgumentError(
-            f"cache is the path of the file in which answers are kept, or None; received {_shown(cache)}."
+            f"cache is the path of the file in which answers are kept, or None; received {shown(cache)}."
         )
     return Path(cache)
 
@@ -183,7 +183,7 @@ def _key_problem(key: str) -> str:
 def _check_url(url: Any) -> None:
     example = "base_url is the address of an OpenAI-compatible server with its /v1 ('http://127.0.0.1:8000/v1')"
     if not isinstance(url, str):
-        raise InvalidArgumentError(f"{example}, received {_shown(url)}.")
+        raise InvalidArgumentError(f"{example}, received {shown(url)}.")
     if not url.isprintable() or " " in url:
         raise InvalidArgumentError(
             f"{example} without blanks, line breaks and control characters; received one with such a character: remove "
@@ -196,8 +196,8 @@ def _check_url(url: Any) -> None:
         parts, port = None, None
     known = parts is not None and parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "")
     if parts is None or not known or port == 0:
-        shown = "a text with an @" if "@" in url else _shown(url)
-        raise InvalidArgumentError(f"{example}, beginning with http:// or https://; received {shown}.")
+        received = "a text with an @" if "@" in url else shown(url)
+        raise InvalidArgumentError(f"{example}, beginning with http:// or https://; received {received}.")
     if parts.username or parts.password or parts.query or parts.fragment:
         # Not told either: this is where people put keys.
         raise InvalidArgumentError(
@@ -216,11 +216,5 @@ def _check_model(model: Any) -> None:
     if not isinstance(model, str) or not model or len(model) > 300 or model != model.strip() or not model.isprintable():
         raise InvalidArgumentError(
             "model is the name that the server gives it, of 1 to 300 characters without blanks around it and without "
-            f"line breaks; received {_shown(model)}."
+            f"line breaks; received {shown(model)}."
         )
-
-
-def _shown(value: Any) -> str:
-    """A value for an error, cut to a bounded length."""
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:100]}... ({type(value).__name__}, {len(text)} characters)"

@@ -7,7 +7,8 @@ trunks that can read the collected texts, otherwise a small Llama that is built 
 2. the trunk of the shipped actor ``tiny``.
 
 A trunk can read the texts if at most 5 % of their tokens are unknown to its tokenizer, and no more than 5 % of the
-texts become equal to another by unknown tokens. A named backbone that cannot read them is an error before training.
+texts become equal to another by unknown tokens. A named backbone that cannot read them is an error before training. Torch is loaded
+only when a checkpoint is opened.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
-from selfreg_gym.lm.loading import check_checkpoint, load_tokenizer
 from selfreg_gym.lm.vocabulary import MAX_UNKNOWN, UnknownTokens, distinct, unknown_tokens
 
 __all__ = [
     "AUTO",
     "BUILT",
+    "SHIPPED",
     "Backbone",
     "actor_trunk",
     "backbone_path",
     "candidates",
+    "find_trunk",
     "opened_backbone",
     "trunk_of_spec",
     "weights_hash",
@@ -39,7 +41,8 @@ __all__ = [
 
 AUTO = "auto"
 BUILT = "a small Llama built from the texts"
-_SHIPPED = "tiny"
+SHIPPED = "tiny"
+"""The actor whose trunk comes with the package."""
 _SHOWN = 12  # words that an error or a model card lists
 
 
@@ -85,21 +88,33 @@ def backbone_path(backbone: str | Path) -> Path:
         InvalidArgumentError: the actor is not a language model with a checkpoint.
         CheckpointError: the directory holds no checkpoint.
     """
-    if (
-        str(backbone) not in registry.names("actors") and Path(backbone).is_dir()
-    ):  # a folder ./tiny does not hide the actor
-        return check_checkpoint(backbone)
-    names = registry.names("actors")
-    if str(backbone) not in names:
+    from selfreg_gym.lm.loading import check_checkpoint
+
+    return check_checkpoint(find_trunk(backbone))
+
+
+def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
+    """Return the directory that ``backbone`` means, as :func:`backbone_path`, without looking into it.
+
+    Args:
+        backbone: a directory, or the id of an actor. An id comes first: a folder ``./tiny`` does not hide the actor.
+        what: what is looked for, for the message.
+
+    Raises:
+        UnknownNameError: it is neither.
+        InvalidArgumentError: the actor has no checkpoint.
+    """
+    name, actors = str(backbone), registry.names("actors")
+    if name not in actors:
+        if Path(backbone).is_dir():
+            return Path(backbone)
         raise UnknownNameError(
-            "backbone ('auto', an actor's id, or a directory with a checkpoint)", str(backbone), [AUTO, *names]
+            f"{what} ('auto', an actor's id, or a directory with a checkpoint)", name, [AUTO, *actors]
         )
-    folder = actor_trunk(registry.load("actors", str(backbone))())
+    folder = actor_trunk(registry.load("actors", name)())
     if folder is None:
-        raise InvalidArgumentError(
-            f"a backbone must be a language model with a checkpoint_dir, received the actor {str(backbone)!r}."
-        )
-    return check_checkpoint(folder)
+        raise InvalidArgumentError(f"{what} must be an actor that has a checkpoint, received {name!r}, which has none.")
+    return folder
 
 
 def actor_trunk(actor: Any) -> Path | None:
@@ -122,8 +137,10 @@ def trunk_of_spec(spec: Any) -> Path | None:
 
 def candidates(actor: str | Path | None = None) -> dict[str, Path]:
     """The trunks that ``"auto"`` tries, by name and in order: that of the actor (its checkpoint), the shipped one."""
+    from selfreg_gym.lm.loading import check_checkpoint
+
     found: dict[str, Path] = {}
-    shipped = backbone_path(_SHIPPED)
+    shipped = backbone_path(SHIPPED)
     if actor is not None and Path(actor).resolve() != shipped.resolve():
         found[Path(actor).name] = check_checkpoint(actor)
     found[shipped.name if shipped.name not in found else f"selfreg_gym's {shipped.name}"] = shipped
@@ -193,6 +210,8 @@ def weights_hash(folder: Path) -> str:
 
 def _unknown(path: Path, texts: Sequence[str], prompts: Sequence[str]) -> UnknownTokens:
     """The unknown tokens of the texts, each with the first prompt; of the prompts alone where these are merged."""
+    from selfreg_gym.lm.loading import load_tokenizer
+
     tokenizer = load_tokenizer(path)
     asked = unknown_tokens(tokenizer, prompts)
     if asked.merged:
