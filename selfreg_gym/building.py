@@ -1,4 +1,4 @@
-"""What the environments are built from: ids, objects or functions in, checked objects out."""
+"""Build the parts of an env from ids, objects or functions, and check them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_help_cost(help_cost: float) -> float:
     """Return ``help_cost`` as a float.
 
     Raises:
-        InvalidArgumentError: not a finite number of at least 0 (a text or a bool is none).
+        InvalidArgumentError: not a finite number of at least 0; texts and bools are refused.
     """
     return check_number("help_cost (r)", help_cost)
 

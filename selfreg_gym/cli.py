@@ -23,7 +23,7 @@ __all__ = ["app", "main"]
 
 
 def _as_flags(parameters: list[Any]) -> list[Any]:
-    """Options that take no value, shown as ``--redo`` and not as ``--redo <bool>``."""
+    """Show options without a value as ``--redo`` and not as ``--redo <bool>``."""
     for one in parameters:
         if getattr(one, "is_flag", False):
             one.metavar = ""
@@ -334,7 +334,7 @@ def list_command(
 
 
 TITLES = {"tasks": "envs"}
-"""Group as people call it -> group of the registry, where the two differ."""
+"""Name of a group on the command line -> its name in the registry, where the two differ."""
 
 
 @app.command("play", cls=_Command)
@@ -377,7 +377,7 @@ def play_command(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. An error is one message on standard error and exit code 2, 1 if the machine is at fault."""
+    """Run the command line. An error is one message on standard error; exit code 2, or 1 for an error of the system."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
@@ -402,7 +402,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fault(error: BaseException) -> str | None:
-    """What the operating system or SQLite refused, in one line; None for an error that is a fault of the program."""
+    """An error of the operating system or of SQLite in one line; None for an error of the program itself."""
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
         names = " -> ".join(repr(str(name)) for name in (error.filename, error.filename2) if name is not None)
@@ -425,7 +425,7 @@ def _fault(error: BaseException) -> str | None:
 
 
 def _complain(message: str) -> None:
-    """Print to standard error; where a stream cannot be written (a full disk), give it up silently."""
+    """Print to standard error; a stream that cannot be written (a full disk) is discarded silently."""
     try:
         print(message, file=sys.stderr, flush=True)
     except OSError:
@@ -437,7 +437,7 @@ def _complain(message: str) -> None:
 
 
 def _give_up(stream: Any) -> None:
-    """Send what is left in a stream's buffer nowhere, so that the interpreter does not fail on it at its end."""
+    """Discard the rest of a stream's buffer, so that the interpreter does not fail on it at exit."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

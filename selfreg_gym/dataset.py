@@ -118,7 +118,7 @@ class Rollouts:
             )
 
     def close(self) -> None:
-        """Close the file. SQLite then folds its write-ahead log into it, if nobody else has it open."""
+        """Close the file. SQLite then folds its write-ahead log into it, if no other connection is open."""
         with schema.explained(self.path):
             self._connection.close()
 
@@ -167,9 +167,9 @@ class Rollouts:
         return not unplayed and self.count() > 0
 
     def require_complete(self, *, strict: bool = False) -> bool:
-        """Say so when the collection was stopped early; whoever trains on the store calls this first.
+        """Warn if the collection is not complete; call it before training on the store.
 
-        The episodes that end first are the short ones, so a part of a collection is no fair sample of it: its
+        The episodes that end first are the short ones, so a part of a collection is not a fair sample: its
         success rate is too high where successes are short.
 
         Args:

@@ -49,7 +49,7 @@ class EndpointActor:
 
     Raises:
         InvalidArgumentError, UnknownNameError: no address, an argument out of range, or one that does not exist.
-        SetupError: the variable that ``api_key_env`` names holds no possible key.
+        SetupError: the environment variable named by ``api_key_env`` does not hold a valid key.
     """
 
     immaterial = IMMATERIAL
@@ -117,7 +117,7 @@ class EndpointActor:
                 connection.forget(key)
                 found = probe(connection, wanted, api=api)
                 if not any(found.works(name) for name in ("completions", "chat", "systemone")):
-                    return found  # of a server that is overloaded, perhaps: it is probed again, not remembered
+                    return found  # the server may be overloaded: it is probed again at the next call
                 connection.remember(key, {name: asdict(finding) for name, finding in found.findings.items()})
             self._capabilities = found
         return self._capabilities
@@ -214,7 +214,7 @@ class EndpointActor:
 
 
 def _recalled(value: Any) -> Capabilities | None:
-    """Findings that were remembered, or None if there are none or they are damaged."""
+    """Return the remembered findings, or None if they are missing or damaged."""
     try:
         findings = {name: Finding(**finding) for name, finding in value.items()}
     except (AttributeError, TypeError):

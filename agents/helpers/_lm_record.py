@@ -1,4 +1,4 @@
-"""The record beside a trained helper's weights, ``helper.json``: what it holds, and how it is read."""
+"""``helper.json``, the record beside the weights of a trained helper: its fields and their checks."""
 
 from __future__ import annotations
 

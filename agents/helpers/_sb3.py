@@ -18,7 +18,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
-_OLDER = "selfreg-rl-1"  # its offset counted once for every intervention, whatever it cost
+_OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
 
 
 class SB3Helper(HelperPolicy):

@@ -23,7 +23,7 @@ class Random:
     """Help with probability ``p`` at each step, whatever is observed.
 
     The draws of a step depend on the helper's seed, the episode and the step, and never on the batch or on
-    ``deterministic``. Help at probability p happens wherever it happens at a smaller p (common random numbers).
+    ``deterministic``. A step that is helped at some p is helped at every larger p (common random numbers).
 
     Args:
         p: probability of help, in [0, 1]. It is the knob that calibration turns.
@@ -86,7 +86,7 @@ class Random:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Draw for every row: whether to ask, and whom; ``state`` holds the streams."""
+        """Draw for every row whether to ask, and which intervention; ``state`` holds the streams."""
         n = batch_size(observation, episode_start)
         draws = EpisodeDraws.at(state, 1 if n is None else n, episode_start, seed=self.seed)
         uniform, draws = draws.of_step(2)

@@ -74,7 +74,7 @@ class Request:
 
 
 class _Live:
-    """What a connection holds open. Kept apart, so that it can be closed when the connection is gone."""
+    """The open resources of a connection, in their own object: they can be closed after the connection is gone."""
 
     def __init__(self) -> None:
         self.client: Client | None = None
@@ -94,8 +94,10 @@ class _Live:
 
 
 def _abandoned(live: _Live) -> None:
-    """Close what a connection that was never closed held open: at garbage collection, or at exit."""
-    with contextlib.suppress(Exception):  # the interpreter may be half gone, or another thread may have collected it
+    """Close the resources of a connection that was not closed, at garbage collection or at exit."""
+    with contextlib.suppress(
+        Exception
+    ):  # the interpreter may be shutting down, or another thread may have collected it
         live.close()
 
 
@@ -297,13 +299,7 @@ class Connection:
         try:
             answer = thaw(request.path, known)
             request.examine(answer)
-        except (
-            EndpointError,
-            LookupError,
-            TypeError,
-            ValueError,
-            OverflowError,
-        ):  # of an earlier version, or written by hand
+        except (EndpointError, LookupError, TypeError, ValueError, OverflowError):  # an older or edited file
             self.forget(key)
             return None
         return answer

@@ -47,9 +47,9 @@ class Measured:
 
 
 def measure(episode: Episode) -> Measured:
-    """Reduce one episode to the numbers of :data:`COLUMNS`, and of each intervention k its cost units and calls.
+    """Reduce one episode to the numbers of :data:`COLUMNS` and the usage of each intervention k.
 
-    These are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
+    The latter are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
     """
     return Measured(episode.episode, episode.seed, episode.kind, episode.error, _values(episode))
 
@@ -185,7 +185,7 @@ class EpisodeTable:
         return self._weights[kind]
 
     def design(self, kind: str = "all") -> Design:
-        """What the bootstrap of the episodes of ``kind`` resamples as a whole, and within which strata."""
+        """The design of the bootstrap of the episodes of ``kind``: its units and strata."""
         if kind not in self._designs:
             whole = Design.of(*self._strata())
             self._designs[kind] = whole.take(self.restrict(kind))

@@ -1,4 +1,4 @@
-"""Which checkpoint the training of a process reward model or a helper starts from, and whether it can read the task.
+"""Backbones: the checkpoints that training starts from, and the test whether one can read the task.
 
 A backbone is named by a directory, by the id of an actor that has a checkpoint, or by ``"auto"``: the first of these
 trunks that can read the collected texts, otherwise a small Llama that is built from them.
@@ -7,8 +7,8 @@ trunks that can read the collected texts, otherwise a small Llama that is built 
 2. the trunk of the shipped actor ``tiny``.
 
 A trunk can read the texts if at most 5 % of their tokens are unknown to its tokenizer, and no more than 5 % of the
-texts become equal to another by unknown tokens. A named backbone that cannot read them is an error before training. Torch is loaded
-only when a checkpoint is opened.
+texts become equal to another by unknown tokens. A named backbone that cannot read them is an error before training.
+Torch is loaded only when a checkpoint is opened.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Backbone:
     passed_over: Mapping[str, float]
 
     def record(self) -> dict[str, Any]:
-        """What a model's ``info`` says of its backbone: plain values."""
+        """The entries about the backbone in a model's ``info``, as plain values."""
         words = list(self.unknown.words[:_SHOWN])
         return {
             "backbone": self.name,
@@ -98,7 +98,7 @@ def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
 
     Args:
         backbone: a directory, or the id of an actor. An id comes first: a folder ``./tiny`` does not hide the actor.
-        what: what is looked for, for the message.
+        what: the setting that names it, for the message.
 
     Raises:
         UnknownNameError: it is neither.
@@ -124,7 +124,7 @@ def actor_trunk(actor: Any) -> Path | None:
 
 
 def trunk_of_spec(spec: Any) -> Path | None:
-    """The checkpoint of the actor that a store's ``spec`` names; None where it names none that is here."""
+    """The checkpoint of the actor that a store's ``spec`` names, or None if it is not available here."""
     env = spec.get("env") if isinstance(spec, Mapping) else None
     actor = env.get("actor") if isinstance(env, Mapping) else None
     if not isinstance(env, Mapping) or not isinstance(actor, str) or actor not in registry.names("actors"):
@@ -161,7 +161,7 @@ def opened_backbone(
     Args:
         backbone: ``"auto"``, a directory, or an actor's id.
         texts: the observations to train on.
-        prompts: what is read after an observation, such as the question with each budget; they have to stay different.
+        prompts: the texts after an observation, such as the question with each budget; they must remain different.
         actor: for ``"auto"``, the checkpoint of the actor.
         seed: of the weights of a built backbone.
 

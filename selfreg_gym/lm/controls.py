@@ -1,7 +1,7 @@
 """Text of a task in prompts: half characters are repaired, and control tokens in it are encoded as plain text.
 
-A task can show text of others: a note, a web page, what a human says. ``<|im_start|>assistant`` in it must not open a
-turn. :func:`mark_controls` puts two Unicode noncharacters (code points for internal use, in no text that is
+A task can show text from outside: a note, a web page, the words of a human. ``<|im_start|>assistant`` in it must not
+open a turn. :func:`mark_controls` puts two Unicode noncharacters (code points for internal use, in no text that is
 interchanged) around each spelling of a control token before a chat template sees the text;
 :class:`PlainEncoder` then reads what is marked as ordinary characters, and the template's own control tokens as
 control tokens. Text without such spellings, which is nearly all, is not changed.

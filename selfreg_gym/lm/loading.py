@@ -93,7 +93,7 @@ def check_checkpoint(path: str | Path) -> Path:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
-    for name in _RECORDS:  # transformers goes on without some of them, and with other stop tokens
+    for name in _RECORDS:  # transformers loads a model without some of them, but with other stop tokens
         if (folder / name).is_file():
             read_object(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
     if not any(folder.glob("*.safetensors")):

@@ -31,7 +31,7 @@ FORMAT = 1
 NAME = "manifest.json"
 TEMPORARY = f"{NAME}.tmp"
 OWN = {LOCK, TEMPORARY}
-"""What a process that was killed while it began a run may leave in the directory beside nothing else."""
+"""Files that a process may leave behind if it is killed while it begins a run; a directory with no others is free."""
 
 LARGE = 1 << 24
 """Files of at least this many bytes are hashed once per process while their size and time of change stay the same."""
@@ -195,8 +195,8 @@ class Manifest:
     ) -> None:
         """Record that ``stage`` ended well; ``more`` is kept beside its timing.
 
-        The recorded hashes of the inputs are those of :meth:`begin`, where it was called: a file that was changed
-        while the stage ran does not pass for what the stage was made from.
+        The recorded hashes of the inputs are those of :meth:`begin`, where it was called, so
+        that a file that changes while the stage runs is noticed.
         """
         read = self._read.pop(stage, {})
         self.data["stages"][stage] = {
@@ -256,7 +256,7 @@ def _is_stages(stages: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a file that could not be parsed."""
+    """Why a file could not be read."""
     if isinstance(error, OSError):
         return str(error.strerror)
     return f"no manifest in JSON ({type(error).__name__}: {error})"

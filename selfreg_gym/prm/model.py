@@ -114,7 +114,7 @@ class ProcessRewardModel:
                 has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
             batch_size, accumulate: examples per forward, forwards per step.
-            max_states: moments trained on, drawn in proportion to their weight; None takes all.
+            max_states: decisions trained on, drawn in proportion to their weight; None takes all.
             share: share of the tasks kept aside to calibrate on.
             clip: largest inverse-probability weight (:mod:`selfreg_gym.prm.targets`).
             patience: stop after so many validations on the tasks kept aside without improvement; the best weights are

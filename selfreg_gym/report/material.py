@@ -1,4 +1,4 @@
-"""What a report is written from: the files of a run, read once, and what all sections look up in them."""
+"""The material of a report: the files of a run, read once, and the look-ups that the sections share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAME = 1e-6
 
 @dataclass(frozen=True)
 class Material:
-    """An evaluation with what else is known of its run.
+    """An evaluation with the other records of its run.
 
     Attributes:
         evaluation: rows, comparisons, curves.
@@ -182,7 +182,7 @@ class Material:
         """``usage`` or ``calls`` per episode of each intervention; empty if they were not counted."""
         return list(row.get(f"{what}_by_intervention") or ())
 
-    # -- what must be known -------------------------------------------------------------------------------------------
+    # -- notes ---------------------------------------------------------------------------------------------------------
 
     def met(self, key: str) -> str | None:
         """How a calibration ended: "yes", "under", "over" or "no"; None for a helper that was not calibrated."""
@@ -198,7 +198,7 @@ class Material:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Everything to know before believing the rows: of the stages, of the calibration, of the evaluation."""
+        """The warnings of the stages, of the calibration and of the evaluation."""
         found: list[str] = []
         stages = self.manifest.get("stages")
         for name, record in stages.items() if isinstance(stages, Mapping) else ():

@@ -25,7 +25,7 @@ def body(material: Material, name: str, plots: Path) -> str:
     """The page between its header and its footer, as HTML.
 
     Args:
-        material: the run's evaluation and what is known of it.
+        material: the run's evaluation and its other records.
         name: of the run.
         plots: folder for the PNG files; the same figures are in the page as SVG.
     """
