@@ -47,12 +47,12 @@ class InterventionEnv(gym.Env[str, int]):
     reward 0 and says so in ``info["error"]``: such an episode is no data.
 
     ## Info
-    All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (the name of the asked
-    one, or None), ``action_text`` (str, or None after a reset), ``cost`` (float, cost units of this step), ``tokens`` (int,
-    tokens of the call, -1 if not counted), ``price`` (float, reported cost of the call, -1 if not reported), ``step``
-    (int, steps done), ``success``, ``is_success``, ``invalid_action`` (bool), ``state_key``, ``task_id`` (str),
-    ``task_seed`` (int), ``error`` (str or None). Each key has one type on every reset and step, so that Gymnasium's
-    own vector environments accept it.
+    All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (the name of the
+    asked one, or None), ``action_text`` (str, or None after a reset), ``cost`` (float, cost units of this step),
+    ``tokens`` (int, tokens of the call, -1 if not counted), ``price`` (float, reported cost of the call, -1 if not
+    reported), ``step`` (int, steps done), ``success``, ``is_success``, ``invalid_action`` (bool), ``state_key``,
+    ``task_id`` (str), ``task_seed`` (int), ``error`` (str or None). Each key has one type on every reset and step, so
+    that Gymnasium's own vector environments accept it.
 
     Args:
         task: id of a text task, the task env itself, or a function that makes it.

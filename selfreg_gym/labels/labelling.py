@@ -48,10 +48,10 @@ def label(
     """Label every stored decision with what the solution does there, at each budget.
 
     The weight of a label is ``0.3 + 0.7 * min(1, |advantage| / scale)``, where ``scale`` is the 99th percentile of
-    |advantage| among the decisions labelled for the same budget (the prices behind budgets differ, so each has its own).
-    The advantage is S - r M of the best help minus that of nohelp, so it includes the price r of the call; the limits
-    of this weight are described at the head of this module. Where help was never tried its advantage is 0, so the label
-    (nohelp) has the least weight.
+    |advantage| among the decisions labelled for the same budget (the prices behind budgets differ, so each has its
+    own). The advantage is S - r M of the best help minus that of nohelp, so it includes the price r of the call; the
+    limits of this weight are described at the head of this module. Where help was never tried its advantage is 0, so
+    the label (nohelp) has the least weight.
 
     At a mixture (two policies and a coin per episode) each policy contributes with its share of the weight. Where they
     agree that is one label; where they differ (decisions in which help is just worth its price) it is two.
