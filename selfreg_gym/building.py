@@ -171,7 +171,7 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         immaterial = getattr(registry.load(group, name), "immaterial", ())
-    except UnknownNameError:  # a config of another installation; whoever builds it will say so
+    except UnknownNameError:  # a config of another installation; building it raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}
 

@@ -216,8 +216,8 @@ class Rollouts:
     def spending(self) -> list[dict[str, Any]]:
         """What acting took, by who acted: ``action, steps, cost, tokens, price``, one row per action that occurs.
 
-        ``tokens`` and ``price`` add up what whoever acted counted itself (a language model its tokens, an endpoint with
-        prices their price); ``cost`` are the cost units that the problem charges.
+        ``tokens`` and ``price`` add up what the actors and interventions counted themselves (a language model
+        its tokens, an endpoint with prices their price); ``cost`` are the cost units that the problem charges.
         """
         return reading.spending(self.path)
 
@@ -276,7 +276,7 @@ class Rollouts:
             How many were new data.
 
         Raises:
-            InvalidArgumentError: an episode that is none (rows after its end, costs that do not add up, ...).
+            InvalidArgumentError: an invalid episode (rows after its end, costs that do not add up, ...).
             StoreError: the run has a plan, and the episode is not in it.
         """
         items = (episodes,) if isinstance(episodes, Episode) else episodes

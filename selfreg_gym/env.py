@@ -24,7 +24,8 @@ __all__ = ["InterventionEnv"]
 
 
 class InterventionEnv(gym.Env[str, int]):
-    """When should the actor pay for help? A text task in which each step is the actor's or somebody's who costs.
+    """When should the actor pay for help? A text task in which each step is taken by the actor or by an
+    intervention that costs.
 
     ## Description
     At each step the action says who acts on the task: the actor itself (0), or the k-th intervention (k), which costs.
@@ -43,7 +44,7 @@ class InterventionEnv(gym.Env[str, int]):
     the task (``{"episode": i}`` chooses what is to be done).
 
     ## Episode End
-    The task's. An actor that fails (``Act.error``, an exception, an answer that is none) truncates the episode with
+    The task's. An actor that fails (``Act.error``, an exception, an invalid answer) truncates the episode with
     reward 0 and says so in ``info["error"]``: such an episode is no data.
 
     ## Info
@@ -154,7 +155,7 @@ class InterventionEnv(gym.Env[str, int]):
             action = check_action(action, self.interventions)
         row.apply(action, ask_one(self._actors[action], row.decision(action)))
         if row.truncated and row.info["error"] and not self._told:
-            self._told = True  # once: whoever plays many episodes counts them by info["error"]
+            self._told = True  # once; a caller that plays many episodes counts them by info["error"]
             gym.logger.warn(f"the episode is truncated, and no data: {row.info['error']}")
         return row.observation, row.reward, row.terminated, row.truncated, row.info
 

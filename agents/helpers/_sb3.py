@@ -99,7 +99,7 @@ class SB3Helper(HelperPolicy):
             **arguments: of the algorithm, over its ``defaults``.
 
         Raises:
-            InvalidArgumentError: steps or tasks that are none, or sb3-contrib is needed and missing.
+            InvalidArgumentError: invalid steps or tasks, or sb3-contrib is needed and missing.
         """
         from selfreg_gym.building import build_task
         from selfreg_gym.lm.loading import one_thread

@@ -187,7 +187,7 @@ class LMHelper:
         judged = gather_pages(held, interventions=interventions, help_weight=help_weight) if held else []
         if held and not judged:
             warnings.warn(
-                "the labels kept aside to judge by all have weight 0, so the helper is trained to the end: "
+                "the held-out labels all have weight 0, so the helper is trained to the end: "
                 "keep more tasks aside (share), or draw others (seed).",
                 RuntimeWarning,
                 stacklevel=2,

@@ -87,7 +87,7 @@ class Question:
 
 
 def between(value: Any, top: int) -> bool:
-    """Whether a value of a server is a number from 0 to ``top``, but for rounding. NaN is none, nor is a bool."""
+    """Whether a value of a server is a number from 0 to ``top``, but for rounding; not NaN or a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e-6 <= value <= top + 1e-6
 
 

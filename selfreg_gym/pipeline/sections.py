@@ -95,7 +95,7 @@ class TrainingConfig:
         lr: peak learning rate (0: the default of the kind of training).
         batch_size, accumulate: examples per forward (for the helper: pages with all their budgets), and forwards per
             optimiser step.
-        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        patience: stop after so many validations on held-out tasks without improvement (0: train to the end).
         dtype, device: of the model, in training and wherever it is used afterwards.
     """
 

@@ -113,7 +113,7 @@ class Writer:
 
 
 def _check_episode(episode: Episode) -> None:
-    """Refuse what is no episode; each of these was a mistake in somebody's collection."""
+    """Raise if an episode is invalid; each of these mistakes has occurred in a collection."""
     steps = episode.steps
     last = len(steps) - 1
     problem = None
