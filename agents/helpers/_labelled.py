@@ -30,7 +30,7 @@ class LabelledPage(NamedTuple):
         augment: Callable[[str, np.random.Generator], str] | None,
         rng: np.random.Generator,
     ) -> Page:
-        """The rewritten observation with its questions; all observations count alike, since they were drawn by weight."""
+        """The rewritten observation with its questions; all observations count alike, as they were drawn by weight."""
         from selfreg_gym.lm.choosing import Page
         from selfreg_gym.lm.prompts import helper_prompt
 
