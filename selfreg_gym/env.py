@@ -171,7 +171,7 @@ class InterventionEnv(gym.Env[str, int]):
         return self._row.snapshot(), self.np_random.bit_generator.state
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a moment that :meth:`snapshot` returned."""
+        """Go back to a state that :meth:`snapshot` returned."""
         moment, random_state = snapshot
         self._row.restore(moment)
         self.np_random.bit_generator.state = random_state

@@ -178,7 +178,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         return tuple(row.snapshot() if row.seed is not None else None for row in self.rows)
 
     def restore(self, snapshot: Sequence[Any]) -> None:
-        """Bring every row back to a moment that :meth:`snapshot` returned."""
+        """Bring every row back to a state that :meth:`snapshot` returned."""
         for row, moment in zip(self.rows, snapshot, strict=True):
             if moment is not None:
                 row.restore(moment)

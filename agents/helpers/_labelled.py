@@ -1,4 +1,4 @@
-"""The labels of a helper gathered by page: what `LMHelper.train` draws from."""
+"""The labels of a helper, gathered by observation: `LMHelper.train` draws from these."""
 
 from __future__ import annotations
 

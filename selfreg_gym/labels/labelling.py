@@ -64,7 +64,7 @@ def label(
         model: where to look states up; default: the one that was solved.
         budgets: C in cost units per episode, with a ``Frontier`` (default 0.5, 1, 2, 3). With a single policy at most
             one, its name in the labels; default: the budget it was solved for, or its expected usage.
-        scope: ``"all"``: every moment. ``"trajectory"``: moments that the policy itself would have come to, that is
+        scope: ``"all"``: every decision. ``"trajectory"``: decisions that the policy itself would have reached, that is
             those of each rollout up to and including the first in which the recorded action is not the policy's (an
             unknown state counts as nohelp). They are fewer and nearer to what the helper will meet; they are not
             reweighted for how likely random help was to agree for so long.
@@ -92,7 +92,7 @@ def label(
     known = state >= 0
     if not known.any():
         raise InvalidArgumentError(
-            f"the model knows none of the {len(state)} stored moments: label the rollouts that it was fitted on."
+            f"the model knows none of the {len(state)} stored decisions: label the rollouts that it was fitted on."
         )
     parts, scale = [], {}
     for budget, mixture in mixtures:

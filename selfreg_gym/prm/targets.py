@@ -120,7 +120,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
             first.append(t == 0)
     if not texts:
         raise InvalidArgumentError(
-            f"no moment for the target {targets!r} was found: it needs finished episodes that end without help."
+            f"no decision for the target {targets!r} was found: it needs finished episodes that end without help."
         )
     return Examples(
         tuple(texts),

@@ -98,10 +98,10 @@ def _curves(material: Material, plots: Path) -> str:
         [
             tables.name_cell(curve["helper"]),
             html(material.title(curve["split"])),
-            tables.estimate(_with_ci(curve, "area"), 3),
-            tables.estimate(_with_ci(curve, "usage_for_half")),
-            tables.estimate(_with_ci(curve, "usage_for_80_percent")),
-            tables.estimate(_with_ci(curve, "best_lift"), 1, scale=100, sign="+"),
+            _of_curve(curve, "area", digits=3),
+            _of_curve(curve, "usage_for_half"),
+            _of_curve(curve, "usage_for_80_percent"),
+            _of_curve(curve, "best_lift", digits=1, scale=100, sign="+"),
             tables.percent(curve["largest_gap"]),
         ]
         for curve in evaluation.curves
@@ -124,9 +124,9 @@ def _curves(material: Material, plots: Path) -> str:
     )
 
 
-def _with_ci(curve: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _of_curve(curve: Mapping[str, Any], name: str, **options: Any) -> str:
     """A figure of a curve with its interval."""
-    return {"value": curve[name], "ci": curve.get(f"{name}_ci")}
+    return tables.interval(curve[name], curve.get(f"{name}_ci") or (None, None), **options)
 
 
 def _recovery(material: Material) -> str:

@@ -70,7 +70,7 @@ class Prepared:
 
 
 class Options(NamedTuple):
-    """What a pass is told beside the model."""
+    """The options of a pass."""
 
     price: float
     discount: float
