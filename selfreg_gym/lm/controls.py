@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -75,37 +75,18 @@ class PlainEncoder:
         ids: list[int] = []
         piece: list[tuple[str, bool]] = []
         first = True
-
-        def finish() -> None:
-            nonlocal first
-            if any(part for part, _ in piece):
-                ids.extend(self._plain(piece, first=first))
-                first = False
-            piece.clear()
-
-        begin = 0
-        for match in _MARKED.finditer(text):
-            for part in _split(pattern, text[begin : match.start()]):
-                if part in controls:
-                    finish()
-                    ids.append(controls[part])
-                    first = False
-                else:
-                    piece.append((part, False))
-            piece.append((match.group(1) or "", True))
-            begin = match.end()
-        for part in _split(pattern, text[begin:]):
-            if part in controls:
-                finish()
-                ids.append(controls[part])
-                first = False
-            else:
-                piece.append((part, False))
-        finish()
-        return ids
+        for part, marked in _parts(pattern, text):
+            if marked or part not in controls:
+                piece.append((part, marked))
+                continue
+            ids += [*self._plain(piece, first=first), controls[part]]
+            piece, first = [], False
+        return ids + self._plain(piece, first=first)
 
     def _plain(self, parts: Sequence[tuple[str, bool]], *, first: bool) -> list[int]:
         """Ids of a piece without any control token; ``first``: the prompt begins with it."""
+        if not any(part for part, _ in parts):
+            return []
         unknown = getattr(self.tokenizer, "unk_token_id", None)
         forbidden = set(control_tokens(self.tokenizer).values()) - {unknown}
         begin, after, renamed = self._cores
@@ -141,6 +122,16 @@ class PlainEncoder:
         _no_prefix(data)
         after = Tokenizer.from_str(json.dumps(data))
         return begin, after, {int(begin.token_to_id(token["content"]) or 0): int(token["id"]) for token in kept}
+
+
+def _parts(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text in order, and whether each is marked; text that is not marked is cut at control tokens."""
+    begin = 0
+    for match in _MARKED.finditer(text):
+        yield from ((part, False) for part in _split(pattern, text[begin : match.start()]))
+        yield match.group(1) or "", True
+        begin = match.end()
+    yield from ((part, False) for part in _split(pattern, text[begin:]))
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:
