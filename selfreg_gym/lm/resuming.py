@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from selfreg_gym.errors import CheckpointError
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.lm.records import is_number
 
 __all__ = ["Best", "TrainingState"]
@@ -70,7 +71,7 @@ class TrainingState:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": json.dumps(record)})
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": dumps(record)})
         os.replace(temporary, self.path)
 
     def load(
