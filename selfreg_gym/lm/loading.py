@@ -195,7 +195,8 @@ def _load(
     except Exception as error:
         raise CheckpointError(
             f"{str(folder)!r} must hold a checkpoint for {auto_class} and cannot be loaded "
-            f"({_brief(error).rstrip('.')}): copy or save the checkpoint again, or use a version of transformers that knows it."
+            f"({_brief(error).rstrip('.')}): copy or save the checkpoint again, or use a version of transformers that "
+            "knows it."
         ) from error
     _check_weights(model, report, folder, new_head=new_head)
     if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):

@@ -30,7 +30,7 @@ from selfreg_gym.types import Decision
 def test_a_template_that_fails(tokenizer: Any, template: str) -> None:
     broken = copy.deepcopy(tokenizer)
     broken.chat_template = template
-    with pytest.raises(CheckpointError, match="that fails .*: correct chat_template.jinja"):
+    with pytest.raises(CheckpointError, match=r"that fails .*: correct chat_template\.jinja"):
         actor_prompt("Room 2", tokenizer=broken)
 
 
