@@ -13,12 +13,13 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.jsontext import dumps
+from selfreg_gym.jsontext import dumps, read_object
 from selfreg_gym.types import HelperPolicy, Intervention
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
-_OLDER = "selfreg-rl-1"  # its offset counted once for every intervention, whatever it cost
+_OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
 
 
 class SB3Helper(HelperPolicy):
@@ -99,7 +100,7 @@ class SB3Helper(HelperPolicy):
             **arguments: of the algorithm, over its ``defaults``.
 
         Raises:
-            InvalidArgumentError: steps or tasks that are none, or sb3-contrib is needed and missing.
+            InvalidArgumentError: invalid steps or tasks, or sb3-contrib is needed and missing.
         """
         from selfreg_gym.building import build_task
         from selfreg_gym.lm.loading import one_thread
@@ -237,7 +238,6 @@ class SB3Helper(HelperPolicy):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from selfreg_gym.lm.records import is_number, read_record
         from selfreg_gym.wrappers.features import feature_space
 
         file = Path(path) / _FILE
@@ -247,7 +247,12 @@ class SB3Helper(HelperPolicy):
                 f"{str(path)!r}, which has none. A run trains one with --set rl.algorithms=['{cls._name()}']."
             )
         names = ("costs", "cap", "offset", "settings", "info")
-        record = read_record(file, what="the record of an RL helper", keys=("format", "algorithm", *names))
+        record = read_object(
+            file,
+            what="the record of an RL helper",
+            remedy="copy the directory again, or train again",
+            keys=("format", "algorithm", *names),
+        )
         form = (record["format"], record["algorithm"])
         known = {name: record[name] for name in names}
         sound = {
