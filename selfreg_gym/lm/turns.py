@@ -34,13 +34,11 @@ class Turn(NamedTuple):
         closing: the text that closes that thought, or skips thinking as the template itself does for an answer without
             a thought (``<think>\\n\\n</think>``, ``<|channel|>final<|message|>``), or "".
         end: the control token that the template writes after an answer, or "".
-        parts: whether the template reads a message as a list of parts, and leaves a plain text out.
     """
 
     opened: str = ""
     closing: str = ""
     end: str = ""
-    parts: bool = False
 
 
 def has_template(tokenizer: Any) -> bool:
@@ -56,7 +54,7 @@ def chat(text: str, tokenizer: Any) -> str:
     marked = mark_controls(text, tokenizer)
     if not has_template(tokenizer):
         return marked
-    return _render(_user(marked, parts=turn_of(tokenizer).parts), tokenizer)
+    return _render(_user(marked, parts=_known_of(tokenizer)[2]), tokenizer)
 
 
 def _user(text: str, *, parts: bool) -> list[dict[str, Any]]:
@@ -72,17 +70,22 @@ def turn_of(tokenizer: Any) -> Turn:
     """
     if not has_template(tokenizer):
         return Turn()
+    return _known_of(tokenizer)[1]
+
+
+def _known_of(tokenizer: Any) -> tuple[str, Turn, bool]:
+    """The template, its turn, and whether it reads a message as a list of parts and leaves a plain text out."""
     template = str(tokenizer.chat_template)
     known = _known.get(tokenizer)
     if known is None or known[0] != template:
-        known = _known[tokenizer] = (template, _read(tokenizer))
-    return known[1]
+        known = _known[tokenizer] = (template, *_read(tokenizer))
+    return known
 
 
-_known: WeakKeyDictionary[Any, tuple[str, Turn]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, tuple[str, Turn, bool]] = WeakKeyDictionary()
 
 
-def _read(tokenizer: Any) -> Turn:
+def _read(tokenizer: Any) -> tuple[Turn, bool]:
     parts = False
     before = _render(asked := _user(_ASKED, parts=False), tokenizer)
     if _ASKED not in before:
@@ -106,7 +109,7 @@ def _read(tokenizer: Any) -> Turn:
         closing = begin[len(before) :]
     after = after.lstrip() if said else ""
     ends = [token for token in control_tokens(tokenizer) if after.startswith(token) and not has_mark(token)]
-    return Turn(opened, closing, max(ends, key=len, default=""), parts)
+    return Turn(opened, closing, max(ends, key=len, default="")), parts
 
 
 def _render(turns: list[dict[str, Any]], tokenizer: Any, *, answered: bool = False) -> str:
