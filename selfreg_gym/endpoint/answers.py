@@ -144,7 +144,7 @@ def read_completions(data: dict[str, Any], count: int = 1) -> list[Answer]:
     if len(choices) != count:
         raise no_answer(f"{len(choices)} choices for {count} prompts")
     ordered = sorted(enumerate(choices), key=lambda item: _index(item[1], item[0]))
-    if count > 1 and [_index(choice, place) for place, choice in ordered] != list(range(count)):
+    if [_index(choice, place) for place, choice in ordered] != list(range(count)):
         raise no_answer("choices whose index is not 0, 1, 2, ...")
     total = _usage(data)
     answers = []

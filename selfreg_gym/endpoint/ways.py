@@ -346,7 +346,7 @@ def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
     """
     found = answer[0].get("action", {}).get("probabilities")
     values = [found.get(action) for action in actions] if isinstance(found, dict) else []
-    if not values or not all(between(value, 1) for value in values) or not sum(values) > 0:
+    if not values or not all(between(value, 1) for value in values) or not any(values):
         raise no_answer("no probability for each action")
     return np.log(np.maximum(np.array(values, dtype=np.float64), _LEAST))
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
-from selfreg_gym.endpoint.answers import check_errors, read_chat, read_completions
+from selfreg_gym.endpoint.answers import check_errors, read_chat
 from selfreg_gym.endpoint.client import _load
 from selfreg_gym.endpoint.structured import FORMS
 from selfreg_gym.endpoint.ways import _log_shares
@@ -46,10 +46,6 @@ def test_errors_beside_an_answer(data: dict[str, Any]) -> None:
 def test_a_part_whose_text_is_an_object() -> None:
     part = {"type": "text", "text": {"value": "heads", "annotations": []}}
     assert read_chat(chat([part])).text == "heads"
-
-
-def test_the_index_of_a_single_choice_does_not_matter() -> None:
-    assert read_completions({"choices": [{"index": 1, "text": " heads", "finish_reason": "stop"}]})[0].text == " heads"
 
 
 def test_bytes_that_are_not_utf8_are_replaced() -> None:
