@@ -38,7 +38,8 @@ class LM:
         reasoning: in generation mode, ask for ``Reasoning: ... Action: ...``.
         nearest: in generation mode, turn an inadmissible answer into the admissible action spelled most like it.
         max_new_tokens: longest answer in generation mode; None is 32, or 256 with ``reasoning``.
-        micro_batch: prompts per forward.
+        micro_batch: prompts per forward. None: 8 in float32, and 1 in types of two bytes, in which the answer to a
+            prompt would depend on its neighbours in the batch (a larger number is faster there).
         memo: how many scored decisions are remembered.
         scoring: "auto", "tree", "kv" or "naive" (:mod:`selfreg_gym.lm.scoring`).
 
@@ -58,7 +59,7 @@ class LM:
         reasoning: bool = False,
         nearest: bool = False,
         max_new_tokens: int | None = None,
-        micro_batch: int = 8,
+        micro_batch: int | None = None,
         memo: int = 50_000,
         scoring: str = "auto",
     ) -> None:
@@ -70,6 +71,10 @@ class LM:
             max_new_tokens = 256 if reasoning else 32
         if max_new_tokens < 1:
             raise InvalidArgumentError(f"max_new_tokens must be at least 1, received {max_new_tokens!r}.")
+        if path is not None and not isinstance(path, str | Path):
+            raise InvalidArgumentError(
+                f"path must be a directory written by save_pretrained, or None, received {repr(path)[:100]}."
+            )
         self.checkpoint_dir = Path(path) if path is not None else _SHIPPED / "tiny"
         self.mode = mode
         self.temperature = float(temperature)

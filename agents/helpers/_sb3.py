@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,9 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.jsontext import dumps, read_object
 from selfreg_gym.types import HelperPolicy, Intervention
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
@@ -225,14 +226,14 @@ class SB3Helper(HelperPolicy):
             "settings": self.settings,
             "info": self.info,
         }
-        (folder / _FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (folder / _FILE).write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
         """Load what :meth:`save_pretrained` wrote.
 
         Raises:
-            CheckpointError: the directory holds none, an unfinished one, or that of another algorithm.
+            CheckpointError: the directory holds none, an unfinished or damaged one, or that of another algorithm.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -245,22 +246,59 @@ class SB3Helper(HelperPolicy):
                 f"a {cls._name()} helper is a directory with {_FILE} (as save_pretrained writes it), received "
                 f"{str(path)!r}, which has none. A run trains one with --set rl.algorithms=['{cls._name()}']."
             )
+        names = ("costs", "cap", "offset", "settings", "info")
+        record = read_object(
+            file,
+            what="the record of an RL helper",
+            remedy="copy the directory again, or train again",
+            keys=("format", "algorithm", *names),
+        )
+        form = (record["format"], record["algorithm"])
+        known = {name: record[name] for name in names}
+        sound = {
+            "at least 2 numbers": isinstance(known["costs"], list)
+            and len(known["costs"]) > 1
+            and all(map(is_number, known["costs"])),
+            "a number or null": known["cap"] is None or is_number(known["cap"]),
+            "a number": is_number(known["offset"]),
+            "an object": isinstance(known["settings"], dict),
+            "an object ": isinstance(known["info"], dict),
+        }
+        for (name, value), (rule, holds) in zip(known.items(), sound.items(), strict=True):
+            if not holds:
+                received = repr(value)[:100]
+                raise CheckpointError(
+                    f"{name!r} in {str(file)!r} must be {rule.strip()}, received {received}: train again."
+                )
         try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            form = (record["format"], record["algorithm"])
-            known = {name: record[name] for name in ("costs", "cap", "offset", "settings", "info")}
             weights = load_file(Path(path) / _WEIGHTS)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise CheckpointError(f"{str(path)!r} cannot be read: {error!r}.") from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{str(Path(path) / _WEIGHTS)!r} must hold the weights of a policy and cannot be read ({error}): copy "
+                "the directory again, or train again."
+            ) from error
+        if broken := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+            raise CheckpointError(
+                f"the weights in {str(Path(path) / _WEIGHTS)!r} must be finite, received NaN or infinity in "
+                f"{broken[0]!r}: copy the directory again, or train again."
+            )
         if form not in ((_FORMAT, cls.algorithm), (_OLDER, cls.algorithm)):
             raise CheckpointError(f"{str(file)!r} holds {form}, expected {(_FORMAT, cls.algorithm)}: train again.")
         policy_class = cls._load_algorithm().policy_aliases[cls.policy_name]
         actions = gym.spaces.Discrete(len(known["costs"]))
-        policy = policy_class(feature_space(), actions, lambda _: 0.0, **known["settings"])
+        try:
+            policy = policy_class(feature_space(), actions, lambda _: 0.0, **known["settings"])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"'settings' in {str(file)!r} must be arguments of {policy_class.__name__}, received "
+                f"{repr(known['settings'])[:200]} ({error}): train again."
+            ) from error
         try:
             policy.load_state_dict(weights)
         except RuntimeError as error:
-            raise CheckpointError(f"{str(path)!r}: the weights do not fit the network: {error}.") from error
+            raise CheckpointError(
+                f"{str(path)!r}: the weights do not fit the network: {error}: copy the directory again, or train again."
+            ) from error
         policy.set_training_mode(False)
         helper = cls(policy, **known)
         if form[0] == _OLDER:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
 from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
 from selfreg_gym.building import check_budget
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.jsontext import dumps
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.choosing import Page
@@ -338,7 +338,7 @@ class LMHelper:
             "costs": None if self.costs is None else list(self.costs),
             "info": self.info,
         }
-        (folder / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / FILE).write_text(dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(

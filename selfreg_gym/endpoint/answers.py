@@ -43,11 +43,11 @@ _PASSING = frozenset({408, 409, 425, 429})  # codes of an error object that may 
 # Reasons to end, without case and punctuation: of OpenAI, vLLM, SGLang, TGI, llama.cpp, Anthropic, Gemini, Cohere.
 _ENDED = frozenset(
     "stop stopsequence stoptoken eos eostoken endturn endofturn endoftext end complete completed done finished "
-    "toolcalls toolcall tooluse functioncall none null".split()
+    "toolcalls toolcall tooluse functioncall none null stopstr stopword word eog imend eotid".split()
 )
 _CUT = frozenset(
     "length maxtokens maxoutputtokens maxcompletiontokens maxnewtokens maxlength modellength tokenlimit contextlength "
-    "modelcontextwindowexceeded".split()
+    "modelcontextwindowexceeded limit".split()
 )
 _BARRED = re.compile(
     "filter|safety|refus|block|prohibit|guardrail|recitation|spii|moderat|toxic|policy|sensitive|violat|disallow"
@@ -121,9 +121,9 @@ def check_errors(data: dict[str, Any]) -> None:
     Raises:
         EndpointError: an error object or a filter. Transient unless it is a filter or an error of the request.
     """
-    error = data.get("error")
+    error = data.get("error") or data.get("errors")
     if error:
-        raise _reported(error)
+        raise _reported(error[0] if isinstance(error, list) else data if error is True else error)
     if data.get("object") == "error":  # older servers of vLLM and FastChat, with HTTP 200
         raise _reported(data)
     for name in ("content_filter_results", "content_filter_result", "prompt_filter_results"):
@@ -193,6 +193,7 @@ def _parts(content: list[Any]) -> str:
         text = part
         if isinstance(part, dict):
             text = part.get("text") if part.get("type") in (None, "text", "output_text") else None
+            text = text.get("value") if isinstance(text, dict) else text
         if isinstance(text, str):
             texts.append(text)
     return "\n".join(texts)

@@ -159,7 +159,12 @@ def _parse(reply: Reply) -> dict[str, Any]:
 
 
 def _load(body: bytes) -> Any:
-    return json.loads(body.removeprefix(b"\xef\xbb\xbf"), parse_constant=lambda _: None)
+    """The JSON in ``body``. Bytes that are not UTF-8 (half a character, at a token limit) are read as replacements."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return json.loads(body, parse_constant=lambda _: None)
+    except UnicodeDecodeError:
+        return json.loads(body.decode("utf-8", "replace"), parse_constant=lambda _: None)
 
 
 def _title(page: str) -> str:

@@ -198,7 +198,8 @@ def _check_url(url: Any) -> None:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+        (parts.hostname or "").encode("idna")  # an empty part ("a..b") or one of more than 63 characters
+    except ValueError:  # a UnicodeError too
         parts, port = None, None
     known = parts is not None and parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "")
     if parts is None or not known or port == 0:

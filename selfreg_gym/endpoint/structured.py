@@ -51,7 +51,7 @@ class Form:
         """The chosen text. Text that is not JSON comes back trimmed; a missing or null action is ``""``."""
         if self.reads_json:
             try:
-                value = json.loads(text)
+                value = json.loads(text, parse_constant=lambda _: None)
             except (ValueError, RecursionError):
                 return text.strip()
             value = value.get("action") if isinstance(value, dict) else value

@@ -30,6 +30,7 @@ from selfreg_gym.errors import EndpointError
 from selfreg_gym.lm.drawing import sample_index, softmax
 from selfreg_gym.lm.parsing import parse_action
 from selfreg_gym.lm.prompts import ACTION_MARK, REASONING_REQUEST, actor_prompt, answer_text
+from selfreg_gym.lm.thoughts import answer_of
 from selfreg_gym.types import Act, Decision
 
 __all__ = ["ACTION_REQUEST", "NEEDS", "WAYS", "Manner", "choose_way", "choosing"]
@@ -136,13 +137,14 @@ class _Speaker:
     def _written(self, requests: Sequence[Request]) -> list[Any]:
         """The texts that answer ``requests``.
 
-        A model whose first token is the text to stop at has an empty text; it is asked again without that text.
+        A model whose first token is the text to stop at has an empty text, and one that thinks first stops within its
+        thought; they are asked again without the text to stop at.
         """
         stopped = [r for r in requests if "stop" in r.body]
         if not stopped:
             return self.connection.ask(requests)
         answers = self.connection.ask([replace(r, needs_text=False, check=None) for r in requests])
-        places = [i for i, a in enumerate(answers) if isinstance(a, Answer) and not a.text.strip()]
+        places = [i for i, a in enumerate(answers) if isinstance(a, Answer) and not _passes(requests[i], a)]
         again = [
             replace(requests[i], body={name: value for name, value in requests[i].body.items() if name != "stop"})
             for i in places
@@ -179,9 +181,9 @@ class _Speaker:
     def _action(self, decision: Decision, text: str, *, begun: bool) -> str:
         """The action in a text; ``begun`` where the prompt ended with the mark of an action."""
         if begun:  # one line, also where nothing could stop it
-            text = f"{ACTION_MARK} " + text.strip().split("\n", 1)[0]
-        action = parse_action(text, decision.admissible_actions, nearest=self.manner.nearest)
-        return without_controls(action).strip()[:_LONGEST_ACTION]
+            text = f"{ACTION_MARK} " + answer_of(text).strip().split("\n", 1)[0]
+        action = parse_action(without_controls(text), decision.admissible_actions, nearest=self.manner.nearest)
+        return action.strip()[:_LONGEST_ACTION]
 
     def _says(self, decision: Decision, *, begun: bool, form: Form | None = None) -> Callable[[Answer], None]:
         """A check that a text holds an action, valid or not: more than a thought, marks, or JSON with null."""
@@ -344,9 +346,18 @@ def _log_shares(actions: Sequence[str], answer: Any) -> np.ndarray:
     """
     found = answer[0].get("action", {}).get("probabilities")
     values = [found.get(action) for action in actions] if isinstance(found, dict) else []
-    if not values or not all(between(value, 1) for value in values):
+    if not values or not all(between(value, 1) for value in values) or not any(values):
         raise no_answer("no probability for each action")
     return np.log(np.maximum(np.array(values, dtype=np.float64), _LEAST))
+
+
+def _passes(request: Request, answer: Answer) -> bool:
+    """Whether an answer holds what was asked for."""
+    try:
+        request.examine(answer)
+    except EndpointError:
+        return False
+    return True
 
 
 def _failed(error: EndpointError) -> Act:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.jsontext import dumps
+
 __all__ = ["Figure", "write_card"]
 
 
@@ -55,7 +57,7 @@ def write_card(
     known = {**(info.get("data") or {}), **(info.get("run") or {})}
     task = str(known.get("task", "selfreg_gym rollouts"))
     # the data that a card's head knows nothing of stands under a key of our own
-    extra = {"selfreg": json.loads(json.dumps(dict(info), default=str))}
+    extra = {"selfreg": json.loads(dumps(dict(info), default=str))}
     head = ModelCardData(
         library_name="transformers",
         tags=["selfreg-gym", *tags],
@@ -92,5 +94,5 @@ def _cell(value: Any) -> str:
     """A value in a table: long lists by their length."""
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 12:
         return f"{len(value)} entries"
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = value if isinstance(value, str) else dumps(value, default=str, ensure_ascii=False)
     return f"`{text[:400]}`".replace("|", "\\|").replace("\n", " ")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.drawing import sample_index, softmax
 from selfreg_gym.lm.limits import match_tokenizer
-from selfreg_gym.lm.scoring import micro_batches
+from selfreg_gym.lm.scoring import micro_batches, rows_per_forward, trial_model
 from selfreg_gym.lm.stopping import stop_tokens
 from selfreg_gym.lm.thoughts import is_mark
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -32,7 +33,7 @@ def generate(
     *,
     temperature: float = 1.0,
     max_new_tokens: int = 64,
-    micro_batch: int = 8,
+    micro_batch: int | None = None,
     decimals: int = 3,
     one_line: bool = False,
     encoder: PromptEncoder | None = None,
@@ -43,6 +44,7 @@ def generate(
         prompts: N texts.
         rngs: N random streams, one per prompt; one uniform number is drawn per token (none at temperature 0).
         temperature: 0 is greedy.
+        micro_batch: rows per forward; None: see :func:`selfreg_gym.lm.scoring.rows_per_forward`.
         decimals: logits are rounded so before sampling.
         one_line: stop with the first line break behind something written, and leave it and what follows out of the
             text: a model that was not trained to stop there would go on with a next page of its own.
@@ -75,12 +77,13 @@ def generate(
 
     lengths = [len(row) + max_new_tokens for row in ids]
     with torch.inference_mode():
-        for chunk in micro_batches(lengths, rows=micro_batch, tokens=8192):
+        cached = _caches(model)
+        rows = rows_per_forward(model, micro_batch) if cached else 1
+        for chunk in micro_batches(lengths, rows=rows, tokens=8192):
             written = _continue(
-                model,
+                (_Cached if cached else _Whole)(model, int(tokenizer.pad_token_id)),
                 [ids[i] for i in chunk],
                 [rngs[i] for i in chunk],
-                pad=int(tokenizer.pad_token_id),
                 stop=frozenset(stop_tokens(model, tokenizer)),
                 temperature=temperature,
                 limit=max_new_tokens,
@@ -102,40 +105,24 @@ def _first_line(text: str) -> str:
 
 
 def _continue(
-    model: Any,
+    reader: _Cached | _Whole,
     prompts: Sequence[list[int]],
     rngs: Sequence[np.random.Generator],
     *,
-    pad: int,
     stop: frozenset[int],
     temperature: float,
     limit: int,
     decimals: int,
     ended: Callable[[Sequence[int]], bool] | None,
 ) -> list[list[int]]:
-    """Decode one micro-batch with a key-value cache; prompts are padded on the left."""
-    batch, longest = len(prompts), max(map(len, prompts))
-    tokens = torch.full((batch, longest), pad)
-    mask = torch.zeros(batch, longest, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    """Decode one micro-batch."""
+    batch = len(prompts)
     written: list[list[int]] = [[] for _ in prompts]
     active = [True] * batch
-    cache = None
-    for _ in range(limit):
-        out = model(
-            input_ids=tokens.to(model.device),
-            attention_mask=mask.to(model.device),
-            position_ids=positions.to(model.device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = out.past_key_values
-        logits = np.round(out.logits[:, -1].float().cpu().numpy().astype(np.float64), decimals)
-        chosen = torch.full((batch, 1), pad)
+    raw = reader.begin(prompts)
+    for place in range(limit):
+        logits = np.round(raw.float().cpu().numpy().astype(np.float64), decimals)
+        chosen: list[int | None] = [None] * batch
         for row in range(batch):
             if not active[row]:
                 continue
@@ -147,14 +134,96 @@ def _continue(
                 active[row] = False
                 continue
             written[row].append(token)  # a line break too: one token may hold the end of a line and its break
-            chosen[row, 0] = token
+            chosen[row] = token
             active[row] = ended is None or not ended(written[row])
-        if not any(active):
+        if not any(active) or place + 1 == limit:
             break
-        tokens = chosen
-        mask = torch.cat([mask, torch.ones(batch, 1, dtype=torch.long)], dim=1)
-        positions = positions[:, -1:] + 1
+        raw = reader.go_on(chosen)
     return written
+
+
+class _Cached:
+    """Logits of the next tokens, with a key-value cache; prompts are padded on the left."""
+
+    def __init__(self, model: Any, pad: int) -> None:
+        self.model, self.pad = model, pad
+
+    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """``(B, V)`` logits after B prompts."""
+        longest = max(map(len, prompts))
+        tokens = torch.full((len(prompts), longest), self.pad)
+        self.mask = torch.zeros(len(prompts), longest, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
+            self.mask[row, longest - len(prompt) :] = 1
+        self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
+        self.cache = None
+        return self._forward(tokens)
+
+    def go_on(self, chosen: Sequence[int | None]) -> torch.Tensor:
+        """``(B, V)`` logits after one token more; None: the row has ended."""
+        self.mask = torch.cat([self.mask, torch.ones(len(chosen), 1, dtype=torch.long)], dim=1)
+        self.positions = self.positions[:, -1:] + 1
+        return self._forward(torch.tensor([[self.pad if token is None else token] for token in chosen]))
+
+    def _forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        device = self.model.device
+        out = self.model(
+            input_ids=tokens.to(device),
+            attention_mask=self.mask.to(device),
+            position_ids=self.positions.to(device),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.cache = out.past_key_values
+        return out.logits[:, -1]
+
+
+class _Whole:
+    """The same for one row that is read anew for each token: for models with another kind of memory (Mamba, RWKV)."""
+
+    def __init__(self, model: Any, pad: int) -> None:
+        self.model = model
+
+    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """``(1, V)`` logits after one prompt."""
+        [prompt] = prompts
+        self.ids = list(prompt)
+        return self.model(input_ids=torch.tensor([self.ids], device=self.model.device), use_cache=False).logits[:, -1]
+
+    def go_on(self, chosen: Sequence[int | None]) -> torch.Tensor:
+        """``(1, V)`` logits after one token more."""
+        return self.begin([[*self.ids, *(token for token in chosen if token is not None)]])
+
+
+_known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def _caches(model: Any) -> bool:
+    """Find out by trial, once per model, whether decoding with cache and padding gives what reading anew gives."""
+    if model not in _known:
+        _known[model] = not getattr(model, "_is_stateful", False) and _agrees(model)
+    return _known[model]
+
+
+def _agrees(model: Any) -> bool:
+    trial, tolerance = trial_model(model)
+    rng = np.random.Generator(np.random.PCG64(0))
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    prompts = [rng.integers(0, vocabulary, size=size).tolist() for size in (9, 6)]
+    token, cached = 1, _Cached(trial, 0)
+    try:
+        found = [cached.begin(prompts), cached.go_on([token, token])]
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError, KeyError):
+        return False
+    for logits, more in zip(found, ([], [token]), strict=True):
+        for row, prompt in enumerate(prompts):
+            expected = _Whole(trial, 0).begin([[*prompt, *more]])[0]
+            gap = logits[row].float().log_softmax(-1) - expected.float().log_softmax(-1)
+            if not float(gap.abs().max()) <= tolerance * 10:  # over the whole vocabulary, rare tokens included
+                return False
+    return True
 
 
 def _silent(tokenizer: Any) -> frozenset[int]:

@@ -156,10 +156,16 @@ def load_tokenizer(path: str | Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except Exception as error:
-        raise CheckpointError(f"no tokenizer can be loaded from {str(path)!r}: {error}") from error
+        raise CheckpointError(
+            f"no tokenizer can be loaded from {str(path)!r} ({_brief(error).rstrip('.')}): copy its files "
+            "(tokenizer.json, tokenizer_config.json) or save them again."
+        ) from error
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
-            raise CheckpointError(f"the tokenizer of {str(path)!r} has neither a pad nor an end-of-text token.")
+            raise CheckpointError(
+                f"the tokenizer of {str(path)!r} has neither a pad nor an end-of-text token: set tokenizer.pad_token "
+                "to one that the model has, and save it again."
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -187,7 +193,11 @@ def _load(
     except InvalidArgumentError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{str(folder)!r} cannot be loaded as {auto_class}: {_brief(error)}") from error
+        raise CheckpointError(
+            f"{str(folder)!r} must hold a checkpoint for {auto_class} and cannot be loaded "
+            f"({_brief(error).rstrip('.')}): copy or save the checkpoint again, or use a version of transformers that "
+            "knows it."
+        ) from error
     _check_weights(model, report, folder, new_head=new_head)
     if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         match_tokenizer(model, load_tokenizer(folder))

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 
 from selfreg_gym.lm.thoughts import answer_of
 from selfreg_gym.lm.tokenizer import words
@@ -43,6 +44,8 @@ _OTHERS_TURN = re.compile(  # the model writes the environment's text, or the ne
     r"^[ \t*_#>]{0,40}(?:observation|environment|user|human|system|result)\b[\s*_]{0,9}\d{0,3}[\s*_]{0,9}:",
     re.IGNORECASE | re.MULTILINE,
 )
+_NULL = re.compile(r"[\"']action[\"']\s*:\s*(?:null|None)\b", re.IGNORECASE)  # JSON for no action
+_LINE, _MOST = 1000, 50  # characters of a line, and phrases in it, that are looked at
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022>#+]+|\(?\d+[.)])\s+")
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _EMPHASISED = re.compile(r"\*\*([^*\n]{1,200})\*\*|`([^`\n]{1,200})`|[\"\u201c]([^\"\u201c\u201d\n]{1,200})[\"\u201d]")
@@ -67,12 +70,22 @@ def match_action(text: str, admissible: Sequence[str] | None) -> str | None:
     if not admissible:
         return None
     wanted = canonical(text)
+    exact, loose = _forms(tuple(admissible))
+    if wanted in exact:
+        return exact[wanted]
+    return loose.get(wanted.rstrip(_STOPS + " "))
+
+
+@lru_cache(maxsize=256)
+def _forms(admissible: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """The actions by their canonical form, and without a final stop where that form is one action's."""
+    exact: dict[str, str] = {}
+    bare: dict[str, list[str]] = {}
     for action in admissible:
-        if canonical(action) == wanted:
-            return action
-    bare = wanted.rstrip(_STOPS + " ")
-    loose = [action for action in admissible if bare and canonical(action).rstrip(_STOPS + " ") == bare]
-    return loose[0] if len(loose) == 1 else None
+        form = canonical(action)
+        exact.setdefault(form, action)
+        bare.setdefault(form.rstrip(_STOPS + " "), []).append(action)
+    return exact, {form: actions[0] for form, actions in bare.items() if form and len(actions) == 1}
 
 
 def nearest_action(text: str, admissible: Sequence[str]) -> str | None:
@@ -109,6 +122,8 @@ def parse_action(answer: str, admissible: Sequence[str] | None = None, *, neares
     text, found = _marked(said, admissible)
     if text is None:
         text, found = _unmarked(said, admissible)
+    if found is None and _NULL.search(said) and text.strip().startswith(("null", "None")):
+        return ""
     if found is None and admissible and nearest:
         found = nearest_action(text, admissible)
     return text.strip(_WRAPPING) if found is None else found
@@ -147,11 +162,11 @@ def _unmarked(said: str, admissible: Sequence[str] | None) -> tuple[str, str | N
         wrapped = _WRAPPED.match(line)
         if found := match_action(wrapped.group(2) if wrapped else line, admissible):
             return line, found
-    for told in reversed(list(_TOLD.finditer(said))):
-        text, found = _read(said[told.end() :].split("\n", 1)[0], admissible)
+    for told in list(_TOLD.finditer(said))[: -_MOST - 1 : -1]:
+        text, found = _read(said[told.end() : told.end() + _LINE].split("\n", 1)[0], admissible)
         if found:
             return text, found
-    spans = ("".join(filter(None, match.groups())) for match in _EMPHASISED.finditer(said))
+    spans = {"".join(filter(None, match.groups())) for match in _EMPHASISED.finditer(said)}
     meant = {found for span in spans if (found := match_action(span, admissible))}
     if len(meant) == 1:
         return said, meant.pop()

@@ -7,7 +7,7 @@ branches of a tree (:mod:`selfreg_gym.lm.packing`): four budgets cost little mor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.memo import Memo, digest
 from selfreg_gym.lm.packing import Trie, build_trie, pack
 from selfreg_gym.lm.reading import last_token_logits
-from selfreg_gym.lm.scoring import LONGEST_TREE, best_path, micro_batches
+from selfreg_gym.lm.scoring import LONGEST_TREE, best_path, micro_batches, rows_per_forward
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import pad_right
 
@@ -94,7 +94,8 @@ class QuestionReader:
         model: a causal LM in eval mode.
         tokenizer: its tokenizer.
         answers: A token ids.
-        micro_batch: pages per forward.
+        micro_batch: pages per forward; None is 8 in float32. In types of two bytes every question is read alone, so
+            that neither other pages nor other questions change the answer.
         memo: pages remembered.
         decimals: logits are rounded so, which makes them independent of the batch.
     """
@@ -105,7 +106,7 @@ class QuestionReader:
         tokenizer: Any,
         answers: Sequence[int],
         *,
-        micro_batch: int = 8,
+        micro_batch: int | None = None,
         memo: int = 50_000,
         decimals: int = 4,
     ) -> None:
@@ -114,7 +115,8 @@ class QuestionReader:
         self.limits = match_tokenizer(model, tokenizer)
         self.pad = int(tokenizer.pad_token_id)
         self.answers = torch.as_tensor(list(answers))
-        self.micro_batch = micro_batch
+        self.micro_batch = rows_per_forward(model, micro_batch)
+        self._alone = micro_batch is None and next(model.parameters()).dtype != torch.float32
         self.decimals = decimals
         self.memo: Memo[np.ndarray] = Memo(memo)
 
@@ -132,6 +134,14 @@ class QuestionReader:
             for page in hung:
                 for ids in page.whole:
                     self.limits.check(ids)
+            if self._alone:
+                for index, page in zip(new, hung, strict=True):
+                    each = [
+                        logits_apart(self.model, [replace(page, whole=(ids,))], self.answers, self.pad)
+                        for ids in page.whole
+                    ]
+                    yield index, np.round(torch.cat(each).double().cpu().numpy(), self.decimals) + 0.0
+                return
             # A single question has nothing to share: the kernel for plain causal attention is the faster one.
             packs = len(pages[0]) > 1 and self._packs
             packed = [packs and page.length <= LONGEST_TREE for page in hung]

@@ -10,7 +10,7 @@ import torch
 
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.memo import Memo, digest
-from selfreg_gym.lm.scoring import micro_batches
+from selfreg_gym.lm.scoring import micro_batches, rows_per_forward
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import pad_right
 
@@ -24,7 +24,7 @@ class TextReader:
         model: a model in eval mode.
         tokenizer: its tokenizer.
         head: ``head(model, input_ids (B, L), lengths) -> (B, k)``; rows are padded on the right.
-        micro_batch: rows per forward.
+        micro_batch: rows per forward; None: see :func:`selfreg_gym.lm.scoring.rows_per_forward`.
         memo: texts remembered.
         decimals: results are rounded so, which makes them independent of the batch.
     """
@@ -35,7 +35,7 @@ class TextReader:
         tokenizer: Any,
         head: Callable[[Any, torch.Tensor, Sequence[int]], torch.Tensor],
         *,
-        micro_batch: int = 8,
+        micro_batch: int | None = None,
         memo: int = 50_000,
         decimals: int = 4,
     ) -> None:
@@ -44,7 +44,7 @@ class TextReader:
         self.limits = match_tokenizer(model, tokenizer)
         self.pad = int(tokenizer.pad_token_id)
         self.head = head
-        self.micro_batch = micro_batch
+        self.micro_batch = rows_per_forward(model, micro_batch)
         self.decimals = decimals
         self.memo: Memo[np.ndarray] = Memo(memo)
 

@@ -16,6 +16,7 @@ import torch
 
 from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError
+from selfreg_gym.jsontext import dumps
 
 __all__ = ["Best", "TrainingState"]
 
@@ -70,7 +71,7 @@ class TrainingState:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": json.dumps(record)})
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": dumps(record)})
         os.replace(temporary, self.path)
 
     def load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.controls import control_tokens
 from selfreg_gym.lm.turns import turn_of
 
@@ -24,6 +25,9 @@ def stop_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     They are the end-of-text token of the tokenizer, those of the model's generation config and config, the token that
     the chat template writes after an answer, and the end-of-turn tokens of known families in the vocabulary. A pad
     token that is spelled as padding ("<pad>") is not among them, whatever the config says.
+
+    Raises:
+        CheckpointError: a configured end-of-text token is not a token id.
     """
     found: set[int] = set()
     generation = getattr(model, "generation_config", None)
@@ -32,9 +36,13 @@ def stop_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
         getattr(generation, "eos_token_id", None),
         getattr(model.config.get_text_config(), "eos_token_id", None),
     ):
-        found.update(
-            int(token) for token in (value if isinstance(value, list | tuple) else [value]) if token is not None
-        )
+        tokens = [token for token in (value if isinstance(value, list | tuple) else [value]) if token is not None]
+        if not all(isinstance(token, int) or (isinstance(token, float) and token.is_integer()) for token in tokens):
+            raise CheckpointError(
+                "eos_token_id in generation_config.json and config.json must be a token id or a list of them, "
+                f"received {value!r}: correct it, or save the checkpoint again."
+            )
+        found.update(map(int, tokens))
     controls = control_tokens(tokenizer)
     found.update(controls[token] for token in (turn_of(tokenizer).end, *_KNOWN) if token in controls)
     pad = tokenizer.pad_token_id

@@ -2,9 +2,9 @@
 
 Families mark a thought with tags (``<think>`` of DeepSeek, Qwen, GLM, Nemotron and many others, ``<seed:think>``,
 ``<thought>``, ``<reasoning>``), brackets (``[THINK]`` of Magistral), special tokens (``<|START_THINKING|>`` of Command,
-``<|begin_of_thought|>`` of OpenThinker, ``<|inner_prefix|>`` of Apertus), arrows (Kimi), a sentence (Granite), or
-channels (``<|channel|>analysis<|message|>`` of gpt-oss, ``<|channel>thought`` of Gemma). Only what stands outside of
-thoughts, or in the final channel, is an answer.
+``<|begin_of_thought|>`` of OpenThinker, ``<|inner_prefix|>`` of Apertus, ``<unused94>`` of MedGemma), arrows (Kimi), a
+sentence (Granite, Apriel), or channels (``<|channel|>analysis<|message|>`` of gpt-oss, ``<|channel>thought`` of Gemma).
+Only what stands outside of thoughts, or in the final channel, is an answer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ __all__ = ["answer_of", "closing_of", "has_mark", "is_mark", "open_thought"]
 
 _NAME = (
     r"(?:(?!end[:_-])[a-z]{1,20}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratch[_-]?pad|reflect(?:ion)?|monologue|"
-    r"rationale|deliberat(?:ion|e)|contemplat(?:ion|or|e)|chain[_-]of[_-]thoughts?|cot)(?:_process)?"
+    r"rationale|plan(?:ning)?|deliberat(?:ion|e)|contemplat(?:ion|or|e)|chain[_-]of[_-]thoughts?|cot)(?:_process)?"
 )
 _BAR = r"[|\uff5c]"
 _OF = r"_(?:of_)?"
 _GRANITE = ("here is my thought process:", "here is my response:")
+_APRIEL = ("here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", r"\[END FINAL RESPONSE\]")
 _ANSWER = r"(?:final[_ -]?)?(?:answer|response|output|solution|conclusion)|final"
 
 #: Patterns of the marks that open and close a thought.
@@ -31,9 +32,13 @@ _OPEN = "|".join(
         rf"<{_BAR}{_NAME}(?:_(?:start|begin))?{_BAR}>",
         rf"\u25c1{_NAME}\u25b7",
         r"<\|inner_prefix\|>",
+        r"<unused94>(?:thought)?",
+        r"<\|im_start\|>(?:think|thought)(?=\n)",
+        r"<details type=.reasoning.[^<>\n]{0,80}>",
         r"<\|channel>\s?(?!final)\w{1,30}",
         r"<\|channel\|>\s?(?!final|answer|response)\w{1,30}[^<>\n]{0,80}<\|message\|>",
         _GRANITE[0],
+        _APRIEL[0],
     ]
 )
 _CLOSE = "|".join(
@@ -44,8 +49,12 @@ _CLOSE = "|".join(
         rf"<{_BAR}(?:/{_NAME}|{_NAME}_end|content){_BAR}>",
         rf"\u25c1/{_NAME}\u25b7",
         r"<\|inner_suffix\|>",
+        r"<unused95>",
+        r"<\|im_start\|>answer(?=\n)",
+        r"</details>",
         r"<channel\|>",
         _GRANITE[1],
+        re.escape(_APRIEL[1]),
     ]
 )
 #: Tags around an answer. ``<action>`` is not among them: its content is one action (:mod:`selfreg_gym.lm.parsing`).
@@ -64,7 +73,7 @@ _BOX_CLOSE = "|".join(
 _END = (
     r"(?:</s>|<(?:eo[sdtp]|end|end_of_(?:turn|text|utterance|sentence|response)|start_of_turn)>|<turn\|>|<\|turn>"
     r"|<\|?[a-z_]{0,30}(?:im_|turn|eot)[a-z_]{0,30}\|?>"
-    rf"|\[/?INST\]|\[(?:EOS|SEP)\]|<{_BAR}[^<>|\uff5c\n]{{1,40}}{_BAR}>)"
+    rf"|{_APRIEL[2]}|\[e~\[|\[/?INST\]|\[(?:EOS|SEP)\]|<{_BAR}[^<>|\uff5c\n]{{1,40}}{_BAR}>)"
     r"(?:\s?(?:assistant|model|user|system|tool|chatbot)(?=\s*(?:\n|<|\Z)))?"
 )
 _EVENT = re.compile(
@@ -159,8 +168,14 @@ def closing_of(mark: str) -> str:
         return "<channel|>"
     if mark.lower().endswith(_GRANITE[0]):
         return "Here is my response:"
+    if mark.lower().endswith(_APRIEL[0]):
+        return _APRIEL[1]
     if mark == "<|inner_prefix|>":
         return "<|inner_suffix|>"
+    if mark.lower().startswith("<unused94>"):
+        return "<unused95>"
+    if mark.lower().startswith("<|im_start|>"):
+        return "<|im_start|>answer"
     name = mark[1:-1].strip("|\uff5c ")
     inner = mark[1:-1]
     for begin, end in (("start_", "end_"), ("begin_", "end_"), ("START_", "END_"), ("BEGIN_", "END_")):

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.controls import control_tokens, mark_controls
 from selfreg_gym.lm.thoughts import closing_of, has_mark, open_thought
 
@@ -21,6 +22,7 @@ __all__ = ["PROMPT_DATE", "Turn", "chat", "has_template", "turn_of"]
 #: The date that chat templates print (``strftime_now``); part of what defines a run.
 PROMPT_DATE = date(2025, 1, 1)
 
+_REMEDY = "correct chat_template.jinja (or chat_template in tokenizer_config.json), or remove it to do without"
 _ASKED, _REPLIED = "Zq question qZ", "Zq reply qZ"
 
 
@@ -52,30 +54,52 @@ def chat(text: str, tokenizer: Any) -> str:
     marked = mark_controls(text, tokenizer)
     if not has_template(tokenizer):
         return marked
-    return _render([{"role": "user", "content": marked}], tokenizer)
+    return _render(_user(marked, parts=_known_of(tokenizer)[2]), tokenizer)
+
+
+def _user(text: str, *, parts: bool) -> list[dict[str, Any]]:
+    """A conversation of one message."""
+    return [{"role": "user", "content": [{"type": "text", "text": text}] if parts else text}]
 
 
 def turn_of(tokenizer: Any) -> Turn:
-    """Read it off the chat template, once per tokenizer and template; all fields are empty without a template."""
+    """Read it off the chat template, once per tokenizer and template; all fields are empty without a template.
+
+    Raises:
+        CheckpointError: the template cannot be used for a user's message, or leaves its text out.
+    """
     if not has_template(tokenizer):
         return Turn()
+    return _known_of(tokenizer)[1]
+
+
+def _known_of(tokenizer: Any) -> tuple[str, Turn, bool]:
+    """The template, its turn, and whether it reads a message as a list of parts and leaves a plain text out."""
     template = str(tokenizer.chat_template)
     known = _known.get(tokenizer)
     if known is None or known[0] != template:
-        known = _known[tokenizer] = (template, _read(tokenizer))
-    return known[1]
+        known = _known[tokenizer] = (template, *_read(tokenizer))
+    return known
 
 
-_known: WeakKeyDictionary[Any, tuple[str, Turn]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, tuple[str, Turn, bool]] = WeakKeyDictionary()
 
 
-def _read(tokenizer: Any) -> Turn:
-    asked = [{"role": "user", "content": _ASKED}]
-    before = _render(asked, tokenizer)
+def _read(tokenizer: Any) -> tuple[Turn, bool]:
+    parts = False
+    before = _render(asked := _user(_ASKED, parts=False), tokenizer)
+    if _ASKED not in before:
+        parts = True
+        before = _render(asked := _user(_ASKED, parts=True), tokenizer)
+    if _ASKED not in before:
+        raise CheckpointError(
+            f"a chat template must write the text of the user's message, received one of {_named(tokenizer)} that "
+            f"writes {before[:100]!r} instead: {_REMEDY}."
+        )
     opened = open_thought(before.rpartition(_ASKED)[2])
     try:
         whole = _render([*asked, {"role": "assistant", "content": _REPLIED}], tokenizer, answered=True)
-    except Exception:  # a template that allows no answers, or calls for more than text
+    except CheckpointError:  # a template that allows no answers, or calls for more than text
         whole = ""
     begin, said, after = whole.rpartition(_REPLIED)
     closing = ""
@@ -85,16 +109,26 @@ def _read(tokenizer: Any) -> Turn:
         closing = begin[len(before) :]
     after = after.lstrip() if said else ""
     ends = [token for token in control_tokens(tokenizer) if after.startswith(token) and not has_mark(token)]
-    return Turn(opened, closing, max(ends, key=len, default=""))
+    return Turn(opened, closing, max(ends, key=len, default="")), parts
 
 
-def _render(turns: list[dict[str, str]], tokenizer: Any, *, answered: bool = False) -> str:
-    template = tokenizer.get_chat_template()
-    if "strftime_now" in template:
-        template = _dated(template)
-    return tokenizer.apply_chat_template(
-        turns, tokenize=False, add_generation_prompt=not answered, chat_template=template
-    )
+def _render(turns: list[dict[str, Any]], tokenizer: Any, *, answered: bool = False) -> str:
+    try:
+        template = tokenizer.get_chat_template()
+        if "strftime_now" in template:
+            template = _dated(template)
+        return tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=not answered, chat_template=template
+        )
+    except Exception as error:  # a template is a program: it may fail in any way
+        raise CheckpointError(
+            f"a chat template must turn one message of the user into a prompt, received one of {_named(tokenizer)} "
+            f"that fails ({type(error).__name__}: {str(error)[:200]}): {_REMEDY}."
+        ) from error
+
+
+def _named(tokenizer: Any) -> str:
+    return repr(str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__))
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.file_modes import give_usual_modes
-from selfreg_gym.jsontext import read_object
+from selfreg_gym.jsontext import dumps, read_object
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
@@ -240,7 +239,7 @@ class ProcessRewardModel:
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
-        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / _FILE).write_text(dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(

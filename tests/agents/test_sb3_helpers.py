@@ -147,3 +147,40 @@ def test_nothing_to_learn_from_is_refused() -> None:
     for arguments in ({"steps": 0}, {"tasks": []}):
         with pytest.raises(InvalidArgumentError, match="needs steps and tasks"):
             learner.train(env(), progress=False, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"costs": None}, "'costs' .* at least 2 numbers"),
+        ({"offset": "0"}, "'offset' .* a number"),
+        ({"settings": {"net_arhc": [4]}}, "'settings' .* must be arguments of"),
+        ({"settings": []}, "'settings' .* an object"),
+        ({"info": None}, "'info' .* an object"),
+        ({"cap": "2"}, "'cap' .* a number or null"),
+    ],
+)
+def test_a_damaged_record_is_named(trained: Any, tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    trained.save_pretrained(tmp_path)
+    file = tmp_path / "rl.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(CheckpointError, match=told):
+        type(trained).from_pretrained(tmp_path)
+
+
+def test_a_record_without_infinity_and_weights_without_nan(trained: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    other = trained.with_knob(trained.knob)
+    other.info = {"seconds": float("nan")}
+    other.save_pretrained(tmp_path)
+    assert type(trained).from_pretrained(tmp_path).info == {"seconds": None}
+    weights = load_file(tmp_path / "policy.safetensors")
+    name = sorted(weights)[0]
+    weights[name] = weights[name] * float("nan")
+    save_file(weights, tmp_path / "policy.safetensors")
+    with pytest.raises(CheckpointError, match="must be finite"):
+        type(trained).from_pretrained(tmp_path)
+    (tmp_path / "rl.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="nested too deep"):
+        type(trained).from_pretrained(tmp_path)

@@ -121,3 +121,10 @@ def test_a_very_long_answer_is_read_quickly(filler: str) -> None:
 def test_two_actions_that_differ_in_a_last_mark_stay_apart() -> None:
     assert parse_action("Stop", ("Stop!", "Stop?")) == "Stop"
     assert parse_action("Stop!", ("Stop!", "Stop?")) == "Stop!"
+
+
+@pytest.mark.parametrize(
+    "piece", ["action is ", "Action: go north\n", '"', "<a>", "Action: ", "<think>", "**", "the action: go\n"]
+)
+def test_a_long_answer_is_read_in_time_that_grows_with_its_length(piece: str) -> None:
+    parse_action(piece * (200_000 // len(piece)), ("go north", "go south"))

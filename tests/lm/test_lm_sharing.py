@@ -238,7 +238,9 @@ def test_other_families_train_with_adapters_and_export(family: tuple[str, Path],
     assert load_tokenizer(base).chat_template
     helper = LMHelper.train(labels(), backbone=base, lora=4, lr=1e-2, progress=False).with_budget(2.0)
     if name == "Granite":
-        with pytest.raises(CheckpointError, match="cannot be loaded as AutoModelForSequenceClassification"):
+        with pytest.raises(
+            CheckpointError, match="checkpoint for AutoModelForSequenceClassification and cannot be loaded"
+        ):
             ProcessRewardModel.train(episodes(), backbone=base, progress=False)  # transformers has none of this family
         with pytest.raises(CheckpointError, match="would answer differently"):  # it divides its logits by 3
             helper.export_decision(tmp_path / "helper")

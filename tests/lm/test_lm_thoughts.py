@@ -117,3 +117,35 @@ def test_marks_among_special_tokens_are_kept_when_an_answer_is_decoded() -> None
         assert is_mark(token)
     for token in ("</s>", "<|im_end|>", "<pad>", "<|im_start|>", "[INST]"):
         assert not is_mark(token)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "<unused94>thought\nAction: go south<unused95>go north",
+        "<|im_start|>think\nAction: go south<|im_end|><|im_start|>answer\ngo north<|im_end|>",
+        "Here are my reasoning steps:\nAction: go south\n[BEGIN FINAL RESPONSE]go north[END FINAL RESPONSE]",
+        "Action: go south\n[BEGIN FINAL RESPONSE]\ngo north",
+        "<plan>Action: go south</plan>go north",
+        "<planning>Action: go south</planning>\ngo north",
+        '<details type="reasoning" done="true">Action: go south</details>go north',
+        "go north[e~[",
+    ],
+)
+def test_marks_of_more_families(said: str) -> None:
+    assert parse_action(said, ("go north", "go south")) == "go north"
+
+
+@pytest.mark.parametrize(
+    ("mark", "closing"),
+    [
+        ("<unused94>thought", "<unused95>"),
+        ("<|im_start|>think", "<|im_start|>answer"),
+        ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+        ("<plan>", "</plan>"),
+    ],
+)
+def test_what_closes_the_marks_of_more_families(mark: str, closing: str) -> None:
+    assert open_thought(f"question\n{mark}\n") == mark
+    assert closing_of(mark) == closing
+    assert open_thought(f"{mark}\nx\n{closing}\n") == ""
