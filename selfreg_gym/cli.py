@@ -313,7 +313,7 @@ def list_command(
             ]
             for name, entries in found.items()
         }  # fmt: skip
-        typer.echo(json.dumps(plain, indent=2))
+        typer.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
     from rich.console import Console
     from rich.table import Table

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym import jsontext
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
@@ -225,7 +226,7 @@ class SB3Helper(HelperPolicy):
             "settings": self.settings,
             "info": self.info,
         }
-        (folder / _FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (folder / _FILE).write_text(jsontext.dumps(record, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfreg_gym import jsontext
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, checked_costs, knob_range
 from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
 from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
@@ -338,7 +338,7 @@ class LMHelper:
             "costs": None if self.costs is None else list(self.costs),
             "info": self.info,
         }
-        (folder / FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / FILE).write_text(jsontext.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(

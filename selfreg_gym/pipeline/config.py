@@ -146,6 +146,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """Return ``(key, old value, new value)`` of every key that differs and can change a result."""
     before, after = dict(_leaves(material_config(old))), dict(_leaves(material_config(new)))
+    before["task.collected"], after["task.collected"] = old.task.collected, new.task.collected
     return [(key, before[key], after[key]) for key in before if before[key] != after[key]]
 
 
@@ -267,7 +268,7 @@ def _check(config: RunConfig) -> None:
     seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}
     need(len(set(seeds.values())) == 3, "collect, calibrate and evaluate", "given different seeds", seeds)
     splits = config.task.splits
-    need("collected" in splits, "task.splits", "a table with at least the split 'collected'", sorted(splits))
+    need(bool(splits), "task.splits", "a table with at least one split", splits)
     need(all(name.strip() for name in splits), "task.splits", "tables with a name that is not empty", sorted(splits))
     for name in config.task.titles:
         if name not in splits:

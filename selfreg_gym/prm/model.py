@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfreg_gym import jsontext
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.limits import match_tokenizer
@@ -238,7 +238,7 @@ class ProcessRewardModel:
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
-        (folder / _FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / _FILE).write_text(jsontext.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def from_pretrained(

@@ -402,3 +402,14 @@ def test_bad_input_says_what_is_wrong(coins, tmp_path):
         bad.write_text(text)
         with pytest.raises(ConfigError, match="evaluation"):
             Evaluation.load(bad)
+
+
+def test_toggles_are_compared_with_the_threshold_of_the_nearest_usage():
+    """With several interventions there is a PRM threshold for each; none is called ``prm-threshold`` alone."""
+    helpers = {"never": Constant(0), "always": Constant(1), "mine@1": Toggler()}
+    helpers |= {"prm-threshold:dear@1": Constant(0), "prm-threshold:see@1": LastCoins(2), "every-k:see@1": LastCoins(1)}
+    found = {item["key"]: item.get("toggles_against_prm_threshold") for item in run(helpers, episodes=5).comparisons}
+    assert found["mine@1"]["other"] == "prm-threshold:see"
+    assert found["mine@1"]["difference"]["value"] > 0
+    assert found["every-k:see@1"]["prm_threshold_toggles"] == 0
+    assert found["prm-threshold:see@1"] is None

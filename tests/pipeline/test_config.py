@@ -70,7 +70,7 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
         ("actor.id=3", "actor.id must be a text"),
         ("model.prior=true", "a number or a text"),
         ("prm.targets=help", "'nohelp' or 'mixture'"),
-        ("task.splits={ }", "at least the split 'collected'"),
+        ("task.splits={ }", "a table with at least one split"),
         ("task.splits={collected={}, ''={}}", "a name that is not empty"),
         ("actor=tiny", "section.key=value"),
         ("collect.episodes", "section.key=value"),
@@ -101,6 +101,15 @@ def test_split_names_are_free() -> None:
     }  # fmt: skip
     with pytest.raises(UnknownNameError, match="Did you mean 'collected'"):
         load_config(overrides=["task.titles.colected=x"])
+
+
+def test_without_a_split_named_collected_the_first_is_collected_on() -> None:
+    config = load_config(overrides=["task.splits={train={size=4}, test={size=9}}"])
+    assert config.task.collected == "train"
+    assert load_config(overrides=["task.splits={test={}, collected={}}"]).task.collected == "collected"
+    other = load_config(overrides=["task.splits={test={size=9}, train={size=4}}"])
+    assert differences(config, other) == [("task.collected", "train", "test")], "their order matters here"
+    assert from_dict(json.loads(json.dumps(to_dict(config)))).task.collected == "train"
 
 
 def test_arguments_of_another_task_are_dropped(tmp_path: Path) -> None:

@@ -250,3 +250,21 @@ def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monk
     with pytest.raises(FailedEpisodesError, match=r"'seen' ended in errors \(by helper: \{'lm': 2\}\)"):
         stages.evaluate_helpers(run)
     assert not list(run.partial("evaluate").iterdir()), "the split is played again"
+
+
+def test_split_names_are_free(tmp_path: Path) -> None:
+    """The first split is the collected one: rollouts, fixed tasks, promises and warnings are about it."""
+    from selfreg_gym.evaluation import Evaluation
+
+    changes = ["task.id=selfreg/Coin-v0", "task.splits={here={heads=0.4}, there={heads=0.9}}"]
+    changes += ["evaluate.helpers=['never','always','dp']"]
+    out = tmp_path / "run"
+    advance(open_run(out, preset="smoke", overrides=changes, progress=False, say=lambda line: None))
+    with sqlite3.connect(out / "rollouts.sqlite") as connection:
+        assert '"heads": 0.4' in str(connection.execute("SELECT * FROM meta").fetchall()).replace("\\", "")
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert {name: table.fixed_tasks for name, table in evaluation.tables.items()} == {"here": True, "there": False}
+    promised = {row["split"]: row["expected_usage"] for row in evaluation.rows if row["key"] == "dp@1"}
+    assert promised["here"] is not None
+    assert promised["there"] is None
+    assert "Split here (collected tasks)" in (out / "report.html").read_text(encoding="utf-8")
