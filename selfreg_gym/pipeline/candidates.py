@@ -44,8 +44,8 @@ def check_candidates(config: RunConfig) -> None:
     for name in c.helpers or known:
         if RESERVED & set(name):
             raise InvalidArgumentError(
-                f"the id of a compared helper must not contain '@', '#' or ':', which separate it from its budget, seed "
-                f"and intervention in results; received {name!r}. Rename the helper, or leave it out of "
+                "the id of a compared helper must not contain '@', '#' or ':', which separate it from its budget, "
+                f"seed and intervention in results; received {name!r}. Rename the helper, or leave it out of "
                 "evaluate.helpers."
             )
         kind = registry.load("helpers", name)
