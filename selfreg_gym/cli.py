@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from selfreg_gym.errors import SelfRegError
+from selfreg_gym.errors import ConfigError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, stages_until
 from selfreg_gym.printable import visible
 from selfreg_gym.user_cache import give_matplotlib_a_directory
@@ -304,6 +304,9 @@ def list_command(
     """
     from selfreg_gym import registry
 
+    shown = [name for name in (*TITLES, *registry.GROUPS) if name not in TITLES.values()]
+    if group and group not in (*shown, *TITLES.values()):
+        raise UnknownNameError("group", group, shown)
     groups = [TITLES.get(group, group)] if group else list(registry.GROUPS)
     found = {name: registry.describe(name) for name in groups}
     if as_json:
@@ -366,6 +369,9 @@ def play_command(
     from selfreg_gym.pipeline.config import parse_overrides
     from selfreg_gym.play import play_episode
 
+    for text in task_set or ():
+        if "=" not in text:
+            raise ConfigError(f"a task argument is KEY=VALUE (--set kind=pnp), received {text!r}.")
     kwargs = parse_overrides(f"task.{text}" for text in task_set or ()).get("task", {})
     try:
         play_episode(

@@ -132,7 +132,7 @@ def load_calibrations(path: str | Path) -> dict[str, dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
     """
-    remedy = "Calibrate again: selfreg calibrate --redo --out RUN."
+    remedy = "Calibrate again: selfreg evaluate --redo --out RUN."
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -144,7 +144,7 @@ def load_calibrations(path: str | Path) -> dict[str, dict[str, Any]]:
         knobs = numbers.get("knobs", [numbers.get("knob")]) if "weight" in numbers else [numbers.get("knob")]
         needed = [*(knobs if isinstance(knobs, list) and len(knobs) == 1 + ("weight" in numbers) else [None])]
         needed += [numbers.get("usage"), numbers.get("weight", 0.0)]
-        if not all(isinstance(x, int | float) and not isinstance(x, bool) and np.isfinite(x) for x in needed):
+        if not all(isinstance(x, int | float) and not isinstance(x, bool) and -1e300 < x < 1e300 for x in needed):
             raise CheckpointError(
                 f"{str(path)!r}: calibration {key!r} needs a finite usage and a knob, or two knobs and a weight, "
                 f"received {one!r:.200}. {remedy}"
