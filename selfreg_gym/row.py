@@ -163,7 +163,7 @@ class Row:
         return moment, counters, (self.reward, self.terminated, self.truncated, self.over)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
-        """Go back to a moment that :meth:`snapshot` returned."""
+        """Go back to a state that :meth:`snapshot` returned."""
         moment, counters, ending = snapshot
         self.task.get_wrapper_attr("restore")(moment)
         self.seed, self.t, usage, self.observation, self._task_info, self.info = counters

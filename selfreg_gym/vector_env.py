@@ -37,9 +37,9 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     Observations are a tuple of N strings; infos follow Gymnasium's vector convention. The autoreset mode says what
     happens to a row whose episode ended:
 
-    * ``NEXT_STEP`` (default): the next step resets it. Its action is ignored, nobody is called, the reward is 0.
+    * ``NEXT_STEP`` (default): the next step resets it. Its action is ignored, no actor is called, the reward is 0.
     * ``SAME_STEP``: it is reset at once; the end is in ``infos["final_obs"]`` and ``infos["final_info"]``.
-    * ``DISABLED``: it stays finished until ``reset`` with a mask. Its action is ignored, nobody is called, the reward
+    * ``DISABLED``: it stays finished until ``reset`` with a mask. Its action is ignored, no actor is called, the reward
       is 0, its flags stay, and it has no infos (its masks are False).
 
     Args:
@@ -178,7 +178,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         return tuple(row.snapshot() if row.seed is not None else None for row in self.rows)
 
     def restore(self, snapshot: Sequence[Any]) -> None:
-        """Bring every row back to a moment that :meth:`snapshot` returned."""
+        """Bring every row back to a state that :meth:`snapshot` returned."""
         for row, moment in zip(self.rows, snapshot, strict=True):
             if moment is not None:
                 row.restore(moment)

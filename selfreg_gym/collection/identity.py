@@ -1,4 +1,4 @@
-"""What makes two collections the same: the code of functions, which have no registered name.
+"""The identity of a collection: hashes of the functions in it, which have no registered name.
 
 Two lambdas have the same qualified name, so a name is not enough to continue a store with the same actor. A function
 is identified by its bytecode, constants, defaults, closure, and by the functions and constants of its module that it

@@ -22,7 +22,7 @@ __all__ = ["check_candidates"]
 RESERVED = frozenset("@#:")
 """Characters that separate the parts of a key like ``every-k:expert@1#3``."""
 
-_GIVEN = ("run", "budget", "seed")  # what from_run is given by the run itself
+_GIVEN = ("run", "budget", "seed")  # arguments of from_run that the run itself supplies
 
 
 def check_candidates(config: RunConfig) -> None:
@@ -56,7 +56,7 @@ def check_candidates(config: RunConfig) -> None:
 
 
 def _check_arguments(name: str, kwargs: Mapping[str, Any], count: int) -> None:
-    """The arguments of one helper against the signature of what takes them."""
+    """Check the arguments of one helper against the signature of ``from_run`` or of its constructor."""
     kind = registry.load("helpers", name)
     target = getattr(kind, "from_run", kind)
     given = _GIVEN if hasattr(kind, "from_run") else ()
