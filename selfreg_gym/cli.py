@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from selfreg_gym.cli_options import Command, Config, Group, NewOut, Out, Preset, Redo, Set, Task, Until, Update
-from selfreg_gym.errors import SelfRegError
+from selfreg_gym.errors import ConfigError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import stages_until
 from selfreg_gym.printable import visible
 from selfreg_gym.system_errors import complain, system_error
@@ -238,6 +238,9 @@ def list_command(
     """
     from selfreg_gym import registry
 
+    shown = [name for name in (*TITLES, *registry.GROUPS) if name not in TITLES.values()]
+    if group and group not in (*shown, *TITLES.values()):
+        raise UnknownNameError("group", group, shown)
     groups = [TITLES.get(group, group)] if group else list(registry.GROUPS)
     found = {name: registry.describe(name) for name in groups}
     if as_json:
@@ -247,7 +250,7 @@ def list_command(
             ]
             for name, entries in found.items()
         }  # fmt: skip
-        typer.echo(json.dumps(plain, indent=2))
+        typer.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
     from rich.console import Console
     from rich.table import Table
@@ -300,6 +303,9 @@ def play_command(
     from selfreg_gym.pipeline.config import parse_overrides
     from selfreg_gym.play import play_episode
 
+    for text in task_set or ():
+        if "=" not in text:
+            raise ConfigError(f"a task argument is KEY=VALUE (--set kind=pnp), received {text!r}.")
     kwargs = parse_overrides(f"task.{text}" for text in task_set or ()).get("task", {})
     try:
         play_episode(

@@ -80,7 +80,7 @@ def file_name(text: str) -> str:
     SHA-256 is appended, so two different texts have different names also on file systems that ignore case.
     """
     slug = re.sub(r"[^a-z0-9-]+", "-", text.replace("_", "-")).strip("-")[:40].strip("-")
-    if slug and slug == text.replace("_", "-"):
+    if slug and slug == text.replace("_", "-") and "-" not in text:  # "a-b" is not given the name of "a_b"
         return slug
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{slug}-{digest}" if slug else digest

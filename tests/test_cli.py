@@ -133,6 +133,15 @@ def test_list_calls_tasks_tasks(capsys: pytest.CaptureFixture[str]) -> None:
         assert code == 0
         assert "selfreg/Coin-v0" in out
         assert "tasks" in out.splitlines()[1]
+    code, _, err = said(capsys, "list", "taks")
+    assert code == 2
+    assert "unknown group: received 'taks'. Did you mean 'tasks'? Known: actors, helpers, interventions, tasks." in err
+
+
+def test_play_names_a_malformed_task_argument_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = said(capsys, "play", "--set", "kind")
+    assert code == 2
+    assert "a task argument is KEY=VALUE (--set kind=pnp), received 'kind'" in err
 
 
 def test_messages_hold_no_control_characters_and_have_an_end(capsys: pytest.CaptureFixture[str]) -> None:

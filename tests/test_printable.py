@@ -22,6 +22,7 @@ def test_file_names_are_made_of_letters_digits_and_hyphens(text: str) -> None:
 def test_different_texts_have_different_file_names() -> None:
     assert len({file_name(text) for text in HOSTILE}) == len(HOSTILE)
     assert file_name("s_hum") == "s-hum", "an ordinary name is kept"
+    assert file_name("s-hum") != "s-hum", "which is taken"
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym import jsontext
 from selfreg_gym.arguments import check_predict, check_tasks
 from selfreg_gym.building import check_budget
 from selfreg_gym.calibration.mixture import apply_calibration
@@ -234,7 +235,7 @@ class _Finished:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".partial")
-            partial.write_text(json.dumps(found), encoding="utf-8")
+            partial.write_text(jsontext.dumps(found), encoding="utf-8")
             partial.replace(self.path)
 
 

@@ -30,6 +30,10 @@ OVERSPEND = 1.05
 AT_BUDGET = 0.05
 """A usage within this share of C is called C; a recovery read further away is marked as adjusted."""
 
+THRESHOLD = "prm-threshold"
+"""The helper that others' toggles are compared with. With several interventions there is one per intervention
+(``prm-threshold:NAME``); the one whose evaluated usages come nearest is taken."""
+
 TOLERANCE = 0.05
 """Usages (cost units per episode) that differ by at most this are called equal."""
 
@@ -201,9 +205,12 @@ def _compare(
 ) -> dict[str, Any]:
     key = keys[0].partition("#")[0]
     row = {"key": key, **asdict(recovery(evaluation, key, split=split))}
-    if "prm-threshold" in helpers and name not in ("prm-threshold", "random"):
-        fewer = at_equal_usage(evaluation, key, other="prm-threshold", measure="toggles", split=split)
+    thresholds = [one for one in helpers if one.partition(":")[0] == THRESHOLD]
+    if thresholds and name.partition(":")[0] not in (THRESHOLD, "random"):
+        found = [at_equal_usage(evaluation, key, other=one, measure="toggles", split=split) for one in thresholds]
+        fewer = min(found, key=lambda one: one.distance)
         row["toggles_against_prm_threshold"] = {
+            "other": fewer.other,
             "usage": fewer.usage,
             "difference": fewer.difference,
             "toggles": fewer.value,

@@ -307,5 +307,5 @@ def _spread(values: Floats, where: NDArray[np.int64], n: int) -> Floats:
 
 
 def _compact(values: Floats) -> list[float | int | None]:
-    """Numbers for JSON, which knows no NaN."""
-    return [None if not np.isfinite(v) else int(v) if float(v).is_integer() else round(float(v), 6) for v in values]
+    """Numbers for JSON, which knows no NaN; 12 digits, so that tiny costs are kept and sums lose their rounding."""
+    return [None if not np.isfinite(v) else int(v) if float(v).is_integer() else float(f"{v:.12g}") for v in values]

@@ -184,7 +184,7 @@ class Evaluation:
         """One row per helper, budget, training seed, kind and split; ``seed`` None is all training seeds together."""
         rows = []
         for split, table in self.tables.items():
-            kinds = ["all", *sorted({kind for kind in table.kinds if kind})]
+            kinds = ["all", *sorted({kind for kind in table.kinds if kind} - {"all"})]  # that name means every kind
             groups: dict[tuple[str, int | None], list[str]] = {}
             for key in table.columns:
                 seed = self.identity(key)[2]
@@ -243,7 +243,7 @@ class Evaluation:
             "invalid_after_help": _mean(column("invalid_after_help")),
             "step_share": per_episode(helped, length),
             "episode_share": _mean(np.where(np.isfinite(helped), helped > 0, np.nan)),
-            "p_over_budget": None if budget is None or not known.size else float((known > budget + 1e-9).mean()),
+            "p_over_budget": None if budget is None or not known.size else float((known > budget * (1 + 1e-9)).mean()),
             "length": _mean(length),
             "spl": _mean(column("spl")),
             "calls": _number(calls.value),

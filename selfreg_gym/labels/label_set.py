@@ -265,8 +265,9 @@ def _checked(label: Label) -> Label:
         raise ValueError("observation and task_id are text")
     for name in ("action", "episode"):
         value = getattr(label, name)
-        if not isinstance(value, int) or isinstance(value, bool) or (name == "action" and value < 0):
-            raise ValueError(f"{name} is a whole number, received {value!r}")
+        low, high = (0, 2**15) if name == "action" else (-(2**63), 2**63)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value < high:
+            raise ValueError(f"{name} is a whole number from {low} to {high - 1}, received {value!r}")
     for name in ("budget", "weight", "advantage"):
         value = getattr(label, name)
         if not is_number(value):

@@ -19,6 +19,9 @@ from selfreg_gym.vector_env import InterventionVectorEnv
 
 __all__ = ["check_candidates"]
 
+RESERVED = frozenset("@#:")
+"""Characters that separate the parts of a key like ``every-k:expert@1#3``."""
+
 _GIVEN = ("run", "budget", "seed")  # arguments of from_run that the run itself supplies
 
 
@@ -39,6 +42,12 @@ def check_candidates(config: RunConfig) -> None:
     for name, kwargs in c.kwargs.items():
         _check_arguments(name, kwargs, len(config.interventions.ids))
     for name in c.helpers or known:
+        if RESERVED & set(name):
+            raise InvalidArgumentError(
+                "the id of a compared helper must not contain '@', '#' or ':', which separate it from its budget, "
+                f"seed and intervention in results; received {name!r}. Rename the helper, or leave it out of "
+                "evaluate.helpers."
+            )
         kind = registry.load("helpers", name)
         if not hasattr(kind, "from_run") and (name in c.helpers or not hasattr(kind, "made_in")):
             helper = _made(name, kind, c.kwargs.get(name, {}))
@@ -121,7 +130,7 @@ class _First:
 def _check_answers(name: str, helper: Any, config: RunConfig) -> None:
     """Play one short episode in a batch of two, with stand-ins for the actor and the interventions."""
     ids = config.interventions.ids
-    split = next(iter(config.task.splits.values()))
+    split = config.task.splits[config.task.collected]
     people = [Intervention(_First(), name=one) for one in dict.fromkeys(ids)]
     env = InterventionVectorEnv(
         2,

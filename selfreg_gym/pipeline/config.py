@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import tomllib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,7 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
 def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """Return ``(key, old value, new value)`` of every key that differs and can change a result."""
     before, after = dict(_leaves(material_config(old))), dict(_leaves(material_config(new)))
+    before["task.collected"], after["task.collected"] = old.task.collected, new.task.collected
     return [(key, before[key], after[key]) for key in before if before[key] != after[key]]
 
 
@@ -208,13 +211,59 @@ def _coerce(hint: Any, value: Any, key: str) -> Any:
     elif origin is dict:
         if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
             inner = typing.get_args(hint)[1]
-            return {name: item if inner is Any else _coerce(inner, item, key) for name, item in value.items()}
+            for name in value:
+                _check_text(name, f"a name in {key}")
+            coerce = _check_plain if inner is Any else partial(_coerce, inner)
+            return {name: coerce(item, f"{key}.{name}") for name, item in value.items()}
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            return _check_plain(float(value) if abs(value) < LARGEST else value, key)
     elif type(value) is hint:  # bool is an int for isinstance, and not for a reader
-        return value
-    raise ConfigError(f"{key} must be {_spell(hint)}, received {value!r}.")
+        return _check_plain(value, key)
+    raise ConfigError(f"{key} must be {_spell(hint)}, received {_shown(value)}.")
+
+
+def _check_plain(value: Any, key: str) -> Any:
+    """Return ``value``, which must come back equal from the manifest and fit in a database.
+
+    Raises:
+        ConfigError: a date, NaN or infinity, a whole number beyond 64 bits, or text that is not valid Unicode.
+    """
+    if isinstance(value, str):
+        _check_text(value, key)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _check_text(name, f"a name in {key}")
+            _check_plain(item, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_plain(item, key)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConfigError(f"{key} must be a finite number, received {value!r}.")
+    elif isinstance(value, int):
+        if not -LARGEST <= value < LARGEST:
+            raise ConfigError(f"{key} must be a whole number of at most 64 bits, received {_shown(value)}.")
+    elif value is not None:
+        raise ConfigError(
+            f"{key} must be a text, a number, true, false, a list or a table, received {value!r} of type "
+            f"{type(value).__name__}. Put quotes around it if a text is meant."
+        )
+    return value
+
+
+def _check_text(value: Any, key: str) -> None:
+    """Raise unless ``value`` is text without NUL and without halves of a character."""
+    if not isinstance(value, str) or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ConfigError(f"{key} must be text without NUL and without surrogates, received {_shown(value)}.")
+
+
+def _shown(value: Any) -> str:
+    """The value for a message, cut short."""
+    if isinstance(value, int) and abs(value) >= 10**60:
+        return "a whole number of more than 60 digits"
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _spell(hint: Any) -> str:
@@ -226,12 +275,17 @@ def _spell(hint: Any) -> str:
     return words.get(hint, "a table")
 
 
+KEYS = ("state", "feature", "observation")
+LARGEST = 2**63
+"""Whole numbers of a config are below it, in size: databases and random generators take 64 bits."""
+
 AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_envs prm.epochs model.min_visits
     helper.epochs prm.batch_size prm.accumulate helper.batch_size helper.accumulate
     calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
     evaluate.workers evaluate.num_envs rl.steps"""
 AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
-    helper.patience evaluate.episodes_others calibrate.max_episodes"""
+    helper.patience helper.help_weight evaluate.episodes_others calibrate.max_episodes collect.seed prm.seed
+    helper.seed rl.seed calibrate.seed evaluate.seed"""
 
 
 def _check(config: RunConfig) -> None:
@@ -254,6 +308,13 @@ def _check(config: RunConfig) -> None:
         section, name = key.split(".")
         budgets = getattr(getattr(config, section), name)
         need(all(budget > 0 for budget in budgets), key, "positive", budgets)
+        need(
+            len({f"{budget:g}" for budget in budgets}) == len(budgets),
+            key,
+            "different numbers, in their first six digits too (they are part of names)",
+            budgets,
+        )
+    need(bool(config.label.budgets), "label.budgets", "at least one budget", config.label.budgets)
     for section in ("prm", "helper"):
         dtype = getattr(config, section).dtype
         need(dtype in DTYPES, f"{section}.dtype", f"one of {', '.join(DTYPES)}", dtype)
@@ -261,13 +322,19 @@ def _check(config: RunConfig) -> None:
     need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
     need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)
     need(config.label.scope in ("all", "trajectory"), "label.scope", "'all' or 'trajectory'", config.label.scope)
+    need(config.model.key in KEYS, "model.key", f"one of {', '.join(KEYS)}", config.model.key)
+    need(config.model.backoff in ("feature", ""), "model.backoff", "'feature' or ''", config.model.backoff)
+    prior, horizon = config.model.prior, config.model.horizon
+    need(prior == "auto" if isinstance(prior, str) else prior >= 0, "model.prior", "'auto' or at least 0", prior)
+    need(horizon >= 0, "model.horizon", "true, false or a number of steps", horizon)
+    need(config.rl.seed < 2**32, "rl.seed", "below 2**32 (Stable-Baselines3's bound)", config.rl.seed)
     need(config.rl.help_cost >= 0, "rl.help_cost", "at least 0", config.rl.help_cost)
     need(config.rl.cap > 0, "rl.cap", "positive", config.rl.cap)
     need(config.solve.gap > 0, "solve.gap", "positive", config.solve.gap)
     seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}
     need(len(set(seeds.values())) == 3, "collect, calibrate and evaluate", "given different seeds", seeds)
     splits = config.task.splits
-    need("collected" in splits, "task.splits", "a table with at least the split 'collected'", sorted(splits))
+    need(bool(splits), "task.splits", "a table with at least one split", splits)
     need(all(name.strip() for name in splits), "task.splits", "tables with a name that is not empty", sorted(splits))
     for name in config.task.titles:
         if name not in splits:

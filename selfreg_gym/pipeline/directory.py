@@ -89,9 +89,10 @@ class Run:
         manifest = Manifest.load(path) if config is None else Manifest.open(path, config, update=update)
         return cls(Path(path), manifest.config, manifest, update=update, **more)
 
-    def env_kwargs(self, split: str = "collected") -> dict[str, Any]:
-        """Return plain keyword arguments of ``selfreg/Intervention-v0`` for one of the evaluation's splits."""
+    def env_kwargs(self, split: str | None = None) -> dict[str, Any]:
+        """Return plain keyword arguments of ``selfreg/Intervention-v0`` for a split; default: the collected one."""
         task, actor, asked = self.config.task, self.config.actor, self.config.interventions
+        split = task.collected if split is None else split
         return {
             "task": task.id,
             "actor": actor.id,
@@ -251,6 +252,8 @@ def _settings(run: Run, stage: Stage) -> dict[str, Any]:
         part = getattr(config, section)
         speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
         settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
+    if "task" in settings and config.task.collected != "collected":  # the order of splits says which one it is
+        settings["task"]["collected"] = config.task.collected
     if stage.more is not None:
         settings["more"] = stage.more(run)
     return settings

@@ -37,9 +37,9 @@ class TaskConfig:
     Attributes:
         id: Gymnasium id of the task.
         kwargs: keyword arguments of ``gym.make(id, ...)``.
-        splits: keyword arguments on top, for each of the evaluation's splits. ``collected`` must be there: rollouts are
-            collected on its tasks, and helpers are calibrated on further tasks of it. The other names are free; the
-            last split is the one that the headline of the report is about.
+        splits: keyword arguments on top, for each of the evaluation's splits, under names of your own. Rollouts are
+            collected on tasks of the split ``collected``, or of the first one if none has that name, and helpers are
+            calibrated on further tasks of it. The last split is the one that the headline of the report is about.
         titles: headings of the splits in tables and plots; a split without one is shown by its name.
     """
 
@@ -47,6 +47,11 @@ class TaskConfig:
     kwargs: dict[str, Any] = field(default_factory=dict)
     splits: dict[str, dict[str, Any]] = field(default_factory=lambda: {"collected": {}})
     titles: dict[str, str] = field(default_factory=dict, metadata={"speed": True})  # changes no result
+
+    @property
+    def collected(self) -> str:
+        """Name of the split that rollouts are collected on."""
+        return "collected" if "collected" in self.splits else next(iter(self.splits))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from selfreg_gym import registry
+from selfreg_gym import jsontext, registry
 from selfreg_gym.errors import FailedEpisodesError, StoreError
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.directory import Run, Stage
@@ -96,7 +96,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
-        (out / "floor.json").write_text(json.dumps({"bag_of_words": floor or None}, indent=1) + "\n")
+        (out / "floor.json").write_text(jsontext.dumps({"bag_of_words": floor or None}, indent=1) + "\n")
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
     return {**figures, "auc of a bag of words": floor.get("auc"), **_read(model.info), "warnings": warnings}
 
@@ -307,7 +307,7 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     )
     calibrations = {key: helper.calibration for key, helper in found.items()}
     with run.writing("calibrate", "calibration.json") as out:
-        out.write_text(json.dumps(calibrations, indent=1, allow_nan=False) + "\n")
+        out.write_text(jsontext.dumps(calibrations, indent=1) + "\n")
     return {
         "points": len(found),
         "met": sum(one["met"] for one in calibrations.values()),
@@ -315,7 +315,7 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     }
 
 
-def _declared_tasks(run: Run, split: str = "collected") -> int:
+def _declared_tasks(run: Run, split: str | None = None) -> int:
     """How many tasks a split's task says that there are (``num_episodes``); a large number where it says nothing."""
     import gymnasium as gym
 
@@ -389,9 +389,10 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     for split in splits:
         # The collected tasks may be fewer: more episodes of each then, so that rows of all splits rest on as many.
         tasks = min(c.tasks, _declared_tasks(run, split))
-        tasks = min(tasks, run.config.collect.tasks) if split == "collected" else tasks
+        collected = split == run.config.task.collected
+        tasks = min(tasks, run.config.collect.tasks) if collected else tasks
         counts = {key: -(-each * c.tasks // tasks) for key, each in episodes.items()}
-        plans[split] = SplitPlan(run.env_kwargs(split), range(tasks), counts)
+        plans[split] = SplitPlan(run.env_kwargs(split), range(tasks), counts, fixed_tasks=collected)
     evaluate_splits(
         plans,
         helpers,

@@ -92,7 +92,10 @@ class Material:
         titles = self.section("task").get("titles", SPLITS)
         if split in titles:
             return visible(titles[split], limit=80)
-        return "Collected tasks" if split == "collected" else f"Split {visible(split, limit=60)}"
+        if split == "collected":
+            return "Collected tasks"
+        also = " (collected tasks)" if self.evaluation.tables[split].fixed_tasks else ""
+        return f"Split {visible(split, limit=60)}{also}"
 
     def lower_title(self, split: str) -> str:
         """The heading for the middle of a sentence."""

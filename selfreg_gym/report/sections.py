@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym import jsontext
 from selfreg_gym.printable import file_name, html
 from selfreg_gym.report import tables
 from selfreg_gym.report.facts import headline, tiles
@@ -332,5 +332,5 @@ def _words(material: Material) -> str:
 def _appendix(material: Material) -> str:
     if not material.manifest:
         return ""
-    text = html(json.dumps(material.manifest, indent=2))
+    text = html(jsontext.dumps(material.manifest, indent=2))
     return section("How it was made", f"<details><summary>manifest.json</summary><pre>{text}</pre></details>")

@@ -26,7 +26,7 @@ from selfreg_gym.transitions import TransitionModel
 if TYPE_CHECKING:
     from selfreg_gym.solver.caps import CappedSolution
 
-__all__ = ["Point", "distinct", "first_prices", "highest_price", "solve_budget", "solve_points"]
+__all__ = ["Point", "apart", "distinct", "first_prices", "highest_price", "solve_budget", "solve_points"]
 
 GAIN = 1e-13
 """A point that is above the chord by less is on it, to rounding."""
@@ -36,6 +36,9 @@ ENOUGH = 1e-12
 
 SAME = 1e-12
 """Points whose usage (relative to the largest) and success differ by at most this are one point, to rounding."""
+
+CLEAR = 1e-9
+"""A difference in success that is no rounding: a call may be so cheap that usage hardly differs."""
 
 
 @overload
@@ -210,12 +213,22 @@ def distinct(points: Sequence[Point]) -> list[Point]:
     largest = max(point.usage for point in points)
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.usage, -p.success)):
-        if kept and point.usage - kept[-1].usage <= SAME * largest:
+        if kept and not apart(kept[-1], point, SAME * largest):
             if point.success > kept[-1].success + SAME:
                 kept[-1] = point
         elif not kept or point.success > kept[-1].success:
             kept.append(point)
     return kept
+
+
+def apart(left: Point, right: Point, width: float) -> bool:
+    """Whether ``right`` lies to the right of ``left``: by more than ``width``, or less if its success is clearly more.
+
+    Costs in one model may differ by many orders of magnitude. The usage of cheap calls is then within rounding of none,
+    and what they add in success is not.
+    """
+    run = right.usage - left.usage
+    return run > width or (run > 0 and right.success > left.success + CLEAR)
 
 
 def _mixture(low: Solution, high: Solution, limit: float, price: float, solves: int) -> MixedPolicy:

@@ -20,7 +20,17 @@ import numpy as np
 
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.solver.arguments import check_model, checked_number
-from selfreg_gym.solver.budget import ENOUGH, GAIN, SAME, Point, distinct, first_prices, highest_price, solve_points
+from selfreg_gym.solver.budget import (
+    ENOUGH,
+    GAIN,
+    SAME,
+    Point,
+    apart,
+    distinct,
+    first_prices,
+    highest_price,
+    solve_points,
+)
 from selfreg_gym.solver.engine import Engine, cost_unit
 from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.solution import MixedPolicy, Solution
@@ -218,7 +228,7 @@ def solve_frontier(
             if middle.success - slope * middle.usage - chord <= GAIN:
                 done.append((0.0, left, right))  # the chord itself touches the curve
                 continue
-            inner = [p for p in own if left.usage + width < p.usage < right.usage - width]
+            inner = [p for p in own if apart(left, p, width) and apart(p, right, width)]
             chain = [p for p in distinct(inner) if left.success < p.success <= right.success] if inner else []
             if not chain:  # what is above the chord is one of its ends, to rounding
                 done.append((0.0, left, right))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym import jsontext
 from selfreg_gym.errors import CheckpointError, ModelError
 from selfreg_gym.transitions.model import Rows, TransitionModel
 
@@ -154,7 +155,7 @@ def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndar
 
 
 def _text(value: Any) -> np.ndarray:
-    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+    return np.frombuffer(jsontext.dumps(value).encode(), np.uint8)
 
 
 def _parse(array: np.ndarray) -> Any:

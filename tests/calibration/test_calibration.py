@@ -287,7 +287,8 @@ def test_the_correction_by_a_longer_probe_is_unbiased(env):
 
 
 @pytest.mark.parametrize(
-    "text", ["", '{"a"', "[]", '{"a": 1}', '{"a": {"knob": null, "usage": 1}}', '{"a": {"knob": 1, "usage": NaN}}',
+    "text", ["", '{"a"', "[]", '{"a": 1}', '{"a": {"knob": null, "usage": 1}}', '{"a": {"knob": 1, "usage": NaN}}', 
+             '{"a": {"knob": 1, "usage": 1' + "0" * 310 + "}}",
              '{"a": {"knobs": [1], "weight": 0.5, "usage": 1}}', "[" * 100_000]
 )  # fmt: skip
 def test_a_damaged_calibration_file_is_named(tmp_path, text):

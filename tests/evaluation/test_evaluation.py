@@ -402,3 +402,35 @@ def test_bad_input_says_what_is_wrong(coins, tmp_path):
         bad.write_text(text)
         with pytest.raises(ConfigError, match="evaluation"):
             Evaluation.load(bad)
+
+
+def test_small_costs_survive_the_file(tmp_path):
+    env = coin_env(interventions=[Intervention(Expert(), name="see", cost=3.7e-8)])
+    found = run({"never": Constant(0), "always": Constant(1), "last@5e-08": LastCoins(1)}, episodes=5, env=env)
+    found.save(tmp_path / "evaluation.json")
+    again = Evaluation.load(tmp_path / "evaluation.json")
+    for evaluation in (found, again):
+        assert row(evaluation, "always")["usage"] == pytest.approx(3.7e-8 * COINS.mean(), rel=1e-9)
+    assert row(again, "last@5e-08")["usage_ci"] == pytest.approx(row(found, "last@5e-08")["usage_ci"], rel=1e-6)
+    assert row(again, "last@5e-08")["p_over_budget"] == 0
+    tight = run({"never": Constant(0), "always": Constant(1), "last@1e-08": LastCoins(1)}, episodes=5, env=env)
+    last = row(tight, "last@1e-08")
+    assert last["p_over_budget"] == last["episode_share"] > 0
+
+
+def test_a_kind_named_all_has_no_second_row():
+    played = run({"never": Constant(0)}, episodes=2)
+    table = played.table("collected")
+    table.kinds[:] = "all"
+    assert [r["kind"] for r in Evaluation({"collected": table}).rows] == ["all"]
+
+
+def test_toggles_are_compared_with_the_threshold_of_the_nearest_usage():
+    """With several interventions there is a PRM threshold for each; none is called ``prm-threshold`` alone."""
+    helpers = {"never": Constant(0), "always": Constant(1), "mine@1": Toggler()}
+    helpers |= {"prm-threshold:dear@1": Constant(0), "prm-threshold:see@1": LastCoins(2), "every-k:see@1": LastCoins(1)}
+    found = {item["key"]: item.get("toggles_against_prm_threshold") for item in run(helpers, episodes=5).comparisons}
+    assert found["mine@1"]["other"] == "prm-threshold:see"
+    assert found["mine@1"]["difference"]["value"] > 0
+    assert found["every-k:see@1"]["prm_threshold_toggles"] == 0
+    assert found["prm-threshold:see@1"] is None

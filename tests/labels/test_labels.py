@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -284,6 +285,17 @@ def test_bad_files(rollouts, frontier, tmp_path: Path) -> None:
         ("".join(lines)[:-40], StoreDamagedError, f"line {len(lines)}, holds no labels"),
         ("".join([lines[0], '{"observation": "x"}\n', *lines[2:]]), StoreDamagedError, "line 2, holds no labels"),
         ("".join(lines[1:]), StoreDamagedError, "first line is not their header"),
+        (
+            re.sub(r'"episode": \d+', f'"episode": {2**70}', "".join(lines)),
+            StoreDamagedError,
+            "line 2, holds no labels",
+        ),
+        (re.sub(r'"action": \d+', f'"action": {2**70}', "".join(lines)), StoreDamagedError, "action is a whole number"),
+        (
+            re.sub(r'"weight": [\d.e-]+', f'"weight": {2**1100}', "".join(lines)),
+            StoreDamagedError,
+            "weight is",
+        ),
         ("", StoreDamagedError, "first line is not their header"),
         ("[]\n", StoreDamagedError, "first line is not their header"),
         (lines[0].replace('"version": 1', '"version": 9'), StoreVersionError, "version 9; this selfreg_gym reads"),

@@ -57,7 +57,7 @@ class _Plugin:
         return env
 
 
-def plugin(monkeypatch: pytest.MonkeyPatch, predict: Any = None, init: Any = None) -> None:
+def plugin(monkeypatch: pytest.MonkeyPatch, predict: Any = None, init: Any = None, called: str = "mine") -> None:
     """Register a helper ``mine`` with this ``predict`` or this constructor."""
     members = {"predict": predict or (lambda self, observation, *_, **__: (0, None))}
     if init is not None:
@@ -68,10 +68,10 @@ def plugin(monkeypatch: pytest.MonkeyPatch, predict: Any = None, init: Any = Non
     monkeypatch.setitem(sys.modules, module.__name__, module)
     names, load = registry.names, registry.load
     monkeypatch.setattr(
-        registry, "names", lambda group: [*names(group), "mine"] if group == "helpers" else names(group)
+        registry, "names", lambda group: [*names(group), called] if group == "helpers" else names(group)
     )
     monkeypatch.setattr(
-        registry, "load", lambda group, name: kind if (group, name) == ("helpers", "mine") else load(group, name)
+        registry, "load", lambda group, name: kind if (group, name) == ("helpers", called) else load(group, name)
     )
 
 
@@ -101,6 +101,18 @@ def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     plugin(monkeypatch, init=init)
     with pytest.raises(InvalidArgumentError, match=r"'mine' cannot be made.*RuntimeError: no such table"):
         check('evaluate.helpers=["mine"]')
+
+
+@pytest.mark.parametrize("name", ["mine@2", "mine#1", "mine:expert", "@"])
+def test_characters_that_separate_the_parts_of_a_key_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    plugin(monkeypatch, called=name)
+    with pytest.raises(InvalidArgumentError, match=f"must not contain.*received '{name}'"):
+        check(f'evaluate.helpers=["{name}"]')
+    with pytest.raises(InvalidArgumentError, match="leave it out of evaluate"):
+        check("evaluate.helpers=[]")
+    check('evaluate.helpers=["never"]')
 
 
 def test_a_helper_of_ones_own_is_decisive() -> None:

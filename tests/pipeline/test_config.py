@@ -71,8 +71,26 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
         ("actor.id=3", "actor.id must be a text"),
         ("model.prior=true", "a number or a text"),
         ("prm.targets=help", "'nohelp' or 'mixture'"),
-        ("task.splits={ }", "at least the split 'collected'"),
+        ("task.splits={ }", "a table with at least one split"),
         ("task.splits={collected={}, ''={}}", "a name that is not empty"),
+        ("collect.seed=-1", "collect.seed must be 0 or more"),
+        ("collect.seed=18446744073709551616", "collect.seed must be a whole number of at most 64 bits"),
+        ("rl.seed=4294967296", r"rl.seed must be below 2\*\*32"),
+        ("helper.help_weight=-1", "helper.help_weight must be 0 or more"),
+        ("helper.help_weight=nan", "helper.help_weight must be a finite number, received nan"),
+        ("solve.gap=inf", "solve.gap must be a finite number, received inf"),
+        ("prm.lr=1" + "0" * 400, "prm.lr must be a whole number of at most 64 bits, received a whole number of more"),
+        ("label.budgets=[]", "label.budgets must be at least one budget"),
+        ("evaluate.budgets=[1, 1.0000001]", "evaluate.budgets must be different numbers, in their first six digits"),
+        ("model.key=sate", "model.key must be one of state, feature, observation, received 'sate'"),
+        ("model.backoff=none", "model.backoff must be 'feature' or ''"),
+        ("model.prior=-1", "model.prior must be 'auto' or at least 0"),
+        ("model.prior=none", "model.prior must be 'auto' or at least 0"),
+        ("model.horizon=-1", "model.horizon must be true, false or a number of steps"),
+        ("task.kwargs.size=nan", "task.kwargs.size must be a finite number"),
+        ("task.kwargs={a={b=[2020-01-01]}}", "task.kwargs.a.b must be a text, .*of type date. Put quotes around it"),
+        ("actor.kwargs={a='\udce4'}", "actor.kwargs.a must be text without NUL and without surrogates"),
+        ("actor.id=x\0", "actor.id must be text without NUL"),
         ("actor=tiny", "section.key=value"),
         ("collect.episodes", "section.key=value"),
     ],
@@ -102,6 +120,15 @@ def test_split_names_are_free() -> None:
     }  # fmt: skip
     with pytest.raises(UnknownNameError, match="Did you mean 'collected'"):
         load_config(overrides=["task.titles.colected=x"])
+
+
+def test_without_a_split_named_collected_the_first_is_collected_on() -> None:
+    config = load_config(overrides=["task.splits={train={size=4}, test={size=9}}"])
+    assert config.task.collected == "train"
+    assert load_config(overrides=["task.splits={test={}, collected={}}"]).task.collected == "collected"
+    other = load_config(overrides=["task.splits={test={size=9}, train={size=4}}"])
+    assert differences(config, other) == [("task.collected", "train", "test")], "their order matters here"
+    assert from_dict(json.loads(json.dumps(to_dict(config)))).task.collected == "train"
 
 
 def test_arguments_of_another_task_are_dropped(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, advance, open_run, stages, stages_until
-from selfreg_gym.pipeline.config import load_config
+from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.lineup import helper_names, key_of
 
@@ -250,3 +250,20 @@ def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monk
     with pytest.raises(FailedEpisodesError, match=r"'seen' ended in errors \(by helper: \{'lm': 2\}\)"):
         stages.evaluate_helpers(run)
     assert not list(run.partial("evaluate").iterdir()), "the split is played again"
+
+
+def test_split_names_are_free(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    """Without a split named collected the first is it: its tasks are fixed, and the plan's promises are about them."""
+    from selfreg_gym.evaluation import Evaluation
+
+    out = shutil.copytree(smoke[0], tmp_path / "copy")
+    changes = ["task.splits={here={split='train'}, there={split='test-seen'}}", "task.titles={}"]
+    config = override(to_dict(load_config(preset="smoke")), changes)
+    run = Run(out, config, Run.open(out).manifest, progress=False)
+    assert run.env_kwargs()["task_kwargs"]["split"] == "train"
+    stages.evaluate_helpers(run)
+    evaluation = Evaluation.load(out / "evaluation.json")
+    assert {name: table.fixed_tasks for name, table in evaluation.tables.items()} == {"here": True, "there": False}
+    rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
+    old = [row for row in rows[0] if row["split"] == "collected"]
+    assert old == [row | {"split": "collected"} for row in rows[1] if row["split"] == "here"]

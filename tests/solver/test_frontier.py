@@ -81,3 +81,15 @@ def test_the_frontier_is_written_read_shown_and_drawn(random_model, tmp_path):
         Frontier.load(tmp_path / "nothing.npz", model)
     with pytest.raises(CheckpointError, match="expected format"):
         Frontier.load(tmp_path / "transitions.npz", model)
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_costs_of_one_model_may_differ_by_many_orders_of_magnitude(backend: str) -> None:
+    """One call of either intervention per episode: never 0.2, the cheap one 0.5, the dear one 0.9."""
+    nothing = np.zeros((1, 1))
+    model = TransitionModel([nothing] * 3, np.array([[0.2], [0.5], [0.9]]), np.ones(1), [0.0, 1e-13, 1.0])
+    frontier = solve_frontier(model, gap=1e-6, backend=backend)
+    assert frontier.usage == pytest.approx([0, 1e-13, 1.0], rel=1e-9)
+    assert frontier.success == pytest.approx([0.2, 0.5, 0.9])
+    assert float(frontier.success_at(0.5)) == pytest.approx(0.7)
+    assert frontier.policy(0.0).expected_success == pytest.approx(0.2)
