@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym import jsontext
 from selfreg_gym.arguments import check_predict, check_tasks
 from selfreg_gym.building import check_budget
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
-from selfreg_gym.jsontext import read_object
+from selfreg_gym.jsontext import dumps, read_object
 from selfreg_gym.rollout import EpisodeSpec
 from selfreg_gym.workers import run_sharded
 
@@ -235,7 +234,7 @@ class _Finished:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".partial")
-            partial.write_text(jsontext.dumps(found), encoding="utf-8")
+            partial.write_text(dumps(found), encoding="utf-8")
             partial.replace(self.path)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym import jsontext
 from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
 from selfreg_gym.evaluation.paired import Column, estimates, means
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.statistics import Estimate, Floats, estimate_mean, estimate_rate
 
 __all__ = ["Evaluation"]
@@ -308,7 +308,7 @@ class Evaluation:
         lists = {name: getattr(self, name) for name in ("rows", "comparisons", "curves", "warnings", "traces")}
         plain = FORMAT | {"meta": self.meta, "budgets": self.budgets, "expected": self.expected}
         plain |= {"selection": self.selection}
-        parts = [f"{json.dumps(name)}: {jsontext.dumps(value)}" for name, value in plain.items()]
+        parts = [f"{json.dumps(name)}: {dumps(value)}" for name, value in plain.items()]
         parts += [f"{json.dumps(name)}: {_lines(items)}" for name, items in lists.items()]
         parts.append(f'"episodes": {_lines(table.to_json() for table in self.tables.values())}')
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -358,7 +358,7 @@ class Evaluation:
 
 def _lines(items: Iterable[Any]) -> str:
     """A JSON list with one item per line, so that a person can read it and ``diff`` can compare it."""
-    return "[\n" + ",\n".join("  " + jsontext.dumps(item) for item in items) + "\n]"
+    return "[\n" + ",\n".join("  " + dumps(item) for item in items) + "\n]"
 
 
 def _finite(what: str, value: Any) -> float:

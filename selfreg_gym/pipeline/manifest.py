@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym import jsontext
 from selfreg_gym.errors import ConfigError, RunDirectoryError
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
 from selfreg_gym.pipeline.locking import LOCK, locked
 
@@ -219,7 +219,7 @@ class Manifest:
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        text = jsontext.dumps(self.data, indent=2, default=str)
+        text = dumps(self.data, indent=2, default=str)
         temporary = self.directory / TEMPORARY
         temporary.unlink(missing_ok=True)  # of a process that was killed; never written through if it is a link
         try:

@@ -26,8 +26,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from selfreg_gym import jsontext, registry
+from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, StoreError
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.directory import Run, Stage
 from selfreg_gym.pipeline.lineup import build, interventions_of, is_decisive, key_of, sources
@@ -96,7 +97,7 @@ def train_prm(run: Run) -> dict[str, Any]:
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
-        (out / "floor.json").write_text(jsontext.dumps({"bag_of_words": floor or None}, indent=1) + "\n")
+        (out / "floor.json").write_text(dumps({"bag_of_words": floor or None}, indent=1) + "\n")
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
     return {**figures, "auc of a bag of words": floor.get("auc"), **_read(model.info), "warnings": warnings}
 
@@ -307,7 +308,7 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     )
     calibrations = {key: helper.calibration for key, helper in found.items()}
     with run.writing("calibrate", "calibration.json") as out:
-        out.write_text(jsontext.dumps(calibrations, indent=1) + "\n")
+        out.write_text(dumps(calibrations, indent=1) + "\n")
     return {
         "points": len(found),
         "met": sum(one["met"] for one in calibrations.values()),

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym import jsontext
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.printable import file_name, html
 from selfreg_gym.report import tables
 from selfreg_gym.report.facts import headline, tiles
@@ -332,5 +332,5 @@ def _words(material: Material) -> str:
 def _appendix(material: Material) -> str:
     if not material.manifest:
         return ""
-    text = html(jsontext.dumps(material.manifest, indent=2))
+    text = html(dumps(material.manifest, indent=2))
     return section("How it was made", f"<details><summary>manifest.json</summary><pre>{text}</pre></details>")

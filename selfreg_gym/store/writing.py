@@ -9,8 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym import jsontext
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.printable import repaired
 from selfreg_gym.store.schema import explained, transaction, upgrade
 from selfreg_gym.types import Episode, Transition
@@ -55,8 +55,8 @@ class Writer:
                 "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*key, episode.episode, episode.seed, episode.help_probability, repaired(episode.task_id),
                  repaired(episode.kind), int(episode.success), len(episode.steps), episode.cost,
-                 jsontext.dumps([float(u) for u in episode.usage]),
-                 jsontext.dumps(_metrics(episode.metrics))),
+                 dumps([float(u) for u in episode.usage]),
+                 dumps(_metrics(episode.metrics))),
             )  # fmt: skip
             self._connection.executemany(
                 f"INSERT INTO transitions VALUES ({', '.join('?' * 17)})",

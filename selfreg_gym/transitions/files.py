@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym import jsontext
 from selfreg_gym.errors import CheckpointError, ModelError
+from selfreg_gym.jsontext import dumps
 from selfreg_gym.transitions.model import Rows, TransitionModel
 
 __all__ = ["load_model", "read_arrays", "save_model"]
@@ -155,7 +155,7 @@ def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndar
 
 
 def _text(value: Any) -> np.ndarray:
-    return np.frombuffer(jsontext.dumps(value).encode(), np.uint8)
+    return np.frombuffer(dumps(value).encode(), np.uint8)
 
 
 def _parse(array: np.ndarray) -> Any:
