@@ -81,8 +81,17 @@ class Search:
         for _ in range(ATTEMPTS):
             found, final = self._attempt(group, budget, start, known)
             if found["met"] or final:
-                break
-        return found
+                return found
+        # Short samples contradict the long ones: mix two of the long ones (or one with the floor).
+        most = max(probe.played for probe in known.values())
+        long = [probe for probe in known.values() if probe.played == most]
+        over = [probe for probe in long if probe.mean > budget]
+        if not over:
+            return found
+        under = [Probe(float(group.helper.knob_bounds[0]), []), *(probe for probe in long if probe.mean <= budget)]
+        return self._mixture(
+            group, budget, known, max(under, key=lambda one: one.mean), min(over, key=lambda one: one.mean)
+        )
 
     def _attempt(
         self, group: Group, budget: float, start: float, known: dict[float, Probe]
@@ -123,12 +132,18 @@ class Search:
             used = self._extend(group, (below,), budget, partial(_usage, below, known)) if ends else Usage(0.0, 0.0)
             at_top = below.knob >= top
             return self._found(group, budget, known, _at(below), used, top=at_top), at_top
-        used = self._extend(group, ends, budget, lambda: mixed(below, above, budget)[1])
-        weight = mixed(below, above, budget)[0]
+        self._extend(group, ends, budget, lambda: mixed(below, above, budget)[1])
+        return self._mixture(group, budget, known, below, above), False
+
+    def _mixture(
+        self, group: Group, budget: float, known: Mapping[float, Probe], below: Probe, above: Probe
+    ) -> dict[str, Any]:
+        """The result that is a coin between two knobs."""
+        weight, used = mixed(below, above, budget)
         mix: dict[str, Any] = {"knobs": [below.knob, above.knob], "weight": weight, "success": None}
         if below.success is not None and above.success is not None:
             mix["success"] = below.success + weight * (above.success - below.success)
-        return self._found(group, budget, known, mix, used), False
+        return self._found(group, budget, known, mix, used)
 
     def _found(
         self,

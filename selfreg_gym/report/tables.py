@@ -219,7 +219,7 @@ def by_intervention(material: Material, split: str) -> str:
     body = []
     for row in _best_first(material, split):
         usage, calls = (material.by_intervention(row, what) for what in ("usage", "calls"))
-        if len(usage) != len(names) or not any(usage):
+        if len(usage) != len(names):
             continue
         cells = []
         for k, used in enumerate(usage):

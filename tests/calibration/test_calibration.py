@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, search
-from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError
+from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, load_calibrations, search
+from selfreg_gym.errors import CheckpointError, FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import plan_episodes
 from selfreg_gym.rollout import play
@@ -241,3 +241,69 @@ def test_episodes_in_error_are_no_sample():
     source = {"task": "selfreg/Coin-v0", "actor": Down(), "interventions": [Intervention(Expert(), name="see")]}
     with pytest.raises(FailedEpisodesError, match=r"ended in an error each time.*nobody there"):
         calibrate(Rate(), make_env(source, 32), budget=1.0, tasks=TASKS, episodes=80)
+
+
+@pytest.mark.parametrize("budget", ["1", True, float("nan"), float("inf"), -0.1, None, [1.0]])
+def test_a_budget_is_a_number_of_cost_units(env, budget):
+    with pytest.raises(InvalidArgumentError, match="finite number of cost units per episode"):
+        calibrate(Rate(), env, budget=budget, tasks=TASKS)
+
+
+def test_the_usage_of_the_accepted_knob_is_known_to_five_percent(env):
+    record = calibrate(LastCoins(), env, budget=1.5, episodes=100, tasks=TASKS).calibration
+    assert record["met"]
+    assert record["precise"]
+    assert record["reason"] is None
+    assert record["half_width"] <= 0.05 * 1.5
+    assert record["usage_ci"] == pytest.approx([1.5 - record["half_width"], 1.5 + record["half_width"]])
+    assert record["episodes"] > 100
+    assert min(probe["episodes"] for probe in record["probes"]) <= 100
+
+
+def test_budgets_that_are_not_met_say_why(env):
+    record = calibrate(Rate(), env, budget=9.0, episodes=50, max_episodes=50, tasks=TASKS).calibration
+    assert not record["met"]
+    assert record["reason"].startswith("under budget: ")
+    assert "highest knob" in record["reason"]
+    few = calibrate(LastCoins(), env, budget=1.0, episodes=20, max_episodes=20, tasks=TASKS).calibration
+    assert not few["precise"]
+    assert "calibrate.max_episodes" in few["reason"]
+
+
+def test_the_correction_by_a_longer_probe_is_unbiased(env):
+    """The corrected usage is unbiased, and its error is that of the difference where both go up and down together."""
+    from selfreg_gym.calibration.probes import Probe, estimate
+
+    rng = np.random.default_rng(0)
+    gaps = []
+    for _ in range(300):
+        base = rng.gamma(1.0, 1.0, 2000)
+        probe = Probe(1.0, list(base[:100] + 0.1 + 0.1 * rng.standard_normal(100)))
+        used = estimate(probe, [Probe(0.0, list(base))])
+        gaps.append((used.mean - 1.1) / used.error)
+        assert used.error < 0.4 * probe.error
+    assert abs(np.mean(gaps)) < 0.2
+    assert 0.85 < np.std(gaps) < 1.15
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"a"', "[]", '{"a": 1}', '{"a": {"knob": null, "usage": 1}}', '{"a": {"knob": 1, "usage": NaN}}',
+             '{"a": {"knobs": [1], "weight": 0.5, "usage": 1}}', "[" * 100_000]
+)  # fmt: skip
+def test_a_damaged_calibration_file_is_named(tmp_path, text):
+    path = tmp_path / "calibration.json"
+    path.write_text(text)
+    with pytest.raises(CheckpointError, match=r"calibration\.json.*selfreg calibrate --redo"):
+        load_calibrations(path)
+
+
+def test_calibration_files_of_earlier_versions_are_read(tmp_path):
+    path = tmp_path / "calibration.json"
+    path.write_text('{"a@1": {"budget": 1, "knob": 0.5, "usage": 1.0, "success": null, "met": true, "episodes": 420}}')
+    assert load_calibrations(path)["a@1"]["knob"] == 0.5
+
+
+def test_a_budget_is_met_even_from_very_short_samples(env):
+    for seed in range(6):
+        specs = {"episodes": 32, "max_episodes": 96, "tasks": range(8), "seed": seed}
+        assert calibrate(Offset(), env, budget=1.0, **specs).calibration["met"]

@@ -80,8 +80,8 @@ def plugin(monkeypatch: pytest.MonkeyPatch, predict: Any = None, init: Any = Non
     [
         (lambda n: np.zeros(n + 1, int), "shape"),
         (lambda n: np.zeros(n), "float64"),
-        (lambda n: np.full(n, 2), "from 0 to 1"),
-        (lambda n: np.full(n, -1), "from 0 to 1"),
+        (lambda n: np.full(n, 2), "from 0 to K"),
+        (lambda n: np.full(n, -1), "from 0 to K"),
         (lambda n: 1 / 0, "ZeroDivisionError"),
     ],
 )
