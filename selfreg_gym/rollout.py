@@ -153,7 +153,7 @@ def _play(
         else:
             if begun.any() and hasattr(table.helper, "begin_episodes"):
                 keys = [episode_key(seat.spec.seed, seat.spec.episode) if seat is not None else 0 for seat in seats]
-                with _helper_asked(table.helper):
+                with _helper_asked(table.helper, "begin_episodes"):
                     state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
             chosen, state = table.ask(state, begun, deterministic, [i for i, _ in busy])
             unseen = getattr(table.helper, "last_unseen", None)
@@ -203,9 +203,11 @@ class _Table:
                     f"received {base.autoreset_mode}."
                 )
         bind = getattr(helper, "for_interventions", None)
-        self.helper: Any = helper if bind is None else bind(base.interventions)
+        with _helper_asked(helper, "for_interventions"):
+            self.helper: Any = helper if bind is None else bind(base.interventions)
         wrap = getattr(self.helper, "wrap", None)
-        self.env = wrap(env) if wrap is not None else env
+        with _helper_asked(self.helper, "wrap"):
+            self.env = wrap(env) if wrap is not None else env
         self.rows: tuple[Row, ...] = base.rows
         self.n, self.k = len(self.rows), len(base.interventions)
         self.observation: Any = None
@@ -228,7 +230,7 @@ class _Table:
         self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all rows; actions ``(n,)``, valid in the ``busy`` rows (None: all)."""
-        with _helper_asked(self.helper):
+        with _helper_asked(self.helper, "predict"):
             result = self.helper.predict(
                 self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
             )
@@ -271,14 +273,14 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
         table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
         if hasattr(table.helper, "begin_episodes"):
             keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
-            with _helper_asked(table.helper):
+            with _helper_asked(table.helper, "begin_episodes"):
                 state = table.helper.begin_episodes(state, mask.copy(), keys)
         _, state = table.ask(state, mask, deterministic=True)
 
 
 @contextlib.contextmanager
-def _helper_asked(helper: Any) -> Iterator[None]:
-    """Name the helper when one of its methods raises.
+def _helper_asked(helper: Any, method: str) -> Iterator[None]:
+    """Name the helper and the method when it raises.
 
     Raises:
         TaskContractError: from any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
@@ -289,7 +291,7 @@ def _helper_asked(helper: Any) -> Iterator[None]:
         raise
     except Exception as error:
         raise TaskContractError(
-            f"a helper answers every observation: predict of {type(helper).__name__} raised {type(error).__name__}: "
+            f"a helper answers every observation: {method} of {type(helper).__name__} raised {type(error).__name__}: "
             f"{shown(str(error))}. Repair the helper, or wrap it so that it gets the observations that it reads."
         ) from error
 

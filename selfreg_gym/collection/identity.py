@@ -2,11 +2,12 @@
 
 Two lambdas have the same qualified name, and so have two objects of one class, so a name is not enough to continue a
 store with the same actor. A function is identified by its bytecode, constants, defaults, closure, and by the functions
-and constants of its module that it refers to. An object is identified by the code of its class and by those attributes
-that are numbers, texts, functions, paths, or tuples of these. Values that change while it runs are left out: lists,
+and constants of its module that it refers to. An object that is used as a function (it has no ``act``) is
+identified by the code of its class and by those attributes that are numbers, texts, functions, paths, or tuples of
+these. An actor, an object with ``act``, is identified by the name of its class alone: its delay or address may change. Values that change while it runs are left out: lists,
 dicts, counters that a function assigns, attributes that a method other than the constructor assigns. A class may also
 name attributes in ``immaterial`` that change only where and how fast it acts (a delay, an address). Functions and
-classes of installed packages are identified by their names, and their objects by name and attributes.
+classes of installed packages are identified by their names.
 
 Bytecode belongs to a version of Python, so the code is compared only between runs of the same version.
 """
@@ -85,8 +86,8 @@ def _digest(value: Any) -> str | None:
     """A short hash of the code and attributes of a function or an object; None for an id, which says it all."""
     if isinstance(value, Intervention):
         value = value.actor
-    if isinstance(value, gym.Env):  # its id, arguments and wrappers stand beside this
-        return None
+    if isinstance(value, gym.Env) or (hasattr(value, "act") and not inspect.isroutine(value)):
+        return None  # an env's id, arguments and wrappers stand beside this
     if isinstance(value, FunctionActor):
         value = value.function
     if isinstance(value, str):
@@ -119,7 +120,9 @@ def _describe(value: Any, depth: int, seen: set[int]) -> Any:
     wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache
     if isinstance(wrapped, types.FunctionType):
         return ("wrapped", _name(type(value)), _describe(wrapped, depth - 1, seen))
-    if isinstance(value, types.BuiltinFunctionType | types.MethodDescriptorType | types.ModuleType | type):
+    if hasattr(value, "act") or isinstance(
+        value, types.BuiltinFunctionType | types.MethodDescriptorType | types.ModuleType | type
+    ):
         return ("name", _name(value))
     return _object(value, depth, seen)
 
@@ -247,4 +250,5 @@ _PACKAGE_FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "plat
 
 def _name(value: Any) -> str:
     named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{getattr(named, '__module__', None) or getattr(named, '__objclass__', type(named)).__module__}.{named.__qualname__}"
+    module = getattr(named, "__module__", None) or getattr(named, "__objclass__", type(named)).__module__
+    return f"{module}.{named.__qualname__}"
