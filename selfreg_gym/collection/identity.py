@@ -1,13 +1,14 @@
-"""What makes two collections the same: the code of functions and objects, which have no registered name.
+"""What makes two collections the same: the code of functions and callable objects, which have no registered name.
 
-Two lambdas have the same qualified name, and so have two objects of one class, so a name is not enough to continue a
-store with the same actor. A function is identified by its bytecode, constants, defaults, closure, and by the functions
-and constants of its module that it refers to. An object that is used as a function (it has no ``act``) is
-identified by the code of its class and by those attributes that are numbers, texts, functions, paths, or tuples of
-these. An actor, an object with ``act``, is identified by the name of its class alone: its delay or address may change. Values that change while it runs are left out: lists,
-dicts, counters that a function assigns, attributes that a method other than the constructor assigns. A class may also
-name attributes in ``immaterial`` that change only where and how fast it acts (a delay, an address). Functions and
-classes of installed packages are identified by their names.
+Two lambdas have the same qualified name, so a name is not enough to continue a store with the same actor. A function
+is identified by its bytecode, constants, defaults, closure, and by the functions and constants of its module that it
+refers to. An object that is used as a function (it has no ``act``) is identified by the code of its class and by those
+attributes that are numbers, texts, functions, paths, or tuples of these. Values that change while it runs are left
+out: lists, dicts, counters that a function assigns, attributes that a method other than the constructor assigns. A
+class may also name attributes in ``immaterial`` that change only where and how fast it acts.
+
+An actor, an object with ``act``, is identified by the name of its class, so its delay or address may change between two
+parts of a collection. Functions and classes of installed packages are identified by their names, too.
 
 Bytecode belongs to a version of Python, so the code is compared only between runs of the same version.
 """
@@ -86,10 +87,10 @@ def _digest(value: Any) -> str | None:
     """A short hash of the code and attributes of a function or an object; None for an id, which says it all."""
     if isinstance(value, Intervention):
         value = value.actor
-    if isinstance(value, gym.Env) or (hasattr(value, "act") and not inspect.isroutine(value)):
-        return None  # an env's id, arguments and wrappers stand beside this
     if isinstance(value, FunctionActor):
         value = value.function
+    if isinstance(value, gym.Env) or (hasattr(value, "act") and not inspect.isroutine(value)):
+        return None  # an env's id, arguments and wrappers stand beside this
     if isinstance(value, str):
         return None
     described = _describe(value, _DEEPEST, set())
