@@ -6,7 +6,7 @@ on the path that holds one link, to the package (whose own links to ``agents`` a
 itself is not put on the path, because then a top-level ``agents`` would be importable. Where links cannot be made, the
 hook alone remains.
 
-**Source distributions.** Setuptools leaves out the two links, or copies what they point to; here they are links.
+**Source distributions.** Setuptools leaves out the package's two links, or copies their targets; here they stay links.
 """
 
 from __future__ import annotations

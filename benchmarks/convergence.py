@@ -72,9 +72,9 @@ def main() -> None:
             model = TransitionModel.fit(episodes[:count])
             policy = solve_frontier(model).policy(BUDGET)
             success, usage = worth(policy, model, exact)
-            honest = cross_fitted_value(episodes[:count], budget=BUDGET, bootstrap=0).expected_success
+            crossfitted = cross_fitted_value(episodes[:count], budget=BUDGET, bootstrap=0).expected_success
             plan = policy.expected_success - curve.success_at(policy.expected_usage)
-            errors[i, repeat] = plan, curve.success_at(usage) - success, honest - success
+            errors[i, repeat] = plan, curve.success_at(usage) - success, crossfitted - success
     names = ("plan: promised minus best", "regret: best minus true", "cross-fitted minus true")
     print("episodes  " + "  ".join(f"{name:>26s}" for name in names))
     for count, row in zip(options.episodes, errors.mean(axis=1), strict=True):

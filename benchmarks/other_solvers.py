@@ -26,7 +26,7 @@ PACKAGES = {"quantecon": "quantecon", "mdptoolbox": "pymdptoolbox", "stormpy": "
 
 
 class Rival(NamedTuple):
-    """Somebody else's way to one of our numbers.
+    """Another package's way to one of the numbers.
 
     Attributes:
         name: what it is.

@@ -15,10 +15,23 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, did_you_mean, shown
 
-__all__ = ["LARGEST_INTEGER", "check_count", "check_number", "check_numbers", "check_options", "check_tasks"]
+__all__ = [
+    "LARGEST_INTEGER",
+    "check_count",
+    "check_number",
+    "check_numbers",
+    "check_options",
+    "check_tasks",
+    "is_number",
+]
 
 LARGEST_INTEGER = 2**63 - 1
 """The largest integer that stores and arrays can hold."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value, as a file or a caller gives it, is a finite int or float; True and False are not numbers."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.inf, above: bool = False) -> float:
@@ -59,7 +72,7 @@ def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0
     """A non-empty sequence of different numbers in ``[low, high]``.
 
     Raises:
-        InvalidArgumentError: one number or text and no sequence, an empty sequence, a bad or repeated number.
+        InvalidArgumentError: not a sequence, an empty sequence, or an invalid or repeated number.
     """
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         hint = f": write [{values}]" if isinstance(values, numbers.Real) else ""
@@ -74,7 +87,7 @@ def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks"
     """A non-empty sequence of different task indices, each below ``available`` if that is known.
 
     Raises:
-        InvalidArgumentError: no sequence of integers, the same index twice, or an index that the task does not have.
+        InvalidArgumentError: not a sequence of integers, a repeated index, or an index that the task does not have.
     """
     if isinstance(tasks, int | np.integer) and not isinstance(tasks, bool):
         raise InvalidArgumentError(
@@ -106,7 +119,7 @@ def check_options(
     Other keys are the task's own and are handed to it, unless they look like a misspelt key of ``known``.
 
     Args:
-        options: what ``reset`` received, or None.
+        options: the ``options`` of ``reset``, or None.
         available: how many episodes the task has (``num_episodes``), if it says so.
         known: the keys that the env itself reads.
         strict: whether every other key is refused.

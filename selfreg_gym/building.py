@@ -1,4 +1,4 @@
-"""What the environments are built from: ids, objects or functions in, checked objects out."""
+"""Build the parts of an env from ids, objects or functions, and check them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_help_cost(help_cost: float) -> float:
     """Return ``help_cost`` as a float.
 
     Raises:
-        InvalidArgumentError: not a finite number of at least 0 (a text or a bool is none).
+        InvalidArgumentError: not a finite number of at least 0; texts and bools are refused.
     """
     return check_number("help_cost (r)", help_cost)
 
@@ -219,7 +219,7 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         immaterial = getattr(registry.load(group, name), "immaterial", ())
-    except UnknownNameError:  # a config of another installation; whoever builds it will say so
+    except UnknownNameError:  # a config of another installation; building it raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,37 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
+from selfreg_gym.cli_options import Command, Config, Group, NewOut, Out, Preset, Redo, Set, Task, Until, Update
 from selfreg_gym.errors import SelfRegError
-from selfreg_gym.pipeline import STAGES, stages_until
+from selfreg_gym.pipeline import stages_until
 from selfreg_gym.printable import visible
+from selfreg_gym.system_errors import complain, system_error
 from selfreg_gym.user_cache import give_matplotlib_a_directory
 
 __all__ = ["app", "main"]
 
 
-def _as_flags(parameters: list[Any]) -> list[Any]:
-    """Options that take no value, shown as ``--redo`` and not as ``--redo <bool>``."""
-    for one in parameters:
-        if getattr(one, "is_flag", False):
-            one.metavar = ""
-    return parameters
-
-
-class _Command(TyperCommand):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _as_flags(super().get_params(ctx))
-
-
-class _Group(TyperGroup):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _as_flags(super().get_params(ctx))
-
-
 app = typer.Typer(
     name="selfreg",
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -62,54 +44,6 @@ QUIET = {
 }
 MESSAGE = 4000
 """An error message has at most this many characters on the terminal."""
-
-Preset = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="A shipped config: tiny (the demo) or smoke (a test that takes seconds)."),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        readable=False,
-        help="A TOML file; see examples/*.toml. Keys that it does not name keep defaults.",
-    ),
-]
-Task = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ID",
-        help="Short for --set task.id=ID. Arguments and splits of the config's own task do not apply to another one.",
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one key: --set collect.episodes=50. May be repeated."),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIRECTORY",
-        readable=False,
-        help="The run directory. Default: the one in runs/ that was worked in last.",
-    ),
-]
-NewOut = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIRECTORY",
-        readable=False,  # checked where it is used, with one message for all faults
-        help="The run directory; a run that is there continues where it stopped. Default: runs/NAME-OF-CONFIG.",
-    ),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(metavar="STAGE", help=f"Stop after this stage: {', '.join(stage.name for stage in STAGES)}."),
-]
-Update = Annotated[
-    bool, typer.Option("--update", help="Change the config of the run that is there; run again what depends on it.")
-]
-Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is there and current.")]
 
 
 def _version(value: bool) -> None:
@@ -187,7 +121,7 @@ def _latest() -> Path:
     return latest
 
 
-@app.command("run", cls=_Command)
+@app.command("run", cls=Command)
 def run_command(
     out: NewOut = None,
     preset: Preset = None,
@@ -217,7 +151,7 @@ def run_command(
     show(run)
 
 
-@app.command("collect", cls=_Command)
+@app.command("collect", cls=Command)
 def collect_command(
     out: NewOut = None,
     preset: Preset = None,
@@ -237,7 +171,7 @@ def collect_command(
     )  # fmt: skip
 
 
-@app.command("train-prm", cls=_Command)
+@app.command("train-prm", cls=Command)
 def train_prm_command(out: Out = None, redo: Redo = False) -> None:
     """Train the process reward model p(success | observation) on the rollouts, into prm/.
 
@@ -246,7 +180,7 @@ def train_prm_command(out: Out = None, redo: Redo = False) -> None:
     _advance(["train-prm"], out=out, redo=redo)
 
 
-@app.command("solve", cls=_Command)
+@app.command("solve", cls=Command)
 def solve_command(out: Out = None, redo: Redo = False) -> None:
     """Fit the transition model to the rollouts and solve it for every budget, into transitions.npz and solution.npz.
 
@@ -255,7 +189,7 @@ def solve_command(out: Out = None, redo: Redo = False) -> None:
     _advance(["fit", "solve"], out=out, redo=redo)
 
 
-@app.command("train-helper", cls=_Command)
+@app.command("train-helper", cls=Command)
 def train_helper_command(out: Out = None, redo: Redo = False) -> None:
     """Label the collected states with the solution and fine-tune the helper on them, into labels.jsonl and helper/.
 
@@ -266,7 +200,7 @@ def train_helper_command(out: Out = None, redo: Redo = False) -> None:
     _advance(["label", "train-helper", "train-rl"], out=out, redo=redo)
 
 
-@app.command("evaluate", cls=_Command)
+@app.command("evaluate", cls=Command)
 def evaluate_command(out: Out = None, redo: Redo = False) -> None:
     """Calibrate every helper to every budget and play fresh episodes with it, into evaluation.json.
 
@@ -279,7 +213,7 @@ def evaluate_command(out: Out = None, redo: Redo = False) -> None:
     show(_advance(["calibrate", "evaluate"], out=out, redo=redo), made=("evaluate",))
 
 
-@app.command("report", cls=_Command)
+@app.command("report", cls=Command)
 def report_command(out: Out = None, redo: Redo = False) -> None:
     """Write report.html (one file, all figures inside) and plots/.
 
@@ -290,7 +224,7 @@ def report_command(out: Out = None, redo: Redo = False) -> None:
     show(_advance(["report"], out=out, redo=redo), made=("evaluate", "report"))
 
 
-@app.command("list", cls=_Command)
+@app.command("list", cls=Command)
 def list_command(
     group: Annotated[
         str | None, typer.Argument(metavar="GROUP", help="tasks, actors, interventions or helpers; default: all.")
@@ -334,10 +268,10 @@ def list_command(
 
 
 TITLES = {"tasks": "envs"}
-"""Group as people call it -> group of the registry, where the two differ."""
+"""Name of a group on the command line -> its name in the registry, where the two differ."""
 
 
-@app.command("play", cls=_Command)
+@app.command("play", cls=Command)
 def play_command(
     task: Annotated[str, typer.Option(metavar="ID", help="Id of the task.")] = "selfreg/SIF-v0",
     role: Annotated[str, typer.Option(metavar="ROLE", help="Your role: actor, intervention or helper.")] = "actor",
@@ -377,7 +311,7 @@ def play_command(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line. An error is one message on standard error and exit code 2, 1 if the machine is at fault."""
+    """Run the command line. An error is one message on standard error; exit code 2, or 1 for an error of the system."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
@@ -394,56 +328,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except Exception as error:
         code = 2 if isinstance(error, SelfRegError) else 1
-        message = str(error) if code == 2 else _fault(error)
+        message = str(error) if code == 2 else system_error(error)
         if debug or message is None:
             raise
-    _complain(f"selfreg: {visible(message, limit=MESSAGE, keep=chr(10))}")
+    complain(f"selfreg: {visible(message, limit=MESSAGE, keep=chr(10))}")
     sys.exit(code)
-
-
-def _fault(error: BaseException) -> str | None:
-    """What the operating system or SQLite refused, in one line; None for an error that is a fault of the program."""
-    if isinstance(error, OSError):
-        what = error.strerror or str(error) or type(error).__name__
-        names = " -> ".join(repr(str(name)) for name in (error.filename, error.filename2) if name is not None)
-        subject = f"{names}: {what}" if names else what
-        return (
-            f"{subject}. What is finished is kept: once the cause is removed (free space, permissions, the path), the "
-            "same command continues; or choose another directory with --out."
-        )
-    if isinstance(error, sqlite3.Error):
-        return (
-            f"the rollout store (rollouts.sqlite) cannot be used: {error}. What is finished is kept: once the cause is "
-            "removed (free space, permissions, another program that holds the file), the same command continues."
-        )
-    if isinstance(error, MemoryError):
-        return "there is not enough memory. Use smaller batches (num_envs, batch_size) or fewer workers."
-    text = f"{type(error).__name__}: {error}"
-    if any(sign in text for sign in ("IoError", "os error", "No space left", "file write failed", "I/O error")):
-        return f"a file cannot be read or written ({text}). Once the cause is removed, the same command continues."
-    return None
-
-
-def _complain(message: str) -> None:
-    """Print to standard error; where a stream cannot be written (a full disk), give it up silently."""
-    try:
-        print(message, file=sys.stderr, flush=True)
-    except OSError:
-        _give_up(sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _give_up(sys.stdout)
-
-
-def _give_up(stream: Any) -> None:
-    """Send what is left in a stream's buffer nowhere, so that the interpreter does not fail on it at its end."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
-    except (OSError, ValueError):
-        pass
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Rollouts:
             )
 
     def close(self) -> None:
-        """Close the file. SQLite then folds its write-ahead log into it, if nobody else has it open."""
+        """Close the file. SQLite then folds its write-ahead log into it, if no other connection is open."""
         with schema.explained(self.path):
             self._connection.close()
 
@@ -169,9 +169,9 @@ class Rollouts:
         return not unplayed and self.count() > 0
 
     def require_complete(self, *, strict: bool = False) -> bool:
-        """Say so when the collection was stopped early; whoever trains on the store calls this first.
+        """Warn if the collection is not complete; call it before training on the store.
 
-        The episodes that end first are the short ones, so a part of a collection is no fair sample of it: its
+        The episodes that end first are the short ones, so a part of a collection is not a fair sample: its
         success rate is too high where successes are short.
 
         Args:
@@ -218,8 +218,8 @@ class Rollouts:
     def spending(self) -> list[dict[str, Any]]:
         """What acting took, by who acted: ``action, steps, cost, tokens, price``, one row per action that occurs.
 
-        ``tokens`` and ``price`` add up what whoever acted counted itself (a language model its tokens, an endpoint with
-        prices their price); ``cost`` are the cost units that the problem charges.
+        ``tokens`` and ``price`` add up what the actors and interventions counted themselves (a language model
+        its tokens, an endpoint with prices their price); ``cost`` are the cost units that the problem charges.
         """
         return reading.spending(self.path)
 
@@ -278,7 +278,7 @@ class Rollouts:
             How many were new data.
 
         Raises:
-            InvalidArgumentError: an episode that is none (rows after its end, costs that do not add up, ...).
+            InvalidArgumentError: an invalid episode (rows after its end, costs that do not add up, ...).
             StoreError: the run has a plan, and the episode is not in it.
         """
         items = (episodes,) if isinstance(episodes, Episode) else episodes

@@ -1,4 +1,4 @@
-"""``InterventionEnv``: act on a text task, or pay somebody to act, one step at a time."""
+"""``InterventionEnv``: act on a text task, or pay an intervention to act, one step at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ __all__ = ["InterventionEnv"]
 
 
 class InterventionEnv(gym.Env[str, int]):
-    """When should the actor pay for help? A text task in which each step is the actor's or somebody's who costs.
+    """When should the actor pay for help? A text task in which each step is taken by the actor or by an
+    intervention that costs.
 
     ## Description
     At each step the action says who acts on the task: the actor itself (0), or the k-th intervention (k), which costs.
@@ -45,16 +46,16 @@ class InterventionEnv(gym.Env[str, int]):
     the task (``{"episode": i}`` chooses what is to be done).
 
     ## Episode End
-    The task's. An actor that fails (``Act.error``, an exception, an answer that is none) truncates the episode with
+    The task's. An actor that fails (``Act.error``, an exception, an invalid answer) truncates the episode with
     reward 0 and says so in ``info["error"]``: such an episode is no data.
 
     ## Info
-    All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (who was asked, or
-    None), ``action_text`` (str, or None after a reset), ``cost`` (float, cost units of this step), ``tokens`` (int,
-    tokens of the call, -1 if not counted), ``price`` (float, reported cost of the call, -1 if not reported), ``step``
-    (int, steps done), ``success``, ``is_success``, ``invalid_action`` (bool), ``state_key``, ``task_id`` (str),
-    ``task_seed`` (int), ``error`` (str or None). Each key has one type on every reset and step, so that Gymnasium's
-    own vector environments accept it.
+    All that the task reports, and: ``usage`` (float64 ``(K,)``, cost units so far), ``intervention`` (the name of the
+    asked one, or None), ``action_text`` (str, or None after a reset), ``cost`` (float, cost units of this step),
+    ``tokens`` (int, tokens of the call, -1 if not counted), ``price`` (float, reported cost of the call, -1 if not
+    reported), ``step`` (int, steps done), ``success``, ``is_success``, ``invalid_action`` (bool), ``state_key``,
+    ``task_id`` (str), ``task_seed`` (int), ``error`` (str or None). Each key has one type on every reset and step, so
+    that Gymnasium's own vector environments accept it.
 
     Args:
         task: id of a text task, the task env itself, or a function that makes it.
@@ -158,7 +159,7 @@ class InterventionEnv(gym.Env[str, int]):
             action = check_action(action, self.interventions)
         row.apply(action, ask_one(self._actors[action], row.decision(action)))
         if row.truncated and row.info["error"] and not self._told:
-            self._told = True  # once: whoever plays many episodes counts them by info["error"]
+            self._told = True  # once; a caller that plays many episodes counts them by info["error"]
             gym.logger.warn(f"the episode is truncated, and no data: {row.info['error']}")
         return row.observation, row.reward, row.terminated, row.truncated, row.info.copy()
 
@@ -174,7 +175,7 @@ class InterventionEnv(gym.Env[str, int]):
         return self._row.snapshot(), self.np_random.bit_generator.state
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a moment that :meth:`snapshot` returned.
+        """Go back to a state that :meth:`snapshot` returned.
 
         Raises:
             InvalidArgumentError: ``snapshot`` is something else.

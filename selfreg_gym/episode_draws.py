@@ -39,13 +39,13 @@ class EpisodeDraws:
     Attributes:
         streams: ``(N,)`` uint64, the start of each row's stream.
         steps: ``(N,)`` decisions drawn for so far in the row's episode.
-        told: ``(N,)`` bool, rows whose stream was set by ``begin_episodes`` and whose first decision is still to come.
+        keyed: ``(N,)`` bool, rows whose stream was set by ``begin_episodes`` and whose first decision is still to come.
         counted: episodes without a key so far.
     """
 
     streams: NDArray[np.uint64]
     steps: NDArray[np.int64]
-    told: NDArray[np.bool_]
+    keyed: NDArray[np.bool_]
     counted: int = 0
 
     @classmethod
@@ -58,7 +58,7 @@ class EpisodeDraws:
         for i in np.flatnonzero(starts):
             streams[i] = _stream(seed, _KEYED, int(keys[i]))
             steps[i] = 0
-        return replace(draws, streams=streams, steps=steps, told=draws.told | starts)
+        return replace(draws, streams=streams, steps=steps, keyed=draws.keyed | starts)
 
     @classmethod
     def at(
@@ -66,15 +66,15 @@ class EpisodeDraws:
     ) -> EpisodeDraws:
         """The streams at a call of ``predict`` with N rows.
 
-        Rows in which an episode begins and whose key was not told take the next numbers of a count of the helper's own:
-        the streams then depend on the order of the episodes.
+        An episode that begins without a key is numbered by the helper itself: its stream then depends on the order of
+        the episodes.
         """
         draws = _empty(n) if state is None else state
         starts = np.full(n, state is None)
         if episode_start is not None:
             starts |= np.atleast_1d(np.asarray(episode_start, dtype=bool))
-        fresh = np.flatnonzero(starts & ~draws.told)
-        if not len(fresh) and not draws.told.any():
+        fresh = np.flatnonzero(starts & ~draws.keyed)
+        if not len(fresh) and not draws.keyed.any():
             return draws
         streams, steps = draws.streams.copy(), draws.steps.copy()
         for number, i in enumerate(fresh):

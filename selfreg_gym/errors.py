@@ -47,7 +47,7 @@ class InvalidArgumentError(SelfRegError, ValueError):
 
 
 class SetupError(InvalidArgumentError):
-    """What somebody was set up with cannot work here, whatever is asked: a key that is not set, a model left open.
+    """A misconfiguration that would make every call fail: a key that is not set, a model that is not named.
 
     Unlike other errors of an actor it is not taken for a failed episode, which would be played again in vain.
     """
@@ -122,12 +122,12 @@ class FailedEpisodesError(SelfRegError, RuntimeError):
 
 
 class EndpointError(SelfRegError, RuntimeError):
-    """A server that did not answer, or whose answer is none.
+    """A server that did not answer, or sent an invalid answer.
 
     Attributes:
         status: the HTTP status, or None when there was no answer.
         transient: whether the same request may be answered later.
-        reached: whether the server answered at all (a refusal and nonsense are answers, a timeout is none).
+        reached: whether the server answered at all (a refusal or nonsense is an answer, a timeout is not).
         retry_after: seconds that the server asked us to wait, or None.
     """
 

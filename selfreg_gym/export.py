@@ -22,7 +22,7 @@ import numpy as np
 from gymnasium.spaces import Discrete, Text
 
 from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, SelfRegError, StoreError, shown
-from selfreg_gym.store.writing import storable
+from selfreg_gym.printable import repaired
 from selfreg_gym.types import Episode
 
 __all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
@@ -40,21 +40,21 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "episode": number,
                 "t": s.t,
                 "task": e.episode,
-                "task_id": storable(e.task_id),
-                "kind": storable(e.kind),
+                "task_id": repaired(e.task_id),
+                "kind": repaired(e.kind),
                 "seed": e.seed,
                 "help_probability": e.help_probability,
                 "success": e.success,
                 "usage": list(e.usage),
-                "observation": storable(s.observation),
+                "observation": repaired(s.observation),
                 "admissible_actions": (
-                    None if s.admissible_actions is None else [storable(action) for action in s.admissible_actions]
+                    None if s.admissible_actions is None else [repaired(action) for action in s.admissible_actions]
                 ),
-                "state_key": storable(s.state_key),
-                "feature_key": None if s.feature_key is None else storable(s.feature_key),
+                "state_key": repaired(s.state_key),
+                "feature_key": None if s.feature_key is None else repaired(s.feature_key),
                 "steps_left": s.steps_left,
                 "action": s.action,
-                "action_text": storable(s.action_text),
+                "action_text": repaired(s.action_text),
                 "cost": s.cost,
                 "reward": s.reward,
                 "terminated": s.terminated,
@@ -160,7 +160,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "state_key": [_without_nul(s.state_key) for s in e.steps] + [""],
             "feature_key": [_without_nul(s.feature_key or "") for s in e.steps] + [""],
             "admissible_actions": [
-                json.dumps(None if s.admissible_actions is None else [storable(a) for a in s.admissible_actions])
+                json.dumps(None if s.admissible_actions is None else [repaired(a) for a in s.admissible_actions])
                 for s in e.steps
             ]
             + ["null"],
@@ -250,7 +250,7 @@ def _moved_when_whole(target: Path, dataset_id: str) -> Iterator[None]:
 
 def _without_nul(text: str) -> str:
     """The text without NUL and lone surrogates, which HDF5 cannot hold; each becomes U+FFFD."""
-    return storable(text).replace("\0", "\ufffd")
+    return repaired(text).replace("\0", "\ufffd")
 
 
 def _arrow_schema(arrow: Any) -> Any:

@@ -89,8 +89,8 @@ class ModelHelper:
         """Set the random streams of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
         if not _is_sb3(self.model):
             return state
-        told = state if isinstance(state, _Keyed) else _Keyed(None, state, None)
-        return replace(told, draws=EpisodeDraws.begin(told.draws, starts, keys, seed=self.seed))
+        keyed = state if isinstance(state, _Keyed) else _Keyed(None, state, None)
+        return replace(keyed, draws=EpisodeDraws.begin(keyed.draws, starts, keys, seed=self.seed))
 
     def predict(
         self,

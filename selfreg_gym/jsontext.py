@@ -1,4 +1,4 @@
-"""JSON without NaN and infinity, which the format does not have.
+"""JSON files: written without NaN and infinity, which the format does not have, and read with errors that say why not.
 
 Python's ``json`` writes them as ``NaN`` and ``Infinity``, and then SQLite, browsers and most other readers refuse the
 whole document. :func:`dumps` writes ``null`` for every number that is not finite.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["dumps", "finite"]
+from selfreg_gym.errors import CheckpointError, SelfRegError
+
+__all__ = ["dumps", "finite", "read_object"]
 
 
 def finite(value: Any) -> Any:
@@ -33,3 +36,41 @@ def dumps(value: Any, **options: Any) -> str:
         return json.dumps(value, allow_nan=False, **options)  # nearly always; a copy of the value takes longer
     except ValueError:
         return json.dumps(finite(value), allow_nan=False, **options)
+
+
+def read_object(
+    file: str | Path,
+    *,
+    what: str,
+    remedy: str,
+    keys: Sequence[str] = (),
+    error: type[SelfRegError] = CheckpointError,
+) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        file: the file.
+        what: what the file holds, for the message ("the record of a helper").
+        remedy: what to do if it cannot be read.
+        keys: what the object must have.
+        error: the class of the error.
+
+    Raises:
+        SelfRegError: an ``error``: the file is missing, cut off, nested too deep, or holds something other than an
+            object with these keys.
+    """
+
+    def unreadable(why: object) -> SelfRegError:
+        return error(f"{str(file)!r} must be a JSON object with {what}, and cannot be read ({why}): {remedy}.")
+
+    try:
+        data = json.loads(Path(file).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise unreadable("nested too deep") from None
+    except (OSError, ValueError) as fault:
+        raise unreadable(fault) from fault
+    if not isinstance(data, dict):
+        raise unreadable(f"it holds a {type(data).__name__}")
+    if missing := [key for key in keys if key not in data]:
+        raise unreadable(f"{missing[0]!r} is missing")
+    return data

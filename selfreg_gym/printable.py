@@ -1,4 +1,4 @@
-r"""Make text of unknown origin safe to show: in a terminal, in HTML, in a plot, in a file name.
+r"""Make text of unknown origin safe to store and to show: in a terminal, in HTML, in a plot, in a file name.
 
 Names of tasks, kinds, splits and helpers, answers of servers and error messages come from outside the package. They may
 contain control characters (a terminal executes them), characters that reverse the reading direction, halves of
@@ -18,10 +18,23 @@ import re
 import unicodedata
 from html import escape
 
-__all__ = ["file_name", "html", "shorten", "visible"]
+__all__ = ["file_name", "html", "repaired", "shorten", "visible"]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories without a glyph: control, format (such as direction marks), surrogates, private, unassigned."""
+
+
+def repaired(text: str) -> str:
+    """Return ``text`` with U+FFFD in place of each lone surrogate; a pair of them becomes its character.
+
+    Files, databases, JSON and tokenizers hold Unicode text only. A language model that is cut off within a character
+    can produce half of a pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def visible(text: object, *, limit: int | None = None, keep: str = "") -> str:

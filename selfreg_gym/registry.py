@@ -130,7 +130,7 @@ def register_tasks() -> None:
     """Register every task id with Gymnasium, by a string entry point: the task's module is imported when it is made.
 
     Raises:
-        RegistryError: an id is already registered with Gymnasium by somebody else.
+        RegistryError: an id is already registered with Gymnasium by another package.
     """
     for name, entry in _scan("envs").items():
         entry_point = f"{entry.module}:{entry.attribute}"

@@ -258,7 +258,7 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
 
     Args:
         env: as for :func:`play`.
-        helper: who decides; its ``wrap`` is applied.
+        helper: its ``wrap`` is applied.
         tasks: indices of the tasks whose first observation is tried.
         seed: of the episodes that are begun.
 

@@ -184,7 +184,7 @@ class Row:
         return moment, counters, (self.reward, self.terminated, self.truncated, self.over)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
-        """Go back to a moment that :meth:`snapshot` returned.
+        """Go back to a state that :meth:`snapshot` returned.
 
         Raises:
             InvalidArgumentError: ``snapshot`` is something else.

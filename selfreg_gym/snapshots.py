@@ -71,7 +71,7 @@ def take_snapshot(env: gym.Env[Any, Any]) -> object:
     """The exact state of an intervention env and of the wrappers around it, for :func:`restore_snapshot`.
 
     Raises:
-        InvalidArgumentError: a wrapper that may hold state which nothing can restore; the message names it.
+        InvalidArgumentError: a wrapper may hold state that cannot be restored; the message names it.
         NotResetError: no episode has begun.
     """
     counted: list[Any] = []

@@ -69,7 +69,7 @@ NO_VARIATION = 1e-12
 
 @dataclass(frozen=True)
 class Design:
-    """What is resampled as a whole, and within which groups.
+    """The units that a bootstrap resamples, and the strata within which it does.
 
     Attributes:
         units: ``(n,)`` the unit (an episode or a task) of each episode, as a code from 0.
@@ -110,7 +110,7 @@ class Design:
         return max(len(self.members) - int(self.strata.max()) - 1, 1)
 
     def contributions(self, values: Floats) -> Floats:
-        """What each unit adds to the mean of ``values (n, m)`` beyond its stratum's share: ``(units, m)``.
+        """The contribution of each unit to the mean of ``values (n, m)``, centred in its stratum: ``(units, m)``.
 
         Their squares sum to the variance of the mean.
         """
@@ -256,8 +256,8 @@ def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = No
     Args:
         values: ``(n,)``; NaN values are left out.
         weights: ``(B, n)`` of :func:`bootstrap_weights`.
-        design: what the weights resample (default: independent episodes); the interval is widened for few units, and
-            does not go below 0 where no value does.
+        design: of the weights (default: independent episodes); the interval is widened for few units, and is not
+            below 0 unless a value is.
         level: of the interval.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -275,8 +275,8 @@ def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = No
 def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
     """The share of successes among ``outcomes (n,)`` in [0, 1] (NaN left out), with its interval.
 
-    The interval is Wilson's with an effective number of trials, which respects what ``design`` says is resampled
-    (default: independent episodes). See the head of this module.
+    The interval is Wilson's with the effective number of trials of the ``design`` (default: independent
+    episodes). See the head of this module.
     """
     outcomes = np.asarray(outcomes, dtype=np.float64)
     known = np.isfinite(outcomes)

@@ -70,7 +70,7 @@ class TextTask(Protocol):
 
 
 class Decision:
-    """One moment at which somebody must act.
+    """One decision: the actor or an intervention must act.
 
     Attributes:
         observation: what there is to read.
@@ -264,8 +264,8 @@ class Transition:
         reward: the env's reward for this step.
         terminated, truncated: whether the episode ended here.
         invalid: the task did not accept ``action_text``.
-        tokens: tokens that whoever acted read and wrote for it (``Act.tokens``), or None if they were not counted.
-        price: what the call cost by the account of whoever acted (``Act.cost``), or None if it keeps none.
+        tokens: tokens read and written for it (``Act.tokens``), or None if they were not counted.
+        price: the reported cost of the call (``Act.cost``), or None if it was not reported.
     """
 
     t: int

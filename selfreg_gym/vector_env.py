@@ -39,9 +39,9 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     Observations are a tuple of N strings; infos follow Gymnasium's vector convention. The autoreset mode says what
     happens to a row whose episode ended:
 
-    * ``NEXT_STEP`` (default): the next step resets it. Its action is ignored, nobody is called, the reward is 0.
+    * ``NEXT_STEP`` (default): the next step resets it. Its action is ignored, no actor is called, the reward is 0.
     * ``SAME_STEP``: it is reset at once; the end is in ``infos["final_obs"]`` and ``infos["final_info"]``.
-    * ``DISABLED``: it stays finished until ``reset`` with a mask. Its action is ignored, nobody is called, the reward
+    * ``DISABLED``: it stays finished until ``reset`` with a mask. Its action is ignored, no actor is called, the reward
       is 0, its flags stay, and it has no infos (its masks are False).
 
     Args:

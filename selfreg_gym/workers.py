@@ -217,7 +217,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 def _child(pipe: Connection, task: bytes) -> None:
     """The life of a child: say ready, take a shard, send its results, until the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to everybody; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all processes; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _limit_torch()
@@ -253,7 +253,7 @@ def _limit_torch() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the parent to end, and end at once: nobody is there to receive a result."""
+    """Wait for the parent to end, and end at once: no process is left to receive a result."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -11,23 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import said
 
 from selfreg_gym import __version__, registry
-from selfreg_gym.cli import main
 from selfreg_gym.pipeline import STAGES
 
 COMMANDS = ("run", "collect", "train-prm", "solve", "train-helper", "evaluate", "report", "list", "play")
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Run the command line in this process; return exit code, stdout and stderr."""
-    code = 0
-    try:
-        main(list(words))
-    except SystemExit as exit_:
-        code = int(exit_.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,21 +11,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from command_line import said
 
-from selfreg_gym.cli import main
 from selfreg_gym.pipeline import open_run
 from selfreg_gym.pipeline.locking import locked
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    """Run the command line in this process; return exit code, stdout and stderr."""
-    code = 0
-    try:
-        main(list(words))
-    except SystemExit as exit_:
-        code = int(exit_.code or 0)
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 def one_line(code: int, err: str) -> str:

@@ -162,7 +162,7 @@ class OldGym(Coin):
     ("task", "rule"),
     [
         (NeverEnds, "ends by itself"),
-        (Forgetful, "exact moment, the random state included"),
+        (Forgetful, "exact state, the random state included"),
         (Peeking, "leaves the task as it found it"),
         (WrongExpert, r"expert_action\(\) is admissible"),
         (Forked, "takes its randomness from rng alone"),

@@ -8,31 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.arguments import check_count, check_number
+from selfreg_gym.building import check_seed
 from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, Finding, probe
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.ways import NEEDS, WAYS, Chooser, Manner, choose_way, choosing
-from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.types import Act, Decision
 
 __all__ = ["EndpointActor"]
 
 _APIS = ("auto", "chat", "completions")
 _LOG = logging.getLogger("selfreg_gym.endpoint")
-
-
-def _check(name: str, value: Any, rule: str, holds: bool) -> None:
-    if not holds:
-        raise InvalidArgumentError(f"{name} must be {rule}, received {repr(value)[:100]}.")
-
-
-def _is_whole(value: Any, lowest: int, highest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
-
-
-def _is_temperature(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e6
 
 
 class EndpointActor:
@@ -60,7 +49,7 @@ class EndpointActor:
 
     Raises:
         InvalidArgumentError, UnknownNameError: no address, an argument out of range, or one that does not exist.
-        SetupError: the variable that ``api_key_env`` names holds no possible key.
+        SetupError: the environment variable named by ``api_key_env`` does not hold a valid key.
     """
 
     immaterial = IMMATERIAL
@@ -84,14 +73,15 @@ class EndpointActor:
             raise UnknownNameError("way to choose an action", way, ("auto", *WAYS))
         if api not in _APIS:
             raise UnknownNameError("api of an endpoint", api, _APIS)
-        _check("temperature", temperature, "a number of at least 0", _is_temperature(temperature))
-        _check("max_tokens", max_tokens, "a whole number from 1 to 1,000,000", _is_whole(max_tokens, 1, 10**6))
-        _check("seed", seed, "a whole number from 0 to 2**63, or None", seed is None or _is_whole(seed, 0, 2**63))
+        temperature = check_number("temperature", temperature, high=1e6)
+        max_tokens = check_count("max_tokens", max_tokens, high=10**6)
         for name, flag in (("reasoning", reasoning), ("nearest", nearest)):
-            _check(name, flag, "True or False", isinstance(flag, bool))
-        _check("instructions", instructions, "a text or None", instructions is None or isinstance(instructions, str))
+            if not isinstance(flag, bool):
+                raise InvalidArgumentError(f"{name} must be True or False, received {shown(flag)}.")
+        if instructions is not None and not isinstance(instructions, str):
+            raise InvalidArgumentError(f"instructions must be a text or None, received {shown(instructions)}.")
         self.way = way
-        self.manner = Manner(float(temperature), seed, max_tokens, reasoning, nearest, api, instructions)
+        self.manner = Manner(temperature, check_seed(seed), max_tokens, reasoning, nearest, api, instructions)
         self.connection = Connection(Server.of(base_url, **server), cache=cache)
         self._forget()
 
@@ -127,7 +117,7 @@ class EndpointActor:
                 connection.forget(key)
                 found = probe(connection, wanted, api=api)
                 if not any(found.works(name) for name in ("completions", "chat", "systemone")):
-                    return found  # of a server that is overloaded, perhaps: it is probed again, not remembered
+                    return found  # the server may be overloaded: it is probed again at the next call
                 connection.remember(key, {name: asdict(finding) for name, finding in found.findings.items()})
             self._capabilities = found
         return self._capabilities
@@ -224,7 +214,7 @@ class EndpointActor:
 
 
 def _recalled(value: Any) -> Capabilities | None:
-    """Findings that were remembered, or None if there are none or they are damaged."""
+    """Return the remembered findings, or None if they are missing or damaged."""
     try:
         findings = {name: Finding(**finding) for name, finding in value.items()}
     except (AttributeError, TypeError):

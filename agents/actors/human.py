@@ -17,10 +17,10 @@ class Human:
 
     The person answers with the number of an action, with its words (the beginning is enough when only one action begins
     so), or with ``q`` to quit, which raises ``KeyboardInterrupt``. Without a terminal every act carries an error, so
-    an experiment that was started with nobody there does not wait for ever.
+    an experiment that was started without a person at the terminal does not wait for ever.
 
     Args:
-        read: asks a question and returns the answer (default: ``input``, if somebody is at the terminal).
+        read: asks a question and returns the answer (default: ``input``, if standard input is a terminal).
         write: shows text.
         title: headline above each decision.
         free: accept words that are no admissible action (the task then judges them). Default: ask again.

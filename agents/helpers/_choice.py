@@ -1,4 +1,4 @@
-"""Which intervention is asked: one that is named, or the best after what each costs."""
+"""The choice of an intervention: a fixed one, or the one with the largest gain after its cost is taken into account."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ __all__ = [
     "checked_intervention",
     "deprecated_k",
     "knob_range",
+    "number_of",
     "resolve",
 ]
 
@@ -45,7 +46,7 @@ def checked_intervention(intervention: Any, *, none: bool = False) -> int | str 
 
 
 def deprecated_k(intervention: Any, k: int | None, default: Any) -> Any:
-    """The ``intervention`` to ask, where ``k`` is its former name; ``default`` where neither is given."""
+    """Return ``intervention``, or the value of its former name ``k``, or ``default`` if neither is given."""
     if k is None:
         return default if intervention is None else intervention
     if intervention is not None:
@@ -77,6 +78,20 @@ def resolve(helper: Any, intervention: int | str, interventions: Sequence[Interv
     return intervention
 
 
+def number_of(helper: Any, intervention: int | str) -> int:
+    """Return the number of the intervention that a helper asks.
+
+    Raises:
+        InvalidArgumentError: it is named, and the interventions of the env are not known yet.
+    """
+    if isinstance(intervention, str):
+        raise InvalidArgumentError(
+            f"{type(helper).__name__} asks {intervention!r}: call for_interventions(env.unwrapped.interventions) first "
+            "(play does it), or give its number."
+        )
+    return intervention
+
+
 class AsksOne:
     """A helper that decides when to ask, and always asks the same ``intervention`` (a number from 1, or a name)."""
 
@@ -99,12 +114,7 @@ class AsksOne:
         Raises:
             InvalidArgumentError: it is named, and the interventions of the env are not known yet.
         """
-        if isinstance(self.intervention, str):
-            raise InvalidArgumentError(
-                f"{type(self).__name__} asks {self.intervention!r}: call "
-                "for_interventions(env.unwrapped.interventions) first, as play() does, or give its number."
-            )
-        return self.intervention
+        return number_of(self, self.intervention)
 
 
 def best_action(gain: NDArray[Any], knob: float, costs: Sequence[float]) -> NDArray[np.int64]:
@@ -173,13 +183,11 @@ def check_costs(helper: Any, count: int, costs: Sequence[float] | None, interven
     there = [one.cost for one in interventions]
     same = len(there) == count and (costs is None or np.allclose(there, costs, rtol=1e-6, atol=0.0))
     if not same:
-        trained = f"{count} intervention(s)" + ("" if costs is None else f" with costs {_told(costs)}")
+        trained = f"{count} intervention(s)" + (
+            "" if costs is None else f" with costs {', '.join(f'{cost:g}' for cost in costs)}"
+        )
         asked = ", ".join(f"{one.name} (cost {one.cost:g})" for one in interventions) or "none"
         raise InvalidArgumentError(
             f"{type(helper).__name__} was trained for {trained}, and this env has {len(there)}: {asked}. Train it "
             "for these interventions, or play it in an env with those of its training."
         )
-
-
-def _told(costs: Sequence[float]) -> str:
-    return ", ".join(f"{cost:g}" for cost in costs)

@@ -1,4 +1,4 @@
-"""The labels of a helper gathered by page: what `LMHelper.train` draws from."""
+"""The labels of a helper, gathered by observation: `LMHelper.train` draws from these."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LabelledPage(NamedTuple):
         augment: Callable[[str, np.random.Generator], str] | None,
         rng: np.random.Generator,
     ) -> Page:
-        """The page with its questions, told anew; pages count alike, for they were drawn by their weight."""
+        """The rewritten observation with its questions; all observations count alike, as they were drawn by weight."""
         from selfreg_gym.lm.choosing import Page
         from selfreg_gym.lm.prompts import helper_prompt
 
@@ -40,7 +40,7 @@ class LabelledPage(NamedTuple):
 
 
 def split_by_task(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
-    """Labels to train on, and those of the tasks kept aside."""
+    """Labels to train on, and those of the held-out tasks."""
     from selfreg_gym.prm.targets import split_tasks
 
     if not all(hasattr(row, "task_id") for row in rows):

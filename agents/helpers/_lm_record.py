@@ -1,12 +1,13 @@
-"""The record beside a trained helper's weights, ``helper.json``: what it holds, and how it is read."""
+"""``helper.json``, the record beside the weights of a trained helper: its fields and their checks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.lm.records import is_number, read_record
+from selfreg_gym.jsontext import read_object
 
 __all__ = ["FILE", "FORMAT", "check_answers", "read_helper"]
 
@@ -27,7 +28,9 @@ def read_helper(folder: Path) -> dict[str, Any]:
             f"a helper is a directory with {FILE} (as save_pretrained writes it), "
             f"received {str(folder)!r}, which has none."
         )
-    record = read_record(file, what="the record of a helper", keys=("format",))
+    record = read_object(
+        file, what="the record of a helper", keys=("format",), remedy="copy the directory again, or train again"
+    )
     form = record["format"]
     if form not in (FORMAT, _OLDER):
         raise CheckpointError(

@@ -61,7 +61,7 @@ def write_card_of(helper: LMHelper, folder: Path, *, decision: bool = False) -> 
     figures = []
     if stopping:
         loss = min(value for _, value in stopping["validation"])
-        figures.append(Figure("weighted cross-entropy", loss, "labels of tasks kept aside"))
+        figures.append(Figure("weighted cross-entropy", loss, "labels of held-out tasks"))
     write_card(
         folder,
         title=f"Helper on {helper.info.get('backbone', 'a language model')}",

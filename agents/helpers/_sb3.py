@@ -18,7 +18,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
-_OLDER = "selfreg-rl-1"  # its offset counted once for every intervention, whatever it cost
+_OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
 
 
 class SB3Helper(HelperPolicy):
@@ -99,7 +99,7 @@ class SB3Helper(HelperPolicy):
             **arguments: of the algorithm, over its ``defaults``.
 
         Raises:
-            InvalidArgumentError: steps or tasks that are none, or sb3-contrib is needed and missing.
+            InvalidArgumentError: invalid steps or tasks, or sb3-contrib is needed and missing.
         """
         from selfreg_gym.building import build_task
         from selfreg_gym.lm.loading import one_thread

@@ -1,4 +1,4 @@
-"""Always ask the same intervention: the upper end of every comparison, and what it costs."""
+"""Always ask the same intervention: the upper end of the usage axis in every comparison."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Always(AsksOne):
         k: deprecated name of ``intervention``.
 
     Raises:
-        InvalidArgumentError: ``intervention`` is neither.
+        InvalidArgumentError: ``intervention`` is neither a number from 1 nor a name.
     """
 
     takes_budget = False

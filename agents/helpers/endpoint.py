@@ -10,11 +10,12 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
+from selfreg_gym.arguments import is_number
 from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server
 from selfreg_gym.endpoint.systemone import Question, shares
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.types import HelperPolicy, Intervention
 
 __all__ = ["EndpointHelper"]
@@ -43,9 +44,10 @@ class EndpointHelper(AsksOne, HelperPolicy):
         budget: cost units per episode, for a question that names it.
         levels: of a score ("how much is help needed"), lowest first; None asks yes or no.
         options: of a choice: nohelp first, then one per intervention.
-        costs: ``(K,)`` cost units of a call of each of several ``options``; None takes them from the env that it plays
-            in, and outside of one counts each call as one cost unit.
-        intervention: which one a yes, a high level or the one option asks: a number from 1, or its name.
+        costs: ``(K,)`` cost units of a call of each of several ``options``; None: those of the env that it
+            plays in; outside of an env each call counts as one cost unit.
+        intervention: the one that is asked after a yes, a high level or the single help option: a number from 1, or
+            its name.
         cache: file in which answers are kept; one per model.
         **server: of :class:`selfreg_gym.endpoint.Server`.
 
@@ -54,7 +56,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
     """
 
     takes_budget = False
-    asks_one = False  # as the config says
+    asks_one = False  # a run compares it once, with the intervention that its config names
     immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
 
@@ -72,9 +74,8 @@ class EndpointHelper(AsksOne, HelperPolicy):
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
-        number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-        if not number or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
-            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {repr(threshold)[:100]}.")
+        if not is_number(threshold) or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
+            raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {shown(threshold)}.")
         budget = None if budget is None else check_budget(budget)
         if instructions is not None and not isinstance(instructions, str):
             raise InvalidArgumentError(f"instructions must be a text or None, received {type(instructions).__name__}.")
@@ -112,7 +113,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
         """The helper for an env with these interventions: with their costs, unless it was given some.
 
         Raises:
-            InvalidArgumentError: not one of several options per intervention, or other costs than those given.
+            InvalidArgumentError: the options or the given costs do not fit these interventions.
         """
         if self._count == 1:
             return super().for_interventions(interventions)

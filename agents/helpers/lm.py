@@ -115,7 +115,7 @@ class LMHelper:
             lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
                 backbone has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
-            batch_size, accumulate: pages per forward (each with all its budgets), forwards per step.
+            batch_size, accumulate: observations per forward (each with all its budgets), forwards per step.
             max_labels: about so many (observation, budget) are trained on, at most as many as there are labels.
                 Observations are drawn in proportion to the weight of their labels, all budgets of an observation at
                 once; one that many labels have is drawn many times. None: as many as there are labels.
@@ -123,21 +123,21 @@ class LMHelper:
             interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
             costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weigh its offset,
                 and must be those of the env that it plays in. None: unknown, and each call counts as one cost unit.
-            augment: tells a page in another way that means the same (``TextTask.augment``). Each page that is drawn is
-                told anew, so that a helper trained in a few places must read, and cannot learn them by heart.
-            features: the feature key of observations, where it is known. To tell it is learned along with what to do
-                (ours; an auxiliary task): what matters in a page takes fewer examples to learn than what follows.
-            patience: keep the labels of a ``share`` of the tasks aside and stop after so many validations on them
-                without improvement; the best weights are kept. None: train on all labels to the end. Where all labels
-                kept aside have weight 0, nothing can be judged: it warns and trains to the end.
-            share: share of the tasks kept aside where there is ``patience``.
+            augment: rewrites an observation without changing its meaning (``TextTask.augment``). Each drawn observation
+                is rewritten, so that a helper trained on few places does not memorise them.
+            features: the feature key of observations, where it is known. Predicting it is an auxiliary task (our
+                extension): it takes fewer examples to learn than the choice does.
+            patience: hold out the labels of a ``share`` of the tasks and stop after so many validations on them
+                without improvement; the best weights are kept. None: train on all labels to the end. If all held-out
+                labels have weight 0, validation is impossible: it warns and trains to the end.
+            share: share of the tasks that are held out if ``patience`` is given.
             dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: there are no labels, or actions beyond K.
-            InvalidArgumentError: a named backbone to which more than 5 % of the tokens are unknown.
+            InvalidArgumentError: there are no labels, actions beyond K, or a named backbone to which more than 5 % of
+                the tokens are unknown.
             UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
         from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
@@ -174,7 +174,7 @@ class LMHelper:
         lora = 0 if start.built else lora
         total = np.asarray([page.wanted.sum() for page in pages])
         count = sum(len(page.budgets) for page in pages)
-        # Equal labels are one entry of `pages`, and are drawn as often as they occur.
+        # Equal labels are one entry of `pages`, drawn in proportion to their number.
         wanted = len(rows) if max_labels is None else min(max_labels, len(rows))
         size = max(1, round(len(pages) * wanted / count))
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
@@ -187,7 +187,7 @@ class LMHelper:
         judged = gather_pages(held, interventions=interventions, help_weight=help_weight) if held else []
         if held and not judged:
             warnings.warn(
-                "the labels kept aside to judge by all have weight 0, so the helper is trained to the end: "
+                "the held-out labels all have weight 0, so the helper is trained to the end: "
                 "keep more tasks aside (share), or draw others (seed).",
                 RuntimeWarning,
                 stacklevel=2,
@@ -321,13 +321,13 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
-        from selfreg_gym.lm.records import usual_mode
+        from selfreg_gym.file_modes import give_usual_modes
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        usual_mode(folder)
+        give_usual_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {

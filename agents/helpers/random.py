@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
-from selfreg_gym.agents.helpers._choice import checked_intervention, deprecated_k, resolve
+from selfreg_gym.agents.helpers._choice import checked_intervention, deprecated_k, number_of, resolve
 from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helpers import batch_size
@@ -23,7 +23,7 @@ class Random:
     """Help with probability ``p`` at each step, whatever is observed.
 
     The draws of a step depend on the helper's seed, the episode and the step, and never on the batch or on
-    ``deterministic``. Help at probability p happens wherever it happens at a smaller p (common random numbers).
+    ``deterministic``. A step that is helped at some p is helped at every larger p (common random numbers).
 
     Args:
         p: probability of help, in [0, 1]. It is the knob that calibration turns.
@@ -86,19 +86,14 @@ class Random:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Draw for every row: whether to ask, and whom; ``state`` holds the streams."""
+        """Draw for every row whether to ask, and which intervention; ``state`` holds the streams."""
         n = batch_size(observation, episode_start)
         draws = EpisodeDraws.at(state, 1 if n is None else n, episode_start, seed=self.seed)
         uniform, draws = draws.of_step(2)
         if self.intervention is None:
             asked: Any = 1 + np.floor(uniform[:, 1] * (1 if self._count is None else self._count)).astype(np.int64)
-        elif isinstance(self.intervention, str):
-            raise InvalidArgumentError(
-                f"Random asks {self.intervention!r}: call for_interventions(env.unwrapped.interventions) first, as "
-                "play() does, or give the intervention's number."
-            )
         else:
-            asked = self.intervention
+            asked = number_of(self, self.intervention)
         return _rows.answer(np.where((uniform[:, 0] < self.p) & (self._count != 0), asked, 0), n), draws
 
     def wrap(self, env: Any) -> Any:

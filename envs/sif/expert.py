@@ -1,4 +1,4 @@
-"""The expert: a planner that sees the truth, and may take over at any moment of anybody's episode.
+"""The expert: a planner that sees the true state, and may take over at any step of any episode.
 
 It finishes what can still be finished: puts down what is in the way, fetches the target from where it truly is, brings
 it to the cheapest goal, and says Done! as soon as the command is fulfilled. In an ambiguous ``s_hum`` episode it

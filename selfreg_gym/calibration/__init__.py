@@ -1,7 +1,7 @@
 """``calibrate``: move a helper's one knob until fresh rollouts use what the budget allows.
 
-What a helper spends on fresh episodes differs from what was planned (unseen states, an actor that was sampled anew, a
-trained policy that under-asks), so a comparison at a budget C starts by making every helper spend C. Usage has one
+A helper's usage on fresh episodes differs from the planned one (unseen states, new samples of the actor, a trained
+policy that asks too rarely), so a comparison at a budget C starts by making every helper spend C. Usage has one
 degree of freedom per helper, so rollouts of *training* tasks are enough; test tasks are never touched.
 
 The usage U(x) of a knob x is a non-decreasing step function, measured with noise. All probes play the same episodes

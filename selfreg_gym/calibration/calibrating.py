@@ -16,7 +16,7 @@ from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
-from selfreg_gym.lm.records import read_record
+from selfreg_gym.jsontext import read_object
 from selfreg_gym.rollout import EpisodeSpec
 from selfreg_gym.workers import run_sharded
 
@@ -223,7 +223,7 @@ class _Finished:
         """What was found before, by key; empty if nothing was."""
         if self.path is None or not self.path.exists():
             return {}
-        return read_record(self.path, what="calibrations by key", remedy="delete it to calibrate again")
+        return read_object(self.path, what="calibrations by key", remedy="delete it to calibrate again")
 
     def save(self, found: Mapping[str, Any]) -> None:
         """Keep it, whole or not at all."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import reseeded
+from selfreg_gym.jsontext import read_object
 
 __all__ = ["CoinMixture", "apply_calibration", "load_calibrations"]
 
@@ -132,21 +133,16 @@ def load_calibrations(path: str | Path) -> dict[str, dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds something else.
     """
-    remedy = "Calibrate again: selfreg calibrate --redo --out RUN."
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read as JSON: {error}. {remedy}") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{str(path)!r} must hold calibrations by helper key, received {found!r:.80}. {remedy}")
+    remedy = "calibrate again with selfreg evaluate --redo --out RUN"
+    found = read_object(path, what="calibrations by helper key", remedy=remedy)
     for key, one in found.items():
         numbers = one if isinstance(one, dict) else {}
         knobs = numbers.get("knobs", [numbers.get("knob")]) if "weight" in numbers else [numbers.get("knob")]
         needed = [*(knobs if isinstance(knobs, list) and len(knobs) == 1 + ("weight" in numbers) else [None])]
         needed += [numbers.get("usage"), numbers.get("weight", 0.0)]
-        if not all(isinstance(x, int | float) and not isinstance(x, bool) and np.isfinite(x) for x in needed):
+        if not all(map(is_number, needed)):
             raise CheckpointError(
                 f"{str(path)!r}: calibration {key!r} needs a finite usage and a knob, or two knobs and a weight, "
-                f"received {one!r:.200}. {remedy}"
+                f"received {one!r:.200}: {remedy}."
             )
     return found

@@ -1,4 +1,4 @@
-"""Probes: the usage of one helper at one knob on the first episodes of a common plan, and what is estimated from them.
+"""Probes: the usage of one helper at one knob on the first episodes of a common plan, and estimates from them.
 
 All probes play prefixes of one plan (common random numbers), so the difference of two knobs is known far better than
 either usage. Once one probe ``b`` has played many episodes, another one ``x`` with fewer, ``m``, is corrected by it (a
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 __all__ = ["Probe", "Usage", "Z", "estimate", "mixed"]
 
 Z = 1.959964
-"""Half-widths are of 95 % intervals."""
+"""The normal quantile of a 95 % interval."""
 
 Array = NDArray[np.float64]
 

@@ -26,7 +26,7 @@ PATIENCE, NARROW = 3, 0.2
 """After so many probes, a bracket whose usages differ by at most this share of C is mixed rather than narrowed."""
 
 ATTEMPTS = 3
-"""So often the search is begun, each time with all probes of the earlier ones."""
+"""Number of searches at most; each one starts with all probes of the earlier ones."""
 
 BLOCK = 64
 """Episodes between two looks at a probe."""
@@ -74,7 +74,7 @@ class Search:
                 yield key, self._solve(group, budget, start, known)
 
     def _solve(self, group: Group, budget: float, start: float, known: dict[float, Probe]) -> dict[str, Any]:
-        """Search again while the larger sample of the result has moved it away from the budget."""
+        """Search again while a larger sample moves the result away from the budget."""
         if budget == 0.0:
             floor = Probe(float(group.helper.knob_bounds[0]), [])
             return self._found(group, budget, known, _at(floor), Usage(0.0, 0.0))
@@ -96,7 +96,7 @@ class Search:
     def _attempt(
         self, group: Group, budget: float, start: float, known: dict[float, Probe]
     ) -> tuple[dict[str, Any], bool]:
-        """Root of U(x) = budget: what was found, and whether another attempt is in vain."""
+        """Find the root of U(x) = budget. Returns the record, and whether a further attempt cannot improve it."""
         helper = group.helper
         bottom, top = map(float, helper.knob_bounds)
         step = float(getattr(helper, "knob_step", (top - bottom) / 20))
@@ -209,7 +209,7 @@ class Search:
             shortest = min(probe.played for probe in probes)
             if used.half_width <= PRECISION * budget or shortest >= len(group.plan):
                 return used
-            # What the error says is still missing, in steps of at most as many episodes as there are.
+            # The number of episodes that the error calls for; it at most doubles in each round.
             wanted = np.ceil(shortest * (used.half_width / (PRECISION * budget)) ** 2)
             until = int(min(len(group.plan), max(shortest + BLOCK, min(wanted, 2 * shortest))))
             for probe in probes:
@@ -226,7 +226,7 @@ def _at(probe: Probe) -> dict[str, Any]:
 
 
 def _reason(budget: float, used: Usage, *, met: bool, precise: bool, top: bool, most: int) -> str | None:
-    """Why a calibration is not as it should be; None if it is."""
+    """Why a calibration is not met or not precise; None if it is both."""
     told = f"{used.mean:.3g} cost units per episode at a budget of {budget:g}"
     if not met and used.mean < budget:
         why = "at its highest knob it asks for no more" if top else "no knob or mixture that was tried uses more"
@@ -277,7 +277,7 @@ def _next_knob(
     if not below.played and width > stride:
         return above.knob - stride  # the floor is far: the line to it says little about this neighbourhood
     high = _usage(above, known).mean
-    # The floor at 0 is a good end of a line where it is near (a rate, a nominal budget), and none for a logit.
+    # The floor at 0 is a good end for interpolation where it is near (a rate, a nominal budget), but not for a logit.
     telling = high <= FAR * budget and (low >= budget / FAR or not below.played)
     share = (budget - low) / (high - low) if telling and turn % 3 != 2 else 0.5
     return float(below.knob + np.clip(share, 0.1, 0.9) * width)

@@ -41,7 +41,7 @@ from selfreg_gym.workers import check_workers, run_sharded
 __all__ = ["HELP_PROBABILITIES", "collect", "plan_episodes"]
 
 _TOO_MANY_ERRORS = 32  # episodes in a row; then the actor is down, and playing on would only fill the failures
-_SHARDS_PER_WORKER = 4  # enough that nobody idles long at the end, few enough that batches stay full
+_SHARDS_PER_WORKER = 4  # enough that no worker idles long at the end, few enough that batches stay full
 _KEYS = (
     "actor",
     "actor_kwargs",

@@ -1,8 +1,7 @@
-"""How often the collected states come back: what a table of states lives from.
+"""State recurrence: how often the collected states are visited again, which a table of states depends on.
 
-A state seen once with one action says nothing about the other. With random tasks nearly all
-observations of a household task are unique; a fixed set of tasks, many rollouts of each and a canonical state key make
-states recur.
+A state seen once with one action says nothing about the other. With random tasks nearly all observations
+of a household task are unique; a fixed set of tasks, many rollouts of each and a canonical state key make states recur.
 """
 
 from __future__ import annotations

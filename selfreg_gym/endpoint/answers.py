@@ -65,7 +65,7 @@ class Answer:
         pieces: the tokens as texts, if log-probabilities came.
         logprobs: one number per piece; None where the server gives none (the first token of an echoed prompt).
         cut: whether the token limit ended it.
-        instead: what the response holds where there is no text ("tool calls", "reasoning"), or "".
+        instead: the content of a response without text ("tool calls", "reasoning"), or "".
     """
 
     text: str
@@ -116,7 +116,7 @@ def require_text(answer: Answer, limit: Any = None) -> None:
 
 
 def check_errors(data: dict[str, Any]) -> None:
-    """Raise if a response, or one choice of it, says that there is no answer.
+    """Raise if a response, or one choice of it, reports an error or a filter.
 
     Raises:
         EndpointError: an error object or a filter. Transient unless it is a filter or an error of the request.

@@ -58,7 +58,7 @@ class Client:
         Args:
             path: below the base URL, ``"/completions"``.
             body: plain JSON values.
-            read: takes the parsed answer, and raises an EndpointError where it holds no answer.
+            read: takes the parsed answer, and raises an EndpointError if it holds no answer.
 
         Raises:
             EndpointError: refused, or given up after ``server.retries`` further attempts.
@@ -100,12 +100,9 @@ class Client:
         raise AssertionError("unreachable")
 
     def _patience(self, error: EndpointError) -> int:
-        """How many further attempts an error is worth: one where no server was ever met at the address."""
-        return (
-            min(1, self.server.retries)
-            if isinstance(error, NotReached) and not self._answered
-            else (self.server.retries)
-        )
+        """How many further attempts an error is worth: at most one if the server was never reached."""
+        unreached = isinstance(error, NotReached) and not self._answered
+        return min(1, self.server.retries) if unreached else self.server.retries
 
     def _pause(self, attempt: int, asked: float | None) -> float:
         """Seconds before the next attempt: our own back-off, or what the server asked for if that is longer."""
@@ -114,7 +111,7 @@ class Client:
         return max(own, min(asked or 0.0, server.max_wait))
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """One attempt. What goes wrong comes out as an EndpointError, whose text may hold anything."""
+        """One attempt. Every failure is an EndpointError, whose text may contain anything that the server sent."""
         try:
             reply = self._transport.send(
                 path, body, self.server.timeout if self._answered else self.server.load_timeout
@@ -157,7 +154,7 @@ def _parse(reply: Reply) -> dict[str, Any]:
         kind = "an event stream, though none was asked for" if reply.body.lstrip().startswith(b"data:") else "no JSON"
         raise no_answer(kind if reply.body.strip() else "it is empty") from None
     if not isinstance(data, dict):
-        raise no_answer(f"no JSON object but {type(data).__name__}")
+        raise no_answer(f"not a JSON object but a {type(data).__name__}")
     return data
 
 
@@ -171,7 +168,7 @@ def _title(page: str) -> str:
 
 
 def _message(body: bytes) -> str:
-    """What the server said: OpenAI's ``error.message``, FastAPI's ``detail``, a page's title, or the whole body."""
+    """The server's message: OpenAI's ``error.message``, FastAPI's ``detail``, a page's title, or the whole body."""
     try:
         data = _load(body)
     except (ValueError, RecursionError):

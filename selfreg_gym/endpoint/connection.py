@@ -22,6 +22,7 @@ from selfreg_gym.endpoint.redaction import shortened, without_controls
 from selfreg_gym.endpoint.server import Server, check_cache
 from selfreg_gym.errors import EndpointError, SetupError, did_you_mean
 from selfreg_gym.lm.memo import Memo
+from selfreg_gym.printable import repaired
 
 __all__ = ["CHAT", "COMPLETIONS", "MODELS", "SYSTEMONE", "Connection", "Request"]
 
@@ -73,7 +74,7 @@ class Request:
 
 
 class _Live:
-    """What a connection holds open. Kept apart, so that it can be closed when the connection is gone."""
+    """The open resources of a connection, in their own object: they can be closed after the connection is gone."""
 
     def __init__(self) -> None:
         self.client: Client | None = None
@@ -93,8 +94,10 @@ class _Live:
 
 
 def _abandoned(live: _Live) -> None:
-    """Close what a connection that was never closed held open: at garbage collection, or at exit."""
-    with contextlib.suppress(Exception):  # the interpreter may be half gone, or another thread may have collected it
+    """Close the resources of a connection that was not closed, at garbage collection or at exit."""
+    with contextlib.suppress(
+        Exception
+    ):  # the interpreter may be shutting down, or another thread may have collected it
         live.close()
 
 
@@ -296,13 +299,7 @@ class Connection:
         try:
             answer = thaw(request.path, known)
             request.examine(answer)
-        except (
-            EndpointError,
-            LookupError,
-            TypeError,
-            ValueError,
-            OverflowError,
-        ):  # of an earlier version, or written by hand
+        except (EndpointError, LookupError, TypeError, ValueError, OverflowError):  # an older or edited file
             self.forget(key)
             return None
         return answer
@@ -350,7 +347,7 @@ class Connection:
 def _clean(value: Any) -> Any:
     """Texts without lone surrogates, which no JSON can carry, everywhere in a body."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if not value.isascii() else value
+        return repaired(value)
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""A few threads that work off jobs, and that do not keep a program from ending.
+"""A pool of threads that work off jobs, and that do not keep a program from ending.
 
 ``concurrent.futures`` joins its threads at exit: after Ctrl-C a program would wait there for a server that hangs.
 """

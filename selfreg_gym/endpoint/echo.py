@@ -27,12 +27,13 @@ def echo_body(text: str) -> dict[str, Any]:
 def scores_of(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     """``[scores, [tokens read, written]]`` of the texts, each the sum of what follows their common beginning.
 
-    What all share (the prompt, and how the actions begin) has the same log-probability in each, so it need not be known
-    where the prompt ends: no tokenizer is asked for, and a token that straddles the border is counted right.
+    Their common beginning (the prompt and the first tokens of the actions) has the same log-probability in each, so the
+    place where the prompt ends need not be known: no tokenizer is needed, and a token across the border is counted
+    correctly.
 
-    A text counts unless the model goes on as a longer one: "look" has the chance of what begins with "look" and not
-    with "look at". The local scorer asks for its end-of-text token in that place; which token that is no server says,
-    and a line break stands for it in some models only. Both agree for a model that says what is offered, and ends.
+    Where one action begins with another ("look", "look at"), the shorter one counts only if the model does not continue
+    as the longer one. The local scorer uses its end-of-text token for this; no server says which token that is, and a
+    line break replaces it in some models only. Both agree for a model that writes an offered action and then ends.
 
     Raises:
         EndpointError: an answer failed.
@@ -54,7 +55,7 @@ def scores_of(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
 
 
 def _log_ending(pieces: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], tuple[float | None, ...]]]) -> float:
-    """Logarithm of the probability that what begins with ``pieces`` does not go on as another of ``rows``."""
+    """Logarithm of the probability that what begins with ``pieces`` does not continue as another of ``rows``."""
     n = len(pieces)
     onward = {other[n]: values[n] or 0.0 for other, values in rows if len(other) > n and other[:n] == pieces}
     return math.log(max(_LEAST, 1.0 - sum(map(math.exp, onward.values())))) if onward else 0.0
@@ -75,7 +76,7 @@ def own_part(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[float | 
     else:
         extra = 1
     end = len(pieces) - extra
-    if any(value is None for value in answer.logprobs[1:end]):  # before the first token there is nothing
+    if any(value is None for value in answer.logprobs[1:end]):  # the first token has none
         raise no_answer("an echoed token without a log-probability")
     return pieces[:end], answer.logprobs[:end]
 

@@ -1,4 +1,4 @@
-"""The routes of a server, what reads their answers, and answers as plain JSON."""
+"""The routes of a server, the readers of their answers, and answers as plain JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _read_systemone(data: dict[str, Any], count: int) -> list[Any]:
     answers = data.get("answers")
     if not isinstance(answers, dict) or not all(isinstance(answer, dict) for answer in answers.values()):
         raise no_answer("no answers")
-    # Numbers under names that we gave, and nothing else that the server may say.
+    # Only numbers under the names of the request; anything else in the response is dropped.
     kept = {
         name: {part: answer[part] for part in ("noul", "score", "probabilities") if part in answer}
         for name, answer in answers.items()

@@ -85,7 +85,7 @@ def probe(connection: Connection, wanted: Collection[str] = CAPABILITIES, *, api
         api: "chat" or "completions" tries only that one; "auto" both.
 
     Raises:
-        EndpointError: the server could not be reached, which says nothing about what it can do.
+        EndpointError: the server could not be reached, which is not a finding about it.
         SetupError: it does not have the model.
     """
     prober = _Prober(connection, api)
@@ -111,7 +111,7 @@ class _Prober:
                 self.findings[name] = self._told(attempt())
             except EndpointError as error:
                 if error.status in (401, 403, 429) or (not error.reached and not self._survives(name)):
-                    raise  # no server, too slow, a wrong key: that says nothing about what the server can do
+                    raise  # no server, too slow, a wrong key: not a finding about the server
                 if not error.transient or look == looks - 1:
                     self.findings[name] = self._told(Finding(False, str(error)))
         return self.findings[name].works

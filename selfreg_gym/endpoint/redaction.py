@@ -9,6 +9,8 @@ import re
 import unicodedata
 from urllib.parse import quote
 
+from selfreg_gym.printable import repaired
+
 __all__ = ["Redaction", "readable", "shortened", "without_controls"]
 
 LONGEST = 200_000
@@ -27,8 +29,7 @@ _GAP = r"[\s\x00-\x1f\x7f\u200b]*"  # a server may wrap or colour the key that i
 
 def readable(text: str) -> str:
     """A text without lone surrogates, which can be neither sent nor stored, cut to ``LONGEST`` characters."""
-    text = text[:LONGEST]
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return repaired(text[:LONGEST])
 
 
 def without_controls(text: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError, shown
 
 __all__ = ["IMMATERIAL", "Server", "check_cache"]
 
@@ -44,7 +44,7 @@ class Server:
         timeout: seconds until an answer is complete.
         load_timeout: the same until the server has answered once: it may still have to load the model.
         retries: further attempts after one that failed for a reason that may pass (429, 5xx, a lost connection, a
-            timeout, a response without an answer). Where no server was ever met at the address there is one at most.
+            timeout, a response without an answer). If the address was never reached there is one at most.
         backoff: seconds; the n-th wait is uniform in [0, min(max_backoff, backoff * 2**n)] ("full jitter").
         max_backoff: its largest upper end.
         max_wait: the longest ``Retry-After`` that is obeyed; a longer one is cut to it.
@@ -109,7 +109,7 @@ class Server:
         for name in ("concurrency", "batch"):
             self._number(name, "a whole number of at least 1", lambda x: 1 <= x <= 10**6, whole=True)
         if self.api_key_env is not None and os.environ.get(self.api_key_env, "").strip():
-            self.key()  # found out here, and not after the retries of the first request
+            self.key()  # a malformed key is reported here, and not after the retries of the first request
 
     def _number(self, name: str, rule: str, holds: Callable[[Any], bool], *, whole: bool = False) -> None:
         """Check one option and store it as a plain int or float."""
@@ -117,21 +117,21 @@ class Server:
         kind: Any = Integral if whole else Real
         number = isinstance(value, kind) and not isinstance(value, bool)
         if not number or not (isinstance(value, Integral) or math.isfinite(value)) or not holds(value):
-            raise InvalidArgumentError(f"{name} must be {rule}, received {_shown(value)}.")
+            raise InvalidArgumentError(f"{name} must be {rule}, received {shown(value)}.")
         object.__setattr__(self, name, int(value) if isinstance(value, Integral) else float(value))
 
     def key(self) -> str | None:
         """The key, from the environment, without blanks around it; None if no variable is named.
 
         Raises:
-            SetupError: the variable is not set, or what it holds cannot be a key.
+            SetupError: the variable is not set, or does not hold a valid key.
         """
         if self.api_key_env is None:
             return None
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise SetupError(
-                f"the key of {self.base_url} is to be in the environment variable {self.api_key_env}, which is not set "
+                f"the key of {self.base_url} must be in the environment variable {self.api_key_env}, which is not set "
                 "or empty: set it, or leave api_key_env out if the server needs no key."
             )
         problem = _key_problem(key)
@@ -156,19 +156,19 @@ def check_cache(cache: Any) -> Path | None:
     """The path of a cache, or None.
 
     Raises:
-        InvalidArgumentError: it is no path.
+        InvalidArgumentError: it is not a path.
     """
     if cache is None:
         return None
     if not isinstance(cache, str | os.PathLike) or not str(cache).strip() or "\0" in str(cache):
         raise InvalidArgumentError(
-            f"cache is the path of the file in which answers are kept, or None; received {_shown(cache)}."
+            f"cache is the path of the file in which answers are kept, or None; received {shown(cache)}."
         )
     return Path(cache)
 
 
 def _key_problem(key: str) -> str:
-    """What is wrong with a key, without a word of it."""
+    """Describe what is wrong with a key, without showing any part of it."""
     if key[0] in _QUOTES or key[-1] in _QUOTES:
         return "quotation marks around it"
     if not key.isascii():
@@ -183,7 +183,7 @@ def _key_problem(key: str) -> str:
 def _check_url(url: Any) -> None:
     example = "base_url is the address of an OpenAI-compatible server with its /v1 ('http://127.0.0.1:8000/v1')"
     if not isinstance(url, str):
-        raise InvalidArgumentError(f"{example}, received {_shown(url)}.")
+        raise InvalidArgumentError(f"{example}, received {shown(url)}.")
     if not url.isprintable() or " " in url:
         raise InvalidArgumentError(
             f"{example} without blanks, line breaks and control characters; received one with such a character: remove "
@@ -196,10 +196,10 @@ def _check_url(url: Any) -> None:
         parts, port = None, None
     known = parts is not None and parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "")
     if parts is None or not known or port == 0:
-        shown = "a text with an @" if "@" in url else _shown(url)
-        raise InvalidArgumentError(f"{example}, beginning with http:// or https://; received {shown}.")
+        received = "a text with an @" if "@" in url else shown(url)
+        raise InvalidArgumentError(f"{example}, beginning with http:// or https://; received {received}.")
     if parts.username or parts.password or parts.query or parts.fragment:
-        # Not told either: this is where people put keys.
+        # Not shown either: such parts often hold keys.
         raise InvalidArgumentError(
             "base_url is written into manifests and stores, so it holds no user, password or query: name a key by "
             f"api_key_env. Received such a part in the address of {parts.hostname!r}."
@@ -216,11 +216,5 @@ def _check_model(model: Any) -> None:
     if not isinstance(model, str) or not model or len(model) > 300 or model != model.strip() or not model.isprintable():
         raise InvalidArgumentError(
             "model is the name that the server gives it, of 1 to 300 characters without blanks around it and without "
-            f"line breaks; received {_shown(model)}."
+            f"line breaks; received {shown(model)}."
         )
-
-
-def _shown(value: Any) -> str:
-    """A value for an error, cut to a bounded length."""
-    text = repr(value)
-    return text if len(text) <= 120 else f"{text[:100]}... ({type(value).__name__}, {len(text)} characters)"

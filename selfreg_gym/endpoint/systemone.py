@@ -15,7 +15,7 @@ import numpy as np
 
 from selfreg_gym.endpoint.answers import named, no_answer
 from selfreg_gym.endpoint.connection import SYSTEMONE, Connection, Request
-from selfreg_gym.errors import EndpointError, InvalidArgumentError
+from selfreg_gym.errors import EndpointError, InvalidArgumentError, shown
 
 __all__ = ["Question", "between", "shares"]
 
@@ -39,7 +39,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if not isinstance(self.instructions, str) or not self.instructions.strip():
-            raise InvalidArgumentError(f"instructions must be a text, received {repr(self.instructions)[:100]}.")
+            raise InvalidArgumentError(f"instructions must be a text, received {shown(self.instructions)}.")
         if self.levels is not None and self.options is not None:
             raise InvalidArgumentError("a question has levels (a score), options (a choice) or neither, received both.")
         for name, several in (("levels", self.levels), ("options", self.options)):
@@ -52,7 +52,7 @@ class Question:
                 or (len(set(several)) < max(2, len(several)))
             ):
                 raise InvalidArgumentError(
-                    f"{name} must be a list of at least two different texts, received {repr(several)[:200]}."
+                    f"{name} must be a list of at least two different texts, received {shown(several)}."
                 )
             object.__setattr__(self, name, tuple(several))
 
@@ -87,7 +87,7 @@ class Question:
 
 
 def between(value: Any, top: int) -> bool:
-    """Whether a value of a server is a number from 0 to ``top``, but for rounding. NaN is none, nor is a bool."""
+    """Whether a value of a server is a number from 0 to ``top``, but for rounding; not NaN or a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e-6 <= value <= top + 1e-6
 
 

@@ -90,7 +90,7 @@ class Transport:
             )
         except (ImportError, ValueError, self._httpx.InvalidURL) as error:
             # The text of other errors may hold the proxy's password.
-            why = str(error) if isinstance(error, ImportError) else "it is no address of a proxy"
+            why = str(error) if isinstance(error, ImportError) else "it is not the address of a proxy"
             raise SetupError(
                 f"the proxy for {host} that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used ({why}): correct "
                 "these environment variables, or name the host in NO_PROXY."
@@ -110,7 +110,7 @@ class Transport:
             seconds: for the whole exchange, until the last byte of the answer.
 
         Raises:
-            EndpointError: no complete answer; its text may hold anything that the server said.
+            EndpointError: no complete answer; its text may contain anything that the server sent.
         """
         url = self.base_url + path
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -272,7 +272,7 @@ def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
 
 
 def _unreached(error: BaseException, url: str) -> EndpointError:
-    """The error of a connection that failed: what happened, and what to do."""
+    """Return the error of a failed connection, with its cause and the remedy."""
     host = urlsplit(url).netloc
     chain: list[BaseException] = []
     link: BaseException | None = error

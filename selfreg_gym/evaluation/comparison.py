@@ -4,7 +4,7 @@ A success rate means little without the usage it was bought with: helpers are co
 a budget C is read at C: along the straight lines between never, its own points in the order of usage, and always,
 which a coin per episode between two neighbours reaches. This holds for a helper that spent less than C as for one that
 spent more. A helper without a budget is read at its own usage. Other helpers' curves (never, their points, always) are
-read at the same usage. Everything, the usages included, is computed anew in each resample, so the interval carries the
+read at the same usage. Everything, the usages included, is computed again in each resample, so the interval carries the
 uncertainty of the adjustment too.
 """
 

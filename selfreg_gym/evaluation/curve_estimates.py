@@ -1,11 +1,11 @@
-"""What a helper's curve comes to, estimated without bias: area, best lift, usage needed; each with an interval.
+"""Figures of a helper's curve without selection bias: area, best lift and usage needed, each with an interval.
 
 A maximum over noisy points is biased upwards (the points that were lucky are kept), and so is everything read off an
 upper hull. Here instead:
 
 * the **area** is that under the points as measured;
 * the **best lift** over the coin line is estimated by splitting: one half of the tasks (of fixed tasks: of each task's
-  episodes) chooses the point, the other half says what its lift is, the halves change roles, and four splits are
+  episodes) chooses the point, the other half measures its lift, the halves change roles, and four splits are
   averaged. It is the lift of a point chosen on data, not of the best of all;
 * the **usage for a share of the gap** is where the isotonic regression of success on usage (the non-decreasing curve
   nearest to the points, Barlow et al. 1972) first has it. It averages neighbouring points, and does not choose one.
@@ -66,8 +66,8 @@ def best_lift(table: EpisodeTable, columns: Sequence[Column]) -> Estimate:
         one, two = (_lifts(resampled_means(weights[:, half_of], values[half_of]), half) for half_of in (first, ~first))
         drawn += [there[np.arange(len(there)), _best(here)] for here, there in ((one, two), (two, one))]
     draws = np.mean(drawn, axis=0)
-    # The point is chosen anew in each resample, so that the interval knows of the choice; this also moves the
-    # resamples as a whole (theirs are noisier than the data), which is taken out again.
+    # Each resample chooses its own point, so that the interval includes the choice. Resamples are noisier than the
+    # data, which shifts all of them; the shift is removed.
     wider = float(np.sqrt(student_factor(design.freedom)))
     low, high = (wider * (end - float(np.nanmedian(draws[1:]))) for end in percentile_interval(draws[1:]))
     return Estimate(float(draws[0]), float(draws[0]) + low, float(draws[0]) + high)
@@ -87,7 +87,7 @@ def _lifts(found: Floats, half: int) -> Floats:
 
 
 def _halves(units: np.ndarray, strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``(n,)`` bool: a random half of the units of each stratum; of an odd one out in a random half."""
+    """``(n,)`` bool: a random half of the units of each stratum; an odd unit goes to either half at random."""
     stratum = np.zeros(int(units.max()) + 1, dtype=np.int64)
     stratum[units] = strata
     order = np.lexsort((rng.random(len(stratum)), stratum))
@@ -144,7 +144,7 @@ def _crossing(usage: Floats, success: Floats, share: float) -> Floats:
 
 
 def describe_all(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """What every helper's curve comes to, on each split that has the anchors (see evaluation.json).
+    """The figures of every helper's curve, on each split that has the anchors (see evaluation.json).
 
     Returns:
         Dicts ``{"split", "helper", "points", "area", "usage_for_half", "usage_for_80_percent"`` (None: never reached),

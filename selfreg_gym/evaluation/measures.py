@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.statistics import Design, Floats, bootstrap_weights
 from selfreg_gym.types import Episode
@@ -46,9 +47,9 @@ class Measured:
 
 
 def measure(episode: Episode) -> Measured:
-    """Reduce one episode to the numbers of :data:`COLUMNS`, and of each intervention k its cost units and calls.
+    """Reduce one episode to the numbers of :data:`COLUMNS` and the usage of each intervention k.
 
-    These are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
+    The latter are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
     """
     return Measured(episode.episode, episode.seed, episode.kind, episode.error, _values(episode))
 
@@ -184,7 +185,7 @@ class EpisodeTable:
         return self._weights[kind]
 
     def design(self, kind: str = "all") -> Design:
-        """What the bootstrap of the episodes of ``kind`` resamples as a whole, and within which strata."""
+        """The design of the bootstrap of the episodes of ``kind``: its units and strata."""
         if kind not in self._designs:
             whole = Design.of(*self._strata())
             self._designs[kind] = whole.take(self.restrict(kind))
@@ -293,7 +294,7 @@ def _loaded(what: str, values: Any, n: int) -> Floats:
     """``(n,)`` numbers of a file, None as NaN."""
     if not isinstance(values, list) or len(values) != n:
         raise ValueError(f"{what} holds one number per episode ({n})")
-    if not all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+    if not all(value is None or is_number(value) for value in values):
         raise ValueError(f"{what} holds numbers, and null where there is none")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 

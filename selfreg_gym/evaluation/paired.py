@@ -69,7 +69,7 @@ def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function
 def _influence(
     table: EpisodeTable, columns: Sequence[Column], function: Function, centre: Floats, kind: str
 ) -> tuple[Floats, Floats]:
-    """What each unit contributes to the values: ``(units, q)``; and ``(q,)`` the width for units that are all alike."""
+    """The contributions of the units to the values: ``(units, q)``; and ``(q,)`` the width if all units are alike."""
     values = _values(table, columns, kind)
     known = np.asarray(np.isfinite(values).all(axis=1))
     design = table.design(kind).take(known)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym import jsontext
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
@@ -306,7 +308,7 @@ class Evaluation:
         lists = {name: getattr(self, name) for name in ("rows", "comparisons", "curves", "warnings", "traces")}
         plain = FORMAT | {"meta": self.meta, "budgets": self.budgets, "expected": self.expected}
         plain |= {"selection": self.selection}
-        parts = [f"{json.dumps(name)}: {_dumps(value)}" for name, value in plain.items()]
+        parts = [f"{json.dumps(name)}: {jsontext.dumps(value)}" for name, value in plain.items()]
         parts += [f"{json.dumps(name)}: {_lines(items)}" for name, items in lists.items()]
         parts.append(f'"episodes": {_lines(table.to_json() for table in self.tables.values())}')
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -356,27 +358,11 @@ class Evaluation:
 
 def _lines(items: Iterable[Any]) -> str:
     """A JSON list with one item per line, so that a person can read it and ``diff`` can compare it."""
-    return "[\n" + ",\n".join("  " + _dumps(item) for item in items) + "\n]"
-
-
-def _dumps(value: Any) -> str:
-    """JSON, with null for numbers that it has no words for."""
-    try:
-        return json.dumps(value, allow_nan=False)
-    except ValueError:
-        return json.dumps(_without_nan(value), allow_nan=False)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_nan(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return "[\n" + ",\n".join("  " + jsontext.dumps(item) for item in items) + "\n]"
 
 
 def _finite(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if not is_number(value):
         raise ValueError(f"{what} is a finite number, received {value!r}")
     return value
 

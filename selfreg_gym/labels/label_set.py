@@ -22,6 +22,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.dataset import Coded
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
 
@@ -268,7 +269,7 @@ def _checked(label: Label) -> Label:
             raise ValueError(f"{name} is a whole number, received {value!r}")
     for name in ("budget", "weight", "advantage"):
         value = getattr(label, name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
+        if not is_number(value):
             raise ValueError(f"{name} is a finite number, received {value!r}")
     if label.weight <= 0:
         raise ValueError(f"weight is positive, received {label.weight!r}")

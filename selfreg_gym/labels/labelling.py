@@ -1,6 +1,6 @@
 """``label``: what the solution does in each collected moment, as a training set for a helper that reads text.
 
-    label = (what there is to read, budget C) -> nohelp or help, weight
+    label = (observation, budget C) -> nohelp or help, weight
 
 One set holds all budgets, so that one helper, with C in its prompt, serves them all.
 
@@ -48,13 +48,13 @@ def label(
     """Label every stored decision with what the solution does there, at each budget.
 
     The weight of a label is ``0.3 + 0.7 * min(1, |advantage| / scale)``, where ``scale`` is the 99th percentile of
-    |advantage| among the moments labelled for the same budget (the prices behind budgets differ, so each has its own).
-    The advantage is S - r M of the best help minus that of nohelp, so it includes the price r of the call; the head of
-    this module says what the weight does not measure. Where help was never tried its advantage is 0, so the label
-    (nohelp) has the least weight.
+    |advantage| among the decisions labelled for the same budget (the prices behind budgets differ, so each has its
+    own). The advantage is S - r M of the best help minus that of nohelp, so it includes the price r of the call; the
+    limits of this weight are described at the head of this module. Where help was never tried its advantage is 0, so
+    the label (nohelp) has the least weight.
 
     At a mixture (two policies and a coin per episode) each policy contributes with its share of the weight. Where they
-    agree that is one label; where they differ (moments in which help is just worth its price) it is two.
+    agree that is one label; where they differ (decisions in which help is just worth its price) it is two.
 
     A moment whose state the model does not know gets no label; ``info["unlabelled"]`` counts them.
 
@@ -64,7 +64,7 @@ def label(
         model: where to look states up; default: the one that was solved.
         budgets: C in cost units per episode, with a ``Frontier`` (default 0.5, 1, 2, 3). With a single policy at most
             one, its name in the labels; default: the budget it was solved for, or its expected usage.
-        scope: ``"all"``: every moment. ``"trajectory"``: moments that the policy itself would have come to, that is
+        scope: ``"all"``: every decision. ``"trajectory"``: decisions that the policy itself would have reached, that is
             those of each rollout up to and including the first in which the recorded action is not the policy's (an
             unknown state counts as nohelp). They are fewer and nearer to what the helper will meet; they are not
             reweighted for how likely random help was to agree for so long.
@@ -92,7 +92,7 @@ def label(
     known = state >= 0
     if not known.any():
         raise InvalidArgumentError(
-            f"the model knows none of the {len(state)} stored moments: label the rollouts that it was fitted on."
+            f"the model knows none of the {len(state)} stored decisions: label the rollouts that it was fitted on."
         )
     parts, scale = [], {}
     for budget, mixture in mixtures:

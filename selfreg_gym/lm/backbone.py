@@ -1,4 +1,4 @@
-"""Which checkpoint the training of a process reward model or a helper starts from, and whether it can read the task.
+"""Backbones: the checkpoints that training starts from, and the test whether one can read the task.
 
 A backbone is named by a directory, by the id of an actor that has a checkpoint, or by ``"auto"``: the first of these
 trunks that can read the collected texts, otherwise a small Llama that is built from them.
@@ -8,6 +8,7 @@ trunks that can read the collected texts, otherwise a small Llama that is built 
 
 A trunk can read the texts if at most 5 % of their tokens are unknown to its tokenizer, and no more than 5 % of the
 texts become equal to another by unknown tokens. A named backbone that cannot read them is an error before training.
+Torch is loaded only when a checkpoint is opened.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
-from selfreg_gym.lm.loading import check_checkpoint, load_tokenizer
 from selfreg_gym.lm.vocabulary import MAX_UNKNOWN, UnknownTokens, distinct, unknown_tokens
 
 __all__ = [
     "AUTO",
     "BUILT",
+    "SHIPPED",
     "Backbone",
     "actor_trunk",
     "backbone_path",
     "candidates",
+    "find_trunk",
     "opened_backbone",
     "trunk_of_spec",
     "weights_hash",
@@ -39,7 +41,8 @@ __all__ = [
 
 AUTO = "auto"
 BUILT = "a small Llama built from the texts"
-_SHIPPED = "tiny"
+SHIPPED = "tiny"
+"""The actor whose trunk comes with the package."""
 _SHOWN = 12  # words that an error or a model card lists
 
 
@@ -62,7 +65,7 @@ class Backbone:
     passed_over: Mapping[str, float]
 
     def record(self) -> dict[str, Any]:
-        """What a model's ``info`` says of its backbone: plain values."""
+        """The entries about the backbone in a model's ``info``, as plain values."""
         words = list(self.unknown.words[:_SHOWN])
         return {
             "backbone": self.name,
@@ -85,21 +88,33 @@ def backbone_path(backbone: str | Path) -> Path:
         InvalidArgumentError: the actor is not a language model with a checkpoint.
         CheckpointError: the directory holds no checkpoint.
     """
-    if (
-        str(backbone) not in registry.names("actors") and Path(backbone).is_dir()
-    ):  # a folder ./tiny does not hide the actor
-        return check_checkpoint(backbone)
-    names = registry.names("actors")
-    if str(backbone) not in names:
+    from selfreg_gym.lm.loading import check_checkpoint
+
+    return check_checkpoint(find_trunk(backbone))
+
+
+def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
+    """Return the directory that ``backbone`` means, as :func:`backbone_path`, without looking into it.
+
+    Args:
+        backbone: a directory, or the id of an actor. An id comes first: a folder ``./tiny`` does not hide the actor.
+        what: the setting that names it, for the message.
+
+    Raises:
+        UnknownNameError: it is neither.
+        InvalidArgumentError: the actor has no checkpoint.
+    """
+    name, actors = str(backbone), registry.names("actors")
+    if name not in actors:
+        if Path(backbone).is_dir():
+            return Path(backbone)
         raise UnknownNameError(
-            "backbone ('auto', an actor's id, or a directory with a checkpoint)", str(backbone), [AUTO, *names]
+            f"{what} ('auto', an actor's id, or a directory with a checkpoint)", name, [AUTO, *actors]
         )
-    folder = actor_trunk(registry.load("actors", str(backbone))())
+    folder = actor_trunk(registry.load("actors", name)())
     if folder is None:
-        raise InvalidArgumentError(
-            f"a backbone must be a language model with a checkpoint_dir, received the actor {str(backbone)!r}."
-        )
-    return check_checkpoint(folder)
+        raise InvalidArgumentError(f"{what} must be an actor that has a checkpoint, received {name!r}, which has none.")
+    return folder
 
 
 def actor_trunk(actor: Any) -> Path | None:
@@ -109,7 +124,7 @@ def actor_trunk(actor: Any) -> Path | None:
 
 
 def trunk_of_spec(spec: Any) -> Path | None:
-    """The checkpoint of the actor that a store's ``spec`` names; None where it names none that is here."""
+    """The checkpoint of the actor that a store's ``spec`` names, or None if it is not available here."""
     env = spec.get("env") if isinstance(spec, Mapping) else None
     actor = env.get("actor") if isinstance(env, Mapping) else None
     if not isinstance(env, Mapping) or not isinstance(actor, str) or actor not in registry.names("actors"):
@@ -122,8 +137,10 @@ def trunk_of_spec(spec: Any) -> Path | None:
 
 def candidates(actor: str | Path | None = None) -> dict[str, Path]:
     """The trunks that ``"auto"`` tries, by name and in order: that of the actor (its checkpoint), the shipped one."""
+    from selfreg_gym.lm.loading import check_checkpoint
+
     found: dict[str, Path] = {}
-    shipped = backbone_path(_SHIPPED)
+    shipped = backbone_path(SHIPPED)
     if actor is not None and Path(actor).resolve() != shipped.resolve():
         found[Path(actor).name] = check_checkpoint(actor)
     found[shipped.name if shipped.name not in found else f"selfreg_gym's {shipped.name}"] = shipped
@@ -144,7 +161,7 @@ def opened_backbone(
     Args:
         backbone: ``"auto"``, a directory, or an actor's id.
         texts: the observations to train on.
-        prompts: what is read after an observation, such as the question with each budget; they have to stay different.
+        prompts: the texts after an observation, such as the question with each budget; they must remain different.
         actor: for ``"auto"``, the checkpoint of the actor.
         seed: of the weights of a built backbone.
 
@@ -193,6 +210,8 @@ def weights_hash(folder: Path) -> str:
 
 def _unknown(path: Path, texts: Sequence[str], prompts: Sequence[str]) -> UnknownTokens:
     """The unknown tokens of the texts, each with the first prompt; of the prompts alone where these are merged."""
+    from selfreg_gym.lm.loading import load_tokenizer
+
     tokenizer = load_tokenizer(path)
     asked = unknown_tokens(tokenizer, prompts)
     if asked.merged:

@@ -1,7 +1,7 @@
 """Text of a task in prompts: half characters are repaired, and control tokens in it are encoded as plain text.
 
-A task can show text of others: a note, a web page, what a human says. ``<|im_start|>assistant`` in it must not open a
-turn. :func:`mark_controls` puts two Unicode noncharacters (code points for internal use, in no text that is
+A task can show text from outside: a note, a web page, the words of a human. ``<|im_start|>assistant`` in it must not
+open a turn. :func:`mark_controls` puts two Unicode noncharacters (code points for internal use, in no text that is
 interchanged) around each spelling of a control token before a chat template sees the text;
 :class:`PlainEncoder` then reads what is marked as ordinary characters, and the template's own control tokens as
 control tokens. Text without such spellings, which is nearly all, is not changed.
@@ -12,24 +12,18 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-__all__ = ["PlainEncoder", "clean", "control_tokens", "is_marked", "mark_controls"]
+from selfreg_gym.printable import repaired
+
+__all__ = ["PlainEncoder", "control_tokens", "is_marked", "mark_controls"]
 
 _BEGIN, _END = "\ufdd0", "\ufdd1"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _MARKED = re.compile(f"{_BEGIN}([^{_BEGIN}{_END}]*){_END}|[{_BEGIN}{_END}]")
 _BRACKETED = re.compile(r"[<\[{\u25c1|].*[>\]}\u25b7|]", re.DOTALL)
-
-
-def clean(text: str) -> str:
-    """``text`` with the replacement character for each half of a surrogate pair, which no encoding can hold."""
-    if text.isascii() or not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def control_tokens(tokenizer: Any) -> dict[str, int]:
@@ -41,8 +35,8 @@ def control_tokens(tokenizer: Any) -> dict[str, int]:
 
 
 def mark_controls(text: str, tokenizer: Any) -> str:
-    """Clean ``text`` and mark the spellings of the tokenizer's control tokens in it (without one: only clean it)."""
-    text = clean(text)
+    """Repair ``text`` and mark the tokenizer's control tokens that it spells; without a tokenizer, only repair it."""
+    text = repaired(text)
     if tokenizer is None:
         return text
     pattern = _controls(tokenizer)[1]
@@ -81,37 +75,18 @@ class PlainEncoder:
         ids: list[int] = []
         piece: list[tuple[str, bool]] = []
         first = True
-
-        def finish() -> None:
-            nonlocal first
-            if any(part for part, _ in piece):
-                ids.extend(self._plain(piece, first=first))
-                first = False
-            piece.clear()
-
-        begin = 0
-        for match in _MARKED.finditer(text):
-            for part in _split(pattern, text[begin : match.start()]):
-                if part in controls:
-                    finish()
-                    ids.append(controls[part])
-                    first = False
-                else:
-                    piece.append((part, False))
-            piece.append((match.group(1) or "", True))
-            begin = match.end()
-        for part in _split(pattern, text[begin:]):
-            if part in controls:
-                finish()
-                ids.append(controls[part])
-                first = False
-            else:
-                piece.append((part, False))
-        finish()
-        return ids
+        for part, marked in _parts(pattern, text):
+            if marked or part not in controls:
+                piece.append((part, marked))
+                continue
+            ids += [*self._plain(piece, first=first), controls[part]]
+            piece, first = [], False
+        return ids + self._plain(piece, first=first)
 
     def _plain(self, parts: Sequence[tuple[str, bool]], *, first: bool) -> list[int]:
         """Ids of a piece without any control token; ``first``: the prompt begins with it."""
+        if not any(part for part, _ in parts):
+            return []
         unknown = getattr(self.tokenizer, "unk_token_id", None)
         forbidden = set(control_tokens(self.tokenizer).values()) - {unknown}
         begin, after, renamed = self._cores
@@ -147,6 +122,16 @@ class PlainEncoder:
         _no_prefix(data)
         after = Tokenizer.from_str(json.dumps(data))
         return begin, after, {int(begin.token_to_id(token["content"]) or 0): int(token["id"]) for token in kept}
+
+
+def _parts(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text in order, and whether each is marked; text that is not marked is cut at control tokens."""
+    begin = 0
+    for match in _MARKED.finditer(text):
+        yield from ((part, False) for part in _split(pattern, text[begin : match.start()]))
+        yield match.group(1) or "", True
+        begin = match.end()
+    yield from ((part, False) for part in _split(pattern, text[begin:]))
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.file_modes import give_usual_modes
 from selfreg_gym.lm.prompts import turn
-from selfreg_gym.lm.records import usual_mode
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
 
@@ -112,7 +112,7 @@ def save_decision(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     decision.save_pretrained(out)
-    usual_mode(out)
+    give_usual_modes(*out.glob("*.safetensors"))
 
 
 def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:

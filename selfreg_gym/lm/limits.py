@@ -1,4 +1,4 @@
-"""What a checkpoint can read: the rows of its embedding, the positions it was made for, one pad token."""
+"""Limits of a checkpoint: the rows of its embedding, its positions, and one pad token."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.jsontext import read_object
 from selfreg_gym.lm.limits import match_tokenizer
-from selfreg_gym.lm.records import read_record
 
 __all__ = [
     "check_checkpoint",
@@ -93,9 +93,9 @@ def check_checkpoint(path: str | Path) -> Path:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
-    for name in _RECORDS:  # transformers goes on without some of them, and with other stop tokens
+    for name in _RECORDS:  # transformers loads a model without some of them, but with other stop tokens
         if (folder / name).is_file():
-            read_record(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
+            read_object(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no *.safetensors file.")
     return folder

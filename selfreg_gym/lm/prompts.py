@@ -65,7 +65,7 @@ def helper_prompt(observation: str, budget: float, *, tokenizer: Any = None) -> 
 
 
 def turn(text: str, tokenizer: Any) -> str:
-    """:func:`chat`, and behind it what closes a thought or skips thinking, where the template has that."""
+    """:func:`chat`, followed by the text that closes a thought or skips thinking, if the template has such text."""
     return chat(text, tokenizer) + turn_of(tokenizer).closing
 
 

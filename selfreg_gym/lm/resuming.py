@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.lm.records import is_number
 
 __all__ = ["Best", "TrainingState"]
 

@@ -7,7 +7,7 @@ in float32:
 
 * ``tree``: :mod:`selfreg_gym.lm.packing`, one row per prompt. The default wherever 4-D masks are honoured.
 * ``kv``: the prompt once, its key-value cache expanded over the candidates. For kernels that refuse 4-D masks
-  (flash attention), for rows longer than a sliding window, which a mask of ours would widen, and for rows of more
+  (flash attention), for rows longer than a sliding window, which a custom mask would widen, and for rows of more
   than 4096 tokens, whose mask would take more memory than the cache.
 * ``naive``: each candidate with its own copy of the prompt. The reference, and the last resort.
 """

@@ -86,7 +86,7 @@ def build_small_llama(
 def steps_from_scratch(examples: int, *, epochs: float, batch_size: int, accumulate: int = 1) -> int:
     """Optimiser steps for random weights: ``epochs`` passes, or more where these are fewer than 1,000 steps.
 
-    For the sake of the 1,000 steps there are no more than 8 passes.
+    At most 8 passes are made to reach the 1,000 steps.
     """
     each = math.ceil(examples / batch_size) / accumulate
     return max(1, round(max(epochs * each, min(_PASSES * each, _STEPS))))

@@ -22,7 +22,7 @@ _OF = r"_(?:of_)?"
 _GRANITE = ("here is my thought process:", "here is my response:")
 _ANSWER = r"(?:final[_ -]?)?(?:answer|response|output|solution|conclusion)|final"
 
-#: What opens a thought, and what closes one.
+#: Patterns of the marks that open and close a thought.
 _OPEN = "|".join(
     [
         rf"<\s?{_NAME}(?:\s[^<>\n]{{0,80}})?>",
@@ -48,7 +48,7 @@ _CLOSE = "|".join(
         _GRANITE[1],
     ]
 )
-#: Tags around an answer. ``<action>`` is not among them: what it holds is one action (:mod:`selfreg_gym.lm.parsing`).
+#: Tags around an answer. ``<action>`` is not among them: its content is one action (:mod:`selfreg_gym.lm.parsing`).
 _BOX_OPEN = "|".join(
     [
         rf"<(?:{_ANSWER})>",
@@ -84,7 +84,7 @@ _FINAL = ("final", "answer", "response")
 
 
 def answer_of(text: str) -> str:
-    """What a model says outside of thoughts: the final channel, the last answer tag, or the last part outside thoughts.
+    """The text outside of thoughts: the final channel, the last answer tag, or the last part outside thoughts.
 
     Special tokens are cut: padding is dropped, an end of turn ends the answer. A thought that is never closed gives no
     answer, a closing mark without an opening one closes a thought that the prompt had opened, and an answer that the
@@ -101,7 +101,7 @@ def answer_of(text: str) -> str:
         begin = final[-1].end()
         end = _CHANNEL_END.search(text, begin)
         text = text[begin : end.start() if end else len(text)]
-    elif stripped := _CHANNELS_STRIPPED.match(text):  # a server that has left the special tokens out
+    elif stripped := _CHANNELS_STRIPPED.match(text):  # a server that leaves out the special tokens
         text = text[stripped.end() :]
     return _outside(text)
 
@@ -130,7 +130,7 @@ def _outside(text: str) -> str:
             boxed = False
         elif said.strip() or any(part.strip() for part in parts):
             parts.append(said)
-            thinking = True  # nothing counts that comes after the turn
+            thinking = True  # text after the turn is ignored
             break
         begin = event.end()
     if not thinking:
@@ -152,7 +152,7 @@ def open_thought(text: str) -> str:
 
 
 def closing_of(mark: str) -> str:
-    """What closes the thought that ``mark`` opens, up to where the answer begins."""
+    """The text that closes the thought opened by ``mark``, up to the beginning of the answer."""
     if _CHANNEL.match(mark):
         return "<|end|><|start|>assistant<|channel|>final<|message|>"
     if mark.startswith("<|channel>"):

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from selfreg_gym.lm.controls import PlainEncoder, clean, is_marked, mark_controls
+from selfreg_gym.lm.controls import PlainEncoder, is_marked, mark_controls
+from selfreg_gym.printable import repaired
 
 __all__ = ["CONTROL_WORDS", "PromptEncoder", "build_tokenizer", "words"]
 
@@ -90,7 +91,7 @@ class PromptEncoder:
         (:func:`selfreg_gym.lm.controls.mark_controls`, as the functions of :mod:`selfreg_gym.lm.prompts` do) gives
         no control tokens; halves of surrogate pairs are read as the replacement character.
         """
-        text = clean(text)
+        text = repaired(text)
         begins = bool(self._head) and text.startswith(self.tokenizer.convert_ids_to_tokens(self._head[0]))
         ids = [] if begins else self._head.copy()
         if is_marked(text):
@@ -112,8 +113,8 @@ class PromptEncoder:
         text = mark_controls(text, self.tokenizer)
         if self.by_line:
             return list(self._line(text))
-        before = self._line(clean(after))
-        both = self._line(clean(after) + text)
+        before = self._line(repaired(after))
+        both = self._line(repaired(after) + text)
         return both[len(before) :] if both[: len(before)] == before else list(self._line(text))
 
     @cached_property

@@ -195,7 +195,7 @@ def finetune(
 
 
 def _check_finite(step: int, total: int, **figures: float) -> None:
-    """Stop before a number that is none gets into the weights, or into the state that a resumed run begins with."""
+    """Stop before NaN or infinity gets into the weights, or into the state that a resumed run begins with."""
     for name, value in figures.items():
         if not math.isfinite(value):
             raise SelfRegError(
@@ -276,7 +276,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
         task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
     )
     with seeded(seed), warnings.catch_warnings():
-        # PEFT 0.21 asks transformers 5 for an attribute by its old name; nobody who trains can do anything about it.
+        # PEFT 0.21 asks transformers 5 for an attribute by its old name; the user cannot do anything about it.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         adapted = get_peft_model(model, config)
     for module in adapted.modules():

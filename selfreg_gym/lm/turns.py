@@ -1,4 +1,4 @@
-"""What a tokenizer's chat template says: a user's turn, where a thought is open, where an answer begins and ends.
+"""The turns of a tokenizer's chat template: the user's turn, and the marks around a thought and an answer.
 
 Needs no torch. Templates that print today's date get :data:`PROMPT_DATE` instead: a run that is resumed after
 midnight must send the prompts that it began with.
@@ -25,12 +25,12 @@ _ASKED, _REPLIED = "Zq question qZ", "Zq reply qZ"
 
 
 class Turn(NamedTuple):
-    """What a chat template puts around an answer.
+    """The text that a chat template puts around an answer.
 
     Attributes:
         opened: the mark of the thought that the template opens before the answer ("<think>"), or "".
-        closing: what closes that thought, or skips thinking as the template itself does for an answer without a
-            thought (``<think>\\n\\n</think>``, ``<|channel|>final<|message|>``), or "".
+        closing: the text that closes that thought, or skips thinking as the template itself does for an answer without
+            a thought (``<think>\\n\\n</think>``, ``<|channel|>final<|message|>``), or "".
         end: the control token that the template writes after an answer, or "".
     """
 
@@ -56,7 +56,7 @@ def chat(text: str, tokenizer: Any) -> str:
 
 
 def turn_of(tokenizer: Any) -> Turn:
-    """Find out from the chat template, once per tokenizer and template; all empty without a template."""
+    """Read it off the chat template, once per tokenizer and template; all fields are empty without a template."""
     if not has_template(tokenizer):
         return Turn()
     template = str(tokenizer.chat_template)

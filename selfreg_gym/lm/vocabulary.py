@@ -1,4 +1,4 @@
-"""Whether a tokenizer can read a task's texts, and a tokenizer that can read any text, made from the collected ones.
+"""Test whether a tokenizer can read a task's texts, and build one from the collected texts that reads any text.
 
 A word-level tokenizer replaces each word outside its vocabulary by ``<unk>``: a model behind it cannot tell texts apart
 that differ in such words, and it trains without an error. :func:`unknown_tokens` measures this.
@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfreg_gym.lm.controls import clean
 from selfreg_gym.lm.memo import digest
+from selfreg_gym.printable import repaired
 
 __all__ = ["MAX_UNKNOWN", "UnknownTokens", "build_open_tokenizer", "distinct", "unknown_tokens"]
 
@@ -34,7 +34,7 @@ _WORDS = r"\w+|[^\w\s]"
 
 @dataclass(frozen=True, slots=True)
 class UnknownTokens:
-    """What a tokenizer cannot read of some texts.
+    """The unknown tokens of some texts.
 
     Attributes:
         share: unknown tokens as a share of all tokens, in [0, 1].
@@ -54,7 +54,7 @@ class UnknownTokens:
 
 def distinct(texts: Iterable[str]) -> list[str]:
     """The different texts, in their order; half characters are repaired as in prompts."""
-    return list(dict.fromkeys(map(clean, texts)))
+    return list(dict.fromkeys(map(repaired, texts)))
 
 
 def unknown_tokens(tokenizer: Any, texts: Sequence[str]) -> UnknownTokens:

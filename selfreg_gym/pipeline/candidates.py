@@ -19,7 +19,7 @@ from selfreg_gym.vector_env import InterventionVectorEnv
 
 __all__ = ["check_candidates"]
 
-_GIVEN = ("run", "budget", "seed")  # what from_run is given by the run itself
+_GIVEN = ("run", "budget", "seed")  # arguments of from_run that the run itself supplies
 
 
 def check_candidates(config: RunConfig) -> None:
@@ -47,7 +47,7 @@ def check_candidates(config: RunConfig) -> None:
 
 
 def _check_arguments(name: str, kwargs: Mapping[str, Any], count: int) -> None:
-    """The arguments of one helper against the signature of what takes them."""
+    """Check the arguments of one helper against the signature of ``from_run`` or of its constructor."""
     kind = registry.load("helpers", name)
     target = getattr(kind, "from_run", kind)
     given = _GIVEN if hasattr(kind, "from_run") else ()

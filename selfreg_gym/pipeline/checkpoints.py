@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym import registry
 from selfreg_gym.building import build_actor, build_interventions
-from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
+from selfreg_gym.errors import RunDirectoryError
+from selfreg_gym.lm.backbone import AUTO, SHIPPED, actor_trunk, find_trunk
 from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 
 __all__ = ["actor_checkpoint", "check_models", "models_of", "some_models"]
-
-_AUTO = "auto"
-_SHIPPED = "tiny"
 
 
 def models_of(config: RunConfig) -> dict[str, str]:
@@ -35,20 +32,18 @@ def models_of(config: RunConfig) -> dict[str, str]:
         config.interventions.ids,
         strict=True,
     ):
-        found[f"intervention {name}"] = _folder(one.actor)
+        found[f"intervention {name}"] = actor_trunk(one.actor)
     for section in ("prm", "helper"):
         name = getattr(config, section).backbone
-        if (
-            name == _AUTO
-        ):  # the shipped trunk is the same for everybody with this version: the actor's own tells runs apart
-            name = str(found["actor"] or _SHIPPED)
-        found[f"{section} backbone"] = _backbone(name, f"{section}.backbone")
+        if name == AUTO:  # every run of this version has the same shipped trunk; the actor's own may differ
+            name = str(found["actor"] or SHIPPED)
+        found[f"{section} backbone"] = find_trunk(name, what=f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
 
 
 def actor_checkpoint(config: RunConfig) -> Path | None:
     """The checkpoint of the run's actor; None for an actor without one."""
-    return _folder(build_actor(config.actor.id, config.actor.kwargs))
+    return actor_trunk(build_actor(config.actor.id, config.actor.kwargs))
 
 
 def some_models(run: Run, *names: str) -> dict[str, str]:
@@ -57,9 +52,9 @@ def some_models(run: Run, *names: str) -> dict[str, str]:
 
 
 def check_models(run: Run, *, update: bool = False) -> None:
-    """Refuse to go on with a run whose models have changed; ``update`` takes the new ones.
+    """Raise if the models of a run have changed; with ``update`` the new ones are noted instead.
 
-    The date that chat templates print is kept with them: with another date the prompts would be others.
+    The date that chat templates print is noted too, because prompts depend on it.
 
     Raises:
         RunDirectoryError: a checkpoint or the prompts' date is not the one that the run was begun with.
@@ -81,23 +76,3 @@ def check_models(run: Run, *, update: bool = False) -> None:
         )
     if now != then:
         run.manifest.note(models=now)
-
-
-def _folder(actor: Any) -> Path | None:
-    folder = getattr(actor, "checkpoint_dir", None)
-    return Path(folder) if folder is not None else None
-
-
-def _backbone(name: str, key: str) -> Path:
-    """The checkpoint that ``name`` means: a directory, or the one of a registered actor. Torch is not loaded for it."""
-    if name not in registry.names("actors") and Path(name).is_dir():  # a folder ./tiny does not hide the actor
-        return Path(name)
-    known = registry.names("actors")
-    if name not in known:
-        raise UnknownNameError(
-            f"{key} ('auto', an actor's id, or a directory with a checkpoint)", name, [_AUTO, *known]
-        )
-    folder = _folder(registry.load("actors", name)())
-    if folder is None:
-        raise InvalidArgumentError(f"{key} must be an actor that has a checkpoint, received {name!r}, which has none.")
-    return folder

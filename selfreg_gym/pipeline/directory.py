@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
+from selfreg_gym.file_modes import give_usual_modes
 from selfreg_gym.pipeline.config import RunConfig, material_config
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
@@ -112,19 +113,11 @@ class Run:
         temporary = self.partial(stage) / name
         _remove(temporary)
         yield temporary
-        _uniform_modes(temporary)
+        give_usual_modes(temporary)
         final = self.path / name
         if final.is_dir():  # a folder cannot be replaced in one step; the manifest no longer vouches for the old one
             _remove(final)
         temporary.replace(final)
-
-
-def _uniform_modes(path: Path) -> None:
-    """Give files the mode that the user's umask gives new files; some libraries write theirs readable by one user."""
-    mode = path.parent.stat().st_mode & 0o777  # of a folder that was made with the default mode
-    for one in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        if not one.is_symlink():
-            one.chmod(mode if one.is_dir() else mode & 0o666)
 
 
 def _remove(path: Path) -> None:

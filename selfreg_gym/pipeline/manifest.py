@@ -11,16 +11,16 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym import jsontext
 from selfreg_gym.errors import ConfigError, RunDirectoryError
 from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
 from selfreg_gym.pipeline.locking import LOCK, locked
@@ -31,7 +31,7 @@ FORMAT = 1
 NAME = "manifest.json"
 TEMPORARY = f"{NAME}.tmp"
 OWN = {LOCK, TEMPORARY}
-"""What a process that was killed while it began a run may leave in the directory beside nothing else."""
+"""Files that a process may leave behind if it is killed while it begins a run; a directory with no others is free."""
 
 LARGE = 1 << 24
 """Files of at least this many bytes are hashed once per process while their size and time of change stay the same."""
@@ -195,8 +195,8 @@ class Manifest:
     ) -> None:
         """Record that ``stage`` ended well; ``more`` is kept beside its timing.
 
-        The recorded hashes of the inputs are those of :meth:`begin`, where it was called: a file that was changed
-        while the stage ran does not pass for what the stage was made from.
+        The recorded hashes of the inputs are those of :meth:`begin`, where it was called, so
+        that a file that changes while the stage runs is noticed.
         """
         read = self._read.pop(stage, {})
         self.data["stages"][stage] = {
@@ -219,7 +219,7 @@ class Manifest:
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        text = json.dumps(_plain(self.data), indent=2, sort_keys=False, default=str, allow_nan=False)
+        text = jsontext.dumps(self.data, indent=2, default=str)
         temporary = self.directory / TEMPORARY
         temporary.unlink(missing_ok=True)  # of a process that was killed; never written through if it is a link
         try:
@@ -256,21 +256,10 @@ def _is_stages(stages: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a file that could not be parsed."""
+    """Why a file could not be read."""
     if isinstance(error, OSError):
         return str(error.strerror)
     return f"no manifest in JSON ({type(error).__name__}: {error})"
-
-
-def _plain(value: Any) -> Any:
-    """The value with None in place of numbers that JSON does not have (NaN, infinity)."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def fingerprint(path: str | Path) -> str:

@@ -95,7 +95,7 @@ class TrainingConfig:
         lr: peak learning rate (0: the default of the kind of training).
         batch_size, accumulate: examples per forward (for the helper: pages with all their budgets), and forwards per
             optimiser step.
-        patience: stop after so many validations on tasks kept aside without improvement (0: train to the end).
+        patience: stop after so many validations on held-out tasks without improvement (0: train to the end).
         dtype, device: of the model, in training and wherever it is used afterwards.
     """
 
@@ -114,10 +114,10 @@ class PRMConfig(TrainingConfig):
     Attributes:
         backbone: ``"auto"`` (the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a
             small Llama built from them), the id of an actor that ships a checkpoint, or a path.
-        targets: ``"nohelp"`` (the actor goes on alone) or ``"mixture"`` (whatever was running).
+        targets: ``"nohelp"`` (success of the actor alone) or ``"mixture"`` (success under the help that was given).
         lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
-        max_states: at most this many moments are trained on (0: all of them).
-        share: share of the *tasks* kept aside, on which calibration is measured.
+        max_states: at most this many decisions are trained on (0: all of them).
+        share: share of the *tasks* that are held out to measure calibration.
     """
 
     backbone: str = "auto"
@@ -165,7 +165,7 @@ class HelperConfig(TrainingConfig):
         lora_rank: rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone.
         max_labels: about so many (observation, budget) are trained on (0: as many as there are labels).
         help_weight: factor on the weight of labels that say help.
-        augment: train on pages as the task's ``augment`` tells them anew, where it has one.
+        augment: train on observations that the task's ``augment`` rewrites, if it has one.
         features: learn to tell each page's feature key along with what to do, where the task has them.
     """
 

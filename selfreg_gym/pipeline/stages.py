@@ -127,7 +127,7 @@ def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
 
 
 def _read(info: dict[str, Any]) -> dict[str, Any]:
-    """What a stage tells of the backbone that it trained."""
+    """The figures about the backbone of a trained model."""
     return {"unknown tokens": info["unknown_tokens"], "backbone": info["backbone"]}
 
 
@@ -275,8 +275,8 @@ def train_rl(run: Run) -> dict[str, Any]:
 def calibrate_helpers(run: Run) -> dict[str, Any]:
     """Find, for each helper and budget, the knob at which fresh training episodes use what the budget allows.
 
-    A helper that reads text is calibrated on training tasks without collected rollouts: on those it was trained on
-    it may spend what it would not spend elsewhere. One whose table names the tasks (``knows_tasks``) knows no others.
+    A helper that reads text is calibrated on training tasks without collected rollouts, because its usage on the tasks
+    of its own training may differ. A helper whose table names the tasks (``knows_tasks``) is calibrated on those.
     A task that declares too few (``num_episodes``) is calibrated on as many as are left, or on the collected ones.
     """
     from selfreg_gym.calibration import calibrate_many

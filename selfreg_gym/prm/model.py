@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.file_modes import give_usual_modes
+from selfreg_gym.jsontext import read_object
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
-from selfreg_gym.lm.records import is_number, read_record, usual_mode
 from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -112,10 +114,10 @@ class ProcessRewardModel:
                 has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 1e-3 for LoRA, 5e-4 without, 1e-3 for a built backbone.
             batch_size, accumulate: examples per forward, forwards per step.
-            max_states: moments trained on, drawn in proportion to their weight; None takes all.
-            share: share of the tasks kept aside to calibrate on.
+            max_states: decisions trained on, drawn in proportion to their weight; None takes all.
+            share: share of the tasks that are held out for calibration.
             clip: largest inverse-probability weight (:mod:`selfreg_gym.prm.targets`).
-            patience: stop after so many validations on the tasks kept aside without improvement; the best weights are
+            patience: stop after so many validations on the held-out tasks without improvement; the best weights are
                 kept. None: train to the end.
             dtype, device: of the model, in training and afterwards.
             resume: directory for the state of an unfinished training.
@@ -211,7 +213,7 @@ class ProcessRewardModel:
 
         Args:
             rollouts: a store or episodes (the moments of ``targets``, weighted as in training), or a pair
-                ``(observations, outcomes)``. None: what was measured in training on the tasks kept aside, on episodes
+                ``(observations, outcomes)``. None: what was measured in training on the held-out tasks, on episodes
                 without help, with the scale fitted on the other half of these tasks.
             targets: default those the model was trained on.
             bins: bins of equal mass.
@@ -234,7 +236,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        usual_mode(folder)
+        give_usual_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
@@ -260,7 +262,12 @@ class ProcessRewardModel:
                 f"a process reward model is a directory with {_FILE} (as save_pretrained writes it), "
                 f"received {str(path)!r}, which has none."
             )
-        record = read_record(file, what="the record of a process reward model", keys=("format",))
+        record = read_object(
+            file,
+            what="the record of a process reward model",
+            keys=("format",),
+            remedy="copy the directory again, or train again",
+        )
         form, scale, info = record.get("format"), record.get("scale"), record.get("info")
         if form != _FORMAT:
             raise CheckpointError(
@@ -308,7 +315,7 @@ def _told(rollouts: Any) -> dict[str, Any] | None:
     tasks = spec.get("tasks")
     count = len(tasks) if isinstance(tasks, list | tuple) else tasks
     env = dict(spec.get("env", {}))
-    if "path" in env.get("actor_kwargs", {}):  # a card is made to be shared: nobody's folders
+    if "path" in env.get("actor_kwargs", {}):  # a card is made to be shared: without the folders of this machine
         env["actor_kwargs"] = {**env["actor_kwargs"], "path": Path(env["actor_kwargs"]["path"]).name}
     return {**env, "tasks": count, "episodes": spec.get("episodes"), "seed": spec.get("seed")}
 
@@ -375,7 +382,7 @@ def _part(examples: Examples, size: int, rng: np.random.Generator) -> Examples:
 def _judged(
     examples: Examples, aside: np.ndarray, *, targets: str, limit: int | None, rng: np.random.Generator
 ) -> Examples:
-    """The moments to calibrate on: of tasks kept aside; for "nohelp" those of unhelped episodes if there are any."""
+    """The decisions to calibrate on: of held-out tasks; for "nohelp" those of unhelped episodes if there are any."""
     rows = np.flatnonzero(aside & examples.unhelped) if targets == "nohelp" else np.flatnonzero(aside)
     if len(rows) == 0 or len(set(examples.task[rows])) < 2:
         rows = np.flatnonzero(aside)
@@ -408,7 +415,7 @@ def _cross_fit(logit: np.ndarray, judge: Examples, *, seed: int) -> Callable[[Ex
 def _held_out_tasks(
     prm: ProcessRewardModel, examples: Examples, cross: Callable[[Examples, np.ndarray], np.ndarray]
 ) -> dict[str, Any] | None:
-    """Score at reset and success without help of each task kept aside; None if no episode began without help."""
+    """Score at reset and success without help of each held-out task; None if no episode began without help."""
     rows = np.flatnonzero(examples.first & examples.unhelped)
     if not len(rows):
         return None

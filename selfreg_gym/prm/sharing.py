@@ -55,7 +55,7 @@ p = pipe({"state": observation, "questions": {"success": {"type": "noul"}}})["su
 def write_card_of(prm: ProcessRewardModel, folder: Path, *, decision: bool = False) -> None:
     """Write the model card of a process reward model, or of its export."""
     held = prm.info.get("held_out") or {}
-    on = f"tasks kept aside, target {prm.info.get('targets')!r}, {held.get('n')} moments"
+    on = f"held-out tasks, target {prm.info.get('targets')!r}, {held.get('n')} decisions"
     write_card(
         folder,
         title=f"Process reward model on {prm.info.get('backbone', 'a language model')}",

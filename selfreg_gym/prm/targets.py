@@ -1,16 +1,16 @@
-"""What p(s) is to predict, and from which stored decisions it is learned.
+"""Targets of a process reward model: the meaning of p(s), and the stored decisions that it is learned from.
 
-A success probability means nothing without the policy that goes on from s. There are two, by name:
+A success probability depends on the policy that acts from s on. There are two targets:
 
 ``nohelp``
     The outcome once help has stopped: a decision counts if every action from it to the end was nohelp. In an episode
     where help came with probability p at each step, a decision with n decisions left passes that filter with
-    probability (1 - p)^n, so those that pass lean towards short rests (quick successes, early failures). Each is
+    probability (1 - p)^n, so those that pass are biased towards short rests (quick successes, early failures). Each is
     therefore weighted by the inverse of the probability to pass in the whole collection,
 
         1 / sum_p f_p(t) (1 - p)^n,    f_p(t): the share of help probability p among the episodes that reach step t
 
-    (the balance heuristic of importance sampling, Veach and Guibas 1995). It undoes the lean exactly for first
+    (the balance heuristic of importance sampling, Veach and Guibas 1995). It removes the bias exactly for first
     decisions, and for later ones where a state at step t is met at every p alike, nearly so elsewhere; it is at most
     ``1 / f_0(t)``. Weighting each episode by its own (1 - p)^-n has no bias in theory, but needs weights of many
     millions, and a clip puts the bias back; ``benchmarks/interval_coverage.py`` compares them. The model is judged on
@@ -120,7 +120,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
             first.append(t == 0)
     if not texts:
         raise InvalidArgumentError(
-            f"no moment for the target {targets!r} was found: it needs finished episodes that end without help."
+            f"no decision for the target {targets!r} was found: it needs finished episodes that end without help."
         )
     return Examples(
         tuple(texts),

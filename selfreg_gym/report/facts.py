@@ -1,4 +1,4 @@
-"""What the numbers say, in words: the headline and the tiles."""
+"""The main results in words: the headline and the tiles."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What a report is written from: the files of a run, read once, and what all sections look up in them."""
+"""The material of a report: the files of a run, read once, and the look-ups that the sections share."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.jsontext import read_object
 from selfreg_gym.printable import visible
 from selfreg_gym.report.palette import style_of
 
@@ -27,7 +27,7 @@ SAME = 1e-6
 
 @dataclass(frozen=True)
 class Material:
-    """An evaluation with what else is known of its run.
+    """An evaluation with the other records of its run.
 
     Attributes:
         evaluation: rows, comparisons, curves.
@@ -182,7 +182,7 @@ class Material:
         """``usage`` or ``calls`` per episode of each intervention; empty if they were not counted."""
         return list(row.get(f"{what}_by_intervention") or ())
 
-    # -- what must be known -------------------------------------------------------------------------------------------
+    # -- notes ---------------------------------------------------------------------------------------------------------
 
     def met(self, key: str) -> str | None:
         """How a calibration ended: "yes", "under", "over" or "no"; None for a helper that was not calibrated."""
@@ -198,7 +198,7 @@ class Material:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Everything to know before believing the rows: of the stages, of the calibration, of the evaluation."""
+        """The warnings of the stages, of the calibration and of the evaluation."""
         found: list[str] = []
         stages = self.manifest.get("stages")
         for name, record in stages.items() if isinstance(stages, Mapping) else ():
@@ -233,20 +233,9 @@ def read_json(path: Path, command: str) -> dict[str, Any]:
     """Read a JSON object; empty if the file is not there.
 
     Raises:
-        ConfigError: the file is not a JSON object; the message names the ``command`` that writes it anew.
+        ConfigError: the file cannot be read as a JSON object; the message names the ``command`` that writes it anew.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not path.exists():
         return {}
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path} must be a JSON object, received a file that cannot be parsed ({type(error).__name__}: {error}). "
-            f"Restore it from a copy, or write it anew: {command}"
-        ) from None
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path} must be a JSON object, received {type(data).__name__}. Restore it from a copy, or write it anew: "
-            f"{command}"
-        )
-    return data
+    remedy = f"restore it from a copy, or write it anew: {command}"
+    return read_object(path, what="the records of a run", remedy=remedy, error=ConfigError)

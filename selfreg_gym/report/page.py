@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from selfreg_gym.printable import html
 from selfreg_gym.report.palette import css_variables, to_css
 
-__all__ = ["page", "section"]
+__all__ = ["figure", "page", "section"]
 
 _CSS = """
 :root { color-scheme: light dark; LIGHT }
@@ -79,3 +82,11 @@ def section(title: str, *parts: str, note: str = "") -> str:
         return ""
     told = f'<p class="note">{note}</p>\n' if note else ""
     return f"<section>\n<h2>{html(title)}</h2>\n{told}{content}\n</section>"
+
+
+def figure(drawn: Any, png: Path, *, title: str, caption: str = "", half: bool = False) -> str:
+    """A figure as SVG in the page, and as a PNG file beside it."""
+    from selfreg_gym.report.plots import export
+
+    below = f"<figcaption>{html(caption)}</figcaption>" if caption else ""
+    return f"<figure{' class=half' if half else ''}>{export(drawn, png, title=title)}{below}</figure>"

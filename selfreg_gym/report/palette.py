@@ -92,8 +92,8 @@ ASKED = (
 def style_of(helper: str) -> Style:
     """The style of a helper id.
 
-    A helper that is not known here (of another distribution, or a new file) is shown like the product: by its name, in
-    bold, with intervals, hull and traces. Its colour and marker are drawn from spare ones by its name.
+    A helper without a style of its own (of another distribution, or a new file) is shown as a main helper: by its name,
+    in bold, with intervals, hull and traces. Its colour and marker are chosen by its name.
     """
     if helper in _KNOWN:
         return _KNOWN[helper]

@@ -12,8 +12,9 @@ from selfreg_gym.printable import file_name, html
 from selfreg_gym.report import tables
 from selfreg_gym.report.facts import headline, tiles
 from selfreg_gym.report.material import Material
-from selfreg_gym.report.page import section
+from selfreg_gym.report.page import figure, section
 from selfreg_gym.report.palette import style_of
+from selfreg_gym.report.prm_section import prm_section
 
 __all__ = ["body"]
 
@@ -25,7 +26,7 @@ def body(material: Material, name: str, plots: Path) -> str:
     """The page between its header and its footer, as HTML.
 
     Args:
-        material: the run's evaluation and what is known of it.
+        material: the run's evaluation and its other records.
         name: of the run.
         plots: folder for the PNG files; the same figures are in the page as SVG.
     """
@@ -37,20 +38,13 @@ def body(material: Material, name: str, plots: Path) -> str:
         _selection(material),
         _promise(material),
         _traces(material, plots),
-        _prm(material, plots),
+        prm_section(material, plots),
         _per_kind(material),
         _coverage(material),
         _rows(material),
         _words(material),
         _appendix(material),
     ])  # fmt: skip
-
-
-def _figure(figure: Any, png: Path, *, title: str, caption: str = "", half: bool = False) -> str:
-    from selfreg_gym.report.plots import export
-
-    told = f"<figcaption>{html(caption)}</figcaption>" if caption else ""
-    return f"<figure{' class=half' if half else ''}>{export(figure, png, title=title)}{told}</figure>"
 
 
 def _head(material: Material, name: str) -> str:
@@ -85,7 +79,7 @@ def _curves(material: Material, plots: Path) -> str:
     from selfreg_gym.report.plots import frontier_figure
 
     evaluation = material.evaluation
-    drawn = _figure(
+    drawn = figure(
         frontier_figure(material),
         plots / "success-against-usage.png",
         title="Success rate against usage, one panel per split",
@@ -98,10 +92,10 @@ def _curves(material: Material, plots: Path) -> str:
         [
             tables.name_cell(curve["helper"]),
             html(material.title(curve["split"])),
-            tables.estimate(_with_ci(curve, "area"), 3),
-            tables.estimate(_with_ci(curve, "usage_for_half")),
-            tables.estimate(_with_ci(curve, "usage_for_80_percent")),
-            tables.estimate(_with_ci(curve, "best_lift"), 1, scale=100, sign="+"),
+            _of_curve(curve, "area", digits=3),
+            _of_curve(curve, "usage_for_half"),
+            _of_curve(curve, "usage_for_80_percent"),
+            _of_curve(curve, "best_lift", digits=1, scale=100, sign="+"),
             tables.percent(curve["largest_gap"]),
         ]
         for curve in evaluation.curves
@@ -124,9 +118,9 @@ def _curves(material: Material, plots: Path) -> str:
     )
 
 
-def _with_ci(curve: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _of_curve(curve: Mapping[str, Any], name: str, **options: Any) -> str:
     """A figure of a curve with its interval."""
-    return {"value": curve[name], "ci": curve.get(f"{name}_ci")}
+    return tables.interval(curve[name], curve.get(f"{name}_ci") or (None, None), **options)
 
 
 def _recovery(material: Material) -> str:
@@ -157,7 +151,7 @@ def _by_intervention(material: Material, plots: Path) -> str:
     ]
     if not parts:
         return ""
-    drawn = _figure(
+    drawn = figure(
         usage_figure(material),
         plots / "usage-by-intervention.png",
         title="Usage of each intervention, one bar per helper and budget",
@@ -205,7 +199,7 @@ def _traces(material: Material, plots: Path) -> str:
         heading = f"Kind {kind}" if kind else "One episode"
         parts.append(
             f"<h3>{html(heading, limit=80)}, {html(material.lower_title(split))}</h3>"
-            + _figure(
+            + figure(
                 trace_figure(group, longest=longest, numbered=several, unit=material.unit),
                 plots / f"trace-{file_name(split)}-{file_name(kind or 'task')}.png",
                 title=f"Where helpers ask in one episode of kind {kind}"
@@ -266,71 +260,6 @@ def _choose_traces(material: Material) -> dict[tuple[str, str], list[Mapping[str
 def _changes(traces: Mapping[str, Mapping[str, Any]]) -> int:
     actions = ([step["action"] for step in trace["steps"]] for trace in traces.values())
     return sum(a != b for one in actions for a, b in pairwise(one))
-
-
-def _prm(material: Material, plots: Path) -> str:
-    from selfreg_gym.report.plots import reliability_figure
-
-    floor = material.floor
-    model = material.prm.get("held_out")
-    measured = {"Process reward model": model, "Bag of words (the floor)": floor}
-    known = {name: table for name, table in measured.items() if table and table.get("mean")}
-    if not known:
-        return ""
-    body = [
-        [
-            html(name),
-            *(tables.number(table.get(k), 3) for k in ("auc", "ece", "brier", "base_rate")),
-            f"{table['n']:,}",
-        ]
-        for name, table in known.items()
-    ]
-    return section(
-        "Process reward model",
-        _figure(
-            reliability_figure(known),
-            plots / "reliability.png",
-            title="Predicted against observed success",
-            half=True,
-        ),
-        tables.html_table(["Model", "AUC", "ECE", "Brier", "base rate", "decisions"], body),
-        _hard_tasks(material),
-        note="p(s) is the probability that the actor succeeds from here without help, measured on held-out tasks. Bins "
-        "of equal mass; bars are 95 % binomial intervals that take decisions as independent, so they are too narrow.",
-    )
-
-
-def _hard_tasks(material: Material) -> str:
-    """Precision and recall of "hard task" at the thresholds that the helper prm-per-task was calibrated to."""
-    from selfreg_gym.prm.hard_tasks import hard_tasks
-
-    tasks = material.prm.get("held_out_tasks")
-    if not tasks:
-        return ""
-    chosen = {
-        f"prm-per-task at C = {found['budget']:g}": found.get("knob", max(found.get("knobs", [0.5])))
-        for key, found in material.calibration.items()
-        if key.partition("@")[0] == "prm-per-task" and found.get("budget") is not None
-    }
-    body = []
-    for name, threshold in {"one half": 0.5, **chosen}.items():
-        found = hard_tasks(tasks, threshold)
-        body.append([
-            html(name),
-            tables.number(found["threshold"], 3),
-            *(str(found[count]) for count in ("tasks", "hard", "flagged", "both")),
-            tables.percent(found["precision"]),
-            tables.percent(found["recall"]),
-        ])  # fmt: skip
-    rollouts = sum(tasks["rollouts"]) / len(tasks["rollouts"])
-    return (
-        "<h3>Hard tasks</h3>"
-        + tables.html_table(
-            ["Threshold", "x", "tasks", "hard", "flagged", "both", "precision", "recall"], body, narrow=True
-        )
-        + '<p class="note">Of the held-out tasks: hard if the actor alone succeeds in less than x of its rollouts '
-        f"({rollouts:.1f} per task), flagged if p at reset is below x. A mixture counts with its higher threshold.</p>"
-    )
 
 
 def _per_kind(material: Material) -> str:

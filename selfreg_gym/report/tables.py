@@ -50,30 +50,15 @@ def number(value: float | None, digits: int = 2) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
-def estimate(value: Any, digits: int = 2, *, scale: float = 1.0, sign: str = "") -> str:
-    """A number, or an estimate ``{"value", "ci"}`` with its interval; an en dash for nothing."""
-    if isinstance(value, Mapping):
-        centre, ci = value.get("value"), value.get("ci") or (None, None)
-        if centre is None:
-            return DASH
-        low, high = tuple(ci)
-        ends = (
-            ""
-            if None in (low, high)
-            else f" <small>{scale * low:{sign}.{digits}f} to {scale * high:{sign}.{digits}f}</small>"
-        )
-        return f"{scale * centre:{sign}.{digits}f}{ends}"
-    return DASH if value is None else f"{scale * value:{sign}.{digits}f}"
-
-
-def interval(value: float | None, ci: Sequence[float | None], *, scale: float = 1.0, digits: int = 2) -> str:
-    """A number with its interval in small print."""
+def interval(
+    value: float | None, ci: Sequence[float | None], *, scale: float = 1.0, digits: int = 2, sign: str = ""
+) -> str:
+    """A number with its interval in small print; an en dash for nothing."""
     if value is None:
         return DASH
-    if None in ci:
-        return f"{scale * value:.{digits}f}"
-    low, high = (scale * float(x) for x in ci if x is not None)
-    return f"{scale * value:.{digits}f} <small>{low:.{digits}f} to {high:.{digits}f}</small>"
+    form = f"{sign}.{digits}f"
+    centre, *ends = (None if x is None else f"{scale * x:{form}}" for x in (value, *ci))
+    return f"{centre}" if None in ends else f"{centre} <small>{ends[0]} to {ends[1]}</small>"
 
 
 def _helpers(material: Material, split: str, *, anchors: bool = False) -> list[str]:

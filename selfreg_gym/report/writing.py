@@ -16,7 +16,7 @@ from selfreg_gym.user_cache import give_matplotlib_a_directory
 __all__ = ["write_report"]
 
 FOLDER = ".report-"
-"""How the folder of an unfinished report begins."""
+"""Prefix of the folder of an unfinished report."""
 
 
 def write_report(run: str | Path) -> Path:
@@ -45,7 +45,7 @@ def write_report(run: str | Path) -> Path:
     name = visible(run.absolute().name, limit=100)
     for left in run.glob(f"{FOLDER}*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    # In a fresh folder of this process: names that lie in the run already, links among them, are never written through.
+    # In a fresh folder of this process, so that existing links in the run are never followed.
     with tempfile.TemporaryDirectory(prefix=FOLDER, dir=run, ignore_cleanup_errors=True) as folder:
         made = Path(folder)
         (made / "plots").mkdir()

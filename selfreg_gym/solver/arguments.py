@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["check_choice", "check_model", "checked_number", "checked_numbers", "checked_whole"]
@@ -22,10 +22,10 @@ def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = Fa
     array = _numeric(value)
     bound = f"a {'finite ' if finite else ''}number >= {low:g}"
     if array is None or array.ndim:
-        raise InvalidArgumentError(f"{what} is {bound}, received {_shown(value)}.")
+        raise InvalidArgumentError(f"{what} is {bound}, received {shown(value)}.")
     number = float(array)
     if not number >= low or (finite and not np.isfinite(number)):
-        raise InvalidArgumentError(f"{what} is {bound}, received {_shown(value)}.")
+        raise InvalidArgumentError(f"{what} is {bound}, received {shown(value)}.")
     return number
 
 
@@ -39,7 +39,7 @@ def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: floa
     limit = f" from 0 to {high:g}" if np.isfinite(high) else " >= 0"
     rule = f"{what} holds {'finite ' if finite else ''}numbers{limit}, in an array of shape {shape}"
     if array is None:
-        raise InvalidArgumentError(f"{rule}, received {_shown(value)}.")
+        raise InvalidArgumentError(f"{rule}, received {shown(value)}.")
     if array.shape != shape:
         raise InvalidArgumentError(f"{rule}, received shape {array.shape}.")
     bad = ~((array >= 0) & (array <= high))
@@ -59,7 +59,7 @@ def checked_whole(what: str, value: Any, *, low: int = 0) -> int:
     """
     array = _numeric(value)
     if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or int(array) < low:
-        raise InvalidArgumentError(f"{what} is a whole number >= {low}, received {_shown(value)}.")
+        raise InvalidArgumentError(f"{what} is a whole number >= {low}, received {shown(value)}.")
     return int(array)
 
 
@@ -87,9 +87,3 @@ def _numeric(value: Any) -> np.ndarray | None:
     if array.dtype.kind not in "iuf":
         return None
     return array.astype(np.float64)
-
-
-def _shown(value: Any) -> str:
-    """The value, cut short."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

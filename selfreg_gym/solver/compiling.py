@@ -94,7 +94,7 @@ def _directory() -> Path | None:
 
 
 def _key() -> str:
-    """A name for what compiled code depends on: our sources, Numba, the processor."""
+    """A key of all that compiled code depends on: the sources, Numba, the processor."""
     digest = hashlib.sha256()
     sources = importlib.resources.files("selfreg_gym.solver")
     for source in sorted(sources.iterdir(), key=lambda entry: entry.name):

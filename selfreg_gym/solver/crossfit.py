@@ -1,4 +1,4 @@
-"""Cross-fitted values: what a fitted policy is worth on episodes that it was not fitted on.
+"""Cross-fitted values: the value of a fitted policy on episodes that it was not fitted on.
 
 The E[SR] of a plan comes from the model that chose the policy: too high because the best of several noisy rows was
 chosen, or too low because of shrinkage and of help that was never tried. Here the episodes are split into folds; the
@@ -170,9 +170,9 @@ def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionMod
 def _worth(policy: MixedPolicy, table: TransitionTable, options: dict[str, Any]) -> tuple[float, float]:
     """Return S and M of a policy on the plain counts of other episodes.
 
-    Where these never tried an action of the policy, its own model says what follows. Without a clock a quarter of a
-    visit of the pool is mixed in: what both actions together did ended every episode, so that a few repetitions of one
-    action cannot go on for ever.
+    Where these never tried an action of the policy, the values of the policy's own model are used. Without a clock a
+    quarter of a visit of the pool of both actions is mixed in: the pool reaches an end from every state, so that a few
+    repetitions of one action cannot continue for ever.
     """
     clock = options["horizon"] is not None and bool((table.steps_left >= 0).all())
     onto = fit_table(table, kappa=0.0 if clock else 0.25, kappa_feature=0.0, **options)

@@ -41,7 +41,7 @@ class Prepared:
         order: ``(N,)`` int32, the node at each position.
         indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
         success, cost: ``(N * A,)``; a missing action has infinite cost. ``last_success`` holds on the first level.
-        unit: what a cost of 1 is in the model's cost units.
+        unit: the model's cost units in a cost of 1.
         leaving: ``(N * A,)`` bool, whether a row itself gives something to an end.
     """
 
@@ -70,7 +70,7 @@ class Prepared:
 
 
 class Options(NamedTuple):
-    """What a pass is told beside the model."""
+    """The options of a pass."""
 
     price: float
     discount: float
@@ -247,7 +247,7 @@ class Engine:
         )  # fmt: skip
         found = self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
         found[:, 1] *= p.unit
-        self.model.cache["batch"] = values  # only now: whoever takes it out writes over it
+        self.model.cache["batch"] = values  # only now: the next pass writes over it
         return found
 
     def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -184,7 +184,7 @@ def sweep_blocks(
                                 changed = True
                                 break
             for x in range(size):
-                if not ends[x]:  # never ends: no success, and no cost as long as nobody asks
+                if not ends[x]:  # never ends: no success, and no cost without help
                     row = (low + x) * actions + np.int64(policy[offset + low + x])
                     if cost[row] > 0.0:
                         return offset + low + x

@@ -72,7 +72,7 @@ def solve(
 
     Raises:
         InvalidArgumentError, UnknownNameError: an argument outside its range.
-        ModelError: the model is none, or (``value="prm"``) the policy asks for help for ever.
+        ModelError: the model is invalid, or (``value="prm"``) the policy asks for help for ever.
     """
     check_model(model)
     check_choice("value", value, ("exact", "prm"))

@@ -11,10 +11,11 @@ from typing import Any
 
 from selfreg_gym import jsontext
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
+from selfreg_gym.printable import repaired
 from selfreg_gym.store.schema import explained, transaction, upgrade
 from selfreg_gym.types import Episode, Transition
 
-__all__ = ["Writer", "storable"]
+__all__ = ["Writer"]
 
 _TEXTS_REMEMBERED = 200_000
 
@@ -46,14 +47,14 @@ class Writer:
             if episode.error is not None:
                 self._connection.execute(
                     "INSERT INTO failures SELECT ?1, ?2, count(*), ?3 FROM failures WHERE run = ?1 AND episode = ?2",
-                    (*key, storable(episode.error)),
+                    (*key, repaired(episode.error)),
                 )
                 return False
             upgrade(self._connection)
             self._connection.execute(
                 "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, episode.episode, episode.seed, episode.help_probability, storable(episode.task_id),
-                 storable(episode.kind), int(episode.success), len(episode.steps), episode.cost,
+                (*key, episode.episode, episode.seed, episode.help_probability, repaired(episode.task_id),
+                 repaired(episode.kind), int(episode.success), len(episode.steps), episode.cost,
                  jsontext.dumps([float(u) for u in episode.usage]),
                  jsontext.dumps(_metrics(episode.metrics))),
             )  # fmt: skip
@@ -68,7 +69,7 @@ class Writer:
 
     def _row(self, s: Transition, new: dict[str, int]) -> tuple[Any, ...]:
         """A transition with the ids of its texts."""
-        offered = None if s.admissible_actions is None else json.dumps([storable(a) for a in s.admissible_actions])
+        offered = None if s.admissible_actions is None else json.dumps([repaired(a) for a in s.admissible_actions])
         texts = (s.observation, offered, s.state_key, s.feature_key, s.action_text)
         seen, offers, state, feature, said = (None if x is None else self._text_id(x, new) for x in texts)
         left = None if s.steps_left is None else int(s.steps_left)
@@ -99,7 +100,7 @@ class Writer:
         known = self._text_ids.get(text) or new.get(text)
         if known:
             return known
-        clean = storable(text)
+        clean = repaired(text)
         digest = int.from_bytes(blake2b(clean.encode(), digest_size=8).digest(), "big", signed=True)
         for row in self._connection.execute("SELECT id, text FROM texts WHERE hash = ?", (digest,)):
             if row[1] == clean:  # two texts with one hash are kept apart
@@ -178,20 +179,8 @@ def _metrics(metrics: Any) -> dict[str, float | None]:
         InvalidArgumentError: not a dict of numbers.
     """
     try:
-        return {storable(name): None if x is None else float(x) for name, x in metrics.items()}
+        return {repaired(name): None if x is None else float(x) for name, x in metrics.items()}
     except (AttributeError, TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(
             f"an episode's metrics are a dict of numbers (None or NaN: not measured), received {shown(metrics)}."
         ) from None
-
-
-def storable(text: str) -> str:
-    """The text with every lone surrogate as U+FFFD: SQLite, Parquet and HDF5 hold Unicode text only.
-
-    A language model that is cut off within a character can produce one.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

@@ -29,7 +29,7 @@ def check_helper(
         helper: has ``predict`` and ``wrap``.
         task: id of the text task that it decides on; its actor acts at random.
         interventions: registered names or :class:`selfreg_gym.Intervention` objects that the helper chooses from;
-            default: the task's expert alone. Give as many as it was made for.
+            default: the task's expert alone. Give as many as the helper was made for.
 
     Raises:
         TaskContractError: the first rule that the helper breaks.

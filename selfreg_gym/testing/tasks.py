@@ -153,7 +153,7 @@ def _check_snapshots(env: Any, episode: int, choose: Callable[..., str], max_ste
     if any(shown != _rest_from_reset(env, episode, actions) for shown in continuations):
         kind = "the replay" if isinstance(env, ReplaySnapshots) else "snapshot() and restore()"
         broken(
-            "restore(snapshot) brings back the exact moment, the random state included, as often as it is called",
+            "restore(snapshot) brings back the exact state, the random state included, as often as it is called",
             f"another continuation through {kind}",
         )
 
@@ -207,7 +207,7 @@ def _check_unseeded(env: Any) -> None:
 
 
 def _check_augment(env: Any, pages: list[str]) -> None:
-    """A page told in another way is a page, and the generator alone decides which."""
+    """A rewritten observation is an observation, and the generator alone decides which."""
     augment = env.get_wrapper_attr("augment") if env.has_wrapper_attr("augment") else None
     if augment is None:
         return

@@ -1,4 +1,4 @@
-"""How well episodes cover a problem: what a table can know, before anybody trusts it."""
+"""Coverage: how much of a problem the episodes visit, and so how far a table can be trusted."""
 
 from __future__ import annotations
 

@@ -98,11 +98,11 @@ def load_model(path: str | Path) -> TransitionModel:
 
 
 DAMAGE = (KeyError, ValueError, TypeError, IndexError, OverflowError, RecursionError, MemoryError, AttributeError)
-"""What reading arrays of wrong shapes and types raises; ModelError is a ValueError."""
+"""Exceptions that arrays of wrong shapes and types raise; ModelError is a ValueError."""
 
 
 def damaged(path: str | Path, error: BaseException, remedy: str) -> CheckpointError:
-    """What to raise for a file whose arrays do not fit together."""
+    """The error for a file whose arrays do not fit together."""
     what = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}".rstrip(".") or type(error).__name__
     return CheckpointError(f"{path} is damaged: {what}. Make it again: {remedy}.")
 

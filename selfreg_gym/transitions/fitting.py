@@ -275,15 +275,15 @@ def _ticking(matrix: Any, visits: np.ndarray, width: int) -> Any:
 
 
 def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) -> np.ndarray:
-    """Return (A, N) probabilities that a last step ends in success: own visits, then features', then everybody's."""
+    """Return (A, N) probabilities that a last step ends in success: own visits, the features', those of all."""
     actions, count = table.actions, nodes.count
     mine = near_end[nodes.row]
     row, source = nodes.row[mine], nodes.source[mine]
     pair = source * actions + table.action[row]
     n = np.bincount(pair, minlength=count * actions).reshape(count, actions)
     k = np.bincount(pair, table.success[row], minlength=count * actions).reshape(count, actions)
-    everybody = table.success[near_end].mean() if near_end.any() else 0.0
-    both = (k.sum(axis=1) + LAST_VISITS * everybody) / (n.sum(axis=1) + LAST_VISITS)
+    overall = table.success[near_end].mean() if near_end.any() else 0.0
+    both = (k.sum(axis=1) + LAST_VISITS * overall) / (n.sum(axis=1) + LAST_VISITS)
     rate = (k + LAST_VISITS * both[:, None]) / (n + LAST_VISITS)
     of = nodes.feature_of_node
     if (of >= 0).any():

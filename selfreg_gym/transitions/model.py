@@ -47,7 +47,7 @@ class TransitionModel:
         keys: ``n`` hashable state keys without repetition, for ``locate`` and for messages; optional.
         available: ``(A, n)`` bool, which action may be taken where (nohelp everywhere); all by default.
         endless: ``"error"`` refuses a state from which no choice of actions leads to an end; ``"fail"`` takes it for
-            what it is, a state from which there is no success, and no cost as long as nobody asks.
+            what it is, a state from which there is no success, and no cost as long as no help is asked for.
 
     Raises:
         ModelError: the arrays are no model; the message names the first state and action at fault.

@@ -95,8 +95,8 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
 def borrowed(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Return the weight of each count: 1, but what a feature's node borrows from often seen states is a few in all.
 
-    A feature's node answers for states seen seldom. Often seen states with the same features are in easier tasks, or on
-    usual path of easy episodes; counted in full they would make the node's success too high.
+    A feature's node stands for rarely visited states. Frequently visited states with the same features belong to easier
+    tasks, or to the usual path of easy episodes; counted in full they would make the node's success too high.
     """
     borrows = nodes.is_feature[nodes.source] & ~nodes.is_feature[nodes.of_row[nodes.row]]
     lent = np.bincount(pair, borrows & used, minlength=int(pair.max(initial=0)) + 1)

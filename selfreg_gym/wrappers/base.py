@@ -34,7 +34,7 @@ def check_wrapped(env: Any, wrapper: str, *, reads_text: bool = False) -> None:
         reads_text: it needs observations that are still text.
 
     Raises:
-        InvalidArgumentError: another env, something that is no env, or observations that are not text.
+        InvalidArgumentError: another env, something that is not an env, or observations that are not text.
     """
     if not isinstance(env, gym.Env | gym.vector.VectorEnv):
         raise InvalidArgumentError(

@@ -187,11 +187,11 @@ class PRMReward(Twin):
         return text, reward, terminated, truncated, info
 
     def snapshot(self) -> object:
-        """The env's snapshot and the potential of the moment."""
+        """The env's snapshot and the current potential."""
         return take_snapshot(self.env), self._potential
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a moment that :meth:`snapshot` returned."""
+        """Go back to a state that :meth:`snapshot` returned."""
         moment, self._potential = snapshot
         restore_snapshot(self.env, moment)
 

@@ -293,7 +293,7 @@ def test_the_correction_by_a_longer_probe_is_unbiased(env):
 def test_a_damaged_calibration_file_is_named(tmp_path, text):
     path = tmp_path / "calibration.json"
     path.write_text(text)
-    with pytest.raises(CheckpointError, match=r"calibration\.json.*selfreg calibrate --redo"):
+    with pytest.raises(CheckpointError, match=r"calibration\.json.*selfreg evaluate --redo"):
         load_calibrations(path)
 
 

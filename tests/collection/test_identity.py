@@ -1,4 +1,4 @@
-"""A collection goes on only with the same functions, whatever their names."""
+"""A collection is continued only with the same functions, whatever their names."""
 
 from __future__ import annotations
 

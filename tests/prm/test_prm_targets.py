@@ -1,4 +1,4 @@
-"""Which moments a target takes, and how the filter's lean is undone."""
+"""Which decisions a target takes, and how the filter's bias is removed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_mixture_takes_everything() -> None:
 
 def test_an_errored_episode_is_no_data() -> None:
     assert len(gather([episode("00"), episode("000", error="time-out")])) == 2
-    with pytest.raises(InvalidArgumentError, match="no moment"):
+    with pytest.raises(InvalidArgumentError, match="no decision"):
         gather([episode("01")])
 
 

@@ -1,4 +1,4 @@
-"""Numbers in single precision are a model up to their rounding; half precision and what is no number is refused."""
+"""Numbers in single precision are accepted up to their rounding; half precision and other types are refused."""
 
 from __future__ import annotations
 

@@ -1,0 +1,80 @@
+"""Options that several commands of ``selfreg`` share, and how options are shown in ``--help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from selfreg_gym.pipeline import STAGES
+
+__all__ = ["Command", "Config", "Group", "NewOut", "Out", "Preset", "Redo", "Set", "Task", "Until", "Update"]
+
+
+def _as_flags(parameters: list[Any]) -> list[Any]:
+    """Show options without a value as ``--redo`` and not as ``--redo <bool>``."""
+    for one in parameters:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return parameters
+
+
+class Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _as_flags(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _as_flags(super().get_params(ctx))
+
+
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A shipped config: tiny (the demo) or smoke (a test that takes seconds)."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        readable=False,
+        help="A TOML file; see examples/*.toml. Keys that it does not name keep defaults.",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="Short for --set task.id=ID. Arguments and splits of the config's own task do not apply to another one.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key: --set collect.episodes=50. May be repeated."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIRECTORY",
+        readable=False,
+        help="The run directory. Default: the one in runs/ that was worked in last.",
+    ),
+]
+NewOut = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIRECTORY",
+        readable=False,  # checked where it is used, with one message for all faults
+        help="The run directory; a run that is there continues where it stopped. Default: runs/NAME-OF-CONFIG.",
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(metavar="STAGE", help=f"Stop after this stage: {', '.join(stage.name for stage in STAGES)}."),
+]
+Update = Annotated[
+    bool, typer.Option("--update", help="Change the config of the run that is there; run again what depends on it.")
+]
+Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is there and current.")]
