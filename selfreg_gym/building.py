@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -23,9 +23,12 @@ __all__ = [
     "build_interventions",
     "build_task",
     "check_action",
+    "check_actions",
     "check_budget",
     "check_help_cost",
+    "check_kwargs",
     "check_limit",
+    "check_no_more_arguments",
     "check_seed",
     "construct",
     "constructing",
@@ -96,6 +99,48 @@ def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
     )
 
 
+def check_actions(actions: Any, n: int) -> np.ndarray:
+    """Return the actions of n rows as an integer array ``(n,)``.
+
+    Raises:
+        InvalidArgumentError: another shape or type.
+    """
+    try:
+        array = np.asarray(actions)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.shape != (n,) or array.dtype.kind not in "iub":
+        raise InvalidArgumentError(f"actions must be {n} integers, one per row, received {shown(actions)}.")
+    return array
+
+
+def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
+    """Say that ``kind`` takes none of the keyword arguments ``unknown``, and which it takes.
+
+    Raises:
+        UnknownNameError: there is one.
+    """
+    for key in unknown:
+        parameters = inspect.signature(kind).parameters.values()
+        known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+        raise UnknownNameError(f"argument of {kind.__name__}", key, known)
+
+
+def check_kwargs(what: str, kwargs: Any) -> dict[str, Any]:
+    """Return keyword arguments as a dict; None stands for none.
+
+    Raises:
+        InvalidArgumentError: not a dict with names as keys.
+    """
+    if kwargs is None:
+        return {}
+    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
+        raise InvalidArgumentError(
+            f"{what} must be a dict of keyword arguments such as {{'name': value}}, received {shown(kwargs)}."
+        )
+    return dict(kwargs)
+
+
 def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[str, Any] | None = None) -> Actor:
     """Make an actor of a registered name (with its arguments), an actor, or a function of the observation.
 
@@ -125,7 +170,8 @@ def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> An
         InvalidArgumentError: a required argument is missing.
         RegistryError: the constructor raised an error of its own; the message names the id and the error.
     """
-    kind, arguments, what = registry.load(group, name), dict(kwargs or {}), f"{registry.SINGULAR[group]} {name!r}"
+    what = f"{registry.SINGULAR[group]} {name!r}"
+    kind, arguments = registry.load(group, name), check_kwargs(f"the arguments of the {what}", kwargs)
     _check_arguments(what, kind, arguments)
     with constructing(what, kind):
         return kind(**arguments)
@@ -143,9 +189,11 @@ def constructing(what: str, kind: Any) -> Iterator[None]:
     except SelfRegError:
         raise
     except Exception as error:
-        where = f"{getattr(kind, '__module__', '?')}.{getattr(kind, '__qualname__', kind)}"
+        point = getattr(kind, "entry_point", kind)  # of a task that is registered with Gymnasium
+        known = point if isinstance(point, str) else f"{point.__module__}.{point.__qualname__}" if point else ""
         raise RegistryError(
-            f"the {what} cannot be made: its constructor {where} raised {type(error).__name__}: {shown(str(error))}. "
+            f"the {what} cannot be made: its constructor {known}{' ' if known else ''}raised {type(error).__name__}: "
+            f"{shown(str(error))}. "
             "Check its arguments and what it needs (files, packages, servers)."
         ) from error
 
@@ -189,7 +237,7 @@ def build_interventions(
             "interventions is a list of registered names and selfreg_gym.Intervention objects, received "
             f"{shown(interventions)}: write [] for none."
         )
-    arguments = dict(intervention_kwargs or {})
+    arguments = check_kwargs("intervention_kwargs (arguments by the intervention's name)", intervention_kwargs)
     named = [one for one in interventions if isinstance(one, str)]
     for name in arguments:
         if name not in named:
@@ -236,7 +284,7 @@ def build_task(
         RegistryError: the task's module cannot be imported, or its constructor raised.
     """
     if isinstance(task, str):
-        kwargs = dict(task_kwargs or {})
+        kwargs = check_kwargs("task_kwargs", task_kwargs)
         if render_mode is not None:
             kwargs["render_mode"] = render_mode
         if check_limit(kwargs.get("max_episode_steps")) is not None:
@@ -256,7 +304,7 @@ def build_task(
         )
     else:
         if callable(task) and not isinstance(task, gym.Env):
-            with constructing("task", task):
+            with constructing("task", task if hasattr(task, "__qualname__") else type(task)):
                 env = task()
         else:
             env = task

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, StoreError
+from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
 from selfreg_gym.store import reading, schema
 from selfreg_gym.store.reading import Coded
 from selfreg_gym.store.writing import Writer
@@ -80,7 +80,8 @@ class Rollouts:
             StoreError: there is one already.
             InvalidArgumentError: ``spec`` is not plain JSON.
         """
-        return cls(Path(path), schema.create(Path(path), spec))
+        place = schema.check_path(path)
+        return cls(place, schema.create(place, spec))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, spec: dict[str, Any] | None = None, check: bool = True) -> Rollouts:
@@ -96,7 +97,8 @@ class Rollouts:
             StoreVersionError: written in another format version.
             StoreDamagedError: not a database, not a rollout store, or damaged.
         """
-        rollouts = cls(Path(path), schema.open_checked(Path(path), check=check))
+        place = schema.check_path(path)
+        rollouts = cls(place, schema.open_checked(place, check=check))
         if spec is not None:
             try:
                 rollouts.require_spec(spec)
@@ -280,6 +282,8 @@ class Rollouts:
             StoreError: the run has a plan, and the episode is not in it.
         """
         items = (episodes,) if isinstance(episodes, Episode) else episodes
+        if not isinstance(items, Iterable):
+            raise InvalidArgumentError(f"add takes an Episode or several of them, received {shown(episodes)}.")
         return sum(self._writer.add(episode, run) for episode in items)
 
     def checkpoint(self) -> None:
@@ -327,7 +331,7 @@ class Rollouts:
         """Write one Parquet file, a row per transition; see :func:`selfreg_gym.export.to_parquet`."""
         from selfreg_gym import export
 
-        return export.to_parquet(self.episodes(**where), Path(path))
+        return export.to_parquet(self.episodes(**where), schema.check_path(path))
 
     def to_minari(self, dataset_id: str, **where: Any) -> Any:
         """Make a Minari dataset; see :func:`selfreg_gym.export.to_minari`."""

@@ -15,8 +15,10 @@ from selfreg_gym.building import (
     check_action,
     check_help_cost,
     check_limit,
+    check_no_more_arguments,
     check_seed,
 )
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.row import Row, ask_one
 from selfreg_gym.types import Actor, Intervention
 
@@ -68,7 +70,7 @@ class InterventionEnv(gym.Env[str, int]):
         render_mode: the task's render mode.
 
     Raises:
-        UnknownNameError: no task, actor or intervention has this name.
+        UnknownNameError: no task, actor or intervention has this name, or there is no such argument.
         InvalidArgumentError: a negative ``help_cost``, a task that is not made of text, two interventions of one name.
 
     ## Version History
@@ -89,7 +91,9 @@ class InterventionEnv(gym.Env[str, int]):
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
         render_mode: str | None = None,
+        **unknown: Any,
     ) -> None:
+        check_no_more_arguments(type(self), unknown)
         self._generator: np.random.Generator | None = None
         self._generator_seed: int | None = None
         self._told = False
@@ -138,7 +142,7 @@ class InterventionEnv(gym.Env[str, int]):
         else:
             self._generator, self._generator_seed, self._np_random_seed = None, seed, seed
             self._row.begin(seed, options)
-        return self._row.observation, self._row.info
+        return self._row.observation, self._row.info.copy()  # a wrapper may change the dict that it gets
 
     def step(self, action: int) -> tuple[str, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
         """Let the actor (0) or the ``action``-th intervention act once.
@@ -157,7 +161,7 @@ class InterventionEnv(gym.Env[str, int]):
         if row.truncated and row.info["error"] and not self._told:
             self._told = True  # once; a caller that plays many episodes counts them by info["error"]
             gym.logger.warn(f"the episode is truncated, and no data: {row.info['error']}")
-        return row.observation, row.reward, row.terminated, row.truncated, row.info
+        return row.observation, row.reward, row.terminated, row.truncated, row.info.copy()
 
     def snapshot(self) -> object:
         """The exact state: the task's snapshot, the counters, and ``np_random``.
@@ -171,7 +175,15 @@ class InterventionEnv(gym.Env[str, int]):
         return self._row.snapshot(), self.np_random.bit_generator.state
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a state that :meth:`snapshot` returned."""
+        """Go back to a state that :meth:`snapshot` returned.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is something else.
+        """
+        if not isinstance(snapshot, tuple) or len(snapshot) != 2:
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of this env returned, received {shown(snapshot)}."
+            )
         moment, random_state = snapshot
         self._row.restore(moment)
         self.np_random.bit_generator.state = random_state

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym import registry
+from selfreg_gym.arguments import check_number
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.printable import visible
 from selfreg_gym.types import Intervention
 
 __all__ = ["ROLES", "play_episode"]
@@ -51,10 +53,15 @@ def play_episode(
     """
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
-    person = {"read": read, "write": write}
+    check_number("help_probability", help_probability, high=1.0)
+
+    def say(text: str) -> None:  # a task's texts may hold control characters, which a terminal would execute
+        write(visible(text, keep="\n\t"))
+
+    person = {"read": read, "write": say}
     loading = [f"task {task!r}"] + ([f"actor {actor!r}"] if role != "actor" else [])
     loading += [f"intervention {name!r}" for name in interventions] if role == "helper" else []
-    write(f"Loading {', '.join(loading)} ...")
+    say(f"Loading {', '.join(loading)} ...")
     whom: list[Any] = {
         "actor": lambda: [],
         "intervention": lambda: [registry.load("interventions", "human")(**person)],
@@ -64,12 +71,12 @@ def play_episode(
     env = InterventionEnv(task, who, whom, task_kwargs=task_kwargs)
     observation, info = env.reset(seed=seed, options={"episode": episode})
     rng = np.random.default_rng([seed, episode])
-    write(f"{task}, episode {episode}, seed {seed}: {info['task_id']}. You are the {role}. q quits.")
+    say(f"{task}, episode {episode}, seed {seed}: {info['task_id']}. You are the {role}. q quits.")
     over, step = False, 0
     while not over:
         action = 0
         if role == "helper":
-            action = _decide(observation, env.interventions, info["usage"].tolist(), read or input, write)
+            action = _decide(observation, env.interventions, info["usage"].tolist(), read or input, say)
         elif role == "intervention":
             action = int(rng.random() < help_probability)
         with warnings.catch_warnings():  # the error below says it
@@ -80,12 +87,12 @@ def play_episode(
             raise InvalidArgumentError(f"the episode cannot go on: {info['error']}.")
         invalid = "  (not an admissible action)" if info["invalid_action"] else ""
         spent = f"  (cost {info['cost']:g}, {_units(sum(info['usage'].tolist()))} so far)" if info["cost"] else ""
-        write(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}{spent}")
+        say(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}{spent}")
     used = zip(env.interventions, info["usage"].tolist(), strict=True)
     usage = ", ".join(f"{one.name} {_units(units)}" for one, units in used)
     outcome = "success" if info["success"] else "failure (out of steps)" if truncated else "failure"
     spent = f"; help used: {usage}" if usage else ""
-    write(f"\n{observation}\n\nThe end: {outcome} after {step} step{'' if step == 1 else 's'}{spent}.")
+    say(f"\n{observation}\n\nThe end: {outcome} after {step} step{'' if step == 1 else 's'}{spent}.")
     return info
 
 

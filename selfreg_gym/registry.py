@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import ENV_ID_RE
 
 from selfreg_gym.errors import PluginImportError, RegistryError, SelfRegError, UnknownNameError, shown
 
@@ -265,6 +266,15 @@ def _entry_points(group: str) -> list[Entry]:
             warnings.warn(
                 f"the {SINGULAR[group]} {shown(point.name)} of the distribution {origin!r} is left out: a name "
                 "consists of letters, digits and the characters . _ - / : only. Rename its entry point.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            continue
+        if group == "envs" and (not ENV_ID_RE.fullmatch(point.name) or not point.attr):
+            warnings.warn(
+                f"the task {shown(point.name)} of the distribution {origin!r} is left out: the name of its entry point "
+                "must be an id like 'namespace/Name-v0', and its value 'module:Class'; the value received is "
+                f"{shown(point.value)}.",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -6,8 +6,9 @@ help comes from the episode's own seed, so neither batch size nor order can chan
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from selfreg_gym.arguments import check_count, check_predict
+from selfreg_gym.arguments import check_count, check_number, check_predict
 from selfreg_gym.env import InterventionEnv
 from selfreg_gym.episode_draws import episode_key
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
@@ -88,16 +89,36 @@ def play(
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
             ``help_probability`` where it is needed, a task index that the task does not have, or a wrapper that skips,
             repeats or resets steps.
-        TaskContractError: the helper answered with something else than one action in 0 .. K per row.
+        TaskContractError: the helper raised, or answered with something else than one action in 0 .. K per row; or the
+            task broke its contract.
     """
     if helper is not None:
         check_predict("the helper", helper)
+    specs = _checked_specs(specs)
     for spec in specs:
         p = spec.help_probability
-        if helper is None and (p is None or not 0 <= p <= 1):
+        if helper is None and p is None:
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
     return _play(_Table(env, helper), specs, helper, deterministic, record_steps, retries, on_episode)
+
+
+def _checked_specs(specs: Any) -> list[EpisodeSpec]:
+    """The episodes to play as a list.
+
+    Raises:
+        InvalidArgumentError: not a sequence of :class:`EpisodeSpec`.
+    """
+    rule = "play takes a list of EpisodeSpec(episode, seed, help_probability)"
+    if isinstance(specs, EpisodeSpec | str | bytes) or not isinstance(specs, Iterable):
+        raise InvalidArgumentError(f"{rule}, received {shown(specs)}.")
+    found = list(specs)
+    for spec in found:
+        if not isinstance(spec, EpisodeSpec):
+            raise InvalidArgumentError(f"{rule}, and one of them is {shown(spec)}.")
+        if spec.help_probability is not None:
+            check_number("help_probability", spec.help_probability, high=1.0)
+    return found
 
 
 def _play(
@@ -130,7 +151,8 @@ def _play(
         else:
             if begun.any() and hasattr(table.helper, "begin_episodes"):
                 keys = [episode_key(seat.spec.seed, seat.spec.episode) if seat is not None else 0 for seat in seats]
-                state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
+                with _helper_asked(table.helper, "begin_episodes"):
+                    state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
             chosen, state = table.ask(state, begun, deterministic, [i for i, _ in busy])
             unseen = getattr(table.helper, "last_unseen", None)
             for i, seat in busy:
@@ -179,9 +201,11 @@ class _Table:
                     f"received {base.autoreset_mode}."
                 )
         bind = getattr(helper, "for_interventions", None)
-        self.helper: Any = helper if bind is None else bind(base.interventions)
+        with _helper_asked(helper, "for_interventions"):
+            self.helper: Any = helper if bind is None else bind(base.interventions)
         wrap = getattr(self.helper, "wrap", None)
-        self.env = wrap(env) if wrap is not None else env
+        with _helper_asked(self.helper, "wrap"):
+            self.env = wrap(env) if wrap is not None else env
         self.rows: tuple[Row, ...] = base.rows
         self.n, self.k = len(self.rows), len(base.interventions)
         self.observation: Any = None
@@ -204,9 +228,15 @@ class _Table:
         self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all rows; actions ``(n,)``, valid in the ``busy`` rows (None: all)."""
-        answer, state = self.helper.predict(
-            self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
-        )
+        with _helper_asked(self.helper, "predict"):
+            result = self.helper.predict(
+                self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
+            )
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise TaskContractError(
+                f"predict returns (actions, state): {type(self.helper).__name__} returned {shown(result)}."
+            )
+        answer, state = result
         return _actions_of(self.helper, answer, self.n, self.k, busy), state
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -239,18 +269,29 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
     for i in range(0, len(tasks), table.n):
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(table.n)]
         table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
-        try:
-            if hasattr(table.helper, "begin_episodes"):
-                keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
+        if hasattr(table.helper, "begin_episodes"):
+            keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
+            with _helper_asked(table.helper, "begin_episodes"):
                 state = table.helper.begin_episodes(state, mask.copy(), keys)
-            _, state = table.ask(state, mask, deterministic=True)
-        except SelfRegError:
-            raise
-        except Exception as error:
-            raise TaskContractError(
-                f"helper {type(helper).__name__} must answer an observation of {table.env}: predict raised "
-                f"{type(error).__name__}: {shown(str(error))}."
-            ) from error
+        _, state = table.ask(state, mask, deterministic=True)
+
+
+@contextlib.contextmanager
+def _helper_asked(helper: Any, method: str) -> Iterator[None]:
+    """Name the helper and the method when it raises.
+
+    Raises:
+        TaskContractError: from any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
+    """
+    try:
+        yield
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise TaskContractError(
+            f"a helper answers every observation: {method} of {type(helper).__name__} raised {type(error).__name__}: "
+            f"{shown(str(error))}. Repair the helper, or wrap it so that it gets the observations that it reads."
+        ) from error
 
 
 def _actions_of(helper: Any, answer: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
@@ -350,7 +391,7 @@ class _Recorder:
             kind=str(info.get("kind", "")),
             help_probability=self.spec.help_probability,
             success=info["success"],
-            usage=tuple(info["usage"].tolist()),
+            usage=tuple(row.usage.tolist()),
             steps=tuple(self._steps),
             error=info["error"],
             metrics=metrics,

@@ -6,24 +6,25 @@ construction; only *whom to ask* is batched, by :func:`ask`.
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.arguments import check_options
+from selfreg_gym.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.errors import (
     CheckpointError,
     EpisodeOverError,
+    InvalidArgumentError,
     MissingPackageError,
     NotResetError,
+    SelfRegError,
     SetupError,
     TaskContractError,
     shown,
 )
+from selfreg_gym.task_output import complete_info, read_reset, read_step, success_of
 from selfreg_gym.types import Act, Actor, Decision, Intervention
 
 __all__ = ["Row", "ask", "ask_one", "episodes_of"]
@@ -54,7 +55,6 @@ class Row:
         "_help_cost",
         "_interventions",
         "_limit",
-        "_task_info",
         "info",
         "observation",
         "over",
@@ -87,7 +87,6 @@ class Row:
         self.reward = 0.0
         self.terminated = self.truncated = False
         self.info: dict[str, Any] = {}
-        self._task_info: dict[str, Any] = {}
         self.over = True
 
     def begin(self, seed: int, options: dict[str, Any] | None) -> None:
@@ -96,10 +95,17 @@ class Row:
         Raises:
             InvalidArgumentError: ``options["episode"]`` is not an index that the task has.
             UnknownNameError: a misspelt option.
+            TaskContractError: the task raised, or returned something else than an observation and an info.
         """
         if options is not None:
             check_options(options, available=self._available)
-        observation, info = self.task.reset(seed=seed, options=options)
+        try:
+            answer = self.task.reset(seed=seed, options=options)
+        except SelfRegError:
+            raise
+        except Exception as error:
+            self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
+        observation, info = read_reset(answer)
         self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
         self.over = self.terminated = self.truncated = False
         self._tell(observation, info, 0.0, None, None, 0.0)
@@ -108,13 +114,17 @@ class Row:
         """The moment at which ``who`` (0 the actor, k the k-th intervention) must act."""
         return Decision(
             self.observation,
-            self._task_info.get("admissible_actions"),
+            self.info.get("admissible_actions"),
             task=self.task,
             key=(self.seed, self.t, who, _DECISION_STREAM),  # type: ignore[arg-type]
         )
 
     def apply(self, who: int, act: str | Act) -> None:
-        """Execute what ``who`` said, or end the episode if it failed."""
+        """Execute what ``who`` said, or end the episode if it failed.
+
+        Raises:
+            TaskContractError: the task raised, or returned values of the wrong types.
+        """
         name, cost, tokens, price = None, 0.0, None, None
         self.who = who
         if who:
@@ -126,16 +136,21 @@ class Row:
             if act.error is not None:
                 self.t += 1
                 self.terminated, self.truncated, self.over = False, True, True
-                self._tell(self.observation, self._task_info, 0.0, name, None, 0.0, error=act.error)
+                self._tell(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
                 return
             text, tokens = act.text, act.tokens
             if act.cost is not None:
                 price = float(act.cost)
                 if who:
                     cost = price
-        observation, _, terminated, truncated, info = self.task.step(text)
+        try:
+            answer = self.task.step(text)
+        except SelfRegError:
+            raise
+        except Exception as error:
+            self._raise_from(error, f"step({shown(text)})")
+        observation, self.terminated, self.truncated, info = read_step(answer)
         self.t += 1
-        self.terminated, self.truncated = bool(terminated), bool(truncated)
         if self._limit is not None and self.t >= self._limit:
             self.truncated = True
         self.over = self.terminated or self.truncated
@@ -154,19 +169,35 @@ class Row:
             raise NotResetError(f"{what} needs an episode: call reset() first.")
         raise EpisodeOverError(f"{what} was called on an episode that has ended: call reset() to begin the next.")
 
+    def _raise_from(self, error: Exception, call: str) -> NoReturn:
+        raise TaskContractError(
+            f"a task must accept every reset and every text of a step: {self.task} raised {type(error).__name__} "
+            f"({shown(str(error))}) in {call}, after step {self.t} of the episode with seed {self.seed}."
+        ) from error
+
     def snapshot(self) -> tuple[Any, ...]:
         """The task's snapshot and all counters."""
         if self.seed is None:
             self.refuse("snapshot")
         moment = self.task.get_wrapper_attr("snapshot")()
-        counters = (self.seed, self.t, self.usage.copy(), self.observation, self._task_info, self.info)
+        counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
         return moment, counters, (self.reward, self.terminated, self.truncated, self.over)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
-        """Go back to a state that :meth:`snapshot` returned."""
-        moment, counters, ending = snapshot
+        """Go back to a state that :meth:`snapshot` returned.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is something else.
+        """
+        try:
+            moment, counters, ending = snapshot
+            seed, t, usage, observation, info = counters
+        except (TypeError, ValueError):
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of this env returned, received {shown(snapshot)}."
+            ) from None
         self.task.get_wrapper_attr("restore")(moment)
-        self.seed, self.t, usage, self.observation, self._task_info, self.info = counters
+        self.seed, self.t, self.observation, self.info = seed, t, observation, info
         self.usage = usage.copy()
         self.reward, self.terminated, self.truncated, self.over = ending
 
@@ -185,15 +216,14 @@ class Row:
         """Write down what a reset or step led to."""
         success = False
         if self.over and error is None:
-            success = _success(task_info, self.terminated)
+            success = success_of(task_info, self.terminated)
             if success:
                 reward += 1.0
-        self.observation, self.reward, self._task_info = observation, reward, task_info
+        self.observation, self.reward = observation, reward
         info = task_info.copy()  # and assignments, for a display with ** takes twice as long
         if "steps_left" in info or self._limit is not None:
             self._count_steps_left(info)
-        if "metrics" in info:
-            info["metrics"] = _metrics(info["metrics"])
+        complete_info(info, observation)
         info["usage"] = self.usage.copy()
         info["intervention"] = intervention
         info["action_text"] = action_text
@@ -205,17 +235,14 @@ class Row:
         info["success"] = info["is_success"] = success
         info["task_seed"] = self.seed
         info["error"] = error
-        if "state_key" not in info:
-            info["state_key"] = observation
-        if "task_id" not in info:
-            info["task_id"] = ""
-        info["invalid_action"] = bool(info.get("invalid_action"))
         self.info = info
 
     def _count_steps_left(self, info: dict[str, Any]) -> None:
         """Make ``steps_left`` an int that knows ``max_episode_steps``; drop it where the task does not count."""
         left = info.get("steps_left")
-        if left is not None and (not isinstance(left, int | np.integer) or not 0 <= left < 2**63):
+        if type(left) is int and self._limit is None and 0 <= left <= LARGEST_INTEGER:
+            return
+        if left is not None and not (_is_integer(left) and 0 <= left <= LARGEST_INTEGER):
             raise TaskContractError(
                 f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
             )
@@ -246,6 +273,8 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     """
     try:
         acts = actor.act(decisions)
+        if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
+            return acts  # the usual answer to one decision
         if isinstance(acts, str | bytes | dict):
             failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
         elif len(acts) == len(decisions):
@@ -323,39 +352,3 @@ def _is_number(value: Any) -> bool:
 
 def _shortened(text: str, limit: int = 2000) -> str:
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
-
-
-def _metrics(metrics: Any) -> dict[str, float]:
-    """The task's metrics as floats; what was not measured (None, NaN, infinity) is NaN.
-
-    Raises:
-        TaskContractError: not a dict of numbers.
-    """
-    rule = "info['metrics'] must be a dict of numbers (None or NaN for what was not measured)"
-    if not isinstance(metrics, Mapping):
-        raise TaskContractError(f"{rule}, received {shown(metrics)}.")
-    found = {}
-    for name, value in metrics.items():
-        plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
-        if not isinstance(name, str) or not (plain is None or isinstance(plain, numbers.Real)):
-            raise TaskContractError(f"{rule}, received {shown(name)}: {shown(value)}.")
-        number = math.nan if plain is None else _float(plain)
-        found[name] = number if math.isfinite(number) else math.nan
-    return found
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        return math.inf
-
-
-def _success(info: dict[str, Any], terminated: bool) -> bool:
-    """The outcome that the task reports on its last step."""
-    success = info.get("success", info.get("is_success"))
-    if success is None and terminated:
-        raise TaskContractError(
-            "a task must report info['success'] (bool) on its last step; this one terminated without it."
-        )
-    return bool(success)

@@ -160,23 +160,21 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         self._seed: int | None = None
         self._options: dict[str, Any] | None = None
         self._actions: list[str] = []
-        self._observation = ""
+        self._last: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Reset the task, with a seed in any case."""
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self._options = None if options is None else dict(options)
         self._actions = []
-        result = self.env.reset(seed=self._seed, options=options)
-        self._observation = result[0]
-        return result
+        self._last = self.env.reset(seed=self._seed, options=options)
+        return self._last
 
     def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
         """Step the task and remember the action."""
-        result = self.env.step(action)
+        self._last = self.env.step(action)
         self._actions.append(action)
-        self._observation = result[0]
-        return result
+        return self._last
 
     def snapshot(self) -> object:
         """Seed, options and actions so far.
@@ -186,7 +184,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         """
         if self._seed is None:
             raise NotResetError("snapshot needs an episode: call reset() first.")
-        return _Replay(self._seed, self._options, tuple(self._actions), self._observation)
+        return _Replay(self._seed, self._options, tuple(self._actions), self._last[0])
 
     def restore(self, snapshot: object) -> None:
         """Play the episode again up to the moment of ``snapshot``.
@@ -202,9 +200,9 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         self.reset(seed=snapshot.seed, options=snapshot.options)
         for action in snapshot.actions:
             self.step(action)
-        if self._observation != snapshot.observation:
+        if self._last[0] != snapshot.observation:
             raise TaskContractError(
                 "a task must be determined by its seed, options and actions: replaying "
-                f"{len(snapshot.actions)} actions from seed {snapshot.seed} led to {self._observation[:80]!r} "
+                f"{len(snapshot.actions)} actions from seed {snapshot.seed} led to {self._last[0][:80]!r} "
                 f"and not to {snapshot.observation[:80]!r}. Take all randomness from self.np_random."
             )

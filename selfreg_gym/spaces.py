@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Text
 from gymnasium.vector.utils import create_shared_memory
 
+from selfreg_gym.arguments import check_count
 from selfreg_gym.errors import InvalidArgumentError
 
 __all__ = ["FreeText"]
@@ -33,8 +34,7 @@ class FreeText(Text):
     """
 
     def __init__(self, max_length: int = 100_000, *, seed: int | np.random.Generator | None = None) -> None:
-        if max_length < 1:
-            raise InvalidArgumentError(f"max_length must be at least 1 character, received {max_length!r}.")
+        max_length = check_count("max_length (characters)", max_length)
         super().__init__(max_length, min_length=0, charset=_SAMPLE_CHARACTERS, seed=seed)
         self._shape = ()
         self.dtype = np.dtype(object)

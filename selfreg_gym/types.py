@@ -6,6 +6,8 @@ Protocols, not base classes: an object with the right methods is an actor. Each 
 
 from __future__ import annotations
 
+import inspect
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -166,8 +168,12 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
     """Lift ``f(observation: str) -> str`` to an :class:`Actor`; an actor is returned unchanged.
 
     Raises:
-        InvalidArgumentError: ``actor`` has no ``act`` method and cannot be called.
+        InvalidArgumentError: ``actor`` has no ``act`` method and cannot be called, or is a class of actors.
     """
+    if isinstance(actor, type) and isinstance(inspect.getattr_static(actor, "act", None), types.FunctionType):
+        raise InvalidArgumentError(
+            f"an actor is an object, received the class {actor.__name__}: write {actor.__name__}()."
+        )
     if callable(getattr(actor, "act", None)):
         return actor  # type: ignore[return-value]
     if callable(actor):

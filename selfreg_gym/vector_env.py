@@ -16,8 +16,10 @@ from selfreg_gym.building import (
     build_interventions,
     build_task,
     check_action,
+    check_actions,
     check_help_cost,
     check_limit,
+    check_no_more_arguments,
     check_seed,
 )
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
@@ -44,14 +46,15 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
 
     Args:
         num_envs: N.
-        task: id of a text task, or a function that makes one (it is called N times).
+        task: id of a text task, or a function that makes a new one (it is called N times).
         actor, interventions, help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs, render_mode:
             as for ``InterventionEnv``.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode``, or its name or value.
 
     Raises:
-        InvalidArgumentError: ``num_envs`` is not positive, or ``task`` is one live env, which N rows cannot share.
-        UnknownNameError: an unknown autoreset mode, task, actor or intervention.
+        InvalidArgumentError: ``num_envs`` is not positive, or ``task`` is one live env (or a function that returns the
+            same env again), which N rows cannot share.
+        UnknownNameError: an unknown argument, autoreset mode, task, actor or intervention.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        **unknown: Any,
     ) -> None:
+        check_no_more_arguments(type(self), unknown)
         self.num_envs = check_count("num_envs", num_envs)
         if isinstance(task, gym.Env):
             raise InvalidArgumentError(
@@ -82,6 +87,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.max_episode_steps = check_limit(max_episode_steps)
         self.render_mode = render_mode
         tasks = [build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
+        if len({id(one.unwrapped) for one in tasks}) < self.num_envs:
+            raise InvalidArgumentError(
+                f"each of the {self.num_envs} rows needs a task of its own: the function must make a new task in each "
+                f"call, and it returned the same env again, {tasks[0]}."
+            )
         self.rows = tuple(Row(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks)
         self.act_retries = 0  # how often a failed act is asked for again; to_sb3 sets it
         self.metadata = {
@@ -178,7 +188,16 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         return tuple(row.snapshot() if row.seed is not None else None for row in self.rows)
 
     def restore(self, snapshot: Sequence[Any]) -> None:
-        """Bring every row back to a state that :meth:`snapshot` returned."""
+        """Bring every row back to a moment that :meth:`snapshot` returned.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is not one of an env with as many rows.
+        """
+        if not isinstance(snapshot, tuple) or len(snapshot) != self.num_envs:
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of a vector env with {self.num_envs} rows returned, received "
+                f"{shown(snapshot)}."
+            )
         for row, moment in zip(self.rows, snapshot, strict=True):
             if moment is not None:
                 row.restore(moment)
@@ -236,13 +255,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     def _read_actions(self, actions: Any, finished: Sequence[bool]) -> list[int]:
         if all(row.seed is None for row in self.rows):
             raise NotResetError("step needs episodes: call reset() first.")
-        array = np.asarray(actions)
-        if array.shape != (self.num_envs,) or array.dtype.kind not in "iub":
-            raise InvalidArgumentError(
-                f"actions must be {self.num_envs} integers, one per row, received an array of shape {array.shape} "
-                f"and type {array.dtype}."
-            )
-        wanted = array.tolist()
+        wanted = check_actions(actions, self.num_envs).tolist()
         for i, action in enumerate(wanted):
             if not finished[i] and not 0 <= action <= len(self.interventions):
                 check_action(action, self.interventions)
@@ -253,7 +266,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             return [None] * self.num_envs
         if isinstance(seed, int | np.integer):
             first = check_seed(seed)
-            return [first + i for i in range(self.num_envs)]  # type: ignore[operator]
+            return [check_seed(first + i) for i in range(self.num_envs)]  # type: ignore[operator]
         if isinstance(seed, str | bytes | Mapping) or not isinstance(seed, Iterable):
             raise InvalidArgumentError(
                 f"seed must be an integer, {self.num_envs} integers (or None), or None, received {shown(seed)}."
@@ -285,7 +298,10 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 f"received {mask!r}."
             )
         episode = common.pop("episode", None)
-        episodes = None if episode is None else np.asarray(episode)
+        try:
+            episodes = None if episode is None else np.asarray(episode)
+        except ValueError:  # lists of different lengths
+            episodes = np.array("")
         if episodes is not None and (episodes.shape not in {(), (self.num_envs,)} or episodes.dtype.kind not in "iu"):
             raise InvalidArgumentError(
                 f"options['episode'] must be an int or {self.num_envs} ints, received {episode!r}."

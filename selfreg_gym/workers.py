@@ -26,6 +26,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from selfreg_gym.arguments import check_count
 from selfreg_gym.errors import InvalidArgumentError, WorkerError
 
 __all__ = ["beside", "check_workers", "run_sharded"]
@@ -67,7 +68,7 @@ def run_sharded(
         Exception: whatever ``function`` raised, with the child's traceback as its cause.
         KeyboardInterrupt: on Ctrl-C, after all children have ended.
     """
-    check_workers(workers)
+    workers = check_workers(workers)
     shards = list(shards)
     if workers == 1:
         for shard in shards:
@@ -110,14 +111,13 @@ def beside(function: Callable[[Any], Any], argument: Any) -> Iterator[Callable[[
         yield result
 
 
-def check_workers(workers: int) -> None:
-    """Refuse what is no number of processes.
+def check_workers(workers: int) -> int:
+    """Return a number of processes as an int.
 
     Raises:
         InvalidArgumentError: ``workers`` is not an integer of at least 1.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InvalidArgumentError(f"workers must be an integer of at least 1, received workers={workers!r}.")
+    return check_count("workers", workers)
 
 
 def _drive(

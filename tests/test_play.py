@@ -94,3 +94,17 @@ def test_costs_usage_and_loading_are_shown() -> None:
     assert "ask expert (a call costs 1 cost unit; used so far: 1)" in text
     assert "(cost 1, 1 cost unit so far)" in text
     assert "after 2 steps; help used: expert 1 cost unit" in text
+
+
+def test_control_characters_of_a_task_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from selfreg_gym.envs.coin import Coin
+
+    monkeypatch.setattr(Coin, "_page", lambda self: "\x1b[2J", raising=False)
+    shown: list[str] = []
+    play_episode("selfreg/Coin-v0", role="actor", read=typed(["heads"] * 20), write=shown.append)
+    assert not any("\x1b" in line for line in shown)
+
+
+def test_a_help_probability_outside_its_range() -> None:
+    with pytest.raises(InvalidArgumentError, match="help_probability must be a finite number"):
+        play_episode("selfreg/Coin-v0", role="intervention", help_probability=2)

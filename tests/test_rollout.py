@@ -287,3 +287,24 @@ def test_an_invalid_answer_is_found_without_calling_an_actor(answer: Any) -> Non
         with pytest.raises(TaskContractError, match=r"N integer actions from 0 to K \(here N = [13] and K = 1\)"):
             check_answers(env, Answers(), tasks=range(4))
         check_answers(env, as_helper(lambda text: 1), tasks=range(4))
+
+
+def test_a_helper_that_raises_is_named() -> None:
+    class Broken:
+        def predict(self, observation: Any, **rest: Any) -> Any:
+            raise KeyError("a word")
+
+    with pytest.raises(TaskContractError, match="predict of Broken raised KeyError"):
+        list(play(table(2), [EpisodeSpec(0, 0)], Broken()))
+    for helper in (Broken, lambda text: 0, "never"):
+        with pytest.raises(InvalidArgumentError, match="a helper is an object with predict"):
+            play(table(2), [EpisodeSpec(0, 0)], helper)  # type: ignore[arg-type]
+
+
+def test_specs_of_another_type() -> None:
+    for specs in (EpisodeSpec(0, 0, 0.5), 5, "ab", [(0, 0, 0.5)]):
+        with pytest.raises(InvalidArgumentError, match="play takes a list of EpisodeSpec"):
+            play(table(2), specs)  # type: ignore[arg-type]
+    for p in ("0.5", float("nan"), 2, True):
+        with pytest.raises(InvalidArgumentError, match="help_probability must be a finite number"):
+            play(table(2), [EpisodeSpec(0, 0, p)])  # type: ignore[arg-type]

@@ -355,3 +355,29 @@ def test_check_helper_takes_the_interventions_that_the_helper_chooses_from() -> 
     check_helper(second, interventions=friends)
     with pytest.raises(TaskContractError, match="K = 1"):
         check_helper(second)
+
+
+def test_actors_and_helpers_that_raise_break_a_rule() -> None:
+    class Actor(RandomActor):
+        def __init__(self, answer: Any) -> None:
+            self.answer = answer
+
+        def act(self, decisions: Any) -> Any:
+            return self.answer(decisions)
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            return self
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError("lost")
+
+    for answer in (fails, lambda decisions: None, lambda decisions: ("a" for _ in decisions), lambda decisions: "ab"):
+        with pytest.raises(TaskContractError):
+            check_actor(Actor(answer))
+    with pytest.raises(TaskContractError, match="an actor is an object"):
+        check_actor(RandomActor)
+    for method in ("predict", "wrap"):
+        helper = as_helper(lambda text: 0)
+        setattr(helper, method, fails)
+        with pytest.raises(TaskContractError, match=f"{method}.*lost"):
+            check_helper(helper)

@@ -13,19 +13,27 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from selfreg_gym.arguments import check_count, check_numbers, check_tasks
-from selfreg_gym.building import build_actor, build_interventions, build_task, check_help_cost, check_limit, material
+from selfreg_gym.building import (
+    build_actor,
+    build_interventions,
+    build_task,
+    check_help_cost,
+    check_kwargs,
+    check_limit,
+    material,
+)
 from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.collection.identity import identity_of, wrappers_of
 from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, plan_episodes
 from selfreg_gym.dataset import Planned, Rollouts
 from selfreg_gym.env import InterventionEnv
-from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.row import episodes_of
+from selfreg_gym.store import schema
 from selfreg_gym.types import Episode
 from selfreg_gym.vector_env import InterventionVectorEnv
 from selfreg_gym.workers import check_workers, run_sharded
@@ -97,12 +105,19 @@ def collect(
         TaskContractError: 32 episodes in a row ended in an error.
 
     A store is continued only by the same settings. Actors, interventions and tasks without a registered name are
-    compared by their code (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of Python.
+    compared by their code and attributes (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of
+    Python.
     """
     tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
     episodes, seed = check_count("episodes (rollouts per task)", episodes), check_count("seed", seed, low=0)
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InvalidArgumentError(
+            f"progress must be True, False or a function of an Episode, received {shown(progress)}."
+        )
+    if not isinstance(store, Rollouts):
+        store = schema.check_path(store)
     player = _Player(env, num_envs=num_envs, retries=retries)
-    check_workers(workers)
+    workers = check_workers(workers)
     if workers > 1 and player.is_live:
         raise InvalidArgumentError(
             f"a live env stays in its process: pass env as keyword arguments (task=, actor=, interventions=) to use "
@@ -126,7 +141,7 @@ def collect(
     if isinstance(store, Rollouts):
         _fill(store, plan_for(store), player, workers=workers, progress=progress)
         return store
-    path = Path(store)
+    path = store
     rollouts = Rollouts.open(path) if path.exists() else Rollouts.create(path, spec=spec_for(PLAN))
     made = rollouts.is_untouched()
     try:
@@ -211,7 +226,7 @@ class _Player:
             build_interventions(env["interventions"], env["intervention_kwargs"])
         self.description = {
             "task": _name(env["task"]),
-            "task_kwargs": dict(env.get("task_kwargs") or {}),
+            "task_kwargs": check_kwargs("task_kwargs", env.get("task_kwargs")),
             "actor": _name(env["actor"]),
             "interventions": [_name(one) for one in env["interventions"]],
             "help_cost": float(env.get("help_cost", 0.0)),
@@ -302,7 +317,7 @@ def _name(value: Any) -> str:
     if isinstance(name, str):
         return name
     named = value if hasattr(value, "__qualname__") else type(value)  # a class or a function, else an object's class
-    return f"{named.__module__}.{named.__qualname__}"
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,10 +1,14 @@
-"""The identity of a collection: hashes of the functions in it, which have no registered name.
+"""What makes two collections the same: the code of functions and callable objects, which have no registered name.
 
 Two lambdas have the same qualified name, so a name is not enough to continue a store with the same actor. A function
 is identified by its bytecode, constants, defaults, closure, and by the functions and constants of its module that it
-refers to. Values that change while a function runs (lists, counters that it assigns) are left out. Objects and the
-functions of installed packages are identified by their names, so a delay or an address of an actor may change between
-two parts of a collection.
+refers to. An object that is used as a function (it has no ``act``) is identified by the code of its class and by those
+attributes that are numbers, texts, functions, paths, or tuples of these. Values that change while it runs are left
+out: lists, dicts, counters that a function assigns, attributes that a method other than the constructor assigns. A
+class may also name attributes in ``immaterial`` that change only where and how fast it acts.
+
+An actor, an object with ``act``, is identified by the name of its class, so its delay or address may change between two
+parts of a collection. Functions and classes of installed packages are identified by their names, too.
 
 Bytecode belongs to a version of Python, so the code is compared only between runs of the same version.
 """
@@ -19,7 +23,10 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
+
+import gymnasium as gym
 
 from selfreg_gym.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention
@@ -27,6 +34,7 @@ from selfreg_gym.types import FunctionActor, Intervention
 __all__ = ["identity_of", "wrappers_of"]
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_MATERIAL = (*_PLAIN, tuple, frozenset, PurePath, functools.partial, types.FunctionType, types.MethodType)
 _DEEPEST = 6  # functions that refer to functions
 
 
@@ -76,22 +84,22 @@ def _vector_layers(env: Any) -> list[Any]:
 
 
 def _digest(value: Any) -> str | None:
-    """A short hash of a function's code, or None for everything that is identified by its name."""
+    """A short hash of the code and attributes of a function or an object; None for an id, which says it all."""
     if isinstance(value, Intervention):
         value = value.actor
     if isinstance(value, FunctionActor):
         value = value.function
+    if isinstance(value, gym.Env) or (hasattr(value, "act") and not inspect.isroutine(value)):
+        return None  # an env's id, arguments and wrappers stand beside this
     if isinstance(value, str):
         return None
     described = _describe(value, _DEEPEST, set())
-    if described is None:
-        return None
     return hashlib.sha256(repr(described).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def _describe(value: Any, depth: int, seen: set[int]) -> Any:
-    """A nested tuple of plain values that stands for the behaviour of ``value``; None where its name is enough."""
-    if isinstance(value, _PLAIN):
+    """A nested tuple of plain values that stands for the behaviour of ``value``."""
+    if isinstance(value, (*_PLAIN, PurePath)):
         return ("value", repr(value))
     if depth == 0 or id(value) in seen:
         return ("name", _name(value))
@@ -113,7 +121,55 @@ def _describe(value: Any, depth: int, seen: set[int]) -> Any:
     wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache
     if isinstance(wrapped, types.FunctionType):
         return ("wrapped", _name(type(value)), _describe(wrapped, depth - 1, seen))
-    return ("name", _name(value)) if depth < _DEEPEST else None
+    if hasattr(value, "act") or isinstance(
+        value, types.BuiltinFunctionType | types.MethodDescriptorType | types.ModuleType | type
+    ):
+        return ("name", _name(value))
+    return _object(value, depth, seen)
+
+
+def _object(value: Any, depth: int, seen: set[int]) -> Any:
+    """Name, code and attributes of an object; the code of installed classes is left out."""
+    kind = type(value)
+    methods: dict[str, types.FunctionType] = {}
+    own: dict[str, types.FunctionType] = {}
+    for base in reversed(kind.__mro__):
+        found = {name: one for name, member in vars(base).items() if (one := _plain_function(member)) is not None}
+        methods |= found
+        own |= {} if _installed(base) else found
+    code = [(name, _function(one, depth - 1, seen)) for name, one in sorted(own.items())]
+    changed = {name for method, one in methods.items() for name in _set_attributes(method, one)}
+    slots = [name for base in kind.__mro__ for name in _names_of_slots(base) if hasattr(value, name)]
+    attributes = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    kept = [
+        (name, _describe(item, depth - 1, seen))
+        for name, item in sorted(attributes.items())
+        if name not in changed and name not in getattr(kind, "immaterial", ()) and isinstance(item, _MATERIAL)
+    ]
+    return ("object", _name(value), code, kept)
+
+
+def _names_of_slots(base: type) -> Sequence[str]:
+    slots = vars(base).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _plain_function(member: Any) -> types.FunctionType | None:
+    """The function behind a method, a static or class method, or a property."""
+    member = getattr(member, "__func__", getattr(member, "fget", member))
+    return member if isinstance(member, types.FunctionType) else None
+
+
+def _set_attributes(name: str, function: types.FunctionType) -> set[str]:
+    """Attributes that a method assigns, unless it is part of making the object."""
+    if name in ("__init__", "__new__", "__post_init__"):
+        return set()
+    return {
+        str(step.argval)
+        for inner in _nested(function.__code__)
+        for step in dis.get_instructions(inner)
+        if step.opname in ("STORE_ATTR", "DELETE_ATTR")
+    }
 
 
 def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
@@ -195,4 +251,5 @@ _PACKAGE_FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "plat
 
 def _name(value: Any) -> str:
     named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{getattr(named, '__module__', '?')}.{named.__qualname__}"
+    module = getattr(named, "__module__", None) or getattr(named, "__objclass__", type(named)).__module__
+    return f"{module}.{named.__qualname__}"

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
+from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError, shown
 
 __all__ = [
     "FORMAT",
@@ -104,6 +104,23 @@ LEFT JOIN texts f ON f.id = r.feature_key
 LEFT JOIN texts m ON m.id = r.admissible_actions
 """
 _NAMES = {"meta", "texts", "plan", "episodes", "transitions", "failures", "steps"}
+
+
+def check_path(path: Any) -> Path:
+    """Return the path of a store.
+
+    Raises:
+        InvalidArgumentError: not a text or a path.
+        StoreError: a name that no file can have.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if not isinstance(text, str) or "\0" in text:
+        raise InvalidArgumentError(
+            f"a rollout store is a file: its path must be a str or a Path without NUL, received {shown(path)}."
+        )
+    with explained(Path(text[:200])):
+        Path(text).exists()  # raises for a name that is too long
+    return Path(text)
 
 
 def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:

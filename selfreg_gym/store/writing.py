@@ -35,7 +35,7 @@ class Writer:
 
     def add(self, episode: Episode, run: int) -> bool:
         """Store one episode and return whether it is new data; see :meth:`selfreg_gym.dataset.Rollouts.add`."""
-        if episode.error is None:
+        if not isinstance(episode, Episode) or episode.error is None:
             _check_episode(episode)
         identity = (run, episode.episode, episode.seed)
         new_texts: dict[str, int] = {}
@@ -113,7 +113,28 @@ class Writer:
 
 
 def _check_episode(episode: Episode) -> None:
-    """Raise if an episode is invalid; each of these mistakes has occurred in a collection."""
+    """Check that an episode is whole and its numbers and texts can be stored.
+
+    Raises:
+        InvalidArgumentError: it is not; the message names the first problem.
+    """
+    if not isinstance(episode, Episode):
+        raise InvalidArgumentError(f"a store holds selfreg_gym.Episode objects, received {shown(episode)}.")
+    try:
+        problem = _problem(episode)
+    except (TypeError, ValueError, AttributeError) as error:  # a field of another type
+        problem = f"a field has a wrong type ({error}); see selfreg_gym.Episode and Transition for the types"
+    if problem:
+        where = f"task {episode.episode}, seed {episode.seed}"
+        raise InvalidArgumentError(f"this is not an episode: {problem}. Received {where}, {_count(episode)} steps.")
+
+
+def _count(episode: Episode) -> Any:
+    return len(episode.steps) if hasattr(episode.steps, "__len__") else "no"
+
+
+def _problem(episode: Episode) -> str | None:
+    """What is wrong with an episode, or None."""
     steps = episode.steps
     last = len(steps) - 1
     problem = None
@@ -133,9 +154,22 @@ def _check_episode(episode: Episode) -> None:
         problem = "its seed and its task index must be in 0 .. 2**63 - 1"
     elif not all(0 <= number < 2**63 for s in steps for number in (s.steps_left or 0, s.tokens or 0)):
         problem = "steps_left and tokens must be in 0 .. 2**63 - 1"
-    if problem:
-        where = f"task {episode.episode}, seed {episode.seed}, {len(steps)} steps"
-        raise InvalidArgumentError(f"this is not an episode: {problem}. Received {where}.")
+    else:
+        problem = next((found for step in steps if (found := _text_problem(step))), None)
+    return problem
+
+
+def _text_problem(step: Transition) -> str | None:
+    """Which text of a transition is none, or None."""
+    texts = (step.observation, step.state_key, step.action_text)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(step.feature_key, str | None):
+        return "observation, state_key, action_text and feature_key (or None) must be str"
+    offered = step.admissible_actions
+    if offered is not None and not (
+        isinstance(offered, tuple | list) and all(isinstance(action, str) for action in offered)
+    ):
+        return f"admissible_actions must be a tuple of str or None, received {shown(offered)}"
+    return None
 
 
 def _metrics(metrics: Any) -> dict[str, float | None]:

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.building import build_task
-from selfreg_gym.errors import TaskContractError
+from selfreg_gym.errors import TaskContractError, shown
 from selfreg_gym.testing.common import SAMPLE_TASK, UntouchedGlobalRandomness, broken, rest
 from selfreg_gym.types import Act, Decision, Intervention
 
@@ -27,16 +27,16 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
     Raises:
         TaskContractError: the first rule that the actor breaks.
     """
-    if not callable(getattr(actor, "act", None)):
-        broken("an actor has act(decisions)", type(actor).__name__)
+    if isinstance(actor, type) or not callable(getattr(actor, "act", None)):
+        broken("an actor is an object that has act(decisions)", shown(actor))
     if copy.deepcopy(actor) is not actor:
         broken(
             "an actor's __deepcopy__ returns itself (Gymnasium deep-copies env specs, and a model must not be copied)",
             f"a copy of {type(actor).__name__}",
         )
     env = build_task(SAMPLE_TASK if task is None else task)
-    if len(actor.act([])) != 0:
-        broken("no decisions are answered with no acts", repr(actor.act([])))
+    if none := _answers(actor, [], count=False):
+        broken("no decisions are answered with no acts", shown(none))
     decisions = []
     for episode in range(2):
         observation, info = env.reset(seed=11 + episode, options={"episode": episode})
@@ -94,12 +94,14 @@ def check_intervention(intervention: Any, *, task: gym.Env[str, str] | str | Non
     check_actor(intervention.actor, task=task)
 
 
-def _answers(actor: Any, decisions: Sequence[Decision]) -> list[str | Act]:
+def _answers(actor: Any, decisions: Sequence[Decision], *, count: bool = True) -> list[str | Act]:
     try:
         answers = actor.act(decisions)
     except Exception as error:
         raise TaskContractError(f"an actor answers its decisions; this one raised {error!r}.") from error
-    if len(answers) != len(decisions):
+    if isinstance(answers, str) or not isinstance(answers, Sequence | np.ndarray):
+        broken("an actor answers N decisions with a list of N acts", shown(answers))
+    if count and len(answers) != len(decisions):
         broken("an actor answers N decisions with N acts", f"{len(answers)} acts for {len(decisions)} decisions")
     return list(answers)
 

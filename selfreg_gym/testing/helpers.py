@@ -10,7 +10,7 @@ import numpy as np
 
 from selfreg_gym.building import build_interventions
 from selfreg_gym.env import InterventionEnv
-from selfreg_gym.errors import shown
+from selfreg_gym.errors import SelfRegError, TaskContractError, shown
 from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.testing.common import SAMPLE_TASK, broken
 from selfreg_gym.testing.people import ExpertActor, RandomActor
@@ -41,7 +41,7 @@ def check_helper(
     people = {"actor": RandomActor(), "interventions": build_interventions(asked)}
     k = len(asked)
     single = InterventionEnv(task, **people)  # type: ignore[arg-type]
-    wrapped = helper.wrap(single)
+    wrapped = _wrapped(helper, single)
     if not isinstance(wrapped, gym.Env) or wrapped.unwrapped is not single:
         broken("wrap(env) returns that env, possibly wrapped", repr(wrapped))
     observation, _ = wrapped.reset(seed=0)
@@ -53,7 +53,7 @@ def check_helper(
     runs = []
     for num_envs in (3, 3, 1):
         env = InterventionVectorEnv(num_envs, task, autoreset_mode="Disabled", **people)  # type: ignore[arg-type]
-        vector = helper.wrap(env)
+        vector = _wrapped(helper, env)
         if not isinstance(vector, gym.vector.VectorEnv) or vector.unwrapped is not env:
             broken("wrap(vector_env) returns that vector env, possibly wrapped", repr(vector))
         runs.append(sorted(play(env, specs, helper), key=lambda episode: episode.seed))
@@ -80,8 +80,22 @@ def _check_knob(helper: Any) -> None:
         broken("with_knob(x) returns a helper whose knob is x", f"{turned.knob!r} for x = {middle!r}")
 
 
+def _wrapped(helper: Any, env: Any) -> Any:
+    try:
+        return helper.wrap(env)
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise TaskContractError(f"a helper's wrap takes an intervention env; this one raised {error!r}.") from error
+
+
 def _prediction(helper: Any, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
-    answer = helper.predict(observation, state=state, episode_start=start, deterministic=True)
+    try:
+        answer = helper.predict(observation, state=state, episode_start=start, deterministic=True)
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise TaskContractError(f"a helper's predict answers an observation; this one raised {error!r}.") from error
     if not isinstance(answer, tuple) or len(answer) != 2:
         broken("predict returns (actions, state)", repr(answer))
     return answer

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.building import check_budget
+from selfreg_gym.building import check_action, check_actions, check_budget
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
@@ -22,6 +22,7 @@ class _Cap:
         base = env.unwrapped
         self.budget = check_budget(budget)
         self.rows = base.rows
+        self.interventions = base.interventions
         self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 
     def left(self, usage: np.ndarray) -> np.ndarray:
@@ -60,7 +61,7 @@ class VectorHelpBudget(VectorTwin):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the env; a call that does not fit runs as nohelp."""
         allowed = self._cap.masks()
-        wanted = np.array(actions)
+        wanted = check_actions(actions, self.num_envs).astype(np.int64, copy=False)
         in_range = (wanted >= 0) & (wanted < allowed.shape[1])  # the env itself refuses the others
         denied = in_range & ~allowed[np.arange(len(wanted)), np.where(in_range, wanted, 0)]
         running = np.array([not row.over for row in self._cap.rows])
@@ -144,11 +145,9 @@ class HelpBudget(Twin):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the env; a call that does not fit runs as nohelp."""
-        costs = self._cap.costs
-        denied = (
-            action in range(1, len(costs))  # the env itself refuses the others
-            and costs[int(action)] > self._cap.left_of_one(self._cap.rows[0].usage) + _ROUNDING
-        )
+        if type(action) is not int or not 0 <= action < len(self._cap.costs):
+            action = check_action(action, self._cap.interventions)
+        denied = action > 0 and self._cap.costs[action] > self._cap.left_of_one(self._cap.rows[0].usage) + _ROUNDING
         observation, reward, terminated, truncated, info = self.env.step(0 if denied else action)
         return observation, reward, terminated, truncated, self._tell(info, denied)
 

@@ -9,11 +9,13 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.arguments import check_number
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.snapshots import restore_snapshot, take_snapshot
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
 
 __all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm", "scores_of"]
+
+_ROUNDING = 1e-6  # a score of float32 arithmetic may leave [0, 1] by that much
 
 
 @runtime_checkable
@@ -35,14 +37,34 @@ def check_prm(prm: Any) -> PRM:
 
 
 def scores_of(prm: PRM, texts: Sequence[str]) -> np.ndarray:
-    """Scores of texts, ``(N,)`` float64; nothing is asked about no texts."""
+    """Scores of texts, ``(N,)`` float64 in [0, 1]; nothing is asked about no texts.
+
+    Raises:
+        InvalidArgumentError: another shape, or a score that is not a number in [0, 1] (NaN would become the reward).
+        TaskContractError: ``score`` raised.
+    """
     if not len(texts):
         return np.empty(0)
-    scores = np.asarray(prm.score(list(texts)), dtype=np.float64)
+    rule = (
+        "score(observations) of a process reward model answers N texts with N numbers in [0, 1] "
+        f"(here N = {len(texts)})"
+    )
+    try:
+        answer = prm.score(list(texts))
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise TaskContractError(
+            f"{rule}; {type(prm).__name__} raised {type(error).__name__}: {shown(str(error))}."
+        ) from error
+    try:
+        scores = np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"{rule}, received {shown(answer)}.") from None
     if scores.shape != (len(texts),):
-        raise InvalidArgumentError(
-            f"score(observations) must answer {len(texts)} texts with shape ({len(texts)},), received {scores.shape}."
-        )
+        raise InvalidArgumentError(f"{rule} in an array of shape ({len(texts)},), received {scores.shape}.")
+    if not ((scores >= -_ROUNDING) & (scores <= 1.0 + _ROUNDING)).all():  # also where a score is NaN
+        raise InvalidArgumentError(f"{rule}, received {shown(scores.tolist())}.")
     return scores
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.wrappers.base import RowObservation, VectorRowObservation
 
@@ -20,8 +20,10 @@ class _Keys:
     """The rule: parts of info, one per line."""
 
     def __init__(self, parts: Sequence[str]) -> None:
-        if isinstance(parts, str) or not parts:
-            raise InvalidArgumentError(f"parts is a non-empty sequence of info keys, received {parts!r}.")
+        if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
+            raise InvalidArgumentError(
+                f"parts is a non-empty sequence of info keys such as ['state_key', 'kind'], received {shown(parts)}."
+            )
         for part in parts:
             if part not in _PARTS:
                 raise UnknownNameError("part of a state key", part, _PARTS)

@@ -69,13 +69,59 @@ def test_what_changes_while_it_runs_does_not_count() -> None:
     assert digest(actor) == before
 
 
+class Says:
+    """A callable with an attribute that matters, one that changes in use, and one that does not matter."""
+
+    immaterial = ("delay",)
+
+    def __init__(self, word: str, delay: float = 0.0) -> None:
+        self.word, self.delay, self.calls = word, delay, 0
+
+    def __call__(self, text: str) -> str:
+        self.calls += 1
+        return self.word
+
+
 def test_ids_and_objects_have_no_code() -> None:
-    class Says:
+    class Actor:
         def act(self, decisions: Any) -> Any:
             return []
 
     assert digest("tiny") is None
-    assert digest(Says()) is None
+    assert digest(Actor()) is None
+
+
+def test_code_and_attributes_of_an_object_count() -> None:
+    def shouting(text: str) -> str:
+        return text.upper()
+
+    called = type("Calls", (), {"__call__": lambda self, text: text})()
+    other = type("Calls", (), {"__call__": lambda self, text: shouting(text)})()
+    assert digest(called) != digest(other)
+    heads, tails = Says("heads"), Says("tails")
+    different = [
+        heads,
+        tails,
+        heads.__call__,
+        tails.__call__,
+        functools.partial(heads, "x"),
+        str.upper,
+    ]
+    digests = [digest(actor) for actor in different]
+    assert len(set(digests)) == len(digests)
+    assert digest(Says("heads", delay=2.0)) == digests[0]
+    heads("x")
+    assert digest(heads) == digests[0]
+
+
+def test_another_object_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.sqlite"
+    fill(path, Says("heads"), Says("heads")).close()
+    fill(path, Says("heads", delay=1.0), Says("heads")).close()
+    with pytest.raises(StoreError, match=r"env\.identity\.code\.actor"):
+        fill(path, Says("tails"), Says("heads"))
+    with pytest.raises(StoreError, match=r"env\.identity\.code\.interventions"):
+        fill(path, Says("heads"), Says("tails"))
 
 
 def test_a_function_of_the_module_that_is_called_counts(monkeypatch: pytest.MonkeyPatch) -> None:

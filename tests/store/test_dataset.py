@@ -222,7 +222,11 @@ def test_what_is_no_episode_is_refused(rollouts: Rollouts, change, message: str)
 
 
 def test_a_failed_transaction_leaves_nothing_and_forgets_its_texts(rollouts: Rollouts) -> None:
-    bad = dataclasses.replace(episode().steps[2], action_text=object())
+    class Unreadable(str):
+        def encode(self, *_: object, **__: object) -> bytes:
+            raise AttributeError("a text that fails while it is being stored")
+
+    bad = dataclasses.replace(episode().steps[2], action_text=Unreadable("x"))
     with pytest.raises(AttributeError):
         rollouts.add(episode(steps=(*episode().steps[:2], bad)))
     assert rollouts.summary()["texts"] == 0
@@ -269,3 +273,38 @@ def test_a_fixed_plan_takes_no_other_episode(rollouts: Rollouts) -> None:
         rollouts.fix_plan([planned()[0], dataclasses.replace(planned()[0], index=1)])
     with pytest.raises(InvalidArgumentError, match="received 0 episodes"):
         rollouts.fix_plan([])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": None}, {"usage": None}, {"usage": ("a", "b")}, {"seed": "1"}, {"episode": None}],
+    ids=["steps", "usage", "usage text", "seed", "task"],
+)
+def test_a_field_of_an_episode_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgumentError, match="this is not an episode: a field has a wrong type"):
+        rollouts.add(dataclasses.replace(episode(), **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change", [{"observation": 5}, {"state_key": None}, {"feature_key": 3}, {"action_text": b"a"},
+               {"admissible_actions": "ab"}, {"admissible_actions": (1,)}, {"cost": None}, {"reward": "1"}]
+)  # fmt: skip
+def test_a_field_of_a_transition_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:
+    whole = episode()
+    steps = (dataclasses.replace(whole.steps[0], **change), *whole.steps[1:])  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match="this is not an episode"):
+        rollouts.add(dataclasses.replace(whole, steps=steps))
+    assert rollouts.count() == 0
+
+
+def test_only_episodes_are_added(rollouts: Rollouts) -> None:
+    for other in (None, 5, "ab", [None]):
+        with pytest.raises(InvalidArgumentError, match="Episode"):
+            rollouts.add(other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", [None, 5, True, b"r.sqlite", "a\0b", "x" * 300])
+def test_a_path_that_no_file_can_have(place: object) -> None:
+    for make in (lambda: Rollouts.open(place), lambda: Rollouts.create(place, spec={})):  # type: ignore[arg-type]
+        with pytest.raises((InvalidArgumentError, StoreError)):
+            make()

@@ -21,7 +21,7 @@ from selfreg_gym import (
     PRMReward,
     StateKeyObservation,
 )
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.testing import ExpertActor, RandomActor
 from selfreg_gym.wrappers.features import hashed_bag_of_words
 
@@ -280,3 +280,23 @@ def test_a_model_of_the_wrong_shape_and_a_bad_gamma() -> None:
     for gamma in (0.0, 1.1, -1.0):
         with pytest.raises(InvalidArgumentError, match="gamma"):
             PRMReward(single(), Length(), gamma=gamma)
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 5.0, -0.1, "a", None])
+def test_a_score_outside_0_to_1_is_refused(score: Any) -> None:
+    class Odd:
+        def score(self, observations: Sequence[str]) -> Any:
+            return [score for _ in observations]
+
+    for wrapper in (PRMReward, PRMObservation, FeatureObservation):
+        with pytest.raises(InvalidArgumentError, match=r"numbers in \[0, 1\]"):
+            wrapper(single(), Odd()).reset(seed=0)
+
+
+def test_a_model_that_raises_is_named() -> None:
+    class Odd:
+        def score(self, observations: Sequence[str]) -> Any:
+            raise OSError("lost")
+
+    with pytest.raises(TaskContractError, match="Odd raised OSError: 'lost'"):
+        PRMReward(single(), Odd()).reset(seed=0)
