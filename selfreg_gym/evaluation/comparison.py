@@ -97,6 +97,8 @@ def recovery(
 ) -> Recovery:
     """Share of the gap that ``helper`` recovers; see :class:`Recovery`. Needs ``never`` and ``always``.
 
+    Shares are NaN where ``always`` does not succeed more often than ``never``.
+
     Raises:
         UnknownNameError: the helper, at this budget, or an anchor was not evaluated.
     """
@@ -109,12 +111,14 @@ def recovery(
     columns = [(point, measure) for measure in ("usage", "success") for point in used]
     line = list(range(3 + len(own)))  # always, never and the helper's own points
     points = [0, 1, *range(3 + len(own), len(used))]
+    top, bottom = evaluation.means([(always, "success"), (never, "success")], split=split, kind=kind)[0]
+    gap = top - bottom
 
     def read(means: Floats) -> Floats:
         """Share, share minus the coin's, random's share, share minus random's: ``(B, 4)``."""
         u, s = means[:, : len(used)], means[:, len(used) :]
         with np.errstate(invalid="ignore", divide="ignore"):
-            s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2])  # success as a share of the gap
+            s = (s - s[:, 1:2]) / (s[:, :1] - s[:, 1:2] if gap > 0 else np.nan)  # success as a share of the gap
             at = u[:, 2] if cap is None else np.full(len(u), float(cap))
             share = s[:, 2] if cap is None else read_off(u[:, line], s[:, line], at)
             coin = np.minimum((at - u[:, 1]) / (u[:, 0] - u[:, 1]), 1.0)

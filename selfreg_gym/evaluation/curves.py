@@ -63,7 +63,7 @@ def read_off(usage: Floats, values: Floats, at: Floats | float) -> Floats:
     x0, x1, y0, y1 = x[rows, left], x[rows, right], y[rows, left], y[rows, right]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(x1 > x0, (at - x0) / (x1 - x0), 1.0)
-    return y0 + np.clip(share, 0.0, 1.0) * (y1 - y0)
+        return y0 + np.clip(share, 0.0, 1.0) * (y1 - y0)
 
 
 def area_between(usage: Floats, success: Floats) -> Floats:

@@ -38,11 +38,19 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
             found.append(
                 f"{split}: {' and '.join(missing)} not evaluated, so shares of the gap and the coin line are unknown."
             )
+        elif (gap := evaluation.paired_difference("always", "never", split=split)).low <= 0:
+            found.append(
+                f"{split}: always succeeds {gap.value:+.1%} [{gap.low:+.1%}, {gap.high:+.1%}] more often than never. The "
+                "gap is not clearly positive, so shares of the gap say nothing here: compare success at equal usage."
+            )
         few = [row for row in rows if row["episodes"] < DECISIVE]
         if few:
             least = min(row["episodes"] for row in few)
-            who = "every row rests" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " rest"
-            found.append(f"{split}: {who} on few episodes ({least}); a row decides something from {DECISIVE} on.")
+            who = "every row has" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " have"
+            found.append(
+                f"{split}: {who} few episodes ({least}); rows with fewer than {DECISIVE} episodes are too noisy for "
+                "conclusions."
+            )
         over = [row for row in rows if _overspends(row)]
         if over:
             told = ", ".join(f"{row['key']} ({row['usage']:.2f})" for row in over)

@@ -58,11 +58,11 @@ def test_usage_that_runs_away_from_what_was_promised():
 
 
 def test_few_episodes_are_named_by_helper():
-    assert any("every row rests on few episodes (100)" in text for text in warned(GOOD, n=100))
+    assert any("every row has few episodes (100)" in text for text in warned(GOOD, n=100))
     few = Evaluation({"collected": table(GOOD)})
     more = Evaluation({"collected": table({"every-k": {"success": 1, "usage": 1}}, n=50)})
     texts = Evaluation.merge(few, more).warnings
-    assert any("every-k rest on few episodes (50)" in text for text in texts)
+    assert any("every-k have few episodes (50)" in text for text in texts)
     assert not any("every row" in text for text in texts)
 
 
@@ -115,3 +115,13 @@ def test_an_empty_episode_can_be_measured():
 def test_keys():
     assert parse_key("lm@0.5#3") == ("lm", 0.5, 3)
     assert parse_key("prm-threshold") == ("prm-threshold", None, None)
+
+
+def test_without_a_gap_there_is_no_share_of_it():
+    hopeless = GOOD | {"always": {"success": flips(0.3), "usage": 8, "unseen": np.nan}}
+    found = Evaluation({"collected": table(hopeless)})
+    assert any("shares of the gap say nothing here" in text for text in found.warnings)
+    (item,) = found.comparisons
+    assert item["share"]["value"] is None
+    assert item["share"]["ci"] == [None, None]
+    assert np.isnan(found.recovery("dp@1").share.value)
