@@ -120,7 +120,7 @@ def test_keys():
 def test_without_a_gap_there_is_no_share_of_it():
     hopeless = GOOD | {"always": {"success": flips(0.3), "usage": 8, "unseen": np.nan}}
     found = Evaluation({"collected": table(hopeless)})
-    assert any("shares of the gap say nothing here" in text for text in found.warnings)
+    assert any("shares of it say nothing here" in text for text in found.warnings)
     (item,) = found.comparisons
     assert item["share"]["value"] is None
     assert item["share"]["ci"] == [None, None]

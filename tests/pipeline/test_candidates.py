@@ -13,11 +13,11 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.pipeline.candidates import check_candidates
+from selfreg_gym.pipeline.comparing import _not_met
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.lineup import _build_one, _variants, is_decisive
 from selfreg_gym.pipeline.sections import EvaluateConfig
-from selfreg_gym.pipeline.stages import _not_met
 
 COIN = ['task.id="selfreg/Coin-v0"', "task.kwargs={}", "task.splits={collected={}}"]
 
