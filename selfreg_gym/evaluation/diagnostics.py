@@ -40,7 +40,7 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
             )
         elif (gap := evaluation.paired_difference("always", "never", split=split)).low <= 0:
             found.append(
-                f"{split}: success of always minus that of never is {gap.value:+.1%} [{gap.low:+.1%}, {gap.high:+.1%}]. "
+                f"{split}: success of always minus that of never: {gap.value:+.1%} [{gap.low:+.1%}, {gap.high:+.1%}]. "
                 "The gap is not clearly positive, so shares of it say nothing here: compare success at equal usage."
             )
         few = [row for row in rows if row["episodes"] < DECISIVE]
