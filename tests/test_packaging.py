@@ -167,7 +167,8 @@ def test_sdist_holds_everything(source: Path, tmp_path: Path) -> None:
     """All that tests and documentation need, and the links as links."""
     held = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
     with tarfile.open(build(source, "build_sdist", tmp_path)) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
+        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
+        archive.extractall(tmp_path / "unpacked", **safe)
     (unpacked,) = (tmp_path / "unpacked").iterdir()
     missing = [path for path in held if not (unpacked / path).is_file()]
     missing = [path for path in missing if not {"build", "selfreg_gym.egg-info", "__pycache__"} & set(path.parts)]
