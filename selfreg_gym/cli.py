@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""When should a language-model actor pay for help? Collect rollouts, solve, train a helper, compare helpers.
 
-Start with `selfreg run --preset tiny`: the whole method on CPU (10 minutes on two cores), ending in a report.""",
+Start with `selfreg run --preset tiny`: the whole method on CPU (15 minutes on two cores), ending in a report.""",
 )
 
 # Set before torch loads: one thread per process is many times faster for small models on a shared machine. The bars
