@@ -16,7 +16,7 @@ import pytest
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
-from selfreg_gym.pipeline import STAGES, advance, open_run, stages, stages_until
+from selfreg_gym.pipeline import STAGES, advance, comparing, open_run, stages, stages_until
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.lineup import helper_names, key_of
@@ -142,7 +142,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
     """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
     played: list[list[str]] = []
-    real = stages._play_splits
+    real = comparing._play_splits
 
     def play(run: Run, splits: list[str], *, on_split: Callable[[str, Any], object]) -> None:
         def keep(split: str, found: Any) -> None:
@@ -153,7 +153,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
         played.append(splits)
         real(run, splits, on_split=keep)
 
-    monkeypatch.setattr(stages, "_play_splits", play)
+    monkeypatch.setattr(comparing, "_play_splits", play)
     with pytest.raises(KeyboardInterrupt):
         advance(open_run(out, progress=False), ["evaluate"], redo=True)
     assert "evaluate" not in json.loads((out / "manifest.json").read_text())["stages"]
@@ -246,7 +246,7 @@ def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monk
         rows: typing.ClassVar = [{"helper": "lm", "errors": 2}, {"helper": "never", "errors": 0}]
 
     run = open_run(tmp_path / "r", preset="smoke", progress=False)
-    monkeypatch.setattr(stages, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
+    monkeypatch.setattr(comparing, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
     with pytest.raises(FailedEpisodesError, match=r"'seen' ended in errors \(by helper: \{'lm': 2\}\)"):
         stages.evaluate_helpers(run)
     assert not list(run.partial("evaluate").iterdir()), "the split is played again"
