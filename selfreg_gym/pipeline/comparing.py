@@ -11,6 +11,7 @@ from selfreg_gym.jsontext import dumps
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.lineup import build, is_decisive, key_of
 from selfreg_gym.printable import file_name
+from selfreg_gym.row import episodes_of
 
 __all__ = ["calibrate_helpers", "evaluate_helpers"]
 
@@ -65,8 +66,8 @@ def _declared_tasks(run: Run, split: str | None = None) -> int:
     kwargs = run.env_kwargs(split)
     task = gym.make(kwargs["task"], disable_env_checker=True, **kwargs["task_kwargs"])
     try:
-        declared = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
-        return int(declared) if isinstance(declared, int) and declared > 0 else sys.maxsize
+        declared = episodes_of(task)
+        return declared if declared is not None and declared > 0 else sys.maxsize
     finally:
         task.close()
 
