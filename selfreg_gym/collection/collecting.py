@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from selfreg_gym.arguments import check_count, check_numbers, check_tasks
-from selfreg_gym.building import (
+from selfreg_gym.collection.display import CollectionDisplay
+from selfreg_gym.collection.identity import identity_of, wrappers_of
+from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, plan_episodes
+from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
+from selfreg_gym.intervention_env.building import (
     build_actor,
     build_interventions,
     build_task,
@@ -25,18 +28,16 @@ from selfreg_gym.building import (
     check_limit,
     material,
 )
-from selfreg_gym.collection.display import CollectionDisplay
-from selfreg_gym.collection.identity import identity_of, wrappers_of
-from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, plan_episodes
-from selfreg_gym.dataset import Planned, Rollouts
-from selfreg_gym.env import InterventionEnv
-from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.rollout import EpisodeSpec, play
-from selfreg_gym.row import episodes_of
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.intervention_env.episode import episodes_of
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.workers import check_workers, run_sharded
 from selfreg_gym.store import schema
+from selfreg_gym.store.rollouts import Planned, Rollouts
 from selfreg_gym.types import Episode
-from selfreg_gym.vector_env import InterventionVectorEnv
-from selfreg_gym.workers import check_workers, run_sharded
+from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 
 __all__ = ["HELP_PROBABILITIES", "collect", "plan_episodes"]
 
@@ -260,7 +261,7 @@ class _Player:
 
     def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
         self.build()
-        yield from play(
+        yield from run_episodes(
             self.env,
             [EpisodeSpec(p.task, p.seed, p.help_probability) for p in shard],
             retries=self.retries,

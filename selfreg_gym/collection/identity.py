@@ -28,7 +28,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.snapshots import LimitSnapshots, ReplaySnapshots, layers
+from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention
 
 __all__ = ["identity_of", "wrappers_of"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.arguments import check_count, check_numbers, check_tasks
-from selfreg_gym.dataset import Planned
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.store.rollouts import Planned
+from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 
 __all__ = ["HELP_PROBABILITIES", "PLAN", "plan_episodes"]
 

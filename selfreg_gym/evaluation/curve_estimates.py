@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.bootstrap import Estimate, Floats, percentile_interval, resampled_means, student_factor
 from selfreg_gym.evaluation.curves import area_between
 from selfreg_gym.evaluation.measures import EpisodeTable
 from selfreg_gym.evaluation.paired import Column, estimates, means
-from selfreg_gym.statistics import Estimate, Floats, percentile_interval, resampled_means, student_factor
 
 if TYPE_CHECKING:
     from selfreg_gym.evaluation.result import Evaluation

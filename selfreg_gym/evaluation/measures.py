@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.statistics import Design, Floats, bootstrap_weights
+from selfreg_gym.evaluation.bootstrap import Design, Floats, bootstrap_weights
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.arguments import is_number
 
 __all__ = ["COLUMNS", "EpisodeTable", "Measured", "measure", "parse_key"]
 
@@ -51,7 +51,7 @@ def measure(episode: Episode) -> Measured:
 
     The latter are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
     """
-    return Measured(episode.episode, episode.seed, episode.kind, episode.error, _values(episode))
+    return Measured(episode.task_index, episode.seed, episode.kind, episode.error, _values(episode))
 
 
 def _values(episode: Episode) -> dict[str, float]:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.evaluation.measures import Measured, measure
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
 
 __all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
@@ -64,9 +65,11 @@ class Player:
             # there each shard has a seed of its own, so that no two shards begin with the same draws.
             place = () if hasattr(helper, "begin_episodes") else (shard.number,)
             own = reseeded(helper, self._seed, number, *place)
-            episodes = play(self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries)
+            episodes = run_episodes(
+                self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries
+            )
             for episode in episodes:
-                shown = (episode.episode, episode.seed) in self._traced[shard.split]
+                shown = (episode.task_index, episode.seed) in self._traced[shard.split]
                 yield shard.split, key, measure(episode), episode if shown else None
 
     def _make(self, source: Any) -> Any:
@@ -88,7 +91,7 @@ def make_env(env: Any, num_envs: int) -> Any:
         return env
     from gymnasium.vector import AutoresetMode
 
-    from selfreg_gym.vector_env import InterventionVectorEnv
+    from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 
     return InterventionVectorEnv(num_envs, **dict(env), autoreset_mode=AutoresetMode.DISABLED)
 
@@ -118,12 +121,12 @@ def cut(
     size = max(6 * num_envs, -(-len(longest) // 8))
     parts: list[list[EpisodeSpec]] = [[]]
     for spec in longest:
-        if len(parts[-1]) >= size and spec.episode != parts[-1][-1].episode:
+        if len(parts[-1]) >= size and spec.task_index != parts[-1][-1].task_index:
             parts.append([])
         parts[-1].append(spec)
     shards = []
     for number, part in enumerate(parts):
-        tasks = {spec.episode for spec in part}
-        specs = {key: [spec for spec in plan if spec.episode in tasks] for key, plan in plans.items()}
+        tasks = {spec.task_index for spec in part}
+        specs = {key: [spec for spec in plan if spec.task_index in tasks] for key, plan in plans.items()}
         shards.append(Shard(split, number, specs))
     return shards

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.arguments import check_count, check_predict, check_tasks
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
 from selfreg_gym.evaluation.playing import Player, cut
 from selfreg_gym.evaluation.result import Evaluation
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
-from selfreg_gym.rollout import EpisodeSpec
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
-from selfreg_gym.workers import run_sharded
+from selfreg_gym.utils.arguments import check_count, check_predict, check_tasks
 
 __all__ = ["SplitPlan", "evaluate", "evaluate_splits", "plan_episodes"]
 
@@ -52,7 +52,7 @@ def plan_episodes(
         raise InvalidArgumentError("a task is in the list twice; ask for more episodes per task instead.")
     tasks = check_tasks(tasks)
     return [
-        EpisodeSpec(episode=task, seed=_episode_seed(seed, stream, task, index))
+        EpisodeSpec(task_index=task, seed=_episode_seed(seed, stream, task, index))
         for task in tasks
         for index in range(episodes)
     ]
@@ -276,7 +276,7 @@ class _Part:
     ) -> Evaluation:
         """What was found on this split, when all of it was played."""
         table = EpisodeTable.from_measured(
-            {key: [(spec.episode, spec.seed) for spec in plan] for key, plan in self.plans.items()},
+            {key: [(spec.task_index, spec.seed) for spec in plan] for key, plan in self.plans.items()},
             self._played,
             split=self.name,
             fixed_tasks=self.fixed_tasks,

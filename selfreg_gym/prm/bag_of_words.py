@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.sampling import subsample
-from selfreg_gym.prm.calibration import calibration_table, sigmoid
+from selfreg_gym.lm.subsampling import subsample
+from selfreg_gym.prm.reliability import calibration_table, sigmoid
 from selfreg_gym.prm.targets import gather, split_tasks
 
 __all__ = ["BagOfWords"]

@@ -23,8 +23,8 @@ import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import HELP_PROBABILITIES, collect, plan_episodes
 from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.collection.recurrence import recurrence
-from selfreg_gym.dataset import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError
+from selfreg_gym.store.rollouts import Rollouts, UnfinishedStoreWarning
 
 PARTS = '''
     import os, time
@@ -153,8 +153,8 @@ def test_all_of_the_list_is_played_once(env, tmp_path: Path) -> None:
         episodes = list(rollouts)
         assert len(episodes) == 30
         for planned, e in content(rollouts):
-            assert (planned.task, planned.seed, planned.help_probability) == (e.episode, e.seed, e.help_probability)
-            assert e.task_id == f"coin-{e.episode}"
+            assert (planned.task, planned.seed, planned.help_probability) == (e.task_index, e.seed, e.help_probability)
+            assert e.task_id == f"coin-{e.task_index}"
             assert e.kind == "coin"
             # Every step that was taken is there, and no row after the end.
             assert [s.t for s in e] == list(range(len(e)))
@@ -308,7 +308,7 @@ def test_errors_are_kept_apart_and_played_again_on_resume(env, parts, tmp_path: 
         assert len(rollouts) + len(failed) == 30
         assert not rollouts.is_complete
         # Not one of them was stored as a transition, as nohelp or as a failure.
-        assert not {(p.task, p.seed) for p, _ in failed} & {(e.episode, e.seed) for e in rollouts}
+        assert not {(p.task, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
     mended.touch()
     with fill(broken, path) as rollouts, fill(env, tmp_path / "whole.sqlite") as whole:
         assert rollouts.is_complete

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from selfreg_gym.collection import HELP_PROBABILITIES, collect, plan_episodes
-from selfreg_gym.dataset import Planned, Rollouts
 from selfreg_gym.errors import StoreError
+from selfreg_gym.store.rollouts import Planned, Rollouts
 
 ENV = {"task": "selfreg/Coin-v0", "actor": lambda text: "heads", "interventions": ["expert"]}
 

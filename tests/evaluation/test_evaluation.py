@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pytest
 
-from selfreg_gym import building, vector_env
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, plan_episodes
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import SplitPlan, evaluate_splits
+from selfreg_gym.intervention_env import building, vector_env
 from selfreg_gym.types import Act, HelperPolicy, Intervention
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")
@@ -120,7 +120,7 @@ def test_the_first_batch_is_counted_once_and_only_once(coins):
     """Neighbours' mistake: the evaluator counts its first batch twice. Every seed of the plan occurs once."""
     plan = plan_episodes(TASKS, 40, seed=3)
     table = coins.table()
-    assert list(zip(table.tasks.tolist(), table.seeds.tolist(), strict=True)) == [(s.episode, s.seed) for s in plan]
+    assert list(zip(table.tasks.tolist(), table.seeds.tolist(), strict=True)) == [(s.task_index, s.seed) for s in plan]
     for columns in table.columns.values():
         assert np.isfinite(columns["success"]).all()
 

@@ -17,9 +17,9 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, advance, comparing, open_run, stages, stages_until
+from selfreg_gym.pipeline.candidates import helper_names, key_of
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.lineup import helper_names, key_of
 
 ROW_KEYS = {
     "helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage", "usage_ci",
