@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
@@ -26,16 +24,13 @@ from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_predict, check_tasks
 from selfreg_gym.utils.progress import progress_bar
+from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
 __all__ = ["SplitPlan", "evaluate", "evaluate_splits", "plan_episodes"]
 
-EVALUATION_STREAM = 0xE7A1
-CALIBRATION_STREAM = 0xCA11
-"""Entropy beside the user's seed: fresh episodes for either purpose even when both are given the same seed."""
-
 
 def plan_episodes(
-    tasks: Sequence[int], episodes: int, *, seed: int, stream: int = EVALUATION_STREAM
+    tasks: Sequence[int], episodes: int, *, seed: int, stream: Purpose = EVALUATION_EPISODES
 ) -> list[EpisodeSpec]:
     """``episodes`` seeds for each task. More episodes per task extend the plan and keep its seeds.
 
@@ -60,8 +55,8 @@ def plan_episodes(
     ]
 
 
-def _episode_seed(seed: int, stream: int, task: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, stream, task, index]).generate_state(1)[0] >> 1)
+def _episode_seed(seed: int, stream: Purpose, task: int, index: int) -> int:
+    return int(seed_sequence(stream, seed, task, index).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True)
