@@ -11,6 +11,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.store.rollouts import Planned
 from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
+from selfreg_gym.utils.random_streams import COLLECTION_EPISODES, COLLECTION_PLAN, seed_sequence, stream
 
 __all__ = ["HELP_PROBABILITIES", "PLAN", "collection_plan"]
 
@@ -19,8 +20,6 @@ HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 
 PLAN = 2
 """Version of the plan that a new store gets; a store that was begun with an earlier one keeps it."""
-
-_PLAN_STREAM = 0x706C616E  # second word of the seed that assigns probabilities to tasks ("plan" in ASCII)
 
 
 def collection_plan(
@@ -35,9 +34,9 @@ def collection_plan(
 
     With ``m`` help probabilities and ``episodes_per_task = q * m + rest``, each task gets every probability ``q`` times
     and ``rest`` further ones, all different. These are at equal distances in the list of probabilities, so each task
-    has low and high ones. The place where a task begins comes from a random order of the tasks, drawn from ``seed``, and
-    runs through all places equally often. So the probability does not depend on the task's index or kind, and over all
-    tasks every probability occurs equally often (up to rounding).
+    has low and high ones. The place where a task begins comes from a random order of the tasks, drawn from ``seed``,
+    and runs through all places equally often. So the probability does not depend on the task's index or kind, and over
+    all tasks every probability occurs equally often (up to rounding).
 
     Args:
         tasks: task indices, no two the same.
@@ -64,7 +63,7 @@ def collection_plan(
     for number, task in enumerate(tasks):
         used: set[int] = set()
         for rollout in range(episodes):
-            words = np.random.SeedSequence((seed, task, rollout)).generate_state(8, np.uint32)
+            words = seed_sequence(COLLECTION_EPISODES, seed, task, rollout).generate_state(8, np.uint32)
             own = next(int(word) for word in words if int(word) not in used)  # no two rollouts of a task alike
             used.add(own)
             plan.append(Planned(0, len(plan), task, own, probabilities[places[number][rollout]]))
@@ -79,7 +78,7 @@ def _turns(tasks: int, episodes: int, m: int) -> list[list[int]]:
 def _spread(tasks: int, episodes: int, m: int, seed: int) -> Any:
     """Version 2: index of the probability of each task's rollouts."""
     whole, rest = divmod(episodes, m)
-    order = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, _PLAN_STREAM)))).permutation(tasks)
+    order = stream(COLLECTION_PLAN, seed).permutation(tasks)
     stride = _coprime(m)
     return [
         [*(list(range(m)) * whole), *sorted((int(order[number]) * stride + k * m // rest) % m for k in range(rest))]

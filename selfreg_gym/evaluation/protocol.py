@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
@@ -24,16 +22,13 @@ from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_predict, check_tasks
+from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
 __all__ = ["SplitPlan", "evaluate", "evaluate_splits", "evaluation_plan"]
 
-EVALUATION_STREAM = 0xE7A1
-CALIBRATION_STREAM = 0xCA11
-"""Entropy beside the user's seed: fresh episodes for either purpose even when both are given the same seed."""
-
 
 def evaluation_plan(
-    tasks: Sequence[int], episodes_per_task: int, *, seed: int, stream: int = EVALUATION_STREAM
+    tasks: Sequence[int], episodes_per_task: int, *, seed: int, stream: Purpose = EVALUATION_EPISODES
 ) -> list[EpisodeSpec]:
     """The episodes of an evaluation: each task ``episodes_per_task`` times, with seeds of 31 bits.
 
@@ -60,8 +55,8 @@ def evaluation_plan(
     ]
 
 
-def _episode_seed(seed: int, stream: int, task: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, stream, task, index]).generate_state(1)[0] >> 1)
+def _episode_seed(seed: int, stream: Purpose, task: int, index: int) -> int:
+    return int(seed_sequence(stream, seed, task, index).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True)

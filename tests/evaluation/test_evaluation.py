@@ -14,6 +14,7 @@ from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import SplitPlan, evaluate_splits
 from selfreg_gym.intervention_env import building, vector_env
 from selfreg_gym.types import Act, HelperPolicy, Intervention
+from selfreg_gym.utils.random_streams import Purpose
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")
 
@@ -333,7 +334,7 @@ def test_seeds_are_fresh_per_purpose_and_extend():
     few, many = evaluation_plan(range(5), 2, seed=0), evaluation_plan(range(5), 7, seed=0)
     assert set(few) <= set(many)
     assert not set(few) & set(evaluation_plan(range(5), 2, seed=1))
-    assert not set(few) & set(evaluation_plan(range(5), 2, seed=0, stream=1))
+    assert not set(few) & set(evaluation_plan(range(5), 2, seed=0, stream=Purpose(1)))
 
 
 def test_processes_give_what_one_process_gives():
