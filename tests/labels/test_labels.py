@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from selfreg_gym.dataset import Rollouts, UnfinishedStoreWarning
 
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import collect
+from selfreg_gym.dataset import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
     InvalidArgumentError,
     StoreDamagedError,
