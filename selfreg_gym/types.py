@@ -17,6 +17,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.random_streams import generator
 
 __all__ = [
     "Act",
@@ -101,7 +102,7 @@ class Decision:
     def rng(self) -> np.random.Generator:
         """The random stream of this decision alone."""
         if self._rng is None:
-            self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._key)))
+            self._rng = generator(self._key)
         return self._rng
 
     def renewed(self) -> Decision:

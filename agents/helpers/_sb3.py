@@ -17,6 +17,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.random_streams import TRAINING_TASKS, stream
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
 _OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
@@ -340,7 +341,7 @@ class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         if self._tasks is not None and (options is None or "episode" not in options):
-            drawn = int(np.random.default_rng([0x7A5C, 0 if seed is None else seed]).integers(len(self._tasks)))
+            drawn = int(stream(TRAINING_TASKS, 0 if seed is None else seed).integers(len(self._tasks)))
             options = {**(options or {}), "episode": int(self._tasks[drawn])}
         return self.env.reset(seed=seed, options=options)
 

@@ -15,6 +15,7 @@ from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, r
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.utils.json_text import dumps
+from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.choice_training import ChoiceExample
@@ -177,7 +178,7 @@ class LMHelper:
         # Equal labels are one entry of `pages`, drawn in proportion to their number.
         wanted = len(rows) if max_labels is None else min(max_labels, len(rows))
         size = max(1, round(len(pages) * wanted / count))
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
+        rng = stream(LABEL_EXAMPLES, seed)
         names = sorted(set((features or {}).values()))
         number = {name: i for i, name in enumerate(names)}
         topics = {text: number[name] for text, name in (features or {}).items()}

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym.evaluation.measures import Measured, measure
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
+from selfreg_gym.utils.random_streams import HELPER_SEED, seed_sequence
 
 __all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
 
@@ -102,7 +101,7 @@ def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
     That is ``helper.with_seed(seed)`` where it has one, or a shallow copy with another ``seed`` where it has that
     attribute; any other helper draws nothing and is returned as it is.
     """
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    seed = int(seed_sequence(HELPER_SEED, *entropy).generate_state(1)[0])
     if hasattr(helper, "with_seed"):
         return helper.with_seed(seed)
     if isinstance(getattr(helper, "seed", None), int):

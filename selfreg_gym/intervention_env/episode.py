@@ -26,12 +26,10 @@ from selfreg_gym.errors import (
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
 from selfreg_gym.types import Act, Actor, Decision, Intervention
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
+from selfreg_gym.utils.random_streams import DECISION
 
 __all__ = ["Row", "ask", "ask_one", "episodes_of"]
 
-# Last entry of a decision's key. Without it the key (s, 0, 0) would give the very stream that a task seeded with s
-# draws from: SeedSequence pads with zeros.
-_DECISION_STREAM = 1
 _MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
 _MOST_COST = 1e12  # cost units of one act; sums of many stay finite
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
@@ -116,7 +114,7 @@ class Row:
             self.observation,
             self.info.get("admissible_actions"),
             task=self.task,
-            key=(self.seed, self.t, who, _DECISION_STREAM),  # type: ignore[arg-type]
+            key=(self.seed, self.t, who, DECISION.tag),  # type: ignore[arg-type]
         )
 
     def apply(self, who: int, act: str | Act) -> None:

@@ -23,21 +23,9 @@ from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy, Transition
 from selfreg_gym.utils.arguments import check_count, check_number, check_predict
 from selfreg_gym.utils.episode_draws import episode_key
+from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
-__all__ = ["check_answers", "help_stream", "run_episodes"]
-
-# Second word of the seed of random help ("help" in ASCII): larger than any step number, so that it meets no decision's
-# key (selfreg_gym.intervention_env.episode).
-_HELP_STREAM = 0x68656C70
-
-
-def help_stream(seed: int) -> np.random.Generator:
-    """The stream of the random-help coin of an episode: two uniforms per step, whether and whom.
-
-    Since both are drawn in any case, help at probability p happens wherever it happens at a smaller p (common random
-    numbers), as long as the episodes agree.
-    """
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, _HELP_STREAM))))
+__all__ = ["check_answers", "run_episodes"]
 
 
 def run_episodes(
@@ -315,7 +303,7 @@ class _Recorder:
     def coin(self, k: int) -> int:
         """The random action of the next step."""
         if self._coin is None:
-            self._coin = help_stream(self.spec.seed)
+            self._coin = stream(RANDOM_HELP, self.spec.seed)
         whether, whom = self._coin.random(2)
         return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
 

@@ -34,6 +34,7 @@ from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.files import give_usual_modes
 from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.random_streams import PRM_EXAMPLES, stream
 
 __all__ = ["ProcessRewardModel"]
 
@@ -131,7 +132,7 @@ class ProcessRewardModel:
             backbone_path(backbone)  # a wrong name is found before the rollouts are read
         examples = gather(rollouts, targets=targets, clip=clip)
         aside = split_tasks(examples.task, share=share, seed=seed)
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x93B])))
+        rng = stream(PRM_EXAMPLES, seed)
         inside = np.flatnonzero(~aside)
         chosen, weight = subsample(examples.weight[inside], max_states, rng)
         fit = examples.take(inside[chosen], weight=weight)

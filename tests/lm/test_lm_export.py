@@ -50,7 +50,7 @@ def episodes(count: int = 24) -> list[Episode]:
 
     return [
         Episode(
-            episode=i % 8, seed=i, task_id=f"task-{i % 8}", kind="", help_probability=0.0, success=bool(i % 2),
+            task_index=i % 8, seed=i, task_id=f"task-{i % 8}", kind="", help_probability=0.0, success=bool(i % 2),
             usage=(0.0,), steps=(moment(i, 0), moment(i, 1)),
         )
         for i in range(count)

@@ -22,9 +22,10 @@ from selfreg_gym import (
     as_helper,
 )
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
-from selfreg_gym.playing.loop import check_answers, help_stream, run_episodes
+from selfreg_gym.playing.loop import check_answers, run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import ExpertActor, RandomActor
+from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
 
 def arguments(**kwargs: Any) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def test_more_help_keeps_the_help_that_there_was() -> None:
 
 
 def test_the_coins_stream_is_not_the_tasks_nor_a_decisions() -> None:
-    drawn = help_stream(7).random()
+    drawn = stream(RANDOM_HELP, 7).random()
     assert drawn != gym.utils.seeding.np_random(7)[0].random()
     assert drawn != Decision("", key=(7, 0, 0, 1)).rng.random()
 
