@@ -21,7 +21,7 @@ import torch
 
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError
 from selfreg_gym.lm.loading import one_thread
-from selfreg_gym.lm.resuming import Best, TrainingState
+from selfreg_gym.lm.training_state import Best, TrainingState
 from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import BATCHES, stream
 
@@ -33,7 +33,6 @@ __all__ = [
     "finetune",
     "held_out_loss",
     "merge_lora",
-    "pad_right",
     "plan_batches",
     "seeded",
 ]
@@ -246,15 +245,6 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: i
             epoch += [pool[i : i + batch_size].tolist() for i in range(0, len(pool), batch_size)]
         plan += [epoch[i] for i in rng.permutation(len(epoch))]
     return plan[:count]
-
-
-def pad_right(rows: Sequence[Sequence[int]], *, pad: int) -> torch.Tensor:
-    """Stack token rows to ``(B, L)`` int64, padded on the right.
-
-    A causal model needs no mask for such a batch: what is real never looks at what follows it.
-    """
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *([pad] * (longest - len(row)))] for row in rows], dtype=torch.long)
 
 
 def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, seed: int = 0) -> Any:

@@ -11,10 +11,11 @@ import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
+from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
-from selfreg_gym.lm.reading import TextReader, classifier_logits
+from selfreg_gym.lm.readers import TextReader, classifier_logits
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.subsampling import subsample
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -25,7 +26,6 @@ from selfreg_gym.lm.training import (
     finetune,
     held_out_loss,
     merge_lora,
-    pad_right,
     seeded,
 )
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
@@ -284,7 +284,7 @@ class ProcessRewardModel:
         return loaded
 
     def export_decision(self, path: str | Path) -> None:
-        """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision`).
+        """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision_export`).
 
         The question is of type ``noul`` (yes or no; ``noul`` of the answer is p), ``choice`` between "failure" and
         "success", or ``score`` over these two levels (``score`` of the answer is p)::

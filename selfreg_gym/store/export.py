@@ -62,7 +62,7 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "truncated": s.truncated,
                 "invalid": s.invalid,
                 "tokens": s.tokens,
-                "price": s.price,
+                "price": s.reported_cost,
             }
 
 
@@ -163,7 +163,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "action_text": ["", *(_without_nul(s.action_text) for s in e.steps)],
             "cost": np.array([0.0, *(s.cost for s in e.steps)]),
             "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
-            "price": np.array([np.nan, *(np.nan if s.price is None else s.price for s in e.steps)]),
+            "price": np.array([np.nan, *(np.nan if s.reported_cost is None else s.reported_cost for s in e.steps)]),
             "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
             "success": np.array([False] * len(e) + [e.success]),
         }
