@@ -21,7 +21,7 @@ from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameEr
 from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
-from selfreg_gym.pipeline.sections import EvaluateConfig
+from selfreg_gym.pipeline.schema import EvaluateConfig
 
 __all__ = ["build", "helper_names", "interventions_of", "is_decisive", "key_of", "sources"]
 
