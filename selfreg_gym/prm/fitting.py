@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.tokenizer import PromptEncoder
-from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss, pad_right
+from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss
 from selfreg_gym.prm.targets import Examples
 
 __all__ = ["fit_classifier"]

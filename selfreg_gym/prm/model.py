@@ -12,7 +12,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
-from selfreg_gym.lm.reading import TextReader, classifier_logits
+from selfreg_gym.lm.readers import TextReader, classifier_logits
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.subsampling import subsample
 from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora, seeded
@@ -23,7 +23,7 @@ from selfreg_gym.prm.held_out import calibration_examples, cross_fit, measure, t
 from selfreg_gym.prm.reliability import CalibrationTable, auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.targets import CLIP, gather, split_tasks
 from selfreg_gym.utils.arguments import is_number
-from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.random_streams import PRM_EXAMPLES, stream
 
@@ -229,7 +229,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        give_usual_modes(*folder.glob("*.safetensors"))
+        set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_model_card(folder, scale=self.scale, info=self.info)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
@@ -277,7 +277,7 @@ class ProcessRewardModel:
         return loaded
 
     def export_decision(self, path: str | Path) -> None:
-        """Write a ``transformers.decision`` repository whose answers are p(s) (:mod:`selfreg_gym.lm.decision`).
+        """Write a ``transformers.decision`` repository whose answers are p(s) (:mod:`selfreg_gym.lm.decision_export`).
 
         The question has the type ``noul`` (yes or no; p is ``noul`` of the answer), ``choice`` between "failure" and
         "success", or ``score`` over these two levels (p is ``score`` of the answer)::
