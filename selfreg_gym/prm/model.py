@@ -32,7 +32,7 @@ from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.reliability import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
 from selfreg_gym.utils.arguments import is_number
-from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.random_streams import PRM_EXAMPLES, stream
 
@@ -236,7 +236,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        give_usual_modes(*folder.glob("*.safetensors"))
+        set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
