@@ -16,8 +16,8 @@ from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.intervention_env.building import check_budget
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.utils.arguments import check_predict, check_tasks
 from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, read_object

@@ -19,8 +19,8 @@ from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
 from selfreg_gym.evaluation.playing import Player, cut
 from selfreg_gym.evaluation.result import Evaluation
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_predict, check_tasks
 from selfreg_gym.utils.progress import progress_bar

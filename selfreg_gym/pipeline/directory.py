@@ -21,7 +21,7 @@ from selfreg_gym.errors import RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline.config import FORMER_SECTIONS, RunConfig, material_config
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
-from selfreg_gym.playing.workers import beside
+from selfreg_gym.playing.workers import background
 from selfreg_gym.utils.files import remove, set_default_modes
 from selfreg_gym.utils.printable import visible
 
@@ -166,7 +166,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
                 _forget(run, stage)
             if stage.beside and len(wanted) > 1 and run.config.processes > 1:
                 run.say(f"{place}, beside the next ones ...")
-                result = processes.enter_context(beside(_alone, (str(run.path), stage.function)))
+                result = processes.enter_context(background(_alone, (str(run.path), stage.function)))
                 going[stage.name] = partial(_finish, run, stage, place, settings, result)
             else:
                 run.say(f"{place} ...")
