@@ -12,7 +12,8 @@ from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
 from selfreg_gym.pipeline.checks import check_candidates
 from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dict
-from selfreg_gym.pipeline.directory import Run, run_stages
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.execution import run_stages
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.stages import STAGES
 from selfreg_gym.utils.printable import visible
@@ -95,7 +96,7 @@ def _check_names(config: RunConfig) -> None:
 
 def advance(run: Run, names: Sequence[str] | None = None, *, redo: bool = False) -> None:
     """Run the stages (or those of ``names``) that are not done yet; see
-    :func:`selfreg_gym.pipeline.directory.run_stages`.
+    :func:`selfreg_gym.pipeline.execution.run_stages`.
     """
     with locked(run.path):
         if names is None or set(names) - {"report"}:  # a report reads no model: one of an older version can be written

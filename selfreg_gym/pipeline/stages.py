@@ -29,7 +29,8 @@ from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.candidates import interventions_of, sources
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.comparing import calibrate_helpers, evaluate_helpers
-from selfreg_gym.pipeline.directory import Run, Stage
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
 from selfreg_gym.utils.json_text import dumps
 
@@ -318,7 +319,7 @@ STAGES = (
         ("rollouts.sqlite",),
         ("prm",),
         ("prm",),
-        beside=True,
+        background=True,
         more=lambda run: some_models(run, "prm"),
     ),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),

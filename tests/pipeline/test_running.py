@@ -118,7 +118,7 @@ def test_again_does_nothing(smoke: tuple[Path, str]) -> None:
     before = (out / "manifest.json").read_bytes()
     said: list[str] = []
     advance(open_run(out, preset="smoke", say=said.append))
-    assert said == [f"{i}/{len(STAGES)} {stage.name}: already there" for i, stage in enumerate(STAGES, 1)]
+    assert said == [f"{i}/{len(STAGES)} {stage.name}: up to date" for i, stage in enumerate(STAGES, 1)]
     assert (out / "manifest.json").read_bytes() == before
 
 
@@ -133,7 +133,7 @@ def test_an_edited_report_is_made_again_and_nothing_else(smoke: tuple[Path, str]
     said: list[str] = []
     advance(open_run(out, say=said.append, progress=False))
     assert (out / "report.html").exists()
-    assert next(line for line in said if "already there" not in line).startswith(f"{len(STAGES)}/{len(STAGES)} report")
+    assert next(line for line in said if "up to date" not in line).startswith(f"{len(STAGES)}/{len(STAGES)} report")
 
 
 def test_an_interrupted_evaluation_keeps_its_finished_splits(
@@ -160,7 +160,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
     said: list[str] = []
     advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
     assert played == [["collected", "seen", "unseen"], ["seen", "unseen"]]
-    assert sum("already there" in line for line in said) == len(stages_until("calibrate"))
+    assert sum("up to date" in line for line in said) == len(stages_until("calibrate"))
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     assert rows[0] == rows[1]
 
@@ -191,7 +191,7 @@ def test_a_learner_that_the_config_names_is_trained_calibrated_and_compared(
     changed = ["rl.algorithms=['ppo']", "rl.steps=512", "evaluate.helpers=['never', 'always', 'ppo']"]
     said: list[str] = []
     advance(open_run(out, overrides=changed, update=True, progress=False, say=said.append))
-    assert sum("already there" in line for line in said) == 6  # all before train-rl
+    assert sum("up to date" in line for line in said) == 6  # all before train-rl
     assert (out / "rl" / "ppo" / "policy.safetensors").is_file()
     assert "ppo@1" in json.loads((out / "calibration.json").read_text())
     rows = json.loads((out / "evaluation.json").read_text())["rows"]
