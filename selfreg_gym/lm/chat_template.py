@@ -57,7 +57,8 @@ def has_template(tokenizer: Any) -> bool:
 def chat(text: str, tokenizer: Any) -> str:
     """Return ``text`` as a user's turn in the chat template, or ``text`` itself if there is no template.
 
-    Control tokens in ``text`` are marked (:mod:`selfreg_gym.lm.control_tokens`), so that they are encoded as plain text.
+    Control tokens in ``text`` are marked, so that they are encoded as plain text
+    (:mod:`selfreg_gym.lm.control_tokens`).
     """
     marked = mark_controls(text, tokenizer)
     if not has_template(tokenizer):
