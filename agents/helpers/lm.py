@@ -322,13 +322,13 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
-        from selfreg_gym.utils.files import give_usual_modes
+        from selfreg_gym.utils.files import set_default_modes
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        give_usual_modes(*folder.glob("*.safetensors"))
+        set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
