@@ -113,7 +113,7 @@ def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
         )
     folder = actor_trunk(registry.load("actors", name)())
     if folder is None:
-        raise InvalidArgumentError(f"{what} must be an actor with a checkpoint, received {name!r}, which has none.")
+        raise InvalidArgumentError(f"{what} must be an actor that has a checkpoint, received {name!r}, which has none.")
     return folder
 
 

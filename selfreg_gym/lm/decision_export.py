@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.lm.chat_template import jinja_literal
 from selfreg_gym.lm.prompts import turn
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
@@ -142,7 +143,7 @@ def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str 
     lines = [
         "{%- if " + f'question.type == "{kind}" and question.options != {json.dumps(list(options))}' + " -%}"
         "{{- raise_exception("
-        + _quoted(f"a {kind} question to this model has the options {', '.join(options)}")
+        + jinja_literal(f"a {kind} question to this model has the options {', '.join(options)}")
         + ") -}}"
         "{%- endif -%}"
         for kind, options in head.options.items()
@@ -150,22 +151,18 @@ def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str 
     ]
     lines += [
         "{%- if " + f'question.type == "{kind}"' + " -%}"
-        "{{- raise_exception(" + _quoted(f"this model answers no {kind} question") + ") -}}{%- endif -%}"
+        "{{- raise_exception(" + jinja_literal(f"this model answers no {kind} question") + ") -}}{%- endif -%}"
         for kind in ("noul", "choice", "score")
         if kind not in head.options
     ]
     last = tail.split("\n")[-1]
-    text, closing = tail[: len(tail) - len(last)], _quoted(last)
+    text, closing = tail[: len(tail) - len(last)], jinja_literal(last)
     if instructed is not None:
         asked = "question.instructions"
-        closing = f"({asked} if {asked} is string and {asked}.startswith({_quoted(instructed)}) else {closing})"
+        closing = f"({asked} if {asked} is string and {asked}.startswith({jinja_literal(instructed)}) else {closing})"
     state = "(state if state is string else state|tojson)" + ("|trim" if trims else "")
     lines.append(
-        f"{{{{- {_quoted(begin + before)} ~ {state} ~ {_quoted(after + text)} ~ {closing} ~ " + '"<|mark|>" -}}'
+        f"{{{{- {jinja_literal(begin + before)} ~ {state} ~ {jinja_literal(after + text)} ~ {closing} ~ "
+        + '"<|mark|>" -}}'
     )
     return "\n".join(lines)
-
-
-def _quoted(text: str) -> str:
-    """Return a Jinja string literal."""
-    return json.dumps(text, ensure_ascii=False)

@@ -14,7 +14,7 @@ from typing import Any
 from selfreg_gym.lm.control_tokens import PlainEncoder, is_marked, mark_controls
 from selfreg_gym.utils.printable import repaired
 
-__all__ = ["CONTROL_WORDS", "PromptEncoder", "build_tokenizer", "words"]
+__all__ = ["CONTROL_WORDS", "SPECIAL_TOKENS", "PromptEncoder", "build_tokenizer", "words"]
 
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -26,7 +26,7 @@ CONTROL_WORDS: tuple[str, ...] = (
     *(str(number) for number in range(100)),
 )
 
-_SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+SPECIAL_TOKENS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
 def words(text: str) -> list[str]:
@@ -54,13 +54,13 @@ def build_tokenizer(texts: Iterable[str], *, control_words: Sequence[str] = CONT
     found: set[str] = set()
     for text in texts:
         found.update(WORD.findall(text))
-    vocabulary = list(dict.fromkeys([*_SPECIAL.values(), *control_words, *sorted(found)]))
+    vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS.values(), *control_words, *sorted(found)]))
     ids = {word: i for i, word in enumerate(vocabulary)}
-    core = Tokenizer(models.WordLevel(ids, unk_token=_SPECIAL["unk_token"]))
+    core = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"]))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), behavior="removed", invert=True)
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
     core.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # joins words by spaces, except before . , ! ? '
-    return PreTrainedTokenizerFast(tokenizer_object=core, padding_side="right", **_SPECIAL)
+    return PreTrainedTokenizerFast(tokenizer_object=core, padding_side="right", **SPECIAL_TOKENS)
 
 
 class PromptEncoder:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfreg_gym.lm.memo import digest
+from selfreg_gym.lm.tokenizer import SPECIAL_TOKENS
 from selfreg_gym.utils.printable import repaired
 
 __all__ = ["MAX_UNKNOWN", "UnknownTokens", "build_open_tokenizer", "distinct", "unknown_tokens"]
@@ -25,7 +26,6 @@ MAX_UNKNOWN = 0.05
 """Largest share of unknown tokens with which a model may be trained."""
 
 _COMPARED = 2000  # about the number of distinct texts whose tokens are compared
-_SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 _ANSWERS = ("nohelp", "help", *(f"help{k}" for k in range(2, 10)))
 # A token is a helper's answer, one digit, a run of letters, a line break, or one other character; spaces separate.
 _PATTERN = r"\b(?:nohelp|help[2-9]?)\b|\d|[^\W\d]+|\n|[^\w\s]"
@@ -138,7 +138,7 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
     characters = {chr(code) for code in range(0x21, 0x7F)} | {character for word in within for character in word}
     vocabulary = dict.fromkeys(
         [
-            *_SPECIAL.values(),
+            *SPECIAL_TOKENS.values(),
             *(f"<0x{byte:02X}>" for byte in range(256)),
             "\n",
             *_ANSWERS,
@@ -149,10 +149,12 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
     )
     ids = {token: i for i, token in enumerate(vocabulary)}
     core = Tokenizer(
-        models.BPE(ids, [], unk_token=_SPECIAL["unk_token"], byte_fallback=True, ignore_merges=True, fuse_unk=False)
+        models.BPE(
+            ids, [], unk_token=SPECIAL_TOKENS["unk_token"], byte_fallback=True, ignore_merges=True, fuse_unk=False
+        )
     )
     core.pre_tokenizer = pre_tokenizers.Split(Regex(_PATTERN), behavior="removed", invert=True)
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
     core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-    special = {name: AddedToken(token, special=True, normalized=False) for name, token in _SPECIAL.items()}
+    special = {name: AddedToken(token, special=True, normalized=False) for name, token in SPECIAL_TOKENS.items()}
     return PreTrainedTokenizerFast(tokenizer_object=core, padding_side="right", **special)
