@@ -227,7 +227,7 @@ class Helper:
             deterministic: take the most likely action. The draws of :meth:`decide` are made in any case.
 
         Returns:
-            The action of one observation (int) or the actions ``(N,)``, and the state.
+            The action of one observation, or the actions ``(N,)``, and the state.
         """
         n = self.batch_size(observation, episode_start)
         observations = _batch_of_one(observation) if n is None else observation
@@ -238,7 +238,7 @@ class Helper:
             start |= np.atleast_1d(episode_start).astype(bool)
         actions, state = self.decide(observations, state, start)
         found = np.atleast_1d(np.asarray(actions))
-        return (found[0].item() if n is None else found), state
+        return (found[0] if n is None else found), state
 
     def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:
         """See :func:`batch_size`; to be overridden where the shape of its observations says more."""
