@@ -1,4 +1,4 @@
-"""Former names of modules: they can be imported for one more release, with a DeprecationWarning."""
+"""Former names of modules and functions: they can be imported for one more release, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import importlib.abc
 import importlib.machinery
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
-__all__ = ["MOVED", "install"]
+__all__ = ["MOVED", "install", "renamed"]
 
 MOVED = {
     "arguments": "utils.arguments",
@@ -26,7 +28,7 @@ MOVED = {
     "snapshots": "intervention_env.snapshots",
     "statistics": "evaluation.bootstrap",
     "vector_env": "intervention_env.vector_env",
-    "workers": "playing.workers",
+    "workers": "playing.executor",
 }
 """Former module name: present one, both below ``selfreg_gym``."""
 
@@ -58,3 +60,21 @@ def install() -> None:
     """Make the former names importable. They are looked for last."""
     if not any(type(finder).__name__ == "_Finder" and type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
+
+
+def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """Make the ``__getattr__`` of a module for its former public names.
+
+    Args:
+        module: the module's name.
+        names: former name: present one, both in this module.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        message = f"{module}.{name} is now {names[name]}; the former name goes with the next release."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(sys.modules[module], names[name])
+
+    return __getattr__

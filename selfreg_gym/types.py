@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -17,6 +18,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.random_streams import generator
 
 __all__ = [
     "Act",
@@ -101,7 +103,7 @@ class Decision:
     def rng(self) -> np.random.Generator:
         """The random stream of this decision alone."""
         if self._rng is None:
-            self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._key)))
+            self._rng = generator(self._key)
         return self._rng
 
     def renewed(self) -> Decision:
@@ -121,7 +123,7 @@ class Act:
         logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor ranks them.
         tokens: tokens read and written for this act (0 to 2**53), or None if not counted.
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
-            is reported in ``info["price"]`` and never charged.
+            is in ``info["reported_cost"]`` and never charged.
         error: why the actor failed, or None. An act with an error is never executed.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
@@ -208,22 +210,10 @@ class Intervention:
 
 @runtime_checkable
 class HelperPolicy(Protocol):
-    """Decides at each step whether to ask for help. The signature is Stable-Baselines3's ``predict``.
+    """What ``run_episodes`` and ``evaluate`` need of a helper. The signature is Stable-Baselines3's ``predict``.
 
-    Optional methods, which ``play`` (and so ``calibrate`` and ``evaluate``) calls where a helper has them:
-
-    * ``for_interventions(interventions) -> helper``: the same helper for an env with these interventions (a tuple of
-      :class:`Intervention`; action k asks the k-th). Called once, before anything is played. A helper resolves names
-      here, learns K, and raises ``InvalidArgumentError`` if it was trained for other interventions or costs.
-    * ``begin_episodes(state, starts, keys) -> state``: called right before ``predict`` whenever episodes begin, with
-      the state of the last ``predict`` (None at first), a bool array ``starts`` (N,) of the rows in which an episode
-      begins, and an int64 array ``keys`` (N,): a number in [0, 2**63) of the episode's seed and task index alone.
-      A helper that draws takes its random numbers from its own seed and the key
-      (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`), so that neither the batch size nor the number of processes
-      changes a decision. ``predict`` is then called with the same rows in ``episode_start``.
-
-    A helper with ``predict`` alone works as well. If it draws in the order of the rows, its decisions depend on the
-    batch size.
+    :class:`selfreg_gym.Helper` is the base class with everything else that a helper may declare. An object with
+    ``predict`` alone works as well; if it draws in batch order, its decisions depend on the batch size.
     """
 
     def predict(
@@ -238,8 +228,8 @@ class HelperPolicy(Protocol):
         Args:
             observation: one observation (a ``str``: the action is a scalar) or N of them (the actions are ``(N,)``).
             state: what the previous call returned, or None at first.
-            episode_start: bool ``(N,)``: rows where an episode begins and memory must be forgotten.
-            deterministic: take the most likely action. A mixture's coin per episode is drawn all the same.
+            episode_start: bool ``(N,)``, where an episode begins and memory must be forgotten.
+            deterministic: take the most likely action. A mixture draws its coin of the episode in any case.
 
         Returns:
             ``(actions, state)``.
@@ -265,7 +255,7 @@ class Transition:
         terminated, truncated: whether the episode ended here.
         invalid: the task did not accept ``action_text``.
         tokens: tokens read and written for it (``Act.tokens``), or None if they were not counted.
-        price: the reported cost of the call (``Act.cost``), or None if it was not reported.
+        reported_cost: cost units that the call reported (``Act.cost``), or None.
     """
 
     t: int
@@ -282,7 +272,13 @@ class Transition:
     truncated: bool
     invalid: bool
     tokens: int | None = None
-    price: float | None = None
+    reported_cost: float | None = None
+
+    @property
+    def price(self) -> float | None:
+        """Former name of ``reported_cost``."""
+        warnings.warn("Transition.price is now Transition.reported_cost.", DeprecationWarning, stacklevel=2)
+        return self.reported_cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from selfreg_gym.helper import Helper
 from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.progress import progress_bar
+from selfreg_gym.utils.random_streams import TRAINING_TASKS, stream
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
 _OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
@@ -130,7 +132,13 @@ class SB3Helper(Helper):
                 device="cpu",
                 **{**cls.defaults, **arguments},
             )
-            model.learn(steps, callback=_bar(steps, cls.algorithm, progress))
+            with progress_bar(cls.algorithm, steps, shown=progress) as update:
+
+                def show(*_: Any) -> bool:
+                    update(min(model.num_timesteps, steps))
+                    return True
+
+                model.learn(steps, callback=show)
         info = {
             "help_cost": float(help_cost),
             "steps": int(model.num_timesteps),
@@ -332,7 +340,7 @@ class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         if self._tasks is not None and (options is None or "episode" not in options):
-            drawn = int(np.random.default_rng([0x7A5C, 0 if seed is None else seed]).integers(len(self._tasks)))
+            drawn = int(stream(TRAINING_TASKS, 0 if seed is None else seed).integers(len(self._tasks)))
             options = {**(options or {}), "episode": int(self._tasks[drawn])}
         return self.env.reset(seed=seed, options=options)
 
@@ -351,28 +359,3 @@ def _own_randomness() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(old)  # noqa: NPY002
-
-
-def _bar(steps: int, name: str, show: bool) -> Any:
-    """A callback that draws a bar for SB3's ``learn``; None if it is not shown."""
-    if not show:
-        return None
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from stable_baselines3.common.callbacks import BaseCallback
-
-    class Bar(BaseCallback):
-        def _on_training_start(self) -> None:
-            self._bar = Progress(
-                TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True
-            )
-            self._task = self._bar.add_task(name, total=steps)
-            self._bar.start()
-
-        def _on_step(self) -> bool:
-            self._bar.update(self._task, completed=min(self.num_timesteps, steps))
-            return True
-
-        def _on_training_end(self) -> None:
-            self._bar.stop()
-
-    return Bar()

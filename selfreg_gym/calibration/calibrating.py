@@ -16,13 +16,15 @@ from selfreg_gym.adapters import as_helper
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
+from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import check_budget
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.utils.arguments import check_tasks
+from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
 __all__ = ["calibrate", "calibrate_many"]
 
@@ -184,7 +186,7 @@ def _plan(
             raise InvalidArgumentError(f"calibrate needs at least one episode, received {name}={value!r}.")
     count = max(episodes, EXTENDED * episodes if most is None else most)
     each = -(-count // len(tasks))
-    by_task = plan_episodes(tasks, each, seed=seed, stream=CALIBRATION_STREAM)
+    by_task = evaluation_plan(tasks, each, seed=seed, stream=CALIBRATION_EPISODES)
     ordered = [by_task[task * each + index] for index in range(each) for task in range(len(tasks))]
     return tuple(ordered[:count]), int(episodes)
 
@@ -235,10 +237,7 @@ class _Finished:
     def save(self, found: Mapping[str, Any]) -> None:
         """Keep it, whole or not at all."""
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(dumps(found), encoding="utf-8")
-            partial.replace(self.path)
+            write_text(self.path, dumps(found))
 
 
 def _identity(helper: Helper) -> bytes:

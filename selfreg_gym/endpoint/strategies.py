@@ -29,9 +29,10 @@ from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
 from selfreg_gym.lm.parsing import parse_action
 from selfreg_gym.lm.prompts import ACTION_MARK, REASONING_REQUEST, actor_prompt, answer_text
+from selfreg_gym.lm.reasoning_marks import answer_of
 from selfreg_gym.lm.sampling import sample_index, softmax
-from selfreg_gym.lm.thoughts import answer_of
 from selfreg_gym.types import Act, Decision
+from selfreg_gym.utils.random_streams import REQUEST_SEED, seed_sequence
 
 __all__ = ["ACTION_REQUEST", "NEEDS", "WAYS", "Manner", "choose_way", "choosing"]
 
@@ -175,7 +176,9 @@ class _Speaker:
         draw = int(decision.rng.integers(2**31 - 1))
         if manner.seed is None:
             return Request(path, body, draw=draw, needs_text=True)
-        own = int(np.random.SeedSequence((manner.seed, draw)).generate_state(1)[0]) >> 1  # 31 bits: all servers take it
+        own = (
+            int(seed_sequence(REQUEST_SEED, manner.seed, draw).generate_state(1)[0]) >> 1
+        )  # 31 bits: all servers take it
         return Request(path, {**body, "seed": own}, draw=own, needs_text=True)
 
     def _action(self, decision: Decision, text: str, *, begun: bool) -> str:

@@ -13,6 +13,7 @@ from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.bootstrap import Design, Floats, bootstrap_weights
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.random_streams import BOOTSTRAP, stream
 
 __all__ = ["COLUMNS", "EpisodeTable", "Measured", "measure", "parse_key"]
 
@@ -179,7 +180,7 @@ class EpisodeTable:
         if kind not in self._weights and kind != "all":
             self._weights[kind] = self.weights()[:, self.restrict(kind)]
         if kind not in self._weights:
-            rng = np.random.default_rng([0x5E1F, self.bootstrap_seed])
+            rng = stream(BOOTSTRAP, self.bootstrap_seed)
             strata, clusters = self._strata()
             self._weights["all"] = bootstrap_weights(strata, clusters=clusters, resamples=self.resamples, rng=rng)
         return self._weights[kind]

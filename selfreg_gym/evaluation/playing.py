@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym.evaluation.measures import Measured, measure
 from selfreg_gym.helper import Helper
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.random_streams import HELPER_SEED, seed_sequence
 
 __all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
 
@@ -98,7 +97,7 @@ def make_env(env: Any, num_envs: int) -> Any:
 
 def reseeded(helper: Helper, *entropy: int) -> Helper:
     """The helper with its draws seeded by ``entropy``."""
-    return helper.with_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+    return helper.with_seed(int(seed_sequence(HELPER_SEED, *entropy).generate_state(1)[0]))
 
 
 def cut(

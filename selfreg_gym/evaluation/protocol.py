@@ -8,11 +8,10 @@ what an actor remembers of a task serves them all.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, shown
@@ -22,22 +21,22 @@ from selfreg_gym.evaluation.playing import Player, cut
 from selfreg_gym.evaluation.result import Evaluation
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
 from selfreg_gym.helper import Helper, HelperKey
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_tasks
+from selfreg_gym.utils.progress import progress_bar
+from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
-__all__ = ["SplitPlan", "evaluate", "evaluate_splits", "plan_episodes"]
-
-EVALUATION_STREAM = 0xE7A1
-CALIBRATION_STREAM = 0xCA11
-"""Entropy beside the user's seed: fresh episodes for either purpose even when both are given the same seed."""
+__all__ = ["SplitPlan", "evaluate", "evaluate_splits", "evaluation_plan"]
 
 
-def plan_episodes(
-    tasks: Sequence[int], episodes: int, *, seed: int, stream: int = EVALUATION_STREAM
+def evaluation_plan(
+    tasks: Sequence[int], episodes_per_task: int, *, seed: int, stream: Purpose = EVALUATION_EPISODES
 ) -> list[EpisodeSpec]:
-    """``episodes`` seeds for each task. More episodes per task extend the plan and keep its seeds.
+    """The episodes of an evaluation: each task ``episodes_per_task`` times, with seeds of 31 bits.
+
+    More episodes per task extend the plan: those of a smaller plan are among them.
 
     Raises:
         InvalidArgumentError: no tasks, a task twice, something else than task indices, or no episodes.
@@ -45,10 +44,10 @@ def plan_episodes(
     if not isinstance(tasks, Iterable) or isinstance(tasks, str):
         check_tasks(tasks)
     tasks = list(tasks)
-    if not tasks or check_count("episodes (per task)", episodes, low=0) < 1:
+    if not tasks or check_count("episodes (per task)", episodes_per_task, low=0) < 1:
         raise InvalidArgumentError(
             f"an evaluation needs tasks and at least one episode per task, received {len(tasks)} tasks and "
-            f"episodes={episodes!r}."
+            f"episodes={episodes_per_task!r}."
         )
     if len(set(tasks)) != len(tasks):
         raise InvalidArgumentError("a task is in the list twice; ask for more episodes per task instead.")
@@ -56,12 +55,12 @@ def plan_episodes(
     return [
         EpisodeSpec(task_index=task, seed=_episode_seed(seed, stream, task, index))
         for task in tasks
-        for index in range(episodes)
+        for index in range(episodes_per_task)
     ]
 
 
-def _episode_seed(seed: int, stream: int, task: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, stream, task, index]).generate_state(1)[0] >> 1)
+def _episode_seed(seed: int, stream: Purpose, task: int, index: int) -> int:
+    return int(seed_sequence(stream, seed, task, index).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ class _Part:
         each = {key: episodes[key] for key in helpers}
         self.name, self._seed, self._traces = name, seed, traces
         self.fixed_tasks = name == "collected" if split.fixed_tasks is None else bool(split.fixed_tasks)
-        self.plans = {key: plan_episodes(split.tasks, count, seed=seed) for key, count in each.items()}
+        self.plans = {key: evaluation_plan(split.tasks, count, seed=seed) for key, count in each.items()}
         longest = max(self.plans.values(), key=len)
         self.traced = choose_traces(longest, traces)
         self.shards = cut(name, self.plans, longest, num_envs)
@@ -310,36 +309,17 @@ def _promises(helpers: Mapping[str, Helper], fixed_tasks: bool) -> dict[str, dic
     return promised
 
 
-class _progress:
-    """A bar, a function, or nothing, told of each finished episode."""
+@contextmanager
+def _progress(progress: bool | Callable[[int, int], None], total: int, splits: str) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each episode: it moves a bar, or calls ``progress(done, total)``."""
+    done = 0
+    with progress_bar(f"evaluate {splits}", total, shown=progress is True) as update:
 
-    def __init__(self, progress: bool | Callable[[int, int], None], total: int, splits: str) -> None:
-        self._report = progress if callable(progress) else None
-        self._total, self._done, self._bar = total, 0, None
-        if progress is True:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            update(done)
+            if callable(progress):
+                progress(done, total)
 
-            self._bar = Progress(
-                TextColumn(f"evaluate {splits}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                transient=True,
-            )
-            self._id = self._bar.add_task(splits, total=total)
-
-    def __enter__(self) -> Callable[[], None]:
-        if self._bar is not None:
-            self._bar.start()
-        return self._advance
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _advance(self) -> None:
-        self._done += 1
-        if self._report is not None:
-            self._report(self._done, self._total)
-        if self._bar is not None:
-            self._bar.update(self._id, completed=self._done)
+        yield advance

@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import check_number
 from selfreg_gym.utils.printable import visible
+from selfreg_gym.utils.random_streams import INTERACTIVE_HELP, stream
 
 __all__ = ["ROLES", "play_episode"]
 
@@ -70,7 +69,7 @@ def play_episode(
     who = registry.load("actors", "human")(**person) if role == "actor" else actor
     env = InterventionEnv(task, who, whom, task_kwargs=task_kwargs)
     observation, info = env.reset(seed=seed, options={"episode": episode})
-    rng = np.random.default_rng([seed, episode])
+    rng = stream(INTERACTIVE_HELP, seed, episode)
     say(f"{task}, episode {episode}, seed {seed}: {info['task_id']}. You are the {role}. q quits.")
     over, step = False, 0
     while not over:

@@ -19,27 +19,15 @@ from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.env import InterventionEnv
-from selfreg_gym.intervention_env.episode import Row
+from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy, Transition
 from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.episode_draws import episode_key
+from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
-__all__ = ["check_answers", "help_stream", "run_episodes"]
-
-# Second word of the seed of random help ("help" in ASCII): larger than any step number, so that it meets no decision's
-# key (selfreg_gym.intervention_env.episode).
-_HELP_STREAM = 0x68656C70
-
-
-def help_stream(seed: int) -> np.random.Generator:
-    """The stream of the random-help coin of an episode: two uniforms per step, whether and whom.
-
-    Since both are drawn in any case, help at probability p happens wherever it happens at a smaller p (common random
-    numbers), as long as the episodes agree.
-    """
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, _HELP_STREAM))))
+__all__ = ["check_answers", "run_episodes"]
 
 
 def run_episodes(
@@ -146,10 +134,10 @@ def _play(
                     seat.unseen = (seat.unseen or 0) + int(np.atleast_1d(unseen)[i])
         begun[:] = False
         for i, seat in busy:
-            seat.before(table.rows[i])
+            seat.before(table.slots[i])
         rewards, terminations, truncations = table.step(actions)
         for i, seat in busy:
-            row = table.rows[i]
+            row = table.slots[i]
             seat.check_step(row, table.env)
             terminated, truncated = bool(terminations[i]), bool(truncations[i])
             if row.over:
@@ -191,8 +179,8 @@ class _Table:
                 self.helper = helper.for_interventions(base.interventions)
             with _helper_asked(self.helper, "wrap"):
                 self.env = self.helper.wrap(env)
-        self.rows: tuple[Row, ...] = base.rows
-        self.n, self.k = len(self.rows), len(base.interventions)
+        self.slots: tuple[EpisodeState, ...] = base.slots
+        self.n, self.k = len(self.slots), len(base.interventions)
         self.observation: Any = None
 
     def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
@@ -317,11 +305,11 @@ class _Recorder:
     def coin(self, k: int) -> int:
         """The random action of the next step."""
         if self._coin is None:
-            self._coin = help_stream(self.spec.seed)
+            self._coin = stream(RANDOM_HELP, self.spec.seed)
         whether, whom = self._coin.random(2)
         return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
 
-    def check_step(self, row: Row, env: Any) -> None:
+    def check_step(self, row: EpisodeState, env: Any) -> None:
         """Raise if a wrapper has not passed the step on exactly once.
 
         Raises:
@@ -335,7 +323,7 @@ class _Recorder:
             f"of the episode with seed {row.seed}. Remove the wrapper that does this from {env}."
         )
 
-    def before(self, row: Row) -> None:
+    def before(self, row: EpisodeState) -> None:
         """Keep what there is to see before acting."""
         info = row.info
         self._before = {
@@ -347,7 +335,7 @@ class _Recorder:
             "steps_left": info.get("steps_left"),
         }
 
-    def after(self, row: Row, reward: float, terminated: bool, truncated: bool) -> None:
+    def after(self, row: EpisodeState, reward: float, terminated: bool, truncated: bool) -> None:
         """Keep what was done and what it led to. ``row.who`` is who really acted: a wrapper may have denied a call."""
         info = row.info
         self._steps.append(
@@ -361,11 +349,11 @@ class _Recorder:
                 truncated=truncated,
                 invalid=info["invalid_action"],
                 tokens=None if info["tokens"] < 0 else info["tokens"],
-                price=None if info["price"] < 0 else info["price"],
+                reported_cost=None if info["reported_cost"] < 0 else info["reported_cost"],
             )
         )
 
-    def finish(self, row: Row) -> Episode:
+    def finish(self, row: EpisodeState) -> Episode:
         """The whole episode."""
         info = row.info
         metrics = dict(info.get("metrics", {}))

@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreg_gym.utils.random_streams import COUNTED_DRAWS, EPISODE_KEY, KEYED_DRAWS, Purpose, seed_sequence
+
 __all__ = ["EpisodeDraws", "episode_key"]
 
 _GAMMA, _MIX_1, _MIX_2 = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-_KEYED, _COUNTED = 0x6B6579, 0x636E74
-"""Second word of a stream's entropy: an episode with a key, or one that the helper itself counted."""
 
 
 def episode_key(seed: int, task_index: int) -> int:
     """One number in [0, 2**63) for an episode: of its seed and its task, as several tasks may share a seed."""
-    words = np.random.SeedSequence([int(seed), abs(int(task_index))]).generate_state(1, np.uint64)
+    words = seed_sequence(EPISODE_KEY, int(seed), abs(int(task_index))).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
 
@@ -56,7 +56,7 @@ class EpisodeDraws:
         draws = _empty(len(starts)) if state is None else state
         streams, steps = draws.streams.copy(), draws.steps.copy()
         for i in np.flatnonzero(starts):
-            streams[i] = _stream(seed, _KEYED, int(keys[i]))
+            streams[i] = _stream(KEYED_DRAWS, seed, int(keys[i]))
             steps[i] = 0
         return replace(draws, streams=streams, steps=steps, keyed=draws.keyed | starts)
 
@@ -78,7 +78,7 @@ class EpisodeDraws:
             return draws
         streams, steps = draws.streams.copy(), draws.steps.copy()
         for number, i in enumerate(fresh):
-            streams[i] = _stream(seed, _COUNTED, draws.counted + number)
+            streams[i] = _stream(COUNTED_DRAWS, seed, draws.counted + number)
             steps[i] = 0
         return EpisodeDraws(streams, steps, np.zeros(n, dtype=bool), draws.counted + len(fresh))
 
@@ -97,8 +97,8 @@ def _empty(n: int) -> EpisodeDraws:
     return EpisodeDraws(np.zeros(n, np.uint64), np.zeros(n, np.int64), np.zeros(n, bool))
 
 
-def _stream(seed: int, kind: int, number: int) -> np.uint64:
-    return np.random.SeedSequence([int(seed), kind, number]).generate_state(1, np.uint64)[0]
+def _stream(purpose: Purpose, seed: int, number: int) -> np.uint64:
+    return seed_sequence(purpose, int(seed), number).generate_state(1, np.uint64)[0]
 
 
 def _uniform(streams: NDArray[np.uint64], number: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from selfreg_gym import registry
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import plan_episodes
+from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.testing import check_helper
@@ -45,7 +45,7 @@ def env() -> dict[str, Any]:
 
 def usage(helper: Any) -> float:
     return float(
-        np.mean([e.cost for e in run_episodes(make_env(env(), 8), plan_episodes(range(16), 4, seed=3), helper)])
+        np.mean([e.cost for e in run_episodes(make_env(env(), 8), evaluation_plan(range(16), 4, seed=3), helper)])
     )
 
 
@@ -85,7 +85,7 @@ def test_saved_and_loaded_it_decides_the_same_and_no_file_is_a_pickle(trained: A
     assert type(trained).made_in(tmp_path)
     loaded = type(trained).from_run(tmp_path)
     assert (loaded.knob, loaded.cap, loaded.info["help_cost"]) == (0.25, trained.cap, 0.05)
-    plan = plan_episodes(range(8), 2, seed=5)
+    plan = evaluation_plan(range(8), 2, seed=5)
     played = [
         sorted((e.seed, [s.action for s in e.steps]) for e in run_episodes(make_env(env(), 4), plan, helper))
         for helper in (trained.with_knob(0.25), loaded)

@@ -10,7 +10,7 @@ import pytest
 from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, load_calibrations, search
 from selfreg_gym.errors import CheckpointError, FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import plan_episodes
+from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import HelperPolicy, Intervention
 
@@ -95,7 +95,7 @@ def env():
 
 
 def fresh_usage(helper, env, episodes=40, seed=99):
-    specs = plan_episodes(TASKS, episodes, seed=seed)
+    specs = evaluation_plan(TASKS, episodes, seed=seed)
     return float(np.mean([episode.cost for episode in run_episodes(env, specs, helper, record_steps=False)]))
 
 
@@ -129,7 +129,7 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
     assert all(block == seen[0] for block in seen)
     assert len(set(seen[0])) == 60
     assert {task for task, _ in seen[0]} == set(TASKS)
-    tested = {(spec.task_index, spec.seed) for spec in plan_episodes(TASKS, 50, seed=5)}
+    tested = {(spec.task_index, spec.seed) for spec in evaluation_plan(TASKS, 50, seed=5)}
     assert not tested & set(seen[0])  # the same seed gives fresh episodes here
 
 
@@ -175,12 +175,12 @@ def test_the_same_seed_gives_the_same_helper(env):
 
 def test_a_mixture_keeps_its_coin_and_its_memories_for_the_whole_episode(env):
     mixture = CoinMixture(Memory(0), Memory(99), weight=0.3, seed=1)
-    episodes = list(run_episodes(env, plan_episodes(TASKS, 10, seed=2), mixture))
+    episodes = list(run_episodes(env, evaluation_plan(TASKS, 10, seed=2), mixture))
     shares = np.array([np.mean([step.action for step in episode.steps]) for episode in episodes])
     assert set(shares) == {0.0, 1.0}
     assert np.mean(shares) == pytest.approx(0.3, abs=0.07)
     twice = [
-        [e.cost for e in run_episodes(env, plan_episodes(TASKS, 2, seed=3), mixture.with_seed(4))] for _ in range(2)
+        [e.cost for e in run_episodes(env, evaluation_plan(TASKS, 2, seed=3), mixture.with_seed(4))] for _ in range(2)
     ]  # fmt: skip
     assert twice[0] == twice[1]
 

@@ -30,7 +30,7 @@ ROW_KEYS = {
 def selfreg(*words: str) -> subprocess.CompletedProcess[str]:
     """The command line as its own process, without a terminal."""
     return subprocess.run(
-        [sys.executable, "-m", "selfreg_gym.cli", *words],
+        [sys.executable, "-m", "selfreg_gym", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -95,8 +95,8 @@ def test_rows_cover_helpers_budgets_splits_and_kinds(smoke: tuple[Path, str]) ->
 
 def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
     """Seeds of collection, calibration and evaluation are disjoint, on the tasks that they share."""
-    from selfreg_gym.evaluation import Evaluation, plan_episodes
-    from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM
+    from selfreg_gym.evaluation import Evaluation, evaluation_plan
+    from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
     out, _ = smoke
     with sqlite3.connect(out / "rollouts.sqlite") as connection:
@@ -104,7 +104,7 @@ def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
     table = Evaluation.load(out / "evaluation.json").table("collected")
     evaluated = set(table.seeds.tolist())
     config = load_config(preset="smoke")
-    plan = plan_episodes(range(config.calibrate.tasks), 50, seed=config.calibrate.seed, stream=CALIBRATION_STREAM)
+    plan = evaluation_plan(range(config.calibrate.tasks), 50, seed=config.calibrate.seed, stream=CALIBRATION_EPISODES)
     calibrated = {spec.seed for spec in plan}
     assert collected
     assert evaluated

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from selfreg_gym import registry
 from selfreg_gym.errors import ConfigError
-from selfreg_gym.evaluation import Evaluation, evaluate, plan_episodes
+from selfreg_gym.evaluation import Evaluation, evaluate, evaluation_plan
 from selfreg_gym.report import describe, format_table, write_report
 from selfreg_gym.report.palette import style_of
 
@@ -42,7 +42,7 @@ def plain() -> Evaluation:
         "mine@1": load("every-k", 2),
         "mine@2": load("every-k", 1),
     }
-    traces = plan_episodes(range(len(KINDS)), 1, seed=0)
+    traces = evaluation_plan(range(len(KINDS)), 1, seed=0)
     options = {"tasks": range(len(KINDS)), "episodes": 1, "traces": traces, "progress": False, "warn": False}
     return evaluate(ENV, helpers, split="collected", **options)
 
