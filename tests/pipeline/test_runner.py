@@ -16,8 +16,8 @@ import pytest
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
-from selfreg_gym.pipeline import STAGES, advance, comparing, open_run, stages, stages_until
-from selfreg_gym.pipeline.candidates import helper_names, key_of
+from selfreg_gym.pipeline import STAGES, advance, comparison, open_run, stages, stages_until
+from selfreg_gym.pipeline.candidates import helper_names
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
 
@@ -142,7 +142,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
     """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
     played: list[list[str]] = []
-    real = comparing._play_splits
+    real = comparison._play_splits
 
     def play(run: Run, splits: list[str], *, on_split: Callable[[str, Any], object]) -> None:
         def keep(split: str, found: Any) -> None:
@@ -153,7 +153,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
         played.append(splits)
         real(run, splits, on_split=keep)
 
-    monkeypatch.setattr(comparing, "_play_splits", play)
+    monkeypatch.setattr(comparison, "_play_splits", play)
     with pytest.raises(KeyboardInterrupt):
         advance(open_run(out, progress=False), ["evaluate"], redo=True)
     assert "evaluate" not in json.loads((out / "manifest.json").read_text())["stages"]
@@ -212,14 +212,6 @@ def test_helpers_that_take_part(tmp_path: Path) -> None:
         open_run(tmp_path / "c", preset="smoke", overrides=["evaluate.helpers=['nevr']"])
 
 
-@pytest.mark.parametrize(("budget", "key"), [(None, "lm"), (1.0, "lm@1"), (0.5, "lm@0.5")])
-def test_keys(budget: float | None, key: str) -> None:
-    from selfreg_gym.evaluation.measures import parse_key
-
-    assert key_of("lm", budget) == key
-    assert parse_key(key) == ("lm", budget, None)
-
-
 def test_stages_until() -> None:
     assert stages_until("fit") == ["collect", "train-prm", "fit"]
     with pytest.raises(UnknownNameError):
@@ -246,8 +238,8 @@ def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monk
         rows: typing.ClassVar = [{"helper": "lm", "errors": 2}, {"helper": "never", "errors": 0}]
 
     run = open_run(tmp_path / "r", preset="smoke", progress=False)
-    monkeypatch.setattr(comparing, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
-    with pytest.raises(FailedEpisodesError, match=r"'seen' ended in errors \(by helper: \{'lm': 2\}\)"):
+    monkeypatch.setattr(comparison, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
+    with pytest.raises(FailedEpisodesError, match=r"'seen' some did not \(by helper: \{'lm': 2\}\)"):
         stages.evaluate_helpers(run)
     assert not list(run.partial("evaluate").iterdir()), "the split is played again"
 
