@@ -70,15 +70,16 @@ def headline(source: ReportData | Evaluation) -> str:
     if item["adjusted"]:
         usage += f" (interpolated: it used {item.get('measured_usage', item['usage']):.2f})"
     low, high = item["share"]["ci"]
+    style = data.style(item["helper"])
     text = (
-        f"On {data.inline_title(split)}, the {data.style(item['helper']).short} recovers "
+        f"On {data.inline_title(split)}, the {style.short if style.declared.label else f'helper {style.short}'} recovers "
         f"{percent(item['share']['value'])} (95\N{NO-BREAK SPACE}% interval {100 * low:.0f} to {100 * high:.0f}) of "
         f"the gap with {usage}"
     )
     if item["random"] is not None and item["random"]["value"] is not None:
         text += f"; random help recovers {percent(item['random']['value'])}"
     return (
-        f"{text}. The gap is what help at every step ({_amount(data, upper)}) adds to the "
+        f"{text}. The gap is what help at every step, {_amount(data, upper)} per episode, adds to the "
         f"{percent(lower['success_rate'])} success of the actor alone."
     )
 
