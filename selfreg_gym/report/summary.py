@@ -71,8 +71,9 @@ def headline(source: ReportData | Evaluation) -> str:
         usage += f" (interpolated: it used {item.get('measured_usage', item['usage']):.2f})"
     low, high = item["share"]["ci"]
     style = data.style(item["helper"])
+    name = style.short if style.declared.label else f"helper {style.short}"
     text = (
-        f"On {data.inline_title(split)}, the {style.short if style.declared.label else f'helper {style.short}'} recovers "
+        f"On {data.inline_title(split)}, the {name} recovers "
         f"{percent(item['share']['value'])} (95\N{NO-BREAK SPACE}% interval {100 * low:.0f} to {100 * high:.0f}) of "
         f"the gap with {usage}"
     )
