@@ -64,7 +64,7 @@ files: $(STAMP)
 	$(BIN)/python docs/files.py
 
 docs: $(STAMP)
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo 'the documentation: build/site/index.html'
 
 bench: $(STAMP)

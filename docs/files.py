@@ -11,7 +11,7 @@ PAGE = ROOT / "docs" / "files.md"
 FOLDERS = ("selfreg_gym", "agents", "envs", "examples", "benchmarks")
 HEAD = """# Source files
 
-One line per file, taken from the first sentence of its docstring. Written by `make files`; a test compares it with the folders.
+One line per file, from its docstring. Written by `make files`; a test compares it with the folders.
 """
 
 

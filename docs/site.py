@@ -11,7 +11,6 @@ from typing import Any
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
 import selfreg_gym
@@ -34,8 +33,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Lead links to files outside the site to the text of their path: the site has no copy of the sources."""
-    return re.sub(r"\[([^\]]+)\]\(\.\./(?!images)[^)]*\)", r"\1", markdown) if page.file.src_uri.count("/") == 0 else markdown
+    """Insert sections of CONTRIBUTING.md, and write links to files outside the site as text."""
+    markdown = re.sub(r"<!-- section of CONTRIBUTING.md: (.+?) -->", _section, markdown)
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!images)[^)]*\.(?:py|toml)\)", r"`\1`", markdown)
+
+
+def _section(match: re.Match[str]) -> str:
+    """The text below a heading of CONTRIBUTING.md, with links relative to docs/how_to."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    body = text.split(f"\n## {match[1]}\n")[1].split("\n## ")[0]
+    return re.sub(r"\]\(docs/", "](../", body)
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -49,7 +56,9 @@ def _formula(match: re.Match[str]) -> str:
 
     text = unescape(match[2]).strip()
     display = "block" if match[1] == "div" else "inline"
-    return convert(text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]"), display=display)
+    return convert(
+        text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]"), display=display
+    )
 
 
 def environments() -> dict[str, str]:
@@ -59,17 +68,27 @@ def environments() -> dict[str, str]:
         kind = registry.load("envs", name)
         text = (inspect.getdoc(kind) or "").replace("``", "`")
         short = name.partition("/")[2]
-        pages[f"environments/{short}.md"] = f"# {short}\n\n`gym.make({name!r})`, or `task={name!r}` of the intervention env.\n\n{text}\n"
+        pages[f"environments/{short}.md"] = (
+            f"# {short}\n\n`gym.make({name!r})`, or `task={name!r}` of the intervention env.\n\n{text}\n"
+        )
     return pages
 
 
 def reference() -> dict[str, str]:
     """``{page: Markdown}`` of the public names, in the groups of ``GROUPS``."""
     tree = ast.parse(Path(selfreg_gym.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    names = [(node.module, alias.name) for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    names = [
+        (node.module, alias.name) for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
     pages = {}
     for title, packages in GROUPS.items():
-        own = [f"{module or name}" if module is None else f"{module}.{name}" for module, name in names if (module or name).split(".")[0] in packages]
+        own = [
+            f"{module or name}" if module is None else f"{module}.{name}"
+            for module, name in names
+            if (module or name).split(".")[0] in packages
+        ]
         slug = title.lower().replace(" ", "_")
-        pages[f"api/{slug}.md"] = f"# {title}\n\n" + "\n\n".join(f"::: selfreg_gym.{name}" for name in sorted(own)) + "\n"
+        pages[f"api/{slug}.md"] = (
+            f"# {title}\n\n" + "\n\n".join(f"::: selfreg_gym.{name}" for name in sorted(own)) + "\n"
+        )
     return pages

@@ -193,14 +193,13 @@ def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None) -> HelperPo
 
     Args:
         helper: a helper, an object with ``predict``, or a function ``observation -> action``.
-        wrap: the wrapper of its observations, single and vector: ``StateKeyObservation``, ``FeatureObservation``, or
-        any
-            ``env -> env``.
+        wrap: the wrapper of its observations, single and vector: ``StateKeyObservation``, ``FeatureObservation``,
+            or any ``env -> env``.
 
     Raises:
         InvalidArgumentError: ``helper`` has no ``predict`` and cannot be called.
 
-    Example:
+    Examples:
         >>> from selfreg_gym import StateKeyObservation, as_helper
         >>> helper = as_helper(lambda key: int(key.endswith("/1")), wrap=StateKeyObservation)
         >>> helper.predict(("coin-0/2", "coin-0/1"))[0]

@@ -3,7 +3,7 @@
 Every key has a default, so a file names only what differs. A key that does not exist is an error that says which
 one was meant; so is a value of the wrong type.
 
-Example:
+Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
     >>> config.collect.episodes
     4
