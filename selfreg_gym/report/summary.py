@@ -65,10 +65,10 @@ def headline(source: ReportData | Evaluation) -> str:
             "show success and usage."
         )
     row = data.row(split, item["key"])
-    calls = data.calls(row) if row is not None and not item["adjusted"] else None
+    calls = row["calls"] if row is not None and not item["adjusted"] else None
     usage = f"{data.amount(item['usage'], calls)} {'for' if data.calls_are_units else 'of'} help per episode"
     if item["adjusted"]:
-        usage += f" (interpolated: it used {item.get('measured_usage', item['usage']):.2f})"
+        usage += f" (interpolated: it used {item['measured_usage']:.2f})"
     low, high = item["share"]["ci"]
     style = data.style(item["helper"])
     name = style.short if style.declared.label else f"helper {style.short}"
@@ -87,7 +87,7 @@ def headline(source: ReportData | Evaluation) -> str:
 
 def _amount(data: ReportData, row: Mapping[str, Any]) -> str:
     """The usage of a row in words, with one decimal."""
-    calls = data.calls(row)
+    calls = row["calls"]
     return data.amount(round(row["usage"], 1), None if calls is None else round(calls, 1))
 
 
