@@ -24,6 +24,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
 from selfreg_gym.lm.vocabulary import MAX_UNKNOWN, UnknownTokens, distinct, unknown_tokens
+from selfreg_gym.types import optional_member
 
 __all__ = [
     "AUTO",
@@ -118,8 +119,8 @@ def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
 
 
 def actor_trunk(actor: Any) -> Path | None:
-    """Return the checkpoint directory of an actor, or None if it has none."""
-    folder = getattr(actor, "checkpoint_dir", None)
+    """The checkpoint directory of an actor, or None for an actor without one."""
+    folder = optional_member(actor, "checkpoint_dir")
     return Path(folder) if isinstance(folder, str | Path) else None
 
 

@@ -32,6 +32,7 @@ from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
@@ -247,7 +248,7 @@ def _augment(run: Run) -> Any:
 
     kwargs = run.env_kwargs()
     task = gym.make(kwargs["task"], **kwargs["task_kwargs"])
-    return task.get_wrapper_attr("augment") if task.has_wrapper_attr("augment") else None
+    return optional_member(task, "augment")
 
 
 def train_rl(run: Run) -> dict[str, Any]:
