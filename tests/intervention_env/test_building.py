@@ -83,7 +83,7 @@ def test_bad_parts_are_refused() -> None:
         InterventionEnv(gym.make("selfreg/Coin-v0"), str, [], task_kwargs={"heads": 0.1})
     with pytest.raises(InvalidArgumentError, match="a task is an id"):
         InterventionEnv(7, str, [])  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError, match="differs from the task's own"):
+    with pytest.raises(InvalidArgumentError, match="differs from the task's render mode"):
         InterventionEnv(gym.make("selfreg/Coin-v0"), str, [], render_mode="ansi")
 
 

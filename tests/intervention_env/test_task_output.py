@@ -134,9 +134,9 @@ def test_the_info_that_a_caller_changes_is_its_own() -> None:
     assert made.slots[0].info["state_key"] == "k"
 
 
-def test_rows_do_not_share_one_task() -> None:
+def test_environments_do_not_share_one_task() -> None:
     one = Task()
-    with pytest.raises(InvalidArgumentError, match="must make a new task in each call"):
+    with pytest.raises(InvalidArgumentError, match="must return a new task env"):
         InterventionVectorEnv(2, lambda: one, lambda text: "a", [])
 
 
@@ -165,7 +165,7 @@ def test_a_class_is_no_actor() -> None:
 def test_actions_of_a_vector_env_with_a_budget(actions: Any) -> None:
     envs = HelpBudget(InterventionVectorEnv(2, Task, lambda text: "a", []), 1)
     envs.reset(seed=0)
-    with pytest.raises(InvalidArgumentError, match="actions must be 2 integers, one per row, received"):
+    with pytest.raises(InvalidArgumentError, match="actions must be 2 integers, one per environment, received"):
         envs.step(actions)
     one = HelpBudget(env(), 1)
     one.reset(seed=0)
@@ -178,8 +178,8 @@ def test_a_snapshot_of_something_else() -> None:
     made.reset(seed=0)
     envs.reset(seed=0)
     for other in ("junk", None, (1, 2, 3), made.snapshot()):
-        with pytest.raises(InvalidArgumentError, match="restore takes what snapshot"):
+        with pytest.raises(InvalidArgumentError, match="restore takes a snapshot"):
             envs.restore(other)
     for other in ("junk", None, (1, 2)):
-        with pytest.raises(InvalidArgumentError, match="restore takes what snapshot"):
+        with pytest.raises(InvalidArgumentError, match="restore takes a snapshot"):
             made.restore(other)

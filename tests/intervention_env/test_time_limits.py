@@ -82,7 +82,7 @@ def test_play_obeys_a_time_limit_around_the_env() -> None:
 
 
 def test_a_wrapper_that_skips_or_resets_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"pass every step on exactly once.*Twice"):
+    with pytest.raises(InvalidArgumentError, match=r"pass on every step exactly once.*Twice"):
         list(run_episodes(Twice(InterventionEnv(**COIN)), SPECS))
 
 

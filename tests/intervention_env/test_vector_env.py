@@ -257,7 +257,7 @@ def test_one_bad_decision_ends_one_episode_and_changes_no_other() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(InvalidArgumentError, match="num_envs"):
         InterventionVectorEnv(0, **arguments())
-    with pytest.raises(InvalidArgumentError, match="needs a task of its own"):
+    with pytest.raises(InvalidArgumentError, match="needs its own task"):
         InterventionVectorEnv(2, **arguments(task=gym.make("selfreg/Coin-v0"), task_kwargs=None))
     with pytest.raises(UnknownNameError, match=r"autoreset mode: received 'NextStp'. Did you mean 'NextStep'"):
         InterventionVectorEnv(2, autoreset_mode="NextStp", **arguments())
@@ -278,7 +278,7 @@ def test_bad_arguments() -> None:
             env.reset(seed=seed)  # type: ignore[arg-type]
     env.reset(seed=0)
     for actions in (np.zeros(3, dtype=int), np.zeros(2), [0, None], 0):
-        with pytest.raises(InvalidArgumentError, match="2 integers, one per row"):
+        with pytest.raises(InvalidArgumentError, match="2 integers, one per environment"):
             env.step(actions)
     with pytest.raises(InvalidArgumentError, match="from 0 to 2"):
         env.step(np.array([0, 3]))

@@ -221,9 +221,9 @@ def test_maskable_ppo_never_chooses_a_denied_call(batched: bool) -> None:
     denied: list[bool] = []
 
     class Spy(HelpBudget if not batched else HelpBudget.vector):  # type: ignore[misc]
-        def _tell(self, info: dict[str, Any], refused: Any) -> dict[str, Any]:
+        def _add_budget(self, info: dict[str, Any], refused: Any) -> dict[str, Any]:
             denied.extend(np.atleast_1d(refused).tolist())
-            return super()._tell(info, refused)
+            return super()._add_budget(info, refused)
 
     env = FeatureObservation(Spy(vector(2, "SameStep") if batched else single(), budget=1))
     model = sb3_contrib.MaskablePPO(
