@@ -270,7 +270,7 @@ def _checked_actions(helper: Any, values: Any, n: int, k: int, busy: Sequence[in
     Raises:
         TaskContractError: another shape, another type, or an action outside 0 .. k.
     """
-    rule = f"a helper must return N integer actions from 0 to K for N observations (here N = {n} and K = {k})"
+    rule = f"for N observations, a helper must return N integer actions from 0 to K (here N = {n} and K = {k})"
     try:
         actions = np.atleast_1d(np.asarray(values))
     except ValueError:  # nested lists of different lengths

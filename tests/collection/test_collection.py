@@ -359,20 +359,20 @@ def test_recurrence_counts_visits(env, tmp_path: Path) -> None:
     with fill(env, tmp_path / "r.sqlite", episodes=30) as rollouts:
         report = recurrence(rollouts)
         steps = [s for e in rollouts for s in e]
-        assert report["state_key"]["states"] == len({s.state_key for s in steps}) == 2 + 3 + 4 + 5 + 2
-        assert report["feature_key"]["states"] == 5
+        assert report["state_key"].states == len({s.state_key for s in steps}) == 2 + 3 + 4 + 5 + 2
+        assert report["feature_key"].states == 5
         pairs = {(s.state_key, s.action) for s in steps}
-        assert report["state_key"]["visits_per_pair"] == pytest.approx(len(steps) / len(pairs))
+        assert report["state_key"].visits_per_pair == pytest.approx(len(steps) / len(pairs))
         visits = Counter(s.state_key for s in steps)
-        assert report["state_key"]["once_seen_share"] == sum(n == 1 for n in visits.values()) / len(steps)
-        assert report["feature_key"]["known_share"] == 1
-        few = recurrence(rollouts, task=3, help_probability=0)  # nobody was ever helped there
-        assert few["state_key"]["visits_per_pair"] > 1
+        assert report["state_key"].once_seen_share == sum(n == 1 for n in visits.values()) / len(steps)
+        assert report["feature_key"].known_share == 1
+        few = recurrence(rollouts, task=3, help_probability=0)  # no help in these episodes
+        assert few["state_key"].visits_per_pair > 1
 
 
 def test_recurrence_of_one_visit_each(env, tmp_path: Path) -> None:
     with fill(env, tmp_path / "r.sqlite", episodes=1, help_probabilities=(0.5,)) as rollouts:
         report = recurrence(rollouts)["state_key"]
-        assert report["once_seen_share"] == 1
-        assert report["known_share"] == 0
-        assert report["visits_per_pair"] == 1
+        assert report.once_seen_share == 1
+        assert report.known_share == 0
+        assert report.visits_per_pair == 1

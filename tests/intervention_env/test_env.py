@@ -189,7 +189,7 @@ def test_a_failing_actor_truncates_the_episode_and_is_no_failure_of_the_task(
 ) -> None:
     env = make(actor=Says(answer), interventions=[Intervention(Says(answer), name="friend")], help_cost=0.5)
     before, _ = env.reset(seed=0, options={"episode": 0})
-    with pytest.warns(UserWarning, match=f"truncated, and no data: .*{re.escape(message)}"):
+    with pytest.warns(UserWarning, match=f"truncated and excluded from statistics: .*{re.escape(message)}"):
         observation, reward, terminated, truncated, info = env.step(who)
     assert (observation, reward, terminated, truncated) == (before, 0.0, False, True)
     assert message in info["error"]

@@ -62,7 +62,7 @@ def test_numpy_values_and_odd_texts_are_accepted(rollouts: Rollouts) -> None:
 def test_each_distinct_text_is_stored_once_and_read_back_shared(rollouts: Rollouts) -> None:
     rollouts.add(episode(0, seed) for seed in range(50))
     distinct = {x for e in rollouts for s in e for x in (s.observation, s.state_key, s.feature_key, s.action_text)}
-    assert rollouts.summary()["texts"] == len(distinct - {None}) + 1  # and one list of admissible actions
+    assert rollouts.summary().texts == len(distinct - {None}) + 1  # and one list of admissible actions
     first, second = list(rollouts)[:2]
     assert first.steps[0].observation is second.steps[0].observation
 
@@ -171,13 +171,8 @@ def test_columns_are_the_episodes_as_arrays(rollouts: Rollouts) -> None:
 def test_summary(rollouts: Rollouts) -> None:
     rollouts.add([episode(0, 0, 0.0, actions=(0, 0), success=False), episode(0, 1, 0.5), episode(1, 0, 0.5, error="x")])
     summary = rollouts.summary()
-    assert summary["episodes"] == 2
-    assert summary["failures"] == 1
-    assert summary["transitions"] == 5
-    assert summary["by_help_probability"] == [
-        {"help_probability": 0.0, "episodes": 1, "success": 0.0, "usage": 0.0, "length": 2.0},
-        {"help_probability": 0.5, "episodes": 1, "success": 1.0, "usage": 2.0, "length": 3.0},
-    ]
+    assert (summary.episodes, summary.failures, summary.transitions) == (2, 1, 5)
+    assert summary.by_help_probability == [(0.0, 1, 0.0, 0.0, 2.0), (0.5, 1, 1.0, 2.0, 3.0)]
 
 
 # ---------------------------------------------------------------- once, whole, and nothing that is not data
@@ -230,7 +225,7 @@ def test_a_failed_transaction_leaves_nothing_and_forgets_its_texts(rollouts: Rol
     bad = dataclasses.replace(episode().steps[2], action_text=Unreadable("x"))
     with pytest.raises(AttributeError):
         rollouts.add(episode(steps=(*episode().steps[:2], bad)))
-    assert rollouts.summary()["texts"] == 0
+    assert rollouts.summary().texts == 0
     rollouts.add(episode())
     assert list(rollouts) == [episode()]
 
@@ -282,7 +277,7 @@ def test_a_fixed_plan_takes_no_other_episode(rollouts: Rollouts) -> None:
     ids=["steps", "usage", "usage text", "seed", "task"],
 )
 def test_a_field_of_an_episode_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:
-    with pytest.raises(InvalidArgumentError, match="this is not an episode: a field has a wrong type"):
+    with pytest.raises(InvalidArgumentError, match="invalid episode: a field has a wrong type"):
         rollouts.add(dataclasses.replace(episode(), **change))  # type: ignore[arg-type]
 
 
@@ -293,7 +288,7 @@ def test_a_field_of_an_episode_of_another_type(rollouts: Rollouts, change: dict[
 def test_a_field_of_a_transition_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:
     whole = episode()
     steps = (dataclasses.replace(whole.steps[0], **change), *whole.steps[1:])  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError, match="this is not an episode"):
+    with pytest.raises(InvalidArgumentError, match="invalid episode"):
         rollouts.add(dataclasses.replace(whole, steps=steps))
     assert rollouts.count() == 0
 

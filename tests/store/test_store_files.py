@@ -61,7 +61,7 @@ def test_open_a_store_without_a_table(rollouts: Rollouts, path: Path) -> None:
     rollouts.close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE plan")
-    with pytest.raises(StoreDamagedError, match=r"lacks the tables.*plan"):
+    with pytest.raises(StoreDamagedError, match=r"has no tables.*plan"):
         Rollouts.open(path)
 
 
@@ -87,7 +87,7 @@ def test_open_for_another_spec_names_the_difference(rollouts: Rollouts, path: Pa
         Rollouts.open(path, spec=other)
     with pytest.raises(InvalidArgumentError, match="plain JSON"):
         Rollouts.create(path.with_name("b"), spec={"actor": object()})
-    with pytest.raises(InvalidArgumentError, match="spec is a dict"):
+    with pytest.raises(InvalidArgumentError, match="spec of a store must be a dict"):
         Rollouts.create(path.with_name("b"), spec=[])
 
 
