@@ -15,7 +15,7 @@ from gymnasium.envs.registration import load_env_creator
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
 from selfreg_gym.intervention_env.snapshots import with_snapshots
-from selfreg_gym.types import Actor, Intervention, as_actor
+from selfreg_gym.types import Actor, Intervention, as_actor, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_number
 
 __all__ = [
@@ -226,7 +226,7 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     time-outs); a store or a run can be continued with other values of these.
     """
     try:
-        immaterial = getattr(registry.load(group, name), "immaterial", ())
+        immaterial = optional_member(registry.load(group, name), "immaterial") or ()
     except UnknownNameError:  # from the config of another installation; making the object raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}

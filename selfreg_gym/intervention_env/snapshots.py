@@ -142,7 +142,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
     Without a seed, ``reset`` draws one from ``np_random``, so that every episode can be replayed. The task must be
     deterministic given its seed; ``restore`` raises if the last observation differs.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, selfreg_gym
         >>> from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
         >>> task = ReplaySnapshots(gym.make("selfreg/Coin-v0", heads=0.99))

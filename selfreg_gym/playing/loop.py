@@ -15,13 +15,15 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy, Transition
-from selfreg_gym.utils.arguments import check_count, check_number, check_predict
+from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.episode_draws import episode_key
 from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
@@ -45,9 +47,10 @@ def run_episodes(
             wrapped. Episodes that a wrapper truncates (``TimeLimit``) end there. Wrappers must pass on each step
             exactly once.
         specs: the episodes to play.
-        helper: the policy, in the env ``helper.wrap(env)``; see :class:`selfreg_gym.types.HelperPolicy`. At the end of
-            the list, idle environments are passed with their last observation, and their actions are ignored. None for
-            random help: at each step with the spec's ``help_probability``, from one of the K interventions, uniformly.
+        helper: a :class:`selfreg_gym.Helper`, an object with ``predict`` or a function; it reads the observations of
+            ``helper.wrap(env)``. At the end of the list, idle environments are passed with their last observation, and
+            their actions are ignored. None for random help: at each step with the spec's ``help_probability``, from
+            one of the K interventions, uniformly.
         deterministic: passed to ``helper.predict``.
         record_steps: False leaves ``observation`` and ``admissible_actions`` of the transitions empty.
         retries: repetitions of an episode in which an actor failed, before it is yielded with ``error``.
@@ -55,7 +58,7 @@ def run_episodes(
 
     Yields:
         One ``Episode`` per spec. ``metrics`` holds the task's metrics, and under ``"unseen"`` the number of decisions
-        in states that are new to the helper, if the helper has ``last_unseen``.
+        in states that are new to the helper, if the helper sets ``last_unseen``.
 
     Raises:
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
@@ -64,15 +67,14 @@ def run_episodes(
         TaskContractError: the helper raised, or did not return one action in 0 .. K per environment; or the task
             broke its contract.
     """
-    if helper is not None:
-        check_predict("the helper", helper)
+    decider = None if helper is None else as_helper(helper, what="the helper")
     specs = _checked_specs(specs)
     for spec in specs:
         p = spec.help_probability
         if helper is None and p is None:
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
-    return _play(_Batch(env, helper), specs, helper, deterministic, record_steps, retries, on_episode)
+    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, on_episode)
 
 
 def _checked_specs(specs: Any) -> list[EpisodeSpec]:
@@ -96,7 +98,6 @@ def _checked_specs(specs: Any) -> list[EpisodeSpec]:
 def _play(
     batch: _Batch,
     specs: Sequence[EpisodeSpec],
-    helper: HelperPolicy | None,
     deterministic: bool,
     record_steps: bool,
     retries: int,
@@ -117,16 +118,16 @@ def _play(
         if not busy:
             return
         actions = np.zeros(batch.n, dtype=np.int64)
-        if helper is None:
+        if batch.helper is None:
             for i, recorder in busy:
                 actions[i] = recorder.random_action(batch.k)
         else:
-            if begun.any() and hasattr(batch.helper, "begin_episodes"):
+            if begun.any() and batch.helper.draws_per_episode:
                 keys = [episode_key(one.spec.seed, one.spec.task_index) if one is not None else 0 for one in recorders]
                 with _helper_errors(batch.helper, "begin_episodes"):
                     state = batch.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
             chosen, state = batch.ask(state, begun, deterministic, [i for i, _ in busy])
-            unseen = getattr(batch.helper, "last_unseen", None)
+            unseen = batch.helper.last_unseen
             for i, recorder in busy:
                 actions[i] = chosen[i]
                 if unseen is not None:
@@ -158,7 +159,7 @@ def _play(
 class _Batch:
     """A single or vector env, inside the helper's wrapper, with one interface: n environments, K interventions."""
 
-    def __init__(self, env: Any, helper: HelperPolicy | None) -> None:
+    def __init__(self, env: Any, helper: Helper | None) -> None:
         base = env.unwrapped
         self.single = isinstance(base, InterventionEnv)
         if not self.single:
@@ -172,12 +173,12 @@ class _Batch:
                     "run_episodes resets the envs itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
-        bind = getattr(helper, "for_interventions", None)
-        with _helper_errors(helper, "for_interventions"):
-            self.helper: Any = helper if bind is None else bind(base.interventions)
-        wrap = getattr(self.helper, "wrap", None)
-        with _helper_errors(self.helper, "wrap"):
-            self.env = wrap(env) if wrap is not None else env
+        self.helper, self.env = None, env
+        if helper is not None:
+            with _helper_errors(helper, "for_interventions"):
+                self.helper = helper.for_interventions(base.interventions)
+            with _helper_errors(self.helper, "wrap"):
+                self.env = self.helper.wrap(env)
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
         self.observation: Any = None
@@ -200,13 +201,14 @@ class _Batch:
         self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all environments: actions ``(n,)``, valid in the ``busy`` ones (None: all)."""
+        assert self.helper is not None
         with _helper_errors(self.helper, "predict"):
             result = self.helper.predict(
                 self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
             )
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TaskContractError(
-                f"predict must return (actions, state); {type(self.helper).__name__} returned {shown(result)}."
+                f"predict must return (actions, state); {self.helper.type_name} returned {shown(result)}."
             )
         actions, state = result
         return _checked_actions(self.helper, actions, self.n, self.k, busy), state
@@ -232,13 +234,14 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
     Raises:
         TaskContractError: not one integer action in 0 .. K per observation, or ``predict`` raised.
     """
-    batch = _Batch(env, helper)
+    batch = _Batch(env, as_helper(helper))
+    assert batch.helper is not None
     mask = np.ones(batch.n, dtype=np.bool_)
     state: Any = None
     for i in range(0, len(tasks), batch.n):
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(batch.n)]
         batch.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
-        if hasattr(batch.helper, "begin_episodes"):
+        if batch.helper.draws_per_episode:
             keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
             with _helper_errors(batch.helper, "begin_episodes"):
                 state = batch.helper.begin_episodes(state, mask.copy(), keys)
@@ -246,7 +249,7 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
 
 
 @contextlib.contextmanager
-def _helper_errors(helper: Any, method: str) -> Iterator[None]:
+def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
     """Add the class and the method of the helper to its errors.
 
     Raises:
@@ -258,13 +261,13 @@ def _helper_errors(helper: Any, method: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise TaskContractError(
-            f"a helper must handle every observation: {method} of {type(helper).__name__} raised "
+            f"a helper must handle every observation: {method} of {helper.type_name} raised "
             f"{type(error).__name__}: {shown(str(error))}. Repair the helper, or give it a method wrap(env) that "
             "returns the env with the observations that it reads."
         ) from error
 
 
-def _checked_actions(helper: Any, values: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
+def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
     """A helper's actions for n observations as an integer array ``(n,)``; those of ``busy`` environments lie in 0 .. k.
 
     Raises:
@@ -274,14 +277,14 @@ def _checked_actions(helper: Any, values: Any, n: int, k: int, busy: Sequence[in
     try:
         actions = np.atleast_1d(np.asarray(values))
     except ValueError:  # nested lists of different lengths
-        raise TaskContractError(f"{rule}; {type(helper).__name__} returned {shown(values)}.") from None
+        raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(values)}.") from None
     if actions.shape != (n,) or actions.dtype.kind not in "iub":
         raise TaskContractError(
-            f"{rule}; {type(helper).__name__} returned an array of shape {actions.shape} and type {actions.dtype}, "
+            f"{rule}; {helper.type_name} returned an array of shape {actions.shape} and type {actions.dtype}, "
             f"{shown(values)}."
         )
     if not all(0 <= actions[i] <= k for i in (range(n) if busy is None else busy)):
-        raise TaskContractError(f"{rule}; {type(helper).__name__} returned {shown(actions.tolist())}.")
+        raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
     return actions
 
 

@@ -109,7 +109,7 @@ class HelpBudget(VectorAware):
     Raises:
         InvalidArgumentError: a negative budget.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym
         >>> from selfreg_gym import HelpBudget, Intervention
         >>> help = Intervention(lambda text: "heads", name="friend")

@@ -147,7 +147,7 @@ class PRMReward(VectorAware):
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``, or ``gamma`` is outside (0, 1].
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, numpy as np
         >>> from selfreg_gym import PRMReward
         >>> class Half:
@@ -247,7 +247,7 @@ class PRMObservation(VectorAware):
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, numpy as np
         >>> from selfreg_gym import PRMObservation
         >>> class Half:
