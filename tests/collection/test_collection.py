@@ -110,13 +110,13 @@ def test_a_seed_depends_on_seed_task_and_rollout_only() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tasks": []}, "tasks are different"),
-        ({"tasks": [1, 1]}, "tasks are different"),
-        ({"tasks": [-1]}, "tasks are different"),
+        ({"tasks": []}, "tasks must be different"),
+        ({"tasks": [1, 1]}, "tasks must be different"),
+        ({"tasks": [-1]}, "tasks must be different"),
         ({"episodes": 0}, "episodes"),
         ({"episodes": 2.5}, "episodes"),
-        ({"help_probabilities": ()}, "help_probabilities are different"),
-        ({"help_probabilities": (0.5, 0.5)}, "help_probabilities are different"),
+        ({"help_probabilities": ()}, "help_probabilities must be different"),
+        ({"help_probabilities": (0.5, 0.5)}, "help_probabilities must be different"),
         ({"help_probabilities": (0, 1.5)}, r"lie in \[0, 1\]"),
         ({"seed": -1}, "seed"),
         ({"workers": 0}, "workers"),

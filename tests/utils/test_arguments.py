@@ -52,7 +52,7 @@ def test_tasks_are_different_indices(bad: Any) -> None:
 def test_one_integer_says_what_to_write() -> None:
     with pytest.raises(InvalidArgumentError, match=r"write range\(2\) for the first 2 tasks, or \[2\]"):
         check_tasks(2)
-    with pytest.raises(InvalidArgumentError, match=r"from 0 to 9, because the task has 10 episodes.*received 10"):
+    with pytest.raises(InvalidArgumentError, match=r"from 0 to 9, because the env has 10 tasks.*received 10"):
         check_tasks(range(11), available=10)
     with pytest.raises(InvalidArgumentError, match=r"write \[0.5\]"):
         check_numbers("help_probabilities", 0.5)
