@@ -21,7 +21,7 @@ def _counted(seed: int) -> Episode:
     return Episode(0, seed, "t", "", 0.5, True, (0.5,), tuple(steps))
 
 
-def test_tokens_and_prices_are_kept_and_added_up(tmp_path: Path) -> None:
+def test_tokens_and_reported_costs_are_stored_and_summed(tmp_path: Path) -> None:
     with Rollouts.create(tmp_path / "r.sqlite", spec=SPEC) as rollouts:
         rollouts.add([_counted(1), _counted(2)])
         assert list(rollouts) == [_counted(1), _counted(2)]
@@ -31,7 +31,7 @@ def test_tokens_and_prices_are_kept_and_added_up(tmp_path: Path) -> None:
         assert rollouts.spending() == [Spending(0, 2, 0.0, 14, 0.0), Spending(1, 2, 1.0, 22, 1.0)]
 
 
-def test_a_store_of_format_1_is_read_as_it_is_and_grows_into_format_2(tmp_path: Path) -> None:
+def test_a_store_of_format_1_is_read_and_converted_when_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     plain = dataclasses.replace(
         _counted(1), steps=tuple(dataclasses.replace(s, tokens=None, reported_cost=None) for s in _counted(1))

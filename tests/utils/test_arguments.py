@@ -1,4 +1,4 @@
-"""Checks of arguments: the rule, what was received, what to write instead."""
+"""Validation of arguments: rule, received value, remedy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_tasks_are_different_indices(bad: Any) -> None:
         check_tasks(bad)
 
 
-def test_one_integer_says_what_to_write() -> None:
+def test_the_error_for_an_integer_has_the_expression_to_write() -> None:
     with pytest.raises(InvalidArgumentError, match=r"write range\(2\) for the first 2 tasks, or \[2\]"):
         check_tasks(2)
     with pytest.raises(InvalidArgumentError, match=r"from 0 to 9, because the env has 10 tasks.*received 10"):
@@ -77,7 +77,7 @@ def test_options_are_checked_by_both_envs() -> None:
     check_options({"difficulty": 3})  # a task's own option
 
 
-def test_wrappers_refuse_other_envs_by_name() -> None:
+def test_wrappers_raise_for_other_envs_with_their_name() -> None:
     class Score:
         def score(self, observations: Any) -> Any:
             return np.full(len(observations), 0.5)
