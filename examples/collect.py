@@ -1,8 +1,8 @@
-"""Collect rollouts with random help, summarise them, and measure how often states recur.
+"""Collect rollouts with random help, print statistics, and measure how often states recur.
 
     python examples/collect.py rollouts.sqlite --tasks 20 --episodes 44 --workers 2
 
-After a Ctrl-C, the same command continues the collection. While it runs, in another terminal:
+After Ctrl-C the same command continues the collection. While it runs, in another terminal:
 
     sqlite3 rollouts.sqlite "SELECT t, who, action_text, success FROM steps LIMIT 20"
 """
@@ -19,9 +19,9 @@ from selfreg_gym.collection.recurrence import recurrence
 
 
 def main() -> None:
-    """Collect, then print a summary."""
+    """Collect and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", help="the file to create or to continue")
+    parser.add_argument("store", help="the store to create or to continue")
     parser.add_argument("--task", default="selfreg/SIF-v0")
     parser.add_argument("--actor", default="scripted")
     parser.add_argument("--intervention", default="expert")

@@ -247,26 +247,20 @@ def _seeded(seed: int) -> Iterator[None]:
 def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None, *, what: str = "a helper") -> Helper:
     """Make a helper of a Stable-Baselines3 model, an object with ``predict``, or a function of the observation.
 
-        Args:
-    <<<<<<< HEAD
-            helper: a helper, an object with ``predict``, or a function ``observation -> action``.
-            wrap: the wrapper of its observations, single and vector: ``StateKeyObservation``, ``FeatureObservation``,
-                or any ``env -> env``.
-    =======
-            helper: a :class:`Helper` is returned unchanged if ``wrap`` is None.
-            wrap: the wrapper of its observations, single and vector: ``StateKeyObservation``, ``FeatureObservation``, or
-                any ``env -> env``.
-            what: its name in an error.
-    >>>>>>> main
+    Args:
+        helper: a :class:`Helper` is returned unchanged if ``wrap`` is None.
+        wrap: the wrapper of its observations, single and vector: ``StateKeyObservation``, ``FeatureObservation``, or
+            any ``env -> env``.
+        what: its name in an error.
 
-        Raises:
-            InvalidArgumentError: ``helper`` is a class, a text, or neither a function nor an object with ``predict``.
+    Raises:
+        InvalidArgumentError: ``helper`` is a class, a text, or neither a function nor an object with ``predict``.
 
-        Examples:
-            >>> from selfreg_gym import StateKeyObservation, as_helper
-            >>> helper = as_helper(lambda key: int(key.endswith("/1")), wrap=StateKeyObservation)
-            >>> helper.predict(("coin-0/2", "coin-0/1"))[0]
-            array([0, 1])
+    Examples:
+        >>> from selfreg_gym import StateKeyObservation, as_helper
+        >>> helper = as_helper(lambda key: int(key.endswith("/1")), wrap=StateKeyObservation)
+        >>> helper.predict(("coin-0/2", "coin-0/1"))[0]
+        array([0, 1])
     """
     if wrap is not None and not callable(wrap):
         raise InvalidArgumentError(f"wrap is a wrapper class or a function env -> env, received {wrap!r}.")

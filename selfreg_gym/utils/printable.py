@@ -1,4 +1,4 @@
-r"""Text of unknown origin, made safe to store and to display: in a terminal, in HTML, in a plot, in a file name.
+r"""Text of unknown origin, made safe to store and to display: in a terminal, in a plot, in a file name.
 
 Names of tasks, kinds, splits and helpers, responses of servers and error messages come from outside the package. They
 may be of any length and contain control characters (which a terminal executes), characters that reverse the reading
@@ -16,9 +16,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from html import escape
 
-__all__ = ["file_name", "html", "repaired", "shorten", "visible"]
+__all__ = ["file_name", "repaired", "shorten", "visible"]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories without a glyph: control, format (direction marks), surrogates, private use, unassigned."""
@@ -66,11 +65,6 @@ def shorten(text: str, limit: int) -> str:
     head = (limit - 1) * 2 // 3
     tail = limit - 1 - head
     return f"{text[:head]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - tail :] if tail else ''}"
-
-
-def html(text: object, *, limit: int | None = None) -> str:
-    """Return ``text`` for the body or a quoted attribute of an HTML page."""
-    return escape(visible(text, limit=limit, keep="\n\t"), quote=True)
 
 
 def file_name(text: str) -> str:

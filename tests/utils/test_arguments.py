@@ -64,7 +64,7 @@ def test_options_are_checked_by_both_envs() -> None:
     for env in (single, vector):
         with pytest.raises(UnknownNameError, match="Did you mean 'episode'"):
             env.reset(seed=0, options={"epsiode": 1})
-        with pytest.raises(InvalidArgumentError, match=r"0 \.\. 999, received 1000"):
+        with pytest.raises(InvalidArgumentError, match=r"0 \.\. 999, .* received 1000"):
             env.reset(seed=0, options={"episode": 1000})
         with pytest.raises(InvalidArgumentError, match="received -1"):
             env.reset(seed=0, options={"episode": -1})
@@ -88,9 +88,9 @@ def test_wrappers_raise_for_other_envs_with_their_name() -> None:
     ]  # fmt: skip
     for make in makers:
         for other in (gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", num_envs=2), 3):
-            with pytest.raises(InvalidArgumentError, match=r"wraps an intervention env|reads observations"):
+            with pytest.raises(InvalidArgumentError, match=r"wraps an intervention env|reads text observations"):
                 make(other)
-    with pytest.raises(InvalidArgumentError, match=r"are text"):
+    with pytest.raises(InvalidArgumentError, match=r"reads text observations"):
         PRMReward(FeatureObservation(InterventionEnv("selfreg/Coin-v0", **PEOPLE)), Score())
 
 
