@@ -4,7 +4,7 @@ Names of tasks, kinds, splits and helpers, answers of servers and error messages
 contain control characters (a terminal executes them), characters that reverse the reading direction, halves of
 surrogate pairs (no file can hold them) and any number of characters.
 
-Example:
+Examples:
     >>> visible("a\x1b[31mb\u202e")
     'a\\x1b[31mb\\u202e'
     >>> file_name("../../escape").startswith("escape-")
