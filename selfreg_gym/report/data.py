@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import ConfigError
@@ -184,20 +182,10 @@ class ReportData:
 
     # -- calls and cost units -----------------------------------------------------------------------------------------
 
-    def calls(self, row: Mapping[str, Any]) -> float | None:
-        """Calls for help per episode of a row of all kinds: decisions with help, whatever each costs."""
-        if "calls" in row:
-            return row["calls"]
-        table = self.evaluation.tables[row["split"]]
-        keys = [key for key in table.columns if key.partition("#")[0] == row["key"]] or [row["key"]]
-        helped = table.column(keys, "helped")[table.restrict(row["kind"])]
-        known = helped[np.isfinite(helped)]
-        return float(known.mean()) if known.size else None
-
     @cached_property
     def calls_are_units(self) -> bool:
         """Whether every call costs one unit, so that calls and cost units are the same number."""
-        pairs = [(row["usage"], self.calls(row)) for row in self.all_rows]
+        pairs = [(row["usage"], row["calls"]) for row in self.all_rows]
         known = [(usage, calls) for usage, calls in pairs if usage is not None and calls is not None]
         return any(calls for _, calls in known) and all(abs(usage - calls) <= EQUAL for usage, calls in known)
 
@@ -215,12 +203,8 @@ class ReportData:
     def interventions(self) -> list[str]:
         """Names of the interventions, in the order of the actions 1 .. K."""
         names = [visible(name, limit=40) for name in self.section("interventions").get("ids") or ()]
-        count = max((len(self.by_intervention(row, "usage")) for row in self.all_rows), default=0)
+        count = max((len(row["usage_by_intervention"]) for row in self.all_rows), default=0)
         return names if len(names) == count else [f"intervention {k}" for k in range(1, count + 1)]
-
-    def by_intervention(self, row: Mapping[str, Any], what: str) -> list[float | None]:
-        """``usage`` or ``calls`` per episode of each intervention; empty if they were not counted."""
-        return list(row.get(f"{what}_by_intervention") or ())
 
     # -- calibration and warnings -------------------------------------------------------------------------------------
 

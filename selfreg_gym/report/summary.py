@@ -65,27 +65,29 @@ def headline(source: ReportData | Evaluation) -> str:
             "show success and usage."
         )
     row = data.row(split, item["key"])
-    calls = data.calls(row) if row is not None and not item["adjusted"] else None
+    calls = row["calls"] if row is not None and not item["adjusted"] else None
     usage = f"{data.amount(item['usage'], calls)} {'for' if data.calls_are_units else 'of'} help per episode"
     if item["adjusted"]:
-        usage += f" (interpolated: it used {item.get('measured_usage', item['usage']):.2f})"
+        usage += f" (interpolated: it used {item['measured_usage']:.2f})"
     low, high = item["share"]["ci"]
+    style = data.style(item["helper"])
+    name = style.short if style.declared.label else f"helper {style.short}"
     text = (
-        f"On {data.inline_title(split)}, the {data.style(item['helper']).short} recovers "
+        f"On {data.inline_title(split)}, the {name} recovers "
         f"{percent(item['share']['value'])} (95\N{NO-BREAK SPACE}% interval {100 * low:.0f} to {100 * high:.0f}) of "
         f"the gap with {usage}"
     )
     if item["random"] is not None and item["random"]["value"] is not None:
         text += f"; random help recovers {percent(item['random']['value'])}"
     return (
-        f"{text}. The gap is what help at every step ({_amount(data, upper)}) adds to the "
+        f"{text}. The gap is what help at every step, {_amount(data, upper)} per episode, adds to the "
         f"{percent(lower['success_rate'])} success of the actor alone."
     )
 
 
 def _amount(data: ReportData, row: Mapping[str, Any]) -> str:
     """The usage of a row in words, with one decimal."""
-    calls = data.calls(row)
+    calls = row["calls"]
     return data.amount(round(row["usage"], 1), None if calls is None else round(calls, 1))
 
 

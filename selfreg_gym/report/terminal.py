@@ -117,10 +117,10 @@ def _number(value: float | None) -> str:
 
 def _calls(data: ReportData, row: Mapping[str, Any]) -> str:
     """Calls per episode: of each intervention where there are several and they were counted."""
-    each = data.by_intervention(row, "calls")
+    each = row["calls_by_intervention"]
     if len(each) > 1 and None not in each and any(each):
         return " + ".join(f"{calls:.1f}" for calls in each if calls is not None)
-    return _number(data.calls(row))
+    return _number(row["calls"])
 
 
 def _percent(value: float, ci: Sequence[float | None], mark: str = "") -> str:
