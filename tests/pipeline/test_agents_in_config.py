@@ -61,7 +61,7 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
     moved = overrides("http://127.0.0.1:9/v1", timeout=3.0)  # nobody there: finished is finished
     again = open_run(tmp_path / "r", preset="smoke", overrides=moved, progress=False, say=said.append)
     advance(again, ["collect"])
-    assert said == [f"1/{len(STAGES)} collect: already there"]
+    assert said == [f"1/{len(STAGES)} collect: up to date"]
     with pytest.raises(RunDirectoryError, match=r"actor\.kwargs"):
         open_run(tmp_path / "r", preset="smoke", overrides=overrides(server.url, model="other"), progress=False)
 
