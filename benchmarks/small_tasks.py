@@ -150,7 +150,7 @@ def main() -> None:
         words = [word for setting in [*_BASE, *case.settings, *options.set] for word in ("--set", setting)]
         begun = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "selfreg_gym.cli", "run", "--out", str(out), "--update", *words],
+            [sys.executable, "-m", "selfreg_gym", "run", "--out", str(out), "--update", *words],
             env=environment, check=True,
         )  # fmt: skip
         report(name, out, case, time.perf_counter() - begun)

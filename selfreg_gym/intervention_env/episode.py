@@ -1,6 +1,6 @@
 """One episode in progress: the task, the counters, and what the last step led to.
 
-``InterventionEnv`` is one :class:`Row` and ``InterventionVectorEnv`` is N of them, so both give the same episodes by
+``InterventionEnv`` is one :class:`EpisodeState` and ``InterventionVectorEnv`` is N of them, so both give the same episodes by
 construction; only *whom to ask* is batched, by :func:`ask`.
 """
 
@@ -28,14 +28,14 @@ from selfreg_gym.types import Act, Actor, Decision, Intervention
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
-__all__ = ["Row", "ask", "ask_one", "episodes_of"]
+__all__ = ["EpisodeState", "ask", "ask_one", "episodes_of"]
 
 _MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
 _MOST_COST = 1e12  # cost units of one act; sums of many stay finite
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
 
 
-class Row:
+class EpisodeState:
     """One episode in progress. What a step led to stays readable in the attributes.
 
     Attributes:
@@ -123,7 +123,7 @@ class Row:
         Raises:
             TaskContractError: the task raised, or returned values of the wrong types.
         """
-        name, cost, tokens, price = None, 0.0, None, None
+        name, cost, tokens, reported_cost = None, 0.0, None, None
         self.who = who
         if who:
             intervention = self._interventions[who - 1]
@@ -138,9 +138,9 @@ class Row:
                 return
             text, tokens = act.text, act.tokens
             if act.cost is not None:
-                price = float(act.cost)
+                reported_cost = float(act.cost)
                 if who:
-                    cost = price
+                    cost = reported_cost
         try:
             answer = self.task.step(text)
         except SelfRegError:
@@ -154,7 +154,7 @@ class Row:
         self.over = self.terminated or self.truncated
         if cost:
             self.usage[who - 1] += cost
-        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, price)
+        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, reported_cost)
 
     def cut_off(self) -> None:
         """End the episode here, because a wrapper around the env has ended it (a ``TimeLimit``)."""
@@ -208,7 +208,7 @@ class Row:
         action_text: str | None,
         reward: float,
         tokens: int | None = None,
-        price: float | None = None,
+        reported_cost: float | None = None,
         error: str | None = None,
     ) -> None:
         """Write down what a reset or step led to."""
@@ -228,7 +228,8 @@ class Row:
         info["cost"] = cost
         # One type per key, whoever acted: Gymnasium's vector environments make an array of the first value's type.
         info["tokens"] = -1 if tokens is None else tokens
-        info["price"] = -1.0 if price is None else price
+        # "price" is the former name; a dict cannot warn, so both keys are there for one release.
+        info["reported_cost"] = info["price"] = -1.0 if reported_cost is None else reported_cost
         info["step"] = self.t
         info["success"] = info["is_success"] = success
         info["task_seed"] = self.seed

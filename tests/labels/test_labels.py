@@ -12,7 +12,6 @@ import pytest
 
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import collect
-from selfreg_gym.dataset import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
     InvalidArgumentError,
     StoreDamagedError,
@@ -22,6 +21,7 @@ from selfreg_gym.errors import (
 )
 from selfreg_gym.labels import BUDGETS, Label, Labels, label
 from selfreg_gym.solver import MixedPolicy, solve, solve_budget, solve_frontier
+from selfreg_gym.store.rollouts import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Act, Intervention
 

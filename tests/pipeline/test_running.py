@@ -30,7 +30,7 @@ ROW_KEYS = {
 def selfreg(*words: str) -> subprocess.CompletedProcess[str]:
     """The command line as its own process, without a terminal."""
     return subprocess.run(
-        [sys.executable, "-m", "selfreg_gym.cli", *words],
+        [sys.executable, "-m", "selfreg_gym", *words],
         capture_output=True,
         text=True,
         check=False,
