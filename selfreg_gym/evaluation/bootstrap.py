@@ -139,11 +139,6 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
-    @classmethod
-    def of(cls, draws: Floats) -> Estimate:
-        """From ``draws (1 + B,)``: the value, then its value in B resamples."""
-        return cls(float(draws[0]), *percentile_interval(draws[1:]))
-
     @property
     def ci(self) -> list[float]:
         """``[low, high]``, the form of intervals in result rows."""
@@ -301,23 +296,11 @@ def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = 
             effect = variance * n / binomial * student_factor(freedom, level)
         effect = (effective * effect + PRIOR_UNITS * worst) / (effective + PRIOR_UNITS)
         trials = n / min(effect, worst * max(student_factor(freedom, level), 1.0))
-    return Estimate(rate, *_wilson(rate, trials, level))
+    return Estimate(rate, *wilson_interval(rate, trials, level=level))
 
 
-def wilson_interval(successes: float, trials: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a rate (Wilson 1927, JASA 22).
-
-    Raises:
-        InvalidArgumentError: no trials, or ``successes`` outside ``0 .. trials``.
-    """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise InvalidArgumentError(
-            f"a rate needs at least one trial and 0 <= successes <= trials, received {successes} of {trials}."
-        )
-    return _wilson(successes / trials, trials, level)
-
-
-def _wilson(rate: float, trials: float, level: float) -> tuple[float, float]:
+def wilson_interval(rate: float, trials: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a rate in [0, 1] over a number of trials (Wilson 1927, JASA 22)."""
     z = _normal(level)
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale

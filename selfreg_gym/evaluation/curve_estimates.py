@@ -91,7 +91,7 @@ def _lifts(found: Floats, half: int) -> Floats:
 
 
 def _halves(units: np.ndarray, strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``(n,)`` bool: a random half of the units of each stratum, the larger half at random where their number is odd."""
+    """``(n,)`` bool: a random half of the units of each stratum, an odd unit to either half at random."""
     stratum = np.zeros(int(units.max()) + 1, dtype=np.int64)
     stratum[units] = strata
     order = np.lexsort((rng.random(len(stratum)), stratum))

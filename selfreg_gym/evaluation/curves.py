@@ -135,18 +135,9 @@ class Curve:
             usage, success = np.append(usage, self.always[0]), np.append(success, success[-1])
         return usage, success
 
-    def coin(self, usage: float) -> float:
-        """Success of the coin line at this usage."""
-        share = (usage - self.never[0]) / (self.always[0] - self.never[0])
-        return self.never[1] + float(np.clip(share, 0.0, 1.0)) * self.gap
-
     def at(self, usage: float) -> float:
         """Success of the hull at this usage."""
         return float(np.interp(usage, *self.hull))
-
-    def lift(self, usage: float) -> float:
-        """Success of the hull above the coin line at this usage."""
-        return self.at(usage) - self.coin(usage)
 
     def recovered(self, usage: float) -> float:
         """Share of the gap that the hull recovers at this usage; NaN without a gap."""
@@ -162,24 +153,6 @@ class Curve:
         points = [self.never[0], *self.usage, self.always[0]], [self.never[1], *self.success, self.always[1]]
         usage, success = (np.array(axis)[None] for axis in points)
         return float(area_between(usage, success)[0])
-
-    def usage_for(self, share: float) -> float:
-        """The least usage at which the hull recovers ``share`` of the gap; infinity if it does not.
-
-        It is biased downwards for measured points; :func:`selfreg_gym.evaluation.curve_estimates.usage_for` estimates it
-        from a smoothed curve, with an interval.
-
-        Raises:
-            InvalidArgumentError: ``share`` is outside [0, 1].
-        """
-        if not 0 <= share <= 1:
-            raise InvalidArgumentError(f"a share of the gap lies in [0, 1], received {share!r}.")
-        usage, success = self.hull
-        wanted = self.never[1] + share * self.gap
-        if success[-1] < wanted:
-            return float("inf")
-        rising = np.flatnonzero(np.concatenate([[True], np.diff(success) > 0]))
-        return float(np.interp(wanted, success[rising], usage[rising]))
 
     @property
     def largest_gap(self) -> float:

@@ -97,7 +97,7 @@ def _row_warnings(row: ResultRow, *, fixed_tasks: bool) -> list[str]:
     if expected is not None and usage > max(RUNAWAY * expected, expected + 0.5):
         found.append(
             f"{name}: used {usage:.2f} units per episode where {expected:.2f} were expected. In unknown states a helper "
-            "asks too often: check the coverage of the collected rollouts, and calibrate."
+            "asks too often: check the coverage of the rollouts, and calibrate."
         )
     unseen = row["unseen_state_rate"]
     if fixed_tasks and budget is not None and unseen is not None and unseen > UNSEEN:

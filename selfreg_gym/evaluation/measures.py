@@ -9,25 +9,10 @@ import numpy as np
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode
 
-__all__ = ["COLUMNS", "EpisodeId", "EpisodeMeasures", "episode_id", "measure"]
+__all__ = ["EpisodeId", "EpisodeMeasures", "episode_id", "measure"]
 
 AFTER_HELP = 3
 """An invalid action counts as *after help* if help was given at most this many steps before."""
-
-COLUMNS = (
-    "success",  # 1 or 0
-    "usage",  # cost units
-    "length",  # decisions
-    "helped",  # decisions with help
-    "toggles",  # returns to help after a pause: help, nohelp, help
-    "switches",  # changes between help and nohelp, in either direction
-    "invalid",  # 1 if an action was not admissible
-    "invalid_after_help",  # 1 if such an action came at most AFTER_HELP steps after help
-    "unseen",  # decisions in states that the helper does not know; NaN if it does not say
-    "spl",  # success weighted by path length; NaN if the task does not say
-)
-"""The measures of an episode. A truncated episode (one that ended in an error) has NaN in all of them. The column
-``error`` is 1 for it, 0 for other episodes, and NaN for an episode that is not in the helper's plan."""
 
 EpisodeId = tuple[int, int]
 """Task index and seed: the same episode for every helper."""
@@ -50,17 +35,7 @@ def episode_id(episode: Episode | EpisodeSpec | EpisodeMeasures) -> EpisodeId:
 
 
 def measure(episode: Episode) -> EpisodeMeasures:
-    """The measures of :data:`COLUMNS`, ``error``, and those of each intervention k from 1 to K.
-
-    The latter are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with its help).
-    """
-    return EpisodeMeasures(episode.task_index, episode.seed, episode.kind, episode.error, _values(episode))
-
-
-def _values(episode: Episode) -> dict[str, float]:
-    names = [f"{what}_{k}" for what in ("usage", "calls") for k in range(1, len(episode.usage) + 1)]
-    if episode.error is not None:
-        return dict.fromkeys([*COLUMNS, *names], np.nan) | {"error": 1.0}
+    """Measure an episode. All measures of a truncated episode (one that ended in an error) are NaN."""
     helped = np.array([step.action > 0 for step in episode.steps], dtype=bool)
     starts = int(helped[:1].sum() + (helped[1:] & ~helped[:-1]).sum())
     latest, after = -AFTER_HELP - 1, False
@@ -69,18 +44,23 @@ def _values(episode: Episode) -> dict[str, float]:
         after |= step.invalid and step.action == 0 and step.t - latest <= AFTER_HELP
         if step.action > 0:
             latest = step.t
-    values = (
-        float(episode.success),
-        episode.cost,
-        float(len(helped)),
-        float(helped.sum()),
-        float(max(0, starts - 1)),
-        float((helped[1:] != helped[:-1]).sum()),
-        float(any(step.invalid for step in episode.steps)),
-        float(after),
-        float(episode.metrics.get("unseen", np.nan)),
-        float(episode.metrics.get("spl", np.nan)),
-    )
-    calls = [sum(step.action == k for step in episode.steps) for k in range(1, len(episode.usage) + 1)]
-    by_intervention = dict(zip(names, map(float, [*episode.usage, *calls]), strict=True))
-    return dict(zip(COLUMNS, values, strict=True)) | by_intervention | {"error": 0.0}
+    values = {
+        "success": float(episode.success),
+        "usage": episode.cost,  # cost units
+        "length": float(len(helped)),  # decisions
+        "helped": float(helped.sum()),  # decisions with help
+        "toggles": float(max(0, starts - 1)),  # returns to help after a pause: help, nohelp, help
+        "switches": float((helped[1:] != helped[:-1]).sum()),  # changes between help and nohelp, in either direction
+        "invalid": float(any(step.invalid for step in episode.steps)),  # 1 if an action was not admissible
+        "invalid_after_help": float(after),  # 1 if such an action came at most AFTER_HELP steps after help
+        "unseen": float(episode.metrics.get("unseen", np.nan)),  # decisions in states that the helper does not know
+        "spl": float(episode.metrics.get("spl", np.nan)),  # success weighted by path length, if the task says it
+    }
+    for k, usage in enumerate(episode.usage, 1):
+        values[f"usage_{k}"] = float(usage)  # cost units of the k-th intervention
+    for k in range(1, len(episode.usage) + 1):
+        values[f"calls_{k}"] = float(sum(step.action == k for step in episode.steps))  # decisions with its help
+    if episode.error is not None:
+        values = dict.fromkeys(values, np.nan)
+    values["error"] = float(episode.error is not None)
+    return EpisodeMeasures(episode.task_index, episode.seed, episode.kind, episode.error, values)

@@ -7,8 +7,7 @@ or the number of processes. Processes share the plan by task, and each lets *all
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -160,18 +159,23 @@ def evaluate_splits(
     )
     done: dict[str, Evaluation] = {}
     total = sum(run.left for run in runs.values())
-    with _progress(progress, total, ", ".join(splits)) as advance:
+    with progress_bar(f"evaluate {', '.join(splits)}", total, shown=progress is True) as update:
 
         def receive(item: PlayedEpisode) -> None:
             run = runs[item.split]
             run.add(item)
-            advance()
+            played = total - sum(run.left for run in runs.values())
+            update(played)
+            if callable(progress):
+                progress(played, total)
             if not run.left:
                 done[item.split] = run.evaluation(budgets_by_key, (expected or {}).get(item.split), prm)
                 if on_split is not None:
                     on_split(item.split, done[item.split])
 
-        run_sharded(player, [shard for run in runs.values() for shard in run.shards], workers=workers, on_result=receive)
+        run_sharded(
+            player, [shard for run in runs.values() for shard in run.shards], workers=workers, on_result=receive
+        )
     evaluation = Evaluation.merge(*(done[name] for name in splits))
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
@@ -257,19 +261,3 @@ def _expectation(helper: Helper, fixed_tasks: bool) -> Expectation:
         if helper.calibration.get("success") is not None:
             found["calibrated_success"] = float(helper.calibration["success"])
     return cast(Expectation, found)
-
-
-@contextmanager
-def _progress(progress: bool | Callable[[int, int], None], total: int, splits: str) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each episode: it moves a bar, or calls ``progress(done, total)``."""
-    done = 0
-    with progress_bar(f"evaluate {splits}", total, shown=progress is True) as update:
-
-        def advance() -> None:
-            nonlocal done
-            done += 1
-            update(done)
-            if callable(progress):
-                progress(done, total)
-
-        yield advance

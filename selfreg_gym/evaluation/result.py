@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from selfreg_gym.evaluation.diagnostics import find_warnings
 from selfreg_gym.evaluation.records import Comparison, CurveRecord, Expectation, ResultRow, Selections, Trace
 from selfreg_gym.evaluation.rows import result_rows
 from selfreg_gym.evaluation.selection import helper_selections, knob_selections
-from selfreg_gym.evaluation.split_results import Point, SplitResults
+from selfreg_gym.evaluation.split_results import SplitResults
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.helper import HelperInfo, HelperKey
 from selfreg_gym.utils.arguments import is_number
@@ -80,15 +80,6 @@ class Evaluation:
     def table(self, split: str | None = None) -> EpisodeTable:
         """The measured episodes of a split."""
         return self.results(split).table
-
-    def identity(self, key: str | HelperKey) -> HelperKey:
-        """The key with the budget of the helper, also where the key itself does not say it."""
-        key = HelperKey.parse(key)
-        return replace(key, budget=self.budgets.get(key, key.budget))
-
-    def keys(self, helper: str | HelperKey, *, budget: float | None = None, split: str | None = None) -> Point:
-        """See :meth:`SplitResults.keys`."""
-        return self.results(split).keys(helper, budget=budget)
 
     def helpers(self, split: str | None = None) -> list[str]:
         """Helper names, in the order of evaluation."""
@@ -191,9 +182,7 @@ class Evaluation:
                 expected.setdefault(split, {}).update(evaluation.expected.get(split, {}))
             for key, budget in evaluation.budgets.items():
                 if budgets.setdefault(key, budget) != budget:
-                    raise InvalidArgumentError(
-                        f"helper {str(key)!r} has two budgets: {budgets[key]:g} and {budget:g}."
-                    )
+                    raise InvalidArgumentError(f"helper {str(key)!r} has two budgets: {budgets[key]:g} and {budget:g}.")
             former, meta = meta, meta | evaluation.meta
             for split in former.keys() & evaluation.tables.keys():
                 declared = {**former[split].get("helpers", {}), **meta[split].get("helpers", {})}

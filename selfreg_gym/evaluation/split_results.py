@@ -94,7 +94,11 @@ class SplitResults:
         for name in self.helpers:
             registered = _declared(HelperKey(name).helper_id)
             own = recorded.get(name)
-            info = registered if own is None else HelperInfo(**{key: own[key] for key in HelperInfo.__slots__ if key in own})
+            info = (
+                registered
+                if own is None
+                else HelperInfo(**{key: own[key] for key in HelperInfo.__slots__ if key in own})
+            )
             found[name] = replace(info, reference=info.reference or registered.reference)
         return found
 

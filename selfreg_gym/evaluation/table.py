@@ -157,9 +157,7 @@ class EpisodeTable:
             for key, measures in table.columns.items():
                 columns[key] = {name: _scatter(values, where, len(place)) for name, values in measures.items()}
         task_index, seeds = np.array(list(place), dtype=np.int64).reshape(-1, 2).T
-        return replace(
-            self, task_index=task_index, seeds=seeds, kinds=kinds, columns=columns, _weights={}, _designs={}
-        )
+        return replace(self, task_index=task_index, seeds=seeds, kinds=kinds, columns=columns, _weights={}, _designs={})
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists; NaN as None, whole numbers as integers, helper keys as text."""
