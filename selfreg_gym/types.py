@@ -210,22 +210,10 @@ class Intervention:
 
 @runtime_checkable
 class HelperPolicy(Protocol):
-    """Decides at each step whether to ask for help. The signature is Stable-Baselines3's ``predict``.
+    """What ``run_episodes`` and ``evaluate`` need of a helper. The signature is Stable-Baselines3's ``predict``.
 
-    Optional methods, which ``play`` (and so ``calibrate`` and ``evaluate``) calls where a helper has them:
-
-    * ``for_interventions(interventions) -> helper``: the same helper for an env with these interventions (a tuple of
-      :class:`Intervention`; action k asks the k-th). Called once, before anything is played. A helper resolves names
-      here, learns K, and raises ``InvalidArgumentError`` if it was trained for other interventions or costs.
-    * ``begin_episodes(state, starts, keys) -> state``: called right before ``predict`` whenever episodes begin, with
-      the state of the last ``predict`` (None at first), a bool array ``starts`` (N,) of the rows in which an episode
-      begins, and an int64 array ``keys`` (N,): a number in [0, 2**63) of the episode's seed and task index alone.
-      A helper that draws takes its random numbers from its own seed and the key
-      (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`), so that neither the batch size nor the number of processes
-      changes a decision. ``predict`` is then called with the same rows in ``episode_start``.
-
-    A helper with ``predict`` alone works as well. If it draws in the order of the rows, its decisions depend on the
-    batch size.
+    :class:`selfreg_gym.Helper` is the base class with everything else that a helper may declare. An object with
+    ``predict`` alone works as well; if it draws in batch order, its decisions depend on the batch size.
     """
 
     def predict(
@@ -240,8 +228,8 @@ class HelperPolicy(Protocol):
         Args:
             observation: one observation (a ``str``: the action is a scalar) or N of them (the actions are ``(N,)``).
             state: what the previous call returned, or None at first.
-            episode_start: bool ``(N,)``: rows where an episode begins and memory must be forgotten.
-            deterministic: take the most likely action. A mixture's coin per episode is drawn all the same.
+            episode_start: bool ``(N,)``, where an episode begins and memory must be forgotten.
+            deterministic: take the most likely action. A mixture draws its coin of the episode in any case.
 
         Returns:
             ``(actions, state)``.

@@ -198,8 +198,8 @@ def compare_all(results: SplitResults) -> list[Comparison]:
 def _compare(results: SplitResults, point: Point) -> Comparison:
     key = replace(point[0], seed=None)
     found = {"key": str(key), **asdict(recovery(results, key))}
-    thresholds = [name for name, info in results.infos.items() if info.reference == "threshold"]
-    if thresholds and results.infos[key.name].reference not in ("threshold", "random"):
+    thresholds = [name for name, one in results.descriptions.items() if one.reference == "threshold"]
+    if thresholds and results.descriptions[key.name].reference not in ("threshold", "random"):
         compared = [at_equal_usage(results, key, other=name, measure="toggles") for name in thresholds]
         nearest = min(compared, key=lambda one: one.distance)
         found["toggles_against_prm_threshold"] = {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from selfreg_gym.evaluation.comparison import OVERSPEND
 from selfreg_gym.evaluation.records import Comparison, ResultRow
 from selfreg_gym.evaluation.split_results import SplitResults
+from selfreg_gym.helper import Reference
 
 __all__ = ["DECISIVE", "EvaluationWarning", "find_warnings"]
 
@@ -23,6 +24,9 @@ UNSEEN = 0.2
 """Above this share of decisions in unknown states, the model does not control the usage."""
 
 
+ENDS: tuple[tuple[Reference, str], ...] = (("lower", "never asking"), ("upper", "always asking"))
+
+
 class EvaluationWarning(UserWarning):
     """A result that must not be taken at face value."""
 
@@ -36,11 +40,7 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
         comparisons: of its points.
     """
     split, found = results.table.split, []
-    missing = [
-        what
-        for which, what in (("lower", "never asking"), ("upper", "always asking"))
-        if results.reference(which) is None
-    ]
+    missing = [what for which, what in ENDS if results.reference(which) is None]
     if missing:
         found.append(
             f"{split}: {' and '.join(missing)} not evaluated, so shares of the gap and the coin line are unknown."
@@ -71,7 +71,7 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
         found += _row_warnings(row, fixed_tasks=results.table.fixed_tasks)
     comparable = {row["key"] for row in rows if row["episodes"] >= COMPARABLE}
     for item in comparisons:
-        high, is_random = item["over_coin"]["ci"][1], results.infos[item["helper"]].reference == "random"
+        high, is_random = item["over_coin"]["ci"][1], results.descriptions[item["helper"]].reference == "random"
         if item["key"] in comparable and not is_random and high is not None and high < 0:
             found.append(
                 f"{split}, {item['key']}: below the coin line. One coin per episode between never and always asking "
@@ -96,8 +96,8 @@ def _row_warnings(row: ResultRow, *, fixed_tasks: bool) -> list[str]:
         return found
     if expected is not None and usage > max(RUNAWAY * expected, expected + 0.5):
         found.append(
-            f"{name}: used {usage:.2f} units per episode where {expected:.2f} were expected. In unknown states a helper "
-            "asks too often: check the coverage of the rollouts, and calibrate."
+            f"{name}: used {usage:.2f} units per episode where {expected:.2f} were expected. In unknown states a "
+            "helper asks too often: check the coverage of the rollouts, and calibrate."
         )
     unseen = row["unseen_state_rate"]
     if fixed_tasks and budget is not None and unseen is not None and unseen > UNSEEN:

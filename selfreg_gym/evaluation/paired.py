@@ -20,7 +20,7 @@ from selfreg_gym.helper import HelperKey
 __all__ = ["Column", "column_values", "estimates", "means"]
 
 Column = tuple[Sequence[HelperKey], str]
-"""A point (the keys of its training seeds, which are averaged) and a measure of :func:`selfreg_gym.evaluation.measures.measure`."""
+"""A point (the keys of its training seeds, which are averaged) and a measure."""
 
 Function = Callable[[Floats], Floats]
 """From ``(B, m)`` means to ``(B, q)`` values."""

@@ -22,14 +22,14 @@ class SplitPlan:
         env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env.
         tasks: task indices.
         episodes_per_task: a number, or one for each helper key.
-        fixed_tasks: True: the tasks are the population, the intervals are about new episodes of them, and what helpers
-            expect is recorded. False: the tasks are a sample, and the intervals are about new tasks. None is deprecated.
+        fixed_tasks: True: the tasks are the population; the intervals are about new episodes of them, and what helpers
+            expect is recorded. False (default): the tasks are a sample; the intervals are about new tasks.
     """
 
     env: Any
     tasks: Sequence[int]
     episodes_per_task: int | Mapping[Any, int]
-    fixed_tasks: bool | None = False
+    fixed_tasks: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,9 @@ def evaluate(
         env: keyword arguments of ``selfreg/Intervention-v0`` (then processes can share the work), or a ready
             ``InterventionVectorEnv`` in DISABLED mode or ``InterventionEnv``.
         helpers: by key, a :class:`selfreg_gym.helper.HelperKey` or its text: ``NAME``, ``NAME@BUDGET`` (a point of the
-            curve of NAME) or ``NAME@BUDGET#SEED`` (a training seed; several are reported one by one and together). Shares
-            of the gap need the helpers ``never`` and ``always``; a comparison with random help needs ``random`` at a few
-            probabilities.
+            curve of NAME) or ``NAME@BUDGET#SEED`` (a training seed; several are reported one by one and together).
+            Shares of the gap need the helpers ``never`` and ``always``; comparisons at equal usage need ``random`` at a
+            few probabilities.
         tasks: task indices (``reset(options={"episode": task_index})``).
         episodes: per task, a number or one for each key; a helper with fewer episodes plays the first ones.
         seed: of the plan, and of helpers that draw. Another seed gives fresh episodes.
@@ -205,8 +205,8 @@ class _SplitRun:
         if split.fixed_tasks is None and name == FORMERLY_FIXED:
             self.fixed_tasks = True
             warnings.warn(
-                f"the split {name!r} is taken to have fixed tasks because of its name; pass fixed_tasks=True, since the "
-                "default will be False.",
+                f"the split {name!r} has fixed tasks because of its name: pass fixed_tasks=True, because the default "
+                "will be False.",
                 DeprecationWarning,
                 stacklevel=4,
             )
@@ -222,7 +222,7 @@ class _SplitRun:
             "seed": seed,
             "knows_tasks": [str(key) for key, helper in helpers.items() if helper.knows_tasks],
             "interventions": {key: name for key, name in asked.items() if isinstance(name, str)},
-            "helpers": {key.name: asdict(helper.info) for key, helper in helpers.items()},
+            "helpers": {key.name: asdict(helper.description) for key, helper in helpers.items()},
         }
         self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}
         self._kept: list[tuple[HelperKey, Episode]] = []
@@ -246,7 +246,7 @@ class _SplitRun:
         return Evaluation(
             {self.name: table},
             budgets=dict(budgets),
-            expected={self.name: {key: dict(value) for key, value in given.items()}},
+            expected={self.name: dict(given)},
             traces=trace_records(self._kept, self.name, list(self.plans), self._traces, prm),
             meta={self.name: self._meta},
         )

@@ -88,7 +88,7 @@ class Comparison(TypedDict):
 
 
 class CurveRecord(TypedDict):
-    """A helper's curve between the anchors; the estimates are those of :mod:`selfreg_gym.evaluation.curve_estimates`."""
+    """A helper's curve between the anchors, see :mod:`selfreg_gym.evaluation.curve_estimates`."""
 
     split: str
     helper: str

@@ -20,7 +20,7 @@ from selfreg_gym.evaluation.rows import result_rows
 from selfreg_gym.evaluation.selection import helper_selections, knob_selections
 from selfreg_gym.evaluation.split_results import SplitResults
 from selfreg_gym.evaluation.table import EpisodeTable
-from selfreg_gym.helper import HelperInfo, HelperKey
+from selfreg_gym.helper import HelperDescription, HelperKey
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps
@@ -85,9 +85,12 @@ class Evaluation:
         """Helper names, in the order of evaluation."""
         return self.results(split).helpers
 
-    def info(self, helper: str) -> HelperInfo:
-        """What a helper declares of itself; the defaults if no split has it. See :attr:`SplitResults.infos`."""
-        return next((one.infos[helper] for one in self._results.values() if helper in one.infos), HelperInfo())
+    def description(self, helper: str) -> HelperDescription:
+        """What a helper declares of itself; the defaults if no split has it. See :attr:`SplitResults.descriptions`."""
+        return next(
+            (one.descriptions[helper] for one in self._results.values() if helper in one.descriptions),
+            HelperDescription(),
+        )
 
     def curve(self, helper: str, *, split: str | None = None, kind: str = "all") -> Curve:
         """See :meth:`SplitResults.curve`."""
@@ -118,7 +121,7 @@ class Evaluation:
         split: str | None = None,
         kind: str = "all",
     ) -> EqualUsage:
-        """Compare a helper with another at equal usage, see :func:`selfreg_gym.evaluation.comparison.at_equal_usage`."""
+        """A helper and another at equal usage, see :func:`selfreg_gym.evaluation.comparison.at_equal_usage`."""
         return at_equal_usage(self.results(split), helper, budget=budget, other=other, measure=measure, kind=kind)
 
     # -- records ----------------------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ class Evaluation:
         try:
             tables = [EpisodeTable.from_json(table) for table in data["episodes"]]
             budgets = {key: _finite(f"the budget of {key}", value) for key, value in data["budgets"].items()}
-            expected = {
+            expected: dict[str, Any] = {
                 split: {
                     key: {name: _finite(f"{name} of {key}", value) for name, value in numbers.items()}
                     for key, numbers in several.items()

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from selfreg_gym.evaluation.records import Comparison, HelperSelection, KnobSelection
 from selfreg_gym.evaluation.split_results import SplitResults
-from selfreg_gym.helper import HelperKey
 
 __all__ = ["helper_selections", "knob_selections"]
 

@@ -17,7 +17,7 @@ from selfreg_gym.evaluation.curves import Curve, curve_of
 from selfreg_gym.evaluation.paired import estimates
 from selfreg_gym.evaluation.records import Expectation
 from selfreg_gym.evaluation.table import EpisodeTable
-from selfreg_gym.helper import HelperInfo, HelperKey, Reference
+from selfreg_gym.helper import HelperDescription, HelperKey, Reference
 
 __all__ = ["Anchors", "Point", "SplitResults"]
 
@@ -82,7 +82,7 @@ class SplitResults:
         return list(grouped.values())
 
     @cached_property
-    def infos(self) -> dict[str, HelperInfo]:
+    def descriptions(self) -> dict[str, HelperDescription]:
         """What each helper declares of itself.
 
         A helper without a declared ``reference`` has that of the registered helper of the same id: any object evaluated
@@ -94,18 +94,17 @@ class SplitResults:
         for name in self.helpers:
             registered = _declared(HelperKey(name).helper_id)
             own = recorded.get(name)
-            info = (
-                registered
-                if own is None
-                else HelperInfo(**{key: own[key] for key in HelperInfo.__slots__ if key in own})
-            )
-            found[name] = replace(info, reference=info.reference or registered.reference)
+            if own is None:
+                found[name] = registered
+                continue
+            known = {key: own[key] for key in HelperDescription.__slots__ if key in own}
+            found[name] = HelperDescription(**{**known, "reference": own.get("reference") or registered.reference})
         return found
 
     def reference(self, which: Reference) -> str | None:
         """The helper that declares this ``reference``; one that asks a single of several interventions is none."""
-        infos = self.infos.items()
-        return next((name for name, info in infos if info.reference == which and ":" not in name), None)
+        descriptions = self.descriptions.items()
+        return next((name for name, info in descriptions if info.reference == which and ":" not in name), None)
 
     @property
     def anchors(self) -> Anchors:
@@ -152,12 +151,12 @@ class SplitResults:
 
 
 @cache
-def _declared(helper: str) -> HelperInfo:
+def _declared(helper: str) -> HelperDescription:
     """What a registered helper declares; the defaults if there is none of this id, or its module cannot be imported."""
     if helper not in registry.names("helpers"):
-        return HelperInfo()
+        return HelperDescription()
     try:
         declared = as_helper_class(registry.load("helpers", helper))
     except RegistryError:
-        return HelperInfo()
-    return HelperInfo(**{name: getattr(declared, name) for name in HelperInfo.__slots__})
+        return HelperDescription()
+    return HelperDescription(**{name: getattr(declared, name) for name in HelperDescription.__slots__})

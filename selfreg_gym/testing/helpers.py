@@ -8,7 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import SelfRegError, TaskContractError, shown
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
@@ -27,7 +29,7 @@ def check_helper(
     """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, whole runs, and the knob.
 
     Args:
-        helper: has ``predict`` and ``wrap``.
+        helper: a :class:`selfreg_gym.Helper`, or anything that :func:`selfreg_gym.as_helper` takes.
         task: id of the text task that it decides on; its actor acts at random.
         interventions: registered names or :class:`selfreg_gym.Intervention` objects that the helper chooses from;
             default: the task's expert alone. Give as many as the helper was made for.
@@ -35,9 +37,7 @@ def check_helper(
     Raises:
         TaskContractError: the first rule that the helper breaks.
     """
-    for method in ("predict", "wrap"):
-        if not callable(getattr(helper, method, None)):
-            broken(f"a helper has {method} (selfreg_gym.as_helper adds what is missing)", type(helper).__name__)
+    helper = as_helper(helper)
     asked = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
     people = {"actor": RandomActor(), "interventions": build_interventions(asked)}
     k = len(asked)
@@ -65,11 +65,11 @@ def check_helper(
             "two runs that begin without state are the same (keep memory in state, and draw from the helper's seed)",
             "two runs that differ",
         )
-    if hasattr(helper, "knob"):
+    if helper.has_knob:
         _check_knob(helper)
 
 
-def _check_knob(helper: Any) -> None:
+def _check_knob(helper: Helper) -> None:
     low, high = helper.knob_bounds
     if not low < high:
         broken("knob_bounds are (low, high) with low < high", repr(helper.knob_bounds))
@@ -81,7 +81,7 @@ def _check_knob(helper: Any) -> None:
         broken("with_knob(x) returns a helper whose knob is x", f"{turned.knob!r} for x = {middle!r}")
 
 
-def _wrapped(helper: Any, env: Any) -> Any:
+def _wrapped(helper: Helper, env: Any) -> Any:
     try:
         return helper.wrap(env)
     except SelfRegError:
@@ -90,7 +90,7 @@ def _wrapped(helper: Any, env: Any) -> Any:
         raise TaskContractError(f"a helper's wrap takes an intervention env; this one raised {error!r}.") from error
 
 
-def _prediction(helper: Any, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+def _prediction(helper: Helper, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
     try:
         answer = helper.predict(observation, state=state, episode_start=start, deterministic=True)
     except SelfRegError:
