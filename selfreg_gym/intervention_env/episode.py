@@ -24,7 +24,7 @@ from selfreg_gym.errors import (
     shown,
 )
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
-from selfreg_gym.types import Act, Actor, Decision, Intervention
+from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
@@ -256,7 +256,7 @@ class EpisodeState:
 
 def episodes_of(task: gym.Env[Any, Any]) -> int | None:
     """How many episodes a task has (``num_episodes``), or None if it does not say."""
-    number = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
+    number = optional_member(task, "num_episodes")
     return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
 
 

@@ -24,7 +24,7 @@ from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
-from selfreg_gym.pipeline.sections import EvaluateConfig
+from selfreg_gym.pipeline.schema import EvaluateConfig
 
 __all__ = ["build", "helper_names", "interventions_of", "is_decisive", "key_of", "sources"]
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.pipeline.config import RunConfig, material_config
+from selfreg_gym.pipeline.config import FORMER_SECTIONS, RunConfig, material_config
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
 from selfreg_gym.playing.workers import background
@@ -29,6 +29,9 @@ __all__ = ["Run", "Stage", "is_current", "run_stages"]
 
 FIGURES = 5
 """Number of a stage's figures that are printed; the manifest keeps all."""
+
+IDENTITY = {new: old for old, new in FORMER_SECTIONS.items()}
+"""Section -> its name in the hash of a stage's settings, so that a renamed section keeps the hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +243,8 @@ def _settings(run: Run, stage: Stage) -> dict[str, Any]:
     """Everything outside the run directory that a stage's output depends on, as plain values."""
     settings: dict[str, Any] = {}
     config = material_config(run.config)
-    for section in stage.sections:
-        part = getattr(config, section)
-        speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
-        settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
+    for name in stage.sections:
+        settings[IDENTITY.get(name, name)] = getattr(config, name).identity()
     if "task" in settings and config.task.collected != "collected":  # the order of splits says which one it is
         settings["task"]["collected"] = config.task.collected
     if stage.more is not None:

@@ -233,7 +233,7 @@ def test_play_with_nobody_at_the_terminal(capsys: pytest.CaptureFixture[str], mo
         monkeypatch.setattr("sys.stdin", nothing)
         code, _, err = said(capsys, "play", "--task", "selfreg/Coin-v0")
     assert code == 2
-    assert "nobody is at the terminal" in err
+    assert "needs a terminal" in err
     assert "truncated" not in err, "one error, and no warning that says the same"
 
 
