@@ -18,7 +18,7 @@ from selfreg_gym.evaluation.diagnostics import find_warnings
 from selfreg_gym.evaluation.records import Comparison, CurveRecord, Expectation, ResultRow, Selections, Trace
 from selfreg_gym.evaluation.rows import result_rows
 from selfreg_gym.evaluation.selection import helper_selections, knob_selections
-from selfreg_gym.evaluation.split_results import SplitResults
+from selfreg_gym.evaluation.split_results import SplitResults, registered_description
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.helper import HelperDescription, HelperKey
 from selfreg_gym.utils.arguments import is_number
@@ -86,11 +86,9 @@ class Evaluation:
         return self.results(split).helpers
 
     def description(self, helper: str) -> HelperDescription:
-        """What a helper declares of itself; the defaults if no split has it. See :attr:`SplitResults.descriptions`."""
-        return next(
-            (one.descriptions[helper] for one in self._results.values() if helper in one.descriptions),
-            HelperDescription(),
-        )
+        """What a helper declares of itself, see :attr:`SplitResults.descriptions`."""
+        known = (one.descriptions[helper] for one in self._results.values() if helper in one.descriptions)
+        return next(known, registered_description(helper))
 
     def curve(self, helper: str, *, split: str | None = None, kind: str = "all") -> Curve:
         """See :meth:`SplitResults.curve`."""

@@ -19,7 +19,7 @@ from selfreg_gym.evaluation.records import Expectation
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.helper import HelperDescription, HelperKey, Reference
 
-__all__ = ["Anchors", "Point", "SplitResults"]
+__all__ = ["Anchors", "Point", "SplitResults", "registered_description"]
 
 Point = list[HelperKey]
 """A point of a helper's curve: the keys of its training seeds."""
@@ -89,16 +89,14 @@ class SplitResults:
         under such an id takes its place. Files of earlier versions hold no declarations; theirs are those of the
         registered helpers.
         """
-        recorded: Mapping[str, Mapping[str, Any]] = self.meta.get("helpers", {})
         found = {}
         for name in self.helpers:
-            registered = _declared(HelperKey(name).helper_id)
-            own = recorded.get(name)
-            if own is None:
-                found[name] = registered
-                continue
-            known = {key: own[key] for key in HelperDescription.__slots__ if key in own}
-            found[name] = HelperDescription(**{**known, "reference": own.get("reference") or registered.reference})
+            found[name] = registered_description(name)
+            recorded = self.meta.get("helpers", {}).get(name)
+            if recorded is not None:
+                known = {field: recorded[field] for field in HelperDescription.__slots__ if field in recorded}
+                known["reference"] = known.get("reference") or found[name].reference
+                found[name] = HelperDescription(**known)
         return found
 
     def reference(self, which: Reference) -> str | None:
@@ -151,12 +149,13 @@ class SplitResults:
 
 
 @cache
-def _declared(helper: str) -> HelperDescription:
-    """What a registered helper declares; the defaults if there is none of this id, or its module cannot be imported."""
-    if helper not in registry.names("helpers"):
+def registered_description(helper: str) -> HelperDescription:
+    """What the registered helper of this name declares; the defaults if there is none, or it cannot be imported."""
+    name = HelperKey(helper).helper_id
+    if name not in registry.names("helpers"):
         return HelperDescription()
     try:
-        declared = as_helper_class(registry.load("helpers", helper))
+        declared = as_helper_class(registry.load("helpers", name))
     except RegistryError:
         return HelperDescription()
     return HelperDescription(**{name: getattr(declared, name) for name in HelperDescription.__slots__})

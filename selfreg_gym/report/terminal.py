@@ -28,7 +28,7 @@ def describe(run: str | Path) -> tuple[Group, list[str]]:
         ConfigError: a file of the run is malformed.
     """
     data = ReportData.load(Path(run))
-    informed = [row["helper"] for row in data.all_rows if data.style(row["helper"]).declared.knows_tasks]
+    informed = [row["helper"] for row in data.evaluation.summary_rows if data.style(row["helper"]).declared.knows_tasks]
     notes = [
         f"{helper} knows the collected tasks by their states, so its results on these tasks only are comparable."
         for helper in dict.fromkeys(informed)
@@ -75,7 +75,7 @@ def _legend(data: ReportData) -> str:
             "*: U differs from C by more than 5 %, so the share is interpolated at C, on the line from never through "
             "the helper's points to always"
         )
-    if any(data.missed(row["key"]) for row in data.all_rows):
+    if any(data.missed(row["key"]) for row in data.evaluation.summary_rows):
         entries.append("!: calibration did not meet C")
     return "; ".join(entries)
 

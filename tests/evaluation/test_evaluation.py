@@ -14,7 +14,9 @@ from selfreg_gym.evaluation.measures import EpisodeMeasures
 from selfreg_gym.evaluation.planning import SplitPlan
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import evaluate_splits
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.intervention_env import building, vector_env
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Act, HelperPolicy, Intervention
 from selfreg_gym.utils.random_streams import Purpose
 
@@ -77,7 +79,8 @@ HELPERS = {"never": Constant(0), "always": Constant(1), "last@1": LastCoins(1), 
 
 
 def run(helpers=None, **more):
-    options = {"tasks": TASKS, "episodes": 40, "seed": 3, "split": "collected", "fixed_tasks": True, "progress": False} | more
+    options = {"tasks": TASKS, "episodes": 40, "seed": 3, "split": "collected", "fixed_tasks": True, "progress": False}
+    options |= more
     return evaluate(options.pop("env", coin_env()), helpers or HELPERS, **options)
 
 
@@ -123,7 +126,8 @@ def test_the_first_batch_is_counted_once_and_only_once(coins):
     """Neighbours' mistake: the evaluator counts its first batch twice. Every seed of the plan occurs once."""
     plan = evaluation_plan(TASKS, 40, seed=3)
     table = coins.table()
-    assert list(zip(table.task_index.tolist(), table.seeds.tolist(), strict=True)) == [(s.task_index, s.seed) for s in plan]
+    assert table.task_index.tolist() == [spec.task_index for spec in plan]
+    assert table.seeds.tolist() == [spec.seed for spec in plan]
     for columns in table.columns.values():
         assert np.isfinite(columns["success"]).all()
 

@@ -214,10 +214,10 @@ def test_helpers_that_take_part(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("budget", "key"), [(None, "lm"), (1.0, "lm@1"), (0.5, "lm@0.5")])
 def test_keys(budget: float | None, key: str) -> None:
-    from selfreg_gym.evaluation.measures import parse_key
+    from selfreg_gym.helper import HelperKey
 
     assert key_of("lm", budget) == key
-    assert parse_key(key) == ("lm", budget, None)
+    assert HelperKey.parse(key) == HelperKey("lm", budget)
 
 
 def test_stages_until() -> None:
