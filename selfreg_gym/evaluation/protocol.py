@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from selfreg_gym.adapters import as_helper
@@ -86,7 +86,7 @@ def evaluate(
         InvalidArgumentError: no helpers, an invalid helper or key, no tasks, or several processes with a ready env.
     """
     return evaluate_splits(
-        {split: SplitPlan(env, tasks, episodes, fixed_tasks)},
+        {split: SplitPlan(env, tasks, episodes, _has_fixed_tasks(split, fixed_tasks))},
         helpers,
         seed=seed,
         budgets=budgets,
@@ -140,14 +140,16 @@ def evaluate_splits(
         raise InvalidArgumentError(f"helper keys must differ, received {', '.join(map(str, helpers))}.")
     budgets_by_key = {HelperKey.parse(key): budget for key, budget in (budgets or {}).items()}
     budgets_by_key |= {key: key.budget for key in players if key.budget is not None and key not in budgets_by_key}
-    for split in splits.values():
+    plans: dict[str, SplitPlan] = {}
+    for name, split in splits.items():
+        plans[name] = replace(split, fixed_tasks=_has_fixed_tasks(name, split.fixed_tasks))
         if workers > 1 and not isinstance(split.env, Mapping):
             raise InvalidArgumentError(
                 "several processes each build the env themselves: pass env as keyword arguments of "
                 "selfreg/Intervention-v0, for instance {'task': 'selfreg/SIF-v0', 'actor': 'tiny', "
                 f"'interventions': ['expert']}}, or workers=1. Received {type(split.env).__name__}."
             )
-    runs = {name: _SplitRun(name, split, players, seed, traces, num_envs) for name, split in splits.items()}
+    runs = {name: _SplitRun(name, split, players, seed, traces, num_envs) for name, split in plans.items()}
     player = Player(
         {name: split.env for name, split in splits.items()},
         players,
@@ -202,14 +204,6 @@ class _SplitRun:
             each = dict.fromkeys(helpers, check_count("episodes per task", counts))
         self.name, self._helpers, self._seed, self._traces = name, helpers, seed, traces
         self.fixed_tasks = bool(split.fixed_tasks)
-        if split.fixed_tasks is None and name == FORMERLY_FIXED:
-            self.fixed_tasks = True
-            warnings.warn(
-                f"the split {name!r} has fixed tasks because of its name: pass fixed_tasks=True, because the default "
-                "will be False.",
-                DeprecationWarning,
-                stacklevel=4,
-            )
         self.plans = {key: evaluation_plan(split.tasks, count, seed=seed) for key, count in each.items()}
         longest = max(self.plans.values(), key=len)
         self.traced = choose_traces(longest, traces)
@@ -250,6 +244,17 @@ class _SplitRun:
             traces=trace_records(self._kept, self.name, list(self.plans), self._traces, prm),
             meta={self.name: self._meta},
         )
+
+
+def _has_fixed_tasks(split: str, fixed_tasks: bool | None) -> bool:
+    """Whether a split has fixed tasks; called by the functions that a user calls."""
+    if fixed_tasks is None and split == FORMERLY_FIXED:
+        message = (
+            f"the split {split!r} has fixed tasks because of its name: pass fixed_tasks=True, the default is False."
+        )
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        return True
+    return bool(fixed_tasks)
 
 
 def _expectation(helper: Helper, fixed_tasks: bool) -> Expectation:

@@ -21,8 +21,8 @@ __all__ = [
     "plain",
 ]
 
-Interval = list[float | None]
-"""``[low, high]`` at the 95 % level; an end that is None has no bound."""
+Interval = list[Any]
+"""``[low, high]`` at the 95 % level, floats; an end that is None has no bound."""
 
 
 class ResultRow(TypedDict):
@@ -64,7 +64,7 @@ class ResultRow(TypedDict):
 class EstimateRecord(TypedDict):
     """A value with its interval."""
 
-    value: float | None
+    value: Any  # a float, or None
     ci: Interval
 
 

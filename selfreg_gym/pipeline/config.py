@@ -3,7 +3,7 @@
 Every key has a default, so a file holds only what differs from it. The keys are
 declared in :mod:`selfreg_gym.pipeline.schema`.
 
-Example:
+Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
     >>> config.collect.episodes
     4

@@ -107,7 +107,7 @@ def advance(run: Run, names: Sequence[str] | None = None, *, redo: bool = False)
 def run(out: str | Path, config: RunConfig | None = None, **more: Any) -> Path:
     """Run the whole pipeline from Python and return the run directory.
 
-    Example:
+    Examples:
         >>> from selfreg_gym.pipeline.config import load_config
         >>> run("runs/try", load_config(preset="smoke"))     # doctest: +SKIP
     """

@@ -122,7 +122,7 @@ class ReportData:
         """:meth:`helpers` without the two ends of the usage axis."""
         return [one for one in self.helpers(split) if self.style(one).declared.reference not in ENDS]
 
-    def end(self, split: str, which: str) -> dict[str, Any] | None:
+    def end(self, split: str, which: str) -> ResultRow | None:
         """The row of the ``lower`` or ``upper`` end of the usage axis; None if it was not evaluated."""
         rows = [row for row in self.rows(split) if self.style(row["helper"]).declared.reference == which]
         return rows[0] if rows else None
@@ -171,14 +171,10 @@ class ReportData:
 
     # -- calls and cost units -----------------------------------------------------------------------------------------
 
-    def calls(self, row: Mapping[str, Any]) -> float | None:
-        """Calls for help per episode of a row of all kinds: decisions with help, whatever each costs."""
-        return row["calls"]
-
     @cached_property
     def calls_are_units(self) -> bool:
         """Whether every call costs one unit, so that calls and cost units are the same number."""
-        pairs = [(row["usage"], self.calls(row)) for row in self.evaluation.summary_rows]
+        pairs = [(row["usage"], row["calls"]) for row in self.evaluation.summary_rows]
         known = [(usage, calls) for usage, calls in pairs if usage is not None and calls is not None]
         return any(calls for _, calls in known) and all(abs(usage - calls) <= EQUAL for usage, calls in known)
 
@@ -196,12 +192,8 @@ class ReportData:
     def interventions(self) -> list[str]:
         """Names of the interventions, in the order of the actions 1 .. K."""
         names = [visible(name, limit=40) for name in self.section("interventions").get("ids") or ()]
-        count = max((len(self.by_intervention(row, "usage")) for row in self.evaluation.summary_rows), default=0)
+        count = max((len(row["usage_by_intervention"]) for row in self.evaluation.summary_rows), default=0)
         return names if len(names) == count else [f"intervention {k}" for k in range(1, count + 1)]
-
-    def by_intervention(self, row: Mapping[str, Any], what: str) -> list[float | None]:
-        """``usage`` or ``calls`` per episode of each intervention; empty if they were not counted."""
-        return list(row.get(f"{what}_by_intervention") or ())
 
     # -- calibration and warnings -------------------------------------------------------------------------------------
 

@@ -242,7 +242,7 @@ def usage_by_intervention(data: ReportData) -> Any:
     """Cost units per episode of each intervention, stacked: one bar per helper and budget, one panel per split."""
     keys: dict[str, Mapping[str, Any]] = {}  # the same bars in every panel
     for row in (row for split in data.splits for row in reversed(data.rows(split))):
-        if any(data.by_intervention(row, "usage")):
+        if any(row["usage_by_intervention"]):
             keys.setdefault(row["key"], row)
     n = max(1, len(keys))
     size = (3.4 * len(data.splits) + 2.2, 0.24 * n + 1.3)
@@ -253,7 +253,7 @@ def usage_by_intervention(data: ReportData) -> Any:
             rows = {row["key"]: row for row in data.rows(split)}
             for i, key in enumerate(keys):
                 left = 0.0
-                used = data.by_intervention(rows[key], "usage") if key in rows else []
+                used = rows[key]["usage_by_intervention"] if key in rows else []
                 for colour, usage in zip(colours, used, strict=False):
                     axis.barh(i, usage or 0.0, left=left, height=0.62, color=colour)
                     left += usage or 0.0

@@ -57,14 +57,12 @@ def sections(data: ReportData, plots_folder: Path) -> list[Section]:
 
 def facts(data: ReportData) -> str:
     """One line below the headline: task, actor, interventions, sizes, date."""
-    found = []
-    if data.manifest.get("config"):
-        task, actor, collect = (data.section(name) for name in ("task", "actor", "collect"))
-        found += [
-            f"{task.get('id')}, actor {actor.get('id')}",
-            f"help from {', '.join(map(str, data.section('interventions').get('ids', [])))}",
-            f"{collect.get('tasks')} tasks collected, {collect.get('episodes')} episodes each",
-        ]
+    task, actor, collect = (data.section(name) for name in ("task", "actor", "collect"))
+    names = ", ".join(map(str, data.section("interventions").get("ids", ())))
+    found = [f"{task['id']}, actor {actor['id']}"] if "id" in task and "id" in actor else []
+    found += [f"help from {names}"] if names else []
+    if "tasks" in collect and "episodes" in collect:
+        found.append(f"{collect['tasks']} tasks collected, {collect['episodes']} episodes each")
     sizes = ", ".join(f"{len(data.evaluation.tables[split])} {split}" for split in data.splits)
     found.append(f"episodes per row: {sizes}")
     if data.manifest.get("created"):
@@ -134,7 +132,7 @@ def _usage_by_intervention(data: ReportData, folder: Path) -> Section:
     unit = "one call costs one unit" if data.calls_are_units else "in small print, calls per episode"
     return Section(
         title,
-        [macros.figure(svg, "Cost units per episode, by intervention. Black marks are the budgets C."), *found],
+        [macros.figure(svg, "Cost units per episode, by intervention. Vertical marks are the budgets C."), *found],
         f"Cost units per episode; {unit}.",
     )
 

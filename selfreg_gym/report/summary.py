@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.records import Comparison
 from selfreg_gym.report.data import ReportData
 
 __all__ = ["Tile", "headline", "percent", "tiles"]
@@ -40,7 +41,7 @@ def _deployable(data: ReportData, split: str) -> list[str]:
     return sorted((one for one in names if data.headline_comparison(split, one)), key=calibrated, reverse=True)
 
 
-def _headline_item(data: ReportData) -> dict[str, Any] | None:
+def _headline_item(data: ReportData) -> Comparison | None:
     """The comparison in the headline: the deployable helper on the last split that has one, else any other helper."""
     for split in reversed(data.splits):
         for helper in _deployable(data, split):
@@ -65,27 +66,29 @@ def headline(source: ReportData | Evaluation) -> str:
             "show success and usage."
         )
     row = data.row(split, item["key"])
-    calls = data.calls(row) if row is not None and not item["adjusted"] else None
+    calls = row["calls"] if row is not None and not item["adjusted"] else None
     usage = f"{data.amount(item['usage'], calls)} {'for' if data.calls_are_units else 'of'} help per episode"
     if item["adjusted"]:
-        usage += f" (interpolated: it used {item.get('measured_usage', item['usage']):.2f})"
+        usage += f" (interpolated: it used {item['measured_usage']:.2f})"
     low, high = item["share"]["ci"]
+    style = data.style(item["helper"])
+    name = style.short if style.declared.label else f"helper {style.short}"
     text = (
-        f"On {data.inline_title(split)}, the {data.style(item['helper']).short} recovers "
+        f"On {data.inline_title(split)}, the {name} recovers "
         f"{percent(item['share']['value'])} (95\N{NO-BREAK SPACE}% interval {100 * low:.0f} to {100 * high:.0f}) of "
         f"the gap with {usage}"
     )
     if item["random"] is not None and item["random"]["value"] is not None:
         text += f"; random help recovers {percent(item['random']['value'])}"
     return (
-        f"{text}. The gap is what help at every step ({_amount(data, upper)}) adds to the "
+        f"{text}. The gap is what help at every step, {_amount(data, upper)} per episode, adds to the "
         f"{percent(lower['success_rate'])} success of the actor alone."
     )
 
 
 def _amount(data: ReportData, row: Mapping[str, Any]) -> str:
     """The usage of a row in words, with one decimal."""
-    calls = data.calls(row)
+    calls = row["calls"]
     return data.amount(round(row["usage"], 1), None if calls is None else round(calls, 1))
 
 

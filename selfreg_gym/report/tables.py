@@ -78,7 +78,7 @@ def _share(data: ReportData, item: Mapping[str, Any] | None) -> str:
     if item is None:
         return DASH
     low, high = item["share"]["ci"]
-    usage = f"{item.get('measured_usage', item['usage']):.2f}"
+    usage = f"{item['measured_usage']:.2f}"
     over, difference = item["over_random"], ""
     if over is not None and over["value"] is not None:
         (below, above), reference = over["ci"], f"random {100 * item['random']['value']:.0f}"
@@ -97,10 +97,10 @@ def curves(data: ReportData) -> str:
     body = [
         [
             *_head(data, {"budget": None} | curve)[:2],
-            _estimate(curve["area"], _interval(curve, "area"), digits=3),
-            _estimate(curve["usage_for_half"], _interval(curve, "usage_for_half")),
-            _estimate(curve["usage_for_80_percent"], _interval(curve, "usage_for_80_percent")),
-            _estimate(curve["best_lift"], _interval(curve, "best_lift"), digits=1, scale=100, sign="+"),
+            _estimate(curve["area"], curve["area_ci"], digits=3),
+            _estimate(curve["usage_for_half"], curve["usage_for_half_ci"]),
+            _estimate(curve["usage_for_80_percent"], curve["usage_for_80_percent_ci"]),
+            _estimate(curve["best_lift"], curve["best_lift_ci"], digits=1, scale=100, sign="+"),
             percent(curve["largest_gap"]),
         ]
         for curve in data.evaluation.curves
@@ -116,10 +116,6 @@ def curves(data: ReportData) -> str:
         "widest interval of U",
     ]
     return _table(head, body, left=2)
-
-
-def _interval(curve: Mapping[str, Any], name: str) -> Sequence[float | None]:
-    return curve.get(f"{name}_ci") or (None, None)
 
 
 def selected_helpers(data: ReportData) -> str:
@@ -206,13 +202,11 @@ def usage_by_intervention(data: ReportData, split: str) -> str:
 
     body = []
     for row in data.rows(split):
-        usage, calls = (data.by_intervention(row, what) for what in ("usage", "calls"))
-        if len(usage) != len(names):
-            continue
-        calls = calls if len(calls) == len(usage) else [None] * len(usage)
-        helper, _, budget = _head(data, row)
-        cells = [cell(*pair) for pair in zip(usage, calls, strict=True)]
-        body.append([helper, budget, *cells, cell(row["usage"], data.calls(row)), percent(row["success_rate"])])
+        usage, calls = row["usage_by_intervention"], row["calls_by_intervention"]
+        if len(usage) == len(names):
+            helper, _, budget = _head(data, row)
+            cells = [cell(*pair) for pair in zip(usage, calls, strict=True)]
+            body.append([helper, budget, *cells, cell(row["usage"], row["calls"]), percent(row["success_rate"])])
     return _table(["Helper", "C", *names, "all", "SR"], body)
 
 
@@ -248,7 +242,7 @@ def measurements(data: ReportData, split: str) -> str:
             str(row["episodes"]),
             _estimate(row["success_rate"], row["success_rate_ci"], scale=100, digits=1),
             _estimate(row["usage"], row["usage_ci"]),
-            DASH if data.calls_are_units else _number(data.calls(row)),
+            DASH if data.calls_are_units else _number(row["calls"]),
             _number(row["toggles"]),
             _number(row["switches"]),
             percent(row["step_share"]),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.records import ResultRow
 from selfreg_gym.report.data import ENDS, ReportData
 from selfreg_gym.utils.printable import shorten, visible
 
@@ -49,7 +50,7 @@ def format_table(source: ReportData | Evaluation) -> Group:
     return Group(*parts, Text(_legend(data), style="dim"))
 
 
-def _ordered(data: ReportData, split: str) -> list[dict[str, Any]]:
+def _ordered(data: ReportData, split: str) -> list[ResultRow]:
     """The ends of the usage axis first and the most important helpers last, right above the prompt."""
 
     def position(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -117,10 +118,10 @@ def _number(value: float | None) -> str:
 
 def _calls(data: ReportData, row: Mapping[str, Any]) -> str:
     """Calls per episode: of each intervention where there are several and they were counted."""
-    each = data.by_intervention(row, "calls")
+    each = row["calls_by_intervention"]
     if len(each) > 1 and None not in each and any(each):
         return " + ".join(f"{calls:.1f}" for calls in each if calls is not None)
-    return _number(data.calls(row))
+    return _number(row["calls"])
 
 
 def _percent(value: float, ci: Sequence[float | None], mark: str = "") -> str:

@@ -63,8 +63,8 @@ def test_the_headline_counts_units_and_calls(priced: Evaluation) -> None:
     row = data.row("collected", "mine@1")
     assert row is not None
     assert not data.calls_are_units
-    assert data.calls(row) > row["usage"]
-    assert re.search(r"the mine recovers .* with [\d.]+ cost units?( \([\d.]+ calls?\))? of help", headline(priced))
+    assert row["calls"] > row["usage"]
+    assert re.search(r"the helper mine recovers .* [\d.]+ cost units?( \([\d.]+ calls?\))? of help", headline(priced))
     assert data.amount(0.981, 3.27) == "0.98 cost units (3.27 calls)"
     assert any("cost units (" in tile.details for tile in tiles(priced))
 
