@@ -220,21 +220,16 @@ def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, 
         distance = abs((1.0 if budget is None else budget) - 1.0)
         if helper not in group or distance < group[helper][0]:
             group[helper] = distance, trace
-    best: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for (kind, _, _), group in episodes.items():
-        found = {helper: trace for helper, (_, trace) in group.items()}
+    best: dict[str, list[Mapping[str, Any]]] = {}
+    for (kind, _, _), group in sorted(episodes.items(), key=lambda item: item[0][0]):
+        found = [group[helper][1] for helper in sorted(group, key=lambda helper: data.style(helper).rank)]
         if kind not in best or _changes(found) > _changes(best[kind]):
             best[kind] = found
-    return {
-        (first, kind): [best[kind][one] for one in sorted(best[kind], key=lambda one: data.style(one).rank)][
-            :TRACED_HELPERS
-        ]
-        for kind in sorted(best)
-    }
+    return {(first, kind): found[:TRACED_HELPERS] for kind, found in best.items()}
 
 
-def _changes(traces: Mapping[str, Mapping[str, Any]]) -> int:
-    actions = ([step["action"] for step in trace["steps"]] for trace in traces.values())
+def _changes(traces: Sequence[Mapping[str, Any]]) -> int:
+    actions = ([step["action"] for step in trace["steps"]] for trace in traces)
     return sum(a != b for one in actions for a, b in pairwise(one))
 
 
@@ -302,6 +297,7 @@ def _glossary(data: ReportData) -> Section:
         "U": f"usage: cost units of help per episode ({each})",
         "C": "budget: the usage that a helper was calibrated to, on new episodes of training tasks",
         "gap": "SR of always asking minus SR of never asking",
+        "knob": "the one number of a helper that calibration sets, so that it uses C",
         "coin": "a coin flip per episode between never and always: it recovers U / U of always",
         "hull": "upper hull of a helper's points and both ends; slightly optimistic, so no number is computed from it",
         "SPL": "success weighted by the expert's path length divided by the path length taken",

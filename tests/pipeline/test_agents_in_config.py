@@ -48,9 +48,9 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
         assert rollouts.is_complete
         assert rollouts.spec["env"]["actor_kwargs"] == {"model": "rule"}
         assert rollouts.spec["env"]["intervention_kwargs"]["endpoint"]["prompt_price"] == 1.0
-        who = {row["action"]: row for row in rollouts.spending()}
-        assert who[0]["tokens"] > 0
-        assert who[2]["price"] == pytest.approx(who[2]["cost"])
+        by_action = {spending.action: spending for spending in rollouts.spending()}
+        assert by_action[0].tokens > 0
+        assert by_action[2].reported_cost == pytest.approx(by_action[2].cost)
     for file in (tmp_path / "r").rglob("*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes(), file
     helper = build(run)["endpoint"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from selfreg_gym import Helper, registry
 from selfreg_gym.evaluation import Evaluation, evaluate
+from selfreg_gym.helper import HelperDescription
 from selfreg_gym.report import format_table, write_report
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.styles import PALETTE, styles_of
@@ -20,30 +22,50 @@ from selfreg_gym.report.summary import headline, tiles
 ENV = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
 
 
-class Lucky(Helper):
-    """Asks at the first steps of an episode; declares nothing."""
+PLUGIN = """
+import numpy as np
 
-    def __init__(self, steps: int) -> None:
+from selfreg_gym import Helper
+
+__all__ = ["LuckyGuess"]
+
+
+class LuckyGuess(Helper):
+    role, label, marker, colour = "deployable", "Lucky <guess>", "D", "teal"
+
+    def __init__(self, steps=1):
         self.steps = steps
 
     def decide(self, observations, state, start):
         t = np.where(start, 0, 0 if state is None else state + 1)
         return (t < self.steps).astype(int), t
+"""
 
 
-class Declared(Lucky):
-    role, label, marker, colour = "deployable", "Lucky <guess>", "D", "teal"
+class Simple(Helper):
+    """Asks always, and declares that it is a minor baseline."""
 
-
-class Simple(Lucky):
     role, minor = "baseline", True
+
+    def decide(self, observations, state, start):
+        return np.ones(len(start), dtype=int), state
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> Evaluation:
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """An evaluation with a helper whose file was dropped into the folder of helpers, and has been removed since."""
+    folder = tmp_path_factory.mktemp("helpers")
+    (folder / "lucky_guess.py").write_text(PLUGIN)
+    with pytest.MonkeyPatch.context() as patch:
+        package = importlib.import_module(registry.GROUPS["helpers"])
+        patch.setattr(package.__spec__, "submodule_search_locations", [*package.__path__, str(folder)])
+        patch.setattr(package, "__path__", [*package.__path__, str(folder)])
+        assert "lucky-guess" in registry.names("helpers")
+        lucky = registry.load("helpers", "lucky-guess")
     helpers = {name: registry.load("helpers", name)() for name in ("never", "always")}
-    helpers |= {"plain@1": Lucky(1), "declared@0.5": Declared(1), "declared@1": Declared(2), "simple": Simple(1)}
-    success = {"plain@1": {"calibrated_success": 0.5}, "declared@1": {"calibrated_success": 0.9}}
+    helpers |= {"plain@1": lambda observation: 1, "lucky-guess@0.5": lucky(1), "lucky-guess@1": lucky(2)}
+    helpers["simple"] = Simple()
+    success = {"plain@1": {"calibrated_success": 0.5}, "lucky-guess@1": {"calibrated_success": 0.9}}
     options = {"episodes": 2, "progress": False, "warn": False, "traces": 1, "expected": success}
     easy = evaluate(ENV, helpers, tasks=range(6), split="easy maps", fixed_tasks=True, **options)
     hard = evaluate(ENV, helpers, tasks=range(6, 12), split="hard maps", **options)
@@ -81,7 +103,7 @@ def test_rows_of_deployable_helpers_are_bold(evaluation: Evaluation) -> None:
     with console.capture() as capture:
         console.print(format_table(evaluation))
     bold = {line.split("m", 1)[1].split()[0] for line in capture.get().splitlines() if line.startswith("\x1b[1m")}
-    assert {"plain", "declared"} <= bold
+    assert {"plain", "lucky-guess"} <= bold
     assert "simple" not in bold
 
 
@@ -93,7 +115,8 @@ def test_splits_have_the_titles_and_the_order_of_the_config(page: str) -> None:
 
 def test_a_report_needs_no_plug_in(evaluation: Evaluation) -> None:
     """The evaluation records what the helpers declare."""
-    style = ReportData.of(evaluation).style("declared")
+    assert "lucky-guess" not in registry.names("helpers")
+    style = ReportData.of(evaluation).style("lucky-guess")
     assert (style.label, style.colour, style.marker) == ("Lucky <guess>", "teal", "D")
     assert style.emphasised
 
@@ -103,12 +126,12 @@ def test_an_evaluation_of_an_earlier_version_is_shown_by_what_registered_helpers
 ) -> None:
     data = ReportData.of(dataclasses.replace(evaluation, meta={}))
     assert data.style("never").declared.reference == "lower"
-    assert data.style("declared").label == "declared"
+    assert data.style("lucky-guess").label == "lucky-guess"
     assert data.style("random:strong").label == "random help: strong"
 
 
 def test_colours_and_labels_are_distinct() -> None:
-    declared = Declared(1).description
+    declared = HelperDescription(label="Lucky <guess>", marker="D", colour="teal")
     styles = styles_of(dict.fromkeys(["a", "b", *map(str, range(len(PALETTE) + 5))], declared))
     assert styles["a"].colour == "teal"
     assert styles["b"].label == "b", "two helpers of one label have their ids"
