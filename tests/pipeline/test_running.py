@@ -282,7 +282,7 @@ def test_helpers_without_the_base_class_take_part(
     monkeypatch.setattr(registry, "_entry_points", lambda group: entries if group == "helpers" else [])
     names = '["never", "always", "old", "bare"]'
     run = open_run(
-        out, preset="smoke", overrides=[f"evaluate.helpers={names}", "evaluate.kwargs.old.knob=0.5"],
+        out, preset="smoke", overrides=[f"evaluate.helpers={names}", "evaluate.kwargs.old.knob=0.5"], update=True,
         progress=False, say=lambda line: None,
     )  # fmt: skip
     advance(run, ["calibrate", "evaluate"])
