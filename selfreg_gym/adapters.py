@@ -261,7 +261,7 @@ def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None, *, what: st
     Raises:
         InvalidArgumentError: ``helper`` is a class, a text, or neither a function nor an object with ``predict``.
 
-    Example:
+    Examples:
         >>> from selfreg_gym import StateKeyObservation, as_helper
         >>> helper = as_helper(lambda key: int(key.endswith("/1")), wrap=StateKeyObservation)
         >>> helper.predict(("coin-0/2", "coin-0/1"))[0]

@@ -34,6 +34,7 @@ class HelperDescription:
     label: str = ""
     marker: str | None = None
     colour: str | None = None
+    flags_hard_tasks: bool = False
 
 
 class Helper:
@@ -66,6 +67,8 @@ class Helper:
     """Matplotlib's code of its marker; None: chosen by its id."""
     colour: str | None = None
     """Its colour in the report's palette (``"blue"``); None: chosen by its id."""
+    flags_hard_tasks: bool = False
+    """Its knob is a threshold on p(s) at reset, below which it helps in the whole episode."""
 
     # How a run makes it.
     takes_budget: bool = False

@@ -21,6 +21,7 @@ class PRMPerTask(PRMThreshold):
     """
 
     reference, minor, label, marker, colour = None, True, "PRM, once per task", "v", "yellow"
+    flags_hard_tasks = True
 
     def __init__(self, prm: Any, threshold: float = 0.5, *, intervention: int | str = 1) -> None:
         super().__init__(prm, threshold, scope="task", intervention=intervention)

@@ -173,7 +173,9 @@ class Labels(Sequence[Label]):
             raise StoreDamagedError(f"{path} is not a file of labels: it is not UTF-8 text.") from error
         count = header.pop("count")
         if len(rows) != count:
-            raise StoreDamagedError(f"{path} holds {len(rows)} of its {count} labels: it is incomplete. Write it again.")
+            raise StoreDamagedError(
+                f"{path} holds {len(rows)} of its {count} labels: it is incomplete. Write it again."
+            )
         info = {key: value for key, value in header.items() if key not in ("format", "version")}
         return cls.of(rows, info)
 

@@ -65,10 +65,10 @@ def test_the_store_holds_tokens_and_prices_of_each_call(calm: list, store: Path)
     assert all(e.usage == (pytest.approx(sum(s.cost for s in e)),) for _, e in calm)
     with Rollouts.open(store) as rollouts:
         alone, helped = rollouts.spending()
-        assert (alone["action"], helped["action"]) == (0, 1)
-        assert alone["tokens"] + helped["tokens"] == sum(step.tokens for step in steps)
-        assert helped["price"] == pytest.approx(helped["cost"])
-        assert alone["cost"] == 0
+        assert (alone.action, helped.action) == (0, 1)
+        assert alone.tokens + helped.tokens == sum(step.tokens for step in steps)
+        assert helped.reported_cost == pytest.approx(helped.cost)
+        assert alone.cost == 0
 
 
 def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm: list, tmp_path: Path) -> None:
