@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation import evaluate
-from selfreg_gym.helper import HelperKey
+from selfreg_gym.helper import HelperDescription, HelperKey
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import ExpertActor, RandomActor
@@ -171,10 +172,7 @@ def test_functions_bare_objects_and_the_former_interface_are_evaluated() -> None
     assert usage["old"] > usage["never"] == 0
     records = evaluation.meta["seen"]["helpers"]
     assert records["never"]["role"] == "baseline"
-    assert records["old"] == {
-        "role": "deployable", "reference": None, "minor": False, "knows_tasks": False, "label": "", "marker": None,
-        "colour": None,
-    }  # fmt: skip
+    assert records["old"] == asdict(HelperDescription())
 
 
 def test_the_former_interface_is_calibrated_and_the_rest_has_no_knob() -> None:
