@@ -149,7 +149,7 @@ def _selection(data: ReportData) -> Section:
 
 def _expectations(data: ReportData) -> Section:
     found = tables.calibrations(data)
-    missed = any(data.missed(row["key"]) for row in data.all_rows)
+    missed = any(data.missed(row["key"]) for row in data.evaluation.summary_rows)
     return Section(
         "Expected and measured",
         [
@@ -210,14 +210,14 @@ def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, 
     order = sorted(data.splits, key=lambda split: tables_[split].fixed_tasks)
     first = next((split for split in order if split in traced), "")
     episodes: dict[tuple[str, int, int], dict[str, tuple[float, Mapping[str, Any]]]] = {}
-    for trace in traces:
-        helper, budget, _ = data.evaluation.identity(trace["key"])
-        if trace["split"] != first or not data.style(helper).traced:
+    for trace in (trace for trace in traces if trace["split"] == first):
+        key = data.identity(trace)
+        if not data.style(key.name).traced:
             continue
         group = episodes.setdefault((trace["kind"], trace["task"], trace["seed"]), {})
-        distance = abs((1.0 if budget is None else budget) - 1.0)
-        if helper not in group or distance < group[helper][0]:
-            group[helper] = distance, trace
+        distance = abs((1.0 if key.budget is None else key.budget) - 1.0)
+        if key.name not in group or distance < group[key.name][0]:
+            group[key.name] = distance, trace
     best: dict[str, list[Mapping[str, Any]]] = {}
     for (kind, _, _), group in sorted(episodes.items(), key=lambda item: item[0][0]):
         found = [group[helper][1] for helper in sorted(group, key=lambda helper: data.style(helper).rank)]

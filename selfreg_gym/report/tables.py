@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.prm.hard_tasks import hard_tasks
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.summary import percent
@@ -96,7 +97,8 @@ def curves(data: ReportData) -> str:
     """Figures of the curve of each helper with several points."""
     body = [
         [
-            *_head(data, {"budget": None} | curve)[:2],
+            macros.helper(data.style(curve["helper"])),
+            data.title(curve["split"]),
             _estimate(curve["area"], curve["area_ci"], digits=3),
             _estimate(curve["usage_for_half"], curve["usage_for_half_ci"]),
             _estimate(curve["usage_for_80_percent"], curve["usage_for_80_percent_ci"]),
@@ -106,15 +108,7 @@ def curves(data: ReportData) -> str:
         for curve in data.evaluation.curves
         if curve["points"] > 1
     ]
-    head = [
-        "Helper",
-        "Split",
-        "area",
-        "U for 50 % of the gap",
-        "U for 80 %",
-        "best lift, points",
-        "widest interval of U",
-    ]
+    head = ["Helper", "Split", "area", "U for 50 % of the gap", "U for 80 %", "best lift, points", "widest gap of U"]
     return _table(head, body, left=2)
 
 
@@ -140,7 +134,7 @@ def selected_knobs(data: ReportData) -> str:
     """The share with the calibrated knob, and that with the best knob on the evaluated episodes."""
     body = [
         [
-            *_head(data, item | {"helper": item["key"].partition("@")[0]}),
+            *_head(data, item | {"helper": HelperKey.parse(item["key"]).name}),
             _number(item["usage"]),
             percent(item["share"]),
             percent(item["oracle_share"]),
@@ -296,7 +290,7 @@ def hard_task_counts(data: ReportData) -> str:
     """Precision and recall of "the task is hard" at one half and at the calibrated thresholds."""
     thresholds = {"one half": 0.5}
     for key, found in data.calibration.items():
-        helper = key.partition("@")[0]
+        helper = HelperKey.parse(key).name
         if data.style(helper).declared.flags_hard_tasks and found.get("budget") is not None:
             name = f"{data.style(helper).short} at C = {found['budget']:g}"
             thresholds[name] = found.get("knob", max(found.get("knobs", [0.5])))

@@ -32,8 +32,8 @@ def overrides(url: str, **more: Any) -> list[str]:
     return [
         "actor.id=endpoint",
         'interventions.ids=["expert", "endpoint"]',
-        "interventions.kwargs.endpoint.prompt_price=1.0",
-        "interventions.kwargs.endpoint.way=text",
+        "interventions.kwargs.endpoint.token_prices=[1.0, 0.0]",
+        "interventions.kwargs.endpoint.strategy=text",
         'evaluate.helpers=["never", "endpoint"]',
         *(f"{place}.{name}={json.dumps(value)}" for place in people for name, value in server.items()),
     ]
@@ -47,7 +47,7 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
     with Rollouts.open(tmp_path / "r" / "rollouts.sqlite") as rollouts:
         assert rollouts.is_complete
         assert rollouts.spec["env"]["actor_kwargs"] == {"model": "rule"}
-        assert rollouts.spec["env"]["intervention_kwargs"]["endpoint"]["prompt_price"] == 1.0
+        assert rollouts.spec["env"]["intervention_kwargs"]["endpoint"]["token_prices"] == [1.0, 0.0]
         by_action = {spending.action: spending for spending in rollouts.spending()}
         assert by_action[0].tokens > 0
         assert by_action[2].reported_cost == pytest.approx(by_action[2].cost)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from old_helpers import BarePredict, OldInterface
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
@@ -259,3 +260,24 @@ def test_split_names_are_free(smoke: tuple[Path, str], tmp_path: Path) -> None:
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     old = [row for row in rows[0] if row["split"] == "collected"]
     assert old == [row | {"split": "collected"} for row in rows[1] if row["split"] == "here"]
+
+
+def test_helpers_without_the_base_class_take_part(
+    smoke: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plug-ins of the former interface and a class with nothing but ``predict`` are calibrated and evaluated."""
+    shutil.copytree(smoke[0], out := tmp_path / "run")
+    classes = {"old": OldInterface, "bare": BarePredict}
+    entries = [
+        registry.Entry(name, "helpers", "old_helpers", "other-package", cls.__name__) for name, cls in classes.items()
+    ]
+    monkeypatch.setattr(registry, "_entry_points", lambda group: entries if group == "helpers" else [])
+    names = '["never", "always", "old", "bare"]'
+    run = open_run(
+        out, preset="smoke", overrides=[f"evaluate.helpers={names}", "evaluate.kwargs.old.knob=0.5"], update=True,
+        progress=False, say=lambda line: None,
+    )  # fmt: skip
+    advance(run, ["calibrate", "evaluate"])
+    assert list(json.loads((out / "calibration.json").read_text())) == ["old@1"]
+    rows = json.loads((out / "evaluation.json").read_text())["rows"]
+    assert {row["helper"] for row in rows} == {"never", "always", "old", "bare"}
