@@ -36,6 +36,9 @@ from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
+_ENV = ("task", "actor", "interventions")
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl")
+
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
     """Play the collected tasks with random help; continues with the missing episodes."""
@@ -299,59 +302,21 @@ def _compared(run: Run) -> dict[str, Any]:
     return {"models": _actor_models(run), "helpers": sources(run)}
 
 
-STAGES = (
-    Stage(
-        "collect",
-        collect_rollouts,
-        (),
-        ("rollouts.sqlite",),
-        ("task", "actor", "interventions", "collect"),
-        in_place=True,
-        more=_actor_models,
-    ),
-    Stage(
-        "train-prm",
-        train_prm,
-        ("rollouts.sqlite",),
-        ("prm",),
-        ("prm",),
-        background=True,
-        more=lambda run: some_models(run, "prm"),
-    ),
+# fmt: off
+STAGES = (  # name, function, inputs, outputs, sections of the config
+    Stage("collect", collect_rollouts, (), ("rollouts.sqlite",), (*_ENV, "collect"), in_place=True, more=_actor_models),
+    Stage("train-prm", train_prm, ("rollouts.sqlite",), ("prm",), ("prm",), background=True,
+          more=lambda run: some_models(run, "prm")),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage(
-        "train-helper",
-        train_helper,
-        ("rollouts.sqlite", "labels.jsonl"),
-        ("helper",),
-        ("helper",),
-        more=lambda run: some_models(run, "helper"),
-    ),
-    Stage("train-rl", train_rl, (), ("rl",), ("task", "actor", "interventions", "collect", "rl"), more=_actor_models),
-    Stage(
-        "calibrate",
-        calibrate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl"),
-        ("calibration.json",),
-        ("calibrate", "evaluate"),
-        more=_compared,
-    ),
-    Stage(
-        "evaluate",
-        evaluate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl", "calibration.json"),
-        ("evaluation.json",),
-        ("task", "evaluate"),
-        more=_compared,
-    ),
-    Stage(
-        "report",
-        write_report,
-        ("evaluation.json", "calibration.json", "prm"),
-        ("report.html", "plots"),
-        (),
-        more=lambda run: run.config.task.titles,
-    ),
+    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl"), ("helper",), ("helper",),
+          more=lambda run: some_models(run, "helper")),
+    Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
+    Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
+    Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),
+          more=_compared),
+    Stage("report", write_report, ("evaluation.json", "calibration.json", "prm"), ("report.html", "plots"), (),
+          more=lambda run: run.config.task.titles),
 )
+# fmt: on
