@@ -1,4 +1,4 @@
-"""Compared helpers: checked before anything is collected, one for each intervention where they ask one, decisive."""
+"""Compared helpers: their arguments and answers, their variants by intervention, and which are decisive."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def check(*overrides: str) -> None:
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
     ],
 )
-def test_arguments_of_helpers_are_checked_at_the_start(override: str, error: type[Exception], told: str) -> None:
+def test_arguments_of_helpers_are_checked_first(override: str, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         check(override)
 
 
-def test_a_value_out_of_range_names_the_helper() -> None:
+def test_a_message_about_a_value_out_of_range_names_the_helper() -> None:
     with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be built.*k at least 1"):
         check("evaluate.kwargs.every-k={k=0.5}", 'evaluate.helpers=["every-k"]')
     check("evaluate.kwargs.every-k={k=3}", "evaluate.kwargs.random={intervention=1}")
@@ -94,7 +94,7 @@ def test_invalid_answers_are_found_before_training(monkeypatch: pytest.MonkeyPat
         check('evaluate.helpers=["mine"]')
 
 
-def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_about_a_constructor_that_raises_names_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(self):
         raise RuntimeError("no such table")
 
@@ -104,9 +104,7 @@ def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["mine@2", "mine#1", "mine:expert", "@"])
-def test_characters_that_separate_the_parts_of_a_key_are_refused_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_ids_with_separators_of_keys_raise(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plugin(monkeypatch, called=name)
     with pytest.raises(InvalidArgumentError, match=f"must not contain.*received '{name}'"):
         check(f'evaluate.helpers=["{name}"]')
@@ -132,7 +130,7 @@ def several(tmp_path: Path) -> Run:
     return run
 
 
-def test_baselines_are_compared_once_for_each_intervention(several: Run) -> None:
+def test_helpers_that_ask_one_intervention_are_compared_for_each(several: Run) -> None:
     names = {name: [shown for shown, _ in _variants(several, name)] for name in ("always", "every-k", "random", "lm")}
     assert names == {
         "always": ["always:a-b", "always"],  # the anchor asks the most expensive one
