@@ -1,4 +1,4 @@
-"""Checks of the numbers that a caller passes: one rule, one message, no silent conversion."""
+"""Validation of the solvers' numeric arguments, without silent conversion."""
 
 from __future__ import annotations
 

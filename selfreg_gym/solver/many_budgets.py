@@ -2,8 +2,8 @@
 
 Maximise S over mixtures of policies subject to M_k <= C_k for every k. A small linear program (the master) mixes the
 policies found so far; its duals are a price for each intervention, and solving at those prices either finds a policy
-that improves the mixture or proves how close it is (Dantzig and Wolfe 1960). Prices jump about at first, so each solve
-is at a mean of the prices of the best bound and the new ones (Wentges 1997).
+that improves the mixture or proves how close it is (Dantzig and Wolfe 1960). The duals oscillate at first, so each
+solve uses a mean of the prices of the best bound and the new duals (Wentges 1997).
 """
 
 from __future__ import annotations
