@@ -27,7 +27,8 @@ from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.bootstrap import Design, bootstrap_weights, estimate_rate
 from selfreg_gym.evaluation.curve_estimates import area, best_lift, columns_of, usage_for
 from selfreg_gym.evaluation.curves import area_between
-from selfreg_gym.evaluation.measures import EpisodeTable
+from selfreg_gym.evaluation.table import EpisodeTable
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.prm.targets import CLIP, Examples, gather
 from selfreg_gym.solver import MixedPolicy, cross_fitted_value, evaluate_policy
 from selfreg_gym.transitions import TransitionModel
@@ -193,7 +194,9 @@ def curves(worlds: int, seed: int) -> None:
                 how = {f"h@{c}": (c / 8, (c / 8) ** power) for c in range(1, 8)}
                 for i, world in enumerate(_worlds(worlds, seed, tasks, episodes)):
                     table = world.table({"never": (0.0, 0.0), "always": (1.0, 1.0)} | how, fixed=fixed, seed=i)
-                    columns = columns_of(["never"], [[key] for key in how], ["always"])
+                    columns = columns_of(
+                        [HelperKey("never")], [[HelperKey.parse(key)] for key in how], [HelperKey("always")]
+                    )
                     about = world if fixed else everywhere
                     points = np.array([about.truth(*one) for one in ((0.0, 0.0), *how.values(), (1.0, 1.0))]).T
                     line = (points[1] - points[1, 0]) / (points[1, -1] - points[1, 0])

@@ -19,7 +19,7 @@ from selfreg_gym.helper import Helper, HelperDescription, batch_size
 from selfreg_gym.types import Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
-__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "batch_size"]
+__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "batch_size", "global_generators"]
 
 _COPIED = (
     *HelperDescription.__slots__,
@@ -197,7 +197,7 @@ class ModelHelper(Helper):
         single = batch_size(observation, episode_start) is None
         for i in range(n):
             one = observation if single else _slice(observation, i)
-            with _seeded(int(numbers[i, 0] * 2**32)):
+            with global_generators(int(numbers[i, 0] * 2**32)):
                 action, memories[i] = self.model.predict(
                     one, state=memories[i], episode_start=starts[i : i + 1], deterministic=False
                 )
@@ -228,15 +228,20 @@ def _slice(observation: Any, i: int) -> Any:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, NumPy and torch for the time of the block."""
+def global_generators(seed: int | None = None) -> Iterator[None]:
+    """Restore the global generators of Python, NumPy and torch, from which SB3 draws, after the block.
+
+    Args:
+        seed: seeds them at the start of the block; None leaves them as they are.
+    """
     import torch
 
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - SB3 draws from it
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        if seed is not None:
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
         try:
             yield
         finally:

@@ -277,12 +277,14 @@ class HelperKey:
     seed: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> HelperKey:
-        """Read a key; ``HelperKey.parse("lm@1#3")`` is ``HelperKey("lm", 1.0, 3)``.
+    def parse(cls, text: str | HelperKey) -> HelperKey:
+        """Read a key; ``HelperKey.parse("lm@1#3")`` is ``HelperKey("lm", 1.0, 3)``. A key is returned unchanged.
 
         Raises:
             InvalidArgumentError: not a text, or the budget is not a number, or the seed not an integer.
         """
+        if isinstance(text, cls):
+            return text
         try:
             name, _, seed = text.partition("#")
             name, _, budget = name.partition("@")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from old_helpers import BarePredict, OldInterface
 
 from selfreg_gym import FeatureObservation, Intervention, InterventionVectorEnv, StateKeyObservation, as_helper, to_sb3
-from selfreg_gym.adapters import FunctionHelper, ModelHelper, batch_size
+from selfreg_gym.adapters import FunctionHelper, ModelHelper, as_helper_class, batch_size
 from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.agents.helpers.random import Random
+from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation import evaluate
+from selfreg_gym.helper import HelperDescription, HelperKey
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import ExpertActor, RandomActor
@@ -145,3 +152,56 @@ def test_the_former_name_of_the_argument_still_works() -> None:
             assert helper(k=2).intervention == 2
         with pytest.raises(InvalidArgumentError, match="one of them"):
             helper(k=2, intervention=1)
+
+
+# --- helpers without the base class -----------------------------------------------------------------------------------
+
+ENV = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
+
+
+def test_functions_bare_objects_and_the_former_interface_are_evaluated() -> None:
+    helpers: dict[str, Any] = {
+        "function": lambda text: int(len(text) % 2 == 0),
+        "bare": BarePredict(),
+        "old@1": OldInterface(1.0),
+        "never": Never(),
+    }
+    evaluation = evaluate(ENV, helpers, tasks=range(4), episodes=2, progress=False, warn=False)
+    usage = {row["helper"]: row["usage"] for row in evaluation.rows if row["kind"] == "all"}
+    assert usage["function"] == usage["bare"] > 0
+    assert usage["old"] > usage["never"] == 0
+    records = evaluation.meta["seen"]["helpers"]
+    assert records["never"]["role"] == "baseline"
+    assert records["old"] == asdict(HelperDescription())
+
+
+def test_the_former_interface_is_calibrated_and_the_rest_has_no_knob() -> None:
+    found = calibrate(OldInterface(), ENV, budget=0.5, tasks=range(4), episodes=100, max_episodes=100)
+    assert found.calibration is not None
+    assert found.calibration["met"]
+    for helper in (BarePredict(), len, Never()):
+        with pytest.raises(InvalidArgumentError, match="only a helper with a knob"):
+            calibrate(helper, ENV, budget=0.5, tasks=range(4), episodes=4)
+
+
+def test_an_adapted_class_keeps_what_it_declares() -> None:
+    adapted = as_helper_class(OldInterface)
+    assert as_helper_class(Never) is Never
+    assert issubclass(adapted, ModelHelper)
+    assert (adapted.has_knob, adapted.takes_budget, adapted.asks_one) == (True, False, False)
+    assert adapted.overrides("from_run")
+    assert not as_helper_class(BarePredict).overrides("from_run")
+    assert str(inspect.signature(adapted)) == str(inspect.signature(OldInterface))
+    helper = adapted(0.7)
+    assert (helper.knob, helper.with_knob(0.2).knob, helper.type_name) == (0.7, 0.2, "OldInterface")
+    assert pickle.loads(pickle.dumps(helper)).knob == 0.7
+    assert helper.with_seed(5).model.seed == 5  # type: ignore[attr-defined]
+
+
+def test_the_key_of_a_helper_survives_its_text() -> None:
+    for key in (HelperKey("lm"), HelperKey("lm", 1.0), HelperKey("every-k:expert", 1 / 3, 2), HelperKey("a", 1e-7)):
+        assert HelperKey.parse(str(key)) == key
+    assert str(HelperKey("lm", 1.0, 3)) == "lm@1#3"
+    assert HelperKey("every-k:expert", 1.0).helper_id == "every-k"
+    with pytest.raises(InvalidArgumentError, match="NAME@BUDGET"):
+        HelperKey.parse("lm@one")

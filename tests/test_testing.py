@@ -45,12 +45,12 @@ class Changed(Coin):
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        (lambda info, over: info.pop("task_id"), r"info\['task_id'\] says which task"),
+        (lambda info, over: info.pop("task_id"), r"info\['task_id'\] names the task"),
         (lambda info, over: info.update(task_id=3), r"info\['task_id'\] is a str"),
         (lambda info, over: info.update(state_key=("a", 1)), r"info\['state_key'\] is a str"),
         (lambda info, over: info.update(state_key="same"), "differs between tasks"),
         (lambda info, over: info.update(admissible_actions=["heads"]), "is a tuple of str"),
-        (lambda info, over: info.update(admissible_actions=("heads", "heads")), "names every action once"),
+        (lambda info, over: info.update(admissible_actions=("heads", "heads")), "has each action once"),
         (lambda info, over: info.update(admissible_actions=()), "at least one action is admissible"),
         (lambda info, over: info.update(steps_left=-1), "int of at least 0"),
         (lambda info, over: info.update(steps_left=9 - info["steps_left"]), "never grows|0 only when"),
@@ -89,7 +89,7 @@ class Forgetful(Coin):
 
 
 class Peeking(Coin):
-    """The expert changes the coin that it looks at."""
+    """The expert changes the coin."""
 
     def expert_action(self) -> str:
         coin = self._coin
@@ -102,17 +102,17 @@ class WrongExpert(Coin):
         return "the edge"
 
 
-class Forked(Coin):
-    """Its pages are told anew, as it pleases."""
+class CountingAugment(Coin):
+    """``augment`` counts its calls and ignores ``rng``."""
 
-    told = 0
+    calls = 0
 
     def augment(self, observation: str, rng: Any) -> str:
-        self.told += 1
-        return f"{observation} ({self.told})"
+        self.calls += 1
+        return f"{observation} ({self.calls})"
 
 
-class Mute(Coin):
+class NoneAugment(Coin):
     def augment(self, observation: str, rng: Any) -> None:
         return None
 
@@ -163,11 +163,11 @@ class OldGym(Coin):
     [
         (NeverEnds, "ends by itself"),
         (Forgetful, "exact state, the random state included"),
-        (Peeking, "leaves the task as it found it"),
+        (Peeking, "does not change the task"),
         (WrongExpert, r"expert_action\(\) is admissible"),
-        (Forked, "takes its randomness from rng alone"),
-        (Mute, "augment.* returns a str"),
-        (Raises, "any text may be stepped"),
+        (CountingAugment, "draws from rng alone"),
+        (NoneAugment, "augment.* returns a str"),
+        (Raises, "step accepts any text"),
         (SeedDecides, "fixes the task, whatever the seed"),
         (SameInfo, "a new info"),
         (NotText, "an observation is a str"),
@@ -225,22 +225,22 @@ def _moves_the_task(decision: Decision) -> str:
     [
         (object(), r"has act\(decisions\)"),
         (Copied(lambda decisions: ["heads"] * len(decisions)), "__deepcopy__ returns itself"),
-        (Actor(lambda decisions: ["heads"]), "no decisions are answered with no acts"),
+        (Actor(lambda decisions: ["heads"]), "the answer to an empty batch is empty"),
         (Actor(lambda decisions: ["heads"] * (2 * len(decisions))), "N decisions with N acts"),
         (_each(lambda decision: 3), "a str or an Act"),
         (_each(lambda decision: Act("heads", error="down")), "without error"),
         (_each(lambda decision: Act("heads", cost=-1.0)), "at least 0"),
         (_each(lambda decision: Act("heads", logprobs=(0.0,))), "one entry per admissible action"),
-        (_each(_moves_the_task), "leaves decision.task as it found it"),
+        (_each(_moves_the_task), "leaves decision.task unchanged"),
         (_each(lambda decision: random.choice(["heads", "tails"])), "own generator"),
-        (_each(lambda decision: f"heads{next(COUNTER)}"), "same random stream gets the same answer"),
+        (_each(lambda decision: f"heads{next(COUNTER)}"), "equal random streams get equal answers"),
         (
             Actor(lambda decisions: [f"{len(decisions)}"] * len(decisions)),
-            "a batch is answered as its decisions are alone",
+            "the answers to a batch are those to each decision alone",
         ),
         (
             Actor(lambda ds: sorted(str(d.rng.random()) for d in ds)),
-            "a batch is answered as its decisions are alone",
+            "the answers to a batch are those to each decision alone",
         ),
     ],
 )
@@ -304,7 +304,7 @@ def test_broken_helpers_are_caught() -> None:
         check_helper(OldHelper(lambda observation, state: (0, None)))
     with broken(r"wrap\(env\) returns that env"):
         check_helper(OldHelper(lambda observation, state: (_shaped(observation, 0), state), wrap=lambda env: None))
-    with broken("two runs that begin without state are the same"):
+    with broken("equal runs give equal episodes"):
         check_helper(OldHelper(lambda observation, state: (_shaped(observation, next(COUNTER) // 7 % 2), state)))
 
 
@@ -314,17 +314,17 @@ def test_broken_knobs_are_caught() -> None:
             self.p = knob
             return self
 
-    class Deaf(Random):
+    class FixedKnob(Random):
         def with_knob(self, knob: float) -> Random:
             return Random(0.9)
 
-    class Upside(Random):
+    class ReversedBounds(Random):
         knob_bounds = (1.0, 0.0)
 
     for helper, rule in (
-        (SameObject(0.3), "leaves this one as it is"),
-        (Deaf(0.3), "whose knob is x"),
-        (Upside(0.3), "low < high"),
+        (SameObject(0.3), "does not change this one"),
+        (FixedKnob(0.3), "whose knob is x"),
+        (ReversedBounds(0.3), "low < high"),
     ):
         with broken(rule):
             check_helper(helper)

@@ -1,11 +1,9 @@
-"""What the Stable-Baselines3 helpers share: training on the intervention env, the knob, and files without pickles."""
+"""The base class of the Stable-Baselines3 helpers: training on the intervention env, the knob, files without pickle."""
 
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,12 +11,13 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreg_gym.adapters import global_generators
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import is_number
-from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.model_record import INFO, NUMBER, ModelRecord, Rule
 from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import TRAINING_TASKS, stream
 
@@ -29,17 +28,17 @@ _OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
 class SB3Helper(Helper):
     """A policy of Stable-Baselines3 that reads :class:`~selfreg_gym.wrappers.FeatureObservation`.
 
-    It is trained at one help cost r and then moved along its curve by an offset per cost unit on what help gains (a
-    difference of log-probabilities or of Q values): action ``argmax over k of gain_k + offset * cost_k``, with 0 for
-    nohelp. The best action is always taken, never a sample.
+    It is trained at one help cost r. Afterwards an offset per cost unit moves it along its curve: the action is
+    ``argmax over k of gain_k + offset * cost_k``, with 0 for nohelp, where gain_k is the log-probability or the Q value
+    of action k minus that of nohelp. It never samples.
 
     Args:
         policy: an SB3 policy in eval mode.
-        costs: expected cost units of nohelp and of each intervention, ``(K + 1,)``.
-        cap: cost units that an episode may spend at the most (``HelpBudget``), or None.
+        costs: ``(K + 1,)`` expected cost units of a call: 0 for nohelp, then each intervention.
+        cap: hard budget, cost units per episode (``HelpBudget``), or None.
         offset: gain added per cost unit; the knob.
-        settings: how the policy's network was made.
-        info: what is known about its training.
+        settings: ``policy_kwargs`` of its network.
+        info: facts about its training.
     """
 
     role = "baseline"
@@ -72,7 +71,7 @@ class SB3Helper(Helper):
         self._set_weights(self.costs[1:])
 
     def _set_weights(self, weights: Sequence[float]) -> None:
-        """``(K,)``: by how much each intervention's gain moves per unit of the knob."""
+        """``weights``: ``(K,)`` change of each intervention's gain per unit of the knob."""
         self._weights = tuple(weights)
         own = type(self)
         self.knob_bounds, self.knob_step = knob_range(own.knob_bounds, own.knob_step, self._weights)
@@ -95,14 +94,14 @@ class SB3Helper(Helper):
 
         Args:
             env: keyword arguments of ``selfreg/Intervention-v0``.
-            tasks: training tasks, each episode draws one; None draws from the whole split.
+            tasks: training tasks, of which each episode draws one; None: all tasks of the split.
             help_cost: r.
-            steps: decisions that are played, over all rows.
-            cap: a hard budget per episode (``HelpBudget``), or None.
+            steps: number of decisions, over all envs.
+            cap: hard budget, cost units per episode (``HelpBudget``), or None.
             seed: of the network, the tasks and the episodes.
-            num_envs: rows.
-            progress: show a bar.
-            **arguments: of the algorithm, over its ``defaults``.
+            num_envs: size of the batch.
+            progress: show a progress bar.
+            **arguments: of the algorithm; they replace its ``defaults``.
 
         Raises:
             InvalidArgumentError: invalid steps or tasks, or sb3-contrib is needed and missing.
@@ -123,7 +122,7 @@ class SB3Helper(Helper):
         costs = (0.0, *(intervention.cost for intervention in vector.interventions))
         algorithm = cls._load_algorithm()
         begun = time.monotonic()
-        with _own_randomness():
+        with global_generators():
             model = algorithm(
                 cls.policy_name,
                 to_sb3(_wrap(vector, cap)),
@@ -152,15 +151,15 @@ class SB3Helper(Helper):
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
-        """Whether a run has trained it (``rl.algorithms`` in its config)."""
+        """Whether the run has trained it (``rl.algorithms`` in its config)."""
         return (Path(run) / "rl" / cls._name() / _FILE).is_file()
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Self:
-        """What the run has trained.
+        """Load the helper that the run has trained.
 
         Raises:
-            CheckpointError: the run has trained none.
+            CheckpointError: the run has not trained it.
         """
         return cls.from_pretrained(Path(run) / "rl" / cls._name())
 
@@ -174,7 +173,7 @@ class SB3Helper(Helper):
         return self._replaced(offset=float(x))
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
-        """Return itself, if these are as many interventions at the same costs as in its training.
+        """The helper itself, if number and costs of the interventions are those of its training.
 
         Raises:
             InvalidArgumentError: their number or their costs differ.
@@ -183,7 +182,7 @@ class SB3Helper(Helper):
         return self
 
     def wrap(self, env: Any) -> Any:
-        """The env that shows features, under the hard budget that it was trained with, if any."""
+        """The env with features as observations, under the hard budget of its training, if any."""
         return _wrap(env, self.cap)
 
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
@@ -207,72 +206,36 @@ class SB3Helper(Helper):
             return super().batch_size(observation, episode_start)
         return None if np.ndim(observation["scalars"]) == 1 else len(observation["scalars"])
 
-    @abstractmethod
-    def _values(self, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
-        """``(N, K + 1)`` what each action is worth (up to a constant of the row), and the memory."""
+    def _values(self, observation: Any, state: Any, start: NDArray[np.bool_]) -> tuple[Any, Any]:
+        """``(N, K + 1)`` logits or Q values of the actions, and the state."""
+        return self.policy.get_distribution(observation).distribution.logits, state
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write the weights (safetensors) and, last, ``rl.json``. No pickle, unlike SB3's own zip."""
         from safetensors.torch import save_file
 
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).unlink(missing_ok=True)
+        folder = self._record().begin(path)
         weights = {name: tensor.detach().contiguous().clone() for name, tensor in self.policy.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
-        record = {
-            "format": _FORMAT if self._weights == self.costs[1:] else _OLDER,
-            "algorithm": self.algorithm,
-            "costs": list(self.costs),
-            "cap": self.cap,
-            "offset": self.offset,
-            "settings": self.settings,
-            "info": self.info,
-        }
-        (folder / _FILE).write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
+        fields = {name: getattr(self, name) for name in ("algorithm", "cap", "offset", "settings", "info")}
+        form = _FORMAT if self._weights == self.costs[1:] else _OLDER
+        self._record().write(folder, format=form, costs=list(self.costs), **fields)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
         """Load what :meth:`save_pretrained` wrote.
 
         Raises:
-            CheckpointError: the directory holds none, an unfinished or damaged one, or that of another algorithm.
+            CheckpointError: the directory has no complete helper, a damaged one, or one of another algorithm.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from selfreg_gym.wrappers.features import feature_space
 
+        form, fields = cls._record().read(path)
         file = Path(path) / _FILE
-        if not file.is_file():
-            raise CheckpointError(
-                f"a {cls._name()} helper is a directory with {_FILE} (as save_pretrained writes it), received "
-                f"{str(path)!r}, which has none. A run trains one with --set rl.algorithms=['{cls._name()}']."
-            )
-        names = ("costs", "cap", "offset", "settings", "info")
-        record = read_object(
-            file,
-            what="the record of an RL helper",
-            remedy="copy the directory again, or train again",
-            keys=("format", "algorithm", *names),
-        )
-        form = (record["format"], record["algorithm"])
-        known = {name: record[name] for name in names}
-        sound = {
-            "at least 2 numbers": isinstance(known["costs"], list)
-            and len(known["costs"]) > 1
-            and all(map(is_number, known["costs"])),
-            "a number or null": known["cap"] is None or is_number(known["cap"]),
-            "a number": is_number(known["offset"]),
-            "an object": isinstance(known["settings"], dict),
-            "an object ": isinstance(known["info"], dict),
-        }
-        for (name, value), (rule, holds) in zip(known.items(), sound.items(), strict=True):
-            if not holds:
-                received = repr(value)[:100]
-                raise CheckpointError(
-                    f"{name!r} in {str(file)!r} must be {rule.strip()}, received {received}: train again."
-                )
+        del fields["algorithm"]
         try:
             weights = load_file(Path(path) / _WEIGHTS)
         except (OSError, ValueError, SafetensorError) as error:
@@ -285,16 +248,14 @@ class SB3Helper(Helper):
                 f"the weights in {str(Path(path) / _WEIGHTS)!r} must be finite, received NaN or infinity in "
                 f"{broken[0]!r}: copy the directory again, or train again."
             )
-        if form not in ((_FORMAT, cls.algorithm), (_OLDER, cls.algorithm)):
-            raise CheckpointError(f"{str(file)!r} holds {form}, expected {(_FORMAT, cls.algorithm)}: train again.")
         policy_class = cls._load_algorithm().policy_aliases[cls.policy_name]
-        actions = gym.spaces.Discrete(len(known["costs"]))
+        actions = gym.spaces.Discrete(len(fields["costs"]))
         try:
-            policy = policy_class(feature_space(), actions, lambda _: 0.0, **known["settings"])
+            policy = policy_class(feature_space(), actions, lambda _: 0.0, **fields["settings"])
         except (TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"'settings' in {str(file)!r} must be arguments of {policy_class.__name__}, received "
-                f"{repr(known['settings'])[:200]} ({error}): train again."
+                f"{repr(fields['settings'])[:200]} ({error}): train again."
             ) from error
         try:
             policy.load_state_dict(weights)
@@ -303,10 +264,31 @@ class SB3Helper(Helper):
                 f"{str(path)!r}: the weights do not fit the network: {error}: copy the directory again, or train again."
             ) from error
         policy.set_training_mode(False)
-        helper = cls(policy, **known)
-        if form[0] == _OLDER:
+        helper = cls(policy, **fields)
+        if form == _OLDER:
             helper._set_weights([1.0] * (len(helper.costs) - 1))
         return helper
+
+    @classmethod
+    def _record(cls) -> ModelRecord:
+        return ModelRecord(
+            f"a {cls._name()} helper",
+            _FILE,
+            _FORMAT,
+            {
+                "algorithm": Rule(repr(cls.algorithm), lambda name, _: name == cls.algorithm),
+                "costs": Rule(
+                    "at least 2 numbers",
+                    lambda costs, _: isinstance(costs, list) and len(costs) > 1 and all(map(is_number, costs)),
+                ),
+                "cap": Rule("a number or null", lambda cap, _: cap is None or is_number(cap)),
+                "offset": NUMBER,
+                "settings": INFO,
+                "info": INFO,
+            },
+            older={_OLDER: {}},
+            hint=f" A run trains one with --set rl.algorithms=['{cls._name()}'].",
+        )
 
     @classmethod
     def _load_algorithm(cls) -> Any:
@@ -332,7 +314,7 @@ def _wrap(env: Any, cap: float | None) -> Any:
 
 
 class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
-    """An episode without a task index gets one of ``tasks``, drawn from the episode's seed."""
+    """Draws the task of an episode from ``tasks``, by the episode's seed, where ``reset`` does not choose it."""
 
     def __init__(self, env: Any, tasks: Sequence[int] | None) -> None:
         super().__init__(env)
@@ -343,19 +325,3 @@ class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
             drawn = int(stream(TRAINING_TASKS, 0 if seed is None else seed).integers(len(self._tasks)))
             options = {**(options or {}), "episode": int(self._tasks[drawn])}
         return self.env.reset(seed=seed, options=options)
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """SB3 seeds the global generators of Python, NumPy and torch: put them back afterwards."""
-    import random
-
-    import torch
-
-    python, old = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(old)  # noqa: NPY002

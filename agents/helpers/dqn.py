@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._sb3 import SB3Helper
 
@@ -31,5 +32,5 @@ class DQN(SB3Helper):
         "buffer_size": 100_000,
     }
 
-    def _values(self, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+    def _values(self, observation: Any, state: Any, start: NDArray[np.bool_]) -> tuple[Any, Any]:
         return self.policy.q_net(observation), state

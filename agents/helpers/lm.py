@@ -1,8 +1,7 @@
-"""The trained helper: a language model that reads the observation and the budget, and says help or nohelp."""
+"""The trained helper: a language model that reads the observation and the budget, and answers help or nohelp."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,23 +11,48 @@ from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._arguments import checked_costs
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
-from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
-from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.agents.helpers._lm_examples import answer_tokens, draw_examples, gather, split_by_task
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import check_budget
-from selfreg_gym.utils.json_text import dumps
-from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.model_record import INFO, NUMBER, ModelRecord, Rule
 
 if TYPE_CHECKING:
-    from selfreg_gym.lm.choice_training import ChoiceExample
     from selfreg_gym.types import Intervention
 
 __all__ = ["LMHelper"]
 
+_RECORD = ModelRecord(
+    "a helper",
+    "helper.json",
+    "selfreg-helper-2",
+    {
+        "answers": Rule(
+            "at least 2 different token ids",
+            lambda ids, _: (
+                isinstance(ids, list)
+                and all(type(token) is int and token >= 0 for token in ids)
+                and len(set(ids)) == len(ids) > 1
+            ),
+        ),
+        "budget": Rule("a number of at least 0", lambda budget, _: is_number(budget) and budget >= 0),
+        "offset": NUMBER,
+        "costs": Rule(
+            "null, or a number for each help answer",
+            lambda costs, fields: (
+                costs is None
+                or (isinstance(costs, list) and len(costs) == len(fields["answers"]) - 1 and all(map(is_number, costs)))
+            ),
+        ),
+        "info": INFO,
+    },
+    older={"selfreg-helper-1": {"costs": None}},
+)
+
 
 class LMHelper(Helper):
-    """Chooses between the answers "nohelp", "help", "help2", ... by their logits and by what each intervention costs.
+    """Chooses between the answers "nohelp", "help", "help2", ... by their logits and the costs of the interventions.
 
     The action is ``argmax over k of logit_k - logit_0 + offset * cost_k``, with 0 for nohelp. The prompt is the
     observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on labels
@@ -38,12 +62,12 @@ class LMHelper(Helper):
         model: a causal LM in eval mode.
         tokenizer: its tokenizer.
         answers: token ids of the K + 1 answers, nohelp first.
-        budget: cost units of help per episode that it is asked to spend; :meth:`with_budget` changes it.
-        offset: logits added per cost unit of an intervention; the knob that calibration turns.
+        budget: C in its prompt, cost units of help per episode; :meth:`with_budget` changes it.
+        offset: logits added per cost unit of an intervention; the knob.
         costs: ``(K,)`` cost units of a call of each intervention; None: unknown (helpers saved by earlier versions),
             and every intervention counts as one cost unit.
-        info: what is known about its training.
-        memo: how many (observation, budget) are remembered.
+        info: facts about its training, for the model card.
+        memo: number of (observation, budget) whose logits are kept in memory.
 
     Raises:
         InvalidArgumentError: the budget is negative, or there are fewer than two different answers.
@@ -52,7 +76,7 @@ class LMHelper(Helper):
     label, marker, colour = "LM helper", "o", "blue"
     takes_budget = True
     knob_bounds = (-20.0, 20.0)  # in logits per cost unit, where one intervention costs 1
-    knob_step = 0.5  # half a logit changes usage considerably
+    knob_step = 0.5
 
     def __init__(
         self,
@@ -121,15 +145,15 @@ class LMHelper(Helper):
                 backbone has random weights, so every weight is trained whatever ``lora`` is.
             lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
             batch_size, accumulate: observations per forward (each with all its budgets), forwards per step.
-            max_labels: about so many (observation, budget) are trained on, at most as many as there are labels.
-                Observations are drawn in proportion to the weight of their labels, all budgets of an observation at
-                once; one that many labels have is drawn many times. None: as many as there are labels.
+            max_labels: about so many (observation, budget) are drawn to train on, at most as many as there are labels.
+                Observations are drawn with replacement in proportion to the weight of their labels, each with all its
+                budgets. None: as many as there are labels.
             help_weight: factor on the weight of labels that say help.
             interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
-            costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weigh its offset,
-                and must be those of the env that it plays in. None: unknown, and each call counts as one cost unit.
-            augment: rewrites an observation without changing its meaning (``TextTask.augment``). Each drawn observation
-                is rewritten, so that a helper trained on few places does not memorise them.
+            costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weight its
+                offset, and must be those of the env that it plays in. None: unknown; each call is one cost unit.
+            augment: rewrites an observation without changing its meaning (``augment`` of a task), against memorising
+                single places. Each drawn observation is rewritten.
             features: the feature key of observations, where it is known. Predicting it is an auxiliary task (our
                 extension): it takes fewer examples to learn than the choice does.
             patience: hold out the labels of a ``share`` of the tasks and stop after so many validations on them
@@ -150,58 +174,43 @@ class LMHelper(Helper):
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.prompts import helper_prompt
         from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
-        from selfreg_gym.lm.subsampling import resample
         from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
         if str(backbone) != AUTO:
-            backbone_path(backbone)  # a wrong name is found before the labels are read
+            backbone_path(backbone)  # an unknown name is an error before the labels are read
         rows = list(labels)
         interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
         if costs is not None:
             costs = checked_costs(costs, interventions)
         rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
-        pages = gather_pages(rows, interventions=interventions, help_weight=help_weight)
-        if not pages:
+        gathered = gather(rows, interventions=interventions, help_weight=help_weight)
+        if not gathered:
             raise InvalidArgumentError("labels must have weights, not all 0.")
-        texts = [page.observation for page in pages]
-        budgets = sorted({budget for page in pages for budget in page.budgets})
-        asked = [helper_prompt("", budget) for budget in budgets]
-        if len(set(asked)) < len(asked):
+        budgets = sorted({budget for one in gathered for budget in one.budgets})
+        prompts = [helper_prompt("", budget) for budget in budgets]
+        if len(set(prompts)) < len(prompts):
             raise InvalidArgumentError(
                 f"the budgets of a helper must differ when written with two decimals, received {budgets}: choose "
                 "others, or count cost units in a smaller unit (costs and budgets times 100)."
             )
-        with opened_backbone(backbone, texts, prompts=asked, actor=actor, seed=seed) as start:
+        texts = [one.observation for one in gathered]
+        with opened_backbone(backbone, texts, prompts=prompts, actor=actor, seed=seed) as start:
             tokenizer = load_tokenizer(start.path)
-            answers = _answer_tokens(tokenizer, interventions)
+            answers = answer_tokens(tokenizer, interventions)
             model = load_causal(start.path, dtype=dtype, device=device)
             origin = start.record()
         lora = 0 if start.built else lora
-        total = np.asarray([page.wanted.sum() for page in pages])
-        count = sum(len(page.budgets) for page in pages)
-        # Equal labels are one entry of `pages`, drawn in proportion to their number.
-        wanted = len(rows) if max_labels is None else min(max_labels, len(rows))
-        size = max(1, round(len(pages) * wanted / count))
-        rng = stream(LABEL_EXAMPLES, seed)
-        names = sorted(set((features or {}).values()))
-        number = {name: i for i, name in enumerate(names)}
-        topics = {text: number[name] for text, name in (features or {}).items()}
-        told: dict[str, Any] = {"tokenizer": tokenizer, "topics": topics, "augment": augment, "rng": rng}
-        chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
-        aside: list[ChoiceExample] = []
-        judged = gather_pages(held, interventions=interventions, help_weight=help_weight) if held else []
-        if held and not judged:
-            warnings.warn(
-                "the held-out labels all have weight 0, so the helper is trained to the end: "
-                "keep more tasks aside (share), or draw others (seed).",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        if judged:
-            mass = np.asarray([page.wanted.sum() for page in judged])
-            sample = resample(mass, min(len(judged), max(256, size // 20)), rng)
-            aside = [judged[i].questions(**{**told, "augment": None}) for i in sample]
-
+        chosen, validation, topics = draw_examples(
+            gathered,
+            held,
+            limit=len(rows) if max_labels is None else min(max_labels, len(rows)),
+            tokenizer=tokenizer,
+            features=features or {},
+            augment=augment,
+            interventions=interventions,
+            help_weight=help_weight,
+            seed=seed,
+        )
         if lora:
             model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
         least = None
@@ -212,8 +221,8 @@ class LMHelper(Helper):
             tokenizer,
             chosen,
             answers,
-            held_out=aside,
-            topics=len(names),
+            held_out=validation,
+            topics=topics,
             patience=patience,
             seed=seed,
             lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
@@ -228,7 +237,7 @@ class LMHelper(Helper):
         merged = merge_lora(model) if lora else model
         data = dict(getattr(labels, "info", {}))
         if "source" in data:
-            data["source"] = Path(data["source"]).name  # without the folders of this machine
+            data["source"] = Path(data["source"]).name  # model cards are published: no local folders
         info = {
             **origin,
             "data": data or None,
@@ -236,9 +245,9 @@ class LMHelper(Helper):
             "epochs": epochs,
             "lora": int(lora),
             "augmented": augment is not None,
-            "features": len(names),
+            "features": topics,
             "labels": len(rows),
-            "trained_on": sum(len(page.prompts) for page in chosen),
+            "trained_on": sum(len(example.prompts) for example in chosen),
             "budgets": sorted({round(float(row.budget), 4) for row in rows}),
             "help_share": float(np.mean([row.action > 0 for row in rows])),
             "steps": log.steps,
@@ -253,23 +262,23 @@ class LMHelper(Helper):
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> LMHelper:
-        """The helper that a run has trained, at this budget."""
+        """The trained helper of a run, at this budget."""
         helper = cls.from_pretrained(Path(run) / "helper")
         return helper if budget is None else helper.with_budget(budget)
 
     def with_budget(self, budget: float) -> LMHelper:
-        """The same model asked to spend ``budget`` cost units per episode; the offset is that of training, 0."""
+        """The same model with another budget in its prompt (cost units per episode), and offset 0 as in training."""
         return self._replaced(budget=check_budget(budget), offset=0.0)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
-        """The same model at several budgets that are compared: a page is read once for all of them."""
+        """The same model at several budgets; each observation is read once for all of them."""
         helpers = {budget: self.with_budget(budget) for budget in budgets}
         for helper in helpers.values():
             helper._budgets = tuple(sorted(helper.budget for helper in helpers.values()))
         return helpers
 
     def with_offset(self, offset: float) -> LMHelper:
-        """The same model with another offset (logits per cost unit); usage does not fall when it rises."""
+        """The same model with another offset (logits per cost unit)."""
         return self._replaced(offset=float(offset))
 
     @property
@@ -279,11 +288,11 @@ class LMHelper(Helper):
 
     @property
     def offset_weights(self) -> tuple[float, ...]:
-        """``(K,)`` by how much each help answer's logit moves per unit of the offset: the costs, or 1 where unknown."""
+        """``(K,)`` change of each help answer's logit per unit of the offset: the costs, or 1 if they are unknown."""
         return (1.0,) * (len(self.answers) - 1) if self.costs is None else self.costs
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> LMHelper:
-        """Return itself, if these are as many interventions at the same costs as in its training.
+        """The helper itself, if number and costs of the interventions are those of its training.
 
         Raises:
             InvalidArgumentError: their number or their costs differ.
@@ -311,26 +320,19 @@ class LMHelper(Helper):
         return best_action(self.logits(observations), self.offset, self.offset_weights), state
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
-        from selfreg_gym.agents.helpers._lm_sharing import write_card_of
+        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: its folder is complete."""
+        from selfreg_gym.agents.helpers._lm_export import write_model_card
         from selfreg_gym.utils.files import set_default_modes
 
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).unlink(missing_ok=True)
+        folder = _RECORD.begin(path)
         self.model.save_pretrained(folder)
         set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
-        write_card_of(self, folder)
-        record = {
-            "format": FORMAT,
-            "answers": list(self.answers),
-            "budget": self.budget,
-            "offset": self.offset,
-            "costs": None if self.costs is None else list(self.costs),
-            "info": self.info,
-        }
-        (folder / FILE).write_text(dumps(record, indent=1), encoding="utf-8")
+        write_model_card(self, folder)
+        costs = None if self.costs is None else list(self.costs)
+        _RECORD.write(
+            folder, answers=list(self.answers), budget=self.budget, offset=self.offset, costs=costs, info=self.info
+        )
 
     @classmethod
     def from_pretrained(
@@ -339,41 +341,45 @@ class LMHelper(Helper):
         """Load what :meth:`save_pretrained` wrote.
 
         Args:
-            dtype, device: None: those it was trained with (the CPU where that device does not exist).
-            memo: how many (observation, budget) are remembered.
+            dtype, device: None: those of its training (the CPU if that device does not exist).
+            memo: number of (observation, budget) whose logits are kept in memory.
 
         Raises:
-            CheckpointError: the directory holds no helper, an unfinished one, another format, or weights that are
-                missing, unknown, of another shape or not finite.
+            CheckpointError: the directory has no complete helper, another format, or weights that are missing, unknown,
+                of another shape or not finite.
         """
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
-        folder = Path(path)
-        known = read_helper(folder)
-        dtype, device = trained_with(known["info"], dtype=dtype, device=device)
-        model = load_causal(folder, dtype=dtype, device=device)
-        check_answers(folder, known["answers"], model)
-        return cls(model, load_tokenizer(folder), memo=memo, **known)
+        _, fields = _RECORD.read(path)
+        dtype, device = trained_with(fields["info"], dtype=dtype, device=device)
+        model = load_causal(path, dtype=dtype, device=device)
+        outputs = model.get_output_embeddings().weight.shape[0]
+        if max(fields["answers"]) >= outputs:
+            raise CheckpointError(
+                f"'answers' in {str(Path(path) / _RECORD.file)!r} must be below {outputs}, the size of the model's "
+                f"output layer, received {fields['answers']!r}: the record belongs to another model."
+            )
+        return cls(model, load_tokenizer(path), memo=memo, **fields)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
         """Write a ``transformers.decision`` repository that decides alike (:mod:`selfreg_gym.lm.decision_export`).
 
         The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
-        (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` ask at that budget,
-        with the same offset; any others are left aside::
+        (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` set the budget, with
+        the same offset; all others are ignored::
 
             pipe = transformers.pipeline("decision", model=path)
             pipe({"state": observation, "questions": {"help": {"type": "noul"}}})["help"]["noul"]
 
         Args:
-            path: where to.
-            budget: the budget that is asked at unless the instructions name one; None is this helper's own.
+            path: the directory.
+            budget: the budget if the instructions name none; None is this helper's own.
 
         Raises:
-            InvalidArgumentError: a negative budget, or a transformers without decision models.
-            CheckpointError: the answers would not be this helper's.
+            InvalidArgumentError: a negative budget, or the installed transformers has no decision models.
+            CheckpointError: the exported model gives other answers.
         """
-        from selfreg_gym.agents.helpers._lm_sharing import export_decision
+        from selfreg_gym.agents.helpers._lm_export import export_decision
 
         export_decision(self, path, budget=budget)
 
@@ -385,17 +391,3 @@ def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> An
     from selfreg_gym.lm.readers import PromptGroupReader
 
     return PromptGroupReader(model, tokenizer, answers, memo=memo)
-
-
-def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:
-    """First tokens of the answers in words; of digits where a tokenizer cannot tell the words apart by one token."""
-    from selfreg_gym.lm.tokenizer import PromptEncoder
-
-    encoder = PromptEncoder(tokenizer)
-    words = ["nohelp", "help", *(f"help{k}" for k in range(2, interventions + 1))]
-    for answers in (words, [str(k) for k in range(interventions + 1)]):
-        tokens = [encoder.continuation(f" {answer}", after="?") for answer in answers]
-        first = [row[0] for row in tokens if row and row[0] != tokenizer.unk_token_id]
-        if len(set(first)) == interventions + 1:
-            return first
-    raise InvalidArgumentError(f"this tokenizer has no {interventions + 1} different tokens for a helper's answers.")

@@ -1,10 +1,11 @@
-"""RecurrentPPO on features: PPO with an LSTM, which can remember what the features of a moment do not say."""
+"""RecurrentPPO on features: PPO with an LSTM, which remembers earlier observations."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._sb3 import SB3Helper
 
@@ -12,7 +13,7 @@ __all__ = ["RecurrentPPO"]
 
 
 class RecurrentPPO(SB3Helper):
-    """PPO with an LSTM of sb3-contrib. Its memory goes through ``state`` and is forgotten where an episode begins."""
+    """PPO with an LSTM of sb3-contrib. Its memory is the ``state``, reset where an episode begins."""
 
     label, marker, colour = "recurrent PPO", "*", "plum"
     algorithm = "RecurrentPPO"
@@ -21,7 +22,7 @@ class RecurrentPPO(SB3Helper):
     defaults: ClassVar[dict[str, Any]] = {"n_steps": 64, "batch_size": 256, "gamma": 1.0, "learning_rate": 1e-3}
     network: ClassVar[dict[str, Any]] = {"net_arch": [64], "lstm_hidden_size": 64}
 
-    def _values(self, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+    def _values(self, observation: Any, state: Any, start: NDArray[np.bool_]) -> tuple[Any, Any]:
         import torch
 
         if state is None:

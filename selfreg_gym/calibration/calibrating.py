@@ -1,4 +1,4 @@
-"""``calibrate`` and ``calibrate_many``: requests, their distribution over processes, and finished results on disk."""
+"""``calibrate`` and ``calibrate_many``: requests, their distribution over processes, finished results on disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FOLLOWER = "dp"
 """The registered helper that follows a solved policy."""
 
 EXTENDED = 10
-"""At most so many times ``episodes`` are played at the accepted knob, unless ``max_episodes`` says otherwise."""
+"""Default ``max_episodes``, as a multiple of ``episodes``."""
 
 
 def calibrate(
@@ -48,33 +48,31 @@ def calibrate(
     probes: int = 8,
     num_envs: int = 16,
 ) -> Any:
-    """Return ``helper`` at the knob whose usage on fresh episodes meets ``budget``.
+    """Return ``helper`` at the knob whose usage on new episodes meets ``budget``.
 
     Args:
-        helper: has ``knob``, ``knob_bounds`` and ``with_knob(x)``; usage must not fall as x grows, and at the lower
-            bound there is no help. ``knob_step`` (optional: one unit of a logit offset whose bounds are far away) is
-            a change of x that matters; outside a bracket the search goes by four of them, then by steps that double. A
-            ``Frontier`` is calibrated as the ``dp`` helper that follows it.
+        helper: a helper with a knob (:attr:`selfreg_gym.Helper.knob`), or a ``Frontier``, which the registered helper
+            ``dp`` follows. Outside a bracket the search moves by four ``knob_step``, then by steps that double.
         env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env (vector: in DISABLED mode).
         budget: C, cost units per episode.
-        episodes: of each knob that is tried, spread evenly over ``tasks`` with fresh seeds; or the very episodes to
-            play.
-        max_episodes: at the accepted knob more episodes are played, until the 95 % half-width of its usage is at most
-            5 % of C, but no more than this. None: ten times ``episodes`` (or the listed episodes and no others).
-        tasks: training tasks. Never test tasks.
-        seed: of the episodes and of the helper's own draws.
-        tolerance: accept a usage within this share of C, above or below.
-        probes: so many knobs are tried; twice as many while the two sides of C are far apart.
-        num_envs: episodes played at a time; changes no result.
+        episodes: number of episodes per probed knob, spread evenly over ``tasks`` with new seeds; or the list of
+            episodes.
+        max_episodes: upper bound on the episodes at the accepted knob, which are added until the 95 % half-width of its
+            usage is at most 5 % of C. None: ten times ``episodes`` (or the listed episodes).
+        tasks: training tasks, never test tasks.
+        seed: of the episodes and of the helper's draws.
+        tolerance: accepted difference between usage and C, as a share of C.
+        probes: number of probed knobs; up to twice as many while the usages on the two sides of C are far apart.
+        num_envs: size of the batch; changes no result.
 
     Returns:
-        A helper of the same kind, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` is a dict:
+        The helper at another knob, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` is a dict:
 
         * ``budget``; ``knob``, or ``knobs`` and ``weight`` of a mixture;
         * ``usage`` (cost units per episode) with ``usage_ci`` (95 %) and ``half_width``, over episodes of these tasks;
-        * ``success`` (None where it was not played);
-        * ``met``: the usage is within the tolerance, neither above nor below; ``precise``: the half-width is at most
-          5 % of C; ``reason``: None, or in words why one of the two does not hold;
+        * ``success`` (None if it was not measured);
+        * ``met``: the usage is within the tolerance; ``precise``: the half-width is at most 5 % of C; ``reason``: None,
+          or why one of the two does not hold;
         * ``episodes`` (of the longest probe), ``tasks``, ``probes``.
 
     Raises:
@@ -110,22 +108,21 @@ def calibrate_many(
     resume: str | Path | None = None,
     progress: Any = None,
 ) -> dict[str, Any]:
-    """:func:`calibrate` for many (helper, budget) pairs. Helpers that differ in their knob alone share their probes.
+    """:func:`calibrate` for many (helper, budget) pairs. Helpers that differ only in their knob share their probes.
 
     Args:
         requests: by key, ``(helper, budget)``.
         tasks: training tasks, for all or by key.
-        workers: processes; each takes whole helpers, and all that hold the same model, because of what it remembers
-            (needs ``env`` as keyword arguments).
-        resume: directory for what is finished; called again with the same arguments, only the rest is done. The caller
-            must pass the helpers and the env of the first call.
-        progress: called with each key as it is done.
+        workers: number of processes (needs ``env`` as keyword arguments). Helpers with a common model stay in one
+            process, because the model keeps its scores in memory.
+        resume: directory of finished results; a second call with the same arguments, helpers and env does the rest.
+        progress: called with each key when it is done.
 
     Returns:
         The calibrated helpers, by key.
     """
     if workers > 1 and not isinstance(env, Mapping):
-        raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
+        raise InvalidArgumentError("each of several processes builds the env: pass its keyword arguments.")
     settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes}
     helpers: dict[str, Helper] = {}
     groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], Group] = {}
@@ -165,9 +162,9 @@ def calibrate_many(
 def _plan(
     episodes: int | Sequence[EpisodeSpec], most: int | None, tasks: Sequence[int] | None, seed: int
 ) -> tuple[tuple[EpisodeSpec, ...], int]:
-    """All episodes that a probe may play, and how many each probe plays first.
+    """All episodes that a probe may play, and how many of them each probe plays first.
 
-    They are ordered so that any first part of them covers all tasks evenly, and more episodes extend the plan.
+    In their order, the first n cover all tasks evenly for every n; more episodes extend the plan.
     """
     if not isinstance(episodes, int | np.integer):
         plan = tuple(episodes)
@@ -205,9 +202,9 @@ def _with_knob(helper: Any, budget: float) -> Helper:
 
 
 def _families(groups: Sequence[Group]) -> list[list[int]]:
-    """Indices of groups whose helpers hold a common object, such as a model; the largest families first.
+    """Indices of groups by shared object, such as a model; the largest families first.
 
-    What a model has read for one helper it remembers for the others, so a family stays in one process.
+    A family stays in one process, because the model keeps in memory what it has read for one of its helpers.
     """
     held: dict[int, int] = {}
     families: dict[int, list[int]] = {}
@@ -220,7 +217,7 @@ def _families(groups: Sequence[Group]) -> list[list[int]]:
 
 
 class _Finished:
-    """The file that says what was found for one group, with what it was asked."""
+    """The file with the results of one group; its name is a hash of the request."""
 
     def __init__(self, folder: str | Path | None, group: Group, settings: Mapping[str, Any]) -> None:
         plan = [group.first, *((spec.task_index, spec.seed) for spec in group.plan)]
@@ -229,20 +226,20 @@ class _Finished:
         self.path = None if folder is None else Path(folder) / f"{name}.json"
 
     def load(self) -> dict[str, dict[str, Any]]:
-        """What was found before, by key; empty if nothing was."""
+        """The earlier results by key; empty if there are none."""
         if self.path is None or not self.path.exists():
             return {}
         return read_object(self.path, what="calibrations by key", remedy="delete it to calibrate again")
 
     def save(self, found: Mapping[str, Any]) -> None:
-        """Keep it, whole or not at all."""
+        """Write the results atomically."""
         if self.path is not None:
             write_text(self.path, dumps(found))
 
 
 def _identity(helper: Helper) -> bytes:
-    """What a helper is apart from its knob: its bytes at the lower bound (or itself, if it cannot be pickled)."""
+    """A hash of the helper apart from its knob: of its pickle at the lower bound, or its id if it has no pickle."""
     try:
         return hashlib.sha256(pickle.dumps(helper.with_knob(helper.knob_bounds[0]))).digest()
-    except Exception:  # pickle raises what it likes
+    except Exception:  # pickle may raise any error
         return str(id(helper)).encode()

@@ -1,4 +1,4 @@
-"""The result of a calibration: the helper at another knob, or a coin between two knobs; and its file."""
+"""The result of a calibration: the helper at another knob, or a mixture of two knobs; and ``calibration.json``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["CoinMixture", "apply_calibration", "load_calibrations"]
 class CoinMixture(Helper):
     """Two helpers and a coin per episode: ``high`` with probability ``weight``, else ``low``.
 
-    Any usage and success on the line between the two is reached, which no fixed threshold can do inside a jump. Both
-    see every step, so that a helper with memory is not interrupted. The coin is a function of ``seed`` and the episode
-    (:meth:`begin_episodes`), so it is the same whatever the batch.
+    It reaches any usage on the line between the two, which no fixed threshold does inside a jump. Both helpers see
+    every step, so that their memory is complete. The coin is a function of ``seed`` and the episode
+    (:meth:`begin_episodes`), whatever the batch.
 
     Args:
         low, high: helpers that read the same observations.
@@ -68,7 +68,7 @@ class CoinMixture(Helper):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Follow each episode's coin; the coin is drawn where an episode begins, also when ``deterministic``."""
+        """Follow the coin of each episode; it is drawn also when ``deterministic``."""
         draws, low_state, high_state = (None, None, None) if state is None else state
         low, low_state = self.low.predict(observation, low_state, episode_start, deterministic)
         high, high_state = self.high.predict(observation, high_state, episode_start, deterministic)
@@ -97,7 +97,7 @@ class CoinMixture(Helper):
         return None if low is None or high is None else (1 - self.weight) * low + self.weight * high
 
     def with_seed(self, seed: int) -> CoinMixture:
-        """The same mixture, its coins and those of its parts drawn from ``seed``."""
+        """The same mixture with the coins, and the draws of its parts, from another seed."""
         low, high = (reseeded(helper, seed, i) for i, helper in enumerate((self.low, self.high)))
         return CoinMixture(low, high, weight=self.weight, seed=seed)
 

@@ -1,12 +1,13 @@
-"""Probes: the usage of one helper at one knob on the first episodes of a common plan, and estimates from them.
+"""Probes: the usage of a helper at one knob on the first episodes of a common plan, and estimates from them.
 
-All probes play prefixes of one plan (common random numbers), so the difference of two knobs is known far better than
-either usage. Once one probe ``b`` has played many episodes, another one ``x`` with fewer, ``m``, is corrected by it (a
-control variate)::
+All probes play prefixes of one plan (common random numbers), so the difference of two usages has a smaller variance
+than either. A probe b of n episodes corrects a probe x of m < n episodes (a control variate; Glasserman, Monte Carlo
+Methods in Financial Engineering, section 4.1)::
 
-    U(x) = mean over all n of b + mean over the first m of (x - b)
+    U(x)     = mean_{i <= n} b_i + mean_{i <= m} (x_i - b_i)
+    Var U(x) = m Var(b_i / n + (x_i - b_i) / m) + (n - m) Var(b_i / n)
 
-whose variance is ``(m var(b / n + (x - b) / m) + (n - m) var(b / n))``, with b and x per episode.
+with b_i and x_i the cost units of episode i.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Usage:
 
 
 def estimate(probe: Probe, others: Iterable[Probe] = ()) -> Usage:
-    """Usage of a probe, corrected by the probe among ``others`` that makes its error smallest, if any does."""
+    """The usage of a probe, corrected by the probe among ``others`` that reduces its error most."""
     found = Usage(probe.mean, probe.error)
     if not probe.played:
         return found
@@ -92,10 +93,10 @@ def _corrected(own: Array, base: Array) -> Usage:
 
 
 def mixed(low: Probe, high: Probe, budget: float) -> tuple[float, Usage]:
-    """Weight of ``high`` at which a coin between both meets the budget, and the usage of this mixture.
+    """The weight of ``high`` at which the mixture meets the budget, and the usage of the mixture.
 
-    Both are compared on the episodes that both have played. A probe that has played none is the lower bound of the
-    knob, where nothing is used.
+    Both are compared on the episodes that both have played. A probe without episodes is the lower bound of the knob,
+    with usage 0.
     """
     n = high.played if not low.played else min(low.played, high.played)
     below = np.zeros(n) if not low.played else np.asarray(low.usages[:n])

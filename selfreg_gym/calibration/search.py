@@ -25,19 +25,19 @@ PRECISION = 0.05
 """The 95 % half-width of the usage at the accepted knob, as a share of C."""
 
 PATIENCE, NARROW = 3, 0.2
-"""After so many probes, a bracket whose usages differ by at most this share of C is mixed rather than narrowed."""
+"""After ``PATIENCE`` probes, a bracket is mixed and not narrowed if its usages differ by at most this share of C."""
 
 ATTEMPTS = 3
-"""Number of searches at most; each one starts with all probes of the earlier ones."""
+"""Maximum number of searches; each one starts with all probes of the earlier ones."""
 
 BLOCK = 64
-"""Episodes between two looks at a probe."""
+"""Number of episodes after which a probe is judged again."""
 
 RESOLUTION = 1e-5
 """A bracket narrower than this share of the knob's range is a jump."""
 
 FAR = 4.0
-"""A usage more than this many times C, or less than C over this, says in which direction to go and not how far."""
+"""A usage above ``FAR * C`` or below ``C / FAR`` gives the direction of the next step, but not its length."""
 
 
 @dataclass
@@ -45,10 +45,10 @@ class Group:
     """One helper and its episodes, for one or several budgets.
 
     Attributes:
-        helper: with a knob.
+        helper: has a knob.
         plan: all episodes that a probe may play.
-        first: how many of them every probe plays, unless it is plainly off the budget.
-        wanted: (budget, knob to begin at) by key.
+        first: number of episodes that a probe plays unless its usage clearly misses the budget.
+        wanted: (budget, first knob) by key.
     """
 
     helper: Helper
@@ -58,7 +58,7 @@ class Group:
 
 
 class Search:
-    """Finds the knobs of helpers for their budgets; sent once to each process, so that shared models stay shared."""
+    """Finds the knobs of helpers for their budgets; pickled once per process, so that models stay shared."""
 
     def __init__(
         self, env: Any, groups: Sequence[Group], *, seed: int, tolerance: float, probes: int, num_envs: int
@@ -84,7 +84,7 @@ class Search:
             found, final = self._attempt(group, budget, start, known)
             if found["met"] or final:
                 return found
-        # Short samples contradict the long ones: mix two of the long ones (or one with the floor).
+        # Short samples contradict long ones: mix two of the long ones (or one with the lower bound).
         most = max(probe.played for probe in known.values())
         long = [probe for probe in known.values() if probe.played == most]
         over = [probe for probe in long if probe.mean > budget]
@@ -103,7 +103,7 @@ class Search:
         bottom, top = map(float, helper.knob_bounds)
         step = (top - bottom) / 20 if helper.knob_step is None else float(helper.knob_step)
         close = self._tolerance * budget
-        floor = Probe(bottom, [])  # no help there, so it need not be played
+        floor = Probe(bottom, [])  # usage 0 without episodes
         widths = [np.inf] * 4
         for turn in range(2 * self._probes):
             below, above = _bracket(known, floor, budget)
@@ -116,7 +116,7 @@ class Search:
                 widths.append(wide)
                 if turn >= PATIENCE and wide <= NARROW * budget:
                     break
-                # To mix policies that are far apart is hardly better than a coin; but a jump stays as wide as it is.
+                # A mixture of distant policies is hardly better than random help, so narrow on, unless U jumps here.
                 if turn >= self._probes and (wide <= budget or wide >= 0.98 * widths[-4]):
                     break
             knob = _next_knob(below, above, budget, turn, bounds=(bottom, top), step=step, start=start, known=known)
@@ -128,7 +128,7 @@ class Search:
                     return self._found(group, budget, known, _at(probe), used), True
         below, above = _bracket(known, floor, budget)
         ends = tuple(end for end in (below, above) if end is not None and end is not floor)
-        for end in ends:  # a probe that ended early is a rough guess: finish the two that count
+        for end in ends:  # finish the two probes of the bracket if they ended early
             self._play(group, end, group.first, None)
         if above is None or _usage(above, known).mean <= _usage(below, known).mean:
             used = self._extend(group, (below,), budget, partial(_usage, below, known)) if ends else Usage(0.0, 0.0)
@@ -140,7 +140,7 @@ class Search:
     def _mixture(
         self, group: Group, budget: float, known: Mapping[float, Probe], below: Probe, above: Probe
     ) -> dict[str, Any]:
-        """The result that is a coin between two knobs."""
+        """The result as a mixture of two knobs."""
         weight, used = mixed(below, above, budget)
         mix: dict[str, Any] = {"knobs": [below.knob, above.knob], "weight": weight, "success": None}
         if below.success is not None and above.success is not None:
@@ -177,7 +177,7 @@ class Search:
         }
 
     def _play(self, group: Group, probe: Probe, until: int, budget: float | None) -> None:
-        """Play up to so many episodes, block by block, or (given a budget) until the probe is plainly off it."""
+        """Play up to ``until`` episodes, or (given a budget) until the usage misses it by three standard errors."""
         while probe.played < until:
             if budget is not None and probe.played >= BLOCK // 2:
                 off = abs(probe.mean - budget) - self._tolerance * budget
@@ -187,31 +187,30 @@ class Search:
 
     def _play_block(self, group: Group, probe: Probe, until: int) -> None:
         block = group.plan[probe.played : min(probe.played + BLOCK, until)]
-        mover = group.helper.with_knob(probe.knob)
-        # Draws that are keyed by the episode need one seed for all blocks; others go by the order of the rows.
-        mover = reseeded(mover, self._seed, *(() if mover.draws_per_episode else (probe.played,)))
+        moved = group.helper.with_knob(probe.knob)
+        # Draws by episode need one seed for all blocks; draws in batch order need a new one for each.
+        moved = reseeded(moved, self._seed, *(() if moved.draws_per_episode else (probe.played,)))
         found: dict[tuple[int, int], tuple[float, bool]] = {}
-        for episode in run_episodes(self._env, block, mover, record_steps=False):
-            if episode.error is not None:  # those that get through are another sample: they ask more, or less
+        for episode in run_episodes(self._env, block, moved, record_steps=False):
+            if episode.error is not None:  # without the failed episodes the sample would be biased
                 raise FailedEpisodesError(
-                    f"calibration plays every planned episode to its end, and task {episode.task_index} (seed "
-                    f"{episode.seed}) ended in an error each time it was tried: {episode.error}. Repair what "
-                    "failed and calibrate again."
+                    f"calibration needs every planned episode, and task {episode.task_index} (seed {episode.seed}) "
+                    f"ended in an error at every attempt: {episode.error}. Repair the cause and calibrate again."
                 )
             found[episode.task_index, episode.seed] = episode.cost, bool(episode.success)
-        for spec in block:  # in the plan's order: episodes end in an order that depends on the batch
+        for spec in block:  # in the order of the plan, which does not depend on the batch
             usage, success = found[spec.task_index, spec.seed]
             probe.usages.append(usage)
             probe.successes.append(success)
 
     def _extend(self, group: Group, probes: Sequence[Probe], budget: float, measured: Callable[[], Usage]) -> Usage:
-        """Let the accepted probe (or both sides of a mixture) play on until the usage is known precisely enough."""
+        """Add episodes to the accepted probe (or both sides of a mixture) until the usage is precise enough."""
         while True:
             used = measured()
             shortest = min(probe.played for probe in probes)
             if used.half_width <= PRECISION * budget or shortest >= len(group.plan):
                 return used
-            # The number of episodes that the error calls for; it at most doubles in each round.
+            # The number of episodes for the wanted half-width, at most twice the present one.
             wanted = np.ceil(shortest * (used.half_width / (PRECISION * budget)) ** 2)
             until = int(min(len(group.plan), max(shortest + BLOCK, min(wanted, 2 * shortest))))
             for probe in probes:
@@ -223,18 +222,18 @@ def _usage(probe: Probe, known: Mapping[float, Probe]) -> Usage:
 
 
 def _at(probe: Probe) -> dict[str, Any]:
-    """The result that is one knob."""
+    """The result as one knob."""
     return {"knob": probe.knob, "success": probe.success}
 
 
 def _reason(budget: float, used: Usage, *, met: bool, precise: bool, top: bool, most: int) -> str | None:
     """Why a calibration is not met or not precise; None if it is both."""
-    told = f"{used.mean:.3g} cost units per episode at a budget of {budget:g}"
+    usage = f"{used.mean:.3g} cost units per episode at a budget of {budget:g}"
     if not met and used.mean < budget:
-        why = "the highest knob asks for no more" if top else "no knob or mixture that was tried uses more"
-        return f"under budget: {told}; {why}"
+        why = "it is the usage of the highest knob" if top else "no probed knob or mixture uses more"
+        return f"under budget: {usage}; {why}"
     if not met:
-        return f"over budget: {told}; no knob or mixture that was tried uses less"
+        return f"over budget: {usage}; no probed knob or mixture uses less"
     if not precise:
         return (
             f"imprecise: after {most} episodes the 95 % half-width of the usage is {used.half_width:.2g} cost units, "
@@ -244,7 +243,7 @@ def _reason(budget: float, used: Usage, *, met: bool, precise: bool, top: bool, 
 
 
 def _bracket(known: Mapping[float, Probe], floor: Probe, budget: float) -> tuple[Probe, Probe | None]:
-    """The highest knob known to stay at or below the budget, and the lowest above that known to exceed it."""
+    """The highest probe whose usage is at most the budget, and the lowest probe above it whose usage exceeds it."""
     usage = {knob: _usage(probe, known).mean for knob, probe in known.items()}
     over = [probe for knob, probe in known.items() if usage[knob] > budget]
     above = min(over, key=lambda probe: probe.knob, default=None)
@@ -264,22 +263,22 @@ def _next_knob(
     start: float,
     known: Mapping[float, Probe],
 ) -> float:
-    """Where to probe next: interpolate inside a bracket; outside of one, go on by steps that double."""
+    """The next knob: interpolated inside a bracket; outside, at a distance that doubles."""
     bottom, top = bounds
     stride = 4 * step * 2 ** max(0, turn - 2)
     low = _usage(below, known).mean
     if above is None:
         if not below.played:
             return float(np.clip(start, bottom + 1e-3 * (top - bottom), top))
-        # Along the line from the floor through the highest knob known, and a little over it.
+        # On the line from the lower bound through the highest probe, 10 % beyond its crossing.
         reach = (budget / low - 1.0) * (below.knob - bottom) if low > 0 else np.inf
         least = min(1e-2 * (top - bottom), stride)
         return float(min(below.knob + np.clip(1.1 * reach, least, stride), top))
     width = above.knob - below.knob
     if not below.played and width > stride:
-        return above.knob - stride  # the floor is far: the line to it says little about this neighbourhood
+        return above.knob - stride  # a line to the distant lower bound is a poor approximation here
     high = _usage(above, known).mean
-    # The floor at 0 is a good end for interpolation where it is near (a rate, a nominal budget), but not for a logit.
-    telling = high <= FAR * budget and (low >= budget / FAR or not below.played)
-    share = (budget - low) / (high - low) if telling and turn % 3 != 2 else 0.5
+    # Interpolation from the lower bound is good if it is near (a rate, a nominal budget), but not for a logit.
+    informative = high <= FAR * budget and (low >= budget / FAR or not below.played)
+    share = (budget - low) / (high - low) if informative and turn % 3 != 2 else 0.5
     return float(below.knob + np.clip(share, 0.1, 0.9) * width)

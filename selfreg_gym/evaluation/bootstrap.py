@@ -1,33 +1,37 @@
-"""Intervals and paired differences over episodes: the stratified bootstrap, as weights.
+"""Confidence intervals of means and rates over episodes: the stratified bootstrap, expressed as weights.
 
-A resample of n episodes is a weight per episode, so B resamples are one matrix ``W (B, n)`` and every statistic is a
-function of ``W @ x``. The same matrix serves every helper, because every helper plays the same episodes: a difference
-taken row by row of ``W @ x_a`` and ``W @ x_b`` is the *paired* difference, and any function of several such means
-(a share of a gap, a point read off a curve) gets its interval the same way.
+**Resampling.** A resample of n episodes is one weight per episode, so B resamples form a matrix ``W`` of shape (B, n).
+The mean of a measure ``x`` (n,) in each resample is ``W @ x / W.sum(axis=1)``. All helpers play the same episodes and
+share ``W``: a difference taken resample by resample is a *paired* difference, and any function of several means (a
+share of a gap, a point read off a curve) gets its interval in the same way.
 
 There are two populations:
 
-* the tasks are fixed (those that were collected on): each task is a stratum, and its episodes are resampled;
-* the tasks are a sample (new tasks): each kind is a stratum, and whole tasks are resampled with all their episodes.
+* fixed tasks: the intervals are about new episodes of these tasks. A stratum is a task, a unit is an episode;
+* sampled tasks: the intervals are about new tasks. A stratum is a kind of task, a unit is a task with all its episodes.
 
-What is drawn as a whole (an episode, or a task) is called a unit. Within a stratum of m units, m - 1 are drawn and
-weighted by m / (m - 1). Drawing m of m would shrink the variance by (m - 1) / m, which is a half for two seeds per task
-(Rao and Wu 1988, "Resampling inference with complex survey data", JASA 83). Strata of a single unit carry no
-information about their spread and are pooled (Cochran 1977, section 5A.12).
+Units are resampled within their stratum. From a stratum of m units, m - 1 are drawn with replacement, each with weight
+m / (m - 1). Drawing m would shrink the variance by (m - 1) / m, which is one half for two episodes per task (Rao and Wu
+1988, "Resampling inference with complex survey data", JASA 83). Strata of one unit carry no information about their
+spread and are pooled (Cochran 1977, "Sampling techniques", section 5A.12).
 
-**Few contributing units.** A bootstrap interval is too narrow where few units differ from the rest: it has no width at
-all when every episode ends alike. Two corrections:
+**Rates** have Wilson's score interval (Wilson 1927, JASA 22) with ``n / d`` trials. The design effect ``d`` is the
+bootstrap variance of the rate p over that of n independent episodes, ``p (1 - p) / n`` (Kish 1965, "Survey sampling"):
 
-* A rate has Wilson's interval with an effective number of trials, ``n / d``. The design effect ``d`` is the variance of
-  the rate over that of n independent episodes (Kish 1965). With e contributing units it is
-  ``(e d + 2 d_max) / (e + 2)``: the estimate, pulled towards the worst case ``d_max``. For sampled tasks that is the
-  mean number of episodes per task (all episodes of a task end alike), so that 168 tasks without a failure support
-  [0.978, 1] however often each was played. For fixed tasks no design is worse than independent episodes, and 3 events
+* sampled tasks: ``d = (e d_boot + 2 d_max) / (e + 2)``, the estimate shrunk towards the worst case ``d_max = n / m``,
+  the mean number of episodes per task. That case, in which all episodes of a task end alike, counts as 2 effective
+  units beside the ``e`` observed ones. So 168 tasks without a failure give [0.978, 1] for any number of episodes;
+* fixed tasks: ``d`` is at most 1, because no such design is worse than independent episodes, and 3 events, ``3 / n^2``,
   are added to the variance.
-* Any other statistic has its bootstrap interval, widened by ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m units: by
-  Student's t, or where few units contribute by about what Wilson's interval has beyond the normal one. ``e`` is
-  ``(sum psi^2)^2 / sum psi^4`` of the units' contributions psi: m / 3 for normal ones, the number of failures for a
-  rate with few. ``benchmarks/interval_coverage.py`` measures the coverage.
+
+**Other statistics** have the percentile interval of the bootstrap, which is too narrow where few units differ from the
+others and has no width where none does. It is widened by the factor ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m
+units: the quantile of Student's t over the normal one, or, with few effective units, about the ratio of Wilson's
+interval to the normal interval.
+
+The number of **effective units** is ``e = (sum psi^2)^2 / sum psi^4``, where psi are the units' contributions to the
+statistic (its influence function): m / 3 if they are normal, the number of failures for a rate with few failures.
+``benchmarks/interval_coverage.py`` measures the coverage of all intervals.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,23 +63,23 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 PRIOR_UNITS = 2.0
-"""Contributing units for which the worst design effect of a rate counts beside the estimated one."""
+"""Weight of the worst design effect of a rate, in effective units."""
 
-MORE_EVENTS = 3.0
-"""Events added to the variance of a rate or of any other statistic, so that few events do not look like certainty."""
+EXTRA_EVENTS = 3.0
+"""Events added to the variance of a statistic, so that a few events do not give a narrow interval."""
 
-NO_VARIATION = 1e-12
-"""Contributions below this are rounding: no unit differs from the others."""
+ROUNDING = 1e-12
+"""Contributions below this are rounding errors."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """The units that a bootstrap resamples, and the strata within which it does.
+    """The units that the bootstrap resamples, and their strata.
 
     Attributes:
-        units: ``(n,)`` the unit (an episode or a task) of each episode, as a code from 0.
-        strata: ``(n,)`` the stratum of each episode, as a code from 0.
-        fixed_tasks: the strata are the tasks of interest, their episodes the units; otherwise tasks are a sample.
+        units: ``(n,)`` the unit (an episode or a task) of each episode, numbered from 0.
+        strata: ``(n,)`` the stratum of each episode, numbered from 0.
+        fixed_tasks: the units are episodes and the strata tasks; False: the units are tasks.
     """
 
     units: NDArray[np.int64]
@@ -83,36 +88,40 @@ class Design:
 
     @classmethod
     def of(cls, strata: Any, clusters: Any = None) -> Design:
-        """The design that :func:`bootstrap_weights` draws from with the same arguments; single units are pooled."""
+        """The design for labels ``strata`` and ``clusters``, both ``(n,)``; strata of one unit are pooled.
+
+        Without clusters each episode is a unit.
+        """
         labels = _codes(strata)
         units = np.arange(len(labels)) if clusters is None else _codes(clusters)
-        of_unit = np.zeros(int(units.max(initial=-1)) + 1, dtype=np.int64)
-        of_unit[units] = labels
-        single = np.bincount(of_unit)[labels] == 1
+        single = np.bincount(_per_unit(units, labels))[labels] == 1
         return cls(units, _codes(np.where(single, labels.max(initial=0) + 1, labels)), clusters is None)
 
-    def take(self, rows: NDArray[np.bool_]) -> Design:
-        """The design of some of the episodes; ``rows`` is ``(n,)`` bool."""
-        if rows.all():
+    def take(self, chosen: NDArray[np.bool_]) -> Design:
+        """The design of a part of the episodes; ``chosen`` is ``(n,)`` bool."""
+        if chosen.all():
             return self
-        return Design.of(self.strata[rows], None if self.fixed_tasks else self.units[rows])
+        return Design.of(self.strata[chosen], None if self.fixed_tasks else self.units[chosen])
+
+    @cached_property
+    def unit_strata(self) -> NDArray[np.int64]:
+        """``(units,)`` the stratum of each unit."""
+        return _per_unit(self.units, self.strata)
 
     @cached_property
     def members(self) -> NDArray[np.int64]:
-        """``(units,)`` number of units in each unit's stratum."""
-        of_unit = np.zeros(int(self.units.max()) + 1, dtype=np.int64)
-        of_unit[self.units] = self.strata
-        return np.bincount(of_unit)[of_unit]
+        """``(units,)`` the number of units in each unit's stratum."""
+        return np.bincount(self.unit_strata)[self.unit_strata]
 
     @property
     def freedom(self) -> int:
-        """Degrees of freedom of a variance over the units: their number less that of the strata, at least 1."""
+        """Degrees of freedom of a variance over the units: units minus strata, at least 1."""
         return max(len(self.members) - int(self.strata.max()) - 1, 1)
 
     def contributions(self, values: Floats) -> Floats:
-        """The contribution of each unit to the mean of ``values (n, m)``, centred in its stratum: ``(units, m)``.
+        """The contribution of each unit to the means of ``values (n, m)``: ``(units, m)``.
 
-        Their squares sum to the variance of the mean.
+        Contributions are centred in each stratum; the sum of their squares is the variance of the mean.
         """
         per_stratum = np.bincount(self.strata)
         columns = []
@@ -124,20 +133,15 @@ class Design:
 
 
 class Estimate(NamedTuple):
-    """A number with its interval, all in the same unit."""
+    """A value with its confidence interval."""
 
     value: float
     low: float
     high: float
 
-    @classmethod
-    def of(cls, draws: Floats) -> Estimate:
-        """From ``(1 + B,)``: the value, then that of B resamples."""
-        return cls(float(draws[0]), *percentile_interval(draws[1:]))
-
     @property
     def ci(self) -> list[float]:
-        """``[low, high]``, as rows carry it."""
+        """``[low, high]``, the form of intervals in result rows."""
         return [self.low, self.high]
 
     def __str__(self) -> str:
@@ -151,52 +155,47 @@ def bootstrap_weights(
     resamples: int = 2000,
     rng: np.random.Generator,
 ) -> Floats:
-    """Draw ``resamples`` stratified resamples of n episodes, as weights.
+    """Draw B stratified resamples of n episodes as weights.
 
     Args:
-        strata: ``(n,)`` labels; episodes are exchanged only within a label.
-        clusters: ``(n,)`` labels of what is drawn as a whole (tasks), each within one stratum; None draws episodes.
-        resamples: B, how many.
-        rng: the source of randomness.
+        strata: ``(n,)`` labels; units are resampled within a label.
+        clusters: ``(n,)`` labels of the units (tasks), each within one stratum; None: each episode is a unit.
+        resamples: B.
+        rng: the random generator.
 
     Returns:
-        ``(B, n)`` weights; their mean over the rows is 1 for every episode. With clusters of one size each row sums
-        to n; otherwise divide by the sum (:func:`estimate_mean` does).
+        ``(B, n)`` weights, whose mean over the resamples is 1 in expectation. The weights of a resample sum to n if all
+        units have the same number of episodes; :func:`resampled_means` divides by their sum.
 
     Raises:
-        InvalidArgumentError: no episodes, lengths that differ, or a cluster that lies in two strata.
+        InvalidArgumentError: no episodes or resamples, lengths that differ, or a cluster in two strata.
     """
     labels = _codes(strata)
     n = len(labels)
     if n == 0 or resamples < 1:
         raise InvalidArgumentError(
-            f"a bootstrap needs episodes and at least one resample, received {n} and {resamples}."
+            f"a bootstrap needs episodes and at least one resample, received {n} episodes and {resamples} resamples."
         )
-    unit_of = np.arange(n) if clusters is None else _codes(clusters)
-    if len(unit_of) != n:
-        raise InvalidArgumentError(f"strata and clusters need one label per episode, received {n} and {len(unit_of)}.")
-    units = int(unit_of.max()) + 1
-    stratum_of = np.empty(units, dtype=np.int64)
-    stratum_of[unit_of] = labels
-    if np.any(stratum_of[unit_of] != labels):
-        raise InvalidArgumentError("a cluster must lie within one stratum: some task was given two kinds.")
-    sizes = np.bincount(stratum_of)
-    single = sizes[stratum_of] == 1
-    stratum_of[single] = len(sizes)  # pooled: one seed says nothing about the spread over seeds
-    weights = np.empty((resamples, units))
-    for stratum in np.unique(stratum_of):
-        members = np.flatnonzero(stratum_of == stratum)
+    units = np.arange(n) if clusters is None else _codes(clusters)
+    if len(units) != n:
+        raise InvalidArgumentError(f"strata and clusters need one label per episode, received {n} and {len(units)}.")
+    if np.any(_per_unit(units, labels)[units] != labels):
+        raise InvalidArgumentError("a cluster must lie within one stratum; some task has two kinds.")
+    design = Design.of(labels, clusters)
+    weights = np.empty((resamples, len(design.members)))
+    for stratum in range(int(design.strata.max()) + 1):
+        members = np.flatnonzero(design.unit_strata == stratum)
         m = len(members)
         if m == 1:
             weights[:, members] = 1.0
             continue
         draws = rng.multinomial(m - 1, np.full(m, 1.0 / m), size=resamples)
         weights[:, members] = draws * (m / (m - 1))
-    return weights if clusters is None else weights[:, unit_of]
+    return weights if clusters is None else weights[:, units]
 
 
 def percentile_interval(draws: Floats, *, level: float = 0.95) -> tuple[float, float]:
-    """Return the central interval of ``draws (B,)``; NaN draws (an undefined resample) are left out."""
+    """The central interval of ``draws (B,)``; NaN (an undefined resample) is ignored."""
     finite = draws[np.isfinite(draws)]
     if finite.size == 0:
         return float("nan"), float("nan")
@@ -205,9 +204,9 @@ def percentile_interval(draws: Floats, *, level: float = 0.95) -> tuple[float, f
 
 
 def resampled_means(weights: Floats, values: Floats) -> Floats:
-    """Means of ``values (n,)`` or ``(n, m)`` under ``weights (B, n)``: ``(B,)`` or ``(B, m)``. NaN values are left out.
+    """Means of ``values (n,)`` or ``(n, m)`` under ``weights (B, n)``: ``(B,)`` or ``(B, m)``.
 
-    A resample that drew none of the values gives NaN.
+    NaN values are ignored; a resample in which no other value has a weight gives NaN.
     """
     known = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -219,45 +218,45 @@ def resampled_means(weights: Floats, values: Floats) -> Floats:
 
 
 def effective_units(contributions: Floats) -> float:
-    """How many units contribute to a statistic: ``(sum psi^2)^2 / sum psi^4`` of ``contributions (units,)``."""
+    """The effective number of units, ``(sum psi^2)^2 / sum psi^4``, of ``contributions`` psi ``(units,)``."""
     squares = np.square(np.asarray(contributions, dtype=np.float64))
     fourth = float(np.square(squares).sum())
-    return float(squares.sum()) ** 2 / fourth if squares.max(initial=0.0) > NO_VARIATION**2 and fourth > 0 else 0.0
+    return float(squares.sum()) ** 2 / fourth if squares.max(initial=0.0) > ROUNDING**2 and fourth > 0 else 0.0
 
 
 def widening(contributions: Floats, freedom: int, *, level: float = 0.95) -> float:
-    """By how much a bootstrap interval is widened, given the ``contributions (units,)`` to the statistic; at least 1.
+    """The factor, at least 1, by which a bootstrap interval is widened: ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))``.
 
-    ``freedom`` is the number of degrees of freedom of its variance. 1 where no unit contributes anything.
+    Args:
+        contributions: ``(m,)`` of the units to the statistic; if all are 0, the factor is 1.
+        freedom: degrees of freedom of the variance.
+        level: of the interval.
     """
     effective = effective_units(contributions)
     if not effective:
         return 1.0
-    few = 1 + MORE_EVENTS / effective - 3 * MORE_EVENTS / len(contributions)
+    few = 1 + EXTRA_EVENTS / effective - 3 * EXTRA_EVENTS / len(contributions)
     return float(np.sqrt(max(student_factor(freedom, level), few)))
 
 
 def student_factor(freedom: int, level: float = 0.95) -> float:
-    """The square of Student's quantile over the normal one: by how much a variance is enlarged for few units."""
+    """``t^2 / z^2``: the squared ratio of the quantile of Student's t to the normal one."""
     from scipy.special import stdtrit
 
     return float((stdtrit(freedom, (1 + level) / 2) / _normal(level)) ** 2)
 
 
 def _normal(level: float) -> float:
-    from statistics import NormalDist  # the standard library's, not this module
-
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
 def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
-    """Mean of ``values (n,)`` with its bootstrap interval.
+    """The mean of ``values`` with its bootstrap interval, widened for few units.
 
     Args:
-        values: ``(n,)``; NaN values are left out.
-        weights: ``(B, n)`` of :func:`bootstrap_weights`.
-        design: of the weights (default: independent episodes); the interval is widened for few units, and is not
-            below 0 unless a value is.
+        values: ``(n,)``; NaN is ignored. If none is negative, the interval does not go below 0.
+        weights: ``(B, n)`` from :func:`bootstrap_weights`.
+        design: of the weights; by default independent episodes.
         level: of the interval.
     """
     values = np.asarray(values, dtype=np.float64)
@@ -273,10 +272,9 @@ def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = No
 
 
 def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
-    """The share of successes among ``outcomes (n,)`` in [0, 1] (NaN left out), with its interval.
+    """The mean of ``outcomes (n,)`` in [0, 1] with Wilson's interval for the design's effective number of trials.
 
-    The interval is Wilson's with the effective number of trials of the ``design`` (default: independent
-    episodes). See the head of this module.
+    The arguments are those of :func:`estimate_mean`, the formulas those at the head of this module.
     """
     outcomes = np.asarray(outcomes, dtype=np.float64)
     known = np.isfinite(outcomes)
@@ -284,38 +282,25 @@ def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = 
     if not n:
         return estimate_mean(outcomes, weights, level=level)
     design = (Design.of(np.zeros(len(outcomes))) if design is None else design).take(known)
-    some = outcomes[known]
-    rate = float(some.mean())
+    rate = float(outcomes[known].mean())
     binomial = rate * (1 - rate)
     draws = resampled_means(weights, outcomes)
     variance = float(np.nanvar(draws)) if np.isfinite(draws).any() else 0.0
     if design.fixed_tasks:
-        trials = max(float(n), binomial / (variance + MORE_EVENTS / n**2))
+        trials = max(float(n), binomial / (variance + EXTRA_EVENTS / n**2))
     else:
         freedom = design.freedom
         worst, effect = n / len(design.members), 0.0
-        effective = effective_units(design.contributions(some[:, None])[:, 0])
+        effective = effective_units(design.contributions(outcomes[known][:, None])[:, 0])
         if binomial > 0:
             effect = variance * n / binomial * student_factor(freedom, level)
         effect = (effective * effect + PRIOR_UNITS * worst) / (effective + PRIOR_UNITS)
         trials = n / min(effect, worst * max(student_factor(freedom, level), 1.0))
-    return Estimate(rate, *_wilson(rate, trials, level))
+    return Estimate(rate, *wilson_interval(rate, trials, level=level))
 
 
-def wilson_interval(successes: float, trials: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a rate (Wilson 1927, JASA 22), for tiny samples and rates near 0 or 1.
-
-    Raises:
-        InvalidArgumentError: no trials, or more successes than trials.
-    """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise InvalidArgumentError(
-            f"a rate needs at least one trial and 0 <= successes <= trials, received {successes} of {trials}."
-        )
-    return _wilson(successes / trials, trials, level)
-
-
-def _wilson(rate: float, trials: float, level: float) -> tuple[float, float]:
+def wilson_interval(rate: float, trials: float, *, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a rate in [0, 1] over a number of trials (Wilson 1927, JASA 22)."""
     z = _normal(level)
     scale = 1 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
@@ -323,8 +308,15 @@ def _wilson(rate: float, trials: float, level: float) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
+def _per_unit(units: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(units,)`` the label of each unit, from the ``labels (n,)`` of its episodes."""
+    found = np.zeros(int(units.max(initial=-1)) + 1, dtype=np.int64)
+    found[units] = labels
+    return found
+
+
 def _codes(labels: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
-    """Number the distinct labels from 0."""
+    """The labels as numbers from 0, in sorted order."""
     values = np.asarray(labels)
     if values.dtype == object:
         values = values.astype(str)

@@ -1,96 +1,106 @@
-"""Warnings that an evaluation gives by itself: what would mislead a reader of its rows."""
+"""Warnings of an evaluation: what would mislead a reader of its rows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from selfreg_gym.evaluation.comparison import OVERSPEND
-
-if TYPE_CHECKING:
-    from selfreg_gym.evaluation.result import Evaluation
+from selfreg_gym.evaluation.records import Comparison, ResultRow
+from selfreg_gym.evaluation.split_results import SplitResults
+from selfreg_gym.helper import Reference
 
 __all__ = ["DECISIVE", "EvaluationWarning", "find_warnings"]
 
 DECISIVE = 500
-"""Episodes that a row needs before anything is decided by it."""
+"""Episodes that a row needs for conclusions."""
 
-SOME = 30
-"""Episodes below which a row is too small to be compared with the coin line."""
+COMPARABLE = 30
+"""Episodes that a row needs for a comparison with the coin line."""
 
 RUNAWAY = 1.5
-"""Usage above this times E[U], and at least half a unit more, has run away from what was promised."""
+"""A usage above this times E[U], and above E[U] by half a unit, is not the expected one."""
 
 UNSEEN = 0.2
-"""With a larger share of decisions in states the model never saw, its budget is not kept by design but by luck."""
+"""Above this share of decisions in unknown states, the model does not control the usage."""
+
+
+ENDS: tuple[tuple[Reference, str], ...] = (("lower", "never asking"), ("upper", "always asking"))
 
 
 class EvaluationWarning(UserWarning):
-    """A result that must not be read at face value."""
+    """A result that must not be taken at face value."""
 
 
-def find_warnings(evaluation: Evaluation) -> list[str]:
-    """All warnings about an evaluation, in the order of its rows."""
-    found = []
-    for split in evaluation.tables:
-        rows = [row for row in evaluation.rows if (row["split"], row["kind"], row["seed"]) == (split, "all", None)]
-        missing = [anchor for anchor in ("never", "always") if anchor not in {row["helper"] for row in rows}]
-        if missing:
+def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons: Sequence[Comparison]) -> list[str]:
+    """The warnings about a split.
+
+    Args:
+        results: of the split.
+        rows: its summary rows (all kinds and training seeds together).
+        comparisons: of its points.
+    """
+    split, found = results.table.split, []
+    missing = [what for which, what in ENDS if results.reference(which) is None]
+    if missing:
+        found.append(
+            f"{split}: {' and '.join(missing)} not evaluated, so shares of the gap and the coin line are unknown."
+        )
+    else:
+        never, always = results.anchors
+        gap = results.paired_difference(always, never)
+        if gap.low <= 0:
             found.append(
-                f"{split}: {' and '.join(missing)} not evaluated, so shares of the gap and the coin line are unknown."
+                f"{split}: success of always asking minus that of never asking: {gap.value:+.1%} [{gap.low:+.1%}, "
+                f"{gap.high:+.1%}]. The gap is not clearly positive, so shares of it mean nothing: compare success at "
+                "equal usage."
             )
-        elif (gap := evaluation.paired_difference("always", "never", split=split)).low <= 0:
+    few = [row for row in rows if row["episodes"] < DECISIVE]
+    if few:
+        least = min(row["episodes"] for row in few)
+        which_rows = "every row has" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " have"
+        found.append(
+            f"{split}: {which_rows} few episodes ({least}); rows with fewer than {DECISIVE} episodes are too noisy for "
+            "conclusions."
+        )
+    over = [f"{row['key']} ({row['usage']:.2f})" for row in rows if _overspends(row)]
+    if over:
+        found.append(
+            f"{split}: over budget are {', '.join(over)}; their shares of the gap are read off their own curves at C."
+        )
+    for row in rows:
+        found += _row_warnings(row, fixed_tasks=results.table.fixed_tasks)
+    comparable = {row["key"] for row in rows if row["episodes"] >= COMPARABLE}
+    for item in comparisons:
+        high, is_random = item["over_coin"]["ci"][1], results.descriptions[item["helper"]].reference == "random"
+        if item["key"] in comparable and not is_random and high is not None and high < 0:
             found.append(
-                f"{split}: success of always minus that of never: {gap.value:+.1%} [{gap.low:+.1%}, {gap.high:+.1%}]. "
-                "The gap is not clearly positive, so shares of it say nothing here: compare success at equal usage."
+                f"{split}, {item['key']}: below the coin line. One coin per episode between never and always asking "
+                f"recovers {item['coin']:.0%} of the gap at this usage, the helper {item['share']['value']:.0%}."
             )
-        few = [row for row in rows if row["episodes"] < DECISIVE]
-        if few:
-            least = min(row["episodes"] for row in few)
-            who = "every row has" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " have"
-            found.append(
-                f"{split}: {who} few episodes ({least}); rows with fewer than {DECISIVE} episodes are too noisy for "
-                "conclusions."
-            )
-        over = [row for row in rows if _overspends(row)]
-        if over:
-            told = ", ".join(f"{row['key']} ({row['usage']:.2f})" for row in over)
-            found.append(
-                f"{split}: over budget are {told}; their shares of the gap are read off their own curves at C."
-            )
-        for row in rows:
-            found += _row_warnings(row, collected=evaluation.tables[split].fixed_tasks)
-        enough = {row["key"] for row in rows if row["episodes"] >= SOME}  # intervals of a handful are no intervals
-        for item in (item for item in evaluation.comparisons if item["key"] in enough):
-            high = item["over_coin"]["ci"][1]
-            if item["split"] == split and item["helper"] != "random" and high is not None and high < 0:
-                found.append(
-                    f"{split}, {item['key']}: below the coin line. One coin per episode between never and always "
-                    f"recovers {item['coin']:.0%} of the gap at this usage, the helper {item['share']['value']:.0%}."
-                )
     return found
 
 
-def _overspends(row: dict[str, Any]) -> bool:
-    """Spent plainly more than its budget."""
-    usage, budget = row["usage"], row["budget"]
-    return None not in (usage, budget) and usage > OVERSPEND * budget and row["usage_ci"][0] > budget
+def _overspends(row: ResultRow) -> bool:
+    """Whether usage is above the budget by more than the tolerance and by more than chance."""
+    usage, budget, low = row["usage"], row["budget"], row["usage_ci"][0]
+    return usage is not None and budget is not None and usage > OVERSPEND * budget and low is not None and low > budget
 
 
-def _row_warnings(row: dict[str, Any], *, collected: bool) -> list[str]:
+def _row_warnings(row: ResultRow, *, fixed_tasks: bool) -> list[str]:
     found = []
     name = f"{row['split']}, {row['key']}"
-    usage, budget, promised = row["usage"], row["budget"], row["expected_usage"]
+    usage, budget, expected = row["usage"], row["budget"], row["expected_usage"]
     if row["errors"]:
-        found.append(f"{name}: {row['errors']} episodes ended in an error and are left out; run them again.")
+        found.append(f"{name}: {row['errors']} episodes ended in an error and are excluded; run them again.")
     if usage is None:
         return found
-    if promised is not None and usage > max(RUNAWAY * promised, promised + 0.5):
+    if expected is not None and usage > max(RUNAWAY * expected, expected + 0.5):
         found.append(
-            f"{name}: used {usage:.2f} units per episode where {promised:.2f} were expected. Unseen states make a "
-            "helper ask too often; look at the coverage, and calibrate."
+            f"{name}: used {usage:.2f} units per episode where {expected:.2f} were expected. In unknown states a "
+            "helper asks too often: check the coverage of the rollouts, and calibrate."
         )
     unseen = row["unseen_state_rate"]
-    if collected and budget is not None and unseen is not None and unseen > UNSEEN:
+    if fixed_tasks and budget is not None and unseen is not None and unseen > UNSEEN:
         found.append(
             f"{name}: {unseen:.0%} of decisions fell in states that the model never saw. The coverage is too thin for "
             f"C = {budget:g}: collect more episodes per task, or use a coarser state key."

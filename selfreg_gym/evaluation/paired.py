@@ -1,4 +1,4 @@
-"""Means of several helpers over the same episodes, and functions of them, with paired intervals."""
+"""Means of several helpers over the same episodes, and functions of these means, with paired intervals."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from selfreg_gym.evaluation.bootstrap import (
-    MORE_EVENTS,
+    EXTRA_EVENTS,
     Estimate,
     Floats,
     percentile_interval,
     resampled_means,
     widening,
 )
-from selfreg_gym.evaluation.measures import EpisodeTable
+from selfreg_gym.evaluation.table import EpisodeTable
+from selfreg_gym.helper import HelperKey
 
-__all__ = ["Column", "estimates", "means"]
+__all__ = ["Column", "column_values", "estimates", "means"]
 
-Column = tuple[Sequence[str], str]
-"""Helper keys (several training seeds of one helper are averaged) and the measure."""
+Column = tuple[Sequence[HelperKey], str]
+"""A point (the keys of its training seeds, which are averaged) and a measure."""
 
 Function = Callable[[Floats], Floats]
 """From ``(B, m)`` means to ``(B, q)`` values."""
 
 
-def _values(table: EpisodeTable, columns: Sequence[Column], kind: str) -> Floats:
-    """The measures of each episode of a kind: ``(n, m)``."""
+def column_values(table: EpisodeTable, columns: Sequence[Column], kind: str = "all") -> Floats:
+    """The columns of the episodes of a kind: ``(n, m)``."""
     return np.stack([table.column(keys, measure) for keys, measure in columns], axis=1)[table.restrict(kind)]
 
 
 def means(table: EpisodeTable, columns: Sequence[Column], kind: str = "all") -> Floats:
-    """Means of m columns over the same episodes, and of each resample of them: ``(1 + B, m)``.
+    """Means of m columns over the same episodes, then those of B resamples: ``(1 + B, m)``.
 
-    Episodes that are missing in one column are left out for all. NaN if no episode remains.
+    An episode without a value in one column is left out of all. NaN if no episode remains.
     """
-    values = _values(table, columns, kind)
+    values = column_values(table, columns, kind)
     known = np.isfinite(values).all(axis=1)
     if not known.any():
         return np.full((1 + table.resamples, len(columns)), np.nan)
@@ -46,9 +47,9 @@ def means(table: EpisodeTable, columns: Sequence[Column], kind: str = "all") -> 
 def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function, kind: str = "all") -> list[Estimate]:
     """The q values of a function of m means, with paired intervals.
 
-    The intervals are widened where few units (tasks, or episodes of fixed tasks) contribute to the value, see
-    :mod:`selfreg_gym.evaluation.bootstrap`. Where none contributes, because all episodes of the helpers ended alike, the interval
-    is what 1.96 sqrt(3) changes of success among the units of one helper would do.
+    The intervals are widened for few effective units, see :mod:`selfreg_gym.evaluation.bootstrap`. If all episodes of
+    the helpers end alike, so that no unit contributes, the half-width is ``1.96 sqrt(3)`` times the effect of one unit
+    on the mean success of one helper.
     """
     drawn = means(table, columns, kind)
     found = function(drawn)
@@ -69,16 +70,19 @@ def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function
 def _influence(
     table: EpisodeTable, columns: Sequence[Column], function: Function, centre: Floats, kind: str
 ) -> tuple[Floats, Floats]:
-    """The contributions of the units to the values: ``(units, q)``; and ``(q,)`` the width if all units are alike."""
-    values = _values(table, columns, kind)
+    """The contributions of the units to the values ``(units, q)``, and the least half-widths ``(q,)``.
+
+    A contribution is the change of the value when the means move by the contribution of the unit to them.
+    """
+    values = column_values(table, columns, kind)
     known = np.asarray(np.isfinite(values).all(axis=1))
     design = table.design(kind).take(known)
     units = len(design.members)
     labels = [(tuple(keys), measure) for keys, measure in columns]
     helpers = list(dict.fromkeys(label for label in labels if label[1] == "success"))
-    one = np.array([[label == other for label in labels] for other in helpers], dtype=np.float64)
-    moves = np.concatenate([design.contributions(values[known]), one.reshape(-1, len(columns)) / units])
+    alone = np.array([[label == other for label in labels] for other in helpers], dtype=np.float64)
+    moves = np.concatenate([design.contributions(values[known]), alone.reshape(-1, len(columns)) / units])
     with np.errstate(invalid="ignore", divide="ignore"):
         moved = function(np.concatenate([centre[None], centre + moves]))
         changes = np.nan_to_num(moved[1:] - moved[0], nan=0.0, posinf=0.0, neginf=0.0)
-    return changes[:units], np.abs(changes[units:]).max(axis=0, initial=0.0) * 1.96 * np.sqrt(MORE_EVENTS)
+    return changes[:units], np.abs(changes[units:]).max(axis=0, initial=0.0) * 1.96 * np.sqrt(EXTRA_EVENTS)

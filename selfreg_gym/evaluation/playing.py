@@ -1,48 +1,51 @@
-"""Letting all helpers play their shares of an evaluation, in whichever process.
+"""Playing the episodes of an evaluation in shards, in one process or several.
 
-A share (a shard) is some tasks with the episodes of *all* helpers on them, so that what an actor remembers of a task
-serves them all.
+A shard is some tasks of a split with the episodes of *all* helpers on them, so that the answers an actor remembers for
+a task serve all helpers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
-from selfreg_gym.evaluation.measures import Measured, measure
-from selfreg_gym.helper import Helper
+from selfreg_gym.evaluation.measures import EpisodeId, EpisodeMeasures, episode_id, measure
+from selfreg_gym.evaluation.planning import Shard
+from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.playing.loop import run_episodes
-from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.random_streams import HELPER_SEED, seed_sequence
 
-__all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
+__all__ = ["PlayedEpisode", "Player", "make_env", "reseeded"]
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Some tasks of a split, and the episodes of each helper on them."""
+class PlayedEpisode(NamedTuple):
+    """A measured episode; the episode itself only if its steps are kept."""
 
     split: str
-    number: int
-    specs: dict[str, list[EpisodeSpec]]
+    key: HelperKey
+    measures: EpisodeMeasures
+    episode: Episode | None
 
 
 class Player:
-    """Plays shards with all helpers; builds a split's env at its first shard, with one actor for all splits.
+    """Plays shards with all helpers. A split's env is built at its first shard; splits share an actor.
 
     Args:
         envs: by split, keyword arguments or a ready env.
         helpers: by key.
-        traced: by split, (task, seed) of the episodes that are returned whole.
+        traced: by split, the episodes whose steps are kept.
+        seed: of the evaluation, from which the helpers' seeds are derived.
+        num_envs: episodes played at a time.
+        deterministic: helpers take their most likely action.
+        retries: how often an episode that ends in an error is played again.
     """
 
     def __init__(
         self,
         envs: Mapping[str, Any],
-        helpers: Mapping[str, Helper],
-        traced: Mapping[str, set[tuple[int, int]]],
+        helpers: Mapping[HelperKey, Helper],
+        traced: Mapping[str, set[EpisodeId]],
         *,
         seed: int,
         num_envs: int,
@@ -55,37 +58,36 @@ class Player:
         self._split: str | None = None
         self._actors: dict[str, Any] = {}
 
-    def __call__(self, shard: Shard) -> Iterator[tuple[str, str, Measured, Episode | None]]:
-        """Yield ``(split, key, measured, the episode if it is traced)``."""
+    def __call__(self, shard: Shard) -> Iterator[PlayedEpisode]:
+        """Play the episodes of all helpers in a shard."""
         if self._split != shard.split:
-            self._split, self._env = shard.split, self._make(self._sources[shard.split])
+            self._split, self._env = shard.split, self._build(self._sources[shard.split])
+        traced = self._traced[shard.split]
         for number, (key, helper) in enumerate(self._helpers.items()):
-            # Draws that are keyed by the episode need one seed for all shards. Other draws go by the order of the rows:
-            # there each shard has a seed of its own, so that no two shards begin with the same draws.
+            # Draws by the key of the episode need one seed for all shards. Other draws depend on the order of the
+            # episodes: each shard has a seed of its own, so that no two shards begin with the same draws.
             place = () if helper.draws_per_episode else (shard.number,)
             own = reseeded(helper, self._seed, number, *place)
-            episodes = run_episodes(
-                self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries
-            )
-            for episode in episodes:
-                shown = (episode.task_index, episode.seed) in self._traced[shard.split]
-                yield shard.split, key, measure(episode), episode if shown else None
+            options: dict[str, Any] = {"deterministic": self._deterministic, "retries": self._retries}
+            for episode in run_episodes(self._env, shard.specs[key], own, **options):
+                kept = episode if episode_id(episode) in traced else None
+                yield PlayedEpisode(shard.split, key, measure(episode), kept)
 
-    def _make(self, source: Any) -> Any:
-        """The env of a split. Splits whose actor is built alike share it: loading it anew would cost seconds."""
+    def _build(self, source: Any) -> Any:
+        """The env of a split. Actors with the same id and arguments are built once, because loading takes seconds."""
         if not isinstance(source, Mapping) or not isinstance(source.get("actor"), str):
             return make_env(source, self._num_envs)
-        built_of = repr((source["actor"], source.get("actor_kwargs")))
-        if built_of in self._actors:
+        actor = repr((source["actor"], source.get("actor_kwargs")))
+        if actor in self._actors:
             rest = {name: value for name, value in source.items() if name != "actor_kwargs"}
-            return make_env({**rest, "actor": self._actors[built_of]}, self._num_envs)
+            return make_env({**rest, "actor": self._actors[actor]}, self._num_envs)
         env = make_env(source, self._num_envs)
-        self._actors[built_of] = env.actor
+        self._actors[actor] = env.actor
         return env
 
 
 def make_env(env: Any, num_envs: int) -> Any:
-    """Build a batch of ``num_envs`` from keyword arguments; a ready env is returned as it is."""
+    """The vector env of ``num_envs`` envs for keyword arguments; a ready env is returned unchanged."""
     if not isinstance(env, Mapping):
         return env
     from gymnasium.vector import AutoresetMode
@@ -98,24 +100,3 @@ def make_env(env: Any, num_envs: int) -> Any:
 def reseeded(helper: Helper, *entropy: int) -> Helper:
     """The helper with its draws seeded by ``entropy``."""
     return helper.with_seed(int(seed_sequence(HELPER_SEED, *entropy).generate_state(1)[0]))
-
-
-def cut(
-    split: str, plans: Mapping[str, Sequence[EpisodeSpec]], longest: Sequence[EpisodeSpec], num_envs: int
-) -> list[Shard]:
-    """Cut the tasks into parts, none so small that the batch runs half empty for long.
-
-    How many there are does not depend on the number of processes, so neither do the helpers' draws.
-    """
-    size = max(6 * num_envs, -(-len(longest) // 8))
-    parts: list[list[EpisodeSpec]] = [[]]
-    for spec in longest:
-        if len(parts[-1]) >= size and spec.task_index != parts[-1][-1].task_index:
-            parts.append([])
-        parts[-1].append(spec)
-    shards = []
-    for number, part in enumerate(parts):
-        tasks = {spec.task_index for spec in part}
-        specs = {key: [spec for spec in plan if spec.task_index in tasks] for key, plan in plans.items()}
-        shards.append(Shard(split, number, specs))
-    return shards

@@ -1,98 +1,50 @@
-"""``evaluate``: every helper on the same episodes, each played exactly once.
+"""``evaluate``: all helpers play the same episodes, each exactly once.
 
-The plan (which task, which seed) is made before anything is played and does not depend on the helpers, on batch size
-or on the number of processes. Processes split the plan by task, and each lets *all* helpers play its tasks, so that
-what an actor remembers of a task serves them all.
+The plan (which task, which seed) is made before anything is played. It does not depend on the helpers, the batch size
+or the number of processes. Processes share the plan by task, and each lets *all* helpers play its tasks.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, cast
 
 from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
-from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
-from selfreg_gym.evaluation.playing import Player, cut
+from selfreg_gym.evaluation.measures import EpisodeMeasures
+from selfreg_gym.evaluation.planning import SplitPlan, evaluation_plan, make_shards
+from selfreg_gym.evaluation.playing import PlayedEpisode, Player
+from selfreg_gym.evaluation.records import Expectation
 from selfreg_gym.evaluation.result import Evaluation
+from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
-from selfreg_gym.utils.arguments import check_count, check_tasks
+from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.progress import progress_bar
-from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
-__all__ = ["SplitPlan", "evaluate", "evaluate_splits", "evaluation_plan"]
+__all__ = ["evaluate", "evaluate_splits"]
 
-
-def evaluation_plan(
-    tasks: Sequence[int], episodes_per_task: int, *, seed: int, stream: Purpose = EVALUATION_EPISODES
-) -> list[EpisodeSpec]:
-    """The episodes of an evaluation: each task ``episodes_per_task`` times, with seeds of 31 bits.
-
-    More episodes per task extend the plan: those of a smaller plan are among them.
-
-    Raises:
-        InvalidArgumentError: no tasks, a task twice, something else than task indices, or no episodes.
-    """
-    if not isinstance(tasks, Iterable) or isinstance(tasks, str):
-        check_tasks(tasks)
-    tasks = list(tasks)
-    if not tasks or check_count("episodes (per task)", episodes_per_task, low=0) < 1:
-        raise InvalidArgumentError(
-            f"an evaluation needs tasks and at least one episode per task, received {len(tasks)} tasks and "
-            f"episodes={episodes_per_task!r}."
-        )
-    if len(set(tasks)) != len(tasks):
-        raise InvalidArgumentError("a task is in the list twice; ask for more episodes per task instead.")
-    tasks = check_tasks(tasks)
-    return [
-        EpisodeSpec(task_index=task, seed=_episode_seed(seed, stream, task, index))
-        for task in tasks
-        for index in range(episodes_per_task)
-    ]
-
-
-def _episode_seed(seed: int, stream: Purpose, task: int, index: int) -> int:
-    return int(seed_sequence(stream, seed, task, index).generate_state(1)[0] >> 1)
-
-
-@dataclass(frozen=True)
-class SplitPlan:
-    """What is played on one split.
-
-    Attributes:
-        env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env.
-        tasks: task indices.
-        episodes: how many per task; or by helper key.
-        fixed_tasks: these tasks are the population: intervals are about new episodes of them, and a solver's own
-            promises are about them. False: they are a sample, and intervals are about new tasks. By default, a split
-            of the name "collected" has fixed tasks.
-    """
-
-    env: Any
-    tasks: Sequence[int]
-    episodes: int | Mapping[str, int]
-    fixed_tasks: bool | None = None
+FORMERLY_FIXED = "collected"
+"""A split of this name has fixed tasks if its plan does not say whether it has; deprecated."""
 
 
 def evaluate(
     env: Any,
-    helpers: Mapping[str, HelperPolicy],
+    helpers: Mapping[Any, HelperPolicy],
     *,
     tasks: Sequence[int],
-    episodes: int | Mapping[str, int],
+    episodes: int | Mapping[Any, int],
     seed: int = 0,
     split: str = "seen",
     fixed_tasks: bool | None = None,
-    budgets: Mapping[str, float] | None = None,
-    expected: Mapping[str, Mapping[str, float]] | None = None,
+    budgets: Mapping[Any, float] | None = None,
+    expected: Mapping[Any, Mapping[str, float]] | None = None,
     traces: int | Sequence[EpisodeSpec] = 0,
     prm: Any = None,
     workers: int = 1,
@@ -102,42 +54,39 @@ def evaluate(
     progress: bool | Callable[[int, int], None] = True,
     warn: bool = True,
 ) -> Evaluation:
-    """Let every helper play the same episodes, and measure them.
+    """Let all helpers play the same episodes, and measure them.
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (then processes can share the work), or a ready
             ``InterventionVectorEnv`` in DISABLED mode or ``InterventionEnv``.
-        helpers: by key. A key is ``NAME``, ``NAME@BUDGET`` (a point of the curve of NAME) or ``NAME@BUDGET#SEED`` (one
-            of several training seeds, reported apart and together). Include ``never`` and ``always``: shares of the
-            gap need them, and ``random`` at a few probabilities, which helpers are compared with at equal usage.
-        tasks: task indices (``reset(options={"episode": i})``).
-        episodes: how many per task; or by key, where those with fewer play the first ones.
-        seed: of the plan and of helpers that draw. Another seed gives fresh episodes.
+        helpers: by key, a :class:`selfreg_gym.helper.HelperKey` or its text: ``NAME``, ``NAME@BUDGET`` (a point of the
+            curve of NAME) or ``NAME@BUDGET#SEED`` (a training seed; several are reported one by one and together).
+            Shares of the gap need the helpers ``never`` and ``always``; comparisons at equal usage need ``random`` at a
+            few probabilities.
+        tasks: task indices (``reset(options={"episode": task_index})``).
+        episodes: per task, a number or one for each key; a helper with fewer episodes plays the first ones.
+        seed: of the plan, and of helpers that draw. Another seed gives fresh episodes.
         split: the name of this set of tasks.
-        fixed_tasks: True: the intervals are about new episodes of these tasks (their episodes are resampled). False:
-            they are about new tasks (whole tasks are resampled). By default True for the split "collected" only.
-        budgets: C of a key, if the key does not say it.
-        expected: promises by key, ``{"usage": E[U], "success": E[SR]}``. By default, on fixed tasks only, what a helper
-            expects (``expected_usage``, ``expected_success``).
-        traces: keep step records of these episodes, or of that many of each kind, for every helper.
-        prm: scores the traces (``score(observations)``), so that they show p(s).
-        workers: processes (needs ``env`` as keyword arguments). The result does not depend on how many.
+        fixed_tasks: True: the intervals are about new episodes of these tasks, whose episodes are resampled. False:
+            they are about new tasks, and tasks are resampled. The default is False. (Deprecated: it is True for a split
+            named "collected".)
+        budgets: C of the keys that do not say it.
+        expected: by key, what the helper is expected to use and reach: ``{"usage": E[U], "success": E[SR]}``. By
+            default, on fixed tasks only, what the helper expects itself (``expected_usage``, ``expected_success``).
+        traces: keep the steps of these episodes, or of this many of each kind, for every helper.
+        prm: scores the observations of the traces (``score(observations)``), which then show p(s).
+        workers: number of processes; more than one needs ``env`` as keyword arguments. It does not change the result.
         num_envs: episodes played at a time in each process.
         deterministic: helpers take their most likely action.
         retries: how often an episode that ends in an error is played again.
         progress: show a bar; or a function of (episodes done, episodes in all).
-        warn: issue the evaluation's ``warnings`` as :class:`EvaluationWarning`; False when it is a part that will be
-            merged with others.
-
-    Returns:
-        The :class:`Evaluation`.
+        warn: issue the evaluation's ``warnings`` as :class:`EvaluationWarning`; False for a part that is merged later.
 
     Raises:
-        InvalidArgumentError: no helpers, one without ``predict``, no tasks, or several processes for an env that
-            cannot travel.
+        InvalidArgumentError: no helpers, an invalid helper or key, no tasks, or several processes with a ready env.
     """
     return evaluate_splits(
-        {split: SplitPlan(env, tasks, episodes, fixed_tasks)},
+        {split: SplitPlan(env, tasks, episodes, _has_fixed_tasks(split, fixed_tasks))},
         helpers,
         seed=seed,
         budgets=budgets,
@@ -155,11 +104,11 @@ def evaluate(
 
 def evaluate_splits(
     splits: Mapping[str, SplitPlan],
-    helpers: Mapping[str, HelperPolicy],
+    helpers: Mapping[Any, HelperPolicy],
     *,
     seed: int = 0,
-    budgets: Mapping[str, float] | None = None,
-    expected: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
+    budgets: Mapping[Any, float] | None = None,
+    expected: Mapping[str, Mapping[Any, Mapping[str, float]]] | None = None,
     traces: int | Sequence[EpisodeSpec] = 0,
     prm: Any = None,
     workers: int = 1,
@@ -170,12 +119,12 @@ def evaluate_splits(
     warn: bool = True,
     on_split: Callable[[str, Evaluation], object] | None = None,
 ) -> Evaluation:
-    """:func:`evaluate` on several splits, in processes that are started once and idle at the very end only.
+    """:func:`evaluate` on several splits, with processes that are started once.
 
     Args:
         splits: by name, in the order in which they are played.
-        expected: promises, by split and key.
-        on_split: called with each split's part when all of it was played, so that it can be kept.
+        expected: as in :func:`evaluate`, by split.
+        on_split: called with the name and the evaluation of each split as soon as all of it is played.
 
     The other arguments, and the errors, are those of :func:`evaluate`.
     """
@@ -184,142 +133,136 @@ def evaluate_splits(
         raise InvalidArgumentError(
             f"evaluate needs at least one helper, for instance {{'never': Never()}}; received {received}."
         )
-    players = {key: as_helper(helper, what=f"the helper {key!r}") for key, helper in helpers.items()}
-    named = {key: (budgets or {}).get(key, parse_key(key)[1]) for key in helpers}
-    for split in splits.values():
+    players = {
+        HelperKey.parse(key): as_helper(helper, what=f"the helper {str(key)!r}") for key, helper in helpers.items()
+    }
+    if len(players) < len(helpers):
+        raise InvalidArgumentError(f"helper keys must differ, received {', '.join(map(str, helpers))}.")
+    budgets_by_key = {HelperKey.parse(key): budget for key, budget in (budgets or {}).items()}
+    budgets_by_key |= {key: key.budget for key in players if key.budget is not None and key not in budgets_by_key}
+    plans: dict[str, SplitPlan] = {}
+    for name, split in splits.items():
+        plans[name] = replace(split, fixed_tasks=_has_fixed_tasks(name, split.fixed_tasks))
         if workers > 1 and not isinstance(split.env, Mapping):
             raise InvalidArgumentError(
                 "several processes each build the env themselves: pass env as keyword arguments of "
                 "selfreg/Intervention-v0, for instance {'task': 'selfreg/SIF-v0', 'actor': 'tiny', "
                 f"'interventions': ['expert']}}, or workers=1. Received {type(split.env).__name__}."
             )
-    parts = {name: _Part(name, split, players, seed, traces, num_envs) for name, split in splits.items()}
+    runs = {name: _SplitRun(name, split, players, seed, traces, num_envs) for name, split in plans.items()}
     player = Player(
         {name: split.env for name, split in splits.items()},
         players,
-        {name: part.traced for name, part in parts.items()},
+        {name: run.traced for name, run in runs.items()},
         seed=seed,
         num_envs=num_envs,
         deterministic=deterministic,
         retries=retries,
     )
     done: dict[str, Evaluation] = {}
-    total = sum(part.left for part in parts.values())
-    with _progress(progress, total, ", ".join(splits)) as advance:
+    total = sum(run.left for run in runs.values())
+    with progress_bar(f"evaluate {', '.join(splits)}", total, shown=progress is True) as update:
 
-        def receive(item: tuple[str, str, Measured, Episode | None]) -> None:
-            name, key, measured, episode = item
-            part = parts[name]
-            part.add(key, measured, episode)
-            advance()
-            if not part.left:
-                promised = (expected or {}).get(name)
-                promised = _promises(players, part.fixed_tasks) if promised is None else promised
-                done[name] = part.evaluation(named, promised, prm)
+        def receive(item: PlayedEpisode) -> None:
+            run = runs[item.split]
+            run.add(item)
+            played = total - sum(run.left for run in runs.values())
+            update(played)
+            if callable(progress):
+                progress(played, total)
+            if not run.left:
+                done[item.split] = run.evaluation(budgets_by_key, (expected or {}).get(item.split), prm)
                 if on_split is not None:
-                    on_split(name, done[name])
+                    on_split(item.split, done[item.split])
 
-        run_sharded(player, [s for part in parts.values() for s in part.shards], workers=workers, on_result=receive)
+        run_sharded(
+            player, [shard for run in runs.values() for shard in run.shards], workers=workers, on_result=receive
+        )
     evaluation = Evaluation.merge(*(done[name] for name in splits))
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
 
 
-class _Part:
-    """One split: its plan, what was played of it so far, and what comes of it."""
+class _SplitRun:
+    """The plan of a split, and the episodes that were played of it."""
 
     def __init__(
         self,
         name: str,
         split: SplitPlan,
-        helpers: Mapping[str, Helper],
+        helpers: Mapping[HelperKey, Helper],
         seed: int,
         traces: int | Sequence[EpisodeSpec],
         num_envs: int,
     ) -> None:
-        episodes = split.episodes
-        if not isinstance(episodes, Mapping):
-            episodes = dict.fromkeys(helpers, check_count("episodes (per task)", episodes, low=0))
-        each = {key: episodes[key] for key in helpers}
-        self.name, self._seed, self._traces = name, seed, traces
-        self.fixed_tasks = name == "collected" if split.fixed_tasks is None else bool(split.fixed_tasks)
+        counts = split.episodes_per_task
+        if isinstance(counts, Mapping):
+            by_key = {HelperKey.parse(key): count for key, count in counts.items()}
+            each = {key: by_key[key] for key in helpers}
+        else:
+            each = dict.fromkeys(helpers, check_count("episodes per task", counts))
+        self.name, self._helpers, self._seed, self._traces = name, helpers, seed, traces
+        self.fixed_tasks = bool(split.fixed_tasks)
         self.plans = {key: evaluation_plan(split.tasks, count, seed=seed) for key, count in each.items()}
         longest = max(self.plans.values(), key=len)
         self.traced = choose_traces(longest, traces)
-        self.shards = cut(name, self.plans, longest, num_envs)
+        self.shards = make_shards(name, self.plans, longest, num_envs)
         self.left = sum(map(len, self.plans.values()))
-        privileged = [key for key, helper in helpers.items() if helper.knows_tasks]
+        asked = {str(key): helper.intervention for key, helper in helpers.items()}
         self._meta = {
             "tasks": len(split.tasks),
             "episodes_per_task": max(each.values()),
             "seed": seed,
-            "knows_tasks": privileged,
-            "interventions": {
-                key: helper.intervention for key, helper in helpers.items() if isinstance(helper.intervention, str)
-            },
-            "helpers": {HelperKey.parse(key).name: asdict(helper.description) for key, helper in helpers.items()},
+            "knows_tasks": [str(key) for key, helper in helpers.items() if helper.knows_tasks],
+            "interventions": {key: name for key, name in asked.items() if isinstance(name, str)},
+            "helpers": {key.name: asdict(helper.description) for key, helper in helpers.items()},
         }
-        self._played: dict[str, list[Measured]] = {key: [] for key in helpers}
-        self._kept: list[tuple[str, Episode]] = []
+        self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}
+        self._kept: list[tuple[HelperKey, Episode]] = []
 
-    def add(self, key: str, measured: Measured, episode: Episode | None) -> None:
-        """Count one episode in; ``episode`` if its steps are shown."""
-        self._played[key].append(measured)
+    def add(self, played: PlayedEpisode) -> None:
+        """Add one episode."""
+        self._played[played.key].append(played.measures)
         self.left -= 1
-        if episode is not None:
-            self._kept.append((key, episode))
+        if played.episode is not None:
+            self._kept.append((played.key, played.episode))
 
     def evaluation(
-        self, budgets: Mapping[str, float | None], expected: Mapping[str, Mapping[str, float]], prm: Any
+        self, budgets: Mapping[HelperKey, float], expected: Mapping[Any, Mapping[str, float]] | None, prm: Any
     ) -> Evaluation:
-        """What was found on this split, when all of it was played."""
-        table = EpisodeTable.from_measured(
-            {key: [(spec.task_index, spec.seed) for spec in plan] for key, plan in self.plans.items()},
-            self._played,
-            split=self.name,
-            fixed_tasks=self.fixed_tasks,
-            bootstrap_seed=self._seed,
+        """The evaluation of the split, once all of it is played."""
+        table = EpisodeTable.from_measures(
+            self.plans, self._played, split=self.name, fixed_tasks=self.fixed_tasks, bootstrap_seed=self._seed
         )
+        own = {key: _expectation(helper, self.fixed_tasks) for key, helper in self._helpers.items()}
+        given: Mapping[Any, Any] = {key: one for key, one in own.items() if one} if expected is None else expected
         return Evaluation(
             {self.name: table},
-            budgets={key: budget for key, budget in budgets.items() if budget is not None},
-            expected={self.name: {key: dict(value) for key, value in expected.items()}},
+            budgets=dict(budgets),
+            expected={self.name: dict(given)},
             traces=trace_records(self._kept, self.name, list(self.plans), self._traces, prm),
             meta={self.name: self._meta},
         )
 
 
-def _promises(helpers: Mapping[str, Helper], fixed_tasks: bool) -> dict[str, dict[str, float]]:
-    """The usage and success that the helpers expect, by key.
-
-    A solver's expectation holds for the tasks of its data only; what a calibration measured is given on every split.
-    """
-    promised: dict[str, dict[str, float]] = {}
-    for key, helper in helpers.items():
-        said: dict[str, float] = {}
-        expected = {"usage": helper.expected_usage, "success": helper.expected_success} if fixed_tasks else {}
-        said |= {name: float(value) for name, value in expected.items() if value is not None}
-        if helper.calibration:
-            said["calibrated_usage"] = float(helper.calibration["usage"])
-            if helper.calibration.get("success") is not None:
-                said["calibrated_success"] = float(helper.calibration["success"])
-        if said:
-            promised[key] = said
-    return promised
+def _has_fixed_tasks(split: str, fixed_tasks: bool | None) -> bool:
+    """Whether a split has fixed tasks; called by the functions that a user calls."""
+    if fixed_tasks is None and split == FORMERLY_FIXED:
+        message = (
+            f"the split {split!r} has fixed tasks because of its name: pass fixed_tasks=True, the default is False."
+        )
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        return True
+    return bool(fixed_tasks)
 
 
-@contextmanager
-def _progress(progress: bool | Callable[[int, int], None], total: int, splits: str) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each episode: it moves a bar, or calls ``progress(done, total)``."""
-    done = 0
-    with progress_bar(f"evaluate {splits}", total, shown=progress is True) as update:
-
-        def advance() -> None:
-            nonlocal done
-            done += 1
-            update(done)
-            if callable(progress):
-                progress(done, total)
-
-        yield advance
+def _expectation(helper: Helper, fixed_tasks: bool) -> Expectation:
+    """What a helper expects, which holds for the tasks of its data only, and what its calibration measured."""
+    expected = {"usage": helper.expected_usage, "success": helper.expected_success} if fixed_tasks else {}
+    found = {name: float(value) for name, value in expected.items() if value is not None}
+    if helper.calibration:
+        found["calibrated_usage"] = float(helper.calibration["usage"])
+        if helper.calibration.get("success") is not None:
+            found["calibrated_success"] = float(helper.calibration["success"])
+    return cast(Expectation, found)

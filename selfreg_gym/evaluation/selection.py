@@ -1,80 +1,72 @@
-"""What choosing a helper on calibration gave, and apart from it what an oracle would have chosen.
+"""Selection of a helper by calibration, and, apart from it, by an oracle.
 
-A user who has several helpers deploys one of them at a budget C. Chosen *on calibration* it is the one with the
-highest success on the training episodes that set the knobs. The *oracle* looks at the test episodes themselves: for
-helpers, the largest share of the gap at C; for the knob of one helper, the upper hull of its own test points at C. The
-oracle's score is not attainable: a maximum over noisy estimates is biased upwards. It bounds what a better choice could
-add, and nothing else is computed from it. Helpers whose table names the tasks cannot be deployed on new tasks and are
-left out.
+A user of several helpers deploys one of them at a budget C. Selection *by calibration* takes the helper with the
+highest success on the training episodes that set the knobs. The *oracle* reads the test episodes themselves: among
+helpers it takes the largest share of the gap at C; for the knob of one helper it takes the upper hull of its test
+points at C. The oracle's score is not attainable: a maximum over noisy estimates is biased upwards. It bounds the gain
+of a better selection, and no other number depends on it. Helpers that know the tasks by their keys cannot be deployed
+on new tasks and are left out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from selfreg_gym.evaluation.result import Evaluation
+from selfreg_gym.evaluation.records import Comparison, HelperSelection, KnobSelection
+from selfreg_gym.evaluation.split_results import SplitResults
 
-__all__ = ["oracle_knobs", "selections"]
+__all__ = ["helper_selections", "knob_selections"]
 
 
-def selections(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """For each split and budget: the helper chosen on calibration, the oracle's, and their shares of the gap.
+class _Candidate(NamedTuple):
+    calibrated_success: float
+    share: float
+    helper: str
 
-    Returns:
-        Dicts ``{"split", "budget", "among", "selected", "calibrated_success", "share", "oracle", "oracle_share",
-        "lost"}``. Empty where fewer than two helpers have a calibrated success and a share.
-    """
-    success = {
-        (row["split"], row["key"]): row["calibrated_success"]
-        for row in evaluation.rows
-        if (row["kind"], row["seed"]) == ("all", None)
-    }
-    found: dict[tuple[str, float], list[tuple[float, float, str]]] = {}
-    for item in evaluation.comparisons:
-        privileged = evaluation.meta.get(item["split"], {}).get("knows_tasks", ())
-        told, share = success.get((item["split"], item["key"])), item["share"]["value"]
-        if item["budget"] is not None and item["key"] not in privileged and told is not None and share is not None:
-            found.setdefault((item["split"], item["budget"]), []).append((told, share, item["helper"]))
-    result = []
-    for (split, budget), choices in found.items():
-        if len(choices) < 2:
+
+def helper_selections(results: SplitResults, comparisons: Sequence[Comparison]) -> list[HelperSelection]:
+    """The selections of a helper at each budget at which two or more have a calibrated success and a share."""
+    candidates: dict[float, list[_Candidate]] = {}
+    for item in comparisons:
+        success = results.expected.get(results.keys(item["key"])[0], {}).get("calibrated_success")
+        share = item["share"]["value"]
+        privileged = item["key"] in results.meta.get("knows_tasks", ())
+        if item["budget"] is not None and not privileged and success is not None and share is not None:
+            candidates.setdefault(item["budget"], []).append(_Candidate(success, share, item["helper"]))
+    found: list[HelperSelection] = []
+    for budget, several in candidates.items():
+        if len(several) < 2:
             continue
-        told, share, name = max(choices, key=lambda one: one[0])
-        _, most, best = max(choices, key=lambda one: one[1])
-        result.append({
-            "split": split,
+        selected = max(several, key=lambda one: one.calibrated_success)
+        oracle = max(several, key=lambda one: one.share)
+        found.append({
+            "split": results.table.split,
             "budget": budget,
-            "among": sorted(one[2] for one in choices),
-            "selected": name,
-            "calibrated_success": told,
-            "share": share,
-            "oracle": best,
-            "oracle_share": most,
-            "lost": most - share,
+            "among": sorted(one.helper for one in several),
+            "selected": selected.helper,
+            "calibrated_success": selected.calibrated_success,
+            "share": selected.share,
+            "oracle": oracle.helper,
+            "oracle_share": oracle.share,
+            "lost": oracle.share - selected.share,
         })  # fmt: skip
-    return result
+    return found
 
 
-def oracle_knobs(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """For each point at a budget: its share of the gap, and that of its own curve at C, had the test set the knob.
-
-    Returns:
-        Dicts ``{"split", "key", "budget", "usage", "share", "oracle_share"}``.
-    """
-    result = []
-    for item in evaluation.comparisons:
-        if item["budget"] is None or item["share"]["value"] is None:
+def knob_selections(results: SplitResults, comparisons: Sequence[Comparison]) -> list[KnobSelection]:
+    """For each point at a budget C its share of the gap, and that of its helper's hull at C."""
+    found: list[KnobSelection] = []
+    for item in comparisons:
+        share, budget = item["share"]["value"], item["budget"]
+        if budget is None or share is None or not (curve := results.curve(item["helper"])).gap:
             continue
-        curve = evaluation.curve(item["helper"], split=item["split"])
-        if not curve.gap:
-            continue
-        result.append({
-            "split": item["split"],
+        found.append({
+            "split": results.table.split,
             "key": item["key"],
-            "budget": item["budget"],
+            "budget": budget,
             "usage": item["usage"],
-            "share": item["share"]["value"],
-            "oracle_share": curve.recovered(item["budget"]),
+            "share": share,
+            "oracle_share": curve.recovered(budget),
         })  # fmt: skip
-    return result
+    return found

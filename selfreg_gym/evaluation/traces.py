@@ -1,4 +1,4 @@
-"""Which episodes are kept step by step, to be looked at, and how they are written down."""
+"""The selection of episodes that are kept step by step, and their records."""
 
 from __future__ import annotations
 
@@ -6,47 +6,68 @@ from collections.abc import Sequence
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.measures import EpisodeId, episode_id
+from selfreg_gym.evaluation.records import Trace
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode
 
 __all__ = ["choose_traces", "trace_records"]
 
+CANDIDATES = 12
+"""Tasks whose steps are kept for each trace of a kind, because kinds are known only after an episode."""
 
-def choose_traces(plan: Sequence[EpisodeSpec], traces: int | Sequence[EpisodeSpec]) -> set[tuple[int, int]]:
-    """Which episodes keep their steps. A number means the first seed of the first tasks; kinds are sorted out later."""
+
+def choose_traces(plan: Sequence[EpisodeSpec], traces: int | Sequence[EpisodeSpec]) -> set[EpisodeId]:
+    """The episodes whose steps are kept: those of ``traces``, or the first episode of each of the first tasks.
+
+    Raises:
+        InvalidArgumentError: an episode is not in the plan.
+    """
     if not isinstance(traces, int):
-        wanted = {(spec.task_index, spec.seed) for spec in traces}
-        missing = wanted - {(spec.task_index, spec.seed) for spec in plan}
-        if missing:
+        wanted = set(map(episode_id, traces))
+        if missing := wanted - set(map(episode_id, plan)):
             raise InvalidArgumentError(f"traces are episodes of the plan; (task, seed) {min(missing)} is not in it.")
         return wanted
     first: dict[int, int] = {}
     for spec in plan:
         first.setdefault(spec.task_index, spec.seed)
-    return set(list(first.items())[: 12 * traces])
+    return set(list(first.items())[: CANDIDATES * traces])
 
 
 def trace_records(
-    kept: Sequence[tuple[str, Episode]], split: str, keys: Sequence[str], traces: int | Sequence[EpisodeSpec], prm: Any
-) -> list[dict[str, Any]]:
-    """Plain records of the traced episodes; with a number of ``traces``, that many episodes of each kind."""
-    episodes: dict[tuple[int, int], str] = {}
-    for _, episode in sorted(kept, key=lambda item: (item[1].task_index, item[1].seed)):
-        episodes.setdefault((episode.task_index, episode.seed), episode.kind)
+    kept: Sequence[tuple[HelperKey, Episode]],
+    split: str,
+    keys: Sequence[HelperKey],
+    traces: int | Sequence[EpisodeSpec],
+    prm: Any,
+) -> list[Trace]:
+    """The records of the kept episodes by kind, task, seed and helper; a number of ``traces`` is one per kind.
+
+    Args:
+        kept: helper key and episode.
+        split: the name of the split.
+        keys: the order of the helpers.
+        traces: as in :func:`choose_traces`.
+        prm: scores the observations (``score(observations)``), or None.
+    """
+    kinds: dict[EpisodeId, str] = {}
+    for _, episode in sorted(kept, key=lambda item: episode_id(item[1])):
+        kinds.setdefault(episode_id(episode), episode.kind)
+    chosen = list(kinds)
     if isinstance(traces, int):
-        seen: dict[str, int] = {}
-        for pair, kind in list(episodes.items()):
-            seen[kind] = seen.get(kind, 0) + 1
-            if seen[kind] > traces:
-                del episodes[pair]
-    chosen = [(key, episode) for key, episode in kept if (episode.task_index, episode.seed) in episodes]
-    chosen.sort(key=lambda item: (item[1].kind, item[1].task_index, item[1].seed, keys.index(item[0])))
-    texts = sorted({step.observation for _, episode in chosen for step in episode.steps})
+        by_kind: dict[str, list[EpisodeId]] = {}
+        for one, kind in kinds.items():
+            by_kind.setdefault(kind, []).append(one)
+        chosen = [one for several in by_kind.values() for one in several[:traces]]
+    shown = [(key, episode) for key, episode in kept if episode_id(episode) in chosen]
+    shown.sort(key=lambda item: (item[1].kind, *episode_id(item[1]), keys.index(item[0])))
+    texts = sorted({step.observation for _, episode in shown for step in episode.steps})
     scores = dict(zip(texts, prm.score(texts), strict=True)) if prm is not None and texts else {}
     return [
         {
             "split": split,
-            "key": key,
+            "key": str(key),
             "task": episode.task_index,
             "task_id": episode.task_id,
             "seed": episode.seed,
@@ -64,5 +85,5 @@ def trace_records(
                 for step in episode.steps
             ],
         }
-        for key, episode in chosen
+        for key, episode in shown
     ]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
@@ -24,13 +24,13 @@ from selfreg_gym.prm.reliability import CalibrationTable, auc, calibration_table
 from selfreg_gym.prm.targets import CLIP, gather, split_tasks
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.files import set_default_modes
-from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
 from selfreg_gym.utils.random_streams import PRM_EXAMPLES, stream
 
 __all__ = ["ProcessRewardModel"]
 
-_FILE = "prm.json"
-_FORMAT = "selfreg-prm-1"
+_SCALE = Rule("two numbers", lambda pair, _: isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)))
+_RECORD = ModelRecord("a process reward model", "prm.json", "selfreg-prm-1", {"scale": _SCALE, "info": INFO})
 
 
 class ProcessRewardModel:
@@ -225,15 +225,12 @@ class ProcessRewardModel:
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``prm.json``, which marks it as complete."""
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).unlink(missing_ok=True)
+        folder = _RECORD.begin(path)
         self.model.save_pretrained(folder)
         set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_model_card(folder, scale=self.scale, info=self.info)
-        record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
-        (folder / _FILE).write_text(dumps(record, indent=1), encoding="utf-8")
+        _RECORD.write(folder, scale=list(self.scale), info=self.info)
 
     @classmethod
     def from_pretrained(
@@ -249,27 +246,8 @@ class ProcessRewardModel:
             CheckpointError: the directory has no complete process reward model, another format, or weights that are
                 missing, unknown, of another shape or not finite.
         """
-        file = Path(path) / _FILE
-        if not file.is_file():
-            raise CheckpointError(
-                f"a process reward model is a directory with {_FILE} (written by save_pretrained), "
-                f"received {str(path)!r}, which has none."
-            )
-        record = read_object(
-            file,
-            what="the record of a process reward model",
-            keys=("format",),
-            remedy="copy the directory again, or train again",
-        )
-        form, scale, info = record.get("format"), record.get("scale"), record.get("info")
-        if form != _FORMAT:
-            raise CheckpointError(
-                f"{str(file)!r} has the format {form!r}, this version reads {_FORMAT!r}: train again."
-            )
-        if not isinstance(scale, list) or len(scale) != 2 or not all(map(is_number, scale)):
-            raise CheckpointError(f"'scale' in {str(file)!r} must be two numbers, received {scale!r}: train again.")
-        if not isinstance(info, dict):
-            raise CheckpointError(f"'info' in {str(file)!r} must be an object, received {info!r}: train again.")
+        _, fields = _RECORD.read(path)
+        scale, info = fields["scale"], fields["info"]
         dtype, device = trained_with(info, dtype=dtype, device=device)
         model = load_classifier(path, dtype=dtype, device=device, trained=True)
         loaded = cls(model, load_tokenizer(path), scale=(scale[0], scale[1]), info=info, memo=memo)

@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym import registry
-from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.records import Comparison, ResultRow
 from selfreg_gym.helper import HelperDescription
 from selfreg_gym.report.styles import Style, styles_of
 from selfreg_gym.utils.json_text import read_object
@@ -104,17 +103,12 @@ class ReportData:
         return styles_of({helper: self._declared(helper) for helper in helpers})
 
     def _declared(self, helper: str) -> HelperDescription:
-        """What the evaluation records of a helper; in one of an earlier version, what the registered class declares."""
-        name, _, variant = helper.partition(":")
-        fields = HelperDescription.__slots__
-        recorded = [_mapping(_mapping(meta.get("helpers")).get(helper)) for meta in self.evaluation.meta.values()]
-        known = next(filter(None, recorded), None)
-        if known is None and name in registry.names("helpers"):
-            declared = as_helper_class(registry.load("helpers", name))
-            known = {field: getattr(declared, field) for field in fields}
-        found = HelperDescription(**{field: value for field, value in (known or {}).items() if field in fields})
-        # With several interventions, the usage axis ends at the helper that is evaluated under the plain name.
-        return replace(found, reference=None, minor=True) if variant and found.reference in ENDS else found
+        """What a helper declares of itself.
+
+        With several interventions, the usage axis ends at the helper that is evaluated under the plain name.
+        """
+        found = self.evaluation.description(helper)
+        return replace(found, reference=None, minor=True) if ":" in helper and found.reference in ENDS else found
 
     def style(self, helper: str) -> Style:
         """How a helper is drawn, also one that was calibrated only."""
@@ -128,7 +122,7 @@ class ReportData:
         """:meth:`helpers` without the two ends of the usage axis."""
         return [one for one in self.helpers(split) if self.style(one).declared.reference not in ENDS]
 
-    def end(self, split: str, which: str) -> dict[str, Any] | None:
+    def end(self, split: str, which: str) -> ResultRow | None:
         """The row of the ``lower`` or ``upper`` end of the usage axis; None if it was not evaluated."""
         rows = [row for row in self.rows(split) if self.style(row["helper"]).declared.reference == which]
         return rows[0] if rows else None
@@ -139,17 +133,12 @@ class ReportData:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def all_rows(self) -> list[dict[str, Any]]:
-        """The rows of all kinds and training seeds together."""
-        return [row for row in self.evaluation.rows if (row["kind"], row["seed"]) == ("all", None)]
-
-    def rows(self, split: str) -> list[dict[str, Any]]:
-        """Those of one split, by rank, helper and budget."""
-        rows = [row for row in self.all_rows if row["split"] == split]
+    def rows(self, split: str) -> list[ResultRow]:
+        """The summary rows of a split, by rank, helper and budget."""
+        rows = [row for row in self.evaluation.summary_rows if row["split"] == split]
         return sorted(rows, key=lambda row: (self.style(row["helper"]).rank, row["helper"], row["budget"] or 0))
 
-    def row(self, split: str, key: str, kind: str = "all") -> dict[str, Any] | None:
+    def row(self, split: str, key: str, kind: str = "all") -> ResultRow | None:
         """The row of a helper key, all training seeds together."""
         for row in self.evaluation.rows:
             if (row["split"], row["key"], row["kind"], row["seed"]) == (split, key, kind, None):
@@ -157,15 +146,15 @@ class ReportData:
         return None
 
     @cached_property
-    def _comparisons(self) -> dict[tuple[str, str, float | None], dict[str, Any]]:
+    def _comparisons(self) -> dict[tuple[str, str, float | None], Comparison]:
         known = [item for item in self.evaluation.comparisons if item["share"]["value"] is not None]
         return {(item["split"], item["helper"], item["budget"]): item for item in reversed(known)}
 
-    def comparison(self, split: str, helper: str, budget: float | None) -> dict[str, Any] | None:
+    def comparison(self, split: str, helper: str, budget: float | None) -> Comparison | None:
         """The comparison of a helper at a budget, if its share of the gap is known."""
         return self._comparisons.get((split, helper, budget))
 
-    def headline_comparison(self, split: str, helper: str) -> dict[str, Any] | None:
+    def headline_comparison(self, split: str, helper: str) -> Comparison | None:
         """The comparison at a budget of 1 if there is one, else at the smallest budget, else without a budget."""
         budgets = [budget for one, name, budget in self._comparisons if (one, name) == (split, helper)]
         return self.comparison(split, helper, _headline_budget(budgets)) if budgets else None
@@ -185,7 +174,7 @@ class ReportData:
     @cached_property
     def calls_are_units(self) -> bool:
         """Whether every call costs one unit, so that calls and cost units are the same number."""
-        pairs = [(row["usage"], row["calls"]) for row in self.all_rows]
+        pairs = [(row["usage"], row["calls"]) for row in self.evaluation.summary_rows]
         known = [(usage, calls) for usage, calls in pairs if usage is not None and calls is not None]
         return any(calls for _, calls in known) and all(abs(usage - calls) <= EQUAL for usage, calls in known)
 
@@ -203,7 +192,7 @@ class ReportData:
     def interventions(self) -> list[str]:
         """Names of the interventions, in the order of the actions 1 .. K."""
         names = [visible(name, limit=40) for name in self.section("interventions").get("ids") or ()]
-        count = max((len(row["usage_by_intervention"]) for row in self.all_rows), default=0)
+        count = max((len(row["usage_by_intervention"]) for row in self.evaluation.summary_rows), default=0)
         return names if len(names) == count else [f"intervention {k}" for k in range(1, count + 1)]
 
     # -- calibration and warnings -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.report import plots, tables
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.svg import export
@@ -149,7 +150,7 @@ def _selection(data: ReportData) -> Section:
 
 def _expectations(data: ReportData) -> Section:
     found = tables.calibrations(data)
-    missed = any(data.missed(row["key"]) for row in data.all_rows)
+    missed = any(data.missed(row["key"]) for row in data.evaluation.summary_rows)
     return Section(
         "Expected and measured",
         [
@@ -211,7 +212,8 @@ def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, 
     first = next((split for split in order if split in traced), "")
     episodes: dict[tuple[str, int, int], dict[str, tuple[float, Mapping[str, Any]]]] = {}
     for trace in traces:
-        helper, budget, _ = data.evaluation.identity(trace["key"])
+        key = HelperKey.parse(trace["key"])
+        helper, budget = key.name, key.budget
         if trace["split"] != first or not data.style(helper).traced:
             continue
         group = episodes.setdefault((trace["kind"], trace["task"], trace["seed"]), {})

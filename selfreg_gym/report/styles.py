@@ -136,8 +136,8 @@ def styles_of(declared: Mapping[str, HelperDescription]) -> dict[str, Style]:
     labels = {helper: _label(helper, one.label) for helper, one in declared.items()}
     count = Counter(labels.values())
     colours: dict[str, str] = {}
-    for helper, one in declared.items():  # a colour is taken once, except by the references
-        if one.colour in PALETTE and (one.colour not in colours.values() or one.reference is not None):
+    for helper, one in declared.items():  # a colour is taken once, except by the two ends of the usage axis
+        if one.colour in PALETTE and (one.colour not in colours.values() or one.reference in ("lower", "upper")):
             colours[helper] = one.colour
     found = {}
     for helper, one in declared.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.records import Comparison
 from selfreg_gym.report.data import ReportData
 
 __all__ = ["Tile", "headline", "percent", "tiles"]
@@ -40,7 +41,7 @@ def _deployable(data: ReportData, split: str) -> list[str]:
     return sorted((one for one in names if data.headline_comparison(split, one)), key=calibrated, reverse=True)
 
 
-def _headline_item(data: ReportData) -> dict[str, Any] | None:
+def _headline_item(data: ReportData) -> Comparison | None:
     """The comparison in the headline: the deployable helper on the last split that has one, else any other helper."""
     for split in reversed(data.splits):
         for helper in _deployable(data, split):

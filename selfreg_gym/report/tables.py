@@ -96,7 +96,8 @@ def curves(data: ReportData) -> str:
     """Figures of the curve of each helper with several points."""
     body = [
         [
-            *_head(data, {"budget": None} | curve)[:2],
+            macros.helper(data.style(curve["helper"])),
+            data.title(curve["split"]),
             _estimate(curve["area"], curve["area_ci"], digits=3),
             _estimate(curve["usage_for_half"], curve["usage_for_half_ci"]),
             _estimate(curve["usage_for_80_percent"], curve["usage_for_80_percent_ci"]),
@@ -106,15 +107,7 @@ def curves(data: ReportData) -> str:
         for curve in data.evaluation.curves
         if curve["points"] > 1
     ]
-    head = [
-        "Helper",
-        "Split",
-        "area",
-        "U for 50 % of the gap",
-        "U for 80 %",
-        "best lift, points",
-        "widest interval of U",
-    ]
+    head = ["Helper", "Split", "area", "U for 50 % of the gap", "U for 80 %", "best lift, points", "widest gap of U"]
     return _table(head, body, left=2)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.records import ResultRow
 from selfreg_gym.report.data import ENDS, ReportData
 from selfreg_gym.utils.printable import shorten, visible
 
@@ -28,7 +29,7 @@ def describe(run: str | Path) -> tuple[Group, list[str]]:
         ConfigError: a file of the run is malformed.
     """
     data = ReportData.load(Path(run))
-    informed = [row["helper"] for row in data.all_rows if data.style(row["helper"]).declared.knows_tasks]
+    informed = [row["helper"] for row in data.evaluation.summary_rows if data.style(row["helper"]).declared.knows_tasks]
     notes = [
         f"{helper} knows the collected tasks by their states, so its results on these tasks only are comparable."
         for helper in dict.fromkeys(informed)
@@ -49,7 +50,7 @@ def format_table(source: ReportData | Evaluation) -> Group:
     return Group(*parts, Text(_legend(data), style="dim"))
 
 
-def _ordered(data: ReportData, split: str) -> list[dict[str, Any]]:
+def _ordered(data: ReportData, split: str) -> list[ResultRow]:
     """The ends of the usage axis first and the most important helpers last, right above the prompt."""
 
     def position(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -75,7 +76,7 @@ def _legend(data: ReportData) -> str:
             "*: U differs from C by more than 5 %, so the share is interpolated at C, on the line from never through "
             "the helper's points to always"
         )
-    if any(data.missed(row["key"]) for row in data.all_rows):
+    if any(data.missed(row["key"]) for row in data.evaluation.summary_rows):
         entries.append("!: calibration did not meet C")
     return "; ".join(entries)
 

@@ -1,4 +1,4 @@
-"""``check_actor`` and ``check_intervention``: the contract of who acts."""
+"""``check_actor`` and ``check_intervention``: the contract of actors and interventions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["check_actor", "check_intervention"]
 
 
 def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> None:
-    """Check an actor: one answer per decision, batched as alone, repeatable, and the task left as found.
+    """Check an actor: one answer per decision, equal alone and batched, repeatable, and without change of the task.
 
     Args:
         actor: has ``act(decisions)``.
-        task: the text task it is tried on (an env or an id; default ``selfreg/Coin-v0``).
+        task: the text task on which it is checked (an env or an id; default ``selfreg/Coin-v0``).
 
     Raises:
         TaskContractError: the first rule that the actor breaks.
@@ -36,7 +36,7 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
         )
     env = build_task(SAMPLE_TASK if task is None else task)
     if none := _answers(actor, [], count=False):
-        broken("no decisions are answered with no acts", shown(none))
+        broken("the answer to an empty batch is empty", shown(none))
     decisions = []
     for episode in range(2):
         observation, info = env.reset(seed=11 + episode, options={"episode": episode})
@@ -50,24 +50,23 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
         after = rest(env, [follow])
         env.get_wrapper_attr("restore")(before)
         if rest(env, [follow]) != after:
-            broken("an actor leaves decision.task as it found it (snapshot, try, restore)", f"a changed {env}")
+            broken("an actor leaves decision.task unchanged (snapshot, try, restore)", f"a changed {env}")
         env.get_wrapper_attr("restore")(before)
         if _answers(actor, [decision.renewed()])[0] != alone:
             broken(
-                "the same decision with the same random stream gets the same answer (draw from decision.rng only)",
+                "equal decisions with equal random streams get equal answers (draw from decision.rng only)",
                 f"{alone!r}, then {_answers(actor, [decision.renewed()])[0]!r}",
             )
         decisions.append(decision)
-    # Both decisions look at the one live task, so only the moment at which the task now stands may be asked again:
-    # a batch of its decisions with different streams, in two orders.
+    # There is one live task, so the batch holds decisions in its present state, with different random streams.
     keys = [(11, t, 0, 1) for t in range(4)]
-    moments = [Decision(decisions[-1].observation, decisions[-1].admissible_actions, task=env, key=key) for key in keys]
-    single = [_answers(actor, [moment.renewed()])[0] for moment in moments]
-    batched = _answers(actor, [moment.renewed() for moment in moments])
-    backwards = _answers(actor, [moment.renewed() for moment in reversed(moments)])[::-1]
+    batch = [Decision(decisions[-1].observation, decisions[-1].admissible_actions, task=env, key=key) for key in keys]
+    single = [_answers(actor, [decision.renewed()])[0] for decision in batch]
+    batched = _answers(actor, [decision.renewed() for decision in batch])
+    backwards = _answers(actor, [decision.renewed() for decision in reversed(batch)])[::-1]
     if batched != single or backwards != single:
         broken(
-            "a batch is answered as its decisions are alone, in their order",
+            "the answers to a batch are those to each decision alone, in the same order",
             f"alone {single!r}, batched {batched!r}, in reverse order {backwards!r}",
         )
 
@@ -112,13 +111,13 @@ def _check_act(act: Any, admissible: tuple[str, ...] | None) -> None:
     if not isinstance(act, Act):
         broken("an answer is a str or an Act", repr(act))
     if act.error is not None:
-        broken("an actor answers a plain decision without error", act.error)
+        broken("an actor answers a valid decision without error", act.error)
     if not isinstance(act.text, str):
         broken("Act.text is a str", repr(act.text))
     if act.cost is not None and not (np.isfinite(act.cost) and act.cost >= 0):
         broken("Act.cost is a number of at least 0", repr(act.cost))
     if act.tokens is not None and not (isinstance(act.tokens, int | np.integer) and 0 <= act.tokens <= 2**53):
-        broken("Act.tokens is a whole number from 0 to 2**53, or None", repr(act.tokens))
+        broken("Act.tokens is an integer from 0 to 2**53, or None", repr(act.tokens))
     if act.logprobs is not None and not all(value <= 1e-6 for value in act.logprobs):
         broken("Act.logprobs are log-probabilities (at most 0)", repr(act.logprobs))
     if act.logprobs is not None and (admissible is None or len(act.logprobs) != len(admissible)):

@@ -1,4 +1,4 @@
-"""What the checks share: how a broken rule is told, and how what was seen is compared."""
+"""Tools of the checks: the error for a broken rule, comparable infos, guarded global generators."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from selfreg_gym.errors import TaskContractError
 __all__ = ["SAMPLE_TASK", "UntouchedGlobalRandomness", "broken", "frozen", "rest"]
 
 SAMPLE_TASK = "selfreg/Coin-v0"
-"""The task on which actors and helpers are tried when none is named."""
+"""The default task on which actors and helpers are checked."""
 
 
 def broken(rule: str, received: str) -> NoReturn:
+    """Raise ``TaskContractError`` with a rule and what was received in its place."""
     raise TaskContractError(f"broken rule: {rule}. Received: {received}.")
 
 
@@ -32,7 +33,7 @@ def frozen(info: dict[str, Any]) -> Any:
 
 
 def rest(env: Any, actions: Sequence[str]) -> list[Any]:
-    """What the next steps show."""
+    """The results of the next steps, comparable with ``==``."""
     shown = []
     for action in actions:
         observation, reward, terminated, truncated, info = env.step(action)
@@ -41,19 +42,19 @@ def rest(env: Any, actions: Sequence[str]) -> list[Any]:
 
 
 class UntouchedGlobalRandomness:
-    """Fails when the global generators of numpy or Python were used."""
+    """Raises ``TaskContractError`` if the block uses the global generator of NumPy or Python."""
 
-    def __init__(self, who: str) -> None:
-        self._who = who
+    def __init__(self, user: str) -> None:
+        self._user = user
 
     def __enter__(self) -> None:
         self._before = self._state()
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if kind is None and self._state() != self._before:
-            broken(f"{self._who} draws from its own generator", "a draw from np.random or random")
+            broken(f"{self._user} draws from its own generator", "a draw from np.random or random")
 
     @staticmethod
     def _state() -> tuple[Any, ...]:
-        state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - it is what must not be used
+        state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
         return repr(state["state"]["key"].tobytes()), state["state"]["pos"], random.getstate()

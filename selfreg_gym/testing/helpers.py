@@ -1,4 +1,4 @@
-"""``check_helper``: the contract of who decides."""
+"""``check_helper``: the contract of helpers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing.common import SAMPLE_TASK, broken
-from selfreg_gym.testing.people import ExpertActor, RandomActor
+from selfreg_gym.testing.reference_actors import ExpertActor, RandomActor
 from selfreg_gym.types import Intervention
 
 __all__ = ["check_helper"]
@@ -26,22 +26,22 @@ __all__ = ["check_helper"]
 def check_helper(
     helper: Any, *, task: str = SAMPLE_TASK, interventions: Sequence[Intervention | str] | None = None
 ) -> None:
-    """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, whole runs, and the knob.
+    """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, repeated episodes, and the knob.
 
     Args:
         helper: a :class:`selfreg_gym.Helper`, or anything that :func:`selfreg_gym.as_helper` takes.
-        task: id of the text task that it decides on; its actor acts at random.
-        interventions: registered names or :class:`selfreg_gym.Intervention` objects that the helper chooses from;
-            default: the task's expert alone. Give as many as the helper was made for.
+        task: id of the text task; its actor acts at random.
+        interventions: registered names or :class:`selfreg_gym.Intervention` objects, as many as the helper was made
+            for; default: the task's expert alone.
 
     Raises:
         TaskContractError: the first rule that the helper breaks.
     """
     helper = as_helper(helper)
-    asked = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
-    people = {"actor": RandomActor(), "interventions": build_interventions(asked)}
-    k = len(asked)
-    single = InterventionEnv(task, **people)  # type: ignore[arg-type]
+    chosen = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
+    agents = {"actor": RandomActor(), "interventions": build_interventions(chosen)}
+    k = len(chosen)
+    single = InterventionEnv(task, **agents)  # type: ignore[arg-type]
     wrapped = _wrapped(helper, single)
     if not isinstance(wrapped, gym.Env) or wrapped.unwrapped is not single:
         broken("wrap(env) returns that env, possibly wrapped", repr(wrapped))
@@ -53,7 +53,7 @@ def check_helper(
     specs = [EpisodeSpec(i % 3, 100 + i) for i in range(8)]
     runs = []
     for num_envs in (3, 3, 1):
-        env = InterventionVectorEnv(num_envs, task, autoreset_mode="Disabled", **people)  # type: ignore[arg-type]
+        env = InterventionVectorEnv(num_envs, task, autoreset_mode="Disabled", **agents)  # type: ignore[arg-type]
         vector = _wrapped(helper, env)
         if not isinstance(vector, gym.vector.VectorEnv) or vector.unwrapped is not env:
             broken("wrap(vector_env) returns that vector env, possibly wrapped", repr(vector))
@@ -62,7 +62,7 @@ def check_helper(
             broken("every episode of a run ends", f"{len(runs[-1])} of {len(specs)} episodes")
     if runs[0] != runs[1]:
         broken(
-            "two runs that begin without state are the same (keep memory in state, and draw from the helper's seed)",
+            "equal runs give equal episodes (keep memory in state, and draw from the helper's seed)",
             "two runs that differ",
         )
     if helper.has_knob:
@@ -74,11 +74,11 @@ def _check_knob(helper: Helper) -> None:
     if not low < high:
         broken("knob_bounds are (low, high) with low < high", repr(helper.knob_bounds))
     before, middle = helper.knob, (low + high) / 2
-    turned = helper.with_knob(middle)
-    if turned is helper or helper.knob != before:
-        broken("with_knob returns another helper and leaves this one as it is", f"knob {helper.knob!r}")
-    if not np.isclose(turned.knob, middle):
-        broken("with_knob(x) returns a helper whose knob is x", f"{turned.knob!r} for x = {middle!r}")
+    moved = helper.with_knob(middle)
+    if moved is helper or helper.knob != before:
+        broken("with_knob returns another helper and does not change this one", f"knob {helper.knob!r}")
+    if not np.isclose(moved.knob, middle):
+        broken("with_knob(x) returns a helper whose knob is x", f"{moved.knob!r} for x = {middle!r}")
 
 
 def _wrapped(helper: Helper, env: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
 from selfreg_gym.testing.common import UntouchedGlobalRandomness, broken, frozen, rest
+from selfreg_gym.types import optional_member
 
 __all__ = ["check_task"]
 
@@ -19,22 +20,21 @@ _NONSENSE = "\u00bfqu\u00e9? (no such action)"
 
 
 def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: int = 1000) -> None:
-    """Check a text task: spaces, infos, endings, determinism, ``episode``, snapshots, the expert, ``augment``, bad
-    actions.
+    """Check a text task: spaces, infos, episode ends, determinism, snapshots, the expert, ``augment``, invalid actions.
 
     Args:
         task: the task env, or its id.
-        episodes: how many tasks (``options={"episode": i}``) are tried, at most ``num_episodes`` of the task.
-        max_steps: an episode that is longer counts as one that never ends.
+        episodes: number of tasks (``options={"episode": i}``) to check, at most its ``num_episodes``.
+        max_steps: a longer episode counts as one without end.
 
     Raises:
         TaskContractError: the first rule that the task breaks.
     """
     env = build_task(task)
-    there_are = env.get_wrapper_attr("num_episodes") if env.has_wrapper_attr("num_episodes") else episodes
-    for episode in range(min(episodes, there_are)):
+    available = optional_member(env, "num_episodes") or episodes
+    for episode in range(min(episodes, available)):
         for chooser in (_random_choice, _expert_choice):
-            if chooser is _expert_choice and _expert(env) is None:
+            if chooser is _expert_choice and optional_member(env, "expert_action") is None:
                 continue
             first = _trace(env, episode, 7 + episode, chooser, max_steps)
             again = _trace(env, episode, 7 + episode, chooser, max_steps)
@@ -47,19 +47,19 @@ def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: i
             _check_snapshots(env, episode, chooser, max_steps)
             _check_augment(env, [first[0][0], *(step[1] for step in first[1:])])
         _check_nonsense(env, episode)
-    _check_episode_option(env, range(min(2, there_are)))
+    _check_episode_option(env, range(min(2, available)))
     _check_unseeded(env)
 
 
 def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_steps: int) -> list[Any]:
-    """Play an episode and return all that it showed."""
+    """Play an episode and return all results."""
     picker = np.random.default_rng(seed)
     with UntouchedGlobalRandomness("a task"):
         answer = env.reset(seed=seed, options={"episode": episode})
         if not isinstance(answer, tuple) or len(answer) != 2:
             broken("reset returns (observation, info)", repr(answer))
         observation, info = answer
-        _check_moment(env, observation, info)
+        _check_state(env, observation, info)
         trace: list[Any] = [(observation, frozen(info))]
         kinds: dict[str, type] = {}
         _check_types(kinds, info)
@@ -72,12 +72,12 @@ def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_st
             previous = info
             observation, reward, terminated, truncated, info = answer
             if info is previous:
-                broken("every step returns a new info (the last one belongs to the caller)", "the same dict again")
+                broken("every step returns a new info dict", "the same dict again")
             if not isinstance(terminated, bool) or not isinstance(truncated, bool):
                 broken("terminated and truncated are bool", f"{terminated!r} and {truncated!r}")
             if not np.isfinite(float(reward)):
                 broken("the reward is a finite number", repr(reward))
-            _check_moment(env, observation, info, over=terminated or truncated)
+            _check_state(env, observation, info, over=terminated or truncated)
             _check_types(kinds, info)
             now = info.get("steps_left")
             if left is not None and now is not None and now > left:
@@ -89,7 +89,7 @@ def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_st
     broken("an episode ends by itself (a task counts its own steps)", f"no end after {max_steps} steps")
 
 
-def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) -> None:
+def _check_state(env: Any, observation: Any, info: Any, *, over: bool = False) -> None:
     if not isinstance(observation, str) or observation not in env.observation_space:
         broken("an observation is a str inside the observation space", f"{str(observation)[:80]!r}")
     if not isinstance(info, dict):
@@ -97,7 +97,7 @@ def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) 
     for key in ("task_id", "state_key", "feature_key", "kind"):
         value = info.get(key)
         if value is None and key == "task_id":
-            broken("info['task_id'] says which task this is, on every reset and step", f"info keys {sorted(info)}")
+            broken("info['task_id'] names the task on every reset and step", f"info keys {sorted(info)}")
         if value is not None and not isinstance(value, str):
             broken(f"info[{key!r}] is a str", repr(value))
     metrics = info.get("metrics")
@@ -108,11 +108,11 @@ def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) 
         broken("info['metrics'] is a dict of numbers (None or NaN: not measured)", repr(metrics))
     actions = info.get("admissible_actions")
     if actions is not None and (not isinstance(actions, tuple) or not all(isinstance(a, str) for a in actions)):
-        broken("info['admissible_actions'] is a tuple of str (or absent: any text may be said)", repr(actions))
+        broken("info['admissible_actions'] is a tuple of str (or absent: any text is admissible)", repr(actions))
     if actions is not None and len(set(actions)) < len(actions):
-        broken("info['admissible_actions'] names every action once", repr(actions))
+        broken("info['admissible_actions'] has each action once", repr(actions))
     if actions == () and not over:
-        broken("while the episode goes on, at least one action is admissible", "an empty tuple")
+        broken("at least one action is admissible until the episode is over", "an empty tuple")
     left = info.get("steps_left")
     if left is not None and (not isinstance(left, int) or left < 0 or (left == 0 and not over)):
         broken("info['steps_left'] is an int of at least 0, and 0 only when the episode is over", repr(left))
@@ -125,7 +125,7 @@ def _check_moment(env: Any, observation: Any, info: Any, *, over: bool = False) 
 
 
 def _check_types(kinds: dict[str, type], info: dict[str, Any]) -> None:
-    """A key of info has one type on every step: Gymnasium's vector envs make an array of the first value's type."""
+    """A key of info has one type on every step: Gymnasium's vector envs make an array of the first type."""
     for key, value in info.items():
         kind = float if isinstance(value, float) else bool if isinstance(value, bool | np.bool_) else type(value)
         if kinds.setdefault(key, kind) is not kind and {kinds[key], kind} & {int, float, bool, np.ndarray, dict}:
@@ -136,10 +136,10 @@ def _check_types(kinds: dict[str, type], info: dict[str, Any]) -> None:
 
 
 def _check_snapshots(env: Any, episode: int, choose: Callable[..., str], max_steps: int) -> None:
-    """A snapshot survives the end of the episode, can be restored twice, and brings the random state back."""
+    """A snapshot can be restored twice, also after the end of the episode, with its random state."""
     picker = np.random.default_rng(episode)
     _, info = env.reset(seed=episode, options={"episode": episode})
-    moment = env.get_wrapper_attr("snapshot")()
+    snapshot = env.get_wrapper_attr("snapshot")()
     actions: list[str] = []
     over = False
     while not over and len(actions) < max_steps:
@@ -148,12 +148,12 @@ def _check_snapshots(env: Any, episode: int, choose: Callable[..., str], max_ste
         over = terminated or truncated
     continuations = []
     for _ in range(2):
-        env.get_wrapper_attr("restore")(moment)
+        env.get_wrapper_attr("restore")(snapshot)
         continuations.append(rest(env, actions))
     if any(shown != _rest_from_reset(env, episode, actions) for shown in continuations):
         kind = "the replay" if isinstance(env, ReplaySnapshots) else "snapshot() and restore()"
         broken(
-            "restore(snapshot) brings back the exact state, the random state included, as often as it is called",
+            "restore(snapshot) restores the exact state, the random state included, as often as it is called",
             f"another continuation through {kind}",
         )
 
@@ -164,7 +164,7 @@ def _rest_from_reset(env: Any, episode: int, actions: Sequence[str]) -> list[Any
 
 
 def _check_nonsense(env: Any, episode: int) -> None:
-    """A language model may say anything: that is an invalid action, and no exception."""
+    """Any text of a language model is accepted, as an invalid action."""
     for text in (_NONSENSE, ""):
         _, info = env.reset(seed=episode, options={"episode": episode})
         if info.get("admissible_actions") is None:
@@ -172,7 +172,7 @@ def _check_nonsense(env: Any, episode: int) -> None:
         try:
             answer = env.step(text)
         except Exception as error:
-            broken("any text may be stepped; what is not admissible is an invalid action", f"{error!r} for {text!r}")
+            broken("step accepts any text; one that is not admissible is an invalid action", f"{error!r} for {text!r}")
         if answer[4].get("invalid_action") is not True:
             broken(
                 "info['invalid_action'] is True after an action that was not admissible",
@@ -196,7 +196,7 @@ def _check_episode_option(env: Any, episodes: Sequence[int]) -> None:
 
 
 def _check_unseeded(env: Any) -> None:
-    """Without options the seed chooses the task; without a seed np_random goes on."""
+    """Without options the seed chooses the task; without a seed np_random continues."""
     runs = []
     for _ in range(2):
         first = env.reset(seed=5)
@@ -206,20 +206,16 @@ def _check_unseeded(env: Any) -> None:
         broken("reset(seed=s), then reset(), gives the same two episodes each time", "episodes that differ")
 
 
-def _check_augment(env: Any, pages: list[str]) -> None:
-    """A rewritten observation is an observation, and the generator alone decides which."""
-    augment = env.get_wrapper_attr("augment") if env.has_wrapper_attr("augment") else None
-    if augment is None:
-        return
-    for page in pages:
+def _check_augment(env: Any, observations: list[str]) -> None:
+    """An augmented observation is an observation, drawn from the given generator alone."""
+    augment = optional_member(env, "augment")
+    for observation in observations if augment is not None else ():
         with UntouchedGlobalRandomness("a task"):
-            told, again = (augment(page, np.random.default_rng(3)) for _ in range(2))
-        if not isinstance(told, str) or told not in env.observation_space:
-            broken("augment(observation, rng) returns a str inside the observation space", f"{str(told)[:80]!r}")
-        if told != again:
-            broken(
-                "augment(observation, rng) takes its randomness from rng alone", f"{told[:80]!r}, then {again[:80]!r}"
-            )
+            text, again = (augment(observation, np.random.default_rng(3)) for _ in range(2))
+        if not isinstance(text, str) or text not in env.observation_space:
+            broken("augment(observation, rng) returns a str inside the observation space", f"{str(text)[:80]!r}")
+        if text != again:
+            broken("augment(observation, rng) draws from rng alone", f"{text[:80]!r}, then {again[:80]!r}")
 
 
 def _random_choice(env: Any, info: dict[str, Any], picker: np.random.Generator) -> str:
@@ -229,16 +225,8 @@ def _random_choice(env: Any, info: dict[str, Any], picker: np.random.Generator) 
     return actions[int(picker.integers(len(actions)))]
 
 
-def _expert(env: Any) -> Callable[[], str] | None:
-    try:
-        return env.get_wrapper_attr("expert_action")
-    except AttributeError:
-        return None
-
-
 def _expert_choice(env: Any, info: dict[str, Any], picker: np.random.Generator) -> str:
-    expert = _expert(env)
-    assert expert is not None
+    expert = optional_member(env, "expert_action")
     before = env.get_wrapper_attr("snapshot")()
     action = expert()
     if not isinstance(action, str):
@@ -247,12 +235,12 @@ def _expert_choice(env: Any, info: dict[str, Any], picker: np.random.Generator) 
     if admissible is not None and action not in admissible:
         broken("expert_action() is admissible", f"{action!r}, not one of {admissible!r}")
     if expert() != action:
-        broken("expert_action() leaves the task as it found it", f"{action!r}, then {expert()!r}")
-    if not isinstance(env, ReplaySnapshots):  # a replay would hide what the expert changed
+        broken("expert_action() does not change the task", f"{action!r}, then {expert()!r}")
+    if not isinstance(env, ReplaySnapshots):  # a replay undoes what the expert changes
         after = rest(env, [action])
         env.get_wrapper_attr("restore")(before)
         if rest(env, [action]) != after:
-            broken("expert_action() leaves the task as it found it", "a step that differs after asking")
+            broken("expert_action() does not change the task", "a step that differs after the call")
         env.get_wrapper_attr("restore")(before)
     return action
 

@@ -22,7 +22,7 @@ from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.prm import BagOfWords
 from selfreg_gym.solver import solve_frontier
-from selfreg_gym.testing.people import ExpertActor, RandomActor
+from selfreg_gym.testing.reference_actors import ExpertActor, RandomActor
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Intervention
 from selfreg_gym.wrappers import FeatureObservation

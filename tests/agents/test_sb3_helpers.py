@@ -95,6 +95,7 @@ def test_saved_and_loaded_it_decides_the_same_and_no_file_is_a_pickle(trained: A
     (folder / "rl.json").write_text(json.dumps({**record, "algorithm": "A2C"}))
     with pytest.raises(CheckpointError, match="A2C"):
         type(trained).from_pretrained(folder)
+    (folder / "rl.json").write_text(json.dumps(record))
     (folder / "policy.safetensors").write_bytes(b"not weights")
     with pytest.raises(CheckpointError, match="cannot be read"):
         type(trained).from_pretrained(folder)

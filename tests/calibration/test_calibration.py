@@ -225,7 +225,7 @@ def test_bad_input_says_what_is_wrong(env):
         calibrate(Rate(), env, budget=1.0, tasks=TASKS, episodes=0)
     with pytest.raises(InvalidArgumentError, match="weight of a mixture"):
         CoinMixture(Rate(), Rate(), weight=1.5)
-    with pytest.raises(InvalidArgumentError, match="build the env themselves"):
+    with pytest.raises(InvalidArgumentError, match="each of several processes builds the env"):
         calibrate_many({"a": (Rate(), 1.0)}, env, tasks=TASKS, workers=2)
 
 
@@ -236,10 +236,10 @@ class Down:
         raise ConnectionError("nobody there")
 
 
-def test_episodes_in_error_are_no_sample():
-    """Those in which nobody needed the actor would get through, and they are the ones that asked all the time."""
+def test_an_episode_in_error_stops_a_calibration():
+    """The episodes without a failure are those that asked at every step, a biased sample."""
     source = {"task": "selfreg/Coin-v0", "actor": Down(), "interventions": [Intervention(Expert(), name="see")]}
-    with pytest.raises(FailedEpisodesError, match=r"ended in an error each time.*nobody there"):
+    with pytest.raises(FailedEpisodesError, match=r"ended in an error at every attempt.*nobody there"):
         calibrate(Rate(), make_env(source, 32), budget=1.0, tasks=TASKS, episodes=80)
 
 

@@ -63,20 +63,14 @@ def test_an_area_of_measured_points_leaves_none_out():
 
 def test_reading_a_curve():
     curve = curve_of([(1.0, 0.7), (4.0, 0.65)], NEVER, ALWAYS)  # the second point lies under the hull
-    assert curve.coin(4.0) == pytest.approx(0.65)
     assert curve.at(0.5) == pytest.approx(0.55)
     assert curve.recovered(1.0) == pytest.approx(0.6)
-    assert curve.lift(1.0) == pytest.approx(0.7 - (0.4 + 0.5 / 8))
-    assert curve.usage_for(0.5) == pytest.approx(0.5 / 0.6)
-    assert curve.usage_for(0.8) == pytest.approx(1.0 + 7 * 0.1 / 0.2)
-    assert curve.usage_for(0.0) == 0.0
 
 
 def test_a_helper_better_than_always_needs_no_more():
     curve = curve_of([(2.0, 0.95)], NEVER, ALWAYS)
     assert curve.at(8.0) == pytest.approx(0.95)
     assert curve.recovered(8.0) > 1
-    assert curve_of([], NEVER, (8.0, 0.3)).usage_for(1.0) == 0.0  # help harms: never asking already has it
 
 
 def test_filling_a_curve_leaves_no_wide_gap():
@@ -104,5 +98,3 @@ def test_bad_curves_are_refused():
         curve_of([], (1.0, 0.4), (1.0, 0.9))
     with pytest.raises(InvalidArgumentError, match="one success rate per usage"):
         Curve(np.zeros(2), np.zeros(3), NEVER, ALWAYS)
-    with pytest.raises(InvalidArgumentError, match=r"lies in \[0, 1\]"):
-        curve_of([], NEVER, ALWAYS).usage_for(1.2)

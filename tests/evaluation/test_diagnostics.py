@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from selfreg_gym.evaluation import EpisodeTable, Evaluation
-from selfreg_gym.evaluation.measures import Measured, measure, parse_key
+from selfreg_gym.evaluation.measures import EpisodeMeasures, measure
+from selfreg_gym.helper import HelperKey
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, Transition
 
 N = 600
@@ -13,15 +15,17 @@ N = 600
 
 def table(helpers, *, split="collected", n=N):
     """Helpers as ``{key: {measure: value or (n,) values}}`` on n episodes of 20 tasks."""
-    plan = [(i % 20, i) for i in range(n)]
+    plan = [EpisodeSpec(i % 20, i) for i in range(n)]
     played = {
-        key: [
-            Measured(task, seed, "pnp", None, {"error": 0.0, "length": 10.0} | {m: at(v, i) for m, v in values.items()})
-            for i, (task, seed) in enumerate(plan)
+        HelperKey.parse(key): [
+            EpisodeMeasures(
+                i % 20, i, "pnp", None, {"error": 0.0, "length": 10.0} | {m: at(v, i) for m, v in values.items()}
+            )
+            for i in range(n)
         ]
         for key, values in helpers.items()
     }
-    return EpisodeTable.from_measured(
+    return EpisodeTable.from_measures(
         dict.fromkeys(played, plan), played, split=split, fixed_tasks=split == "collected", resamples=300
     )
 
@@ -67,7 +71,7 @@ def test_few_episodes_are_named_by_helper():
 
 
 def test_missing_anchors():
-    assert any("always not evaluated" in text for text in warned({"never": GOOD["never"]}))
+    assert any("always asking not evaluated" in text for text in warned({"never": GOOD["never"]}))
 
 
 def test_below_the_coin_line():
@@ -112,15 +116,10 @@ def test_an_empty_episode_can_be_measured():
     assert measure(episode("")).values["toggles"] == 0
 
 
-def test_keys():
-    assert parse_key("lm@0.5#3") == ("lm", 0.5, 3)
-    assert parse_key("prm-threshold") == ("prm-threshold", None, None)
-
-
 def test_without_a_gap_there_is_no_share_of_it():
     hopeless = GOOD | {"always": {"success": flips(0.3), "usage": 8, "unseen": np.nan}}
     found = Evaluation({"collected": table(hopeless)})
-    assert any("shares of it say nothing here" in text for text in found.warnings)
+    assert any("shares of it mean nothing" in text for text in found.warnings)
     (item,) = found.comparisons
     assert item["share"]["value"] is None
     assert item["share"]["ci"] == [None, None]

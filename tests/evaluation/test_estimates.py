@@ -10,7 +10,8 @@ import pytest
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.curve_estimates import area, best_lift, columns_of, isotonic, usage_for
-from selfreg_gym.evaluation.measures import EpisodeTable
+from selfreg_gym.evaluation.table import EpisodeTable
+from selfreg_gym.helper import HelperKey
 
 TASKS, EPISODES = 60, 3
 
@@ -32,7 +33,8 @@ def world(seed, helpers, *, fixed=False, resamples=300, tasks=TASKS):
 
 ANCHORS = {"never": (0.0, 0.0), "always": (1.0, 1.0)}
 COIN = {f"coin@{6 * q:g}": (q, q) for q in (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)}
-COLUMNS = columns_of(["never"], [[key] for key in COIN], ["always"])
+NEVER, ALWAYS = ([HelperKey(name)] for name in ANCHORS)
+COLUMNS = columns_of(NEVER, [[HelperKey.parse(key)] for key in COIN], ALWAYS)
 
 
 def test_a_helper_equal_to_the_coin_is_above_one_half_in_half_of_the_evaluations():
@@ -61,10 +63,10 @@ def test_the_lift_of_a_chosen_point_is_not_biased_upwards():
     assert abs(np.mean(lifts)) < 3 * np.std(lifts) / np.sqrt(60)
     assert covered / 60 > 0.85
     better = world(0, ANCHORS | {"h@2": (1 / 3, 0.8), "h@4": (2 / 3, 0.7)}, tasks=400)
-    columns = columns_of(["never"], [["h@2"], ["h@4"]], ["always"])
+    columns = columns_of(NEVER, [[HelperKey("h", 2.0)], [HelperKey("h", 4.0)]], ALWAYS)
     found = best_lift(better, columns)
     assert found.low < 0.5 * (0.8 - 1 / 3) < found.high
-    single = best_lift(better, columns_of(["never"], [["h@2"]], ["always"]))
+    single = best_lift(better, columns_of(NEVER, [[HelperKey("h", 2.0)]], ALWAYS))
     assert single.value == pytest.approx(found.value, abs=0.02)
 
 
@@ -189,7 +191,8 @@ def test_any_split_may_have_fixed_tasks():
         "mine": SplitPlan(env, [0, 1], 2, fixed_tasks=True), "theirs": SplitPlan(env, [0, 1], 2),
         "collected": SplitPlan(env, [0, 1], 2), "sampled": SplitPlan(env, [0, 1], 2, fixed_tasks=False),
     }  # fmt: skip
-    found = evaluate_splits(plans, {"never": Never()}, progress=False, warn=False)
+    with pytest.warns(DeprecationWarning, match="'collected' has fixed tasks because of its name"):
+        found = evaluate_splits(plans, {"never": Never()}, progress=False, warn=False)
     assert [found.tables[name].fixed_tasks for name in plans] == [True, False, True, False]
-    promised = {name: found.expected[name].get("never", {}).get("usage") for name in plans}
+    promised = {name: found.expected[name].get(HelperKey("never"), {}).get("usage") for name in plans}
     assert promised == {"mine": 0.25, "theirs": None, "collected": 0.25, "sampled": None}

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
-from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, evaluation_plan
+from selfreg_gym.evaluation import EpisodeTable, Evaluation, EvaluationWarning, evaluate, evaluation_plan
+from selfreg_gym.evaluation.measures import EpisodeMeasures
+from selfreg_gym.evaluation.planning import SplitPlan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import SplitPlan, evaluate_splits
+from selfreg_gym.evaluation.protocol import evaluate_splits
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.intervention_env import building, vector_env
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Act, HelperPolicy, Intervention
 from selfreg_gym.utils.random_streams import Purpose
 
@@ -75,7 +79,8 @@ HELPERS = {"never": Constant(0), "always": Constant(1), "last@1": LastCoins(1), 
 
 
 def run(helpers=None, **more):
-    options = {"tasks": TASKS, "episodes": 40, "seed": 3, "split": "collected", "progress": False} | more
+    options = {"tasks": TASKS, "episodes": 40, "seed": 3, "split": "collected", "fixed_tasks": True, "progress": False}
+    options |= more
     return evaluate(options.pop("env", coin_env()), helpers or HELPERS, **options)
 
 
@@ -121,7 +126,8 @@ def test_the_first_batch_is_counted_once_and_only_once(coins):
     """Neighbours' mistake: the evaluator counts its first batch twice. Every seed of the plan occurs once."""
     plan = evaluation_plan(TASKS, 40, seed=3)
     table = coins.table()
-    assert list(zip(table.tasks.tolist(), table.seeds.tolist(), strict=True)) == [(s.task_index, s.seed) for s in plan]
+    assert table.task_index.tolist() == [spec.task_index for spec in plan]
+    assert table.seeds.tolist() == [spec.seed for spec in plan]
     for columns in table.columns.values():
         assert np.isfinite(columns["success"]).all()
 
@@ -272,7 +278,7 @@ def test_saved_and_loaded_it_is_the_same(coins, tmp_path):
 
 
 def test_merging_splits_and_helpers(coins):
-    seen = run(split="seen", episodes=5)
+    seen = run(split="seen", fixed_tasks=False, episodes=5)
     both = Evaluation.merge(coins, seen)
     assert {r["split"] for r in both.rows} == {"collected", "seen"}
     with pytest.raises(InvalidArgumentError, match="say which split"):
@@ -318,16 +324,15 @@ def test_splits_share_an_actor_that_has_arguments(monkeypatch):
 
 
 def test_an_episode_that_comes_twice_or_never_is_an_error():
-    from selfreg_gym.evaluation.measures import EpisodeTable, Measured
-
-    one = Measured(0, 1, "coin", None, {"success": 1.0})
+    key, plan = HelperKey("a"), [EpisodeSpec(0, 1), EpisodeSpec(0, 2)]
+    one = EpisodeMeasures(0, 1, "coin", None, {"success": 1.0})
     options = {"split": "seen", "fixed_tasks": False}
     with pytest.raises(InvalidArgumentError, match="counted twice"):
-        EpisodeTable.from_measured({"a": [(0, 1), (0, 2)]}, {"a": [one, one]}, **options)
-    with pytest.raises(InvalidArgumentError, match="never came"):
-        EpisodeTable.from_measured({"a": [(0, 1), (0, 2)]}, {"a": [one]}, **options)
+        EpisodeTable.from_measures({key: plan}, {key: [one, one]}, **options)
+    with pytest.raises(InvalidArgumentError, match="are missing"):
+        EpisodeTable.from_measures({key: plan}, {key: [one]}, **options)
     with pytest.raises(InvalidArgumentError, match="not in the plan"):
-        EpisodeTable.from_measured({"a": [(0, 2)]}, {"a": [one]}, **options)
+        EpisodeTable.from_measures({key: plan[1:]}, {key: [one]}, **options)
 
 
 def test_seeds_are_fresh_per_purpose_and_extend():
@@ -368,7 +373,7 @@ def test_warnings_come_by_themselves():
         warnings.simplefilter("always")
         run({"always": Constant(1), "lm@1": Constant(1)}, episodes=2, expected={"lm@1": {"usage": 1.0}})
     texts = [str(w.message) for w in caught if issubclass(w.category, EvaluationWarning)]
-    assert any("never not evaluated" in text for text in texts)
+    assert any("never asking not evaluated" in text for text in texts)
     assert any("few episodes (32)" in text for text in texts)
     assert any("1.00 were expected" in text for text in texts)
 
@@ -386,16 +391,16 @@ def test_a_helper_worse_than_the_coin_is_named():
 def test_bad_input_says_what_is_wrong(coins, tmp_path):
     with pytest.raises(InvalidArgumentError, match="at least one helper"):
         evaluate(coin_env(), {}, tasks=[0], episodes=1)
-    with pytest.raises(InvalidArgumentError, match="at least one episode per task"):
+    with pytest.raises(InvalidArgumentError, match="episodes per task must be an integer of at least 1"):
         run(episodes=0)
-    with pytest.raises(InvalidArgumentError, match="twice"):
+    with pytest.raises(InvalidArgumentError, match="different indices"):
         run(tasks=[1, 1])
     with pytest.raises(InvalidArgumentError, match="NAME@BUDGET#SEED"):
         run({"lm@cheap": Constant(0)})
     with pytest.raises(InvalidArgumentError, match="several processes"):
         run(env=make_env(coin_env(), 2), workers=2)
     with pytest.raises(UnknownNameError, match="never"):
-        coins.keys("nevr")
+        coins.results().keys("nevr")
     with pytest.raises(UnknownNameError, match="split"):
         coins.table("sen")
     bad = tmp_path / "evaluation.json"

@@ -43,14 +43,14 @@ def plain() -> Evaluation:
     }
     traces = evaluation_plan(range(len(KINDS)), 1, seed=0)
     options = {"tasks": range(len(KINDS)), "episodes": 1, "traces": traces, "progress": False, "warn": False}
-    return evaluate(ENV, helpers, split="collected", **options)
+    return evaluate(ENV, helpers, split="collected", fixed_tasks=True, **options)
 
 
 def hostile(plain: Evaluation, name: str, split: str) -> Evaluation:
     """The same evaluation with a hostile name for every kind, one helper called ``name``, and the split ``split``."""
     table = plain.table()
-    renamed = {key.replace("mine", name): columns for key, columns in table.columns.items()}
-    kinds = np.array([KINDS[task] for task in table.tasks], dtype=object)
+    renamed = {str(key).replace("mine", name): columns for key, columns in table.columns.items()}
+    kinds = np.array([KINDS[task] for task in table.task_index], dtype=object)
     table = dataclasses.replace(table, split=split, kinds=kinds, columns=renamed, _weights={})
     traces = [
         {**trace, "key": trace["key"].replace("mine", name), "kind": KINDS[trace["task"]], "split": split}

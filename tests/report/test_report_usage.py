@@ -12,6 +12,7 @@ from rich.console import Console
 
 from selfreg_gym import Intervention, InterventionEnv, as_actor, registry
 from selfreg_gym.evaluation import Evaluation, evaluate
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.report import describe, format_table, write_report
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.summary import headline, tiles
@@ -32,7 +33,16 @@ def priced() -> Evaluation:
     env = InterventionEnv("selfreg/Coin-v0", "scripted", ["expert", cheap])
     helpers = {name: registry.load("helpers", name)() for name in ("never", "always")} | {"mine@1": Alternating()}
     return evaluate(
-        env, helpers, tasks=range(4), episodes=2, split="collected", traces=1, num_envs=1, progress=False, warn=False
+        env,
+        helpers,
+        tasks=range(4),
+        episodes=2,
+        split="collected",
+        fixed_tasks=True,
+        traces=1,
+        num_envs=1,
+        progress=False,
+        warn=False,
     )
 
 
@@ -125,7 +135,7 @@ def test_the_legend_of_many_helpers_fits_into_the_figure(priced: Evaluation) -> 
 
     table = priced.table()
     keys = ["mine@2", *(f"a helper with a long name: number {i}" for i in range(14))]
-    columns = table.columns | {key: table.columns["mine@1"] for key in keys}
+    columns = table.columns | {key: table.columns[HelperKey("mine", 1.0)] for key in keys}
     many = dataclasses.replace(table, columns=columns, _weights={})
     evaluation = Evaluation({"collected": many}, {}, {}, [], {})
     figure = success_and_usage(ReportData.of(evaluation))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import selfreg_gym
-from selfreg_gym.testing.people import RandomActor
+from selfreg_gym.testing.reference_actors import RandomActor
 
 
 def make(num_envs: int = 3, mode: str = "Disabled") -> Any:

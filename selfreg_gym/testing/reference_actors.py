@@ -1,4 +1,4 @@
-"""Two actors that work on every task: for checks, tests and benchmarks."""
+"""Two actors for any task, used in checks, tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["ExpertActor", "RandomActor"]
 
 
 class RandomActor:
-    """Any admissible action with equal probability, from the decision's own stream; "" where any text may be said."""
+    """Draws an admissible action uniformly from the decision's random stream; "" if any text is admissible."""
 
     def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Draw for every decision."""
+        """Draw an action for each decision."""
         options = [decision.admissible_actions or ("",) for decision in decisions]
         return [some[int(d.rng.integers(len(some)))] for d, some in zip(decisions, options, strict=True)]
 
@@ -23,10 +23,10 @@ class RandomActor:
 
 
 class ExpertActor:
-    """What the task's own ``expert_action()`` says."""
+    """Takes the task's ``expert_action()``."""
 
     def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Ask the task of every decision."""
+        """Call ``expert_action()`` of each decision's task."""
         return [decision.task.get_wrapper_attr("expert_action")() for decision in decisions]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ExpertActor:

@@ -1,0 +1,89 @@
+"""The record beside the weights of a saved model: a JSON file with a format name and checked fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selfreg_gym.errors import CheckpointError
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.json_text import dumps, read_object
+
+__all__ = ["INFO", "NUMBER", "ModelRecord", "Rule"]
+
+
+class Rule(NamedTuple):
+    """What a field must be: in words, and as a predicate of the value and of all fields."""
+
+    words: str
+    holds: Callable[[Any, Mapping[str, Any]], bool]
+
+
+NUMBER = Rule("a number", lambda value, fields: is_number(value))
+INFO = Rule("an object", lambda value, fields: isinstance(value, dict))
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The record of one kind of model.
+
+    Attributes:
+        what: the kind of model, for messages.
+        file: the file's name.
+        format: the present format.
+        rules: the fields and their rules.
+        older: formats that can also be read, with the values of the fields that they lack.
+        hint: what else to do if there is no record, a sentence.
+    """
+
+    what: str
+    file: str
+    format: str
+    rules: Mapping[str, Rule]
+    older: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    hint: str = ""
+
+    def begin(self, folder: str | Path) -> Path:
+        """Create the folder and remove an old record: while weights are written, the folder counts as incomplete."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.file).unlink(missing_ok=True)
+        return folder
+
+    def write(self, folder: Path, *, format: str | None = None, **fields: Any) -> None:
+        """Write the record; it comes last, so that a folder with a record is complete."""
+        record = {"format": format or self.format, **fields}
+        (folder / self.file).write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def read(self, folder: str | Path) -> tuple[str, dict[str, Any]]:
+        """The format and the fields of the record in ``folder``.
+
+        Raises:
+            CheckpointError: there is no record, it is cut off, has another format, or an invalid field.
+        """
+        file = Path(folder) / self.file
+        if not file.is_file():
+            raise CheckpointError(
+                f"{self.what} is a directory with {self.file} (written by save_pretrained), received "
+                f"{str(folder)!r}, which has none.{self.hint}"
+            )
+        remedy = "copy the directory again, or train again"
+        record = read_object(file, what=f"the record of {self.what}", keys=("format",), remedy=remedy)
+        known = {self.format: {}, **self.older}
+        if record["format"] not in known:
+            raise CheckpointError(
+                f"{str(file)!r} has the format {record['format']!r}, this version reads "
+                f"{', '.join(map(repr, known))}: train again."
+            )
+        record = {**record, **known[record["format"]]}
+        for name, rule in self.rules.items():
+            if name not in record:
+                raise CheckpointError(f"{str(file)!r} cannot be read: {name!r} is missing. Train again.")
+            if not rule.holds(record[name], record):
+                received = repr(record[name])[:200]
+                raise CheckpointError(
+                    f"{name!r} in {str(file)!r} must be {rule.words}, received {received}: train again."
+                )
+        return record["format"], {name: record[name] for name in self.rules}
