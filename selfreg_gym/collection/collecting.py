@@ -104,9 +104,9 @@ def collect(
         StoreError: the store was made with other settings (the message names the difference).
         TaskContractError: 32 episodes in a row ended in an error.
 
-    A store is continued only by the same settings. Actors, interventions and tasks without a registered name are
-    compared by their code and attributes (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of
-    Python.
+    A store is continued only by the same settings. Actor objects are compared by their attributes
+    (:mod:`selfreg_gym.collection.attributes`); functions, and objects that are used as functions, by their code too
+    (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of Python.
     """
     tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
     episodes, seed = check_count("episodes (rollouts per task)", episodes), check_count("seed", seed, low=0)
