@@ -292,11 +292,15 @@ def _shaped(observation: Any, action: Any) -> Any:
 
 
 def test_broken_helpers_are_caught() -> None:
-    class NoWrap:
-        predict = Never.predict
+    class OddWrap(Never):
+        wrap = "text"  # type: ignore[assignment]
 
-    with broken("a helper has wrap"):
-        check_helper(NoWrap())
+    with broken("wrap is a method"):
+        check_helper(OddWrap())
+    with broken("a helper is an object with predict"):
+        check_helper(Never)
+    with broken("a helper is an object with predict"):
+        check_helper(lambda observation: 0)
     with broken(r"predict returns \(actions, state\)"):
         check_helper(Helper(lambda observation, state: 0))
     with broken("one integer action from 0 to K"):
@@ -347,6 +351,18 @@ def test_broken_knobs_are_caught() -> None:
 )
 def test_good_helpers_pass(helper: Any) -> None:
     check_helper(helper)
+
+
+def test_a_helper_without_wrap_is_accepted_as_it_is_by_play() -> None:
+    class Bare:
+        def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False):
+            return _shaped(observation, 0), state
+
+    check_helper(Bare())
+    bad = Bare()
+    bad.predict = lambda observation, **_: (_shaped(observation, 2), None)  # type: ignore[method-assign]
+    with pytest.raises(TaskContractError, match="from 0 to K"):
+        check_helper(bad)
 
 
 def test_check_helper_takes_the_interventions_that_the_helper_chooses_from() -> None:

@@ -35,7 +35,7 @@ THRESHOLD = "prm-threshold"
 (``prm-threshold:NAME``); the one whose evaluated usages come nearest is taken."""
 
 TOLERANCE = 0.05
-"""Usages (cost units per episode) that differ by at most this are called equal."""
+"""Usages that differ by at most this share of the compared helper's usage are called equal."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class EqualUsage:
         value, other_value: the measure of either.
         difference: value minus other_value, paired, with its interval.
         distance: from ``usage`` to the nearest evaluated point of the other helper (cost units per episode).
-        direct: that distance is at most 0.05, so that hardly anything had to be read between points.
+        direct: that distance is at most 5 % of ``usage``, so that hardly anything had to be read between points.
     """
 
     helper: str
@@ -182,7 +182,7 @@ def at_equal_usage(
         other_value=float(means[0, n]) - difference.value,
         difference=difference,
         distance=distance,
-        direct=distance <= TOLERANCE,
+        direct=distance <= TOLERANCE * float(means[0, 0]),
     )
 
 

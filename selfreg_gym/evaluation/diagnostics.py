@@ -18,7 +18,7 @@ SOME = 30
 """Episodes below which a row is too small to be compared with the coin line."""
 
 RUNAWAY = 1.5
-"""Usage above this times E[U], and at least half a unit more, has run away from what was promised."""
+"""Usage is far above what was expected if it exceeds this times E[U], and E[U] by at least half the cost of a call."""
 
 UNSEEN = 0.2
 """With a larger share of decisions in states the model never saw, its budget is not kept by design but by luck."""
@@ -53,12 +53,14 @@ def find_warnings(evaluation: Evaluation) -> list[str]:
             )
         over = [row for row in rows if _overspends(row)]
         if over:
-            told = ", ".join(f"{row['key']} ({row['usage']:.2f})" for row in over)
+            told = ", ".join(f"{row['key']} ({_units(row['usage'])})" for row in over)
             found.append(
                 f"{split}: over budget are {told}; their shares of the gap are read off their own curves at C."
             )
+        always = next((row for row in rows if row["helper"] == "always"), {})
         for row in rows:
-            found += _row_warnings(row, collected=evaluation.tables[split].fixed_tasks)
+            call = _cost_of_a_call(row) or _cost_of_a_call(always)
+            found += _row_warnings(row, collected=evaluation.tables[split].fixed_tasks, call=call)
         enough = {row["key"] for row in rows if row["episodes"] >= SOME}  # intervals of a handful are no intervals
         for item in (item for item in evaluation.comparisons if item["key"] in enough):
             high = item["over_coin"]["ci"][1]
@@ -76,7 +78,18 @@ def _overspends(row: dict[str, Any]) -> bool:
     return None not in (usage, budget) and usage > OVERSPEND * budget and row["usage_ci"][0] > budget
 
 
-def _row_warnings(row: dict[str, Any], *, collected: bool) -> list[str]:
+def _cost_of_a_call(row: dict[str, Any]) -> float:
+    """Mean cost units of a call; 0 where no call is known."""
+    usage, calls = row.get("usage"), row.get("calls")
+    return usage / calls if usage and calls else 0.0
+
+
+def _units(number: float) -> str:
+    """A usage for a reader: two decimals, or three digits where those would show nothing."""
+    return f"{number:.2f}" if number == 0 or number >= 0.1 else f"{number:.3g}"
+
+
+def _row_warnings(row: dict[str, Any], *, collected: bool, call: float) -> list[str]:
     found = []
     name = f"{row['split']}, {row['key']}"
     usage, budget, promised = row["usage"], row["budget"], row["expected_usage"]
@@ -84,10 +97,10 @@ def _row_warnings(row: dict[str, Any], *, collected: bool) -> list[str]:
         found.append(f"{name}: {row['errors']} episodes ended in an error and are left out; run them again.")
     if usage is None:
         return found
-    if promised is not None and usage > max(RUNAWAY * promised, promised + 0.5):
+    if promised is not None and usage > max(RUNAWAY * promised, promised + call / 2):
         found.append(
-            f"{name}: used {usage:.2f} units per episode where {promised:.2f} were expected. Unseen states make a "
-            "helper ask too often; look at the coverage, and calibrate."
+            f"{name}: used {_units(usage)} units per episode where {_units(promised)} were expected. Unseen states "
+            "make a helper ask too often; look at the coverage, and calibrate."
         )
     unseen = row["unseen_state_rate"]
     if collected and budget is not None and unseen is not None and unseen > UNSEEN:

@@ -7,6 +7,7 @@ what an actor remembers of a task serves them all.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.arguments import check_count, check_predict, check_tasks
-from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.arguments import check_count, check_number, check_predict, check_tasks
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
 from selfreg_gym.evaluation.playing import Player, cut
@@ -26,6 +27,9 @@ from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.workers import run_sharded
 
 __all__ = ["SplitPlan", "evaluate", "evaluate_splits", "plan_episodes"]
+
+KEY_DIGITS = 1e-5
+"""A budget in a key may be rounded to six digits: their largest relative difference to the number itself."""
 
 EVALUATION_STREAM = 0xE7A1
 CALIBRATION_STREAM = 0xCA11
@@ -115,7 +119,7 @@ def evaluate(
         split: the name of this set of tasks.
         fixed_tasks: True: the intervals are about new episodes of these tasks (their episodes are resampled). False:
             they are about new tasks (whole tasks are resampled). By default True for the split "collected" only.
-        budgets: C of a key, if the key does not say it.
+        budgets: C (cost units per episode) of a key, if the key does not say it.
         expected: promises by key, ``{"usage": E[U], "success": E[SR]}``. By default, on fixed tasks only, what a helper
             says itself (``expected_usage``, ``expected_success``, or those of its ``policy``).
         traces: keep step records of these episodes, or of that many of each kind, for every helper.
@@ -132,8 +136,9 @@ def evaluate(
         The :class:`Evaluation`.
 
     Raises:
-        InvalidArgumentError: no helpers, one without ``predict``, no tasks, or several processes for an env that
-            cannot travel.
+        InvalidArgumentError: no helpers, one without ``predict``, no tasks, an invalid budget or one that contradicts
+            the helper's key, or several processes for an env that cannot travel.
+        UnknownNameError: a budget for a helper that is not evaluated.
     """
     return evaluate_splits(
         {split: SplitPlan(env, tasks, episodes, fixed_tasks)},
@@ -185,7 +190,7 @@ def evaluate_splits(
         )
     for key, helper in helpers.items():
         check_predict(f"the helper {key!r}", helper)
-    named = {key: (budgets or {}).get(key, parse_key(key)[1]) for key in helpers}
+    named = _budgets_of(helpers, budgets)
     for split in splits.values():
         if workers > 1 and not isinstance(split.env, Mapping):
             raise InvalidArgumentError(
@@ -224,6 +229,29 @@ def evaluate_splits(
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
+
+
+def _budgets_of(helpers: Mapping[str, Any], budgets: Mapping[str, float] | None) -> dict[str, float | None]:
+    """The budget of each key: from ``budgets``, or from the key itself.
+
+    Raises:
+        InvalidArgumentError: not a mapping of numbers >= 0, or another budget than in the key.
+        UnknownNameError: the key of no helper.
+    """
+    if budgets is not None and not isinstance(budgets, Mapping):
+        raise InvalidArgumentError(f"budgets must be a dict of budgets by helper key, received {shown(budgets)}.")
+    found = {key: parse_key(key)[1] for key in helpers}
+    for key, value in (budgets or {}).items():
+        if key not in found:
+            raise UnknownNameError("helper in budgets", key, found)
+        budget, own = check_number(f"the budget of {key!r} (cost units per episode)", value), found[key]
+        if own is not None and not math.isclose(budget, own, rel_tol=KEY_DIGITS):
+            raise InvalidArgumentError(
+                f"a helper has one budget: the key {key!r} says {own:g} and budgets[{key!r}] says {budget:g}. Leave "
+                "one of them out, or rename the key."
+            )
+        found[key] = budget
+    return found
 
 
 class _Part:

@@ -223,7 +223,7 @@ def _traces(material: Material, plots: Path) -> str:
             "<h3>Toggles at equal usage</h3>"
             + counts
             + '<p class="note">A toggle is a return to help after a pause (help, nohelp, help), counted per episode. * '
-            "the PRM threshold has no point within 0.05 of this usage: read between its two nearest points.</p>"
+            "the PRM threshold has no point within 5 % of this usage: read between its two nearest points.</p>"
         )
     return section("Toggling", *parts)
 

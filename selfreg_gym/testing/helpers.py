@@ -26,7 +26,8 @@ def check_helper(
     """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, whole runs, and the knob.
 
     Args:
-        helper: has ``predict`` and ``wrap``.
+        helper: has ``predict``, and ``wrap`` if it reads another observation than the text. An object with ``predict``
+            alone reads the text, here as in ``selfreg run``.
         task: id of the text task that it decides on; its actor acts at random.
         interventions: registered names or :class:`selfreg_gym.Intervention` objects that the helper chooses from;
             default: the task's expert alone. Give as many as the helper was made for.
@@ -34,9 +35,11 @@ def check_helper(
     Raises:
         TaskContractError: the first rule that the helper breaks.
     """
-    for method in ("predict", "wrap"):
-        if not callable(getattr(helper, method, None)):
-            broken(f"a helper has {method} (selfreg_gym.as_helper adds what is missing)", type(helper).__name__)
+    if isinstance(helper, type) or not callable(getattr(helper, "predict", None)):
+        received = f"the class {helper.__name__}" if isinstance(helper, type) else type(helper).__name__
+        broken("a helper is an object with predict (selfreg_gym.as_helper makes one of a function)", received)
+    if not callable(_wrap_of(helper)):
+        broken("a helper's wrap is a method wrap(env), or absent", shown(helper.wrap))
     asked = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
     people = {"actor": RandomActor(), "interventions": build_interventions(asked)}
     k = len(asked)
@@ -80,9 +83,15 @@ def _check_knob(helper: Any) -> None:
         broken("with_knob(x) returns a helper whose knob is x", f"{turned.knob!r} for x = {middle!r}")
 
 
+def _wrap_of(helper: Any) -> Any:
+    """The helper's ``wrap``; for a helper without one, a function that returns the env itself."""
+    wrap = getattr(helper, "wrap", None)
+    return wrap if wrap is not None else lambda env: env
+
+
 def _wrapped(helper: Any, env: Any) -> Any:
     try:
-        return helper.wrap(env)
+        return _wrap_of(helper)(env)
     except SelfRegError:
         raise
     except Exception as error:
