@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from selfreg_gym import InterventionVectorEnv, TransitionModel, registry, solve_frontier
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.solver import MixedPolicy, cross_fitted_value, evaluate_policy
 from selfreg_gym.types import Decision
 
@@ -66,7 +67,7 @@ def main() -> None:
     errors = np.zeros((len(options.episodes), options.repeats, 3))
     for repeat in range(options.repeats):
         specs = [EpisodeSpec(0, repeat * most + i, help_probability=(i % 11) / 10) for i in range(most)]
-        played = {episode.seed: episode for episode in play(env, specs)}
+        played = {episode.seed: episode for episode in run_episodes(env, specs)}
         episodes = [played[spec.seed] for spec in specs]
         for i, count in enumerate(options.episodes):
             model = TransitionModel.fit(episodes[:count])

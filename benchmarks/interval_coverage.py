@@ -23,12 +23,12 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.bootstrap import Design, bootstrap_weights, estimate_rate
 from selfreg_gym.evaluation.curve_estimates import area, best_lift, columns_of, usage_for
 from selfreg_gym.evaluation.curves import area_between
 from selfreg_gym.evaluation.measures import EpisodeTable
 from selfreg_gym.prm.targets import CLIP, Examples, gather
 from selfreg_gym.solver import MixedPolicy, cross_fitted_value, evaluate_policy
-from selfreg_gym.statistics import Design, bootstrap_weights, estimate_rate
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode, Transition
 

@@ -18,9 +18,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from selfreg_gym.dataset import Rollouts
 from selfreg_gym.labels import BUDGETS, Labels, label
 from selfreg_gym.solver import solve_frontier
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode, Transition
 

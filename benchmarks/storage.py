@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from selfreg_gym.dataset import Rollouts
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode, Transition
 
 

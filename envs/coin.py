@@ -9,9 +9,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.arguments import check_options
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
+from selfreg_gym.utils.arguments import check_options
 
 __all__ = ["Coin"]
 

@@ -14,10 +14,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv, generate_random_map
 
-from selfreg_gym.arguments import check_options
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.transitions import Rows, TransitionModel
+from selfreg_gym.utils.arguments import check_options
 
 __all__ = ["FrozenLake"]
 

@@ -42,6 +42,7 @@ from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.lm.training import finetune, pad_right, seeded
 from selfreg_gym.types import Decision
+from selfreg_gym.utils.random_streams import Purpose, stream
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints"
 SPLIT = "actor-train"
@@ -90,7 +91,7 @@ _NO_LOOKUP, _NO_LOOKUP_SHARE = ("Done!", "Follow", "Give"), 0.25
 def expert_decisions(recipe: Recipe) -> list[tuple[str, str]]:
     """Play the expert and return ``(observation, expert's action)`` of every decision."""
     env = gym.make("selfreg/SIF-v0", kind="mixed", split=SPLIT).unwrapped
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([recipe.seed, 0xE9])))
+    rng = stream(Purpose(0xE9), recipe.seed)
     pairs = []
     for episode in range(recipe.episodes):
         observation, info = env.reset(seed=int(rng.integers(2**31)), options={"episode": episode})
@@ -135,7 +136,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     )
     with seeded(recipe.seed):
         model = transformers.LlamaForCausalLM(config)
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([recipe.seed, 0x5407])))
+    rng = stream(Purpose(0x5407), recipe.seed)
     lookups = [
         (short_page(text), action)
         for text, action in pairs

@@ -13,8 +13,8 @@ import numpy as np
 from gymnasium.spaces import Text
 from gymnasium.vector.utils import create_shared_memory
 
-from selfreg_gym.arguments import check_count
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.utils.arguments import check_count
 
 __all__ = ["FreeText"]
 

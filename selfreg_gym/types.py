@@ -15,8 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.arguments import check_number
 from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.random_streams import generator
 
 __all__ = [
     "Act",
@@ -101,7 +102,7 @@ class Decision:
     def rng(self) -> np.random.Generator:
         """The random stream of this decision alone."""
         if self._rng is None:
-            self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self._key)))
+            self._rng = generator(self._key)
         return self._rng
 
     def renewed(self) -> Decision:
@@ -219,7 +220,7 @@ class HelperPolicy(Protocol):
       the state of the last ``predict`` (None at first), a bool array ``starts`` (N,) of the rows in which an episode
       begins, and an int64 array ``keys`` (N,): a number in [0, 2**63) of the episode's seed and task index alone.
       A helper that draws takes its random numbers from its own seed and the key
-      (:class:`selfreg_gym.episode_draws.EpisodeDraws`), so that neither the batch size nor the number of processes
+      (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`), so that neither the batch size nor the number of processes
       changes a decision. ``predict`` is then called with the same rows in ``episode_start``.
 
     A helper with ``predict`` alone works as well. If it draws in the order of the rows, its decisions depend on the
@@ -290,7 +291,7 @@ class Episode:
     """One whole episode: its transitions and its outcome.
 
     Attributes:
-        episode: index of the task (``reset(options={"episode": episode})``).
+        task_index: index of the task (``reset(options={"episode": task_index})``).
         seed: seed of the episode (``reset(seed=seed)``).
         task_id: the task's own name for itself.
         kind: the task's kind, or ``""`` (``info["kind"]``).
@@ -301,7 +302,7 @@ class Episode:
         metrics: numbers that the task reported at the end (``info["metrics"]``: for instance ``{"spl": 0.8}``).
     """
 
-    episode: int
+    task_index: int
     seed: int
     task_id: str
     kind: str

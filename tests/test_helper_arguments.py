@@ -10,7 +10,8 @@ import pytest
 from selfreg_gym import InterventionEnv, as_helper, evaluate, registry
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 
 ENV = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
 Never = registry.load("helpers", "never")
@@ -39,7 +40,7 @@ def test_what_is_no_helper_is_refused_by_evaluate_and_calibrate(helper: Any, tol
 @pytest.mark.parametrize(("helper", "told"), WRONG[:3])
 def test_what_is_no_helper_is_refused_by_play(helper: Any, told: str) -> None:
     with pytest.raises(InvalidArgumentError, match=told):
-        play(InterventionEnv("selfreg/Coin-v0", "scripted", ["expert"]), [EpisodeSpec(0, 0)], helper)
+        run_episodes(InterventionEnv("selfreg/Coin-v0", "scripted", ["expert"]), [EpisodeSpec(0, 0)], helper)
 
 
 def test_helpers_come_by_key_and_tasks_in_a_sequence() -> None:

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.arguments import check_count, check_number
-from selfreg_gym.building import check_seed
 from selfreg_gym.endpoint.cache import request_key
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, Finding, probe
 from selfreg_gym.endpoint.server import IMMATERIAL, Server, keyword_names
-from selfreg_gym.endpoint.ways import NEEDS, WAYS, Chooser, Manner, choose_way, choosing
+from selfreg_gym.endpoint.strategies import NEEDS, WAYS, Chooser, Manner, choose_way, choosing
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.intervention_env.building import check_seed
 from selfreg_gym.types import Act, Decision
+from selfreg_gym.utils.arguments import check_count, check_number
 
 __all__ = ["EndpointActor"]
 

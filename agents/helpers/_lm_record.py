@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.jsontext import read_object
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.json_text import read_object
 
 __all__ = ["FILE", "FORMAT", "check_answers", "read_helper"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.building import check_seed
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.intervention_env.building import check_seed
 
 __all__ = ["answer", "begins", "checked_seed"]
 

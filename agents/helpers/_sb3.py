@@ -13,10 +13,11 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.jsontext import dumps, read_object
 from selfreg_gym.types import HelperPolicy, Intervention
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.random_streams import TRAINING_TASKS, stream
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
 _OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
@@ -102,9 +103,9 @@ class SB3Helper(HelperPolicy):
         Raises:
             InvalidArgumentError: invalid steps or tasks, or sb3-contrib is needed and missing.
         """
-        from selfreg_gym.building import build_task
+        from selfreg_gym.intervention_env.building import build_task
+        from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv, to_sb3
         from selfreg_gym.lm.loading import one_thread
-        from selfreg_gym.vector_env import InterventionVectorEnv, to_sb3
 
         if steps < 1 or (tasks is not None and len(tasks) == 0):
             raise InvalidArgumentError(
@@ -340,7 +341,7 @@ class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         if self._tasks is not None and (options is None or "episode" not in options):
-            drawn = int(np.random.default_rng([0x7A5C, 0 if seed is None else seed]).integers(len(self._tasks)))
+            drawn = int(stream(TRAINING_TASKS, 0 if seed is None else seed).integers(len(self._tasks)))
             options = {**(options or {}), "episode": int(self._tasks[drawn])}
         return self.env.reset(seed=seed, options=options)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.adapters import batch_size
 from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention, deprecated_k
-from selfreg_gym.helpers import batch_size
 
 __all__ = ["Always"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import check_costs
-from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import HelperPolicy, Intervention
+from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["DP"]
 

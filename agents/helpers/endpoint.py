@@ -10,13 +10,13 @@ import numpy as np
 
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
-from selfreg_gym.arguments import is_number
-from selfreg_gym.building import check_budget
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server, keyword_names
 from selfreg_gym.endpoint.systemone import Question, shares
 from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.types import HelperPolicy, Intervention
+from selfreg_gym.utils.arguments import is_number
 
 __all__ = ["EndpointHelper"]
 

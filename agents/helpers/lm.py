@@ -12,9 +12,10 @@ import numpy as np
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, checked_costs, knob_range
 from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
 from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
-from selfreg_gym.building import check_budget
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.jsontext import dumps
+from selfreg_gym.intervention_env.building import check_budget
+from selfreg_gym.utils.json_text import dumps
+from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 if TYPE_CHECKING:
     from selfreg_gym.lm.choosing import Page
@@ -144,8 +145,8 @@ class LMHelper:
         from selfreg_gym.lm.choosing import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.prompts import helper_prompt
-        from selfreg_gym.lm.sampling import resample
         from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
+        from selfreg_gym.lm.subsampling import resample
         from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 
         if str(backbone) != AUTO:
@@ -177,7 +178,7 @@ class LMHelper:
         # Equal labels are one entry of `pages`, drawn in proportion to their number.
         wanted = len(rows) if max_labels is None else min(max_labels, len(rows))
         size = max(1, round(len(pages) * wanted / count))
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x4E19])))
+        rng = stream(LABEL_EXAMPLES, seed)
         names = sorted(set((features or {}).values()))
         number = {name: i for i, name in enumerate(names)}
         topics = {text: number[name] for text, name in (features or {}).items()}
@@ -321,7 +322,7 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
-        from selfreg_gym.file_modes import give_usual_modes
+        from selfreg_gym.utils.files import give_usual_modes
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)

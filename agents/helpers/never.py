@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.helpers import batch_size
+from selfreg_gym.adapters import batch_size
 
 __all__ = ["Never"]
 

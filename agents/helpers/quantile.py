@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.adapters import batch_size
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import HelperPolicy
 
 __all__ = ["Quantile"]
@@ -60,8 +60,8 @@ class Quantile(AsksOne, HelperPolicy):
         Raises:
             InvalidArgumentError: no episode without help was collected.
         """
-        from selfreg_gym.dataset import Rollouts
         from selfreg_gym.prm import ProcessRewardModel
+        from selfreg_gym.store.rollouts import Rollouts
 
         run = Path(run)
         prm = ProcessRewardModel.from_pretrained(run / "prm")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.adapters import batch_size
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import checked_intervention, deprecated_k, number_of, resolve
-from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import Intervention
+from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["Random"]
 

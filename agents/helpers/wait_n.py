@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.adapters import batch_size
 from selfreg_gym.agents.helpers import _rows
 from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.helpers import batch_size
 from selfreg_gym.types import HelperPolicy
 
 __all__ = ["WaitN"]

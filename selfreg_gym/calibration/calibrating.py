@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.arguments import check_predict, check_tasks
-from selfreg_gym.building import check_budget
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM, plan_episodes
-from selfreg_gym.jsontext import dumps, read_object
-from selfreg_gym.rollout import EpisodeSpec
-from selfreg_gym.workers import run_sharded
+from selfreg_gym.evaluation.protocol import evaluation_plan
+from selfreg_gym.intervention_env.building import check_budget
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.workers import run_sharded
+from selfreg_gym.utils.arguments import check_predict, check_tasks
+from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
 __all__ = ["calibrate", "calibrate_many"]
 
@@ -178,7 +179,7 @@ def _plan(
             raise InvalidArgumentError(f"calibrate needs at least one episode, received {name}={value!r}.")
     count = max(episodes, EXTENDED * episodes if most is None else most)
     each = -(-count // len(tasks))
-    by_task = plan_episodes(tasks, each, seed=seed, stream=CALIBRATION_STREAM)
+    by_task = evaluation_plan(tasks, each, seed=seed, stream=CALIBRATION_EPISODES)
     ordered = [by_task[task * each + index] for index in range(each) for task in range(len(tasks))]
     return tuple(ordered[:count]), int(episodes)
 
@@ -218,7 +219,7 @@ class _Finished:
     """The file that says what was found for one group, with what it was asked."""
 
     def __init__(self, folder: str | Path | None, group: Group, settings: Mapping[str, Any]) -> None:
-        plan = [group.first, *((spec.episode, spec.seed) for spec in group.plan)]
+        plan = [group.first, *((spec.task_index, spec.seed) for spec in group.plan)]
         asked = {"helper": type(group.helper).__qualname__, "wanted": group.wanted, "plan": plan, **settings}
         name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
         self.path = None if folder is None else Path(folder) / f"{name}.json"

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.arguments import is_number
-from selfreg_gym.episode_draws import EpisodeDraws
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import reseeded
-from selfreg_gym.jsontext import read_object
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.episode_draws import EpisodeDraws
+from selfreg_gym.utils.json_text import read_object
 
 __all__ = ["CoinMixture", "apply_calibration", "load_calibrations"]
 

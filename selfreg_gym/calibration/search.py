@@ -12,7 +12,8 @@ import numpy as np
 from selfreg_gym.calibration.probes import Probe, Usage, estimate, mixed
 from selfreg_gym.errors import FailedEpisodesError
 from selfreg_gym.evaluation.playing import make_env, reseeded
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 
 __all__ = ["PRECISION", "TOLERANCE", "Group", "Search"]
 
@@ -168,7 +169,7 @@ class Search:
             "precise": precise,
             "reason": _reason(budget, used, met=met, precise=precise, top=top, most=len(group.plan)),
             "episodes": max((probe.played for probe in known.values()), default=0),
-            "tasks": len({spec.episode for spec in group.plan}),
+            "tasks": len({spec.task_index for spec in group.plan}),
             "probes": [
                 {"knob": p.knob, "usage": p.mean, "success": p.success, "episodes": p.played} for p in known.values()
             ],
@@ -189,16 +190,16 @@ class Search:
         # Draws that are keyed by the episode need one seed for all blocks; others go by the order of the rows.
         mover = reseeded(mover, self._seed, *(() if hasattr(mover, "begin_episodes") else (probe.played,)))
         found: dict[tuple[int, int], tuple[float, bool]] = {}
-        for episode in play(self._env, block, mover, record_steps=False):
+        for episode in run_episodes(self._env, block, mover, record_steps=False):
             if episode.error is not None:  # those that get through are another sample: they ask more, or less
                 raise FailedEpisodesError(
-                    f"calibration plays every planned episode to its end, and task {episode.episode} (seed "
+                    f"calibration plays every planned episode to its end, and task {episode.task_index} (seed "
                     f"{episode.seed}) ended in an error each time it was tried: {episode.error}. Repair what "
                     "failed and calibrate again."
                 )
-            found[episode.episode, episode.seed] = episode.cost, bool(episode.success)
+            found[episode.task_index, episode.seed] = episode.cost, bool(episode.success)
         for spec in block:  # in the plan's order: episodes end in an order that depends on the batch
-            usage, success = found[spec.episode, spec.seed]
+            usage, success = found[spec.task_index, spec.seed]
             probe.usages.append(usage)
             probe.successes.append(success)
 

@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from selfreg_gym.arguments import check_count, check_numbers, check_tasks
-from selfreg_gym.building import (
+from selfreg_gym.collection.display import CollectionDisplay
+from selfreg_gym.collection.identity import identity_of, wrappers_of
+from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, collection_plan
+from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
+from selfreg_gym.intervention_env.building import (
     build_actor,
     build_interventions,
     build_task,
@@ -25,20 +28,18 @@ from selfreg_gym.building import (
     check_limit,
     material,
 )
-from selfreg_gym.collection.display import CollectionDisplay
-from selfreg_gym.collection.identity import identity_of, wrappers_of
-from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, plan_episodes
-from selfreg_gym.dataset import Planned, Rollouts
-from selfreg_gym.env import InterventionEnv
-from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.rollout import EpisodeSpec, play
-from selfreg_gym.row import episodes_of
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.intervention_env.episode import episodes_of
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.workers import check_workers, run_sharded
 from selfreg_gym.store import schema
+from selfreg_gym.store.rollouts import Planned, Rollouts
 from selfreg_gym.types import Episode
-from selfreg_gym.vector_env import InterventionVectorEnv
-from selfreg_gym.workers import check_workers, run_sharded
+from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 
-__all__ = ["HELP_PROBABILITIES", "collect", "plan_episodes"]
+__all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
 
 _TOO_MANY_ERRORS = 32  # episodes in a row; then the actor is down, and playing on would only fill the failures
 _SHARDS_PER_WORKER = 4  # enough that no worker idles long at the end, few enough that batches stay full
@@ -87,7 +88,7 @@ def collect(
             50; a single integer is an error.
         episodes: rollouts of each task, in all. A multiple of the number of help probabilities gives each task each of
             them equally often. With fewer, each task gets different ones, spread from low to high, and which task gets
-            which is drawn (see :func:`plan_episodes`).
+            which is drawn (see :func:`collection_plan`).
         help_probabilities: the probabilities of help at a step, each in [0, 1], no two the same.
         seed: every seed of the collection is derived from (seed, task, rollout).
         workers: how many processes.
@@ -136,7 +137,7 @@ def collect(
     def plan_for(rollouts: Rollouts) -> list[Planned]:
         version = _plan_version(rollouts)
         rollouts.require_spec(spec_for(version))
-        return plan_episodes(tasks, episodes, probabilities, seed=seed, version=version)
+        return collection_plan(tasks, episodes, probabilities, seed=seed, version=version)
 
     if isinstance(store, Rollouts):
         _fill(store, plan_for(store), player, workers=workers, progress=progress)
@@ -260,7 +261,7 @@ class _Player:
 
     def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
         self.build()
-        yield from play(
+        yield from run_episodes(
             self.env,
             [EpisodeSpec(p.task, p.seed, p.help_probability) for p in shard],
             retries=self.retries,

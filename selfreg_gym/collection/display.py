@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from selfreg_gym.dataset import Rollouts
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode
 
 __all__ = ["CollectionDisplay"]

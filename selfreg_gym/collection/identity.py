@@ -30,7 +30,7 @@ import gymnasium as gym
 
 from selfreg_gym.collection.attributes import PLAIN, attributes_of
 from selfreg_gym.collection.effects import CONSTRUCTORS, code_function, is_installed, name_of, nested_code
-from selfreg_gym.snapshots import LimitSnapshots, ReplaySnapshots, layers
+from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention
 
 __all__ = ["identity_of", "wrappers_of"]

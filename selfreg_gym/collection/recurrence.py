@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.dataset import Coded, Rollouts
+from selfreg_gym.store.rollouts import Coded, Rollouts
 
 __all__ = ["recurrence"]
 

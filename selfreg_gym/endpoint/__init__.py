@@ -7,18 +7,6 @@ answers into actions, ``answers`` and ``formats`` read them, ``echo`` reads log-
 process reward model behind them. Nothing here loads ``openai`` before it is needed.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import Any
-
-__all__ = ["Connection", "EndpointPRM", "Server"]
-
-_MODULES = {"Connection": "connection", "EndpointPRM": "prm", "Server": "server"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the module that holds ``name`` when it is first used."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,13 +16,13 @@ from selfreg_gym.endpoint.accounting import Meter
 from selfreg_gym.endpoint.answers import Answer, no_answer, require_text
 from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.endpoint.client import Client
-from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.formats import CHAT, COMPLETIONS, MODELS, READERS, SYSTEMONE, freeze, thaw
 from selfreg_gym.endpoint.redaction import shortened, without_controls
 from selfreg_gym.endpoint.server import Server, check_cache
+from selfreg_gym.endpoint.thread_pool import Crew
 from selfreg_gym.errors import EndpointError, SetupError, did_you_mean
 from selfreg_gym.lm.memo import Memo
-from selfreg_gym.printable import repaired
+from selfreg_gym.utils.printable import repaired
 
 __all__ = ["CHAT", "COMPLETIONS", "MODELS", "SYSTEMONE", "Connection", "Request"]
 

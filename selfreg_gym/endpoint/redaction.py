@@ -9,7 +9,7 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from selfreg_gym.printable import repaired
+from selfreg_gym.utils.printable import repaired
 
 __all__ = ["Redaction", "readable", "shortened", "without_controls"]
 

@@ -14,11 +14,12 @@
 
 from __future__ import annotations
 
+from selfreg_gym._moved import renamed
 from selfreg_gym.evaluation.comparison import EqualUsage, Recovery
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable
-from selfreg_gym.evaluation.protocol import SplitPlan, evaluate, evaluate_splits, plan_episodes
+from selfreg_gym.evaluation.protocol import SplitPlan, evaluate, evaluate_splits, evaluation_plan
 from selfreg_gym.evaluation.result import Evaluation
 
 __all__ = [
@@ -31,5 +32,7 @@ __all__ = [
     "SplitPlan",
     "evaluate",
     "evaluate_splits",
-    "plan_episodes",
+    "evaluation_plan",
 ]
+
+__getattr__ = renamed(__name__, {"plan_episodes": "evaluation_plan"})

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfreg_gym.evaluation.bootstrap import Estimate, Floats
 from selfreg_gym.evaluation.curves import read_off
-from selfreg_gym.statistics import Estimate, Floats
 
 if TYPE_CHECKING:
     from selfreg_gym.evaluation.result import Evaluation

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.bootstrap import Estimate, Floats, percentile_interval, resampled_means, student_factor
 from selfreg_gym.evaluation.curves import area_between
 from selfreg_gym.evaluation.measures import EpisodeTable
 from selfreg_gym.evaluation.paired import Column, estimates, means
-from selfreg_gym.statistics import Estimate, Floats, percentile_interval, resampled_means, student_factor
+from selfreg_gym.utils.random_streams import SPLIT_HALVES, stream
 
 if TYPE_CHECKING:
     from selfreg_gym.evaluation.result import Evaluation
@@ -57,7 +58,7 @@ def best_lift(table: EpisodeTable, columns: Sequence[Column]) -> Estimate:
         return Estimate(float("nan"), float("nan"), float("nan"))
     values, design = values[known], table.design().take(np.asarray(known))
     weights = np.concatenate([np.ones((1, len(values))), table.weights()[:, known]])
-    rng = np.random.default_rng([0x5B117, table.bootstrap_seed])
+    rng = stream(SPLIT_HALVES, table.bootstrap_seed)
     drawn = []
     for _ in range(SPLITS):
         first = _halves(design.units, design.strata, rng)

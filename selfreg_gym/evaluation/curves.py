@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.statistics import Floats
+from selfreg_gym.evaluation.bootstrap import Floats
 
 __all__ = ["Curve", "area_between", "curve_of", "hull", "read_off"]
 

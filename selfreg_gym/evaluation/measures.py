@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.statistics import Design, Floats, bootstrap_weights
+from selfreg_gym.evaluation.bootstrap import Design, Floats, bootstrap_weights
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.random_streams import BOOTSTRAP, stream
 
 __all__ = ["COLUMNS", "EpisodeTable", "Measured", "measure", "parse_key"]
 
@@ -51,7 +52,7 @@ def measure(episode: Episode) -> Measured:
 
     The latter are ``usage_1 .. usage_K`` (cost units) and ``calls_1 .. calls_K`` (decisions with help from it).
     """
-    return Measured(episode.episode, episode.seed, episode.kind, episode.error, _values(episode))
+    return Measured(episode.task_index, episode.seed, episode.kind, episode.error, _values(episode))
 
 
 def _values(episode: Episode) -> dict[str, float]:
@@ -179,7 +180,7 @@ class EpisodeTable:
         if kind not in self._weights and kind != "all":
             self._weights[kind] = self.weights()[:, self.restrict(kind)]
         if kind not in self._weights:
-            rng = np.random.default_rng([0x5E1F, self.bootstrap_seed])
+            rng = stream(BOOTSTRAP, self.bootstrap_seed)
             strata, clusters = self._strata()
             self._weights["all"] = bootstrap_weights(strata, clusters=clusters, resamples=self.resamples, rng=rng)
         return self._weights[kind]

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from selfreg_gym.evaluation.measures import EpisodeTable
-from selfreg_gym.statistics import (
+from selfreg_gym.evaluation.bootstrap import (
     MORE_EVENTS,
     Estimate,
     Floats,
@@ -15,6 +14,7 @@ from selfreg_gym.statistics import (
     resampled_means,
     widening,
 )
+from selfreg_gym.evaluation.measures import EpisodeTable
 
 __all__ = ["Column", "estimates", "means"]
 
@@ -47,7 +47,7 @@ def estimates(table: EpisodeTable, columns: Sequence[Column], function: Function
     """The q values of a function of m means, with paired intervals.
 
     The intervals are widened where few units (tasks, or episodes of fixed tasks) contribute to the value, see
-    :mod:`selfreg_gym.statistics`. Where none contributes, because all episodes of the helpers ended alike, the interval
+    :mod:`selfreg_gym.evaluation.bootstrap`. Where none contributes, because all episodes of the helpers ended alike, the interval
     is what 1.96 sqrt(3) changes of success among the units of one helper would do.
     """
     drawn = means(table, columns, kind)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym.evaluation.measures import Measured, measure
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
+from selfreg_gym.utils.random_streams import HELPER_SEED, seed_sequence
 
 __all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
 
@@ -64,9 +64,11 @@ class Player:
             # there each shard has a seed of its own, so that no two shards begin with the same draws.
             place = () if hasattr(helper, "begin_episodes") else (shard.number,)
             own = reseeded(helper, self._seed, number, *place)
-            episodes = play(self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries)
+            episodes = run_episodes(
+                self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries
+            )
             for episode in episodes:
-                shown = (episode.episode, episode.seed) in self._traced[shard.split]
+                shown = (episode.task_index, episode.seed) in self._traced[shard.split]
                 yield shard.split, key, measure(episode), episode if shown else None
 
     def _make(self, source: Any) -> Any:
@@ -88,7 +90,7 @@ def make_env(env: Any, num_envs: int) -> Any:
         return env
     from gymnasium.vector import AutoresetMode
 
-    from selfreg_gym.vector_env import InterventionVectorEnv
+    from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 
     return InterventionVectorEnv(num_envs, **dict(env), autoreset_mode=AutoresetMode.DISABLED)
 
@@ -99,7 +101,7 @@ def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
     That is ``helper.with_seed(seed)`` where it has one, or a shallow copy with another ``seed`` where it has that
     attribute; any other helper draws nothing and is returned as it is.
     """
-    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    seed = int(seed_sequence(HELPER_SEED, *entropy).generate_state(1)[0])
     if hasattr(helper, "with_seed"):
         return helper.with_seed(seed)
     if isinstance(getattr(helper, "seed", None), int):
@@ -118,12 +120,12 @@ def cut(
     size = max(6 * num_envs, -(-len(longest) // 8))
     parts: list[list[EpisodeSpec]] = [[]]
     for spec in longest:
-        if len(parts[-1]) >= size and spec.episode != parts[-1][-1].episode:
+        if len(parts[-1]) >= size and spec.task_index != parts[-1][-1].task_index:
             parts.append([])
         parts[-1].append(spec)
     shards = []
     for number, part in enumerate(parts):
-        tasks = {spec.episode for spec in part}
-        specs = {key: [spec for spec in plan if spec.episode in tasks] for key, plan in plans.items()}
+        tasks = {spec.task_index for spec in part}
+        specs = {key: [spec for spec in plan if spec.task_index in tasks] for key, plan in plans.items()}
         shards.append(Shard(split, number, specs))
     return shards

@@ -13,33 +13,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from selfreg_gym.arguments import check_count, check_number, check_predict, check_tasks
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
 from selfreg_gym.evaluation.playing import Player, cut
 from selfreg_gym.evaluation.result import Evaluation
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
-from selfreg_gym.rollout import EpisodeSpec
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
-from selfreg_gym.workers import run_sharded
+from selfreg_gym.utils.arguments import check_count, check_number, check_predict, check_tasks
+from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
-__all__ = ["SplitPlan", "evaluate", "evaluate_splits", "plan_episodes"]
+__all__ = ["SplitPlan", "evaluate", "evaluate_splits", "evaluation_plan"]
 
 KEY_DIGITS = 1e-5
 """A budget in a key may be rounded to six digits: their largest relative difference to the number itself."""
 
-EVALUATION_STREAM = 0xE7A1
-CALIBRATION_STREAM = 0xCA11
-"""Entropy beside the user's seed: fresh episodes for either purpose even when both are given the same seed."""
 
-
-def plan_episodes(
-    tasks: Sequence[int], episodes: int, *, seed: int, stream: int = EVALUATION_STREAM
+def evaluation_plan(
+    tasks: Sequence[int], episodes_per_task: int, *, seed: int, stream: Purpose = EVALUATION_EPISODES
 ) -> list[EpisodeSpec]:
-    """``episodes`` seeds for each task. More episodes per task extend the plan and keep its seeds.
+    """The episodes of an evaluation: each task ``episodes_per_task`` times, with seeds of 31 bits.
+
+    More episodes per task extend the plan: those of a smaller plan are among them.
 
     Raises:
         InvalidArgumentError: no tasks, a task twice, something else than task indices, or no episodes.
@@ -47,23 +44,23 @@ def plan_episodes(
     if not isinstance(tasks, Iterable) or isinstance(tasks, str):
         check_tasks(tasks)
     tasks = list(tasks)
-    if not tasks or check_count("episodes (per task)", episodes, low=0) < 1:
+    if not tasks or check_count("episodes (per task)", episodes_per_task, low=0) < 1:
         raise InvalidArgumentError(
             f"an evaluation needs tasks and at least one episode per task, received {len(tasks)} tasks and "
-            f"episodes={episodes!r}."
+            f"episodes={episodes_per_task!r}."
         )
     if len(set(tasks)) != len(tasks):
         raise InvalidArgumentError("a task is in the list twice; ask for more episodes per task instead.")
     tasks = check_tasks(tasks)
     return [
-        EpisodeSpec(episode=task, seed=_episode_seed(seed, stream, task, index))
+        EpisodeSpec(task_index=task, seed=_episode_seed(seed, stream, task, index))
         for task in tasks
-        for index in range(episodes)
+        for index in range(episodes_per_task)
     ]
 
 
-def _episode_seed(seed: int, stream: int, task: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, stream, task, index]).generate_state(1)[0] >> 1)
+def _episode_seed(seed: int, stream: Purpose, task: int, index: int) -> int:
+    return int(seed_sequence(stream, seed, task, index).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True)
@@ -272,7 +269,7 @@ class _Part:
         each = {key: episodes[key] for key in helpers}
         self.name, self._seed, self._traces = name, seed, traces
         self.fixed_tasks = name == "collected" if split.fixed_tasks is None else bool(split.fixed_tasks)
-        self.plans = {key: plan_episodes(split.tasks, count, seed=seed) for key, count in each.items()}
+        self.plans = {key: evaluation_plan(split.tasks, count, seed=seed) for key, count in each.items()}
         longest = max(self.plans.values(), key=len)
         self.traced = choose_traces(longest, traces)
         self.shards = cut(name, self.plans, longest, num_envs)
@@ -304,7 +301,7 @@ class _Part:
     ) -> Evaluation:
         """What was found on this split, when all of it was played."""
         table = EpisodeTable.from_measured(
-            {key: [(spec.episode, spec.seed) for spec in plan] for key, plan in self.plans.items()},
+            {key: [(spec.task_index, spec.seed) for spec in plan] for key, plan in self.plans.items()},
             self._played,
             split=self.name,
             fixed_tasks=self.fixed_tasks,

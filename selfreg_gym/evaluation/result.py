@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.evaluation.bootstrap import Estimate, Floats, estimate_mean, estimate_rate
 from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
 from selfreg_gym.evaluation.paired import Column, estimates, means
-from selfreg_gym.jsontext import dumps
-from selfreg_gym.statistics import Estimate, Floats, estimate_mean, estimate_rate
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Evaluation"]
 

@@ -22,9 +22,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from selfreg_gym.arguments import is_number
-from selfreg_gym.dataset import Coded
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
+from selfreg_gym.store.rollouts import Coded
+from selfreg_gym.utils.arguments import is_number
 
 __all__ = ["Label", "Labels"]
 

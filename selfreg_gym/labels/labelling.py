@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.dataset import Coded, Rollouts
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.labels.label_set import Labels
 from selfreg_gym.solver import Frontier, MixedPolicy, Solution
 from selfreg_gym.solver.arguments import checked_number
+from selfreg_gym.store.rollouts import Coded, Rollouts
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode
 

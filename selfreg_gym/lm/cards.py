@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.jsontext import dumps
+from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Figure", "write_card"]
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from selfreg_gym.printable import repaired
+from selfreg_gym.utils.printable import repaired
 
 __all__ = ["PlainEncoder", "control_tokens", "is_marked", "mark_controls"]
 

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.file_modes import give_usual_modes
 from selfreg_gym.lm.prompts import turn
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
+from selfreg_gym.utils.files import give_usual_modes
 
 __all__ = ["DecisionHead", "save_decision"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.drawing import sample_index, softmax
 from selfreg_gym.lm.limits import match_tokenizer
+from selfreg_gym.lm.sampling import sample_index, softmax
 from selfreg_gym.lm.scoring import micro_batches, rows_per_forward, trial_model
 from selfreg_gym.lm.stopping import stop_tokens
 from selfreg_gym.lm.thoughts import is_mark

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.jsontext import read_object
 from selfreg_gym.lm.limits import match_tokenizer
+from selfreg_gym.utils.json_text import read_object
 
 __all__ = [
     "check_checkpoint",

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.jsontext import dumps
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Best", "TrainingState"]
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from selfreg_gym.lm.controls import PlainEncoder, is_marked, mark_controls
-from selfreg_gym.printable import repaired
+from selfreg_gym.utils.printable import repaired
 
 __all__ = ["CONTROL_WORDS", "PromptEncoder", "build_tokenizer", "words"]
 

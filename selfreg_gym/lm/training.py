@@ -22,6 +22,7 @@ import torch
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError
 from selfreg_gym.lm.loading import one_thread
 from selfreg_gym.lm.resuming import Best, TrainingState
+from selfreg_gym.utils.random_streams import BATCHES, stream
 
 __all__ = [
     "TrainingLog",
@@ -232,7 +233,7 @@ def early_stopping(log: TrainingLog, *, patience: int) -> dict[str, Any]:
 
 def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: int) -> list[list[int]]:
     """Draw ``count`` batches of example indices, epoch after epoch, each of similar lengths; fixed by ``seed``."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x7EA1])))
+    rng = stream(BATCHES, seed)
     size = np.asarray(lengths)
     plan: list[list[int]] = []
     while len(plan) < count:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfreg_gym.lm.memo import digest
-from selfreg_gym.printable import repaired
+from selfreg_gym.utils.printable import repaired
 
 __all__ = ["MAX_UNKNOWN", "UnknownTokens", "build_open_tokenizer", "distinct", "unknown_tokens"]
 

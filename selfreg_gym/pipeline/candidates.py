@@ -1,151 +1,142 @@
-"""Checks of the compared helpers before anything is collected: their arguments, and the form of their answers."""
+"""The compared helpers: each at every budget, built from a run's artifacts and named by a key.
+
+A helper takes part by being registered. ``from_run(path, budget=, seed=)``, if it has one, builds it from what the run
+has made; a helper with a knob is calibrated to each budget; one that has neither is compared as it is.
+
+With several interventions, a helper that always asks the same one (class attribute ``asks_one``, and an argument
+``intervention``) is compared once for each of them: ``every-k:expert@1``. ``always`` asks the most expensive one, since
+no helper can use more: it is the upper end of the usage axis and the anchor of shares of the gap. The others are
+``always:NAME``.
+"""
 
 from __future__ import annotations
 
-import inspect
-import types
-import typing
-from collections.abc import Mapping, Sequence
+import importlib.util
+import re
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym import registry
-from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, UnknownNameError
-from selfreg_gym.pipeline.config import RunConfig
-from selfreg_gym.rollout import EpisodeSpec, play
-from selfreg_gym.types import Decision, Intervention
-from selfreg_gym.vector_env import InterventionVectorEnv
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
+from selfreg_gym.intervention_env.building import build_interventions
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.manifest import fingerprint
+from selfreg_gym.pipeline.sections import EvaluateConfig
 
-__all__ = ["check_candidates"]
-
-RESERVED = frozenset("@#:")
-"""Characters that separate the parts of a key like ``every-k:expert@1#3``."""
-
-_GIVEN = ("run", "budget", "seed")  # arguments of from_run that the run itself supplies
+__all__ = ["build", "helper_names", "interventions_of", "is_decisive", "key_of", "sources"]
 
 
-def check_candidates(config: RunConfig) -> None:
-    """Check ``evaluate.kwargs``, and the answers of those helpers that can be made without a run's artifacts.
+def helper_names(run: Run) -> list[str]:
+    """Ids of the helpers that this run compares: those of the config, else every registered one.
+
+    A helper that needs what not every run makes (a learner of its own, a server) says by ``made_in(run)`` whether it
+    is there; without it, it takes part only where the config names it.
 
     Raises:
-        UnknownNameError: a helper or an argument that does not exist.
-        InvalidArgumentError: an argument of the wrong type or out of range; a constructor that raises.
-        TaskContractError: a helper whose answers are not N integers from 0 to K.
+        UnknownNameError: the config names one that does not exist.
     """
     known = registry.names("helpers")
-    c = config.evaluate
-    for key, names in (("evaluate.kwargs", c.kwargs), ("evaluate.decisive", c.decisive), ("evaluate.minor", c.minor)):
-        for name in names:
-            if name not in known:
-                raise UnknownNameError(f"helper in {key}", name, known)
-    for name, kwargs in c.kwargs.items():
-        _check_arguments(name, kwargs, len(config.interventions.ids))
-    for name in c.helpers or known:
-        if RESERVED & set(name):
-            raise InvalidArgumentError(
-                "the id of a compared helper must not contain '@', '#' or ':', which separate it from its budget, "
-                f"seed and intervention in results; received {name!r}. Rename the helper, or leave it out of "
-                "evaluate.helpers."
-            )
-        kind = registry.load("helpers", name)
-        if not hasattr(kind, "from_run") and (name in c.helpers or not hasattr(kind, "made_in")):
-            helper = _made(name, kind, c.kwargs.get(name, {}))
-            if not hasattr(kind, "made_in"):  # such a helper may need a server
-                _check_answers(name, helper, config)
+    chosen = run.config.evaluate.helpers or tuple(
+        name for name in known if getattr(registry.load("helpers", name), "made_in", _always)(run.path)
+    )
+    for name in chosen:
+        if name not in known:
+            raise UnknownNameError("helper", name, known)
+    return list(chosen)
 
 
-def _check_arguments(name: str, kwargs: Mapping[str, Any], count: int) -> None:
-    """Check the arguments of one helper against the signature of ``from_run`` or of its constructor."""
-    kind = registry.load("helpers", name)
-    target = getattr(kind, "from_run", kind)
-    given = _GIVEN if hasattr(kind, "from_run") else ()
-    parameters = {key: one for key, one in inspect.signature(target).parameters.items() if key not in given}
-    open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    named = [key for key, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-    try:
-        hints = typing.get_type_hints(target if inspect.isroutine(target) else target.__init__)
-    except Exception:  # annotations that cannot be resolved say nothing
-        hints = {}
-    for key, value in kwargs.items():
-        if key not in named and not open_ended:
-            raise UnknownNameError(f"argument of the helper {name!r} (evaluate.kwargs.{name})", key, named)
-        if key in hints and not _fits(value, hints[key]):
-            hint = inspect.formatannotation(hints[key])
-            raise InvalidArgumentError(
-                f"evaluate.kwargs.{name}.{key} must be {hint}, received {value!r} of type {type(value).__name__}."
-            )
-    asked = kwargs.get("intervention")
-    if isinstance(asked, int) and not 1 <= asked <= count:
-        raise InvalidArgumentError(
-            f"evaluate.kwargs.{name}.intervention must be from 1 to {count}, the number of interventions, or a name; "
-            f"received {asked!r}."
-        )
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from a TOML file may be given where ``hint`` is annotated; True for hints it cannot judge."""
-    origin = typing.get_origin(hint)
-    if hint is Any or isinstance(hint, typing.TypeVar):
-        return True
-    if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
-    if hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is not None and isinstance(origin, type):
-        if issubclass(origin, Sequence) and isinstance(value, str):
-            return False
-        return isinstance(value, origin) or (issubclass(origin, Sequence | np.ndarray) and isinstance(value, list))
-    if hint in (bool, str, list, dict, tuple):
-        return isinstance(value, hint) or (hint is tuple and isinstance(value, list))
+def _always(run: Path) -> bool:
     return True
 
 
-def _made(name: str, kind: Any, kwargs: Mapping[str, Any]) -> Any:
+def key_of(name: str, budget: float | None) -> str:
+    """``"lm@1"``: the point of a helper's curve at a budget; the name alone for a helper without one."""
+    return name if budget is None else f"{name}@{budget:g}"
+
+
+def is_decisive(name: str, config: EvaluateConfig) -> bool:
+    """Whether a compared helper (``"lm"``, ``"every-k:expert"``) is measured at every budget with all episodes."""
+    helper = name.partition(":")[0]
+    return helper in config.decisive if config.decisive else helper not in config.minor
+
+
+def interventions_of(run: Run) -> tuple[tuple[str, float], ...]:
+    """``(name, cost units of a call)`` of each intervention of the run, as its collection noted them."""
+    noted = run.manifest.data.get("interventions")
+    if noted is None:  # collected by an earlier version
+        kwargs = run.env_kwargs()
+        built = build_interventions(kwargs["interventions"], kwargs.get("intervention_kwargs"))
+        noted = [{"name": one.name, "cost": one.cost} for one in built]
+    return tuple((one["name"], float(one["cost"])) for one in noted)
+
+
+def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None, Any]]:
+    """Build every helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
+
+    ``knobs_only`` leaves out those without a knob to calibrate.
+
+    What can be shared is one object, so that what is read for one helper is remembered for the others: one helper
+    serves all budgets unless it takes the budget in, a helper with ``for_budgets`` makes its own for all budgets, and
+    those that score with the run's process reward model score with one.
+    """
+    models: dict[Path, Any] = {}
+    found: dict[str, dict[float | None, Any]] = {}
+    for name in helper_names(run):
+        if knobs_only and not hasattr(registry.load("helpers", name), "with_knob"):
+            continue
+        for shown, kwargs in _variants(run, name):
+            found[shown] = _build_one(run, name, kwargs)
+            for helper in found[shown].values():
+                source = getattr(getattr(helper, "prm", None), "source", None)
+                if source is not None:
+                    helper.prm = models.setdefault(source, helper.prm)
+    return found
+
+
+def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
+    """The names under which a helper is compared, each with its arguments: one per intervention where it asks one."""
+    kwargs = dict(run.config.evaluate.kwargs.get(name, {}))
+    several = len(run.config.interventions.ids) > 1
+    asks_one = getattr(registry.load("helpers", name), "asks_one", False)
+    if not several or not asks_one or "intervention" in kwargs:
+        return [(name, kwargs)]
+    people = interventions_of(run)
+    most = max(people, key=lambda one: one[1])[0]
+    found: dict[str, dict[str, Any]] = {}
+    for number, (asked, _) in enumerate(people, 1):
+        told = re.sub(r"[@#:\s\x00-\x1f]+", "-", asked)
+        shown = name if name == "always" and asked == most else f"{name}:{told}"
+        found[shown if shown not in found else f"{shown}-{number}"] = {**kwargs, "intervention": asked}
+    return list(found.items())
+
+
+def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Any]:
+    helper_class = registry.load("helpers", name)
+    c = run.config.evaluate
+    budgets: tuple[float | None, ...] = c.budgets if is_decisive(name, c) else c.budgets_others
+    from_run = getattr(helper_class, "from_run", None)
     try:
-        return kind(**kwargs)
-    except UnknownNameError as error:
-        raise InvalidArgumentError(f"the helper {name!r} cannot be made: {error}") from error
-    except SelfRegError as error:
-        raise type(error)(f"the helper {name!r} cannot be made: {error}") from error
-    except Exception as error:  # a plug-in's constructor may raise anything
+        if from_run and getattr(helper_class, "takes_budget", False):
+            if budgets and hasattr(helper_class, "for_budgets"):
+                return from_run(run.path, budget=budgets[0], seed=c.seed, **kwargs).for_budgets(budgets)
+            return {budget: from_run(run.path, budget=budget, seed=c.seed, **kwargs) for budget in budgets}
+        helper = from_run(run.path, budget=None, seed=c.seed, **kwargs) if from_run else helper_class(**kwargs)
+    except (SelfRegError, OSError) as error:
+        error.add_note(f"(while the helper {name!r} was made)")
+        raise
+    except Exception as error:
         raise InvalidArgumentError(
-            f"the helper {name!r} cannot be made with the arguments {dict(kwargs)}: {type(error).__name__}: {error}."
+            f"the helper {name!r} could not be made with the arguments {kwargs}: {type(error).__name__}: {error}."
         ) from error
+    return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
 
 
-class _First:
-    """An actor that takes the first admissible action."""
-
-    def act(self, decisions: Sequence[Decision]) -> list[str]:
-        return [(decision.admissible_actions or ("",))[0] for decision in decisions]
-
-
-def _check_answers(name: str, helper: Any, config: RunConfig) -> None:
-    """Play one short episode in a batch of two, with stand-ins for the actor and the interventions."""
-    ids = config.interventions.ids
-    split = config.task.splits[config.task.collected]
-    people = [Intervention(_First(), name=one) for one in dict.fromkeys(ids)]
-    env = InterventionVectorEnv(
-        2,
-        config.task.id,
-        _First(),
-        people,
-        task_kwargs={**config.task.kwargs, **split},
-        autoreset_mode="Disabled",
-    )
-    try:
-        next(play(env, [EpisodeSpec(0, 0), EpisodeSpec(0, 1)], helper, record_steps=False, retries=0))
-    except Exception as error:  # predict is the plug-in's own code
-        raise TaskContractError(
-            f"the helper {name!r} does not keep the contract of helpers (selfreg_gym.testing.check_helper shows the "
-            f"first broken rule): {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        env.close()
+def sources(run: Run) -> dict[str, str]:
+    """Fingerprint of the file of every helper that is compared, so that an edited helper is measured again."""
+    modules = {entry.name: entry.module for entry in registry.describe("helpers")}
+    found = {}
+    for name in helper_names(run):
+        spec = importlib.util.find_spec(modules[name])
+        path = Path(spec.origin) if spec is not None and spec.origin else None
+        found[name] = fingerprint(path) if path is not None and path.is_file() else modules[name]
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.building import build_actor, build_interventions
 from selfreg_gym.errors import RunDirectoryError
+from selfreg_gym.intervention_env.building import build_actor, build_interventions
 from selfreg_gym.lm.backbone import AUTO, SHIPPED, actor_trunk, find_trunk
 from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig

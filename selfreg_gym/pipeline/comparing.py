@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from selfreg_gym.errors import FailedEpisodesError
-from selfreg_gym.jsontext import dumps
+from selfreg_gym.intervention_env.episode import episodes_of
+from selfreg_gym.pipeline.candidates import build, is_decisive, key_of
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.lineup import build, is_decisive, key_of
-from selfreg_gym.printable import file_name
-from selfreg_gym.row import episodes_of
+from selfreg_gym.utils.json_text import dumps
+from selfreg_gym.utils.printable import file_name
 
 __all__ = ["calibrate_helpers", "evaluate_helpers"]
 

@@ -22,8 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.building import material
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
+from selfreg_gym.intervention_env.building import material
 from selfreg_gym.pipeline.sections import DTYPES, RunConfig
 
 __all__ = [

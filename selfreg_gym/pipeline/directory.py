@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.file_modes import give_usual_modes
 from selfreg_gym.pipeline.config import RunConfig, material_config
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
-from selfreg_gym.printable import visible
-from selfreg_gym.workers import beside
+from selfreg_gym.playing.workers import beside
+from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.printable import visible
 
 __all__ = ["Run", "Stage", "is_current", "run_stages"]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from selfreg_gym.pipeline.directory import Run, is_current
 from selfreg_gym.pipeline.stages import STAGES
-from selfreg_gym.printable import visible
+from selfreg_gym.utils.printable import visible
 
 __all__ = ["show"]
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import ConfigError, RunDirectoryError
-from selfreg_gym.jsontext import dumps
 from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
 from selfreg_gym.pipeline.locking import LOCK, locked
+from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Manifest", "fingerprint", "provenance"]
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.building import build_task
 from selfreg_gym.errors import UnknownNameError
-from selfreg_gym.pipeline.candidates import check_candidates
+from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
+from selfreg_gym.pipeline.checks import check_candidates
 from selfreg_gym.pipeline.config import RunConfig, load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run, run_stages
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.stages import STAGES
-from selfreg_gym.printable import visible
+from selfreg_gym.utils.printable import visible
 
 __all__ = ["STAGES", "advance", "open_run", "run", "stages_until"]
 

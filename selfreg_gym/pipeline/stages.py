@@ -26,12 +26,12 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
-from selfreg_gym.jsontext import dumps
+from selfreg_gym.pipeline.candidates import interventions_of, sources
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.comparing import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run, Stage
-from selfreg_gym.pipeline.lineup import interventions_of, sources
 from selfreg_gym.pipeline.sections import TrainingConfig
+from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
@@ -71,8 +71,8 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
 
 def train_prm(run: Run) -> dict[str, Any]:
     """Train p(success | observation), and beside it the bag of words that it has to beat."""
-    from selfreg_gym.dataset import Rollouts
     from selfreg_gym.prm import BagOfWords, ProcessRewardModel
+    from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.prm
     common = {"targets": c.targets, "seed": c.seed, "share": c.share, "max_states": c.max_states or None}
@@ -157,7 +157,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 def fit(run: Run) -> dict[str, Any]:
     """Turn counts into P(s' | s, a)."""
-    from selfreg_gym.dataset import Rollouts
+    from selfreg_gym.store.rollouts import Rollouts
     from selfreg_gym.transitions import TransitionModel
 
     c = run.config.model
@@ -188,9 +188,9 @@ def solve(run: Run) -> dict[str, Any]:
 
 def label_states(run: Run) -> dict[str, Any]:
     """Say for each collected state and budget what the solution does there."""
-    from selfreg_gym.dataset import Rollouts
     from selfreg_gym.labels import label
     from selfreg_gym.solver import Frontier
+    from selfreg_gym.store.rollouts import Rollouts
     from selfreg_gym.transitions import TransitionModel
 
     c = run.config.label
@@ -231,7 +231,7 @@ def train_helper(run: Run) -> dict[str, Any]:
 
 def _features(run: Run) -> dict[str, str]:
     """The feature key of each collected observation, where the task tells one."""
-    from selfreg_gym.dataset import Rollouts
+    from selfreg_gym.store.rollouts import Rollouts
 
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
         columns: dict[str, Any] = rollouts.columns("observation", "feature_key")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.sampling import subsample
-from selfreg_gym.prm.calibration import calibration_table, sigmoid
+from selfreg_gym.lm.subsampling import subsample
+from selfreg_gym.prm.reliability import calibration_table, sigmoid
 from selfreg_gym.prm.targets import gather, split_tasks
+from selfreg_gym.utils.random_streams import BAG_OF_WORDS_EXAMPLES, stream
 
 __all__ = ["BagOfWords"]
 
@@ -89,7 +90,7 @@ class BagOfWords:
         examples = gather(rollouts, targets=targets)
         aside = split_tasks(examples.task, share=share, seed=seed)
         rows = np.flatnonzero(~aside)
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0xBA6])))
+        rng = stream(BAG_OF_WORDS_EXAMPLES, seed)
         chosen, weight = subsample(examples.weight[rows], max_states, rng)
         part = examples.take(rows[chosen], weight=weight)
         model = cls.fit(part.observations, part.outcome, weight=part.weight)

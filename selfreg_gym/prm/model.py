@@ -9,17 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfreg_gym.arguments import is_number
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.file_modes import give_usual_modes
-from selfreg_gym.jsontext import dumps, read_object
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.reading import TextReader, classifier_logits
-from selfreg_gym.lm.sampling import subsample
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
+from selfreg_gym.lm.subsampling import subsample
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import (
     TrainingLog,
@@ -31,9 +28,13 @@ from selfreg_gym.lm.training import (
     pad_right,
     seeded,
 )
-from selfreg_gym.prm.calibration import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
+from selfreg_gym.prm.reliability import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.random_streams import PRM_EXAMPLES, stream
 
 __all__ = ["ProcessRewardModel"]
 
@@ -131,7 +132,7 @@ class ProcessRewardModel:
             backbone_path(backbone)  # a wrong name is found before the rollouts are read
         examples = gather(rollouts, targets=targets, clip=clip)
         aside = split_tasks(examples.task, share=share, seed=seed)
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x93B])))
+        rng = stream(PRM_EXAMPLES, seed)
         inside = np.flatnonzero(~aside)
         chosen, weight = subsample(examples.weight[inside], max_states, rng)
         fit = examples.take(inside[chosen], weight=weight)
@@ -208,7 +209,7 @@ class ProcessRewardModel:
         return sigmoid(self.scale[0] * self.logits(texts) + self.scale[1])
 
     def calibration(self, rollouts: Any = None, *, targets: str | None = None, bins: int = 10) -> dict[str, Any]:
-        """Say how far the probabilities can be trusted (:func:`selfreg_gym.prm.calibration.calibration_table`).
+        """Say how far the probabilities can be trusted (:func:`selfreg_gym.prm.reliability.calibration_table`).
 
         Args:
             rollouts: a store or episodes (the moments of ``targets``, weighted as in training), or a pair
@@ -229,7 +230,7 @@ class ProcessRewardModel:
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``prm.json``: now the folder is complete."""
-        from selfreg_gym.prm.sharing import write_card_of
+        from selfreg_gym.prm.export import write_card_of
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -295,7 +296,7 @@ class ProcessRewardModel:
             InvalidArgumentError: this transformers has no decision models.
             CheckpointError: the answers would not be ours.
         """
-        from selfreg_gym.prm.sharing import export_decision
+        from selfreg_gym.prm.export import export_decision
 
         export_decision(self, path)
 

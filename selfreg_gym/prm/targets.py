@@ -29,6 +29,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.random_streams import HELD_OUT_TASKS, stream
 
 __all__ = ["TARGETS", "Examples", "gather", "split_tasks"]
 
@@ -143,7 +144,7 @@ def split_tasks(tasks: Sequence[str] | np.ndarray, *, share: float, seed: int) -
     names = sorted(set(tasks))
     if len(names) < 2:
         raise InvalidArgumentError(f"a split by task needs at least 2 tasks, received {len(names)}.")
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x59117])))
+    rng = stream(HELD_OUT_TASKS, seed)
     count = min(max(1, round(share * len(names))), len(names) - 1)
     chosen = {names[i] for i in rng.permutation(len(names))[:count]}
     return np.asarray([task in chosen for task in tasks], dtype=bool)

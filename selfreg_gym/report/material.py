@@ -12,9 +12,9 @@ import numpy as np
 
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
-from selfreg_gym.jsontext import read_object
-from selfreg_gym.printable import visible
 from selfreg_gym.report.palette import style_of
+from selfreg_gym.utils.json_text import read_object
+from selfreg_gym.utils.printable import visible
 
 __all__ = ["SPLITS", "Material", "read_json"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.printable import html
 from selfreg_gym.report.palette import css_variables, to_css
+from selfreg_gym.utils.printable import html
 
 __all__ = ["figure", "page", "section"]
 

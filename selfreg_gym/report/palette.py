@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, replace
 
-from selfreg_gym.printable import visible
+from selfreg_gym.utils.printable import visible
 
 __all__ = ["ASKED", "INK", "Style", "css_variables", "style_of", "to_css"]
 

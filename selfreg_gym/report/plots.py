@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.printable import html, shorten, visible
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.palette import ASKED, INK, style_of, to_css
+from selfreg_gym.utils.printable import html, shorten, visible
 
 __all__ = ["export", "frontier_figure", "reliability_figure", "trace_figure", "usage_figure"]
 

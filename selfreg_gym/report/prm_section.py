@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from selfreg_gym.printable import html
 from selfreg_gym.report import tables
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.page import figure, section
+from selfreg_gym.utils.printable import html
 
 __all__ = ["prm_section"]
 

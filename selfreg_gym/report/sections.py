@@ -7,14 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.jsontext import dumps
-from selfreg_gym.printable import file_name, html
 from selfreg_gym.report import tables
 from selfreg_gym.report.facts import headline, tiles
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.page import figure, section
 from selfreg_gym.report.palette import style_of
 from selfreg_gym.report.prm_section import prm_section
+from selfreg_gym.utils.json_text import dumps
+from selfreg_gym.utils.printable import file_name, html
 
 __all__ = ["body"]
 

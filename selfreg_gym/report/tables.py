@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from selfreg_gym.printable import html
 from selfreg_gym.report.facts import percent
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.palette import style_of
+from selfreg_gym.utils.printable import html
 
 __all__ = [
     "by_intervention",

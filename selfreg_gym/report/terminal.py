@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.evaluation import Evaluation
-from selfreg_gym.printable import shorten, visible
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.palette import style_of
+from selfreg_gym.utils.printable import shorten, visible
 
 __all__ = ["describe", "format_table"]
 

@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 from selfreg_gym.errors import RunDirectoryError
-from selfreg_gym.printable import visible
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.page import page
 from selfreg_gym.report.sections import body
-from selfreg_gym.user_cache import give_matplotlib_a_directory
+from selfreg_gym.utils.printable import visible
+from selfreg_gym.utils.user_cache import give_matplotlib_a_directory
 
 __all__ = ["write_report"]
 

@@ -77,7 +77,7 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
             if len(mine) != length:
                 raise StoreDamagedError(f"{path}: an episode of {length} steps has only {len(mine)}.")
             yield Episode(
-                episode=task,
+                task_index=task,
                 seed=seed,
                 task_id=task_id,
                 kind=kind,
@@ -90,7 +90,7 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
 
 
 def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> dict[str, np.ndarray | Coded]:
-    """The transitions that meet ``where`` as one array per name; see :meth:`selfreg_gym.dataset.Rollouts.columns`."""
+    """The transitions that meet ``where`` as one array per name; see :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
     for name in names:
         if name not in _COLUMNS:
             raise UnknownNameError("column", name, _COLUMNS)
@@ -133,7 +133,7 @@ def _joined(connection: sqlite3.Connection, selected: str, where: tuple[str, lis
 
 
 def spending(path: Path) -> list[dict[str, Any]]:
-    """See :meth:`selfreg_gym.dataset.Rollouts.spending`."""
+    """See :meth:`selfreg_gym.store.rollouts.Rollouts.spending`."""
     with reading(path) as connection:
         sums = _present(connection, "total(r.cost), total(r.tokens), total(r.price)")
         rows = connection.execute(f"SELECT action, count(*), {sums} FROM transitions r GROUP BY 1 ORDER BY 1")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
-from selfreg_gym.jsontext import dumps
-from selfreg_gym.printable import repaired
 from selfreg_gym.store.schema import explained, transaction, upgrade
 from selfreg_gym.types import Episode, Transition
+from selfreg_gym.utils.json_text import dumps
+from selfreg_gym.utils.printable import repaired
 
 __all__ = ["Writer"]
 
@@ -34,10 +34,10 @@ class Writer:
         self._text_ids: dict[str, int] = {}
 
     def add(self, episode: Episode, run: int) -> bool:
-        """Store one episode and return whether it is new data; see :meth:`selfreg_gym.dataset.Rollouts.add`."""
+        """Store one episode and return whether it is new data; see :meth:`selfreg_gym.store.rollouts.Rollouts.add`."""
         if not isinstance(episode, Episode) or episode.error is None:
             _check_episode(episode)
-        identity = (run, episode.episode, episode.seed)
+        identity = (run, episode.task_index, episode.seed)
         new_texts: dict[str, int] = {}
         with explained(self._path), transaction(self._connection):
             index = self._index(identity, episode.help_probability)
@@ -53,7 +53,7 @@ class Writer:
             upgrade(self._connection)
             self._connection.execute(
                 "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, episode.episode, episode.seed, episode.help_probability, repaired(episode.task_id),
+                (*key, episode.task_index, episode.seed, episode.help_probability, repaired(episode.task_id),
                  repaired(episode.kind), int(episode.success), len(episode.steps), episode.cost,
                  dumps([float(u) for u in episode.usage]),
                  dumps(_metrics(episode.metrics))),
@@ -125,7 +125,7 @@ def _check_episode(episode: Episode) -> None:
     except (TypeError, ValueError, AttributeError) as error:  # a field of another type
         problem = f"a field has a wrong type ({error}); see selfreg_gym.Episode and Transition for the types"
     if problem:
-        where = f"task {episode.episode}, seed {episode.seed}"
+        where = f"task {episode.task_index}, seed {episode.seed}"
         raise InvalidArgumentError(f"this is not an episode: {problem}. Received {where}, {_count(episode)} steps.")
 
 
@@ -150,7 +150,7 @@ def _problem(episode: Episode) -> str | None:
         problem = "a cost, a price or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
         problem = f"its steps cost {sum(s.cost for s in steps)!r} and its usage says {episode.cost!r}"
-    elif not (0 <= episode.seed < 2**63 and 0 <= episode.episode < 2**63):
+    elif not (0 <= episode.seed < 2**63 and 0 <= episode.task_index < 2**63):
         problem = "its seed and its task index must be in 0 .. 2**63 - 1"
     elif not all(0 <= number < 2**63 for s in steps for number in (s.steps_left or 0, s.tokens or 0)):
         problem = "steps_left and tokens must be in 0 .. 2**63 - 1"

@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.building import build_task
 from selfreg_gym.errors import TaskContractError, shown
+from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.testing.common import SAMPLE_TASK, UntouchedGlobalRandomness, broken, rest
 from selfreg_gym.types import Act, Decision, Intervention
 

@@ -8,14 +8,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.building import build_interventions
-from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import SelfRegError, TaskContractError, shown
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.intervention_env.building import build_interventions
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing.common import SAMPLE_TASK, broken
 from selfreg_gym.testing.people import ExpertActor, RandomActor
 from selfreg_gym.types import Intervention
-from selfreg_gym.vector_env import InterventionVectorEnv
 
 __all__ = ["check_helper"]
 
@@ -59,7 +60,7 @@ def check_helper(
         vector = _wrapped(helper, env)
         if not isinstance(vector, gym.vector.VectorEnv) or vector.unwrapped is not env:
             broken("wrap(vector_env) returns that vector env, possibly wrapped", repr(vector))
-        runs.append(sorted(play(env, specs, helper), key=lambda episode: episode.seed))
+        runs.append(sorted(run_episodes(env, specs, helper), key=lambda episode: episode.seed))
         if len(runs[-1]) != len(specs):
             broken("every episode of a run ends", f"{len(runs[-1])} of {len(specs)} episodes")
     if runs[0] != runs[1]:

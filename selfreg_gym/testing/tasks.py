@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.building import build_task
-from selfreg_gym.snapshots import ReplaySnapshots
+from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
 from selfreg_gym.testing.common import UntouchedGlobalRandomness, broken, frozen, rest
 
 __all__ = ["check_task"]

@@ -111,7 +111,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
             continue
         number = len(task)
         interventions = max(interventions, len(episode.usage))
-        task.append(tasks.setdefault((episode.task_id, episode.episode), len(tasks)))
+        task.append(tasks.setdefault((episode.task_id, episode.task_index), len(tasks)))
         end = len(episode.steps) - 1
         before = None
         for i, step in enumerate(episode.steps):
@@ -125,7 +125,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
                 left = max(clock - step.t, 0)
             if left is not None and before is not None and left > before:
                 raise ModelError(
-                    f"steps_left never increases: in episode {episode.episode} (seed {episode.seed}) it goes from "
+                    f"steps_left never increases: in episode {episode.task_index} (seed {episode.seed}) it goes from "
                     f"{before} to {left} at step {step.t}."
                 )
             before = left

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Protocol
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.infos import row_info
-from selfreg_gym.vector_env import InterventionVectorEnv
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.intervention_env.infos import row_info
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 
 __all__ = [
     "ObservationRule",

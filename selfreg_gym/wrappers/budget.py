@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.building import check_action, check_actions, check_budget
+from selfreg_gym.intervention_env.building import check_action, check_actions, check_budget
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]

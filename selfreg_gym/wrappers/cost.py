@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.building import check_help_cost
+from selfreg_gym.intervention_env.building import check_help_cost
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
 
 __all__ = ["HelpCost", "VectorHelpCost"]

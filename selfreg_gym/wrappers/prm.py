@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.arguments import check_number
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
-from selfreg_gym.snapshots import restore_snapshot, take_snapshot
+from selfreg_gym.intervention_env.snapshots import restore_snapshot, take_snapshot
+from selfreg_gym.utils.arguments import check_number
 from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
 
 __all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm", "scores_of"]

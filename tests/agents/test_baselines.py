@@ -11,11 +11,11 @@ from selfreg_gym.agents.helpers.every_k import EveryK
 from selfreg_gym.agents.helpers.prm_per_task import PRMPerTask
 from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.wait_n import WaitN
-from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import plan_episodes
-from selfreg_gym.rollout import play
+from selfreg_gym.evaluation.protocol import evaluation_plan
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import Act, Intervention
 
 
@@ -60,8 +60,8 @@ def patterns(helper, *, num_envs=3, actor=None):
     """Actions of each episode, by number of coins, as text."""
     env = make_env(kwargs(actor), num_envs)
     found: dict[int, set[str]] = {}
-    for episode in play(env, plan_episodes(range(8), 4, seed=0), helper):
-        found.setdefault(2 + episode.episode % 4, set()).add("".join(str(step.action) for step in episode.steps))
+    for episode in run_episodes(env, evaluation_plan(range(8), 4, seed=0), helper):
+        found.setdefault(2 + episode.task_index % 4, set()).add("".join(str(step.action) for step in episode.steps))
     return {coins: actions.pop() for coins, actions in found.items() if len(actions) == 1} | {
         coins: actions for coins, actions in found.items() if len(actions) > 1
     }
@@ -122,10 +122,11 @@ def test_an_actor_without_logprobs_counts_as_sure():
 
 def test_confidence_in_a_single_env_equals_the_batch():
     env = InterventionEnv(**kwargs(Ranked()))
-    plan = plan_episodes(range(8), 1, seed=0)
-    single = {e.episode: [s.action for s in e.steps] for e in play(env, plan, ActorConfidence(0.75))}
+    plan = evaluation_plan(range(8), 1, seed=0)
+    single = {e.task_index: [s.action for s in e.steps] for e in run_episodes(env, plan, ActorConfidence(0.75))}
     batch = {
-        e.episode: [s.action for s in e.steps] for e in play(make_env(kwargs(Ranked()), 4), plan, ActorConfidence(0.75))
+        e.task_index: [s.action for s in e.steps]
+        for e in run_episodes(make_env(kwargs(Ranked()), 4), plan, ActorConfidence(0.75))
     }
     assert single == batch
 
@@ -137,9 +138,9 @@ def test_asking_for_confidence_does_not_change_the_actor():
         def act(self, decisions):
             return [Act("heads" if d.rng.random() < 0.5 else "tails", logprobs=(-0.1, -2.3)) for d in decisions]
 
-    env, plan = make_env(kwargs(Guesser()), 4), plan_episodes(range(8), 5, seed=1)
-    alone = {(e.episode, e.seed): e.success for e in play(env, plan, EveryK().with_knob(0.0))}
-    read = {(e.episode, e.seed): e.success for e in play(env, plan, ActorConfidence(0.0))}
+    env, plan = make_env(kwargs(Guesser()), 4), evaluation_plan(range(8), 5, seed=1)
+    alone = {(e.task_index, e.seed): e.success for e in run_episodes(env, plan, EveryK().with_knob(0.0))}
+    read = {(e.task_index, e.seed): e.success for e in run_episodes(env, plan, ActorConfidence(0.0))}
     assert alone == read
 
 
@@ -147,8 +148,10 @@ def test_asking_for_confidence_does_not_change_the_actor():
 def test_usage_grows_with_the_knob(name):
     helper = registry.load("helpers", name)()
     low, high = helper.knob_bounds
-    env, plan = make_env(kwargs(Ranked()), 8), plan_episodes(range(8), 2, seed=0)
-    usages = [sum(e.cost for e in play(env, plan, helper.with_knob(x))) for x in np.linspace(max(low, -8), high, 9)]
+    env, plan = make_env(kwargs(Ranked()), 8), evaluation_plan(range(8), 2, seed=0)
+    usages = [
+        sum(e.cost for e in run_episodes(env, plan, helper.with_knob(x))) for x in np.linspace(max(low, -8), high, 9)
+    ]
     assert usages == sorted(usages)
     assert usages[0] == 0 < usages[-1]
 

@@ -12,14 +12,15 @@ import pytest
 from loopback import Loopback
 
 from selfreg_gym import registry
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.agents.helpers._choice import best_action
 from selfreg_gym.calibration import CoinMixture, calibrate_many
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation import evaluate
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.helpers import as_helper
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.prm import BagOfWords
-from selfreg_gym.rollout import EpisodeSpec, play
 from selfreg_gym.solver import solve_frontier
 from selfreg_gym.testing.people import ExpertActor, RandomActor
 from selfreg_gym.transitions import TransitionModel
@@ -59,7 +60,7 @@ def server() -> Iterator[Loopback]:
 def helpers(server: Loopback) -> dict[str, Any]:
     """Every registered helper, and mixtures and samples beside them."""
     specs = [EpisodeSpec(i % 8, i, (i % 5) / 4) for i in range(200)]
-    episodes = list(play(make_env(kwargs(), 8), specs))
+    episodes = list(run_episodes(make_env(kwargs(), 8), specs))
     prm = BagOfWords.train(episodes)
     scores = prm.score([step.observation for episode in episodes for step in episode.steps])
     middle = float(np.median(scores))
@@ -138,7 +139,7 @@ def test_calibrations_are_identical(helpers: dict[str, Any]) -> None:
 def test_a_sampling_model_of_stable_baselines_draws_by_episode(helpers: dict[str, Any]) -> None:
     from stable_baselines3 import PPO
 
-    from selfreg_gym.vector_env import InterventionVectorEnv, to_sb3
+    from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv, to_sb3
 
     env = to_sb3(FeatureObservation(InterventionVectorEnv(2, **kwargs(), autoreset_mode="SameStep")))
     model = PPO("MultiInputPolicy", env, n_steps=8, batch_size=8, seed=0, device="cpu")
@@ -150,7 +151,7 @@ def test_a_sampling_model_of_stable_baselines_draws_by_episode(helpers: dict[str
 
 def test_a_coin_differs_between_tasks_that_share_a_seed(helpers: dict[str, Any]) -> None:
     mixture = CoinMixture(helpers["never"], helpers["always"], weight=0.5, seed=3)
-    played = list(play(make_env(kwargs(), 4), [EpisodeSpec(task, 0) for task in range(200)], mixture))
+    played = list(run_episodes(make_env(kwargs(), 4), [EpisodeSpec(task, 0) for task in range(200)], mixture))
     assert 70 < sum(episode.cost > 0 for episode in played) < 130
 
 
@@ -161,9 +162,10 @@ def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str
         low, high = helper.knob_bounds
         specs = [EpisodeSpec(i % 8, i) for i in range(32)]
         usage = [
-            np.mean([e.cost for e in play(make_env(kwargs(), 8), specs, helper.with_knob(x))]) for x in (low, high)
+            np.mean([e.cost for e in run_episodes(make_env(kwargs(), 8), specs, helper.with_knob(x))])
+            for x in (low, high)
         ]
-        always = np.mean([e.cost for e in play(make_env(kwargs(), 8), specs, helpers["always"])])
+        always = np.mean([e.cost for e in run_episodes(make_env(kwargs(), 8), specs, helpers["always"])])
         assert usage[0] == 0.0, name
         assert usage[1] == pytest.approx(always), name
     gain = np.array([[2.0, -1.0]])
@@ -177,9 +179,9 @@ def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, 
         for others, told in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
             env = make_env({**kwargs(), "interventions": others}, 2)
             with pytest.raises(InvalidArgumentError, match=told):
-                play(env, [EpisodeSpec(0, 0)], helpers[name])
+                run_episodes(env, [EpisodeSpec(0, 0)], helpers[name])
     with pytest.raises(InvalidArgumentError, match="trained for 2 intervention"):
-        play(make_env({**kwargs(), "interventions": people[:1]}, 2), [EpisodeSpec(0, 0)], helpers["dp"])
+        run_episodes(make_env({**kwargs(), "interventions": people[:1]}, 2), [EpisodeSpec(0, 0)], helpers["dp"])
 
 
 def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
@@ -200,4 +202,4 @@ def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
         assert (old.knob_bounds, old.knob) == ((-20.0, 20.0), 0.7)
         old.save_pretrained(tmp_path / "again")
         assert type(helper).from_pretrained(tmp_path / "again").knob_bounds == (-20.0, 20.0)
-        play(make_env(kwargs(), 2), [EpisodeSpec(0, 0)], old)
+        run_episodes(make_env(kwargs(), 2), [EpisodeSpec(0, 0)], old)

@@ -19,7 +19,8 @@ from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.calibration import CoinMixture, calibrate
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Intervention
 
 COSTS = (0.3, 1.0, 2.5)
@@ -32,7 +33,7 @@ def env(num_envs: int = 3) -> Any:
 
 
 def asked(helper: Any) -> list[int]:
-    return [step.action for e in play(env(), [EpisodeSpec(i, i) for i in range(8)], helper) for step in e.steps]
+    return [step.action for e in run_episodes(env(), [EpisodeSpec(i, i) for i in range(8)], helper) for step in e.steps]
 
 
 class Low:
@@ -86,9 +87,9 @@ def test_each_baseline_asks_the_intervention_that_it_is_given(make: Any) -> None
     if hasattr(helper, "with_knob"):
         assert set(asked(helper.with_knob(helper.knob))) == {2}
     with pytest.raises(UnknownNameError, match="'d'"):
-        play(env(), [], make("d"))
+        run_episodes(env(), [], make("d"))
     with pytest.raises(InvalidArgumentError, match="this env has 3: a, b, c"):
-        play(env(), [], make(4))
+        run_episodes(env(), [], make(4))
     for bad in (0, -1, True, 1.5, ""):
         with pytest.raises(InvalidArgumentError, match="counts from 1"):
             make(bad)
@@ -102,7 +103,9 @@ def test_random_draws_among_all_interventions_and_asks_as_often_as_before() -> N
 
 def asked_many(helper: Any) -> list[int]:
     specs = [EpisodeSpec(i % 40, i) for i in range(1000)]
-    return [step.action for episode in play(env(16), specs, helper, record_steps=False) for step in episode.steps]
+    return [
+        step.action for episode in run_episodes(env(16), specs, helper, record_steps=False) for step in episode.steps
+    ]
 
 
 def test_a_name_needs_an_env() -> None:
@@ -136,6 +139,6 @@ def test_every_budget_is_reached_with_interventions_of_different_costs() -> None
         found = calibrate(Gains(), env(16), budget=budget, episodes=80, tasks=range(40), seed=1)
         assert found.calibration["met"], found.calibration["reason"]
         specs = [EpisodeSpec(i % 40, 1000 + i) for i in range(400)]
-        spent.append(np.mean([e.cost for e in play(env(16), specs, found, record_steps=False)]))
+        spent.append(np.mean([e.cost for e in run_episodes(env(16), specs, found, record_steps=False)]))
         assert spent[-1] == pytest.approx(budget, rel=0.12)
     assert spent == sorted(spent)

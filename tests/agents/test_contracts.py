@@ -11,9 +11,10 @@ import pytest
 from loopback import Loopback
 
 from selfreg_gym import registry
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import check_actor, check_helper, check_intervention, check_task
-from selfreg_gym.vector_env import InterventionVectorEnv
 
 
 def _task() -> str:
@@ -81,7 +82,7 @@ def test_helpers(name: str) -> None:
 @pytest.mark.parametrize("actor", registry.names("actors"))
 def test_every_actor_plays_whole_episodes_with_every_intervention(actor: str) -> None:
     env = InterventionVectorEnv(2, _task(), actor, registry.names("interventions"), autoreset_mode="Disabled")
-    episodes = list(play(env, [EpisodeSpec(i, i, 0.3) for i in range(3)]))
+    episodes = list(run_episodes(env, [EpisodeSpec(i, i, 0.3) for i in range(3)]))
     assert [episode.error for episode in episodes] == [None] * 3
     assert all(len(episode.usage) == len(registry.names("interventions")) for episode in episodes)
 

@@ -109,9 +109,10 @@ def test_what_it_cannot_follow_is_refused(model):
 
 def test_in_a_real_environment_usage_and_success_are_what_the_model_says():
     """Coins under cups: the actor guesses, help knows; the exact model, solved, played in the env it is a model of."""
-    from selfreg_gym.rollout import EpisodeSpec, play
+    from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+    from selfreg_gym.playing.loop import run_episodes
+    from selfreg_gym.playing.plan import EpisodeSpec
     from selfreg_gym.types import Intervention
-    from selfreg_gym.vector_env import InterventionVectorEnv
 
     class Guess:
         def act(self, decisions):
@@ -153,7 +154,7 @@ def test_in_a_real_environment_usage_and_success_are_what_the_model_says():
         policy = solve_budget(exact, budget=budget)
         assert isinstance(policy, MixedPolicy)
         specs = [EpisodeSpec(i % 6, 1000 + i) for i in range(1800)]
-        episodes = list(play(env, specs, DP(policy), record_steps=False))
+        episodes = list(run_episodes(env, specs, DP(policy), record_steps=False))
         cost = np.array([episode.cost for episode in episodes])
         won = np.array([episode.success for episode in episodes])
         assert abs(cost.mean() - policy.expected_usage) < 4 * cost.std() / np.sqrt(len(cost))

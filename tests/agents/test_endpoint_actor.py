@@ -18,8 +18,8 @@ from loopback import LACKING, TGI, Llama, now_and_then, number
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.interventions.endpoint import EndpointIntervention
-from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, MissingPackageError, SetupError, UnknownNameError
+from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.types import Decision
 
 QUICK = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 20.0, "load_timeout": 20.0}

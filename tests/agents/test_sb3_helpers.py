@@ -13,11 +13,11 @@ from stable_baselines3.common.env_checker import check_env
 
 from selfreg_gym import registry
 from selfreg_gym.calibration import calibrate
-from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import plan_episodes
-from selfreg_gym.rollout import play
+from selfreg_gym.evaluation.protocol import evaluation_plan
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.testing import check_helper
 from selfreg_gym.types import Intervention
 
@@ -44,7 +44,9 @@ def env() -> dict[str, Any]:
 
 
 def usage(helper: Any) -> float:
-    return float(np.mean([e.cost for e in play(make_env(env(), 8), plan_episodes(range(16), 4, seed=3), helper)]))
+    return float(
+        np.mean([e.cost for e in run_episodes(make_env(env(), 8), evaluation_plan(range(16), 4, seed=3), helper)])
+    )
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -83,9 +85,9 @@ def test_saved_and_loaded_it_decides_the_same_and_no_file_is_a_pickle(trained: A
     assert type(trained).made_in(tmp_path)
     loaded = type(trained).from_run(tmp_path)
     assert (loaded.knob, loaded.cap, loaded.info["help_cost"]) == (0.25, trained.cap, 0.05)
-    plan = plan_episodes(range(8), 2, seed=5)
+    plan = evaluation_plan(range(8), 2, seed=5)
     played = [
-        sorted((e.seed, [s.action for s in e.steps]) for e in play(make_env(env(), 4), plan, helper))
+        sorted((e.seed, [s.action for s in e.steps]) for e in run_episodes(make_env(env(), 4), plan, helper))
         for helper in (trained.with_knob(0.25), loaded)
     ]
     assert played[0] == played[1]
@@ -125,7 +127,7 @@ def test_training_is_seeded_and_leaves_other_randomness_alone() -> None:
 
 def test_an_episode_nobody_chose_is_one_of_the_training_tasks() -> None:
     from selfreg_gym.agents.helpers._sb3 import _DrawnTasks
-    from selfreg_gym.building import build_task
+    from selfreg_gym.intervention_env.building import build_task
 
     task = _DrawnTasks(build_task("selfreg/Coin-v0"), [3, 5])
     drawn = {task.reset(seed=seed)[1]["task_id"] for seed in range(20)}

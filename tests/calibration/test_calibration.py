@@ -10,8 +10,8 @@ import pytest
 from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, load_calibrations, search
 from selfreg_gym.errors import CheckpointError, FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import plan_episodes
-from selfreg_gym.rollout import play
+from selfreg_gym.evaluation.protocol import evaluation_plan
+from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import HelperPolicy, Intervention
 
 TASKS = range(40)
@@ -95,8 +95,8 @@ def env():
 
 
 def fresh_usage(helper, env, episodes=40, seed=99):
-    specs = plan_episodes(TASKS, episodes, seed=seed)
-    return float(np.mean([episode.cost for episode in play(env, specs, helper, record_steps=False)]))
+    specs = evaluation_plan(TASKS, episodes, seed=seed)
+    return float(np.mean([episode.cost for episode in run_episodes(env, specs, helper, record_steps=False)]))
 
 
 @pytest.mark.parametrize("helper", [Rate(), LastCoins(), Offset()])
@@ -120,8 +120,8 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
     seen = []
 
     def spying(env, specs, helper, **more):
-        seen.append([(spec.episode, spec.seed) for spec in specs])
-        return play(env, specs, helper, **more)
+        seen.append([(spec.task_index, spec.seed) for spec in specs])
+        return run_episodes(env, specs, helper, **more)
 
     monkeypatch.setattr(search, "play", spying)
     calibrate(Rate(0.9), env, budget=1.0, episodes=60, max_episodes=60, tasks=TASKS, seed=5)
@@ -129,7 +129,7 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
     assert all(block == seen[0] for block in seen)
     assert len(set(seen[0])) == 60
     assert {task for task, _ in seen[0]} == set(TASKS)
-    tested = {(spec.episode, spec.seed) for spec in plan_episodes(TASKS, 50, seed=5)}
+    tested = {(spec.task_index, spec.seed) for spec in evaluation_plan(TASKS, 50, seed=5)}
     assert not tested & set(seen[0])  # the same seed gives fresh episodes here
 
 
@@ -175,12 +175,12 @@ def test_the_same_seed_gives_the_same_helper(env):
 
 def test_a_mixture_keeps_its_coin_and_its_memories_for_the_whole_episode(env):
     mixture = CoinMixture(Memory(0), Memory(99), weight=0.3, seed=1)
-    episodes = list(play(env, plan_episodes(TASKS, 10, seed=2), mixture))
+    episodes = list(run_episodes(env, evaluation_plan(TASKS, 10, seed=2), mixture))
     shares = np.array([np.mean([step.action for step in episode.steps]) for episode in episodes])
     assert set(shares) == {0.0, 1.0}
     assert np.mean(shares) == pytest.approx(0.3, abs=0.07)
     twice = [
-        [e.cost for e in play(env, plan_episodes(TASKS, 2, seed=3), mixture.with_seed(4))] for _ in range(2)
+        [e.cost for e in run_episodes(env, evaluation_plan(TASKS, 2, seed=3), mixture.with_seed(4))] for _ in range(2)
     ]  # fmt: skip
     assert twice[0] == twice[1]
 
@@ -201,12 +201,12 @@ def test_a_mixture_answers_a_single_text_with_one_action():
 
 
 def test_a_frontier_is_calibrated_as_the_policy_that_follows_it(env):
-    from selfreg_gym.rollout import EpisodeSpec
+    from selfreg_gym.playing.plan import EpisodeSpec
     from selfreg_gym.solver import solve_frontier
     from selfreg_gym.transitions import TransitionModel
 
     specs = [EpisodeSpec(task, 10_000 + 50 * task + i, i / 10) for task in TASKS for i in range(11)]
-    frontier = solve_frontier(TransitionModel.fit(list(play(env, specs))))
+    frontier = solve_frontier(TransitionModel.fit(list(run_episodes(env, specs))))
     found = calibrate(frontier, env, budget=1.0, episodes=400, max_episodes=400, tasks=TASKS)
     assert found.calibration["met"]
     assert found.frontier is frontier

@@ -13,8 +13,8 @@ from selfreg_gym.endpoint.accounting import Tokens
 from selfreg_gym.endpoint.answers import check_errors, read_chat, read_completions, require_text
 from selfreg_gym.endpoint.cache import AnswerCache
 from selfreg_gym.endpoint.structured import FORMS
-from selfreg_gym.env import InterventionEnv
 from selfreg_gym.errors import EndpointError
+from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.types import Decision
 
 WAYS = {

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from selfreg_gym.dataset import Rollouts
 from selfreg_gym.endpoint.cache import AnswerCache, request_key
 from selfreg_gym.errors import StoreError
+from selfreg_gym.store.rollouts import Rollouts
 
 
 def test_a_key_names_the_whole_request() -> None:

@@ -9,9 +9,9 @@ import pytest
 from loopback import FAULTS, LASTING, SILENT, Loopback, now_and_then
 
 from selfreg_gym.collection import collect
-from selfreg_gym.dataset import Rollouts
 from selfreg_gym.endpoint.cache import AnswerCache
 from selfreg_gym.errors import InvalidArgumentError, StoreError, UnknownNameError
+from selfreg_gym.store.rollouts import Rollouts
 
 PATIENT = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 0.2, "load_timeout": 0.2}
 CALM = {**PATIENT, "timeout": 20.0, "load_timeout": 20.0}
@@ -90,10 +90,10 @@ def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm
         assert failed
         assert not rollouts.is_complete
         assert rollouts.count() + len(failed) == len(calm)
-        assert not {(p.task, p.seed) for p, _ in failed} & {(e.episode, e.seed) for e in rollouts}
+        assert not {(p.task, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
         expected = {(p.task, p.seed, p.help_probability): e for p, e in calm}
         for episode in rollouts:  # what was stored is what happened, whole
-            assert episode == expected[episode.episode, episode.seed, episode.help_probability]
+            assert episode == expected[episode.task_index, episode.seed, episode.help_probability]
     server.fault = None
     with fill(server.url, path, impatient, retries=0) as rollouts:
         assert rollouts.is_complete

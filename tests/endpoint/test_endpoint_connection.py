@@ -18,9 +18,9 @@ import pytest
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.endpoint.connection import COMPLETIONS, SYSTEMONE, Connection, Request
-from selfreg_gym.endpoint.crew import Crew
 from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.server import Server
+from selfreg_gym.endpoint.thread_pool import Crew
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, SetupError
 from selfreg_gym.types import Decision
 

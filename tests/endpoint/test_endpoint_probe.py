@@ -13,7 +13,7 @@ from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, probe
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.endpoint.ways import choose_way
+from selfreg_gym.endpoint.strategies import choose_way
 from selfreg_gym.errors import EndpointError, SetupError
 from selfreg_gym.types import Decision
 

@@ -9,8 +9,8 @@ import pytest
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.endpoint.answers import check_errors, read_chat
 from selfreg_gym.endpoint.client import _load
+from selfreg_gym.endpoint.strategies import _log_shares
 from selfreg_gym.endpoint.structured import FORMS
-from selfreg_gym.endpoint.ways import _log_shares
 from selfreg_gym.errors import EndpointError, InvalidArgumentError
 from selfreg_gym.lm.parsing import parse_action
 from selfreg_gym.types import Decision

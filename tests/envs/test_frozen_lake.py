@@ -13,12 +13,13 @@ import selfreg_gym  # noqa: F401 - registers the ids
 from selfreg_gym import registry
 from selfreg_gym.collection import collect
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.rollout import EpisodeSpec, play
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.solver import evaluate_policy, solve, solve_budget, solve_frontier
 from selfreg_gym.testing import check_task
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Decision
-from selfreg_gym.vector_env import InterventionVectorEnv
 from selfreg_gym.wrappers import HelpBudget
 
 DP = registry.load("helpers", "dp")
@@ -118,7 +119,7 @@ def test_the_exact_mixture_does_in_the_env_what_it_promises(lake, played):
         policy = solve_budget(model, budget=budget)
         assert policy.expected_success == pytest.approx(solve_budget(flat, budget=budget).expected_success, abs=1e-12)
         specs = [EpisodeSpec((0, 3)[i % 2], 10_000 + i) for i in range(1500)]
-        episodes = list(play(played, specs, DP(policy), record_steps=False))
+        episodes = list(run_episodes(played, specs, DP(policy), record_steps=False))
         cost = np.array([episode.cost for episode in episodes])
         won = np.array([float(episode.success) for episode in episodes])
         assert abs(cost.mean() - policy.expected_usage) < 4 * cost.std() / np.sqrt(len(cost))

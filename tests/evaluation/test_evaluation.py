@@ -8,12 +8,13 @@ import warnings
 import numpy as np
 import pytest
 
-from selfreg_gym import building, vector_env
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError
-from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, plan_episodes
+from selfreg_gym.evaluation import Evaluation, EvaluationWarning, evaluate, evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import SplitPlan, evaluate_splits
+from selfreg_gym.intervention_env import building, vector_env
 from selfreg_gym.types import Act, HelperPolicy, Intervention
+from selfreg_gym.utils.random_streams import Purpose
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")
 
@@ -118,9 +119,9 @@ def test_every_row_has_what_the_design_promises(coins):
 
 def test_the_first_batch_is_counted_once_and_only_once(coins):
     """Neighbours' mistake: the evaluator counts its first batch twice. Every seed of the plan occurs once."""
-    plan = plan_episodes(TASKS, 40, seed=3)
+    plan = evaluation_plan(TASKS, 40, seed=3)
     table = coins.table()
-    assert list(zip(table.tasks.tolist(), table.seeds.tolist(), strict=True)) == [(s.episode, s.seed) for s in plan]
+    assert list(zip(table.tasks.tolist(), table.seeds.tolist(), strict=True)) == [(s.task_index, s.seed) for s in plan]
     for columns in table.columns.values():
         assert np.isfinite(columns["success"]).all()
 
@@ -330,10 +331,10 @@ def test_an_episode_that_comes_twice_or_never_is_an_error():
 
 
 def test_seeds_are_fresh_per_purpose_and_extend():
-    few, many = plan_episodes(range(5), 2, seed=0), plan_episodes(range(5), 7, seed=0)
+    few, many = evaluation_plan(range(5), 2, seed=0), evaluation_plan(range(5), 7, seed=0)
     assert set(few) <= set(many)
-    assert not set(few) & set(plan_episodes(range(5), 2, seed=1))
-    assert not set(few) & set(plan_episodes(range(5), 2, seed=0, stream=1))
+    assert not set(few) & set(evaluation_plan(range(5), 2, seed=1))
+    assert not set(few) & set(evaluation_plan(range(5), 2, seed=0, stream=Purpose(1)))
 
 
 def test_processes_give_what_one_process_gives():
@@ -357,9 +358,9 @@ def test_traces_hold_the_steps_of_every_helper_and_p_of_s():
     assert [step["action"] for step in always["steps"]] == [1] * len(always["steps"])
     assert always["usage"] == len(always["steps"])
     assert {step["p"] for trace in evaluation.traces for step in trace["steps"]} == {0.5}
-    plan = plan_episodes(TASKS, 2, seed=3)
+    plan = evaluation_plan(TASKS, 2, seed=3)
     chosen = run(traces=[plan[5]], episodes=2)
-    assert {(trace["task"], trace["seed"]) for trace in chosen.traces} == {(plan[5].episode, plan[5].seed)}
+    assert {(trace["task"], trace["seed"]) for trace in chosen.traces} == {(plan[5].task_index, plan[5].seed)}
 
 
 def test_warnings_come_by_themselves():

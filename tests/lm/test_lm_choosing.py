@@ -14,7 +14,7 @@ from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm import choosing
 from selfreg_gym.lm.choosing import Page, train_choice
 from selfreg_gym.lm.questions import hang, logits_packed
-from selfreg_gym.lm.sampling import resample
+from selfreg_gym.lm.subsampling import resample
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
 SHARED = "red green blue one two three"

@@ -15,7 +15,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNam
 from selfreg_gym.lm.backbone import backbone_path
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer, torch_dtype
 from selfreg_gym.lm.memo import Memo, digest
-from selfreg_gym.lm.sampling import subsample
+from selfreg_gym.lm.subsampling import subsample
 
 
 def test_a_saved_model_loads_in_any_dtype(checkpoint: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from loopback import Loopback
 
-from selfreg_gym.dataset import Rollouts
 from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, advance, open_run
-from selfreg_gym.pipeline.lineup import build, helper_names
+from selfreg_gym.pipeline.candidates import build, helper_names
+from selfreg_gym.store.rollouts import Rollouts
 
 KEY = "sk-verysecret-4711"
 

@@ -8,8 +8,8 @@ import gymnasium as gym
 import pytest
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
-from selfreg_gym.building import build_actor
 from selfreg_gym.errors import CheckpointError, ConfigError, InvalidArgumentError, UnknownNameError
+from selfreg_gym.intervention_env.building import build_actor
 from selfreg_gym.pipeline import open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config

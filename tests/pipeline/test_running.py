@@ -17,9 +17,9 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, advance, comparing, open_run, stages, stages_until
+from selfreg_gym.pipeline.candidates import helper_names, key_of
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.lineup import helper_names, key_of
 
 ROW_KEYS = {
     "helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage", "usage_ci",
@@ -95,8 +95,8 @@ def test_rows_cover_helpers_budgets_splits_and_kinds(smoke: tuple[Path, str]) ->
 
 def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
     """Seeds of collection, calibration and evaluation are disjoint, on the tasks that they share."""
-    from selfreg_gym.evaluation import Evaluation, plan_episodes
-    from selfreg_gym.evaluation.protocol import CALIBRATION_STREAM
+    from selfreg_gym.evaluation import Evaluation, evaluation_plan
+    from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
     out, _ = smoke
     with sqlite3.connect(out / "rollouts.sqlite") as connection:
@@ -104,7 +104,7 @@ def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
     table = Evaluation.load(out / "evaluation.json").table("collected")
     evaluated = set(table.seeds.tolist())
     config = load_config(preset="smoke")
-    plan = plan_episodes(range(config.calibrate.tasks), 50, seed=config.calibrate.seed, stream=CALIBRATION_STREAM)
+    plan = evaluation_plan(range(config.calibrate.tasks), 50, seed=config.calibrate.seed, stream=CALIBRATION_EPISODES)
     calibrated = {spec.seed for spec in plan}
     assert collected
     assert evaluated

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stored import SPEC
 
-from selfreg_gym.dataset import Rollouts
+from selfreg_gym.store.rollouts import Rollouts
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import episode
 
-from selfreg_gym.dataset import Planned, Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
     InvalidArgumentError,
     StoreError,
     UnknownNameError,
 )
+from selfreg_gym.store.rollouts import Planned, Rollouts, UnfinishedStoreWarning
 from selfreg_gym.types import Episode, Transition
 
 # ---------------------------------------------------------------- what goes in comes out
@@ -153,7 +153,7 @@ def test_columns_are_the_episodes_as_arrays(rollouts: Rollouts) -> None:
         assert texts == [getattr(s, name) for _, s in steps]
         assert len(set(got[name].values)) == len(got[name].values)
     assert [got["task_id"].values[code] for code in got["task_id"].codes] == [e.task_id for e, _ in steps]
-    assert got["task"].tolist() == [e.episode for e, _ in steps]
+    assert got["task"].tolist() == [e.task_index for e, _ in steps]
     assert got["success"].tolist() == [e.success for e, _ in steps]
     assert got["steps_left"].tolist() == [-1 if s.steps_left is None else s.steps_left for _, s in steps]
     assert np.isnan(got["help_probability"]).tolist() == [e.help_probability is None for e, _ in steps]

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from stored import SPEC, episode
 
-from selfreg_gym.dataset import Rollouts
 from selfreg_gym.errors import (
     InvalidArgumentError,
     StoreDamagedError,
     StoreError,
     StoreVersionError,
 )
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.store.schema import FORMAT
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import stored
 from stored import episode
 
-from selfreg_gym.dataset import Rollouts
+from selfreg_gym.store.rollouts import Rollouts
 
 
 def test_reading_sees_one_moment_while_others_write(rollouts: Rollouts, path: Path) -> None:
@@ -31,7 +31,7 @@ WRITER = """
     import sys
     sys.path.insert(0, {here!r})
     from stored import episode
-    from selfreg_gym.dataset import Rollouts
+    from selfreg_gym.store.rollouts import Rollouts
     first, last, run = map(int, sys.argv[2:])
     rollouts = Rollouts.open(sys.argv[1], check=False)
     for seed in range(first, last):

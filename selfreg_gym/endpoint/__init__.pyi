@@ -1,0 +1,3 @@
+from .connection import Connection as Connection
+from .prm import EndpointPRM as EndpointPRM
+from .server import Server as Server

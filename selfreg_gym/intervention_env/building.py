@@ -1,0 +1,326 @@
+"""Build the parts of an env from ids, objects or functions, and check them."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+
+from selfreg_gym import registry
+from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
+from selfreg_gym.intervention_env.snapshots import with_snapshots
+from selfreg_gym.types import Actor, Intervention, as_actor
+from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_number
+
+__all__ = [
+    "build_actor",
+    "build_interventions",
+    "build_task",
+    "check_action",
+    "check_actions",
+    "check_budget",
+    "check_help_cost",
+    "check_kwargs",
+    "check_limit",
+    "check_no_more_arguments",
+    "check_seed",
+    "construct",
+    "constructing",
+    "material",
+]
+
+
+def check_help_cost(help_cost: float) -> float:
+    """Return ``help_cost`` as a float.
+
+    Raises:
+        InvalidArgumentError: not a finite number of at least 0; texts and bools are refused.
+    """
+    return check_number("help_cost (r)", help_cost)
+
+
+def check_limit(max_episode_steps: Any) -> int | None:
+    """Return ``max_episode_steps`` as an int, or None for no limit (Gymnasium's -1 means the same).
+
+    Raises:
+        InvalidArgumentError: not an integer of at least 1.
+    """
+    if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):
+        return None
+    return check_count("max_episode_steps", max_episode_steps)
+
+
+def check_budget(budget: Any) -> float:
+    """Return a budget C as a float, or say that it must be a finite number of cost units of at least 0."""
+    if (
+        isinstance(budget, bool | np.bool_)
+        or not isinstance(budget, int | float | np.number)
+        or not math.isfinite(budget)
+        or budget < 0
+    ):
+        raise InvalidArgumentError(
+            "a budget (C) is a finite number of cost units per episode, at least 0; "
+            f"received {budget!r} of type {type(budget).__name__}."
+        )
+    return float(budget)
+
+
+def check_seed(seed: Any) -> int | None:
+    """Return a seed as an int, or None.
+
+    Raises:
+        InvalidArgumentError: not an integer from 0 to 2**63 - 1.
+    """
+    if seed is None:
+        return None
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_INTEGER:
+        raise InvalidArgumentError(
+            f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}."
+        )
+    return int(seed)
+
+
+def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
+    """Return an action as an int in 0 .. K, or say what may be chosen."""
+    k = len(interventions)
+    scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
+    if isinstance(scalar, int) and 0 <= scalar <= k:
+        return int(scalar)
+    meaning = ", ".join([f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)])
+    raise InvalidArgumentError(
+        f"an action must be an integer from 0 to {k} (0 = nohelp{', ' if meaning else ''}{meaning}), "
+        f"received {action!r} of type {type(action).__name__}."
+    )
+
+
+def check_actions(actions: Any, n: int) -> np.ndarray:
+    """Return the actions of n rows as an integer array ``(n,)``.
+
+    Raises:
+        InvalidArgumentError: another shape or type.
+    """
+    try:
+        array = np.asarray(actions)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.shape != (n,) or array.dtype.kind not in "iub":
+        raise InvalidArgumentError(f"actions must be {n} integers, one per row, received {shown(actions)}.")
+    return array
+
+
+def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
+    """Say that ``kind`` takes none of the keyword arguments ``unknown``, and which it takes.
+
+    Raises:
+        UnknownNameError: there is one.
+    """
+    for key in unknown:
+        parameters = inspect.signature(kind).parameters.values()
+        known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
+        raise UnknownNameError(f"argument of {kind.__name__}", key, known)
+
+
+def check_kwargs(what: str, kwargs: Any) -> dict[str, Any]:
+    """Return keyword arguments as a dict; None stands for none.
+
+    Raises:
+        InvalidArgumentError: not a dict with names as keys.
+    """
+    if kwargs is None:
+        return {}
+    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
+        raise InvalidArgumentError(
+            f"{what} must be a dict of keyword arguments such as {{'name': value}}, received {shown(kwargs)}."
+        )
+    return dict(kwargs)
+
+
+def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[str, Any] | None = None) -> Actor:
+    """Make an actor of a registered name (with its arguments), an actor, or a function of the observation.
+
+    Raises:
+        UnknownNameError: no actor has this name, or it takes no such argument.
+        InvalidArgumentError: arguments for an actor that is already made, or one that it needs is missing.
+    """
+    if not isinstance(actor, str):
+        if actor_kwargs:
+            raise InvalidArgumentError(
+                f"actor_kwargs are arguments of an actor that is given by its name; the actor received is {actor!r}."
+            )
+        return as_actor(actor)
+    return construct("actors", actor, actor_kwargs)
+
+
+def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> Any:
+    """Make an object of a registered class.
+
+    Args:
+        group: ``"actors"``, ``"interventions"`` or ``"helpers"``.
+        name: the registered name.
+        kwargs: arguments of the class.
+
+    Raises:
+        UnknownNameError: no such name, or the class takes no such argument.
+        InvalidArgumentError: a required argument is missing.
+        RegistryError: the constructor raised an error of its own; the message names the id and the error.
+    """
+    what = f"{registry.SINGULAR[group]} {name!r}"
+    kind, arguments = registry.load(group, name), check_kwargs(f"the arguments of the {what}", kwargs)
+    _check_arguments(what, kind, arguments)
+    with constructing(what, kind):
+        return kind(**arguments)
+
+
+@contextlib.contextmanager
+def constructing(what: str, kind: Any) -> Iterator[None]:
+    """Name the plug-in when its constructor raises.
+
+    Raises:
+        RegistryError: from any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
+    """
+    try:
+        yield
+    except SelfRegError:
+        raise
+    except Exception as error:
+        point = getattr(kind, "entry_point", kind)  # of a task that is registered with Gymnasium
+        known = point if isinstance(point, str) else f"{point.__module__}.{point.__qualname__}" if point else ""
+        raise RegistryError(
+            f"the {what} cannot be made: its constructor {known}{' ' if known else ''}raised {type(error).__name__}: "
+            f"{shown(str(error))}. "
+            "Check its arguments and what it needs (files, packages, servers)."
+        ) from error
+
+
+def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
+    """Say which argument ``kind`` does not take (if it does not take any), or which one it misses."""
+    signature = inspect.signature(kind)
+    if not any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
+        for key in arguments:
+            if key not in signature.parameters:
+                raise UnknownNameError(f"argument of the {what}", key, tuple(signature.parameters))
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise InvalidArgumentError(f"the {what} was given the arguments {arguments}: {error}.") from None
+
+
+def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments of a registered class that can change what it does.
+
+    A class may list in ``immaterial`` the arguments that change only where and how fast it is done (the address of a
+    server, its time-outs): a store or a run is continued when they differ.
+    """
+    try:
+        immaterial = getattr(registry.load(group, name), "immaterial", ())
+    except UnknownNameError:  # a config of another installation; building it raises
+        immaterial = ()
+    return {key: value for key, value in kwargs.items() if key not in immaterial}
+
+
+def build_interventions(
+    interventions: Sequence[Intervention | str], intervention_kwargs: dict[str, dict[str, Any]] | None = None
+) -> tuple[Intervention, ...]:
+    """Make interventions of registered names (with their arguments, by name) or objects, and check their names."""
+    if isinstance(interventions, str | Intervention):
+        raise InvalidArgumentError(
+            f"interventions is a list, received one {type(interventions).__name__}: write [{shown(interventions)}]."
+        )
+    if not isinstance(interventions, Sequence):
+        raise InvalidArgumentError(
+            "interventions is a list of registered names and selfreg_gym.Intervention objects, received "
+            f"{shown(interventions)}: write [] for none."
+        )
+    arguments = check_kwargs("intervention_kwargs (arguments by the intervention's name)", intervention_kwargs)
+    named = [one for one in interventions if isinstance(one, str)]
+    for name in arguments:
+        if name not in named:
+            raise UnknownNameError("intervention in intervention_kwargs", name, named)
+    built = tuple(
+        construct("interventions", one, arguments.get(one)) if isinstance(one, str) else one for one in interventions
+    )
+    for one in built:
+        if not isinstance(one, Intervention):
+            raise InvalidArgumentError(
+                f"an intervention is a registered name or a selfreg_gym.Intervention, received {type(one).__name__}: "
+                "write Intervention(actor, name='...', cost=1.0)."
+            )
+    names = [one.name for one in built]
+    if len(set(names)) < len(names):
+        raise InvalidArgumentError(f"interventions must have different names, received {names}.")
+    return built
+
+
+def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
+    """Compare the arguments of a task with its signature; an id with a module (``"module:Name-v0"``) is not checked."""
+    spec = gym.registry.get(task)
+    if spec is None or spec.entry_point is None:
+        return
+    point = spec.entry_point
+    if task in registry.names("envs"):
+        kind: Any = registry.load("envs", task)  # names the distribution if the module cannot be imported
+    else:
+        kind = load_env_creator(point) if isinstance(point, str) else point
+    own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # which gym.make takes itself
+    _check_arguments(f"task {task!r}", kind, {**spec.kwargs, **own})
+
+
+def build_task(
+    task: gym.Env[str, str] | Callable[[], gym.Env[str, str]] | str,
+    task_kwargs: dict[str, Any] | None = None,
+    render_mode: str | None = None,
+) -> gym.Env[str, str]:
+    """Make a text task of an id, an env, or a function that makes one, with exact snapshots.
+
+    Raises:
+        UnknownNameError: no task has this id, or it takes no such argument.
+        InvalidArgumentError: arguments for a task that is already made, one that it needs is missing, or no text task.
+        RegistryError: the task's module cannot be imported, or its constructor raised.
+    """
+    if isinstance(task, str):
+        kwargs = check_kwargs("task_kwargs", task_kwargs)
+        if render_mode is not None:
+            kwargs["render_mode"] = render_mode
+        if check_limit(kwargs.get("max_episode_steps")) is not None:
+            kwargs["max_episode_steps"] = int(kwargs["max_episode_steps"])  # Gymnasium refuses NumPy's integers
+        try:
+            _check_task_arguments(task, kwargs)
+            with constructing(f"task {shown(task)}", gym.registry.get(task)):
+                # Gymnasium's passive checker looks at the first step only; selfreg_gym.testing.check_task looks at all.
+                env = gym.make(task, disable_env_checker=True, **kwargs)
+        except RegistryError as error:
+            if isinstance(error.__cause__, gym.error.Error) and task not in gym.registry:
+                raise UnknownNameError("task", task, registry.names("envs")) from None
+            raise
+    elif task_kwargs:
+        raise InvalidArgumentError(
+            f"task_kwargs are arguments of a task that is given by its id; the task received is {task!r}."
+        )
+    else:
+        if callable(task) and not isinstance(task, gym.Env):
+            with constructing("task", task if hasattr(task, "__qualname__") else type(task)):
+                env = task()
+        else:
+            env = task
+        if not isinstance(env, gym.Env):
+            raise InvalidArgumentError(
+                f"a task is an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
+            )
+        if render_mode is not None and render_mode != env.render_mode:
+            raise InvalidArgumentError(
+                f"render_mode={render_mode!r} differs from the task's own, {env.render_mode!r}: "
+                "make the task with the render mode that you want."
+            )
+    for space, what in ((env.observation_space, "observations"), (env.action_space, "actions")):
+        if not isinstance(space, gym.spaces.Text):
+            raise InvalidArgumentError(
+                f"a task's {what} must be text (selfreg_gym.FreeText), received the space {space} of {env}: "
+                "wrap the task so that it speaks text."
+            )
+    return with_snapshots(env)

@@ -1,0 +1,352 @@
+"""One episode in progress: the task, the counters, and what the last step led to.
+
+``InterventionEnv`` is one :class:`Row` and ``InterventionVectorEnv`` is N of them, so both give the same episodes by
+construction; only *whom to ask* is batched, by :func:`ask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import gymnasium as gym
+import numpy as np
+
+from selfreg_gym.errors import (
+    CheckpointError,
+    EpisodeOverError,
+    InvalidArgumentError,
+    MissingPackageError,
+    NotResetError,
+    SelfRegError,
+    SetupError,
+    TaskContractError,
+    shown,
+)
+from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
+from selfreg_gym.types import Act, Actor, Decision, Intervention
+from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
+from selfreg_gym.utils.random_streams import DECISION
+
+__all__ = ["Row", "ask", "ask_one", "episodes_of"]
+
+_MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
+_MOST_COST = 1e12  # cost units of one act; sums of many stay finite
+_ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
+
+
+class Row:
+    """One episode in progress. What a step led to stays readable in the attributes.
+
+    Attributes:
+        task: the live task (with ``snapshot`` and ``restore`` in any case).
+        seed: seed of the episode, or None before the first.
+        t: steps done.
+        who: who acted in the last step (0 the actor, k the k-th intervention).
+        usage: float64 ``(K,)``: cost units so far, per intervention.
+        observation, reward, terminated, truncated, info: what the last reset or step returned.
+        over: the episode has ended, or none has begun.
+    """
+
+    __slots__ = (
+        "_available",
+        "_help_cost",
+        "_interventions",
+        "_limit",
+        "info",
+        "observation",
+        "over",
+        "reward",
+        "seed",
+        "t",
+        "task",
+        "terminated",
+        "truncated",
+        "usage",
+        "who",
+    )
+
+    def __init__(
+        self,
+        task: gym.Env[str, str],
+        interventions: Sequence[Intervention],
+        help_cost: float,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        self.task = task
+        self._available = episodes_of(task)
+        self._limit = max_episode_steps
+        self._interventions = tuple(interventions)
+        self._help_cost = help_cost
+        self.seed: int | None = None
+        self.t = self.who = 0
+        self.usage = np.zeros(len(self._interventions))
+        self.observation = ""
+        self.reward = 0.0
+        self.terminated = self.truncated = False
+        self.info: dict[str, Any] = {}
+        self.over = True
+
+    def begin(self, seed: int, options: dict[str, Any] | None) -> None:
+        """Reset the task with ``seed`` and start counting from zero.
+
+        Raises:
+            InvalidArgumentError: ``options["episode"]`` is not an index that the task has.
+            UnknownNameError: a misspelt option.
+            TaskContractError: the task raised, or returned something else than an observation and an info.
+        """
+        if options is not None:
+            check_options(options, available=self._available)
+        try:
+            answer = self.task.reset(seed=seed, options=options)
+        except SelfRegError:
+            raise
+        except Exception as error:
+            self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
+        observation, info = read_reset(answer)
+        self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
+        self.over = self.terminated = self.truncated = False
+        self._tell(observation, info, 0.0, None, None, 0.0)
+
+    def decision(self, who: int) -> Decision:
+        """The moment at which ``who`` (0 the actor, k the k-th intervention) must act."""
+        return Decision(
+            self.observation,
+            self.info.get("admissible_actions"),
+            task=self.task,
+            key=(self.seed, self.t, who, DECISION.tag),  # type: ignore[arg-type]
+        )
+
+    def apply(self, who: int, act: str | Act) -> None:
+        """Execute what ``who`` said, or end the episode if it failed.
+
+        Raises:
+            TaskContractError: the task raised, or returned values of the wrong types.
+        """
+        name, cost, tokens, price = None, 0.0, None, None
+        self.who = who
+        if who:
+            intervention = self._interventions[who - 1]
+            name, cost = intervention.name, intervention.cost
+        if isinstance(act, str):
+            text = act
+        else:
+            if act.error is not None:
+                self.t += 1
+                self.terminated, self.truncated, self.over = False, True, True
+                self._tell(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
+                return
+            text, tokens = act.text, act.tokens
+            if act.cost is not None:
+                price = float(act.cost)
+                if who:
+                    cost = price
+        try:
+            answer = self.task.step(text)
+        except SelfRegError:
+            raise
+        except Exception as error:
+            self._raise_from(error, f"step({shown(text)})")
+        observation, self.terminated, self.truncated, info = read_step(answer)
+        self.t += 1
+        if self._limit is not None and self.t >= self._limit:
+            self.truncated = True
+        self.over = self.terminated or self.truncated
+        if cost:
+            self.usage[who - 1] += cost
+        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, price)
+
+    def cut_off(self) -> None:
+        """End the episode here, because a wrapper around the env has ended it (a ``TimeLimit``)."""
+        if not self.over:
+            self.truncated = self.over = True
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise the error that fits a call which needs an episode in progress."""
+        if self.seed is None:
+            raise NotResetError(f"{what} needs an episode: call reset() first.")
+        raise EpisodeOverError(f"{what} was called on an episode that has ended: call reset() to begin the next.")
+
+    def _raise_from(self, error: Exception, call: str) -> NoReturn:
+        raise TaskContractError(
+            f"a task must accept every reset and every text of a step: {self.task} raised {type(error).__name__} "
+            f"({shown(str(error))}) in {call}, after step {self.t} of the episode with seed {self.seed}."
+        ) from error
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """The task's snapshot and all counters."""
+        if self.seed is None:
+            self.refuse("snapshot")
+        moment = self.task.get_wrapper_attr("snapshot")()
+        counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
+        return moment, counters, (self.reward, self.terminated, self.truncated, self.over)
+
+    def restore(self, snapshot: tuple[Any, ...]) -> None:
+        """Go back to a state that :meth:`snapshot` returned.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is something else.
+        """
+        try:
+            moment, counters, ending = snapshot
+            seed, t, usage, observation, info = counters
+        except (TypeError, ValueError):
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of this env returned, received {shown(snapshot)}."
+            ) from None
+        self.task.get_wrapper_attr("restore")(moment)
+        self.seed, self.t, self.observation, self.info = seed, t, observation, info
+        self.usage = usage.copy()
+        self.reward, self.terminated, self.truncated, self.over = ending
+
+    def _tell(
+        self,
+        observation: str,
+        task_info: dict[str, Any],
+        cost: float,
+        intervention: str | None,
+        action_text: str | None,
+        reward: float,
+        tokens: int | None = None,
+        price: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Write down what a reset or step led to."""
+        success = False
+        if self.over and error is None:
+            success = success_of(task_info, self.terminated)
+            if success:
+                reward += 1.0
+        self.observation, self.reward = observation, reward
+        info = task_info.copy()  # and assignments, for a display with ** takes twice as long
+        if "steps_left" in info or self._limit is not None:
+            self._count_steps_left(info)
+        complete_info(info, observation)
+        info["usage"] = self.usage.copy()
+        info["intervention"] = intervention
+        info["action_text"] = action_text
+        info["cost"] = cost
+        # One type per key, whoever acted: Gymnasium's vector environments make an array of the first value's type.
+        info["tokens"] = -1 if tokens is None else tokens
+        info["price"] = -1.0 if price is None else price
+        info["step"] = self.t
+        info["success"] = info["is_success"] = success
+        info["task_seed"] = self.seed
+        info["error"] = error
+        self.info = info
+
+    def _count_steps_left(self, info: dict[str, Any]) -> None:
+        """Make ``steps_left`` an int that knows ``max_episode_steps``; drop it where the task does not count."""
+        left = info.get("steps_left")
+        if type(left) is int and self._limit is None and 0 <= left <= LARGEST_INTEGER:
+            return
+        if left is not None and not (_is_integer(left) and 0 <= left <= LARGEST_INTEGER):
+            raise TaskContractError(
+                f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
+            )
+        if self._limit is not None:
+            rest = 0 if self.over else self._limit - self.t
+            info["steps_left"] = rest if left is None else min(int(left), rest)
+        elif left is None:
+            del info["steps_left"]
+        else:
+            info["steps_left"] = int(left)
+
+
+def episodes_of(task: gym.Env[Any, Any]) -> int | None:
+    """How many episodes a task has (``num_episodes``), or None if it does not say."""
+    number = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
+    return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
+
+
+def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
+    """Ask an actor once for all decisions; what goes wrong comes back as ``Act.error``.
+
+    When a batched call raises or answers with the wrong number of acts, each decision is asked alone, so that one bad
+    decision does not take the others' episodes with it.
+
+    Raises:
+        SetupError, MissingPackageError, CheckpointError: the actor cannot answer anything as it is set up here. No
+            episode has failed.
+    """
+    try:
+        acts = actor.act(decisions)
+        if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
+            return acts  # the usual answer to one decision
+        if isinstance(acts, str | bytes | dict):
+            failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
+        elif len(acts) == len(decisions):
+            return [
+                act if type(act) is str else _checked(act, decision)
+                for act, decision in zip(acts, decisions, strict=True)
+            ]
+        else:
+            failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
+    except (SetupError, MissingPackageError, CheckpointError):
+        raise
+    except Exception as error:
+        failure = f"{type(error).__name__}: {_shortened(str(error))}"
+    if len(decisions) == 1:
+        return [Act("", error=failure)]
+    # The failed call may have drawn from the streams: each decision starts afresh.
+    return [ask_one(actor, decision.renewed()) for decision in decisions]
+
+
+def ask_one(actor: Actor, decision: Decision) -> str | Act:
+    """Ask an actor for one decision."""
+    return ask(actor, (decision,))[0]
+
+
+def _checked(act: Any, decision: Decision) -> str | Act:
+    """The act with plain Python types, or an act with an error that names the invalid field."""
+    if not isinstance(act, Act):
+        return str(act) if isinstance(act, str) else Act("", error=f"an act is a str or Act, received {shown(act)}.")
+    if act.error is not None:
+        return act if isinstance(act.error, str) else Act("", error=_shortened(str(act.error)))
+    tokens, cost, logprobs = act.tokens, act.cost, act.logprobs
+    if type(act.text) is str and tokens is None and cost is None and logprobs is None:
+        return act
+    problem = None
+    if not isinstance(act.text, str):
+        problem = f"text is a str, received {shown(act.text)}"
+    elif tokens is not None and not (_is_integer(tokens) and 0 <= tokens <= _MOST_TOKENS):
+        problem = f"tokens are a whole number of at least 0 (and at most 2**53), received {shown(tokens)}"
+    elif cost is not None and not (_is_number(cost) and 0 <= cost <= _MOST_COST):
+        problem = f"cost is a number of at least 0 (and at most {_MOST_COST:g}), received {shown(cost)}"
+    elif logprobs is not None:
+        problem = _logprobs_problem(logprobs, decision.admissible_actions)
+    if problem is not None:
+        return Act("", error=f"an act's {problem}.")
+    return Act(
+        str(act.text),
+        None if logprobs is None else tuple(float(x) for x in logprobs),
+        None if tokens is None else int(tokens),
+        None if cost is None else float(cost),
+    )
+
+
+def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:
+    """What is wrong with an act's log-probabilities, or None."""
+    rule = "logprobs must be one log-probability (at most 0) per admissible action, in their order, or None"
+    if isinstance(logprobs, str | bytes | dict) or not hasattr(logprobs, "__len__"):
+        return f"{rule}, received {shown(logprobs)}"
+    if admissible is None:
+        return f"{rule}; any text may be said here, so no list can be complete. Received {len(logprobs)} values"
+    if len(logprobs) != len(admissible):
+        return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
+    for value in logprobs:
+        if not (_is_number(value) and value <= _ROUNDING):
+            return f"{rule}, received {shown(value)}"
+    return None
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
+
+
+def _shortened(text: str, limit: int = 2000) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

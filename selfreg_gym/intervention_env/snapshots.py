@@ -1,0 +1,208 @@
+"""Exact snapshots of text tasks, with the wrappers around them.
+
+A task with ``snapshot`` and ``restore`` of its own is asked. Gymnasium's ``TimeLimit`` around it counts steps, so its
+counter is kept beside the task's snapshot. A task without these methods, or one inside any other wrapper that could
+hold state, is restored by replay: seed, options and actions determine an episode of a task that keeps the contract.
+Restoring by replay costs as many steps as the episode had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+
+from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContractError
+
+__all__ = [
+    "LimitSnapshots",
+    "ReplaySnapshots",
+    "has_snapshots",
+    "layers",
+    "restore_snapshot",
+    "take_snapshot",
+    "with_snapshots",
+]
+
+_STATELESS = (OrderEnforcing, PassiveEnvChecker)  # what they remember is the same after every reset
+
+
+def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+    """The wrappers of an env from the outermost to the innermost, then the env itself."""
+    found = [env]
+    while isinstance(found[-1], gym.Wrapper):
+        found.append(found[-1].env)
+    return found
+
+
+def has_snapshots(task: gym.Env[Any, Any]) -> bool:
+    """Whether ``snapshot`` and ``restore`` can be reached on the task or under its wrappers."""
+    return any(_has_own_snapshots(layer) for layer in layers(task))
+
+
+def with_snapshots(task: gym.Env[str, str]) -> gym.Env[str, str]:
+    """Return the task with ``snapshot`` and ``restore`` that are exact, its wrappers included.
+
+    The task itself is returned where its own methods are exact already. Otherwise it is wrapped: in
+    :class:`LimitSnapshots` if only ``TimeLimit`` wrappers hold state, else in :class:`ReplaySnapshots`.
+    """
+    above = []
+    for layer in layers(task):
+        if _has_own_snapshots(layer):
+            break
+        above.append(layer)
+    else:
+        return ReplaySnapshots(task)
+    counting = [layer for layer in above if type(layer) is TimeLimit]
+    if any(type(layer) not in (*_STATELESS, TimeLimit) for layer in above):
+        return ReplaySnapshots(task)
+    return LimitSnapshots(task) if counting else task
+
+
+def _has_own_snapshots(layer: gym.Env[Any, Any]) -> bool:
+    """Whether this layer defines both methods; a wrapper that only forwards the attributes of its env does not."""
+    holder: Any = type(layer) if isinstance(layer, gym.Wrapper) else layer
+    return all(callable(getattr(holder, name, None)) for name in ("snapshot", "restore"))
+
+
+def take_snapshot(env: gym.Env[Any, Any]) -> object:
+    """The exact state of an intervention env and of the wrappers around it, for :func:`restore_snapshot`.
+
+    Raises:
+        InvalidArgumentError: a wrapper may hold state that cannot be restored; the message names it.
+        NotResetError: no episode has begun.
+    """
+    counted: list[Any] = []
+    for layer in layers(env):
+        if _has_own_snapshots(layer):
+            return layer.snapshot(), tuple(counted)  # type: ignore[attr-defined]
+        if type(layer) is TimeLimit:
+            counted.append(layer._elapsed_steps)
+        elif type(layer) not in _STATELESS and not type(layer).__module__.startswith("selfreg_gym."):
+            break
+    raise InvalidArgumentError(
+        f"a snapshot must hold the state of every wrapper, and {type(layer).__name__} in {env} may have some: give it "
+        "snapshot() and restore(snapshot), or take the snapshot of the env inside it."
+    )
+
+
+def restore_snapshot(env: gym.Env[Any, Any], snapshot: Any) -> None:
+    """Go back to a state that :func:`take_snapshot` returned for the same env."""
+    moment, counted = snapshot
+    remaining = list(counted)
+    for layer in layers(env):
+        if _has_own_snapshots(layer):
+            layer.restore(moment)  # type: ignore[attr-defined]
+            return
+        if type(layer) is TimeLimit:
+            layer._elapsed_steps = remaining.pop(0)
+
+
+class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
+    """Give a task inside ``TimeLimit`` wrappers a ``snapshot`` that includes their step counters."""
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._limits: list[Any] = [layer for layer in layers(env) if type(layer) is TimeLimit]
+
+    def snapshot(self) -> object:
+        """The task's snapshot, and the steps that each ``TimeLimit`` has counted."""
+        return self.env.get_wrapper_attr("snapshot")(), tuple(limit._elapsed_steps for limit in self._limits)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a state that :meth:`snapshot` returned.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is not one of a task with as many time limits.
+        """
+        if not isinstance(snapshot, tuple) or len(snapshot) != 2 or len(snapshot[1]) != len(self._limits):
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of this task returned, received {type(snapshot).__name__}."
+            )
+        moment, counted = snapshot
+        self.env.get_wrapper_attr("restore")(moment)
+        for limit, steps in zip(self._limits, counted, strict=True):
+            limit._elapsed_steps = steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    seed: int
+    options: dict[str, Any] | None
+    actions: tuple[str, ...]
+    observation: str
+
+
+class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
+    """Give a text task ``snapshot`` and ``restore``, by remembering seed, options and actions.
+
+    Without a seed, ``reset`` draws one from ``np_random``, so that every episode can be repeated. The task must be
+    deterministic given its seed; ``restore`` notices when it is not.
+
+    Example:
+        >>> import gymnasium as gym, selfreg_gym
+        >>> from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
+        >>> task = ReplaySnapshots(gym.make("selfreg/Coin-v0", heads=0.99))
+        >>> before, _ = task.reset(seed=0, options={"episode": 0})
+        >>> moment = task.snapshot()
+        >>> _ = task.step("heads")
+        >>> task.restore(moment)
+        >>> task.step("heads")[0]
+        'Coin 2 of 2 lies under the cup. Call it: heads or tails?'
+    """
+
+    def __init__(self, env: gym.Env[str, str]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self._seed: int | None = None
+        self._options: dict[str, Any] | None = None
+        self._actions: list[str] = []
+        self._last: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Reset the task, with a seed in any case."""
+        self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
+        self._options = None if options is None else dict(options)
+        self._actions = []
+        self._last = self.env.reset(seed=self._seed, options=options)
+        return self._last
+
+    def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
+        """Step the task and remember the action."""
+        self._last = self.env.step(action)
+        self._actions.append(action)
+        return self._last
+
+    def snapshot(self) -> object:
+        """Seed, options and actions so far.
+
+        Raises:
+            NotResetError: no episode has begun.
+        """
+        if self._seed is None:
+            raise NotResetError("snapshot needs an episode: call reset() first.")
+        return _Replay(self._seed, self._options, tuple(self._actions), self._last[0])
+
+    def restore(self, snapshot: object) -> None:
+        """Play the episode again up to the moment of ``snapshot``.
+
+        Raises:
+            InvalidArgumentError: ``snapshot`` is not one of this class.
+            TaskContractError: the replay led elsewhere, so the task is not determined by its seed.
+        """
+        if not isinstance(snapshot, _Replay):
+            raise InvalidArgumentError(
+                f"restore takes what snapshot() of ReplaySnapshots returned, received {type(snapshot).__name__}."
+            )
+        self.reset(seed=snapshot.seed, options=snapshot.options)
+        for action in snapshot.actions:
+            self.step(action)
+        if self._last[0] != snapshot.observation:
+            raise TaskContractError(
+                "a task must be determined by its seed, options and actions: replaying "
+                f"{len(snapshot.actions)} actions from seed {snapshot.seed} led to {self._last[0][:80]!r} "
+                f"and not to {snapshot.observation[:80]!r}. Take all randomness from self.np_random."
+            )

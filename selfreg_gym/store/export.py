@@ -1,0 +1,296 @@
+"""Stored episodes in other formats: Parquet, Hugging Face ``datasets``, Minari.
+
+Each needs a package that is not among the core dependencies; without it the error says what to install. An export is
+written to a temporary place and moved when it is whole, so a failed one leaves nothing behind. Texts that a format
+cannot hold are cleaned: lone surrogates become U+FFFD everywhere, and NUL becomes U+FFFD for Minari (HDF5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import string
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Discrete, Text
+
+from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, SelfRegError, StoreError, shown
+from selfreg_gym.types import Episode
+from selfreg_gym.utils.printable import repaired
+
+__all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
+
+_ROWS_AT_ONCE = 16_384
+_LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
+_NOTHING = "there is no episode to export: the store is empty, or the filter fits none."
+
+
+def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
+    """One flat dict per transition, the facts of its episode repeated; ``usage`` are cost units per intervention."""
+    for number, e in enumerate(episodes):
+        for s in e.steps:
+            yield {
+                "episode": number,
+                "t": s.t,
+                "task": e.task_index,
+                "task_id": repaired(e.task_id),
+                "kind": repaired(e.kind),
+                "seed": e.seed,
+                "help_probability": e.help_probability,
+                "success": e.success,
+                "usage": list(e.usage),
+                "observation": repaired(s.observation),
+                "admissible_actions": (
+                    None if s.admissible_actions is None else [repaired(action) for action in s.admissible_actions]
+                ),
+                "state_key": repaired(s.state_key),
+                "feature_key": None if s.feature_key is None else repaired(s.feature_key),
+                "steps_left": s.steps_left,
+                "action": s.action,
+                "action_text": repaired(s.action_text),
+                "cost": s.cost,
+                "reward": s.reward,
+                "terminated": s.terminated,
+                "truncated": s.truncated,
+                "invalid": s.invalid,
+                "tokens": s.tokens,
+                "price": s.price,
+            }
+
+
+def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
+    """Write one Parquet file with a row per transition; only some thousand rows are in memory.
+
+    Args:
+        episodes: what to write; ``episode`` in the file numbers them from 0.
+        path: the file, replaced only when the new one is whole.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        MissingPackageError: pyarrow is not installed.
+        InvalidArgumentError: there is no episode to write.
+        StoreError: the file cannot be written.
+    """
+    arrow = _imported("pyarrow", "data")
+    parquet = _imported("pyarrow.parquet", "data")
+    schema = _arrow_schema(arrow)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    source, written = rows(episodes), 0
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder, and a Parquet file is to be written: name a file.")
+        try:
+            with parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
+                while chunk := list(islice(source, _ROWS_AT_ONCE)):
+                    writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
+                    written += len(chunk)
+            if not written:
+                raise InvalidArgumentError(_NOTHING)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def _explained(target: object) -> Iterator[None]:
+    """Raise one of our errors where a file cannot be written or a library refuses a value.
+
+    Raises:
+        StoreError: from any other exception; the message names the target.
+    """
+    try:
+        yield
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise StoreError(
+            f"the export to {target} failed, and nothing is left of it: {type(error).__name__}: {shown(str(error))}."
+        ) from error
+
+
+def to_hf_dataset(episodes: Iterable[Episode]) -> Any:
+    """Make a ``datasets.Dataset`` in memory with the columns of the Parquet file.
+
+    Raises:
+        MissingPackageError: ``datasets`` or pyarrow is not installed.
+    """
+    datasets = _imported("datasets", "hf")
+    arrow = _imported("pyarrow", "data")
+    with _explained("a Hugging Face dataset"):
+        return datasets.Dataset(arrow.Table.from_pylist(list(rows(episodes)), schema=_arrow_schema(arrow)))
+
+
+def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str) -> Any:
+    """Make a Minari dataset: observations and actions as in ``selfreg/Intervention-v0``, the rest in ``infos``.
+
+    Minari wants one more observation than actions; the observation after the last action is not stored (no decision is
+    made there), so it is the empty string. Ragged values (``admissible_actions``) are one JSON string each. Tokens
+    that were not counted are -1, prices that were not reported NaN. The observation space is a Gymnasium ``Text`` of
+    the characters and the longest length that occur, so it contains every observation also after loading.
+
+    Args:
+        spec: the store's spec, kept as the dataset's description.
+        episodes: what to write, read into memory.
+        dataset_id: ``namespace/name-v0``.
+
+    Raises:
+        MissingPackageError: Minari is not installed.
+        InvalidArgumentError: there is no episode to write, or ``dataset_id`` is malformed.
+        StoreError: there is a dataset of this name already, or it cannot be written. Nothing is left behind.
+    """
+    minari = _imported("minari", "minari")
+    target = _minari_target(dataset_id)
+    buffers = []
+    interventions = 0
+    for number, e in enumerate(episodes):
+        interventions = len(e.usage)
+        infos = {
+            "task_id": [_without_nul(e.task_id)] * (len(e) + 1),
+            "state_key": [_without_nul(s.state_key) for s in e.steps] + [""],
+            "feature_key": [_without_nul(s.feature_key or "") for s in e.steps] + [""],
+            "admissible_actions": [
+                json.dumps(None if s.admissible_actions is None else [repaired(a) for a in s.admissible_actions])
+                for s in e.steps
+            ]
+            + ["null"],
+            "action_text": ["", *(_without_nul(s.action_text) for s in e.steps)],
+            "cost": np.array([0.0, *(s.cost for s in e.steps)]),
+            "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
+            "price": np.array([np.nan, *(np.nan if s.price is None else s.price for s in e.steps)]),
+            "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
+            "success": np.array([False] * len(e) + [e.success]),
+        }
+        buffers.append(
+            minari.data_collector.EpisodeBuffer(
+                id=number,
+                seed=e.seed,
+                options={"episode": e.task_index},
+                observations=[_without_nul(s.observation) for s in e.steps] + [""],
+                actions=[s.action for s in e.steps],
+                rewards=[s.reward for s in e.steps],
+                terminations=[s.terminated for s in e.steps],
+                truncations=[s.truncated for s in e.steps],
+                infos=infos,
+            )
+        )
+    if not buffers:
+        raise InvalidArgumentError(_NOTHING)
+    texts = [text for buffer in buffers for text in buffer.observations]
+    space = Text(max(1, *map(len, texts)), min_length=0, charset="".join(sorted({*" ".join(texts), *_LETTERS})))
+    with _explained(f"the Minari dataset {dataset_id!r}"), _moved_when_whole(target, dataset_id):
+        minari.create_dataset_from_buffers(
+            dataset_id,
+            buffers,
+            observation_space=space,
+            action_space=Discrete(1 + interventions),
+            description=json.dumps(spec, allow_nan=False),
+        )
+    return minari.load_dataset(dataset_id)
+
+
+def _minari_target(dataset_id: str) -> Path:
+    """The folder of a new dataset, which does not exist yet.
+
+    Raises:
+        InvalidArgumentError: a malformed id.
+        StoreError: there is such a dataset already.
+    """
+    dataset = importlib.import_module("minari.dataset.minari_dataset")
+    roots = importlib.import_module("minari.storage.datasets_root_dir")
+    rule = "the id of a Minari dataset must be like 'namespace/name-v0' (letters, digits, '-', '_')"
+    try:
+        dataset.parse_dataset_id(dataset_id)
+        with _explained("Minari's folder of datasets"):
+            target, root = Path(roots.get_dataset_path(dataset_id)), Path(roots.get_dataset_path())
+    except (ValueError, TypeError):
+        raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}.") from None
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}, which lies outside {root}.")
+    if target.exists():
+        raise StoreError(
+            f"there is a Minari dataset {dataset_id!r} in {root} already: choose another name or version, or delete it "
+            f"with minari.delete_dataset({dataset_id!r})."
+        )
+    return target
+
+
+@contextlib.contextmanager
+def _moved_when_whole(target: Path, dataset_id: str) -> Iterator[None]:
+    """Let Minari write into a temporary root, and move the dataset to its place when it is whole."""
+    roots = importlib.import_module("minari.storage.datasets_root_dir")
+    namespaces = importlib.import_module("minari.namespace")
+    root = Path(roots.get_dataset_path())
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=root, ignore_cleanup_errors=True) as folder:
+        os.environ["MINARI_DATASETS_PATH"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["MINARI_DATASETS_PATH"]
+            else:
+                os.environ["MINARI_DATASETS_PATH"] = before
+        namespace = dataset_id.rpartition("/")[0]
+        if namespace and namespace not in namespaces.list_local_namespaces():
+            namespaces.create_namespace(namespace)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (Path(folder) / dataset_id).rename(target)
+
+
+def _without_nul(text: str) -> str:
+    """The text without NUL and lone surrogates, which HDF5 cannot hold; each becomes U+FFFD."""
+    return repaired(text).replace("\0", "\ufffd")
+
+
+def _arrow_schema(arrow: Any) -> Any:
+    """The columns of :func:`rows`, in its order."""
+    number, real, flag, text = arrow.int64(), arrow.float64(), arrow.bool_(), arrow.string()
+    return arrow.schema(
+        {
+            "episode": number,
+            "t": number,
+            "task": number,
+            "task_id": text,
+            "kind": text,
+            "seed": number,
+            "help_probability": real,
+            "success": flag,
+            "usage": arrow.list_(real),
+            "observation": text,
+            "admissible_actions": arrow.list_(text),
+            "state_key": text,
+            "feature_key": text,
+            "steps_left": number,
+            "action": number,
+            "action_text": text,
+            "cost": real,
+            "reward": real,
+            "terminated": flag,
+            "truncated": flag,
+            "invalid": flag,
+            "tokens": number,
+            "price": real,
+        }
+    )
+
+
+def _imported(name: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise MissingPackageError(
+            f"this export needs the package {package!r}, which is not installed: "
+            f"pip install 'selfreg-gym[{extra}]' (or pip install {package})."
+        ) from error

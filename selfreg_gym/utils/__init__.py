@@ -1,0 +1,1 @@
+"""Small tools without knowledge of the problem: arguments, files, JSON, printable text, random streams, caches."""

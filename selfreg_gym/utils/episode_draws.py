@@ -1,0 +1,110 @@
+"""Random numbers of helpers, each a function of the helper's seed, the episode and the step alone.
+
+A helper answers N episodes at once. If it drew from one stream in the order of the rows, the number of rows would
+change its decisions. So each episode has a stream of its own: SplitMix64 (Steele, Lea and Flood 2014), whose i-th
+number is a hash of ``stream + i * gamma``. The numbers of all rows at any step are computed at once, and only the start
+of each stream is stored.
+
+Example:
+    >>> draws = EpisodeDraws.begin(None, np.array([True, True]), np.array([7, 8]), seed=0)
+    >>> alone = EpisodeDraws.begin(None, np.array([True]), np.array([8]), seed=0)
+    >>> bool(draws.of_episode()[1] == alone.of_episode()[0])
+    True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfreg_gym.utils.random_streams import COUNTED_DRAWS, EPISODE_KEY, KEYED_DRAWS, Purpose, seed_sequence
+
+__all__ = ["EpisodeDraws", "episode_key"]
+
+_GAMMA, _MIX_1, _MIX_2 = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def episode_key(seed: int, task_index: int) -> int:
+    """One number in [0, 2**63) for an episode: of its seed and its task, as several tasks may share a seed."""
+    words = seed_sequence(EPISODE_KEY, int(seed), abs(int(task_index))).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeDraws:
+    """The streams of N rows; part of the ``state`` of a helper that draws.
+
+    Attributes:
+        streams: ``(N,)`` uint64, the start of each row's stream.
+        steps: ``(N,)`` decisions drawn for so far in the row's episode.
+        keyed: ``(N,)`` bool, rows whose stream was set by ``begin_episodes`` and whose first decision is still to come.
+        counted: episodes without a key so far.
+    """
+
+    streams: NDArray[np.uint64]
+    steps: NDArray[np.int64]
+    keyed: NDArray[np.bool_]
+    counted: int = 0
+
+    @classmethod
+    def begin(
+        cls, state: EpisodeDraws | None, starts: NDArray[np.bool_], keys: NDArray[np.int64], *, seed: int
+    ) -> EpisodeDraws:
+        """Set the streams of the rows in ``starts`` ``(N,)`` by the helper's seed and the episodes' ``keys`` (N,)."""
+        draws = _empty(len(starts)) if state is None else state
+        streams, steps = draws.streams.copy(), draws.steps.copy()
+        for i in np.flatnonzero(starts):
+            streams[i] = _stream(KEYED_DRAWS, seed, int(keys[i]))
+            steps[i] = 0
+        return replace(draws, streams=streams, steps=steps, keyed=draws.keyed | starts)
+
+    @classmethod
+    def at(
+        cls, state: EpisodeDraws | None, n: int, episode_start: NDArray[np.bool_] | None, *, seed: int
+    ) -> EpisodeDraws:
+        """The streams at a call of ``predict`` with N rows.
+
+        An episode that begins without a key is numbered by the helper itself: its stream then depends on the order of
+        the episodes.
+        """
+        draws = _empty(n) if state is None else state
+        starts = np.full(n, state is None)
+        if episode_start is not None:
+            starts |= np.atleast_1d(np.asarray(episode_start, dtype=bool))
+        fresh = np.flatnonzero(starts & ~draws.keyed)
+        if not len(fresh) and not draws.keyed.any():
+            return draws
+        streams, steps = draws.streams.copy(), draws.steps.copy()
+        for number, i in enumerate(fresh):
+            streams[i] = _stream(COUNTED_DRAWS, seed, draws.counted + number)
+            steps[i] = 0
+        return EpisodeDraws(streams, steps, np.zeros(n, dtype=bool), draws.counted + len(fresh))
+
+    def of_episode(self) -> NDArray[np.float64]:
+        """``(N,)`` in [0, 1): one number per episode, the same at every step."""
+        return _uniform(self.streams, np.zeros(len(self.streams), dtype=np.uint64))
+
+    def of_step(self, count: int = 1) -> tuple[NDArray[np.float64], EpisodeDraws]:
+        """``(N, count)`` numbers in [0, 1) of this step, and the draws at the next one. ``count`` never changes."""
+        first = 1 + self.steps * count
+        numbers = np.add.outer(first, np.arange(count)).astype(np.uint64)
+        return _uniform(self.streams[:, None], numbers), replace(self, steps=self.steps + 1)
+
+
+def _empty(n: int) -> EpisodeDraws:
+    return EpisodeDraws(np.zeros(n, np.uint64), np.zeros(n, np.int64), np.zeros(n, bool))
+
+
+def _stream(purpose: Purpose, seed: int, number: int) -> np.uint64:
+    return seed_sequence(purpose, int(seed), number).generate_state(1, np.uint64)[0]
+
+
+def _uniform(streams: NDArray[np.uint64], number: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The ``number``-th output of SplitMix64 from each start, in [0, 1) with 53 bits."""
+    z = streams + (number + np.uint64(1)) * _GAMMA
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    z ^= z >> np.uint64(31)
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53

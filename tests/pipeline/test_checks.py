@@ -1,0 +1,164 @@
+"""Compared helpers: checked before anything is collected, one for each intervention where they ask one, decisive."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfreg_gym import registry
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
+from selfreg_gym.pipeline.candidates import _build_one, _variants, is_decisive
+from selfreg_gym.pipeline.checks import check_candidates
+from selfreg_gym.pipeline.comparing import _not_met
+from selfreg_gym.pipeline.config import load_config
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.sections import EvaluateConfig
+
+COIN = ['task.id="selfreg/Coin-v0"', "task.kwargs={}", "task.splits={collected={}}"]
+
+
+def check(*overrides: str) -> None:
+    check_candidates(load_config(preset="smoke", overrides=[*COIN, *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "told"),
+    [
+        ("evaluate.kwargs.every-k={perod=3}", UnknownNameError, "'every-k'.*'perod'"),
+        ("evaluate.kwargs.lm={help_weight=2}", UnknownNameError, "'lm'.*'help_weight'"),
+        ("evaluate.kwargs.evry-k={k=3}", UnknownNameError, "Did you mean 'every-k'"),
+        ('evaluate.kwargs.every-k={k="3"}', InvalidArgumentError, r"every-k\.k must be float, received '3'"),
+        ("evaluate.kwargs.every-k={k=true}", InvalidArgumentError, r"every-k\.k must be float, received True"),
+        ("evaluate.kwargs.prm-threshold={intervention=1.5}", InvalidArgumentError, r"intervention must be int \| str"),
+        ("evaluate.kwargs.random={intervention=2}", InvalidArgumentError, r"random\.intervention must be from 1 to 1"),
+        ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
+    ],
+)
+def test_arguments_of_helpers_are_checked_at_the_start(override: str, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        check(override)
+
+
+def test_a_value_out_of_range_names_the_helper() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be made.*k at least 1"):
+        check("evaluate.kwargs.every-k={k=0.5}", 'evaluate.helpers=["every-k"]')
+    check("evaluate.kwargs.every-k={k=3}", "evaluate.kwargs.random={intervention=1}")
+
+
+class _Plugin:
+    """A helper as another distribution brings it."""
+
+    def wrap(self, env: Any) -> Any:
+        return env
+
+
+def plugin(monkeypatch: pytest.MonkeyPatch, predict: Any = None, init: Any = None, called: str = "mine") -> None:
+    """Register a helper ``mine`` with this ``predict`` or this constructor."""
+    members = {"predict": predict or (lambda self, observation, *_, **__: (0, None))}
+    if init is not None:
+        members["__init__"] = init
+    kind = type("Mine", (_Plugin,), members)
+    module = types.ModuleType("mine_of_the_tests")
+    module.Mine = kind  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    names, load = registry.names, registry.load
+    monkeypatch.setattr(
+        registry, "names", lambda group: [*names(group), called] if group == "helpers" else names(group)
+    )
+    monkeypatch.setattr(
+        registry, "load", lambda group, name: kind if (group, name) == ("helpers", called) else load(group, name)
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (lambda n: np.zeros(n + 1, int), "shape"),
+        (lambda n: np.zeros(n), "float64"),
+        (lambda n: np.full(n, 2), "from 0 to K"),
+        (lambda n: np.full(n, -1), "from 0 to K"),
+        (lambda n: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_invalid_answers_are_found_before_training(monkeypatch: pytest.MonkeyPatch, answers: Any, told: str) -> None:
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return answers(len(observation)), state
+
+    plugin(monkeypatch, predict)
+    with pytest.raises(TaskContractError, match=f"(?s)'mine' does not keep.*{told}"):
+        check('evaluate.helpers=["mine"]')
+
+
+def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(self):
+        raise RuntimeError("no such table")
+
+    plugin(monkeypatch, init=init)
+    with pytest.raises(InvalidArgumentError, match=r"'mine' cannot be made.*RuntimeError: no such table"):
+        check('evaluate.helpers=["mine"]')
+
+
+@pytest.mark.parametrize("name", ["mine@2", "mine#1", "mine:expert", "@"])
+def test_characters_that_separate_the_parts_of_a_key_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    plugin(monkeypatch, called=name)
+    with pytest.raises(InvalidArgumentError, match=f"must not contain.*received '{name}'"):
+        check(f'evaluate.helpers=["{name}"]')
+    with pytest.raises(InvalidArgumentError, match="leave it out of evaluate"):
+        check("evaluate.helpers=[]")
+    check('evaluate.helpers=["never"]')
+
+
+def test_a_helper_of_ones_own_is_decisive() -> None:
+    assert is_decisive("mine", EvaluateConfig())
+    assert is_decisive("prm-threshold:expert", EvaluateConfig())
+    assert not is_decisive("every-k:expert", EvaluateConfig())
+    assert not is_decisive("mine", EvaluateConfig(minor=("mine",)))
+    assert not is_decisive("mine", EvaluateConfig(decisive=("lm",)))
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Run:
+    config = load_config(preset="smoke", overrides=['interventions.ids=["strong", "expert"]'])
+    run = Run.open(tmp_path / "run", config)
+    run.manifest.note(interventions=[{"name": "a@b", "cost": 0.3}, {"name": "expert", "cost": 1.0}])
+    return run
+
+
+def test_baselines_are_compared_once_for_each_intervention(several: Run) -> None:
+    names = {name: [shown for shown, _ in _variants(several, name)] for name in ("always", "every-k", "random", "lm")}
+    assert names == {
+        "always": ["always:a-b", "always"],  # the anchor asks the most expensive one
+        "every-k": ["every-k:a-b", "every-k:expert"],
+        "random": ["random"],
+        "lm": ["lm"],
+    }
+    (_, cheap), (_, dear) = _variants(several, "always")
+    assert (cheap["intervention"], dear["intervention"]) == ("a@b", "expert")
+    assert _build_one(several, "always", dear)[None].intervention == "expert"
+
+
+def test_an_intervention_in_the_config_is_the_only_one(tmp_path: Path) -> None:
+    overrides = ['interventions.ids=["strong", "expert"]', "evaluate.kwargs.every-k={intervention=2}"]
+    run = Run.open(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
+    assert _variants(run, "every-k") == [("every-k", {"intervention": 2})]
+
+
+def test_warnings_about_budgets_that_were_not_met() -> None:
+    good = {"met": True, "precise": True, "reason": None}
+    under = {"met": False, "precise": True, "reason": "under budget: 1.4 cost units"}
+    found = _not_met({"a@1": good, "b@3": under, "c@1": {**good, "precise": False}, "d@1": {**good, "precise": False}})
+    assert len(found) == 2
+    assert found[0] == "b@3 is under budget: 1.4 cost units."
+    assert "c@1, d@1" in found[1]
+    assert _not_met({"a@1": good}) == []
+    assert _not_met({"a@3": under, "b@3": under, "c@3": {**under, "reason": "over budget: 4 cost units"}}) == [
+        "a@3, b@3 are under budget: 1.4 cost units.",
+        "c@3 is over budget: 4 cost units.",
+    ]

@@ -1,0 +1,147 @@
+"""as_helper: functions and SB3 models as helpers; never, always, random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from selfreg_gym import FeatureObservation, Intervention, InterventionVectorEnv, StateKeyObservation, as_helper, to_sb3
+from selfreg_gym.adapters import FunctionHelper, ModelHelper, batch_size
+from selfreg_gym.agents.helpers.always import Always
+from selfreg_gym.agents.helpers.never import Never
+from selfreg_gym.agents.helpers.random import Random
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.testing import ExpertActor, RandomActor
+
+
+def table(num_envs: int, mode: str = "Disabled") -> InterventionVectorEnv:
+    expert = Intervention(ExpertActor(), name="expert")
+    return InterventionVectorEnv(num_envs, "selfreg/Coin-v0", RandomActor(), [expert], autoreset_mode=mode)
+
+
+def test_a_function_answers_one_text_and_many() -> None:
+    helper = as_helper(lambda text: len(text))
+    assert helper.predict("ab", state="kept") == (2, "kept")
+    actions, _ = helper.predict(("", "a", "abc"))
+    assert (actions.dtype, actions.tolist()) == (np.int64, [0, 1, 3])
+
+
+def test_a_function_reads_features_one_row_at_a_time() -> None:
+    helper = as_helper(lambda features: int(features["scalars"][1] < 2), wrap=FeatureObservation)
+    specs = [EpisodeSpec(3, seed) for seed in range(12)]
+    for env in (
+        table(4),
+        gym.make(
+            "selfreg/Intervention-v0",
+            task="selfreg/Coin-v0",
+            actor=RandomActor(),
+            interventions=[Intervention(ExpertActor(), name="expert")],
+        ),
+    ):
+        for episode in run_episodes(env, specs, helper):
+            assert [step.action for step in episode] == [1, 1] + [0] * (len(episode) - 2)
+
+
+def test_what_is_a_helper_already_is_returned_and_the_rest_is_refused() -> None:
+    never = Never()
+    assert as_helper(never) is never
+    assert isinstance(as_helper(never, wrap=StateKeyObservation), ModelHelper)
+    assert isinstance(as_helper(len), FunctionHelper)
+    with pytest.raises(InvalidArgumentError, match="a helper has predict"):
+        as_helper(3)
+    with pytest.raises(InvalidArgumentError, match="wrap is"):
+        as_helper(len, wrap=3)  # type: ignore[arg-type]
+
+
+def test_batch_sizes() -> None:
+    assert batch_size("text") is None
+    assert batch_size(("a", "b")) == 2
+    assert batch_size(np.array(["a"], dtype=object)) == 1
+    start = np.ones(3, dtype=bool)
+    assert batch_size(np.zeros((3, 4)), start) == 3
+    assert batch_size(np.zeros(4), start) is None
+    assert batch_size({"x": np.zeros((3, 2)), "y": np.zeros((3,))}, start) == 3
+    assert batch_size({"x": np.zeros(2)}, np.ones(1, dtype=bool)) is None
+
+
+def test_an_sb3_model_decides_single_and_batched_alike() -> None:
+    from stable_baselines3 import DQN
+
+    model = DQN("MultiInputPolicy", to_sb3(FeatureObservation(table(2, "SameStep"))), seed=0, learning_starts=10)
+    model.learn(200)
+    helper = as_helper(model, wrap=FeatureObservation)
+    specs = [EpisodeSpec(i % 4, i) for i in range(12)]
+    runs = [sorted(run_episodes(table(n), specs, helper), key=lambda episode: episode.seed) for n in (1, 5)]
+    assert runs[0] == runs[1]
+
+
+def test_a_recurrent_sb3_model_keeps_and_loses_its_memory() -> None:
+    RecurrentPPO = pytest.importorskip("sb3_contrib").RecurrentPPO
+
+    env = to_sb3(FeatureObservation(table(2, "SameStep")))
+    model = RecurrentPPO("MultiInputLstmPolicy", env, n_steps=16, batch_size=16, seed=0)
+    model.learn(64)
+    states: list[Any] = []
+    predict = model.predict
+
+    def spy(observation: Any, state: Any = None, **kwargs: Any) -> Any:
+        states.append((state, kwargs["episode_start"].copy()))
+        return predict(observation, state=state, **kwargs)
+
+    model.predict = spy  # type: ignore[method-assign]
+    specs = [EpisodeSpec(i % 4, i) for i in range(9)]
+    batched = sorted(run_episodes(table(3), specs, as_helper(model, wrap=FeatureObservation)), key=lambda e: e.seed)
+    assert states[0][0] is None
+    assert states[0][1].all()
+    assert all(state is not None for state, _ in states[1:])
+    assert sum(start.sum() for _, start in states) == len(specs)
+    single = sorted(run_episodes(table(1), specs, as_helper(model, wrap=FeatureObservation)), key=lambda e: e.seed)
+    assert single == batched
+
+
+@pytest.mark.parametrize(("helper", "action"), [(Never(), 0), (Always(), 1), (Always(intervention=2), 2)])
+def test_never_and_always(helper: Any, action: int) -> None:
+    assert helper.predict("text")[0] == action
+    assert helper.predict(("a", "b", "c"))[0].tolist() == [action] * 3
+    assert type(helper).from_run(Path("anywhere"), budget=1.0, seed=3).predict("text")[0] in (0, 1)
+    with pytest.raises(InvalidArgumentError, match="counts from 1"):
+        Always(intervention=0)
+
+
+def test_random_asks_as_often_as_its_knob_says_and_repeats_itself() -> None:
+    helper = Random(0.3, seed=5)
+    actions, state = helper.predict(("x",) * 10_000)
+    assert actions.mean() == pytest.approx(0.3, abs=0.015)
+    assert (helper.predict(("x",) * 10_000)[0] == actions).all()
+    assert (helper.predict(("x",) * 10_000, state=state)[0] != actions).any()
+    assert (Random(0.3, seed=6).predict(("x",) * 10_000)[0] != actions).any()
+    deterministic = helper.predict(("x",) * 10_000, deterministic=True)[0]
+    assert (deterministic == actions).all()
+
+
+def test_randoms_knob_keeps_the_draws() -> None:
+    low = Random(0.3)
+    high = low.with_knob(0.6)
+    assert (low.knob, high.knob, Random.knob_bounds) == (0.3, 0.6, (0.0, 1.0))
+    assert (high.predict(("x",) * 500)[0] >= low.predict(("x",) * 500)[0]).all()
+    assert Random(1.0, intervention=2).predict(("x",) * 3)[0].tolist() == [2, 2, 2]
+    assert Random(0.0).predict("x")[0] == 0
+    with pytest.raises(InvalidArgumentError, match="probability"):
+        Random(1.1)
+    with pytest.raises(InvalidArgumentError, match="from 1"):
+        Random(0.1, intervention=0)
+    assert Random.from_run(Path("anywhere"), budget=2.0, seed=9).seed == 9
+
+
+def test_the_former_name_of_the_argument_still_works() -> None:
+    for helper in (Always, Random):
+        with pytest.warns(DeprecationWarning, match="intervention="):
+            assert helper(k=2).intervention == 2
+        with pytest.raises(InvalidArgumentError, match="one of them"):
+            helper(k=2, intervention=1)
