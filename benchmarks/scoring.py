@@ -19,8 +19,9 @@ import torch
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
 from selfreg_gym.agents.actors.lm import LM
+from selfreg_gym.lm.batching import micro_batches
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
-from selfreg_gym.lm.scoring import CandidateScorer, micro_batches
+from selfreg_gym.lm.scoring import CandidateScorer
 
 
 def moments(count: int) -> tuple[list[str], list[tuple[str, ...]]]:

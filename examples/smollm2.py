@@ -31,10 +31,11 @@ import selfreg_gym  # noqa: F401  (registers the tasks)
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.collection import collect
+from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.loading import one_thread
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.scoring import CandidateScorer
-from selfreg_gym.lm.training import add_lora, finetune, merge_lora, pad_right
+from selfreg_gym.lm.training import add_lora, finetune, merge_lora
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
 

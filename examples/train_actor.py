@@ -37,10 +37,11 @@ import torch
 import transformers
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
+from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.loading import one_thread
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
-from selfreg_gym.lm.training import finetune, pad_right, seeded
+from selfreg_gym.lm.training import finetune, seeded
 from selfreg_gym.types import Decision
 from selfreg_gym.utils.random_streams import Purpose, stream
 

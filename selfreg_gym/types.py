@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -122,7 +123,7 @@ class Act:
         logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor ranks them.
         tokens: tokens read and written for this act (0 to 2**53), or None if not counted.
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
-            is reported in ``info["price"]`` and never charged.
+            is in ``info["reported_cost"]`` and never charged.
         error: why the actor failed, or None. An act with an error is never executed.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
@@ -266,7 +267,7 @@ class Transition:
         terminated, truncated: whether the episode ended here.
         invalid: the task did not accept ``action_text``.
         tokens: tokens read and written for it (``Act.tokens``), or None if they were not counted.
-        price: the reported cost of the call (``Act.cost``), or None if it was not reported.
+        reported_cost: cost units that the call reported (``Act.cost``), or None.
     """
 
     t: int
@@ -283,7 +284,13 @@ class Transition:
     truncated: bool
     invalid: bool
     tokens: int | None = None
-    price: float | None = None
+    reported_cost: float | None = None
+
+    @property
+    def price(self) -> float | None:
+        """Former name of ``reported_cost``."""
+        warnings.warn("Transition.price is now Transition.reported_cost.", DeprecationWarning, stacklevel=2)
+        return self.reported_cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,10 +144,10 @@ class LM:
         return acts
 
     def _generate(self, decisions: Sequence[Decision]) -> list[Act]:
+        from selfreg_gym.lm.chat_template import turn_of
         from selfreg_gym.lm.generation import generate
         from selfreg_gym.lm.parsing import parse_action
         from selfreg_gym.lm.prompts import ACTION_MARK, actor_prompt
-        from selfreg_gym.lm.turns import turn_of
 
         scorer = self.scorer
         tokenizer = scorer.encoder.tokenizer

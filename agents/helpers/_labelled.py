@@ -10,7 +10,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from selfreg_gym.lm.choosing import Page
+    from selfreg_gym.lm.choice_training import ChoiceExample
 
 __all__ = ["LabelledPage", "gather_pages", "split_by_task"]
 
@@ -29,14 +29,14 @@ class LabelledPage(NamedTuple):
         topics: Mapping[str, int],
         augment: Callable[[str, np.random.Generator], str] | None,
         rng: np.random.Generator,
-    ) -> Page:
+    ) -> ChoiceExample:
         """The rewritten observation with its questions; all observations count alike, as they were drawn by weight."""
-        from selfreg_gym.lm.choosing import Page
+        from selfreg_gym.lm.choice_training import ChoiceExample
         from selfreg_gym.lm.prompts import helper_prompt
 
         told = self.observation if augment is None else augment(self.observation, rng)
         prompts = tuple(helper_prompt(told, budget, tokenizer=tokenizer) for budget in self.budgets)
-        return Page(prompts, self.wanted / self.wanted.sum(), topics.get(self.observation))
+        return ChoiceExample(prompts, self.wanted / self.wanted.sum(), topics.get(self.observation))
 
 
 def split_by_task(rows: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:

@@ -17,6 +17,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.types import HelperPolicy, Intervention
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import TRAINING_TASKS, stream
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
@@ -128,7 +129,13 @@ class SB3Helper(HelperPolicy):
                 device="cpu",
                 **{**cls.defaults, **arguments},
             )
-            model.learn(steps, callback=_bar(steps, cls.algorithm, progress))
+            with progress_bar(cls.algorithm, steps, shown=progress) as update:
+
+                def show(*_: Any) -> bool:
+                    update(min(model.num_timesteps, steps))
+                    return True
+
+                model.learn(steps, callback=show)
         info = {
             "help_cost": float(help_cost),
             "steps": int(model.num_timesteps),
@@ -360,28 +367,3 @@ def _own_randomness() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(old)  # noqa: NPY002
-
-
-def _bar(steps: int, name: str, show: bool) -> Any:
-    """A callback that draws a bar for SB3's ``learn``; None if it is not shown."""
-    if not show:
-        return None
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from stable_baselines3.common.callbacks import BaseCallback
-
-    class Bar(BaseCallback):
-        def _on_training_start(self) -> None:
-            self._bar = Progress(
-                TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True
-            )
-            self._task = self._bar.add_task(name, total=steps)
-            self._bar.start()
-
-        def _on_step(self) -> bool:
-            self._bar.update(self._task, completed=min(self.num_timesteps, steps))
-            return True
-
-        def _on_training_end(self) -> None:
-            self._bar.stop()
-
-    return Bar()

@@ -90,7 +90,7 @@ class _Confidence(gym.ObservationWrapper):  # type: ignore[type-arg]
 
     def observation(self, observation: Any) -> Any:
         base: Any = self.unwrapped
-        return confidences(base.actor, base.rows)[0]
+        return confidences(base.actor, base.slots)[0]
 
 
 class _VectorConfidence(gym.vector.VectorObservationWrapper):  # type: ignore[type-arg]
@@ -101,4 +101,4 @@ class _VectorConfidence(gym.vector.VectorObservationWrapper):  # type: ignore[ty
 
     def observations(self, observations: Any) -> Any:
         base: Any = self.unwrapped
-        return confidences(base.actor, base.rows)
+        return confidences(base.actor, base.slots)

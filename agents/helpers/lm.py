@@ -18,7 +18,7 @@ from selfreg_gym.utils.json_text import dumps
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 if TYPE_CHECKING:
-    from selfreg_gym.lm.choosing import Page
+    from selfreg_gym.lm.choice_training import ChoiceExample
     from selfreg_gym.types import Intervention
 
 __all__ = ["LMHelper"]
@@ -142,7 +142,7 @@ class LMHelper:
             UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
         from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
-        from selfreg_gym.lm.choosing import train_choice
+        from selfreg_gym.lm.choice_training import train_choice
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
         from selfreg_gym.lm.prompts import helper_prompt
         from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
@@ -184,7 +184,7 @@ class LMHelper:
         topics = {text: number[name] for text, name in (features or {}).items()}
         told: dict[str, Any] = {"tokenizer": tokenizer, "topics": topics, "augment": augment, "rng": rng}
         chosen = [pages[i].questions(**told) for i in resample(total, size, rng)]
-        aside: list[Page] = []
+        aside: list[ChoiceExample] = []
         judged = gather_pages(held, interventions=interventions, help_weight=help_weight) if held else []
         if held and not judged:
             warnings.warn(
@@ -322,13 +322,13 @@ class LMHelper:
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
         from selfreg_gym.agents.helpers._lm_sharing import write_card_of
-        from selfreg_gym.utils.files import give_usual_modes
+        from selfreg_gym.utils.files import set_default_modes
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        give_usual_modes(*folder.glob("*.safetensors"))
+        set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {
@@ -365,7 +365,7 @@ class LMHelper:
         return cls(model, load_tokenizer(folder), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
-        """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision`).
+        """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision_export`).
 
         The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
         (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` ask at that budget,
@@ -401,9 +401,9 @@ class LMHelper:
 
 
 def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:
-    from selfreg_gym.lm.questions import QuestionReader
+    from selfreg_gym.lm.readers import PromptGroupReader
 
-    return QuestionReader(model, tokenizer, answers, memo=memo)
+    return PromptGroupReader(model, tokenizer, answers, memo=memo)
 
 
 def _answer_tokens(tokenizer: Any, interventions: int) -> list[int]:

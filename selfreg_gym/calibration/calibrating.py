@@ -19,6 +19,7 @@ from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.utils.arguments import check_predict, check_tasks
+from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
@@ -233,10 +234,7 @@ class _Finished:
     def save(self, found: Mapping[str, Any]) -> None:
         """Keep it, whole or not at all."""
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.path.with_suffix(".partial")
-            partial.write_text(dumps(found), encoding="utf-8")
-            partial.replace(self.path)
+            write_text(self.path, dumps(found))
 
 
 def _identity(helper: Any) -> bytes:

@@ -339,7 +339,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
     complain(f"selfreg: {visible(message, limit=MESSAGE, keep=chr(10))}")
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -35,7 +35,7 @@ from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.workers import check_workers, run_sharded
 from selfreg_gym.store import schema
-from selfreg_gym.store.rollouts import Planned, Rollouts
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 
@@ -134,7 +134,7 @@ def collect(
             "seed": seed,
         } | ({"plan": version} if version > 1 else {})
 
-    def plan_for(rollouts: Rollouts) -> list[Planned]:
+    def plan_for(rollouts: Rollouts) -> list[EpisodeSpec]:
         version = _plan_version(rollouts)
         rollouts.require_spec(spec_for(version))
         return collection_plan(tasks, episodes, probabilities, seed=seed, version=version)
@@ -159,7 +159,7 @@ def collect(
 
 def _fill(
     rollouts: Rollouts,
-    plan: list[Planned],
+    plan: list[EpisodeSpec],
     player: _Player,
     *,
     workers: int,
@@ -176,7 +176,7 @@ def _fill(
         return
     if workers == 1:
         player.build()
-    check_tasks(dict.fromkeys(p.task for p in plan), available=player.available())
+    check_tasks(dict.fromkeys(p.task_index for p in plan), available=player.available())
     errors_in_a_row = 0
     with CollectionDisplay(rollouts, total=len(plan), shown=progress is True) as display:
 
@@ -251,7 +251,7 @@ class _Player:
     def available(self) -> int | None:
         """How many episodes the task has, if it says so."""
         if self.env is not None:
-            return episodes_of(self.env.unwrapped.rows[0].task)
+            return episodes_of(self.env.unwrapped.slots[0].task)
         task = build_task(self.kwargs["task"], self.kwargs.get("task_kwargs"))
         try:
             return episodes_of(task)
@@ -259,22 +259,18 @@ class _Player:
             if task is not self.kwargs["task"]:
                 task.close()
 
-    def __call__(self, shard: Sequence[Planned]) -> Iterator[Episode]:
+    def __call__(self, shard: Sequence[EpisodeSpec]) -> Iterator[Episode]:
         self.build()
-        yield from run_episodes(
-            self.env,
-            [EpisodeSpec(p.task, p.seed, p.help_probability) for p in shard],
-            retries=self.retries,
-        )
+        yield from run_episodes(self.env, shard, retries=self.retries)
 
 
-def _shards(missing: Sequence[Planned], workers: int) -> list[list[Planned]]:
+def _shards(missing: Sequence[EpisodeSpec], workers: int) -> list[list[EpisodeSpec]]:
     """Cut the list into parts of about the same size, at the border between two tasks where that is near."""
     if workers == 1:
         return [list(missing)]
     size = max(1, -(-len(missing) // (_SHARDS_PER_WORKER * workers)))
-    shards: list[list[Planned]] = [[]]
-    for _, group in groupby(missing, key=lambda p: p.task):
+    shards: list[list[EpisodeSpec]] = [[]]
+    for _, group in groupby(missing, key=lambda spec: spec.task_index):
         rollouts = list(group)
         parts = max(1, round(len(rollouts) / size))
         for i in range(parts):
@@ -292,7 +288,7 @@ def _describe_live(env: Any) -> dict[str, Any]:
             "env is a dict of keyword arguments (task, actor, interventions), an InterventionEnv or an "
             f"InterventionVectorEnv; received {type(env).__name__}."
         )
-    task = base.rows[0].task
+    task = base.slots[0].task
     task_spec = getattr(task, "spec", None)
     limit = {} if base.max_episode_steps is None else {"max_episode_steps": base.max_episode_steps}
     return limit | {

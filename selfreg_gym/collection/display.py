@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.progress import new_progress
 
 __all__ = ["CollectionDisplay"]
 
@@ -40,17 +40,8 @@ class CollectionDisplay:
         self._before = self._done = rollouts.count()
         self._errors = 0
         self._began = self._said = time.monotonic()
-        self._bar = Progress(
-            TextColumn("collecting"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-        )
-        self._task = self._bar.add_task("", total=total, completed=self._done, speed="")
+        self._bar = new_progress(elapsed=True, console=self._console)
+        self._task = self._bar.add_task("collecting", total=total, completed=self._done, note="")
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> CollectionDisplay:
@@ -76,7 +67,7 @@ class CollectionDisplay:
             sums = self._by_p.setdefault(episode.help_probability, [0.0, 0.0, 0.0])
             for i, value in enumerate((1.0, float(episode.success), episode.cost)):
                 sums[i] += value
-        self._bar.update(self._task, completed=self._done, speed=f"{self._speed():.1f} episodes/s")
+        self._bar.update(self._task, completed=self._done, note=f"{self._speed():.1f} episodes/s")
         now = time.monotonic()
         if self._shown and not self._live.is_started and now - self._said > _LOG_SECONDS:
             self._said = now

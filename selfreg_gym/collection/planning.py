@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.store.rollouts import Planned
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 from selfreg_gym.utils.random_streams import COLLECTION_EPISODES, COLLECTION_PLAN, seed_sequence, stream
 
@@ -29,7 +29,7 @@ def collection_plan(
     *,
     seed: int = 0,
     version: int = PLAN,
-) -> list[Planned]:
+) -> list[EpisodeSpec]:
     """The episodes of a collection: each task ``episodes_per_task`` times, with seeds of 32 bits.
 
     With ``m`` help probabilities and ``episodes_per_task = q * m + rest``, each task gets every probability ``q`` times
@@ -59,14 +59,14 @@ def collection_plan(
         if version == 1
         else _spread(len(tasks), episodes, len(probabilities), seed)
     )
-    plan: list[Planned] = []
+    plan: list[EpisodeSpec] = []
     for number, task in enumerate(tasks):
         used: set[int] = set()
         for rollout in range(episodes):
             words = seed_sequence(COLLECTION_EPISODES, seed, task, rollout).generate_state(8, np.uint32)
             own = next(int(word) for word in words if int(word) not in used)  # no two rollouts of a task alike
             used.add(own)
-            plan.append(Planned(0, len(plan), task, own, probabilities[places[number][rollout]]))
+            plan.append(EpisodeSpec(task, own, probabilities[places[number][rollout]], plan_index=len(plan)))
     return plan
 
 

@@ -29,8 +29,8 @@ from selfreg_gym.endpoint.systemone import between
 from selfreg_gym.errors import EndpointError
 from selfreg_gym.lm.parsing import parse_action
 from selfreg_gym.lm.prompts import ACTION_MARK, REASONING_REQUEST, actor_prompt, answer_text
+from selfreg_gym.lm.reasoning_marks import answer_of
 from selfreg_gym.lm.sampling import sample_index, softmax
-from selfreg_gym.lm.thoughts import answer_of
 from selfreg_gym.types import Act, Decision
 from selfreg_gym.utils.random_streams import REQUEST_SEED, seed_sequence
 

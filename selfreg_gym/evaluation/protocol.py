@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_number, check_predict, check_tasks
+from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
 __all__ = ["SplitPlan", "evaluate", "evaluate_splits", "evaluation_plan"]
@@ -339,36 +341,17 @@ def _promises(helpers: Mapping[str, HelperPolicy], fixed_tasks: bool) -> dict[st
     return promised
 
 
-class _progress:
-    """A bar, a function, or nothing, told of each finished episode."""
+@contextmanager
+def _progress(progress: bool | Callable[[int, int], None], total: int, splits: str) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each episode: it moves a bar, or calls ``progress(done, total)``."""
+    done = 0
+    with progress_bar(f"evaluate {splits}", total, shown=progress is True) as update:
 
-    def __init__(self, progress: bool | Callable[[int, int], None], total: int, splits: str) -> None:
-        self._report = progress if callable(progress) else None
-        self._total, self._done, self._bar = total, 0, None
-        if progress is True:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            update(done)
+            if callable(progress):
+                progress(done, total)
 
-            self._bar = Progress(
-                TextColumn(f"evaluate {splits}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                transient=True,
-            )
-            self._id = self._bar.add_task(splits, total=total)
-
-    def __enter__(self) -> Callable[[], None]:
-        if self._bar is not None:
-            self._bar.start()
-        return self._advance
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _advance(self) -> None:
-        self._done += 1
-        if self._report is not None:
-            self._report(self._done, self._total)
-        if self._bar is not None:
-            self._bar.update(self._id, completed=self._done)
+        yield advance

@@ -17,6 +17,7 @@ from selfreg_gym.evaluation.curves import Curve
 from selfreg_gym.evaluation.measures import EpisodeTable, parse_key
 from selfreg_gym.evaluation.paired import Column, estimates, means
 from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Evaluation"]
@@ -311,10 +312,8 @@ class Evaluation:
         parts = [f"{json.dumps(name)}: {dumps(value)}" for name, value in plain.items()]
         parts += [f"{json.dumps(name)}: {_lines(items)}" for name, items in lists.items()]
         parts.append(f'"episodes": {_lines(table.to_json() for table in self.tables.values())}')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")  # a reader never meets half a file
-        partial.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-        return partial.replace(path)
+        write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
+        return path
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:

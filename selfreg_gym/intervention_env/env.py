@@ -19,7 +19,7 @@ from selfreg_gym.intervention_env.building import (
     check_no_more_arguments,
     check_seed,
 )
-from selfreg_gym.intervention_env.episode import Row, ask_one
+from selfreg_gym.intervention_env.episode import EpisodeState, ask_one
 from selfreg_gym.types import Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -106,7 +106,7 @@ class InterventionEnv(gym.Env[str, int]):
         self.metadata = {"render_modes": [], "render_fps": 1, **self.task.metadata}
         self.observation_space = self.task.observation_space
         self.action_space = gym.spaces.Discrete(1 + len(self.interventions))  # type: ignore[assignment]
-        self._row = Row(self.task, self.interventions, self.help_cost, self.max_episode_steps)
+        self._row = EpisodeState(self.task, self.interventions, self.help_cost, self.max_episode_steps)
         self._actors = (self.actor, *(intervention.actor for intervention in self.interventions))
 
     # Gymnasium makes the generator in reset(seed=...), for 12 us. An episode with a seed never uses it, so it is made
@@ -122,7 +122,7 @@ class InterventionEnv(gym.Env[str, int]):
         self._generator, self._generator_seed = generator, None
 
     @property
-    def rows(self) -> tuple[Row]:
+    def slots(self) -> tuple[EpisodeState]:
         """The one episode in progress, as ``InterventionVectorEnv.rows`` has N."""
         return (self._row,)
 

@@ -1,6 +1,6 @@
 """One episode in progress: the task, the counters, and what the last step led to.
 
-``InterventionEnv`` is one :class:`Row` and ``InterventionVectorEnv`` is N of them, so both give the same episodes by
+``InterventionEnv`` is one :class:`EpisodeState` and ``InterventionVectorEnv`` is N of them, so both give the same episodes by
 construction; only *whom to ask* is batched, by :func:`ask`.
 """
 
@@ -28,14 +28,14 @@ from selfreg_gym.types import Act, Actor, Decision, Intervention
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
-__all__ = ["Row", "ask", "ask_one", "episodes_of"]
+__all__ = ["EpisodeState", "ask", "ask_one", "episodes_of"]
 
 _MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
 _MOST_COST = 1e12  # cost units of one act; sums of many stay finite
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
 
 
-class Row:
+class EpisodeState:
     """One episode in progress. What a step led to stays readable in the attributes.
 
     Attributes:
@@ -123,7 +123,7 @@ class Row:
         Raises:
             TaskContractError: the task raised, or returned values of the wrong types.
         """
-        name, cost, tokens, price = None, 0.0, None, None
+        name, cost, tokens, reported_cost = None, 0.0, None, None
         self.who = who
         if who:
             intervention = self._interventions[who - 1]
@@ -138,9 +138,9 @@ class Row:
                 return
             text, tokens = act.text, act.tokens
             if act.cost is not None:
-                price = float(act.cost)
+                reported_cost = float(act.cost)
                 if who:
-                    cost = price
+                    cost = reported_cost
         try:
             answer = self.task.step(text)
         except SelfRegError:
@@ -154,7 +154,7 @@ class Row:
         self.over = self.terminated or self.truncated
         if cost:
             self.usage[who - 1] += cost
-        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, price)
+        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, reported_cost)
 
     def cut_off(self) -> None:
         """End the episode here, because a wrapper around the env has ended it (a ``TimeLimit``)."""
@@ -208,7 +208,7 @@ class Row:
         action_text: str | None,
         reward: float,
         tokens: int | None = None,
-        price: float | None = None,
+        reported_cost: float | None = None,
         error: str | None = None,
     ) -> None:
         """Write down what a reset or step led to."""
@@ -220,7 +220,9 @@ class Row:
         self.observation, self.reward = observation, reward
         info = task_info.copy()  # and assignments, for a display with ** takes twice as long
         if "steps_left" in info or self._limit is not None:
-            self._count_steps_left(info)
+            left = info.get("steps_left")
+            if type(left) is not int or self._limit is not None or not 0 <= left <= LARGEST_INTEGER:
+                self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
         info["intervention"] = intervention
@@ -228,7 +230,8 @@ class Row:
         info["cost"] = cost
         # One type per key, whoever acted: Gymnasium's vector environments make an array of the first value's type.
         info["tokens"] = -1 if tokens is None else tokens
-        info["price"] = -1.0 if price is None else price
+        # "price" is the former name; a dict cannot warn, so both keys are there for one release.
+        info["reported_cost"] = info["price"] = -1.0 if reported_cost is None else reported_cost
         info["step"] = self.t
         info["success"] = info["is_success"] = success
         info["task_seed"] = self.seed
@@ -238,8 +241,6 @@ class Row:
     def _count_steps_left(self, info: dict[str, Any]) -> None:
         """Make ``steps_left`` an int that knows ``max_episode_steps``; drop it where the task does not count."""
         left = info.get("steps_left")
-        if type(left) is int and self._limit is None and 0 <= left <= LARGEST_INTEGER:
-            return
         if left is not None and not (_is_integer(left) and 0 <= left <= LARGEST_INTEGER):
             raise TaskContractError(
                 f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."

@@ -25,6 +25,8 @@ def read_reset(answer: Any) -> tuple[str, dict[str, Any]]:
     Raises:
         TaskContractError: not a pair of a text and a dict.
     """
+    if type(answer) is tuple and len(answer) == 2 and type(answer[0]) is str and type(answer[1]) is dict:
+        return answer  # type: ignore[return-value]
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         _broken("reset must return (observation, info)", answer)
     observation, info = answer
@@ -55,19 +57,20 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
     Raises:
         TaskContractError: a key of the wrong type.
     """
-    # One look-up per key: this runs at every step. An exact type is right nearly always, and cheap to compare.
-    get = info.get
-    if type(key := get("state_key")) is not str:
-        info["state_key"] = observation if key is None else _text("info['state_key']", key)
-    if type(name := get("task_id")) is not str:
-        info["task_id"] = "" if name is None else _label("info['task_id']", name)
-    if type(invalid := get("invalid_action")) is not bool:
-        info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
-    if type(get("kind", "")) is not str:
+    # This runs at every step. An exact type is right nearly always, and cheap to compare.
+    try:
+        usual = (
+            type(info["state_key"]) is str and type(info["task_id"]) is str and type(info["invalid_action"]) is bool
+        )
+    except KeyError:
+        usual = False
+    if not usual:
+        _required(info, observation)
+    if "kind" in info and type(info["kind"]) is not str:
         _optional(info, "kind", _label)
-    if type(get("feature_key", "")) is not str:
+    if "feature_key" in info and type(info["feature_key"]) is not str:
         _optional(info, "feature_key", _text)
-    if (actions := get("admissible_actions")) is not None:
+    if "admissible_actions" in info and (actions := info["admissible_actions"]) is not None:
         if type(actions) is not tuple:
             info["admissible_actions"] = _actions(actions)
         else:
@@ -76,7 +79,19 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
             except TypeError:
                 _actions(actions)
     if "metrics" in info:
-        _optional(info, "metrics", lambda _, value: check_metrics(value))
+        _optional(info, "metrics", _metrics)
+
+
+def _required(info: dict[str, Any], observation: str) -> None:
+    """Check the keys that every info has, and add those that are missing."""
+    key, name, invalid = info.get("state_key"), info.get("task_id"), info.get("invalid_action")
+    info["state_key"] = observation if key is None else _text("info['state_key']", key)
+    info["task_id"] = "" if name is None else _label("info['task_id']", name)
+    info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
+
+
+def _metrics(what: str, value: Any) -> dict[str, float]:
+    return check_metrics(value)
 
 
 def check_metrics(metrics: Any) -> dict[str, float]:
@@ -86,10 +101,13 @@ def check_metrics(metrics: Any) -> dict[str, float]:
         TaskContractError: not a dict of numbers.
     """
     rule = "info['metrics'] must be a dict of numbers (None or NaN for what was not measured)"
-    if not isinstance(metrics, Mapping):
+    if type(metrics) is not dict and not isinstance(metrics, Mapping):
         raise TaskContractError(f"{rule}, received {shown(metrics)}.")
     found = {}
     for name, value in metrics.items():
+        if type(value) is float and type(name) is str:  # the usual case; isinstance(value, numbers.Real) is slow
+            found[name] = value if math.isfinite(value) else math.nan
+            continue
         plain = _plain(value)
         if not isinstance(name, str) or not (plain is None or isinstance(plain, numbers.Real)):
             raise TaskContractError(f"{rule}, received {shown(name)}: {shown(value)}.")
@@ -105,6 +123,8 @@ def success_of(info: Mapping[str, Any], terminated: bool) -> bool:
         TaskContractError: the task terminated without an outcome, or the outcome is not a bool.
     """
     success = info.get("success")
+    if type(success) is bool:
+        return success
     if success is None:
         success = info.get("is_success")
     if success is None and terminated:

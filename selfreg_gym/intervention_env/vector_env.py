@@ -22,7 +22,7 @@ from selfreg_gym.intervention_env.building import (
     check_no_more_arguments,
     check_seed,
 )
-from selfreg_gym.intervention_env.episode import Row, ask
+from selfreg_gym.intervention_env.episode import EpisodeState, ask
 from selfreg_gym.intervention_env.infos import batch_infos
 from selfreg_gym.types import Actor, Intervention
 from selfreg_gym.utils.arguments import check_count, check_options
@@ -92,7 +92,9 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 f"each of the {self.num_envs} rows needs a task of its own: the function must make a new task in each "
                 f"call, and it returned the same env again, {tasks[0]}."
             )
-        self.rows = tuple(Row(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks)
+        self.slots = tuple(
+            EpisodeState(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks
+        )
         self.act_retries = 0  # how often a failed act is asked for again; to_sb3 sets it
         self.metadata = {
             "render_modes": [],
@@ -131,7 +133,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             if seeds[i] is not None:
                 self._generators[i] = seeds[i]
             self._begin(i, seeds[i], options_of(i))
-            infos[i] = self.rows[i].info
+            infos[i] = self.slots[i].info
         return self._observations(), batch_infos(infos)
 
     def step(self, actions: Any) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -148,7 +150,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             NotResetError: ``reset`` was never called.
             InvalidArgumentError: not N integers from 0 to K.
         """
-        n, rows = self.num_envs, self.rows
+        n, rows = self.num_envs, self.slots
         finished = [row.over for row in rows]
         wanted = self._read_actions(actions, finished)
         asked: dict[int, list[int]] = {}
@@ -185,7 +187,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
 
     def snapshot(self) -> tuple[object, ...]:
         """One snapshot per row (None for a row that never began)."""
-        return tuple(row.snapshot() if row.seed is not None else None for row in self.rows)
+        return tuple(row.snapshot() if row.seed is not None else None for row in self.slots)
 
     def restore(self, snapshot: Sequence[Any]) -> None:
         """Bring every row back to a moment that :meth:`snapshot` returned.
@@ -198,17 +200,17 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 f"restore takes what snapshot() of a vector env with {self.num_envs} rows returned, received "
                 f"{shown(snapshot)}."
             )
-        for row, moment in zip(self.rows, snapshot, strict=True):
+        for row, moment in zip(self.slots, snapshot, strict=True):
             if moment is not None:
                 row.restore(moment)
 
     def render(self) -> tuple[Any, ...]:
         """Render every task."""
-        return tuple(row.task.render() for row in self.rows)
+        return tuple(row.task.render() for row in self.slots)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every task."""
-        for row in self.rows:
+        for row in self.slots:
             row.task.close()
 
     def get_wrapper_attr(self, name: str) -> Any:
@@ -221,7 +223,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             if not isinstance(generator, np.random.Generator):
                 generator = self._generators[i] = gym.utils.seeding.np_random(generator)[0]
             seed = int(generator.integers(2**31))
-        self.rows[i].begin(seed, options)
+        self.slots[i].begin(seed, options)
 
     def _restart(self, infos: list[dict[str, Any] | None], idle: Sequence[bool]) -> dict[str, Any]:
         """Reset the rows that have just ended (SAME_STEP), and return their ends as ``final_obs`` and ``final_info``.
@@ -230,16 +232,16 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         """
         for i in np.flatnonzero(idle).tolist():
             self._begin(i, None, None)
-            infos[i] = self.rows[i].info
-        ended = [i for i, row in enumerate(self.rows) if row.over]
+            infos[i] = self.slots[i].info
+        ended = [i for i, row in enumerate(self.slots) if row.over]
         if not ended:
             return {}
         final_info: list[dict[str, Any] | None] = [None] * self.num_envs
         final_obs = np.full(self.num_envs, None, dtype=object)
         for i in ended:
-            final_info[i], final_obs[i] = self.rows[i].info, self.rows[i].observation
+            final_info[i], final_obs[i] = self.slots[i].info, self.slots[i].observation
             self._begin(i, None, None)
-            infos[i] = self.rows[i].info
+            infos[i] = self.slots[i].info
         mask = np.zeros(self.num_envs, dtype=np.bool_)
         mask[ended] = True
         return {
@@ -250,10 +252,10 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         }
 
     def _observations(self) -> tuple[str, ...]:
-        return tuple([row.observation for row in self.rows])
+        return tuple([row.observation for row in self.slots])
 
     def _read_actions(self, actions: Any, finished: Sequence[bool]) -> list[int]:
-        if all(row.seed is None for row in self.rows):
+        if all(row.seed is None for row in self.slots):
             raise NotResetError("step needs episodes: call reset() first.")
         wanted = check_actions(actions, self.num_envs).tolist()
         for i, action in enumerate(wanted):

@@ -25,6 +25,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError
 from selfreg_gym.store.rollouts import Coded
 from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.files import atomic_path
 
 __all__ = ["Label", "Labels"]
 
@@ -144,22 +145,16 @@ class Labels(Sequence[Label]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the labels to a JSON-lines file, which appears only when it is whole."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
         header = {"format": _FORMAT, "version": _VERSION, "count": len(self), **self.info}
-        try:
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(header, allow_nan=False) + "\n")
-                for (text, task, episode), labels in groupby(self, key=_moment):
-                    several = [
-                        {"budget": x.budget, "action": x.action, "weight": x.weight, "advantage": x.advantage}
-                        for x in labels
-                    ]
-                    line = {"observation": text, "task_id": task, "episode": episode, "labels": several}
-                    file.write(json.dumps(line, allow_nan=False) + "\n")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(header, allow_nan=False) + "\n")
+            for (text, task, episode), labels in groupby(self, key=_moment):
+                several = [
+                    {"budget": x.budget, "action": x.action, "weight": x.weight, "advantage": x.advantage}
+                    for x in labels
+                ]
+                line = {"observation": text, "task_id": task, "episode": episode, "labels": several}
+                file.write(json.dumps(line, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Labels:

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.lm.batching import micro_batches, rows_per_forward
+from selfreg_gym.lm.chat_template import stop_tokens
 from selfreg_gym.lm.limits import match_tokenizer
+from selfreg_gym.lm.reasoning_marks import is_mark
 from selfreg_gym.lm.sampling import sample_index, softmax
-from selfreg_gym.lm.scoring import micro_batches, rows_per_forward, trial_model
-from selfreg_gym.lm.stopping import stop_tokens
-from selfreg_gym.lm.thoughts import is_mark
+from selfreg_gym.lm.scoring_paths import trial_model
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
 __all__ = ["generate", "sample_index", "softmax"]
@@ -38,7 +39,7 @@ def generate(
     one_line: bool = False,
     encoder: PromptEncoder | None = None,
 ) -> list[tuple[str, int]]:
-    """Continue every prompt until a stop token (:func:`selfreg_gym.lm.stopping.stop_tokens`) or ``max_new_tokens``.
+    """Continue every prompt until a stop token (:func:`selfreg_gym.lm.chat_template.stop_tokens`) or ``max_new_tokens``.
 
     Args:
         prompts: N texts.

@@ -1,4 +1,4 @@
-"""Limits of a checkpoint: the rows of its embedding, its positions, and one pad token."""
+"""Limits of a checkpoint: number of embedding rows, maximum length, and the pad token."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Limits(NamedTuple):
     """Limits of a model.
 
     Attributes:
-        rows: rows of the input embedding; token ids are below.
-        positions: the longest text in tokens, or infinity where the configuration names none.
+        rows: rows of the input embedding; valid token ids are smaller.
+        positions: maximum length of a text in tokens; infinity if the configuration sets none.
     """
 
     rows: int
@@ -28,22 +28,22 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, model: Any) -> Limits:
-        """Read them off a model or its PEFT wrapper."""
+        """Read the limits of a model or its PEFT wrapper."""
         config = model.config.get_text_config()
         found = (getattr(config, name, None) for name in _POSITIONS)
         positions = next((float(value) for value in found if isinstance(value, int) and value > 0), math.inf)
         return cls(int(model.get_input_embeddings().weight.shape[0]), positions)
 
     def check(self, ids: Sequence[int], *, also: Sequence[int] | np.ndarray = (), more: int = 0) -> None:
-        """Raise if the model cannot read a text and an answer.
+        """Check that the model can read a text and an answer.
 
         Args:
-            ids: the text's token ids.
+            ids: token ids of the text.
             also: token ids of answers.
-            more: tokens that are read after the text.
+            more: number of tokens that follow the text.
 
         Raises:
-            InvalidArgumentError: the text is longer than the model's positions, or a token has no embedding row.
+            InvalidArgumentError: the text exceeds the maximum length, or a token has no embedding row.
         """
         if len(ids) + more > self.positions:
             length = f"{len(ids)} tokens" + (f" and up to {more} for the answer" if more else "")
@@ -55,19 +55,23 @@ class Limits(NamedTuple):
         if highest >= self.rows:
             raise InvalidArgumentError(
                 f"token ids must be below {self.rows}, the rows of the model's embedding, received the id {highest}: "
-                "the tokenizer has tokens that were never added to the model (model.resize_token_embeddings, then "
-                "train), or belongs to another model."
+                "the tokenizer belongs to another model, or has tokens that were never added to this one (add them by "
+                "model.resize_token_embeddings, then train)."
             )
 
 
 def match_tokenizer(model: Any, tokenizer: Any) -> Limits:
-    """Make the tokenizer's pad token the model's, in place, and check that the model has rows for its vocabulary.
+    """Set the model's pad token to the tokenizer's, in place, and check that the embedding covers the vocabulary.
 
-    A sequence classifier looks for the last token that is not padding, so with another pad token in its configuration
-    its result would depend on the batch.
+    A sequence classifier reads the last token that is not padding. With another pad token in its configuration, its
+    result would depend on the batch.
+
+    Returns:
+        The model's limits.
 
     Raises:
-        CheckpointError: the pad token, another named special token or the vocabulary is beyond the embedding.
+        CheckpointError: the tokenizer has no pad token, or its pad, bos, eos or unk token or its vocabulary exceeds the
+            embedding.
     """
     limits = Limits.of(model)
     pad = tokenizer.pad_token_id
@@ -78,17 +82,17 @@ def match_tokenizer(model: Any, tokenizer: Any) -> Limits:
         if token_id >= limits.rows:
             raise CheckpointError(
                 f"a tokenizer's ids must be below {limits.rows}, the rows of the model's embedding, received {what}: "
-                "set the pad token to one that the model has (tokenizer.pad_token = tokenizer.eos_token), or resize "
-                "the embedding (model.resize_token_embeddings) and train it, and save both again."
+                "set the pad token to a token of the model (tokenizer.pad_token = tokenizer.eos_token), or resize the "
+                "embedding (model.resize_token_embeddings) and train it; then save model and tokenizer again."
             )
     if pad is None:
         raise CheckpointError(
-            "a tokenizer needs a pad token, received one without: set tokenizer.pad_token = tokenizer.eos_token."
+            "a tokenizer must have a pad token, received none: set tokenizer.pad_token = tokenizer.eos_token."
         )
     for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
         if config is not None and getattr(config, "pad_token_id", None) != pad:
             config.pad_token_id = int(pad)
     embedding = model.get_input_embeddings()
-    if getattr(embedding, "padding_idx", None) is not None:  # that row gets no gradient
+    if getattr(embedding, "padding_idx", None) is not None:  # this row receives no gradient
         embedding.padding_idx = int(pad)
     return limits

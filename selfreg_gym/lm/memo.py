@@ -1,4 +1,4 @@
-"""A bounded memo: the last N answers, keyed by a digest so that no prompt is kept alive."""
+"""A bounded cache of results. Its keys are digests, so it holds no prompts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ V = TypeVar("V")
 
 
 def digest(parts: Iterable[str]) -> bytes:
-    """16 bytes that name a sequence of strings; ``("ab", "c")`` and ``("a", "bc")`` differ."""
+    """Hash a sequence of strings to 16 bytes; ``("ab", "c")`` and ``("a", "bc")`` differ."""
     return blake2b("\x00".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Memo(Generic[V]):
-    """A dict that forgets what was least recently used once it holds ``size`` entries.
+    """A dictionary of at most ``size`` entries that drops the least recently used one (LRU cache).
 
     Args:
-        size: the most entries kept; 0 keeps nothing (every look-up misses).
+        size: largest number of entries; with 0 every look-up misses.
+
+    Attributes:
+        hits, misses: number of look-ups that found a value, and that did not.
+
+    Raises:
+        InvalidArgumentError: ``size`` is negative.
     """
 
     def __init__(self, size: int) -> None:
@@ -35,7 +41,7 @@ class Memo(Generic[V]):
         self._entries: OrderedDict[bytes, V] = OrderedDict()
 
     def get(self, key: bytes) -> V | None:
-        """Return the value under ``key`` and mark it as used, or None."""
+        """Return the value of ``key`` and mark it as used, or None."""
         value = self._entries.get(key)
         if value is None:
             self.misses += 1
@@ -44,30 +50,33 @@ class Memo(Generic[V]):
         self._entries.move_to_end(key)
         return value
 
-    def recall(self, keys: Sequence[bytes], read: Callable[[list[int]], Iterable[tuple[int, V]]]) -> list[V]:
-        """The value of each key: remembered, or read and remembered.
+    def get_or_compute(self, keys: Sequence[bytes], compute: Callable[[list[int]], Iterable[tuple[int, V]]]) -> list[V]:
+        """Return the value of each key, and compute the missing ones.
 
         Args:
-            keys: N keys; equal ones are looked up, and read, once.
-            read: gets the indices of the keys to be read (not called if there are none), and yields each of them with
-                its value, in any order. What it has yielded is remembered even if it fails later.
+            keys: N keys; equal keys are looked up and computed once.
+            compute: receives the indices of the missing keys (it is not called if there are none) and yields
+                ``(index, value)`` in any order. Values yielded before a failure are kept.
+
+        Returns:
+            N values.
         """
         found: dict[bytes, V] = {}
-        todo: dict[bytes, int] = {}
+        missing: dict[bytes, int] = {}
         for index, key in enumerate(keys):
-            if key not in found and key not in todo:
+            if key not in found and key not in missing:
                 known = self.get(key)
                 if known is None:
-                    todo[key] = index
+                    missing[key] = index
                 else:
                     found[key] = known
-        for index, value in read(list(todo.values())) if todo else ():
+        for index, value in compute(list(missing.values())) if missing else ():
             found[keys[index]] = value
             self.put(keys[index], value)
         return [found[key] for key in keys]
 
     def put(self, key: bytes, value: V) -> None:
-        """Store ``value``, and drop the oldest entry if the memo is full."""
+        """Store ``value``, and drop the least recently used entry if the memo is full."""
         if self.size == 0:
             return
         self._entries[key] = value
@@ -76,11 +85,11 @@ class Memo(Generic[V]):
             self._entries.popitem(last=False)
 
     def drop(self, key: bytes) -> None:
-        """Forget what is under ``key``, if there is something."""
+        """Remove ``key``, if it is present."""
         self._entries.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._entries.clear()
 
     def __len__(self) -> int:

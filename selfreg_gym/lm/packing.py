@@ -1,17 +1,17 @@
 """Tree packing: a prompt and all its candidate answers in one row.
 
-Scoring n candidates one by one reads the prompt n times. Here the prompt is read once, followed by the trie of
-the candidates' tokens; a 4-D attention mask lets every node see the prompt, its ancestors and itself, and position
-ids count along its own branch. The result is the same as scoring one by one (to 1e-5 in float32). A node that
-ends a candidate predicts nothing, so it is not fed at all. The idea is that of tree attention in speculative
-decoding (SpecInfer, Miao et al. 2023); the code is ours.
+Scoring c candidates separately reads the prompt c times. A packed row holds the prompt once, followed by the trie of
+the candidates' tokens. A 4-D attention mask lets each node attend to the prompt, its ancestors and itself, and position
+ids count along each branch, so that the scores equal those of separate scoring (to 1e-5 in float32). A node without
+children predicts nothing and is left out. This is the tree attention of speculative decoding (SpecInfer, Miao et al.
+2023).
 
-Layout of a row (columns)::
+Columns of a row::
 
     [ padding | prompt ............ | trie nodes ...... | padding ]
-                                    ^ same column `split` in every row of the batch
+                                    ^ the same column `split` in every row of the batch
 
-so that the last ``1 + max nodes`` columns are exactly those whose logits are needed.
+The last ``1 + max nodes`` columns are those whose logits are needed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ __all__ = ["PackedBatch", "Trie", "build_trie", "pack"]
 
 @dataclass(frozen=True, slots=True)
 class Trie:
-    """The candidates' tokens as a tree under the prompt's last token.
+    """The tokens of c candidates as a tree with n nodes; the prompt's last token is the root.
+
+    The m entries of ``source`` and ``target`` are the predictions of all candidates, one candidate after the other.
 
     Attributes:
-        tokens: ``(n,)`` int64 tokens of the nodes that are fed (those with children).
-        depth: ``(n,)`` int64, 1 for children of the prompt.
-        ancestors: ``(n, n)`` bool; row i is True at i and at i's ancestors.
-        source: ``(m,)`` int64 for each token to be predicted: 0 is the prompt's last token, i + 1 is node i.
-        target: ``(m,)`` int64 the token predicted there.
-        starts: ``(c,)`` int64 where each candidate's entries begin in ``source``; all candidates are non-empty.
+        tokens: ``(n,)`` int64 tokens of the nodes that the model reads (those with children).
+        depth: ``(n,)`` int64, 1 for children of the root.
+        ancestors: ``(n, n)`` bool; row i is True at i and at the ancestors of i.
+        source: ``(m,)`` int64 position from which a token is predicted: 0 is the root, i + 1 is node i.
+        target: ``(m,)`` int64 token that is predicted.
+        starts: ``(c,)`` int64 first entry of each candidate; no candidate is empty.
     """
 
     tokens: np.ndarray
@@ -47,17 +49,27 @@ class Trie:
 
     @property
     def size(self) -> int:
-        """Number of nodes fed to the model."""
+        """Number of nodes n."""
         return len(self.tokens)
 
     @property
+    def stops(self) -> list[int]:
+        """End of each candidate's entries (exclusive)."""
+        return [*self.starts[1:].tolist(), len(self.source)]
+
+    @property
+    def answers(self) -> list[list[int]]:
+        """The tokens of each candidate."""
+        return [self.target[begin:end].tolist() for begin, end in zip(self.starts, self.stops, strict=True)]
+
+    @property
     def longest(self) -> int:
-        """Tokens of the longest candidate that are fed to the model."""
+        """Number of nodes on the longest branch."""
         return int(self.depth.max(initial=0))
 
 
 def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
-    """Merge token sequences (each of at least one token) into a :class:`Trie`; shared prefixes are fed once."""
+    """Merge token sequences (each of at least one token) into a :class:`Trie`; a shared prefix becomes one branch."""
     node_of: dict[tuple[int, int], int] = {}  # (parent, token) -> node; parent -1 is the prompt
     tokens: list[int] = []
     parents: list[int] = []
@@ -67,11 +79,11 @@ def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
     for candidate in candidates:
         starts.append(len(source))
         parent = -1
-        for place, token in enumerate(candidate):
+        for position, token in enumerate(candidate):
             source.append(parent + 1)
             target.append(token)
-            if place + 1 == len(candidate):
-                break  # nothing is predicted from a candidate's last token
+            if position + 1 == len(candidate):
+                break  # nothing is predicted after a candidate's last token
             node = node_of.get((parent, token))
             if node is None:
                 node = node_of[parent, token] = len(tokens)
@@ -102,9 +114,9 @@ class PackedBatch:
     Attributes:
         input_ids: ``(B, L)`` int64.
         position_ids: ``(B, L)`` int64.
-        attention_mask: ``(B, 1, L, L)`` additive float: 0 may look, the dtype's minimum may not. (A boolean mask
-            would do for SDPA, but eager attention adds what it is given.)
-        keep: how many of the last columns need logits (``logits_to_keep``).
+        attention_mask: ``(B, 1, L, L)`` additive float mask: 0 where a column is visible, the dtype's minimum where it
+            is not. (SDPA would accept a boolean mask; eager attention adds the mask to the logits.)
+        keep: number of last columns whose logits are needed (``logits_to_keep``).
     """
 
     input_ids: torch.Tensor
@@ -116,7 +128,7 @@ class PackedBatch:
 def pack(
     prompts: Sequence[Sequence[int]], tries: Sequence[Trie], *, pad: int, dtype: torch.dtype = torch.float32
 ) -> PackedBatch:
-    """Lay out B prompts (token ids, each of at least one) with their tries; see the module's picture."""
+    """Build the inputs for B prompts (each of at least one token id) and their tries; see the module docstring."""
     batch = len(prompts)
     split = max(len(prompt) for prompt in prompts)
     nodes = max(trie.size for trie in tries)
@@ -125,7 +137,7 @@ def pack(
     positions = np.zeros((batch, length), dtype=np.int64)
     visible = np.zeros((batch, 1, length, length), dtype=bool)
     columns = np.arange(length)
-    visible[:, 0, columns, columns] = True  # padding sees itself: a row that sees nothing would give NaN
+    visible[:, 0, columns, columns] = True  # padding sees itself, since softmax over no column is NaN
     triangle = np.tri(split, dtype=bool)
     for row, (prompt, trie) in enumerate(zip(prompts, tries, strict=True)):
         size, begin, end = len(prompt), split - len(prompt), split + trie.size

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 
-from selfreg_gym.lm.thoughts import answer_of
+from selfreg_gym.lm.reasoning_marks import answer_of
 from selfreg_gym.lm.tokenizer import words
 
 __all__ = ["canonical", "match_action", "nearest_action", "parse_action"]
@@ -99,7 +99,7 @@ def parse_action(answer: str, admissible: Sequence[str] | None = None, *, neares
     """Return the action in a model's answer.
 
     An answer that is an admissible action as it stands is that action. Otherwise thoughts, special tokens and answer
-    tags are left out first (:mod:`selfreg_gym.lm.thoughts`; a thought that is cut off gives no answer), and so is what
+    tags are left out first (:mod:`selfreg_gym.lm.reasoning_marks`; a thought that is cut off gives no answer), and so is what
     the model writes for the environment ("Observation: ...") after its action. Then the first of these that is there:
 
     1. ``<action>...</action>`` or ``\\boxed{...}``: the last one.

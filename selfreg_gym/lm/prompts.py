@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfreg_gym.lm.turns import PROMPT_DATE, chat, has_template, turn_of
+from selfreg_gym.lm.chat_template import PROMPT_DATE, chat, has_template, turn_of
 
 __all__ = [
     "ACTION_MARK",

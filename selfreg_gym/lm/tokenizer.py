@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from selfreg_gym.lm.controls import PlainEncoder, is_marked, mark_controls
+from selfreg_gym.lm.control_tokens import PlainEncoder, is_marked, mark_controls
 from selfreg_gym.utils.printable import repaired
 
 __all__ = ["CONTROL_WORDS", "PromptEncoder", "build_tokenizer", "words"]
@@ -88,7 +88,7 @@ class PromptEncoder:
 
         A chat template that writes the beginning-of-text token itself keeps the one it wrote. A token that the
         tokenizer puts at the *end* of a text is left out: the answer has yet to come. Text that is marked
-        (:func:`selfreg_gym.lm.controls.mark_controls`, as the functions of :mod:`selfreg_gym.lm.prompts` do) gives
+        (:func:`selfreg_gym.lm.control_tokens.mark_controls`, as the functions of :mod:`selfreg_gym.lm.prompts` do) gives
         no control tokens; halves of surrogate pairs are read as the replacement character.
         """
         text = repaired(text)

@@ -21,7 +21,8 @@ import torch
 
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError
 from selfreg_gym.lm.loading import one_thread
-from selfreg_gym.lm.resuming import Best, TrainingState
+from selfreg_gym.lm.training_state import Best, TrainingState
+from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import BATCHES, stream
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "finetune",
     "held_out_loss",
     "merge_lora",
-    "pad_right",
     "plan_batches",
     "seeded",
 ]
@@ -144,7 +144,7 @@ def finetune(
     begun, saved, stopped = time.perf_counter(), time.perf_counter(), False
     since_best = len(validation) - 1 - min(range(len(validation)), key=lambda i: validation[i][1], default=-1)
     model.train()
-    with _bar(description, total, done, progress) as advance, seeded(seed):
+    with _loss_bar(description, total, done, progress) as advance, seeded(seed):
         for step in range(done, total):
             torch.manual_seed(seed + 0x9E3779B1 * (step + 1))  # dropout is the same in a resumed run
             value = 0.0
@@ -247,15 +247,6 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: i
     return plan[:count]
 
 
-def pad_right(rows: Sequence[Sequence[int]], *, pad: int) -> torch.Tensor:
-    """Stack token rows to ``(B, L)`` int64, padded on the right.
-
-    A causal model needs no mask for such a batch: what is real never looks at what follows it.
-    """
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *([pad] * (longest - len(row)))] for row in rows], dtype=torch.long)
-
-
 def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, seed: int = 0) -> Any:
     """Put LoRA adapters on every linear layer but the output head (PEFT's "all-linear").
 
@@ -316,26 +307,15 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(description: str, total: int, done: int, show: bool) -> Iterator[Callable[[float], None]]:
-    """A rich progress bar that shows the running loss, or nothing."""
-    if not show:
-        yield lambda loss: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.3f}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as bar:
-        task = bar.add_task(description, total=total, completed=done, loss=float("nan"))
-        smooth: list[float] = []
+def _loss_bar(description: str, total: int, done: int, show: bool) -> Iterator[Callable[[float], None]]:
+    """Draw a progress bar with the exponential moving average of the loss; yield a function that takes each loss."""
+    average = math.nan
+    with progress_bar(description, total, done=done, shown=show, transient=False) as update:
 
         def advance(loss: float) -> None:
-            smooth[:] = [loss] if not smooth else [0.95 * smooth[0] + 0.05 * loss]
-            bar.update(task, advance=1, loss=smooth[0])
+            nonlocal done, average
+            done += 1
+            average = loss if math.isnan(average) else 0.95 * average + 0.05 * loss
+            update(done, f"loss {average:.3f}")
 
         yield advance

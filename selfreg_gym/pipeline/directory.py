@@ -9,7 +9,6 @@ works in a directory (:mod:`selfreg_gym.pipeline.locking`).
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +22,7 @@ from selfreg_gym.pipeline.config import RunConfig, material_config
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
 from selfreg_gym.playing.workers import beside
-from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.files import remove, set_default_modes
 from selfreg_gym.utils.printable import visible
 
 __all__ = ["Run", "Stage", "is_current", "run_stages"]
@@ -112,20 +111,13 @@ class Run:
     def writing(self, stage: str, name: str) -> Iterator[Path]:
         """Give a path to write ``name`` at; what is there at the end becomes the artifact, atomically."""
         temporary = self.partial(stage) / name
-        _remove(temporary)
+        remove(temporary)
         yield temporary
-        give_usual_modes(temporary)
+        set_default_modes(temporary)
         final = self.path / name
         if final.is_dir():  # a folder cannot be replaced in one step; the manifest no longer vouches for the old one
-            _remove(final)
+            remove(final)
         temporary.replace(final)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = None, *, redo: bool = False) -> None:
@@ -206,10 +198,10 @@ def _silent(line: str) -> None:
 
 def _forget(run: Run, stage: Stage) -> None:
     """Remove what an earlier attempt at other settings or inputs has left."""
-    _remove(run.path / ".partial" / stage.name)
+    remove(run.path / ".partial" / stage.name)
     for name in stage.outputs if stage.in_place else ():
         for path in run.path.glob(f"{name}*"):  # a database has companions: -wal, -shm
-            _remove(path)
+            remove(path)
 
 
 def _finish(
@@ -234,7 +226,7 @@ def _finish(
         figures=figures,
         **({"warnings": warnings} if warnings else {}),
     )
-    _remove(run.path / ".partial" / stage.name)
+    remove(run.path / ".partial" / stage.name)
     told = [
         f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {visible(value, limit=80)}"
         for key, value in figures.items()

@@ -23,15 +23,15 @@ from typing import Any
 from selfreg_gym.errors import ConfigError, RunDirectoryError
 from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
 from selfreg_gym.pipeline.locking import LOCK, locked
+from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Manifest", "fingerprint", "provenance"]
 
 FORMAT = 1
 NAME = "manifest.json"
-TEMPORARY = f"{NAME}.tmp"
-OWN = {LOCK, TEMPORARY}
-"""Files that a process may leave behind if it is killed while it begins a run; a directory with no others is free."""
+UNFINISHED = f".{NAME}.*.new"
+"""Pattern of the temporary files of manifests, which a killed process may leave behind."""
 
 LARGE = 1 << 24
 """Files of at least this many bytes are hashed once per process while their size and time of change stay the same."""
@@ -115,7 +115,9 @@ class Manifest:
         """Raise if the directory holds files but no run."""
         if (directory / NAME).exists() or not (directory.exists() or directory.is_symlink()):
             return
-        if not directory.is_dir() or any(path.name not in OWN for path in directory.iterdir()):
+        if not directory.is_dir() or any(
+            path.name != LOCK and not path.match(UNFINISHED) for path in directory.iterdir()
+        ):
             raise RunDirectoryError(
                 f"a run begins in an empty directory or continues in its own, received {str(directory)!r}, which "
                 f"holds something else (no {NAME}). Choose another with --out."
@@ -123,6 +125,8 @@ class Manifest:
 
     @classmethod
     def _open(cls, directory: Path, config: RunConfig, update: bool) -> Manifest:
+        for left in directory.glob(UNFINISHED):
+            left.unlink()
         if not (directory / NAME).exists():
             manifest = cls(directory, {"format": FORMAT, **provenance(), "config": {}, "stages": {}})
         else:
@@ -219,15 +223,7 @@ class Manifest:
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        text = dumps(self.data, indent=2, default=str)
-        temporary = self.directory / TEMPORARY
-        temporary.unlink(missing_ok=True)  # of a process that was killed; never written through if it is a link
-        try:
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, self.directory / NAME)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_text(self.directory / NAME, dumps(self.data, indent=2, default=str) + "\n")
 
     def changed(self, stage: str) -> list[str]:
         """Return the names of the files of a finished stage whose content is no longer what the manifest says."""

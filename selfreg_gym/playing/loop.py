@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.intervention_env.env import InterventionEnv
-from selfreg_gym.intervention_env.episode import Row
+from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy, Transition
@@ -134,10 +134,10 @@ def _play(
                     seat.unseen = (seat.unseen or 0) + int(np.atleast_1d(unseen)[i])
         begun[:] = False
         for i, seat in busy:
-            seat.before(table.rows[i])
+            seat.before(table.slots[i])
         rewards, terminations, truncations = table.step(actions)
         for i, seat in busy:
-            row = table.rows[i]
+            row = table.slots[i]
             seat.check_step(row, table.env)
             terminated, truncated = bool(terminations[i]), bool(truncations[i])
             if row.over:
@@ -179,8 +179,8 @@ class _Table:
         wrap = getattr(self.helper, "wrap", None)
         with _helper_asked(self.helper, "wrap"):
             self.env = wrap(env) if wrap is not None else env
-        self.rows: tuple[Row, ...] = base.rows
-        self.n, self.k = len(self.rows), len(base.interventions)
+        self.slots: tuple[EpisodeState, ...] = base.slots
+        self.n, self.k = len(self.slots), len(base.interventions)
         self.observation: Any = None
 
     def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
@@ -307,7 +307,7 @@ class _Recorder:
         whether, whom = self._coin.random(2)
         return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
 
-    def check_step(self, row: Row, env: Any) -> None:
+    def check_step(self, row: EpisodeState, env: Any) -> None:
         """Raise if a wrapper has not passed the step on exactly once.
 
         Raises:
@@ -321,7 +321,7 @@ class _Recorder:
             f"of the episode with seed {row.seed}. Remove the wrapper that does this from {env}."
         )
 
-    def before(self, row: Row) -> None:
+    def before(self, row: EpisodeState) -> None:
         """Keep what there is to see before acting."""
         info = row.info
         self._before = {
@@ -333,7 +333,7 @@ class _Recorder:
             "steps_left": info.get("steps_left"),
         }
 
-    def after(self, row: Row, reward: float, terminated: bool, truncated: bool) -> None:
+    def after(self, row: EpisodeState, reward: float, terminated: bool, truncated: bool) -> None:
         """Keep what was done and what it led to. ``row.who`` is who really acted: a wrapper may have denied a call."""
         info = row.info
         self._steps.append(
@@ -347,11 +347,11 @@ class _Recorder:
                 truncated=truncated,
                 invalid=info["invalid_action"],
                 tokens=None if info["tokens"] < 0 else info["tokens"],
-                price=None if info["price"] < 0 else info["price"],
+                reported_cost=None if info["reported_cost"] < 0 else info["reported_cost"],
             )
         )
 
-    def finish(self, row: Row) -> Episode:
+    def finish(self, row: EpisodeState) -> Episode:
         """The whole episode."""
         info = row.info
         metrics = dict(info.get("metrics", {}))

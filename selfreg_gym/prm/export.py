@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from selfreg_gym.lm.cards import Figure, write_card
-from selfreg_gym.lm.decision import DecisionHead, save_decision
+from selfreg_gym.lm.decision_export import DecisionHead, save_decision
+from selfreg_gym.lm.model_card import Figure, write_card
 from selfreg_gym.lm.prompts import success_prompt, turn
 
 if TYPE_CHECKING:

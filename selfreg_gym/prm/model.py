@@ -11,10 +11,11 @@ import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
+from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
-from selfreg_gym.lm.reading import TextReader, classifier_logits
+from selfreg_gym.lm.readers import TextReader, classifier_logits
 from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.subsampling import subsample
 from selfreg_gym.lm.tokenizer import PromptEncoder
@@ -25,14 +26,13 @@ from selfreg_gym.lm.training import (
     finetune,
     held_out_loss,
     merge_lora,
-    pad_right,
     seeded,
 )
 from selfreg_gym.prm.hard_tasks import hard_tasks, per_task
 from selfreg_gym.prm.reliability import auc, calibration_table, platt, sigmoid
 from selfreg_gym.prm.targets import CLIP, Examples, gather, split_tasks
 from selfreg_gym.utils.arguments import is_number
-from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.random_streams import PRM_EXAMPLES, stream
 
@@ -236,7 +236,7 @@ class ProcessRewardModel:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _FILE).unlink(missing_ok=True)
         self.model.save_pretrained(folder)
-        give_usual_modes(*folder.glob("*.safetensors"))
+        set_default_modes(*folder.glob("*.safetensors"))
         self.tokenizer.save_pretrained(folder)
         write_card_of(self, folder)
         record = {"format": _FORMAT, "scale": list(self.scale), "info": self.info}
@@ -284,7 +284,7 @@ class ProcessRewardModel:
         return loaded
 
     def export_decision(self, path: str | Path) -> None:
-        """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision`).
+        """Write a ``transformers.decision`` repository that answers with p(s) (:mod:`selfreg_gym.lm.decision_export`).
 
         The question is of type ``noul`` (yes or no; ``noul`` of the answer is p), ``choice`` between "failure" and
         "success", or ``score`` over these two levels (``score`` of the answer is p)::

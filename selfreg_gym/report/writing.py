@@ -10,6 +10,7 @@ from selfreg_gym.errors import RunDirectoryError
 from selfreg_gym.report.material import Material
 from selfreg_gym.report.page import page
 from selfreg_gym.report.sections import body
+from selfreg_gym.utils.files import remove
 from selfreg_gym.utils.printable import visible
 from selfreg_gym.utils.user_cache import give_matplotlib_a_directory
 
@@ -51,10 +52,6 @@ def write_report(run: str | Path) -> Path:
         (made / "plots").mkdir()
         text = page(title=f"selfreg: {name}", body=body(material, name, made / "plots"))
         (made / "report.html").write_text(text, encoding="utf-8", errors="backslashreplace")
-        plots = run / "plots"
-        if plots.is_dir() and not plots.is_symlink():
-            shutil.rmtree(plots)
-        else:
-            plots.unlink(missing_ok=True)
-        (made / "plots").replace(plots)
+        remove(run / "plots")
+        (made / "plots").replace(run / "plots")
         return (made / "report.html").replace(run / "report.html")

@@ -23,6 +23,7 @@ from gymnasium.spaces import Discrete, Text
 
 from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, SelfRegError, StoreError, shown
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.printable import repaired
 
 __all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
@@ -61,7 +62,7 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "truncated": s.truncated,
                 "invalid": s.invalid,
                 "tokens": s.tokens,
-                "price": s.price,
+                "price": s.reported_cost,
             }
 
 
@@ -83,22 +84,17 @@ def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
     arrow = _imported("pyarrow", "data")
     parquet = _imported("pyarrow.parquet", "data")
     schema = _arrow_schema(arrow)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     source, written = rows(episodes), 0
     with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise StoreError(f"{path} is a folder, and a Parquet file is to be written: name a file.")
-        try:
-            with parquet.ParquetWriter(draft, schema, compression="zstd") as writer:
+        with atomic_path(path) as temporary:
+            with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
                 while chunk := list(islice(source, _ROWS_AT_ONCE)):
                     writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
                     written += len(chunk)
             if not written:
                 raise InvalidArgumentError(_NOTHING)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
     return path
 
 
@@ -167,7 +163,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "action_text": ["", *(_without_nul(s.action_text) for s in e.steps)],
             "cost": np.array([0.0, *(s.cost for s in e.steps)]),
             "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
-            "price": np.array([np.nan, *(np.nan if s.price is None else s.price for s in e.steps)]),
+            "price": np.array([np.nan, *(np.nan if s.reported_cost is None else s.reported_cost for s in e.steps)]),
             "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
             "success": np.array([False] * len(e) + [e.success]),
         }

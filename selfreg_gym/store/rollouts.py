@@ -12,43 +12,36 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
+from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.store import reading, schema
 from selfreg_gym.store.reading import Coded
 from selfreg_gym.store.writing import Writer
 from selfreg_gym.types import Episode
 
-__all__ = ["Coded", "Planned", "Rollouts", "UnfinishedStoreWarning"]
+__all__ = ["Coded", "Failure", "Rollouts", "UnfinishedStoreWarning"]
 
 
 class UnfinishedStoreWarning(UserWarning):
     """A store is used although not all of its planned episodes were played."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One episode that is to be played.
+class Failure(NamedTuple):
+    """A failed attempt to play an episode.
 
     Attributes:
-        run: which collection it belongs to (0 unless several share the store).
-        index: its place in the plan of that run.
-        task: index of the task, ``reset(options={"episode": task})``.
-        seed: ``reset(seed=seed)``.
-        help_probability: with what probability help is triggered at each step, or None.
+        spec: the episode.
+        error: why the actor failed.
     """
 
-    run: int
-    index: int
-    task: int
-    seed: int
-    help_probability: float | None
+    spec: EpisodeSpec
+    error: str
 
 
 class Rollouts:
@@ -160,14 +153,13 @@ class Rollouts:
         return json.loads(self._rows("SELECT value FROM meta WHERE key = 'spec'")[0][0])
 
     @property
-    def plan(self) -> list[Planned]:
+    def plan(self) -> list[EpisodeSpec]:
         """All planned episodes, in order."""
-        return [Planned(*row) for row in self._rows(f"SELECT {_PLAN} FROM plan ORDER BY 1, 2")]
+        return self._specs(f"SELECT {_PLAN} FROM plan ORDER BY run, episode")
 
-    def missing(self) -> list[Planned]:
+    def missing(self) -> list[EpisodeSpec]:
         """The planned episodes that were not played yet, or only with an error."""
-        query = f"SELECT {_PLAN} FROM plan p WHERE {_NOT_PLAYED} ORDER BY 1, 2"
-        return [Planned(*row) for row in self._rows(query)]
+        return self._specs(f"SELECT {_PLAN} FROM plan p WHERE {_NOT_PLAYED} ORDER BY run, episode")
 
     @property
     def is_complete(self) -> bool:
@@ -216,11 +208,14 @@ class Rollouts:
         """How many transitions those episodes have."""
         return self._number("transitions")
 
-    def failures(self) -> list[tuple[Planned, str]]:
+    def failures(self) -> list[Failure]:
         """Failed attempts with their error, in order; an episode that succeeded later is still listed."""
         columns = ", ".join(f"p.{name}" for name in _PLAN.split(", "))
-        query = f"SELECT {columns}, f.error FROM failures f JOIN plan p USING (run, episode) ORDER BY 1, 2, f.attempt"
-        return [(Planned(*row[:5]), row[5]) for row in self._rows(query)]
+        query = (
+            f"SELECT {columns}, f.error FROM failures f JOIN plan p USING (run, episode) "
+            "ORDER BY p.run, p.episode, f.attempt"
+        )
+        return [Failure(EpisodeSpec(*row[:-1]), row[-1]) for row in self._rows(query)]
 
     def spending(self) -> list[dict[str, Any]]:
         """What acting took, by who acted: ``action, steps, cost, tokens, price``, one row per action that occurs.
@@ -250,7 +245,7 @@ class Rollouts:
 
     # ------------------------------------------------------------------ writing
 
-    def fix_plan(self, plan: Iterable[Planned]) -> None:
+    def fix_plan(self, plan: Iterable[EpisodeSpec]) -> None:
         """Write down all episodes of a run that are to be played. After this, no other episode is taken for that run.
 
         Raises:
@@ -258,7 +253,7 @@ class Rollouts:
             InvalidArgumentError: no episodes, or two with the same task, seed and help probability.
         """
         plan = list(plan)
-        if len({(p.run, p.task, p.seed, p.help_probability) for p in plan}) < len(plan) or not plan:
+        if len({(p.run, p.task_index, p.seed, p.help_probability) for p in plan}) < len(plan) or not plan:
             raise InvalidArgumentError(
                 "a plan has at least one episode and no two with the same task, seed and help probability; "
                 f"received {len(plan)} episodes."
@@ -268,7 +263,7 @@ class Rollouts:
                 if self._connection.execute("SELECT 1 FROM plan WHERE run = ? LIMIT 1", (run,)).fetchone():
                     raise StoreError(f"run {run} of {self.path} has its plan already; a plan is fixed once.")
                 self._connection.execute("INSERT INTO meta VALUES (?, 'fixed')", (f"plan {run}",))
-            rows = [(p.run, p.index, p.task, p.seed, p.help_probability) for p in plan]
+            rows = [(p.run, p.plan_index, p.task_index, p.seed, p.help_probability) for p in plan]
             self._connection.executemany("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", rows)
 
     def add(self, episodes: Episode | Iterable[Episode], *, run: int = 0) -> int:
@@ -352,6 +347,9 @@ class Rollouts:
 
         return export.to_hf_dataset(self.episodes(**where))
 
+    def _specs(self, query: str) -> list[EpisodeSpec]:
+        return [EpisodeSpec(*row) for row in self._rows(query)]
+
     def _number(self, table: str) -> int:
         return self._rows(f"SELECT count(*) FROM {table}")[0][0]
 
@@ -365,7 +363,7 @@ class Rollouts:
             return self._connection.execute(query, values).fetchall()
 
 
-_PLAN = "run, episode, task, seed, help_probability"
+_PLAN = "task, seed, help_probability, episode, run"  # in the order of EpisodeSpec
 _NOT_PLAYED = "NOT EXISTS (SELECT 1 FROM episodes e WHERE e.run = p.run AND e.episode = p.episode)"
 
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreError, StoreVersionError, shown
+from selfreg_gym.utils.files import atomic_path
 
 __all__ = [
     "FORMAT",
@@ -136,19 +137,14 @@ def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
         raise taken
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-        draft.unlink(missing_ok=True)
         try:
-            with contextlib.closing(connect(draft, mode="rwc")) as connection:
+            with (
+                atomic_path(path, overwrite=False) as temporary,
+                contextlib.closing(connect(temporary, mode="rwc")) as connection,
+            ):
                 _write_tables(connection, text)
-            try:
-                os.link(draft, path)  # unlike a rename, refuses to replace what another writer made meanwhile
-            except FileExistsError:
-                raise taken from None
-            except OSError:  # a file system without links
-                draft.rename(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        except FileExistsError:
+            raise taken from None
         return _writable(path)
 
 

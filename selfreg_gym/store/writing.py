@@ -74,7 +74,10 @@ class Writer:
         seen, offers, state, feature, said = (None if x is None else self._text_id(x, new) for x in texts)
         left = None if s.steps_left is None else int(s.steps_left)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
-        counted = None if s.tokens is None else int(s.tokens), None if s.price is None else float(s.price)
+        counted = (
+            None if s.tokens is None else int(s.tokens),
+            None if s.reported_cost is None else float(s.reported_cost),
+        )
         acted = int(s.action), said, float(s.cost), float(s.reward)
         return s.t, seen, offers, state, feature, left, *acted, *flags, *counted
 
@@ -146,7 +149,9 @@ def _problem(episode: Episode) -> str | None:
         problem = "it must end at its last step and nowhere before (rows after the end are not transitions)"
     elif not all(0 <= s.action <= len(episode.usage) for s in steps):
         problem = f"an action lies outside 0 .. {len(episode.usage)} (one usage per intervention)"
-    elif not all(math.isfinite(s.cost) and math.isfinite(s.reward) and math.isfinite(s.price or 0) for s in steps):
+    elif not all(
+        math.isfinite(s.cost) and math.isfinite(s.reward) and math.isfinite(s.reported_cost or 0) for s in steps
+    ):
         problem = "a cost, a price or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
         problem = f"its steps cost {sum(s.cost for s in steps)!r} and its usage says {episode.cost!r}"

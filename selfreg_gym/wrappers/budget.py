@@ -21,7 +21,7 @@ class _Cap:
     def __init__(self, env: Any, budget: float) -> None:
         base = env.unwrapped
         self.budget = check_budget(budget)
-        self.rows = base.rows
+        self.slots = base.slots
         self.interventions = base.interventions
         self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 
@@ -35,7 +35,7 @@ class _Cap:
 
     def masks(self) -> np.ndarray:
         """``(N, 1 + K)`` bool: True where the action is allowed. Read from the live counters, so restoring is safe."""
-        left = self.left(np.stack([row.usage for row in self.rows]))
+        left = self.left(np.stack([row.usage for row in self.slots]))
         return np.array(self.costs) <= left[:, None] + _ROUNDING
 
 
@@ -64,7 +64,7 @@ class VectorHelpBudget(VectorTwin):
         wanted = check_actions(actions, self.num_envs).astype(np.int64, copy=False)
         in_range = (wanted >= 0) & (wanted < allowed.shape[1])  # the env itself refuses the others
         denied = in_range & ~allowed[np.arange(len(wanted)), np.where(in_range, wanted, 0)]
-        running = np.array([not row.over for row in self._cap.rows])
+        running = np.array([not row.over for row in self._cap.slots])
         observations, rewards, terminations, truncations, infos = self.env.step(np.where(denied, 0, wanted))
         return observations, rewards, terminations, truncations, self._tell(infos, denied & running)
 
@@ -147,7 +147,7 @@ class HelpBudget(Twin):
         """Step the env; a call that does not fit runs as nohelp."""
         if type(action) is not int or not 0 <= action < len(self._cap.costs):
             action = check_action(action, self._cap.interventions)
-        denied = action > 0 and self._cap.costs[action] > self._cap.left_of_one(self._cap.rows[0].usage) + _ROUNDING
+        denied = action > 0 and self._cap.costs[action] > self._cap.left_of_one(self._cap.slots[0].usage) + _ROUNDING
         observation, reward, terminated, truncated, info = self.env.step(0 if denied else action)
         return observation, reward, terminated, truncated, self._tell(info, denied)
 

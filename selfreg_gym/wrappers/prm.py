@@ -91,7 +91,7 @@ class VectorPRMReward(VectorTwin):
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the env and add ``gamma * p(s') - p(s)``; nothing is added where a row is reset or stays finished."""
-        acting = np.array([not row.over for row in find_attr(self.env, "rows")])
+        acting = np.array([not row.over for row in find_attr(self.env, "slots")])
         before = self._potential.copy()
         texts, rewards, terminations, truncations, infos = self.env.step(actions)
         ended = terminations | truncations

@@ -351,13 +351,13 @@ def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     usage = server.requests[-1][1]["messages"][0]["content"]
     read = len(server.brain.pieces(usage))
     assert info["tokens"] == read + 1
-    assert info["price"] == info["cost"] == pytest.approx((100.0 * read + 1000.0) / 1000)
+    assert info["reported_cost"] == info["cost"] == pytest.approx((100.0 * read + 1000.0) / 1000)
     assert info["usage"].tolist() == [info["cost"]]
     assert reward == pytest.approx(-info["cost"])
     env.reset(seed=1)
     info = env.step(0)[4]
     assert info["cost"] == 0.0  # what the actor itself costs is told, and not charged
-    assert info["price"] == pytest.approx(10.0 * (info["tokens"] - 1) / 1000)
+    assert info["reported_cost"] == pytest.approx(10.0 * (info["tokens"] - 1) / 1000)
     plain = EndpointIntervention(server.url, cost=5.0, **QUICK)
     env = InterventionEnv("selfreg/Coin-v0", lambda text: "heads", [plain])
     env.reset(seed=1)

@@ -147,7 +147,7 @@ def test_a_full_disk(run: Path, limit: int, words: list[str]) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     one_line(result.returncode, result.stderr)
     json.loads((run / "manifest.json").read_text())
-    assert not (run / "manifest.json.tmp").exists()
+    assert not list(run.glob("*.new"))
     if limit < 4_000:
         assert (run / "manifest.json").read_bytes() == before, "whole or not at all"
 

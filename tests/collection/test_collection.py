@@ -90,19 +90,19 @@ def content(rollouts: Rollouts) -> list:
 def test_the_plan_spreads_help_probabilities_evenly_and_seeds_differ() -> None:
     plan = collection_plan(range(7), 22, seed=1)
     assert len(plan) == 7 * 22
-    assert Counter((p.task, p.help_probability) for p in plan) == {
+    assert Counter((p.task_index, p.help_probability) for p in plan) == {
         (t, p): 2 for t in range(7) for p in HELP_PROBABILITIES
     }
     assert len({p.seed for p in plan}) == len(plan)
     assert all(0 <= p.seed < 2**32 for p in plan)
-    assert [p.index for p in plan] == list(range(len(plan)))
+    assert [p.plan_index for p in plan] == list(range(len(plan)))
     few = collection_plan(range(11), 3, seed=1)  # fewer rollouts than probabilities: they still all occur equally often
     assert set(Counter(p.help_probability for p in few).values()) == {3}
 
 
 def test_a_seed_depends_on_seed_task_and_rollout_only() -> None:
     def seeds(*args, **kwargs):
-        return {(p.task, p.index % args[1]): p.seed for p in collection_plan(*args, **kwargs)}
+        return {(p.task_index, p.plan_index % args[1]): p.seed for p in collection_plan(*args, **kwargs)}
 
     assert seeds([5, 2], 4, seed=1) == seeds([2, 5], 4, (0.0, 1.0), seed=1)
     assert not set(seeds([2], 4, seed=1).values()) & set(seeds([2], 4, seed=2).values())
@@ -154,7 +154,11 @@ def test_all_of_the_list_is_played_once(env, tmp_path: Path) -> None:
         episodes = list(rollouts)
         assert len(episodes) == 30
         for planned, e in content(rollouts):
-            assert (planned.task, planned.seed, planned.help_probability) == (e.task_index, e.seed, e.help_probability)
+            assert (planned.task_index, planned.seed, planned.help_probability) == (
+                e.task_index,
+                e.seed,
+                e.help_probability,
+            )
             assert e.task_id == f"coin-{e.task_index}"
             assert e.kind == "coin"
             # Every step that was taken is there, and no row after the end.
@@ -309,7 +313,7 @@ def test_errors_are_kept_apart_and_played_again_on_resume(env, parts, tmp_path: 
         assert len(rollouts) + len(failed) == 30
         assert not rollouts.is_complete
         # Not one of them was stored as a transition, as nohelp or as a failure.
-        assert not {(p.task, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
+        assert not {(p.task_index, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
     mended.touch()
     with fill(broken, path) as rollouts, fill(env, tmp_path / "whole.sqlite") as whole:
         assert rollouts.is_complete

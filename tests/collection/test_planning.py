@@ -10,15 +10,16 @@ import pytest
 
 from selfreg_gym.collection import HELP_PROBABILITIES, collect, collection_plan
 from selfreg_gym.errors import StoreError
-from selfreg_gym.store.rollouts import Planned, Rollouts
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.store.rollouts import Rollouts
 
 ENV = {"task": "selfreg/Coin-v0", "actor": lambda text: "heads", "interventions": ["expert"]}
 
 
-def by_task(plan: list[Planned]) -> dict[int, list[float]]:
+def by_task(plan: list[EpisodeSpec]) -> dict[int, list[float]]:
     found = defaultdict(list)
     for planned in plan:
-        found[planned.task].append(planned.help_probability)
+        found[planned.task_index].append(planned.help_probability)
     return dict(found)
 
 

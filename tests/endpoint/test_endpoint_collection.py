@@ -59,9 +59,9 @@ def calm(store: Path) -> list:
 def test_the_store_holds_tokens_and_prices_of_each_call(calm: list, store: Path) -> None:
     steps = [step for _, episode in calm for step in episode]
     assert all(step.tokens > 10 for step in steps)
-    assert all((step.price is None) == (step.action == 0) for step in steps)
-    assert all(step.cost == (step.price or 0.0) for step in steps)
-    assert all(s.price == pytest.approx((7.0 * (s.tokens - 1) + 50.0) / 1000) for s in steps if s.action)
+    assert all((step.reported_cost is None) == (step.action == 0) for step in steps)
+    assert all(step.cost == (step.reported_cost or 0.0) for step in steps)
+    assert all(s.reported_cost == pytest.approx((7.0 * (s.tokens - 1) + 50.0) / 1000) for s in steps if s.action)
     assert all(e.usage == (pytest.approx(sum(s.cost for s in e)),) for _, e in calm)
     with Rollouts.open(store) as rollouts:
         alone, helped = rollouts.spending()
@@ -90,8 +90,8 @@ def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm
         assert failed
         assert not rollouts.is_complete
         assert rollouts.count() + len(failed) == len(calm)
-        assert not {(p.task, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
-        expected = {(p.task, p.seed, p.help_probability): e for p, e in calm}
+        assert not {(p.task_index, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
+        expected = {(p.task_index, p.seed, p.help_probability): e for p, e in calm}
         for episode in rollouts:  # what was stored is what happened, whole
             assert episode == expected[episode.task_index, episode.seed, episode.help_probability]
     server.fault = None

@@ -146,6 +146,6 @@ def test_every_info_key_has_one_type_in_every_vector_env(mode: str | None) -> No
                 *_, infos = envs.step(np.array(actions))
                 if step == 0 and actions == [1, 0]:  # later steps may be those of a reset
                     assert infos["tokens"].tolist() == [-1, 12]
-                    assert infos["price"].tolist() == [-1.0, 0.5]
+                    assert infos["reported_cost"].tolist() == [-1.0, 0.5]
     finally:
         envs.close()

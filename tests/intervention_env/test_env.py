@@ -252,7 +252,7 @@ def test_a_wrong_action_names_the_range_and_the_interventions(action: Any) -> No
     env.reset(seed=0)
     with pytest.raises(InvalidArgumentError, match=r"integer from 0 to 1 \(0 = nohelp, 1 = help from 'expert'\), rece"):
         env.step(action)
-    assert env.rows[0].t == 0
+    assert env.slots[0].t == 0
 
 
 @pytest.mark.parametrize("action", [1, np.int64(1), np.array(1), np.uint8(1), True, np.bool_(True)])
@@ -328,7 +328,7 @@ def test_a_snapshot_brings_back_the_exact_moment(task: Any) -> None:
 
     def rest() -> list[Any]:
         shown = []
-        while not env.rows[0].over:
+        while not env.slots[0].over:
             observation, reward, terminated, _, info = env.step(1 if len(shown) == 0 else 0)
             shown.append((observation, reward, terminated, info["usage"].tolist(), info["state_key"], info["step"]))
         return [*shown, env.reset()[1]["task_seed"]]

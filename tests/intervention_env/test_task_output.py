@@ -131,7 +131,7 @@ def test_the_info_that_a_caller_changes_is_its_own() -> None:
     info.clear()
     assert made.step(0)[4]["step"] == 1
     made.restore(moment)
-    assert made.rows[0].info["state_key"] == "k"
+    assert made.slots[0].info["state_key"] == "k"
 
 
 def test_rows_do_not_share_one_task() -> None:

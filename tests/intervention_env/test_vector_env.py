@@ -210,7 +210,7 @@ def test_disabled_a_finished_row_stays_finished_until_it_is_reset() -> None:
     texts, infos = env.reset(seed=[5, None], options={"reset_mask": np.array([True, False]), "episode": 1})
     assert (texts[0], texts[1]) == ("Coin 1 of 3 lies under the cup. Call it: heads or tails?", after[1])
     assert infos["_task_id"].tolist() == [True, False]
-    assert env.rows[1].t == 3
+    assert env.slots[1].t == 3
     assert env.step(np.array([0, 0]))[2].tolist() == [False, False]
 
 
@@ -282,7 +282,7 @@ def test_bad_arguments() -> None:
             env.step(actions)
     with pytest.raises(InvalidArgumentError, match="from 0 to 2"):
         env.step(np.array([0, 3]))
-    assert [row.t for row in env.rows] == [0, 0]
+    assert [row.t for row in env.slots] == [0, 0]
 
 
 def test_make_vec_gives_the_batched_env_with_its_metadata() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import collect
-from selfreg_gym.dataset import Rollouts, UnfinishedStoreWarning
+from selfreg_gym.store.rollouts import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
     InvalidArgumentError,
     StoreDamagedError,

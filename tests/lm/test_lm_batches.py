@@ -11,8 +11,9 @@ import torch
 
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.questions import QuestionReader
-from selfreg_gym.lm.scoring import best_path, rows_per_forward
+from selfreg_gym.lm.batching import rows_per_forward
+from selfreg_gym.lm.readers import PromptGroupReader
+from selfreg_gym.lm.scoring_paths import best_path
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
 
@@ -84,7 +85,7 @@ def test_a_process_reward_model_in_bfloat16(model: Any, tokenizer: Any, checkpoi
 def test_a_question_in_bfloat16_does_not_depend_on_the_others(checkpoint: Path, tokenizer: Any) -> None:
     from selfreg_gym.lm.loading import load_causal
 
-    reader = QuestionReader(load_causal(checkpoint, dtype="bfloat16"), tokenizer, [5, 9], memo=0)
+    reader = PromptGroupReader(load_causal(checkpoint, dtype="bfloat16"), tokenizer, [5, 9], memo=0)
     pages = [[f"{text}\nBudget {budget}. Help?" for budget in ("1", "2")] for text in TEXTS]
     together = reader.read(pages)
     alone = np.stack([[reader.read([[question]])[0, 0] for question in page] for page in pages])

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from selfreg_gym.agents.helpers.lm import _answer_tokens
 from selfreg_gym.lm.generation import generate
-from selfreg_gym.lm.scoring import CandidateScorer, best_path, score_candidates, window_of
+from selfreg_gym.lm.scoring import CandidateScorer, score_candidates
+from selfreg_gym.lm.scoring_paths import best_path, window_of
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
 OFFERS = (" Go to Room 2", " Go to Room 12", " Go to", " Pick up the cup", " Done!")

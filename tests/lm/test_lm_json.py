@@ -11,9 +11,9 @@ import torch
 
 from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.lm.cards import write_card
 from selfreg_gym.lm.loading import load_causal, load_classifier
-from selfreg_gym.lm.resuming import TrainingState
+from selfreg_gym.lm.model_card import write_card
+from selfreg_gym.lm.training_state import TrainingState
 from selfreg_gym.prm import ProcessRewardModel
 
 INFO = {"held_out": {"auc": float("nan"), "ece": 0.1}, "loss": [1.0, float("inf")], "targets": "nohelp"}

@@ -15,7 +15,7 @@ import transformers
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.lm import scoring
+from selfreg_gym.lm import scoring, scoring_paths
 from selfreg_gym.lm.generation import generate
 from selfreg_gym.lm.limits import Limits, match_tokenizer
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
@@ -24,7 +24,7 @@ from selfreg_gym.lm.tokenizer import build_tokenizer
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
 from tests.lm.conftest import WORLD
-from tests.lm.test_lm_sharing import episodes, labels
+from tests.lm.test_lm_export import episodes, labels
 
 WORDS = "Room 2 has a table and a cup . You can go left , go right one two three red Done !"
 LONG = "one two three You can go left Room 2 has a cup"
@@ -190,9 +190,9 @@ def test_long_rows_are_scored_without_a_mask_of_their_square(
     scorer = CandidateScorer(model, words)
     packed = []
     monkeypatch.setitem(
-        scoring._FUNCTIONS,
+        scoring.SCORE_FUNCTIONS,
         "tree",
-        lambda model, ids, *rest: packed.extend(ids) or scoring._score_tree(model, ids, *rest),
+        lambda model, ids, *rest: packed.extend(ids) or scoring_paths._score_tree(model, ids, *rest),
     )
     np.testing.assert_allclose(scorer.score(prompts, offered), usual, atol=2e-4)
     assert (scorer.path, scorer.path_beyond, len(packed)) == ("tree", "kv", 2)

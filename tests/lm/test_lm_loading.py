@@ -125,10 +125,10 @@ def test_a_memo_reads_each_new_key_once_and_keeps_what_came_before_a_failure() -
                 raise RuntimeError("gone")
             yield index, 10 * index
 
-    assert memo.recall([b"b", b"a", b"c", b"b"], read) == [0, 1, 20, 0]
-    assert memo.recall([b"c", b"b"], read) == [20, 0]
+    assert memo.get_or_compute([b"b", b"a", b"c", b"b"], read) == [0, 1, 20, 0]
+    assert memo.get_or_compute([b"c", b"b"], read) == [20, 0]
     assert asked == [[0, 2]]
     with pytest.raises(RuntimeError, match="gone"):
-        memo.recall([b"a"] * 9 + [b"d", b"e"], read)
+        memo.get_or_compute([b"a"] * 9 + [b"d", b"e"], read)
     assert memo.get(b"e") == 100
     assert memo.get(b"d") is None

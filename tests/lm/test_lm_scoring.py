@@ -10,7 +10,9 @@ import torch
 import transformers
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.lm.scoring import CandidateScorer, best_path, micro_batches, score_candidates, score_naive
+from selfreg_gym.lm.batching import micro_batches
+from selfreg_gym.lm.scoring import CandidateScorer, score_candidates, score_naive
+from selfreg_gym.lm.scoring_paths import best_path
 
 WORDS = "red green blue one two three four five six seven eight nine ten".split()
 OFFERS = [

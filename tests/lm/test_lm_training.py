@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, SelfRegError
-from selfreg_gym.lm.training import add_lora, cast_parameters, finetune, held_out_loss, pad_right, plan_batches, seeded
+from selfreg_gym.lm.batching import pad_right
+from selfreg_gym.lm.training import add_lora, cast_parameters, finetune, held_out_loss, plan_batches, seeded
 
 EXAMPLES = [[1, 5 + i % 7, 6, 5 + i % 3, *range(4, 4 + i % 5)] for i in range(40)]
 

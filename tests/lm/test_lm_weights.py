@@ -17,10 +17,10 @@ from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
-from selfreg_gym.lm.resuming import Best, TrainingState
+from selfreg_gym.lm.training_state import Best, TrainingState
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
-from tests.lm.test_lm_sharing import episodes
+from tests.lm.test_lm_export import episodes
 
 Tensors = dict[str, torch.Tensor]
 LAYER = "model.layers.0.mlp.up_proj.weight"

@@ -259,7 +259,7 @@ def test_an_output_that_is_a_link_is_replaced_and_not_followed(tmp_path: Path) -
     run, _ = opened(tmp_path / "r")
     (run.path / "total").symlink_to(elsewhere)
     (run.path / ".partial").mkdir()
-    (run.path / "manifest.json.tmp").symlink_to(elsewhere / "precious")
+    (run.path / f".manifest.json.{os.getpid()}.new").symlink_to(elsewhere / "precious")
     run_stages(run, stages([]))
     assert (elsewhere / "precious").read_text() == "mine"
     assert not (run.path / "total").is_symlink()

@@ -77,7 +77,7 @@ def test_a_lock_file_that_is_a_link_is_not_written_through(tmp_path: Path) -> No
 
 
 def test_a_leftover_of_a_killed_process_does_not_block_the_directory(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json.tmp").write_text("{")
+    (tmp_path / ".manifest.json.7.new").write_text("{")
     (tmp_path / LOCK).write_text("1")
     open_run(tmp_path, preset="smoke")
-    assert not (tmp_path / "manifest.json.tmp").exists()
+    assert not (tmp_path / ".manifest.json.7.new").exists()

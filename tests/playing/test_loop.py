@@ -307,7 +307,7 @@ def test_a_helper_that_raises_is_named() -> None:
 
 def test_specs_of_another_type() -> None:
     for specs in (EpisodeSpec(0, 0, 0.5), 5, "ab", [(0, 0, 0.5)]):
-        with pytest.raises(InvalidArgumentError, match="play takes a list of EpisodeSpec"):
+        with pytest.raises(InvalidArgumentError, match="run_episodes takes a list of EpisodeSpec"):
             run_episodes(table(2), specs)  # type: ignore[arg-type]
     for p in ("0.5", float("nan"), 2, True):
         with pytest.raises(InvalidArgumentError, match="help_probability must be a finite number"):

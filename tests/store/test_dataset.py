@@ -17,7 +17,8 @@ from selfreg_gym.errors import (
     StoreError,
     UnknownNameError,
 )
-from selfreg_gym.store.rollouts import Planned, Rollouts, UnfinishedStoreWarning
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.store.rollouts import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.types import Episode, Transition
 
 # ---------------------------------------------------------------- what goes in comes out
@@ -195,8 +196,8 @@ def test_an_errored_episode_is_neither_nohelp_nor_failure(rollouts: Rollouts) ->
     assert rollouts.add([broken, broken]) == 0
     assert len(rollouts) == rollouts.transition_count() == 0
     assert not rollouts.is_complete
-    assert [(p.task, error) for p, error in rollouts.failures()] == [(0, "the endpoint answered 500")] * 2
-    assert [p.task for p in rollouts.missing()] == [0]
+    assert [(p.task_index, error) for p, error in rollouts.failures()] == [(0, "the endpoint answered 500")] * 2
+    assert [p.task_index for p in rollouts.missing()] == [0]
     assert rollouts.add(episode()) == 1  # played again
     assert rollouts.is_complete
     assert rollouts.add(broken) == 0  # and a late error does not undo it
@@ -237,8 +238,8 @@ def test_a_failed_transaction_leaves_nothing_and_forgets_its_texts(rollouts: Rol
 # ---------------------------------------------------------------- the plan
 
 
-def planned(n: int = 4, run: int = 0) -> list[Planned]:
-    return [Planned(run, i, i % 2, i, 0.5) for i in range(n)]
+def planned(n: int = 4, run: int = 0) -> list[EpisodeSpec]:
+    return [EpisodeSpec(i % 2, i, 0.5, i, run) for i in range(n)]
 
 
 def test_a_plan_is_finished_in_its_own_order(rollouts: Rollouts) -> None:
@@ -270,14 +271,14 @@ def test_a_fixed_plan_takes_no_other_episode(rollouts: Rollouts) -> None:
         rollouts.fix_plan(planned())
     rollouts.add(episode(5, 5), run=1)
     with pytest.raises(InvalidArgumentError, match="no two with the same"):
-        rollouts.fix_plan([planned()[0], dataclasses.replace(planned()[0], index=1)])
+        rollouts.fix_plan([planned()[0], dataclasses.replace(planned()[0], plan_index=1)])
     with pytest.raises(InvalidArgumentError, match="received 0 episodes"):
         rollouts.fix_plan([])
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"steps": None}, {"usage": None}, {"usage": ("a", "b")}, {"seed": "1"}, {"episode": None}],
+    [{"steps": None}, {"usage": None}, {"usage": ("a", "b")}, {"seed": "1"}, {"task_index": None}],
     ids=["steps", "usage", "usage text", "seed", "task"],
 )
 def test_a_field_of_an_episode_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ from selfreg_gym import Episode, Rollouts, Transition
 def _counted(seed: int) -> Episode:
     steps = [
         Transition(0, "o", None, "s", None, None, 0, "a", 0.0, 0.0, False, False, False, tokens=7),
-        Transition(1, "o", None, "s", None, None, 1, "b", 0.5, 1.0, True, False, False, tokens=11, price=0.5),
+        Transition(1, "o", None, "s", None, None, 1, "b", 0.5, 1.0, True, False, False, tokens=11, reported_cost=0.5),
     ]
     return Episode(0, seed, "t", "", 0.5, True, (0.5,), tuple(steps))
 
@@ -36,7 +36,7 @@ def test_tokens_and_prices_are_kept_and_added_up(tmp_path: Path) -> None:
 def test_a_store_of_format_1_is_read_as_it_is_and_grows_into_format_2(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     plain = dataclasses.replace(
-        _counted(1), steps=tuple(dataclasses.replace(s, tokens=None, price=None) for s in _counted(1))
+        _counted(1), steps=tuple(dataclasses.replace(s, tokens=None, reported_cost=None) for s in _counted(1))
     )
     with Rollouts.create(path, spec=SPEC) as rollouts:
         rollouts.add(plain)

@@ -129,7 +129,7 @@ def test_the_budget_of_a_vector_env_is_that_of_its_rows(mode: str) -> None:
     for _ in range(40):
         masks = envs.action_masks()
         actions = rng.integers(0, 3, size=4)
-        running = np.array([not row.over for row in envs.unwrapped.rows])
+        running = np.array([not row.over for row in envs.unwrapped.slots])
         expected = running & ~masks[np.arange(4), actions]
         _, _, terminations, _, infos = envs.step(actions)
         for i in range(4):

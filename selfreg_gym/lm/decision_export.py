@@ -23,7 +23,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.prompts import turn
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
-from selfreg_gym.utils.files import give_usual_modes
+from selfreg_gym.utils.files import set_default_modes
 
 __all__ = ["DecisionHead", "save_decision"]
 
@@ -112,7 +112,7 @@ def save_decision(
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     decision.save_pretrained(out)
-    give_usual_modes(*out.glob("*.safetensors"))
+    set_default_modes(*out.glob("*.safetensors"))
 
 
 def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:

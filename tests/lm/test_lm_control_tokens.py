@@ -9,7 +9,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from selfreg_gym.lm.controls import control_tokens, mark_controls
+from selfreg_gym.lm.control_tokens import control_tokens, mark_controls
 from selfreg_gym.lm.prompts import actor_prompt, helper_prompt, success_prompt
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.utils.printable import repaired

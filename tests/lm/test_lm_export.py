@@ -50,7 +50,7 @@ def episodes(count: int = 24) -> list[Episode]:
 
     return [
         Episode(
-            episode=i % 8, seed=i, task_id=f"task-{i % 8}", kind="", help_probability=0.0, success=bool(i % 2),
+            task_index=i % 8, seed=i, task_id=f"task-{i % 8}", kind="", help_probability=0.0, success=bool(i % 2),
             usage=(0.0,), steps=(moment(i, 0), moment(i, 1)),
         )
         for i in range(count)
@@ -97,7 +97,7 @@ def test_nothing_is_pickled(checkpoint: Path, tmp_path: Path, monkeypatch: pytes
     for owner, name in ((torch, "save"), (torch, "load"), (pickle, "dump"), (pickle, "load"), (pickle, "loads")):
         monkeypatch.setattr(owner, name, refuse)
     monkeypatch.setattr("selfreg_gym.lm.training._SAVE_SECONDS", 0.0)  # a state after every step
-    monkeypatch.setattr("selfreg_gym.lm.resuming.TrainingState.remove", lambda self: None)
+    monkeypatch.setattr("selfreg_gym.lm.training_state.TrainingState.remove", lambda self: None)
     more: dict[str, Any] = {"backbone": checkpoint, "patience": 9, "progress": False, "epochs": 2}
     trained: list[Any] = []
     for _ in range(2):  # the second finds the state of the first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfreg_gym.lm.parsing import parse_action
-from selfreg_gym.lm.thoughts import answer_of, closing_of, has_mark, is_mark, open_thought
+from selfreg_gym.lm.reasoning_marks import answer_of, closing_of, has_mark, is_mark, open_thought
 
 ACTIONS = ("go north", "go south")
 CONSIDERED = "Maybe\nAction: go south\nno, a wall."

@@ -12,8 +12,8 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from selfreg_gym.agents.actors.lm import LM
+from selfreg_gym.lm.chat_template import stop_tokens
 from selfreg_gym.lm.scoring import CandidateScorer
-from selfreg_gym.lm.stopping import stop_tokens
 from selfreg_gym.types import Decision
 
 WORDS = ["<pad>", "<eos>", "<over>", "<end_of_turn>", ":", "Action", "left", "right", "Room", "<unk>"]

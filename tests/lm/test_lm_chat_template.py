@@ -11,9 +11,9 @@ import transformers.utils.chat_template_utils as clock
 
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.lm import generation
+from selfreg_gym.lm.chat_template import turn_of
 from selfreg_gym.lm.prompts import PROMPT_DATE, actor_prompt, chat, helper_prompt, success_prompt
 from selfreg_gym.lm.tokenizer import build_tokenizer
-from selfreg_gym.lm.turns import turn_of
 from selfreg_gym.types import Decision
 
 DEEPSEEK = "{% for m in messages %}{{ m['role'] }}\n{{ m['content'] }}\n{% endfor %}assistant\n<think>\n"

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm import choosing
-from selfreg_gym.lm.choosing import Page, train_choice
-from selfreg_gym.lm.questions import hang, logits_packed
+from selfreg_gym.lm import choice_training
+from selfreg_gym.lm.choice_training import ChoiceExample, train_choice
+from selfreg_gym.lm.readers import logits_packed, split_prefix
 from selfreg_gym.lm.subsampling import resample
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
 SHARED = "red green blue one two three"
 PAGES = [
-    Page((f"{SHARED} four. Help?", f"{SHARED} five six. Help?"), np.array([[1.0, 0.0], [0.25, 0.75]])),
-    Page(("ten nine. Help?",), np.array([[0.0, 2.0]])),
-    Page(("seven", "seven eight", "nine"), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])),
+    ChoiceExample((f"{SHARED} four. Help?", f"{SHARED} five six. Help?"), np.array([[1.0, 0.0], [0.25, 0.75]])),
+    ChoiceExample(("ten nine. Help?",), np.array([[0.0, 2.0]])),
+    ChoiceExample(("seven", "seven eight", "nine"), np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])),
 ]
 
 
@@ -30,7 +30,7 @@ def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytes
     trained = {}
     pages = [replace(page, topic=topic) for page, topic in zip(PAGES, (0, None, 1), strict=True)]
     for path in ("tree", "kv"):
-        monkeypatch.setattr(choosing, "best_path", lambda model, path=path, **_: path)
+        monkeypatch.setattr(choice_training, "best_path", lambda model, path=path, **_: path)
         net = copy.deepcopy(model)
         train_choice(net, tokenizer, pages, [5, 9], batch_size=2, seed=0, lr=1e-3, steps=6, topics=topics)
         trained[path] = torch.cat([p.detach().flatten() for p in net.parameters()])
@@ -39,7 +39,7 @@ def test_both_ways_train_the_same(model: Any, tokenizer: Any, monkeypatch: pytes
 
 def test_topics_are_gathered_where_the_answer_is_given_and_leave_nothing_behind(model: Any, tokenizer: Any) -> None:
     """With wants that say nothing, only the topics teach: afterwards a line through the states tells them apart."""
-    pages = [replace(page, wanted=np.full_like(page.wanted, 1e-6), topic=i) for i, page in enumerate(PAGES)]
+    pages = [replace(page, targets=np.full_like(page.targets, 1e-6), topic=i) for i, page in enumerate(PAGES)]
     names = [name for name, _ in model.named_parameters()]
     net = copy.deepcopy(model)
     log = train_choice(net, tokenizer, pages, [5, 9], batch_size=3, seed=0, lr=3e-3, steps=60, topics=3, topic_weight=1)
@@ -52,9 +52,9 @@ def test_a_soft_label_is_matched(model: Any, tokenizer: Any) -> None:
     net = copy.deepcopy(model)
     train_choice(net, tokenizer, PAGES[:1], [5, 9], batch_size=1, seed=0, lr=3e-3, steps=150)
     with torch.inference_mode():
-        questions = hang(PAGES[0].prompts, PromptEncoder(tokenizer))
+        questions = split_prefix(PAGES[0].prompts, PromptEncoder(tokenizer))
         learned = logits_packed(net, [questions], torch.tensor([5, 9]), 0).softmax(-1).numpy()
-    np.testing.assert_allclose(learned, PAGES[0].wanted, atol=0.08)
+    np.testing.assert_allclose(learned, PAGES[0].targets, atol=0.08)
 
 
 def test_draws_follow_the_weights_exactly_but_for_one() -> None:

@@ -7,7 +7,6 @@ JSON. Nothing is pickled, so a state of unknown origin runs no code.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import torch
 
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["Best", "TrainingState"]
@@ -69,10 +69,8 @@ class TrainingState:
             "validation": validation,
             "best": None if best is None else best.score,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": dumps(record)})
-        os.replace(temporary, self.path)
+        with atomic_path(self.path) as temporary:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": dumps(record)})
 
     def load(
         self, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer

@@ -1,0 +1,63 @@
+"""Progress bars in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+__all__ = ["new_progress", "progress_bar"]
+
+
+def new_progress(*, elapsed: bool = False, transient: bool = False, console: Console | None = None) -> Progress:
+    """Return a rich ``Progress``: description, bar, count, the task's field ``note``, estimated time left.
+
+    Args:
+        elapsed: also show the time since the start.
+        transient: remove the bar when it stops.
+        console: standard output by default.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        *([TimeElapsedColumn(), TextColumn("left")] if elapsed else []),
+        TimeRemainingColumn(),
+        transient=transient,
+        console=console,
+    )
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: int, *, done: int = 0, shown: bool = True, transient: bool = True
+) -> Iterator[Callable[..., None]]:
+    """Draw a bar while the block runs, and yield ``update(done, note="")``; if not ``shown``, it does nothing.
+
+    Args:
+        description: text before the bar.
+        total: number of steps.
+        done: steps that are done at the start.
+        shown: whether to draw.
+        transient: remove the bar at the end of the block.
+    """
+    if not shown:
+        yield lambda done, note="": None
+        return
+    with new_progress(transient=transient) as bar:
+        task = bar.add_task(description, total=total, completed=done, note="")
+        yield lambda done, note="": bar.update(task, completed=done, note=note)
