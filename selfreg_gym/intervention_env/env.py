@@ -19,7 +19,7 @@ from selfreg_gym.intervention_env.building import (
     check_no_more_arguments,
     check_seed,
 )
-from selfreg_gym.intervention_env.episode import EpisodeState, ask_one
+from selfreg_gym.intervention_env.episode import EpisodeState, ask
 from selfreg_gym.types import Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -157,7 +157,7 @@ class InterventionEnv(gym.Env[str, int]):
             row.refuse("step")
         if type(action) is not int or not 0 <= action <= len(self.interventions):
             action = check_action(action, self.interventions)
-        row.apply(action, ask_one(self._actors[action], row.decision(action)))
+        row.apply(action, ask(self._actors[action], (row.decision(action),))[0])
         if row.truncated and row.info["error"] and not self._told:
             self._told = True  # once; a caller that plays many episodes counts them by info["error"]
             gym.logger.warn(f"the episode is truncated, and no data: {row.info['error']}")

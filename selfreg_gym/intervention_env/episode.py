@@ -32,6 +32,7 @@ __all__ = ["EpisodeState", "ask", "ask_one", "episodes_of"]
 
 _MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
 _MOST_COST = 1e12  # cost units of one act; sums of many stay finite
+_DECISION_TAG = DECISION.tag
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
 
 
@@ -114,7 +115,7 @@ class EpisodeState:
             self.observation,
             self.info.get("admissible_actions"),
             task=self.task,
-            key=(self.seed, self.t, who, DECISION.tag),  # type: ignore[arg-type]
+            key=(self.seed, self.t, who, _DECISION_TAG),  # type: ignore[arg-type]
         )
 
     def apply(self, who: int, act: str | Act) -> None:
@@ -219,10 +220,11 @@ class EpisodeState:
                 reward += 1.0
         self.observation, self.reward = observation, reward
         info = task_info.copy()  # and assignments, for a display with ** takes twice as long
-        if "steps_left" in info or self._limit is not None:
-            left = info.get("steps_left")
-            if type(left) is not int or self._limit is not None or not 0 <= left <= LARGEST_INTEGER:
-                self._count_steps_left(info)
+        if self._limit is not None or (
+            "steps_left" in info
+            and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
+        ):
+            self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
         info["intervention"] = intervention

@@ -39,9 +39,12 @@ def read_step(answer: Any) -> tuple[str, bool, bool, dict[str, Any]]:
     Raises:
         TaskContractError: not five values, or one of the wrong type.
     """
-    if not isinstance(answer, tuple | list) or len(answer) != 5:
+    # This runs at every step. An exact type is right nearly always, and cheap to compare.
+    if type(answer) is not tuple and not isinstance(answer, tuple | list) or len(answer) != 5:
         _broken("step must return (observation, reward, terminated, truncated, info)", answer)
     observation, _, terminated, truncated, info = answer
+    if type(observation) is str and type(terminated) is type(truncated) is bool and type(info) is dict:
+        return observation, terminated, truncated, info
     if type(observation) is not str:
         observation = _text("the observation", observation)
     if type(terminated) is not bool:
@@ -57,29 +60,32 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
     Raises:
         TaskContractError: a key of the wrong type.
     """
-    # This runs at every step. An exact type is right nearly always, and cheap to compare.
+    # The usual info is recognised by a few comparisons of exact types, because this runs at every step.
     try:
-        usual = (
-            type(info["state_key"]) is str and type(info["task_id"]) is str and type(info["invalid_action"]) is bool
-        )
-    except KeyError:
-        usual = False
-    if not usual:
-        _required(info, observation)
-    if "kind" in info and type(info["kind"]) is not str:
-        _optional(info, "kind", _label)
-    if "feature_key" in info and type(info["feature_key"]) is not str:
-        _optional(info, "feature_key", _text)
-    if "admissible_actions" in info and (actions := info["admissible_actions"]) is not None:
-        if type(actions) is not tuple:
-            info["admissible_actions"] = _actions(actions)
-        else:
-            try:
-                "".join(actions)  # the fastest check that all of them are text
-            except TypeError:
-                _actions(actions)
-    if "metrics" in info:
-        _optional(info, "metrics", _metrics)
+        if (
+            type(info["state_key"]) is type(info["task_id"]) is str
+            and type(info["invalid_action"]) is bool
+            and type(info["admissible_actions"]) is tuple
+            and ("kind" not in info or type(info["kind"]) is str)
+            and ("feature_key" not in info or type(info["feature_key"]) is str)
+        ):
+            "".join(info["admissible_actions"])  # the fastest check that all of them are text
+            if "metrics" in info:
+                _optional(info, "metrics", _metrics)
+            return
+    except (KeyError, TypeError):
+        pass
+    _complete(info, observation)
+
+
+def _complete(info: dict[str, Any], observation: str) -> None:
+    """:func:`complete_info` for any info."""
+    _required(info, observation)
+    for key, check in (("kind", _label), ("feature_key", _text), ("metrics", _metrics)):
+        if key in info:
+            _optional(info, key, check)
+    if info.get("admissible_actions") is not None:
+        info["admissible_actions"] = _actions(info["admissible_actions"])
 
 
 def _required(info: dict[str, Any], observation: str) -> None:
