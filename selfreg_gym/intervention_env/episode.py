@@ -111,11 +111,11 @@ class EpisodeState:
 
     def decision(self, who: int) -> Decision:
         """The moment at which ``who`` (0 the actor, k the k-th intervention) must act."""
-        return Decision(
+        return Decision.quick(
             self.observation,
             self.info.get("admissible_actions"),
-            task=self.task,
-            key=(self.seed, self.t, who, _DECISION_TAG),  # type: ignore[arg-type]
+            self.task,
+            (self.seed, self.t, who, _DECISION_TAG),  # type: ignore[arg-type]
         )
 
     def apply(self, who: int, act: str | Act) -> None:
