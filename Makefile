@@ -4,7 +4,8 @@
 # make check     the one target before a commit: format, lint, types, import directions, tests
 # make bench     speed, measured against the text task itself
 # make format    rewrite the sources in the house's format
-# make readme    renew the list of files in README.md
+# make files     renew docs/files.md, the list of source files
+# make docs      build the documentation site into build/site, without network
 # make clean     remove what was built (runs/, .venv and build/editable stay: .venv points to the latter)
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all check bench format lint types imports install readme clean
+.PHONY: demo test test-all check bench format lint types imports install files docs clean
 
 install: $(STAMP)
 
@@ -59,8 +60,12 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-readme: $(STAMP)
-	$(BIN)/python docs/readme.py
+files: $(STAMP)
+	$(BIN)/python docs/files.py
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'the documentation: build/site/index.html'
 
 bench: $(STAMP)
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

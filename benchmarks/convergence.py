@@ -1,11 +1,11 @@
-"""How the fitted frontier comes to the exact one, with the number of episodes: a table and a picture.
+"""Convergence of the fitted frontier to the exact one with the number of episodes: a table and a figure.
 
     python benchmarks/convergence.py [--out docs/images/frozen_lake_convergence.png]
 
 The task is FrozenLake's 4x4 map, whose intervention problem is known exactly. For each number of episodes, several
-collections with random help are fitted and solved. Shown: how far the promised success is from the true optimum at the
-same usage (the plan), what the fitted policy loses against the optimum at the usage it really has (the regret), and how
-far the cross-fitted value is from what that policy is really worth.
+collections with random help are fitted and solved. Three errors in success are shown: the plan's expected success minus
+the optimum at the same usage, the regret of the fitted policy (the optimum at its true usage minus its true success),
+and the cross-fitted value minus the policy's true success.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ BUDGET = 4.0
 
 
 class NoisyExpert:
-    """The expert's move, or half of the time any of the four."""
+    """The expert's move with probability 1/2, otherwise a random move."""
 
     def act(self, decisions: list[Decision]) -> list[str]:
-        """Answer every decision."""
+        """Return one action per decision."""
         return [
             str(decision.rng.choice(decision.admissible_actions))
             if decision.rng.random() < 0.5
@@ -38,7 +38,7 @@ class NoisyExpert:
         ]
 
 
-def worth(policy: MixedPolicy, model: TransitionModel, exact: TransitionModel) -> tuple[float, float]:
+def true_value(policy: MixedPolicy, model: TransitionModel, exact: TransitionModel) -> tuple[float, float]:
     """Return the true success and usage of a fitted policy."""
     success = usage = 0.0
     for weight, part in zip(policy.weights, policy.policies, strict=True):
@@ -50,7 +50,7 @@ def worth(policy: MixedPolicy, model: TransitionModel, exact: TransitionModel) -
 
 
 def main() -> None:
-    """Measure, print and draw."""
+    """Measure, print the table and draw the figure."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", type=Path, default=Path("docs/images/frozen_lake_convergence.png"))
     arguments.add_argument("--episodes", type=int, nargs="+", default=[55, 165, 550, 1650, 5500])
@@ -72,11 +72,11 @@ def main() -> None:
         for i, count in enumerate(options.episodes):
             model = TransitionModel.fit(episodes[:count])
             policy = solve_frontier(model).policy(BUDGET)
-            success, usage = worth(policy, model, exact)
+            success, usage = true_value(policy, model, exact)
             crossfitted = cross_fitted_value(episodes[:count], budget=BUDGET, bootstrap=0).expected_success
             plan = policy.expected_success - curve.success_at(policy.expected_usage)
             errors[i, repeat] = plan, curve.success_at(usage) - success, crossfitted - success
-    names = ("plan: promised minus best", "regret: best minus true", "cross-fitted minus true")
+    names = ("plan: expected - optimum", "regret: optimum - true", "cross-fitted - true")
     print("episodes  " + "  ".join(f"{name:>26s}" for name in names))
     for count, row in zip(options.episodes, errors.mean(axis=1), strict=True):
         print(f"{count:8d}  " + "  ".join(f"{value:26.4f}" for value in row))
@@ -90,7 +90,7 @@ def main() -> None:
     axes.set(xscale="log", yscale="log", xlabel="episodes", ylabel="mean absolute error in success")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(options.out, dpi=120)
-    print(f"written: {options.out}")
+    print(f"Figure: {options.out}")
 
 
 if __name__ == "__main__":

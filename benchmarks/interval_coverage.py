@@ -1,17 +1,18 @@
-"""How often the intervals of an evaluation contain the truth, in worlds where the truth is known.
+"""Coverage of the confidence intervals of an evaluation, in simulations with known true values.
 
     python benchmarks/interval_coverage.py [PART ...] [--worlds 400] [--seed 0]
 
-Every part draws many small worlds with planted truths, evaluates them with the package's own code, and prints how often
-the 95 % interval contains the truth. *fixed tasks*: new episodes of the same tasks; *new tasks*: other tasks of the
-same kind. All parts together take about half an hour of one core.
+Each part simulates many small worlds, evaluates them with the package's own code, and prints how often the 95 %
+interval contains the true value. *fixed tasks*: new episodes of the same tasks; *new tasks*: other tasks of the same
+kind. All parts together take about half an hour on one core.
 
 * rates: the success rate of a helper, over tasks x episodes, correlation within a task, rates from 0.002 to 0.5;
 * differences: the paired difference of two helpers, from equal in nearly all episodes to different in most;
-* shares: shares of the gap at a budget, for helpers that keep it, spend less, and spend more;
-* curves: area, best lift and usage for half of the gap: for a helper equal to the coin, and for a better one;
+* shares: shares of the gap at a budget, for helpers with usage below, at and above the budget;
+* curves: area, best lift and usage for half of the gap, for a helper equal to random episodes of always, and a better
+one;
 * crossfit: ``cross_fitted_value`` on random models;
-* weights: bias and error of a process reward model's targets under several ways of weighting.
+* weights: bias and error of a process reward model's targets under several weightings.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ RESAMPLES = 500
 
 
 def covers(interval: tuple[float, float], truth: float) -> bool:
-    """Whether an interval contains the truth, to rounding."""
+    """Return whether an interval contains the true value, up to rounding."""
     return interval[0] - 1e-12 <= truth <= interval[1] + 1e-12
 
 
@@ -44,7 +45,7 @@ def covers(interval: tuple[float, float], truth: float) -> bool:
 
 
 def rates(worlds: int, seed: int) -> None:
-    """Coverage of the interval of a success rate over a grid, for both populations."""
+    """Print the coverage of the interval of a success rate over a grid, for fixed and for new tasks."""
     for fixed in (True, False):
         found = []
         for tasks in (10, 50, 168):
@@ -70,7 +71,7 @@ def rates(worlds: int, seed: int) -> None:
 
 
 def _chances(rng: np.random.Generator, tasks: int, rate: float, correlation: float) -> np.ndarray:
-    """Success probabilities of tasks whose episodes have this rate and correlation (a beta distribution)."""
+    """Draw success probabilities of tasks from the beta distribution with this mean and within-task correlation."""
     if correlation == 0:
         return np.full(tasks, rate)
     size = (1 - correlation) / correlation
@@ -91,10 +92,10 @@ def _report(title: str, found: list[tuple[float, ...]], names: str) -> None:
 
 
 class World:
-    """Tasks of differing difficulty; helpers whose success and usage per task are known functions of a share of help.
+    """Tasks of different difficulty, and helpers whose usage and success on each task are known.
 
-    A helper with share q uses ``q * load`` cost units on average and succeeds with
-    ``never + gain(q) * (always - never)``; ``gain(q) = q`` is a coin per episode between never and always.
+    A helper with share q uses ``q * load`` cost units on average and succeeds with probability
+    ``never + gain(q) * (always - never)``; ``gain(q) = q`` is a random choice per episode between never and always.
     """
 
     def __init__(self, rng: np.random.Generator, tasks: int, episodes: int) -> None:
@@ -106,17 +107,17 @@ class World:
         self.luck = rng.random((tasks, episodes))
 
     def play(self, share: float, gain: float) -> dict[str, np.ndarray]:
-        """Episodes of a helper: success with the luck that all helpers share, usage with its own."""
+        """Simulate a helper: success from random numbers common to all helpers, usage from its own."""
         chance = self.never + gain * (self.always - self.never)
         usage = self.rng.poisson(np.repeat(share * self.load, self.episodes).reshape(self.tasks, -1))
         return {"success": (self.luck < chance[:, None]).astype(float).ravel(), "usage": usage.astype(float).ravel()}
 
     def truth(self, share: float, gain: float) -> tuple[float, float]:
-        """Usage and success of a helper on these tasks."""
+        """Return the true usage and success of a helper on these tasks."""
         return share * float(self.load.mean()), float((self.never + gain * (self.always - self.never)).mean())
 
     def table(self, helpers: dict[str, tuple[float, float]], *, fixed: bool, seed: int) -> EpisodeTable:
-        """All helpers, given as (share, gain), on the same episodes."""
+        """Simulate all helpers, given as (share, gain), on the same episodes."""
         task = np.repeat(np.arange(self.tasks), self.episodes)
         kinds = np.full(len(task), "", dtype=object)
         columns = {key: self.play(*how) for key, how in helpers.items()}
@@ -136,7 +137,7 @@ SIZES = ((20, 4), (50, 20), (168, 1), (168, 6))
 
 
 def differences(worlds: int, seed: int) -> None:
-    """Coverage of paired differences of success, with few and with many episodes that differ."""
+    """Print the coverage of paired differences in success, with few and with many different episodes."""
     everywhere = World(np.random.default_rng(1), LARGE, 1)
     for fixed in (True, False):
         found = []
@@ -158,7 +159,7 @@ BUDGETS = (0.5, 1.0, 2.0, 3.0)
 
 
 def shares(worlds: int, seed: int) -> None:
-    """Coverage of shares of the gap at C, for usages of 0.9 C, C and 1.1 C (the truth is read along the true curve)."""
+    """Print the coverage of shares of the gap at C, for usages of 0.9 C, C and 1.1 C; true values by interpolation."""
     everywhere = World(np.random.default_rng(1), LARGE, 1)
     for fixed in (True, False):
         found = []
@@ -182,9 +183,9 @@ def shares(worlds: int, seed: int) -> None:
 
 
 def curves(worlds: int, seed: int) -> None:
-    """Area, best lift, usage for half of the gap: how often above the coin, and coverage."""
+    """Print the coverage of area, best lift and usage for half of the gap, and how often the area exceeds 1/2."""
     everywhere = World(np.random.default_rng(1), LARGE, 1)
-    for name, power in (("equal to the coin", 1.0), ("better than the coin", 0.5)):
+    for name, power in (("equal to random episodes of always", 1.0), ("better", 0.5)):
         for fixed in (True, False):
             for tasks, episodes in SIZES:
                 above, hull_above = 0, 0
@@ -208,9 +209,9 @@ def curves(worlds: int, seed: int) -> None:
                     hits["best lift"] += covers(best_lift(table, columns)[1:], lift)
                     half = usage_for(table, columns, 0.5)
                     hits["usage for half"] += covers(half[1:], float(np.interp(0.5, line, points[0])))
-                told = ", ".join(f"{what} {count / worlds:.3f}" for what, count in hits.items())
+                coverage = ", ".join(f"{what} {count / worlds:.3f}" for what, count in hits.items())
                 print(
-                    f"curve {name}, {'fixed' if fixed else 'new'} tasks, {tasks} x {episodes}: coverage of {told}; "
+                    f"curve {name}, {'fixed' if fixed else 'new'} tasks, {tasks} x {episodes}: coverage of {coverage}; "
                     f"area above 1/2 in {above / worlds:.0%} (under the hull: {hull_above / worlds:.0%})"
                 )
 
@@ -219,7 +220,7 @@ def curves(worlds: int, seed: int) -> None:
 
 
 def crossfit(worlds: int, seed: int) -> None:
-    """Coverage of ``cross_fitted_value``: the truth is the mean value of the folds' policies on the true model."""
+    """Print the coverage of ``cross_fitted_value``; the true value is the mean over the folds' policies."""
     worlds = max(worlds // 8, 10)
     for states, cyclic, episodes in ((12, False, 40), (40, True, 100), (40, True, 300)):
         model = random_model(np.random.default_rng([seed, states]), states, cyclic=cyclic)
@@ -239,7 +240,7 @@ def crossfit(worlds: int, seed: int) -> None:
 
 
 def random_model(rng: np.random.Generator, n: int, *, cyclic: bool) -> TransitionModel:
-    """A model of n states in which help tends to succeed more."""
+    """Return a random model of n states in which help tends to succeed more often."""
     P, success = [], np.zeros((2, n))
     for action in range(2):
         matrix = rng.random((n, n)) * (rng.random((n, n)) < 0.25)
@@ -253,7 +254,7 @@ def random_model(rng: np.random.Generator, n: int, *, cyclic: bool) -> Transitio
 
 
 def play(model: TransitionModel, count: int, rng: np.random.Generator) -> list[Episode]:
-    """Episodes with random help, the chance of which rises from 0 to 1 over the episodes."""
+    """Simulate episodes with random help, whose probability cycles from 0 to 1."""
     P = [matrix.toarray() for matrix in model.P]
     episodes = []
     for i in range(count):
@@ -275,7 +276,7 @@ def play(model: TransitionModel, count: int, rng: np.random.Generator) -> list[E
 
 
 def true_value(policy: MixedPolicy, model: TransitionModel) -> tuple[float, float]:
-    """Success and usage of a fitted policy on the true model."""
+    """Return the true success and usage of a fitted policy."""
     success = usage = 0.0
     for weight, part in zip(policy.weights, policy.policies, strict=True):
         actions = [part.action(policy.model.locate(f"s{state}")) for state in range(model.n)]
@@ -289,38 +290,38 @@ def true_value(policy: MixedPolicy, model: TransitionModel) -> tuple[float, floa
 
 
 def weights(worlds: int, seed: int) -> None:
-    """Error of the weighted success rate of each state of a chain, against the true chance without help."""
+    """Print the error of the weighted success rate in each state of a chain, against the true p(s) without help."""
     fail, advance, length = 0.03, 0.25, 6
     truth = (advance / (advance + fail)) ** (length - np.arange(length))
-    ways = {
+    weightings = {
         "none": 1.0,
         "1 / sum_p f_p(t) (1 - p)^n": CLIP,
         "own (1 - p)^-n, at most 10": 10.0,
         "own, no limit": np.inf,
     }
-    errors: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    errors: dict[str, list[np.ndarray]] = {weighting: [] for weighting in weightings}
     for world in range(max(worlds // 8, 10)):
         rng = np.random.default_rng([seed, world])
         episodes = [_walk(rng, p / 10, fail, advance, length) for p in range(11) for _ in range(40)]
-        for way, clip in ways.items():
-            own = way.startswith("own")
+        for weighting, clip in weightings.items():
+            own = weighting.startswith("own")
             parts = [[e for e in episodes if e.help_probability == p / 10] for p in range(11)] if own else [episodes]
             examples = [_gathered(part, clip) for part in parts]
             state = np.concatenate([[int(text) for text in found.observations] for found in examples if found])
             outcome = np.concatenate([found.outcome for found in examples if found])
             weight = np.concatenate([found.weight for found in examples if found])
             rates = [np.average(outcome[state == s], weights=weight[state == s]) for s in range(length)]
-            errors[way].append(np.array(rates) - truth)
-    for way, found in errors.items():
+            errors[weighting].append(np.array(rates) - truth)
+    for weighting, found in errors.items():
         error = np.array(found)
         print(
-            f"weights {way}: mean absolute bias {np.abs(error.mean(axis=0)).mean():.3f}, "
+            f"weights {weighting}: mean absolute bias {np.abs(error.mean(axis=0)).mean():.3f}, "
             f"root mean square error {np.sqrt(np.square(error).mean()):.3f}"
         )
 
 
 def _gathered(episodes: list[Episode], clip: float) -> Examples | None:
-    """Examples of episodes; None where none is left. An infinite limit stands for the largest weight that counts."""
+    """Return the examples of episodes, or None if there are none; the weight limit is at most 1e12."""
     try:
         return gather(episodes, clip=min(clip, 1e12))
     except InvalidArgumentError:
@@ -328,7 +329,7 @@ def _gathered(episodes: list[Episode], clip: float) -> Examples | None:
 
 
 def _walk(rng: np.random.Generator, p: float, fail: float, advance: float, length: int) -> Episode:
-    """A walk up a chain: nohelp fails, advances or stays, help advances at 0.8; at the top is success."""
+    """Simulate a walk up a chain: nohelp fails, advances or stays; help advances with 0.8; the top is success."""
     at, steps, success = 0, [], False
     while len(steps) < 200:
         action, luck = int(rng.random() < p), rng.random()
@@ -355,6 +356,7 @@ PARTS = {
 
 
 def main() -> None:
+    """Run the chosen parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--worlds", type=int, default=400)

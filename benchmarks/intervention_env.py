@@ -1,11 +1,10 @@
-"""What the intervention env costs: its speed beside that of stepping the text task itself.
+"""Overhead of the intervention env: its speed relative to the text task.
 
     python benchmarks/intervention_env.py [--task selfreg/SIF-v0] [--seconds 20]
 
-Everything is measured in one run, in short turns that alternate between the bare task and the others, so that a busy
-machine slows all of them alike; the figures are medians over the turns. The actor is a stub (an admissible action by
-the length of the text), so that what is measured is the env. Goal: the single env keeps at least 0.8 of the task's
-speed.
+The task and the envs are measured in short turns that alternate, so that other load slows all of them alike; the
+figures are medians over the turns. The actor is a stub, so that the env's own time is measured. Goal: the single env
+reaches at least 0.8 of the task's speed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from selfreg_gym import (
 )
 
 TASKS = 16
-"""How many distinct tasks the episodes are drawn from."""
+"""Number of distinct tasks of the episodes."""
 
 
 def _choose(text: str, actions: Sequence[str]) -> str:
@@ -39,10 +38,10 @@ def _choose(text: str, actions: Sequence[str]) -> str:
 
 
 class Stub:
-    """The action whose number follows from the length of the text: cheap, and no two steps need be alike."""
+    """An actor that chooses the action by the length of the text: cheap, and it varies between steps."""
 
     def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Choose for every decision."""
+        """Return one action per decision."""
         return [_choose(decision.observation, decision.admissible_actions or ("",)) for decision in decisions]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stub:
@@ -50,15 +49,15 @@ class Stub:
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = "selfreg/SIF-v0" if "selfreg/SIF-v0" in registry.names("envs") else "selfreg/Coin-v0"
     arguments.add_argument("--task", default=default)
-    arguments.add_argument("--seconds", type=float, default=20.0, help="measuring time in all")
+    arguments.add_argument("--seconds", type=float, default=20.0, help="total measuring time")
     arguments.add_argument("--num-envs", type=int, default=64)
     options = arguments.parse_args()
 
-    people: dict[str, Any] = {
+    arguments_of_env: dict[str, Any] = {
         "task": options.task,
         "actor": Stub(),
         "interventions": [Intervention(Stub(), name="stub")],
@@ -66,10 +65,10 @@ def main() -> None:
     }
 
     def single(wrap: Callable[[Any], Any] = lambda env: env) -> Any:
-        return wrap(gym.make("selfreg/Intervention-v0", **people))
+        return wrap(gym.make("selfreg/Intervention-v0", **arguments_of_env))
 
     def vector(wrap: Callable[[Any], Any] = lambda env: env) -> Any:
-        return wrap(InterventionVectorEnv(options.num_envs, autoreset_mode="Disabled", **people))
+        return wrap(InterventionVectorEnv(options.num_envs, autoreset_mode="Disabled", **arguments_of_env))
 
     turns: dict[str, Callable[[int], None]] = {
         "the task itself": _task_turn(gym.make(options.task)),
@@ -102,8 +101,8 @@ def main() -> None:
         print(f"{name:32}{1 / each:>10,.0f}{each * 1e6:>10.1f}{ratio:>14.2f}")
 
 
-def _beginnings(env: Any) -> Callable[[], Any]:
-    """Resets over a fixed set of tasks with fresh seeds, as collection does (a task may keep what it made of them)."""
+def _resets(env: Any) -> Callable[[], Any]:
+    """Return a function that resets to one of ``TASKS`` tasks with a new seed, as a collection does."""
     numbers = iter(range(10**9))
 
     def begin() -> Any:
@@ -114,8 +113,8 @@ def _beginnings(env: Any) -> Callable[[], Any]:
 
 
 def _task_turn(task: Any) -> Callable[[int], None]:
-    """Step the bare task: the baseline."""
-    begin = _beginnings(task)
+    """Step the task itself: the baseline."""
+    begin = _resets(task)
 
     def turn(steps: int) -> None:
         text, info = begin()
@@ -129,7 +128,7 @@ def _task_turn(task: Any) -> Callable[[int], None]:
 
 def _single_turn(env: Any) -> Callable[[int], None]:
     """Step a single intervention env; every fourth step asks for help."""
-    begin = _beginnings(env)
+    begin = _resets(env)
 
     def turn(steps: int) -> None:
         begin()
@@ -142,7 +141,7 @@ def _single_turn(env: Any) -> Callable[[int], None]:
 
 
 def _vector_turn(envs: Any) -> Callable[[int], None]:
-    """Step N at once in DISABLED mode, beginning the next episodes as ``play`` does; steps are counted per row."""
+    """Step N episodes at once in DISABLED mode, with resets as in ``run_episodes``; steps are counted per episode."""
     n = envs.num_envs
     numbers = iter(range(10**9))
     nohelp, help_ = np.zeros(n, dtype=np.int64), np.ones(n, dtype=np.int64)

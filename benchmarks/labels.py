@@ -1,8 +1,8 @@
-"""How long it takes to label a store of the demo's size at the four budgets of the protocol, and to write that down.
+"""Time to label a store of the demo's size at the four budgets of the protocol, and to save the labels.
 
     python benchmarks/labels.py [--episodes 4000]
 
-Episodes of 25 steps in 50 tasks with 100 states each, observations of about 450 characters. One core.
+Episodes of 25 steps in 50 tasks with 100 states each, observations of about 450 characters, one core.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from selfreg_gym.types import Episode, Transition
 
 
 def make_episodes(count: int, rng: np.random.Generator) -> Iterator[Episode]:
-    """Episodes whose success rises with the help they had."""
+    """Yield episodes whose success probability increases with help."""
     for seed in range(count):
         actions = rng.integers(0, 2, size=25)
         success = bool(rng.random() < 0.3 + 0.02 * actions.sum())

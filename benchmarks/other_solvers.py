@@ -1,4 +1,4 @@
-"""Other people's solvers of the same problems, for ``benchmarks/solver.py``."""
+"""Other packages that solve the same problems, for ``benchmarks/solver.py``."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from selfreg_gym.transitions import TransitionModel
 __all__ = ["PRICE", "Rival", "missing", "rivals"]
 
 PRICE = 0.05
-"""The help cost of "one price"."""
+"""The help cost r of the problem "price"."""
 
 PACKAGES = {"quantecon": "quantecon", "mdptoolbox": "pymdptoolbox", "stormpy": "stormpy"}
-"""Modules, and the distributions they come from."""
+"""Module names and their distributions."""
 
 
 class Rival(NamedTuple):
-    """Another package's way to one of the numbers.
+    """Another package's solution of one problem.
 
     Attributes:
-        name: what it is.
-        task: ``"price"``, V over the start at ``PRICE``; or ``"budget"``, S over the start within a budget.
-        tolerance: how far it may be from ours and still agree.
-        prepare: builds its own form of the problem, which is not measured, and returns what is.
+        name: package and method.
+        task: ``"price"``: V at the start for r = ``PRICE``; or ``"budget"``: S at the start within a budget.
+        tolerance: largest difference from our value that counts as agreement.
+        prepare: builds the package's form of the problem (not timed) and returns the function that is timed.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Rival(NamedTuple):
 
 
 def missing() -> list[str]:
-    """Return the distributions that are not installed."""
+    """Return the names of the distributions that are not installed."""
     return [package for module, package in PACKAGES.items() if not _installed(module)]
 
 
@@ -51,12 +51,12 @@ def _installed(module: str) -> bool:
 
 
 def rivals(model: TransitionModel, *, budget: float, depth: int) -> Iterator[Rival]:
-    """Yield those that are installed and can do a model of this size.
+    """Yield the installed solvers that can solve a model of this size.
 
     Args:
         model: the problem.
-        budget: C, for those that take one.
-        depth: the longest path without cycles; with cycles, as many steps as value iteration may take.
+        budget: C, for solvers that take one.
+        depth: length of the longest path; for a model with cycles, the largest number of value iterations.
     """
     n, acyclic = model.n, model.condensation.is_acyclic
     if _installed("quantecon"):
@@ -73,8 +73,8 @@ def rivals(model: TransitionModel, *, budget: float, depth: int) -> Iterator[Riv
         yield Rival("HiGHS occupancy LP, a budget", "budget", 1e-6, lambda: by_highs(model, budget))
 
 
-def _with_an_end(model: TransitionModel) -> tuple[list[Any], np.ndarray]:
-    """Return stochastic matrices with one more state, where episodes end, and the rewards (A, n + 1)."""
+def _with_terminal_state(model: TransitionModel) -> tuple[list[Any], np.ndarray]:
+    """Return stochastic matrices (n + 1, n + 1) with a terminal state, and the rewards (A, n + 1)."""
     corner = sparse.csr_array(([1.0], ([0], [0])), shape=(1, 1))
     rest = [sparse.csr_array((1 - matrix.sum(axis=1))[:, None]) for matrix in model.P]
     whole = [sparse.block_array([[m, r], [None, corner]], format="csr") for m, r in zip(model.P, rest, strict=True)]
@@ -82,19 +82,19 @@ def _with_an_end(model: TransitionModel) -> tuple[list[Any], np.ndarray]:
 
 
 def as_quantecon(model: TransitionModel) -> Any:
-    """Return the problem as state-action pairs, as quantecon takes it."""
+    """Return the problem as state-action pairs, the form of quantecon."""
     from quantecon.markov import DiscreteDP
 
-    whole, reward = _with_an_end(model)
+    whole, reward = _with_terminal_state(model)
     n = model.n + 1
     pairs = np.tile(np.arange(n), model.actions), np.repeat(np.arange(model.actions), n)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a discount of 1 is what backward induction is for
+        warnings.simplefilter("ignore")  # backward induction needs no discounting
         return DiscreteDP(reward.ravel(), sparse.csr_matrix(sparse.vstack(whole)), 1.0, *pairs)
 
 
 def backward_induction(model: TransitionModel, depth: int) -> Callable[[], float]:
-    """quantecon's backward induction over as many steps as there are layers."""
+    """Prepare quantecon's backward induction over ``depth`` steps."""
     from quantecon.markov import backward_induction as induction
 
     problem, start = as_quantecon(model), np.r_[model.start, 0.0]
@@ -102,14 +102,14 @@ def backward_induction(model: TransitionModel, depth: int) -> Callable[[], float
 
 
 def value_iteration(model: TransitionModel, depth: int) -> Callable[[], float]:
-    """quantecon's value iteration; it wants a discount below 1."""
+    """Prepare quantecon's value iteration, which needs a discount below 1."""
     problem, start = as_quantecon(model), np.r_[model.start, 0.0]
     problem.beta = 1 - 1e-7
     return lambda: float(start @ problem.solve(method="value_iteration", epsilon=1e-3, max_iter=20 * depth).v)
 
 
 def by_dict(model: TransitionModel) -> Callable[[], float]:
-    """Value iteration's backward order in plain Python over dicts, for models without cycles."""
+    """Prepare backward induction in plain Python over dicts, for models without cycles."""
     rows = [
         {
             s: [(int(j), float(p)) for j, p in zip(m.indices[b:e], m.data[b:e], strict=True)]
@@ -132,7 +132,7 @@ def by_dict(model: TransitionModel) -> Callable[[], float]:
 
 
 def by_highs(model: TransitionModel, budget: float) -> Callable[[], float]:
-    """The linear program of occupancy measures with a budget."""
+    """Prepare the linear program of occupancy measures with a budget."""
     from scipy.optimize import linprog
 
     flow = sparse.hstack([sparse.eye_array(model.n) - matrix.T for matrix in model.P])
@@ -145,11 +145,11 @@ def by_highs(model: TransitionModel, budget: float) -> Callable[[], float]:
 
 
 def by_mdptoolbox(model: TransitionModel, depth: int) -> Callable[[], float]:
-    """pymdptoolbox's finite-horizon solver."""
+    """Prepare pymdptoolbox's finite-horizon solver."""
     from mdptoolbox import mdp, util
 
-    whole, reward = _with_an_end(model)
-    # Its check compares all n * n entries with 0, and it warns of a discount of 1 on standard output.
+    whole, reward = _with_terminal_state(model)
+    # Its check compares all n * n entries with 0, and it prints a warning about a discount of 1.
     with mock.patch.object(util, "check"), contextlib.redirect_stdout(None):
         problem = mdp.FiniteHorizon([sparse.csr_matrix(matrix) for matrix in whole], reward.T, 1.0, depth)
     start = np.r_[model.start, 0.0]
@@ -162,7 +162,7 @@ def by_mdptoolbox(model: TransitionModel, depth: int) -> Callable[[], float]:
 
 
 def by_storm(model: TransitionModel, budget: float) -> Callable[[], float]:
-    """Storm's multi-objective model checking: the largest probability of success with bounded expected usage."""
+    """Prepare Storm's multi-objective model checking: maximal success probability with bounded expected usage."""
     import stormpy
 
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ def by_storm(model: TransitionModel, budget: float) -> Callable[[], float]:
 
 
 def _drn(model: TransitionModel) -> Iterator[str]:
-    """Storm's text format: the states, then success, failure, and one that leads to the start states."""
+    """Yield the model in Storm's text format, with states for success, failure and the initial distribution."""
     n = model.n
     success, failure, begin = n, n + 1, n + 2
     yield "@type: MDP\n@parameters\n\n@reward_models\nusage\n"

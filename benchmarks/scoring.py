@@ -1,9 +1,10 @@
-"""How fast are candidates scored? CPU time per decision by path, against one by one and against the bare forward.
+"""Speed of scoring: CPU time per decision for each path, compared with separate scoring and with the bare forward pass.
 
     python benchmarks/scoring.py [--path CHECKPOINT] [--decisions 96]
 
-Real prompts of the household task, one thread, process time (so a busy machine matters less). Targets: tree packing
-at least 4 times as fast as scoring one by one, and at least 0.7 of the bare forward's speed on the same tokens.
+Prompts of the household task, one thread, process time (other load on the machine matters less). Goals: tree packing is
+at least 4 times as fast as separate scoring, and reaches at least 0.7 of the speed of a forward pass on the same
+tokens.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.scoring import CandidateScorer
 
 
-def moments(count: int) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Prompts and offered actions of expert episodes."""
+def expert_decisions(count: int) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return prompts and candidate actions of expert episodes."""
     env = gym.make("selfreg/SIF-v0", split="train").unwrapped
     prompts: list[str] = []
     offered: list[tuple[str, ...]] = []
@@ -43,7 +44,7 @@ def moments(count: int) -> tuple[list[str], list[tuple[str, ...]]]:
 
 
 def milliseconds(function: Callable[[], object], count: int, repeats: int = 3) -> float:
-    """Least CPU time per decision over some repeats, after a warm-up."""
+    """Return the smallest CPU time per decision over some repeats, after a warm-up."""
     function()
     best = float("inf")
     for _ in range(repeats):
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=96)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    prompts, offered = moments(arguments.decisions)
+    prompts, offered = expert_decisions(arguments.decisions)
     count = len(prompts)
     shipped = LM(arguments.path).scorer
     model, tokenizer, encoder = shipped.model, shipped.encoder.tokenizer, shipped.encoder
@@ -92,16 +93,16 @@ def main() -> None:
     expand = milliseconds(lambda: scorer("kv").score(prompts, offered), count)
     naive = milliseconds(lambda: scorer("naive").score(prompts, offered), count, repeats=1)
     for name, value in (
-        ("tokenising (lines remembered)", encode),
+        ("tokenising (cached lines)", encode),
         ("bare forward, same tokens", forward),
         ("tree packing, batches of 8", tree),
-        ("tree packing, one at a time", single),
-        ("key-value cache expanded", expand),
-        ("one candidate at a time", naive),
+        ("tree packing, one prompt at a time", single),
+        ("key-value cache", expand),
+        ("separate candidates", naive),
     ):
-        print(f"  {name:32} {value:7.2f} ms per decision")
-    print(f"tree against one by one: {naive / tree:.1f}x (target 4)")
-    print(f"tree against bare forward: {forward / tree:.2f} (target 0.7)")
+        print(f"  {name:34} {value:7.2f} ms per decision")
+    print(f"tree against separate candidates: {naive / tree:.1f}x (goal 4)")
+    print(f"tree against bare forward: {forward / tree:.2f} (goal 0.7)")
 
 
 if __name__ == "__main__":

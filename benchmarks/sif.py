@@ -1,8 +1,8 @@
-"""How fast is the household simulator? Decisions per CPU-second, text and keys included.
+"""Speed of the household simulator in decisions per CPU-second, with observations and state keys.
 
     python benchmarks/sif.py [--decisions 100000] [--profile]
 
-Random admissible actions on 50 tasks, one core, process time (so a busy machine does not matter). The target is 20,000.
+Random admissible actions on 50 tasks, one core, process time. The goal is 20,000.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import time
 
 from selfreg_gym.envs.sif import SIF
 
-TARGET = 20_000
+GOAL = 20_000
 
 
 def play(env: SIF, decisions: int, tasks: int, seed: int = 0) -> int:
-    """Play random episodes until ``decisions`` decisions are made; return how many episodes that took."""
+    """Play random episodes for ``decisions`` decisions, and return the number of episodes."""
     choose = random.Random(seed).choice
     episodes = 0
     while decisions > 0:
@@ -35,7 +35,7 @@ def play(env: SIF, decisions: int, tasks: int, seed: int = 0) -> int:
 
 
 def main() -> None:
-    """Measure, print, and with ``--profile`` say where the time goes."""
+    """Measure and print; with ``--profile`` also print a profile."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--decisions", type=int, default=100_000)
     parser.add_argument("--tasks", type=int, default=50)
@@ -43,13 +43,13 @@ def main() -> None:
     arguments = parser.parse_args()
     for kind in ("pnp", "s_obj", "s_hum", "mixed"):
         env = SIF(kind=kind)
-        play(env, 2_000, arguments.tasks)  # make the tasks and fill the caches of sentences
+        play(env, 2_000, arguments.tasks)  # create the tasks and fill the caches
         begin = time.process_time()
         episodes = play(env, arguments.decisions // 4, arguments.tasks)
         seconds = time.process_time() - begin
         rate = arguments.decisions // 4 / seconds
-        verdict = "reached" if rate >= TARGET else "MISSED"
-        print(f"{kind:6} {rate:9,.0f} decisions per CPU-second ({episodes:,} episodes), target {TARGET:,} {verdict}")
+        verdict = "reached" if rate >= GOAL else "MISSED"
+        print(f"{kind:6} {rate:9,.0f} decisions per CPU-second ({episodes:,} episodes), goal {GOAL:,} {verdict}")
     if arguments.profile:
         env = SIF()
         profile = cProfile.Profile()

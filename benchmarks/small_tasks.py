@@ -1,17 +1,17 @@
-"""`selfreg run` on small tasks whose optimum is known: how far each helper is from it.
+"""Regret of the trained helper on small tasks whose optimum is known, with the whole pipeline of `selfreg run`.
 
-    python benchmarks/small_tasks.py                       # every task
+    python benchmarks/small_tasks.py                       # all tasks
     python benchmarks/small_tasks.py coin relay-2 --out runs/small_tasks
 
-For each task the whole pipeline is run from the command line, with the backbone that it chooses by itself. The
-language model helper is then asked for every state of the exact model, so its success and usage are computed and not
-sampled. The regret is the optimal success minus that of the helper: once at the usage that the helper has, once at the
-budget C. Other helpers' rows are those of evaluation.json (sampled).
+For each task the pipeline runs from the command line with its default backbone. The language-model helper is then
+applied to every state of the exact model, so its success and usage are computed and not sampled. The regret is the
+optimal success minus the helper's success, at the helper's usage and at the budget C. Rows of other helpers are those
+of evaluation.json (sampled).
 
 coin         Coin: call two to five hidden coins; the actor says "heads".
-lake         FrozenLake: 24 maps, 30 moves; the actor makes the expert's move half of the time, otherwise any move.
-relay        a plug-in task of another distribution (tests/support/relay.py), with one intervention.
-relay-2      the same with two interventions at two prices.
+lake         FrozenLake: 24 maps, 30 moves; the actor makes the expert's move with probability 1/2, else a random one.
+relay        a task from another distribution (tests/support/relay.py), with one intervention.
+relay-2      the same with two interventions of different cost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 
-import relay  # noqa: E402 - the distribution of a plug-in
+import relay  # noqa: E402 - a plug-in's distribution
 
 from selfreg_gym import TransitionModel, registry, solve_frontier  # noqa: E402
 from selfreg_gym.calibration import apply_calibration  # noqa: E402
@@ -48,7 +48,7 @@ _BASE = [
 
 
 def coin() -> tuple[TransitionModel, list[list[str]]]:
-    """The intervention problem of Coin, and the observation of each state."""
+    """Return the intervention problem of Coin, and the observations of each state."""
     states = [(coins, left) for coins in range(2, 6) for left in range(1, coins + 1)]
     place = {state: i for i, state in enumerate(states)}
     moves, success = np.zeros((2, len(states), len(states))), np.zeros((2, len(states)))
@@ -68,7 +68,7 @@ def coin() -> tuple[TransitionModel, list[list[str]]]:
 
 
 def lake() -> tuple[TransitionModel, list[list[str]]]:
-    """The intervention problem of FrozenLake, and the observation of each (map, cell, moves left)."""
+    """Return the intervention problem of FrozenLake, and the observations of each (map, cell, moves left)."""
     env = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=LAKE_STEPS)
     model = env.intervention_model(range(LAKE_MAPS), noise=0.5)
     texts: list[list[str]] = []
@@ -81,7 +81,7 @@ def lake() -> tuple[TransitionModel, list[list[str]]]:
 
 @dataclass(frozen=True)
 class Case:
-    """A task with its run."""
+    """A task with the settings of its run, its exact model and the entry points of its plug-in."""
 
     settings: list[str]
     exact: Callable[[], tuple[TransitionModel, list[list[str]]]]
@@ -119,13 +119,13 @@ CASES = {
 }
 
 
-def worth(helper: Any, model: TransitionModel, texts: Sequence[Sequence[str]]) -> tuple[float, float]:
-    """Exact success and usage of a calibrated language model helper: a knob, or a coin between two knobs."""
+def exact_value(helper: Any, model: TransitionModel, texts: Sequence[Sequence[str]]) -> tuple[float, float]:
+    """Return the exact success and usage of a calibrated helper: one knob, or a random choice between two."""
     parts = [(1.0, helper)]
     if hasattr(helper, "weight"):
         parts = [(1 - helper.weight, helper.low), (helper.weight, helper.high)]
     success = usage = 0.0
-    each = min(map(len, texts))  # observations of one state are equally likely; an action of theirs is drawn in turn
+    each = min(map(len, texts))  # the observations of a state are equally likely
     for weight, part in parts:
         for i in range(each):
             flat = [shown[i] for shown in texts]
@@ -137,9 +137,9 @@ def worth(helper: Any, model: TransitionModel, texts: Sequence[Sequence[str]]) -
 
 
 def main() -> None:
-    """Run the cases and print the regrets."""
+    """Run the tasks and print the regrets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="default: every task")
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="default: all tasks")
     parser.add_argument("--out", type=Path, default=Path("runs/small_tasks"))
     parser.add_argument("--set", action="append", default=[], help="section.key=value, for every run")
     options = parser.parse_args()
@@ -150,19 +150,19 @@ def main() -> None:
         words = [word for setting in [*_BASE, *case.settings, *options.set] for word in ("--set", setting)]
         begun = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "selfreg_gym.cli", "run", "--out", str(out), "--update", *words],
+            [sys.executable, "-m", "selfreg_gym", "run", "--out", str(out), "--update", *words],
             env=environment, check=True,
         )  # fmt: skip
         report(name, out, case, time.perf_counter() - begun)
 
 
 def report(name: str, out: Path, case: Case, seconds: float) -> None:
-    """Print the helpers of a finished run against the exact optimum."""
+    """Print the helpers of a finished run, compared with the exact optimum."""
     model, texts = case.exact()
     frontier = solve_frontier(model, gap=1e-5)
     stages = json.loads((out / "manifest.json").read_text())["stages"]
-    told = json.loads((out / "helper" / "helper.json").read_text())["info"]
-    print(f"\n{name}: {seconds:.0f} s; helper on {told['backbone']}, unknown tokens {told['unknown_tokens']:.1%}")
+    info = json.loads((out / "helper" / "helper.json").read_text())["info"]
+    print(f"\n{name}: {seconds:.0f} s; helper on {info['backbone']}, unknown tokens {info['unknown_tokens']:.1%}")
     for stage, record in stages.items():
         for warning in record.get("warnings", ()):
             print(f"  warning of {stage}: {warning}")
@@ -170,7 +170,7 @@ def report(name: str, out: Path, case: Case, seconds: float) -> None:
     calibrations = json.loads((out / "calibration.json").read_text())
     helpers = registry.load("helpers", "lm").from_pretrained(out / "helper").for_budgets(BUDGETS)
     for budget, helper in helpers.items():
-        success, usage = worth(apply_calibration(helper, calibrations[f"lm@{budget:g}"]), model, texts)
+        success, usage = exact_value(apply_calibration(helper, calibrations[f"lm@{budget:g}"]), model, texts)
         _row("lm (exact)", budget, usage, success, frontier)
     for row in json.loads((out / "evaluation.json").read_text())["rows"]:
         if row["kind"] == "all" and row["seed"] is None:

@@ -1,16 +1,15 @@
-"""The solver beside others, on one machine in one run: one price, a budget, the whole frontier.
+"""Speed of the solver compared with other packages, in one run: one price, a budget, the whole frontier.
 
     python benchmarks/solver.py [--sizes 1e3 1e4 1e5 1e6] [--shapes layered cyclic tree] [--seconds 3]
 
-Others (see ``other_solvers.py``): quantecon (backward induction over the layers; value iteration), pymdptoolbox (finite
-horizon), HiGHS (the occupancy-measure linear program, through SciPy), Storm (stormpy, multi-objective model checking),
-and plain Python dicts; each where it is installed, and up to a size that it can do in a minute or so. None is a
+Other packages (``other_solvers.py``): quantecon (backward induction over the layers; value iteration), pymdptoolbox
+(finite horizon), HiGHS (the linear program of occupancy measures, through SciPy), Storm (stormpy, multi-objective model
+checking), and plain Python dicts. Each is used if it is installed and solves the size in about a minute. None is a
 dependency: ``pip install quantecon pymdptoolbox stormpy``.
 
-Figures are CPU seconds of one thread, the least of several runs, so that other work on the machine counts little;
-ratios are "how many times ours". The read floor is the time to read the arrays of the transitions once and do nothing
-else, the gather floor that of reading S and M of every successor as well; memory counts the arrays that the solver
-holds beside the model's own.
+Figures are CPU seconds of one thread, the smallest of several runs; ratios are multiples of our time. The read floor is
+the time to read the arrays of the transitions once, the gather floor the time to read S and M of every successor as
+well. Memory counts the solver's arrays in addition to the model's.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy starts its threads, whose CPU time would count
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy starts threads, whose CPU time would be counted
 
 import numba
 import numpy as np
@@ -36,7 +35,7 @@ LAYERS = 50
 
 
 def layered(n: int, rng: np.random.Generator) -> TransitionModel:
-    """``LAYERS`` layers, 3 to 5 successors in the next one."""
+    """Return a model of ``LAYERS`` layers, with 3 to 5 successors in the next layer."""
     width = n // LAYERS
     states = np.arange(width * LAYERS)
     return _model(
@@ -45,7 +44,7 @@ def layered(n: int, rng: np.random.Generator) -> TransitionModel:
 
 
 def tree(n: int, rng: np.random.Generator) -> TransitionModel:
-    """A tree of histories: every state has one parent and up to two children per action."""
+    """Return a tree of histories: each state has one parent and up to two children per action."""
     depth = int(np.log(n) / np.log(4))
     n = (4 ** (depth + 1) - 1) // 3
     inner = (4**depth - 1) // 3
@@ -61,7 +60,7 @@ def tree(n: int, rng: np.random.Generator) -> TransitionModel:
 
 
 def cyclic(n: int, rng: np.random.Generator) -> TransitionModel:
-    """Layers of rings of ten states: within a ring one may go round, between rings only on."""
+    """Return a model with cycles: layers of rings of ten states, with no way back between layers."""
     width = n // LAYERS
 
     def heads(tails: np.ndarray, size: int) -> np.ndarray:
@@ -91,10 +90,9 @@ SHAPES = {"layered": layered, "cyclic": cyclic, "tree": tree}
 
 
 def best(function: Callable[[], Any], seconds: float) -> tuple[float, Any]:
-    """Return the shortest time of a call, and what it returned.
+    """Return the shortest CPU time of a call, and its result.
 
-    At least one call, and the first is not counted if it was short; short calls are timed several at once, because the
-    clock of CPU time ticks slowly.
+    The first call counts only if it is long. Short calls are timed in groups, because the CPU clock is coarse.
     """
     begin = time.process_time()
     result = function()
@@ -165,9 +163,7 @@ def measure(shape: str, n: int, seconds: float) -> None:
     print(f"  frontier 1e-3 {1e3 * frontier:10.2f} ms   {found}")
     print(f"  hard caps 0..5{1e3 * caps:10.2f} ms   in one pass")
     eight = 16 * 8 * model.n / csr if engine.batches else 0.0
-    print(
-        f"  memory beside the model's CSR arrays: {held / csr:.2f} times those for a price, {eight:.2f} for a frontier"
-    )
+    print(f"  memory relative to the model's CSR arrays: {held / csr:.2f} for a price, {eight:.2f} for a frontier")
     depth = len(model.condensation.layer_start) if model.condensation.is_acyclic else 40 * LAYERS
     mine = {"price": (one, value), "budget": (budget, mixture.expected_success)}
     for rival in rivals(model, budget=0.3 * free, depth=depth):
@@ -180,19 +176,19 @@ def measure(shape: str, n: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--sizes", nargs="+", type=float, default=[1e3, 1e4, 1e5, 1e6])
     arguments.add_argument("--shapes", nargs="+", choices=sorted(SHAPES), default=["layered", "cyclic", "tree"])
-    arguments.add_argument("--seconds", type=float, default=3.0, help="about how long each figure may take")
+    arguments.add_argument("--seconds", type=float, default=3.0, help="approximate time for each figure")
     options = arguments.parse_args()
     for package in missing():
-        print(f"{package} is not installed: left out.")
+        print(f"{package} is not installed and is skipped.")
     begin = time.process_time()
     for shape in SHAPES.values():
         solve_frontier(small := shape(1000, np.random.default_rng(0)))
         solve_caps(small, hard_cap=1)
-    print(f"the passes were compiled, or read from the cache, in {time.process_time() - begin:.1f} s")
+    print(f"the passes were compiled or loaded from the cache in {time.process_time() - begin:.1f} s")
     for shape in options.shapes:
         for size in options.sizes:
             measure(shape, int(size), options.seconds)

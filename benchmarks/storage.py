@@ -1,9 +1,9 @@
-"""How fast episodes are stored and read back, against Parquet parts.
+"""Speed of storing and reading episodes, compared with Parquet.
 
     python benchmarks/storage.py [--transitions 100000] [--length 1000]
 
-Transitions look like the household task's: observations of about 1,000 characters of which 40 % occurred before, a
-list of 15 admissible actions, short keys. One core.
+Transitions resemble the household task: observations of about 1,000 characters of which 40 % are repetitions, lists of
+15 admissible actions, short keys. One core.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from selfreg_gym.types import Episode, Transition
 
 
 def make_episodes(transitions: int, length: int, rng: np.random.Generator) -> Iterator[Episode]:
-    """Episodes of 5 to 35 steps with observations of ``length`` characters."""
+    """Yield episodes of 5 to 35 steps with observations of ``length`` characters."""
     words = [f"word{i}" for i in range(3000)]
     recent: list[str] = []
     done = episode = 0
@@ -53,7 +53,7 @@ def make_episodes(transitions: int, length: int, rng: np.random.Generator) -> It
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """The result of a call and the seconds it took."""
+    """Return the result of a call and its time in seconds."""
     began = time.perf_counter()
     value = function()
     return value, time.perf_counter() - began
@@ -63,7 +63,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transitions", type=int, default=100_000)
-    parser.add_argument("--length", type=int, default=1000, help="characters of an observation")
+    parser.add_argument("--length", type=int, default=1000, help="characters per observation")
     options = parser.parse_args()
     episodes = list(make_episodes(options.transitions, options.length, np.random.default_rng(0)))
     count = sum(len(e) for e in episodes)
@@ -77,8 +77,8 @@ def main() -> None:
             table.add_row(what, f"{seconds:.2f}", f"{count / seconds:,.0f}")
 
         measure("store (one transaction per episode)", lambda: rollouts.add(episodes))
-        measure("store again (all there already)", lambda: rollouts.add(episodes))
-        episodes.clear()  # a reader does not have them in memory
+        measure("store again (no change)", lambda: rollouts.add(episodes))
+        episodes.clear()  # a reader has no episodes in memory
         measure("open with the full check", lambda: Rollouts.open(path))
         measure("iterate", lambda: sum(len(e) for e in rollouts.episodes()))
         measure("columns: keys and numbers", lambda: rollouts.columns("state_key", "action", "success"))

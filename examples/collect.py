@@ -1,8 +1,8 @@
-"""Collect rollouts with random help, look at them, and ask whether states recur often enough for a table.
+"""Collect rollouts with random help, print statistics, and measure how often states recur.
 
     python examples/collect.py rollouts.sqlite --tasks 20 --episodes 44 --workers 2
 
-Press Ctrl-C and run it again: it goes on where it was. While it runs, in another terminal:
+After Ctrl-C the same command continues the collection. While it runs, in another terminal:
 
     sqlite3 rollouts.sqlite "SELECT t, who, action_text, success FROM steps LIMIT 20"
 """
@@ -19,14 +19,14 @@ from selfreg_gym.collection.recurrence import recurrence
 
 
 def main() -> None:
-    """Collect, then print what there is."""
+    """Collect and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", help="the file to make or to continue")
+    parser.add_argument("store", help="the store to create or to continue")
     parser.add_argument("--task", default="selfreg/SIF-v0")
     parser.add_argument("--actor", default="scripted")
     parser.add_argument("--intervention", default="expert")
-    parser.add_argument("--tasks", type=int, default=20, help="how many different tasks")
-    parser.add_argument("--episodes", type=int, default=44, help="rollouts of each")
+    parser.add_argument("--tasks", type=int, default=20, help="number of tasks")
+    parser.add_argument("--episodes", type=int, default=44, help="episodes per task")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     env = {"task": options.task, "actor": options.actor, "interventions": [options.intervention]}

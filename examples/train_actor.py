@@ -1,21 +1,22 @@
-"""Make the shipped actors: behaviour cloning of SIF's expert on the actor-train split.
+"""Train the shipped actors by behaviour cloning of SIF's expert on the actor-train split.
 
     python examples/train_actor.py tiny      # agents/checkpoints/tiny: the default actor
     python examples/train_actor.py strong    # agents/checkpoints/strong: the intervention "strong"
-    python examples/train_actor.py tiny --evaluate 600     # and play it on train tasks, which it has not seen
+    python examples/train_actor.py tiny --evaluate 600     # then evaluate it on the train split, which it has not seen
 
-What sets an actor's level is its size and the number of its training steps; nothing is planted. Episodes are the
-expert's own, except that at each step, with probability 0.1, a random action is taken in the place of the expert's (the
-label stays the expert's): without such steps a learner never sees what follows a mistake. The loss is the cross-entropy
-of the expert's action, and a little of that of the prompt's own words.
+The size of an actor and the number of its training steps determine its success rate. Episodes follow the expert, except
+that each step takes a random action with probability 0.1 (its label is still the expert's action); otherwise a learner
+never sees the states after a mistake. The loss is the cross-entropy of the expert's action, plus a small weight on the
+cross-entropy of the prompt.
 
-There are two lessons. Which room to go to is a lookup, and a small Llama needs some 10,000 examples before it looks up
-anything at all: until then it says every room number with the same probability. So the first lesson is on short pages
-(what was said, the offered actions and where the robot is, without map and history), which are cheap and mostly about
-lookups; the second is on whole pages. Whole pages alone gave a success rate of 0.17 after as much training.
+Training has two stages. The choice of a room is a lookup in the observation, which a small Llama learns only after some
+10,000 examples; until then it assigns equal probability to all room numbers. The first stage therefore uses shortened
+observations (the human's words, the admissible actions and the robot's position, without map and history), which are
+cheap and consist mostly of lookups. The second stage uses whole observations. Whole observations alone gave a success
+rate of 0.17 after the same amount of training.
 
-Everything is drawn from one seed and runs on one thread: on one machine and one torch version the weights come out
-equal to the bit, and their hash in training.json can be compared. Other processors round differently in the last digit.
+All draws come from one seed and run on one thread. On one machine with one torch version the weights are reproduced
+bit by bit, and their hash in training.json can be compared; other processors round differently in the last digit.
 """
 
 from __future__ import annotations
@@ -51,18 +52,19 @@ SPLIT = "actor-train"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides what comes out.
+    """The hyperparameters of an actor.
 
     Attributes:
         hidden, layers, heads: size of the Llama.
-        episodes: expert episodes of the actor-train split, kinds in turn.
-        short_steps: optimiser steps of the first lesson, on short pages.
-        steps: optimiser steps of the second lesson, on whole pages. The actor's level is set here.
-        short_batch_size, batch_size, lr: of the optimiser.
-        prompt_loss: weight of the language-model loss, averaged over the prompt, beside that of the answer's tokens.
+        episodes: number of expert episodes of the actor-train split; the task kinds alternate.
+        steps: optimiser steps of the second stage, which determine the success rate.
+        short_steps: optimiser steps of the first stage.
+        short_batch_size, batch_size, lr: of the optimiser in the first stage, in the second stage, in both.
+        prompt_loss: weight of the mean cross-entropy of the prompt, relative to that of the answer's tokens.
         perturb: probability of a random action at a step.
-        init: scale of the first weights; transformers' 0.02 suits wide models, narrow ones take thrice as long with it.
-        seed: of everything.
+        init: standard deviation of the initial weights; with transformers' 0.02 narrow models need three times the
+            steps.
+        seed: seed of all draws.
     """
 
     hidden: int
@@ -85,12 +87,12 @@ RECIPES = {
     "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
 }
 
-# Actions that need no lookup, and the share of them that stays in the first lesson.
+# Actions that need no lookup, and the share of them that is kept in the first stage.
 _NO_LOOKUP, _NO_LOOKUP_SHARE = ("Done!", "Follow", "Give"), 0.25
 
 
 def expert_decisions(recipe: Recipe) -> list[tuple[str, str]]:
-    """Play the expert and return ``(observation, expert's action)`` of every decision."""
+    """Return ``(observation, expert's action)`` of every decision of the expert episodes."""
     env = gym.make("selfreg/SIF-v0", kind="mixed", split=SPLIT).unwrapped
     rng = stream(Purpose(0xE9), recipe.seed)
     pairs = []
@@ -108,14 +110,14 @@ def expert_decisions(recipe: Recipe) -> list[tuple[str, str]]:
     return pairs
 
 
-def short_page(text: str) -> str:
-    """The page from what the human said on."""
+def shortened(text: str) -> str:
+    """Return the part of an observation that begins with the human's words."""
     lines = text.split("\n")
     return "\n".join(lines[next(i for i, line in enumerate(lines) if "says:" in line or "said:" in line) :])
 
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Make the tokenizer and the model, train, write the checkpoint to ``out`` and return its record."""
+    """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record."""
     one_thread()
     begun = time.perf_counter()
     pairs = expert_decisions(recipe)
@@ -139,7 +141,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         model = transformers.LlamaForCausalLM(config)
     rng = stream(Purpose(0x5407), recipe.seed)
     lookups = [
-        (short_page(text), action)
+        (shortened(text), action)
         for text, action in pairs
         if not action.startswith(_NO_LOOKUP) or rng.random() < _NO_LOOKUP_SHARE
     ]
@@ -155,13 +157,13 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         return (each * weight).sum() / len(batch)
 
     losses: list[float] = []
-    for lesson, steps, batch_size in (
+    for stage, steps, batch_size in (
         (lookups, recipe.short_steps, recipe.short_batch_size),
         (pairs, recipe.steps, recipe.batch_size),
     ):
         examples = [
             (encoder.prompt(actor_prompt(text)), [*encoder.continuation(answer_text(action)), end])
-            for text, action in lesson
+            for text, action in stage
         ]
         log = finetune(
             model,
@@ -179,7 +181,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     weights = out / "model.safetensors"
-    weights.chmod(0o644)  # safetensors writes it for the owner alone
+    weights.chmod(0o644)  # safetensors makes it readable for the owner only
     record = {
         "split": SPLIT,
         "recipe": asdict(recipe),
@@ -201,7 +203,7 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 
 def play(path: Path, *, episodes: int, temperature: float, mode: str, split: str = "train") -> dict[str, float]:
-    """Success rate per kind on tasks of ``split``, sixteen episodes at a time."""
+    """Return the success rate per kind of task in ``split``; 16 episodes are played at a time."""
     from selfreg_gym.agents.actors.lm import LM
 
     actor = LM(path, mode=mode, temperature=temperature)
@@ -236,12 +238,12 @@ def play(path: Path, *, episodes: int, temperature: float, mode: str, split: str
 
 
 def main() -> None:
-    """Parse the command line, train, and say what came out."""
+    """Parse the command line, train, and print the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--out", type=Path, default=None, help="default: agents/checkpoints/NAME")
     parser.add_argument(
-        "--evaluate", type=int, default=0, metavar="N", help="play N tasks of the train split afterwards"
+        "--evaluate", type=int, default=0, metavar="N", help="then evaluate on N tasks of the train split"
     )
     arguments = parser.parse_args()
     out = arguments.out or CHECKPOINTS / arguments.name

@@ -1,10 +1,10 @@
-"""Train PPO on features to decide when to ask, and compare it with random help and with the exact policy.
+"""Train PPO on features as a helper, and compare it with random help and with the exact policy.
 
     python examples/train_sb3.py            # or: dqn, maskable-ppo, recurrent-ppo
 
-A rule-based actor that errs, an expert to be asked, 120 training tasks; everything on one core, nothing downloaded.
-The DP policy is solved from rollouts of the same tasks. All are calibrated to one and to two calls per episode on
-training tasks, and judged on new tasks in the same houses.
+An imperfect rule-based actor, an expert as help, 120 training tasks, one core, no downloads. The DP policy is solved
+from rollouts of the same tasks. All helpers are calibrated to one and to two calls per episode on training tasks, and
+evaluated on new tasks in the same houses.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TASKS = range(120)
 
 
 def env(split: str) -> dict[str, object]:
-    """Keyword arguments of selfreg/Intervention-v0."""
+    """Return keyword arguments of selfreg/Intervention-v0."""
     task = {"kind": "mixed", "split": split}
     return {"task": "selfreg/SIF-v0", "actor": "scripted", "interventions": ["expert"], "task_kwargs": task}
 
 
 def main(algorithm: str = "ppo", steps: int = 100_000) -> None:
-    """Train, calibrate, evaluate, print and write the report."""
+    """Train, calibrate and evaluate the helpers, and write the report."""
     out = Path("runs") / f"train-{algorithm}"
     out.mkdir(parents=True, exist_ok=True)
     learner = registry.load("helpers", algorithm)

@@ -10,6 +10,8 @@ from .collection import collect as collect
 from .errors import SelfRegError as SelfRegError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .helper import Helper as Helper
+from .helper import HelperKey as HelperKey
 from .intervention_env.env import InterventionEnv as InterventionEnv
 from .intervention_env.vector_env import InterventionVectorEnv as InterventionVectorEnv
 from .intervention_env.vector_env import to_sb3 as to_sb3

@@ -28,7 +28,7 @@ MOVED = {
     "snapshots": "intervention_env.snapshots",
     "statistics": "evaluation.bootstrap",
     "vector_env": "intervention_env.vector_env",
-    "workers": "playing.workers",
+    "workers": "playing.executor",
 }
 """Former module name: present one, both below ``selfreg_gym``."""
 

@@ -1,41 +1,39 @@
-"""Adapters that make a helper of a Stable-Baselines3 model or of a function of the observation."""
+"""Adapters that make a helper of a Stable-Baselines3 model, of any object with ``predict``, or of a function."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
-from selfreg_gym.types import HelperPolicy
+from selfreg_gym.helper import Helper, HelperDescription, batch_size
+from selfreg_gym.types import Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
-__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "batch_size"]
+__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "batch_size"]
+
+_COPIED = (
+    *HelperDescription.__slots__,
+    "takes_budget",
+    "asks_one",
+    "needs_cap",
+    "intervention",
+    "knob_bounds",
+    "knob_step",
+)
+"""Members of :class:`Helper` that an adapter copies from the object where that has them."""
 
 
-def batch_size(observation: Any, episode_start: np.ndarray | None = None) -> int | None:
-    """Number of observations in a batch, or None when it is one single observation.
-
-    A tuple, a list and an object array are batches (of texts), a ``str`` is single. A dict of arrays is a batch when
-    ``episode_start`` is given and all its arrays have as many rows as that has entries.
-    """
-    if isinstance(observation, str):
-        return None
-    if isinstance(observation, Mapping):
-        rows = {np.shape(value)[:1] for value in observation.values()}
-        n = None if episode_start is None else len(episode_start)
-        return n if rows == {(n,)} else None
-    if isinstance(observation, np.ndarray) and observation.dtype.kind not in "OU":
-        n = None if episode_start is None else len(episode_start)
-        return n if observation.shape[:1] == (n,) else None
-    return len(observation)
-
-
-class FunctionHelper:
+class FunctionHelper(Helper):
     """A function ``observation -> action`` (0 nohelp, k help), as a helper.
 
     Args:
@@ -46,37 +44,30 @@ class FunctionHelper:
     def __init__(self, function: Callable[[Any], int], *, wrap: Callable[[Any], Any] | None = None) -> None:
         self.function, self._wrap = function, wrap
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """Call the function on each observation; ``state`` is handed through.
+    @property
+    def type_name(self) -> str:
+        """The name of the function."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Call the function on each observation; ``state`` is returned unchanged.
 
         Raises:
-            TaskContractError: an answer is not a whole number.
+            TaskContractError: an answer is not an integer.
         """
-        n = batch_size(observation, episode_start)
-        if n is None:
-            return self._ask(observation), state
-        if isinstance(observation, Mapping):
-            rows: Any = [{name: value[i] for name, value in observation.items()} for i in range(n)]
-        else:
-            rows = observation
-        return np.array([self._ask(row) for row in rows], dtype=np.int64), state
+        if isinstance(observations, Mapping):
+            observations = [{name: value[i] for name, value in observations.items()} for i in range(len(start))]
+        return np.array([self._action(observation) for observation in observations], dtype=np.int64), state
 
-    def _ask(self, observation: Any) -> int:
-        """The function's answer to one observation; what is no whole number is an error, and never rounded."""
+    def _action(self, observation: Any) -> int:
+        """The function's answer to one observation; it is never rounded."""
         answer = self.function(observation)
         plain = answer.item() if isinstance(answer, np.ndarray | np.generic) and answer.size == 1 else answer
         if isinstance(plain, int) or (isinstance(plain, float) and plain.is_integer()):
             return int(plain)
-        name = getattr(self.function, "__name__", type(self.function).__name__)
         raise TaskContractError(
             f"a helper's function answers an observation with an integer: 0 (nohelp) or k (help from the k-th "
-            f"intervention). {name} answered {shown(answer)} of type {type(answer).__name__}."
+            f"intervention). {self.type_name} answered {shown(answer)} of type {type(answer).__name__}."
         )
 
     def wrap(self, env: Any) -> Any:
@@ -84,62 +75,131 @@ class FunctionHelper:
         return env if self._wrap is None else self._wrap(env)
 
 
-class ModelHelper:
-    """An object with ``predict`` (a Stable-Baselines3 model), as a helper.
+class ModelHelper(Helper):
+    """An object with ``predict``, as a helper: a Stable-Baselines3 model, or a helper without the base class.
 
-    ``state`` and ``episode_start`` are handed through, so that a recurrent model keeps its memory within an episode and
-    loses it between episodes. A model of Stable-Baselines3 samples from the global generators of torch and NumPy. Where
-    it samples (``deterministic=False``) in episodes that ``play`` begins, each row is predicted alone, with those
-    generators seeded by ``seed``, the episode and the step, and put back afterwards: the batch size changes nothing.
+    Members of :class:`Helper` that the object has (``knob``, ``with_knob``, ``wrap``, ...) are used.
+
+    ``state`` and ``episode_start`` are passed on, so that a recurrent model keeps its memory within an episode and
+    loses it between episodes. A model of Stable-Baselines3 samples from the global generators of torch and NumPy. If
+    it samples (``deterministic=False``) in episodes with a key (:meth:`begin_episodes`), each observation is answered
+    alone, with these generators seeded by ``seed``, the episode and the step, and restored afterwards: the batch size
+    changes nothing.
 
     Args:
         model: has ``predict(observation, state=, episode_start=, deterministic=) -> (actions, state)``.
-        wrap: ``env -> env`` whose observations the model reads (``FeatureObservation``).
+        wrap: ``env -> env`` whose observations the model reads (``FeatureObservation``); None: the model's own ``wrap``
+            if it has one, otherwise the env itself.
         seed: of sampled actions.
     """
 
     def __init__(self, model: Any, *, wrap: Callable[[Any], Any] | None = None, seed: int = 0) -> None:
         self.model, self._wrap, self.seed = model, wrap, int(seed)
+        self._sb3 = hasattr(model, "policy") and hasattr(model, "learn")
+        for name in () if self._sb3 else _COPIED:
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
+        self.has_knob = all(hasattr(model, name) for name in ("knob", "knob_bounds", "with_knob"))
+        self.draws_per_episode = self._sb3 or getattr(model, "draws_per_episode", hasattr(model, "begin_episodes"))
 
-    def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
-        """Set the random streams of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
-        if not _is_sb3(self.model):
+    @property
+    def type_name(self) -> str:
+        """The name of the model's class."""
+        return type(self.model).__name__
+
+    @property
+    def prm(self) -> Any:
+        """The process reward model that the model scores with."""
+        return getattr(self.model, "prm", None)
+
+    @prm.setter
+    def prm(self, prm: Any) -> None:
+        self.model.prm = prm
+
+    @property
+    def knob(self) -> float:
+        """The model's knob."""
+        return self.model.knob
+
+    @property
+    def expected_usage(self) -> float | None:
+        """What the model, or the policy that it follows, expects."""
+        return self._expected("expected_usage")
+
+    @property
+    def expected_success(self) -> float | None:
+        """What the model, or the policy that it follows, expects."""
+        return self._expected("expected_success")
+
+    def _expected(self, name: str) -> float | None:
+        own = getattr(self.model, name, None)
+        return getattr(getattr(self.model, "policy", None), name, None) if own is None else own
+
+    def for_budgets(self, budgets: Sequence[float]) -> Mapping[float, Helper] | None:
+        """The model's helpers for several budgets, if it makes them together."""
+        made = self.model.for_budgets(budgets) if hasattr(self.model, "for_budgets") else None
+        return made and {budget: self._around(model) for budget, model in made.items()}
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> ModelHelper:
+        """The model for an env with these interventions."""
+        bind = getattr(self.model, "for_interventions", None)
+        return self if bind is None else self._around(bind(interventions))
+
+    def with_knob(self, knob: float, /) -> ModelHelper:
+        """The model at another knob."""
+        return self._around(self.model.with_knob(knob))
+
+    def with_seed(self, seed: int) -> ModelHelper:
+        """The same helper with draws from another seed."""
+        if hasattr(self.model, "with_seed"):
+            return self._around(self.model.with_seed(seed))
+        model = self.model
+        if not self._sb3 and isinstance(getattr(model, "seed", None), int):
+            model = copy.copy(model)
+            model.seed = seed
+        return ModelHelper(model, wrap=self._wrap, seed=seed)
+
+    def _around(self, model: Any) -> ModelHelper:
+        """The same helper around another model."""
+        return self if model is self.model else ModelHelper(model, wrap=self._wrap, seed=self.seed or 0)
+
+    def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
+        """Set the random streams of the episodes that begin (:meth:`Helper.begin_episodes`)."""
+        if hasattr(self.model, "begin_episodes"):
+            return self.model.begin_episodes(state, starts, keys)
+        if not self._sb3:
             return state
         keyed = state if isinstance(state, _Keyed) else _Keyed(None, state, None)
-        return replace(keyed, draws=EpisodeDraws.begin(keyed.draws, starts, keys, seed=self.seed))
+        return replace(keyed, draws=EpisodeDraws.begin(keyed.draws, starts, keys, seed=self.seed or 0))
 
     def predict(
         self,
         observation: Any,
         state: Any = None,
-        episode_start: np.ndarray | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
         """The model's answer."""
-        if not isinstance(state, _Keyed):
-            return self.model.predict(
-                observation, state=state, episode_start=episode_start, deterministic=deterministic
-            )
-        if deterministic:
-            actions, memory = self.model.predict(
-                observation, state=state.memory, episode_start=episode_start, deterministic=True
-            )
-            return actions, replace(state, memory=memory)
-        return self._sample(observation, state, episode_start)
+        memory = state.memory if isinstance(state, _Keyed) else state
+        if isinstance(state, _Keyed) and not deterministic:
+            return self._sample(observation, state, episode_start)
+        answer = self.model.predict(observation, state=memory, episode_start=episode_start, deterministic=deterministic)
+        self.last_unseen = getattr(self.model, "last_unseen", None)
+        return (answer[0], replace(state, memory=answer[1])) if isinstance(state, _Keyed) else answer
 
-    def _sample(self, observation: Any, state: _Keyed, episode_start: np.ndarray | None) -> tuple[Any, Any]:
-        """One row at a time, each with generators of its own."""
+    def _sample(self, observation: Any, state: _Keyed, episode_start: NDArray[np.bool_] | None) -> tuple[Any, _Keyed]:
+        """Sample each action alone, with the generators seeded by its episode and step."""
         assert state.draws is not None
         n = len(state.draws.streams)
-        numbers, draws = EpisodeDraws.at(state.draws, n, episode_start, seed=self.seed).of_step()
+        numbers, draws = EpisodeDraws.at(state.draws, n, episode_start, seed=self.seed or 0).of_step()
         starts = np.zeros(n, bool) if episode_start is None else np.atleast_1d(episode_start)
         memories, actions = list(state.memories or [None] * n), []
         single = batch_size(observation, episode_start) is None
         for i in range(n):
-            row = observation if single else _row(observation, i)
+            one = observation if single else _slice(observation, i)
             with _seeded(int(numbers[i, 0] * 2**32)):
                 action, memories[i] = self.model.predict(
-                    row, state=memories[i], episode_start=starts[i : i + 1], deterministic=False
+                    one, state=memories[i], episode_start=starts[i : i + 1], deterministic=False
                 )
             actions.append(np.atleast_1d(action)[0])
         chosen = np.asarray(actions)
@@ -147,24 +207,20 @@ class ModelHelper:
 
     def wrap(self, env: Any) -> Any:
         """The env whose observations the model reads."""
-        return env if self._wrap is None else self._wrap(env)
+        wrap = getattr(self.model, "wrap", None) if self._wrap is None else self._wrap
+        return wrap(env) if callable(wrap) else env
 
 
 @dataclass(frozen=True, eq=False)
 class _Keyed:
-    """State of a sampling model: the streams of the rows, and its memory, for the batch or by row."""
+    """State of a sampling model: the random streams, and its memory, for the batch or for each index."""
 
     draws: EpisodeDraws | None
     memory: Any
     memories: tuple[Any, ...] | None
 
 
-def _is_sb3(model: Any) -> bool:
-    """Whether a model samples as those of Stable-Baselines3 do."""
-    return hasattr(model, "policy") and hasattr(model, "learn")
-
-
-def _row(observation: Any, i: int) -> Any:
+def _slice(observation: Any, i: int) -> Any:
     """The i-th observation, as a batch of one."""
     if isinstance(observation, Mapping):
         return {name: value[i : i + 1] for name, value in observation.items()}
@@ -188,19 +244,19 @@ def _seeded(seed: int) -> Iterator[None]:
             np.random.set_state(legacy)  # noqa: NPY002
 
 
-def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None) -> HelperPolicy:
-    """Make a helper of a Stable-Baselines3 model or of a function; a helper is returned unchanged if ``wrap`` is None.
+def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None, *, what: str = "a helper") -> Helper:
+    """Make a helper of a Stable-Baselines3 model, an object with ``predict``, or a function of the observation.
 
     Args:
-        helper: a helper, an object with ``predict``, or a function ``observation -> action``.
+        helper: a :class:`Helper` is returned unchanged if ``wrap`` is None.
         wrap: the wrapper of its observations, single and vector: ``StateKeyObservation``, ``FeatureObservation``, or
-        any
-            ``env -> env``.
+            any ``env -> env``.
+        what: its name in an error.
 
     Raises:
-        InvalidArgumentError: ``helper`` has no ``predict`` and cannot be called.
+        InvalidArgumentError: ``helper`` is a class, a text, or neither a function nor an object with ``predict``.
 
-    Example:
+    Examples:
         >>> from selfreg_gym import StateKeyObservation, as_helper
         >>> helper = as_helper(lambda key: int(key.endswith("/1")), wrap=StateKeyObservation)
         >>> helper.predict(("coin-0/2", "coin-0/1"))[0]
@@ -208,12 +264,57 @@ def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None) -> HelperPo
     """
     if wrap is not None and not callable(wrap):
         raise InvalidArgumentError(f"wrap is a wrapper class or a function env -> env, received {wrap!r}.")
-    if callable(getattr(helper, "predict", None)):
-        if wrap is None and callable(getattr(helper, "wrap", None)):
-            return helper
+    if isinstance(helper, Helper) and wrap is None:
+        return helper
+    if isinstance(helper, type):
+        received = f"the class {helper.__name__}: write {helper.__name__}(...)"
+    elif callable(getattr(helper, "predict", None)):
         return ModelHelper(helper, wrap=wrap)
-    if callable(helper):
+    elif callable(helper):
         return FunctionHelper(helper, wrap=wrap)
+    elif isinstance(helper, str):
+        received = f"the text {helper!r}: selfreg_gym.registry.load('helpers', {helper!r})() makes a registered helper"
+    else:
+        received = f"{shown(helper)} of type {type(helper).__name__}"
     raise InvalidArgumentError(
-        f"a helper has predict(observation, ...) or is a function of the observation, received {type(helper).__name__}."
+        f"{what} must be an object with predict(observation, ...) or a function of the observation, received "
+        f"{received}."
     )
+
+
+def as_helper_class(cls: type[Any]) -> type[Helper]:
+    """A registered class as a class of helpers: unchanged if it is one, otherwise an adapter around its instances."""
+    if issubclass(cls, Helper):
+        return cls
+
+    class Adapted(ModelHelper):
+        @functools.wraps(cls.__init__)  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(cls(*args, **kwargs))
+
+        def __reduce__(self) -> Any:  # this class cannot be imported by another process
+            return ModelHelper, (self.model,), vars(self)
+
+    declared: dict[str, Any] = {name: getattr(cls, name) for name in _COPIED if hasattr(cls, name)}
+    declared = {name: value for name, value in declared.items() if not isinstance(value, property)}
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        declared[name] = getattr(cls, name)
+    for name in ("made_in", "from_run"):
+        if hasattr(cls, name):
+            declared[name] = staticmethod(_adapted(getattr(cls, name)))
+    for name, value in declared.items():
+        setattr(Adapted, name, value)
+    Adapted.__signature__ = inspect.signature(cls)  # type: ignore[attr-defined]
+    Adapted.has_knob = hasattr(cls, "with_knob")
+    return Adapted
+
+
+def _adapted(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A class method whose result is a helper with the base class."""
+
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        made = method(*args, **kwargs)
+        return made if isinstance(made, bool) else as_helper(made)
+
+    return call

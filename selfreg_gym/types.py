@@ -1,7 +1,6 @@
-"""The words everything else speaks: tasks, decisions, actors, interventions, helpers, episodes.
+"""The types of the whole package: tasks, decisions, actors, interventions, helpers, episodes.
 
-Protocols, not base classes: an object with the right methods is an actor. Each protocol can be checked with
-:mod:`selfreg_gym.testing`.
+Tasks and actors are protocols: any object with the right methods is one, and :mod:`selfreg_gym.testing` checks it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -28,9 +28,12 @@ __all__ = [
     "FunctionActor",
     "HelperPolicy",
     "Intervention",
+    "OptionalActorMembers",
+    "OptionalTaskMembers",
     "TextTask",
     "Transition",
     "as_actor",
+    "optional_member",
 ]
 
 
@@ -38,25 +41,23 @@ __all__ = [
 class TextTask(Protocol):
     """A Gymnasium env whose observation and action are ``str``.
 
-    ``reset(options={"episode": i})`` fixes what is to be done; ``seed`` drives all other randomness, so that
-    one task can be played many times. ``info`` carries, on every reset and step:
+    ``reset(options={"episode": i})`` chooses the task with index i; ``seed`` drives all other randomness, so that one
+    task can be played many times. ``info`` has these keys on every reset and step:
 
-    * ``task_id`` (str): which task this is;
-    * ``admissible_actions`` (tuple of str), or nothing when any text may be said;
-    * ``state_key`` (str, default: the observation): what makes two moments the same state, task id included;
-    * ``feature_key`` (str, optional): the same without the task id, a few hundred values;
-    * ``steps_left`` (int, optional): at most this many further steps before the task stops by itself;
+    * ``task_id`` (str): the name of the task;
+    * ``admissible_actions`` (tuple of str), absent if any text is admissible;
+    * ``state_key`` (str, default: the observation): equal for equal states; it includes the task id;
+    * ``feature_key`` (str, optional): the same without the task id, with a few hundred values;
+    * ``kind`` (str, optional): a group of tasks that results also show apart;
+    * ``steps_left`` (int, optional): an upper bound on the steps until the task ends the episode;
     * ``success`` and ``is_success`` (bool) on the last step;
     * ``invalid_action`` (bool, optional): the last action was not admissible;
     * ``metrics`` (dict of numbers, optional, last step): further results. None, NaN and infinity mean "not measured",
       and become NaN.
 
-    A key has one type on every step, so that Gymnasium's vector environments can put it into one array.
-
-    Optional methods, reached by ``get_wrapper_attr``: ``snapshot() -> object`` and ``restore(snapshot)`` (exact, the
-    random state included), ``expert_action() -> str``, ``augment(observation, rng) -> str`` (the same moment told in
-    another way that the task could as well have told it, for training). A task counts its own steps, because a
-    ``TimeLimit`` wrapper is not part of a snapshot.
+    A key has one type on every step, so that Gymnasium's vector environments can put it into one array. A task counts
+    its own steps, because a ``TimeLimit`` wrapper is not part of a snapshot. :class:`OptionalTaskMembers` lists what a
+    task may have besides.
     """
 
     observation_space: gym.Space[str]
@@ -71,15 +72,58 @@ class TextTask(Protocol):
         ...
 
 
+class OptionalTaskMembers(Protocol):
+    """Members that a task may have; :func:`optional_member` finds them through its wrappers."""
+
+    num_episodes: int
+    """The number of tasks: ``options={"episode": i}`` takes ``0 <= i < num_episodes``."""
+
+    def snapshot(self) -> object:
+        """The exact state, the random state included. Without it, actions are replayed."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to the state of a snapshot, as often as it is called."""
+        ...
+
+    def expert_action(self) -> str:
+        """A good admissible action in the present state, which stays as it is."""
+        ...
+
+    def augment(self, observation: str, rng: np.random.Generator) -> str:
+        """Another observation of the same state that the task could as well have given, for training."""
+        ...
+
+
+class OptionalActorMembers(Protocol):
+    """Members that an actor may have, and (``immaterial``) a class of actors, interventions or helpers."""
+
+    checkpoint_dir: str | Path | None
+    """The directory of its language model, from which other models may be trained."""
+    immaterial: tuple[str, ...]
+    """Arguments that change where and how fast it acts, and no result (an address, a time-out): a store or a run is
+    continued when they differ."""
+
+
+def optional_member(
+    owner: Any,
+    name: Literal["num_episodes", "snapshot", "restore", "expert_action", "augment", "checkpoint_dir", "immaterial"],
+) -> Any:
+    """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
+    if isinstance(owner, gym.Env):
+        return owner.get_wrapper_attr(name) if owner.has_wrapper_attr(name) else None
+    return getattr(owner, name, None)
+
+
 class Decision:
-    """One decision: the actor or an intervention must act.
+    """One decision of the actor or of an intervention.
 
     Attributes:
-        observation: what there is to read.
-        admissible_actions: the actions that will be accepted, or None when any text may be said.
-        task: the live task env. A planner may snapshot it, and must leave it as it found it.
-        rng: a ``numpy.random.Generator`` of its own for (episode seed, step, who acts), made when first used. It
-            does not depend on what was drawn elsewhere, so neither batching nor memoising changes a sample.
+        observation: the text to act on.
+        admissible_actions: the actions that will be accepted, or None if any text is admissible.
+        task: the live task env. A planner may take a snapshot and must restore it.
+        rng: a random stream for (episode seed, step, who acts), made when first used. It does not depend on other
+            draws, so neither batching nor a memo changes a sample.
     """
 
     __slots__ = ("_key", "_rng", "admissible_actions", "observation", "task")
@@ -120,7 +164,7 @@ class Decision:
         return decision
 
     def renewed(self) -> Decision:
-        """The same moment, with its random stream at the beginning again."""
+        """The same decision, with its random stream at the beginning again."""
         return Decision(self.observation, self.admissible_actions, task=self.task, key=self._key)
 
     def __repr__(self) -> str:
@@ -129,12 +173,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What an actor says, with what is known about it.
+    """The answer of an actor to one decision.
 
     Attributes:
         text: the action.
-        logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor ranks them.
-        tokens: tokens read and written for this act (0 to 2**53), or None if not counted.
+        logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor computes them.
+        tokens: tokens read and written for this act (0 to 2**53), or None if they are not counted.
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
             is in ``info["reported_cost"]`` and never charged.
         error: why the actor failed, or None. An act with an error is never executed.
@@ -152,9 +196,10 @@ class Act:
 
 @runtime_checkable
 class Actor(Protocol):
-    """Who acts on the task. Batched: N decisions in, N acts (or plain strings) out, in order.
+    """Acts on a task. Batched: N decisions in, N acts (or plain strings) out, in the same order.
 
-    ``__deepcopy__`` should return ``self``: Gymnasium deep-copies env specs, and a model must not be copied.
+    ``__deepcopy__`` should return ``self``: Gymnasium copies env specs deeply, and a model must not be copied.
+    :class:`OptionalActorMembers` lists what an actor may have besides.
     """
 
     def act(self, decisions: Sequence[Decision]) -> Sequence[str | Act]:
@@ -180,7 +225,7 @@ class FunctionActor:
 
 
 def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
-    """Lift ``f(observation: str) -> str`` to an :class:`Actor`; an actor is returned unchanged.
+    """Make an :class:`Actor` of ``f(observation: str) -> str``; an actor is returned unchanged.
 
     Raises:
         InvalidArgumentError: ``actor`` has no ``act`` method and cannot be called, or is a class of actors.
@@ -199,11 +244,11 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
 
 
 class Intervention:
-    """Whom to ask for help, and what one call costs.
+    """An actor that can be asked for help, and the cost of a call.
 
     Args:
-        actor: who acts when asked (an :class:`Actor`, or a function of the observation).
-        name: how it is called in ``info`` and in tables.
+        actor: acts when it is asked (an :class:`Actor`, or a function of the observation).
+        name: its name in ``info`` and in tables.
         cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
     """
 
@@ -223,22 +268,10 @@ class Intervention:
 
 @runtime_checkable
 class HelperPolicy(Protocol):
-    """Decides at each step whether to ask for help. The signature is Stable-Baselines3's ``predict``.
+    """What ``run_episodes`` and ``evaluate`` need of a helper. The signature is Stable-Baselines3's ``predict``.
 
-    Optional methods, which ``play`` (and so ``calibrate`` and ``evaluate``) calls where a helper has them:
-
-    * ``for_interventions(interventions) -> helper``: the same helper for an env with these interventions (a tuple of
-      :class:`Intervention`; action k asks the k-th). Called once, before anything is played. A helper resolves names
-      here, learns K, and raises ``InvalidArgumentError`` if it was trained for other interventions or costs.
-    * ``begin_episodes(state, starts, keys) -> state``: called right before ``predict`` whenever episodes begin, with
-      the state of the last ``predict`` (None at first), a bool array ``starts`` (N,) of the rows in which an episode
-      begins, and an int64 array ``keys`` (N,): a number in [0, 2**63) of the episode's seed and task index alone.
-      A helper that draws takes its random numbers from its own seed and the key
-      (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`), so that neither the batch size nor the number of processes
-      changes a decision. ``predict`` is then called with the same rows in ``episode_start``.
-
-    A helper with ``predict`` alone works as well. If it draws in the order of the rows, its decisions depend on the
-    batch size.
+    :class:`selfreg_gym.Helper` is the base class with everything else that a helper may declare. An object with
+    ``predict`` alone works as well; if it draws in batch order, its decisions depend on the batch size.
     """
 
     def predict(
@@ -253,8 +286,8 @@ class HelperPolicy(Protocol):
         Args:
             observation: one observation (a ``str``: the action is a scalar) or N of them (the actions are ``(N,)``).
             state: what the previous call returned, or None at first.
-            episode_start: bool ``(N,)``: rows where an episode begins and memory must be forgotten.
-            deterministic: take the most likely action. A mixture's coin per episode is drawn all the same.
+            episode_start: bool ``(N,)``, where an episode begins and memory must be forgotten.
+            deterministic: take the most likely action. A mixture draws its coin of the episode in any case.
 
         Returns:
             ``(actions, state)``.
@@ -268,18 +301,18 @@ class HelperPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One decision of a stored episode: what was seen, who acted, what it led to.
+    """One step of a stored episode.
 
     Attributes:
         t: step number in the episode, from 0.
-        observation, admissible_actions, state_key, feature_key, steps_left: the moment *before* acting.
+        observation, admissible_actions, state_key, feature_key, steps_left: the state *before* the action.
         action: 0 nohelp, k help from the k-th intervention.
-        action_text: what was done.
+        action_text: the action on the task.
         cost: cost units spent at this step.
         reward: the env's reward for this step.
         terminated, truncated: whether the episode ended here.
         invalid: the task did not accept ``action_text``.
-        tokens: tokens read and written for it (``Act.tokens``), or None if they were not counted.
+        tokens: tokens read and written for it (``Act.tokens``), or None if they are not counted.
         reported_cost: cost units that the call reported (``Act.cost``), or None.
     """
 
@@ -308,18 +341,19 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One whole episode: its transitions and its outcome.
+    """A played episode: its transitions and its outcome.
 
     Attributes:
         task_index: index of the task (``reset(options={"episode": task_index})``).
         seed: seed of the episode (``reset(seed=seed)``).
-        task_id: the task's own name for itself.
+        task_id: the name of the task (``info["task_id"]``).
         kind: the task's kind, or ``""`` (``info["kind"]``).
-        help_probability: with what probability help was triggered at random, or None.
+        help_probability: the probability of random help at each step; None if a helper decided.
         success: the outcome.
         usage: ``(K,)`` cost units per intervention over the episode.
-        error: None, or why the episode is no data.
-        metrics: numbers that the task reported at the end (``info["metrics"]``: for instance ``{"spl": 0.8}``).
+        steps: its transitions.
+        error: None, or why it failed; a failed episode is excluded from all statistics.
+        metrics: numbers that the task reported at the end (``info["metrics"]``, for instance ``{"spl": 0.8}``).
     """
 
     task_index: int

@@ -48,12 +48,12 @@ def test_a_function_reads_features_one_row_at_a_time() -> None:
             assert [step.action for step in episode] == [1, 1] + [0] * (len(episode) - 2)
 
 
-def test_what_is_a_helper_already_is_returned_and_the_rest_is_refused() -> None:
+def test_a_helper_is_returned_and_what_cannot_be_adapted_is_refused() -> None:
     never = Never()
     assert as_helper(never) is never
     assert isinstance(as_helper(never, wrap=StateKeyObservation), ModelHelper)
     assert isinstance(as_helper(len), FunctionHelper)
-    with pytest.raises(InvalidArgumentError, match="a helper has predict"):
+    with pytest.raises(InvalidArgumentError, match="a helper must be an object with predict"):
         as_helper(3)
     with pytest.raises(InvalidArgumentError, match="wrap is"):
         as_helper(len, wrap=3)  # type: ignore[arg-type]

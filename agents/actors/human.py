@@ -1,4 +1,4 @@
-"""A person at the terminal, as actor."""
+"""A person at the terminal, as an actor."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Human"]
 
 
 class Human:
-    """Shows each decision and asks a person what to do.
+    """Shows each decision to a person and reads the action from the terminal.
 
-    The person answers with the number of an action, with its words (the beginning is enough when only one action begins
-    so), or with ``q`` to quit, which raises ``KeyboardInterrupt``. Without a terminal every act carries an error, so
-    an experiment that was started without a person at the terminal does not wait for ever.
+    The person enters the number of an action, its words (a unique beginning suffices), or ``q`` to quit, which raises
+    ``KeyboardInterrupt``. If standard input is not a terminal, every act carries an error, so that an unattended run
+    does not wait forever.
 
     Args:
-        read: asks a question and returns the answer (default: ``input``, if standard input is a terminal).
+        read: shows a prompt and returns the input; None is ``input``, if standard input is a terminal.
         write: shows text.
         title: headline above each decision.
-        free: accept words that are no admissible action (the task then judges them). Default: ask again.
+        free: accept text that matches no admissible action (the task decides whether it is valid); otherwise ask again.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Human:
         self.free = free
 
     def act(self, decisions: Sequence[Decision]) -> list[Act]:
-        """Ask for each decision in turn."""
+        """Ask for one action per decision, in order."""
         if self.read is None and not sys.stdin.isatty():
-            return [Act("", error="a human is asked, and nobody is at the terminal") for _ in decisions]
+            return [Act("", error="a human actor needs a terminal, and standard input is not one") for _ in decisions]
         return [Act(self._ask(decision)) for decision in decisions]
 
     def _ask(self, decision: Decision) -> str:
@@ -67,24 +67,24 @@ class Human:
 
 
 def choose(answer: str, actions: Sequence[str] | None, *, free: bool = False) -> str:
-    """Return the action that a typed answer means.
+    """Return the action for an input.
 
     Args:
-        answer: a number from 1, or words.
-        actions: what may be done, or None when any words may be said.
-        free: hand through words that match nothing.
+        answer: a number from 1, or text.
+        actions: the admissible actions, or None if any text is admissible.
+        free: return text that matches no action unchanged.
 
     Raises:
-        InvalidArgumentError: no such number, or words that match no action or several.
+        InvalidArgumentError: the input is empty, the number is out of range, or the text matches no action or several.
     """
     if not answer:
-        raise InvalidArgumentError("say something: a number, or the words of an action.")
+        raise InvalidArgumentError("an action is a number or text, received an empty input.")
     if actions is None:
         return answer
     if answer.isdecimal():
         if 1 <= int(answer) <= len(actions):
             return actions[int(answer) - 1]
-        raise InvalidArgumentError(f"a number is from 1 to {len(actions)}, received {answer}.")
+        raise InvalidArgumentError(f"a number must be from 1 to {len(actions)}, received {answer}.")
     exact = [action for action in actions if action.casefold() == answer.casefold()]
     close = exact or [action for action in actions if action.casefold().startswith(answer.casefold())]
     if len(close) == 1:

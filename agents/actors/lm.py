@@ -1,4 +1,4 @@
-"""Any causal language model, from a local directory, as the actor."""
+"""A causal language model from a local directory, as an actor."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ _MODES = ("rank", "generate")
 
 
 class LM:
-    """A causal LM that ranks the admissible actions, or writes its answer freely.
+    """A causal LM that ranks the admissible actions, or generates its answer.
 
-    Ranking draws an action with probability softmax(score / temperature), where a score is the log-probability of
-    the whole action text and of an end of turn after it; it never says an inadmissible action. Generation writes
-    freely: an answer that is not an admissible action stays so, and the task calls it invalid. Thoughts are not part of
-    an answer; one that ``max_new_tokens`` cuts off gives the empty action. Each decision draws from its own ``rng``, so
-    an answer does not depend on the batch. The model is loaded when first used; pickling keeps the path, not the model.
+    "rank" draws an admissible action with probability ``softmax(score / temperature)``; a score is the log-probability
+    of the whole action and an end of turn after it (:mod:`selfreg_gym.lm.scoring`). "generate" writes an answer and
+    parses the action (:mod:`selfreg_gym.lm.parsing`). An answer that is not an admissible action is returned as it is,
+    and the task treats it as invalid; a thought that ``max_new_tokens`` cuts off gives the empty action.
+
+    Each decision draws from its own ``rng``, so an action does not depend on the batch. The model is loaded at the
+    first use. Pickling keeps the path, not the model.
 
     Args:
         path: a directory written by ``save_pretrained``; None is the shipped tiny Llama.
-        mode: "rank", or "generate". A decision without admissible actions is always generated.
-        temperature: 1 samples from the model as it is, 0 takes the best.
+        mode: "rank" or "generate". For a decision without admissible actions the answer is always generated.
+        temperature: 1 samples from the model's distribution, 0 takes the most likely action.
         dtype: "float32", "bfloat16" or "float16".
         device: a torch device.
         reasoning: in generation mode, ask for ``Reasoning: ... Action: ...``.
-        nearest: in generation mode, turn an inadmissible answer into the admissible action spelled most like it.
-        max_new_tokens: longest answer in generation mode; None is 32, or 256 with ``reasoning``.
-        micro_batch: prompts per forward. None: 8 in float32, and 1 in types of two bytes, in which the answer to a
-            prompt would depend on its neighbours in the batch (a larger number is faster there).
-        memo: how many scored decisions are remembered.
-        scoring: "auto", "tree", "kv" or "naive" (:mod:`selfreg_gym.lm.scoring`).
+        nearest: in generation mode, replace an inadmissible answer by the most similar admissible action.
+        max_new_tokens: largest number of tokens of a generated answer; None is 32, or 256 with ``reasoning``.
+        micro_batch: prompts per forward pass. None: 8 in float32, and 1 in 16-bit types, where larger batches are
+            faster but change the answers.
+        memo: number of scored decisions that are remembered.
+        scoring: "auto", "tree", "kv" or "naive" (:mod:`selfreg_gym.lm.scoring_paths`).
 
     Raises:
         CheckpointError: ``path`` is not a checkpoint.
@@ -91,7 +93,7 @@ class LM:
 
     @property
     def scorer(self) -> CandidateScorer:
-        """The scorer, with its model; loaded when first asked for."""
+        """The scorer with its model, which is loaded at the first access."""
         if self._scorer is None:
             from selfreg_gym.lm.loading import load_causal, load_tokenizer
             from selfreg_gym.lm.scoring import CandidateScorer
@@ -106,11 +108,11 @@ class LM:
         return self._scorer
 
     def act(self, decisions: Sequence[Decision]) -> list[Act]:
-        """Answer every decision, in order."""
+        """Return one act per decision, in order."""
         out: list[Act | None] = [None] * len(decisions)
         ranked = [i for i, d in enumerate(decisions) if self.mode == "rank" and d.admissible_actions is not None]
-        free = [i for i, d in enumerate(decisions) if self.mode == "generate" or d.admissible_actions is None]
-        for indices, answer in ((ranked, self._rank), (free, self._generate)):
+        generated = [i for i, d in enumerate(decisions) if self.mode == "generate" or d.admissible_actions is None]
+        for indices, answer in ((ranked, self._rank), (generated, self._generate)):
             if indices:
                 for i, act in zip(indices, answer([decisions[i] for i in indices]), strict=True):
                     out[i] = act
@@ -163,7 +165,7 @@ class LM:
             one_line=not self.reasoning,
             encoder=scorer.encoder,
         )
-        mark = turn_of(tokenizer).opened if self.reasoning else ACTION_MARK  # with what the prompt ended
+        mark = turn_of(tokenizer).opened if self.reasoning else ACTION_MARK  # the end of the prompt
         return [
             Act(parse_action(mark + text, decision.admissible_actions, nearest=self.nearest), tokens=tokens)
             for decision, (text, tokens) in zip(decisions, answers, strict=True)
@@ -182,7 +184,7 @@ class LM:
 
 
 def _check_files(path: Path) -> None:
-    """The cheap half of loading.check_checkpoint, without importing torch."""
+    """Check that a checkpoint exists, without importing torch as ``loading.check_checkpoint`` does."""
     from selfreg_gym.errors import CheckpointError
 
     if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):

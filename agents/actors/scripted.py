@@ -1,8 +1,8 @@
-"""A rule-based actor that reads what a person would read: the text, and nothing behind it.
+"""A rule-based actor for the household tasks (SIF); on any other text it chooses an admissible action at random.
 
-For household pages ("Put the cup on the table.", "Bring me the cup.") it follows a simple plan: find the object by the
-map and by a plainly named room, take it, bring it, say Done!. It knows what furniture tells a room, but does not
-understand hints that only imply one. On any other text it picks an admissible action at random.
+It reads the observation only. It understands the sentences of ``selfreg/SIF-v0`` ("Put the cup on the table.", "Bring
+me the cup.") and follows a simple plan: find the object by the map and by rooms that are named, pick it up, carry it to
+the goal, say "Done!". It knows the furniture that identifies a room, but not hints that only imply a room.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BRING = re.compile(r'says: "Bring me the ([a-z ]+)\.(.*)"')
 _EARLIER = re.compile(r'Earlier the human said: "(.*)"')
 _ROOM = re.compile(r"^Room (\d+): (.*)\.$", re.MULTILINE)
 _HERE = re.compile(r"You are in (?:Room (\d+)|the hall) and hold (?:nothing|a ([a-z ]+))\.")
-_TELLS = {
+_FURNITURE = {
     "kitchen": "fridge",
     "bathroom": "toilet",
     "bedroom": "bed",
@@ -36,33 +36,36 @@ _TELLS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    """What the actor makes of a household page."""
+class _Scene:
+    """A parsed observation of a household."""
 
     target: str
     goal: str  # "on", "in" or "human"
-    goal_name: str  # a receptacle, a room function, or what the human says about where it goes
-    said: str
+    goal_name: str  # a receptacle, a room function, or the human's words about the destination
+    hint: str  # an earlier remark of the human
     room: str
     held: str
     rooms: dict[str, dict[str, str]]  # room number: {receptacle: objects on it}
-    past: tuple[str, ...]
+    past: tuple[str, ...]  # earlier actions and their results
 
 
 class Scripted:
-    """A simple rule, spoilt by noise.
+    """A simple plan for the household tasks, with noise.
 
     Args:
-        noise: probability, in [0, 1], of a random admissible action, drawn from ``decision.rng``.
+        noise: probability of a random admissible action, drawn from ``decision.rng``.
+
+    Raises:
+        InvalidArgumentError: ``noise`` is not in [0, 1].
     """
 
     def __init__(self, noise: float = 0.2) -> None:
         if not 0 <= noise <= 1:
-            raise InvalidArgumentError(f"noise is a probability in [0, 1], received noise={noise!r}.")
+            raise InvalidArgumentError(f"noise must be a probability in [0, 1], received noise={noise!r}.")
         self.noise = float(noise)
 
     def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Answer every decision."""
+        """Return one action per decision, in order."""
         return [self._act(decision) for decision in decisions]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Scripted:
@@ -72,22 +75,22 @@ class Scripted:
         return f"Scripted(noise={self.noise:g})"
 
     def _act(self, decision: Decision) -> str:
-        offers = decision.admissible_actions or ()
-        if offers and decision.rng.random() < self.noise:
-            return _any(offers, decision.rng)
-        page = _read(decision.observation)
-        if page is not None:
-            wish = _rule(page, offers)
-            if wish is not None and (wish in offers or not offers):
-                return wish
-        return _any(offers, decision.rng) if offers else "Done!"
+        actions = decision.admissible_actions or ()
+        if actions and decision.rng.random() < self.noise:
+            return _random_action(actions, decision.rng)
+        scene = _parse(decision.observation)
+        if scene is not None:
+            action = _next_action(scene, actions)
+            if action is not None and (action in actions or not actions):
+                return action
+        return _random_action(actions, decision.rng) if actions else "Done!"
 
 
-def _any(offers: Sequence[str], rng: np.random.Generator) -> str:
-    return offers[int(rng.integers(len(offers)))]
+def _random_action(actions: Sequence[str], rng: np.random.Generator) -> str:
+    return actions[int(rng.integers(len(actions)))]
 
 
-def _read(text: str) -> _Page | None:
+def _parse(text: str) -> _Scene | None:
     put, bring, here = _PUT.search(text), _BRING.search(text), _HERE.search(text)
     if here is None or not (put or bring):
         return None
@@ -98,67 +101,69 @@ def _read(text: str) -> _Page | None:
         for number, items in _ROOM.findall(text)
     }
     past = text.split("So far:\n")[1].split("\nYour map:")[0].split("\n") if "So far:\n" in text else []
-    said = earlier[1] if earlier else ""
-    return _Page(target, goal, goal_name, said, here[1] or "", here[2] or "", rooms, tuple(past))
+    hint = earlier[1] if earlier else ""
+    return _Scene(target, goal, goal_name, hint, here[1] or "", here[2] or "", rooms, tuple(past))
 
 
-def _rule(page: _Page, offers: Sequence[str]) -> str | None:
-    """The action that the plain rule wishes for, or None."""
-    last = page.past[-1] if page.past else ""
-    if last.startswith(f"Give the {page.target}") and "takes it" in last:
+def _next_action(scene: _Scene, actions: Sequence[str]) -> str | None:
+    """Return the next action of the plan, or None."""
+    last = scene.past[-1] if scene.past else ""
+    if last.startswith(f"Give the {scene.target}") and "takes it" in last:
         return "Done!"
-    if last.startswith(f"Put the {page.target} on the ") and (page.goal == "in" or f"on the {page.goal_name}." in last):
+    if last.startswith(f"Put the {scene.target} on the ") and (
+        scene.goal == "in" or f"on the {scene.goal_name}." in last
+    ):
         return "Done!"
-    if page.held and page.held != page.target:
-        return next((offer for offer in offers if offer.startswith("Put ")), None)
-    return _bring(page, offers) if page.held else _find(page, offers)
+    if scene.held and scene.held != scene.target:
+        return next((action for action in actions if action.startswith("Put ")), None)
+    return _bring(scene, actions) if scene.held else _find(scene, actions)
 
 
-def _visits(page: _Page, room: str) -> int:
-    return sum(f"Room {room}." in line and line.startswith(("Go to", "Explore")) for line in page.past)
+def _visits(scene: _Scene, room: str) -> int:
+    return sum(f"Room {room}." in line and line.startswith(("Go to", "Explore")) for line in scene.past)
 
 
-def _go(page: _Page, rooms: Sequence[str]) -> str | None:
-    """Go to, or explore, the least visited of ``rooms``; after two looks at each, give up."""
-    fewest = min(rooms, key=lambda room: _visits(page, room), default=None)
-    if fewest is None or _visits(page, fewest) > 1:
+def _go(scene: _Scene, rooms: Sequence[str]) -> str | None:
+    """Return the action that visits the least visited of ``rooms``, or None after two visits to each."""
+    fewest = min(rooms, key=lambda room: _visits(scene, room), default=None)
+    if fewest is None or _visits(scene, fewest) > 1:
         return None
-    return f"Explore Room {fewest}" if fewest == page.room else f"Go to Room {fewest}"
+    return f"Explore Room {fewest}" if fewest == scene.room else f"Go to Room {fewest}"
 
 
-def _rooms_for(page: _Page, text: str) -> list[str]:
-    """The rooms whose furniture tells the function that ``text`` names."""
+def _rooms_for(scene: _Scene, text: str) -> list[str]:
+    """Return the rooms whose furniture identifies a function that ``text`` names."""
     return [
         number
-        for number, things in page.rooms.items()
-        for function, tell in _TELLS.items()
-        if function in text and tell in things
+        for number, things in scene.rooms.items()
+        for function, item in _FURNITURE.items()
+        if function in text and item in things
     ]
 
 
-def _find(page: _Page, offers: Sequence[str]) -> str | None:
-    take = f"Pick up the {page.target}"
-    if take in offers:
+def _find(scene: _Scene, actions: Sequence[str]) -> str | None:
+    take = f"Pick up the {scene.target}"
+    if take in actions:
         return take
-    mapped = [number for number, things in page.rooms.items() if any(page.target in held for held in things.values())]
-    return _go(page, _rooms_for(page, page.said)) or _go(page, mapped) or _go(page, list(page.rooms))
+    mapped = [number for number, things in scene.rooms.items() if any(scene.target in held for held in things.values())]
+    return _go(scene, _rooms_for(scene, scene.hint)) or _go(scene, mapped) or _go(scene, list(scene.rooms))
 
 
-def _bring(page: _Page, offers: Sequence[str]) -> str | None:
-    if page.goal == "human":
-        give = f"Give the {page.target} to the human"
-        if give in offers:
+def _bring(scene: _Scene, actions: Sequence[str]) -> str | None:
+    if scene.goal == "human":
+        give = f"Give the {scene.target} to the human"
+        if give in actions:
             return give
-        if "Follow the human" in offers and not _rooms_for(page, page.goal_name):
+        if "Follow the human" in actions and not _rooms_for(scene, scene.goal_name):
             return "Follow the human"
-        return _go(page, _rooms_for(page, page.goal_name)) or _go(page, list(page.rooms))
-    if page.goal == "on":
-        put = f"Put the {page.target} on the {page.goal_name}"
-        if put in offers:
+        return _go(scene, _rooms_for(scene, scene.goal_name)) or _go(scene, list(scene.rooms))
+    if scene.goal == "on":
+        put = f"Put the {scene.target} on the {scene.goal_name}"
+        if put in actions:
             return put
-        having = [number for number, things in page.rooms.items() if page.goal_name in things]
-        return _go(page, having) or _go(page, list(page.rooms))
-    right = _rooms_for(page, page.goal_name)
-    if page.room in right:
-        return next((offer for offer in offers if offer.startswith("Put ")), f"Explore Room {page.room}")
-    return _go(page, right) or _go(page, list(page.rooms))
+        having = [number for number, things in scene.rooms.items() if scene.goal_name in things]
+        return _go(scene, having) or _go(scene, list(scene.rooms))
+    right = _rooms_for(scene, scene.goal_name)
+    if scene.room in right:
+        return next((action for action in actions if action.startswith("Put ")), f"Explore Room {scene.room}")
+    return _go(scene, right) or _go(scene, list(scene.rooms))

@@ -1,4 +1,4 @@
-"""The default actor: a one-megabyte Llama, trained on expert episodes and shipped with the package."""
+"""The default actor: a Llama of 1 MB, trained on expert episodes and shipped with the package."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "tiny"
 
 
 class Tiny(LM):
-    """The shipped tiny Llama (``agents/checkpoints/tiny``; ``examples/train_actor.py`` makes it).
+    """The shipped tiny Llama (``agents/checkpoints/tiny``), trained by ``examples/train_actor.py``.
 
-    ``training.json`` beside its weights says on what split, with which seed and for how many steps it was trained;
-    the length of its training alone sets its level.
+    ``training.json`` beside its weights records the split, the seed and the number of training steps, which determines
+    the actor's success rate.
 
     Args:
-        mode: "rank" the admissible actions, or "generate" freely (then about half of its answers can be invalid).
-        temperature: 1 samples, 0 takes the best.
+        mode: "rank" or "generate" (then about half of the answers can be invalid).
+        temperature: 1 samples from the model's distribution, 0 takes the most likely action.
     """
 
     def __init__(self, mode: str = "rank", temperature: float = 1.0) -> None:

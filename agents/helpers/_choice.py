@@ -2,63 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfreg_gym.agents.helpers._arguments import checked_intervention
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.helper import Helper
 from selfreg_gym.types import Intervention
 
-__all__ = [
-    "AsksOne",
-    "best_action",
-    "check_costs",
-    "checked_costs",
-    "checked_intervention",
-    "deprecated_k",
-    "knob_range",
-    "number_of",
-    "resolve",
-]
+__all__ = ["AsksOne", "best_action", "check_costs", "knob_range", "number_of", "resolve"]
 
-_MOST = 1000.0
-"""Bounds are widened at most by this factor where two costs are nearly equal."""
+_WIDEST = 1000.0
+"""The upper bound of a knob grows at most by this factor where two costs are nearly equal."""
 
 
-def checked_intervention(intervention: Any, *, none: bool = False) -> int | str | None:
-    """Return a number from 1, a name, or (if ``none``) None.
-
-    Raises:
-        InvalidArgumentError: anything else.
-    """
-    if (none and intervention is None) or (isinstance(intervention, str) and intervention):
-        return intervention
-    if isinstance(intervention, int | np.integer) and not isinstance(intervention, bool) and intervention >= 1:
-        return int(intervention)
-    raise InvalidArgumentError(
-        f"intervention counts from 1, or is a name{', or None for all' if none else ''}; received {intervention!r}"
-        f"{' (0 would be nohelp: use Never)' if isinstance(intervention, int) else ''}."
-    )
-
-
-def deprecated_k(intervention: Any, k: int | None, default: Any) -> Any:
-    """Return ``intervention``, or the value of its former name ``k``, or ``default`` if neither is given."""
-    if k is None:
-        return default if intervention is None else intervention
-    if intervention is not None:
-        raise InvalidArgumentError(
-            f"k is the former name of intervention: give one of them, received k={k!r} and "
-            f"intervention={intervention!r}."
-        )
-    warnings.warn("k= is deprecated: write intervention=.", DeprecationWarning, stacklevel=3)
-    return k
-
-
-def resolve(helper: Any, intervention: int | str, interventions: Sequence[Intervention]) -> int:
+def resolve(helper: Helper, intervention: int | str, interventions: Sequence[Intervention]) -> int:
     """The action (1 to K) that asks ``intervention``.
 
     Raises:
@@ -68,56 +29,61 @@ def resolve(helper: Any, intervention: int | str, interventions: Sequence[Interv
     names = [one.name for one in interventions]
     if isinstance(intervention, str):
         if intervention not in names:
-            raise UnknownNameError(f"intervention of {type(helper).__name__}", intervention, names)
+            raise UnknownNameError(f"intervention of {helper.type_name}", intervention, names)
         return names.index(intervention) + 1
     if intervention > len(names):
         raise InvalidArgumentError(
-            f"{type(helper).__name__} asks intervention {intervention}, and this env has {len(names)}: "
+            f"{helper.type_name} asks intervention {intervention}, and this env has {len(names)}: "
             f"{', '.join(names) or 'none'}."
         )
     return intervention
 
 
-def number_of(helper: Any, intervention: int | str) -> int:
-    """Return the number of the intervention that a helper asks.
+def number_of(helper: Helper, intervention: int | str) -> int:
+    """The action that asks ``intervention``, if it is given by number.
 
     Raises:
-        InvalidArgumentError: it is named, and the interventions of the env are not known yet.
+        InvalidArgumentError: it is given by name, and the interventions of the env are not known yet.
     """
     if isinstance(intervention, str):
         raise InvalidArgumentError(
-            f"{type(helper).__name__} asks {intervention!r}: call for_interventions(env.unwrapped.interventions) first "
-            "(play does it), or give its number."
+            f"{helper.type_name} asks {intervention!r}: call for_interventions(env.unwrapped.interventions) first "
+            "(run_episodes does it), or give its number."
         )
     return intervention
 
 
-class AsksOne:
-    """A helper that decides when to ask, and always asks the same ``intervention`` (a number from 1, or a name)."""
+class AsksOne(Helper):
+    """A helper that decides when to ask, and always asks the same ``intervention``.
 
-    asks_one = True  # a run compares it once for each intervention
+    Args:
+        intervention: a number from 1, or a name.
+
+    Raises:
+        InvalidArgumentError: ``intervention`` is neither.
+    """
+
+    asks_one = True
     intervention: int | str
 
-    def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
-        """The helper for an env with these interventions (:class:`selfreg_gym.types.HelperPolicy`)."""
-        action = resolve(self, self.intervention, interventions)
-        if action == self.intervention:
-            return self
-        bound = copy.copy(self)
-        bound.intervention = action
-        return bound
+    def __init__(self, intervention: int | str = 1) -> None:
+        self.intervention = checked_intervention(intervention)
 
-    @property
-    def action(self) -> int:
-        """The action that asks it.
+    def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
+        """The helper with the number of its intervention in place of its name."""
+        action = resolve(self, self.intervention, interventions)
+        return self if action == self.intervention else self._replaced(intervention=action)
+
+    def ask_where(self, asks: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """``(N,)`` actions: its intervention where ``asks`` is true, otherwise nohelp.
 
         Raises:
-            InvalidArgumentError: it is named, and the interventions of the env are not known yet.
+            InvalidArgumentError: the intervention is a name, and the interventions of the env are not known yet.
         """
-        return number_of(self, self.intervention)
+        return np.where(asks, number_of(self, self.intervention), 0)
 
 
-def best_action(gain: NDArray[Any], knob: float, costs: Sequence[float]) -> NDArray[np.int64]:
+def best_action(gain: NDArray[np.float64], knob: float, costs: Sequence[float]) -> NDArray[np.int64]:
     """Choose ``argmax over k of gain_k + knob * cost_k``, where nohelp (0) has gain 0 and cost 0; ties are nohelp.
 
     This is the Lagrangian of a budget on cost units with multiplier -knob. Since the chosen cost does not fall when
@@ -146,29 +112,13 @@ def knob_range(bounds: tuple[float, float], step: float, costs: Sequence[float])
     """
     cheapest, most = min(costs), max(costs)
     lower = [0.0, *(cost for cost in costs if cost < most * (1 - 1e-6))]
-    gap = max(most - max(lower), cheapest / _MOST)
+    gap = max(most - max(lower), cheapest / _WIDEST)
     return (bounds[0] / cheapest, bounds[1] / min(gap, cheapest)), step / cheapest
 
 
-def checked_costs(costs: Sequence[float], interventions: int) -> tuple[float, ...]:
-    """Return K positive costs.
-
-    Raises:
-        InvalidArgumentError: another number of costs, or one that is not a positive number.
-    """
-    try:
-        values = tuple(float(cost) for cost in costs)
-    except (TypeError, ValueError):
-        values = ()
-    if len(values) != interventions or not all(np.isfinite(cost) and cost > 0 for cost in values):
-        raise InvalidArgumentError(
-            f"costs are the cost units of a call, one positive number for each of K = {interventions} interventions; "
-            f"received {costs!r}."
-        )
-    return values
-
-
-def check_costs(helper: Any, count: int, costs: Sequence[float] | None, interventions: Sequence[Intervention]) -> None:
+def check_costs(
+    helper: Helper, count: int, costs: Sequence[float] | None, interventions: Sequence[Intervention]
+) -> None:
     """Compare the interventions that a helper was trained for with those of an env.
 
     Args:
@@ -180,14 +130,14 @@ def check_costs(helper: Any, count: int, costs: Sequence[float] | None, interven
     Raises:
         InvalidArgumentError: their number or their costs differ.
     """
-    there = [one.cost for one in interventions]
-    same = len(there) == count and (costs is None or np.allclose(there, costs, rtol=1e-6, atol=0.0))
-    if not same:
-        trained = f"{count} intervention(s)" + (
-            "" if costs is None else f" with costs {', '.join(f'{cost:g}' for cost in costs)}"
-        )
-        asked = ", ".join(f"{one.name} (cost {one.cost:g})" for one in interventions) or "none"
-        raise InvalidArgumentError(
-            f"{type(helper).__name__} was trained for {trained}, and this env has {len(there)}: {asked}. Train it "
-            "for these interventions, or play it in an env with those of its training."
-        )
+    found = [one.cost for one in interventions]
+    if len(found) == count and (costs is None or np.allclose(found, costs, rtol=1e-6, atol=0.0)):
+        return
+    trained = f"{count} intervention(s)" + (
+        "" if costs is None else f" with costs {', '.join(f'{cost:g}' for cost in costs)}"
+    )
+    received = ", ".join(f"{one.name} (cost {one.cost:g})" for one in interventions) or "none"
+    raise InvalidArgumentError(
+        f"{helper.type_name} was trained for {trained}, and this env has {len(found)}: {received}. Train it "
+        "for these interventions, or play it in an env with those of its training."
+    )

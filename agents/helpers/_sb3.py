@@ -11,10 +11,12 @@ from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.types import HelperPolicy, Intervention
+from selfreg_gym.helper import Helper
+from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.progress import progress_bar
@@ -24,7 +26,7 @@ _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
 _OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
 
 
-class SB3Helper(HelperPolicy):
+class SB3Helper(Helper):
     """A policy of Stable-Baselines3 that reads :class:`~selfreg_gym.wrappers.FeatureObservation`.
 
     It is trained at one help cost r and then moved along its curve by an offset per cost unit on what help gains (a
@@ -40,10 +42,11 @@ class SB3Helper(HelperPolicy):
         info: what is known about its training.
     """
 
-    takes_budget = False
+    role = "baseline"
+    minor = True
+    needs_cap = False
     knob_bounds: tuple[float, float] = (-20.0, 20.0)  # with one intervention at cost 1
     knob_step: float = 0.5
-    needs_cap: ClassVar[bool] = False  # it is made for a hard budget
     algorithm: ClassVar[str]
     module: ClassVar[str] = "stable_baselines3"
     policy_name: ClassVar[str] = "MultiInputPolicy"
@@ -168,10 +171,7 @@ class SB3Helper(HelperPolicy):
 
     def with_knob(self, x: float) -> Self:
         """The same policy with another offset."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other.offset = float(x)
-        return other
+        return self._replaced(offset=float(x))
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
         """Return itself, if these are as many interventions at the same costs as in its training.
@@ -186,31 +186,26 @@ class SB3Helper(HelperPolicy):
         """The env that shows features, under the hard budget that it was trained with, if any."""
         return _wrap(env, self.cap)
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`; the best action in any case, ties are nohelp."""
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Take the best action for each dict of features; ties are nohelp."""
         import torch
 
-        if not isinstance(observation, Mapping):
+        if not isinstance(observations, Mapping):
             raise InvalidArgumentError(f"{self._name()} reads features, not text: play it in wrap(env).")
-        single = np.ndim(observation["scalars"]) == 1
-        rows = {name: np.asarray(values)[None] if single else values for name, values in observation.items()}
-        n = len(rows["scalars"])
-        start = np.full(n, state is None) if episode_start is None else np.atleast_1d(episode_start).astype(bool)
         with torch.inference_mode():
-            tensors = {name: torch.as_tensor(values) for name, values in rows.items()}
+            tensors = {name: torch.as_tensor(values) for name, values in observations.items()}
             values, state = self._values(tensors, state, start)
         gain = (values[:, 1:] - values[:, :1]).double().numpy()
         if self.cap is not None:
-            left = rows["scalars"][:, 2:3]
+            left = observations["scalars"][:, 2:3]
             gain = np.where(np.asarray(self.costs[1:]) <= left + 1e-6, gain, -np.inf)
-        actions = best_action(gain, self.offset, self._weights)
-        return (int(actions[0]) if single else actions), state
+        return best_action(gain, self.offset, self._weights), state
+
+    def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:
+        """A single observation has its scalars in a vector."""
+        if not isinstance(observation, Mapping):
+            return super().batch_size(observation, episode_start)
+        return None if np.ndim(observation["scalars"]) == 1 else len(observation["scalars"])
 
     @abstractmethod
     def _values(self, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
@@ -325,9 +320,6 @@ class SB3Helper(HelperPolicy):
     @classmethod
     def _name(cls) -> str:
         return cls.__module__.rpartition(".")[2].replace("_", "-")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(offset={self.offset:g}, cap={self.cap}, K={len(self.costs) - 1})"

@@ -1,4 +1,4 @@
-"""Ask where the actor itself is unsure: its most likely action has little probability."""
+"""Ask where the actor itself is unsure: where its most likely action has a low probability."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
-from selfreg_gym.agents.helpers import _rows
-from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
+from selfreg_gym.agents.helpers._choice import AsksOne
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.types import Act, HelperPolicy
+from selfreg_gym.types import Act
 
 __all__ = ["ActorConfidence"]
 
 
-class ActorConfidence(AsksOne, HelperPolicy):
+class ActorConfidence(AsksOne):
     """Help where the probability of the actor's most likely action is below the threshold.
 
-    The actor is asked what it would do before the helper decides, so each step costs one call of the
-    actor more (an actor with a memo answers the second call from it). An actor that gives no log-probabilities
-    (``Act.logprobs``) counts as sure of itself and is never helped.
+    The actor is called before the helper decides, so each step takes one more call of the actor (an actor with a
+    memo answers the second call from it). An actor that gives no log-probabilities (``Act.logprobs``) has confidence 1
+    and is never helped.
 
     Args:
         threshold: in [0, 1].
@@ -32,14 +32,14 @@ class ActorConfidence(AsksOne, HelperPolicy):
         InvalidArgumentError: an argument is out of range.
     """
 
-    takes_budget = False
-    knob_bounds = (0.0, 1.0 + 1e-9)  # a confidence of 1 is below the top, where every row is helped
+    role, minor, label, marker, colour = "baseline", True, "actor confidence", "P", "green"
+    knob_bounds = (0.0, 1.0 + 1e-9)  # at the upper end every observation is helped, those of confidence 1 too
 
     def __init__(self, threshold: float = 0.5, *, intervention: int | str = 1) -> None:
+        super().__init__(intervention)
         if isinstance(threshold, bool | str) or not 0.0 <= threshold <= self.knob_bounds[1]:
             raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
         self.threshold = float(threshold)
-        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
 
     @property
     def knob(self) -> float:
@@ -54,29 +54,27 @@ class ActorConfidence(AsksOne, HelperPolicy):
         """The env whose observation is the actor's confidence in [0, 1] (a batch: ``(N,)``)."""
         return _VectorConfidence(env) if isinstance(env, gym.vector.VectorEnv) else _Confidence(env)
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
         """Compare each confidence with the threshold."""
-        n = None if np.ndim(observation) == 0 else len(observation)
-        if isinstance(observation, str) or (n and isinstance(observation[0], str)):
+        confidence = np.asarray(observations)
+        if confidence.dtype.kind not in "fiu":
             raise InvalidArgumentError("actor-confidence reads confidences, not text: play it in wrap(env).")
-        return _rows.answer(np.where(np.atleast_1d(observation) < self.threshold, self.action, 0), n), None
+        return self.ask_where(confidence < self.threshold), None
+
+    def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:
+        """A single observation is a number."""
+        return None if np.ndim(observation) == 0 else len(observation)
 
     def __repr__(self) -> str:
         return f"ActorConfidence({self.threshold:g}, intervention={self.intervention!r})"
 
 
 def confidences(actor: Any, rows: Sequence[Any]) -> np.ndarray:
-    """``(N,)`` the actor's top probability in each row; 1 where it is finished or the actor gives none."""
+    """``(N,)`` the probability of the actor's most likely action; 1 where the episode is over or it gives none."""
     result = np.ones(len(rows))
     live = [i for i, row in enumerate(rows) if not row.over]
     if live:
-        # The very decisions that the actor will get: same text, same random stream, so its answer will be the same.
+        # These are the decisions that the actor gets later, with the same random streams: its answers are the same.
         for i, act in zip(live, actor.act([rows[i].decision(0) for i in live]), strict=True):
             if isinstance(act, Act) and act.logprobs:
                 result[i] = min(1.0, float(np.exp(max(act.logprobs))))

@@ -1,43 +1,46 @@
-"""The optimal policy, read from the table of solved states."""
+"""The optimal policy of the fitted model, looked up by state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfreg_gym.agents.helpers import _rows
+from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._choice import check_costs
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.helper import Helper
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.types import HelperPolicy, Intervention
+from selfreg_gym.types import Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["DP"]
 
 
-class DP(HelperPolicy):
+class DP(Helper):
     """Follow a solved policy by state key, then by feature key; in an unknown state, choose nohelp.
 
-    It knows the tasks that the model was fitted on (its keys name them), so it is privileged: a yardstick for helpers
-    that read text, not a competitor. A mixture's coin is drawn once per episode, also when ``deterministic``, from the
-    helper's seed and the episode, and is the same whatever the batch.
+    It knows the tasks that the model was fitted on, by the keys of their states. So it is privileged: a yardstick for
+    helpers that read text, and not a competitor. A mixture draws its coin once per episode, also when
+    ``deterministic``, from the helper's seed and the episode, whatever the batch.
 
     Args:
         policy: a :class:`MixedPolicy`, or a :class:`Frontier` to take one from.
-        budget: C, with a ``Frontier``: which point; None is the end of the curve.
+        budget: C, the point of a ``Frontier``; None is the end of the curve.
         seed: of the coins.
 
-    Attributes:
-        knows_tasks: its keys name the collected tasks, so a run calibrates it on those and on no others.
-        last_unseen: bool ``(N,)`` after ``predict``: the rows in a state that the model does not know.
+    ``last_unseen`` says after each decision which states the model does not know.
     """
 
+    role, label, marker, colour = "yardstick", "DP policy (privileged)", "D", "orange"
     takes_budget = True
     knows_tasks = True
+    seed: int
 
     def __init__(self, policy: MixedPolicy | Frontier, *, budget: float | None = None, seed: int = 0) -> None:
         self.frontier = policy if isinstance(policy, Frontier) else None
@@ -50,7 +53,7 @@ class DP(HelperPolicy):
         elif budget is not None:
             raise InvalidArgumentError("a MixedPolicy has its budget already: pass budget with a Frontier only.")
         self.policy = policy
-        self.seed = _rows.checked_seed(seed)
+        self.seed = checked_seed(seed)
         self.last_unseen = np.zeros(0, bool)
         self._actions = np.stack([solution.policy for solution in policy.policies])
         self._edges = np.cumsum(policy.weights)[:-1]
@@ -74,9 +77,9 @@ class DP(HelperPolicy):
         budget = self.policy.budget
         return self.policy.expected_usage if budget is None else float(np.sum(budget))
 
-    @property
-    def knob_bounds(self) -> tuple[float, float]:
-        """No budget, and the usage above which the model has no use for help."""
+    @cached_property
+    def knob_bounds(self) -> tuple[float, float]:  # type: ignore[override]
+        """Budget 0, and the usage above which more help does not raise success in the model."""
         if self.frontier is not None:
             return 0.0, float(self.frontier.usage[-1])
         return 0.0, solve_budget(self.policy.model, budget=float("inf")).expected_usage
@@ -92,6 +95,16 @@ class DP(HelperPolicy):
         helper._index = self._index
         return helper
 
+    @property
+    def expected_usage(self) -> float:
+        """The policy's usage in the model, cost units per episode."""
+        return self.policy.expected_usage
+
+    @property
+    def expected_success(self) -> float:
+        """The policy's success in the model."""
+        return self.policy.expected_success
+
     def for_interventions(self, interventions: Sequence[Intervention]) -> DP:
         """Return itself, if its model has as many interventions as the env.
 
@@ -101,8 +114,8 @@ class DP(HelperPolicy):
         check_costs(self, self.policy.model.actions - 1, None, interventions)
         return self
 
-    def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
-        """Set the random streams of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
+    def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
+        """Set the random streams of the episodes that begin (:meth:`selfreg_gym.Helper.begin_episodes`)."""
         draws, made = (None, np.zeros(len(starts), int)) if state is None else state
         return EpisodeDraws.begin(draws, starts, keys, seed=self.seed), np.where(starts, 0, made)
 
@@ -112,33 +125,21 @@ class DP(HelperPolicy):
 
         return env if self._reads_text else StateKeyObservation(env, parts=("state_key", "feature_key", "steps_left"))
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`.
-
-        ``state``: (the streams of the rows, decisions made so far in each episode (N,)).
-        """
-        texts = [observation] if isinstance(observation, str) else observation
-        n = len(texts)
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Look each state up; ``state`` is (random streams, decisions so far in each episode ``(N,)``)."""
+        n = len(start)
         draws, made = (None, np.zeros(n, int)) if state is None else state
-        made = np.where(_rows.begins(n, state, episode_start), 0, made)
-        draws = EpisodeDraws.at(draws, n, episode_start, seed=self.seed)
-        index = np.fromiter(map(self._locate, texts, made.tolist()), np.int64, count=len(texts))
+        made = np.where(start, 0, made)
+        draws = EpisodeDraws.at(draws, n, start, seed=self.seed)
+        index = np.fromiter(map(self._locate, observations, made.tolist()), np.int64, count=n)
         self.last_unseen = index < 0
         policy = np.searchsorted(self._edges, draws.of_episode(), side="right")
-        actions = np.where(self.last_unseen, 0, self._actions[policy, index]).astype(np.int64)
-        return (int(actions[0]) if isinstance(observation, str) else actions), (draws, made + 1)
+        return np.where(self.last_unseen, 0, self._actions[policy, index]).astype(np.int64), (draws, made + 1)
 
     def _locate(self, text: str, made: int) -> int:
-        """Return the state of an observation, remembered.
+        """Return the model's state index of an observation, from the cache if it is there; -1 if it is unknown.
 
-        Of a task that does not count its steps, a model with a clock of its own (``horizon=T``) is told the time by
-        the decisions made.
+        For a task without ``steps_left``, a model with ``horizon=T`` takes the time from the decisions made.
         """
         levels = self.policy.model.levels
         if levels > 1 and text.endswith("\n"):
@@ -159,9 +160,6 @@ class DP(HelperPolicy):
             )
         state_key, feature_key, left = parts
         return self.policy.model.locate(state_key, feature_key or None, int(left) if left else None)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> DP:
-        return self
 
     def __repr__(self) -> str:
         return f"DP({self.policy!r}, seed={self.seed})"

@@ -14,6 +14,7 @@ __all__ = ["DQN"]
 class DQN(SB3Helper):
     """Deep Q-learning (Mnih et al. 2015) of Stable-Baselines3; the knob is added to the Q value of help."""
 
+    label, marker, colour = "DQN on features", ">", "rust"
     algorithm = "DQN"
     knob_bounds = (-4.0, 4.0)  # returns lie between -r * length and 1
     knob_step = 0.05

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfreg_gym.agents.helpers import _rows
-from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs, checked_costs, checked_intervention
+from selfreg_gym.agents.helpers._arguments import checked_costs
+from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server, keyword_names
 from selfreg_gym.endpoint.systemone import Question, shares
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env.building import check_budget
-from selfreg_gym.types import HelperPolicy, Intervention
+from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import is_number
 
 __all__ = ["EndpointHelper"]
@@ -25,7 +26,7 @@ _PLAIN = "Should somebody be asked for help now?"
 _WITH_BUDGET = "Budget {budget:.2f}. Help?"  # the last line of selfreg_gym.lm.prompts.helper_prompt
 
 
-class EndpointHelper(AsksOne, HelperPolicy):
+class EndpointHelper(AsksOne):
     """Help where the served model answers yes with a probability above ``1 - threshold``.
 
     With ``options`` for several interventions each is weighed by its cost: the action is
@@ -55,7 +56,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
         InvalidArgumentError, UnknownNameError: an argument out of range, or one that does not exist.
     """
 
-    takes_budget = False
+    label, marker, colour = "endpoint helper", "d", "indigo"
     asks_one = False  # a run compares it once, with the intervention that its config names
     immaterial = IMMATERIAL
     knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
@@ -74,6 +75,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
+        super().__init__(intervention)
         if not is_number(threshold) or not self.knob_bounds[0] <= threshold <= self.knob_bounds[1]:
             raise InvalidArgumentError(f"threshold must be a number in [0, 1], received {shown(threshold)}.")
         budget = None if budget is None else check_budget(budget)
@@ -95,13 +97,12 @@ class EndpointHelper(AsksOne, HelperPolicy):
         self.threshold = float(threshold)
         self.question = Question(asked, levels, options)
         self.costs = None if costs is None else checked_costs(costs, self._count)
-        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
         self._weights = self.costs or (1.0,) * self._count
         self.connection = Connection(Server.of(base_url, beside=keyword_names(EndpointHelper), **server), cache=cache)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
-        """No run makes a server: it takes part only where the config names it."""
+        """False: it is compared only where the config names it, as it needs a server."""
         return False
 
     @property
@@ -110,7 +111,7 @@ class EndpointHelper(AsksOne, HelperPolicy):
         return 1 if self.question.options is None else len(self.question.options) - 1
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> EndpointHelper:
-        """The helper for an env with these interventions: with their costs, unless it was given some.
+        """The helper with the costs of these interventions, unless it was given some.
 
         Raises:
             InvalidArgumentError: the options or the given costs do not fit these interventions.
@@ -118,51 +119,31 @@ class EndpointHelper(AsksOne, HelperPolicy):
         if self._count == 1:
             return super().for_interventions(interventions)
         check_costs(self, self._count, self.costs, interventions)
-        other = self.with_knob(self.threshold)
-        other._weights = tuple(one.cost for one in interventions)
-        return other
+        return self._replaced(_weights=tuple(one.cost for one in interventions))
 
     @property
     def knob(self) -> float:
-        """The threshold; usage does not fall when it rises."""
+        """The threshold."""
         return self.threshold
 
     def with_knob(self, x: float) -> EndpointHelper:
-        """The same helper at another threshold; what the server answered is shared."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other.threshold = float(x)
-        return other
+        """The same helper at another threshold, with the same cache of answers."""
+        return self._replaced(threshold=float(x))
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`; the rule is deterministic in any case.
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Ask the server about each observation; the rule is deterministic in any case.
 
         Raises:
-            EndpointError: the server failed for good, which is neither help nor nohelp.
+            EndpointError: the server failed at every attempt, which is neither help nor nohelp.
         """
-        n = None if isinstance(observation, str) else len(observation)
-        texts = [observation] if n is None else list(observation)
-        found = shares(self.connection, self.question, texts)
+        found = shares(self.connection, self.question, observations)
         if self._count == 1:
-            return _rows.answer(np.where(found[:, 1] > 1.0 - self.threshold, self.action, 0), n), state
+            return self.ask_where(found[:, 1] > 1.0 - self.threshold), state
         if self.threshold <= 0.0:
-            return _rows.answer(np.zeros(len(texts)), n), state
+            return np.zeros(len(start), dtype=np.int64), state
         odds = np.log(np.maximum(found, _LEAST))
         knob = _logit(self.threshold) / min(self._weights)
-        return _rows.answer(best_action(odds[:, 1:] - odds[:, :1], knob, self._weights), n), state
-
-    def wrap(self, env: Any) -> Any:
-        """It reads what the actor reads."""
-        return env
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> EndpointHelper:
-        return self
+        return best_action(odds[:, 1:] - odds[:, :1], knob, self._weights), state
 
     def __repr__(self) -> str:
         return f"EndpointHelper({self.connection!r}, {self.threshold:g}, {self.question.instructions!r})"

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfreg_gym.agents.helpers._choice import best_action, check_costs, checked_costs, knob_range
+from selfreg_gym.agents.helpers._arguments import checked_costs
+from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
 from selfreg_gym.agents.helpers._labelled import gather_pages, split_by_task
 from selfreg_gym.agents.helpers._lm_record import FILE, FORMAT, check_answers, read_helper
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.utils.json_text import dumps
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LMHelper"]
 
 
-class LMHelper:
+class LMHelper(Helper):
     """Chooses between the answers "nohelp", "help", "help2", ... by their logits and by what each intervention costs.
 
     The action is ``argmax over k of logit_k - logit_0 + offset * cost_k``, with 0 for nohelp. The prompt is the
@@ -46,6 +49,7 @@ class LMHelper:
         InvalidArgumentError: the budget is negative, or there are fewer than two different answers.
     """
 
+    label, marker, colour = "LM helper", "o", "blue"
     takes_budget = True
     knob_bounds = (-20.0, 20.0)  # in logits per cost unit, where one intervention costs 1
     knob_step = 0.5  # half a logit changes usage considerably
@@ -255,7 +259,7 @@ class LMHelper:
 
     def with_budget(self, budget: float) -> LMHelper:
         """The same model asked to spend ``budget`` cost units per episode; the offset is that of training, 0."""
-        return self._copy(budget=budget, offset=0.0)
+        return self._replaced(budget=check_budget(budget), offset=0.0)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
         """The same model at several budgets that are compared: a page is read once for all of them."""
@@ -266,7 +270,7 @@ class LMHelper:
 
     def with_offset(self, offset: float) -> LMHelper:
         """The same model with another offset (logits per cost unit); usage does not fall when it rises."""
-        return self._copy(budget=self.budget, offset=offset)
+        return self._replaced(offset=float(offset))
 
     @property
     def knob(self) -> float:
@@ -302,22 +306,9 @@ class LMHelper:
         values = self._reader.read(asked)[:, budgets.index(self.budget)]
         return values[:, 1:] - values[:, :1]
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`; the best action is taken in any case, ties are nohelp."""
-        single = isinstance(observation, str)
-        gain = self.logits([observation] if single else list(observation))
-        actions = best_action(gain, self.offset, self.offset_weights)
-        return (actions[0] if single else actions), state
-
-    def wrap(self, env: Any) -> Any:
-        """It reads what the actor reads."""
-        return env
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Take the best action for each text; ties are nohelp."""
+        return best_action(self.logits(observations), self.offset, self.offset_weights), state
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: now the folder is complete."""
@@ -365,7 +356,7 @@ class LMHelper:
         return cls(model, load_tokenizer(folder), memo=memo, **known)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
-        """Write a ``transformers.decision`` repository that decides as this helper (:mod:`selfreg_gym.lm.decision_export`).
+        """Write a ``transformers.decision`` repository that decides alike (:mod:`selfreg_gym.lm.decision_export`).
 
         The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
         (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` ask at that budget,
@@ -385,16 +376,6 @@ class LMHelper:
         from selfreg_gym.agents.helpers._lm_sharing import export_decision
 
         export_decision(self, path, budget=budget)
-
-    def _copy(self, *, budget: float, offset: float) -> LMHelper:
-        """Another helper around the same model and memo."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other.budget, other.offset = check_budget(budget), float(offset)
-        return other
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LMHelper:
-        return self
 
     def __repr__(self) -> str:
         return f"LMHelper(budget={self.budget:g}, offset={self.offset:g}, costs={self.offset_weights})"

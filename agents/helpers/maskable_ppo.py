@@ -18,6 +18,7 @@ class MaskablePPO(SB3Helper):
     """
 
     needs_cap = True
+    label, marker, colour = "maskable PPO", "p", "sea"
     algorithm = "MaskablePPO"
     module = "sb3_contrib"
     defaults: ClassVar[dict[str, Any]] = {"n_steps": 128, "batch_size": 256, "gamma": 1.0, "learning_rate": 1e-3}

@@ -1,38 +1,22 @@
-"""Never ask: the actor alone. The lower anchor of every comparison."""
+"""Never ask: the actor alone. The lower end of the usage axis in every comparison."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfreg_gym.adapters import batch_size
+from selfreg_gym.helper import Helper
 
 __all__ = ["Never"]
 
 
-class Never:
-    """Action 0 at every step."""
+class Never(Helper):
+    """Nohelp at every step."""
 
-    takes_budget = False
+    role, reference, label, marker, colour = "baseline", "lower", "never", "o", "black"
 
-    @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Never:
-        """The same helper for every run."""
-        return cls()
-
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """Nohelp for every row."""
-        n = batch_size(observation, episode_start)
-        return (0 if n is None else np.zeros(n, dtype=np.int64)), state
-
-    def wrap(self, env: Any) -> Any:
-        """The env itself: nothing is read."""
-        return env
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Nohelp for every observation."""
+        return np.zeros(len(start), dtype=np.int64), state

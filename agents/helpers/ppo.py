@@ -14,6 +14,7 @@ __all__ = ["PPO"]
 class PPO(SB3Helper):
     """Proximal policy optimisation (Schulman et al. 2017) of Stable-Baselines3; the knob shifts the logit of help."""
 
+    label, marker, colour = "PPO on features", "<", "olive"
     algorithm = "PPO"
     defaults: ClassVar[dict[str, Any]] = {"n_steps": 128, "batch_size": 256, "gamma": 1.0, "learning_rate": 1e-3}
 

@@ -1,4 +1,4 @@
-"""Decide once, at the first step: a hard-looking task is helped all the way, another never ("self-regulation")."""
+"""Decide once, at the first step: a task that looks hard is helped at every step, any other never."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ __all__ = ["PRMPerTask"]
 class PRMPerTask(PRMThreshold):
     """Help at every step of an episode whose first observation has p(s) below the threshold.
 
-    It cannot toggle, so beside ``prm-threshold`` it shows what toggling costs, apart from what the PRM knows.
+    It cannot toggle. Compared with ``prm-threshold``, which uses the same p(s), it shows the effect of toggling.
 
     Args:
         prm: anything with ``score(observations) -> (N,)``, success probabilities without help.
         threshold: 0 never asks, above 1 always does.
         intervention: which one is asked: a number from 1, or its name.
     """
+
+    reference, minor, label, marker, colour = None, True, "PRM, once per task", "v", "yellow"
+    flags_hard_tasks = True
 
     def __init__(self, prm: Any, threshold: float = 0.5, *, intervention: int | str = 1) -> None:
         super().__init__(prm, threshold, scope="task", intervention=intervention)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
+from selfreg_gym.agents.helpers._choice import AsksOne
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ _SCOPES = ("state", "task")
 class PRMThreshold(AsksOne):
     """Help where p(s) < threshold.
 
-    Per state (the default) this toggles: help raises p(s) above the threshold, so help stops, p(s) falls again. Per
-    task p is read once, at the first observation, and the whole episode is helped or not ("self-regulation").
+    With scope "state" (the default) it toggles: help raises p(s) above the threshold, so help stops, and p(s) falls
+    again. With scope "task", p is read once, at the first observation, and the whole episode is helped or not.
 
     Args:
         prm: anything with ``score(observations) -> (N,)``.
@@ -34,12 +35,13 @@ class PRMThreshold(AsksOne):
         InvalidArgumentError, UnknownNameError: an argument is out of range.
     """
 
-    takes_budget = False
+    role, reference, label, marker, colour = "baseline", "threshold", "PRM threshold", "s", "pink"
     knob_bounds = (0.0, 1.0001)  # p(s) = 1 is helped at the upper end
 
     def __init__(
         self, prm: ProcessRewardModel, threshold: float = 0.5, *, scope: str = "state", intervention: int | str = 1
     ) -> None:
+        super().__init__(intervention)
         if not callable(getattr(prm, "score", None)):
             raise InvalidArgumentError(
                 f"PRMThreshold needs a process reward model (score(observations)), received {type(prm).__name__}."
@@ -51,7 +53,6 @@ class PRMThreshold(AsksOne):
         self.prm = prm
         self.threshold = float(threshold)
         self.scope = scope
-        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
 
     @classmethod
     def from_run(
@@ -71,41 +72,17 @@ class PRMThreshold(AsksOne):
         """The same helper at another threshold."""
         return type(self)(self.prm, x, scope=self.scope, intervention=self.intervention)
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """See :class:`selfreg_gym.types.HelperPolicy`; the rule is deterministic in any case.
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Compare p(s) with the threshold.
 
-        ``state`` is None per state. Per task it is the bool ``(N,)`` of who is helped, decided where ``episode_start``
-        is True (or where there is no state yet).
+        ``state``: per task, ``(N,)`` whether the episode is helped, decided at its first observation; otherwise unused.
         """
-        single = isinstance(observation, str)
-        texts = [observation] if single else list(observation)
         if self.scope == "state":
-            helped = self.prm.score(texts) < self.threshold
-        else:
-            begun = np.ones(len(texts), dtype=bool)
-            if state is not None and episode_start is not None:
-                begun = np.asarray(episode_start, dtype=bool).reshape(len(texts))
-            elif state is not None:
-                begun[:] = False
-            helped = np.zeros(len(texts), dtype=bool) if state is None else np.array(state, dtype=bool)
-            if begun.any():
-                helped[begun] = self.prm.score([texts[i] for i in np.flatnonzero(begun)]) < self.threshold
-            state = helped
-        actions = np.where(helped, self.action, 0).astype(np.int64)
-        return (actions[0] if single else actions), state
-
-    def wrap(self, env: Any) -> Any:
-        """It reads what the actor reads."""
-        return env
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> PRMThreshold:
-        return self
+            return self.ask_where(self.prm.score(observations) < self.threshold), state
+        helped = np.zeros(len(start), dtype=bool) if state is None else np.array(state, dtype=bool)
+        if start.any():
+            helped[start] = self.prm.score([observations[i] for i in np.flatnonzero(start)]) < self.threshold
+        return self.ask_where(helped), helped
 
     def __repr__(self) -> str:
         asked = f"scope={self.scope!r}, intervention={self.intervention!r}"

@@ -1,4 +1,4 @@
-"""Ask in the share of decisions with the lowest p(s), the share set from stored scores, without fresh rollouts."""
+"""Ask in the share of decisions with the lowest p(s); stored scores set the threshold, without new rollouts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfreg_gym.adapters import batch_size
-from selfreg_gym.agents.helpers import _rows
-from selfreg_gym.agents.helpers._choice import AsksOne, checked_intervention
+from selfreg_gym.agents.helpers._choice import AsksOne
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.types import HelperPolicy
 
 __all__ = ["Quantile"]
 
@@ -20,11 +18,11 @@ MOST_SCORES = 2000
 """Stored observations that are scored for the quantile: its standard error is then at most 0.011."""
 
 
-class Quantile(AsksOne, HelperPolicy):
+class Quantile(AsksOne):
     """Help where p(s) is below the ``rate``-quantile of p over the observations of unhelped episodes.
 
-    What practitioners do first: "help in the worst tenth of decisions". It has no knob on purpose. Help changes which
-    states are visited, so its usage misses the target, and by how much is what this baseline shows.
+    The first thing practitioners try: "help in the worst tenth of decisions". It has no knob on purpose: help changes
+    which states are visited, so its usage misses the target, and this baseline shows by how much.
 
     Args:
         prm: anything with ``score(observations) -> (N,)``.
@@ -36,17 +34,18 @@ class Quantile(AsksOne, HelperPolicy):
         InvalidArgumentError: no scores, or an argument out of range.
     """
 
+    role, minor, label, marker, colour = "baseline", True, "PRM quantile", "^", "brown"
     takes_budget = True
 
     def __init__(
         self, prm: Any, scores: Sequence[float] | np.ndarray, *, rate: float = 0.1, intervention: int | str = 1
     ) -> None:
+        super().__init__(intervention)
         if len(scores) == 0 or not 0.0 <= rate <= 1.0:
             raise InvalidArgumentError(
                 f"a quantile needs scores and a rate in [0, 1], received {len(scores)} scores and rate={rate!r}."
             )
         self.prm, self.rate = prm, float(rate)
-        self.intervention = checked_intervention(intervention)  # type: ignore[assignment]
         self.threshold = float(np.quantile(np.asarray(scores, dtype=np.float64), rate))
 
     @classmethod
@@ -77,17 +76,9 @@ class Quantile(AsksOne, HelperPolicy):
         rate = 0.1 if budget is None else min(1.0, budget / (length * _mean_cost(rollouts, intervention)))
         return cls(prm, prm.score(texts), rate=rate, intervention=intervention)
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
         """Compare each p(s) with the quantile."""
-        n = batch_size(observation, episode_start)
-        texts = [observation] if n is None else list(observation)
-        return _rows.answer(np.where(np.asarray(self.prm.score(texts)) < self.threshold, self.action, 0), n), None
+        return self.ask_where(np.asarray(self.prm.score(observations)) < self.threshold), None
 
     def __repr__(self) -> str:
         return f"Quantile({self.prm!r}, rate={self.rate:g}, intervention={self.intervention!r})"

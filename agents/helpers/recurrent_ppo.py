@@ -14,6 +14,7 @@ __all__ = ["RecurrentPPO"]
 class RecurrentPPO(SB3Helper):
     """PPO with an LSTM of sb3-contrib. Its memory goes through ``state`` and is forgotten where an episode begins."""
 
+    label, marker, colour = "recurrent PPO", "*", "plum"
     algorithm = "RecurrentPPO"
     module = "sb3_contrib"
     policy_name = "MultiInputLstmPolicy"

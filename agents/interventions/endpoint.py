@@ -1,4 +1,4 @@
-"""A stronger model behind a server, who is asked for help; what a call costs can be counted in its tokens."""
+"""A stronger model behind a server, as an intervention whose cost can depend on its tokens."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["EndpointIntervention"]
 class EndpointIntervention(Intervention):
     """The actor ``endpoint`` (:class:`selfreg_gym.agents.actors.endpoint.EndpointActor`) as an intervention.
 
-    With ``prompt_price`` or ``completion_price`` (cost units of 1,000 tokens) a call costs what its tokens cost, and
-    ``cost`` is only what is expected of one; without them each call costs ``cost``. An answer from the cache costs what
-    it cost when it was given: what help costs does not depend on what a file remembers.
+    With ``prompt_price`` or ``completion_price`` (cost units per 1,000 tokens), a call costs the price of its tokens,
+    and ``cost`` is only the expected cost. Without them each call costs ``cost``. An answer from the cache costs as
+    much as when it was generated, so that the cost of help does not depend on the cache.
 
     Args:
-        base_url: as for the actor.
-        name: how it is called in ``info``.
+        base_url: URL of the API, as for the actor.
+        name: its name in ``info``.
         cost: expected cost units of one call.
-        **options: of the actor, and of its server.
+        **options: options of the actor and its server.
     """
 
     immaterial = IMMATERIAL

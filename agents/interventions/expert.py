@@ -1,4 +1,4 @@
-"""The task's own expert as an intervention: one call is one action of a planner that sees the truth."""
+"""The task's expert as an intervention: one call returns one action of a planner with full state information."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Expert"]
 
 
 class _TaskExpert:
-    """An actor that asks the live task for ``expert_action()``."""
+    """An actor that calls ``expert_action()`` of the live task."""
 
     def act(self, decisions: Sequence[Decision]) -> list[str]:
-        """Answer every decision with its task's expert action."""
+        """Return the expert action of each decision's task."""
         return [self._ask(decision.task) for decision in decisions]
 
     def __deepcopy__(self, memo: dict[int, object]) -> _TaskExpert:
@@ -27,24 +27,24 @@ class _TaskExpert:
     def _ask(task: object) -> str:
         if task is None:
             raise TaskContractError(
-                "the expert asks the live task for expert_action(), received a decision without a task: "
-                "make it with Decision(..., task=env)."
+                "the expert needs the live task, received a decision without a task: create it by "
+                "Decision(..., task=env)."
             )
         try:
-            # A wrapper is asked by Gymnasium's own method, a bare object directly.
+            # Through wrappers by Gymnasium's method; an object without that method directly.
             find = getattr(task, "get_wrapper_attr", None)
             expert_action = find("expert_action") if find else task.expert_action  # type: ignore[attr-defined]
         except AttributeError:
             name = type(getattr(task, "unwrapped", task)).__name__
             raise TaskContractError(
                 f"the intervention 'expert' needs a task with a method expert_action() -> str, received {name}, which "
-                "has none: add one, or ask another intervention (`selfreg list` shows them)."
+                "has none: add one, or choose another intervention (`selfreg list` shows them)."
             ) from None
         return expert_action()
 
 
 class Expert(Intervention):
-    """Help from the task's expert (a task without ``expert_action()`` is a ``TaskContractError``).
+    """Help from the task's expert; a call raises ``TaskContractError`` if the task has no ``expert_action()``.
 
     Args:
         cost: cost units of one call.

@@ -1,4 +1,4 @@
-"""A person at the terminal, who is asked for help."""
+"""A person at the terminal, as an intervention."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["Human"]
 
 
 class Human(Intervention):
-    """The actor ``human`` (``selfreg_gym.agents.actors.human``) as an intervention: one call costs one unit.
+    """The actor ``human`` (:mod:`selfreg_gym.agents.actors.human`) as an intervention.
 
     Args:
-        read, write: how to talk to the person; the terminal by default.
+        read: shows a prompt and returns the input; the terminal by default.
+        write: shows text.
         cost: cost units of one call.
     """
 
@@ -25,5 +26,5 @@ class Human(Intervention):
         write: Callable[[str], None] = print,
         cost: float = 1.0,
     ) -> None:
-        person = registry.load("actors", "human")(read=read, write=write, title="your help is asked for")
+        person = registry.load("actors", "human")(read=read, write=write, title="your help is requested")
         super().__init__(person, name="human", cost=cost)

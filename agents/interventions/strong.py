@@ -1,4 +1,4 @@
-"""Help from a larger tiny Llama that was trained for longer."""
+"""A larger Llama that was trained for longer, as an intervention."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _CHECKPOINT = Path(__file__).resolve().parent.parent / "checkpoints" / "strong"
 
 
 class Strong(Intervention):
-    """The shipped stronger Llama (``agents/checkpoints/strong``), asked for one action.
+    """Help from the shipped stronger Llama (``agents/checkpoints/strong``): one call returns one action.
 
     Args:
-        temperature: 1 (default) samples; 0 takes its best action, which repeats itself where it is lost.
-        name: how it is called in ``info``.
+        temperature: 1 samples from the model's distribution; 0 takes the most likely action, which can repeat forever.
+        name: its name in ``info``.
         cost: cost units of one call.
     """
 

@@ -11,19 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym import registry
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation.protocol import evaluation_plan
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import check_budget
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import run_sharded
-from selfreg_gym.utils.arguments import check_predict, check_tasks
+from selfreg_gym.utils.arguments import check_tasks
 from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
 __all__ = ["calibrate", "calibrate_many"]
+
+_FOLLOWER = "dp"
+"""The registered helper that follows a solved policy."""
 
 EXTENDED = 10
 """At most so many times ``episodes`` are played at the accepted knob, unless ``max_episodes`` says otherwise."""
@@ -121,7 +127,7 @@ def calibrate_many(
     if workers > 1 and not isinstance(env, Mapping):
         raise InvalidArgumentError("several processes each build the env themselves: pass its keyword arguments.")
     settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes}
-    helpers: dict[str, Any] = {}
+    helpers: dict[str, Helper] = {}
     groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], Group] = {}
     for key, (helper, budget) in requests.items():
         try:
@@ -185,18 +191,15 @@ def _plan(
     return tuple(ordered[:count]), int(episodes)
 
 
-def _with_knob(helper: Any, budget: float) -> Any:
-    """Check that there is something to turn; a frontier becomes the helper that follows it."""
-    if not hasattr(helper, "predict") and hasattr(helper, "policy"):
-        from selfreg_gym import registry
-
-        return registry.load("helpers", "dp")(helper, budget=budget)
-    check_predict("a helper that is calibrated", helper)
-    missing = [name for name in ("knob", "knob_bounds", "with_knob") if not hasattr(helper, name)]
-    if missing:
+def _with_knob(helper: Any, budget: float) -> Helper:
+    """The helper, which must have a knob; a frontier becomes the helper that follows it."""
+    if not hasattr(helper, "predict") and hasattr(helper, "policy"):  # a frontier, without an import of the solver
+        helper = registry.load("helpers", _FOLLOWER)(helper, budget=budget)
+    helper = as_helper(helper, what="a helper that is calibrated")
+    if not helper.has_knob:
         raise InvalidArgumentError(
-            f"only a helper with a knob can be calibrated (knob, knob_bounds, with_knob(x)); {type(helper).__name__} "
-            f"has no {', '.join(missing)}."
+            f"only a helper with a knob can be calibrated (knob, knob_bounds, with_knob(x)); {helper.type_name} "
+            "has none."
         )
     return helper
 
@@ -209,7 +212,7 @@ def _families(groups: Sequence[Group]) -> list[list[int]]:
     held: dict[int, int] = {}
     families: dict[int, list[int]] = {}
     for i, group in enumerate(groups):
-        parts = [id(part) for part in getattr(group.helper, "__dict__", {}).values() if hasattr(part, "__dict__")]
+        parts = [id(part) for part in vars(group.helper).values() if hasattr(part, "__dict__")]
         home = next((held[part] for part in parts if part in held), i)
         held |= dict.fromkeys(parts, home)
         families.setdefault(home, []).append(i)
@@ -221,7 +224,7 @@ class _Finished:
 
     def __init__(self, folder: str | Path | None, group: Group, settings: Mapping[str, Any]) -> None:
         plan = [group.first, *((spec.task_index, spec.seed) for spec in group.plan)]
-        asked = {"helper": type(group.helper).__qualname__, "wanted": group.wanted, "plan": plan, **settings}
+        asked = {"helper": group.helper.type_name, "wanted": group.wanted, "plan": plan, **settings}
         name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:32]
         self.path = None if folder is None else Path(folder) / f"{name}.json"
 
@@ -237,7 +240,7 @@ class _Finished:
             write_text(self.path, dumps(found))
 
 
-def _identity(helper: Any) -> bytes:
+def _identity(helper: Helper) -> bytes:
     """What a helper is apart from its knob: its bytes at the lower bound (or itself, if it cannot be pickled)."""
     try:
         return hashlib.sha256(pickle.dumps(helper.with_knob(helper.knob_bounds[0]))).digest()

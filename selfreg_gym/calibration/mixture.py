@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.playing import reseeded
+from selfreg_gym.helper import Helper, HelperDescription
+from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 from selfreg_gym.utils.json_text import read_object
@@ -17,7 +21,7 @@ from selfreg_gym.utils.json_text import read_object
 __all__ = ["CoinMixture", "apply_calibration", "load_calibrations"]
 
 
-class CoinMixture:
+class CoinMixture(Helper):
     """Two helpers and a coin per episode: ``high`` with probability ``weight``, else ``low``.
 
     Any usage and success on the line between the two is reached, which no fixed threshold can do inside a jump. Both
@@ -33,28 +37,28 @@ class CoinMixture:
         InvalidArgumentError: the weight is out of range.
     """
 
-    def __init__(self, low: Any, high: Any, *, weight: float, seed: int = 0) -> None:
+    def __init__(self, low: Helper, high: Helper, *, weight: float, seed: int = 0) -> None:
         if not 0.0 <= weight <= 1.0:
             raise InvalidArgumentError(f"the weight of a mixture lies in [0, 1], received {weight!r}.")
-        self.low, self.high, self.weight = low, high, float(weight)
-        self.last_unseen: np.ndarray | None = None
+        self.low, self.high, self.weight = as_helper(low), as_helper(high), float(weight)
         self.seed = int(seed)
+        self.intervention, self.knows_tasks = self.low.intervention, self.low.knows_tasks
 
-    def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
-        """Set the coins of the episodes that begin (:class:`selfreg_gym.types.HelperPolicy`)."""
+    @property
+    def description(self) -> HelperDescription:
+        """That of its parts, which are the same helper at two knobs."""
+        return self.low.description
+
+    def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
+        """Set the coins of the episodes that begin (:meth:`selfreg_gym.Helper.begin_episodes`)."""
         draws, low_state, high_state = (None, None, None) if state is None else state
-        low_state, high_state = (
-            helper.begin_episodes(part, starts, keys) if hasattr(helper, "begin_episodes") else part
-            for helper, part in ((self.low, low_state), (self.high, high_state))
-        )
+        low_state = self.low.begin_episodes(low_state, starts, keys)
+        high_state = self.high.begin_episodes(high_state, starts, keys)
         return EpisodeDraws.begin(draws, starts, keys, seed=self.seed), low_state, high_state
 
-    def for_interventions(self, interventions: Sequence[Any]) -> CoinMixture:
-        """The mixture for an env with these interventions (:class:`selfreg_gym.types.HelperPolicy`)."""
-        low, high = (
-            helper.for_interventions(interventions) if hasattr(helper, "for_interventions") else helper
-            for helper in (self.low, self.high)
-        )
+    def for_interventions(self, interventions: Sequence[Intervention]) -> CoinMixture:
+        """The mixture for an env with these interventions."""
+        low, high = (helper.for_interventions(interventions) for helper in (self.low, self.high))
         return CoinMixture(low, high, weight=self.weight, seed=self.seed)
 
     def predict(
@@ -70,41 +74,26 @@ class CoinMixture:
         high, high_state = self.high.predict(observation, high_state, episode_start, deterministic)
         draws = EpisodeDraws.at(draws, np.atleast_1d(low).shape[0], episode_start, seed=self.seed)
         coins = draws.of_episode() < self.weight
-        low_unseen, high_unseen = (getattr(helper, "last_unseen", None) for helper in (self.low, self.high))
-        if low_unseen is not None and high_unseen is not None:
-            self.last_unseen = np.where(coins, high_unseen, low_unseen)
+        if self.low.last_unseen is not None and self.high.last_unseen is not None:
+            self.last_unseen = np.where(coins, self.high.last_unseen, self.low.last_unseen)
         actions = np.where(coins, high, low)
         return (actions if np.ndim(low) else int(actions[0])), (draws, low_state, high_state)
 
     def wrap(self, env: Any) -> Any:
         """Both helpers read the same observations."""
-        return self.low.wrap(env) if hasattr(self.low, "wrap") else env
-
-    @property
-    def intervention(self) -> Any:
-        """Which intervention its parts ask, where they always ask the same one; else None."""
-        return getattr(self.low, "intervention", None)
-
-    @property
-    def knows_tasks(self) -> bool:
-        """Whether its parts are privileged."""
-        return bool(getattr(self.low, "knows_tasks", False))
+        return self.low.wrap(env)
 
     @property
     def expected_usage(self) -> float | None:
-        """What the two parts promise, mixed; None if one of them promises nothing."""
-        return self._promise("expected_usage")
+        """That of the two parts, weighted; None if one of them does not say."""
+        return self._weighted(self.low.expected_usage, self.high.expected_usage)
 
     @property
     def expected_success(self) -> float | None:
-        """What the two parts promise, mixed; None if one of them promises nothing."""
-        return self._promise("expected_success")
+        """That of the two parts, weighted; None if one of them does not say."""
+        return self._weighted(self.low.expected_success, self.high.expected_success)
 
-    def _promise(self, name: str) -> float | None:
-        # A helper that follows a solved policy leaves the promise to the policy.
-        low, high = (
-            getattr(part, name, getattr(getattr(part, "policy", None), name, None)) for part in (self.low, self.high)
-        )
+    def _weighted(self, low: float | None, high: float | None) -> float | None:
         return None if low is None or high is None else (1 - self.weight) * low + self.weight * high
 
     def with_seed(self, seed: int) -> CoinMixture:
@@ -116,11 +105,11 @@ class CoinMixture:
         return f"CoinMixture({self.low!r}, {self.high!r}, weight={self.weight:.3f})"
 
 
-def apply_calibration(helper: Any, calibration: Mapping[str, Any]) -> Any:
-    """Set a helper to what a calibration of it (``helper.calibration``, ``calibration.json``) found."""
+def apply_calibration(helper: Helper, calibration: Mapping[str, Any]) -> Helper:
+    """The helper at the knob, or the mixture, that a calibration (``helper.calibration``) found for it."""
     if "weight" in calibration:
         low, high = (helper.with_knob(x) for x in calibration["knobs"])
-        result: Any = CoinMixture(low, high, weight=calibration["weight"])
+        result: Helper = CoinMixture(low, high, weight=calibration["weight"])
     else:
         result = helper.with_knob(calibration["knob"])
     result.calibration = dict(calibration)

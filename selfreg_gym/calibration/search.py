@@ -12,6 +12,7 @@ import numpy as np
 from selfreg_gym.calibration.probes import Probe, Usage, estimate, mixed
 from selfreg_gym.errors import FailedEpisodesError
 from selfreg_gym.evaluation.playing import make_env, reseeded
+from selfreg_gym.helper import Helper
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 
@@ -50,7 +51,7 @@ class Group:
         wanted: (budget, knob to begin at) by key.
     """
 
-    helper: Any
+    helper: Helper
     plan: tuple[EpisodeSpec, ...]
     first: int
     wanted: dict[str, tuple[float, float]]
@@ -100,7 +101,7 @@ class Search:
         """Find the root of U(x) = budget. Returns the record, and whether a further attempt cannot improve it."""
         helper = group.helper
         bottom, top = map(float, helper.knob_bounds)
-        step = float(getattr(helper, "knob_step", (top - bottom) / 20))
+        step = (top - bottom) / 20 if helper.knob_step is None else float(helper.knob_step)
         close = self._tolerance * budget
         floor = Probe(bottom, [])  # no help there, so it need not be played
         widths = [np.inf] * 4
@@ -188,7 +189,7 @@ class Search:
         block = group.plan[probe.played : min(probe.played + BLOCK, until)]
         mover = group.helper.with_knob(probe.knob)
         # Draws that are keyed by the episode need one seed for all blocks; others go by the order of the rows.
-        mover = reseeded(mover, self._seed, *(() if hasattr(mover, "begin_episodes") else (probe.played,)))
+        mover = reseeded(mover, self._seed, *(() if mover.draws_per_episode else (probe.played,)))
         found: dict[tuple[int, int], tuple[float, bool]] = {}
         for episode in run_episodes(self._env, block, mover, record_steps=False):
             if episode.error is not None:  # those that get through are another sample: they ask more, or less

@@ -31,9 +31,9 @@ from selfreg_gym.intervention_env.building import (
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.executor import check_workers, run_sharded
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import check_workers, run_sharded
 from selfreg_gym.store import schema
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode

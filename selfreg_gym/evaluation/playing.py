@@ -6,15 +6,15 @@ serves them all.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from selfreg_gym.evaluation.measures import Measured, measure
+from selfreg_gym.helper import Helper
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.types import Episode, HelperPolicy
+from selfreg_gym.types import Episode
 from selfreg_gym.utils.random_streams import HELPER_SEED, seed_sequence
 
 __all__ = ["Player", "Shard", "cut", "make_env", "reseeded"]
@@ -41,7 +41,7 @@ class Player:
     def __init__(
         self,
         envs: Mapping[str, Any],
-        helpers: Mapping[str, HelperPolicy],
+        helpers: Mapping[str, Helper],
         traced: Mapping[str, set[tuple[int, int]]],
         *,
         seed: int,
@@ -62,7 +62,7 @@ class Player:
         for number, (key, helper) in enumerate(self._helpers.items()):
             # Draws that are keyed by the episode need one seed for all shards. Other draws go by the order of the rows:
             # there each shard has a seed of its own, so that no two shards begin with the same draws.
-            place = () if hasattr(helper, "begin_episodes") else (shard.number,)
+            place = () if helper.draws_per_episode else (shard.number,)
             own = reseeded(helper, self._seed, number, *place)
             episodes = run_episodes(
                 self._env, shard.specs[key], own, deterministic=self._deterministic, retries=self._retries
@@ -95,19 +95,9 @@ def make_env(env: Any, num_envs: int) -> Any:
     return InterventionVectorEnv(num_envs, **dict(env), autoreset_mode=AutoresetMode.DISABLED)
 
 
-def reseeded(helper: HelperPolicy, *entropy: int) -> HelperPolicy:
-    """A helper whose own draws come from ``entropy``.
-
-    That is ``helper.with_seed(seed)`` where it has one, or a shallow copy with another ``seed`` where it has that
-    attribute; any other helper draws nothing and is returned as it is.
-    """
-    seed = int(seed_sequence(HELPER_SEED, *entropy).generate_state(1)[0])
-    if hasattr(helper, "with_seed"):
-        return helper.with_seed(seed)
-    if isinstance(getattr(helper, "seed", None), int):
-        helper = copy.copy(helper)
-        helper.seed = seed  # type: ignore[attr-defined]
-    return helper
+def reseeded(helper: Helper, *entropy: int) -> Helper:
+    """The helper with its draws seeded by ``entropy``."""
+    return helper.with_seed(int(seed_sequence(HELPER_SEED, *entropy).generate_state(1)[0]))
 
 
 def cut(

@@ -11,19 +11,21 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeTable, Measured, parse_key
 from selfreg_gym.evaluation.playing import Player, cut
 from selfreg_gym.evaluation.result import Evaluation
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
+from selfreg_gym.helper import Helper, HelperKey
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.workers import run_sharded
 from selfreg_gym.types import Episode, HelperPolicy
-from selfreg_gym.utils.arguments import check_count, check_number, check_predict, check_tasks
+from selfreg_gym.utils.arguments import check_count, check_number, check_tasks
 from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, Purpose, seed_sequence
 
@@ -120,7 +122,7 @@ def evaluate(
             they are about new tasks (whole tasks are resampled). By default True for the split "collected" only.
         budgets: C (cost units per episode) of a key, if the key does not say it.
         expected: promises by key, ``{"usage": E[U], "success": E[SR]}``. By default, on fixed tasks only, what a helper
-            says itself (``expected_usage``, ``expected_success``, or those of its ``policy``).
+            expects (``expected_usage``, ``expected_success``).
         traces: keep step records of these episodes, or of that many of each kind, for every helper.
         prm: scores the traces (``score(observations)``), so that they show p(s).
         workers: processes (needs ``env`` as keyword arguments). The result does not depend on how many.
@@ -187,8 +189,7 @@ def evaluate_splits(
         raise InvalidArgumentError(
             f"evaluate needs at least one helper, for instance {{'never': Never()}}; received {received}."
         )
-    for key, helper in helpers.items():
-        check_predict(f"the helper {key!r}", helper)
+    players = {key: as_helper(helper, what=f"the helper {key!r}") for key, helper in helpers.items()}
     named = _budgets_of(helpers, budgets)
     for split in splits.values():
         if workers > 1 and not isinstance(split.env, Mapping):
@@ -197,10 +198,10 @@ def evaluate_splits(
                 "selfreg/Intervention-v0, for instance {'task': 'selfreg/SIF-v0', 'actor': 'tiny', "
                 f"'interventions': ['expert']}}, or workers=1. Received {type(split.env).__name__}."
             )
-    parts = {name: _Part(name, split, helpers, seed, traces, num_envs) for name, split in splits.items()}
+    parts = {name: _Part(name, split, players, seed, traces, num_envs) for name, split in splits.items()}
     player = Player(
         {name: split.env for name, split in splits.items()},
-        helpers,
+        players,
         {name: part.traced for name, part in parts.items()},
         seed=seed,
         num_envs=num_envs,
@@ -218,7 +219,7 @@ def evaluate_splits(
             advance()
             if not part.left:
                 promised = (expected or {}).get(name)
-                promised = _promises(helpers, part.fixed_tasks) if promised is None else promised
+                promised = _promises(players, part.fixed_tasks) if promised is None else promised
                 done[name] = part.evaluation(named, promised, prm)
                 if on_split is not None:
                     on_split(name, done[name])
@@ -260,7 +261,7 @@ class _Part:
         self,
         name: str,
         split: SplitPlan,
-        helpers: Mapping[str, HelperPolicy],
+        helpers: Mapping[str, Helper],
         seed: int,
         traces: int | Sequence[EpisodeSpec],
         num_envs: int,
@@ -276,17 +277,16 @@ class _Part:
         self.traced = choose_traces(longest, traces)
         self.shards = cut(name, self.plans, longest, num_envs)
         self.left = sum(map(len, self.plans.values()))
-        privileged = [key for key, helper in helpers.items() if getattr(helper, "knows_tasks", False)]
+        privileged = [key for key, helper in helpers.items() if helper.knows_tasks]
         self._meta = {
             "tasks": len(split.tasks),
             "episodes_per_task": max(each.values()),
             "seed": seed,
             "knows_tasks": privileged,
             "interventions": {
-                key: helper.intervention  # type: ignore[attr-defined]
-                for key, helper in helpers.items()
-                if isinstance(getattr(helper, "intervention", None), str)
+                key: helper.intervention for key, helper in helpers.items() if isinstance(helper.intervention, str)
             },
+            "helpers": {HelperKey.parse(key).name: asdict(helper.description) for key, helper in helpers.items()},
         }
         self._played: dict[str, list[Measured]] = {key: [] for key in helpers}
         self._kept: list[tuple[str, Episode]] = []
@@ -318,24 +318,20 @@ class _Part:
         )
 
 
-def _promises(helpers: Mapping[str, HelperPolicy], fixed_tasks: bool) -> dict[str, dict[str, float]]:
-    """What the helpers themselves say that they will use and reach.
+def _promises(helpers: Mapping[str, Helper], fixed_tasks: bool) -> dict[str, dict[str, float]]:
+    """The usage and success that the helpers expect, by key.
 
-    A solver's promise is about the tasks that its data came from; what a calibration measured goes everywhere.
+    A solver's expectation holds for the tasks of its data only; what a calibration measured is given on every split.
     """
     promised: dict[str, dict[str, float]] = {}
     for key, helper in helpers.items():
         said: dict[str, float] = {}
-        for source in (helper, getattr(helper, "policy", None)) if fixed_tasks else ():
-            for name in ("usage", "success"):
-                value = getattr(source, f"expected_{name}", None)
-                if value is not None:
-                    said.setdefault(name, float(value))
-        calibration = getattr(helper, "calibration", None)
-        if calibration:
-            said["calibrated_usage"] = float(calibration["usage"])
-            if calibration.get("success") is not None:
-                said["calibrated_success"] = float(calibration["success"])
+        expected = {"usage": helper.expected_usage, "success": helper.expected_success} if fixed_tasks else {}
+        said |= {name: float(value) for name, value in expected.items() if value is not None}
+        if helper.calibration:
+            said["calibrated_usage"] = float(helper.calibration["usage"])
+            if helper.calibration.get("success") is not None:
+                said["calibrated_success"] = float(helper.calibration["success"])
         if said:
             promised[key] = said
     return promised

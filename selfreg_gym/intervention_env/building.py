@@ -15,7 +15,7 @@ from gymnasium.envs.registration import load_env_creator
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
 from selfreg_gym.intervention_env.snapshots import with_snapshots
-from selfreg_gym.types import Actor, Intervention, as_actor
+from selfreg_gym.types import Actor, Intervention, as_actor, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_number
 
 __all__ = [
@@ -214,13 +214,9 @@ def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
 
 
 def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments of a registered class that can change what it does.
-
-    A class may list in ``immaterial`` the arguments that change only where and how fast it is done (the address of a
-    server, its time-outs): a store or a run is continued when they differ.
-    """
+    """Those arguments of a registered class that can change a result: all that are not ``immaterial``."""
     try:
-        immaterial = getattr(registry.load(group, name), "immaterial", ())
+        immaterial = optional_member(registry.load(group, name), "immaterial") or ()
     except UnknownNameError:  # a config of another installation; building it raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}

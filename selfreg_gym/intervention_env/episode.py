@@ -24,7 +24,7 @@ from selfreg_gym.errors import (
     shown,
 )
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
-from selfreg_gym.types import Act, Actor, Decision, Intervention
+from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
@@ -221,8 +221,7 @@ class EpisodeState:
         self.observation, self.reward = observation, reward
         info = task_info.copy()  # and assignments, for a display with ** takes twice as long
         if self._limit is not None or (
-            "steps_left" in info
-            and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
+            "steps_left" in info and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
         ):
             self._count_steps_left(info)
         complete_info(info, observation)
@@ -258,7 +257,7 @@ class EpisodeState:
 
 def episodes_of(task: gym.Env[Any, Any]) -> int | None:
     """How many episodes a task has (``num_episodes``), or None if it does not say."""
-    number = task.get_wrapper_attr("num_episodes") if task.has_wrapper_attr("num_episodes") else None
+    number = optional_member(task, "num_episodes")
     return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
 
 

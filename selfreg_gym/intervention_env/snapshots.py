@@ -142,7 +142,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
     Without a seed, ``reset`` draws one from ``np_random``, so that every episode can be repeated. The task must be
     deterministic given its seed; ``restore`` notices when it is not.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, selfreg_gym
         >>> from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
         >>> task = ReplaySnapshots(gym.make("selfreg/Coin-v0", heads=0.99))

@@ -1,4 +1,4 @@
-"""The training set of a helper: the solution's action at each collected decision."""
+"""The training set of a helper: the action of the solution at each stored decision."""
 
 from selfreg_gym.labels.label_set import Label, Labels
 from selfreg_gym.labels.labelling import BUDGETS, label

@@ -1,14 +1,16 @@
-"""``label``: what the solution does in each collected moment, as a training set for a helper that reads text.
+"""``label``: the action of the solution at every stored decision, as a training set for a helper that reads text.
 
-    label = (observation, budget C) -> nohelp or help, weight
+One set has the labels of all budgets C, so that one helper, with C in its prompt, serves them all. A label has a weight
+in the training loss,
 
-One set holds all budgets, so that one helper, with C in its prompt, serves them all.
+    weight = 0.3 + 0.7 * min(1, |advantage| / scale),    advantage = dS - r dM,
 
-The weight is a heuristic for training, not a measure of how much the choice matters for success. It rises with
-``|advantage| = |dS - r dM|``, what the best help gains or loses over nohelp *at the price r of the budget*, from 0.3
-(no difference) to 1 (the 99th percentile). The price itself is a part of it: where help changes nothing (dS = 0) and
-costs a call, the advantage is -r. So at a high price a call of no use has nearly the weight of one that decides the
-episode, and at a low price most of the weight is the 0.3 that every label has.
+where dS and dM are the changes of success and usage by the best help instead of nohelp, r is the help cost of the
+budget, and ``scale`` is the 99th percentile of |advantage| among the decisions labelled for this budget.
+
+The weight is our heuristic, not the effect of the choice on success: where help changes nothing (dS = 0, dM = 1) the
+advantage is -r. At a high help cost a useless call thus weighs nearly as much as a decisive one, and at a low help cost
+most of the weight is the 0.3 that every label has. If help was never tried in a state, its advantage is 0.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ __all__ = ["BUDGETS", "label"]
 BUDGETS = (0.5, 1.0, 2.0, 3.0)
 """The budgets of the evaluation protocol, in cost units per episode."""
 
-_FLOOR = 0.3  # weight of a label whose advantage is 0; the rest of 1 rises with the size of the advantage
-_QUANTILE = 0.99  # the advantage that counts as 1: the largest of a few estimated states would flatten all others
+_FLOOR = 0.3  # weight at advantage 0
+_QUANTILE = 0.99  # of |advantage|, gives weight 1; the maximum would depend on a few noisy states
 _SCOPES = ("all", "trajectory")
 
 
@@ -45,37 +47,30 @@ def label(
     scope: str = "all",
     merge: bool = False,
 ) -> Labels:
-    """Label every stored decision with what the solution does there, at each budget.
+    """Label every stored decision with the action of the solution, for each budget.
 
-    The weight of a label is ``0.3 + 0.7 * min(1, |advantage| / scale)``, where ``scale`` is the 99th percentile of
-    |advantage| among the decisions labelled for the same budget (the prices behind budgets differ, so each has its
-    own). The advantage is S - r M of the best help minus that of nohelp, so it includes the price r of the call; the
-    limits of this weight are described at the head of this module. Where help was never tried its advantage is 0, so
-    the label (nohelp) has the least weight.
-
-    At a mixture (two policies and a coin per episode) each policy contributes with its share of the weight. Where they
-    agree that is one label; where they differ (decisions in which help is just worth its price) it is two.
-
-    A moment whose state the model does not know gets no label; ``info["unlabelled"]`` counts them.
+    The head of this module defines the weight. A mixture (two policies, one drawn per episode) gives one label where
+    its policies agree; where they differ it gives two, each weighted by the share of its policy. Decisions in states
+    that the model does not know get no label; ``info["unlabelled"]`` is their number.
 
     Args:
-        rollouts: a store, or episodes. A store that is not complete warns (:meth:`Rollouts.require_complete`).
-        solution: one policy, a mixture, or the frontier to take each budget's mixture from.
-        model: where to look states up; default: the one that was solved.
-        budgets: C in cost units per episode, with a ``Frontier`` (default 0.5, 1, 2, 3). With a single policy at most
-            one, its name in the labels; default: the budget it was solved for, or its expected usage.
-        scope: ``"all"``: every decision. ``"trajectory"``: decisions that the policy itself would have reached, that is
-            those of each rollout up to and including the first in which the recorded action is not the policy's (an
-            unknown state counts as nohelp). They are fewer and nearer to what the helper will meet; they are not
-            reweighted for how likely random help was to agree for so long.
-        merge: put labels with the same observation, budget and action together (:meth:`Labels.merged`).
+        rollouts: a store, or episodes. An incomplete store warns (:meth:`Rollouts.require_complete`).
+        solution: a policy, a mixture, or a frontier, from which each budget's mixture is taken.
+        model: the transition model that maps decisions to states; default: the solved one.
+        budgets: C in cost units per episode, for a ``Frontier`` (default 0.5, 1, 2, 3). A single policy takes at most
+            one, by which its labels are named; default: the budget for which it was solved, or its expected usage.
+        scope: ``"all"``: every decision. ``"trajectory"``: the decisions that the policy itself could have reached:
+            those of each rollout up to and including the first whose recorded action is not the policy's (nohelp in an
+            unknown state). They are fewer and closer to those of the deployed helper; they are not reweighted by the
+            probability that random help agrees with the policy.
+        merge: merge labels with equal observation, budget and action (:meth:`Labels.merged`).
 
     Returns:
-        The labels in the order of the rollouts; those of one moment stand together, by rising budget.
+        The labels in the order of the rollouts; those of one decision are adjacent, by increasing budget.
 
     Raises:
-        InvalidArgumentError: a model that was not the one solved, bad budgets, something else than a solution, or no
-            moment that the model knows.
+        InvalidArgumentError: a model other than the solved one, invalid budgets or solution, or no decision in a
+            known state.
         UnknownNameError: an unknown ``scope``.
     """
     if scope not in _SCOPES:
@@ -85,31 +80,33 @@ def label(
     sizes = {len(policy.policy) for _, mixture in mixtures for policy in mixture.policies}
     if sizes != {model.n}:
         raise InvalidArgumentError(
-            f"the policies are of {sizes} states and the model has {model.n}: pass the model that was solved."
+            f"the policies have {sizes} states and the model {model.n}: pass the model that was solved."
         )
-    moments = _moments(rollouts)
-    state = _locate(model, moments)
+    decisions = _decisions(rollouts)
+    state = _locate(model, decisions)
     known = state >= 0
     if not known.any():
         raise InvalidArgumentError(
-            f"the model knows none of the {len(state)} stored decisions: label the rollouts that it was fitted on."
+            f"the model knows none of the {len(state)} stored decisions: label the rollouts to which it was fitted."
         )
     parts, scale = [], {}
     for budget, mixture in mixtures:
-        rows, action, weight, advantage, top = _of_mixture(mixture, moments, state, scope == "trajectory")
+        rows, action, weight, advantage, top = _of_mixture(
+            mixture, decisions, state, reachable_only=scope == "trajectory"
+        )
         parts.append((rows, np.full(len(rows), budget), action, weight, advantage))
         scale[f"{budget:g}"] = top
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[2], columns[1], columns[0]))
     rows, budget_of, action, weight, advantage = (column[order] for column in columns)
     labels = Labels(
-        observation=Coded(moments.observation.codes[rows], moments.observation.values),
+        observation=Coded(decisions.observation.codes[rows], decisions.observation.values),
         budget=budget_of,
         action=action,
         weight=weight,
         advantage=advantage,
-        episode=moments.episode[rows],
-        task_id=Coded(moments.task_id.codes[rows], moments.task_id.values),
+        plan_index=decisions.plan_index[rows],
+        task_id=Coded(decisions.task_id.codes[rows], decisions.task_id.values),
         info={
             "source": rollouts.path.name if isinstance(rollouts, Rollouts) else "episodes",
             "scope": scope,
@@ -123,34 +120,34 @@ def label(
     return labels.merged() if merge else labels
 
 
-class _Moments(NamedTuple):
-    """The stored transitions as columns of n rows, episode by episode."""
+class _Decisions(NamedTuple):
+    """Columns of n stored decisions, episode by episode."""
 
     observation: Coded
     state_key: Coded
     feature_key: Coded
-    steps_left: np.ndarray  # -1 where there is none
+    steps_left: np.ndarray  # -1 if unknown
     action: np.ndarray
-    episode: np.ndarray
-    begins: np.ndarray  # index of the first row of the row's episode
+    plan_index: np.ndarray
+    begins: np.ndarray  # index of the first decision of the same episode
     task_id: Coded
 
 
 def _of_mixture(
-    mixture: MixedPolicy, moments: _Moments, state: np.ndarray, along: bool
+    mixture: MixedPolicy, decisions: _Decisions, state: np.ndarray, *, reachable_only: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-    """The labels of one budget: row of each, action, weight, advantage; and the advantage that counts as 1."""
+    """Labels of one budget: index of the decision, action, weight and advantage, ``(l,)`` each; and ``scale``."""
     known = state >= 0
     share = np.asarray(mixture.weights, np.float64)[:, None]  # (m, 1)
     policy = np.stack([np.where(known, one.policy[state], 0) for one in mixture.policies]).astype(np.int64)  # (m, n)
     advantage = np.stack([np.where(known, one.advantage[state], 0.0) for one in mixture.policies])
     share = np.where(known, share, 0.0)
-    if along:
-        share = share * np.stack([_along(moments, own) for own in policy])
-    met = share.sum(axis=0) > 0
+    if reachable_only:
+        share = share * np.stack([_reachable(decisions, own) for own in policy])
+    used = share.sum(axis=0) > 0
     size = np.abs(advantage)
-    average = (share * size).sum(axis=0)[met] / share.sum(axis=0)[met]
-    top = float(np.quantile(average, _QUANTILE)) if met.any() else 0.0
+    average = (share * size).sum(axis=0)[used] / share.sum(axis=0)[used]
+    top = float(np.quantile(average, _QUANTILE)) if used.any() else 0.0
     weight = share * (_FLOOR + (1 - _FLOOR) * np.minimum(1.0, size / top if top > 0 else np.zeros_like(size)))
     parts = []
     for action in np.unique(policy):
@@ -164,25 +161,25 @@ def _of_mixture(
     return rows, actions, weights, gains, top
 
 
-def _along(moments: _Moments, policy: np.ndarray) -> np.ndarray:
-    """(n,) bool: whether all recorded actions before this one in its episode are the policy's."""
-    before = np.concatenate(([0], np.cumsum(moments.action != policy)))  # disagreements before each row
-    return before[:-1] == before[moments.begins]
+def _reachable(decisions: _Decisions, policy: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether all earlier recorded actions of the episode are the policy's."""
+    before = np.concatenate(([0], np.cumsum(decisions.action != policy)))  # disagreements before each decision
+    return before[:-1] == before[decisions.begins]
 
 
-def _locate(model: TransitionModel, moments: _Moments) -> np.ndarray:
-    """(n,) state of each moment, -1 where the model knows none; each distinct moment is looked up once."""
+def _locate(model: TransitionModel, decisions: _Decisions) -> np.ndarray:
+    """(n,) state of each decision, -1 if unknown to the model; equal decisions are looked up once."""
     fitted = getattr(model, "fitted", None)
     by_text = fitted is not None and fitted.settings["key"] == "observation"
-    state, feature = moments.observation if by_text else moments.state_key, moments.feature_key
+    state, feature = decisions.observation if by_text else decisions.state_key, decisions.feature_key
     features = len(feature.values) + 1
-    left = moments.steps_left + 1
+    left = decisions.steps_left + 1
     code = (state.codes * features + feature.codes + 1) * (int(left.max(initial=0)) + 1) + left
     _, first, group = np.unique(code, return_index=True, return_inverse=True)
     found = model.locate_many(
         [state.values[i] for i in state.codes[first].tolist()],
         [feature.values[i] if i >= 0 else None for i in feature.codes[first].tolist()],
-        [i if i >= 0 else None for i in moments.steps_left[first].tolist()],
+        [i if i >= 0 else None for i in decisions.steps_left[first].tolist()],
     )
     return np.asarray(found, np.int64)[group.reshape(-1)]
 
@@ -190,34 +187,37 @@ def _locate(model: TransitionModel, moments: _Moments) -> np.ndarray:
 def _mixtures(
     solution: Solution | MixedPolicy | Frontier, budgets: Sequence[float] | None
 ) -> list[tuple[float, MixedPolicy]]:
-    """Each budget with its policies."""
+    """The budgets and their policies."""
     if budgets is not None:
         if isinstance(budgets, str) or np.ndim(budgets) != 1:
-            raise InvalidArgumentError(f"budgets is a list of numbers, cost units per episode; received {budgets!r}.")
+            raise InvalidArgumentError(
+                f"budgets must be a list of numbers (cost units per episode), received {budgets!r}."
+            )
         budgets = [checked_number("a budget, in cost units per episode,", budget, finite=True) for budget in budgets]
         if not budgets or len(set(budgets)) < len(budgets) or not all(0 <= c < np.inf for c in budgets):
-            raise InvalidArgumentError(f"budgets are different finite numbers of at least 0, received {budgets}.")
+            raise InvalidArgumentError(f"budgets must be different finite numbers of at least 0, received {budgets}.")
     if isinstance(solution, Frontier):
         return [(budget, solution.policy(budget=budget)) for budget in budgets or BUDGETS]
     if isinstance(solution, Solution):
         solution = MixedPolicy((solution,), np.ones(1), solution.help_cost)
     if not isinstance(solution, MixedPolicy):
         raise InvalidArgumentError(
-            f"label needs a Solution, a MixedPolicy or a Frontier, received {type(solution).__name__}."
+            f"solution must be a Solution, a MixedPolicy or a Frontier, received {type(solution).__name__}."
         )
     if budgets is not None and len(budgets) != 1:
-        raise InvalidArgumentError(f"one policy has one budget; for {budgets} pass the Frontier (solve_frontier).")
+        raise InvalidArgumentError(f"a single policy has one budget; for {budgets} pass the Frontier (solve_frontier).")
     own = solution.expected_usage if solution.budget is None else float(np.sum(solution.budget))
     return [(budgets[0] if budgets else own, solution)]
 
 
-def _moments(rollouts: Rollouts | Iterable[Episode]) -> _Moments:
+def _decisions(rollouts: Rollouts | Iterable[Episode]) -> _Decisions:
     if isinstance(rollouts, Rollouts):
         rollouts.require_complete()
         names = ("observation", "state_key", "feature_key", "steps_left", "action", "episode", "run", "task_id")
         columns: dict[str, Any] = rollouts.columns(*names)
-        run = columns.pop("run")
-        new = np.r_[True, (np.diff(columns["episode"]) != 0) | (np.diff(run) != 0)] if len(run) else np.zeros(0, bool)
+        run, plan_index = columns.pop("run"), columns.pop("episode")
+        columns["plan_index"] = plan_index
+        new = np.r_[True, (np.diff(plan_index) != 0) | (np.diff(run) != 0)] if len(run) else np.zeros(0, bool)
     else:
         pairs = [(i, e, s) for i, e in enumerate(e for e in rollouts if e.error is None) for s in e.steps]
         columns = {
@@ -226,9 +226,9 @@ def _moments(rollouts: Rollouts | Iterable[Episode]) -> _Moments:
             "feature_key": Coded.of([s.feature_key for _, _, s in pairs]),
             "steps_left": np.array([-1 if s.steps_left is None else s.steps_left for _, _, s in pairs], np.int64),
             "action": np.array([s.action for _, _, s in pairs], np.int64),
-            "episode": np.array([i for i, _, _ in pairs], np.int64),
+            "plan_index": np.array([i for i, _, _ in pairs], np.int64),
             "task_id": Coded.of([e.task_id for _, e, _ in pairs]),
         }
         new = np.array([s.t == 0 for _, _, s in pairs], bool)
     begins = np.flatnonzero(new)[np.cumsum(new) - 1] if len(new) else np.zeros(0, np.int64)
-    return _Moments(**columns, begins=begins)
+    return _Decisions(**columns, begins=begins)

@@ -1,7 +1,8 @@
-"""Language-model plumbing: loading, tokenising, scoring, generating and training causal LMs.
+"""Language models: loading, tokenising, scoring, generation and training of causal LMs.
 
-One code path for a 1 MB Llama and for a 3B one: whatever ``transformers.AutoModelForCausalLM`` loads from a local
-directory. Importing this package loads neither torch nor transformers; its modules do.
+The same code serves a Llama of 1 MB and one of 3 billion parameters: any model that
+``transformers.AutoModelForCausalLM`` loads from a local directory. Importing this package imports neither torch nor
+transformers; most of its modules do.
 """
 
 import lazy_loader

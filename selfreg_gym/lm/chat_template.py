@@ -17,7 +17,7 @@ from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.control_tokens import control_tokens, mark_controls
 from selfreg_gym.lm.reasoning_marks import closing_of, has_mark, open_thought
 
-__all__ = ["PROMPT_DATE", "Turn", "chat", "has_template", "stop_tokens", "turn_of"]
+__all__ = ["PROMPT_DATE", "Turn", "chat", "has_template", "jinja_literal", "stop_tokens", "turn_of"]
 
 PROMPT_DATE = date(2025, 1, 1)
 """The date that chat templates print (``strftime_now``); part of the definition of a run."""
@@ -57,7 +57,8 @@ def has_template(tokenizer: Any) -> bool:
 def chat(text: str, tokenizer: Any) -> str:
     """Return ``text`` as a user's turn in the chat template, or ``text`` itself if there is no template.
 
-    Control tokens in ``text`` are marked (:mod:`selfreg_gym.lm.control_tokens`), so that they are encoded as plain text.
+    Control tokens in ``text`` are marked, so that they are encoded as plain text
+    (:mod:`selfreg_gym.lm.control_tokens`).
     """
     marked = mark_controls(text, tokenizer)
     if not has_template(tokenizer):
@@ -187,12 +188,12 @@ def _dated(template: str) -> str:
     """
     then = datetime(PROMPT_DATE.year, PROMPT_DATE.month, PROMPT_DATE.day)
     known = [f"%{flag}{letter}" for letter in "aAwdbBmyYHIpMSfzZjUWcxXGuVDFTRe" for flag in ("-", "")]
-    replaced = "".join(f"|replace({_quoted(one)}, {_quoted(then.strftime(one))})" for one in known)
+    replaced = "".join(f"|replace({jinja_literal(one)}, {jinja_literal(then.strftime(one))})" for one in known)
     escaped = "|replace('%%', '\ufdd2')" + replaced + "|replace('\ufdd2', '%')"
     macro = "{%- macro strftime_now(format) -%}{{ format" + escaped + " }}{%- endmacro -%}{{ '' }}"
     return macro + re.sub(r"\A[ \t]+(?=\{[%#](?!\+))", "", template)  # lstrip_blocks, at the beginning of the template
 
 
-def _quoted(text: str) -> str:
-    """Return a Jinja string literal."""
+def jinja_literal(text: str) -> str:
+    """Return ``text`` as a Jinja string literal."""
     return json.dumps(text, ensure_ascii=False)

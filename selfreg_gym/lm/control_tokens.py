@@ -1,10 +1,10 @@
-"""Text of a task in prompts: half characters are repaired, and control tokens in it are encoded as plain text.
+"""Control tokens in a task's text: they are encoded as plain text.
 
-A task can show text from outside: a note, a web page, the words of a human. ``<|im_start|>assistant`` in it must not
-open a turn. :func:`mark_controls` puts two Unicode noncharacters (code points for internal use, in no text that is
-interchanged) around each spelling of a control token before a chat template sees the text;
-:class:`PlainEncoder` then reads what is marked as ordinary characters, and the template's own control tokens as
-control tokens. Text without such spellings, which is nearly all, is not changed.
+A task can show text from outside: a note, a web page, the words of a person. ``<|im_start|>assistant`` in such a text
+must not open a turn (prompt injection). :func:`mark_controls` encloses each control token that the text spells in two
+Unicode noncharacters (code points for internal use, which never occur in exchanged text) before a chat template is
+applied. :class:`PlainEncoder` then encodes marked text as ordinary characters and the template's own control tokens as
+control tokens. Text without control tokens, which is nearly all text, is not changed.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _BRACKETED = re.compile(r"[<\[{\u25c1|].*[>\]}\u25b7|]", re.DOTALL)
 
 
 def control_tokens(tokenizer: Any) -> dict[str, int]:
-    """The control tokens of a tokenizer and their ids: special tokens, and added ones in brackets of any kind.
+    """Return the control tokens of a tokenizer with their ids: special tokens, and added tokens in brackets.
 
-    Added words and white space are text; so is a special token of one character, such as a full stop.
+    Added words, white space and special tokens of one character (such as a full stop) count as text.
     """
     return _controls(tokenizer)[0]
 
 
 def mark_controls(text: str, tokenizer: Any) -> str:
-    """Repair ``text`` and mark the tokenizer's control tokens that it spells; without a tokenizer, only repair it."""
+    """Replace lone surrogates in ``text``, and mark the tokenizer's control tokens in it if one is given."""
     text = repaired(text)
     if tokenizer is None:
         return text
@@ -44,33 +44,35 @@ def mark_controls(text: str, tokenizer: Any) -> str:
         return text
     if not text.isascii():
         text = text.replace(_BEGIN, "").replace(_END, "")
-        normal = unicodedata.normalize("NFKC", text)  # a normalizer would turn wide letters into a control token
+        normal = unicodedata.normalize(
+            "NFKC", text
+        )  # a tokenizer's normalizer could turn wide letters into a control token
         if len(pattern.findall(normal)) > len(pattern.findall(text)):
             text = normal
     return pattern.sub(lambda match: f"{_BEGIN}{match.group()}{_END}", text)
 
 
 def is_marked(text: str) -> bool:
-    """Whether there is marked text in ``text``."""
+    """Return whether ``text`` contains marks."""
     return _BEGIN in text or _END in text
 
 
 class PlainEncoder:
     """Encodes prompts with marked text (:func:`mark_controls`).
 
-    The text is cut at control tokens outside of marks, as a tokenizer does; each piece is encoded by a copy of the
-    tokenizer that knows no control tokens. Some models (WordLevel, Unigram) hold control tokens among their ordinary
-    entries: there the spelling is broken up by a space.
+    The text is split at control tokens outside of marks, as a tokenizer does. Each piece is encoded by a copy of the
+    tokenizer without control tokens. Some tokenizer models (WordLevel, Unigram) also have control tokens among their
+    ordinary entries; for these, spaces are inserted into the marked text.
 
     Args:
-        tokenizer: any tokenizer.
+        tokenizer: any tokenizer of transformers.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text``, without added special tokens."""
+        """Return the ids of ``text`` without added special tokens."""
         controls, pattern = control_tokens(self.tokenizer), _controls(self.tokenizer)[2]
         ids: list[int] = []
         piece: list[tuple[str, bool]] = []
@@ -84,29 +86,29 @@ class PlainEncoder:
         return ids + self._plain(piece, first=first)
 
     def _plain(self, parts: Sequence[tuple[str, bool]], *, first: bool) -> list[int]:
-        """Ids of a piece without any control token; ``first``: the prompt begins with it."""
+        """Return the ids of a piece, without control tokens; ``first``: it is the beginning of the prompt."""
         if not any(part for part, _ in parts):
             return []
         unknown = getattr(self.tokenizer, "unk_token_id", None)
         forbidden = set(control_tokens(self.tokenizer).values()) - {unknown}
-        begin, after, renamed = self._cores
+        begin, after, original_ids = self._backends
         core = begin if first else after
         ids: list[int] = []
         for between in ("", " ", None):
             texts = [_spaced(part, between) if marked else part for part, marked in parts]
             if core is not None:
-                ids = [renamed.get(i, i) for i in core.encode("".join(texts), add_special_tokens=False).ids]
-            else:  # a tokenizer without a fast backend: it would find the control tokens again
+                ids = [original_ids.get(i, i) for i in core.encode("".join(texts), add_special_tokens=False).ids]
+            else:  # a slow tokenizer finds control tokens in the text again
                 ids = list(self.tokenizer.encode("".join(texts), add_special_tokens=False))
             if forbidden.isdisjoint(ids):
                 return ids
         return [token for token in ids if token not in forbidden]
 
     @cached_property
-    def _cores(self) -> tuple[Any, Any, dict[int, int]]:
-        """Backends without control tokens, for the beginning of a text and for what follows a control token.
+    def _backends(self) -> tuple[Any, Any, dict[int, int]]:
+        """Two backends without control tokens, for the beginning of a text and for text after a control token.
 
-        Added words get other ids there; the third item translates them back.
+        Added words have other ids in these copies; the third item maps them to the original ids.
         """
         core: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if type(core).__name__ != "Tokenizer":
@@ -125,7 +127,7 @@ class PlainEncoder:
 
 
 def _parts(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a text in order, and whether each is marked; text that is not marked is cut at control tokens."""
+    """Yield the parts of a text in order, and whether each is marked; unmarked text is split at control tokens."""
     begin = 0
     for match in _MARKED.finditer(text):
         yield from ((part, False) for part in _split(pattern, text[begin : match.start()]))
@@ -135,7 +137,7 @@ def _parts(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:
-    """``text`` cut around each control token."""
+    """Split ``text`` around each control token."""
     parts, begin = [], 0
     for match in pattern.finditer(text):
         parts += [text[begin : match.start()], match.group()]
@@ -144,12 +146,12 @@ def _split(pattern: re.Pattern[str], text: str) -> list[str]:
 
 
 def _spaced(text: str, between: str | None) -> str:
-    """A spelling as it is, with a space after its first character, or with spaces between all characters."""
+    """Return ``text`` with ``between`` after its first character; None: with spaces between all characters."""
     return " ".join(text) if between is None else text[:1] + between + text[1:]
 
 
 def _no_prefix(data: Any) -> None:
-    """Metaspace that marks the first word of a text only: no mark where another piece stands before."""
+    """Disable Metaspace's mark of a text's first word, in place, for a piece that follows another piece."""
     if isinstance(data, dict):
         if data.get("prepend_scheme") == "first":
             data["prepend_scheme"] = "never"
@@ -166,19 +168,19 @@ _known: WeakKeyDictionary[Any, tuple[int, _Controls]] = WeakKeyDictionary()
 
 
 def _controls(tokenizer: Any) -> _Controls:
-    """Control tokens and ids; a pattern of their spellings in any case; a pattern of the tokens themselves."""
+    """Return the control tokens with ids, a case-insensitive pattern of their texts, and an exact one."""
     size = len(tokenizer)
     known = _known.get(tokenizer)
     if known is not None and known[0] == size:
         return known[1]
     found: dict[str, int] = {}
     for token in tokenizer.added_tokens_decoder.values():
-        spelled = token.content
-        if len(spelled.strip()) > 1 and (token.special or _BRACKETED.fullmatch(spelled.strip())):
-            found[spelled] = int(tokenizer.convert_tokens_to_ids(spelled))
-    longest = sorted(found, key=lambda spelled: (-len(spelled), spelled))
+        content = token.content
+        if len(content.strip()) > 1 and (token.special or _BRACKETED.fullmatch(content.strip())):
+            found[content] = int(tokenizer.convert_tokens_to_ids(content))
+    longest = sorted(found, key=lambda content: (-len(content), content))
     exact = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
-    loose = re.compile("|".join(re.escape(spelled.strip()) for spelled in longest), re.IGNORECASE) if found else None
+    loose = re.compile("|".join(re.escape(content.strip()) for content in longest), re.IGNORECASE) if found else None
     result: _Controls = (found, loose, exact)
     _known[tokenizer] = (size, result)
     return result

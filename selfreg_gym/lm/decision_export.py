@@ -1,10 +1,11 @@
-"""Export as a ``transformers.decision`` repository: the helper or the process reward model behind a typed question.
+"""Export of a helper or a process reward model as a ``transformers.decision`` repository.
 
-``transformers`` answers questions of the types ``noul`` (yes or no), ``choice`` and ``score`` about a ``state``, with
-a probability for every option from one forward pass: ``pipeline("decision", model=folder)``, or ``POST /v1/systemone``
-of ``transformers serve folder``. Of the forms that it knows, ``JevForDecision`` carries ours exactly: any trunk, and
-linear scores with a bias, read before a mark. The rows of the head are those of our output head (or classifier), the
-bias holds the helper's offset or the scale of the process reward model, and the template is our prompt.
+``transformers`` answers questions of the types ``noul`` (yes or no), ``choice`` and ``score`` about a ``state`` with a
+probability for each option, from one forward pass: ``pipeline("decision", model=folder)``, or ``POST /v1/systemone`` of
+``transformers serve folder``. The architecture ``JevForDecision`` represents our models exactly: a trunk of any family,
+and scores that are linear in the hidden state before a mark, with a bias. The weights of its head are rows of the
+output layer (or the classifier), its bias contains the helper's offset or the scale of the process reward model, and
+its template is our prompt.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.lm.chat_template import jinja_literal
 from selfreg_gym.lm.prompts import turn
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.training import cast_parameters
@@ -28,17 +30,17 @@ from selfreg_gym.utils.files import set_default_modes
 __all__ = ["DecisionHead", "save_decision"]
 
 _PROBES = ("Room 1: table.\nYou can: Done!", "Room 2 has: a cup on a table.\n\nThe human said: bring me the cup.")
-_TOLERANCE = {torch.float32: 1e-3}  # of a logit (ours are rounded to four decimals); two bytes a number: 0.1
+_TOLERANCE = {torch.float32: 1e-3}  # of a logit (ours are rounded to four decimals); 0.1 in 16-bit types
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionHead:
-    """Scores of R options, linear in the trunk's last hidden state.
+    """A linear layer from the trunk's last hidden state (H) to the scores of R options.
 
     Attributes:
         weight: ``(R, H)``.
         bias: ``(R,)``.
-        options: per question type the names of the options, in the rows' order.
+        options: for each question type, the names of the R options in the order of the rows.
     """
 
     weight: torch.Tensor
@@ -56,28 +58,28 @@ def save_decision(
     instructed: str | None = None,
     expected: Any,
 ) -> None:
-    """Make the model, compare its answers with ours, and only then write the repository.
+    """Build the model, compare its answers with those of the original, and write the repository if they agree.
 
     Args:
-        folder: where to.
-        model: the model whose trunk is taken.
+        folder: directory of the repository.
+        model: the original model.
         tokenizer: its tokenizer.
-        head: what is read off the trunk.
-        tail: what our prompt puts behind the observation.
-        instructed: instructions that begin so take the place of the tail's last line (the helper's budget).
-        expected: ``expected(texts) -> (N, R)``, our own log-odds of the options over the first one.
+        head: the output layer of the options.
+        tail: the part of the prompt after the observation.
+        instructed: prefix of instructions that replace the last line of ``tail`` (the helper's budget).
+        expected: ``expected(texts) -> (N, R)``, the original's log-odds of each option against the first one.
 
     Raises:
-        InvalidArgumentError: this transformers has no decision models.
-        CheckpointError: the numbers would not be ours: this family computes something between trunk and scores, or
-            its tokenizer reads a prompt with its first token written out in another way.
+        InvalidArgumentError: the installed transformers has no decision models.
+        CheckpointError: the answers differ, because this model family has an operation between trunk and scores, or
+            its tokenizer encodes the written-out first token of a prompt differently.
     """
     try:
         from transformers import JevConfig, JevForDecision
         from transformers.decision import DecisionConfig
     except ImportError as error:
         raise InvalidArgumentError(
-            f"the export needs a transformers with decision models (5.23 or later), and this one has none: {error}."
+            f"the export needs transformers 5.23 or later, which has decision models: {error}."
         ) from None
     trunk = getattr(model, model.base_model_prefix)
     rows, hidden = head.weight.shape
@@ -99,13 +101,13 @@ def save_decision(
         labels={kind: list(options) for kind, options in head.options.items()},
         chat_template=_template(tokenizer, head, tail=tail, instructed=instructed),
         noul_options=["false", "true"],
-        sanitize_control_tokens=True,  # as in our prompts
+        sanitize_control_tokens=True,  # as our prompts do
     )
     gap = _difference(decision.eval().to(model.device), tokenizer, head, expected)
     if not gap <= _TOLERANCE.get(model.dtype, 0.1):
         raise CheckpointError(
             f"a decision repository of this {type(model).__name__} would answer differently (by {gap:.2g} in a logit): "
-            "its family computes something between the trunk and the scores that the format cannot carry. Serve it "
+            "its family has an operation between trunk and scores that the format cannot represent. Serve the model "
             "from Python instead."
         )
     out = Path(folder)
@@ -116,12 +118,10 @@ def save_decision(
 
 
 def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:
-    """The largest distance of transformers' answers from ours over the probes, in a logit (beyond 15 all are alike)."""
+    """Return the largest difference between the answers of transformers and ours, in logits clipped to +-15."""
     from transformers.pipelines import DecisionPipeline
 
-    pipe = DecisionPipeline(
-        model=decision, tokenizer=copy.deepcopy(tokenizer)
-    )  # it adds its two marks to its tokenizer
+    pipe = DecisionPipeline(model=decision, tokenizer=copy.deepcopy(tokenizer))  # a copy: two marks are added to it
     kind, options = next((kind, options) for kind, options in head.options.items() if kind != "noul")
     criteria: Any = dict.fromkeys(options) if kind == "choice" else list(options)
     got = []
@@ -134,37 +134,35 @@ def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any
 
 
 def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str | None) -> str:
-    """Our prompt as a Jinja template that ends in the mark."""
-    hole = "\u2603STATE\u2603"
-    before, after = turn(hole, tokenizer).split(hole)
-    trims = bool(before) and turn(f" {hole} ", tokenizer) == turn(hole, tokenizer)
+    """Return our prompt as a Jinja template that ends in the mark."""
+    placeholder = "\u2603STATE\u2603"
+    before, after = turn(placeholder, tokenizer).split(placeholder)
+    trims = bool(before) and turn(f" {placeholder} ", tokenizer) == turn(placeholder, tokenizer)
     begin = "".join(tokenizer.convert_ids_to_tokens(PromptEncoder(tokenizer).prompt("")))
-    begin = "" if before.startswith(begin) else begin  # a chat template that writes it already
+    begin = "" if before.startswith(begin) else begin  # the chat template already writes it
     lines = [
         "{%- if " + f'question.type == "{kind}" and question.options != {json.dumps(list(options))}' + " -%}"
-        "{{- raise_exception(" + _quoted(f"a {kind} question here has the options {', '.join(options)}") + ") -}}"
+        "{{- raise_exception("
+        + jinja_literal(f"a {kind} question to this model has the options {', '.join(options)}")
+        + ") -}}"
         "{%- endif -%}"
         for kind, options in head.options.items()
         if kind == "choice"
     ]
     lines += [
         "{%- if " + f'question.type == "{kind}"' + " -%}"
-        "{{- raise_exception(" + _quoted(f"this model answers no {kind} question") + ") -}}{%- endif -%}"
+        "{{- raise_exception(" + jinja_literal(f"this model answers no {kind} question") + ") -}}{%- endif -%}"
         for kind in ("noul", "choice", "score")
         if kind not in head.options
     ]
     last = tail.split("\n")[-1]
-    text, closing = tail[: len(tail) - len(last)], _quoted(last)
+    text, closing = tail[: len(tail) - len(last)], jinja_literal(last)
     if instructed is not None:
         asked = "question.instructions"
-        closing = f"({asked} if {asked} is string and {asked}.startswith({_quoted(instructed)}) else {closing})"
+        closing = f"({asked} if {asked} is string and {asked}.startswith({jinja_literal(instructed)}) else {closing})"
     state = "(state if state is string else state|tojson)" + ("|trim" if trims else "")
     lines.append(
-        f"{{{{- {_quoted(begin + before)} ~ {state} ~ {_quoted(after + text)} ~ {closing} ~ " + '"<|mark|>" -}}'
+        f"{{{{- {jinja_literal(begin + before)} ~ {state} ~ {jinja_literal(after + text)} ~ {closing} ~ "
+        + '"<|mark|>" -}}'
     )
     return "\n".join(lines)
-
-
-def _quoted(text: str) -> str:
-    """A Jinja string literal."""
-    return json.dumps(text, ensure_ascii=False)

@@ -1,8 +1,8 @@
-"""Free generation, sampled from a random stream per prompt.
+"""Text generation with one random stream per prompt.
 
-``transformers.generate`` draws from torch's global generator, so what one prompt gets would depend on its
-neighbours in the batch. Here each row draws from its own ``numpy`` stream, by the inverse of the cumulative
-distribution over rounded logits: a prompt's answer is the same alone and in any batch.
+``transformers.generate`` draws from torch's global generator, so the answer to a prompt depends on the other prompts of
+its batch. Here each row draws from its own NumPy stream, by inverting the cumulative distribution of rounded logits: a
+prompt's answer is the same alone and in any batch.
 """
 
 from __future__ import annotations
@@ -39,24 +39,28 @@ def generate(
     one_line: bool = False,
     encoder: PromptEncoder | None = None,
 ) -> list[tuple[str, int]]:
-    """Continue every prompt until a stop token (:func:`selfreg_gym.lm.chat_template.stop_tokens`) or ``max_new_tokens``.
+    """Continue each prompt up to a stop token (:func:`~selfreg_gym.lm.chat_template.stop_tokens`) or a token limit.
 
     Args:
+        model: a causal LM in eval mode.
+        tokenizer: its tokenizer.
         prompts: N texts.
-        rngs: N random streams, one per prompt; one uniform number is drawn per token (none at temperature 0).
-        temperature: 0 is greedy.
-        micro_batch: rows per forward; None: see :func:`selfreg_gym.lm.scoring.rows_per_forward`.
-        decimals: logits are rounded so before sampling.
-        one_line: stop with the first line break behind something written, and leave it and what follows out of the
-            text: a model that was not trained to stop there would go on with a next page of its own.
+        rngs: N random streams; each token takes one uniform number from its prompt's stream (none at temperature 0).
+        temperature: divisor of the logits; 0 is greedy decoding.
+        max_new_tokens: largest number of new tokens per prompt.
+        micro_batch: rows per forward pass; None: see :func:`selfreg_gym.lm.batching.rows_per_forward`.
+        decimals: decimals to which logits are rounded before sampling.
+        one_line: stop at the first line break after visible text, and drop the break. A model that was not trained to
+            stop there would continue with an observation of its own.
+        encoder: the tokenizer's encoder, if the caller has one.
 
     Returns:
-        For each prompt the new text, without special tokens other than marks of thoughts, channels and answers, and the
-        number of tokens read and written.
+        N pairs: the new text (of special tokens it keeps only marks of thoughts, channels and answers), and the number
+        of tokens read and written.
 
     Raises:
-        InvalidArgumentError: N differs, ``temperature`` or ``max_new_tokens`` is out of range, or a prompt and
-            ``max_new_tokens`` do not fit into the model's positions.
+        InvalidArgumentError: there are not N streams, ``temperature`` or ``max_new_tokens`` is out of range, or a
+            prompt with ``max_new_tokens`` exceeds the model's maximum length.
     """
     if len(prompts) != len(rngs):
         raise InvalidArgumentError(f"one rng per prompt is needed, received {len(prompts)} prompts, {len(rngs)} rngs.")
@@ -71,18 +75,18 @@ def generate(
     for row in ids:
         limits.check(row, more=max_new_tokens)
     answers: list[list[int]] = [[] for _ in prompts]
-    silent = _silent(tokenizer)
+    hidden = _hidden_tokens(tokenizer)
 
     def text_of(tokens: Sequence[int]) -> str:
-        return tokenizer.decode([token for token in tokens if token not in silent], skip_special_tokens=False)
+        return tokenizer.decode([token for token in tokens if token not in hidden], skip_special_tokens=False)
 
     lengths = [len(row) + max_new_tokens for row in ids]
     with torch.inference_mode():
-        cached = _caches(model)
+        cached = _cache_is_exact(model)
         rows = rows_per_forward(model, micro_batch) if cached else 1
-        for chunk in micro_batches(lengths, rows=rows, tokens=8192):
-            written = _continue(
-                (_Cached if cached else _Whole)(model, int(tokenizer.pad_token_id)),
+        for chunk in micro_batches(lengths, rows=rows):
+            written = _decode(
+                (_CachedDecoder if cached else _PlainDecoder)(model, int(tokenizer.pad_token_id)),
                 [ids[i] for i in chunk],
                 [rngs[i] for i in chunk],
                 stop=frozenset(stop_tokens(model, tokenizer)),
@@ -100,13 +104,13 @@ def generate(
 
 
 def _first_line(text: str) -> str:
-    """``text`` up to the first line break behind something written."""
+    """Return ``text`` up to the first line break after visible text."""
     begin = len(text) - len(text.lstrip())
     return text[:begin] + text[begin:].partition("\n")[0]
 
 
-def _continue(
-    reader: _Cached | _Whole,
+def _decode(
+    decoder: _CachedDecoder | _PlainDecoder,
     prompts: Sequence[list[int]],
     rngs: Sequence[np.random.Generator],
     *,
@@ -116,12 +120,12 @@ def _continue(
     decimals: int,
     ended: Callable[[Sequence[int]], bool] | None,
 ) -> list[list[int]]:
-    """Decode one micro-batch."""
+    """Return the new tokens of one micro-batch of B prompts."""
     batch = len(prompts)
     written: list[list[int]] = [[] for _ in prompts]
     active = [True] * batch
-    raw = reader.begin(prompts)
-    for place in range(limit):
+    raw = decoder.start(prompts)
+    for position in range(limit):
         logits = np.round(raw.float().cpu().numpy().astype(np.float64), decimals)
         chosen: list[int | None] = [None] * batch
         for row in range(batch):
@@ -134,23 +138,23 @@ def _continue(
             if token in stop:
                 active[row] = False
                 continue
-            written[row].append(token)  # a line break too: one token may hold the end of a line and its break
+            written[row].append(token)  # also a line break, since one token may hold text and a break
             chosen[row] = token
             active[row] = ended is None or not ended(written[row])
-        if not any(active) or place + 1 == limit:
+        if not any(active) or position + 1 == limit:
             break
-        raw = reader.go_on(chosen)
+        raw = decoder.step(chosen)
     return written
 
 
-class _Cached:
-    """Logits of the next tokens, with a key-value cache; prompts are padded on the left."""
+class _CachedDecoder:
+    """Next-token logits with a key-value cache; prompts are padded on the left."""
 
     def __init__(self, model: Any, pad: int) -> None:
         self.model, self.pad = model, pad
 
-    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
-        """``(B, V)`` logits after B prompts."""
+    def start(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """Return ``(B, V)`` logits after B prompts."""
         longest = max(map(len, prompts))
         tokens = torch.full((len(prompts), longest), self.pad)
         self.mask = torch.zeros(len(prompts), longest, dtype=torch.long)
@@ -161,8 +165,8 @@ class _Cached:
         self.cache = None
         return self._forward(tokens)
 
-    def go_on(self, chosen: Sequence[int | None]) -> torch.Tensor:
-        """``(B, V)`` logits after one token more; None: the row has ended."""
+    def step(self, chosen: Sequence[int | None]) -> torch.Tensor:
+        """Return ``(B, V)`` logits after one more token per row; None marks a finished row."""
         self.mask = torch.cat([self.mask, torch.ones(len(chosen), 1, dtype=torch.long)], dim=1)
         self.positions = self.positions[:, -1:] + 1
         return self._forward(torch.tensor([[self.pad if token is None else token] for token in chosen]))
@@ -181,31 +185,31 @@ class _Cached:
         return out.logits[:, -1]
 
 
-class _Whole:
-    """The same for one row that is read anew for each token: for models with another kind of memory (Mamba, RWKV)."""
+class _PlainDecoder:
+    """Next-token logits of one row, computed from its start for each token: for recurrent models (Mamba, RWKV)."""
 
     def __init__(self, model: Any, pad: int) -> None:
         self.model = model
 
-    def begin(self, prompts: Sequence[list[int]]) -> torch.Tensor:
-        """``(1, V)`` logits after one prompt."""
+    def start(self, prompts: Sequence[list[int]]) -> torch.Tensor:
+        """Return ``(1, V)`` logits after one prompt."""
         [prompt] = prompts
         self.ids = list(prompt)
         return self.model(input_ids=torch.tensor([self.ids], device=self.model.device), use_cache=False).logits[:, -1]
 
-    def go_on(self, chosen: Sequence[int | None]) -> torch.Tensor:
-        """``(1, V)`` logits after one token more."""
-        return self.begin([[*self.ids, *(token for token in chosen if token is not None)]])
+    def step(self, chosen: Sequence[int | None]) -> torch.Tensor:
+        """Return ``(1, V)`` logits after one more token."""
+        return self.start([[*self.ids, *(token for token in chosen if token is not None)]])
 
 
-_known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_exact: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-def _caches(model: Any) -> bool:
-    """Find out by trial, once per model, whether decoding with cache and padding gives what reading anew gives."""
-    if model not in _known:
-        _known[model] = not getattr(model, "_is_stateful", False) and _agrees(model)
-    return _known[model]
+def _cache_is_exact(model: Any) -> bool:
+    """Return whether decoding with cache and padding equals decoding without, by one trial per model."""
+    if model not in _exact:
+        _exact[model] = not getattr(model, "_is_stateful", False) and _agrees(model)
+    return _exact[model]
 
 
 def _agrees(model: Any) -> bool:
@@ -213,21 +217,21 @@ def _agrees(model: Any) -> bool:
     rng = np.random.Generator(np.random.PCG64(0))
     vocabulary = int(model.config.get_text_config().vocab_size)
     prompts = [rng.integers(0, vocabulary, size=size).tolist() for size in (9, 6)]
-    token, cached = 1, _Cached(trial, 0)
+    token, cached = 1, _CachedDecoder(trial, 0)
     try:
-        found = [cached.begin(prompts), cached.go_on([token, token])]
+        found = [cached.start(prompts), cached.step([token, token])]
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError, KeyError):
         return False
     for logits, more in zip(found, ([], [token]), strict=True):
         for row, prompt in enumerate(prompts):
-            expected = _Whole(trial, 0).begin([[*prompt, *more]])[0]
+            expected = _PlainDecoder(trial, 0).start([[*prompt, *more]])[0]
             gap = logits[row].float().log_softmax(-1) - expected.float().log_softmax(-1)
-            if not float(gap.abs().max()) <= tolerance * 10:  # over the whole vocabulary, rare tokens included
+            if not float(gap.abs().max()) <= tolerance * 10:  # the largest gap over the whole vocabulary
                 return False
     return True
 
 
-def _silent(tokenizer: Any) -> frozenset[int]:
-    """Special tokens that are not shown: all but the marks of thoughts, channels and answers."""
+def _hidden_tokens(tokenizer: Any) -> frozenset[int]:
+    """Return the special tokens that are left out of texts: all but the marks of thoughts, channels and answers."""
     special = zip(tokenizer.all_special_ids, tokenizer.convert_ids_to_tokens(tokenizer.all_special_ids), strict=True)
     return frozenset(int(token_id) for token_id, token in special if not is_mark(token))

@@ -1,8 +1,8 @@
-"""Models and tokenizers from a local directory, with errors that say what is wrong with it.
+"""Loading of models and tokenizers from local directories.
 
-Nothing is ever downloaded and no code from a checkpoint is run (``local_files_only``, ``trust_remote_code=False``,
-safetensors only). A process gets one torch thread: with another process on the second core, torch's default of
-two threads is many times slower.
+Nothing is downloaded, and no code of a checkpoint is run (``local_files_only``, ``trust_remote_code=False``,
+safetensors only). Torch uses one thread: with another process on a second core, its default of two threads is many
+times slower.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "trained_with",
 ]
 
-_RECORDS = (
+_JSON_FILES = (
     *("config.json", "generation_config.json", "model.safetensors.index.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
 )
@@ -40,13 +40,13 @@ _CONSTANT = re.compile(r"\.(?:masked_bias|(?:attn|attention)\.bias|rotary_emb\.i
 
 
 def one_thread() -> None:
-    """Give this process one torch thread, unless ``OMP_NUM_THREADS`` asks for another number."""
+    """Set torch to one thread, or to ``OMP_NUM_THREADS`` if that is set."""
     threads = os.environ.get("OMP_NUM_THREADS", "1")
     torch.set_num_threads(max(1, int(threads)) if threads.isdigit() else 1)
 
 
 def quiet_transformers() -> None:
-    """Silence transformers' load report and progress bars (new classification heads are expected here)."""
+    """Silence the warnings and progress bars of transformers (new classification heads are expected here)."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -54,9 +54,9 @@ def quiet_transformers() -> None:
 
 
 def trained_with(info: Mapping[str, Any], *, dtype: str | None, device: str | None) -> tuple[str, str]:
-    """Return the dtype and device to load a trained model with: those asked for, else those it was trained with.
+    """Return dtype and device for a trained model: the arguments, or else those of its training record ``info``.
 
-    A device that this machine does not have becomes the CPU; older checkpoints, which say neither, are float32.
+    An unavailable device is replaced by the CPU. A record without dtype, as older versions wrote it, means float32.
     """
     device = device or str(info.get("device", "cpu"))
     kind = _device(device).type
@@ -65,10 +65,10 @@ def trained_with(info: Mapping[str, Any], *, dtype: str | None, device: str | No
 
 
 def torch_dtype(name: str | torch.dtype) -> torch.dtype:
-    """Return the torch dtype called ``name`` ("float32", "bfloat16", "float16").
+    """Return the torch dtype of this name ("float32", "bfloat16", "float16").
 
     Raises:
-        InvalidArgumentError: there is no such floating dtype.
+        InvalidArgumentError: ``name`` is not a floating-point dtype.
     """
     if isinstance(name, torch.dtype):
         return name
@@ -81,10 +81,10 @@ def torch_dtype(name: str | torch.dtype) -> torch.dtype:
 
 
 def check_checkpoint(path: str | Path) -> Path:
-    """Return ``path`` as a directory that holds a transformers checkpoint.
+    """Return ``path`` if it is a directory with a transformers checkpoint.
 
     Raises:
-        CheckpointError: it does not exist, has no readable ``config.json``, or no safetensors weights.
+        CheckpointError: it is not a directory, or has no readable ``config.json`` or no safetensors weights.
     """
     folder = Path(path)
     rule = "a checkpoint is a local directory with config.json and *.safetensors (as save_pretrained writes it)"
@@ -93,25 +93,26 @@ def check_checkpoint(path: str | Path) -> Path:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
-    for name in _RECORDS:  # transformers loads a model without some of them, but with other stop tokens
+    for name in _JSON_FILES:  # without some of them transformers loads the model, but with other stop tokens
         if (folder / name).is_file():
-            read_object(folder / name, what="a record of a checkpoint", remedy="copy or save the checkpoint again")
+            read_object(folder / name, what="a JSON file of a checkpoint", remedy="copy or save the checkpoint again")
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no *.safetensors file.")
     return folder
 
 
 def load_causal(path: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu") -> Any:
-    """Load any causal LM from a local directory, ready to score (eval mode).
+    """Load a causal LM from a local directory, in eval mode.
 
     Args:
         path: a directory written by ``save_pretrained``.
-        dtype: weights' type; float32 is the one in which packed equals naive scoring to 1e-5.
+        dtype: type of the weights. In float32, packed and naive scoring agree to 1e-5.
         device: a torch device.
 
     Raises:
         CheckpointError: ``path`` is not a checkpoint, transformers cannot load it as a causal LM, weights are missing,
-            unknown, of another shape or not finite, or the tokenizer has ids beyond the embedding.
+            unknown, not finite or of another shape, or the tokenizer has ids beyond the embedding.
+        InvalidArgumentError: dtype or device is unknown.
     """
     return _load("AutoModelForCausalLM", path, dtype=dtype, device=device)
 
@@ -119,19 +120,19 @@ def load_causal(path: str | Path, *, dtype: str | torch.dtype = "float32", devic
 def load_classifier(
     path: str | Path, *, dtype: str | torch.dtype = "float32", device: str = "cpu", trained: bool = False
 ) -> Any:
-    """Load a checkpoint as a one-logit sequence classifier.
+    """Load a sequence classifier with one logit, in eval mode.
 
-    ``num_labels=1`` alone would mean regression; ``multi_label_classification`` with float labels of shape
-    ``[B, 1]`` is binary cross-entropy.
+    The problem type ``multi_label_classification`` with float labels ``(B, 1)`` gives binary cross-entropy;
+    ``num_labels=1`` alone would mean regression.
 
     Args:
         path: a directory written by ``save_pretrained``.
         dtype, device: as in :func:`load_causal`.
-        trained: whether the checkpoint must hold the classifier's head. If not, the trunk of a causal LM will do, and
-            a head that is missing is drawn from torch's generator, to be trained.
+        trained: whether the checkpoint must contain the classifier's head. If False, the checkpoint of a causal LM is
+            accepted, and a missing head is initialised from torch's global generator.
 
     Raises:
-        CheckpointError: as :func:`load_causal`.
+        CheckpointError, InvalidArgumentError: as :func:`load_causal`.
     """
     return _load(
         "AutoModelForSequenceClassification",
@@ -145,10 +146,10 @@ def load_classifier(
 
 
 def load_tokenizer(path: str | Path) -> Any:
-    """Load the tokenizer of a checkpoint, with a pad token (the end-of-text token where it has none).
+    """Load the tokenizer of a checkpoint; without a pad token, its end-of-text token becomes the pad token.
 
     Raises:
-        CheckpointError: there is none, or it has neither a pad nor an end-of-text token.
+        CheckpointError: it cannot be loaded, or has neither a pad nor an end-of-text token.
     """
     from transformers import AutoTokenizer
 
@@ -164,7 +165,7 @@ def load_tokenizer(path: str | Path) -> Any:
         if tokenizer.eos_token_id is None:
             raise CheckpointError(
                 f"the tokenizer of {str(path)!r} has neither a pad nor an end-of-text token: set tokenizer.pad_token "
-                "to one that the model has, and save it again."
+                "to a token of the model, and save it again."
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -186,7 +187,7 @@ def _load(
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # they are reported, and refused below with their shapes
+            ignore_mismatched_sizes=True,  # reported here, and an error in _check_weights
             output_loading_info=True,
             **kwargs,
         )
@@ -196,7 +197,7 @@ def _load(
         raise CheckpointError(
             f"{str(folder)!r} must hold a checkpoint for {auto_class} and cannot be loaded "
             f"({_brief(error).rstrip('.')}): copy or save the checkpoint again, or use a version of transformers that "
-            "knows it."
+            "supports it."
         ) from error
     _check_weights(model, report, folder, new_head=new_head)
     if any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
@@ -205,23 +206,23 @@ def _load(
 
 
 def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_head: bool) -> None:
-    """Refuse weights that are missing, of another shape, unknown to the model, or not finite.
+    """Raise if weights are missing, unknown to the model, not finite or of another shape.
 
-    transformers fills what is missing with random numbers, so such a model would answer, and wrongly.
+    Transformers initialises missing weights at random, and such a model would answer wrongly without an error.
     """
     trunk = f"{model.base_model_prefix}."
 
-    def counts(name: str) -> bool:
+    def is_required(name: str) -> bool:
         return not new_head or name.startswith(trunk)
 
     shapes = [
         f"{name} has the shape {tuple(found)} and must have {tuple(wanted)}"
         for name, found, wanted in sorted(report["mismatched_keys"])
     ]
-    missing = [f"{name} is missing" for name in sorted(report["missing_keys"]) if counts(name)]
-    extra = sorted(name for name in report["unexpected_keys"] if counts(name) and not _CONSTANT.search(name))
+    missing = [f"{name} is missing" for name in sorted(report["missing_keys"]) if is_required(name)]
+    extra = sorted(name for name in report["unexpected_keys"] if is_required(name) and not _CONSTANT.search(name))
     unknown = [f"{name} belongs to no layer" for name in extra]
-    head = {name for name in report["missing_keys"] if not counts(name)}
+    head = {name for name in report["missing_keys"] if not is_required(name)}
     broken = [
         f"{name} holds NaN or infinity"
         for name, value in model.named_parameters()
@@ -246,5 +247,5 @@ def _device(name: str) -> torch.device:
 
 
 def _brief(error: Exception) -> str:
-    """The first line of an error's text: transformers lists every model family behind it."""
+    """Return the first line of an error's text; transformers lists all model families after it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]

@@ -25,9 +25,6 @@ class Memo(Generic[V]):
     Args:
         size: largest number of entries; with 0 every look-up misses.
 
-    Attributes:
-        hits, misses: number of look-ups that found a value, and that did not.
-
     Raises:
         InvalidArgumentError: ``size`` is negative.
     """
@@ -36,19 +33,13 @@ class Memo(Generic[V]):
         if size < 0:
             raise InvalidArgumentError(f"a memo's size must be 0 or more, received size={size!r}.")
         self.size = size
-        self.hits = 0
-        self.misses = 0
         self._entries: OrderedDict[bytes, V] = OrderedDict()
 
     def get(self, key: bytes) -> V | None:
         """Return the value of ``key`` and mark it as used, or None."""
-        value = self._entries.get(key)
-        if value is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        self._entries.move_to_end(key)
-        return value
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
 
     def get_or_compute(self, keys: Sequence[bytes], compute: Callable[[list[int]], Iterable[tuple[int, V]]]) -> list[V]:
         """Return the value of each key, and compute the missing ones.
@@ -94,6 +85,3 @@ class Memo(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._entries

@@ -1,7 +1,7 @@
-"""Model cards: the README.md beside saved weights, which says what they are, what they were made from and how good.
+"""Model cards: the README.md beside saved weights.
 
-The YAML head is what the hubs of models read (``huggingface_hub`` writes it; nothing is sent anywhere); the text below
-is for people. A card is made from what training recorded, and holds no number that was not measured.
+The YAML header is the format of model hubs (``huggingface_hub`` writes it; nothing is uploaded). The text describes the
+model, its training and its measured performance. A card contains recorded values only.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Figure:
 
     Attributes:
         name: the metric ("auc").
-        value: what was measured.
-        on: on what, in words.
+        value: its value.
+        on: the data on which it was measured, in words.
     """
 
     name: str
@@ -45,20 +45,21 @@ def write_card(
     """Write ``folder/README.md``.
 
     Args:
+        folder: directory of the saved weights.
         title: the heading.
-        what: a paragraph on what the model does.
-        tags: for the YAML head, beside "selfreg-gym".
-        info: the training record; every entry but long lists becomes a row of a table.
-        usage: Python that loads the model.
-        figures: measured numbers; they stand in the YAML head too.
+        what: a paragraph that describes the model.
+        tags: tags of the YAML header, besides "selfreg-gym".
+        info: the training record; each entry becomes a row of a table, long lists by their length.
+        usage: Python code that loads the model.
+        figures: measured numbers, for the text and the YAML header.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     known = {**(info.get("data") or {}), **(info.get("run") or {})}
     task = str(known.get("task", "selfreg_gym rollouts"))
-    # the data that a card's head knows nothing of stands under a key of our own
+    # entries that are not part of the header's format
     extra = {"selfreg": json.loads(dumps(dict(info), default=str))}
-    head = ModelCardData(
+    header = ModelCardData(
         library_name="transformers",
         tags=["selfreg-gym", *tags],
         base_model=None if info.get("backbone_built") else str(info.get("backbone", "unknown")),
@@ -84,14 +85,14 @@ def write_card(
     text.append("\n".join(["## How it was made", "", "| | |", "|---|---|", *rows]))
     text.append(f"## How to load it\n\n```python\n{usage.strip()}\n```")
     text.append(
-        "Weights are safetensors; no code is part of this checkpoint (`trust_remote_code` is never needed). It knows "
-        "the task, actor and interventions it was trained with; elsewhere its numbers mean nothing until measured."
+        "Weights are safetensors, and the checkpoint contains no code (`trust_remote_code` is never needed). The model "
+        "was trained for one task, actor and set of interventions. Elsewhere its outputs must be validated first."
     )
-    ModelCard(f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(text) + "\n").save(folder / "README.md")
+    ModelCard(f"---\n{header.to_yaml()}\n---\n\n" + "\n\n".join(text) + "\n").save(folder / "README.md")
 
 
 def _cell(value: Any) -> str:
-    """A value in a table: long lists by their length."""
+    """Return a value as the cell of a table; a long list by its length."""
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 12:
         return f"{len(value)} entries"
     text = value if isinstance(value, str) else dumps(value, default=str, ensure_ascii=False)

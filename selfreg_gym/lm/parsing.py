@@ -1,8 +1,8 @@
-"""Reading an action out of what a language model wrote.
+"""Parsing of the action in a language model's answer.
 
-Models wrap their answer in reasoning, markdown, quotes, code fences, JSON, tags and remarks, or write the next
-observation themselves. Only this form is removed; nothing is added. A text that is not an admissible action stays as it
-was written, and the task calls it invalid; ``nearest=True`` chooses the nearest admissible action instead.
+Models wrap an action in reasoning, markdown, quotes, code fences, JSON, tags and remarks, or continue with an
+observation of their own. The parser removes these and adds nothing. A text that is not an admissible action is returned
+as written, and the task treats it as invalid; ``nearest=True`` returns the most similar admissible action instead.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _QUOTES = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u00ab\u00bb\u2039\u203
 _WRAPPING = " \t\r\n*_<>[](){}|~" + _QUOTES
 _STOPS = ".,;:!?\u2026\u3002\uff01\uff1f"
 
-# "Action", also in the languages that models fall into; "reaction" is none, and Chinese puts no space before a word.
+# "Action" in several languages into which models switch, but not as a part of a word ("reaction").
 _ACTION = (
     r"(?:(?<!\w)"
     r"(?:action|acci[o\u00f3]n|aktion|a[c\u00e7][a\u00e3]o|azione|\u0434\u0435\u0439\u0441\u0442\u0432\u0438\u0435)"
     r"|\u52a8\u4f5c|\u52d5\u4f5c|\u884c\u52a8|\u884c\u52d5|\u30a2\u30af\u30b7\u30e7\u30f3|\ud589\ub3d9)"
 )
 _MARK = rf"{_ACTION}(?!\w)[\s*_`\"']{{0,9}}(?:(?P<number>\d{{1,3}})[\s*_`]{{0,9}})?(?:[:=\uff1a]|->|=>|\u2192)[ \t*_]*"
-_AT_LINE = re.compile(  # "**Action:**", "2. Final action =", "{"action": ..., and the mark twice over
+_AT_LINE = re.compile(  # "**Action:**", "2. Final action =", "{"action": ..., also with the mark repeated
     rf"^[ \t>#*\-\u2022_`\"'({{\[]{{0,40}}(?:\(?\d{{1,3}}[.)]\s*)?(?:(?:final|next|my|the|chosen|best)\s+){{0,3}}"
     rf"{_MARK}(?:\s*action\s*[:=]\s*)?",
     re.IGNORECASE | re.MULTILINE,
 )
 _IN_LINE = re.compile(_MARK, re.IGNORECASE)
-_TOLD = re.compile(r"\baction\b[\s*_`\"']{0,9}(?:is|would be|will be)\b[\s:*_`]*", re.IGNORECASE)
+_STATED = re.compile(r"\baction\b[\s*_`\"']{0,9}(?:is|would be|will be)\b[\s:*_`]*", re.IGNORECASE)
 _TAGGED = re.compile(r"<action>(.*?)(?:</action>|\Z)|\\boxed\{(?:\\text\{)?([^{}]*)\}", re.IGNORECASE | re.DOTALL)
 _ACTION_TAG = re.compile(r"<action>", re.IGNORECASE)
 _ACTION_TAG_END = re.compile(r"</action>", re.IGNORECASE)
 _WRAPPED = re.compile(r"^\s*<([a-z][\w:-]{0,30})>(.{1,300})</\1>\s*$", re.IGNORECASE)
-_OTHERS_TURN = re.compile(  # the model writes the environment's text, or the next observation
+_OTHER_ROLE = re.compile(  # the model continues as the environment or the user
     r"^[ \t*_#>]{0,40}(?:observation|environment|user|human|system|result)\b[\s*_]{0,9}\d{0,3}[\s*_]{0,9}:",
     re.IGNORECASE | re.MULTILINE,
 )
-_NULL = re.compile(r"[\"']action[\"']\s*:\s*(?:null|None)\b", re.IGNORECASE)  # JSON for no action
-_LINE, _MOST = 1000, 50  # characters of a line, and phrases in it, that are looked at
+_NULL = re.compile(r"[\"']action[\"']\s*:\s*(?:null|None)\b", re.IGNORECASE)  # no action, in JSON
+_LINE, _MOST = 1000, 50  # largest number of characters of a line, and of phrases, that are searched
 _LIST_MARK = re.compile(r"^\s*(?:[-*\u2022>#+]+|\(?\d+[.)])\s+")
 _FENCE = re.compile(r"^\s*(?:```|~~~)\w*\s*$")
 _EMPHASISED = re.compile(r"\*\*([^*\n]{1,200})\*\*|`([^`\n]{1,200})`|[\"\u201c]([^\"\u201c\u201d\n]{1,200})[\"\u201d]")
@@ -57,15 +57,15 @@ _CUT = re.compile(
 
 
 def canonical(text: str) -> str:
-    """The words of a text without case, spacing, quotes around it or final full stop: two forms of one action agree."""
+    """Return the words of a text without case, spacing, surrounding quotes and final full stop, for comparison."""
     plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").replace("\u200b", "")
     return " ".join(words(plain.strip(_WRAPPING).rstrip("." + _WRAPPING))).casefold()
 
 
 def match_action(text: str, admissible: Sequence[str] | None) -> str | None:
-    """Return the admissible action that ``text`` is another form of, or None.
+    """Return the admissible action whose canonical form equals that of ``text``, or None.
 
-    A last full stop, exclamation mark or comma may differ if that leaves one action only.
+    Final punctuation is ignored if the action is then still unique.
     """
     if not admissible:
         return None
@@ -78,7 +78,7 @@ def match_action(text: str, admissible: Sequence[str] | None) -> str | None:
 
 @lru_cache(maxsize=256)
 def _forms(admissible: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """The actions by their canonical form, and without a final stop where that form is one action's."""
+    """Return the actions by canonical form, and by the form without final punctuation where it is unique."""
     exact: dict[str, str] = {}
     bare: dict[str, list[str]] = {}
     for action in admissible:
@@ -89,7 +89,7 @@ def _forms(admissible: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]
 
 
 def nearest_action(text: str, admissible: Sequence[str]) -> str | None:
-    """Return the admissible action spelled most like ``text``, or None if none comes near."""
+    """Return the admissible action most similar to ``text`` (difflib ratio of at least 0.5), or None."""
     by_form = {canonical(action): action for action in admissible}
     close = get_close_matches(canonical(text[:500]), by_form, n=1, cutoff=0.5)
     return by_form[close[0]] if close else None
@@ -98,83 +98,85 @@ def nearest_action(text: str, admissible: Sequence[str]) -> str | None:
 def parse_action(answer: str, admissible: Sequence[str] | None = None, *, nearest: bool = False) -> str:
     """Return the action in a model's answer.
 
-    An answer that is an admissible action as it stands is that action. Otherwise thoughts, special tokens and answer
-    tags are left out first (:mod:`selfreg_gym.lm.reasoning_marks`; a thought that is cut off gives no answer), and so is what
-    the model writes for the environment ("Observation: ...") after its action. Then the first of these that is there:
+    An answer that is an admissible action is returned at once. Otherwise thoughts, special tokens and answer tags are
+    removed (:mod:`selfreg_gym.lm.reasoning_marks`; an unfinished thought gives no answer), and so is text that the
+    model writes for the environment ("Observation: ...") after its action. Then the first rule that applies decides:
 
     1. ``<action>...</action>`` or ``\\boxed{...}``: the last one.
-    2. ``Action: ...`` at the beginning of a line, else within one: the last one ("Action 1" of a numbered plan), up to
-       the end of the line (the next line if that is empty). A remark behind an admissible action is cut off.
+    2. ``Action: ...`` at the beginning of a line, or else within a line: the last one (in a numbered plan "Action 1"),
+       up to the end of the line, or the next line if this is empty. A remark after an admissible action is removed.
     3. The last line that is an admissible action; ``the action is ...``; the only admissible action in bold or quotes.
     4. The last line that is not empty.
 
-    An admissible action is returned in the task's own spelling. Anything else comes back as it was written, trimmed;
-    the empty string where the model gave no answer.
-
     Args:
-        answer: everything the model wrote.
-        admissible: what the task accepts, if known.
-        nearest: take the closest admissible action when none matches.
+        answer: the whole text of the model.
+        admissible: the admissible actions, if they are known.
+        nearest: return the most similar admissible action if none matches.
+
+    Returns:
+        An admissible action in the task's spelling, or the text as written, without surrounding spaces and quotes; the
+        empty string if there is no answer.
     """
     if len(answer) <= 1000 and (whole := match_action(answer, admissible)):
         return whole
-    said = _said(answer)
-    text, found = _marked(said, admissible)
+    visible = _visible(answer)
+    text, found = _marked(visible, admissible)
     if text is None:
-        text, found = _unmarked(said, admissible)
-    if found is None and _NULL.search(said) and text.strip().startswith(("null", "None")):
+        text, found = _unmarked(visible, admissible)
+    if found is None and _NULL.search(visible) and text.strip().startswith(("null", "None")):
         return ""
     if found is None and admissible and nearest:
         found = nearest_action(text, admissible)
     return text.strip(_WRAPPING) if found is None else found
 
 
-def _said(answer: str) -> str:
-    """The answer without thoughts and special tokens, up to where the model goes on in another role."""
+def _visible(answer: str) -> str:
+    """Return the answer without thoughts and special tokens, up to where the model continues in another role."""
     after = answer_of(answer)
-    if not _ACTION_TAG.search(after):  # the prompt had opened the tag
+    if not _ACTION_TAG.search(after):  # the prompt has opened the tag
         after = _ACTION_TAG_END.split(after, maxsplit=1)[0]
     act = _AT_LINE.search(after)
-    other = _OTHERS_TURN.search(after, act.end()) if act else None
+    other = _OTHER_ROLE.search(after, act.end()) if act else None
     return after[: other.start()] if other else after
 
 
-def _marked(said: str, admissible: Sequence[str] | None) -> tuple[str | None, str | None]:
-    """What stands behind the mark that counts, and the admissible action it is; ``(None, None)`` without a mark."""
-    tagged = [match.group(1) or match.group(2) or "" for match in _TAGGED.finditer(said)]
+def _marked(text: str, admissible: Sequence[str] | None) -> tuple[str | None, str | None]:
+    """Return the text after the decisive mark and its admissible action; ``(None, None)`` without a mark."""
+    tagged = [match.group(1) or match.group(2) or "" for match in _TAGGED.finditer(text)]
     if tagged:
         lines = _lines(tagged[-1])
         return _read(lines[0] if lines else "", admissible)
-    marks = list(_AT_LINE.finditer(said)) or list(_IN_LINE.finditer(said))
+    marks = list(_AT_LINE.finditer(text)) or list(_IN_LINE.finditer(text))
     if not marks:
         return None, None
     chosen = marks[-1]
-    if chosen["number"]:  # a plan: what comes first is done first
+    if chosen["number"]:  # of a plan, the first action is taken
         chosen = next((mark for mark in reversed(marks) if mark["number"] == "1"), chosen)
-    end = next((mark.start() for mark in marks if mark.start() >= chosen.end()), len(said))
-    lines = _lines(said[chosen.end() : end])
+    end = next((mark.start() for mark in marks if mark.start() >= chosen.end()), len(text))
+    lines = _lines(text[chosen.end() : end])
     return _read(lines[0] if lines else "", admissible)
 
 
-def _unmarked(said: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
-    lines = _lines(said)
+def _unmarked(visible: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
+    """Return the text that rules 3 and 4 of :func:`parse_action` choose, and its admissible action or None."""
+    lines = _lines(visible)
     for line in reversed(lines):
         wrapped = _WRAPPED.match(line)
         if found := match_action(wrapped.group(2) if wrapped else line, admissible):
             return line, found
-    for told in list(_TOLD.finditer(said))[: -_MOST - 1 : -1]:
-        text, found = _read(said[told.end() : told.end() + _LINE].split("\n", 1)[0], admissible)
+    for stated in list(_STATED.finditer(visible))[: -_MOST - 1 : -1]:
+        text, found = _read(visible[stated.end() : stated.end() + _LINE].split("\n", 1)[0], admissible)
         if found:
             return text, found
-    spans = {"".join(filter(None, match.groups())) for match in _EMPHASISED.finditer(said)}
+    spans = {"".join(filter(None, match.groups())) for match in _EMPHASISED.finditer(visible)}
     meant = {found for span in spans if (found := match_action(span, admissible))}
     if len(meant) == 1:
-        return said, meant.pop()
+        return visible, meant.pop()
     return (lines[-1] if lines else ""), None
 
 
 def _read(line: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
-    """A line, and the first of its readings that is admissible."""
+    """Return a line, and the first of its readings that is admissible."""
     for reading in _readings(line):
         if found := match_action(reading, admissible):
             return line, found
@@ -182,8 +184,11 @@ def _read(line: str, admissible: Sequence[str] | None) -> tuple[str, str | None]
 
 
 def _readings(line: str) -> Iterator[str]:
-    """The line; the content of a tag around it; a quotation at its beginning; the line up to a remark, longest first;
-    what follows a mark within it."""
+    """Yield possible actions of a line.
+
+    They are the whole line, the content of a tag around it, a quotation at its beginning, the line up to a remark
+    (longest first), and the text after a mark.
+    """
     yield line
     if wrapped := _WRAPPED.match(line):
         yield wrapped.group(2)
@@ -196,6 +201,6 @@ def _readings(line: str) -> Iterator[str]:
 
 
 def _lines(text: str) -> list[str]:
-    """The lines that are neither empty nor a code fence, without list marks."""
+    """Return the lines that are neither empty nor code fences, without list marks."""
     stripped = (_LIST_MARK.sub("", line).strip() for line in text.splitlines() if not _FENCE.match(line))
     return [line for line in stripped if line.strip(_WRAPPING)]

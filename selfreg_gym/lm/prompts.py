@@ -1,6 +1,6 @@
-"""Prompts of the actor, the process reward model and the helper, which share a trunk.
+"""Prompts of actors, process reward models and helpers, which share a trunk.
 
-The observation always comes first and what differs comes last, so that all three read the same beginning.
+Every prompt begins with the observation; the differences follow at the end, so that all three read the same prefix.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ __all__ = [
 
 ACTION_MARK = "Action:"
 
-#: Asked of models that reason before they act; the default stack answers with the action alone.
+#: Request to models that reason before they act; the default actor answers with the action alone.
 REASONING_REQUEST = "Answer in two lines. Reasoning: why, in a sentence. Action: exactly one of the offered actions."
 
 
 def actor_prompt(observation: str, *, tokenizer: Any = None, reasoning: bool = False) -> str:
-    """The prompt after which an action (``reasoning=False``) or a whole answer is expected.
+    """Return the prompt before an action (``reasoning=False``) or before an answer with reasoning.
 
-    Control tokens that the observation spells are marked, for :class:`selfreg_gym.lm.tokenizer.PromptEncoder` to
-    encode them as plain text. Where the chat template opens a thought, it is closed before an action is asked for.
+    Control tokens in the observation are marked, so that :class:`selfreg_gym.lm.tokenizer.PromptEncoder` encodes them
+    as plain text. If the chat template opens a thought, the thought is closed before an action.
 
     Args:
-        observation: what the task says.
-        tokenizer: if given and it has a chat template, the template is applied.
+        observation: the observation of the task.
+        tokenizer: its chat template is applied, if it has one.
         reasoning: ask for ``Reasoning: ... Action: ...`` instead of ending with ``Action:``.
     """
     if reasoning:
@@ -44,36 +44,36 @@ def actor_prompt(observation: str, *, tokenizer: Any = None, reasoning: bool = F
 
 
 def answer_text(action: str) -> str:
-    """An action as it follows ``Action:``."""
+    """Return an action as it follows ``Action:``."""
     return f" {action}"
 
 
 def success_prompt(observation: str, *, tokenizer: Any = None) -> str:
-    """What a process reward model reads: the observation up to the word after which the actor would act.
+    """Return the prompt of a process reward model: the actor's own prompt before an action.
 
-    There the actor's trunk has gathered what decides its action.
+    At its last token the hidden state of the actor's trunk determines the action.
     """
     return actor_prompt(observation, tokenizer=tokenizer)
 
 
 def helper_prompt(observation: str, budget: float, *, tokenizer: Any = None) -> str:
-    """What a helper reads; the budget (two decimals) stands at the end, after the observation.
+    """Return the prompt of a helper: the observation, then the budget with two decimals.
 
-    With a chat template the observation is the user's turn, as it is for the actor, and the budget begins the answer.
+    With a chat template the observation is the user's turn, as for the actor, and the budget begins the answer.
     """
     return f"{_before_answer(observation, tokenizer)}Budget {budget:.2f}. Help?"
 
 
 def turn(text: str, tokenizer: Any) -> str:
-    """:func:`chat`, followed by the text that closes a thought or skips thinking, if the template has such text."""
+    """Return :func:`chat` with the template's text that closes a thought or skips thinking, if there is one."""
     return chat(text, tokenizer) + turn_of(tokenizer).closing
 
 
 def _before_answer(text: str, tokenizer: Any) -> str:
-    """``text`` and what stands between it and an answer: the template's turn, or a line break."""
+    """Return ``text`` in the template's turn, or with a line break, before an answer without a thought."""
     return turn(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"
 
 
 def _whole_answer(text: str, tokenizer: Any) -> str:
-    """``text`` and what stands before an answer that may begin with a thought."""
+    """Return the same before an answer that may begin with a thought."""
     return chat(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"

@@ -35,16 +35,37 @@ __all__ = [
 ]
 
 
-class TextReader:
+class _Reader:
+    """The common arguments of both readers.
+
+    Args:
+        model: a model in eval mode.
+        tokenizer: its tokenizer.
+        micro_batch: rows per forward pass; None: see :func:`selfreg_gym.lm.batching.rows_per_forward`.
+        memo: number of results that are remembered.
+        decimals: decimals to which results are rounded, so that they do not depend on the batch.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, *, micro_batch: int | None = None, memo: int = 50_000, decimals: int = 4
+    ) -> None:
+        self.model = model
+        self.encoder = PromptEncoder(tokenizer)
+        self.limits = match_tokenizer(model, tokenizer)
+        self.pad = int(tokenizer.pad_token_id)
+        self.micro_batch = rows_per_forward(model, micro_batch)
+        self.decimals = decimals
+        self.memo: Memo[np.ndarray] = Memo(memo)
+
+
+class TextReader(_Reader):
     """Maps texts to ``k`` numbers each.
 
     Args:
         model: a model in eval mode.
         tokenizer: its tokenizer.
         head: ``head(model, input_ids (B, L), lengths) -> (B, k)``; rows are padded on the right.
-        micro_batch: rows per forward pass; None: see :func:`selfreg_gym.lm.batching.rows_per_forward`.
-        memo: number of texts that are remembered.
-        decimals: decimals to which results are rounded, so that they do not depend on the batch.
+        **options: ``micro_batch``, ``memo`` (number of texts) and ``decimals``, as for every reader.
     """
 
     def __init__(
@@ -52,19 +73,10 @@ class TextReader:
         model: Any,
         tokenizer: Any,
         head: Callable[[Any, torch.Tensor, Sequence[int]], torch.Tensor],
-        *,
-        micro_batch: int | None = None,
-        memo: int = 50_000,
-        decimals: int = 4,
+        **options: Any,
     ) -> None:
-        self.model = model
-        self.encoder = PromptEncoder(tokenizer)
-        self.limits = match_tokenizer(model, tokenizer)
-        self.pad = int(tokenizer.pad_token_id)
+        super().__init__(model, tokenizer, **options)
         self.head = head
-        self.micro_batch = rows_per_forward(model, micro_batch)
-        self.decimals = decimals
-        self.memo: Memo[np.ndarray] = Memo(memo)
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
         """Return ``(N, k)`` float64 for N >= 1 texts.
@@ -163,7 +175,7 @@ def answer_positions(groups: Sequence[PromptGroup], *, packed: bool) -> tuple[to
     return torch.arange(len(ends)), torch.unique(ends, return_inverse=True)[1]
 
 
-class PromptGroupReader:
+class PromptGroupReader(_Reader):
     """Reads the logits of answer tokens after groups of prompts that share a prefix.
 
     Args:
@@ -172,29 +184,15 @@ class PromptGroupReader:
         answers: A token ids.
         micro_batch: groups per forward pass; None is 8 in float32. In 16-bit types None reads every prompt alone, so
             that the result depends neither on other groups nor on other prompts of the group.
-        memo: number of groups that are remembered.
-        decimals: decimals to which logits are rounded, so that they do not depend on the batch.
+        **options: ``memo`` (number of groups) and ``decimals``, as for every reader.
     """
 
     def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        answers: Sequence[int],
-        *,
-        micro_batch: int | None = None,
-        memo: int = 50_000,
-        decimals: int = 4,
+        self, model: Any, tokenizer: Any, answers: Sequence[int], *, micro_batch: int | None = None, **options: Any
     ) -> None:
-        self.model = model
-        self.encoder = PromptEncoder(tokenizer)
-        self.limits = match_tokenizer(model, tokenizer)
-        self.pad = int(tokenizer.pad_token_id)
+        super().__init__(model, tokenizer, micro_batch=micro_batch, **options)
         self.answers = torch.as_tensor(list(answers))
-        self.micro_batch = rows_per_forward(model, micro_batch)
         self._each_alone = micro_batch is None and next(model.parameters()).dtype != torch.float32
-        self.decimals = decimals
-        self.memo: Memo[np.ndarray] = Memo(memo)
 
     def read(self, groups: Sequence[Sequence[str]]) -> np.ndarray:
         """Return ``(N, Q, A)`` float64 logits for N >= 1 groups of Q whole prompts.

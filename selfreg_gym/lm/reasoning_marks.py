@@ -1,10 +1,10 @@
-"""The marks that language models put around thoughts, answers and turns, in one table; needs no torch.
+"""Marks that language models put around thoughts, answers and turns. This module does not import torch.
 
-Families mark a thought with tags (``<think>`` of DeepSeek, Qwen, GLM, Nemotron and many others, ``<seed:think>``,
-``<thought>``, ``<reasoning>``), brackets (``[THINK]`` of Magistral), special tokens (``<|START_THINKING|>`` of Command,
-``<|begin_of_thought|>`` of OpenThinker, ``<|inner_prefix|>`` of Apertus, ``<unused94>`` of MedGemma), arrows (Kimi), a
-sentence (Granite, Apriel), or channels (``<|channel|>analysis<|message|>`` of gpt-oss, ``<|channel>thought`` of Gemma).
-Only what stands outside of thoughts, or in the final channel, is an answer.
+Model families enclose a thought in tags (``<think>`` of DeepSeek, Qwen, GLM, Nemotron and many others,
+``<seed:think>``, ``<thought>``, ``<reasoning>``), brackets (``[THINK]`` of Magistral), special tokens
+(``<|START_THINKING|>`` of Command, ``<|begin_of_thought|>`` of OpenThinker, ``<|inner_prefix|>`` of Apertus,
+``<unused94>`` of MedGemma), arrows (Kimi), sentences (Granite, Apriel), or channels (``<|channel|>analysis<|message|>``
+of gpt-oss, ``<|channel>thought`` of Gemma). The answer is the text outside of thoughts, or in the final channel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GRANITE = ("here is my thought process:", "here is my response:")
 _APRIEL = ("here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", r"\[END FINAL RESPONSE\]")
 _ANSWER = r"(?:final[_ -]?)?(?:answer|response|output|solution|conclusion)|final"
 
-#: Patterns of the marks that open and close a thought.
+#: Marks that open and close a thought.
 _OPEN = "|".join(
     [
         rf"<\s?{_NAME}(?:\s[^<>\n]{{0,80}})?>",
@@ -57,7 +57,7 @@ _CLOSE = "|".join(
         re.escape(_APRIEL[1]),
     ]
 )
-#: Tags around an answer. ``<action>`` is not among them: its content is one action (:mod:`selfreg_gym.lm.parsing`).
+#: Tags around an answer. ``<action>``, which encloses one action, belongs to :mod:`selfreg_gym.lm.parsing`.
 _BOX_OPEN = "|".join(
     [
         rf"<(?:{_ANSWER})>",
@@ -69,7 +69,7 @@ _BOX_OPEN = "|".join(
 _BOX_CLOSE = "|".join(
     [rf"</(?:{_ANSWER})>", r"\[/ANSWER\]", rf"<{_BAR}end{_OF}(?:{_ANSWER}|box){_BAR}>", "\u25c1/answer\u25b7"]
 )
-#: Special tokens that end an answer or begin the next turn; before an answer they mean nothing.
+#: Special tokens that end an answer or begin the next turn; before an answer they are ignored.
 _END = (
     r"(?:</s>|<(?:eo[sdtp]|end|end_of_(?:turn|text|utterance|sentence|response)|start_of_turn)>|<turn\|>|<\|turn>"
     r"|<\|?[a-z_]{0,30}(?:im_|turn|eot)[a-z_]{0,30}\|?>"
@@ -93,11 +93,11 @@ _FINAL = ("final", "answer", "response")
 
 
 def answer_of(text: str) -> str:
-    """The text outside of thoughts: the final channel, the last answer tag, or the last part outside thoughts.
+    """Return the final channel, the content of the last answer tag, or the last text outside of thoughts.
 
-    Special tokens are cut: padding is dropped, an end of turn ends the answer. A thought that is never closed gives no
-    answer, a closing mark without an opening one closes a thought that the prompt had opened, and an answer that the
-    model gave before a thought counts if nothing follows the thought.
+    Padding tokens are removed, and an end-of-turn token ends the answer. A thought without end gives no answer. A
+    closing mark without an opening one closes a thought that the prompt has opened. An answer before a thought counts
+    if nothing follows the thought.
 
     Returns:
         The answer, possibly with line breaks; empty if there is none.
@@ -110,14 +110,14 @@ def answer_of(text: str) -> str:
         begin = final[-1].end()
         end = _CHANNEL_END.search(text, begin)
         text = text[begin : end.start() if end else len(text)]
-    elif stripped := _CHANNELS_STRIPPED.match(text):  # a server that leaves out the special tokens
+    elif stripped := _CHANNELS_STRIPPED.match(text):  # a server has removed the special tokens
         text = text[stripped.end() :]
     return _outside(text)
 
 
 def _outside(text: str) -> str:
-    parts: list[str] = []  # said outside of thoughts
-    boxes: list[str] = []  # said inside answer tags
+    parts: list[str] = []  # texts outside of thoughts
+    boxes: list[str] = []  # texts inside answer tags
     begin, thinking, boxed = 0, False, False
     for event in _EVENT.finditer(text):
         kind = event.lastgroup
@@ -125,20 +125,20 @@ def _outside(text: str) -> str:
             if kind == "close":
                 thinking, begin = False, event.end()
             continue
-        said = text[begin : event.start()]
-        if kind == "close":  # the prompt had opened the thought
+        part = text[begin : event.start()]
+        if kind == "close":  # the prompt has opened the thought
             parts, boxes, boxed = [], [], False
         elif kind == "open":
-            (boxes if boxed else parts).append(said)
+            (boxes if boxed else parts).append(part)
             thinking = True
         elif kind == "box":
-            parts.append(said)
+            parts.append(part)
             boxed = True
         elif boxed:  # "unbox", or an end of turn
-            boxes.append(said)
+            boxes.append(part)
             boxed = False
-        elif said.strip() or any(part.strip() for part in parts):
-            parts.append(said)
+        elif part.strip() or any(one.strip() for one in parts):
+            parts.append(part)
             thinking = True  # text after the turn is ignored
             break
         begin = event.end()
@@ -150,7 +150,7 @@ def _outside(text: str) -> str:
 
 
 def open_thought(text: str) -> str:
-    """The mark of a thought that is open where ``text`` ends, or the empty string."""
+    """Return the opening mark of the thought that is open at the end of ``text``, or the empty string."""
     mark = ""
     for event in _EVENT.finditer(text):
         if event.lastgroup == "open":
@@ -161,7 +161,7 @@ def open_thought(text: str) -> str:
 
 
 def closing_of(mark: str) -> str:
-    """The text that closes the thought opened by ``mark``, up to the beginning of the answer."""
+    """Return the text that closes a thought opened by ``mark``, up to the beginning of the answer."""
     if _CHANNEL.match(mark):
         return "<|end|><|start|>assistant<|channel|>final<|message|>"
     if mark.startswith("<|channel>"):
@@ -189,12 +189,12 @@ def closing_of(mark: str) -> str:
 
 
 def has_mark(text: str) -> bool:
-    """Whether ``text`` holds a mark of a thought, an answer tag or a channel."""
+    """Return whether ``text`` contains a mark of a thought, an answer tag or a channel."""
     return bool(_CHANNEL.search(text)) or any(event.lastgroup != "end" for event in _EVENT.finditer(text))
 
 
 def is_mark(token: str) -> bool:
-    """Whether a special token is such a mark, which must be kept when an answer is decoded."""
+    """Return whether a special token is such a mark, which must be kept when an answer is decoded."""
     if _HARMONY.fullmatch(token) or token in ("<|channel>", "<channel|>"):
         return True
     event = _EVENT.fullmatch(token)

@@ -1,4 +1,4 @@
-"""Drawing one of several answers by their scores, with one random number; needs no torch."""
+"""Sampling of an answer by its score. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["sample_index", "softmax"]
 
 
 def softmax(scores: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities ``(n,)`` from scores; temperature 0 puts all on the first of the largest."""
+    """Return probabilities ``(n,)``; temperature 0 gives probability 1 to the first of the largest scores."""
     if temperature == 0:
         out = np.zeros(len(scores))
         out[int(np.argmax(scores))] = 1.0
@@ -18,6 +18,6 @@ def softmax(scores: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
 
 
 def sample_index(probabilities: np.ndarray, rng: np.random.Generator) -> int:
-    """Draw an index by the inverse cumulative distribution, with exactly one uniform number from ``rng``."""
+    """Sample an index by inverting the cumulative distribution, with exactly one uniform number from ``rng``."""
     cumulative = np.cumsum(probabilities)
     return min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), len(cumulative) - 1)

@@ -26,7 +26,7 @@ from selfreg_gym.lm.packing import Trie, build_trie
 from selfreg_gym.lm.scoring_paths import LONGEST_TREE, PATHS, SCORE_FUNCTIONS, best_path, window_of
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
-__all__ = ["CandidateScorer", "score_candidates", "score_naive"]
+__all__ = ["CandidateScorer", "score_candidates"]
 
 
 class CandidateScorer:
@@ -162,12 +162,5 @@ class CandidateScorer:
 def score_candidates(
     model: Any, tokenizer: Any, prompts: Sequence[str], candidates: Sequence[Sequence[str]], *, path: str = "auto"
 ) -> list[np.ndarray]:
-    """Score once, without memo and to 8 decimals; see :class:`CandidateScorer`."""
+    """Score once, without memo and to 8 decimals, as :meth:`CandidateScorer.score`; "naive" is the reference path."""
     return CandidateScorer(model, tokenizer, path=path, memo=0, decimals=8).score(prompts, candidates)
-
-
-def score_naive(
-    model: Any, tokenizer: Any, prompts: Sequence[str], candidates: Sequence[Sequence[str]]
-) -> list[np.ndarray]:
-    """Score by the "naive" path: the reference for tests and benchmarks."""
-    return score_candidates(model, tokenizer, prompts, candidates, path="naive")

@@ -1,8 +1,8 @@
-"""A small Llama with random weights and a vocabulary made from the collected texts.
+"""A small Llama with random weights and a vocabulary built from the collected texts.
 
-It is the trunk of a process reward model or a helper where no trained trunk can read the task. Its tokenizer
-(:func:`selfreg_gym.lm.vocabulary.build_open_tokenizer`) reads every text. The weights depend on the texts and the seed
-alone. Random weights need more steps than trained ones (:func:`steps_from_scratch`) and a larger learning rate.
+It is the trunk of a process reward model or a helper if no trained trunk can read the task. Its tokenizer
+(:func:`selfreg_gym.lm.vocabulary.build_open_tokenizer`) reads every text. The weights depend only on the texts and the
+seed. Random weights need more steps than trained ones (:func:`steps_from_scratch`) and a larger learning rate.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from selfreg_gym.lm.vocabulary import build_open_tokenizer, distinct
 __all__ = ["LEARNING_RATE", "build_small_llama", "steps_from_scratch"]
 
 LEARNING_RATE = 1e-3
-"""Peak learning rate of random weights."""
+"""Peak learning rate for random weights."""
 
 _STEPS, _PASSES = 1000, 8
-_SHORTEST = 512  # positions: texts of new tasks may be longer than those collected
+_SHORTEST = 512  # smallest maximum length, since texts of new tasks may be longer than the collected ones
 
 
 def build_small_llama(
@@ -35,27 +35,29 @@ def build_small_llama(
     layers: int = 2,
     heads: int = 3,
 ) -> Path:
-    """Write a checkpoint (config, weights, tokenizer) of a Llama with random weights into ``folder``.
+    """Write a checkpoint (config, weights, tokenizer) of a Llama with random weights to ``folder``.
 
     Args:
-        texts: the collected texts; the vocabulary and the number of positions (four times the longest text, at least
-            512) come from them.
-        folder: made if need be.
-        words: words that are one token in any case, such as those of prompts.
-        seed: of the weights.
-        hidden, layers, heads: the size; 96, 2 and 3 are those of the shipped tiny Llama.
+        texts: the collected texts. They determine the vocabulary and the maximum length (four times the longest text,
+            rounded up to a power of 2, and at least 512 tokens).
+        folder: created if it does not exist.
+        words: words that are single tokens in any case, such as the words of prompts.
+        seed: seed of the weights.
+        hidden: hidden size; the defaults are the sizes of the shipped tiny Llama.
+        layers: number of layers.
+        heads: number of attention heads.
 
     Returns:
         The folder.
 
     Raises:
-        InvalidArgumentError: there are no texts.
+        InvalidArgumentError: all texts are empty, or there are none.
     """
     import transformers
 
     texts = distinct(texts)
     if not any(texts):
-        raise InvalidArgumentError("a vocabulary is built from at least one text that is not empty, received none.")
+        raise InvalidArgumentError("a vocabulary needs at least one text that is not empty, received none.")
     one_thread()
     quiet_transformers()
     tokenizer = build_open_tokenizer(texts, words=words)
@@ -68,7 +70,7 @@ def build_small_llama(
         num_attention_heads=heads,
         num_key_value_heads=heads,
         max_position_embeddings=max(_SHORTEST, 1 << (4 * longest - 1).bit_length()),
-        initializer_range=0.06,  # transformers' 0.02 suits wide models; narrow ones train three times as long with it
+        initializer_range=0.06,  # with transformers' 0.02, narrow models need three times as many steps
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -84,9 +86,9 @@ def build_small_llama(
 
 
 def steps_from_scratch(examples: int, *, epochs: float, batch_size: int, accumulate: int = 1) -> int:
-    """Optimiser steps for random weights: ``epochs`` passes, or more where these are fewer than 1,000 steps.
+    """Return the number of optimiser steps for random weights.
 
-    At most 8 passes are made to reach the 1,000 steps.
+    ``epochs`` passes, or up to 8 passes if ``epochs`` passes are fewer than 1,000 steps.
     """
     each = math.ceil(examples / batch_size) / accumulate
     return max(1, round(max(epochs * each, min(_PASSES * each, _STEPS))))

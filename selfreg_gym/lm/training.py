@@ -1,8 +1,8 @@
-"""One training loop for actor, process reward model and helper: seeded, sorted by length, resumable.
+"""The training loop of actors, process reward models and helpers: seeded, resumable, with batches of similar lengths.
 
-The plan of batches is drawn once from the seed, so a resumed run sees exactly the batches it would have seen. A batch
-holds examples of similar length (pools of shuffled examples are sorted, cut, and the batches shuffled again): padding
-would otherwise cost a third of the time.
+All batches are drawn from the seed in advance, so a resumed run sees the same batches. To form batches of similar
+lengths, pools of shuffled examples are sorted and cut into batches, which are then shuffled. Otherwise padding would
+take a third of the time.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ __all__ = [
 
 T = TypeVar("T")
 _POOL = 32  # batches per pool that is sorted by length
-_SAVE_SECONDS = 120.0  # so much work is lost at the most when a run is killed
+_SAVE_SECONDS = 120.0  # largest loss of work when a run is killed
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingLog:
-    """What a training run did.
+    """Statistics of a training run.
 
     Attributes:
-        steps: optimiser steps taken in all, those before a resume included.
+        steps: number of optimiser steps, including those before a resume.
         loss: mean loss of each tenth of the run, in order.
-        validation: ``(step, score)`` of every validation; smaller is better.
+        validation: ``(step, score)`` of each validation; smaller is better.
         seconds: wall time of this call.
-        stopped_early: whether patience ran out.
+        stopped_early: whether training stopped because ``patience`` was exceeded.
     """
 
     steps: int
@@ -84,35 +84,45 @@ def finetune(
     progress: bool = False,
     description: str = "training",
 ) -> TrainingLog:
-    """Minimise ``loss`` over the trainable parameters of ``model``, in place, with AdamW and a linear decay to zero.
+    """Minimise ``loss`` over the trainable parameters of ``model``, in place.
+
+    AdamW with gradient clipping; the learning rate rises linearly during the warm-up and then falls linearly to zero.
 
     Args:
-        model: a torch module; parameters that do not require a gradient stay as they are.
+        model: a torch module; parameters that do not require a gradient are not changed.
         examples: N examples of any type.
         loss: ``loss(model, batch) -> scalar tensor``, the mean over the batch.
-        lengths: N token counts, for sorting.
-        seed: fixes the order of the examples.
-        lr: peak learning rate, reached after ``warmup`` (a share of the steps).
-        batch_size: examples per forward.
-        epochs: passes over the data; ``steps``, if given, counts optimiser steps instead.
-        accumulate: forwards per optimiser step; its gradient is that of one batch of all their examples.
+        lengths: ``(N,)`` token counts, for sorting.
+        seed: seed of the order of examples and of dropout.
+        lr: peak learning rate.
+        batch_size: examples per forward pass.
+        epochs: passes over the data.
+        steps: number of optimiser steps; overrides ``epochs``.
+        accumulate: forward passes per optimiser step. Its gradient equals that of one batch of all their examples.
+        warmup: share of the steps in the warm-up.
+        weight_decay: of AdamW.
         clip: largest norm of the gradient.
-        validate: ``validate(model) -> score``, smaller is better, every ``validate_every`` steps and at the end;
-            the weights with the best score are kept. None: the last weights are.
-        validate_every: None is a tenth of the steps.
-        patience: stop after so many validations in a row without improvement.
-        resume: a directory for the state of an unfinished run, saved every ``save_every`` steps and every two minutes.
-            If it holds one, training goes on from there; when training ends the state is removed.
+        validate: ``validate(model) -> score``, smaller is better. It runs every ``validate_every`` steps and at the
+            end, and the weights with the best score are kept. None: the last weights are kept.
+        validate_every: steps between validations; None is a tenth of the steps.
+        patience: number of validations in a row without improvement after which training stops.
+        resume: directory for the state of an unfinished run, saved every ``save_every`` steps and every two minutes.
+            Training continues from a state found there. The state is removed when training ends.
+        save_every: steps between saved states.
         progress: show a progress bar.
+        description: text of the progress bar.
+
+    Returns:
+        Statistics of the run.
 
     Raises:
-        InvalidArgumentError: there are no examples, a number is out of range, or weights to train are float16.
+        InvalidArgumentError: there are no examples, an argument is out of range, or trainable weights are float16.
         CheckpointError: the state in ``resume`` belongs to another run.
-        SelfRegError: a loss, a gradient or a validation is not finite; the weights are those before that step.
+        SelfRegError: a loss, a gradient or a validation is not finite. The weights are those before that step.
     """
     if not examples or len(lengths) != len(examples):
         raise InvalidArgumentError(
-            f"training needs examples and their lengths, received {len(examples)} and {len(lengths)}."
+            f"training needs examples and one length for each, received {len(examples)} and {len(lengths)}."
         )
     if batch_size < 1 or accumulate < 1 or lr <= 0 or epochs <= 0 or (steps is not None and steps < 1):
         raise InvalidArgumentError(
@@ -121,7 +131,7 @@ def finetune(
         )
     if (validate_every is not None and validate_every < 1) or (patience is not None and patience < 1):
         raise InvalidArgumentError(
-            "validate_every and patience must be at least 1 (None: every tenth of the steps, and never stop early), "
+            "validate_every and patience must be at least 1 (None: every tenth of the steps; no early stopping), "
             f"received validate_every={validate_every}, patience={patience}."
         )
     one_thread()
@@ -129,11 +139,11 @@ def finetune(
     total = steps if steps is not None else max(1, round(epochs * per_epoch / accumulate))
     plan = plan_batches(lengths, batch_size=batch_size, count=total * accumulate, seed=seed)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    halves = [name for name, p in trainable.items() if p.dtype == torch.float16]
-    if halves:  # AdamW's eps of 1e-8 is 0 in float16: the first step would divide by 0
+    half = [name for name, p in trainable.items() if p.dtype == torch.float16]
+    if half:  # AdamW's eps of 1e-8 is 0 in float16: the first step would divide by 0
         raise InvalidArgumentError(
-            f"weights in float16 cannot be trained, received {len(halves)} of {len(trainable)} parameters in it "
-            f"({halves[0]!r}, ...): train with LoRA, whose adapters are float32 on a float16 model, or in float32."
+            f"weights in float16 cannot be trained, received {len(half)} of {len(trainable)} parameters in float16 "
+            f"({half[0]!r}, ...): train with LoRA, whose adapters are float32 on a float16 model, or in float32."
         )
     optimizer = torch.optim.AdamW(trainable.values(), lr=lr, weight_decay=weight_decay)
     ramp = max(1, round(warmup * total))
@@ -146,7 +156,7 @@ def finetune(
     model.train()
     with _loss_bar(description, total, done, progress) as advance, seeded(seed):
         for step in range(done, total):
-            torch.manual_seed(seed + 0x9E3779B1 * (step + 1))  # dropout is the same in a resumed run
+            torch.manual_seed(seed + 0x9E3779B1 * (step + 1))  # the same dropout in a resumed run
             value = 0.0
             batches = plan[step * accumulate : (step + 1) * accumulate]
             for batch in batches:
@@ -196,20 +206,20 @@ def finetune(
 
 
 def _check_finite(step: int, total: int, **figures: float) -> None:
-    """Stop before NaN or infinity gets into the weights, or into the state that a resumed run begins with."""
+    """Raise before NaN or infinity enters the weights or the saved state."""
     for name, value in figures.items():
         if not math.isfinite(value):
             raise SelfRegError(
                 f"the {name} of a training must be finite, received {value} at step {step} of {total}: try a smaller "
-                "learning rate (lr), or dtype float32 (bfloat16 where that does not fit, with LoRA); if it happens at "
-                "the first step, look at the examples and at the model itself."
+                "learning rate (lr) or dtype float32 (bfloat16 with LoRA if memory is too small); at the first step, "
+                "check the examples and the model."
             )
 
 
 def held_out_loss(
     loss: Callable[[Any, Sequence[T]], torch.Tensor], examples: Sequence[T], *, lengths: Sequence[int], batch_size: int
 ) -> Callable[[Any], float]:
-    """``validate`` of :func:`finetune`: the mean of the training's own loss over examples that are not trained on."""
+    """Return a function for ``validate`` of :func:`finetune`: the mean training loss over held-out examples."""
     order = np.argsort(np.asarray(lengths), kind="stable")
     batches = [[examples[i] for i in order[begin : begin + batch_size]] for begin in range(0, len(order), batch_size)]
 
@@ -221,7 +231,7 @@ def held_out_loss(
 
 
 def early_stopping(log: TrainingLog, *, patience: int) -> dict[str, Any]:
-    """What a model card tells of a training that was validated: plain values."""
+    """Return the record of a validated training run for a model card, as plain values."""
     best = min(log.validation, key=lambda entry: entry[1])
     return {
         "patience": patience,
@@ -232,7 +242,7 @@ def early_stopping(log: TrainingLog, *, patience: int) -> dict[str, Any]:
 
 
 def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: int) -> list[list[int]]:
-    """Draw ``count`` batches of example indices, epoch after epoch, each of similar lengths; fixed by ``seed``."""
+    """Draw ``count`` batches of example indices, epoch by epoch, each of similar lengths."""
     rng = stream(BATCHES, seed)
     size = np.asarray(lengths)
     plan: list[list[int]] = []
@@ -248,18 +258,20 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: i
 
 
 def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, seed: int = 0) -> Any:
-    """Put LoRA adapters on every linear layer but the output head (PEFT's "all-linear").
+    """Add LoRA adapters (Hu et al. 2021) to every linear layer except the output head (PEFT's "all-linear").
 
-    A tied ``lm_head`` is left out on purpose: an adapter on it merges wrongly into the shared embedding.
+    A tied ``lm_head`` gets no adapter, which would be merged wrongly into the shared embedding.
 
     Args:
-        task: PEFT's task type, "SEQ_CLS" (its new head is trained in full) or "CAUSAL_LM".
-        rank: adapter rank; ``alpha`` defaults to twice the rank.
-        seed: of the adapters' first weights.
+        model: a transformers model.
+        task: PEFT's task type, "SEQ_CLS" (the new head is trained in full) or "CAUSAL_LM".
+        rank: rank of the adapters.
+        alpha: scale of the adapters; None is twice the rank.
+        seed: seed of the adapters' initial weights.
 
     Returns:
-        The PEFT model; :func:`merge_lora` gives the plain model back with the adapters added in. Adapters and a new
-        head are float32 whatever the model is: steps of a small learning rate are lost in two bytes.
+        The PEFT model; :func:`merge_lora` returns the plain model. Adapters and a new head are float32 in any case,
+        because 16-bit weights are too coarse for small steps.
     """
     from peft import LoraConfig, get_peft_model
     from peft.utils import ModulesToSaveWrapper
@@ -268,7 +280,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
         task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
     )
     with seeded(seed), warnings.catch_warnings():
-        # PEFT 0.21 asks transformers 5 for an attribute by its old name; the user cannot do anything about it.
+        # PEFT 0.21 uses the deprecated name of an attribute of transformers 5.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         adapted = get_peft_model(model, config)
     for module in adapted.modules():
@@ -279,7 +291,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
 
 
 def merge_lora(model: Any) -> Any:
-    """Add the adapters of :func:`add_lora` into the weights and return the plain model, all of it in its own dtype."""
+    """Merge the adapters of :func:`add_lora` into the weights and return the plain model in its original dtype."""
     plain = model.merge_and_unload()
     for module in plain.modules():
         for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _in_float32]:
@@ -288,7 +300,7 @@ def merge_lora(model: Any) -> Any:
 
 
 def cast_parameters(model: Any, dtype: torch.dtype) -> Any:
-    """Give all parameters one dtype, in place. ``model.to(dtype)`` would round the buffers too (rotary frequencies)."""
+    """Cast all parameters, in place. ``model.to(dtype)`` would also round the buffers (rotary frequencies)."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model
@@ -300,7 +312,7 @@ def _in_float32(module: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw torch's random numbers from ``seed`` inside the block, and leave the global generator as it was."""
+    """Seed torch inside the block and restore the state of its global generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
-"""The saved state of an unfinished training: one safetensors file, replaced as a whole.
+"""The saved state of an unfinished training run: one safetensors file, replaced atomically.
 
-Weights, the optimiser's moments and the best weights so far are tensors; everything else stands in the file's header as
-JSON. Nothing is pickled, so a state of unknown origin runs no code.
+Weights, optimiser moments and the best weights so far are tensors; everything else is JSON in the file's header.
+Nothing is pickled, so a state of unknown origin cannot run code.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from selfreg_gym.utils.json_text import dumps
 __all__ = ["Best", "TrainingState"]
 
 _NAME = "training_state.safetensors"
-_REMEDY = "delete it to begin the training again"
+_REMEDY = "delete it to restart the training"
 
 
 class Best(NamedTuple):
-    """The weights with the smallest validation score so far."""
+    """The smallest validation score so far, and its weights by name."""
 
     score: float
     weights: dict[str, torch.Tensor]
 
 
 class TrainingState:
-    """Saves and loads what a training needs to go on as if it had never stopped.
+    """Saves and loads the state from which a training run continues without any difference.
 
     Args:
-        folder: where the state lies; None keeps nothing.
-        fingerprint: names the run. A state with another one is refused.
+        folder: directory of the state; None saves nothing.
+        fingerprint: identifies the run; a state with another fingerprint is an error.
     """
 
     def __init__(self, folder: str | Path | None, *, fingerprint: str) -> None:
@@ -52,7 +52,7 @@ class TrainingState:
         validation: list[tuple[int, float]],
         best: Best | None,
     ) -> None:
-        """Write the state after ``done`` optimiser steps."""
+        """Save the state after ``done`` optimiser steps."""
         if self.path is None:
             return
         from safetensors.torch import save_file
@@ -75,11 +75,15 @@ class TrainingState:
     def load(
         self, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
     ) -> tuple[int, list[float], list[tuple[int, float]], Best | None]:
-        """Put weights and optimiser back and return ``(steps done, losses, validations, best)``; all empty without one.
+        """Restore weights and optimiser.
+
+        Returns:
+            The number of steps done, their losses, the validations ``(step, score)``, and the best weights or None;
+            zero and empty if there is no saved state.
 
         Raises:
-            CheckpointError: the state cannot be read, belongs to another run, or lost something. The model and the
-                optimiser are then as they were.
+            CheckpointError: the state cannot be read, is incomplete, or belongs to another run. The model and the
+                optimiser are unchanged.
         """
         if self.path is None or not self.path.is_file():
             return 0, [], [], None
@@ -87,11 +91,11 @@ class TrainingState:
             record, tensors = _read(self.path)
             matches = record["fingerprint"] == self.fingerprint
         except Exception as error:
-            raise CheckpointError(f"{self._told} cannot be read ({error}): {_REMEDY}.") from error
+            raise CheckpointError(f"{self._title} cannot be read ({error}): {_REMEDY}.") from error
         if not matches:
             raise CheckpointError(
-                f"{self._told} belongs to another run (other data, seed or settings): "
-                "delete it, or resume with what it was begun with."
+                f"{self._title} belongs to another run (other data, seed or settings): "
+                "delete it, or resume with the original data, seed and settings."
             )
         self._check(record, tensors, trainable)
         with torch.no_grad():
@@ -102,7 +106,7 @@ class TrainingState:
             if kind == "optimizer":
                 field, _, name = rest.partition("/")
                 own = trainable[name]
-                # AdamW counts its steps on the CPU, and keeps its moments beside the weights
+                # AdamW keeps its step count on the CPU and its moments on the device of the weights
                 optimizer.state[own][field] = value if value.ndim == 0 else value.to(own.device)
         best = None
         if record["best"] is not None:
@@ -111,7 +115,7 @@ class TrainingState:
         return record["done"], record["losses"], [(int(step), float(v)) for step, v in record["validation"]], best
 
     @property
-    def _told(self) -> str:
+    def _title(self) -> str:
         return f"the training state {str(self.path)!r}"
 
     def _check(
@@ -120,10 +124,10 @@ class TrainingState:
         tensors: Mapping[str, torch.Tensor],
         trainable: Mapping[str, torch.nn.Parameter],
     ) -> None:
-        """Refuse a state that lost a tensor, has others, or whose numbers have another type or shape."""
+        """Raise if a tensor is missing, unknown, not finite or of another shape, or if the record is malformed."""
         try:
             done, losses, validation = record["done"], record["losses"], record["validation"]
-            sound = (
+            valid = (
                 type(done) is int
                 and done == len(losses)
                 and all(map(is_number, losses))
@@ -131,9 +135,11 @@ class TrainingState:
                 and (record["best"] is None or is_number(record["best"]))
             )
         except (KeyError, TypeError, ValueError):
-            sound = False
-        if not sound:
-            raise CheckpointError(f"{self._told} must hold the steps done and their losses, and does not: {_REMEDY}.")
+            valid = False
+        if not valid:
+            raise CheckpointError(
+                f"{self._title} must hold the steps done and their losses, received a malformed record: {_REMEDY}."
+            )
         shapes: dict[str, tuple[int, ...]] = {}
         for name, parameter in trainable.items():
             shape = tuple(parameter.shape)
@@ -142,7 +148,7 @@ class TrainingState:
             if record["best"] is not None:
                 shapes[f"best/{name}"] = shape
         faults = [f"{key} is missing" for key in sorted(shapes.keys() - tensors.keys())]
-        faults += [f"{key} belongs to no weight" for key in sorted(tensors.keys() - shapes.keys())]
+        faults += [f"{key} is unknown" for key in sorted(tensors.keys() - shapes.keys())]
         faults += [
             f"{key} has the shape {tuple(tensors[key].shape)} and must have {shape}"
             for key, shape in sorted(shapes.items())
@@ -150,10 +156,10 @@ class TrainingState:
         ]
         faults += [f"{key} holds NaN or infinity" for key, value in tensors.items() if not torch.isfinite(value).all()]
         if faults:
-            raise CheckpointError(f"{self._told} does not fit the model: {'; '.join(faults[:5])}: {_REMEDY}.")
+            raise CheckpointError(f"{self._title} does not fit the model: {'; '.join(faults[:5])}: {_REMEDY}.")
 
     def remove(self) -> None:
-        """Delete the state: the training has ended."""
+        """Delete the saved state."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

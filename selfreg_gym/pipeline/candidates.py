@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
-from selfreg_gym.pipeline.sections import EvaluateConfig
+from selfreg_gym.pipeline.schema import EvaluateConfig
 
 __all__ = ["build", "helper_names", "interventions_of", "is_decisive", "key_of", "sources"]
 
@@ -37,16 +40,12 @@ def helper_names(run: Run) -> list[str]:
     """
     known = registry.names("helpers")
     chosen = run.config.evaluate.helpers or tuple(
-        name for name in known if getattr(registry.load("helpers", name), "made_in", _always)(run.path)
+        name for name in known if as_helper_class(registry.load("helpers", name)).made_in(run.path)
     )
     for name in chosen:
         if name not in known:
             raise UnknownNameError("helper", name, known)
     return list(chosen)
-
-
-def _always(run: Path) -> bool:
-    return True
 
 
 def key_of(name: str, budget: float | None) -> str:
@@ -70,7 +69,7 @@ def interventions_of(run: Run) -> tuple[tuple[str, float], ...]:
     return tuple((one["name"], float(one["cost"])) for one in noted)
 
 
-def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None, Any]]:
+def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None, Helper]]:
     """Build every helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
 
     ``knobs_only`` leaves out those without a knob to calibrate.
@@ -80,14 +79,14 @@ def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None,
     those that score with the run's process reward model score with one.
     """
     models: dict[Path, Any] = {}
-    found: dict[str, dict[float | None, Any]] = {}
+    found: dict[str, dict[float | None, Helper]] = {}
     for name in helper_names(run):
-        if knobs_only and not hasattr(registry.load("helpers", name), "with_knob"):
+        if knobs_only and not as_helper_class(registry.load("helpers", name)).has_knob:
             continue
         for shown, kwargs in _variants(run, name):
             found[shown] = _build_one(run, name, kwargs)
             for helper in found[shown].values():
-                source = getattr(getattr(helper, "prm", None), "source", None)
+                source = getattr(helper.prm, "source", None)
                 if source is not None:
                     helper.prm = models.setdefault(source, helper.prm)
     return found
@@ -97,7 +96,7 @@ def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
     """The names under which a helper is compared, each with its arguments: one per intervention where it asks one."""
     kwargs = dict(run.config.evaluate.kwargs.get(name, {}))
     several = len(run.config.interventions.ids) > 1
-    asks_one = getattr(registry.load("helpers", name), "asks_one", False)
+    asks_one = as_helper_class(registry.load("helpers", name)).asks_one
     if not several or not asks_one or "intervention" in kwargs:
         return [(name, kwargs)]
     people = interventions_of(run)
@@ -110,17 +109,23 @@ def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
     return list(found.items())
 
 
-def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Any]:
-    helper_class = registry.load("helpers", name)
+def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Helper]:
+    helper_class = as_helper_class(registry.load("helpers", name))
     c = run.config.evaluate
-    budgets: tuple[float | None, ...] = c.budgets if is_decisive(name, c) else c.budgets_others
-    from_run = getattr(helper_class, "from_run", None)
+    budgets = c.budgets if is_decisive(name, c) else c.budgets_others
+    from_run = partial(helper_class.from_run, run.path, seed=c.seed, **kwargs)
     try:
-        if from_run and getattr(helper_class, "takes_budget", False):
-            if budgets and hasattr(helper_class, "for_budgets"):
-                return from_run(run.path, budget=budgets[0], seed=c.seed, **kwargs).for_budgets(budgets)
-            return {budget: from_run(run.path, budget=budget, seed=c.seed, **kwargs) for budget in budgets}
-        helper = from_run(run.path, budget=None, seed=c.seed, **kwargs) if from_run else helper_class(**kwargs)
+        if not helper_class.overrides("from_run"):
+            helper = helper_class(**kwargs)
+        elif not helper_class.takes_budget:
+            helper = from_run(budget=None)
+        else:
+            built: dict[float | None, Helper] = {}
+            for budget in budgets:
+                built[budget] = from_run(budget=budget)
+                if len(built) == 1 and (together := built[budget].for_budgets(budgets)):
+                    return dict(together)
+            return built
     except (SelfRegError, OSError) as error:
         error.add_note(f"(while the helper {name!r} was made)")
         raise
@@ -128,7 +133,7 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
         raise InvalidArgumentError(
             f"the helper {name!r} could not be made with the arguments {kwargs}: {type(error).__name__}: {error}."
         ) from error
-    return dict.fromkeys(budgets, helper) if hasattr(helper, "with_knob") else {None: helper}
+    return dict.fromkeys(budgets, helper) if helper_class.has_knob else {None: helper}
 
 
 def sources(run: Run) -> dict[str, str]:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym import registry
+from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, UnknownNameError
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.playing.loop import run_episodes
@@ -49,18 +51,18 @@ def check_candidates(config: RunConfig) -> None:
                 f"seed and intervention in results; received {name!r}. Rename the helper, or leave it out of "
                 "evaluate.helpers."
             )
-        kind = registry.load("helpers", name)
-        if not hasattr(kind, "from_run") and (name in c.helpers or not hasattr(kind, "made_in")):
+        kind = as_helper_class(registry.load("helpers", name))
+        if not kind.overrides("from_run") and (name in c.helpers or not kind.overrides("made_in")):
             helper = _made(name, kind, c.kwargs.get(name, {}))
-            if not hasattr(kind, "made_in"):  # such a helper may need a server
+            if not kind.overrides("made_in"):  # such a helper may need a server
                 _check_answers(name, helper, config)
 
 
 def _check_arguments(name: str, kwargs: Mapping[str, Any], count: int) -> None:
     """Check the arguments of one helper against the signature of ``from_run`` or of its constructor."""
-    kind = registry.load("helpers", name)
-    target = getattr(kind, "from_run", kind)
-    given = _GIVEN if hasattr(kind, "from_run") else ()
+    kind = as_helper_class(registry.load("helpers", name))
+    target: Any = kind.from_run if kind.overrides("from_run") else kind
+    given = _GIVEN if kind.overrides("from_run") else ()
     parameters = {key: one for key, one in inspect.signature(target).parameters.items() if key not in given}
     open_ended = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     named = [key for key, one in parameters.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
@@ -108,7 +110,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _made(name: str, kind: Any, kwargs: Mapping[str, Any]) -> Any:
+def _made(name: str, kind: type[Helper], kwargs: Mapping[str, Any]) -> Helper:
     try:
         return kind(**kwargs)
     except UnknownNameError as error:
@@ -128,7 +130,7 @@ class _First:
         return [(decision.admissible_actions or ("",))[0] for decision in decisions]
 
 
-def _check_answers(name: str, helper: Any, config: RunConfig) -> None:
+def _check_answers(name: str, helper: Helper, config: RunConfig) -> None:
     """Play one short episode in a batch of two, with stand-ins for the actor and the interventions."""
     ids = config.interventions.ids
     split = config.task.splits[config.task.collected]

@@ -32,11 +32,10 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     tasks: dict[str, range] = {}
     for name, by_budget in build(run, knobs_only=True).items():
         for budget, helper in by_budget.items():
-            if budget is not None and hasattr(helper, "with_knob"):
+            if budget is not None:
                 key = key_of(name, budget)
                 requests[key] = (helper, budget)
-                known = getattr(helper, "knows_tasks", False)
-                tasks[key] = range(min(c.tasks, collected)) if known else fresh
+                tasks[key] = range(min(c.tasks, collected)) if helper.knows_tasks else fresh
     found = calibrate_many(
         requests,
         run.env_kwargs(),

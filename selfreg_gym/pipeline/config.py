@@ -1,9 +1,9 @@
-"""Reading what one run is to be: a TOML file, a preset, changes on the command line.
+"""The config of a run, read from a TOML file or a preset and changed by overrides ``section.key=value``.
 
-Every key has a default, so a file names only what differs. A key that does not exist is an error that says which
-one was meant; so is a value of the wrong type.
+Every key has a default, so a file holds only what differs from it. The keys are
+declared in :mod:`selfreg_gym.pipeline.schema`.
 
-Example:
+Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
     >>> config.collect.episodes
     4
@@ -12,19 +12,21 @@ Example:
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 import tomllib
-import types
-import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreg_gym.intervention_env.building import material
-from selfreg_gym.pipeline.sections import DTYPES, RunConfig
+from selfreg_gym.pipeline.schema import RunConfig
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 __all__ = [
     "RunConfig",
@@ -40,9 +42,32 @@ __all__ = [
 
 PRESETS = Path(__file__).parent / "presets"
 
+FORMER_SECTIONS = {"model": "transitions"}
+"""Former name of a section -> its name."""
+
+LARGEST = 2**63
+"""Bound on the size of whole numbers: databases and random generators take 64 bits."""
+
+RULES = {
+    "model_type": "a section (a table of keys)",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge:.12g}",
+    "greater_than": "greater than {gt:.12g}",
+    "less_than_equal": "at most {le:.12g}",
+    "less_than": "less than {lt:.12g}",
+    "too_short": "non-empty",
+}
+"""Type of pydantic's error -> what the value must be."""
+
 
 def preset_names() -> list[str]:
-    """Names that ``selfreg run --preset`` knows."""
+    """Return the names of the shipped configs."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
@@ -52,12 +77,12 @@ def load_config(
     """Read a preset or a TOML file, then apply ``overrides`` (see :func:`override`).
 
     Args:
-        preset: one of :func:`preset_names`; exclusive with ``path``. Neither: every default.
+        preset: one of :func:`preset_names`; exclusive with ``path``. Neither: all keys have their defaults.
         path: a TOML file.
         overrides: texts ``section.key=value``, the value in TOML (quotes around a plain word may be left out).
 
     Raises:
-        ConfigError: no such file, no TOML, an unknown key, a value of the wrong type or out of range.
+        ConfigError: the file cannot be read or is not TOML, an unknown key, a value of the wrong type or out of range.
         UnknownNameError: no such preset.
     """
     if preset is not None and path is not None:
@@ -73,21 +98,21 @@ def load_config(
         except OSError as error:
             raise ConfigError(f"a config file must be readable, received {str(path)!r}: {error.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"a config file is TOML; {path}: {error}.") from None
+            raise ConfigError(f"a config file must be TOML, received {str(path)!r}: {error}.") from None
     return override(table, overrides)
 
 
 def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
-    """Apply ``overrides`` to nested tables and build the config.
+    """Apply ``overrides`` to nested tables and validate the config.
 
-    Arguments belong to what they are arguments of. An override of ``task.id`` drops the table's ``task.kwargs``,
-    ``task.splits`` and ``task.titles``; one of ``actor.id`` its ``actor.kwargs``; and the arguments of interventions
-    and helpers that an override no longer names are dropped. What the overrides themselves say is kept.
+    Arguments that no longer apply are dropped: an override of ``task.id`` drops the table's ``task.kwargs``,
+    ``task.splits`` and ``task.titles``, one of ``actor.id`` its ``actor.kwargs``, and one of ``interventions.ids`` or
+    ``evaluate.helpers`` the arguments of those that it does not name. Values in the overrides are kept.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of range.
     """
-    mine: dict[str, Any] = copy.deepcopy(dict(table))
+    mine: dict[str, Any] = copy.deepcopy(_renamed(table))
     asked = parse_overrides(overrides)
     for section, owned in (("task", ("kwargs", "splits", "titles")), ("actor", ("kwargs",))):
         new = asked.get(section, {}).get("id")
@@ -109,7 +134,11 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
 
 
 def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write texts ``section.key=value`` into ``table`` (default: an empty one) and return it."""
+    """Write overrides ``section.key=value`` into ``table`` (default: a new one) and return it.
+
+    Raises:
+        ConfigError: a text that is not an override, or a section whose value is not a table.
+    """
     table = {} if table is None else table
     for text in overrides:
         _override(table, text)
@@ -117,117 +146,138 @@ def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = Non
 
 
 def _override(table: dict[str, Any], text: str) -> None:
-    """Write ``section.key=value`` into ``table``."""
+    """Write one override into ``table``."""
     name, equals, value = text.partition("=")
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
-        raise ConfigError(f"an override is section.key=value (collect.episodes=50), received {text!r}.")
+        raise ConfigError(f"an override must be section.key=value (collect.episodes=50), received {text!r}.")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()  # a plain word: --set actor.id=scripted
+    keys[0] = _current_name(keys[0])
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"{key} is no section, received {text!r}.")
+            raise ConfigError(f"{key} must be a section or a table to have keys, received {text!r}.")
     table[keys[-1]] = parsed
 
 
 def from_dict(table: Mapping[str, Any]) -> RunConfig:
-    """Build and check a config from nested tables (parsed TOML, or :func:`to_dict`)."""
-    config = _build(RunConfig, table, "")
-    _check(config)
-    return config
+    """Validate nested tables (parsed TOML, or what :func:`to_dict` returns) and return the config.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type or out of range.
+        UnknownNameError: a title of a split that does not exist.
+    """
+    table = _renamed(table)
+    for key, value in table.items():
+        _check_plain(value, key)
+    try:
+        return RunConfig.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, table)) from None
 
 
 def to_dict(config: RunConfig) -> dict[str, Any]:
-    """Return nested plain values; ``from_dict(to_dict(config)) == config``, also after a trip through JSON."""
-    return dataclasses.asdict(config)
+    """Return nested plain values; ``from_dict(to_dict(config)) == config``, also after a round trip through JSON."""
+    return config.model_dump()
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """Return ``(key, old value, new value)`` of every key that differs and can change a result."""
-    before, after = dict(_leaves(material_config(old))), dict(_leaves(material_config(new)))
-    before["task.collected"], after["task.collected"] = old.task.collected, new.task.collected
-    return [(key, before[key], after[key]) for key in before if before[key] != after[key]]
+    before, after = _identity(old), _identity(new)
+    keys = dict.fromkeys([*before, *after])
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
 
 
 def material_config(config: RunConfig) -> RunConfig:
-    """The config without those arguments of agents that change only where and how fast they act."""
+    """Return the config with explicit ``label.budgets``, and without arguments of agents that change no result.
+
+    Such arguments say only where and how fast an agent acts (:func:`selfreg_gym.intervention_env.building.material`).
+    """
 
     def parts(group: str, kwargs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         return {name: material(group, name, values) for name, values in kwargs.items()}
 
     c = config
-    return dataclasses.replace(
-        c,
-        actor=dataclasses.replace(c.actor, kwargs=material("actors", c.actor.id, c.actor.kwargs)),
-        interventions=dataclasses.replace(c.interventions, kwargs=parts("interventions", c.interventions.kwargs)),
-        evaluate=dataclasses.replace(c.evaluate, kwargs=parts("helpers", c.evaluate.kwargs)),
-    )
+    changes = {
+        "actor": {"kwargs": material("actors", c.actor.id, c.actor.kwargs)},
+        "interventions": {"kwargs": parts("interventions", c.interventions.kwargs)},
+        "label": {"budgets": c.label_budgets},
+        "evaluate": {"kwargs": parts("helpers", c.evaluate.kwargs)},
+    }
+    return c.model_copy(update={name: getattr(c, name).model_copy(update=values) for name, values in changes.items()})
 
 
-def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for spec in dataclasses.fields(config):
-        value = getattr(config, spec.name)
-        if dataclasses.is_dataclass(value):
-            yield from _leaves(value, f"{prefix}{spec.name}.")
-        elif not spec.metadata.get("speed"):
-            yield prefix + spec.name, value
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """Each key that can change a result (``"collect.tasks"``) -> its value."""
+    found = {f"{name}.{key}": value for name, part in material_config(config) for key, value in part.identity().items()}
+    return {**found, "task.collected": config.task.collected}
 
 
-def _build(cls: Any, table: Any, prefix: str) -> Any:
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{prefix.rstrip('.')} is a section (a table of keys), received {table!r}.")
-    hints = typing.get_type_hints(cls)
-    values = {}
-    for key, value in table.items():
-        if key not in hints:
-            raise ConfigError(
-                f"unknown key: received {prefix + key!r}.{did_you_mean(key, hints)} "
-                f"{'Keys of ' + prefix.rstrip('.') if prefix else 'Sections'}: {', '.join(hints)}."
-            )
-        hint = hints[key]
-        if dataclasses.is_dataclass(hint):
-            values[key] = _build(hint, value, f"{prefix}{key}.")
-        else:
-            values[key] = _coerce(hint, value, prefix + key)
-    return cls(**values)
+def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with the current names of its sections."""
+    for old, new in FORMER_SECTIONS.items():
+        if old in table and new in table:
+            raise ConfigError(f"the section [{new}] was called [{old}] before, received both. Name it [{new}].")
+    return {_current_name(name): section for name, section in table.items()}
 
 
-def _coerce(hint: Any, value: Any, key: str) -> Any:
-    """Return ``value`` as ``hint``: lists become tuples and whole numbers floats, nothing else is converted."""
-    origin = typing.get_origin(hint)
-    if origin is types.UnionType:
-        options = typing.get_args(hint)
-        for option in sorted(options, key=lambda option: option is not type(value)):  # the exact type first
-            try:
-                return _coerce(option, value, key)
-            except ConfigError:
-                continue
-    elif origin is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_coerce(typing.get_args(hint)[0], item, key) for item in value)
-    elif origin is dict:
-        if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-            inner = typing.get_args(hint)[1]
-            for name in value:
-                _check_text(name, f"a name in {key}")
-            coerce = _check_plain if inner is Any else partial(_coerce, inner)
-            return {name: coerce(item, f"{key}.{name}") for name, item in value.items()}
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _check_plain(float(value) if abs(value) < LARGEST else value, key)
-    elif type(value) is hint:  # bool is an int for isinstance, and not for a reader
-        return _check_plain(value, key)
-    raise ConfigError(f"{key} must be {_spell(hint)}, received {_shown(value)}.")
+def _current_name(section: str) -> str:
+    """The current name of a section; warns if it was renamed."""
+    if section in FORMER_SECTIONS:
+        text = f"the section [{section}] of a config is now [{FORMER_SECTIONS[section]}]; rename it."
+        warnings.warn(text, DeprecationWarning, stacklevel=4)
+    return FORMER_SECTIONS.get(section, section)
 
 
-def _check_plain(value: Any, key: str) -> Any:
-    """Return ``value``, which must come back equal from the manifest and fit in a database.
+def _explain(error: ValidationError, table: Mapping[str, Any]) -> str:
+    """The first error as rule and received value. The options of a union, each an error, are joined by "or"."""
+    errors = error.errors(include_url=False)
+    first, key = errors[0], _path(table, errors[0]["loc"])
+    if first["type"] == "extra_forbidden":
+        section = RunConfig.model_fields[key[0]].annotation if len(key) > 1 else RunConfig
+        known = list(section.model_fields)  # type: ignore[union-attr]
+        return (
+            f"unknown key: received {_spell(key)!r}.{did_you_mean(key[-1], known)} "
+            f"{f'Keys of {key[0]}' if len(key) > 1 else 'Sections'}: {', '.join(known)}."
+        )
+    if first["type"] == "text":
+        return first["msg"]
+    rules = [_rule(one) for one in errors if _path(table, one["loc"]) == key]
+    return f"{_spell(key)} must be {' or '.join(rules)}, received {_shown(first['input'])}."
+
+
+def _path(table: Any, location: Sequence[int | str]) -> list[int | str]:
+    """The part of an error's location that lies in the table; the rest names an option of a union."""
+    path: list[int | str] = []
+    for part in location:
+        if isinstance(table, Mapping) and part not in table:
+            break
+        if not isinstance(table, Mapping) and not isinstance(part, int):
+            break
+        table = table[part]
+        path.append(part)
+    return path
+
+
+def _spell(path: Sequence[int | str]) -> str:
+    """``["collect", "help_probabilities", 1]`` as ``collect.help_probabilities[1]``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _rule(error: ErrorDetails) -> str:
+    """What a value must be, in words."""
+    rule = RULES.get(error["type"])
+    return error["msg"] if rule is None else rule.format(**error.get("ctx", {}))
+
+
+def _check_plain(value: Any, key: str) -> None:
+    """Raise unless a value comes back equal from the manifest and fits in a database.
 
     Raises:
-        ConfigError: a date, NaN or infinity, a whole number beyond 64 bits, or text that is not valid Unicode.
+        ConfigError: a date, NaN or infinity, a whole number of more than 64 bits, or text that is not valid Unicode.
     """
     if isinstance(value, str):
         _check_text(value, key)
@@ -249,93 +299,17 @@ def _check_plain(value: Any, key: str) -> Any:
             f"{key} must be a text, a number, true, false, a list or a table, received {value!r} of type "
             f"{type(value).__name__}. Put quotes around it if a text is meant."
         )
-    return value
 
 
 def _check_text(value: Any, key: str) -> None:
-    """Raise unless ``value`` is text without NUL and without halves of a character."""
+    """Raise unless ``value`` is text without NUL and without lone surrogates."""
     if not isinstance(value, str) or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
         raise ConfigError(f"{key} must be text without NUL and without surrogates, received {_shown(value)}.")
 
 
 def _shown(value: Any) -> str:
-    """The value for a message, cut short."""
+    """The value for a message, shortened."""
     if isinstance(value, int) and abs(value) >= 10**60:
         return "a whole number of more than 60 digits"
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-def _spell(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    if typing.get_origin(hint) is types.UnionType:
-        return " or ".join(_spell(option) for option in typing.get_args(hint))
-    if typing.get_origin(hint) is tuple:
-        return f"a list, each entry {_spell(typing.get_args(hint)[0])}"
-    return words.get(hint, "a table")
-
-
-KEYS = ("state", "feature", "observation")
-LARGEST = 2**63
-"""Whole numbers of a config are below it, in size: databases and random generators take 64 bits."""
-
-AT_LEAST_ONE = """collect.tasks collect.episodes collect.workers collect.num_envs prm.epochs model.min_visits
-    helper.epochs prm.batch_size prm.accumulate helper.batch_size helper.accumulate
-    calibrate.tasks calibrate.episodes calibrate.workers calibrate.num_envs evaluate.tasks evaluate.episodes
-    evaluate.workers evaluate.num_envs rl.steps"""
-AT_LEAST_ZERO = """prm.lora_rank prm.max_states prm.lr prm.patience helper.lora_rank helper.max_labels helper.lr
-    helper.patience helper.help_weight evaluate.episodes_others calibrate.max_episodes collect.seed prm.seed
-    helper.seed rl.seed calibrate.seed evaluate.seed"""
-
-
-def _check(config: RunConfig) -> None:
-    """Refuse values that no stage can use, before anything has run."""
-
-    def need(ok: bool, key: str, rule: str, value: Any) -> None:
-        if not ok:
-            raise ConfigError(f"{key} must be {rule}, received {value!r}.")
-
-    for low, keys in ((1, AT_LEAST_ONE), (0, AT_LEAST_ZERO)):
-        for key in keys.split():
-            section, name = key.split(".")
-            value = getattr(getattr(config, section), name)
-            need(value >= low, key, f"{low} or more", value)
-    grid = config.collect.help_probabilities
-    need(
-        bool(grid) and all(0 <= p <= 1 for p in grid), "collect.help_probabilities", "probabilities, at least one", grid
-    )
-    for key in ("label.budgets", "evaluate.budgets", "evaluate.budgets_others"):
-        section, name = key.split(".")
-        budgets = getattr(getattr(config, section), name)
-        need(all(budget > 0 for budget in budgets), key, "positive", budgets)
-        need(
-            len({f"{budget:g}" for budget in budgets}) == len(budgets),
-            key,
-            "different numbers, in their first six digits too (they are part of names)",
-            budgets,
-        )
-    need(bool(config.label.budgets), "label.budgets", "at least one budget", config.label.budgets)
-    for section in ("prm", "helper"):
-        dtype = getattr(config, section).dtype
-        need(dtype in DTYPES, f"{section}.dtype", f"one of {', '.join(DTYPES)}", dtype)
-    need(bool(config.interventions.ids), "interventions.ids", "at least one id", config.interventions.ids)
-    need(config.prm.targets in ("nohelp", "mixture"), "prm.targets", "'nohelp' or 'mixture'", config.prm.targets)
-    need(0 < config.prm.share < 1, "prm.share", "between 0 and 1", config.prm.share)
-    need(config.label.scope in ("all", "trajectory"), "label.scope", "'all' or 'trajectory'", config.label.scope)
-    need(config.model.key in KEYS, "model.key", f"one of {', '.join(KEYS)}", config.model.key)
-    need(config.model.backoff in ("feature", ""), "model.backoff", "'feature' or ''", config.model.backoff)
-    prior, horizon = config.model.prior, config.model.horizon
-    need(prior == "auto" if isinstance(prior, str) else prior >= 0, "model.prior", "'auto' or at least 0", prior)
-    need(horizon >= 0, "model.horizon", "true, false or a number of steps", horizon)
-    need(config.rl.seed < 2**32, "rl.seed", "below 2**32 (Stable-Baselines3's bound)", config.rl.seed)
-    need(config.rl.help_cost >= 0, "rl.help_cost", "at least 0", config.rl.help_cost)
-    need(config.rl.cap > 0, "rl.cap", "positive", config.rl.cap)
-    need(config.solve.gap > 0, "solve.gap", "positive", config.solve.gap)
-    seeds = {section: getattr(config, section).seed for section in ("collect", "calibrate", "evaluate")}
-    need(len(set(seeds.values())) == 3, "collect, calibrate and evaluate", "given different seeds", seeds)
-    splits = config.task.splits
-    need(bool(splits), "task.splits", "a table with at least one split", splits)
-    need(all(name.strip() for name in splits), "task.splits", "tables with a name that is not empty", sorted(splits))
-    for name in config.task.titles:
-        if name not in splits:
-            raise UnknownNameError("split in task.titles", name, splits)

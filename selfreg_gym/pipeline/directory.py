@@ -12,16 +12,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.pipeline.config import RunConfig, material_config
+from selfreg_gym.pipeline.config import FORMER_SECTIONS, RunConfig, material_config
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.pipeline.manifest import Manifest
-from selfreg_gym.playing.workers import beside
+from selfreg_gym.playing.workers import background
 from selfreg_gym.utils.files import remove, set_default_modes
 from selfreg_gym.utils.printable import visible
 
@@ -29,6 +29,9 @@ __all__ = ["Run", "Stage", "is_current", "run_stages"]
 
 FIGURES = 5
 """Number of a stage's figures that are printed; the manifest keeps all."""
+
+IDENTITY = {new: old for old, new in FORMER_SECTIONS.items()}
+"""Section -> its name in the hash of a stage's settings, so that a renamed section keeps the hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
                 _forget(run, stage)
             if stage.beside and len(wanted) > 1 and run.config.processes > 1:
                 run.say(f"{place}, beside the next ones ...")
-                result = processes.enter_context(beside(_alone, (str(run.path), stage.function)))
+                result = processes.enter_context(background(_alone, (str(run.path), stage.function)))
                 going[stage.name] = partial(_finish, run, stage, place, settings, result)
             else:
                 run.say(f"{place} ...")
@@ -240,10 +243,8 @@ def _settings(run: Run, stage: Stage) -> dict[str, Any]:
     """Everything outside the run directory that a stage's output depends on, as plain values."""
     settings: dict[str, Any] = {}
     config = material_config(run.config)
-    for section in stage.sections:
-        part = getattr(config, section)
-        speed = {spec.name for spec in fields(part) if spec.metadata.get("speed")}
-        settings[section] = {key: value for key, value in asdict(part).items() if key not in speed}
+    for name in stage.sections:
+        settings[IDENTITY.get(name, name)] = getattr(config, name).identity()
     if "task" in settings and config.task.collected != "collected":  # the order of splits says which one it is
         settings["task"]["collected"] = config.task.collected
     if stage.more is not None:

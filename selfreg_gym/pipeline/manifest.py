@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import ConfigError, RunDirectoryError
-from selfreg_gym.pipeline.config import RunConfig, differences, from_dict, to_dict
+from selfreg_gym.pipeline.config import FORMER_SECTIONS, RunConfig, differences, from_dict, to_dict
 from selfreg_gym.pipeline.locking import LOCK, locked
 from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps
@@ -164,7 +164,7 @@ class Manifest:
     def config(self) -> RunConfig:
         """The run's config."""
         try:
-            return from_dict(self.data["config"])
+            return from_dict({FORMER_SECTIONS.get(name, name): part for name, part in self.data["config"].items()})
         except ConfigError as error:
             raise RunDirectoryError(
                 f"the config in {self.directory / NAME} is not one of this version: {error}"

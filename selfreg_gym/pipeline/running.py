@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.pipeline.checkpoints import check_models, models_of
@@ -84,7 +85,7 @@ def _check_names(config: RunConfig) -> None:
             if name not in known:
                 raise UnknownNameError(group.removesuffix("s"), name, known)
     for name in config.rl.algorithms:
-        learners = [one for one in known if hasattr(registry.load("helpers", one), "needs_cap")]
+        learners = [one for one in known if as_helper_class(registry.load("helpers", one)).needs_cap is not None]
         if name not in learners:
             raise UnknownNameError("reinforcement learner", name, learners)
     for split in config.task.splits.values():
@@ -106,7 +107,7 @@ def advance(run: Run, names: Sequence[str] | None = None, *, redo: bool = False)
 def run(out: str | Path, config: RunConfig | None = None, **more: Any) -> Path:
     """Run the whole pipeline from Python and return the run directory.
 
-    Example:
+    Examples:
         >>> from selfreg_gym.pipeline.config import load_config
         >>> run("runs/try", load_config(preset="smoke"))     # doctest: +SKIP
     """

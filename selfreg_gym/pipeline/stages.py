@@ -30,7 +30,8 @@ from selfreg_gym.pipeline.candidates import interventions_of, sources
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.comparing import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run, Stage
-from selfreg_gym.pipeline.sections import TrainingConfig
+from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
@@ -160,7 +161,7 @@ def fit(run: Run) -> dict[str, Any]:
     from selfreg_gym.store.rollouts import Rollouts
     from selfreg_gym.transitions import TransitionModel
 
-    c = run.config.model
+    c = run.config.transitions
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit", "transitions.npz") as out:
         model = TransitionModel.fit(
             rollouts,
@@ -197,7 +198,7 @@ def label_states(run: Run) -> dict[str, Any]:
     model = TransitionModel.load(run.path / "transitions.npz")
     frontier = Frontier.load(run.path / "solution.npz", model)
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("label", "labels.jsonl") as out:
-        labels = label(rollouts, frontier, model=model, budgets=c.budgets, scope=c.scope)
+        labels = label(rollouts, frontier, model=model, budgets=run.config.label_budgets, scope=c.scope)
         labels.save(out)
         return {"labels": len(labels), "help": sum(one.action > 0 for one in labels) / max(1, len(labels))}
 
@@ -208,7 +209,7 @@ def train_helper(run: Run) -> dict[str, Any]:
 
     c = run.config.helper
     with run.writing("train-helper", "helper") as out:
-        helper = registry.load("helpers", "lm").train(
+        helper = registry.load("helpers", c.id).train(
             Labels.load(run.path / "labels.jsonl"),
             backbone=c.backbone,
             actor=actor_checkpoint(run.config),
@@ -246,7 +247,7 @@ def _augment(run: Run) -> Any:
 
     kwargs = run.env_kwargs()
     task = gym.make(kwargs["task"], **kwargs["task_kwargs"])
-    return task.get_wrapper_attr("augment") if task.has_wrapper_attr("augment") else None
+    return optional_member(task, "augment")
 
 
 def train_rl(run: Run) -> dict[str, Any]:
@@ -321,7 +322,7 @@ STAGES = (
         beside=True,
         more=lambda run: some_models(run, "prm"),
     ),
-    Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("model",)),
+    Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
     Stage(

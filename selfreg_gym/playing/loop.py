@@ -15,13 +15,15 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy, Transition
-from selfreg_gym.utils.arguments import check_count, check_number, check_predict
+from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.episode_draws import episode_key
 from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
@@ -47,8 +49,8 @@ def run_episodes(
         specs: the episodes to play.
         helper: decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
             over the K interventions. ``helper.wrap(env)`` gives the observations that it reads; rows that are idle
-            (at the end of the list) are passed with their last observation, and their answers are ignored. Its optional
-            methods ``for_interventions`` and ``begin_episodes`` are called (:class:`selfreg_gym.types.HelperPolicy`).
+            (at the end of the list) are passed with their last observation, and their answers are ignored. An object
+            with ``predict`` or a function also works (:func:`selfreg_gym.as_helper`).
         deterministic: handed to ``helper.predict``.
         record_steps: False keeps ``observation`` and ``admissible_actions`` of the transitions empty.
         retries: how often an episode in which an actor failed is played again, before it is yielded with ``error`` set.
@@ -56,7 +58,7 @@ def run_episodes(
 
     Yields:
         One ``Episode`` per spec. ``metrics`` holds the task's own numbers, and ``"unseen"`` (decisions in states that
-        the helper declared unseen) if the helper has ``last_unseen``.
+        the helper does not know) if the helper sets ``last_unseen``.
 
     Raises:
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
@@ -65,15 +67,14 @@ def run_episodes(
         TaskContractError: the helper raised, or answered with something else than one action in 0 .. K per row; or the
             task broke its contract.
     """
-    if helper is not None:
-        check_predict("the helper", helper)
+    decider = None if helper is None else as_helper(helper, what="the helper")
     specs = _checked_specs(specs)
     for spec in specs:
         p = spec.help_probability
         if helper is None and p is None:
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
-    return _play(_Table(env, helper), specs, helper, deterministic, record_steps, retries, on_episode)
+    return _play(_Table(env, decider), specs, deterministic, record_steps, retries, on_episode)
 
 
 def _checked_specs(specs: Any) -> list[EpisodeSpec]:
@@ -97,7 +98,6 @@ def _checked_specs(specs: Any) -> list[EpisodeSpec]:
 def _play(
     table: _Table,
     specs: Sequence[EpisodeSpec],
-    helper: HelperPolicy | None,
     deterministic: bool,
     record_steps: bool,
     retries: int,
@@ -118,16 +118,16 @@ def _play(
         if not busy:
             return
         actions = np.zeros(table.n, dtype=np.int64)
-        if helper is None:
+        if table.helper is None:
             for i, seat in busy:
                 actions[i] = seat.coin(table.k)
         else:
-            if begun.any() and hasattr(table.helper, "begin_episodes"):
+            if begun.any() and table.helper.draws_per_episode:
                 keys = [episode_key(seat.spec.seed, seat.spec.task_index) if seat is not None else 0 for seat in seats]
                 with _helper_asked(table.helper, "begin_episodes"):
                     state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
             chosen, state = table.ask(state, begun, deterministic, [i for i, _ in busy])
-            unseen = getattr(table.helper, "last_unseen", None)
+            unseen = table.helper.last_unseen
             for i, seat in busy:
                 actions[i] = chosen[i]
                 if unseen is not None:
@@ -159,7 +159,7 @@ def _play(
 class _Table:
     """A single or a vector env, with and without the helper's wrapper, behind one face of n rows."""
 
-    def __init__(self, env: Any, helper: HelperPolicy | None) -> None:
+    def __init__(self, env: Any, helper: Helper | None) -> None:
         base = env.unwrapped
         self.single = isinstance(base, InterventionEnv)
         if not self.single:
@@ -173,12 +173,12 @@ class _Table:
                     "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
-        bind = getattr(helper, "for_interventions", None)
-        with _helper_asked(helper, "for_interventions"):
-            self.helper: Any = helper if bind is None else bind(base.interventions)
-        wrap = getattr(self.helper, "wrap", None)
-        with _helper_asked(self.helper, "wrap"):
-            self.env = wrap(env) if wrap is not None else env
+        self.helper, self.env = None, env
+        if helper is not None:
+            with _helper_asked(helper, "for_interventions"):
+                self.helper = helper.for_interventions(base.interventions)
+            with _helper_asked(self.helper, "wrap"):
+                self.env = self.helper.wrap(env)
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
         self.observation: Any = None
@@ -201,13 +201,14 @@ class _Table:
         self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all rows; actions ``(n,)``, valid in the ``busy`` rows (None: all)."""
+        assert self.helper is not None
         with _helper_asked(self.helper, "predict"):
             result = self.helper.predict(
                 self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
             )
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TaskContractError(
-                f"predict returns (actions, state): {type(self.helper).__name__} returned {shown(result)}."
+                f"predict returns (actions, state): {self.helper.type_name} returned {shown(result)}."
             )
         answer, state = result
         return _actions_of(self.helper, answer, self.n, self.k, busy), state
@@ -236,13 +237,14 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
     Raises:
         TaskContractError: not one integer action in 0 .. K per observation, or ``predict`` raised.
     """
-    table = _Table(env, helper)
+    table = _Table(env, as_helper(helper))
+    assert table.helper is not None
     mask = np.ones(table.n, dtype=np.bool_)
     state: Any = None
     for i in range(0, len(tasks), table.n):
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(table.n)]
         table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
-        if hasattr(table.helper, "begin_episodes"):
+        if table.helper.draws_per_episode:
             keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
             with _helper_asked(table.helper, "begin_episodes"):
                 state = table.helper.begin_episodes(state, mask.copy(), keys)
@@ -250,7 +252,7 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
 
 
 @contextlib.contextmanager
-def _helper_asked(helper: Any, method: str) -> Iterator[None]:
+def _helper_asked(helper: Helper, method: str) -> Iterator[None]:
     """Name the helper and the method when it raises.
 
     Raises:
@@ -262,12 +264,12 @@ def _helper_asked(helper: Any, method: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise TaskContractError(
-            f"a helper answers every observation: {method} of {type(helper).__name__} raised {type(error).__name__}: "
+            f"a helper answers every observation: {method} of {helper.type_name} raised {type(error).__name__}: "
             f"{shown(str(error))}. Repair the helper, or wrap it so that it gets the observations that it reads."
         ) from error
 
 
-def _actions_of(helper: Any, answer: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
+def _actions_of(helper: Helper, answer: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
     """A helper's answer to n observations as ``(n,)`` integer actions; those of ``busy`` rows lie in 0 .. k.
 
     Raises:
@@ -277,14 +279,14 @@ def _actions_of(helper: Any, answer: Any, n: int, k: int, busy: Sequence[int] | 
     try:
         actions = np.atleast_1d(np.asarray(answer))
     except ValueError:  # rows of different lengths
-        raise TaskContractError(f"{rule}: {type(helper).__name__} answered {shown(answer)}.") from None
+        raise TaskContractError(f"{rule}: {helper.type_name} answered {shown(answer)}.") from None
     if actions.shape != (n,) or actions.dtype.kind not in "iub":
         raise TaskContractError(
-            f"{rule}: {type(helper).__name__} answered with an array of shape {actions.shape} and type "
+            f"{rule}: {helper.type_name} answered with an array of shape {actions.shape} and type "
             f"{actions.dtype}, {shown(answer)}."
         )
     if not all(0 <= actions[i] <= k for i in (range(n) if busy is None else busy)):
-        raise TaskContractError(f"{rule}: {type(helper).__name__} answered {shown(actions.tolist())}.")
+        raise TaskContractError(f"{rule}: {helper.type_name} answered {shown(actions.tolist())}.")
     return actions
 
 

@@ -1,37 +1,29 @@
-"""Work in processes of its own: a pool for everything that plays episodes, and one thing done beside another.
+"""Worker processes: a pool that runs the shards of a job, and a single call in the background.
 
-``run_sharded`` sends shards to children and hands each result to the parent *as it comes*, so that the parent can
-write it down at once: what was finished before a Ctrl-C or a crash stays finished. The standard pools return a shard
-only when all of it is done, leave children behind on Ctrl-C, and say "terminated abruptly" without saying which work
-was lost; hence this one, on ``multiprocessing`` pipes.
-
-Children are spawned, never forked (a fork of a process that has used torch or numba may deadlock), run with one
-thread each (busy OpenMP teams that share cores are many times slower than one thread each), ignore Ctrl-C (the parent
-ends them), and end by themselves when the parent is killed.
+The pools of the standard library return a shard only when all of it is finished, leave processes behind on Ctrl-C, and
+report "terminated abruptly" without the shard that was lost. This pool, on ``multiprocessing`` pipes, streams results.
+Processes are spawned, never forked: a fork of a process that has used torch or Numba may deadlock.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from selfreg_gym.errors import InvalidArgumentError, WorkerError
-from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.errors import WorkerError
+from selfreg_gym.playing.worker_process import pickled, work
 
-__all__ = ["beside", "check_workers", "run_sharded"]
+__all__ = ["ProcessPool", "background"]
 
-# Read by BLAS, OpenMP, numba, torch and tokenizers when they load, so they must be there before the child imports.
+# BLAS, OpenMP, Numba, torch and tokenizers read these when they are loaded, so they are set before a worker starts.
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -40,156 +32,119 @@ _ONE_THREAD = {
     "NUMBA_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
-_PATIENCE = 2.0  # seconds between asking a child to end and killing it
+_GRACE_SECONDS = 2.0  # between asking a process to end and killing it
 
 
-def run_sharded(
-    function: Callable[[Any], Any],
-    shards: Sequence[Any],
-    *,
-    workers: int,
-    on_result: Callable[[Any], None],
-) -> None:
-    """Call ``function(shard)`` for every shard, in ``workers`` processes, and hand over the results as they come.
+class ProcessPool:
+    """An executor that runs shards in ``workers`` processes (:class:`selfreg_gym.playing.executor.Executor`)."""
 
-    ``function`` may be a generator function: then each item it yields is one result, delivered at once. It is sent
-    to each child *once*, so an object with ``__call__`` can build what is dear (an env, a model) at its first shard
-    and keep it for the next ones. Shards go to whichever child is free, in their order.
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
 
-    Args:
-        function: importable from a module (not a lambda, not defined inside a function), when ``workers > 1``.
-        shards: what to call it with; picklable when ``workers > 1``.
-        workers: how many processes; with 1 everything runs here, in this process, with the same results.
-        on_result: called in this process with each result. If it raises, the children are ended and it propagates.
-
-    Raises:
-        InvalidArgumentError: ``workers < 1``, or ``function`` or a shard cannot be pickled.
-        WorkerError: a child died (it says which signal or exit code), or sent what cannot be pickled.
-        Exception: whatever ``function`` raised, with the child's traceback as its cause.
-        KeyboardInterrupt: on Ctrl-C, after all children have ended.
-    """
-    workers = check_workers(workers)
-    shards = list(shards)
-    if workers == 1:
-        for shard in shards:
-            for result in _results(function, shard):
-                on_result(result)
-        return
-    task = _pickled(function, "the function")
-    todo = [_pickled(shard, f"shard {i}") for i, shard in enumerate(shards)]
-    with _children(min(workers, len(shards)), task) as children:
-        _drive(children, todo, on_result)
+    def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
+        """Call ``function(shard)`` for every shard; see :func:`selfreg_gym.playing.executor.run_sharded`."""
+        sent = pickled(function, "the function")
+        queue = [pickled(shard, f"shard {i}") for i, shard in enumerate(shards)]
+        with _processes(min(self.workers, len(shards)), sent) as processes:
+            _run_queue(processes, queue, on_result)
 
 
 @contextlib.contextmanager
-def beside(function: Callable[[Any], Any], argument: Any) -> Iterator[Callable[[], Any]]:
-    """Call ``function(argument)`` in a process of its own, while the block goes on with something else.
+def background(function: Callable[[Any], Any], argument: Any) -> Iterator[Callable[[], Any]]:
+    """Call ``function(argument)`` in another process while the block runs.
 
     Args:
         function: importable from a module.
         argument: picklable.
 
     Yields:
-        A function that waits for the result and returns it; to be called once. A block that ends without calling it
-        ends the process.
+        A function that waits for the result and returns it; call it once. If the block ends without calling it, the
+        process is ended.
 
     Raises:
-        As :func:`run_sharded`.
+        As :func:`selfreg_gym.playing.executor.run_sharded`.
     """
-    task, shard = _pickled(function, "the function"), _pickled(argument, "its argument")
-    with _children(1, task) as children:
-        (pipe,) = children
-        with contextlib.suppress(ConnectionError):  # it waits in the pipe until the child is ready for it
+    sent, shard = pickled(function, "the function"), pickled(argument, "its argument")
+    with _processes(1, sent) as processes:
+        (pipe,) = processes
+        with contextlib.suppress(ConnectionError):  # the pipe holds it until the process is ready
             pipe.send_bytes(shard)
 
         def result() -> Any:
             what, payload = "ready", None
             while what != "result":
-                what, payload = _received(pipe, children[pipe], 0)
+                what, payload = _receive(pipe, processes[pipe], 0)
             return payload
 
         yield result
 
 
-def check_workers(workers: int) -> int:
-    """Return a number of processes as an int.
-
-    Raises:
-        InvalidArgumentError: ``workers`` is not an integer of at least 1.
-    """
-    return check_count("workers", workers)
-
-
-def _drive(
-    children: dict[Connection, Any],
-    todo: Sequence[bytes],
-    on_result: Callable[[Any], None],
-) -> None:
-    """Keep every child busy until all shards are done."""
-    waiting = iter(enumerate(todo))
-    at_work: dict[Connection, int | None] = dict.fromkeys(children)  # the shard each child has, None before its first
-    while at_work:
-        for pipe in wait(list(at_work)):
+def _run_queue(processes: dict[Connection, Any], queue: Sequence[bytes], on_result: Callable[[Any], None]) -> None:
+    """Keep every process busy until all shards are finished."""
+    waiting = iter(enumerate(queue))
+    current: dict[Connection, int | None] = dict.fromkeys(processes)  # each process's shard, None before the first
+    while current:
+        for pipe in wait(list(current)):
             assert isinstance(pipe, Connection)
-            what, payload = _received(pipe, children[pipe], at_work[pipe])
+            what, payload = _receive(pipe, processes[pipe], current[pipe])
             if what == "result":
                 on_result(payload)
             else:  # "ready" for the next shard
                 index, shard = next(waiting, (None, None))
                 if shard is None:
-                    del at_work[pipe]
+                    del current[pipe]
                 else:
-                    at_work[pipe] = index
-                    with contextlib.suppress(ConnectionError):  # a dead child is noticed at the next wait
+                    current[pipe] = index
+                    with contextlib.suppress(ConnectionError):  # a dead process is noticed at the next wait
                         pipe.send_bytes(shard)
 
 
-def _received(pipe: Connection, child: Any, shard: int | None) -> tuple[str, Any]:
-    """What a child says next: ``("ready", None)`` or ``("result", value)``; its error and its death are raised."""
+def _receive(pipe: Connection, process: Any, shard: int | None) -> tuple[str, Any]:
+    """The next message of a process: ``("ready", None)`` or ``("result", value)``; its error or death is raised."""
     try:
         what, payload = pickle.loads(pipe.recv_bytes())
     except (EOFError, ConnectionError):
-        raise _death(child, shard) from None
+        raise _death(process, shard) from None
     if what == "error":
-        raise _remote(*payload, shard=shard)
+        raise _remote_error(*payload, shard=shard)
     return what, payload
 
 
 @contextlib.contextmanager
-def _children(count: int, task: bytes) -> Iterator[dict[Connection, Any]]:
-    """Start ``count`` children and end them all on the way out, whatever happened."""
+def _processes(count: int, function: bytes) -> Iterator[dict[Connection, Any]]:
+    """Start ``count`` processes; all have ended when the block is left, for whatever reason."""
     context = multiprocessing.get_context("spawn")
-    children: dict[Connection, Any] = {}
-    # Starting its tracker, multiprocessing unblocks SIGINT: so it is started before SIGINT is blocked for the children.
+    processes: dict[Connection, Any] = {}
+    # multiprocessing unblocks SIGINT when it starts its resource tracker, so the tracker starts before SIGINT is blocked.
     if hasattr(signal, "pthread_sigmask"):
         resource_tracker.ensure_running()
     try:
-        with _one_thread(), _deaf_to_ctrl_c():  # a spawned child inherits both
+        with _one_thread(), _sigint_blocked():  # a spawned process inherits both
             for number in range(count):
                 ours, theirs = context.Pipe()
-                child = context.Process(
-                    target=_child, args=(theirs, task), name=f"selfreg-worker-{number}", daemon=True
+                process = context.Process(
+                    target=work, args=(theirs, function), name=f"selfreg-worker-{number}", daemon=True
                 )
-                child.start()
-                theirs.close()  # so that the child's death closes the pipe
-                children[ours] = child
-        yield children
+                process.start()
+                theirs.close()  # so that the pipe closes when the process dies
+                processes[ours] = process
+        yield processes
     finally:
-        for pipe in children:
-            pipe.close()  # a child that waits for a shard ends by itself
+        for pipe in processes:
+            pipe.close()  # a process that waits for a shard then ends by itself
         if sys.exc_info()[0] is not None:
-            for child in children.values():
-                child.terminate()
-        for child in children.values():
-            child.join(_PATIENCE)
-            if child.is_alive():
-                child.kill()
-                child.join()
+            for process in processes.values():
+                process.terminate()
+        for process in processes.values():
+            process.join(_GRACE_SECONDS)
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Set the environment variables for the time of the block."""
+    """Set the environment variables within the block."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:
@@ -203,8 +158,8 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let a Ctrl-C wait for the end of the block; a child that begins inside never hears one, from its first moment."""
+def _sigint_blocked() -> Iterator[None]:
+    """Delay a Ctrl-C until the block ends. A process that is started in the block never receives one."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -215,73 +170,8 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _child(pipe: Connection, task: bytes) -> None:
-    """The life of a child: say ready, take a shard, send its results, until the parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all processes; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        _limit_torch()
-        function = pickle.loads(task)
-        while True:
-            pipe.send_bytes(pickle.dumps(("ready", None)))
-            shard = pickle.loads(pipe.recv_bytes())
-            for result in _results(function, shard):
-                pipe.send_bytes(_pickled(("result", result), "a result of the function", protocol=5))
-            _limit_torch()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent has no more work, or is gone
-    except BaseException as error:
-        text = traceback.format_exc()
-        with contextlib.suppress(OSError):
-            pipe.send_bytes(pickle.dumps(("error", (_picklable(error), repr(error), text))))
-
-
-def _results(function: Callable[[Any], Any], shard: Any) -> Iterator[Any]:
-    """The results of one shard: each item of a generator, or the one value."""
-    value = function(shard)
-    if inspect.isgenerator(value):
-        yield from value
-    else:
-        yield value
-
-
-def _limit_torch() -> None:
-    """One thread for torch too, should it have been loaded by the main module before the variables counted."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """Wait for the parent to end, and end at once: no process is left to receive a result."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _pickled(value: Any, what: str, protocol: int | None = None) -> bytes:
-    try:
-        return pickle.dumps(value, protocol=protocol)
-    except Exception as error:
-        raise InvalidArgumentError(
-            f"work travels to other processes by pickle, and {what} cannot be pickled ({error}). Use a function "
-            "defined at the top level of a module and plain values (ids, numbers, text), or workers=1."
-        ) from error
-
-
-def _picklable(error: BaseException) -> bytes | None:
-    """The exception as bytes that can be loaded again, or None (some exceptions cannot be rebuilt)."""
-    try:
-        data = pickle.dumps(error)
-        pickle.loads(data)
-    except Exception:
-        return None
-    return data
-
-
-def _remote(data: bytes | None, text: str, trace: str, *, shard: int | None) -> BaseException:
-    """The child's exception, with its traceback as cause, so that both are printed."""
+def _remote_error(data: bytes | None, text: str, trace: str, *, shard: int | None) -> BaseException:
+    """The exception of a worker, with the worker's traceback as its cause, so that both are printed."""
     where = "a worker process" if shard is None else f"a worker process, in shard {shard}"
     cause = WorkerError(f"in {where}:\n\n{trace}")
     if data is not None:
@@ -289,15 +179,15 @@ def _remote(data: bytes | None, text: str, trace: str, *, shard: int | None) -> 
             error = pickle.loads(data)
             error.__cause__ = cause
             return error
-    failure = WorkerError(f"{where} raised {text}, which cannot be sent as it is.")
+    failure = WorkerError(f"{where} raised {text}, which cannot be pickled.")
     failure.__cause__ = cause
     return failure
 
 
-def _death(child: Any, shard: int | None) -> WorkerError:
-    """What to say of a child whose pipe closed."""
-    child.join(_PATIENCE)
-    code = child.exitcode
+def _death(process: Any, shard: int | None) -> WorkerError:
+    """The error for a process whose pipe closed."""
+    process.join(_GRACE_SECONDS)
+    code = process.exitcode
     if code is not None and code < 0:
         with contextlib.suppress(ValueError):
             code = f"signal {signal.Signals(-code).name}"
@@ -308,6 +198,6 @@ def _death(child: Any, shard: int | None) -> WorkerError:
             "`if __name__ == '__main__':`, because each worker imports the script."
         )
     return WorkerError(
-        f"a worker process was {how} during shard {shard}; out of memory or killed from outside. "
-        "What had been delivered is kept; run again to do the rest, with fewer workers if memory is short."
+        f"a worker process was {how} during shard {shard}: it ran out of memory or was killed. Delivered results are "
+        "kept; run again for the remaining ones, with fewer workers if memory is short."
     )

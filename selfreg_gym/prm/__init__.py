@@ -1,8 +1,8 @@
-"""The process reward model: p(s), the probability that an episode that stands at s ends in success.
+"""The process reward model: p(s), the probability that an episode in state s ends in success.
 
-``p`` is the outcome under a *named* continuation policy (:mod:`selfreg_gym.prm.targets`), read off a language model
-(:mod:`selfreg_gym.prm.model`), with a bag of words as the floor it has to beat (:mod:`selfreg_gym.prm.bag_of_words`)
-and the figures that say how far it can be trusted (:mod:`selfreg_gym.prm.reliability`).
+The continuation policy of p is named by its target (:mod:`selfreg_gym.prm.targets`). p is read from a language model
+(:mod:`selfreg_gym.prm.model`); its baseline is a bag of words (:mod:`selfreg_gym.prm.bag_of_words`), and
+:mod:`selfreg_gym.prm.reliability` measures both.
 """
 
 import lazy_loader

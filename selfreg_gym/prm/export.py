@@ -1,9 +1,10 @@
-"""What a trained process reward model looks like to others: its model card, and its export as a decision model."""
+"""Export of a process reward model: its model card, and a ``transformers.decision`` repository."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,39 +13,15 @@ from selfreg_gym.lm.decision_export import DecisionHead, save_decision
 from selfreg_gym.lm.model_card import Figure, write_card
 from selfreg_gym.lm.prompts import success_prompt, turn
 
-if TYPE_CHECKING:
-    from selfreg_gym.prm.model import ProcessRewardModel
+__all__ = ["save_as_decision", "write_model_card"]
 
-__all__ = ["export_decision", "write_card_of"]
-
-
-def export_decision(prm: ProcessRewardModel, path: str | Path) -> None:
-    """See :meth:`selfreg_gym.prm.model.ProcessRewardModel.export_decision`."""
-    a, b = prm.scale
-    weight = prm.model.score.weight.detach()
-    names = ("failure", "success")
-    save_decision(
-        path,
-        prm.model,
-        prm.tokenizer,
-        DecisionHead(
-            torch.cat([torch.zeros_like(weight), a * weight]),
-            torch.tensor([0.0, b]),
-            {"choice": names, "score": names, "noul": ("false", "true")},
-        ),
-        tail=success_prompt("", tokenizer=prm.tokenizer).removeprefix(turn("", prm.tokenizer)),
-        expected=lambda texts: np.pad((a * prm.logits(texts) + b)[:, None], ((0, 0), (1, 0))),
-    )
-    write_card_of(prm, Path(path), decision=True)
-
-
-_FROM_DISK = """
+_LOAD = """
 from selfreg_gym.prm import ProcessRewardModel
 
 prm = ProcessRewardModel.from_pretrained("PATH")
 p = prm.score([observation])
 """
-_AS_DECISION = """
+_LOAD_DECISION = """
 from transformers import pipeline
 
 pipe = pipeline("decision", model="PATH")
@@ -52,19 +29,60 @@ p = pipe({"state": observation, "questions": {"success": {"type": "noul"}}})["su
 """
 
 
-def write_card_of(prm: ProcessRewardModel, folder: Path, *, decision: bool = False) -> None:
-    """Write the model card of a process reward model, or of its export."""
-    held = prm.info.get("held_out") or {}
-    on = f"held-out tasks, target {prm.info.get('targets')!r}, {held.get('n')} decisions"
+def save_as_decision(
+    path: str | Path,
+    model: Any,
+    tokenizer: Any,
+    *,
+    scale: tuple[float, float],
+    logits: Callable[[Sequence[str]], np.ndarray],
+) -> None:
+    """Write a decision repository whose answers are p(s).
+
+    Args:
+        path: the directory.
+        model: the sequence classifier.
+        tokenizer: its tokenizer.
+        scale: ``(a, b)`` of the logit; they become weight and bias of the exported head.
+        logits: from N observations to unscaled logits ``(N,)``, with which the export is compared.
+
+    Raises:
+        InvalidArgumentError: the installed transformers has no decision models.
+        CheckpointError: the exported model gives other probabilities.
+    """
+    a, b = scale
+    weight = model.score.weight.detach()
+    names = ("failure", "success")
+    save_decision(
+        path,
+        model,
+        tokenizer,
+        DecisionHead(
+            torch.cat([torch.zeros_like(weight), a * weight]),
+            torch.tensor([0.0, b]),
+            {"choice": names, "score": names, "noul": ("false", "true")},
+        ),
+        tail=success_prompt("", tokenizer=tokenizer).removeprefix(turn("", tokenizer)),
+        expected=lambda texts: np.pad((a * logits(texts) + b)[:, None], ((0, 0), (1, 0))),
+    )
+
+
+def write_model_card(
+    folder: Path, *, scale: tuple[float, float], info: Mapping[str, Any], decision: bool = False
+) -> None:
+    """Write ``README.md`` of a process reward model, or of its export as a decision repository."""
+    held_out = info.get("held_out") or {}
+    on = f"held-out tasks, target {info.get('targets')!r}, {held_out.get('n')} decisions"
     write_card(
         folder,
-        title=f"Process reward model on {prm.info.get('backbone', 'a language model')}",
-        what="p(s): the probability that an episode which stands at observation s ends in success, under the "
-        f"continuation policy {prm.info.get('targets', 'unknown')!r} (nohelp: the actor goes on alone; mixture: "
-        f"whatever mixture of help was running). The logit is scaled by a = {prm.scale[0]:.4g}, "
-        f"b = {prm.scale[1]:.4g} before the sigmoid.",
+        title=f"Process reward model on {info.get('backbone', 'a language model')}",
+        what="p(s): the probability that an episode in observation s ends in success, under the continuation policy "
+        f"{info.get('targets', 'unknown')!r} (nohelp: the actor continues alone; mixture: the mixture of help of the "
+        f"collection continues). p = sigmoid(a * logit + b) with a = {scale[0]:.4g}, b = {scale[1]:.4g}.",
         tags=("process-reward-model", *(["decision"] if decision else [])),
-        info=prm.info,
-        usage=_AS_DECISION if decision else _FROM_DISK,
-        figures=[Figure(name, held[name], on) for name in ("auc", "ece", "brier") if held.get(name) is not None],
+        info=info,
+        usage=_LOAD_DECISION if decision else _LOAD,
+        figures=[
+            Figure(name, held_out[name], on) for name in ("auc", "ece", "brier") if held_out.get(name) is not None
+        ],
     )

@@ -1,34 +1,53 @@
-"""Precision and recall of "hard task": does p at the first moment single out the tasks that the actor fails alone?
+"""Precision and recall of "hard task": does p(s) at reset identify the tasks on which the actor fails alone?
 
-A task is *hard* at a threshold x if its success without help, over its rollouts, is below x; the model *flags* it if
-its mean score at reset is below x. That is the question that self-regulation once per task asks (the helper
-``prm-per-task``), and the threshold is the one that the helper was calibrated to. With few rollouts per task "hard" is
-known with noise, so neither figure can reach 1; the number of rollouts is told beside them. Definition: ours.
+A task is *hard* at a threshold x if its success rate without help is below x, and *flagged* if its mean p(s) at reset
+is below x. A helper that decides once per task asks this question, at the threshold to which it was calibrated. With
+few rollouts per task the success rate is noisy, so neither figure can reach 1; the number of rollouts is reported with
+them. The definition is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 
-__all__ = ["hard_tasks", "per_task"]
+__all__ = ["HardTasks", "TaskScores", "hard_tasks", "per_task"]
 
 
-def per_task(task: Sequence[str], score: np.ndarray, outcome: np.ndarray, weight: np.ndarray) -> dict[str, list[Any]]:
-    """Gather N first moments by task.
+class TaskScores(TypedDict):
+    """Columns of equal length, sorted by task: mean score at reset, success rate without help, number of rollouts."""
+
+    task: list[str]
+    score: list[float]
+    success: list[float]
+    rollouts: list[int]
+
+
+class HardTasks(TypedDict):
+    """Numbers of tasks; precision = both / flagged and recall = both / hard, None if the denominator is 0."""
+
+    threshold: float
+    tasks: int
+    rollouts_per_task: float
+    hard: int
+    flagged: int
+    both: int
+    precision: float | None
+    recall: float | None
+
+
+def per_task(task: Sequence[str], score: np.ndarray, outcome: np.ndarray, weight: np.ndarray) -> TaskScores:
+    """Mean score and success rate per task, from N first decisions.
 
     Args:
-        task: N task ids.
+        task: task ids, N.
         score: ``(N,)`` p(s) at reset.
-        outcome: ``(N,)`` 1 where the episode succeeded without help.
+        outcome: ``(N,)`` 1 if the episode succeeded, without help.
         weight: ``(N,)`` positive.
-
-    Returns:
-        ``{"task", "score", "success", "rollouts"}``, lists of equal length, tasks in alphabetical order.
     """
     names, index = np.unique(np.asarray(task, dtype=str), return_inverse=True)
     mass = np.bincount(index, weight, len(names))
@@ -40,19 +59,15 @@ def per_task(task: Sequence[str], score: np.ndarray, outcome: np.ndarray, weight
     }
 
 
-def hard_tasks(tasks: Mapping[str, Sequence[Any]], threshold: float) -> dict[str, Any]:
-    """Compare which tasks are flagged with which are hard.
+def hard_tasks(tasks: Mapping[str, Sequence[Any]], threshold: float) -> HardTasks:
+    """Compare the flagged tasks with the hard ones.
 
     Args:
-        tasks: what :func:`per_task` returned.
-        threshold: x, a probability of success.
-
-    Returns:
-        ``{"threshold", "tasks", "rollouts_per_task", "hard", "flagged", "both", "precision", "recall"}``: counts of
-        tasks, precision = both / flagged, recall = both / hard; None where that is a division by 0.
+        tasks: result of :func:`per_task`.
+        threshold: x, in [0, 1].
 
     Raises:
-        InvalidArgumentError: there are no tasks.
+        InvalidArgumentError: no tasks.
     """
     score, success = np.asarray(tasks["score"], dtype=float), np.asarray(tasks["success"], dtype=float)
     if not len(score):

@@ -1,22 +1,22 @@
-"""Targets of a process reward model: the meaning of p(s), and the stored decisions that it is learned from.
+"""Targets of a process reward model: the definition of p(s), and the labelled examples of each definition.
 
-A success probability depends on the policy that acts from s on. There are two targets:
+The success probability at s depends on the policy that acts from s on. There are two targets:
 
 ``nohelp``
-    The outcome once help has stopped: a decision counts if every action from it to the end was nohelp. In an episode
-    where help came with probability p at each step, a decision with n decisions left passes that filter with
-    probability (1 - p)^n, so those that pass are biased towards short rests (quick successes, early failures). Each is
-    therefore weighted by the inverse of the probability to pass in the whole collection,
+    The outcome without further help: a decision is an example if every action from it to the end of its episode is
+    nohelp. In an episode with help probability p, a decision with n decisions left (itself included) is an example
+    with probability (1 - p)^n, so the examples are biased towards decisions near the end. The weight of an example at
+    step t corrects this:
 
-        1 / sum_p f_p(t) (1 - p)^n,    f_p(t): the share of help probability p among the episodes that reach step t
+        weight = 1 / sum_p f_p(t) (1 - p)^n,    f_p(t) = share of help probability p among episodes that reach step t
 
-    (the balance heuristic of importance sampling, Veach and Guibas 1995). It removes the bias exactly for first
-    decisions, and for later ones where a state at step t is met at every p alike, nearly so elsewhere; it is at most
-    ``1 / f_0(t)``. Weighting each episode by its own (1 - p)^-n has no bias in theory, but needs weights of many
-    millions, and a clip puts the bias back; ``benchmarks/interval_coverage.py`` compares them. The model is judged on
-    episodes of p = 0, where nothing was filtered.
+    This is the balance heuristic of multiple importance sampling (Veach and Guibas 1995). It is exact at the first
+    decision, and at a later one if the state met at step t does not depend on p; it is at most ``1 / f_0(t)``. The
+    weight (1 - p)^-n of each episode on its own is exact everywhere, but reaches many millions, and clipping it
+    restores the bias; ``benchmarks/interval_coverage.py`` compares both. Held-out figures use episodes with p = 0,
+    where every decision is an example.
 ``mixture``
-    The published target: the outcome of every decision of every episode, whatever mixture of help followed.
+    The target of the paper: the outcome of every decision of every episode, with the help that followed.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ __all__ = ["TARGETS", "Examples", "gather", "split_tasks"]
 TARGETS = ("nohelp", "mixture")
 
 CLIP = 100.0
-"""Largest weight by default. It is reached only at steps where fewer than 1 % of the episodes have p = 0."""
+"""Largest weight by default; reached only at steps where fewer than 1 % of the episodes have p = 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """N labelled moments.
+    """N labelled decisions.
 
     Attributes:
         observations: N texts.
         outcome: ``(N,)`` float64, 1 where the episode succeeded.
         weight: ``(N,)`` float64, positive.
-        task: ``(N,)`` object, the task ids.
-        unhelped: ``(N,)`` bool, the moment belongs to an episode without any help that was run with p = 0 (or whose
-            p is unknown): there the nohelp outcome is observed without selection.
-        first: ``(N,)`` bool, the moment is the first of its episode.
+        task: ``(N,)`` object, task ids.
+        unhelped: ``(N,)`` bool, the episode has no help and help probability 0 (or unknown): there every decision is
+            an example of "nohelp", without selection.
+        first: ``(N,)`` bool, the decision is the first of its episode.
     """
 
     observations: tuple[str, ...]
@@ -64,7 +64,7 @@ class Examples:
         return len(self.observations)
 
     def take(self, rows: np.ndarray, *, weight: np.ndarray | None = None) -> Examples:
-        """The examples at these row indices, with other weights if given."""
+        """The examples at the indices ``rows``, with new weights if given."""
         return Examples(
             tuple(self.observations[i] for i in rows),
             self.outcome[rows],
@@ -76,16 +76,16 @@ class Examples:
 
 
 def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Examples:
-    """Collect the labelled moments of a store or of episodes.
+    """Collect the examples of a store or of episodes. Truncated episodes have no outcome and are left out.
 
     Args:
         rollouts: a ``Rollouts`` store, or an iterable of :class:`~selfreg_gym.types.Episode`.
         targets: "nohelp" or "mixture".
-        clip: largest weight of a decision (1: no correction).
+        clip: largest weight (1: no correction).
 
     Raises:
-        UnknownNameError: there is no such target.
-        InvalidArgumentError: no episode has a moment for it, or ``clip`` is below 1.
+        UnknownNameError: an unknown target.
+        InvalidArgumentError: no decision is an example of the target, or ``clip`` is below 1.
     """
     if targets not in TARGETS:
         raise UnknownNameError("process reward model target", targets, TARGETS)
@@ -94,10 +94,10 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
     episodes: Iterable[Episode] = rollouts.episodes() if hasattr(rollouts, "episodes") else rollouts
     texts: list[str] = []
     outcome: list[float] = []
-    chance: list[float] = []  # p of the episode, NaN where it is not known
-    rest: list[int] = []  # decisions left, itself included
+    probability: list[float] = []  # p of the episode, NaN if unknown
+    left: list[int] = []  # decisions left, including this one
     steps: list[int] = []
-    lengths: dict[float, list[int]] = {}  # of the episodes of each p
+    lengths: dict[float, list[int]] = {}  # of the episodes with each p
     task: list[str] = []
     unhelped: list[bool] = []
     first: list[bool] = []
@@ -105,28 +105,27 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
         if episode.error is not None or not episode.steps:
             continue
         p = episode.help_probability
-        alone = not p and all(step.action == 0 for step in episode.steps)
+        without_help = not p and all(step.action == 0 for step in episode.steps)
         if p is not None:
             lengths.setdefault(p, []).append(len(episode.steps))
         begin = 0 if targets == "mixture" else _last_help(episode) + 1
         for t in range(begin, len(episode.steps)):
-            left = len(episode.steps) - t
             texts.append(episode.steps[t].observation)
             outcome.append(float(episode.success))
-            chance.append(np.nan if p is None else p)
-            rest.append(left)
+            probability.append(np.nan if p is None else p)
+            left.append(len(episode.steps) - t)
             steps.append(t)
             task.append(episode.task_id)
-            unhelped.append(alone)
+            unhelped.append(without_help)
             first.append(t == 0)
     if not texts:
         raise InvalidArgumentError(
-            f"no decision for the target {targets!r} was found: it needs finished episodes that end without help."
+            f"no decision is an example of the target {targets!r}: it needs completed episodes that end without help."
         )
     return Examples(
         tuple(texts),
         np.asarray(outcome),
-        _weights(np.array(chance), np.array(rest), np.array(steps), lengths, clip)
+        _weights(np.array(probability), np.array(left), np.array(steps), lengths, clip)
         if targets == "nohelp"
         else np.ones(len(texts)),
         np.asarray(task, dtype=object),
@@ -136,7 +135,7 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
 
 
 def split_tasks(tasks: Sequence[str] | np.ndarray, *, share: float, seed: int) -> np.ndarray:
-    """Return a bool ``(N,)``: True for the rows of a random ``share`` of the tasks (at least one task on each side).
+    """Hold out a random ``share`` of the tasks, at least one and not all: bool ``(N,)``, True for held-out examples.
 
     Raises:
         InvalidArgumentError: fewer than two tasks.
@@ -155,17 +154,25 @@ def _last_help(episode: Episode) -> int:
 
 
 def _weights(
-    chance: np.ndarray, rest: np.ndarray, steps: np.ndarray, lengths: dict[float, list[int]], clip: float
+    probability: np.ndarray, left: np.ndarray, steps: np.ndarray, lengths: dict[float, list[int]], clip: float
 ) -> np.ndarray:
-    """``(N,)`` inverse probabilities to pass the filter, clipped; where an episode's p is not known, 1."""
+    """``(N,)`` weights of "nohelp" (see the head of this module), clipped; 1 where p is unknown.
+
+    Args:
+        probability: ``(N,)`` p of the episode, NaN if unknown.
+        left: ``(N,)`` n, decisions left.
+        steps: ``(N,)`` t.
+        lengths: p to the lengths of the episodes with this p.
+        clip: largest weight.
+    """
     if not lengths:
-        return np.ones(len(rest))
+        return np.ones(len(left))
     p, longest = np.array(list(lengths)), int(steps.max()) + 1
-    # reached[t, i]: the episodes of p[i] that have a step t
+    # reached[t, i]: number of episodes with p[i] that reach step t
     reached = np.stack([(np.array(own)[:, None] > np.arange(longest)).sum(axis=0) for own in lengths.values()], axis=1)
     share = reached / np.maximum(reached.sum(axis=1, keepdims=True), 1)
-    pairs, of = np.unique(np.stack([steps, rest]), axis=1, return_inverse=True)
-    passing = (share[pairs[0]] * (1 - p) ** pairs[1][:, None]).sum(axis=1)
+    pairs, pair = np.unique(np.stack([steps, left]), axis=1, return_inverse=True)
+    chance = (share[pairs[0]] * (1 - p) ** pairs[1][:, None]).sum(axis=1)
     with np.errstate(divide="ignore", over="ignore"):
-        weight = np.minimum(1 / passing, clip)[of.reshape(-1)]
-    return np.where(np.isnan(chance), 1.0, weight)
+        weight = np.minimum(1 / chance, clip)[pair.reshape(-1)]
+    return np.where(np.isnan(probability), 1.0, weight)

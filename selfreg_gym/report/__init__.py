@@ -1,6 +1,6 @@
-"""``report.html``: one run on one page, for reading and for showing to others; and its table for the terminal.
+"""The report of a run: one HTML page that needs no network, PNG files of its figures, and a table for the terminal.
 
-Everything in it is computed from the run's own files; nothing is fetched when it is opened.
+Everything in it is computed from the files of the run.
 """
 
 from __future__ import annotations

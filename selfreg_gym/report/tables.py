@@ -1,301 +1,323 @@
-"""The tables of the report, as HTML."""
+"""The tables of the report, as HTML. A table without rows is empty."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfreg_gym.report.facts import percent
-from selfreg_gym.report.material import Material
-from selfreg_gym.report.palette import style_of
-from selfreg_gym.utils.printable import html
+from selfreg_gym.prm.hard_tasks import hard_tasks
+from selfreg_gym.report.data import ReportData
+from selfreg_gym.report.summary import percent
+from selfreg_gym.report.templating import macros
 
 __all__ = [
-    "by_intervention",
     "calibrations",
-    "diagnostics",
-    "html_table",
+    "curves",
+    "expectations",
+    "figures_of_stages",
+    "hard_task_counts",
     "kinds",
-    "promises",
-    "recoveries",
-    "selection",
-    "toggling",
+    "measurements",
+    "reliability",
+    "selected_helpers",
+    "selected_knobs",
+    "shares",
+    "toggles",
+    "usage_by_intervention",
 ]
 
 DASH = "\N{EN DASH}"
+MISSED = {"under": "not met: under", "over": "not met: over", "unknown": "not met"}
 
 
-def html_table(head: Sequence[str], body: Iterable[Sequence[str]], *, left: int = 1, narrow: bool = False) -> str:
-    """A table whose first ``left`` columns are text and whose others are numbers. Cells are HTML already."""
-    align = [' class="l"' if i < left else "" for i in range(len(head))]
-    lines = [f'<div class="scroll"><table{" class=narrow" if narrow else ""}>']
-    lines.append(
-        "<thead><tr>" + "".join(f"<th{a}>{h}</th>" for a, h in zip(align, head, strict=True)) + "</tr></thead>"
-    )
-    lines.append("<tbody>")
-    lines += [
-        "<tr>" + "".join(f"<td{a}>{cell}</td>" for a, cell in zip(align, row, strict=True)) + "</tr>" for row in body
-    ]
-    return "\n".join([*lines, "</tbody></table></div>"])
+def _table(head: Sequence[str], body: Sequence[Sequence[Any]], *, left: int = 1, narrow: bool = False) -> str:
+    """A table without the columns that have no value in any row; the first ``left`` columns are text."""
+    keep = [i for i in range(len(head)) if i < left or any(row[i] != DASH for row in body)]
+    rows = [[row[i] for i in keep] for row in body]
+    return macros.table([head[i] for i in keep], rows, left, narrow) if body else ""
 
 
-def name_cell(helper: str) -> str:
-    """A helper's name with its colour."""
-    style = style_of(helper)
-    return f'<span class="dot" style="background:{style.light}"></span>{html(style.label)}'
+def _number(value: float | None, digits: int = 2, sign: str = "") -> str:
+    return DASH if value is None else f"{value:{sign}.{digits}f}"
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A number, or an en dash."""
-    return DASH if value is None else f"{value:.{digits}f}"
+def _budget(value: float | None) -> str:
+    return DASH if value is None else f"{value:g}"
 
 
-def interval(
+def _estimate(
     value: float | None, ci: Sequence[float | None], *, scale: float = 1.0, digits: int = 2, sign: str = ""
 ) -> str:
-    """A number with its interval in small print; an en dash for nothing."""
-    if value is None:
+    """A number with its interval in small print."""
+    centre, *ends = (None if x is None else f"{scale * x:{sign}.{digits}f}" for x in (value, *ci))
+    return DASH if centre is None else macros.small(centre, "" if None in ends else f"{ends[0]} to {ends[1]}")
+
+
+def _significant(text: str, ci: Sequence[float]) -> str:
+    """The text, in bold if the interval excludes zero."""
+    return macros.significant(text) if ci[0] > 0 or ci[1] < 0 else text
+
+
+def _head(data: ReportData, row: Mapping[str, Any]) -> list[str]:
+    """The first three cells of a row: helper, split, budget."""
+    return [macros.helper(data.style(row["helper"])), data.title(row["split"]), _budget(row["budget"])]
+
+
+def shares(data: ReportData, split: str) -> str:
+    """Share of the gap by helper and budget, with the usage, and the share of random help at the same usage."""
+    budgets = [*data.budgets, None]
+    body = []
+    for helper in data.compared(split):
+        items = [data.comparison(split, helper, budget) for budget in budgets]
+        if any(items):
+            body.append([macros.helper(data.style(helper)), *(_share(data, item) for item in items)])
+    return _table(["Helper", *("no budget" if b is None else f"C = {b:g}" for b in budgets)], body)
+
+
+def _share(data: ReportData, item: Mapping[str, Any] | None) -> str:
+    if item is None:
         return DASH
-    form = f"{sign}.{digits}f"
-    centre, *ends = (None if x is None else f"{scale * x:{form}}" for x in (value, *ci))
-    return f"{centre}" if None in ends else f"{centre} <small>{ends[0]} to {ends[1]}</small>"
-
-
-def _helpers(material: Material, split: str, *, anchors: bool = False) -> list[str]:
-    names = [h for h in material.evaluation.helpers(split) if anchors or h not in ("never", "always")]
-    return sorted(names, key=lambda h: -style_of(h).order)
-
-
-def _best_first(material: Material, split: str) -> list[dict[str, Any]]:
-    return sorted(material.rows(split), key=lambda r: (-style_of(r["helper"]).order, r["helper"], r["budget"] or 0))
-
-
-def recoveries(material: Material, split: str) -> str:
-    """Share of the gap at each budget, with the interval, the helper's own usage, and random's share at C."""
-    budgets = [*material.budgets, None]
-    body = []
-    for helper in _helpers(material, split):
-        cells = []
-        for budget in budgets:
-            item = material.comparison(split, helper, budget)
-            if item is None or item["share"]["value"] is None:
-                cells.append(DASH)
-                continue
-            low, high = item["share"]["ci"]
-            mark = (
-                '<abbr title="U differs from C by over 5 %: the share is read off the helper\'s curve at C">*</abbr>'
-                if item["adjusted"]
-                else ""
-            )
-            if material.met(item["key"]) not in (None, "yes"):
-                mark += '<abbr class="miss" title="C was not met in calibration">!</abbr>'
-            small = f"{100 * low:.0f} to {100 * high:.0f} · U {item.get('measured_usage', item['usage']):.2f}{mark}"
-            other = item["over_random"]
-            if other is not None and other["value"] is not None:
-                small += f"<br>random {100 * item['random']['value']:.0f} · Δ {_signed(other)}"
-            else:
-                small += f"<br>coin {100 * item['coin']:.0f}"
-            cells.append(f"<b>{percent(item['share']['value'])}</b><br><small>{small}</small>")
-        if any(cell != DASH for cell in cells):
-            body.append([name_cell(helper), *cells])
-    head = ["Helper", *(f"C = {b:g}" if b is not None else "no budget" for b in budgets)]
-    keep = [0, *(i for i in range(1, len(head)) if any(row[i] != DASH for row in body))]
-    return html_table([head[i] for i in keep], [[row[i] for i in keep] for row in body])
-
-
-def _signed(estimate: Mapping[str, Any]) -> str:
-    """A difference of shares in points, marked when its interval excludes zero."""
-    low, high = estimate["ci"]
-    text = f"{100 * estimate['value']:+.0f} [{100 * low:+.0f}, {100 * high:+.0f}]"
-    return f'<span class="sure">{text}</span>' if low > 0 or high < 0 else text
-
-
-def selection(material: Material, what: str) -> str:
-    """What was chosen on calibration beside what an oracle would have chosen; empty if there was nothing to choose."""
-    body = []
-    for item in material.evaluation.selection[what]:
-        split = html(material.title(item["split"]))
-        if what == "helpers":
-            shares = [percent(item["share"]), name_cell(item["oracle"]), percent(item["oracle_share"])]
-            lost = f"{100 * item['lost']:.0f}"
-            body.append([name_cell(item["selected"]), split, f"{item['budget']:g}", *shares, lost])
-        else:
-            helper = item["key"].partition("@")[0]
-            cells = [number(item["usage"]), percent(item["share"]), percent(item["oracle_share"])]
-            body.append([name_cell(helper), split, f"{item['budget']:g}", *cells])
-    if not body:
-        return ""
-    if what == "helpers":
-        head = [
-            "Chosen on calibration",
-            "Split",
-            "C",
-            "share of the gap",
-            "Oracle's choice",
-            "its share",
-            "points lost",
-        ]
+    low, high = item["share"]["ci"]
+    usage = f"{item['measured_usage']:.2f}"
+    over, difference = item["over_random"], ""
+    if over is not None and over["value"] is not None:
+        (below, above), reference = over["ci"], f"random {100 * item['random']['value']:.0f}"
+        text = f"{100 * over['value']:+.0f} [{100 * below:+.0f}, {100 * above:+.0f}]"
+        difference = _significant(text, over["ci"])
     else:
-        head = ["Helper", "Split", "C", "U", "share of the gap", "its own curve at C"]
-    return html_table(head, body, left=2)
+        reference = f"coin {100 * item['coin']:.0f}"
+    missed = data.missed(item["key"]) is not None
+    interval = f"{100 * low:.0f} to {100 * high:.0f}"
+    share = percent(item["share"]["value"])
+    return macros.share(share, interval, usage, item["adjusted"], missed, reference, difference)
 
 
-def promises(material: Material) -> str:
-    """E[U] against U and E[SR] against SR, for every row of which a solver promised something."""
-    body = []
-    for split in material.splits:
-        for row in _best_first(material, split):
-            told = row["expected_usage"]
-            if told is None or row["usage"] is None:
-                continue
-            promised, success = row["expected_success"], row["success_rate"]
-            body.append([
-                name_cell(row["helper"]),
-                html(material.title(split)),
-                DASH if row["budget"] is None else f"{row['budget']:g}",
-                number(told),
-                interval(row["usage"], row["usage_ci"]),
-                f"{told - row['usage']:+.2f}",
-                number(promised, 3),
-                interval(success, row["success_rate_ci"], digits=3),
-                DASH if promised is None or success is None else f"{promised - success:+.3f}",
-            ])  # fmt: skip
-    head = ["Helper", "Split", "C", "E[U]", "U", "E[U] &minus; U", "E[SR]", "SR", "E[SR] &minus; SR"]
-    return html_table(head, body, left=2) if body else "<p>No solver promised anything about these rows.</p>"
-
-
-MET = {
-    "yes": "met",
-    "under": '<b class="miss">not met: under</b>',
-    "over": '<b class="miss">not met: over</b>',
-    "no": '<b class="miss">not met</b>',
-}
-
-
-def calibrations(material: Material) -> str:
-    """The budget, what calibration measured, whether it was met, and what fresh episodes used; empty without any."""
-    body = []
-    for split in material.splits:
-        for row in _best_first(material, split):
-            met = material.met(row["key"])
-            if row["calibrated_usage"] is None and met is None:
-                continue
-            budget, usage = row["budget"], row["usage"]
-            at = row["calibrated_usage"]
-            if at is None:
-                at = material.calibration[row["key"]].get("usage")
-            body.append([
-                name_cell(row["helper"]),
-                html(material.title(split)),
-                DASH if budget is None else f"{budget:g}",
-                number(at),
-                DASH if met is None else MET[met],
-                interval(usage, row["usage_ci"]),
-                DASH if usage is None or not budget else f"{usage / budget:.2f}",
-                percent(row["p_over_budget"]),
-            ])  # fmt: skip
-    head = ["Helper", "Split", "C", "U calibrated", "calibration", "U", "U / C", "P(U &gt; C)"]
-    return html_table(head, body, left=2) if body else ""
-
-
-def by_intervention(material: Material, split: str) -> str:
-    """Cost units and calls per episode of each intervention."""
-    names = material.interventions
-    body = []
-    for row in _best_first(material, split):
-        usage, calls = (material.by_intervention(row, what) for what in ("usage", "calls"))
-        if len(usage) != len(names):
-            continue
-        cells = []
-        for k, used in enumerate(usage):
-            count = calls[k] if len(calls) == len(usage) else None
-            small = "" if count is None or material.calls_are_units else f" <small>{count:.2f} calls</small>"
-            cells.append(number(used) + small)
-        total, called = row["usage"], material.calls(row)
-        small = "" if called is None or material.calls_are_units else f" <small>{called:.2f} calls</small>"
-        budget = DASH if row["budget"] is None else f"{row['budget']:g}"
-        body.append([name_cell(row["helper"]), budget, *cells, number(total) + small, percent(row["success_rate"])])
-    head = ["Helper", "C", *(html(name) for name in names), "all", "SR"]
-    return html_table(head, body) if body else ""
-
-
-def kinds(material: Material, split: str, *, budget: float | None) -> str:
-    """Success and usage of each kind of task: at one budget, or at the nearest that a helper was evaluated at."""
-    names = sorted({row["kind"] for row in material.evaluation.rows if row["split"] == split} - {"all"})
-    body = []
-    for helper in dict.fromkeys(["never", *_helpers(material, split), "always"]):
-        rows = [row for row in material.rows(split) if row["helper"] == helper]
-        if not rows:
-            continue
-        nearest = min(rows, key=lambda row: abs((row["budget"] or 0) - (budget or 0)))
-        for row in rows:
-            if row is nearest or row["budget"] is None:
-                at = row["budget"]
-                other = f" <small>C = {at:g}</small>" if at is not None and at != budget else ""
-                cells = [_success_and_usage(material.row(split, row["key"], kind)) for kind in names]
-                body.append([name_cell(helper) + other, *cells])
-    return html_table(["Helper", *(html(kind, limit=40) for kind in names)], body)
-
-
-def _success_and_usage(row: Mapping[str, Any] | None) -> str:
-    if row is None or row["usage"] is None:
-        return DASH
-    return f"{percent(row['success_rate'])} <small>U {row['usage']:.2f}</small>"
-
-
-def diagnostics(material: Material, split: str) -> str:
-    """Every row of a split, with what lies behind it."""
-    rows = _best_first(material, split)
+def curves(data: ReportData) -> str:
+    """Figures of the curve of each helper with several points."""
     body = [
         [
-            name_cell(row["helper"]),
-            DASH if row["budget"] is None else f"{row['budget']:g}",
+            *_head(data, {"budget": None} | curve)[:2],
+            _estimate(curve["area"], curve["area_ci"], digits=3),
+            _estimate(curve["usage_for_half"], curve["usage_for_half_ci"]),
+            _estimate(curve["usage_for_80_percent"], curve["usage_for_80_percent_ci"]),
+            _estimate(curve["best_lift"], curve["best_lift_ci"], digits=1, scale=100, sign="+"),
+            percent(curve["largest_gap"]),
+        ]
+        for curve in data.evaluation.curves
+        if curve["points"] > 1
+    ]
+    head = [
+        "Helper",
+        "Split",
+        "area",
+        "U for 50 % of the gap",
+        "U for 80 %",
+        "best lift, points",
+        "widest interval of U",
+    ]
+    return _table(head, body, left=2)
+
+
+def selected_helpers(data: ReportData) -> str:
+    """The helper chosen in calibration, and the one with the largest measured share, by split and budget."""
+    body = [
+        [
+            macros.helper(data.style(item["selected"])),
+            data.title(item["split"]),
+            _budget(item["budget"]),
+            percent(item["share"]),
+            macros.helper(data.style(item["oracle"])),
+            percent(item["oracle_share"]),
+            f"{100 * item['lost']:.0f}",
+        ]
+        for item in data.evaluation.selection["helpers"]
+    ]
+    head = ["Chosen in calibration", "Split", "C", "share of the gap", "Oracle's choice", "its share", "points lost"]
+    return _table(head, body, left=2)
+
+
+def selected_knobs(data: ReportData) -> str:
+    """The share with the calibrated knob, and that with the best knob on the evaluated episodes."""
+    body = [
+        [
+            *_head(data, item | {"helper": item["key"].partition("@")[0]}),
+            _number(item["usage"]),
+            percent(item["share"]),
+            percent(item["oracle_share"]),
+        ]
+        for item in data.evaluation.selection["knobs"]
+    ]
+    return _table(["Helper", "Split", "C", "U", "share of the gap", "hull of its points at C"], body, left=2)
+
+
+def expectations(data: ReportData) -> str:
+    """E[U] and U, E[SR] and SR, for every row with an expectation of the solver."""
+    body = []
+    for row in (row for split in data.splits for row in data.rows(split)):
+        usage, success = row["expected_usage"], row["expected_success"]
+        if usage is None or row["usage"] is None:
+            continue
+        measured = row["success_rate"]
+        body.append([
+            *_head(data, row),
+            _number(usage),
+            _estimate(row["usage"], row["usage_ci"]),
+            _number(usage - row["usage"], sign="+"),
+            _number(success, 3),
+            _estimate(measured, row["success_rate_ci"], digits=3),
+            DASH if success is None or measured is None else _number(success - measured, 3, "+"),
+        ])  # fmt: skip
+    minus = "\N{MINUS SIGN}"
+    head = ["Helper", "Split", "C", "E[U]", "U", f"E[U] {minus} U", "E[SR]", "SR", f"E[SR] {minus} SR"]
+    return _table(head, body, left=2)
+
+
+def calibrations(data: ReportData) -> str:
+    """Budget, usage in calibration, and usage in the evaluation of each calibrated helper."""
+    body = []
+    for row in (row for split in data.splits for row in data.rows(split)):
+        found = data.calibration.get(row["key"], {})
+        calibrated = found.get("usage") if row["calibrated_usage"] is None else row["calibrated_usage"]
+        if calibrated is None and "met" not in found:
+            continue
+        missed = data.missed(row["key"])
+        result = macros.alarm(MISSED[missed]) if missed else "met" if "met" in found else DASH
+        body.append([
+            *_head(data, row),
+            _number(calibrated),
+            result,
+            _estimate(row["usage"], row["usage_ci"]),
+            _number(row["usage"] / row["budget"]) if row["usage"] is not None and row["budget"] else DASH,
+            percent(row["p_over_budget"]),
+        ])  # fmt: skip
+    return _table(["Helper", "Split", "C", "U calibrated", "calibration", "U", "U / C", "P(U > C)"], body, left=2)
+
+
+def usage_by_intervention(data: ReportData, split: str) -> str:
+    """Cost units per episode of each intervention, with the calls where their costs differ."""
+    names = data.interventions
+
+    def cell(usage: float | None, calls: float | None) -> str:
+        return macros.small(_number(usage), "" if calls is None or data.calls_are_units else f"{calls:.2f} calls")
+
+    body = []
+    for row in data.rows(split):
+        usage, calls = row["usage_by_intervention"], row["calls_by_intervention"]
+        if len(usage) == len(names):
+            helper, _, budget = _head(data, row)
+            cells = [cell(*pair) for pair in zip(usage, calls, strict=True)]
+            body.append([helper, budget, *cells, cell(row["usage"], row["calls"]), percent(row["success_rate"])])
+    return _table(["Helper", "C", *names, "all", "SR"], body)
+
+
+def kinds(data: ReportData, split: str) -> str:
+    """Success and usage for each kind of task, at the budget of the headline or a helper's nearest one."""
+    names = sorted({row["kind"] for row in data.evaluation.rows if row["split"] == split} - {"all"})
+    budget = data.headline_budget or 0.0
+
+    def cell(row: Mapping[str, Any] | None) -> str:
+        if row is None or row["usage"] is None:
+            return DASH
+        return macros.small(percent(row["success_rate"]), f"U {row['usage']:.2f}")
+
+    body = []
+    rows = data.rows(split)
+    for helper in data.helpers(split):
+        own = [row for row in rows if row["helper"] == helper]
+        nearest = min(own, key=lambda row: abs((row["budget"] or 0.0) - budget), default=None)
+        for row in own:
+            if row is nearest or row["budget"] is None:
+                note = "" if row["budget"] in (None, data.headline_budget) else f"C = {row['budget']:g}"
+                cells = [cell(data.row(split, row["key"], kind)) for kind in names]
+                body.append([macros.helper(data.style(helper), note), *cells])
+    return _table(["Helper", *names], body)
+
+
+def measurements(data: ReportData, split: str) -> str:
+    """All that was measured of every row of a split."""
+    body = [
+        [
+            macros.helper(data.style(row["helper"])),
+            _budget(row["budget"]),
             str(row["episodes"]),
-            interval(row["success_rate"], row["success_rate_ci"], scale=100, digits=1),
-            interval(row["usage"], row["usage_ci"]),
-            number(material.calls(row)),
-            number(row["toggles"]),
-            number(row["switches"]),
+            _estimate(row["success_rate"], row["success_rate_ci"], scale=100, digits=1),
+            _estimate(row["usage"], row["usage_ci"]),
+            DASH if data.calls_are_units else _number(row["calls"]),
+            _number(row["toggles"]),
+            _number(row["switches"]),
             percent(row["step_share"]),
             percent(row["episode_share"]),
-            number(row["length"], 1),
-            number(row["spl"]),
+            _number(row["length"], 1),
+            _number(row["spl"]),
             percent(row["invalid_rate"], 1),
             percent(row["invalid_after_help"], 1),
             percent(row["unseen_state_rate"], 1),
             str(row["errors"] or DASH),
         ]
-        for row in rows
+        for row in data.rows(split)
     ]
     head = [
-        "Helper", "C", "episodes", "SR, %", "U", "calls", "toggles", "switches", "steps helped", "episodes helped",
-        "length", "SPL", "invalid", "invalid after help", "unseen states", "errors",
+        "Helper", "C", "episodes", "SR, %", "U", "calls", "toggles", "switches", "steps with help",
+        "episodes with help", "length", "SPL", "invalid", "invalid after help", "unseen states", "errors",
     ]  # fmt: skip
-    drop = {"errors"} if not any(row["errors"] for row in rows) else set()
-    drop |= {"calls"} if material.calls_are_units else set()
-    keep = [i for i, name in enumerate(head) if name not in drop]
-    return html_table([head[i] for i in keep], [[cells[i] for i in keep] for cells in body])
+    return _table(head, body)
 
 
-def toggling(material: Material) -> str:
-    """Toggles against those of the PRM threshold at the same usage; empty if it was not evaluated."""
+def toggles(data: ReportData) -> str:
+    """Toggles of the emphasised helpers, and those of the threshold on p(s) at the same usage."""
     body = []
-    for item in material.evaluation.comparisons:
+    order = sorted(data.evaluation.comparisons, key=lambda item: data.style(item["helper"]).rank)
+    for item in (one for split in data.splits for one in order if one["split"] == split):
         found = item.get("toggles_against_prm_threshold")
-        if not found or not style_of(item["helper"]).main or found["difference"]["value"] is None:
+        if not found or not data.style(item["helper"]).emphasised or found["difference"]["value"] is None:
             continue
         low, high = found["difference"]["ci"]
-        text = f"{found['difference']['value']:+.2f} <small>{low:+.2f} to {high:+.2f}</small>"
+        difference = macros.small(f"{found['difference']['value']:+.2f}", f"{low:+.2f} to {high:+.2f}")
         body.append([
-            name_cell(item["helper"]),
-            html(material.title(item["split"])),
-            DASH if item["budget"] is None else f"{item['budget']:g}",
-            number(found["usage"]),
-            number(found["toggles"]),
-            number(found["prm_threshold_toggles"]) + ("" if found["direct"] else "*"),
-            f'<span class="sure">{text}</span>' if low > 0 or high < 0 else text,
+            *_head(data, item),
+            _number(found["usage"]),
+            _number(found["toggles"]),
+            _number(found["prm_threshold_toggles"]) + ("" if found["direct"] else "*"),
+            _significant(difference, (low, high)),
         ])  # fmt: skip
-    if not body:
-        return ""
-    head = ["Helper", "Split", "C", "U", "toggles", "PRM threshold at this U", "difference"]
-    return html_table(head, body, left=2)
+    return _table(["Helper", "Split", "C", "U", "toggles", "threshold at this U", "difference"], body, left=2)
+
+
+def reliability(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Quality of the predictions of each model on held-out tasks."""
+    body = [
+        [name, *(_number(table.get(what), 3) for what in ("auc", "ece", "brier", "base_rate")), f"{table['n']:,}"]
+        for name, table in models.items()
+    ]
+    return _table(["Model", "AUC", "ECE", "Brier", "base rate", "decisions"], body)
+
+
+def hard_task_counts(data: ReportData) -> str:
+    """Precision and recall of "the task is hard" at one half and at the calibrated thresholds."""
+    thresholds = {"one half": 0.5}
+    for key, found in data.calibration.items():
+        helper = key.partition("@")[0]
+        if data.style(helper).declared.flags_hard_tasks and found.get("budget") is not None:
+            name = f"{data.style(helper).short} at C = {found['budget']:g}"
+            thresholds[name] = found.get("knob", max(found.get("knobs", [0.5])))
+    body = []
+    for name, threshold in thresholds.items():
+        found = hard_tasks(data.prm["held_out_tasks"], threshold)
+        counts = (str(found[count]) for count in ("tasks", "hard", "flagged", "both"))
+        body.append(
+            [name, _number(found["threshold"], 3), *counts, *map(percent, (found["precision"], found["recall"]))]
+        )
+    return _table(["Threshold", "x", "tasks", "hard", "flagged", "both", "precision", "recall"], body, narrow=True)
+
+
+def figures_of_stages(data: ReportData) -> str:
+    """The numbers that the stages recorded about data and models."""
+    body = []
+    for stage in ("collect", "train-prm", "fit", "solve", "label", "train-helper"):
+        figures = data.stages.get(stage, {}).get("figures")
+        for name, value in figures.items() if isinstance(figures, Mapping) else ():
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                continue
+            shown = value if isinstance(value, str) else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+            body.append([stage, str(name).replace("_", " "), shown])
+    return _table(["Stage", "Figure", "Value"], body, left=2, narrow=True)

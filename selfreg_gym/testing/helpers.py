@@ -8,7 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import SelfRegError, TaskContractError, shown
+from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
@@ -27,8 +29,7 @@ def check_helper(
     """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, whole runs, and the knob.
 
     Args:
-        helper: has ``predict``, and ``wrap`` if it reads another observation than the text. An object with ``predict``
-            alone reads the text, here as in ``selfreg run``.
+        helper: a :class:`selfreg_gym.Helper`, or anything that :func:`selfreg_gym.as_helper` takes.
         task: id of the text task that it decides on; its actor acts at random.
         interventions: registered names or :class:`selfreg_gym.Intervention` objects that the helper chooses from;
             default: the task's expert alone. Give as many as the helper was made for.
@@ -36,11 +37,7 @@ def check_helper(
     Raises:
         TaskContractError: the first rule that the helper breaks.
     """
-    if isinstance(helper, type) or not callable(getattr(helper, "predict", None)):
-        received = f"the class {helper.__name__}" if isinstance(helper, type) else type(helper).__name__
-        broken("a helper is an object with predict (selfreg_gym.as_helper makes one of a function)", received)
-    if not callable(_wrap_of(helper)):
-        broken("a helper's wrap is a method wrap(env), or absent", shown(helper.wrap))
+    helper = as_helper(helper)
     asked = [Intervention(ExpertActor(), name="expert")] if interventions is None else list(interventions)
     people = {"actor": RandomActor(), "interventions": build_interventions(asked)}
     k = len(asked)
@@ -68,11 +65,11 @@ def check_helper(
             "two runs that begin without state are the same (keep memory in state, and draw from the helper's seed)",
             "two runs that differ",
         )
-    if hasattr(helper, "knob"):
+    if helper.has_knob:
         _check_knob(helper)
 
 
-def _check_knob(helper: Any) -> None:
+def _check_knob(helper: Helper) -> None:
     low, high = helper.knob_bounds
     if not low < high:
         broken("knob_bounds are (low, high) with low < high", repr(helper.knob_bounds))
@@ -84,22 +81,16 @@ def _check_knob(helper: Any) -> None:
         broken("with_knob(x) returns a helper whose knob is x", f"{turned.knob!r} for x = {middle!r}")
 
 
-def _wrap_of(helper: Any) -> Any:
-    """The helper's ``wrap``; for a helper without one, a function that returns the env itself."""
-    wrap = getattr(helper, "wrap", None)
-    return wrap if wrap is not None else lambda env: env
-
-
-def _wrapped(helper: Any, env: Any) -> Any:
+def _wrapped(helper: Helper, env: Any) -> Any:
     try:
-        return _wrap_of(helper)(env)
+        return helper.wrap(env)
     except SelfRegError:
         raise
     except Exception as error:
         raise TaskContractError(f"a helper's wrap takes an intervention env; this one raised {error!r}.") from error
 
 
-def _prediction(helper: Any, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
+def _prediction(helper: Helper, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
     try:
         answer = helper.predict(observation, state=state, episode_start=start, deterministic=True)
     except SelfRegError:

@@ -21,7 +21,6 @@ __all__ = [
     "check_number",
     "check_numbers",
     "check_options",
-    "check_predict",
     "check_tasks",
     "is_number",
 ]
@@ -82,26 +81,6 @@ def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0
     if not found or len(set(found)) < len(found):
         raise InvalidArgumentError(f"{what} are different numbers, at least one; received {shown(found)}.")
     return found
-
-
-def check_predict(what: str, helper: Any) -> None:
-    """A helper: an object (no class) with ``predict``.
-
-    Raises:
-        InvalidArgumentError: a class, a function, a text, or another object without ``predict``.
-    """
-    if not isinstance(helper, type) and callable(getattr(helper, "predict", None)):
-        return
-    name = getattr(helper, "__name__", type(helper).__name__)
-    if isinstance(helper, type):
-        received = f"the class {name}: write {name}(...)"
-    elif isinstance(helper, str):
-        received = f"the text {helper!r}: selfreg_gym.registry.load('helpers', {helper!r})() makes a registered helper"
-    elif callable(helper):
-        received = f"the function {name}: selfreg_gym.as_helper({name}) makes a helper of it"
-    else:
-        received = f"{shown(helper)} of type {name}"
-    raise InvalidArgumentError(f"{what} must be an object with predict(observation, ...), received {received}.")
 
 
 def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks") -> list[int]:

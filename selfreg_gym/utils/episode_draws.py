@@ -5,7 +5,7 @@ change its decisions. So each episode has a stream of its own: SplitMix64 (Steel
 number is a hash of ``stream + i * gamma``. The numbers of all rows at any step are computed at once, and only the start
 of each stream is stored.
 
-Example:
+Examples:
     >>> draws = EpisodeDraws.begin(None, np.array([True, True]), np.array([7, 8]), seed=0)
     >>> alone = EpisodeDraws.begin(None, np.array([True]), np.array([8]), seed=0)
     >>> bool(draws.of_episode()[1] == alone.of_episode()[0])

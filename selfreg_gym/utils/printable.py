@@ -1,10 +1,10 @@
-r"""Make text of unknown origin safe to store and to show: in a terminal, in HTML, in a plot, in a file name.
+r"""Make text of unknown origin safe to store and to show: in a terminal, in a plot, in a file name.
 
 Names of tasks, kinds, splits and helpers, answers of servers and error messages come from outside the package. They may
 contain control characters (a terminal executes them), characters that reverse the reading direction, halves of
 surrogate pairs (no file can hold them) and any number of characters.
 
-Example:
+Examples:
     >>> visible("a\x1b[31mb\u202e")
     'a\\x1b[31mb\\u202e'
     >>> file_name("../../escape").startswith("escape-")
@@ -16,9 +16,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from html import escape
 
-__all__ = ["file_name", "html", "repaired", "shorten", "visible"]
+__all__ = ["file_name", "repaired", "shorten", "visible"]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories without a glyph: control, format (such as direction marks), surrogates, private, unassigned."""
@@ -66,11 +65,6 @@ def shorten(text: str, limit: int) -> str:
     head = (limit - 1) * 2 // 3
     tail = limit - 1 - head
     return f"{text[:head]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - tail :] if tail else ''}"
-
-
-def html(text: object, *, limit: int | None = None) -> str:
-    """Return ``text`` for the body or a quoted attribute of an HTML page."""
-    return escape(visible(text, limit=limit, keep="\n\t"), quote=True)
 
 
 def file_name(text: str) -> str:

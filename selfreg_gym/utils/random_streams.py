@@ -7,7 +7,7 @@ draw independent numbers from the same seed. ``SeedSequence`` pads its entropy w
 Tags and positions are part of every stored result: a stored collection or evaluation can be reproduced only as long as
 they stay unchanged.
 
-Example:
+Examples:
     >>> first, second = stream(RANDOM_HELP, 7), stream(RANDOM_HELP, 7)
     >>> first.random() == second.random()
     True

@@ -108,7 +108,7 @@ class HelpBudget(Twin):
     Raises:
         InvalidArgumentError: a negative budget.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym
         >>> from selfreg_gym import HelpBudget, Intervention
         >>> help = Intervention(lambda text: "heads", name="friend")

@@ -43,7 +43,7 @@ class HelpCost(Twin):
     Raises:
         InvalidArgumentError: a negative ``help_cost``.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym
         >>> from selfreg_gym import HelpCost, Intervention
         >>> help = Intervention(lambda text: "heads", name="friend", cost=2.0)

@@ -112,7 +112,7 @@ class FeatureObservation(RowObservation):
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym
         >>> from selfreg_gym import FeatureObservation
         >>> env = gym.make("selfreg/Intervention-v0", task="selfreg/Coin-v0", actor=lambda text: "heads",

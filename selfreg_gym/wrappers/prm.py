@@ -144,7 +144,7 @@ class PRMReward(Twin):
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``, or ``gamma`` is outside (0, 1].
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, numpy as np
         >>> from selfreg_gym import PRMReward
         >>> class Half:
@@ -244,7 +244,7 @@ class PRMObservation(Twin):
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym, numpy as np
         >>> from selfreg_gym import PRMObservation
         >>> class Half:

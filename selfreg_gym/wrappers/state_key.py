@@ -61,7 +61,7 @@ class StateKeyObservation(RowObservation):
     Raises:
         UnknownNameError: another part.
 
-    Example:
+    Examples:
         >>> import gymnasium as gym
         >>> from selfreg_gym import StateKeyObservation
         >>> env = gym.make("selfreg/Intervention-v0", task="selfreg/Coin-v0", actor=lambda text: "heads",

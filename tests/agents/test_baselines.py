@@ -166,7 +166,7 @@ def test_a_single_text_gets_a_single_action():
 def test_bad_arguments_say_the_rule():
     with pytest.raises(InvalidArgumentError, match="k at least 1"):
         EveryK(0.5)
-    with pytest.raises(InvalidArgumentError, match="whole number"):
+    with pytest.raises(InvalidArgumentError, match="integer"):
         WaitN(-1)
     with pytest.raises(InvalidArgumentError, match="lies in"):
         ActorConfidence(1.5)

@@ -120,7 +120,7 @@ def test_evaluations_are_identical(helpers: dict[str, Any], reference: str, num_
 
 def test_calibrations_are_identical(helpers: dict[str, Any]) -> None:
     names = ("dp", "every-k", "lm", "mixture", "ppo", "prm-threshold", "random")
-    requests = {name: (helpers[name], 0.5) for name in names if hasattr(helpers[name], "with_knob")}
+    requests = {name: (helpers[name], 0.5) for name in names if helpers[name].has_knob}
     assert len(requests) == 6
     few: dict[str, Any] = {"tasks": range(8), "episodes": 32, "max_episodes": 96, "seed": 2}
 

@@ -84,7 +84,7 @@ def test_each_baseline_asks_the_intervention_that_it_is_given(make: Any) -> None
     assert set(asked(make(2))) == {2}
     assert set(asked(make("c"))) == {3}
     helper = make("b")
-    if hasattr(helper, "with_knob"):
+    if helper.has_knob:
         assert set(asked(helper.with_knob(helper.knob))) == {2}
     with pytest.raises(UnknownNameError, match="'d'"):
         run_episodes(env(), [], make("d"))

@@ -29,9 +29,9 @@ def test_numbers_and_words(answer: str, meaning: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [("", "say something"), ("0", "from 1 to 3"), ("4", "from 1 to 3"), ("go", "or"), ("fly", "no action is called")],
+    [("", "an empty input"), ("0", "from 1 to 3"), ("4", "from 1 to 3"), ("go", "or"), ("fly", "no action is called")],
 )
-def test_answers_that_mean_nothing_are_explained(answer: str, says: str) -> None:
+def test_invalid_inputs_raise(answer: str, says: str) -> None:
     with pytest.raises(InvalidArgumentError, match=says):
         choose(answer, ACTIONS)
 
@@ -59,10 +59,10 @@ def test_q_quits(answer: str) -> None:
         Human(read=typed(answer), write=lambda text: None).act([Decision("a house", ACTIONS)])
 
 
-def test_nobody_at_the_terminal_is_an_error_of_the_act(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_act_without_a_terminal_has_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115  (closed with the test)
     acts = Human().act([Decision("a"), Decision("b")])
-    assert all("nobody is at the terminal" in act.error for act in acts)
+    assert all("needs a terminal" in act.error for act in acts)
 
 
 def test_as_intervention() -> None:

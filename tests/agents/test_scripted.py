@@ -1,4 +1,4 @@
-"""The scripted actor: reads the page, nothing else, and is spoilt by its noise."""
+"""The scripted actor: it reads the observation only, and noise lowers its success rate."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def rate(actor, kind, episodes=150):
     """Success rate over the first ``episodes`` training tasks."""
     env, won = SIF(kind=kind), 0
     for i in range(episodes):
-        page, info = env.reset(seed=i, options={"episode": i})
+        observation, info = env.reset(seed=i, options={"episode": i})
         step = 0
         while info["admissible_actions"]:
-            action = actor.act([Decision(page, info["admissible_actions"], key=(i, step, 0))])[0]
+            action = actor.act([Decision(observation, info["admissible_actions"], key=(i, step, 0))])[0]
             assert action in info["admissible_actions"]
-            page, _, _, _, info = env.step(action)
+            observation, _, _, _, info = env.step(action)
             step += 1
         won += info["success"]
     return won / episodes
 
 
-def test_it_fulfils_the_contract():
+def test_it_passes_check_actor():
     check_actor(Scripted())
     assert scripted.__all__ == ["Scripted"]
     actor = Scripted()
@@ -37,34 +37,34 @@ def test_it_fulfils_the_contract():
 
 
 @pytest.mark.parametrize("kind", ["pnp", "s_obj", "s_hum"])
-def test_it_is_able_but_not_perfect_and_noise_spoils_it(kind):
+def test_success_rate_and_noise(kind):
     clean, noisy, wild = (rate(Scripted(noise=noise), kind) for noise in (0.0, 0.3, 1.0))
     assert 0.5 < clean < 0.99
     assert 0.2 < noisy < clean - 0.1
     assert wild < 0.03
 
 
-def test_the_noise_is_the_decisions_own():
+def test_noise_does_not_depend_on_the_batch():
     env = SIF()
-    page, info = env.reset(seed=0, options={"episode": 0})
+    observation, info = env.reset(seed=0, options={"episode": 0})
     offers = info["admissible_actions"]
-    alone = [Scripted(0.7).act([Decision(page, offers, key=(0, n, 0))])[0] for n in range(40)]
-    together = Scripted(0.7).act([Decision(page, offers, key=(0, n, 0)) for n in range(40)])
+    alone = [Scripted(0.7).act([Decision(observation, offers, key=(0, n, 0))])[0] for n in range(40)]
+    together = Scripted(0.7).act([Decision(observation, offers, key=(0, n, 0)) for n in range(40)])
     assert alone == together
     assert len(set(alone)) > 3
 
 
-def test_it_reads_text_alone():
+def test_it_does_not_read_the_task():
     env = SIF(kind="pnp")
-    page, info = env.reset(seed=0, options={"episode": 0})
-    with_task = Scripted(0).act([Decision(page, info["admissible_actions"], task=env)])
-    assert with_task == Scripted(0).act([Decision(page, info["admissible_actions"])])
+    observation, info = env.reset(seed=0, options={"episode": 0})
+    with_task = Scripted(0).act([Decision(observation, info["admissible_actions"], task=env)])
+    assert with_task == Scripted(0).act([Decision(observation, info["admissible_actions"])])
 
 
-def test_it_acts_on_any_text():
+def test_other_tasks_get_random_actions():
     offers = ("left", "right", "stop")
-    said = {Scripted(0).act([Decision("A maze.", offers, key=(n,))])[0] for n in range(30)}
-    assert said == set(offers)
+    chosen = {Scripted(0).act([Decision("A maze.", offers, key=(n,))])[0] for n in range(30)}
+    assert chosen == set(offers)
     assert isinstance(Scripted().act([Decision("A maze.")])[0], str)
 
 

@@ -123,7 +123,7 @@ def test_probes_play_the_same_episodes_and_only_training_tasks(env, monkeypatch)
         seen.append([(spec.task_index, spec.seed) for spec in specs])
         return run_episodes(env, specs, helper, **more)
 
-    monkeypatch.setattr(search, "play", spying)
+    monkeypatch.setattr(search, "run_episodes", spying)
     calibrate(Rate(0.9), env, budget=1.0, episodes=60, max_episodes=60, tasks=TASKS, seed=5)
     assert len(seen) > 1
     assert all(block == seen[0] for block in seen)

@@ -107,13 +107,13 @@ def test_after_a_ctrl_c_only_the_unfinished_helper_is_played_again(
     assert kept == [{key: whole[key] for key in ("quick@0.5", "quick@1")}]
 
     played: list[str] = []
-    real = search.play
+    real = search.run_episodes
 
     def spying(env: Any, specs: Any, helper: Any, **more: Any) -> Any:
         played.append(type(helper).__name__)
         return real(env, specs, helper, **more)
 
-    monkeypatch.setattr(search, "play", spying)
+    monkeypatch.setattr(search, "run_episodes", spying)
     assert module.run(folder) == whole
     assert set(played) == {"Dawdler"}
     played.clear()

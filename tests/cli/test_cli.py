@@ -211,7 +211,7 @@ def test_errors_are_one_message_and_exit_code_2(
 
 
 def test_debug_shows_the_traceback() -> None:
-    command = [sys.executable, "-m", "selfreg_gym.cli", "list", "helper"]
+    command = [sys.executable, "-m", "selfreg_gym", "list", "helper"]
     plain = subprocess.run(command, capture_output=True, text=True, check=False)
     debug = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
     assert (plain.returncode, "Traceback" in plain.stderr) == (2, False)
@@ -233,7 +233,7 @@ def test_play_with_nobody_at_the_terminal(capsys: pytest.CaptureFixture[str], mo
         monkeypatch.setattr("sys.stdin", nothing)
         code, _, err = said(capsys, "play", "--task", "selfreg/Coin-v0")
     assert code == 2
-    assert "nobody is at the terminal" in err
+    assert "needs a terminal" in err
     assert "truncated" not in err, "one error, and no warning that says the same"
 
 
@@ -242,7 +242,7 @@ def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(tmp_path: Path) -> Non
     out = tmp_path / "r"
     settings = ("collect.tasks=10", "collect.episodes=300", "collect.workers=2")
     options = ["--out", str(out), "--preset", "smoke", *(word for one in settings for word in ("--set", one))]
-    command = [sys.executable, "-m", "selfreg_gym.cli", "collect", *options]
+    command = [sys.executable, "-m", "selfreg_gym", "collect", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and _rows(out / "rollouts.sqlite") < 20:

@@ -112,7 +112,7 @@ def test_damaged_manifests_are_refused(capsys: pytest.CaptureFixture[str], run: 
 
 def test_another_process_in_the_directory_is_named(run: Path) -> None:
     with locked(run):
-        command = [sys.executable, "-m", "selfreg_gym.cli", "solve", "--redo", "--out", str(run)]
+        command = [sys.executable, "-m", "selfreg_gym", "solve", "--redo", "--out", str(run)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"process {os.getpid()} is working in" in one_line(result.returncode, result.stderr)
 
@@ -121,7 +121,7 @@ def test_two_runs_at_once_leave_one_whole_run(tmp_path: Path) -> None:
     """The second is refused, whenever it comes; what the first makes is whole."""
     out = tmp_path / "r"
     words = ["collect", "--preset", "smoke", "--set", "collect.episodes=60", "--out", str(out)]
-    command = [sys.executable, "-m", "selfreg_gym.cli", *words]
+    command = [sys.executable, "-m", "selfreg_gym", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command, **pipes) for _ in range(2)]
     ends = [(process.communicate(timeout=120), process.returncode) for process in both]
@@ -155,7 +155,7 @@ def test_a_full_disk(run: Path, limit: int, words: list[str]) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_standard_output_on_a_full_disk() -> None:
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "selfreg_gym.cli", "list"]
+        command = [sys.executable, "-m", "selfreg_gym", "list"]
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert "No space left" in one_line(result.returncode, result.stderr)
 

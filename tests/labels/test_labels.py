@@ -1,4 +1,4 @@
-"""Labels: what the solved policy does, weighed as documented, checked against loops over the stored episodes."""
+"""Labels: actions and weights compared with loops over the stored episodes; files and their errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym.collection import collect
-from selfreg_gym.store.rollouts import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.errors import (
     InvalidArgumentError,
     StoreDamagedError,
@@ -22,19 +21,20 @@ from selfreg_gym.errors import (
 )
 from selfreg_gym.labels import BUDGETS, Label, Labels, label
 from selfreg_gym.solver import MixedPolicy, solve, solve_budget, solve_frontier
+from selfreg_gym.store.rollouts import Rollouts, UnfinishedStoreWarning
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Act, Intervention
 
 
 class Heads:
-    """Always says heads."""
+    """Always answers heads."""
 
     def act(self, decisions):
         return ["heads" for _ in decisions]
 
 
 class Seer:
-    """Sees through the cup, for a price of its own."""
+    """Knows the coin under the cup."""
 
     def act(self, decisions):
         return [Act(d.task.get_wrapper_attr("expert_action")()) for d in decisions]
@@ -65,7 +65,7 @@ def frontier(model):
 
 
 def by_hand(rollouts, mixture: MixedPolicy, model, scope: str) -> list[tuple]:
-    """(episode, observation, action, weight, advantage) of one budget, by plain loops."""
+    """(plan index, observation, action, weight, advantage) of one budget, by loops."""
     rows, sizes = [], []
     for number, e in enumerate(rollouts):
         wrong = [False] * len(mixture.policies)
@@ -95,13 +95,13 @@ def by_hand(rollouts, mixture: MixedPolicy, model, scope: str) -> list[tuple]:
 
 
 @pytest.mark.parametrize("scope", ["all", "trajectory"])
-def test_labels_are_what_loops_over_the_episodes_say(rollouts, model, frontier, scope: str) -> None:
+def test_labels_are_those_of_loops_over_the_episodes(rollouts, model, frontier, scope: str) -> None:
     budgets = (0.3, 1.0)
     labels = label(rollouts, frontier, budgets=budgets, scope=scope)
     for budget in budgets:
         mixture = frontier.policy(budget=budget)
         expected = by_hand(rollouts, mixture, model, scope)
-        got = [(x.episode, x.observation, x.action, x.weight, x.advantage) for x in labels if x.budget == budget]
+        got = [(x.plan_index, x.observation, x.action, x.weight, x.advantage) for x in labels if x.budget == budget]
         assert [g[:3] for g in got] == [e[:3] for e in expected]
         np.testing.assert_allclose([g[3:] for g in got], [e[3:] for e in expected], rtol=1e-12, atol=1e-12)
     assert {x.task_id for x in labels} == {f"coin-{i}" for i in range(4)}
@@ -109,7 +109,7 @@ def test_labels_are_what_loops_over_the_episodes_say(rollouts, model, frontier, 
     assert labels.weight.max() <= 1 + 1e-12
 
 
-def test_a_single_policy_labels_each_moment_once(rollouts, model) -> None:
+def test_a_single_policy_labels_each_decision_once(rollouts, model) -> None:
     solution = solve(model, help_cost=0.2)
     labels = label(rollouts, solution)
     steps = [s for e in rollouts for s in e]
@@ -120,15 +120,15 @@ def test_a_single_policy_labels_each_moment_once(rollouts, model) -> None:
         assert x.advantage == pytest.approx(solution.advantage[i])
         assert x.budget == solution.expected_usage
         assert (x.action > 0) == (x.advantage > 0)  # the sign of the advantage is the label
-    assert {1} <= set(labels.action.tolist()) <= {0, 1}  # the one who only says heads is worth nothing
-    # One coin left at r = 0.2: a sure call gains 1 - 0.2 - 0.5. It is asked for there, and not at the first of five.
+    assert {1} <= set(labels.action.tolist()) <= {0, 1}  # the second intervention is useless
+    # One coin left, r = 0.2: help has the advantage 1 - 0.2 - 0.5.
     last = [x for x, s in zip(labels, steps, strict=True) if s.steps_left == 1]
     assert all(x.action == 1 for x in last)
     assert np.mean([x.advantage for x in last]) == pytest.approx(0.3, abs=0.1)
     assert label(rollouts, solution, budgets=[1.5]).budget[0] == 1.5
 
 
-def test_a_mixture_shares_its_weight(rollouts, model) -> None:
+def test_the_policies_of_a_mixture_share_the_weight(rollouts, model) -> None:
     mixture = solve_budget(model, budget=0.7)
     assert len(mixture.policies) == 2
     labels = label(rollouts, mixture)
@@ -142,7 +142,7 @@ def test_a_mixture_shares_its_weight(rollouts, model) -> None:
 def test_trajectory_stops_after_the_first_disagreement(rollouts, model) -> None:
     solution = solve(model, help_cost=0.2)
     labels = label(rollouts, solution, scope="trajectory")
-    lengths = {number: len([x for x in labels if x.episode == number]) for number in range(len(rollouts))}
+    lengths = {number: len([x for x in labels if x.plan_index == number]) for number in range(len(rollouts))}
     for number, e in enumerate(rollouts):
         actions = [solution.policy[model.locate(s.state_key, s.feature_key, s.steps_left)] for s in e]
         agreeing = next((t for t, s in enumerate(e) if s.action != actions[t]), len(e) - 1)
@@ -185,7 +185,7 @@ def test_an_unfinished_store_warns(rollouts, frontier, tmp_path: Path) -> None:
             assert len(label(part, frontier)) > 0
 
 
-def test_merging_keeps_the_weight_and_loses_the_repetition(rollouts, frontier) -> None:
+def test_merging_keeps_the_weight(rollouts, frontier) -> None:
     labels = label(rollouts, frontier)
     merged = label(rollouts, frontier, merge=True)
     assert len(merged) < len(labels) / 5
@@ -205,10 +205,10 @@ def test_bad_arguments(rollouts, model, frontier) -> None:
     for budgets in ([-1], [float("nan")], ["1"], [True], [float("inf")]):
         with pytest.raises(InvalidArgumentError, match="finite number >= 0"):
             label(rollouts, frontier, budgets=budgets)
-    with pytest.raises(InvalidArgumentError, match="a list of numbers"):
+    with pytest.raises(InvalidArgumentError, match="must be a list of numbers"):
         label(rollouts, frontier, budgets="1")
     for budgets in ([], [1, 1]):
-        with pytest.raises(InvalidArgumentError, match="budgets are different finite numbers"):
+        with pytest.raises(InvalidArgumentError, match="budgets must be different finite numbers"):
             label(rollouts, frontier, budgets=budgets)
     with pytest.raises(InvalidArgumentError, match="pass the Frontier"):
         label(rollouts, solve(model, help_cost=0.1), budgets=[1, 2])
@@ -232,7 +232,7 @@ def test_a_set_of_labels_is_a_sequence(rollouts, frontier) -> None:
     assert list(helps) == [x for x in labels if x.action > 0]
     with pytest.raises(IndexError):
         labels[len(labels)]
-    with pytest.raises(InvalidArgumentError, match="weight is positive"):
+    with pytest.raises(InvalidArgumentError, match="the weight positive"):
         Labels.of([dataclasses.replace(labels[0], weight=0.0)])
 
 
@@ -244,18 +244,26 @@ def test_saved_and_loaded_labels_are_the_same(rollouts, frontier, tmp_path: Path
     assert list(back) == list(labels)
     assert back.info == labels.info
     assert [p.name for p in path.parent.iterdir()] == ["labels.jsonl"]
-    header, *moments = map(json.loads, path.read_text().splitlines())
-    assert header["count"] == len(labels) == sum(len(moment["labels"]) for moment in moments)
-    assert set(moments[0]) == {"observation", "task_id", "episode", "labels"}
-    assert set(moments[0]["labels"][0]) == {"budget", "action", "weight", "advantage"}
-    assert len(moments) < len(labels) / 3  # a text stands there once for its budgets
+    header, *lines = map(json.loads, path.read_text().splitlines())
+    assert header["count"] == len(labels) == sum(len(line["labels"]) for line in lines)
+    assert set(lines[0]) == {"observation", "task_id", "plan_index", "labels"}
+    assert set(lines[0]["labels"][0]) == {"budget", "action", "weight", "advantage"}
+    assert len(lines) < len(labels) / 3  # one line for all budgets
     merged = labels.merged()
     merged.save(path)
     assert list(Labels.load(path)) == list(merged)
-    assert len({x.observation for x in merged}) <= len(path.read_text().splitlines()) - 1 < len(moments) / 5
+    assert len({x.observation for x in merged}) <= len(path.read_text().splitlines()) - 1 < len(lines) / 5
 
 
-def test_odd_texts_survive_the_file(tmp_path: Path) -> None:
+def test_files_with_the_former_key_are_read(rollouts, frontier, tmp_path: Path) -> None:
+    labels = label(rollouts, frontier, budgets=[1.0])
+    labels.save(tmp_path / "l.jsonl")
+    text = (tmp_path / "l.jsonl").read_text()
+    (tmp_path / "l.jsonl").write_text(text.replace('"plan_index"', '"episode"'))
+    assert list(Labels.load(tmp_path / "l.jsonl")) == list(labels)
+
+
+def test_any_text_survives_the_file(tmp_path: Path) -> None:
     odd = Label('line\nbreak \u2028 "quote" 🙂 \x00', 1 / 3, 2, 1e-300, -0.1, 4, "täsk")
     Labels.of([odd], {"source": "x"}).save(tmp_path / "l.jsonl")
     assert list(Labels.load(tmp_path / "l.jsonl")) == [odd]
@@ -281,23 +289,27 @@ def test_bad_files(rollouts, frontier, tmp_path: Path) -> None:
     label(rollouts, frontier, budgets=[1]).save(path)
     lines = path.read_text().splitlines(keepends=True)
     cases = [
-        ("".join(lines[:-2]), StoreDamagedError, "was cut"),
-        ("".join(lines)[:-40], StoreDamagedError, f"line {len(lines)}, holds no labels"),
-        ("".join([lines[0], '{"observation": "x"}\n', *lines[2:]]), StoreDamagedError, "line 2, holds no labels"),
-        ("".join(lines[1:]), StoreDamagedError, "first line is not their header"),
+        ("".join(lines[:-2]), StoreDamagedError, "is incomplete"),
+        ("".join(lines)[:-40], StoreDamagedError, f"line {len(lines)}, has no valid labels"),
+        ("".join([lines[0], '{"observation": "x"}\n', *lines[2:]]), StoreDamagedError, "line 2, has no valid labels"),
+        ("".join(lines[1:]), StoreDamagedError, "first line is not the header"),
         (
-            re.sub(r'"episode": \d+', f'"episode": {2**70}', "".join(lines)),
+            re.sub(r'"plan_index": \d+', f'"plan_index": {2**70}', "".join(lines)),
             StoreDamagedError,
-            "line 2, holds no labels",
+            "line 2, has no valid labels",
         ),
-        (re.sub(r'"action": \d+', f'"action": {2**70}', "".join(lines)), StoreDamagedError, "action is a whole number"),
+        (
+            re.sub(r'"action": \d+', f'"action": {2**70}', "".join(lines)),
+            StoreDamagedError,
+            "action must be an integer",
+        ),
         (
             re.sub(r'"weight": [\d.e-]+', f'"weight": {2**1100}', "".join(lines)),
             StoreDamagedError,
-            "weight is",
+            "weight must",
         ),
-        ("", StoreDamagedError, "first line is not their header"),
-        ("[]\n", StoreDamagedError, "first line is not their header"),
+        ("", StoreDamagedError, "first line is not the header"),
+        ("[]\n", StoreDamagedError, "first line is not the header"),
         (lines[0].replace('"version": 1', '"version": 9'), StoreVersionError, "version 9; this selfreg_gym reads"),
     ]
     for text, error, message in cases:
@@ -312,7 +324,7 @@ def test_bad_files(rollouts, frontier, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("observation", 3), ("task_id", None), ("episode", "0"), ("action", -1), ("action", 0.5), ("action", True),
+        ("observation", 3), ("task_id", None), ("plan_index", "0"), ("action", -1), ("action", 0.5), ("action", True),
         ("budget", "1"), ("budget", None), ("weight", 0), ("weight", float("nan")), ("advantage", float("inf")),
     ],
 )  # fmt: skip
@@ -324,7 +336,7 @@ def test_fields_of_the_wrong_type_are_refused_by_line(rollouts, frontier, tmp_pa
     (one if name in one else one["labels"][0])[name] = value
     lines[1] = json.dumps(one)
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(StoreDamagedError, match=r"labels\.jsonl, line 2, holds no labels"):
+    with pytest.raises(StoreDamagedError, match=r"labels\.jsonl, line 2, has no valid labels"):
         Labels.load(path)
 
 
@@ -335,7 +347,7 @@ def test_deeply_nested_lines_are_refused(tmp_path) -> None:
         Labels.load(path)
 
 
-def test_labels_name_no_folder_of_the_machine(rollouts, frontier, tmp_path) -> None:
+def test_the_file_has_no_path_of_this_machine(rollouts, frontier, tmp_path) -> None:
     path = tmp_path / "labels.jsonl"
     label(rollouts, frontier, budgets=[1.0]).save(path)
     assert "/" not in json.loads(path.read_text().splitlines()[0])["source"]

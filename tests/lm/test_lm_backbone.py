@@ -59,7 +59,7 @@ def episodes() -> list[Episode]:
 
 def test_auto_takes_the_actors_trunk_where_it_can_read_the_task(checkpoint: Path) -> None:
     with opened_backbone(AUTO, ROOMS, prompts=ASKED, actor=checkpoint) as found:
-        assert (found.path, found.built, found.passed_over) == (checkpoint, False, {})
+        assert (found.path, found.built, found.rejected) == (checkpoint, False, {})
         assert found.record()["unknown_tokens"] <= 0.05
 
 
@@ -69,13 +69,13 @@ def test_auto_takes_the_shipped_trunk_where_the_actor_has_none_or_cannot_read(ch
         assert (found.name, found.built) == ("tiny", False)
     with opened_backbone(AUTO, household, actor=checkpoint) as found:
         assert found.name == "tiny"
-        assert found.passed_over[checkpoint.name] > 0.05
+        assert found.rejected[checkpoint.name] > 0.05
 
 
 def test_auto_builds_a_trunk_where_no_other_reads_the_task() -> None:
     with opened_backbone(AUTO, SIGNALS, prompts=ASKED, seed=3) as found:
         assert (found.name, found.built, found.unknown.share) == (BUILT, True, 0.0)
-        assert found.passed_over["tiny"] > 0.05
+        assert found.rejected["tiny"] > 0.05
         folder, first = found.path, weights_hash(found.path)
     assert not folder.exists()
     for seed, same in ((3, True), (4, False)):

@@ -11,7 +11,7 @@ import transformers
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.batching import micro_batches
-from selfreg_gym.lm.scoring import CandidateScorer, score_candidates, score_naive
+from selfreg_gym.lm.scoring import CandidateScorer, score_candidates
 from selfreg_gym.lm.scoring_paths import best_path
 
 WORDS = "red green blue one two three four five six seven eight nine ten".split()
@@ -38,7 +38,7 @@ def test_every_path_equals_scoring_one_by_one(model: Any, tokenizer: Any, path: 
     try:
         texts, offered = prompts(9), offers(9)
         got = score_candidates(model, tokenizer, texts, offered, path=path)
-        for one, other in zip(got, score_naive(model, tokenizer, texts, offered), strict=True):
+        for one, other in zip(got, score_candidates(model, tokenizer, texts, offered, path="naive"), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
     finally:
         model.set_attn_implementation("sdpa")
@@ -51,7 +51,7 @@ def test_naive_scores_are_those_of_transformers_own_loss(model: Any, tokenizer: 
     labels = torch.tensor([[-100] * known + ids[known:]])
     with torch.inference_mode():
         loss = model(input_ids=torch.tensor([ids]), labels=labels).loss  # the mean over the answer's tokens
-    [scores] = score_naive(model, tokenizer, [prompt], [(answer,)])
+    [scores] = score_candidates(model, tokenizer, [prompt], [(answer,)], path="naive")
     assert scores[0] == pytest.approx(-float(loss) * (len(ids) - known), abs=1e-4)
 
 
@@ -73,9 +73,8 @@ def test_other_architectures_score_the_same(family: str, tokenizer: Any) -> None
         other = getattr(transformers, kind)(config).eval()
     texts, offered = prompts(4), offers(4)
     assert best_path(other) == "tree"
-    for one, two in zip(
-        score_candidates(other, tokenizer, texts, offered), score_naive(other, tokenizer, texts, offered), strict=True
-    ):
+    packed = score_candidates(other, tokenizer, texts, offered)
+    for one, two in zip(packed, score_candidates(other, tokenizer, texts, offered, path="naive"), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 

@@ -193,7 +193,7 @@ def state(folder: Path) -> tuple[TrainingState, dict[str, torch.nn.Parameter], t
         (lambda t: t.pop("weights/a"), "weights/a is missing"),
         (lambda t: t.pop("optimizer/exp_avg/b"), "optimizer/exp_avg/b is missing"),
         (lambda t: t.pop("best/b"), "best/b is missing"),
-        (lambda t: t.update({"weights/c": torch.ones(1)}), "weights/c belongs to no weight"),
+        (lambda t: t.update({"weights/c": torch.ones(1)}), "weights/c is unknown"),
         (lambda t: t.update({"weights/a": torch.ones(3)}), r"weights/a has the shape \(3,\) and must have \(2, 3\)"),
         (lambda t: t.update({"weights/b": torch.full((4,), torch.nan)}), "weights/b holds NaN"),
     ],

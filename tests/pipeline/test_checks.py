@@ -17,7 +17,7 @@ from selfreg_gym.pipeline.checks import check_candidates
 from selfreg_gym.pipeline.comparing import _not_met
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.sections import EvaluateConfig
+from selfreg_gym.pipeline.schema import EvaluateConfig
 
 COIN = ['task.id="selfreg/Coin-v0"', "task.kwargs={}", "task.splits={collected={}}"]
 

@@ -1,4 +1,4 @@
-"""Reading a run's config: what is refused, with which words, and what counts as the same run."""
+"""The config of a run: validation, error messages, overrides, and which configs are the same run."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_examples_are_valid(repository: Path) -> None:
 
 
 def test_plain_values_and_back() -> None:
-    config = load_config(preset="tiny", overrides=["model.horizon=12", "model.prior=3"])
+    config = load_config(preset="tiny", overrides=["transitions.horizon=12", "transitions.prior=3"])
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
-    assert config.model.horizon == 12
-    assert config.model.prior == 3.0
-    assert load_config(overrides=["model.horizon=true"]).model.horizon is True
+    assert config.transitions.horizon == 12
+    assert config.transitions.prior == 3.0
+    assert load_config(overrides=["transitions.horizon=true"]).transitions.horizon is True
 
 
 def test_overrides_beat_the_file(tmp_path: Path) -> None:
@@ -62,31 +62,34 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
         ("collect.episodes=many", "collect.episodes must be a whole number, received 'many'"),
         ("collect.episodes=1.5", "a whole number"),
         ("collect.episodes=true", "a whole number"),
-        ("collect.episodes=0", "collect.episodes must be 1 or more, received 0"),
-        ("collect.help_probabilities=[0.5, 2]", "probabilities"),
-        ("collect.help_probabilities=[]", "at least one"),
-        ("collect.help_probabilities=0.5", "a list, each entry a number"),
-        ("evaluate.budgets=[-1]", "evaluate.budgets must be positive"),
+        ("collect.episodes=0", "collect.episodes must be at least 1, received 0"),
+        ("collect.help_probabilities=[0.5, 2]", r"help_probabilities\[1\] must be at most 1, received 2"),
+        ("collect.help_probabilities=[]", "help_probabilities must be non-empty"),
+        ("collect.help_probabilities=0.5", "collect.help_probabilities must be a list"),
+        ("evaluate.budgets=[-1]", r"evaluate.budgets\[0\] must be greater than 0, received -1"),
         ("evaluate.seed=1", "different seeds"),
         ("actor.id=3", "actor.id must be a text"),
-        ("model.prior=true", "a number or a text"),
+        ("transitions.prior=true", "transitions.prior must be a number or 'auto', received True"),
         ("prm.targets=help", "'nohelp' or 'mixture'"),
-        ("task.splits={ }", "a table with at least one split"),
+        ("task.splits={ }", "task.splits must be non-empty"),
         ("task.splits={collected={}, ''={}}", "a name that is not empty"),
-        ("collect.seed=-1", "collect.seed must be 0 or more"),
+        ("collect.seed=-1", "collect.seed must be at least 0"),
         ("collect.seed=18446744073709551616", "collect.seed must be a whole number of at most 64 bits"),
-        ("rl.seed=4294967296", r"rl.seed must be below 2\*\*32"),
-        ("helper.help_weight=-1", "helper.help_weight must be 0 or more"),
+        ("rl.seed=4294967296", "rl.seed must be less than 4294967296"),
+        ("helper.help_weight=-1", "helper.help_weight must be at least 0"),
         ("helper.help_weight=nan", "helper.help_weight must be a finite number, received nan"),
         ("solve.gap=inf", "solve.gap must be a finite number, received inf"),
         ("prm.lr=1" + "0" * 400, "prm.lr must be a whole number of at most 64 bits, received a whole number of more"),
-        ("label.budgets=[]", "label.budgets must be at least one budget"),
-        ("evaluate.budgets=[1, 1.0000001]", "evaluate.budgets must be different numbers, in their first six digits"),
-        ("model.key=sate", "model.key must be one of state, feature, observation, received 'sate'"),
-        ("model.backoff=none", "model.backoff must be 'feature' or ''"),
-        ("model.prior=-1", "model.prior must be 'auto' or at least 0"),
-        ("model.prior=none", "model.prior must be 'auto' or at least 0"),
-        ("model.horizon=-1", "model.horizon must be true, false or a number of steps"),
+        ("evaluate.budgets=[]", "evaluate.budgets or label.budgets must name at least one budget"),
+        (
+            "evaluate.budgets=[1, 1.0000001]",
+            "evaluate.budgets must be different numbers, also if rounded to six digits",
+        ),
+        ("transitions.key=sate", "transitions.key must be 'state', 'feature' or 'observation', received 'sate'"),
+        ("transitions.backoff=none", "transitions.backoff must be 'feature' or ''"),
+        ("transitions.prior=-1", "transitions.prior must be at least 0 or 'auto'"),
+        ("transitions.prior=none", "transitions.prior must be a number or 'auto'"),
+        ("transitions.horizon=-1", "transitions.horizon must be true or false or at least 0"),
         ("task.kwargs.size=nan", "task.kwargs.size must be a finite number"),
         ("task.kwargs={a={b=[2020-01-01]}}", "task.kwargs.a.b must be a text, .*of type date. Put quotes around it"),
         ("actor.kwargs={a='\udce4'}", "actor.kwargs.a must be text without NUL and without surrogates"),
@@ -98,6 +101,33 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
 def test_bad_values_are_explained(override: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_config(overrides=[override])
+
+
+def test_the_former_name_of_a_section(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[model]\nprior = 3\n")
+    with pytest.warns(DeprecationWarning, match=r"\[model\] of a config is now \[transitions\]"):
+        assert load_config(path=path).transitions.prior == 3
+    with pytest.warns(DeprecationWarning, match="transitions"):
+        assert load_config(overrides=["model.key=feature"]).transitions.key == "feature"
+    path.write_text("[model]\nprior = 3\n[transitions]\nkey = 'state'\n")
+    with pytest.raises(ConfigError, match="received both"):
+        load_config(path=path)
+
+
+def test_budgets_of_labels_are_those_of_the_evaluation_unless_they_are_given() -> None:
+    config = load_config(overrides=["evaluate.budgets=[1, 4]"])
+    assert config.label_budgets == (1.0, 4.0)
+    assert load_config(overrides=["label.budgets=[2]"]).label_budgets == (2.0,)
+    assert differences(config, load_config(overrides=["evaluate.budgets=[1, 4]", "label.budgets=[1, 4]"])) == []
+
+
+def test_the_json_schema_describes_every_key() -> None:
+    schema = RunConfig.model_json_schema()
+    episodes = schema["$defs"]["CollectConfig"]["properties"]["episodes"]
+    assert (episodes["minimum"], episodes["default"]) == (1, 110)
+    assert "Episodes per task" in episodes["description"]
+    json.dumps(schema)
 
 
 def test_unknown_preset_and_bad_files(tmp_path: Path) -> None:

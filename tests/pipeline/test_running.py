@@ -30,7 +30,7 @@ ROW_KEYS = {
 def selfreg(*words: str) -> subprocess.CompletedProcess[str]:
     """The command line as its own process, without a terminal."""
     return subprocess.run(
-        [sys.executable, "-m", "selfreg_gym.cli", *words],
+        [sys.executable, "-m", "selfreg_gym", *words],
         capture_output=True,
         text=True,
         check=False,
@@ -229,7 +229,7 @@ def test_stages_until() -> None:
 def test_an_actor_that_always_fails_stops_the_run(tmp_path: Path) -> None:
     """`human` without a terminal: no episode is data, and the collection must not pass for one."""
     run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human", "collect.episodes=30"], progress=False)
-    with pytest.raises(SelfRegError, match="nobody is at the terminal"):
+    with pytest.raises(SelfRegError, match="needs a terminal"):
         advance(run, ["collect"])
     assert "collect" not in run.manifest.data["stages"]
 

@@ -46,7 +46,7 @@ def test_as_helper_each_step_is_a_decision() -> None:
 
 def test_as_helper_nohelp_lets_the_actor_go_on() -> None:
     """``human`` as actor without a terminal fails; the message says so, instead of a wrong outcome."""
-    with pytest.raises(InvalidArgumentError, match="nobody is at the terminal"):
+    with pytest.raises(InvalidArgumentError, match="needs a terminal"):
         play_episode(COIN, role="helper", actor="human", read=typed(["0"]), write=lambda text: None)
 
 

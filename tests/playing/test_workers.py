@@ -1,4 +1,4 @@
-"""The process pool: streaming, the same results in one process or two, and every way a child can fail."""
+"""The process pool: streamed results, the same results with one process or several, and every failure of a worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, WorkerError
-from selfreg_gym.playing.workers import beside, run_sharded
+from selfreg_gym.playing.executor import run_sharded
+from selfreg_gym.playing.workers import background
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ JOBS = '''
             yield (n, i)
 
     def answered(path):
-        """Goes on only when the parent has answered its first result."""
+        """Continues only when the parent has answered the first result."""
         yield path
         end = time.monotonic() + 20
         while not os.path.exists(path):
             if time.monotonic() > end:
-                raise TimeoutError("nobody answered")
+                raise TimeoutError("no answer")
             time.sleep(0.01)
         yield "answered"
 
@@ -82,7 +83,7 @@ JOBS = '''
         return os.environ["OMP_NUM_THREADS"], torch.get_num_threads(), os.getpid()
 
     class Builder:
-        """Builds something dear once per process."""
+        """Builds something expensive once per process."""
         built = 0
         def __init__(self):
             self.thing = None
@@ -130,21 +131,21 @@ def test_results_stream_while_the_shard_is_still_running(jobs, tmp_path: Path) -
     assert sorted(got) == [*shards, "answered", "answered"]
 
 
-def test_work_beside_other_work(jobs, tmp_path: Path) -> None:
-    with beside(jobs.wait_for, str(tmp_path / "sign")) as result:
-        (tmp_path / "sign").touch()  # only the block, which goes on meanwhile, gives the sign
+def test_background_work_runs_while_the_block_runs(jobs, tmp_path: Path) -> None:
+    with background(jobs.wait_for, str(tmp_path / "sign")) as result:
+        (tmp_path / "sign").touch()  # only the running block makes the file
         assert result() not in (None, os.getpid())
 
 
-def test_work_beside_other_work_that_fails_or_is_left(jobs, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'random'"), beside(jobs.fail, 3) as result:
+def test_background_work_that_fails_or_is_abandoned(jobs, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'random'"), background(jobs.fail, 3) as result:
         result()
-    with pytest.raises(WorkerError, match="SIGKILL"), beside(jobs.die, 1) as result:
+    with pytest.raises(WorkerError, match="SIGKILL"), background(jobs.die, 1) as result:
         result()
     begun = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), beside(jobs.wait_for, str(tmp_path / "never")):
+    with pytest.raises(KeyboardInterrupt), background(jobs.wait_for, str(tmp_path / "never")):
         raise KeyboardInterrupt
-    assert time.monotonic() - begun < 15, "an interrupted block ends the process beside it"
+    assert time.monotonic() - begun < 15, "an interrupted block ends the background process"
 
 
 def test_no_shards_is_no_work(jobs) -> None:
@@ -174,7 +175,7 @@ def test_a_childs_exception_keeps_its_type_and_brings_its_traceback(jobs) -> Non
     assert "shard 3" in printed
 
 
-def test_an_exception_that_cannot_travel_is_described(jobs) -> None:
+def test_an_exception_that_cannot_be_pickled_is_described(jobs) -> None:
     with pytest.raises(WorkerError, match="Odd") as caught:
         gather(jobs.fail_oddly, [0, 1], 2)
     assert "in fail_oddly" in str(caught.value.__cause__)
@@ -214,7 +215,7 @@ def test_an_error_in_the_parent_ends_the_children_quickly(jobs) -> None:
 MAIN = """
 import os, sys, time
 import worker_jobs
-from selfreg_gym.playing.workers import beside, run_sharded
+from selfreg_gym.playing.executor import run_sharded
 {guard}
     run_sharded(worker_jobs.slow, [0, 1], workers=2, on_result=lambda x: print("result", flush=True))
 """
@@ -244,7 +245,7 @@ def wait_until(check, seconds: float) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_children_end_with_their_parent(jobs, tmp_path: Path, how: signal.Signals) -> None:
-    """Ctrl-C (sent to the whole group, as a terminal does) and kill -9 both leave nobody behind."""
+    """Ctrl-C (sent to the whole group, as a terminal does) and kill -9 both end all workers."""
     parent = start_script(tmp_path, "if __name__ == '__main__':")
     assert parent.stdout is not None
     assert parent.stderr is not None
@@ -259,7 +260,7 @@ def test_children_end_with_their_parent(jobs, tmp_path: Path, how: signal.Signal
     assert wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), seconds=5)
     if how == signal.SIGINT:
         errors = parent.stderr.read()
-        assert errors.count("KeyboardInterrupt") == 1, errors  # the parent's alone: no child prints one
+        assert errors.count("KeyboardInterrupt") == 1, errors  # from the parent only
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.4])
@@ -274,7 +275,7 @@ def test_ctrl_c_while_the_children_are_starting(jobs, tmp_path: Path, delay: flo
     assert errors.count("Traceback") == 1, errors
 
 
-def test_a_script_without_its_guard_is_told_so(jobs, tmp_path: Path) -> None:
+def test_a_script_without_its_guard_gets_an_explanation(jobs, tmp_path: Path) -> None:
     parent = start_script(tmp_path, "if True:")
     _, errors = parent.communicate(timeout=60)
     assert parent.returncode != 0

@@ -1,4 +1,4 @@
-"""Precision and recall of "hard task", counted by hand."""
+"""Precision and recall of "hard task", computed by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TASKS = per_task(
 )
 
 
-def test_first_moments_are_gathered_by_task_and_weight() -> None:
+def test_first_decisions_are_averaged_by_task_and_weight() -> None:
     assert TASKS["task"] == ["a", "b", "c", "d"]
     assert TASKS["score"] == pytest.approx([0.2, 0.35, 0.2, 0.9])
     assert TASKS["success"] == pytest.approx([0.0, 0.25, 1.0, 1.0])

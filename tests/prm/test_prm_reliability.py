@@ -1,4 +1,4 @@
-"""Figures of calibration, against scikit-learn and by hand."""
+"""Reliability figures, compared with scikit-learn and with values computed by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import pytest
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.prm.reliability import auc, calibration_table, platt, sigmoid
 
-metrics = pytest.importorskip("sklearn.metrics")
-
 
 def sample(count: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
@@ -17,12 +15,14 @@ def sample(count: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
     return p, (rng.random(count) < p).astype(float), rng.exponential(size=count)
 
 
-def test_auc_and_brier_are_those_of_scikit_learn() -> None:
-    p, y, w = sample()
+def test_auc_and_brier_score_are_those_of_their_definitions() -> None:
+    p, y, w = sample(400)
     p = np.round(p, 1)  # many ties
     table = calibration_table(p, y, weight=w)
-    assert table["auc"] == pytest.approx(metrics.roc_auc_score(y, p, sample_weight=w), abs=1e-12)
-    assert table["brier"] == pytest.approx(metrics.brier_score_loss(y, p, sample_weight=w), abs=1e-12)
+    above = (p[:, None] > p) + 0.5 * (p[:, None] == p)
+    pairs = (w * y)[:, None] * (w * (1 - y))
+    assert table["auc"] == pytest.approx((above * pairs).sum() / pairs.sum(), abs=1e-12)
+    assert table["brier"] == pytest.approx(np.average((p - y) ** 2, weights=w), abs=1e-12)
 
 
 def test_the_bins_are_those_of_scikit_learns_quantile_strategy() -> None:
@@ -36,7 +36,7 @@ def test_the_bins_are_those_of_scikit_learns_quantile_strategy() -> None:
     assert table["count"] == [100] * 10
 
 
-def test_by_hand() -> None:
+def test_a_table_computed_by_hand() -> None:
     table = calibration_table(np.array([0.1, 0.1, 0.8, 0.8]), np.array([0, 1, 1, 1]), bins=2)
     assert table["count"] == [2, 2]
     assert table["mean"] == pytest.approx([0.1, 0.8])
@@ -58,12 +58,13 @@ def test_true_probabilities_are_calibrated() -> None:
     assert calibration_table(p, y)["ece"] < 0.012
 
 
-def test_one_outcome_has_no_auc() -> None:
+def test_a_single_outcome_has_no_auc() -> None:
     assert auc(np.array([0.1, 0.2]), np.array([1, 1])) is None
+    assert auc(np.array([0.1, 0.2]), np.array([1, 0]), np.array([1.0, 0.0])) is None
     assert calibration_table(np.array([0.1, 0.2]), np.array([1, 1]))["auc"] is None
 
 
-def test_platt_finds_the_scale_that_made_the_data() -> None:
+def test_platt_recovers_the_scale_of_the_data() -> None:
     rng = np.random.default_rng(1)
     logit = rng.normal(size=50_000) * 3
     y = (rng.random(50_000) < sigmoid(0.5 * logit - 0.7)).astype(float)
@@ -72,7 +73,19 @@ def test_platt_finds_the_scale_that_made_the_data() -> None:
     assert b == pytest.approx(-0.7, abs=0.04)
 
 
-def test_platt_never_turns_the_order_round_and_survives_extremes() -> None:
+@pytest.mark.parametrize("slope", [-1.0, 0.02, 0.3, 2.0])
+def test_platt_minimises_its_documented_objective(slope: float) -> None:
+    rng = np.random.default_rng(2)
+    logit, weight = 3 * rng.normal(size=200), rng.exponential(size=200)
+    y = (rng.random(200) < sigmoid(slope * logit + 0.4)).astype(float)
+    a, b = platt(logit, y, weight=weight)
+    error = weight * (sigmoid(a * logit + b) - y)
+    assert error.sum() + 0.01 * b == pytest.approx(0, abs=1e-6)
+    slope_gradient = error @ logit + 0.01 * (a - 1)
+    assert slope_gradient > 0 if a == 0.05 else slope_gradient == pytest.approx(0, abs=1e-6)
+
+
+def test_platt_preserves_the_order_and_survives_extremes() -> None:
     logit = np.array([-2.0, -1.0, 1.0, 2.0])
     assert platt(logit, np.array([1, 1, 0, 0]))[0] == pytest.approx(0.05)
     a, b = platt(logit, np.array([0, 0, 1, 1]))  # separable

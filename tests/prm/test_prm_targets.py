@@ -1,4 +1,4 @@
-"""Which decisions a target takes, and how the filter's bias is removed."""
+"""The examples of each target, and their weights, which remove the selection bias."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def episode(actions: str, *, success: bool = True, p: float | None = 0.5, task: 
     return Episode(0, 0, task, "", p, success, (0.0,), steps, error)
 
 
-def test_a_moment_counts_once_help_has_stopped() -> None:
+def test_a_decision_is_an_example_once_help_has_stopped() -> None:
     found = gather([episode("0100")])
     assert found.observations == ("at 2", "at 3")
     assert found.outcome.tolist() == [1, 1]
@@ -33,27 +33,27 @@ def test_weights_are_clipped_and_unhelped_episodes_weigh_one() -> None:
     assert gather([episode("0", p=1.0)], clip=5).weight.tolist() == [5]
 
 
-def test_only_episodes_that_were_to_be_unhelped_are_judged_on() -> None:
+def test_unhelped_episodes_have_help_probability_0_or_an_unknown_one() -> None:
     found = gather([episode("00", p=0.0), episode("00", p=0.5), episode("00", p=None)])
     assert found.unhelped.tolist() == [True, True, False, False, True, True]
 
 
-def test_the_mixture_takes_everything() -> None:
+def test_every_decision_is_an_example_of_the_mixture() -> None:
     found = gather([episode("0100", success=False), episode("1", p=1.0)], targets="mixture")
     assert len(found) == 5
     assert found.weight.tolist() == [1] * 5
     assert found.outcome.tolist() == [0, 0, 0, 0, 1]
 
 
-def test_an_errored_episode_is_no_data() -> None:
+def test_truncated_episodes_are_excluded() -> None:
     assert len(gather([episode("00"), episode("000", error="time-out")])) == 2
     with pytest.raises(InvalidArgumentError, match="no decision"):
         gather([episode("01")])
 
 
-def test_the_weights_undo_the_lean_of_the_filter() -> None:
-    """A chain: each step ends with chance 0.3, in success while it is short. Help does nothing, so the outcome from
-    the first moment has one true rate, which the filtered moments must give once they are weighted."""
+def test_the_weights_remove_the_selection_bias() -> None:
+    """A chain: each step ends the episode with probability 0.3; short episodes succeed. Help has no effect, so the
+    success rate of the first decision is known, and the weighted examples must give it."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(30_000):
@@ -69,21 +69,21 @@ def test_the_weights_undo_the_lean_of_the_filter() -> None:
     assert abs(weighted - truth) < 0.04
 
 
-def test_the_weight_is_one_over_the_chance_to_pass_in_the_whole_collection() -> None:
+def test_the_weight_is_the_inverse_probability_in_the_whole_collection() -> None:
     found = gather([episode("0000", p=0.0), episode("00", p=0.5), episode("11", p=0.5), episode("1111", p=1.0)])
-    shares = [  # of the episodes that reach step t, helped or not
+    shares = [  # of the episodes that reach step t
         {0.0: 1 / 4, 0.5: 2 / 4, 1.0: 1 / 4}, {0.0: 1 / 4, 0.5: 2 / 4, 1.0: 1 / 4},
         {0.0: 1 / 2, 1.0: 1 / 2}, {0.0: 1 / 2, 1.0: 1 / 2},
     ]  # fmt: skip
     passed = [(0, 4), (1, 3), (2, 2), (3, 1), (0, 2), (1, 1)]  # step, decisions left
     expected = [1 / sum(f * (1 - p) ** left for p, f in shares[t].items()) for t, left in passed]
     assert found.weight.tolist() == pytest.approx(expected)
-    assert found.weight.max() <= 4  # at most one over the share of p = 0, without a clip
-    assert gather([episode("0" * 40, p=0.5)]).weight.max() == 100  # the default clip, without any episode of p = 0
+    assert found.weight.max() <= 4  # the inverse share of p = 0
+    assert gather([episode("0" * 40, p=0.5)]).weight.max() == 100  # the default clip: no episode has p = 0
 
 
-def test_the_default_weights_leave_little_of_the_lean() -> None:
-    """A chain of one state: nohelp fails, succeeds or stays, and help stays. Without weights failures are rare."""
+def test_the_default_clip_leaves_little_bias() -> None:
+    """One state: nohelp fails, succeeds or stays; help stays. Without weights failures are too rare."""
     rng, found = np.random.default_rng(1), []
     for p in np.arange(11) / 10:
         for _ in range(400):
@@ -109,9 +109,9 @@ def test_the_default_weights_leave_little_of_the_lean() -> None:
 
 def test_a_split_keeps_tasks_whole() -> None:
     tasks = np.array([f"t{i % 10}" for i in range(100)], dtype=object)
-    aside = split_tasks(tasks, share=0.2, seed=3)
-    assert aside.sum() == 20
-    assert not set(tasks[aside]) & set(tasks[~aside])
-    assert (aside == split_tasks(tasks, share=0.2, seed=3)).all()
+    held_out = split_tasks(tasks, share=0.2, seed=3)
+    assert held_out.sum() == 20
+    assert not set(tasks[held_out]) & set(tasks[~held_out])
+    assert (held_out == split_tasks(tasks, share=0.2, seed=3)).all()
     assert split_tasks(np.array(["a", "b"]), share=0.01, seed=0).sum() == 1
     assert split_tasks(np.array(["a", "b"]), share=0.99, seed=0).sum() == 1

@@ -1,4 +1,4 @@
-"""Names come from plug-ins: whatever they hold, the report is whole, and nothing is written outside the run."""
+"""Names from plug-ins: with any characters the report is complete, and nothing is written outside the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from selfreg_gym import registry
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation, evaluate, evaluation_plan
 from selfreg_gym.report import describe, format_table, write_report
-from selfreg_gym.report.palette import style_of
 
 ENV = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
 HOSTILE = [
@@ -90,8 +89,8 @@ def test_names_are_text_in_the_page(run: Path) -> None:
         assert harmful not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "\\u202egnp.exe" in text
-    for drawing in re.findall(r"<svg.*?</svg>", text, flags=re.S):
-        ET.fromstring(drawing)
+    for figure in re.findall(r"<svg.*?</svg>", text, flags=re.S):
+        ET.fromstring(figure)
 
 
 def test_names_are_text_in_the_terminal(run: Path) -> None:
@@ -113,19 +112,6 @@ def test_any_name_gives_a_table(plain: Evaluation, name: str) -> None:
     assert len([line for line in capture.get().splitlines() if line.count("[") >= 1]) >= 4
 
 
-def test_a_plug_in_helper_is_shown_like_the_product(plain: Evaluation, tmp_path: Path) -> None:
-    own = style_of("mine")
-    assert own.main
-    assert own.label == "mine"
-    bare(plain, tmp_path)
-    text = write_report(tmp_path).read_text()
-    assert "placed by the mine" in text, "the headline is about it"
-    console = Console(width=100)
-    with console.capture() as capture:
-        console.print(format_table(plain))
-    assert sum(line.startswith("mine ") for line in capture.get().splitlines()) == 2, "every budget"
-
-
 def bare(plain: Evaluation, path: Path) -> Path:
     """A run directory with an evaluation that is quickly drawn."""
     path.mkdir(exist_ok=True)
@@ -133,7 +119,7 @@ def bare(plain: Evaluation, path: Path) -> Path:
     return path
 
 
-def test_plots_of_an_earlier_report_go(plain: Evaluation, tmp_path: Path) -> None:
+def test_plots_of_an_earlier_report_are_removed(plain: Evaluation, tmp_path: Path) -> None:
     run = bare(plain, tmp_path)
     (run / "plots").mkdir()
     (run / "plots" / "old.png").write_bytes(b"")
@@ -160,15 +146,6 @@ def test_a_damaged_file_is_named(plain: Evaluation, tmp_path: Path, name: str, c
     bare(plain, tmp_path)
     (tmp_path / "prm").mkdir()
     (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(ConfigError, match=rf"{name}.* must be a JSON object.*anew: selfreg"):
+    with pytest.raises(ConfigError, match=rf"{name}.* must be a JSON object.*again: selfreg"):
         write_report(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith((".report", "report"))) == []
-
-
-def test_a_baseline_with_one_intervention_of_several_stays_a_baseline() -> None:
-    own = style_of("every-k:strong")
-    assert own.label == "every k-th step: strong"
-    assert not own.main
-    assert not own.deployable
-    assert style_of("lm:strong").deployable
-    assert style_of("plug:in").main

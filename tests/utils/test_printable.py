@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfreg_gym.utils.printable import file_name, html, shorten, visible
+from selfreg_gym.utils.printable import file_name, shorten, visible
 
 HOSTILE = (
     "../../../../escape", "/etc/passwd", "..", ".", "", " ", "nul\x00", "C:\\x", "a\nb", "x" * 300, "\ud800", "$a_1$ $",
@@ -37,10 +37,6 @@ def test_what_has_a_glyph_stays() -> None:
     assert visible("Ünïcode 名前 \N{EM DASH} \N{MICRO SIGN}") == "Ünïcode 名前 \N{EM DASH} \N{MICRO SIGN}"
     assert visible("a\nb\x07", keep="\n") == "a\nb\\x07"
     assert visible(None) == "None"
-
-
-def test_html_is_text() -> None:
-    assert html('<b class="x">\u202e\x00\'') == "&lt;b class=&quot;x&quot;&gt;\\u202e\\x00&#x27;"
 
 
 def test_long_texts_keep_both_ends() -> None:

@@ -1,8 +1,7 @@
-"""README, CONTRIBUTING and docs say what is true: their Python runs, their list of files is complete."""
+"""README and CONTRIBUTING are true: their commands are those of the Makefile, their plug-ins are found and pass."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -23,25 +21,24 @@ def blocks(path: Path, language: str) -> list[str]:
 
 def test_readme_keeps_its_order(repository: Path) -> None:
     text = (repository / "README.md").read_text(encoding="utf-8")
-    marks = ["When should", "![", "make demo", "make test", "env.step(", "def my_actor", "**selfreg_gym/**"]
+    marks = [
+        "When should",
+        "![",
+        "make demo",
+        "make test",
+        "env.step(",
+        "def my_actor",
+        "data_flow.svg",
+        "docs/files.md",
+    ]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
 
 
-def test_readme_python_runs(repository: Path) -> None:
-    """All blocks, one after the other, as a reader would paste them into one session."""
-    code = blocks(repository / "README.md", "python")
-    assert len(code) == 2
-    assert len(code[0].strip().splitlines()) <= 11, "ten lines step the env"
-    namespace: dict[str, object] = {}
-    for block in code:
-        exec(compile(block, "README.md", "exec"), namespace)
-    assert namespace["over"] is True
-    env = namespace["env"]
-    observation, _ = env.reset(seed=1)  # type: ignore[attr-defined]
-    assert observation
-    info = env.step(0)[-1]  # type: ignore[attr-defined]
-    assert info["action_text"] == "Done!"
+def test_readme_is_short(repository: Path) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert len(blocks(repository / "README.md", "python")[0].strip().splitlines()) <= 11, "ten lines step the env"
 
 
 def test_readme_names_what_make_does(repository: Path) -> None:
@@ -54,39 +51,6 @@ def test_readme_names_what_make_does(repository: Path) -> None:
     for line in ("run --preset tiny --out runs/demo", '-m "not slow"'):
         assert line in text
         assert line in makefile
-
-
-def _writer(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_readme", repository / "docs" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_readme_has_one_line_for_every_file(repository: Path) -> None:
-    writer = _writer(repository)
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    section = text.split(writer.BEGIN)[1].split(writer.END)[0]
-    listed, folder = set(), ""
-    for line in section.splitlines():
-        if line.startswith("**"):
-            folder = line.strip("*")
-        elif line.startswith("- `"):
-            name, words = re.fullmatch(r"- `([^`]+)` ?(.*)", line).groups()  # type: ignore[union-attr]
-            listed.add(folder + name)
-            assert words, f"{folder}{name} needs a docstring whose first line says what it is"
-    there = {path.as_posix() for path in writer.files()}
-    assert listed == there, "run `make readme`"
-
-
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/run_directory.md", "docs/install.md"])
-def test_links_lead_somewhere(repository: Path, name: str) -> None:
-    text = (repository / name).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        if target != "docs/images/frontier.png":  # made by the demo run
-            assert ((repository / name).parent / target).exists(), target
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +116,3 @@ rate = {row["helper"]: row["success_rate"] for row in rows if row["kind"] == "al
 assert rate["never"] < 0.4 and rate["early"] > 0.7, rate
 """
     _python(copy_with_plugins, code)
-
-
-def test_docs_name_the_stages(repository: Path) -> None:
-    from selfreg_gym.pipeline import STAGES
-
-    text = (repository / "docs" / "run_directory.md").read_text(encoding="utf-8")
-    for stage in STAGES:
-        for output in stage.outputs:
-            assert f"`{output}" in text, f"docs/run_directory.md says nothing of {output}"

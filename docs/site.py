@@ -1,0 +1,94 @@
+"""Hooks of the documentation site: pages made from docstrings, and formulas as MathML, without network."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+import selfreg_gym
+from selfreg_gym import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = {
+    "Environments and playing": ("intervention_env", "playing", "spaces", "types", "wrappers", "helper", "adapters"),
+    "Data and models": ("collection", "store", "prm", "transitions", "labels"),
+    "Solving and comparing": ("solver", "calibration", "evaluation", "report", "agents"),
+    "Errors and contract checks": ("errors", "testing"),
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages: one per task, and the API reference by group."""
+    for name, page in {**environments(), **reference()}.items():
+        files.append(File.generated(config, name, content=page))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Insert sections of CONTRIBUTING.md, and write links to files outside the site as text."""
+    markdown = re.sub(r"<!-- section of CONTRIBUTING.md: (.+?) -->", _section, markdown)
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!images)[^)]*\.(?:py|toml)\)", r"`\1`", markdown)
+
+
+def _section(match: re.Match[str]) -> str:
+    """The text below a heading of CONTRIBUTING.md, with links relative to docs/how_to."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    body = text.split(f"\n## {match[1]}\n")[1].split("\n## ")[0]
+    return re.sub(r"\]\(docs/", "](../", body)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Render formulas as MathML, and drop the roles of reStructuredText in docstrings."""
+    html = re.sub(r'<(span|div) class="arithmatex">(.*?)</\1>', _formula, html, flags=re.DOTALL)
+    return re.sub(r":(?:class|func|mod|meth|attr|data|exc):(<code>)~?", r"\1", html)
+
+
+def _formula(match: re.Match[str]) -> str:
+    from html import unescape
+
+    text = unescape(match[2]).strip()
+    display = "block" if match[1] == "div" else "inline"
+    return convert(
+        text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]"), display=display
+    )
+
+
+def environments() -> dict[str, str]:
+    """``{page: Markdown}`` of the registered tasks of this distribution, from the docstrings of their classes."""
+    pages = {}
+    for name in registry.names("envs"):
+        kind = registry.load("envs", name)
+        text = (inspect.getdoc(kind) or "").replace("``", "`")
+        short = name.partition("/")[2]
+        pages[f"environments/{short}.md"] = (
+            f"# {short}\n\n`gym.make({name!r})`, or `task={name!r}` of the intervention env.\n\n{text}\n"
+        )
+    return pages
+
+
+def reference() -> dict[str, str]:
+    """``{page: Markdown}`` of the public names, in the groups of ``GROUPS``."""
+    tree = ast.parse(Path(selfreg_gym.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    names = [
+        (node.module, alias.name) for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    pages = {}
+    for title, packages in GROUPS.items():
+        own = [
+            f"{module or name}" if module is None else f"{module}.{name}"
+            for module, name in names
+            if (module or name).split(".")[0] in packages
+        ]
+        slug = title.lower().replace(" ", "_")
+        pages[f"api/{slug}.md"] = (
+            f"# {title}\n\n" + "\n\n".join(f"::: selfreg_gym.{name}" for name in sorted(own)) + "\n"
+        )
+    return pages

@@ -1,0 +1,331 @@
+"""The base class of helpers, with everything that a helper may declare; and the key that names one in results."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.types import Intervention
+
+__all__ = ["Helper", "HelperDescription", "HelperKey", "Reference", "Role", "batch_size"]
+
+Role = Literal["deployable", "yardstick", "baseline"]
+Reference = Literal["lower", "upper", "random", "threshold"]
+
+
+@dataclass(frozen=True, slots=True)
+class HelperDescription:
+    """What results say about a helper, so that a report needs no import of it. The fields are those of :class:`Helper`.
+
+    ``dataclasses.asdict`` gives its form in ``evaluation.json``.
+    """
+
+    role: Role = "deployable"
+    reference: Reference | None = None
+    minor: bool = False
+    knows_tasks: bool = False
+    label: str = ""
+    marker: str | None = None
+    colour: str | None = None
+    flags_hard_tasks: bool = False
+
+
+class Helper:
+    """A helper decides at each step whether to ask for help: 0 is nohelp, k is help from the k-th intervention.
+
+    A subclass implements :meth:`decide`; all other members have defaults. A helper is a value: methods such as
+    :meth:`with_knob` return a changed copy. A helper with a knob defines :attr:`knob`, :attr:`knob_bounds` and
+    :meth:`with_knob`; one that draws random numbers defines :attr:`seed` and :meth:`begin_episodes`.
+
+    Example:
+        >>> class AskAboutDoors(Helper):
+        ...     def decide(self, observations, state, start):
+        ...         return np.array([int("door" in text) for text in observations]), state
+        >>> AskAboutDoors().predict(("a door", "a wall"))[0]
+        array([1, 0])
+    """
+
+    # How results show it.
+    role: Role = "deployable"
+    """``deployable``: usable on new tasks; the report is about these. ``yardstick``: uses what a deployed helper does
+    not know (the solved table). ``baseline``: a simple rule that the others should beat."""
+    reference: Reference | None = None
+    """What other helpers are compared with: the ``lower`` or ``upper`` end of the usage axis (never and always asking),
+    or ``random`` help and a ``threshold`` on p(s) at equal usage."""
+    minor: bool = False
+    """A run measures it at the budgets and with the episodes of ``evaluate.budgets_others`` and ``episodes_others``."""
+    label: str = ""
+    """Its name in tables and legends; empty: its id."""
+    marker: str | None = None
+    """Matplotlib's code of its marker; None: chosen by its id."""
+    colour: str | None = None
+    """Its colour in the report's palette (``"blue"``); None: chosen by its id."""
+    flags_hard_tasks: bool = False
+    """Its knob is a threshold on p(s) at reset, below which it helps in the whole episode."""
+
+    # How a run makes it.
+    takes_budget: bool = False
+    """The budget is part of the policy: :meth:`from_run` is called for each budget. False: the knob alone meets it."""
+    asks_one: bool = False
+    """It always asks its :attr:`intervention`, an argument; a run compares it once for each of several."""
+    knows_tasks: bool = False
+    """It knows the collected tasks by their keys: it is calibrated on them, and never chosen for deployment."""
+    needs_cap: bool | None = None
+    """Of a helper trained by reinforcement learning: whether it needs a hard budget. None for all other helpers."""
+
+    # What it is.
+    intervention: int | str | None = None
+    """The intervention that it always asks: a number from 1, or a name; None if it chooses."""
+    seed: int | None = None
+    """The seed of its draws; None if it draws nothing."""
+    prm: Any = None
+    """The process reward model that it scores with; the helpers of a run share one."""
+    knob_bounds: tuple[float, float] = (0.0, 1.0)
+    """``(low, high)`` of the knob; at ``low`` it never asks."""
+    knob_step: float | None = None
+    """A change of the knob that matters; None: a twentieth of the bounds. Give it where the bounds are far apart."""
+    calibration: Mapping[str, Any] | None = None
+    """What :func:`selfreg_gym.calibrate` found, once it is calibrated."""
+    last_unseen: NDArray[np.bool_] | None = None
+    """``(N,)`` after a decision: where the state is unknown to it; None if it does not say."""
+    has_knob: bool = False
+    """Set for every class that defines :meth:`with_knob`."""
+    draws_per_episode: bool = False
+    """Set for every class that defines :meth:`begin_episodes`: its draws do not depend on the batch."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.has_knob, cls.draws_per_episode = cls.overrides("with_knob"), cls.overrides("begin_episodes")
+
+    @classmethod
+    def overrides(cls, method: str) -> bool:
+        """Whether this class has a ``method`` of its own in place of the default."""
+        own, default = getattr(cls, method), getattr(Helper, method)
+        return getattr(own, "__func__", own) is not getattr(default, "__func__", default)
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """Whether a run directory has what it needs; if not, it is compared only where the config names it."""
+        return True
+
+    @classmethod
+    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Helper:
+        """Make the helper from a run directory. A class that does not define it is called with its arguments alone.
+
+        Args:
+            run: the run directory.
+            budget: C, cost units per episode; None if ``takes_budget`` is False.
+            seed: of its draws.
+
+        Further keyword arguments are those that ``evaluate.kwargs`` may give.
+        """
+        return cls()
+
+    def for_budgets(self, budgets: Sequence[float]) -> Mapping[float, Helper] | None:
+        """The helpers for several budgets around one model, so that each observation is read once for all of them.
+
+        None: they are made one by one.
+        """
+        return None
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> Helper:
+        """The helper for an env with these interventions (action k asks the k-th); called once, before the episodes.
+
+        Raises:
+            InvalidArgumentError: it was trained for another number of interventions, or for other costs.
+        """
+        return self
+
+    def wrap(self, env: Any) -> Any:
+        """The env, single or vector, whose observations it reads; by default the env itself (the actor's text)."""
+        return env
+
+    @property
+    def knob(self) -> float:
+        """The one number that calibration moves; usage does not fall when it rises."""
+        raise AttributeError(f"{self.type_name} has no knob")
+
+    def with_knob(self, knob: float, /) -> Helper:
+        """The same helper at another knob.
+
+        Raises:
+            InvalidArgumentError: it has no knob.
+        """
+        raise InvalidArgumentError(f"{self.type_name} has no knob: define knob, knob_bounds and with_knob.")
+
+    def with_seed(self, seed: int) -> Helper:
+        """The same helper with draws from another seed."""
+        return self if self.seed is None else self._replaced(seed=seed)
+
+    @property
+    def expected_usage(self) -> float | None:
+        """Cost units per episode that it expects on the tasks of its data; None if it does not say."""
+        return None
+
+    @property
+    def expected_success(self) -> float | None:
+        """The success rate that it expects on the tasks of its data; None if it does not say."""
+        return None
+
+    @property
+    def description(self) -> HelperDescription:
+        """What results say about it."""
+        return HelperDescription(**{name: getattr(self, name) for name in HelperDescription.__slots__})
+
+    @property
+    def type_name(self) -> str:
+        """The name of its class, for messages."""
+        return type(self).__name__
+
+    def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
+        """Set the random streams of the episodes that begin; called right before :meth:`predict`.
+
+        A helper that draws takes its numbers from its seed and the key
+        (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`). Neither the batch size nor the number of processes then
+        changes a decision.
+
+        Args:
+            state: what the last ``predict`` returned; None at first.
+            starts: ``(N,)`` the batch indices where an episode begins.
+            keys: ``(N,)`` a number in [0, 2**63) from the episode's seed and task index.
+
+        Returns:
+            The state for ``predict``, which gets the same ``starts`` as ``episode_start``.
+        """
+        return state
+
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Decide on N observations.
+
+        Args:
+            observations: N texts; or what :meth:`wrap` makes of them, an array ``(N, ...)`` or a dict of arrays.
+            state: what the previous call returned; None at first.
+            start: ``(N,)`` where memory is empty or must be forgotten, because an episode begins.
+
+        Returns:
+            ``(N,)`` actions from 0 to K, and the state.
+        """
+        raise NotImplementedError(f"{self.type_name} must define decide(observations, state, start).")
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Decide with the signature of Stable-Baselines3.
+
+        Args:
+            observation: one observation (a ``str``), or N of them.
+            state: what the previous call returned; None at first.
+            episode_start: ``(N,)`` where an episode begins.
+            deterministic: take the most likely action. The draws of :meth:`decide` are made in any case.
+
+        Returns:
+            The action of one observation, or the actions ``(N,)``, and the state.
+        """
+        n = self.batch_size(observation, episode_start)
+        observations = _batch_of_one(observation) if n is None else observation
+        if not isinstance(observations, Mapping) and _is_sequence(observations):
+            observations = list(observations)
+        start = np.full(1 if n is None else n, state is None)
+        if episode_start is not None:
+            start |= np.atleast_1d(episode_start).astype(bool)
+        actions, state = self.decide(observations, state, start)
+        found = np.atleast_1d(np.asarray(actions))
+        return (found[0] if n is None else found), state
+
+    def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:
+        """See :func:`batch_size`; to be overridden where the shape of its observations says more."""
+        return batch_size(observation, episode_start)
+
+    def _replaced(self, **attributes: Any) -> Self:
+        """A shallow copy with other attributes."""
+        other = copy.copy(self)
+        vars(other).update(attributes)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # Gymnasium copies env specs deeply, and a model must not be copied
+
+
+@dataclass(frozen=True, slots=True)
+class HelperKey:
+    """Names a compared helper: ``NAME``, ``NAME@BUDGET`` or ``NAME@BUDGET#SEED`` in files and on the command line.
+
+    Attributes:
+        name: the helper's id; with ``:INTERVENTION`` if it is compared once for each intervention.
+        budget: C, cost units per episode, or None.
+        seed: the training seed, where helpers of several seeds are compared, or None.
+
+    Example:
+        >>> key = HelperKey("lm", 1 / 3)
+        >>> str(key), HelperKey.parse(str(key)) == key
+        ('lm@0.3333333333333333', True)
+    """
+
+    name: str
+    budget: float | None = None
+    seed: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> HelperKey:
+        """Read a key; ``HelperKey.parse("lm@1#3")`` is ``HelperKey("lm", 1.0, 3)``.
+
+        Raises:
+            InvalidArgumentError: not a text, or the budget is not a number, or the seed not an integer.
+        """
+        try:
+            name, _, seed = text.partition("#")
+            name, _, budget = name.partition("@")
+            return cls(name, float(budget) if budget else None, int(seed) if seed else None)
+        except (ValueError, AttributeError):
+            raise InvalidArgumentError(
+                f"a helper's key is NAME, NAME@BUDGET or NAME@BUDGET#SEED, for instance 'lm@1#3'; received {text!r}."
+            ) from None
+
+    @property
+    def helper_id(self) -> str:
+        """The registered helper: the name without the intervention."""
+        return self.name.partition(":")[0]
+
+    def __str__(self) -> str:
+        short = f"{self.budget:g}" if self.budget is not None else ""
+        budget = short if not short or float(short) == self.budget else repr(float(self.budget or 0.0))
+        return self.name + (f"@{budget}" if budget else "") + ("" if self.seed is None else f"#{self.seed}")
+
+
+def batch_size(observation: Any, episode_start: NDArray[np.bool_] | None = None) -> int | None:
+    """Number of observations in a batch; None for a single observation.
+
+    A tuple, a list and an object array are batches (of texts), a ``str`` is single. An array of numbers, or a dict of
+    arrays, is a batch if ``episode_start`` is given and all arrays have as many entries as that.
+    """
+    if isinstance(observation, str | int | float | np.generic):
+        return None
+    if not isinstance(observation, Mapping) and _is_sequence(observation):
+        return len(observation)
+    n = None if episode_start is None else len(episode_start)
+    arrays = observation.values() if isinstance(observation, Mapping) else [observation]
+    return n if {np.shape(array)[:1] for array in arrays} == {(n,)} else None
+
+
+def _is_sequence(observation: Any) -> bool:
+    """Whether an observation that is not a ``str`` is a sequence of observations and not an array of numbers."""
+    return not isinstance(observation, np.ndarray) or observation.dtype.kind in "OU"
+
+
+def _batch_of_one(observation: Any) -> Any:
+    if isinstance(observation, str):
+        return [observation]
+    if isinstance(observation, Mapping):
+        return {name: np.asarray(value)[None] for name, value in observation.items()}
+    return np.asarray(observation)[None]

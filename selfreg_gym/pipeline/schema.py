@@ -1,0 +1,300 @@
+"""The config of a run: one pydantic model per section, with type, range, default and meaning of every key.
+
+``selfreg config --schema`` prints it as a JSON schema, which editors use to complete and check TOML files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic_core import PydanticCustomError
+
+from selfreg_gym.errors import UnknownNameError
+
+__all__ = ["ADDED", "SPEED", "RunConfig", "Section"]
+
+SPEED = "changes how fast a run is or how it is shown, and no result"
+"""Marks keys that are not part of a run's identity."""
+
+ADDED = "added after the first release"
+"""Marks keys that are part of a run's identity only where they differ from the default, so that older runs go on."""
+
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0)]
+Workers = Annotated[int, Field(ge=1), SPEED]
+Texts = Annotated[tuple[str, ...], Strict(False)]
+Probabilities = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Strict(False), Field(min_length=1)]
+
+
+def _distinct(budgets: tuple[float, ...]) -> tuple[float, ...]:
+    if len({f"{budget:g}" for budget in budgets}) < len(budgets):
+        rule = "different numbers, also if rounded to six digits (they are part of names)"
+        raise PydanticCustomError("rule", "{rule}", {"rule": rule})
+    return budgets
+
+
+def _named(splits: dict[str, Any]) -> dict[str, Any]:
+    if not all(name.strip() for name in splits):
+        raise PydanticCustomError("rule", "{rule}", {"rule": "tables with a name that is not empty"})
+    return splits
+
+
+Budgets = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), AfterValidator(_distinct)]
+
+
+class Section(BaseModel):
+    """One section of the config. Values are not converted, except whole numbers to floats and lists to tuples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    def identity(self) -> dict[str, Any]:
+        """The keys that can change a result, as plain values."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in self.model_dump().items()
+            if SPEED not in fields[name].metadata
+            and (ADDED not in fields[name].metadata or value != fields[name].default)
+        }
+
+
+class TaskConfig(Section):
+    """The task, and the splits of it that helpers are evaluated on."""
+
+    id: str = "selfreg/SIF-v0"
+    """Gymnasium id."""
+    kwargs: dict[str, Any] = {}
+    """Keyword arguments of ``gym.make(id, ...)``."""
+    splits: Annotated[dict[str, dict[str, Any]], Field(min_length=1), AfterValidator(_named)] = {"collected": {}}
+    """Name of each split -> keyword arguments of the task in addition to ``kwargs``. Rollouts are collected on tasks
+    of the split named ``collected``, or of the first one if there is none, and helpers are calibrated on further tasks
+    of it. The report's headline is about the last split."""
+    titles: Annotated[dict[str, str], SPEED] = {}
+    """Name of a split -> its heading in tables and plots; default: the name."""
+
+    @property
+    def collected(self) -> str:
+        """Name of the split on which rollouts are collected."""
+        return "collected" if "collected" in self.splits else next(iter(self.splits))
+
+    @model_validator(mode="after")
+    def _check_titles(self) -> Self:
+        for name in self.titles:
+            if name not in self.splits:
+                raise UnknownNameError("split in task.titles", name, self.splits)
+        return self
+
+
+class ActorConfig(Section):
+    """The actor."""
+
+    id: str = "tiny"
+    """Id of an actor (``selfreg list actors``)."""
+    kwargs: dict[str, Any] = {}
+    """Its arguments; for the actor ``lm``: ``path``, ``dtype``, ``device``, ``mode``, ..."""
+
+
+class InterventionsConfig(Section):
+    """The interventions that a helper may ask."""
+
+    ids: Annotated[Texts, Field(min_length=1)] = ("expert",)
+    """Ids of interventions; action k asks the k-th."""
+    kwargs: dict[str, dict[str, Any]] = {}
+    """Arguments of an intervention, by id."""
+
+
+class CollectConfig(Section):
+    """Rollouts with random help."""
+
+    tasks: Count = 60
+    """Number of tasks: those with index 0 to ``tasks - 1``."""
+    episodes: Count = 110
+    """Episodes per task, spread evenly over ``help_probabilities``."""
+    help_probabilities: Probabilities = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    """Probabilities of help at each step."""
+    seed: Seed = 1
+    workers: Workers = 2
+    """Number of processes."""
+    num_envs: Workers = 16
+    """Episodes that a process plays at the same time, in one batch."""
+
+
+class TrainingConfig(Section):
+    """Keys common to the trainings of the process reward model and the helper."""
+
+    lr: Annotated[float, Field(ge=0)] = 0.0
+    """Peak learning rate; 0: the default of this kind of training."""
+    batch_size: Count = 8
+    """Examples per forward pass; for the helper: observations, each with all its budgets."""
+    accumulate: Count = 1
+    """Forward passes per optimizer step."""
+    patience: NonNegative = 0
+    """Stop after this many validations on held-out tasks without improvement; 0: never."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the model, in training and wherever it is used afterwards."""
+    device: Annotated[str, SPEED] = "cpu"
+    """Of the model, in training and wherever it is used afterwards."""
+    backbone: str = "auto"
+    """``auto``: the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a small Llama with
+    a vocabulary built from them. Or the id of an actor that ships a checkpoint, or a path."""
+    lora_rank: NonNegative = 0
+    """Rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone."""
+    epochs: Count = 1
+
+
+class PRMConfig(TrainingConfig):
+    """The process reward model p(s) = P(success | observation)."""
+
+    targets: Literal["nohelp", "mixture"] = "nohelp"
+    """Success of the actor alone (``nohelp``), or under the help that was given (``mixture``)."""
+    epochs: Count = 2
+    lora_rank: NonNegative = 8
+    max_states: NonNegative = 6000
+    """At most this many decisions are trained on; 0: all."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the *tasks* that are held out to measure calibration."""
+    seed: Seed = 2
+    batch_size: Count = 16
+
+
+class TransitionsConfig(Section):
+    """The transition model that is fitted to the counts (``TransitionModel.fit``)."""
+
+    key: Literal["state", "feature", "observation"] = "state"
+    """What identifies a state."""
+    backoff: Literal["feature", ""] = "feature"
+    """Key whose counts are the prior of a state's; empty: none."""
+    prior: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    """Weight of that prior in visits."""
+    min_visits: Count = 3
+    horizon: bool | Annotated[int, Field(ge=0)] = True
+    """True: solve over (state, steps left), with the longest episode collected; a number: with at most this many steps;
+    false: over the states alone."""
+
+
+class SolveConfig(Section):
+    """The solver."""
+
+    gap: Annotated[float, Field(gt=0)] = 1e-3
+    """Certified distance of the computed frontier from the exact one, in success."""
+
+
+class LabelConfig(Section):
+    """The training set of the helper: the solution's action in each collected state, at each nominal budget."""
+
+    budgets: Budgets = ()
+    """Budgets of the labels, in cost units per episode; empty: ``evaluate.budgets``."""
+    scope: Literal["all", "trajectory"] = "all"
+    """All collected states, or those that the solution's policy reaches."""
+
+
+class HelperConfig(TrainingConfig):
+    """The language-model helper, fine-tuned on the labels."""
+
+    id: Annotated[str, ADDED] = "lm"
+    """Id of a helper whose class has ``train``."""
+    augment: bool = True
+    """Train on observations that the task's ``augment`` rewrites, if it has one."""
+    features: bool = True
+    """Also learn to predict each observation's feature key, if the task has feature keys."""
+    max_labels: NonNegative = 20_000
+    """Train on about this many (observation, budget) pairs; 0: on all."""
+    help_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Factor on the weight of labels whose action is help."""
+    seed: Seed = 3
+
+
+class RLConfig(Section):
+    """Reinforcement learning on features (Stable-Baselines3): baselines that are trained only if they are named."""
+
+    algorithms: Texts = ()
+    """Ids of helpers that learn by reinforcement learning (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``)."""
+    help_cost: Annotated[float, Field(ge=0)] = 0.1
+    """r, in success per cost unit."""
+    steps: Count = 100_000
+    """Decisions that each algorithm plays on the collected tasks."""
+    cap: Annotated[float, Field(gt=0)] = 3.0
+    """Hard budget per episode, in cost units, of algorithms that need one."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 6  # Stable-Baselines3's bound
+
+
+class CalibrateConfig(Section):
+    """Fresh episodes on training tasks that set each helper's knob, so that its usage meets the budget."""
+
+    tasks: Count = 60
+    """Number of tasks: the collected ones for a helper whose table names them, the next ones for all others."""
+    episodes: Count = 420
+    """Episodes of each knob that is tried."""
+    max_episodes: NonNegative = 0
+    """At the accepted knob, episodes are added until the 95 % half-width of the usage is at most 5 % of the budget,
+    and at most so many; 0: ten times ``episodes``."""
+    seed: Seed = 4
+    workers: Workers = 2
+    num_envs: Workers = 16
+
+
+class EvaluateConfig(Section):
+    """The comparison of helpers: all play the same episodes, ``tasks`` x ``episodes`` of each split."""
+
+    helpers: Texts = ()
+    """Ids of helpers; empty: every registered one that needs no server."""
+    kwargs: dict[str, dict[str, Any]] = {}
+    """Arguments of a helper, by id."""
+    decisive: Texts = ()
+    """Helpers that are measured at all ``budgets`` with ``episodes`` per task; empty: all that are not ``minor``."""
+    minor: Texts = (
+        "actor-confidence", "dqn", "every-k", "maskable-ppo", "ppo", "prm-per-task", "quantile", "recurrent-ppo",
+        "wait-n",
+    )  # fmt: skip
+    """Helpers that are measured at ``budgets_others`` with ``episodes_others`` per task."""
+    budgets: Budgets = (0.5, 1.0, 2.0, 3.0)
+    """Budgets of the run, in cost units per episode: helpers are labelled, calibrated and evaluated at them."""
+    budgets_others: Budgets = (1.0,)
+    tasks: Count = 84
+    episodes: Count = 6
+    episodes_others: NonNegative = 1
+    seed: Seed = 5
+    workers: Workers = 2
+    num_envs: Workers = 16
+
+
+class RunConfig(Section):
+    """The config of a run. Each section belongs to one stage of the pipeline."""
+
+    task: TaskConfig = TaskConfig()
+    actor: ActorConfig = ActorConfig()
+    interventions: InterventionsConfig = InterventionsConfig()
+    collect: CollectConfig = CollectConfig()
+    prm: PRMConfig = PRMConfig()
+    transitions: TransitionsConfig = TransitionsConfig()
+    solve: SolveConfig = SolveConfig()
+    label: LabelConfig = LabelConfig()
+    helper: HelperConfig = HelperConfig()
+    rl: RLConfig = RLConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @property
+    def processes(self) -> int:
+        """Largest number of processes that a stage uses."""
+        return max(self.collect.workers, self.calibrate.workers, self.evaluate.workers)
+
+    @property
+    def label_budgets(self) -> tuple[float, ...]:
+        """Budgets of the labels, in cost units per episode."""
+        return self.label.budgets or self.evaluate.budgets
+
+    @model_validator(mode="after")
+    def _check_sections(self) -> Self:
+        seeds = {"collect": self.collect.seed, "calibrate": self.calibrate.seed, "evaluate": self.evaluate.seed}
+        if len(set(seeds.values())) < len(seeds):
+            raise PydanticCustomError(
+                "text", "collect, calibrate and evaluate must have different seeds, received {it}.", {"it": str(seeds)}
+            )
+        if not self.label_budgets:
+            raise PydanticCustomError(
+                "text", "evaluate.budgets or label.budgets must name at least one budget, received none."
+            )
+        return self

@@ -1,0 +1,73 @@
+"""Executors: where the shards of a job run. ``run_sharded`` chooses one by the number of workers.
+
+A job is a function and a list of shards. An executor calls the function once per shard and passes each result to the
+caller *as soon as it arrives*, so that the caller can store it: results that were delivered before a Ctrl-C or a crash
+are kept. Another place for the work (a cluster) is one more class with the method ``run``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from selfreg_gym.playing.worker_process import results_of
+from selfreg_gym.playing.workers import ProcessPool
+from selfreg_gym.utils.arguments import check_count
+
+__all__ = ["Executor", "SerialExecutor", "check_workers", "run_sharded"]
+
+
+class Executor(Protocol):
+    """Runs the shards of a job."""
+
+    def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
+        """Call ``function(shard)`` for every shard; the arguments are those of :func:`run_sharded`."""
+        ...
+
+
+class SerialExecutor:
+    """Runs all shards in this process, one after the other."""
+
+    def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
+        """Call ``function(shard)`` for every shard in order; nothing needs to be picklable."""
+        for shard in shards:
+            for result in results_of(function, shard):
+                on_result(result)
+
+
+def run_sharded(
+    function: Callable[[Any], Any],
+    shards: Sequence[Any],
+    *,
+    workers: int,
+    on_result: Callable[[Any], None],
+) -> None:
+    """Call ``function(shard)`` for every shard, in ``workers`` processes; the results do not depend on ``workers``.
+
+    Args:
+        function: if it is a generator function, each item that it yields is one result, delivered at once. With
+            ``workers > 1`` it must be importable from a module (not a lambda, not defined inside a function) and is
+            sent to each worker *once*: an object with ``__call__`` can build what is expensive (an env, a model) at
+            its first shard and keep it for the next ones.
+        shards: arguments of ``function``, picklable when ``workers > 1``. The next shard goes to the first idle worker.
+        workers: number of processes; 1 runs everything in this process.
+        on_result: called in this process with each result. If it raises, the workers are ended and the exception
+            propagates.
+
+    Raises:
+        InvalidArgumentError: ``workers < 1``, or ``function`` or a shard cannot be pickled.
+        WorkerError: a worker process died (the message has its signal or exit code), or a result cannot be pickled.
+        Exception: whatever ``function`` raised, with the traceback of the worker as its cause.
+        KeyboardInterrupt: on Ctrl-C, after all workers have ended.
+    """
+    executor: Executor = SerialExecutor() if check_workers(workers) == 1 else ProcessPool(workers)
+    executor.run(function, list(shards), on_result)
+
+
+def check_workers(workers: int) -> int:
+    """Return the number of processes as an int.
+
+    Raises:
+        InvalidArgumentError: ``workers`` is not an integer of at least 1.
+    """
+    return check_count("workers", workers)
