@@ -28,7 +28,8 @@ from other_solvers import PRICE, missing, rivals
 from scipy import sparse
 
 from selfreg_gym.solver import solve_budget, solve_caps, solve_frontier
-from selfreg_gym.solver.engine import Engine, prepare
+from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.prepared import prepare
 from selfreg_gym.transitions import TransitionModel
 
 LAYERS = 50

@@ -35,14 +35,14 @@ def main() -> None:
     )
     console = Console()
     table = Table("help probability", "episodes", "success", "usage", "steps", title="rollouts")
-    for row in rollouts.summary()["by_help_probability"]:
-        figures = f"{row['success']:.0%}", f"{row['usage']:.2f}", f"{row['length']:.1f}"
-        table.add_row(f"{row['help_probability']:g}", str(row["episodes"]), *figures)
+    for row in rollouts.summary().by_help_probability:
+        figures = f"{row.success:.0%}", f"{row.usage:.2f}", f"{row.length:.1f}"
+        table.add_row(f"{row.help_probability:g}", str(row.episodes), *figures)
     console.print(table)
     table = Table("states by", "distinct", "visits per (state, action)", "seen once", "known", title="recurrence")
     for kind, found in recurrence(rollouts).items():
-        shares = f"{found['once_seen_share']:.0%}", f"{found['known_share']:.0%}"
-        table.add_row(kind, f"{found['states']:,}", f"{found['visits_per_pair']:.1f}", *shares)
+        shares = f"{found.once_seen_share:.0%}", f"{found.known_share:.0%}"
+        table.add_row(kind, f"{found.states:,}", f"{found.visits_per_pair:.1f}", *shares)
     console.print(table)
 
 

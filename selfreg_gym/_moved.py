@@ -30,7 +30,7 @@ MOVED = {
     "vector_env": "intervention_env.vector_env",
     "workers": "playing.executor",
 }
-"""Former module name: present one, both below ``selfreg_gym``."""
+"""Former name: present name, both without the prefix ``selfreg_gym.``."""
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -46,18 +46,18 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         name = spec.name.partition(".")[2]
         present = f"selfreg_gym.{MOVED[name]}"
         warnings.warn(
-            f"{spec.name} is now {present}; the former name goes with the next release.",
+            f"{spec.name} is now {present}; the next release removes the former name.",
             DeprecationWarning,
             stacklevel=2,
         )
         return importlib.import_module(present)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing is left to execute: ``create_module`` returned an imported module."""
+        """Does nothing: ``create_module`` returned an imported module."""
 
 
 def install() -> None:
-    """Make the former names importable. They are looked for last."""
+    """Make the former names importable; the finder is the last one."""
     if not any(type(finder).__name__ == "_Finder" and type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 

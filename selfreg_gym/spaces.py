@@ -1,7 +1,7 @@
-"""``FreeText``: the Gymnasium space of any Unicode string up to a length.
+"""``FreeText``: the Gymnasium space of all Unicode strings up to a length.
 
-Gymnasium's ``Text`` admits 62 alphanumerics by default, so spaces, newlines and the empty string fail its
-checks, and its membership test walks every character. Observations here are pages of prose.
+Gymnasium's ``Text`` contains only 62 alphanumeric characters by default, no spaces, newlines or empty string, and its
+membership test visits every character. Observations of text tasks are long prose.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ _SAMPLE_CHARACTERS = string.ascii_letters + string.digits + " .,:!?'\n-"
 class FreeText(Text):
     """Any ``str`` of at most ``max_length`` characters, the empty one included.
 
-    ``shape`` is ``()`` and ``dtype`` is ``object``: Stable-Baselines3's ``DummyVecEnv`` allocates its buffer
-    from these two. Samples are drawn from letters, digits, spaces and punctuation; membership is not limited
-    to them.
+    ``shape`` is ``()`` and ``dtype`` is ``object``, from which Stable-Baselines3's ``DummyVecEnv`` allocates its
+    buffer. Samples consist of letters, digits, spaces and punctuation; members may have any characters.
 
     Args:
-        max_length: the longest member, in characters (positive).
-        seed: an int or a ``numpy.random.Generator``, as in every Gymnasium space.
+        max_length: maximal number of characters (positive).
+        seed: an int or a ``numpy.random.Generator``, as in all Gymnasium spaces.
     """
 
     def __init__(self, max_length: int = 100_000, *, seed: int | np.random.Generator | None = None) -> None:
@@ -41,11 +40,11 @@ class FreeText(Text):
 
     @property
     def is_np_flattenable(self) -> bool:
-        """Text is not flattened into numbers."""
+        """False: text is not flattened into numbers."""
         return False
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """Draw a string of 0 to 64 characters; masks are not supported."""
+        """Draw a string of at most 64 characters; masks and probabilities are not supported."""
         if mask is not None or probability is not None:
             raise InvalidArgumentError("FreeText.sample takes no mask and no probability.")
         length = int(self.np_random.integers(0, min(self.max_length, 64) + 1))
@@ -53,7 +52,7 @@ class FreeText(Text):
         return "".join(_SAMPLE_CHARACTERS[i] for i in picks)
 
     def contains(self, x: Any) -> bool:
-        """Whether ``x`` is a ``str`` that is short enough."""
+        """Whether ``x`` is a ``str`` of at most ``max_length`` characters."""
         return isinstance(x, str) and len(x) <= self.max_length
 
     def __repr__(self) -> str:
@@ -68,9 +67,9 @@ class FreeText(Text):
 
 @create_shared_memory.register(FreeText)
 def _no_shared_memory(space: FreeText, n: int = 1, ctx: Any = None) -> Any:
-    """Refuse: Gymnasium's shared buffer for Text returns wrong text silently."""
+    """Raise: Gymnasium's shared buffer for ``Text`` returns wrong text without an error."""
     raise InvalidArgumentError(
-        "text cannot travel through shared memory (Gymnasium would return wrong text silently): "
-        "use AsyncVectorEnv(..., shared_memory=False), or gym.make_vec('selfreg/Intervention-v0'), "
-        "which batches in one process."
+        "text cannot be shared in memory, because Gymnasium would return wrong text without an error: use "
+        "AsyncVectorEnv(..., shared_memory=False), or gym.make_vec('selfreg/Intervention-v0'), which runs N "
+        "environments in one process."
     )

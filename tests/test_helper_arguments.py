@@ -44,7 +44,7 @@ def test_helpers_come_by_key_and_tasks_in_a_sequence() -> None:
     with pytest.raises(InvalidArgumentError, match=r"a helper's key is NAME.*received 1"):
         evaluate(ENV, {1: Never()}, tasks=range(2), episodes=1)  # type: ignore[dict-item]
     for tasks in (2, "2", [0.5], [-1]):
-        with pytest.raises(InvalidArgumentError, match=r"tasks (must be a sequence|are different indices)"):
+        with pytest.raises(InvalidArgumentError, match=r"tasks must be (a sequence|different indices)"):
             evaluate(ENV, {"never": Never()}, tasks=tasks, episodes=1)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match=r"write range\(2\)"):
         calibrate(registry.load("helpers", "random")(), ENV, budget=1, tasks=2, episodes=4)  # type: ignore[arg-type]

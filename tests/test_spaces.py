@@ -1,4 +1,4 @@
-"""FreeText: any text is a member, it batches, and shared memory is refused."""
+"""FreeText: membership, batching, shared memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_any_text_is_a_member(text: str) -> None:
 
 
 @pytest.mark.parametrize("other", [None, 3, b"bytes", ["a"], np.array("a")])
-def test_nothing_else_is(other: object) -> None:
+def test_other_values_are_not_members(other: object) -> None:
     assert other not in FreeText()
 
 
@@ -58,7 +58,7 @@ def test_batches_to_a_tuple_of_texts() -> None:
     assert ("a", "b") not in batched
 
 
-def test_shared_memory_is_refused_instead_of_returning_wrong_text() -> None:
+def test_shared_memory_raises() -> None:
     with pytest.raises(InvalidArgumentError, match="shared_memory=False"):
         create_shared_memory(FreeText(), 2)
 
@@ -76,7 +76,7 @@ def test_async_vector_env_without_shared_memory_carries_the_text() -> None:
         envs.close()
 
 
-def test_a_length_below_one_is_refused() -> None:
+def test_a_length_below_one_raises() -> None:
     with pytest.raises(InvalidArgumentError, match="at least 1"):
         FreeText(0)
     assert repr(FreeText(9)) == "FreeText(9)"

@@ -1,4 +1,4 @@
-"""Ask for help where a decision model behind ``/v1/systemone`` says so."""
+"""Ask for help where a decision model behind ``/v1/systemone`` answers yes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selfreg_gym.agents.helpers._arguments import checked_costs
 from selfreg_gym.agents.helpers._choice import AsksOne, best_action, check_costs
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import IMMATERIAL, Server, keyword_names
-from selfreg_gym.endpoint.systemone import Question, shares
+from selfreg_gym.endpoint.systemone import Question, probabilities
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.types import Intervention
@@ -21,45 +21,44 @@ from selfreg_gym.utils.arguments import is_number
 
 __all__ = ["EndpointHelper"]
 
-_LEAST = 1e-12  # a probability of 0 counts as this
+_LEAST = 1e-12  # lower bound of a probability, for its logarithm
 _PLAIN = "Should somebody be asked for help now?"
 _WITH_BUDGET = "Budget {budget:.2f}. Help?"  # the last line of selfreg_gym.lm.prompts.helper_prompt
 
 
 class EndpointHelper(AsksOne):
-    """Help where the served model answers yes with a probability above ``1 - threshold``.
+    """Help if the served model's probability of "yes" is above ``1 - threshold``.
 
-    With ``options`` for several interventions each is weighed by its cost: the action is
-    ``argmax over k of log(p_k / p_0) + logit(threshold) * cost_k / cheapest cost``, with 0 for nohelp. With one
-    intervention this is the rule above.
+    With ``options`` for K interventions, the action is the k in 0 .. K that maximises
 
-    The question is asked about every observation; ``calibrate`` moves the threshold until usage meets a budget. A
-    helper of this project that was exported as a decision model reads the budget itself: give it ``budget``, and with
-    several interventions ``options=("nohelp", "help", "help2", ...)``.
+        log(p_k / p_0) + logit(threshold) * cost_k / min cost    (0 for nohelp, k = 0),
+
+    which for K = 1 is the rule above. The question is asked about every observation; calibration changes the threshold
+    until usage meets a budget. A trained helper that was exported as a decision model reads the budget itself: pass
+    ``budget``, and for several interventions ``options=("nohelp", "help", "help2", ...)``.
 
     Args:
-        base_url: of the API, ``/v1`` included; None is the one that ``$OPENAI_BASE_URL`` names.
-        threshold: in [0, 1]: 0 never asks, 1 asks wherever yes is not impossible.
-        instructions: the question, as the served model's template expects it; ``{budget}`` is replaced. By default
-            "Budget C. Help?" where there is a budget, else a plain question.
-        budget: cost units per episode, for a question that names it.
-        levels: of a score ("how much is help needed"), lowest first; None asks yes or no.
-        options: of a choice: nohelp first, then one per intervention.
-        costs: ``(K,)`` cost units of a call of each of several ``options``; None: those of the env that it
-            plays in; outside of an env each call counts as one cost unit.
-        intervention: the one that is asked after a yes, a high level or the single help option: a number from 1, or
-            its name.
-        cache: file in which answers are kept; one per model.
-        **server: of :class:`selfreg_gym.endpoint.Server`.
+        base_url: address of the API, including ``/v1``; default ``$OPENAI_BASE_URL``.
+        threshold: in [0, 1]: 0 never asks for help, 1 asks unless "yes" has probability 0.
+        instructions: the question, in the form of the served model's template; ``{budget}`` is replaced. Default:
+            "Budget C. Help?" if there is a budget, else a question without one.
+        budget: C, cost units per episode, for the question.
+        levels: levels of a score ("how much is help needed"), lowest first; None asks yes or no.
+        options: options of a choice: nohelp first, then one per intervention.
+        costs: ``(K,)`` cost units per call, with ``options``; default: those of the env, without an env 1.
+        intervention: the intervention to ask after "yes", a high level or the only help option: its number (from 1) or
+            name.
+        cache: path of the answer cache; one file per model.
+        **server: fields of :class:`selfreg_gym.endpoint.Server`.
 
     Raises:
-        InvalidArgumentError, UnknownNameError: an argument out of range, or one that does not exist.
+        InvalidArgumentError, UnknownNameError: an argument out of range, or an unknown one.
     """
 
     label, marker, colour = "endpoint helper", "d", "indigo"
-    asks_one = False  # a run compares it once, with the intervention that its config names
+    asks_one = False  # a run compares it once, with the intervention of its config
     immaterial = IMMATERIAL
-    knob_bounds = (0.0, 1.0001)  # p = 0 is helped at the upper end, p = 1 is not at the lower one
+    knob_bounds = (0.0, 1.0001)  # help everywhere (also at p = 0) at the upper bound, nowhere at the lower one
 
     def __init__(
         self,
@@ -85,33 +84,35 @@ class EndpointHelper(AsksOne):
             instructions = _PLAIN if budget is None else _WITH_BUDGET
         if budget is None and "{budget" in instructions.replace("{{", ""):
             raise InvalidArgumentError(
-                f"instructions name a budget, received {instructions!r} without one: give budget=."
+                f"instructions with {{budget}} need a budget, received {instructions!r} without one: pass budget=."
             )
         try:
             asked = instructions.format(budget=budget)
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise InvalidArgumentError(
-                f"instructions may hold {{budget}} (with budget=) and no other braces, received {instructions!r} "
+                f"instructions may contain {{budget}} (with budget=) and no other braces, received {instructions!r} "
                 f"with budget={budget!r}: {error}."
             ) from None
         self.threshold = float(threshold)
         self.question = Question(asked, levels, options)
         self.costs = None if costs is None else checked_costs(costs, self._count)
         self._weights = self.costs or (1.0,) * self._count
-        self.connection = Connection(Server.of(base_url, beside=keyword_names(EndpointHelper), **server), cache=cache)
+        self.connection = Connection(
+            Server.of(base_url, also_known=keyword_names(EndpointHelper), **server), cache=cache
+        )
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
-        """False: it is compared only where the config names it, as it needs a server."""
+        """False: a helper that needs a server is compared only if the config names it."""
         return False
 
     @property
     def _count(self) -> int:
-        """K: the interventions that the question distinguishes."""
+        """K, the number of interventions in the question."""
         return 1 if self.question.options is None else len(self.question.options) - 1
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> EndpointHelper:
-        """The helper with the costs of these interventions, unless it was given some.
+        """The helper with the costs of these interventions, unless ``costs`` was given.
 
         Raises:
             InvalidArgumentError: the options or the given costs do not fit these interventions.
@@ -131,12 +132,12 @@ class EndpointHelper(AsksOne):
         return self._replaced(threshold=float(x))
 
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
-        """Ask the server about each observation; the rule is deterministic in any case.
+        """Actions for N observations; the server is asked about each.
 
         Raises:
-            EndpointError: the server failed at every attempt, which is neither help nor nohelp.
+            EndpointError: a request failed at every attempt. No default action replaces the answer.
         """
-        found = shares(self.connection, self.question, observations)
+        found = probabilities(self.connection, self.question, observations)
         if self._count == 1:
             return self.ask_where(found[:, 1] > 1.0 - self.threshold), state
         if self.threshold <= 0.0:
@@ -150,5 +151,5 @@ class EndpointHelper(AsksOne):
 
 
 def _logit(threshold: float) -> float:
-    """``log(t / (1 - t))``, and large enough at 1 and above to outweigh any difference of log-probabilities."""
+    """``log(t / (1 - t))``; from 1 on, larger than any difference of log-probabilities."""
     return float(np.log(threshold / (1.0 - threshold))) if threshold < 1.0 else 1e6

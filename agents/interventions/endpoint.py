@@ -14,8 +14,8 @@ __all__ = ["EndpointIntervention"]
 class EndpointIntervention(Intervention):
     """The actor ``endpoint`` (:class:`selfreg_gym.agents.actors.endpoint.EndpointActor`) as an intervention.
 
-    With ``prompt_price`` or ``completion_price`` (cost units per 1,000 tokens), a call costs the price of its tokens,
-    and ``cost`` is only the expected cost. Without them each call costs ``cost``. An answer from the cache costs as
+    With ``token_prices`` (cost units per 1,000 tokens read and written), a call costs the price of its tokens, and
+    ``cost`` is only the expected cost. Without them each call costs ``cost``. An answer from the cache costs as
     much as when it was generated, so that the cost of help does not depend on the cache.
 
     Args:

@@ -1,4 +1,4 @@
-"""Collecting rollouts with random help, and how often the collected states come back."""
+"""Collection of rollouts with random help, and the recurrence of the collected states."""
 
 from selfreg_gym._moved import renamed
 from selfreg_gym.collection.collecting import collect

@@ -1,11 +1,11 @@
-"""Collecting rollouts with random help: a fixed list of episodes, all of it played, whatever interrupts.
+"""``collect``: play a fixed plan of episodes with random help, and store every episode.
 
-Two things that went wrong elsewhere shape this module. Taking the episodes that *end first* favours short successes,
-so the list is written down before the first episode and is only whole when all of it is played. And a table of states
-needs recurrence, so it is a fixed set of tasks with many rollouts each.
+The plan is stored before the first episode, and a collection is complete only when all of it is played: taking the
+episodes that *end first* would favour short successes. It is a fixed set of tasks with many episodes each, because a
+table of states needs states that recur.
 
-What is played depends on the settings alone: the seed of an episode comes from (seed, task, rollout), the actor's and
-the coin's randomness from the episode's seed. Workers and batch size change the time, never an episode.
+The settings alone determine every episode: its seed is a function of (seed, task, episode of the task), and the actor
+and the random help draw from streams of the episode's seed. Workers and batch size change only the duration.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 
 __all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
 
-_TOO_MANY_ERRORS = 32  # episodes in a row; then the actor is down, and playing on would only fill the failures
-_SHARDS_PER_WORKER = 4  # enough that no worker idles long at the end, few enough that batches stay full
+_MAX_ERRORS = 32  # failed episodes in a row after which the collection stops: the actor does not work
+_SHARDS_PER_WORKER = 4  # small enough shards to balance the workers, large enough to fill their batches
 _KEYS = (
     "actor",
     "actor_kwargs",
@@ -68,41 +68,44 @@ def collect(
     retries: int = 2,
     progress: bool | Callable[[Episode], None] = True,
 ) -> Rollouts:
-    """Play ``episodes`` rollouts of each task with random help, and store every one of them.
+    """Play a number of episodes of each task with random help, and store every episode.
 
-    At each step help is triggered with the episode's probability, uniformly over the interventions. Interrupted (by
-    Ctrl-C, by ``kill -9``), the same call plays what is missing; when nothing is missing it does nothing. An episode
-    in which an actor failed is no data: it is kept apart (:meth:`Rollouts.failures`) and played again by the next call.
+    At each step help is requested with the episode's probability, from one of the interventions, uniformly. After an
+    interruption (Ctrl-C, ``kill -9``), the same call plays the missing episodes; if none is missing, it does nothing.
+    An episode in which an actor failed is excluded from all statistics: it is kept in :meth:`Rollouts.failures` and
+    played again by the next call.
 
-    With several workers the children play and the parent writes: one writer needs no lock, and an episode that has
-    arrived is stored. Shards are whole tasks as far as they go round, so that an actor that remembers what it answered
-    meets the same states again.
+    With several workers, the workers play and this process writes, so there is one writer and every delivered episode
+    is stored. Where possible, a shard holds all episodes of its tasks, so that an actor with a cache visits the same
+    states again.
+
+    A store can be continued only with the same settings. Actors, interventions and tasks without a registered name are
+    compared by their code and attributes (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of
+    Python.
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
-            ``help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs``), or a live
+            ``help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs``), or an
             ``InterventionEnv``, or an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several
             workers: keyword arguments that are ids, plain values or objects that can be pickled.
-        store: the file to make or to continue, or an open store.
-        tasks: indices of the tasks, ``reset(options={"episode": task})``; no two the same. ``range(50)`` are the first
-            50; a single integer is an error.
-        episodes: rollouts of each task, in all. A multiple of the number of help probabilities gives each task each of
-            them equally often. With fewer, each task gets different ones, spread from low to high, and which task gets
-            which is drawn (see :func:`collection_plan`).
-        help_probabilities: the probabilities of help at a step, each in [0, 1], no two the same.
-        seed: every seed of the collection is derived from (seed, task, rollout).
-        workers: how many processes.
+        store: the file to create or to continue, or an open store.
+        tasks: different task indices; ``range(50)`` for the first 50.
+        episodes: episodes of each task. A multiple of the number of help probabilities gives each task every
+            probability equally often; otherwise see :func:`selfreg_gym.collection.planning.collection_plan`.
+        help_probabilities: different probabilities of help at a step, each in [0, 1].
+        seed: seed of the collection.
+        workers: number of processes.
         num_envs: episodes at once in each process (a live env has its own number).
-        retries: how often an episode with an error is tried again at once.
-        progress: draw a live display; or a function that is called with each episode.
+        retries: repetitions of an episode with an error within this call.
+        progress: True shows a live display; a function is called with each episode instead.
 
     Returns:
         The open store; ``is_complete`` unless episodes ended in errors.
 
     Raises:
-        InvalidArgumentError: bad arguments, or a live env with several workers.
+        InvalidArgumentError: invalid arguments, or a live env with several workers.
         UnknownNameError: an unknown key of ``env``, or an unknown task, actor or intervention.
-        StoreError: the store was made with other settings (the message names the difference).
+        StoreError: the store was made with other settings (the message has the differences).
         TaskContractError: 32 episodes in a row ended in an error.
 
     A store is continued only by the same settings. Actor objects are compared by their attributes
@@ -110,7 +113,7 @@ def collect(
     (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of Python.
     """
     tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
-    episodes, seed = check_count("episodes (rollouts per task)", episodes), check_count("seed", seed, low=0)
+    episodes, seed = check_count("episodes (per task)", episodes), check_count("seed", seed, low=0)
     if not isinstance(progress, bool) and not callable(progress):
         raise InvalidArgumentError(
             f"progress must be True, False or a function of an Episode, received {shown(progress)}."
@@ -121,8 +124,8 @@ def collect(
     workers = check_workers(workers)
     if workers > 1 and player.is_live:
         raise InvalidArgumentError(
-            f"a live env stays in its process: pass env as keyword arguments (task=, actor=, interventions=) to use "
-            f"workers={workers}, or use workers=1."
+            f"a live env cannot be sent to other processes: pass env as keyword arguments (task=, actor=, "
+            f"interventions=) to use workers={workers}, or use workers=1."
         )
 
     def spec_for(version: int) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def collect(
     except BaseException:
         empty = made and rollouts.is_untouched()
         rollouts.close()
-        if empty:  # nothing was played, because of a misspelt id for instance: the path is free for other settings
+        if empty:  # nothing was played (a misspelt id, ...), so the path can be used again
             path.unlink()
         raise
     return rollouts
@@ -165,12 +168,12 @@ def _fill(
     workers: int,
     progress: bool | Callable[[Episode], None],
 ) -> None:
-    """Play what is missing of the plan."""
+    """Play the missing episodes of the plan."""
     stored = [p for p in rollouts.plan if p.run == 0]
     if not stored:
         rollouts.fix_plan(plan)
     elif stored != plan:
-        raise StoreError(f"{rollouts.path} holds other episodes than this collection's: use a path of its own.")
+        raise StoreError(f"{rollouts.path} holds other episodes than those of this collection: use another path.")
     missing = [p for p in rollouts.missing() if p.run == 0]
     if not missing:
         return
@@ -180,25 +183,25 @@ def _fill(
     errors_in_a_row = 0
     with CollectionDisplay(rollouts, total=len(plan), shown=progress is True) as display:
 
-        def keep(episode: Episode) -> None:
+        def store_episode(episode: Episode) -> None:
             nonlocal errors_in_a_row
             rollouts.add(episode)
             display.update(episode)
             if callable(progress):
                 progress(episode)
             errors_in_a_row = errors_in_a_row + 1 if episode.error is not None else 0
-            if errors_in_a_row >= _TOO_MANY_ERRORS:
+            if errors_in_a_row >= _MAX_ERRORS:
                 raise TaskContractError(
-                    f"{errors_in_a_row} episodes in a row ended in an error, the last with: {episode.error}. What was "
-                    "played before is stored; repair the actor and run the same collection again."
+                    f"{errors_in_a_row} episodes in a row ended in an error, the last with: {episode.error}. Earlier "
+                    "episodes are stored; repair the actor and run the same collection again."
                 )
 
-        run_sharded(player, _shards(missing, workers), workers=workers, on_result=keep)
+        run_sharded(player, _shards(missing, workers), workers=workers, on_result=store_episode)
     rollouts.checkpoint()
 
 
 class _Player:
-    """Plays shards (lists of planned episodes). Sent to each worker once; it builds its env at the first shard."""
+    """Plays shards (lists of episode specs). It is sent to each worker once and makes its env at the first shard."""
 
     def __init__(self, env: Any, *, num_envs: int, retries: int) -> None:
         self.is_live = not isinstance(env, Mapping)
@@ -212,15 +215,15 @@ class _Player:
         for key in env:
             if key not in _KEYS:
                 raise UnknownNameError("keyword argument of selfreg/Intervention-v0", key, _KEYS)
-        lacking = [key for key in ("task", "actor", "interventions") if key not in env]
-        if lacking:
-            raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(lacking)} is missing.")
+        missing = [key for key in ("task", "actor", "interventions") if key not in env]
+        if missing:
+            raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(missing)} is missing.")
         limit = check_limit(env.get("max_episode_steps"))
         check_help_cost(env.get("help_cost", 0.0))
         if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
-            build_interventions(env["interventions"])  # says what it must be
+            build_interventions(env["interventions"])  # raises
         self.kwargs = dict(env)
-        # Built once here, so that arguments that do not exist are refused before they are written anywhere.
+        # Made once here, so that wrong arguments raise before a store is created.
         if env.get("actor_kwargs"):
             build_actor(env["actor"], env["actor_kwargs"])
         if env.get("intervention_kwargs"):
@@ -244,12 +247,12 @@ class _Player:
             }
 
     def build(self) -> None:
-        """Make the env, if there is none yet."""
+        """Make the env if it does not exist yet."""
         if self.env is None:
             self.env = InterventionVectorEnv(self.num_envs, **self.kwargs, autoreset_mode="Disabled")
 
     def available(self) -> int | None:
-        """How many episodes the task has, if it says so."""
+        """Number of the env's tasks (``num_episodes``), or None if the task does not report it."""
         if self.env is not None:
             return episodes_of(self.env.unwrapped.slots[0].task)
         task = build_task(self.kwargs["task"], self.kwargs.get("task_kwargs"))
@@ -265,7 +268,7 @@ class _Player:
 
 
 def _shards(missing: Sequence[EpisodeSpec], workers: int) -> list[list[EpisodeSpec]]:
-    """Cut the list into parts of about the same size, at the border between two tasks where that is near."""
+    """Divide the list into parts of about the same size, between two tasks where possible."""
     if workers == 1:
         return [list(missing)]
     size = max(1, -(-len(missing) // (_SHARDS_PER_WORKER * workers)))
@@ -281,7 +284,7 @@ def _shards(missing: Sequence[EpisodeSpec], workers: int) -> list[list[EpisodeSp
 
 
 def _describe_live(env: Any) -> dict[str, Any]:
-    """What a live env is made of, in names."""
+    """The settings of a live env, as names and plain values."""
     base = getattr(env, "unwrapped", env)
     if not isinstance(base, InterventionEnv | InterventionVectorEnv):
         raise InvalidArgumentError(
@@ -302,7 +305,7 @@ def _describe_live(env: Any) -> dict[str, Any]:
 
 
 def _plan_version(rollouts: Rollouts) -> int:
-    """The version of the plan that a store was begun with."""
+    """The version of the plan in a store."""
     return int(rollouts.spec.get("plan", 1))
 
 

@@ -1,4 +1,4 @@
-"""The live display of a collection: how far, how fast, how long still, and success by help probability."""
+"""The live display of a collection: progress, speed, remaining time, and success by help probability."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LOG_SECONDS = 30.0
 
 
 class CollectionDisplay:
-    """A context manager. On a terminal it draws, elsewhere it prints a line now and then.
+    """A context manager that draws on a terminal and otherwise prints a line every 30 seconds.
 
     Args:
-        rollouts: the store, for what it holds already.
-        total: episodes of the whole plan.
+        rollouts: the store, whose episodes are counted first.
+        total: number of episodes of the plan.
         shown: False draws and prints nothing.
-        console: where to; standard error by default, so that results can be piped.
+        console: the output; by default standard error.
     """
 
     def __init__(self, rollouts: Rollouts, *, total: int, shown: bool, console: Console | None = None) -> None:
@@ -34,12 +34,12 @@ class CollectionDisplay:
         self._shown = shown
         self._total = total
         self._by_p: dict[float | None, list[float]] = {}  # episodes, successes, cost
-        for row in rollouts.summary()["by_help_probability"]:
-            n = row["episodes"]
-            self._by_p[row["help_probability"]] = [n, n * row["success"], n * row["usage"]]
+        for row in rollouts.summary().by_help_probability:
+            n = row.episodes
+            self._by_p[row.help_probability] = [n, n * row.success, n * row.usage]
         self._before = self._done = rollouts.count()
         self._errors = 0
-        self._began = self._said = time.monotonic()
+        self._began = self._printed = time.monotonic()
         self._bar = new_progress(elapsed=True, console=self._console)
         self._task = self._bar.add_task("collecting", total=total, completed=self._done, note="")
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
@@ -69,12 +69,12 @@ class CollectionDisplay:
                 sums[i] += value
         self._bar.update(self._task, completed=self._done, note=f"{self._speed():.1f} episodes/s")
         now = time.monotonic()
-        if self._shown and not self._live.is_started and now - self._said > _LOG_SECONDS:
-            self._said = now
+        if self._shown and not self._live.is_started and now - self._printed > _LOG_SECONDS:
+            self._printed = now
             self._console.print(self.line())
 
     def line(self) -> str:
-        """Where it stands, as one line of text."""
+        """The progress as one line of text."""
         left = self._total - self._done
         speed = self._speed()
         text = f"{self._done} of {self._total} episodes, {speed:.1f} episodes/s"
@@ -98,7 +98,7 @@ class CollectionDisplay:
         table.add_row("help p", *(_p(p) for p, _ in rows), style="dim")
         table.add_row("success", *(_rate(sums) for _, sums in rows))
         table.add_row("usage", *(f"{sums[2] / sums[0]:.1f}" for _, sums in rows))
-        errors = [f"[red]{self._errors} episodes with an error; they will be played again[/]"] if self._errors else []
+        errors = [f"[red]{self._errors} episodes with an error; to be played again[/]"] if self._errors else []
         return Group(self._bar, table, *errors)
 
 

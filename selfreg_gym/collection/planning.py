@@ -1,4 +1,4 @@
-"""The fixed list of episodes of a collection: which task, which seed, which help probability."""
+"""``collection_plan``: task, seed and help probability of each episode of a collection."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from selfreg_gym.utils.random_streams import COLLECTION_EPISODES, COLLECTION_PLA
 __all__ = ["HELP_PROBABILITIES", "PLAN", "collection_plan"]
 
 HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
-"""0, 0.1, ..., 1: every state is seen with and without help before it and after it."""
+"""0, 0.1, ..., 1: so states occur with and without help before and after them."""
 
 PLAN = 2
-"""Version of the plan that a new store gets; a store that was begun with an earlier one keeps it."""
+"""Version of the plan of new stores; an existing store keeps the version that it was created with."""
 
 
 def collection_plan(
@@ -32,29 +32,29 @@ def collection_plan(
 ) -> list[EpisodeSpec]:
     """The episodes of a collection: each task ``episodes_per_task`` times, with seeds of 32 bits.
 
-    With ``m`` help probabilities and ``episodes_per_task = q * m + rest``, each task gets every probability ``q`` times
-    and ``rest`` further ones, all different. These are at equal distances in the list of probabilities, so each task
-    has low and high ones. The place where a task begins comes from a random order of the tasks, drawn from ``seed``,
-    and runs through all places equally often. So the probability does not depend on the task's index or kind, and over
-    all tasks every probability occurs equally often (up to rounding).
+    With m help probabilities and ``episodes_per_task = q m + rest``, each task gets every probability q times and
+    ``rest`` further ones, all different and evenly spaced in the list of probabilities, so that each task has low and
+    high ones. The offset of a task in the list comes from a random order of the tasks, drawn from ``seed``; all offsets
+    occur equally often. So the probabilities do not depend on a task's index or kind, and over all tasks each occurs
+    equally often (up to rounding).
 
     Args:
-        tasks: task indices, no two the same.
-        episodes_per_task: rollouts of each task.
-        help_probabilities: in [0, 1], no two the same.
-        seed: of the whole plan.
-        version: 1 for the plan of stores that earlier versions began: the probabilities take turns through the list, so
-            with fewer episodes than probabilities a task's probabilities depend on its place.
+        tasks: different task indices.
+        episodes_per_task: at least 1.
+        help_probabilities: different numbers in [0, 1].
+        seed: seed of the plan and of its episodes.
+        version: 1 for stores of earlier versions: the probabilities take turns through the whole list, so with fewer
+            episodes than probabilities those of a task depend on its position.
 
     Raises:
-        InvalidArgumentError: no tasks or the same twice, ``episodes_per_task < 1``, bad or repeated probabilities, or a
-            bad seed.
+        InvalidArgumentError: no tasks or the same twice, ``episodes_per_task < 1``, invalid or repeated probabilities,
+            or an invalid seed.
     """
     tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
-    episodes, seed = check_count("episodes (rollouts per task)", episodes_per_task), check_count("seed", seed, low=0)
+    episodes, seed = check_count("episodes (per task)", episodes_per_task), check_count("seed", seed, low=0)
     if version not in (1, PLAN):
         raise InvalidArgumentError(f"version of a plan must be 1 or {PLAN}, received {version!r}.")
-    places = (
+    positions = (
         _turns(len(tasks), episodes, len(probabilities))
         if version == 1
         else _spread(len(tasks), episodes, len(probabilities), seed)
@@ -64,19 +64,19 @@ def collection_plan(
         used: set[int] = set()
         for rollout in range(episodes):
             words = seed_sequence(COLLECTION_EPISODES, seed, task, rollout).generate_state(8, np.uint32)
-            own = next(int(word) for word in words if int(word) not in used)  # no two rollouts of a task alike
-            used.add(own)
-            plan.append(EpisodeSpec(task, own, probabilities[places[number][rollout]], plan_index=len(plan)))
+            own_seed = next(int(word) for word in words if int(word) not in used)  # no seed twice for one task
+            used.add(own_seed)
+            plan.append(EpisodeSpec(task, own_seed, probabilities[positions[number][rollout]], plan_index=len(plan)))
     return plan
 
 
 def _turns(tasks: int, episodes: int, m: int) -> list[list[int]]:
-    """Version 1: index of the probability of each task's rollouts, taking turns through the whole list."""
+    """Version 1: indices ``[task][episode]`` of the probabilities, taking turns through the whole list."""
     return [[(number * episodes + rollout) % m for rollout in range(episodes)] for number in range(tasks)]
 
 
 def _spread(tasks: int, episodes: int, m: int, seed: int) -> Any:
-    """Version 2: index of the probability of each task's rollouts."""
+    """Version 2: indices ``[task][episode]`` of the probabilities, with a random offset per task."""
     whole, rest = divmod(episodes, m)
     order = stream(COLLECTION_PLAN, seed).permutation(tasks)
     stride = _coprime(m)
@@ -87,5 +87,5 @@ def _spread(tasks: int, episodes: int, m: int, seed: int) -> Any:
 
 
 def _coprime(m: int) -> int:
-    """The step nearest to the golden section of m that reaches all m places: neighbours in the order lie far apart."""
+    """The number nearest to 0.618 m that is coprime to m: its multiples reach all m positions, neighbours far apart."""
     return min((step for step in range(1, m + 1) if math.gcd(step, m) == 1), key=lambda step: abs(step - 0.618 * m))

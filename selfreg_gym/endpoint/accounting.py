@@ -1,4 +1,4 @@
-"""Counting tokens, requests and what they cost."""
+"""Counters of requests and tokens, and their cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Meter", "Tokens"]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens read (``prompt``) and written (``completion``) for one or several answers."""
+    """Numbers of tokens read (``prompt``) and written (``completion``), of one or several answers."""
 
     prompt: int = 0
     completion: int = 0
@@ -22,57 +22,57 @@ class Tokens:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Their sum."""
         return self.prompt + self.completion
 
 
 class Meter:
-    """What a connection has really spent: answers that came from memory or from the cache cost nothing here.
+    """Requests and tokens of a connection. Answers from the cache cost no tokens here.
 
     Attributes:
-        requests: attempts that were sent.
-        repeated: those among them that repeat a failed one.
-        failed: requests that were given up.
-        remembered: answers that needed no request.
-        cut: answers used for actions, remembered ones included, that the token limit ended.
-        tokens: of all answers that the server gave.
+        requests: attempts sent.
+        retried: attempts after a failed one.
+        failed: requests without an answer after the last attempt.
+        cached: answers from memory or from the cache.
+        truncated: answers used for actions (cached ones included) that end at the token limit.
+        tokens: of all answers from the server.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.requests = self.repeated = self.failed = self.remembered = self.cut = 0
+        self.requests = self.retried = self.failed = self.cached = self.truncated = 0
         self.tokens = Tokens()
 
     def count(
         self,
         *,
         requests: int = 0,
-        repeated: int = 0,
+        retried: int = 0,
         failed: int = 0,
-        remembered: int = 0,
-        cut: int = 0,
+        cached: int = 0,
+        truncated: int = 0,
         tokens: Tokens | None = None,
     ) -> None:
-        """Add to the counts; safe from several threads."""
+        """Add to the counters; thread-safe."""
         with self._lock:
             self.requests += requests
-            self.repeated += repeated
+            self.retried += retried
             self.failed += failed
-            self.remembered += remembered
-            self.cut += cut
+            self.cached += cached
+            self.truncated += truncated
             if tokens is not None:
                 self.tokens += tokens
 
     def totals(self, server: Server) -> dict[str, int | float]:
-        """The counts, and what the tokens cost at ``server``."""
+        """The counters by name, and ``cost``: cost units of the tokens at the prices of ``server``."""
         with self._lock:
             return {
                 "requests": self.requests,
-                "repeated": self.repeated,
+                "retried": self.retried,
                 "failed": self.failed,
-                "remembered": self.remembered,
-                "cut": self.cut,
+                "cached": self.cached,
+                "truncated": self.truncated,
                 "prompt_tokens": self.tokens.prompt,
                 "completion_tokens": self.tokens.completion,
-                "price": server.price(self.tokens.prompt, self.tokens.completion),
+                "cost": server.cost_of(self.tokens.prompt, self.tokens.completion),
             }

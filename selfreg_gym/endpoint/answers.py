@@ -1,11 +1,11 @@
-"""Read what a server answered. A response that holds no answer is an error, never an empty text.
+"""Parsing of responses. A response without an answer is an error, never an empty text.
 
 Formats: OpenAI's ``/completions`` (``choices[i].text``, ``logprobs.tokens``, ``logprobs.token_logprobs``) and
 ``/chat/completions`` (``choices[0].message.content``), as vLLM, llama.cpp, TGI, SGLang, ``transformers serve`` and
 gateways to other APIs write them.
 
-A choice says by ``finish_reason`` why it ends. "stop" and "length" (and their synonyms), "tool_calls" and null are
-answers. Anything else is an error: an abort or a failure may pass and is repeated; a filter or a refusal is not.
+``finish_reason`` of a choice tells why it ends. "stop" and "length" (and their synonyms), "tool_calls" and null are
+answers; anything else is an error. An abort or a failure is transient, a filter or a refusal is not.
 """
 
 from __future__ import annotations
@@ -23,33 +23,34 @@ __all__ = [
     "LONGEST",
     "Answer",
     "check_errors",
-    "named",
     "no_answer",
     "read_chat",
     "read_completions",
     "read_tokens",
     "readable",
     "require_text",
-    "token_limit",
+    "token_limit_error",
+    "type_of",
 ]
 
 MOST_TOKENS = 10**9
-"""Tokens of one answer; a count above it is a mistake of the server and is ignored."""
+"""Largest credible number of tokens of one answer; a larger one is ignored."""
 
-_LEAST = -sys.float_info.max  # below that are minus infinity, and whole numbers of hundreds of digits
-_LOWEST = -1e9  # log-probabilities are cut to it, so that sums of them are finite
-_PASSING = frozenset({408, 409, 425, 429})  # codes of an error object that may pass, besides 500 and above
+_LEAST = -sys.float_info.max  # excludes minus infinity and integers of hundreds of digits
+_LOWEST = -1e9  # log-probabilities are clipped to it, so that their sums are finite
+_TRANSIENT = frozenset({408, 409, 425, 429})  # codes of an error object that are transient, besides 500 and above
 
-# Reasons to end, without case and punctuation: of OpenAI, vLLM, SGLang, TGI, llama.cpp, Anthropic, Gemini, Cohere.
-_ENDED = frozenset(
+# Values of finish_reason, in lower case without punctuation: of OpenAI, vLLM, SGLang, TGI, llama.cpp, Anthropic,
+# Gemini and Cohere.
+_COMPLETE = frozenset(
     "stop stopsequence stoptoken eos eostoken endturn endofturn endoftext end complete completed done finished "
     "toolcalls toolcall tooluse functioncall none null stopstr stopword word eog imend eotid".split()
 )
-_CUT = frozenset(
+_TRUNCATED = frozenset(
     "length maxtokens maxoutputtokens maxcompletiontokens maxnewtokens maxlength modellength tokenlimit contextlength "
     "modelcontextwindowexceeded limit".split()
 )
-_BARRED = re.compile(
+_FILTERED = re.compile(
     "filter|safety|refus|block|prohibit|guardrail|recitation|spii|moderat|toxic|policy|sensitive|violat|disallow"
 )
 _TOOLS, _REASONING = ("tool_calls", "function_call"), ("reasoning_content", "reasoning", "thinking")
@@ -60,40 +61,39 @@ class Answer:
     """One text from a model.
 
     Attributes:
-        text: what was written, at most ``LONGEST`` characters of it.
-        tokens: read and written, or None if the server does not count.
-        pieces: the tokens as texts, if log-probabilities came.
-        logprobs: one number per piece; None where the server gives none (the first token of an echoed prompt).
-        cut: whether the token limit ended it.
-        instead: the content of a response without text ("tool calls", "reasoning"), or "".
+        text: at most ``LONGEST`` characters.
+        tokens: numbers of tokens, or None if the server does not report them.
+        pieces: the tokens as texts, if the response has log-probabilities.
+        logprobs: one per piece; None where the server gives none (the first token of an echoed prompt).
+        truncated: whether the answer ends at the token limit.
+        other_content: content of a response without text ("tool calls", "reasoning"), or "".
     """
 
     text: str
     tokens: Tokens | None = None
     pieces: tuple[str, ...] = ()
     logprobs: tuple[float | None, ...] = ()
-    cut: bool = False
-    instead: str = ""
+    truncated: bool = False
+    other_content: str = ""
 
 
 def no_answer(what: str, *, transient: bool = True) -> EndpointError:
-    """The error of a response that holds no answer; asking again may help if it is ``transient``."""
-    return EndpointError(f"the response holds no answer: {what}", transient=transient, reached=True)
+    """The error of a response without an answer. A ``transient`` one is worth a retry."""
+    return EndpointError(f"the response has no answer: {what}", transient=transient, reached=True)
 
 
-def named(value: Any) -> str:
-    """What a value is, for an error: never the value, which may be of any length and hold anything."""
-    return (
-        "one out of range" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
-    )
+def type_of(value: Any) -> str:
+    """The type of an invalid value, for an error; the value itself may be long or contain a key."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "a number out of range" if number else type(value).__name__
 
 
-def token_limit(limit: Any) -> EndpointError:
-    """The error of an answer that the token limit cut off before it said anything."""
+def token_limit_error(limit: Any) -> EndpointError:
+    """The error of an answer that has no text at the token limit."""
     number = f" of {limit}" if isinstance(limit, int) else ""
     return no_answer(
-        f"the token limit{number} was reached before the model said anything (finish_reason 'length'): "
-        "give the actor a larger max_tokens",
+        f"the token limit{number} was reached before any text (finish_reason 'length'): increase max_tokens of the "
+        "actor",
         transient=False,
     )
 
@@ -102,43 +102,40 @@ def require_text(answer: Answer, limit: Any = None) -> None:
     """Raise if ``answer`` has no text.
 
     Args:
-        answer: as it was read.
-        limit: the ``max_tokens`` of the request, for the error.
+        answer: the parsed answer.
+        limit: ``max_tokens`` of the request, for the error.
 
     Raises:
-        EndpointError: there is no text. It may pass, unless the token limit is the reason.
+        EndpointError: no text; transient, unless the token limit is the reason.
     """
     if answer.text.strip():
         return
-    if answer.cut:
-        raise token_limit(limit)
-    raise no_answer(f"{answer.instead} and no text" if answer.instead else "its text is empty")
+    if answer.truncated:
+        raise token_limit_error(limit)
+    raise no_answer(f"{answer.other_content} and no text" if answer.other_content else "its text is empty")
 
 
 def check_errors(data: dict[str, Any]) -> None:
-    """Raise if a response, or one choice of it, reports an error or a filter.
+    """Raise if a response, or one of its choices, reports an error or a content filter.
 
     Raises:
-        EndpointError: an error object or a filter. Transient unless it is a filter or an error of the request.
+        EndpointError: an error object or a filter; transient, unless it is a filter or an error of the request.
     """
     error = data.get("error") or data.get("errors")
     if error:
-        raise _reported(error[0] if isinstance(error, list) else data if error is True else error)
+        raise _reported_error(error[0] if isinstance(error, list) else data if error is True else error)
     if data.get("object") == "error":  # older servers of vLLM and FastChat, with HTTP 200
-        raise _reported(data)
+        raise _reported_error(data)
     for name in ("content_filter_results", "content_filter_result", "prompt_filter_results"):
         if _filtered(data.get(name)):
             raise no_answer(f"a content filter removed it ({name})", transient=False)
 
 
 def read_completions(data: dict[str, Any], count: int = 1) -> list[Answer]:
-    """The ``count`` answers to as many prompts, in their order.
-
-    With several prompts the server counts tokens of all together; then no answer has ``tokens`` of its own, and the
-    first has those of all.
+    """The answers to ``count`` prompts, in order. The first answer has the tokens of all of them.
 
     Raises:
-        EndpointError: another number of choices, or one without a text or with an error.
+        EndpointError: another number of choices, or a choice without text or with an error.
     """
     choices = _choices(data)
     if len(choices) != count:
@@ -149,24 +146,24 @@ def read_completions(data: dict[str, Any], count: int = 1) -> list[Answer]:
     total = _usage(data)
     answers = []
     for place, (_, choice) in enumerate(ordered):
-        cut = _ending(choice)
+        truncated = _is_truncated(choice)
         text = choice.get("text")
         if not isinstance(text, str):
             raise no_answer(f"a choice whose text is {type(text).__name__}")
         pieces, logprobs = _logprobs(choice.get("logprobs"))
-        answers.append(Answer(readable(text), total if place == 0 else None, pieces, logprobs, cut))
+        answers.append(Answer(readable(text), total if place == 0 else None, pieces, logprobs, truncated))
     return answers
 
 
 def read_chat(data: dict[str, Any]) -> Answer:
-    """The one answer of a chat. Its text is ``""`` where the message holds none; see :func:`require_text`.
+    """The answer of a chat. Its text is ``""`` if the message has none; see :func:`require_text`.
 
     Raises:
         EndpointError: no choices, a choice without a message or with an error, or a refusal.
     """
     choices = _choices(data)
     choice = next((choice for choice in choices if _index(choice, 0) == 0), choices[0])
-    cut = _ending(choice)
+    truncated = _is_truncated(choice)
     message = choice.get("message")
     if not isinstance(message, dict):
         raise no_answer("a choice without a message")
@@ -176,18 +173,18 @@ def read_chat(data: dict[str, Any]) -> Answer:
         refusal = refusal or next((part.get("refusal") for part in content if isinstance(part, dict)), None)
     if refusal:
         raise no_answer("the model refused", transient=False)
-    instead = "tool calls" if any(message.get(name) for name in _TOOLS) else ""
-    instead = instead or ("reasoning" if any(message.get(name) for name in _REASONING) else "")
-    if "content" not in message and not instead:
+    other = "tool calls" if any(message.get(name) for name in _TOOLS) else ""
+    other = other or ("reasoning" if any(message.get(name) for name in _REASONING) else "")
+    if "content" not in message and not other:
         raise no_answer("a choice without message.content")
     if content is not None and not isinstance(content, str | list):
         raise no_answer(f"a message whose content is {type(content).__name__}")
-    text = _parts(content) if isinstance(content, list) else content or ""
-    return Answer(readable(text), _usage(data), cut=cut, instead=instead)
+    text = _joined_parts(content) if isinstance(content, list) else content or ""
+    return Answer(readable(text), _usage(data), truncated=truncated, other_content=other)
 
 
-def _parts(content: list[Any]) -> str:
-    """The texts of a message in parts, on a line each. Thoughts, images and null are left out."""
+def _joined_parts(content: list[Any]) -> str:
+    """The text parts of a message, one per line. Reasoning, images and null are left out."""
     texts = []
     for part in content:
         text = part
@@ -213,49 +210,48 @@ def _index(choice: dict[str, Any], place: int) -> int:
     return index if isinstance(index, int) and not isinstance(index, bool) else -1
 
 
-def _ending(choice: dict[str, Any]) -> bool:
-    """Whether the token limit ended a choice.
+def _is_truncated(choice: dict[str, Any]) -> bool:
+    """Whether a choice ends at the token limit.
 
     Raises:
-        EndpointError: it ended with an error, a filter or a refusal, or for an unknown reason.
+        EndpointError: it ends with an error, a filter, a refusal, or for an unknown reason.
     """
     check_errors(choice)
     reason = choice.get("finish_reason")
-    if isinstance(reason, dict):  # SGLang's own form: {"type": "length", "length": 64}
+    if isinstance(reason, dict):  # SGLang: {"type": "length", "length": 64}
         reason = reason.get("type")
     if reason is None:
         return False
     if not isinstance(reason, str):
         raise no_answer(f"its finish_reason is {type(reason).__name__}")
     plain = re.sub("[^a-z]", "", reason.lower().removeprefix("finish_reason_"))
-    if plain in _CUT:
+    if plain in _TRUNCATED:
         return True
-    if plain and plain not in _ENDED:
-        raise no_answer(f"it ended with finish_reason {reason[:60]!r}", transient=not _BARRED.search(plain))
+    if plain and plain not in _COMPLETE:
+        raise no_answer(f"it ends with finish_reason {reason[:60]!r}", transient=not _FILTERED.search(plain))
     return False
 
 
-def _reported(error: Any) -> EndpointError:
-    """The error that an error object of a server stands for."""
-    said = error if isinstance(error, dict) else {"message": error}
-    code = next((said[name] for name in ("code", "status", "type") if said.get(name) is not None), None)
-    message = next((said[name] for name in ("message", "detail", "error") if isinstance(said.get(name), str)), "")
-    metadata = said.get("metadata")
-    texts = [message, *(text for text in (code, said.get("type")) if isinstance(text, str))]
+def _reported_error(error: Any) -> EndpointError:
+    """The error of an error object in a response."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    code = next((fields[name] for name in ("code", "status", "type") if fields.get(name) is not None), None)
+    message = next((fields[name] for name in ("message", "detail", "error") if isinstance(fields.get(name), str)), "")
+    metadata = fields.get("metadata")
+    texts = [message, *(text for text in (code, fields.get("type")) if isinstance(text, str))]
     number = code if isinstance(code, int) else int(code) if isinstance(code, str) and code.isdecimal() else None
-    request_error = number is not None and 400 <= number < 500 and number not in _PASSING
+    request_error = number is not None and 400 <= number < 500 and number not in _TRANSIENT
     request_error = request_error or any("invalid_request" in text for text in texts)
-    barred = any(_BARRED.search(text.lower()) for text in texts[1:]) or (
+    filtered = any(_FILTERED.search(text.lower()) for text in texts[1:]) or (
         isinstance(metadata, dict) and bool(metadata.get("flagged_input"))
     )
     shown = f" {code!r}" if isinstance(code, int | str) and len(str(code)) <= 60 else ""
-    return no_answer(
-        f"the server reports error{shown}{': ' if message else ''}{message}", transient=not (request_error or barred)
-    )
+    text = f"the server reports the error{shown}{': ' if message else ''}{message}"
+    return no_answer(text, transient=not (request_error or filtered))
 
 
 def _filtered(found: Any, depth: int = 5) -> bool:
-    """Whether results of a content filter (Azure's format, also in lists) say that something was removed."""
+    """Whether the results of a content filter (Azure's format, also in lists) report removed content."""
     if depth and isinstance(found, list):
         return any(_filtered(item, depth) for item in found[:100] if isinstance(item, dict))
     if depth and isinstance(found, dict):
@@ -264,7 +260,7 @@ def _filtered(found: Any, depth: int = 5) -> bool:
 
 
 def read_tokens(found: Any) -> int | None:
-    """A count of tokens as a whole number from 0 to ``MOST_TOKENS``; None for anything else."""
+    """A number of tokens from 0 to ``MOST_TOKENS``; None for any other value."""
     whole = isinstance(found, int) and not isinstance(found, bool)
     return found if whole and 0 <= found <= MOST_TOKENS else None
 
@@ -279,7 +275,7 @@ def _usage(data: dict[str, Any]) -> Tokens | None:
 
 
 def _logprobs(found: Any) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
-    """Pieces and log-probabilities, or nothing at all if they do not fit together."""
+    """Pieces and log-probabilities; empty if they are malformed."""
     if not isinstance(found, dict):
         return (), ()
     pieces, values = found.get("tokens"), found.get("token_logprobs")

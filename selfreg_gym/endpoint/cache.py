@@ -1,9 +1,9 @@
-"""Answers on disk: what was asked once is not asked, and not paid, again.
+"""Cache of answers on disk: a request is sent, and paid, once.
 
-One SQLite file, keyed by the whole request (path, model, prompt, parameters) and the number of the draw, so that two
-decisions that look alike are independent draws and a resumed run replays its own. An answer is written in one
-transaction when it arrives: ``kill -9`` loses what was under way, and several processes may share the file. The address
-of the server is no part of the key (a job moves, its model does not), so keep one file per model.
+The key is a hash of the whole request (path, model, prompt, parameters) and the number of the draw. So equal decisions
+get independent draws, and a resumed run repeats its own. Each answer is committed when it arrives: ``kill -9`` loses
+only requests in progress, and several processes may share the file. The address of the server is not part of the key (a
+job moves to another host with the same model), so keep one file per model.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ _FORMAT = 1
 
 
 def request_key(path: str, body: dict[str, Any], draw: int | None) -> bytes:
-    """32 bytes that name a request; the order of its keys does not matter."""
+    """SHA-256 of a request, 32 bytes; the order of the keys in ``body`` does not matter."""
     text = json.dumps([path, body, draw], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).digest()
 
 
 class AnswerCache:
-    """A file of answers, each plain JSON.
+    """An SQLite file of answers, each a JSON text.
 
     Args:
-        path: the file, made if need be, folders too.
+        path: the file; it is created with its folders if it is missing.
 
     Raises:
-        StoreError: it is something else, or cannot be written.
+        StoreError: the file is something else, or is not writable.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        with self._explained():
+        with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connect(self.path, mode="rwc")
             application = self._pragma("application_id")
             if application not in (0, _APPLICATION) or self._pragma("user_version") not in (0, _FORMAT):
-                raise StoreError(f"{self.path} is no cache of answers (of this version): choose another file.")
+                raise StoreError(f"{self.path} is not a cache of answers (of this version): choose another file.")
             if application == 0 and self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 raise StoreError(f"{self.path} is another database: choose another file for the cache.")
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -59,8 +59,8 @@ class AnswerCache:
             )
 
     def get(self, key: bytes) -> Any:
-        """The answer under ``key``, or None. A row that is not JSON is dropped, so that it is asked for again."""
-        with self._explained():
+        """The answer of ``key``, or None. A row that is not JSON is deleted, so that the request is sent again."""
+        with self._errors():
             row = self._connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         try:
             return json.loads(row[0]) if row else None
@@ -69,19 +69,19 @@ class AnswerCache:
             return None
 
     def put(self, key: bytes, answer: Any) -> None:
-        """Keep an answer. The first one stays: of two processes that asked at once, both read the same later."""
-        with self._explained():
+        """Store an answer, unless the key has one: two processes that ask at once read the same answer later."""
+        with self._errors():
             self._connection.execute(
                 "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer, allow_nan=False))
             )
 
     def drop(self, key: bytes) -> None:
-        """Forget the answer under ``key``, if there is one."""
-        with self._explained():
+        """Delete the answer of ``key``, if there is one."""
+        with self._errors():
             self._connection.execute("DELETE FROM answers WHERE key = ?", (key,))
 
     def __len__(self) -> int:
-        with self._explained():
+        with self._errors():
             return self._connection.execute("SELECT count(*) FROM answers").fetchone()[0]
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class AnswerCache:
         return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""``Client``: one request, sent until it is answered or given up."""
+"""``Client``: one request, retried until it has an answer or has failed for good."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,10 +17,9 @@ from selfreg_gym.endpoint.answers import check_errors, no_answer
 from selfreg_gym.endpoint.redaction import Redaction
 from selfreg_gym.endpoint.server import Server
 from selfreg_gym.endpoint.transport import NotReached, Reply, Transport
-from selfreg_gym.endpoint.waiting import backoff_seconds, retry_after_seconds
 from selfreg_gym.errors import EndpointError
 
-__all__ = ["Client"]
+__all__ = ["Client", "backoff_seconds", "retry_after_seconds"]
 
 A = TypeVar("A")
 
@@ -28,15 +29,15 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
 
 class Client:
-    """Sends requests to one server. Safe to use from several threads.
+    """Sends requests to one server, with retries; thread-safe.
 
     Args:
-        server: where, and how patiently.
-        meter: counts what is sent.
+        server: address, time limits and retries.
+        meter: counts requests.
 
     Raises:
         MissingPackageError: the package ``openai`` is not installed.
-        SetupError: the variable that is to hold the key is not set, or holds no key.
+        SetupError: the environment variable of the key is not set, or has an invalid value.
     """
 
     def __init__(self, server: Server, meter: Meter) -> None:
@@ -44,7 +45,7 @@ class Client:
         key = server.key()
         self.redaction = Redaction(key)
         self._transport = Transport(server.base_url, key)
-        self._jitter = random.Random()  # moves waits alone, never an answer
+        self._jitter = random.Random()  # of the pauses only, never of an answer
         self._stopped = threading.Event()
         self._answered = False
 
@@ -58,15 +59,15 @@ class Client:
         Args:
             path: below the base URL, ``"/completions"``.
             body: plain JSON values.
-            read: takes the parsed answer, and raises an EndpointError if it holds no answer.
+            read: parses the JSON; raises an EndpointError if it has no answer.
 
         Raises:
-            EndpointError: refused, or given up after ``server.retries`` further attempts.
+            EndpointError: the request was refused, or failed after ``server.retries`` retries.
         """
         return self._ask(path, body, read)
 
     def close(self) -> None:
-        """Give up what is waiting, and close the connections."""
+        """End the pauses of waiting requests, and close the connections."""
         self._stopped.set()
         self._transport.close()
 
@@ -74,22 +75,22 @@ class Client:
         """``text`` without the key; see :class:`selfreg_gym.endpoint.redaction.Redaction`."""
         return self.redaction.clean(text)
 
-    def told(self, text: str) -> str:
-        """``text`` on one line of bounded length without key and control characters, fit for an error or a report."""
-        return self.redaction.told(text)
+    def message(self, text: str) -> str:
+        """``text`` for an error or a report: one short line without key and control characters."""
+        return self.redaction.message(text)
 
     def _ask(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], A]) -> A:
         for attempt in range(self.server.retries + 1):
-            self.meter.count(requests=1, repeated=int(attempt > 0))
+            self.meter.count(requests=1, retried=int(attempt > 0))
             try:
                 answer = read(self._once(path, body))
             except EndpointError as error:
-                last = not error.transient or attempt >= self._patience(error)
+                last = not error.transient or attempt >= self._retries(error)
                 if last or self._stopped.wait(self._pause(attempt, error.retry_after)):
                     self.meter.count(failed=1)
                     tried = f" (tried {attempt + 1} times)" if attempt else ""
                     raise EndpointError(
-                        f"{self.server.base_url}{path}: {self.told(str(error))}{tried}",
+                        f"{self.server.base_url}{path}: {self.message(str(error))}{tried}",
                         status=error.status,
                         transient=error.transient,
                         reached=error.reached,
@@ -99,19 +100,19 @@ class Client:
                 return answer
         raise AssertionError("unreachable")
 
-    def _patience(self, error: EndpointError) -> int:
-        """How many further attempts an error is worth: at most one if the server was never reached."""
+    def _retries(self, error: EndpointError) -> int:
+        """Number of retries after ``error``: at most one if the server was never reached."""
         unreached = isinstance(error, NotReached) and not self._answered
         return min(1, self.server.retries) if unreached else self.server.retries
 
     def _pause(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the next attempt: our own back-off, or what the server asked for if that is longer."""
+        """Seconds before the next attempt: the back-off, or ``Retry-After`` if that is longer."""
         server = self.server
         own = backoff_seconds(attempt, base=server.backoff, longest=server.max_backoff, generator=self._jitter)
         return max(own, min(asked or 0.0, server.max_wait))
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """One attempt. Every failure is an EndpointError, whose text may contain anything that the server sent."""
+        """One attempt. A failure is an EndpointError; its text may contain anything from the server."""
         try:
             reply = self._transport.send(
                 path, body, self.server.timeout if self._answered else self.server.load_timeout
@@ -121,10 +122,10 @@ class Client:
                 raise
             raise EndpointError("the connection was closed", transient=True) from None
         if not 200 <= reply.status < 300:
-            lost = reply.status == 404 and "/v1" not in urlsplit(self.server.base_url).path
-            hint = " (base_url has no /v1, with which the routes of most servers begin)" if lost else ""
+            no_route = reply.status == 404 and "/v1" not in urlsplit(self.server.base_url).path
+            hint = " (base_url has no /v1, with which the routes of most servers begin)" if no_route else ""
             raise EndpointError(
-                f"HTTP {reply.status}: {self.told(_message(reply.body))[:200]}{hint}",
+                f"HTTP {reply.status}: {self.message(_message(reply.body))[:200]}{hint}",
                 status=reply.status,
                 transient=reply.status in _TRANSIENT,
                 reached=True,
@@ -136,10 +137,10 @@ class Client:
 
 
 def _parse(reply: Reply) -> dict[str, Any]:
-    """The JSON object in a reply, whatever its Content-Type says.
+    """The JSON object in a reply, whatever its Content-Type.
 
     Raises:
-        EndpointError: the body is not a JSON object. Transient, unless it is a web page.
+        EndpointError: the body is not a JSON object; transient, unless it is a web page.
     """
     try:
         data = _load(reply.body)
@@ -147,19 +148,19 @@ def _parse(reply: Reply) -> dict[str, Any]:
         if _HTML.match(reply.body.removeprefix(b"\xef\xbb\xbf")):
             title = _title(reply.body.decode("utf-8", "replace"))
             raise no_answer(
-                f"an HTML page{f' ({title!r})' if title else ''} and no JSON: base_url leads to a web page, a login or "
-                "a proxy; check the address and its /v1",
+                f"an HTML page{f' ({title!r})' if title else ''} and no JSON: base_url is the address of a web page, a "
+                "login or a proxy; check the address and its /v1",
                 transient=False,
             ) from None
-        kind = "an event stream, though none was asked for" if reply.body.lstrip().startswith(b"data:") else "no JSON"
+        kind = "an event stream, which was not requested" if reply.body.lstrip().startswith(b"data:") else "no JSON"
         raise no_answer(kind if reply.body.strip() else "it is empty") from None
     if not isinstance(data, dict):
-        raise no_answer(f"not a JSON object but a {type(data).__name__}")
+        raise no_answer(f"a {type(data).__name__} instead of a JSON object")
     return data
 
 
 def _load(body: bytes) -> Any:
-    """The JSON in ``body``. Bytes that are not UTF-8 (half a character, at a token limit) are read as replacements."""
+    """The JSON in ``body``. Invalid UTF-8 (half a character at the token limit) becomes U+FFFD."""
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:
         return json.loads(body, parse_constant=lambda _: None)
@@ -173,7 +174,7 @@ def _title(page: str) -> str:
 
 
 def _message(body: bytes) -> str:
-    """The server's message: OpenAI's ``error.message``, FastAPI's ``detail``, a page's title, or the whole body."""
+    """The message in an error: OpenAI's ``error.message``, FastAPI's ``detail``, a page's title, or the body."""
     try:
         data = _load(body)
     except (ValueError, RecursionError):
@@ -188,3 +189,43 @@ def _message(body: bytes) -> str:
             break
         data = next((data[name] for name in ("message", "msg", "detail", "error") if data.get(name)), json.dumps(data))
     return data if isinstance(data, str) else json.dumps(data)
+
+
+def backoff_seconds(attempt: int, *, base: float, longest: float, generator: random.Random) -> float:
+    """Pause before the next attempt: uniform in ``[0, min(longest, base * 2**attempt)]``.
+
+    "Full jitter" (Brooker, *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015): clients that failed at the
+    same time return at different times.
+    """
+    return generator.uniform(0.0, min(longest, base * 2.0 ** min(attempt, 60)))
+
+
+def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """The pause that a response requests, in seconds, or None if it is missing or malformed.
+
+    Reads ``retry-after-ms``, and both forms of ``Retry-After`` (RFC 9110, section 10.2.3): seconds, or a date. A past
+    date gives 0.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000.0
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or not text:
+        return seconds
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    if when.tzinfo is None:  # "-0000": UTC, unknown time zone
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    """A finite number of at least 0; None for other texts."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None

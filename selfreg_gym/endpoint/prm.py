@@ -10,23 +10,23 @@ import numpy as np
 
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.server import Server, keyword_names
-from selfreg_gym.endpoint.systemone import Question, shares
+from selfreg_gym.endpoint.systemone import Question, probabilities
 
 __all__ = ["EndpointPRM"]
 
 
 class EndpointPRM:
-    """p(s) from a server: what ``PRMReward``, ``PRMObservation`` and the helper ``prm-threshold`` take as ``prm``.
+    """p(s) from a server, for everything with an argument ``prm`` (``PRMReward``, ``PRMObservation``, helpers).
 
     Args:
-        base_url: of the API, ``/v1`` included; None is the one that ``$OPENAI_BASE_URL`` names.
-        instructions: the question, as the served model's template expects it.
-        levels: None asks yes or no; else the levels of a score, lowest first.
-        cache: file in which answers are kept; one per model.
-        **server: of :class:`selfreg_gym.endpoint.Server`.
+        base_url: address of the API, including ``/v1``; default ``$OPENAI_BASE_URL``.
+        instructions: the question, in the form of the served model's template.
+        levels: levels of a score, lowest first; None asks yes or no.
+        cache: path of the answer cache; one file per model.
+        **server: fields of :class:`selfreg_gym.endpoint.Server`.
 
     Raises:
-        InvalidArgumentError, UnknownNameError: as for :meth:`selfreg_gym.endpoint.Server.of`.
+        InvalidArgumentError, UnknownNameError: as :meth:`selfreg_gym.endpoint.Server.of`.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class EndpointPRM:
         **server: Any,
     ) -> None:
         self.question = Question(instructions, levels)
-        self.connection = Connection(Server.of(base_url, beside=keyword_names(EndpointPRM), **server), cache=cache)
+        self.connection = Connection(Server.of(base_url, also_known=keyword_names(EndpointPRM), **server), cache=cache)
 
     def score(self, observations: Sequence[str]) -> np.ndarray:
-        """``(N,)`` probabilities of success.
+        """P(success) of N observations, ``(N,)``.
 
         Raises:
-            EndpointError: the server failed for good.
+            EndpointError: a request failed for good.
         """
-        return shares(self.connection, self.question, observations)[:, 1]
+        return probabilities(self.connection, self.question, observations)[:, 1]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EndpointPRM:
         return self

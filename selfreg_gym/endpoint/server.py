@@ -1,8 +1,7 @@
-"""``Server``: where an OpenAI-compatible endpoint is, and how patiently it is asked.
+"""``Server``: address, model, time limits and token prices of an OpenAI-compatible endpoint.
 
-A key is only ever named: ``api_key_env`` is the name of an environment variable, read when the first request is sent
-(and checked at once if it is set already). So a config, a manifest, a store, a pickle and a ``repr`` can hold a
-``Server`` and never a key.
+A key is referred to by name: ``api_key_env`` is the name of an environment variable, which is read at the first request
+(and checked before, if it is set). So configs, manifests, stores, pickles and ``repr`` never contain a key.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import inspect
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -26,32 +26,32 @@ IMMATERIAL = (
     *("base_url", "api_key_env", "timeout", "load_timeout", "retries", "backoff", "max_backoff", "max_wait"),
     *("concurrency", "batch", "cache"),
 )
-"""Arguments that say where and how fast, never what: a run that was begun at another address is continued."""
+"""Arguments without influence on the answers: a run may continue with other values, as at another address."""
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _HOST = re.compile(r"[\w.~%:-]+")
-_LONGEST = 1_000_000  # seconds: twelve days; much more overflows the clocks of the system
+_LONGEST = 1_000_000  # seconds (twelve days); much larger values overflow the system's clocks
 _QUOTES = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where a model is served, and how it is asked. Make one with :meth:`of`, which checks names too.
+    """Address, model, time limits and prices of a server. :meth:`of` builds one and checks the names of options.
 
     Attributes:
-        base_url: of the API, ``/v1`` included: ``"http://127.0.0.1:8000/v1"``.
-        model: as the server calls it; None takes the only one that the server lists.
-        api_key_env: NAME of the environment variable that holds the key, in capitals; None sends no key.
-        timeout: seconds until an answer is complete.
-        load_timeout: the same until the server has answered once: it may still have to load the model.
-        retries: further attempts after one that failed for a reason that may pass (429, 5xx, a lost connection, a
-            timeout, a response without an answer). If the address was never reached there is one at most.
-        backoff: seconds; the n-th wait is uniform in [0, min(max_backoff, backoff * 2**n)] ("full jitter").
-        max_backoff: its largest upper end.
-        max_wait: the longest ``Retry-After`` that is obeyed; a longer one is cut to it.
-        concurrency: requests under way at once.
-        batch: prompts in one request, if the server takes lists.
-        prompt_price, completion_price: cost units of 1,000 tokens read and written.
+        base_url: address of the API, including ``/v1``: ``"http://127.0.0.1:8000/v1"``.
+        model: name of the model at the server; None takes the only one that the server lists.
+        api_key_env: NAME of the environment variable with the key, in capitals; None sends no key.
+        timeout: seconds for a complete answer.
+        load_timeout: the same until the server has answered once, because it may have to load the model.
+        retries: attempts after a transient failure (429, 5xx, a lost connection, a timeout, a response without an
+            answer); at most one if the address was never reached.
+        backoff: seconds; the n-th pause is uniform in [0, min(max_backoff, backoff * 2**n)] ("full jitter").
+        max_backoff: seconds.
+        max_wait: upper bound on ``Retry-After``, in seconds.
+        concurrency: largest number of simultaneous requests.
+        batch: prompts per request, if the server takes lists.
+        token_prices: cost units per 1,000 tokens read, and per 1,000 tokens written.
     """
 
     base_url: str
@@ -65,30 +65,38 @@ class Server:
     max_wait: float = 60.0
     concurrency: int = 8
     batch: int = 16
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
+    token_prices: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def of(cls, base_url: str | None = None, *, beside: Sequence[str] = (), **options: Any) -> Server:
-        """Build and check a server; without ``base_url`` it is the one that ``$OPENAI_BASE_URL`` names.
+    def of(cls, base_url: str | None = None, *, also_known: Sequence[str] = (), **options: Any) -> Server:
+        """Build and check a server.
 
         Args:
-            base_url: the address.
-            beside: names of further arguments that the caller takes, for the error about an unknown one.
-            options: the other fields.
+            base_url: the address; default ``$OPENAI_BASE_URL``.
+            also_known: names of the caller's own arguments, for the error about an unknown name.
+            options: the other fields. ``prompt_price`` and ``completion_price`` are former names of ``token_prices``.
 
         Raises:
-            UnknownNameError: an option that does not exist.
+            UnknownNameError: an unknown option.
             InvalidArgumentError: no URL, or an option out of range.
         """
+        former = [options.pop(name, None) for name in ("prompt_price", "completion_price")]
+        if former != [None, None]:
+            warnings.warn(
+                "prompt_price and completion_price are now token_prices = [read, written]; the former names will be "
+                "removed in the next release.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            options.setdefault("token_prices", tuple(0.0 if price is None else price for price in former))
         known = [spec.name for spec in fields(cls)]
         for name in options:
             if name not in known:
-                raise UnknownNameError("option of an endpoint", name, [*known, *beside])
+                raise UnknownNameError("option of an endpoint", name, [*known, *also_known])
         url = os.environ.get("OPENAI_BASE_URL") if base_url is None else base_url
         if url is None or url == "":
             raise InvalidArgumentError(
-                "an endpoint needs base_url, the address of an OpenAI-compatible server with its /v1 "
+                "an endpoint needs base_url, the address of an OpenAI-compatible server including /v1 "
                 "(base_url='http://127.0.0.1:8000/v1', or the environment variable OPENAI_BASE_URL); received none."
             )
         return cls(base_url=url, **options)
@@ -100,37 +108,40 @@ class Server:
         if self.api_key_env is not None and not (
             isinstance(self.api_key_env, str) and _VARIABLE.fullmatch(self.api_key_env)
         ):
-            # What was received is not told: it may be the key itself.
+            # The received value is not shown: it may be the key itself.
             raise InvalidArgumentError(
-                "api_key_env is the NAME of an environment variable, in capitals ('OPENAI_API_KEY'), never the key; "
-                "received another kind of text or value."
+                "api_key_env must be the NAME of an environment variable, in capitals ('OPENAI_API_KEY'), never the "
+                "key; received another text or value."
             )
         for name in ("timeout", "load_timeout"):
-            self._number(name, f"a number of seconds above 0 and up to {_LONGEST}", lambda x: 0 < x <= _LONGEST)
+            self._check(name, f"a number of seconds above 0 and at most {_LONGEST}", lambda x: 0 < x <= _LONGEST)
         for name in ("backoff", "max_backoff", "max_wait"):
-            self._number(name, f"a number of seconds from 0 to {_LONGEST}", lambda x: 0 <= x <= _LONGEST)
-        for name in ("prompt_price", "completion_price"):
-            self._number(name, "a number of at least 0 (cost units per 1,000 tokens)", lambda x: 0 <= x <= 1e12)
-        self._number("retries", "a whole number of at least 0", lambda x: 0 <= x <= 10**6, whole=True)
+            self._check(name, f"a number of seconds from 0 to {_LONGEST}", lambda x: 0 <= x <= _LONGEST)
+        self._check("retries", "an integer of at least 0", lambda x: 0 <= x <= 10**6, integer=True)
         for name in ("concurrency", "batch"):
-            self._number(name, "a whole number of at least 1", lambda x: 1 <= x <= 10**6, whole=True)
+            self._check(name, "an integer of at least 1", lambda x: 1 <= x <= 10**6, integer=True)
+        prices = [_number(price, lambda x: 0 <= x <= 1e12) for price in _sequence(self.token_prices)]
+        if len(prices) != 2 or prices[0] is None or prices[1] is None:
+            raise InvalidArgumentError(
+                "token_prices must be two numbers of at least 0 (cost units per 1,000 tokens read and written), "
+                f"received {shown(self.token_prices)}."
+            )
+        object.__setattr__(self, "token_prices", (float(prices[0]), float(prices[1])))
         if self.api_key_env is not None and os.environ.get(self.api_key_env, "").strip():
-            self.key()  # a malformed key is reported here, and not after the retries of the first request
+            self.key()  # a malformed key is reported before the first request
 
-    def _number(self, name: str, rule: str, holds: Callable[[Any], bool], *, whole: bool = False) -> None:
-        """Check one option and store it as a plain int or float."""
-        value = getattr(self, name)
-        kind: Any = Integral if whole else Real
-        number = isinstance(value, kind) and not isinstance(value, bool)
-        if not number or not (isinstance(value, Integral) or math.isfinite(value)) or not holds(value):
-            raise InvalidArgumentError(f"{name} must be {rule}, received {shown(value)}.")
-        object.__setattr__(self, name, int(value) if isinstance(value, Integral) else float(value))
+    def _check(self, name: str, rule: str, valid: Callable[[Any], bool], *, integer: bool = False) -> None:
+        """Check one option and store it as an int or float."""
+        value = _number(getattr(self, name), valid, integer=integer)
+        if value is None:
+            raise InvalidArgumentError(f"{name} must be {rule}, received {shown(getattr(self, name))}.")
+        object.__setattr__(self, name, value)
 
     def key(self) -> str | None:
-        """The key, from the environment, without blanks around it; None if no variable is named.
+        """The key in the environment, stripped; None without ``api_key_env``.
 
         Raises:
-            SetupError: the variable is not set, or does not hold a valid key.
+            SetupError: the variable is not set, or its value is not a valid key.
         """
         if self.api_key_env is None:
             return None
@@ -138,91 +149,104 @@ class Server:
         if not key:
             raise SetupError(
                 f"the key of {self.base_url} must be in the environment variable {self.api_key_env}, which is not set "
-                "or empty: set it, or leave api_key_env out if the server needs no key."
+                "or empty: set it, or leave out api_key_env if the server needs no key."
             )
         problem = _key_problem(key)
         if problem:
             raise SetupError(
-                f"a key is one word of printable ASCII characters; the environment variable {self.api_key_env} holds "
-                f"{problem} (the value is not shown): set it again to the key alone."
+                f"a key must be one word of printable ASCII characters; the environment variable {self.api_key_env} "
+                f"has {problem} (the value is not shown): set it to the key alone."
             )
         return key
 
     @property
     def priced(self) -> bool:
-        """Whether tokens cost anything here."""
-        return bool(self.prompt_price or self.completion_price)
+        """Whether a token has a price."""
+        return any(self.token_prices)
 
-    def price(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Cost units of so many tokens."""
-        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1000.0
+    def cost_of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Cost units of these numbers of tokens."""
+        return (prompt_tokens * self.token_prices[0] + completion_tokens * self.token_prices[1]) / 1000.0
+
+
+def _number(value: Any, valid: Callable[[Any], bool], *, integer: bool = False) -> int | float | None:
+    """``value`` as an int or float; None unless it is finite and ``valid``."""
+    kind: Any = Integral if integer else Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return None
+    if not (isinstance(value, Integral) or math.isfinite(value)) or not valid(value):
+        return None
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
 
 
 def check_cache(cache: Any) -> Path | None:
-    """The path of a cache, or None.
+    """The path of the answer cache, or None.
 
     Raises:
-        InvalidArgumentError: it is not a path.
+        InvalidArgumentError: not a path.
     """
     if cache is None:
         return None
     if not isinstance(cache, str | os.PathLike) or not str(cache).strip() or "\0" in str(cache):
         raise InvalidArgumentError(
-            f"cache is the path of the file in which answers are kept, or None; received {shown(cache)}."
+            f"cache must be the path of a file for the answers, or None; received {shown(cache)}."
         )
     return Path(cache)
 
 
 def _key_problem(key: str) -> str:
-    """Describe what is wrong with a key, without showing any part of it."""
+    """The defect of a key in words, without any part of the key; "" if it has none."""
     if key[0] in _QUOTES or key[-1] in _QUOTES:
         return "quotation marks around it"
     if not key.isascii():
         return "a character that is not ASCII"
     if any(character.isspace() for character in key):
-        return "a blank or a line break inside it (as of 'Bearer KEY', or of a text that was wrapped)"
+        return "a space or a line break inside it (as in 'Bearer KEY', or in a wrapped text)"
     if not key.isprintable():
         return "a control character"
     return ""
 
 
 def _check_url(url: Any) -> None:
-    example = "base_url is the address of an OpenAI-compatible server with its /v1 ('http://127.0.0.1:8000/v1')"
+    rule = "base_url must be the address of an OpenAI-compatible server including /v1 ('http://127.0.0.1:8000/v1')"
     if not isinstance(url, str):
-        raise InvalidArgumentError(f"{example}, received {shown(url)}.")
+        raise InvalidArgumentError(f"{rule}, received {shown(url)}.")
     if not url.isprintable() or " " in url:
         raise InvalidArgumentError(
-            f"{example} without blanks, line breaks and control characters; received one with such a character: remove "
-            "it."
+            f"{rule} without spaces, line breaks and control characters; received one with such a character: remove it."
         )
     try:
         parts = urlsplit(url)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # an empty part ("a..b") or one of more than 63 characters
+        (parts.hostname or "").encode("idna")  # fails for an empty part ("a..b") or one of more than 63 characters
     except ValueError:  # a UnicodeError too
         parts, port = None, None
     known = parts is not None and parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "")
     if parts is None or not known or port == 0:
         received = "a text with an @" if "@" in url else shown(url)
-        raise InvalidArgumentError(f"{example}, beginning with http:// or https://; received {received}.")
+        raise InvalidArgumentError(f"{rule}, beginning with http:// or https://; received {received}.")
     if parts.username or parts.password or parts.query or parts.fragment:
-        # Not shown either: such parts often hold keys.
+        # Not shown either: these parts often contain keys.
         raise InvalidArgumentError(
-            "base_url is written into manifests and stores, so it holds no user, password or query: name a key by "
-            f"api_key_env. Received such a part in the address of {parts.hostname!r}."
+            "base_url is written into manifests and stores, so it must not contain a user, password or query: pass a "
+            f"key by api_key_env. Received such a part in the address of {parts.hostname!r}."
         )
     for route in ("/chat/completions", "/completions", "/models", "/systemone", "/responses"):
         if parts.path.rstrip("/").endswith(route):
             raise InvalidArgumentError(
-                f"base_url ends before the route of a request, as in .../v1; received one that ends with {route!r}: "
-                "leave that out."
+                "base_url must end before the route of a request, as in .../v1; received one that ends with "
+                f"{route!r}: leave it out."
             )
 
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, str) or not model or len(model) > 300 or model != model.strip() or not model.isprintable():
         raise InvalidArgumentError(
-            "model is the name that the server gives it, of 1 to 300 characters without blanks around it and without "
+            "model must be the name of the model at the server, 1 to 300 characters without surrounding spaces and "
             f"line breaks; received {shown(model)}."
         )
 

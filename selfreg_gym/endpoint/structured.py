@@ -1,7 +1,7 @@
-"""The forms in which servers are told "answer with one of these": there is no common one.
+"""Request formats for "answer with one of these texts". Servers have no common one.
 
 =====================  ========================================================  ===========================
-form                   request                                                   who
+form                   request                                                   server
 =====================  ========================================================  ===========================
 ``structured_outputs`` ``{"structured_outputs": {"choice": [...]}}``             vLLM from 0.12
 ``guided_choice``      ``{"guided_choice": [...]}``                              vLLM before 0.12
@@ -27,12 +27,12 @@ __all__ = ["FORMS", "Form"]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way of asking for one of several texts.
+    """A request format that restricts the answer to one of several texts.
 
     Attributes:
-        name: of the form and the path, as it is told.
+        name: form and route, for reports.
         path: ``CHAT`` or ``COMPLETIONS``.
-        constraint: from the choices to the part of the body that asks for them.
+        constraint: from the choices to the fields of the request.
         reads_json: whether the answer is ``{"action": ...}``.
     """
 
@@ -42,13 +42,13 @@ class Form:
     reads_json: bool = False
 
     def body(self, prompt: str, choices: Sequence[str]) -> dict[str, Any]:
-        """The prompt and the constraint; a completion's choices follow ``Action:`` after a space."""
+        """Prompt and constraint; in a completion a space precedes each choice, after ``Action:``."""
         if self.path == CHAT:
             return {"messages": [{"role": "user", "content": prompt}], **self.constraint(choices)}
         return {"prompt": prompt, **self.constraint([f" {choice}" for choice in choices])}
 
     def read(self, text: str) -> str:
-        """The chosen text. Text that is not JSON comes back trimmed; a missing or null action is ``""``."""
+        """The chosen text; ``""`` for a missing or null action. Text that is not JSON is returned stripped."""
         if self.reads_json:
             try:
                 value = json.loads(text, parse_constant=lambda _: None)
@@ -78,8 +78,8 @@ def _schema(choices: Sequence[str]) -> dict[str, Any]:
 
 
 def _json_schema(choices: Sequence[str]) -> dict[str, Any]:
-    named = {"name": "act", "strict": True, "schema": _schema(choices)}
-    return {"response_format": {"type": "json_schema", "json_schema": named}}
+    schema = {"name": "act", "strict": True, "schema": _schema(choices)}
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def _json_value(choices: Sequence[str]) -> dict[str, Any]:
@@ -98,4 +98,4 @@ FORMS = (
     Form("grammar in completions", COMPLETIONS, _gbnf),
     Form("regex in completions", COMPLETIONS, _regex),
 )
-"""In the order in which they are tried."""
+"""In the order of the probe."""

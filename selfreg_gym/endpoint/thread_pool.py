@@ -1,6 +1,6 @@
-"""A pool of threads that work off jobs, and that do not keep a program from ending.
+"""A thread pool that does not delay the end of the program.
 
-``concurrent.futures`` joins its threads at exit: after Ctrl-C a program would wait there for a server that hangs.
+``concurrent.futures`` joins its threads at exit: after Ctrl-C the program would wait there for a server that hangs.
 """
 
 from __future__ import annotations
@@ -10,52 +10,52 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-__all__ = ["Crew"]
+__all__ = ["ThreadPool"]
 
 
-class Crew:
-    """At most ``size`` daemon threads, begun when there is work for them."""
+class ThreadPool:
+    """At most ``size`` daemon threads, started when there are jobs."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._todo: SimpleQueue[Any] = SimpleQueue()
+        self._jobs: SimpleQueue[Any] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def work(self, jobs: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
-        """Yield ``(place in jobs, result)`` as they are done, in any order.
+    def run(self, jobs: Sequence[Callable[[], Any]]) -> Iterator[tuple[int, Any]]:
+        """Yield ``(index of the job, result)`` in the order of completion.
 
         Raises:
-            Exception: what a job raised, as soon as that is known.
+            Exception: that of a job, when it is next in this order.
         """
         done: SimpleQueue[Any] = SimpleQueue()
-        for place, job in enumerate(jobs):
-            self._todo.put((place, job, done))
+        for index, job in enumerate(jobs):
+            self._jobs.put((index, job, done))
         while len(self._threads) < min(self.size, len(jobs)):
-            thread = threading.Thread(target=self._serve, name="endpoint", daemon=True)
+            thread = threading.Thread(target=self._work, name="endpoint", daemon=True)
             self._threads.append(thread)
             thread.start()
         for _ in jobs:
-            place, result, error = done.get()
+            index, result, error = done.get()
             if error is not None:
                 raise error
-            yield place, result
+            yield index, result
 
-    def dismiss(self) -> None:
-        """Drop the jobs that were not begun, and end the threads."""
+    def close(self) -> None:
+        """Drop the jobs that have not started, and end the threads."""
         try:
             while True:
-                self._todo.get_nowait()
+                self._jobs.get_nowait()
         except Empty:
             pass
         for _ in self._threads:
-            self._todo.put(None)
+            self._jobs.put(None)
         self._threads = []
 
-    def _serve(self) -> None:
-        while (task := self._todo.get()) is not None:
-            place, job, done = task
+    def _work(self) -> None:
+        while (task := self._jobs.get()) is not None:
+            index, job, done = task
             try:
-                done.put((place, job(), None))
-            except BaseException as error:  # raised again where the result is waited for
-                done.put((place, None, error))
-            del task, job, done  # a job refers to its connection, which could not be collected while this thread waits
+                done.put((index, job(), None))
+            except BaseException as error:  # run() raises it
+                done.put((index, None, error))
+            del task, job, done  # a job refers to its connection, which must be collectable while this thread waits

@@ -1,9 +1,9 @@
-"""``Transport``: one HTTP exchange, bounded in time and size, with only those headers that the user named.
+"""``Transport``: one HTTP exchange, bounded in time and size, with the headers that the user named and no others.
 
-The HTTP client is the one that the ``openai`` package brings (httpx, or its successor), without the package's API
-class: that class adds headers, keys and addresses from a dozen environment variables. What the HTTP client itself reads
-from the environment is left on where it describes the network (``HTTP_PROXY``, ``SSL_CERT_FILE`` and so on; a loopback
-address is always asked directly) and is off where it adds credentials (``.netrc``) or state (cookies).
+The HTTP client is that of the ``openai`` package (httpx, or its successor), without the package's API class, which adds
+headers, keys and addresses from a dozen environment variables. Of the HTTP client's own environment, the network part
+stays on (``HTTP_PROXY``, ``SSL_CERT_FILE`` and so on; a loopback address never uses a proxy); credentials (``.netrc``)
+and state (cookies) are off.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from selfreg_gym.errors import EndpointError, MissingPackageError, SetupError
 
 __all__ = ["NotReached", "Reply", "Transport"]
 
-_LARGEST = 32 * 2**20  # bytes of one decoded answer; log-probabilities of long prompts take some megabytes
-_LARGEST_ERROR = 2**16  # bytes read of the body of an HTTP error
+_LARGEST = 32 * 2**20  # bytes of a decoded answer; log-probabilities of long prompts take some megabytes
+_LARGEST_ERROR = 2**16  # bytes read from the body of an HTTP error
 _CHUNK = 2**16
 _REDIRECTS = 5
 _LOOPBACK = ("localhost", "::1")
 
 
 class NotReached(EndpointError):
-    """The address cannot be connected to: refused, an unknown host, no TLS. Waiting seldom helps."""
+    """No connection to the address: refused, an unknown host, no TLS. Waiting seldom helps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The status, headers (names in lower case) and decoded body of an HTTP response."""
+    """Status, headers (names in lower case) and decoded body of an HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,15 +49,15 @@ class Reply:
 
 
 class Transport:
-    """Sends single requests, from several threads. Redirects to the same host are followed where the method stays.
+    """Sends single requests; thread-safe. Redirects on the same host are followed if they keep the method.
 
     Args:
-        base_url: prefix of every path.
-        key: sent as a bearer token, or None.
+        base_url: prefix of the paths.
+        key: the bearer token, or None.
 
     Raises:
         MissingPackageError: the package ``openai`` is not installed.
-        SetupError: the environment names a proxy or certificate authorities that cannot be used.
+        SetupError: the proxy or the certificate authorities in the environment cannot be used.
     """
 
     def __init__(self, base_url: str, key: str | None) -> None:
@@ -65,8 +65,7 @@ class Transport:
             import openai
         except ImportError:
             raise MissingPackageError(
-                "an endpoint is asked through the package openai, which is not installed: "
-                "pip install 'selfreg-gym[server]'."
+                "an endpoint needs the package openai, which is not installed: pip install 'selfreg-gym[server]'."
             ) from None
         self.base_url = base_url.rstrip("/")
         self._headers = {
@@ -89,13 +88,13 @@ class Transport:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
         except (ImportError, ValueError, self._httpx.InvalidURL) as error:
-            # The text of other errors may hold the proxy's password.
-            why = str(error) if isinstance(error, ImportError) else "it is not the address of a proxy"
+            # The text of other errors may contain the proxy's password.
+            why = str(error) if isinstance(error, ImportError) else "invalid address of a proxy"
             raise SetupError(
-                f"the proxy for {host} that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used ({why}): correct "
-                "these environment variables, or name the host in NO_PROXY."
+                f"the proxy for {host} in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used ({why}): correct these "
+                "environment variables, or add the host to NO_PROXY."
             ) from None
-        _limit_in_time(self._http)
+        _apply_deadlines(self._http)
 
     def close(self) -> None:
         """Close the connections."""
@@ -106,11 +105,11 @@ class Transport:
 
         Args:
             path: below the base URL.
-            body: plain JSON values, or None.
-            seconds: for the whole exchange, until the last byte of the answer.
+            body: JSON values, or None.
+            seconds: time limit of the whole exchange, until the last byte of the answer.
 
         Raises:
-            EndpointError: no complete answer; its text may contain anything that the server sent.
+            EndpointError: no complete answer; its text may contain anything from the server.
         """
         url = self.base_url + path
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -131,7 +130,7 @@ class Transport:
         )
         _now.deadline = deadline
         try:
-            # The function as auth keeps .netrc out.
+            # An auth function excludes credentials from .netrc.
             response = self._http.send(request, auth=lambda request: request, stream=True)
             try:
                 return Reply(response.status_code, _headers(response), _body(response, deadline))
@@ -139,8 +138,7 @@ class Transport:
                 response.close()
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
             raise EndpointError(
-                f"no connection to {urlsplit(url).netloc} within {seconds:g} s: check base_url, the network and the "
-                "server",
+                f"no connection to {urlsplit(url).netloc} within {seconds:g} s: check base_url, network and server",
                 transient=True,
             ) from None
         except (httpx.TimeoutException, TimeoutError):
@@ -153,7 +151,7 @@ class Transport:
 
 @lru_cache(maxsize=8)
 def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> ssl.SSLContext:
-    """The client's own TLS context for these environment variables; reading the authorities takes a third of a second.
+    """The client's TLS context for these environment variables; reading the authorities takes a third of a second.
 
     Raises:
         SetupError: the authorities cannot be read, and ``scheme`` is https.
@@ -164,12 +162,12 @@ def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> s
         if scheme == "https":
             raise SetupError(
                 f"the certificate authorities of SSL_CERT_FILE={file!r} and SSL_CERT_DIR={folder!r} cannot be read "
-                f"({error}): correct these environment variables, or remove them."
+                f"({error}): correct or remove these environment variables."
             ) from error
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; plain HTTP needs none
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; HTTP needs none
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- responses
 
 
 def _headers(response: Any) -> dict[str, str]:
@@ -177,7 +175,7 @@ def _headers(response: Any) -> dict[str, str]:
 
 
 def _body(response: Any, deadline: float) -> bytes:
-    """The decoded body, of an HTTP error its beginning. Bounded after decoding: a compressed answer may be a bomb."""
+    """The decoded body; of an HTTP error its beginning. The bound applies to decoded bytes (decompression bombs)."""
     failed = response.status_code >= 300
     parts: Iterable[bytes] = response.iter_raw()
     encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
@@ -186,7 +184,7 @@ def _body(response: Any, deadline: float) -> bytes:
         if failed:
             return b""
         shown = ", ".join(encodings)
-        raise no_answer(f"it is compressed by {shown[:60]!r}, which was not asked for", transient=False)
+        raise no_answer(f"it is compressed by {shown[:60]!r}, which was not requested", transient=False)
     for name in reversed(encodings):
         parts = _inflated(parts, name)
     limit = _LARGEST_ERROR if failed else _LARGEST
@@ -207,7 +205,7 @@ def _body(response: Any, deadline: float) -> bytes:
 
 
 def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Decompress piece by piece, at most ``_CHUNK`` bytes at a time.
+    """Decompress incrementally, at most ``_CHUNK`` bytes at a time.
 
     Raises:
         zlib.error: damaged data.
@@ -218,8 +216,8 @@ def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         data = part
         while data:
             if decoder is None:
-                zlibs = data[0] & 15 == 8 and encoding == "deflate"  # some servers send deflate without zlib's header
-                decoder = zlib.decompressobj(31 if "gzip" in encoding else 15 if zlibs else -15)
+                zlib_header = data[0] & 15 == 8 and encoding == "deflate"  # some servers omit it
+                decoder = zlib.decompressobj(31 if "gzip" in encoding else 15 if zlib_header else -15)
             elif decoder.eof:  # gzip may have several members
                 if "gzip" not in encoding or not data.startswith(b"\x1f\x8b"):
                     return
@@ -236,10 +234,10 @@ def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
-    """The address to which a request is sent again.
+    """The target of a redirect.
 
     Raises:
-        EndpointError: another host, a redirect that turns POST into GET, or no address.
+        EndpointError: another host, a redirect that turns POST into GET, or no target.
     """
     try:
         target = urljoin(url, reply.headers.get("location", "").strip())
@@ -250,14 +248,13 @@ def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
     except ValueError:
         target, here, there = "", ("", None, None), ("", None, None)
     if not reply.headers.get("location") or not there[1]:
-        raise EndpointError(f"HTTP {reply.status} without an address to go to", status=reply.status, reached=True)
+        raise EndpointError(f"HTTP {reply.status}: a redirect without a target", status=reply.status, reached=True)
     upgraded = here[0] == "http" and there == ("https", here[1], 443)
     if (here == there or upgraded) and (not posted or reply.status in (307, 308)):
         return target
     shown = urlsplit(target)
-    address = (
-        f"{shown.scheme}://{there[1]}{f':{shown.port}' if shown.port else ''}{shown.path}"  # no query, no password
-    )
+    port = f":{shown.port}" if shown.port else ""
+    address = f"{shown.scheme}://{there[1]}{port}{shown.path}"  # without query and password
     base = address.removesuffix(path)
     why = "would turn the request into a GET" if here == there or upgraded else "leads to another host"
     remedy = f"if that is the server, use base_url={base!r}" if base != address else "correct base_url"
@@ -268,18 +265,18 @@ def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
     )
 
 
-# ---------------------------------------------------------------- why there is no answer
+# ---------------------------------------------------------------- failed connections
 
 
 def _unreached(error: BaseException, url: str) -> EndpointError:
-    """Return the error of a failed connection, with its cause and the remedy."""
+    """The error of a failed connection, with cause and remedy."""
     host = urlsplit(url).netloc
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or link.__context__
-    said = str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
 
     def first(*kinds: type[BaseException]) -> Any:
         return next((link for link in chain if isinstance(link, kinds)), None)
@@ -293,39 +290,37 @@ def _unreached(error: BaseException, url: str) -> EndpointError:
         )
     if first(ConnectionRefusedError):
         return NotReached(
-            f"the connection failed: refused, nothing listens at {host}: start the server, or correct host and port in "
-            "base_url",
+            f"the connection failed: refused, no server listens at {host}: start the server, or correct host and port "
+            "in base_url",
             transient=True,
         )
     if refused := first(ssl.SSLCertVerificationError):
         return NotReached(
-            f"the connection failed: TLS, the certificate of {host} is not trusted ({refused.verify_message}): name "
-            "the file of its authority in the environment variable SSL_CERT_FILE"
+            f"the connection failed: TLS, the certificate of {host} is not trusted ({refused.verify_message}): set the "
+            "environment variable SSL_CERT_FILE to the file of its authority"
         )
     if broken := first(ssl.SSLError):
-        plain = broken.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
-        remedy = "write http:// in base_url if the server has no TLS" if plain else "check the server's TLS"
+        http = broken.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
+        remedy = "write http:// in base_url if the server has no TLS" if http else "check the server's TLS"
         return NotReached(
-            f"the connection failed: TLS with {host} ({broken.reason or said}): {remedy}", transient=not plain
+            f"the connection failed: TLS with {host} ({broken.reason or text}): {remedy}", transient=not http
         )
     kind = type(error).__name__
     if kind == "ProxyError":
         return NotReached(
-            f"the connection failed at the proxy ({said}): check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or name the "
-            "host in NO_PROXY",
+            f"the connection failed at the proxy ({text}): check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or add the "
+            "host to NO_PROXY",
             transient=True,
         )
     if kind in ("InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
-        return EndpointError(
-            f"the request to {host}, or a redirect from there, has no valid form ({said}): check base_url"
-        )
-    return EndpointError(f"the connection failed: {kind}, {said}", transient=True)
+        return EndpointError(f"the request to {host}, or a redirect from there, is invalid ({text}): check base_url")
+    return EndpointError(f"the connection failed: {kind}, {text}", transient=True)
 
 
-# ---------------------------------------------------------------- one deadline for a whole exchange
+# ---------------------------------------------------------------- deadline of an exchange
 
 _now = threading.local()
-"""``deadline`` (of ``time.monotonic``) of the exchange that the thread is in, or None."""
+"""``deadline`` (of ``time.monotonic``) of the thread's current exchange, or None."""
 
 
 def _left(timeout: float | None, late: type[Exception]) -> float | None:
@@ -334,12 +329,12 @@ def _left(timeout: float | None, late: type[Exception]) -> float | None:
         return timeout
     left = deadline - time.monotonic()
     if left <= 0:
-        raise late("the exchange was not complete in time")
+        raise late("the exchange exceeded its time limit")
     return left if timeout is None else min(timeout, left)
 
 
 class _Stream:
-    """A network stream whose reads and writes end with the exchange: httpx bounds each of them alone."""
+    """A network stream whose reads and writes end at the deadline of the exchange; httpx bounds each one alone."""
 
     def __init__(self, stream: Any, late: tuple[type[Exception], type[Exception]]) -> None:
         self._stream, self._late = stream, late
@@ -361,7 +356,7 @@ class _Stream:
 
 
 class _Backend:
-    """A network backend that opens such streams."""
+    """A network backend that opens these streams."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -375,11 +370,11 @@ class _Backend:
         return getattr(self._backend, name)
 
 
-def _limit_in_time(http: Any) -> None:
-    """Make every exchange of a client end at its thread's deadline, also one whose headers drip.
+def _apply_deadlines(http: Any) -> None:
+    """Make every exchange of a client end at its thread's deadline, also if headers arrive byte by byte.
 
-    There is no public way to hand a network backend to the client's own transports. Where their attributes have other
-    names the deadline is looked at between the pieces of a body only.
+    The client's transports have no public argument for a network backend. If their attributes have other names, the
+    deadline is checked between the chunks of a body only.
     """
     for transport in (getattr(http, "_transport", None), *getattr(http, "_mounts", {}).values()):
         pool = getattr(transport, "_pool", None)

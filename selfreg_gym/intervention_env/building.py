@@ -1,4 +1,4 @@
-"""Build the parts of an env from ids, objects or functions, and check them."""
+"""Make the tasks, actors and interventions of an env from ids, objects or functions, and validate arguments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_help_cost(help_cost: float) -> float:
     """Return ``help_cost`` as a float.
 
     Raises:
-        InvalidArgumentError: not a finite number of at least 0; texts and bools are refused.
+        InvalidArgumentError: not a finite number of at least 0 (text and bool are not numbers).
     """
     return check_number("help_cost (r)", help_cost)
 
@@ -57,7 +57,11 @@ def check_limit(max_episode_steps: Any) -> int | None:
 
 
 def check_budget(budget: Any) -> float:
-    """Return a budget C as a float, or say that it must be a finite number of cost units of at least 0."""
+    """Return a budget C (cost units per episode) as a float.
+
+    Raises:
+        InvalidArgumentError: not a finite number of at least 0.
+    """
     if (
         isinstance(budget, bool | np.bool_)
         or not isinstance(budget, int | float | np.number)
@@ -89,7 +93,11 @@ def check_seed(seed: Any) -> int | None:
 
 
 def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
-    """Return an action as an int in 0 .. K, or say what may be chosen."""
+    """Return an action as an int in 0 .. K.
+
+    Raises:
+        InvalidArgumentError: another value; the message lists the actions.
+    """
     k = len(interventions)
     scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
     if isinstance(scalar, int) and 0 <= scalar <= k:
@@ -102,25 +110,25 @@ def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
 
 
 def check_actions(actions: Any, n: int) -> np.ndarray:
-    """Return the actions of n rows as an integer array ``(n,)``.
+    """Return the actions of n environments as an integer array ``(n,)``.
 
     Raises:
         InvalidArgumentError: another shape or type.
     """
     try:
         array = np.asarray(actions)
-    except ValueError:  # rows of different lengths
+    except ValueError:  # nested lists of different lengths
         array = np.array(None)
     if array.shape != (n,) or array.dtype.kind not in "iub":
-        raise InvalidArgumentError(f"actions must be {n} integers, one per row, received {shown(actions)}.")
+        raise InvalidArgumentError(f"actions must be {n} integers, one per environment, received {shown(actions)}.")
     return array
 
 
 def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
-    """Say that ``kind`` takes none of the keyword arguments ``unknown``, and which it takes.
+    """Raise if ``unknown`` holds keyword arguments, none of which ``kind`` takes.
 
     Raises:
-        UnknownNameError: there is one.
+        UnknownNameError: it does; the message lists the arguments of ``kind``.
     """
     for key in unknown:
         parameters = inspect.signature(kind).parameters.values()
@@ -129,10 +137,10 @@ def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
 
 
 def check_kwargs(what: str, kwargs: Any) -> dict[str, Any]:
-    """Return keyword arguments as a dict; None stands for none.
+    """Return keyword arguments as a dict; None means no arguments.
 
     Raises:
-        InvalidArgumentError: not a dict with names as keys.
+        InvalidArgumentError: not a dict whose keys are str.
     """
     if kwargs is None:
         return {}
@@ -144,23 +152,23 @@ def check_kwargs(what: str, kwargs: Any) -> dict[str, Any]:
 
 
 def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[str, Any] | None = None) -> Actor:
-    """Make an actor of a registered name (with its arguments), an actor, or a function of the observation.
+    """Make an actor from a registered name and its arguments, an actor object, or a function of the observation.
 
     Raises:
-        UnknownNameError: no actor has this name, or it takes no such argument.
-        InvalidArgumentError: arguments for an actor that is already made, or one that it needs is missing.
+        UnknownNameError: no actor has this name, or an argument does not exist.
+        InvalidArgumentError: arguments for an actor object, or a required argument is missing.
     """
     if not isinstance(actor, str):
         if actor_kwargs:
             raise InvalidArgumentError(
-                f"actor_kwargs are arguments of an actor that is given by its name; the actor received is {actor!r}."
+                f"actor_kwargs are arguments of an actor that is given by its name, received the actor {actor!r}."
             )
         return as_actor(actor)
     return construct("actors", actor, actor_kwargs)
 
 
 def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> Any:
-    """Make an object of a registered class.
+    """Make an instance of a registered class.
 
     Args:
         group: ``"actors"``, ``"interventions"`` or ``"helpers"``.
@@ -168,9 +176,9 @@ def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> An
         kwargs: arguments of the class.
 
     Raises:
-        UnknownNameError: no such name, or the class takes no such argument.
+        UnknownNameError: the name or an argument does not exist.
         InvalidArgumentError: a required argument is missing.
-        RegistryError: the constructor raised an error of its own; the message names the id and the error.
+        RegistryError: the constructor raised another error; the message has the id and the error.
     """
     what = f"{registry.SINGULAR[group]} {name!r}"
     kind, arguments = registry.load(group, name), check_kwargs(f"the arguments of the {what}", kwargs)
@@ -181,27 +189,27 @@ def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> An
 
 @contextlib.contextmanager
 def constructing(what: str, kind: Any) -> Iterator[None]:
-    """Name the plug-in when its constructor raises.
+    """Add the name of the plug-in to errors of its constructor.
 
     Raises:
-        RegistryError: from any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
+        RegistryError: for any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
     """
     try:
         yield
     except SelfRegError:
         raise
     except Exception as error:
-        point = getattr(kind, "entry_point", kind)  # of a task that is registered with Gymnasium
+        point = getattr(kind, "entry_point", kind)  # a task's Gymnasium spec has one
         known = point if isinstance(point, str) else f"{point.__module__}.{point.__qualname__}" if point else ""
         raise RegistryError(
             f"the {what} cannot be made: its constructor {known}{' ' if known else ''}raised {type(error).__name__}: "
             f"{shown(str(error))}. "
-            "Check its arguments and what it needs (files, packages, servers)."
+            "Check its arguments and the files, packages and servers that it needs."
         ) from error
 
 
 def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
-    """Say which argument ``kind`` does not take (if it does not take any), or which one it misses."""
+    """Raise if ``kind`` does not take one of the arguments, or requires another."""
     signature = inspect.signature(kind)
     if not any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
         for key in arguments:
@@ -214,10 +222,14 @@ def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
 
 
 def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Those arguments of a registered class that can change a result: all that are not ``immaterial``."""
+    """The arguments of a registered class that can change its results.
+
+    A class lists in ``immaterial`` the arguments that change only where and how fast it runs (a server's address, its
+    time-outs); a store or a run can be continued with other values of these.
+    """
     try:
         immaterial = optional_member(registry.load(group, name), "immaterial") or ()
-    except UnknownNameError:  # a config of another installation; building it raises
+    except UnknownNameError:  # from the config of another installation; making the object raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}
 
@@ -225,7 +237,12 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
 def build_interventions(
     interventions: Sequence[Intervention | str], intervention_kwargs: dict[str, dict[str, Any]] | None = None
 ) -> tuple[Intervention, ...]:
-    """Make interventions of registered names (with their arguments, by name) or objects, and check their names."""
+    """Make interventions from registered names and their arguments (by name), or from objects.
+
+    Raises:
+        UnknownNameError: a name or an argument does not exist.
+        InvalidArgumentError: not a list of names and interventions, or two with the same name.
+    """
     if isinstance(interventions, str | Intervention):
         raise InvalidArgumentError(
             f"interventions is a list, received one {type(interventions).__name__}: write [{shown(interventions)}]."
@@ -256,16 +273,16 @@ def build_interventions(
 
 
 def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
-    """Compare the arguments of a task with its signature; an id with a module (``"module:Name-v0"``) is not checked."""
+    """Compare the arguments of a task with its signature, except for ids with a module (``"module:Name-v0"``)."""
     spec = gym.registry.get(task)
     if spec is None or spec.entry_point is None:
         return
     point = spec.entry_point
     if task in registry.names("envs"):
-        kind: Any = registry.load("envs", task)  # names the distribution if the module cannot be imported
+        kind: Any = registry.load("envs", task)  # if the import fails, the error has the distribution
     else:
         kind = load_env_creator(point) if isinstance(point, str) else point
-    own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # which gym.make takes itself
+    own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # gym.make's own
     _check_arguments(f"task {task!r}", kind, {**spec.kwargs, **own})
 
 
@@ -274,11 +291,11 @@ def build_task(
     task_kwargs: dict[str, Any] | None = None,
     render_mode: str | None = None,
 ) -> gym.Env[str, str]:
-    """Make a text task of an id, an env, or a function that makes one, with exact snapshots.
+    """Make a text task from an id, an env, or a function that makes one; the result has exact snapshots.
 
     Raises:
-        UnknownNameError: no task has this id, or it takes no such argument.
-        InvalidArgumentError: arguments for a task that is already made, one that it needs is missing, or no text task.
+        UnknownNameError: no task has this id, or an argument does not exist.
+        InvalidArgumentError: arguments for a task env, a missing argument, or spaces that are not text.
         RegistryError: the task's module cannot be imported, or its constructor raised.
     """
     if isinstance(task, str):
@@ -286,11 +303,11 @@ def build_task(
         if render_mode is not None:
             kwargs["render_mode"] = render_mode
         if check_limit(kwargs.get("max_episode_steps")) is not None:
-            kwargs["max_episode_steps"] = int(kwargs["max_episode_steps"])  # Gymnasium refuses NumPy's integers
+            kwargs["max_episode_steps"] = int(kwargs["max_episode_steps"])  # Gymnasium requires a Python int
         try:
             _check_task_arguments(task, kwargs)
             with constructing(f"task {shown(task)}", gym.registry.get(task)):
-                # Gymnasium's passive checker looks at the first step only; selfreg_gym.testing.check_task looks at all.
+                # Gymnasium's passive checker sees only the first step; selfreg_gym.testing.check_task checks all.
                 env = gym.make(task, disable_env_checker=True, **kwargs)
         except RegistryError as error:
             if isinstance(error.__cause__, gym.error.Error) and task not in gym.registry:
@@ -298,7 +315,7 @@ def build_task(
             raise
     elif task_kwargs:
         raise InvalidArgumentError(
-            f"task_kwargs are arguments of a task that is given by its id; the task received is {task!r}."
+            f"task_kwargs are arguments of a task that is given by its id, received the task {task!r}."
         )
     else:
         if callable(task) and not isinstance(task, gym.Env):
@@ -312,13 +329,13 @@ def build_task(
             )
         if render_mode is not None and render_mode != env.render_mode:
             raise InvalidArgumentError(
-                f"render_mode={render_mode!r} differs from the task's own, {env.render_mode!r}: "
+                f"render_mode={render_mode!r} differs from the task's render mode {env.render_mode!r}: "
                 "make the task with the render mode that you want."
             )
     for space, what in ((env.observation_space, "observations"), (env.action_space, "actions")):
         if not isinstance(space, gym.spaces.Text):
             raise InvalidArgumentError(
                 f"a task's {what} must be text (selfreg_gym.FreeText), received the space {space} of {env}: "
-                "wrap the task so that it speaks text."
+                "wrap the task in a wrapper with text spaces."
             )
     return with_snapshots(env)

@@ -1,7 +1,7 @@
 """One episode in progress: the task, the counters, and what the last step led to.
 
-``InterventionEnv`` is one :class:`EpisodeState` and ``InterventionVectorEnv`` is N of them, so both give the same episodes by
-construction; only *whom to ask* is batched, by :func:`ask`.
+``InterventionEnv`` holds one :class:`EpisodeState` and ``InterventionVectorEnv`` N of them, so both play the same
+episodes by construction; only the calls of actors are batched, by :func:`ask`.
 """
 
 from __future__ import annotations

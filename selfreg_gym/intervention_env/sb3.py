@@ -1,4 +1,4 @@
-"""A Gymnasium vector env as a Stable-Baselines3 ``VecEnv``; imported by ``to_sb3`` when called, for SB3 loads torch."""
+"""A Gymnasium vector env as a Stable-Baselines3 ``VecEnv``. ``to_sb3`` imports this module late: SB3 loads torch."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
 from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError
-from selfreg_gym.intervention_env.infos import row_info
+from selfreg_gym.intervention_env.infos import info_at
 from selfreg_gym.utils.arguments import check_count
 
 __all__ = ["SB3VecEnv"]
 
 
 class SB3VecEnv(VecEnv):
-    """Steps a vector env in SAME_STEP mode for SB3's algorithms.
+    """A ``VecEnv`` around a vector env in SAME_STEP mode.
 
-    ``info["terminal_observation"]`` is the last observation of an episode that ended, ``info["TimeLimit.truncated"]``
-    says that it was cut off, and the rest of ``info`` is that of the step which ended it.
+    Where an episode ended, ``info`` is that of its last step, with the last observation in
+    ``info["terminal_observation"]`` and whether it was only truncated in ``info["TimeLimit.truncated"]``.
 
-    An episode in which an actor fails is excluded from all statistics, and Stable-Baselines3 cannot leave one out: it
-    would learn from it as from a time-out. So a failed act is asked for again, with the same random stream, before the
-    step is executed; the algorithm does not notice. If it still fails, the step raises ``FailedEpisodesError``.
+    An episode in which an actor fails is excluded from all statistics, but Stable-Baselines3 would learn from it as
+    from a time-out. So a failed call is repeated with the same random stream before the step is executed, unseen by the
+    algorithm. If it still fails, the step raises ``FailedEpisodesError``.
 
     Args:
-        env: an intervention vector env in SAME_STEP mode whose observations are numbers.
-        retries: how often a failed act is asked for again.
+        env: an intervention vector env in SAME_STEP mode with numeric observations.
+        retries: how often a failed call is repeated.
 
     Raises:
         InvalidArgumentError: another env, another autoreset mode, or observations that are text.
@@ -59,79 +59,79 @@ class SB3VecEnv(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> Any:
-        """Reset all rows with the seeds and options that ``seed`` and ``set_options`` left."""
+        """Reset all environments with the seeds and options set by ``seed`` and ``set_options``."""
         options = self._options[0] if self._options else {}
         if any(other != options for other in self._options):
-            raise InvalidArgumentError("all rows of this env take the same options: pass one dict to set_options.")
+            raise InvalidArgumentError("all environments take the same options: pass one dict to set_options.")
         observations, infos = self.env.reset(seed=self._seeds, options=options or None)  # type: ignore[arg-type]
-        self.reset_infos = [row_info(infos, i) for i in range(self.num_envs)]
+        self.reset_infos = [info_at(infos, i) for i in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Remember the actions for ``step_wait``."""
+        """Store the actions for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> Any:
-        """Step, and return ``(observations, rewards, dones, infos)`` as SB3 wants them.
+        """Step and return ``(observations, rewards, dones, infos)`` as SB3 defines them.
 
         Raises:
-            FailedEpisodesError: an actor failed, also when it was asked again.
+            FailedEpisodesError: an actor failed, also after all retries.
         """
         observations, rewards, terminations, truncations, infos = self.env.step(self._actions)
         dones = terminations | truncations
-        rows = []
+        listed = []
         for i in range(self.num_envs):
             if dones[i]:
-                info = row_info(infos["final_info"], i)
+                info = info_at(infos["final_info"], i)
                 if info.get("error") is not None:
                     raise FailedEpisodesError(
-                        f"an actor failed in environment {i} of {self.num_envs}, also when it was asked again: "
-                        f"{info['error']}. Stable-Baselines3 cannot leave this episode out, so training stops here: "
-                        "repair the actor, or allow more attempts with to_sb3(env, retries=...)."
+                        f"an actor failed in environment {i} of {self.num_envs}, also after all retries: "
+                        f"{info['error']}. Stable-Baselines3 cannot exclude this episode, so training stops: repair "
+                        "the actor, or allow more retries with to_sb3(env, retries=...)."
                     )
                 info["terminal_observation"] = infos["final_obs"][i]
                 info["TimeLimit.truncated"] = bool(truncations[i] and not terminations[i])
             else:
-                info = row_info(infos, i)
-            rows.append(info)
-        return observations, rewards.astype(np.float32), dones, rows
+                info = info_at(infos, i)
+            listed.append(info)
+        return observations, rewards.astype(np.float32), dones, listed
 
     def close(self) -> None:
         """Close the vector env."""
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """The vector env's attribute, once per row."""
+        """The vector env's attribute, once per environment."""
         value = self._find(attr_name)
-        return [value for _ in self._rows(indices)]
+        return [value for _ in self._indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of the vector env (for all rows: they share it)."""
-        if len(self._rows(indices)) != self.num_envs:
-            raise InvalidArgumentError("the rows share their attributes: set_attr needs indices=None.")
+        """Set an attribute of the vector env, which all environments share."""
+        if len(self._indices(indices)) != self.num_envs:
+            raise InvalidArgumentError("all environments share their attributes: set_attr needs indices=None.")
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method that answers for all rows (``action_masks``), and return one answer per row."""
-        answers = self._find(method_name)(*method_args, **method_kwargs)
-        return [None if answers is None else answers[i] for i in self._rows(indices)]
+        """Call a method of the vector env that returns N values (``action_masks``), and return them as a list."""
+        values = self._find(method_name)(*method_args, **method_kwargs)
+        return [None if values is None else values[i] for i in self._indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
-        """Whether each row is wrapped: a single-env wrapper (Monitor, ...) never is around a vector env."""
-        return [False for _ in self._rows(indices)]
+        """False: single-env wrappers (Monitor, ...) cannot wrap a vector env."""
+        return [False for _ in self._indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Rendered frames, one per row."""
+        """Rendered frames, one per environment."""
         return list(self.env.render() or [])  # type: ignore[arg-type]
 
     def _find(self, name: str) -> Any:
-        """An attribute of the env or of one below it (``action_masks`` under another wrapper)."""
+        """An attribute of the env or of the nearest inner env that has it (``action_masks`` inside another wrapper)."""
         finder = getattr(self.env, "get_wrapper_attr", None)
         return getattr(self.env, name) if finder is None else finder(name)
 
-    def _rows(self, indices: int | Iterable[int] | None) -> list[int]:
+    def _indices(self, indices: int | Iterable[int] | None) -> list[int]:
         if indices is None:
             return list(range(self.num_envs))
         return [indices] if isinstance(indices, int) else list(indices)

@@ -1,9 +1,9 @@
-"""Exact snapshots of text tasks, with the wrappers around them.
+"""Exact snapshots of text tasks and of the wrappers around them.
 
-A task with ``snapshot`` and ``restore`` of its own is asked. Gymnasium's ``TimeLimit`` around it counts steps, so its
-counter is kept beside the task's snapshot. A task without these methods, or one inside any other wrapper that could
-hold state, is restored by replay: seed, options and actions determine an episode of a task that keeps the contract.
-Restoring by replay costs as many steps as the episode had.
+A task with its own ``snapshot`` and ``restore`` is used as it is; the step counter of a ``TimeLimit`` wrapper is added
+to the snapshot. A task without these methods, or inside any other wrapper that may hold state, is restored by replay:
+seed, options and actions determine an episode of a task that meets the contract. A replay takes as many steps as the
+episode had.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = [
     "with_snapshots",
 ]
 
-_STATELESS = (OrderEnforcing, PassiveEnvChecker)  # what they remember is the same after every reset
+_STATELESS = (OrderEnforcing, PassiveEnvChecker)  # their state is the same after every reset
 
 
 def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
-    """The wrappers of an env from the outermost to the innermost, then the env itself."""
+    """The wrappers of an env, outermost first, then the env itself."""
     found = [env]
     while isinstance(found[-1], gym.Wrapper):
         found.append(found[-1].env)
@@ -38,15 +38,15 @@ def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
 
 
 def has_snapshots(task: gym.Env[Any, Any]) -> bool:
-    """Whether ``snapshot`` and ``restore`` can be reached on the task or under its wrappers."""
+    """Whether the task or the env inside its wrappers has ``snapshot`` and ``restore``."""
     return any(_has_own_snapshots(layer) for layer in layers(task))
 
 
 def with_snapshots(task: gym.Env[str, str]) -> gym.Env[str, str]:
-    """Return the task with ``snapshot`` and ``restore`` that are exact, its wrappers included.
+    """Return the task with exact ``snapshot`` and ``restore``, its wrappers included.
 
-    The task itself is returned where its own methods are exact already. Otherwise it is wrapped: in
-    :class:`LimitSnapshots` if only ``TimeLimit`` wrappers hold state, else in :class:`ReplaySnapshots`.
+    A task whose own methods are exact is returned unchanged. Others are wrapped: in :class:`LimitSnapshots` if only
+    ``TimeLimit`` wrappers hold state, else in :class:`ReplaySnapshots`.
     """
     above = []
     for layer in layers(task):
@@ -63,15 +63,15 @@ def with_snapshots(task: gym.Env[str, str]) -> gym.Env[str, str]:
 
 def _has_own_snapshots(layer: gym.Env[Any, Any]) -> bool:
     """Whether this layer defines both methods; a wrapper that only forwards the attributes of its env does not."""
-    holder: Any = type(layer) if isinstance(layer, gym.Wrapper) else layer
-    return all(callable(getattr(holder, name, None)) for name in ("snapshot", "restore"))
+    owner: Any = type(layer) if isinstance(layer, gym.Wrapper) else layer
+    return all(callable(getattr(owner, name, None)) for name in ("snapshot", "restore"))
 
 
 def take_snapshot(env: gym.Env[Any, Any]) -> object:
     """The exact state of an intervention env and of the wrappers around it, for :func:`restore_snapshot`.
 
     Raises:
-        InvalidArgumentError: a wrapper may hold state that cannot be restored; the message names it.
+        InvalidArgumentError: a wrapper may hold state that cannot be saved; the message names it.
         NotResetError: no episode has begun.
     """
     counted: list[Any] = []
@@ -83,18 +83,18 @@ def take_snapshot(env: gym.Env[Any, Any]) -> object:
         elif type(layer) not in _STATELESS and not type(layer).__module__.startswith("selfreg_gym."):
             break
     raise InvalidArgumentError(
-        f"a snapshot must hold the state of every wrapper, and {type(layer).__name__} in {env} may have some: give it "
-        "snapshot() and restore(snapshot), or take the snapshot of the env inside it."
+        f"a snapshot must include the state of every wrapper, and {type(layer).__name__} in {env} may have state that "
+        "cannot be saved: give it snapshot() and restore(snapshot), or take the snapshot of the env inside it."
     )
 
 
 def restore_snapshot(env: gym.Env[Any, Any], snapshot: Any) -> None:
-    """Go back to a state that :func:`take_snapshot` returned for the same env."""
-    moment, counted = snapshot
+    """Restore the state that :func:`take_snapshot` returned for the same env."""
+    state, counted = snapshot
     remaining = list(counted)
     for layer in layers(env):
         if _has_own_snapshots(layer):
-            layer.restore(moment)  # type: ignore[attr-defined]
+            layer.restore(state)  # type: ignore[attr-defined]
             return
         if type(layer) is TimeLimit:
             layer._elapsed_steps = remaining.pop(0)
@@ -109,21 +109,21 @@ class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructo
         self._limits: list[Any] = [layer for layer in layers(env) if type(layer) is TimeLimit]
 
     def snapshot(self) -> object:
-        """The task's snapshot, and the steps that each ``TimeLimit`` has counted."""
+        """The task's snapshot, and the step counters of the ``TimeLimit`` wrappers."""
         return self.env.get_wrapper_attr("snapshot")(), tuple(limit._elapsed_steps for limit in self._limits)
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a state that :meth:`snapshot` returned.
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned.
 
         Raises:
-            InvalidArgumentError: ``snapshot`` is not one of a task with as many time limits.
+            InvalidArgumentError: ``snapshot`` is not a snapshot of a task with as many time limits.
         """
         if not isinstance(snapshot, tuple) or len(snapshot) != 2 or len(snapshot[1]) != len(self._limits):
             raise InvalidArgumentError(
-                f"restore takes what snapshot() of this task returned, received {type(snapshot).__name__}."
+                f"restore takes a snapshot that this task returned, received {type(snapshot).__name__}."
             )
-        moment, counted = snapshot
-        self.env.get_wrapper_attr("restore")(moment)
+        state, counted = snapshot
+        self.env.get_wrapper_attr("restore")(state)
         for limit, steps in zip(self._limits, counted, strict=True):
             limit._elapsed_steps = steps
 
@@ -137,19 +137,19 @@ class _Replay:
 
 
 class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
-    """Give a text task ``snapshot`` and ``restore``, by remembering seed, options and actions.
+    """Give a text task ``snapshot`` and ``restore`` by replay of seed, options and actions.
 
-    Without a seed, ``reset`` draws one from ``np_random``, so that every episode can be repeated. The task must be
-    deterministic given its seed; ``restore`` notices when it is not.
+    Without a seed, ``reset`` draws one from ``np_random``, so that every episode can be replayed. The task must be
+    deterministic given its seed; ``restore`` raises if the last observation differs.
 
     Examples:
         >>> import gymnasium as gym, selfreg_gym
         >>> from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
         >>> task = ReplaySnapshots(gym.make("selfreg/Coin-v0", heads=0.99))
-        >>> before, _ = task.reset(seed=0, options={"episode": 0})
-        >>> moment = task.snapshot()
+        >>> _ = task.reset(seed=0, options={"episode": 0})
+        >>> snapshot = task.snapshot()
         >>> _ = task.step("heads")
-        >>> task.restore(moment)
+        >>> task.restore(snapshot)
         >>> task.step("heads")[0]
         'Coin 2 of 2 lies under the cup. Call it: heads or tails?'
     """
@@ -163,7 +163,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         self._last: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Reset the task, with a seed in any case."""
+        """Reset the task, with a drawn seed if ``seed`` is None."""
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self._options = None if options is None else dict(options)
         self._actions = []
@@ -171,7 +171,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         return self._last
 
     def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
-        """Step the task and remember the action."""
+        """Step the task and record the action."""
         self._last = self.env.step(action)
         self._actions.append(action)
         return self._last
@@ -187,15 +187,15 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         return _Replay(self._seed, self._options, tuple(self._actions), self._last[0])
 
     def restore(self, snapshot: object) -> None:
-        """Play the episode again up to the moment of ``snapshot``.
+        """Replay the episode up to the step of ``snapshot``.
 
         Raises:
-            InvalidArgumentError: ``snapshot`` is not one of this class.
-            TaskContractError: the replay led elsewhere, so the task is not determined by its seed.
+            InvalidArgumentError: ``snapshot`` is not a snapshot of this class.
+            TaskContractError: the replay ended at another observation, so the task is not determined by its seed.
         """
         if not isinstance(snapshot, _Replay):
             raise InvalidArgumentError(
-                f"restore takes what snapshot() of ReplaySnapshots returned, received {type(snapshot).__name__}."
+                f"restore takes a snapshot that ReplaySnapshots returned, received {type(snapshot).__name__}."
             )
         self.reset(seed=snapshot.seed, options=snapshot.options)
         for action in snapshot.actions:
@@ -204,5 +204,5 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
             raise TaskContractError(
                 "a task must be determined by its seed, options and actions: replaying "
                 f"{len(snapshot.actions)} actions from seed {snapshot.seed} led to {self._last[0][:80]!r} "
-                f"and not to {snapshot.observation[:80]!r}. Take all randomness from self.np_random."
+                f"instead of {snapshot.observation[:80]!r}. Draw all random numbers from self.np_random."
             )

@@ -1,4 +1,4 @@
-"""``InterventionVectorEnv``: N episodes in one process, with one batched call per step for each who must act."""
+"""``InterventionVectorEnv``: N episodes in one process, with at most one batched call per actor and step."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ __all__ = ["InterventionVectorEnv", "to_sb3"]
 
 
 class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np.ndarray]):
-    """N intervention envs at once; row i gives the episodes that :class:`selfreg_gym.InterventionEnv` would.
+    """A vector env of N intervention envs; each plays the episodes of :class:`selfreg_gym.InterventionEnv`.
 
-    A step asks the actor once, for all rows whose action is 0, and each intervention once, for the rows that chose it.
-    A call that fails for all is repeated row by row, so that one bad decision ends one episode only.
+    A step calls the actor once for all environments whose action is 0, and each intervention once for those that
+    chose it. A batched call that fails is repeated for each environment alone, so one bad decision ends one episode.
 
-    Observations are a tuple of N strings; infos follow Gymnasium's vector convention. The autoreset mode says what
-    happens to a row whose episode ended:
+    Observations are a tuple of N strings; infos follow Gymnasium's vector convention. The autoreset mode determines
+    what happens to an environment whose episode has ended:
 
-    * ``NEXT_STEP`` (default): the next step resets it. Its action is ignored, no actor is called, the reward is 0.
-    * ``SAME_STEP``: it is reset at once; the end is in ``infos["final_obs"]`` and ``infos["final_info"]``.
-    * ``DISABLED``: it stays finished until ``reset`` with a mask. Its action is ignored, no actor is called, the reward
-      is 0, its flags stay, and it has no infos (its masks are False).
+    * ``NEXT_STEP`` (default): the next step resets it; that step ignores its action, calls no actor and rewards 0.
+    * ``SAME_STEP``: it is reset in the same step; ``infos["final_obs"]`` and ``infos["final_info"]`` hold the end.
+    * ``DISABLED``: it stays finished until ``reset`` with a mask. Steps ignore its action, call no actor, reward 0,
+      repeat its flags and give it no infos (its masks are False).
 
     Args:
         num_envs: N.
-        task: id of a text task, or a function that makes a new one (it is called N times).
+        task: id of a text task, or a function that returns a new task env at each of N calls.
         actor, interventions, help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs, render_mode:
             as for ``InterventionEnv``.
-        autoreset_mode: a ``gymnasium.vector.AutoresetMode``, or its name or value.
+        autoreset_mode: a ``gymnasium.vector.AutoresetMode``, its name or its value.
 
     Raises:
-        InvalidArgumentError: ``num_envs`` is not positive, or ``task`` is one live env (or a function that returns the
-            same env again), which N rows cannot share.
+        InvalidArgumentError: ``num_envs`` is not positive, or ``task`` is a task env (or a function that returns the
+            same env twice): N environments cannot share one.
         UnknownNameError: an unknown argument, autoreset mode, task, actor or intervention.
     """
 
@@ -77,8 +77,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.num_envs = check_count("num_envs", num_envs)
         if isinstance(task, gym.Env):
             raise InvalidArgumentError(
-                f"each of the {num_envs} rows needs a task of its own: give the task's id or a function that makes it, "
-                f"received the live env {task}."
+                f"each of the {num_envs} environments needs its own task: pass a task id or a function that makes a "
+                f"task, received the env {task}."
             )
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.actor = build_actor(actor, actor_kwargs)
@@ -89,13 +89,13 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         tasks = [build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
         if len({id(one.unwrapped) for one in tasks}) < self.num_envs:
             raise InvalidArgumentError(
-                f"each of the {self.num_envs} rows needs a task of its own: the function must make a new task in each "
-                f"call, and it returned the same env again, {tasks[0]}."
+                f"each of the {self.num_envs} environments needs its own task: the function must return a new task env "
+                f"at each call, and it returned {tasks[0]} twice."
             )
         self.slots = tuple(
             EpisodeState(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks
         )
-        self.act_retries = 0  # how often a failed act is asked for again; to_sb3 sets it
+        self.act_retries = 0  # repetitions of a failed call; set by to_sb3
         self.metadata = {
             "render_modes": [],
             "render_fps": 1,
@@ -107,7 +107,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._actors = (self.actor, *(intervention.actor for intervention in self.interventions))
-        # A row without a seed of its own draws one here, from the stream that a single env would have.
+        # Seeds of episodes without a seed are drawn from the streams that N single envs would have.
         self._generators: list[np.random.Generator | int | None] = [None] * self.num_envs
 
     def reset(  # type: ignore[override]
@@ -116,15 +116,15 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         seed: int | Sequence[int | None] | np.ndarray | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[tuple[str, ...], dict[str, Any]]:
-        """Begin an episode in every row, or in those of a mask.
+        """Begin an episode in every environment, or in those of a mask.
 
         Args:
-            seed: an int s (row i gets s + i), N seeds (None: drawn by the row), or None.
-            options: handed to the tasks, except ``"reset_mask"`` (bool ``(N,)``: reset these rows and leave the others
-                untouched). ``"episode"`` may be one int for all, or an int array ``(N,)``.
+            seed: an int s (environment i gets s + i), N seeds or None (None: a seed is drawn).
+            options: passed to the tasks, except ``"reset_mask"``, bool ``(N,)``, True for the environments to reset;
+                the others do not change. ``"episode"`` is one int for all, or an int array ``(N,)``.
 
         Returns:
-            ``(observations, infos)``: N strings (of all rows), and the infos of the rows that were reset.
+            ``(observations, infos)``: all N observations, and the infos of the environments that were reset.
         """
         mask, options_of = self._read_options(options)
         seeds = self._read_seeds(seed)
@@ -137,10 +137,10 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         return self._observations(), batch_infos(infos)
 
     def step(self, actions: Any) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Let the actor (0) or the k-th intervention (k) act once in every row.
+        """Let the actor (0) or the k-th intervention (k) act once in every environment.
 
         Args:
-            actions: N integers from 0 to K; those of rows that are finished are ignored.
+            actions: N integers from 0 to K; those of finished environments are ignored.
 
         Returns:
             ``(observations, rewards, terminations, truncations, infos)``: N strings, float64 ``(N,)``, bool ``(N,)``,
@@ -150,71 +150,71 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             NotResetError: ``reset`` was never called.
             InvalidArgumentError: not N integers from 0 to K.
         """
-        n, rows = self.num_envs, self.slots
-        finished = [row.over for row in rows]
+        n, slots = self.num_envs, self.slots
+        finished = [episode.over for episode in slots]
         wanted = self._read_actions(actions, finished)
         asked: dict[int, list[int]] = {}
         for i in range(n):
             if not finished[i]:
                 asked.setdefault(wanted[i], []).append(i)
         for who in sorted(asked):
-            acts = ask(self._actors[who], [rows[i].decision(who) for i in asked[who]])
+            acts = ask(self._actors[who], [slots[i].decision(who) for i in asked[who]])
             for _ in range(self.act_retries):
                 failed = [j for j, act in enumerate(acts) if not isinstance(act, str) and act.error is not None]
                 if not failed:
                     break
-                again = ask(self._actors[who], [rows[asked[who][j]].decision(who) for j in failed])
+                again = ask(self._actors[who], [slots[asked[who][j]].decision(who) for j in failed])
                 for j, act in zip(failed, again, strict=True):
                     acts[j] = act
             for i, act in zip(asked[who], acts, strict=True):
-                rows[i].apply(who, act)
+                slots[i].apply(who, act)
 
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             for i in range(n):
                 if finished[i]:
                     self._begin(i, None, None)
-        rewards = np.array([row.reward for row in rows], dtype=np.float64)
-        terminations = np.array([row.terminated for row in rows], dtype=np.bool_)
-        truncations = np.array([row.truncated for row in rows], dtype=np.bool_)
-        infos: list[dict[str, Any] | None] = [row.info for row in rows]
+        rewards = np.array([episode.reward for episode in slots], dtype=np.float64)
+        terminations = np.array([episode.terminated for episode in slots], dtype=np.bool_)
+        truncations = np.array([episode.truncated for episode in slots], dtype=np.bool_)
+        infos: list[dict[str, Any] | None] = [episode.info for episode in slots]
         final: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.DISABLED:
             rewards[finished] = 0.0
-            infos = [None if finished[i] else rows[i].info for i in range(n)]
+            infos = [None if finished[i] else slots[i].info for i in range(n)]
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = self._restart(infos, finished)
         return self._observations(), rewards, terminations, truncations, batch_infos(infos) | final
 
     def snapshot(self) -> tuple[object, ...]:
-        """One snapshot per row (None for a row that never began)."""
-        return tuple(row.snapshot() if row.seed is not None else None for row in self.slots)
+        """One snapshot per environment (None where no episode has begun)."""
+        return tuple(episode.snapshot() if episode.seed is not None else None for episode in self.slots)
 
     def restore(self, snapshot: Sequence[Any]) -> None:
-        """Bring every row back to a moment that :meth:`snapshot` returned.
+        """Restore every environment to its state in ``snapshot``, which :meth:`snapshot` returned.
 
         Raises:
-            InvalidArgumentError: ``snapshot`` is not one of an env with as many rows.
+            InvalidArgumentError: ``snapshot`` is not a snapshot of a vector env with N environments.
         """
         if not isinstance(snapshot, tuple) or len(snapshot) != self.num_envs:
             raise InvalidArgumentError(
-                f"restore takes what snapshot() of a vector env with {self.num_envs} rows returned, received "
+                f"restore takes a snapshot of a vector env with {self.num_envs} environments, received "
                 f"{shown(snapshot)}."
             )
-        for row, moment in zip(self.slots, snapshot, strict=True):
-            if moment is not None:
-                row.restore(moment)
+        for episode, state in zip(self.slots, snapshot, strict=True):
+            if state is not None:
+                episode.restore(state)
 
     def render(self) -> tuple[Any, ...]:
         """Render every task."""
-        return tuple(row.task.render() for row in self.slots)
+        return tuple(episode.task.render() for episode in self.slots)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every task."""
-        for row in self.slots:
-            row.task.close()
+        for episode in self.slots:
+            episode.task.close()
 
     def get_wrapper_attr(self, name: str) -> Any:
-        """An attribute of this env (wrappers look through to it)."""
+        """An attribute of this env, as wrappers look it up."""
         return getattr(self, name)
 
     def _begin(self, i: int, seed: int | None, options: dict[str, Any] | None) -> None:
@@ -226,14 +226,14 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.slots[i].begin(seed, options)
 
     def _restart(self, infos: list[dict[str, Any] | None], idle: Sequence[bool]) -> dict[str, Any]:
-        """Reset the rows that have just ended (SAME_STEP), and return their ends as ``final_obs`` and ``final_info``.
+        """Reset the environments that have ended (SAME_STEP), and return ``final_obs`` and ``final_info``.
 
-        ``idle`` rows had not begun (the first reset had a mask): they begin now, and nothing ended there.
+        Idle environments had no episode, because the first reset had a mask: they begin one, and none has ended there.
         """
         for i in np.flatnonzero(idle).tolist():
             self._begin(i, None, None)
             infos[i] = self.slots[i].info
-        ended = [i for i, row in enumerate(self.slots) if row.over]
+        ended = [i for i, episode in enumerate(self.slots) if episode.over]
         if not ended:
             return {}
         final_info: list[dict[str, Any] | None] = [None] * self.num_envs
@@ -252,11 +252,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         }
 
     def _observations(self) -> tuple[str, ...]:
-        return tuple([row.observation for row in self.slots])
+        return tuple([episode.observation for episode in self.slots])
 
     def _read_actions(self, actions: Any, finished: Sequence[bool]) -> list[int]:
-        if all(row.seed is None for row in self.slots):
-            raise NotResetError("step needs episodes: call reset() first.")
+        if all(episode.seed is None for episode in self.slots):
+            raise NotResetError("step needs an episode: call reset() first.")
         wanted = check_actions(actions, self.num_envs).tolist()
         for i, action in enumerate(wanted):
             if not finished[i] and not 0 <= action <= len(self.interventions):
@@ -275,13 +275,15 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             )
         seeds = [check_seed(one) for one in seed]
         if len(seeds) != self.num_envs:
-            raise InvalidArgumentError(f"seed needs {self.num_envs} entries, one per row, received {len(seeds)}.")
+            raise InvalidArgumentError(
+                f"seed needs {self.num_envs} entries, one per environment, received {len(seeds)}."
+            )
         return seeds
 
     def _read_options(
         self, options: dict[str, Any] | None
     ) -> tuple[np.ndarray, Callable[[int], dict[str, Any] | None]]:
-        """The rows to reset, and each row's own options."""
+        """A mask ``(N,)`` of the environments to reset, and the options of environment i as a function."""
         if options is None:
             return np.ones(self.num_envs, dtype=np.bool_), lambda i: None
         if not isinstance(options, Mapping):
@@ -302,7 +304,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         episode = common.pop("episode", None)
         try:
             episodes = None if episode is None else np.asarray(episode)
-        except ValueError:  # lists of different lengths
+        except ValueError:  # nested lists of different lengths
             episodes = np.array("")
         if episodes is not None and (episodes.shape not in {(), (self.num_envs,)} or episodes.dtype.kind not in "iu"):
             raise InvalidArgumentError(
@@ -327,11 +329,11 @@ def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 def to_sb3(env: gym.vector.VectorEnv[Any, Any, Any], *, retries: int = 2) -> Any:
     """Return a Stable-Baselines3 ``VecEnv`` that steps this vector env.
 
-    SB3 resets in the same step and wants the last observation in ``info["terminal_observation"]``, so the env must be
-    in SAME_STEP mode. Its algorithms take numbers: wrap the env in ``FeatureObservation`` first.
+    SB3 resets in the same step and expects the last observation in ``info["terminal_observation"]``, so the env must be
+    in SAME_STEP mode. SB3 learns from numbers: wrap the env in ``FeatureObservation`` first.
 
-    A failed act is asked for again up to ``retries`` times. If it still fails, ``step`` raises
-    ``FailedEpisodesError``: an episode with an error must not be learned from, and SB3 cannot leave one out.
+    A failed call of an actor is repeated up to ``retries`` times. If it still fails, ``step`` raises
+    ``FailedEpisodesError``, because SB3 cannot exclude an episode from training.
 
     Raises:
         InvalidArgumentError: the env's autoreset mode is not SAME_STEP, or its observations are text.

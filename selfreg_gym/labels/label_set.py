@@ -103,7 +103,7 @@ class Labels(Sequence[Label]):
         return f"Labels({len(self)} labels of {len(self.observation.values)} texts; help by budget {shares})"
 
     def summary(self) -> list[dict[str, float]]:
-        """Per budget: ``budget, labels`` and the share of help in number (``help_share``) and weight (``help_weight``)."""
+        """Per budget: ``budget, labels``, share of help in number (``help_share``) and in weight (``help_weight``)."""
         rows = []
         for budget in np.unique(self.budget):
             here = self.budget == budget
@@ -173,9 +173,7 @@ class Labels(Sequence[Label]):
             raise StoreDamagedError(f"{path} is not a file of labels: it is not UTF-8 text.") from error
         count = header.pop("count")
         if len(rows) != count:
-            raise StoreDamagedError(
-                f"{path} holds {len(rows)} of its {count} labels: it is incomplete. Write it again."
-            )
+            raise StoreDamagedError(f"{path} has {len(rows)} of its {count} labels: it is incomplete. Write it again.")
         info = {key: value for key, value in header.items() if key not in ("format", "version")}
         return cls.of(rows, info)
 

@@ -1,5 +1,5 @@
-"""The whole method as one resumable run: what it is to do, its stages, and the directory it leaves behind."""
+"""The whole method as one resumable run: its config, its stages and its directory."""
 
-from selfreg_gym.pipeline.running import STAGES, advance, open_run, run, stages_until
+from selfreg_gym.pipeline.runner import STAGES, advance, open_run, run, stages_until
 
 __all__ = ["STAGES", "advance", "open_run", "run", "stages_until"]

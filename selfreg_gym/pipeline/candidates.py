@@ -1,12 +1,11 @@
-"""The compared helpers: each at every budget, built from a run's artifacts and named by a key.
+"""The candidates: the compared helpers, built from a run's artifacts at every budget.
 
-A helper takes part by being registered. ``from_run(path, budget=, seed=)``, if it has one, builds it from what the run
-has made; a helper with a knob is calibrated to each budget; one that has neither is compared as it is.
+Every registered helper takes part, or those of ``evaluate.helpers``. :class:`~selfreg_gym.helper.Helper` documents
+``from_run``, which builds it; a helper with a knob is calibrated to each budget, and one without is compared as it is.
 
-With several interventions, a helper that always asks the same one (class attribute ``asks_one``, and an argument
-``intervention``) is compared once for each of them: ``every-k:expert@1``. ``always`` asks the most expensive one, since
-no helper can use more: it is the upper end of the usage axis and the anchor of shares of the gap. The others are
-``always:NAME``.
+With several interventions, a helper that always asks the same one (``asks_one``) is compared once for each of them:
+``every-k:expert@1``. The upper reference (``always``) of the most expensive intervention keeps its plain name, because
+it is the upper end of the usage axis; the others are ``always:NAME``.
 """
 
 from __future__ import annotations
@@ -20,104 +19,105 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
-from selfreg_gym.helper import Helper
+from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 from selfreg_gym.pipeline.schema import EvaluateConfig
 
-__all__ = ["build", "helper_names", "interventions_of", "is_decisive", "key_of", "sources"]
+__all__ = ["build", "helper_class", "helper_names", "interventions_of", "is_decisive", "sources"]
+
+
+def helper_class(name: str) -> type[Helper]:
+    """Return the class of a registered helper."""
+    return as_helper_class(registry.load("helpers", name))
 
 
 def helper_names(run: Run) -> list[str]:
-    """Ids of the helpers that this run compares: those of the config, else every registered one.
+    """Return the ids of the compared helpers.
 
-    A helper that needs what not every run makes (a learner of its own, a server) says by ``made_in(run)`` whether it
-    is there; without it, it takes part only where the config names it.
+    Without ``evaluate.helpers`` they are the registered ones, apart from those for which the run lacks something
+    (``Helper.made_in``), such as a server or a training.
 
     Raises:
-        UnknownNameError: the config names one that does not exist.
+        UnknownNameError: the config names a helper that does not exist.
     """
     known = registry.names("helpers")
-    chosen = run.config.evaluate.helpers or tuple(
-        name for name in known if as_helper_class(registry.load("helpers", name)).made_in(run.path)
-    )
+    chosen = run.config.evaluate.helpers or tuple(name for name in known if helper_class(name).made_in(run.path))
     for name in chosen:
         if name not in known:
             raise UnknownNameError("helper", name, known)
     return list(chosen)
 
 
-def key_of(name: str, budget: float | None) -> str:
-    """``"lm@1"``: the point of a helper's curve at a budget; the name alone for a helper without one."""
-    return name if budget is None else f"{name}@{budget:g}"
-
-
 def is_decisive(name: str, config: EvaluateConfig) -> bool:
-    """Whether a compared helper (``"lm"``, ``"every-k:expert"``) is measured at every budget with all episodes."""
-    helper = name.partition(":")[0]
-    return helper in config.decisive if config.decisive else helper not in config.minor
+    """Return whether a helper (``"lm"``, ``"every-k:expert"``) is measured at every budget with all episodes."""
+    helper = HelperKey(name).helper_id
+    if config.decisive:
+        return helper in config.decisive
+    return not helper_class(helper).minor if config.minor is None else helper not in config.minor
 
 
 def interventions_of(run: Run) -> tuple[tuple[str, float], ...]:
-    """``(name, cost units of a call)`` of each intervention of the run, as its collection noted them."""
-    noted = run.manifest.data.get("interventions")
-    if noted is None:  # collected by an earlier version
+    """Return ``(name, cost units per call)`` of each intervention, as recorded when the rollouts were collected."""
+    recorded = run.manifest.data.get("interventions")
+    if recorded is None:  # collected by an earlier version
         kwargs = run.env_kwargs()
         built = build_interventions(kwargs["interventions"], kwargs.get("intervention_kwargs"))
-        noted = [{"name": one.name, "cost": one.cost} for one in built]
-    return tuple((one["name"], float(one["cost"])) for one in noted)
+        recorded = [{"name": one.name, "cost": one.cost} for one in built]
+    return tuple((one["name"], float(one["cost"])) for one in recorded)
 
 
-def build(run: Run, *, knobs_only: bool = False) -> dict[str, dict[float | None, Helper]]:
-    """Build every helper for every budget it is compared at; ``{None: helper}`` if a budget means nothing to it.
+def build(run: Run, *, knobs_only: bool = False) -> dict[HelperKey, Helper]:
+    """Build every helper at every budget; a helper without a knob and without ``takes_budget`` has no budget.
 
-    ``knobs_only`` leaves out those without a knob to calibrate.
+    Objects are shared, so that what was computed for one helper is cached for the others: a helper that does not take
+    the budget is one object for all budgets, ``Helper.for_budgets`` shares a model, and all helpers that score with the
+    run's process reward model share it.
 
-    What can be shared is one object, so that what is read for one helper is remembered for the others: one helper
-    serves all budgets unless it takes the budget in, a helper with ``for_budgets`` makes its own for all budgets, and
-    those that score with the run's process reward model score with one.
+    Args:
+        run: the run.
+        knobs_only: leave out helpers without a knob.
     """
     models: dict[Path, Any] = {}
-    found: dict[str, dict[float | None, Helper]] = {}
+    found: dict[HelperKey, Helper] = {}
     for name in helper_names(run):
-        if knobs_only and not as_helper_class(registry.load("helpers", name)).has_knob:
+        if knobs_only and not helper_class(name).has_knob:
             continue
-        for shown, kwargs in _variants(run, name):
-            found[shown] = _build_one(run, name, kwargs)
-            for helper in found[shown].values():
+        for variant, kwargs in _variants(run, name):
+            for budget, helper in _build_one(run, name, kwargs).items():
                 source = getattr(helper.prm, "source", None)
                 if source is not None:
                     helper.prm = models.setdefault(source, helper.prm)
+                found[HelperKey(variant, budget)] = helper
     return found
 
 
 def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
-    """The names under which a helper is compared, each with its arguments: one per intervention where it asks one."""
+    """The names under which a helper is compared, each with its arguments: one per intervention if it asks one."""
     kwargs = dict(run.config.evaluate.kwargs.get(name, {}))
-    several = len(run.config.interventions.ids) > 1
-    asks_one = as_helper_class(registry.load("helpers", name)).asks_one
-    if not several or not asks_one or "intervention" in kwargs:
+    kind = helper_class(name)
+    if len(run.config.interventions.ids) == 1 or not kind.asks_one or "intervention" in kwargs:
         return [(name, kwargs)]
-    people = interventions_of(run)
-    most = max(people, key=lambda one: one[1])[0]
+    interventions = interventions_of(run)
+    most_expensive = max(interventions, key=lambda one: one[1])[0]
     found: dict[str, dict[str, Any]] = {}
-    for number, (asked, _) in enumerate(people, 1):
-        told = re.sub(r"[@#:\s\x00-\x1f]+", "-", asked)
-        shown = name if name == "always" and asked == most else f"{name}:{told}"
-        found[shown if shown not in found else f"{shown}-{number}"] = {**kwargs, "intervention": asked}
+    for number, (intervention, _) in enumerate(interventions, 1):
+        suffix = re.sub(r"[@#:\s\x00-\x1f]+", "-", intervention)
+        variant = name if kind.reference == "upper" and intervention == most_expensive else f"{name}:{suffix}"
+        found[variant if variant not in found else f"{variant}-{number}"] = {**kwargs, "intervention": intervention}
     return list(found.items())
 
 
 def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Helper]:
-    helper_class = as_helper_class(registry.load("helpers", name))
-    c = run.config.evaluate
+    """Budget -> helper."""
+    kind, c = helper_class(name), run.config.evaluate
     budgets = c.budgets if is_decisive(name, c) else c.budgets_others
-    from_run = partial(helper_class.from_run, run.path, seed=c.seed, **kwargs)
+    from_run = partial(kind.from_run, run.path, seed=c.seed, **kwargs)
     try:
-        if not helper_class.overrides("from_run"):
-            helper = helper_class(**kwargs)
-        elif not helper_class.takes_budget:
+        if not kind.overrides("from_run"):
+            helper = kind(**kwargs)
+        elif not kind.takes_budget:
             helper = from_run(budget=None)
         else:
             built: dict[float | None, Helper] = {}
@@ -127,17 +127,17 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
                     return dict(together)
             return built
     except (SelfRegError, OSError) as error:
-        error.add_note(f"(while the helper {name!r} was made)")
+        error.add_note(f"(while the helper {name!r} was built)")
         raise
     except Exception as error:
         raise InvalidArgumentError(
-            f"the helper {name!r} could not be made with the arguments {kwargs}: {type(error).__name__}: {error}."
+            f"the helper {name!r} cannot be built with the arguments {kwargs}: {type(error).__name__}: {error}."
         ) from error
-    return dict.fromkeys(budgets, helper) if helper_class.has_knob else {None: helper}
+    return dict.fromkeys(budgets, helper) if kind.has_knob else {None: helper}
 
 
 def sources(run: Run) -> dict[str, str]:
-    """Fingerprint of the file of every helper that is compared, so that an edited helper is measured again."""
+    """Return the SHA-256 of the file of every compared helper, so that an edited helper is evaluated again."""
     modules = {entry.name: entry.module for entry in registry.describe("helpers")}
     found = {}
     for name in helper_names(run):

@@ -19,7 +19,7 @@ __all__ = ["actor_checkpoint", "check_models", "models_of", "some_models"]
 def models_of(config: RunConfig) -> dict[str, str]:
     """Return the SHA-256 of every checkpoint that the config names; actors without one are left out.
 
-    For the backbone ``"auto"`` it is that of the trunks from which one is chosen (:mod:`selfreg_gym.lm.backbone`).
+    For the backbone ``"auto"`` it is the trunk from which the choice starts (:mod:`selfreg_gym.lm.backbone`).
 
     Raises:
         UnknownNameError: an actor, intervention or backbone that does not exist.
@@ -27,12 +27,9 @@ def models_of(config: RunConfig) -> dict[str, str]:
         CheckpointError: an actor whose checkpoint is missing.
     """
     found: dict[str, Any] = {"actor": actor_checkpoint(config)}
-    for one, name in zip(
-        build_interventions(config.interventions.ids, config.interventions.kwargs),
-        config.interventions.ids,
-        strict=True,
-    ):
-        found[f"intervention {name}"] = actor_trunk(one.actor)
+    ids = config.interventions.ids
+    for name, intervention in zip(ids, build_interventions(ids, config.interventions.kwargs), strict=True):
+        found[f"intervention {name}"] = actor_trunk(intervention.actor)
     for section in ("prm", "helper"):
         name = getattr(config, section).backbone
         if name == AUTO:  # every run of this version has the same shipped trunk; the actor's own may differ
@@ -42,37 +39,37 @@ def models_of(config: RunConfig) -> dict[str, str]:
 
 
 def actor_checkpoint(config: RunConfig) -> Path | None:
-    """The checkpoint of the run's actor; None for an actor without one."""
+    """Return the checkpoint of the run's actor; None for an actor without one."""
     return actor_trunk(build_actor(config.actor.id, config.actor.kwargs))
 
 
-def some_models(run: Run, *names: str) -> dict[str, str]:
-    """Those of :func:`models_of` whose names begin with one of ``names``."""
-    return {name: sha for name, sha in models_of(run.config).items() if name.startswith(names)}
+def some_models(run: Run, *prefixes: str) -> dict[str, str]:
+    """Return those of :func:`models_of` whose names begin with one of ``prefixes``."""
+    return {name: sha for name, sha in models_of(run.config).items() if name.startswith(prefixes)}
 
 
 def check_models(run: Run, *, update: bool = False) -> None:
-    """Raise if the models of a run have changed; with ``update`` the new ones are noted instead.
+    """Raise if the checkpoints of a run have changed; with ``update`` the new ones are recorded instead.
 
-    The date that chat templates print is noted too, because prompts depend on it.
+    The date that chat templates print is compared too, because prompts depend on it.
 
     Raises:
-        RunDirectoryError: a checkpoint or the prompts' date is not the one that the run was begun with.
+        RunDirectoryError: a checkpoint, or the date of the prompts, differs from the one that the run began with.
     """
-    date, begun = PROMPT_DATE.isoformat(), run.manifest.data.get("prompt_date")
-    if begun not in (None, date):
+    date, recorded_date = PROMPT_DATE.isoformat(), run.manifest.data.get("prompt_date")
+    if recorded_date not in (None, date):
         raise RunDirectoryError(
-            f"{str(run.path)!r} was begun with prompts dated {begun}, and this version of selfreg_gym dates them "
-            f"{date}: use the version that began it, or choose another directory with --out."
+            f"{str(run.path)!r} was begun with prompts dated {recorded_date}, and this version of selfreg_gym dates "
+            f"them {date}: use the version that began it, or choose another directory with --out."
         )
-    if begun is None:
+    if recorded_date is None:
         run.manifest.note(prompt_date=date)
-    now, then = models_of(run.config), run.manifest.data.get("models")
-    if then is not None and now != then and not update:
-        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    models, recorded = models_of(run.config), run.manifest.data.get("models")
+    if recorded is not None and models != recorded and not update:
+        changed = sorted(name for name in models.keys() | recorded.keys() if models.get(name) != recorded.get(name))
         raise RunDirectoryError(
             f"{str(run.path)!r} was begun with other checkpoints: {', '.join(changed)}. Choose another directory with "
-            "--out, or say --update to run again what depends on them."
+            "--out, or run again what depends on them with --update."
         )
-    if now != then:
-        run.manifest.note(models=now)
+    if models != recorded:
+        run.manifest.note(models=models)

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from selfreg_gym import registry
+from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
 from selfreg_gym.intervention_env.building import material
 from selfreg_gym.pipeline.schema import RunConfig
@@ -192,9 +194,11 @@ def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
 
 
 def material_config(config: RunConfig) -> RunConfig:
-    """Return the config with explicit ``label.budgets``, and without arguments of agents that change no result.
+    """Return the config with explicit ``label.budgets`` and ``evaluate.minor``, and without immaterial arguments.
 
-    Such arguments say only where and how fast an agent acts (:func:`selfreg_gym.intervention_env.building.material`).
+    Immaterial arguments of agents change only where and how fast they act
+    (:func:`selfreg_gym.intervention_env.building.material`). ``evaluate.minor`` lists the helpers of this package that
+    declare it.
     """
 
     def parts(group: str, kwargs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -205,9 +209,17 @@ def material_config(config: RunConfig) -> RunConfig:
         "actor": {"kwargs": material("actors", c.actor.id, c.actor.kwargs)},
         "interventions": {"kwargs": parts("interventions", c.interventions.kwargs)},
         "label": {"budgets": c.label_budgets},
-        "evaluate": {"kwargs": parts("helpers", c.evaluate.kwargs)},
+        "evaluate": {"kwargs": parts("helpers", c.evaluate.kwargs), "minor": _minor(c)},
     }
     return c.model_copy(update={name: getattr(c, name).model_copy(update=values) for name, values in changes.items()})
+
+
+def _minor(config: RunConfig) -> tuple[str, ...]:
+    """Ids of minor helpers."""
+    if config.evaluate.minor is not None:
+        return config.evaluate.minor
+    own = [entry.name for entry in registry.describe("helpers") if entry.origin == "selfreg_gym"]
+    return tuple(name for name in own if as_helper_class(registry.load("helpers", name)).minor)
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from selfreg_gym.pipeline.directory import Run, is_current
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.execution import is_current
 from selfreg_gym.pipeline.stages import STAGES
 from selfreg_gym.utils.printable import visible
 

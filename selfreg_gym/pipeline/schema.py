@@ -244,11 +244,9 @@ class EvaluateConfig(Section):
     """Arguments of a helper, by id."""
     decisive: Texts = ()
     """Helpers that are measured at all ``budgets`` with ``episodes`` per task; empty: all that are not ``minor``."""
-    minor: Texts = (
-        "actor-confidence", "dqn", "every-k", "maskable-ppo", "ppo", "prm-per-task", "quantile", "recurrent-ppo",
-        "wait-n",
-    )  # fmt: skip
-    """Helpers that are measured at ``budgets_others`` with ``episodes_others`` per task."""
+    minor: Texts | None = None
+    """Helpers that are measured at ``budgets_others`` with ``episodes_others`` per task; not set: those that declare it
+    (``Helper.minor``)."""
     budgets: Budgets = (0.5, 1.0, 2.0, 3.0)
     """Budgets of the run, in cost units per episode: helpers are labelled, calibrated and evaluated at them."""
     budgets_others: Budgets = (1.0,)

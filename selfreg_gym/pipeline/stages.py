@@ -16,7 +16,7 @@ report                all of the above                           report.html, pl
 ====================  =========================================  ==================
 
 How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.pipeline.directory`;
-:mod:`selfreg_gym.pipeline.running` runs them.
+:mod:`selfreg_gym.pipeline.runner` runs them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
 from selfreg_gym.pipeline.candidates import interventions_of, sources
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
-from selfreg_gym.pipeline.comparing import calibrate_helpers, evaluate_helpers
-from selfreg_gym.pipeline.directory import Run, Stage
+from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
@@ -319,7 +320,7 @@ STAGES = (
         ("rollouts.sqlite",),
         ("prm",),
         ("prm",),
-        beside=True,
+        background=True,
         more=lambda run: some_models(run, "prm"),
     ),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),

@@ -1,7 +1,7 @@
-"""Play episodes with a helper: the loop behind collection, calibration and evaluation.
+"""Play episodes with a helper: the loop of collection, calibration and evaluation.
 
-``plan`` lists the episodes, ``loop`` plays them in a vector environment, ``workers`` divides them between processes,
-and ``interactive`` lets a person take part in the terminal.
+``plan`` defines an episode to play, ``loop`` plays a list of them in an env, ``executor`` divides work between
+processes (``workers``, ``worker_process``), and ``interactive`` plays an episode with a person in the terminal.
 """
 
 import lazy_loader

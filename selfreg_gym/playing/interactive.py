@@ -1,4 +1,4 @@
-"""One episode with a person in it: as the actor, as the intervention, or as the helper."""
+"""``play_episode``: an episode in the terminal, with a person as the actor, the intervention or the helper."""
 
 from __future__ import annotations
 
@@ -36,38 +36,38 @@ def play_episode(
 
     Args:
         task: id of the task.
-        role: ``"actor"``: the person acts at every step. ``"intervention"``: the actor acts, and with
-            ``help_probability`` the person is asked for one action. ``"helper"``: the person decides at each step
-            whether the actor goes on alone or one of ``interventions`` is asked.
-        actor: id of the actor (ignored for the role actor).
-        interventions: ids of whom to ask (ignored for the other roles).
-        task_kwargs: keyword arguments of the task.
-        episode, seed: which task, and all its randomness.
-        help_probability: only for the role intervention.
-        read, write: the terminal; for tests, or for another surface.
+        role: ``"actor"``: the person acts at every step. ``"intervention"``: at each step, with ``help_probability``,
+            the person acts instead of the actor. ``"helper"``: the person chooses at each step who acts.
+        actor: id of the actor (not used with the role actor).
+        interventions: ids of the interventions (used with the role helper only).
+        task_kwargs: arguments of the task.
+        episode, seed: index of the task, and seed of the episode.
+        help_probability: in [0, 1], used with the role intervention only.
+        read, write: functions that replace the terminal.
 
     Raises:
-        UnknownNameError: no such role, task, actor or intervention.
+        UnknownNameError: an unknown role, task, actor or intervention.
+        InvalidArgumentError: a probability outside [0, 1], or the actor failed.
         KeyboardInterrupt: the person quits.
     """
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
     check_number("help_probability", help_probability, high=1.0)
 
-    def say(text: str) -> None:  # a task's texts may hold control characters, which a terminal would execute
+    def say(text: str) -> None:  # the texts of a task may contain control characters for the terminal
         write(visible(text, keep="\n\t"))
 
     person = {"read": read, "write": say}
     loading = [f"task {task!r}"] + ([f"actor {actor!r}"] if role != "actor" else [])
     loading += [f"intervention {name!r}" for name in interventions] if role == "helper" else []
     say(f"Loading {', '.join(loading)} ...")
-    whom: list[Any] = {
+    chosen: list[Any] = {
         "actor": lambda: [],
         "intervention": lambda: [registry.load("interventions", "human")(**person)],
         "helper": lambda: list(interventions),
     }[role]()
-    who = registry.load("actors", "human")(**person) if role == "actor" else actor
-    env = InterventionEnv(task, who, whom, task_kwargs=task_kwargs)
+    acting = registry.load("actors", "human")(**person) if role == "actor" else actor
+    env = InterventionEnv(task, acting, chosen, task_kwargs=task_kwargs)
     observation, info = env.reset(seed=seed, options={"episode": episode})
     rng = stream(INTERACTIVE_HELP, seed, episode)
     say(f"{task}, episode {episode}, seed {seed}: {info['task_id']}. You are the {role}. q quits.")
@@ -78,12 +78,12 @@ def play_episode(
             action = _decide(observation, env.interventions, info["usage"].tolist(), read or input, say)
         elif role == "intervention":
             action = int(rng.random() < help_probability)
-        with warnings.catch_warnings():  # the error below says it
+        with warnings.catch_warnings():  # the error below repeats the warning
             warnings.filterwarnings("ignore", message=".*the episode is truncated")
             observation, _, terminated, truncated, info = env.step(action)
         over, step = terminated or truncated, step + 1
         if info["error"]:
-            raise InvalidArgumentError(f"the episode cannot go on: {info['error']}.")
+            raise InvalidArgumentError(f"the actor failed: {info['error']}.")
         invalid = "  (not an admissible action)" if info["invalid_action"] else ""
         spent = f"  (cost {info['cost']:g}, {_units(sum(info['usage'].tolist()))} so far)" if info["cost"] else ""
         say(f"  step {step}: {info['intervention'] or 'the actor'} -> {info['action_text']}{invalid}{spent}")
@@ -106,10 +106,10 @@ def _decide(
     read: Callable[[str], str],
     write: Callable[[str], None],
 ) -> int:
-    """Ask the person whether to ask for help, with what each call costs and what has been used."""
+    """Ask the person for a decision; shows the cost of each call and the usage so far."""
     write(f"\n---- your decision ----\n{observation}\n")
     write(f"  help used so far: {_units(sum(usage))}")
-    write("  0  nohelp: the actor goes on alone")
+    write("  0  nohelp: the actor acts")
     for number, (one, used) in enumerate(zip(interventions, usage, strict=True), start=1):
         write(f"  {number}  help: ask {one.name} (a call costs {_units(one.cost)}; used so far: {used:g})")
     while True:

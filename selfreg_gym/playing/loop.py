@@ -1,7 +1,7 @@
-"""Playing a list of episodes: the one loop behind collection, calibration and evaluation.
+"""``run_episodes``: play a list of episodes; collection, calibration and evaluation use this loop.
 
-Every episode of the list is played exactly once, whatever the batch size; all rows are kept busy. The coin of random
-help comes from the episode's own seed, so neither batch size nor order can change an episode.
+Each episode of the list is played exactly once. The draws of random help depend only on the episode's seed, so neither
+the batch size nor the order of the episodes changes an episode.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ def run_episodes(
     retries: int = 2,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Iterator[Episode]:
-    """Play every spec once and yield the episodes as they end, in any order.
+    """Play every spec once and yield the episodes in the order in which they end.
 
     Args:
         env: an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``, or an ``InterventionEnv``; it may be
-            wrapped. An end that a wrapper declares (``TimeLimit``) ends the episode. A wrapper that does not pass each
-            step on exactly once is refused.
+            wrapped. Episodes that a wrapper truncates (``TimeLimit``) end there. Wrappers must pass on each step
+            exactly once.
         specs: the episodes to play.
-        helper: decides; None for help at random, with each spec's ``help_probability`` at each step and uniformly
-            over the K interventions. ``helper.wrap(env)`` gives the observations that it reads; rows that are idle
-            (at the end of the list) are passed with their last observation, and their answers are ignored. An object
-            with ``predict`` or a function also works (:func:`selfreg_gym.as_helper`).
-        deterministic: handed to ``helper.predict``.
-        record_steps: False keeps ``observation`` and ``admissible_actions`` of the transitions empty.
-        retries: how often an episode in which an actor failed is played again, before it is yielded with ``error`` set.
+        helper: a :class:`selfreg_gym.Helper`, an object with ``predict`` or a function; it reads the observations of
+            ``helper.wrap(env)``. At the end of the list, idle environments are passed with their last observation, and
+            their actions are ignored. None for random help: at each step with the spec's ``help_probability``, from
+            one of the K interventions, uniformly.
+        deterministic: passed to ``helper.predict``.
+        record_steps: False leaves ``observation`` and ``admissible_actions`` of the transitions empty.
+        retries: repetitions of an episode in which an actor failed, before it is yielded with ``error``.
         on_episode: called with each episode before it is yielded.
 
     Yields:
-        One ``Episode`` per spec. ``metrics`` holds the task's own numbers, and ``"unseen"`` (decisions in states that
-        the helper does not know) if the helper sets ``last_unseen``.
+        One ``Episode`` per spec. ``metrics`` holds the task's metrics, and under ``"unseen"`` the number of decisions
+        in states that are new to the helper, if the helper sets ``last_unseen``.
 
     Raises:
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
             ``help_probability`` where it is needed, a task index that the task does not have, or a wrapper that skips,
             repeats or resets steps.
-        TaskContractError: the helper raised, or answered with something else than one action in 0 .. K per row; or the
-            task broke its contract.
+        TaskContractError: the helper raised, or did not return one action in 0 .. K per environment; or the task
+            broke its contract.
     """
     decider = None if helper is None else as_helper(helper, what="the helper")
     specs = _checked_specs(specs)
@@ -74,11 +74,11 @@ def run_episodes(
         if helper is None and p is None:
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
-    return _play(_Table(env, decider), specs, deterministic, record_steps, retries, on_episode)
+    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, on_episode)
 
 
 def _checked_specs(specs: Any) -> list[EpisodeSpec]:
-    """The episodes to play as a list.
+    """The specs as a list.
 
     Raises:
         InvalidArgumentError: not a sequence of :class:`EpisodeSpec`.
@@ -89,14 +89,14 @@ def _checked_specs(specs: Any) -> list[EpisodeSpec]:
     found = list(specs)
     for spec in found:
         if not isinstance(spec, EpisodeSpec):
-            raise InvalidArgumentError(f"{rule}, and one of them is {shown(spec)}.")
+            raise InvalidArgumentError(f"{rule}, received one item {shown(spec)}.")
         if spec.help_probability is not None:
             check_number("help_probability", spec.help_probability, high=1.0)
     return found
 
 
 def _play(
-    table: _Table,
+    batch: _Batch,
     specs: Sequence[EpisodeSpec],
     deterministic: bool,
     record_steps: bool,
@@ -104,60 +104,60 @@ def _play(
     on_episode: Callable[[Episode], None] | None,
 ) -> Iterator[Episode]:
     waiting = deque((spec, retries) for spec in specs)
-    seats: list[_Recorder | None] = [None] * table.n
-    begun = np.zeros(table.n, dtype=np.bool_)
+    recorders: list[_Recorder | None] = [None] * batch.n
+    begun = np.zeros(batch.n, dtype=np.bool_)
     state: Any = None
     while True:
-        free = [i for i in range(table.n) if seats[i] is None]
+        free = [i for i in range(batch.n) if recorders[i] is None]
         for i, (spec, left) in zip(free, [waiting.popleft() for _ in free[: len(waiting)]], strict=False):
-            seats[i] = _Recorder(spec, left, record_steps)
+            recorders[i] = _Recorder(spec, left, record_steps)
             begun[i] = True
         if begun.any():
-            table.reset(begun, [seat.spec if seat is not None else None for seat in seats])
-        busy = [(i, seat) for i, seat in enumerate(seats) if seat is not None]
+            batch.reset(begun, [one.spec if one is not None else None for one in recorders])
+        busy = [(i, recorder) for i, recorder in enumerate(recorders) if recorder is not None]
         if not busy:
             return
-        actions = np.zeros(table.n, dtype=np.int64)
-        if table.helper is None:
-            for i, seat in busy:
-                actions[i] = seat.coin(table.k)
+        actions = np.zeros(batch.n, dtype=np.int64)
+        if batch.helper is None:
+            for i, recorder in busy:
+                actions[i] = recorder.random_action(batch.k)
         else:
-            if begun.any() and table.helper.draws_per_episode:
-                keys = [episode_key(seat.spec.seed, seat.spec.task_index) if seat is not None else 0 for seat in seats]
-                with _helper_asked(table.helper, "begin_episodes"):
-                    state = table.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
-            chosen, state = table.ask(state, begun, deterministic, [i for i, _ in busy])
-            unseen = table.helper.last_unseen
-            for i, seat in busy:
+            if begun.any() and batch.helper.draws_per_episode:
+                keys = [episode_key(one.spec.seed, one.spec.task_index) if one is not None else 0 for one in recorders]
+                with _helper_errors(batch.helper, "begin_episodes"):
+                    state = batch.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
+            chosen, state = batch.ask(state, begun, deterministic, [i for i, _ in busy])
+            unseen = batch.helper.last_unseen
+            for i, recorder in busy:
                 actions[i] = chosen[i]
                 if unseen is not None:
-                    seat.unseen = (seat.unseen or 0) + int(np.atleast_1d(unseen)[i])
+                    recorder.unseen = (recorder.unseen or 0) + int(np.atleast_1d(unseen)[i])
         begun[:] = False
-        for i, seat in busy:
-            seat.before(table.slots[i])
-        rewards, terminations, truncations = table.step(actions)
-        for i, seat in busy:
-            row = table.slots[i]
-            seat.check_step(row, table.env)
+        for i, recorder in busy:
+            recorder.record_state(batch.slots[i])
+        rewards, terminations, truncations = batch.step(actions)
+        for i, recorder in busy:
+            current = batch.slots[i]
+            recorder.check_step(current, batch.env)
             terminated, truncated = bool(terminations[i]), bool(truncations[i])
-            if row.over:
-                terminated, truncated = terminated or row.terminated, truncated or row.truncated
-            seat.after(row, rewards[i], terminated, truncated)
+            if current.over:
+                terminated, truncated = terminated or current.terminated, truncated or current.truncated
+            recorder.record_step(current, rewards[i], terminated, truncated)
             if not (terminated or truncated):
                 continue
-            row.cut_off()
-            seats[i] = None
-            episode = seat.finish(row)
-            if episode.error is not None and seat.retries_left > 0:
-                waiting.append((seat.spec, seat.retries_left - 1))
+            current.cut_off()
+            recorders[i] = None
+            episode = recorder.finish(current)
+            if episode.error is not None and recorder.retries_left > 0:
+                waiting.append((recorder.spec, recorder.retries_left - 1))
                 continue
             if on_episode is not None:
                 on_episode(episode)
             yield episode
 
 
-class _Table:
-    """A single or a vector env, with and without the helper's wrapper, behind one face of n rows."""
+class _Batch:
+    """A single or vector env, inside the helper's wrapper, with one interface: n environments, K interventions."""
 
     def __init__(self, env: Any, helper: Helper | None) -> None:
         base = env.unwrapped
@@ -165,26 +165,26 @@ class _Table:
         if not self.single:
             if not isinstance(base, InterventionVectorEnv):
                 raise InvalidArgumentError(
-                    "play needs an InterventionVectorEnv (gym.make_vec('selfreg/Intervention-v0')) or an "
+                    "run_episodes needs an InterventionVectorEnv (gym.make_vec('selfreg/Intervention-v0')) or an "
                     f"InterventionEnv, received {type(base).__name__}."
                 )
             if base.autoreset_mode is not AutoresetMode.DISABLED:
                 raise InvalidArgumentError(
-                    "play begins the episodes itself: make the vector env with autoreset_mode='Disabled', "
+                    "run_episodes resets the envs itself: make the vector env with autoreset_mode='Disabled', "
                     f"received {base.autoreset_mode}."
                 )
         self.helper, self.env = None, env
         if helper is not None:
-            with _helper_asked(helper, "for_interventions"):
+            with _helper_errors(helper, "for_interventions"):
                 self.helper = helper.for_interventions(base.interventions)
-            with _helper_asked(self.helper, "wrap"):
+            with _helper_errors(self.helper, "wrap"):
                 self.env = self.helper.wrap(env)
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
         self.observation: Any = None
 
     def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
-        """Begin the episodes of ``specs`` in the rows of ``mask``."""
+        """Begin the episodes of ``specs`` in the environments of ``mask``."""
         if self.single:
             spec = specs[0]
             assert spec is not None
@@ -200,21 +200,21 @@ class _Table:
     def ask(
         self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
-        """One ``predict`` for all rows; actions ``(n,)``, valid in the ``busy`` rows (None: all)."""
+        """One ``predict`` for all environments: actions ``(n,)``, valid in the ``busy`` ones (None: all)."""
         assert self.helper is not None
-        with _helper_asked(self.helper, "predict"):
+        with _helper_errors(self.helper, "predict"):
             result = self.helper.predict(
                 self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
             )
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TaskContractError(
-                f"predict returns (actions, state): {self.helper.type_name} returned {shown(result)}."
+                f"predict must return (actions, state); {self.helper.type_name} returned {shown(result)}."
             )
-        answer, state = result
-        return _actions_of(self.helper, answer, self.n, self.k, busy), state
+        actions, state = result
+        return _checked_actions(self.helper, actions, self.n, self.k, busy), state
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Step all rows; rewards, terminations and truncations ``(n,)`` as the outermost wrapper reports them."""
+        """Step all environments; rewards, terminations and truncations ``(n,)`` of the outermost wrapper."""
         if self.single:
             self.observation, reward, terminated, truncated, _ = self.env.step(int(actions[0]))
             return np.array([reward], dtype=np.float64), np.array([terminated]), np.array([truncated])
@@ -223,40 +223,37 @@ class _Table:
 
 
 def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,), seed: int = 0) -> None:
-    """Ask a helper about the first observations of some tasks, and check its answers; no actor is called.
-
-    For finding a helper with invalid answers before a long training, calibration or evaluation. The helper must be
-    ready to answer (a trained model is loaded).
+    """Check a helper's actions at the first observations of some tasks, before a long evaluation; no actor is called.
 
     Args:
-        env: as for :func:`play`.
-        helper: its ``wrap`` is applied.
-        tasks: indices of the tasks whose first observation is tried.
-        seed: of the episodes that are begun.
+        env: as for :func:`run_episodes`.
+        helper: a helper that is ready to predict; its ``wrap`` is applied.
+        tasks: indices of the tasks.
+        seed: seed of the first episode; the others count up from it.
 
     Raises:
         TaskContractError: not one integer action in 0 .. K per observation, or ``predict`` raised.
     """
-    table = _Table(env, as_helper(helper))
-    assert table.helper is not None
-    mask = np.ones(table.n, dtype=np.bool_)
+    batch = _Batch(env, as_helper(helper))
+    assert batch.helper is not None
+    mask = np.ones(batch.n, dtype=np.bool_)
     state: Any = None
-    for i in range(0, len(tasks), table.n):
-        some = [tasks[min(i + j, len(tasks) - 1)] for j in range(table.n)]
-        table.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
-        if table.helper.draws_per_episode:
+    for i in range(0, len(tasks), batch.n):
+        some = [tasks[min(i + j, len(tasks) - 1)] for j in range(batch.n)]
+        batch.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
+        if batch.helper.draws_per_episode:
             keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
-            with _helper_asked(table.helper, "begin_episodes"):
-                state = table.helper.begin_episodes(state, mask.copy(), keys)
-        _, state = table.ask(state, mask, deterministic=True)
+            with _helper_errors(batch.helper, "begin_episodes"):
+                state = batch.helper.begin_episodes(state, mask.copy(), keys)
+        _, state = batch.ask(state, mask, deterministic=True)
 
 
 @contextlib.contextmanager
-def _helper_asked(helper: Helper, method: str) -> Iterator[None]:
-    """Name the helper and the method when it raises.
+def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
+    """Add the class and the method of the helper to its errors.
 
     Raises:
-        TaskContractError: from any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
+        TaskContractError: for any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
     """
     try:
         yield
@@ -264,84 +261,89 @@ def _helper_asked(helper: Helper, method: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise TaskContractError(
-            f"a helper answers every observation: {method} of {helper.type_name} raised {type(error).__name__}: "
-            f"{shown(str(error))}. Repair the helper, or wrap it so that it gets the observations that it reads."
+            f"a helper must handle every observation: {method} of {helper.type_name} raised "
+            f"{type(error).__name__}: {shown(str(error))}. Repair the helper, or give it a method wrap(env) that "
+            "returns the env with the observations that it reads."
         ) from error
 
 
-def _actions_of(helper: Helper, answer: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
-    """A helper's answer to n observations as ``(n,)`` integer actions; those of ``busy`` rows lie in 0 .. k.
+def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
+    """A helper's actions for n observations as an integer array ``(n,)``; those of ``busy`` environments lie in 0 .. k.
 
     Raises:
         TaskContractError: another shape, another type, or an action outside 0 .. k.
     """
-    rule = f"a helper answers N observations with N integer actions from 0 to K (here N = {n} and K = {k})"
+    rule = f"for N observations, a helper must return N integer actions from 0 to K (here N = {n} and K = {k})"
     try:
-        actions = np.atleast_1d(np.asarray(answer))
-    except ValueError:  # rows of different lengths
-        raise TaskContractError(f"{rule}: {helper.type_name} answered {shown(answer)}.") from None
+        actions = np.atleast_1d(np.asarray(values))
+    except ValueError:  # nested lists of different lengths
+        raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(values)}.") from None
     if actions.shape != (n,) or actions.dtype.kind not in "iub":
         raise TaskContractError(
-            f"{rule}: {helper.type_name} answered with an array of shape {actions.shape} and type "
-            f"{actions.dtype}, {shown(answer)}."
+            f"{rule}; {helper.type_name} returned an array of shape {actions.shape} and type {actions.dtype}, "
+            f"{shown(values)}."
         )
     if not all(0 <= actions[i] <= k for i in (range(n) if busy is None else busy)):
-        raise TaskContractError(f"{rule}: {helper.type_name} answered {shown(actions.tolist())}.")
+        raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
     return actions
 
 
 class _Recorder:
-    """One episode while it is being played."""
+    """Records one episode while it is played."""
 
-    __slots__ = ("_before", "_coin", "_record", "_steps", "retries_left", "spec", "unseen")
+    __slots__ = ("_before", "_record", "_steps", "_stream", "retries_left", "spec", "unseen")
 
     def __init__(self, spec: EpisodeSpec, retries_left: int, record: bool) -> None:
         self.spec, self.retries_left, self._record = spec, retries_left, record
         self._steps: list[Transition] = []
         self._before: dict[str, Any] = {}
-        self._coin: np.random.Generator | None = None
+        self._stream: np.random.Generator | None = None
         self.unseen: int | None = None
 
-    def coin(self, k: int) -> int:
-        """The random action of the next step."""
-        if self._coin is None:
-            self._coin = stream(RANDOM_HELP, self.spec.seed)
-        whether, whom = self._coin.random(2)
+    def random_action(self, k: int) -> int:
+        """The random action of the next step: two uniforms, one for whether to ask and one for whom.
+
+        Both are drawn at every step (common random numbers): as long as two episodes agree, help at probability p
+        occurs at every step where it occurs at a smaller p.
+        """
+        if self._stream is None:
+            self._stream = stream(RANDOM_HELP, self.spec.seed)
+        whether, whom = self._stream.random(2)
         return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
 
-    def check_step(self, row: EpisodeState, env: Any) -> None:
-        """Raise if a wrapper has not passed the step on exactly once.
+    def check_step(self, episode: EpisodeState, env: Any) -> None:
+        """Raise if a wrapper has not passed on the step exactly once.
 
         Raises:
             InvalidArgumentError: the env made no step, several, or has begun another episode.
         """
-        if row.t == self._before["t"] + 1 and row.seed == self.spec.seed:
+        if episode.t == self._before["t"] + 1 and episode.seed == self.spec.seed:
             return
         raise InvalidArgumentError(
-            "a wrapper around the intervention env must pass every step on exactly once, and leave resets to play: "
-            f"after step {self._before['t'] + 1} of the episode with seed {self.spec.seed}, the env is at step {row.t} "
-            f"of the episode with seed {row.seed}. Remove the wrapper that does this from {env}."
+            "a wrapper around the intervention env must pass on every step exactly once and must not reset the env: "
+            f"after step {self._before['t'] + 1} of the episode with seed {self.spec.seed}, the env is at step "
+            f"{episode.t} of the episode with seed {episode.seed}. Remove this wrapper from {env}."
         )
 
-    def before(self, row: EpisodeState) -> None:
-        """Keep what there is to see before acting."""
-        info = row.info
+    def record_state(self, episode: EpisodeState) -> None:
+        """Record the state before the action."""
+        info = episode.info
         self._before = {
-            "t": row.t,
-            "observation": row.observation if self._record else "",
+            "t": episode.t,
+            "observation": episode.observation if self._record else "",
             "admissible_actions": info.get("admissible_actions") if self._record else None,
             "state_key": info["state_key"],
             "feature_key": info.get("feature_key"),
             "steps_left": info.get("steps_left"),
         }
 
-    def after(self, row: EpisodeState, reward: float, terminated: bool, truncated: bool) -> None:
-        """Keep what was done and what it led to. ``row.who`` is who really acted: a wrapper may have denied a call."""
-        info = row.info
+    def record_step(self, episode: EpisodeState, reward: float, terminated: bool, truncated: bool) -> None:
+        """Record the action and its results. ``who`` is who acted: a wrapper may have denied the chosen call."""
+        info = episode.info
         self._steps.append(
             Transition(
                 **self._before,
-                action=row.who,
+                action=episode.who,
                 action_text=info["action_text"] or "",
                 cost=info["cost"],
                 reward=float(reward),
@@ -353,9 +355,9 @@ class _Recorder:
             )
         )
 
-    def finish(self, row: EpisodeState) -> Episode:
+    def finish(self, episode: EpisodeState) -> Episode:
         """The whole episode."""
-        info = row.info
+        info = episode.info
         metrics = dict(info.get("metrics", {}))
         if self.unseen is not None:
             metrics["unseen"] = float(self.unseen)
@@ -366,7 +368,7 @@ class _Recorder:
             kind=str(info.get("kind", "")),
             help_probability=self.spec.help_probability,
             success=info["success"],
-            usage=tuple(row.usage.tolist()),
+            usage=tuple(episode.usage.tolist()),
             steps=tuple(self._steps),
             error=info["error"],
             metrics=metrics,

@@ -115,7 +115,7 @@ def _processes(count: int, function: bytes) -> Iterator[dict[Connection, Any]]:
     """Start ``count`` processes; all have ended when the block is left, for whatever reason."""
     context = multiprocessing.get_context("spawn")
     processes: dict[Connection, Any] = {}
-    # multiprocessing unblocks SIGINT when it starts its resource tracker, so the tracker starts before SIGINT is blocked.
+    # multiprocessing unblocks SIGINT when it starts its resource tracker, so the tracker is started first.
     if hasattr(signal, "pthread_sigmask"):
         resource_tracker.ensure_running()
     try:

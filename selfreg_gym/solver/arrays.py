@@ -13,7 +13,7 @@ import numpy as np
 from selfreg_gym.solver.modes import FIXED, FROZEN
 
 if TYPE_CHECKING:
-    from selfreg_gym.solver.engine import Prepared
+    from selfreg_gym.solver.prepared import Prepared
 
 __all__ = ["backup_run", "lookahead", "solve_block", "sweep_run"]
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver.arguments import check_choice, check_costs, check_model, checked_number
-from selfreg_gym.solver.engine import Engine, cost_unit
+from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import WIDTH
+from selfreg_gym.solver.prepared import cost_unit
 from selfreg_gym.solver.solution import MixedPolicy, Solution, make_solution
 from selfreg_gym.solver.solve import solve
 from selfreg_gym.transitions import TransitionModel

@@ -15,8 +15,9 @@ import numpy as np
 
 from selfreg_gym.solver import arrays
 from selfreg_gym.solver.arguments import checked_number, checked_whole
-from selfreg_gym.solver.engine import DENSE_LIMIT, Engine, Prepared
+from selfreg_gym.solver.engine import DENSE_LIMIT, Engine
 from selfreg_gym.solver.modes import EPS, FREE
+from selfreg_gym.solver.prepared import Prepared
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["CappedSolution", "solve_caps"]

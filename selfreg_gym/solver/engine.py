@@ -13,7 +13,6 @@ that nothing is rounded). Prices, usage and budgets of the public functions are 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,52 +20,14 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.solver import arrays
 from selfreg_gym.solver.arguments import check_choice, check_model, checked_number
-from selfreg_gym.solver.modes import EPS, FIXED, FREE, FROZEN, WIDTH
+from selfreg_gym.solver.modes import EPS, FIXED, FREE, WIDTH
+from selfreg_gym.solver.prepared import Prepared, prepare
 from selfreg_gym.transitions import TransitionModel
 
-__all__ = ["EPS", "FIXED", "FREE", "FROZEN", "Engine", "Prepared", "Values", "cost_unit", "prepare"]
-
-CHUNK = 2**16
-"""States that are put in order at a time."""
+__all__ = ["Engine", "Values"]
 
 DENSE_LIMIT = 200
 """A cyclic component up to this size is solved densely inside the compiled pass."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A model in the order of solution; see :mod:`selfreg_gym.solver.kernels` for the layout.
-
-    Attributes:
-        order: ``(N,)`` int32, the node at each position.
-        indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
-        success, cost: ``(N * A,)``; a missing action has infinite cost. ``last_success`` holds on the first level.
-        unit: the model's cost units in a cost of 1.
-        leaving: ``(N * A,)`` bool, whether a row itself gives something to an end.
-    """
-
-    nodes: int
-    levels: int
-    actions: int
-    order: np.ndarray
-    indptr: np.ndarray
-    indices: np.ndarray
-    data: np.ndarray
-    drop: np.ndarray | None
-    success: np.ndarray
-    last_success: np.ndarray
-    cost: np.ndarray
-    leaving: np.ndarray
-    component_start: np.ndarray
-    cyclic: np.ndarray
-    layer_start: np.ndarray
-    is_acyclic: bool
-    unit: float = 1.0
-
-    def at_level(self, level: int) -> tuple[Any, ...]:
-        """The arguments of a compiled pass over one level, up to the cost."""
-        success = self.success if level else self.last_success
-        return self.nodes, self.actions, self.indptr, self.indices, self.data, self.drop, success
 
 
 class Options(NamedTuple):
@@ -84,59 +45,6 @@ class Values(NamedTuple):
 
     values: np.ndarray
     policy: np.ndarray
-
-
-def cost_unit(model: TransitionModel) -> float:
-    """Return the unit in which a pass counts costs: 1, or a power of two near costs that are far from 1."""
-    if "unit" not in model.cache:
-        costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
-        middle = (float(np.log2(costs.min())) + float(np.log2(costs.max()))) / 2 if len(costs) else 0.0
-        model.cache["unit"] = 2.0 ** round(middle) if abs(middle) > 10 else 1.0
-    return model.cache["unit"]
-
-
-def prepare(model: TransitionModel) -> Prepared:
-    """Return the model in the order of solution, made once per model."""
-    if "prepared" not in model.cache:
-        model.cache["prepared"] = _prepare(model)
-    return model.cache["prepared"]
-
-
-def _prepare(model: TransitionModel) -> Prepared:
-    n, actions, order = model.nodes, model.actions, model.condensation
-    rank = np.empty(n, np.uint32)
-    rank[order.order] = np.arange(n, dtype=np.uint32)
-    lengths = np.stack([np.diff(row.indptr)[order.order] for row in model.rows], axis=1).ravel()
-    indptr = np.concatenate(([0], np.cumsum(lengths)))
-    indptr = indptr.astype(np.uint32 if indptr[-1] < 2**32 else np.uint64)
-    indices = np.empty(indptr[-1], np.uint32)
-    data = np.empty(indptr[-1])
-    levelled = model.rows[0].drop is not None
-    drop = np.empty(indptr[-1], np.int32) if levelled else None
-    for first in range(0, n, CHUNK):  # in pieces, because the index arithmetic needs several arrays of 64 bits
-        nodes = order.order[first : first + CHUNK]
-        rows_at = np.arange(first, first + len(nodes)) * actions
-        for a, row in enumerate(model.rows):
-            length = lengths[rows_at + a]
-            within = np.arange(int(length.sum())) - np.repeat(np.cumsum(length) - length, length)
-            to = np.repeat(indptr[rows_at + a].astype(np.int64), length) + within
-            of = np.repeat(row.indptr[nodes].astype(np.int64), length) + within
-            indices[to] = rank[row.indices[of]]
-            data[to] = row.data[of]
-            if drop is not None and row.drop is not None:
-                drop[to] = row.drop[of]
-    success = np.ascontiguousarray(model.success.T[order.order]).ravel()
-    last_success = success
-    if model.last_success is not model.success:
-        last_success = np.ascontiguousarray(model.last_success.T[order.order]).ravel()
-    unit = cost_unit(model)
-    cost = np.where(model.available, model.cost / unit, np.inf).T[order.order].ravel()
-    total = np.add.reduceat(np.append(data, 0.0), indptr[:-1].astype(np.int64)) * (lengths > 0)
-    leaving = (success > 0) | (1 - total - success > 1e-12)
-    return Prepared(
-        n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, leaving,
-        order.component_start, order.cyclic, order.layer_start, order.is_acyclic, unit,
-    )  # fmt: skip
 
 
 class Engine:

@@ -31,8 +31,9 @@ from selfreg_gym.solver.budget import (
     highest_price,
     solve_points,
 )
-from selfreg_gym.solver.engine import Engine, cost_unit
+from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import WIDTH
+from selfreg_gym.solver.prepared import cost_unit
 from selfreg_gym.solver.solution import MixedPolicy, Solution
 from selfreg_gym.solver.solve import solve
 from selfreg_gym.transitions import TransitionModel

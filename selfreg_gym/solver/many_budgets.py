@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selfreg_gym.solver.arguments import check_costs, check_model, checked_numbers
-from selfreg_gym.solver.engine import FIXED, Engine
+from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.modes import FIXED
 from selfreg_gym.solver.solution import MixedPolicy, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
 

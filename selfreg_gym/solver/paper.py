@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfreg_gym.solver.engine import FIXED, Engine
+from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.modes import FIXED
 from selfreg_gym.solver.solution import Solution, make_solution
 
 __all__ = ["solve_paper"]

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver.engine import FIXED, Engine
+from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.modes import FIXED
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["MixedPolicy", "Solution", "make_solution", "priced_cost"]

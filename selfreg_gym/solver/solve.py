@@ -17,7 +17,8 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.solver.arguments import check_choice, check_model, checked_number, checked_numbers
-from selfreg_gym.solver.engine import FIXED, FROZEN, Engine
+from selfreg_gym.solver.engine import Engine
+from selfreg_gym.solver.modes import FIXED, FROZEN
 from selfreg_gym.solver.solution import Solution, make_solution, priced_cost
 from selfreg_gym.transitions import TransitionModel
 

@@ -1,5 +1,5 @@
-"""The SQLite file behind :class:`selfreg_gym.store.rollouts.Rollouts`.
+"""Storage of episodes: :class:`selfreg_gym.store.rollouts.Rollouts`, one SQLite file.
 
-``schema`` says what is in it, how it is made, opened and checked; ``writing`` adds episodes; ``reading`` gives them
-back.
+``schema`` has the tables and creates, opens and checks the file; ``writing`` adds episodes, ``reading`` returns them,
+and ``export`` writes them in other formats.
 """

@@ -1,8 +1,8 @@
-"""Stored episodes in other formats: Parquet, Hugging Face ``datasets``, Minari.
+"""Exports of stored episodes: Parquet, Hugging Face ``datasets``, Minari.
 
-Each needs a package that is not among the core dependencies; without it the error says what to install. An export is
-written to a temporary place and moved when it is whole, so a failed one leaves nothing behind. Texts that a format
-cannot hold are cleaned: lone surrogates become U+FFFD everywhere, and NUL becomes U+FFFD for Minari (HDF5).
+Each export needs an optional package; the error has the command that installs it. Files are written to a temporary
+path and moved when they are complete, so a failed export leaves no files. Characters that a format cannot hold become
+U+FFFD: lone surrogates in all formats, and NUL in Minari (HDF5).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from selfreg_gym.utils.printable import repaired
 
 __all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
 
-_ROWS_AT_ONCE = 16_384
+_CHUNK = 16_384
 _LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
-_NOTHING = "there is no episode to export: the store is empty, or the filter fits none."
+_NO_EPISODES = "there is no episode to export: the store is empty, or no episode meets the filter."
 
 
 def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
-    """One flat dict per transition, the facts of its episode repeated; ``usage`` are cost units per intervention."""
+    """One flat dict per transition, with the values of its episode; ``usage`` has the cost units per intervention."""
     for number, e in enumerate(episodes):
         for s in e.steps:
             yield {
@@ -67,18 +67,18 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
 
 
 def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
-    """Write one Parquet file with a row per transition; only some thousand rows are in memory.
+    """Write a Parquet file with one row per transition; only some thousand rows are in memory.
 
     Args:
-        episodes: what to write; ``episode`` in the file numbers them from 0.
-        path: the file, replaced only when the new one is whole.
+        episodes: the episodes; the column ``episode`` numbers them from 0.
+        path: the file, replaced only when the new file is complete.
 
     Returns:
         ``path``.
 
     Raises:
         MissingPackageError: pyarrow is not installed.
-        InvalidArgumentError: there is no episode to write.
+        InvalidArgumentError: no episodes.
         StoreError: the file cannot be written.
     """
     arrow = _imported("pyarrow", "data")
@@ -87,23 +87,23 @@ def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
     source, written = rows(episodes), 0
     with _explained(path):
         if path.is_dir():
-            raise StoreError(f"{path} is a folder, and a Parquet file is to be written: name a file.")
+            raise StoreError(f"the path of a Parquet file must not be a folder, received the folder {path}.")
         with atomic_path(path) as temporary:
             with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                while chunk := list(islice(source, _ROWS_AT_ONCE)):
+                while chunk := list(islice(source, _CHUNK)):
                     writer.write_table(arrow.Table.from_pylist(chunk, schema=schema))
                     written += len(chunk)
             if not written:
-                raise InvalidArgumentError(_NOTHING)
+                raise InvalidArgumentError(_NO_EPISODES)
     return path
 
 
 @contextlib.contextmanager
 def _explained(target: object) -> Iterator[None]:
-    """Raise one of our errors where a file cannot be written or a library refuses a value.
+    """Convert the errors of libraries and of the file system into errors of this package.
 
     Raises:
-        StoreError: from any other exception; the message names the target.
+        StoreError: for any exception that is not one of :mod:`selfreg_gym.errors`; the message has the target.
     """
     try:
         yield
@@ -111,7 +111,7 @@ def _explained(target: object) -> Iterator[None]:
         raise
     except Exception as error:
         raise StoreError(
-            f"the export to {target} failed, and nothing is left of it: {type(error).__name__}: {shown(str(error))}."
+            f"the export to {target} failed and left no files: {type(error).__name__}: {shown(str(error))}."
         ) from error
 
 
@@ -128,22 +128,22 @@ def to_hf_dataset(episodes: Iterable[Episode]) -> Any:
 
 
 def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str) -> Any:
-    """Make a Minari dataset: observations and actions as in ``selfreg/Intervention-v0``, the rest in ``infos``.
+    """Make a Minari dataset: observations and actions as in ``selfreg/Intervention-v0``, other values in ``infos``.
 
-    Minari wants one more observation than actions; the observation after the last action is not stored (no decision is
-    made there), so it is the empty string. Ragged values (``admissible_actions``) are one JSON string each. Tokens
-    that were not counted are -1, prices that were not reported NaN. The observation space is a Gymnasium ``Text`` of
-    the characters and the longest length that occur, so it contains every observation also after loading.
+    Minari needs one more observation than actions. The observation after the last action is not stored, because no
+    decision is made there, so it is the empty string. ``admissible_actions`` are JSON strings. Tokens that were not
+    counted are -1, costs that were not reported NaN. The observation space is a Gymnasium ``Text`` with the occurring
+    characters and the maximal length, so it contains every observation also after loading.
 
     Args:
-        spec: the store's spec, kept as the dataset's description.
-        episodes: what to write, read into memory.
+        spec: the store's spec, the description of the dataset.
+        episodes: the episodes; all are in memory.
         dataset_id: ``namespace/name-v0``.
 
     Raises:
         MissingPackageError: Minari is not installed.
-        InvalidArgumentError: there is no episode to write, or ``dataset_id`` is malformed.
-        StoreError: there is a dataset of this name already, or it cannot be written. Nothing is left behind.
+        InvalidArgumentError: no episodes, or ``dataset_id`` is malformed.
+        StoreError: the dataset exists, or it cannot be written; a failed export leaves no files.
     """
     minari = _imported("minari", "minari")
     target = _minari_target(dataset_id)
@@ -181,10 +181,10 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             )
         )
     if not buffers:
-        raise InvalidArgumentError(_NOTHING)
+        raise InvalidArgumentError(_NO_EPISODES)
     texts = [text for buffer in buffers for text in buffer.observations]
     space = Text(max(1, *map(len, texts)), min_length=0, charset="".join(sorted({*" ".join(texts), *_LETTERS})))
-    with _explained(f"the Minari dataset {dataset_id!r}"), _moved_when_whole(target, dataset_id):
+    with _explained(f"the Minari dataset {dataset_id!r}"), _moved_when_complete(target, dataset_id):
         minari.create_dataset_from_buffers(
             dataset_id,
             buffers,
@@ -196,11 +196,11 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
 
 
 def _minari_target(dataset_id: str) -> Path:
-    """The folder of a new dataset, which does not exist yet.
+    """The folder of a new dataset.
 
     Raises:
-        InvalidArgumentError: a malformed id.
-        StoreError: there is such a dataset already.
+        InvalidArgumentError: the id is malformed.
+        StoreError: the dataset exists.
     """
     dataset = importlib.import_module("minari.dataset.minari_dataset")
     roots = importlib.import_module("minari.storage.datasets_root_dir")
@@ -212,18 +212,18 @@ def _minari_target(dataset_id: str) -> Path:
     except (ValueError, TypeError):
         raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}.") from None
     if not target.resolve().is_relative_to(root.resolve()):
-        raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}, which lies outside {root}.")
+        raise InvalidArgumentError(f"{rule}, received {shown(dataset_id)}, which is outside {root}.")
     if target.exists():
         raise StoreError(
-            f"there is a Minari dataset {dataset_id!r} in {root} already: choose another name or version, or delete it "
+            f"the Minari dataset {dataset_id!r} already exists in {root}: choose another name or version, or delete it "
             f"with minari.delete_dataset({dataset_id!r})."
         )
     return target
 
 
 @contextlib.contextmanager
-def _moved_when_whole(target: Path, dataset_id: str) -> Iterator[None]:
-    """Let Minari write into a temporary root, and move the dataset to its place when it is whole."""
+def _moved_when_complete(target: Path, dataset_id: str) -> Iterator[None]:
+    """Let Minari write into a temporary root, and move the dataset to ``target`` when it is complete."""
     roots = importlib.import_module("minari.storage.datasets_root_dir")
     namespaces = importlib.import_module("minari.namespace")
     root = Path(roots.get_dataset_path())
@@ -245,7 +245,7 @@ def _moved_when_whole(target: Path, dataset_id: str) -> Iterator[None]:
 
 
 def _without_nul(text: str) -> str:
-    """The text without NUL and lone surrogates, which HDF5 cannot hold; each becomes U+FFFD."""
+    """The text with U+FFFD in place of NUL and lone surrogates, which HDF5 cannot hold."""
     return repaired(text).replace("\0", "\ufffd")
 
 

@@ -1,4 +1,4 @@
-"""Reading episodes: streamed with their texts, or as columns of numbers."""
+"""Reading episodes: streamed with their texts, or as columns of arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,19 @@ from selfreg_gym.errors import StoreDamagedError, UnknownNameError
 from selfreg_gym.store.schema import reading
 from selfreg_gym.types import Episode, Transition
 
-__all__ = ["Coded", "columns", "condition", "episodes", "spending"]
+__all__ = [
+    "Coded",
+    "ProbabilitySummary",
+    "Spending",
+    "Summary",
+    "columns",
+    "condition",
+    "episodes",
+    "spending",
+]
 
-_TEXTS_REMEMBERED = 200_000
-_ROWS_AT_ONCE = 4096
+_CACHED_TEXTS = 200_000
+_CHUNK = 4096
 _EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.usage, e.metrics, e.length"
 _TRANSITION = (
     "r.t, r.observation, r.admissible_actions, r.state_key, r.feature_key, r.steps_left, r.action, r.action_text, "
@@ -38,15 +47,15 @@ _COLUMNS = {  # name: (expression, kind)
     "help_probability": ("e.help_probability", "float"),
     "success": ("e.success", "bool"),
 }
-_MAY_LACK = ("steps_left", "tokens")  # whole numbers that may be missing
+_OPTIONAL = ("steps_left", "tokens")  # integers that may be missing
 
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A column of texts, each distinct one once.
+    """A column of texts that holds each distinct text once.
 
     Attributes:
-        codes: (n,) int64, index into ``values``; -1 where there is none.
+        codes: int64 ``(n,)``, indices into ``values``; -1 for None.
         values: the distinct texts.
     """
 
@@ -55,16 +64,57 @@ class Coded:
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> Coded:
-        """Code n texts in the order in which they first occur; None has the code -1."""
+        """Code n texts in the order of their first occurrence; None has the code -1."""
         codes = {text: code for code, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
         return cls(np.array([codes.get(text, -1) if text is not None else -1 for text in texts], np.int64), list(codes))
+
+
+class Spending(NamedTuple):
+    """Sums over all transitions with one action.
+
+    Attributes:
+        action: 0 the actor, k the k-th intervention.
+        steps: number of transitions.
+        cost: cost units that the env charged.
+        tokens: tokens of the calls, where they were counted.
+        reported_cost: cost units that the calls reported (``Act.cost``).
+    """
+
+    action: int
+    steps: int
+    cost: float
+    tokens: int
+    reported_cost: float
+
+
+class ProbabilitySummary(NamedTuple):
+    """Episodes with one help probability: their number, success rate, mean usage (cost units) and mean length."""
+
+    help_probability: float | None
+    episodes: int
+    success: float
+    usage: float
+    length: float
+
+
+class Summary(NamedTuple):
+    """Counts of a store, its size in bytes, and statistics in the order of the help probabilities."""
+
+    episodes: int
+    planned: int
+    transitions: int
+    failures: int
+    tasks: int
+    texts: int
+    bytes: int
+    by_help_probability: list[ProbabilitySummary]
 
 
 def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
     """Stream the episodes that meet ``where`` (of :func:`condition`) in the order of the plan.
 
     Raises:
-        StoreDamagedError: an episode lacks some of its steps.
+        StoreDamagedError: steps of an episode are missing.
     """
     test, values = where
     with reading(path) as connection:
@@ -73,9 +123,9 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
             f"SELECT {_EPISODE} FROM episodes e WHERE {test} ORDER BY e.run, e.episode", values
         ):
             task, seed, task_id, kind, probability, success, usage, metrics, length = row
-            mine = tuple(islice(steps, length))
-            if len(mine) != length:
-                raise StoreDamagedError(f"{path}: an episode of {length} steps has only {len(mine)}.")
+            own = tuple(islice(steps, length))
+            if len(own) != length:
+                raise StoreDamagedError(f"{path}: an episode of {length} steps has only {len(own)}.")
             yield Episode(
                 task_index=task,
                 seed=seed,
@@ -84,13 +134,13 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
                 help_probability=probability,
                 success=bool(success),
                 usage=tuple(json.loads(usage)),
-                steps=mine,
+                steps=own,
                 metrics={name: math.nan if x is None else x for name, x in json.loads(metrics).items()},
             )
 
 
 def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> dict[str, np.ndarray | Coded]:
-    """The transitions that meet ``where`` as one array per name; see :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
+    """The transitions that meet ``where``, one array per name; :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
     for name in names:
         if name not in _COLUMNS:
             raise UnknownNameError("column", name, _COLUMNS)
@@ -102,10 +152,10 @@ def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> d
 
 
 def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
-    """SQL for filters on episodes, and its values; a value may be a list of them.
+    """An SQL condition for filters on episodes, and its values.
 
     Raises:
-        UnknownNameError: a filter that does not exist.
+        UnknownNameError: a filter does not exist.
     """
     parts, values = ["1"], []
     for name, wanted in where.items():
@@ -113,7 +163,7 @@ def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
             raise UnknownNameError("filter", name, _FILTERS)
         several = list(wanted) if isinstance(wanted, (list, tuple, set, range, np.ndarray)) else [wanted]
         several = [x.item() if isinstance(x, np.generic) else x for x in several]
-        if name == "help_probability":  # 3 * 0.1 is not 0.3: told apart by more than rounding
+        if name == "help_probability":  # compared up to rounding: 3 * 0.1 is not 0.3
             tests = ["e.help_probability IS NULL" if x is None else f"abs(e.{name} - ?) < 1e-9" for x in several]
             values += [x for x in several if x is not None]
         else:
@@ -124,7 +174,7 @@ def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _joined(connection: sqlite3.Connection, selected: str, where: tuple[str, list[Any]]) -> sqlite3.Cursor:
-    """Transitions with their episode. CROSS JOIN fixes the order of the loops, so that nothing needs sorting."""
+    """Transitions joined with their episode. CROSS JOIN fixes the order of the loops, so nothing is sorted."""
     return connection.execute(
         f"SELECT {_present(connection, selected)} FROM episodes e CROSS JOIN transitions r USING (run, episode) "
         f"WHERE {where[0]} ORDER BY e.run, e.episode, r.t",
@@ -132,26 +182,23 @@ def _joined(connection: sqlite3.Connection, selected: str, where: tuple[str, lis
     )
 
 
-def spending(path: Path) -> list[dict[str, Any]]:
+def spending(path: Path) -> list[Spending]:
     """See :meth:`selfreg_gym.store.rollouts.Rollouts.spending`."""
     with reading(path) as connection:
         sums = _present(connection, "total(r.cost), total(r.tokens), total(r.price)")
         rows = connection.execute(f"SELECT action, count(*), {sums} FROM transitions r GROUP BY 1 ORDER BY 1")
-        return [
-            {"action": action, "steps": steps, "cost": cost, "tokens": int(tokens), "price": price}
-            for action, steps, cost, tokens, price in rows
-        ]
+        return [Spending(action, steps, cost, int(tokens), price) for action, steps, cost, tokens, price in rows]
 
 
 def _present(connection: sqlite3.Connection, selected: str) -> str:
-    """Columns that may be selected: in a store of format 1 nothing was counted."""
+    """The columns to select; those that a store of format 1 does not have are NULL."""
     if connection.execute("PRAGMA user_version").fetchone()[0] > 1:
         return selected
     return selected.replace("r.tokens", "NULL").replace("r.price", "NULL")
 
 
 class _Texts:
-    """Looks up the texts of transitions, many at once; all rows that have a text share one string object."""
+    """Fetches the texts of transitions in chunks; transitions with the same text share one string object."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -159,9 +206,9 @@ class _Texts:
         self.lists: dict[Any, tuple[str, ...] | None] = {None: None}
 
     def transitions(self, rows: sqlite3.Cursor) -> Iterator[Transition]:
-        """Make transitions of rows of ``_TRANSITION``, a few thousand at a time."""
-        while chunk := rows.fetchmany(_ROWS_AT_ONCE):
-            if len(self.known) > _TEXTS_REMEMBERED:
+        """Make transitions from rows with the columns ``_TRANSITION``, a few thousand at a time."""
+        while chunk := rows.fetchmany(_CHUNK):
+            if len(self.known) > _CACHED_TEXTS:
                 self.known, self.lists = {None: None}, {None: None}
             self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
             known, lists = self.known, self.lists
@@ -184,7 +231,7 @@ def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> np
     """One column. A missing number is -1 (int) or NaN (float), a missing text has the code -1."""
     kind = _COLUMNS[name][1]
     if kind == "int":
-        return np.array([-1 if x is None else x for x in part] if name in _MAY_LACK else part, np.int64)
+        return np.array([-1 if x is None else x for x in part] if name in _OPTIONAL else part, np.int64)
     if kind == "float":
         return np.array([np.nan if x is None else x for x in part], np.float64)
     if kind == "bool":

@@ -1,8 +1,8 @@
-"""``Rollouts``: every episode that was collected, with everything that later stages need, in one file.
+"""``Rollouts``: collected episodes in one SQLite file.
 
-A store is written by :func:`selfreg_gym.collection.collect` (or by hand with :meth:`Rollouts.add`) and read by the
-process reward model, the transition model and the labels. It keeps who acted at each step, what it cost, the help
-probability of each episode and its outcome: targets under any continuation policy can be made from it.
+A store is written by :func:`selfreg_gym.collection.collect` or :meth:`Rollouts.add`, and read by the process reward
+model, the transition model and the labels. It holds who acted at each step, the cost, the help probability and the
+outcome of each episode; training targets for any continuation policy can be computed from these.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.store import reading, schema
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.reading import Coded, ProbabilitySummary, Spending, Summary
 from selfreg_gym.store.writing import Writer
 from selfreg_gym.types import Episode
 
@@ -29,7 +29,7 @@ __all__ = ["Coded", "Failure", "Rollouts", "UnfinishedStoreWarning"]
 
 
 class UnfinishedStoreWarning(UserWarning):
-    """A store is used although not all of its planned episodes were played."""
+    """A store is used before all of its planned episodes are played."""
 
 
 class Failure(NamedTuple):
@@ -45,10 +45,10 @@ class Failure(NamedTuple):
 
 
 class Rollouts:
-    """A store of episodes in one SQLite file. Make one with :meth:`create` or :meth:`open`.
+    """A store of episodes in one SQLite file, made by :meth:`create` or :meth:`open`.
 
-    Several processes may write and read at the same time. Each episode is one transaction: a killed writer loses at
-    most the episode it was writing.
+    Several processes may write and read at the same time. Each episode is one transaction, so a killed writer loses at
+    most the episode that it was writing.
 
     >>> rollouts = Rollouts.open("runs/demo/rollouts.sqlite")       # doctest: +SKIP
     >>> for episode in rollouts.episodes(help_probability=0.0):     # doctest: +SKIP
@@ -62,15 +62,15 @@ class Rollouts:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, spec: dict[str, Any]) -> Rollouts:
-        """Make an empty store.
+        """Create an empty store.
 
         Args:
-            path: the file to make; folders on the way are made too.
-            spec: plain JSON values that say how the episodes come to be; under ``"env"`` the env's arguments, whose
-                ``interventions`` name who ``action`` k is.
+            path: the file; missing folders are created.
+            spec: the settings of the collection in plain JSON values. Under ``"env"`` it has the arguments of the env;
+                their ``interventions`` are the names of the actions 1 to K.
 
         Raises:
-            StoreError: there is one already.
+            StoreError: the file exists.
             InvalidArgumentError: ``spec`` is not plain JSON.
         """
         place = schema.check_path(path)
@@ -78,16 +78,16 @@ class Rollouts:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, spec: dict[str, Any] | None = None, check: bool = True) -> Rollouts:
-        """Open a store. One that is read-only can be read, exported and trained on, and refuses to be written.
+        """Open a store; a read-only file can be read but not written.
 
         Args:
             path: the file.
-            spec: if given, what the store must have been made for.
+            spec: if given, the settings that the store must have.
             check: verify the whole file first (about 0.2 s per 100 MB).
 
         Raises:
-            StoreError: no such file, or it was made for another ``spec`` (the message names the difference).
-            StoreVersionError: written in another format version.
+            StoreError: no such file, or the store has another ``spec`` (the message has the differences).
+            StoreVersionError: the file has another format version.
             StoreDamagedError: not a database, not a rollout store, or damaged.
         """
         place = schema.check_path(path)
@@ -101,10 +101,10 @@ class Rollouts:
         return rollouts
 
     def require_spec(self, spec: dict[str, Any]) -> None:
-        """Refuse to be used for anything else than what the store was made for.
+        """Check that the store was made with these settings.
 
         Raises:
-            StoreError: another spec; the message names each difference.
+            StoreError: another spec; the message has each difference.
         """
         found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
@@ -115,12 +115,12 @@ class Rollouts:
                     "class attribute `immaterial`, or begin the name with an underscore."
                 )
             raise StoreError(
-                f"{self.path} was made for something else; {'; '.join(found)}. Use another path, or the same settings."
+                f"{self.path} was made with other settings; {'; '.join(found)}. Use another path or the same settings."
                 f"{hint}"
             )
 
     def close(self) -> None:
-        """Close the file. SQLite then folds its write-ahead log into it, if no other connection is open."""
+        """Close the file. SQLite merges its write-ahead log into it if no other connection is open."""
         with schema.explained(self.path):
             self._connection.close()
 
@@ -145,11 +145,11 @@ class Rollouts:
     def __iter__(self) -> Iterator[Episode]:
         return self.episodes()
 
-    # ------------------------------------------------------------------ what there is
+    # ------------------------------------------------------------------ content
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        """What the store was made for."""
+        """The settings of the collection."""
         return json.loads(self._rows("SELECT value FROM meta WHERE key = 'spec'")[0][0])
 
     @property
@@ -158,29 +158,29 @@ class Rollouts:
         return self._specs(f"SELECT {_PLAN} FROM plan ORDER BY run, episode")
 
     def missing(self) -> list[EpisodeSpec]:
-        """The planned episodes that were not played yet, or only with an error."""
+        """The planned episodes that have not been played without an error."""
         return self._specs(f"SELECT {_PLAN} FROM plan p WHERE {_NOT_PLAYED} ORDER BY run, episode")
 
     @property
     def is_complete(self) -> bool:
-        """Whether every planned episode was played (and there is at least one)."""
+        """Whether every planned episode has been played, and there is at least one."""
         unplayed = self._rows(f"SELECT EXISTS (SELECT 1 FROM plan p WHERE {_NOT_PLAYED})")[0][0]
         return not unplayed and self.count() > 0
 
     def require_complete(self, *, strict: bool = False) -> bool:
         """Warn if the collection is not complete; call it before training on the store.
 
-        The episodes that end first are the short ones, so a part of a collection is not a fair sample: its
-        success rate is too high where successes are short.
+        Short episodes end first, so an incomplete collection is a biased sample: its success rate is too high where
+        successful episodes are short.
 
         Args:
             strict: raise instead of warn.
 
         Returns:
-            Whether it is complete.
+            Whether the collection is complete.
 
         Raises:
-            StoreError: it is not, and ``strict``.
+            StoreError: it is not complete, and ``strict``.
         """
         if self.is_complete:
             return True
@@ -188,8 +188,8 @@ class Rollouts:
         message = (
             f"{self.path} holds {self.count()} of its {planned} planned episodes"
             + (f" ({failed} failed attempts)" if failed else "")
-            + ". Those that end first are short, so results from this part are biased: run the same collection "
-            "again to play the rest."
+            + ". Short episodes end first, so results from these are biased: run the same collection again to play "
+            "the remaining ones."
         )
         if strict:
             raise StoreError(message)
@@ -197,19 +197,19 @@ class Rollouts:
         return False
 
     def is_untouched(self) -> bool:
-        """Whether nothing was played yet, not even with an error."""
+        """Whether no episode has been played, not even with an error."""
         return not self.count() and not self._number("failures")
 
     def count(self) -> int:
-        """How many episodes were played without an error."""
+        """Number of episodes that were played without an error."""
         return self._number("episodes")
 
     def transition_count(self) -> int:
-        """How many transitions those episodes have."""
+        """Number of transitions of these episodes."""
         return self._number("transitions")
 
     def failures(self) -> list[Failure]:
-        """Failed attempts with their error, in order; an episode that succeeded later is still listed."""
+        """All failed attempts in the order of the plan, also those of episodes that were played later."""
         columns = ", ".join(f"p.{name}" for name in _PLAN.split(", "))
         query = (
             f"SELECT {columns}, f.error FROM failures f JOIN plan p USING (run, episode) "
@@ -217,70 +217,70 @@ class Rollouts:
         )
         return [Failure(EpisodeSpec(*row[:-1]), row[-1]) for row in self._rows(query)]
 
-    def spending(self) -> list[dict[str, Any]]:
-        """What acting took, by who acted: ``action, steps, cost, tokens, price``, one row per action that occurs.
-
-        ``tokens`` and ``price`` add up what the actors and interventions counted themselves (a language model
-        its tokens, an endpoint with prices their price); ``cost`` are the cost units that the problem charges.
-        """
+    def spending(self) -> list[Spending]:
+        """Steps, cost, tokens and reported cost of each action that occurs, in the order of the actions."""
         return reading.spending(self.path)
 
-    def summary(self) -> dict[str, Any]:
-        """Counts, and success, usage (cost units per episode) and length by help probability."""
+    def summary(self) -> Summary:
+        """Counts, and statistics by help probability."""
         rows = self._rows(
             "SELECT help_probability, count(*), avg(success), avg(cost), avg(length) "
             "FROM episodes GROUP BY 1 ORDER BY 1"
         )
-        names = ("help_probability", "episodes", "success", "usage", "length")
-        return {
-            "episodes": self.count(),
-            "planned": self._number("plan"),
-            "transitions": self.transition_count(),
-            "failures": self._number("failures"),
-            "tasks": self._rows("SELECT count(DISTINCT task) FROM episodes")[0][0],
-            "texts": self._number("texts"),
-            "bytes": sum(f.stat().st_size for f in self.path.parent.glob(self.path.name + "*")),
-            "by_help_probability": [dict(zip(names, row, strict=True)) for row in rows],
-        }
+        return Summary(
+            episodes=self.count(),
+            planned=self._number("plan"),
+            transitions=self.transition_count(),
+            failures=self._number("failures"),
+            tasks=self._rows("SELECT count(DISTINCT task) FROM episodes")[0][0],
+            texts=self._number("texts"),
+            bytes=sum(f.stat().st_size for f in self.path.parent.glob(self.path.name + "*")),
+            by_help_probability=[ProbabilitySummary(*row) for row in rows],
+        )
 
     # ------------------------------------------------------------------ writing
 
     def fix_plan(self, plan: Iterable[EpisodeSpec]) -> None:
-        """Write down all episodes of a run that are to be played. After this, no other episode is taken for that run.
+        """Store the plan of a run: all episodes to play. The run then accepts no other episodes.
 
         Raises:
-            StoreError: the run has a plan already, or episodes.
-            InvalidArgumentError: no episodes, or two with the same task, seed and help probability.
+            StoreError: the run has a plan or episodes.
+            InvalidArgumentError: no episodes, an episode without a plan index, or two with the same task, seed and help
+                probability.
         """
         plan = list(plan)
-        if len({(p.run, p.task_index, p.seed, p.help_probability) for p in plan}) < len(plan) or not plan:
+        if not plan or len({(p.run, p.task_index, p.seed, p.help_probability) for p in plan}) < len(plan):
             raise InvalidArgumentError(
                 "a plan has at least one episode and no two with the same task, seed and help probability; "
                 f"received {len(plan)} episodes."
             )
+        if any(p.plan_index is None for p in plan):
+            raise InvalidArgumentError(
+                "each episode of a plan needs a plan_index, received an EpisodeSpec without one."
+            )
         with schema.explained(self.path), schema.transaction(self._connection):
             for run in sorted({p.run for p in plan}):
                 if self._connection.execute("SELECT 1 FROM plan WHERE run = ? LIMIT 1", (run,)).fetchone():
-                    raise StoreError(f"run {run} of {self.path} has its plan already; a plan is fixed once.")
+                    raise StoreError(f"run {run} of {self.path} has its plan already, and a plan cannot be changed.")
                 self._connection.execute("INSERT INTO meta VALUES (?, 'fixed')", (f"plan {run}",))
             rows = [(p.run, p.plan_index, p.task_index, p.seed, p.help_probability) for p in plan]
             self._connection.executemany("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", rows)
 
     def add(self, episodes: Episode | Iterable[Episode], *, run: int = 0) -> int:
-        """Store episodes, each in one transaction. One that is stored already is left alone.
+        """Store episodes, each in one transaction; episodes that are already stored are skipped.
 
-        An episode is known by its task, seed and help probability. One with an ``error`` goes to the failures, and
-        stays missing.
+        An episode is identified by its task, seed and help probability. An episode with an ``error`` is added to the
+        failures and stays missing.
 
         Args:
-            episodes: one or many; with ``steps`` complete.
-            run: which collection they belong to.
+            episodes: one or several, with all of their ``steps``.
+            run: number of the collection that they belong to.
 
         Returns:
-            How many were new data.
+            The number of new episodes.
 
         Raises:
-            InvalidArgumentError: an invalid episode (rows after its end, costs that do not add up, ...).
+            InvalidArgumentError: an invalid episode (steps after its end, costs with another sum, ...).
             StoreError: the run has a plan, and the episode is not in it.
         """
         items = (episodes,) if isinstance(episodes, Episode) else episodes
@@ -289,7 +289,7 @@ class Rollouts:
         return sum(self._writer.add(episode, run) for episode in items)
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file, so that the file alone can be copied."""
+        """Merge the write-ahead log into the file, so that the file alone can be copied."""
         with schema.explained(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -298,39 +298,41 @@ class Rollouts:
     def episodes(self, **where: Any) -> Iterator[Episode]:
         """Iterate over the episodes that were played without an error, in the order of the plan.
 
-        Streams: only a few thousand transitions are in memory. Sees the store as it was when iteration began.
+        Episodes are streamed: only a few thousand transitions are in memory. Episodes that are added after the start
+        of the iteration are not included.
 
         Args:
-            **where: which ones: any of ``help_probability, task, task_id, kind, success, seed, run``, each one value
-                or a list of values.
+            **where: filters, each a value or a list of values: ``help_probability, task, task_id, kind, success, seed,
+                run``.
 
         Raises:
-            UnknownNameError: a filter that does not exist.
+            UnknownNameError: a filter does not exist.
         """
         return reading.episodes(self.path, reading.condition(where))
 
     def columns(self, *names: str, **where: Any) -> dict[str, np.ndarray | Coded]:
-        """The transitions as arrays of n rows in the order of :meth:`episodes`, for what is vectorised.
+        """The n transitions of :meth:`episodes`, in the same order, as one array per column.
 
         Args:
-            *names: of the episode: ``run, episode`` (place in the plan), ``task, seed, help_probability, task_id,
-                kind, success, length``; of the transition: the fields of :class:`selfreg_gym.types.Transition`.
+            *names: columns of the episode: ``run, episode`` (index in the plan), ``task, seed, help_probability,
+                task_id, kind, success, length``; of the transition: ``t, observation, admissible_actions, state_key,
+                feature_key, steps_left, action, action_text, cost, reward, terminated, truncated, invalid, tokens,
+                price`` (:class:`selfreg_gym.types.Transition`; ``price`` is its ``reported_cost``).
             **where: as in :meth:`episodes`.
 
         Returns:
-            Numbers as (n,) int64 or float64 (a missing ``help_probability`` is NaN, a missing ``steps_left`` or
-            ``tokens`` -1),
-            booleans as (n,) bool, texts as :class:`Coded`. ``admissible_actions`` are JSON lists.
+            Numbers as int64 or float64 ``(n,)`` (a missing float is NaN, a missing integer -1), booleans as bool
+            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists.
 
         Raises:
-            UnknownNameError: a column or a filter that does not exist.
+            UnknownNameError: a column or a filter does not exist.
         """
         return reading.columns(self.path, names, reading.condition(where))
 
-    # ------------------------------------------------------------------ elsewhere
+    # ------------------------------------------------------------------ exports
 
     def to_parquet(self, path: str | os.PathLike[str], **where: Any) -> Path:
-        """Write one Parquet file, a row per transition; see :func:`selfreg_gym.store.export.to_parquet`."""
+        """Write a Parquet file with one row per transition; see :func:`selfreg_gym.store.export.to_parquet`."""
         from selfreg_gym.store import export
 
         return export.to_parquet(self.episodes(**where), schema.check_path(path))
@@ -354,7 +356,7 @@ class Rollouts:
         return self._rows(f"SELECT count(*) FROM {table}")[0][0]
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query.
+        """The result of a query.
 
         Raises:
             StoreError: the store is closed, locked or unreadable.

@@ -1,20 +1,20 @@
-"""The SQLite file behind ``Rollouts``: its tables, how it is made, opened and checked.
+"""The SQLite file of ``Rollouts``: its tables, and how it is created, opened and checked.
 
-Why SQLite: one file that ``sqlite3`` can read while it is being written, several writers, and a transaction that a
-``kill -9`` cannot tear (write-ahead log; ``synchronous=NORMAL`` can lose the last commits to a power cut, never to a
-killed process). Measured against Parquet parts and HDF5 in ``benchmarks/storage.py``.
+SQLite gives one file that ``sqlite3`` can read while it is written, several writers, and transactions that survive a
+``kill -9`` (write-ahead log; with ``synchronous=NORMAL`` a power cut can lose the last commits, a killed process
+cannot). ``benchmarks/storage.py`` compares it with Parquet parts and HDF5.
 
-Tables (every one can be read in the ``sqlite3`` shell; the view ``steps`` shows transitions with their texts)::
+Tables (the view ``steps`` joins transitions with their texts, for the ``sqlite3`` shell)::
 
-    meta         key, value                     the spec (JSON), when it was made and by which version
-    plan         run, episode, task, seed, p    the episodes that were to be played, fixed beforehand
-    episodes     run, episode, ...              outcome, usage, metrics: one row per episode that was played
+    meta         key, value                     the spec (JSON), time and version of the creation
+    plan         run, episode, task, seed, p    the episodes to play, fixed before the first is played
+    episodes     run, episode, ...              one row per played episode: outcome, usage, metrics
     transitions  run, episode, t, ...           one row per decision; texts by their id
     texts        id, hash, text                 each distinct text once (an observation of 1 kB recurs often)
-    failures     run, episode, attempt, error   episodes that ended in an error: never data, played again
+    failures     run, episode, attempt, error   episodes that ended in an error; excluded from all statistics
 
-Format 2 has two columns more than format 1, ``tokens`` and ``price`` of the calls. A store of format 1 is read as it is
-(nothing was counted), and becomes format 2 when the first episode is added to it.
+Format 2 adds the columns ``tokens`` and ``price`` (``Transition.reported_cost``) to format 1. A store of format 1 is
+read without them and converted to format 2 when an episode is added.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ __all__ = [
     "upgrade",
 ]
 
-FORMAT = 2  # kept in PRAGMA user_version; raise it whenever the tables change
+FORMAT = 2  # PRAGMA user_version; increase it when the tables change
 _READABLE = (1, FORMAT)
-_APPLICATION = 0x53524759  # "SRGY", in PRAGMA application_id: this is ours and not just any database
+_APPLICATION = 0x53524759  # "SRGY", PRAGMA application_id: marks the database as a rollout store
 _HINTS = {
-    "readonly": " It is read-only: it can be read, but not continued. Copy it to a place where you can write.",
-    "disk is full": " Free some space and run the same call again: what was stored before is kept.",
-    "unable to open": " Check that the file and its folder can be read (and written, to continue a collection).",
+    "readonly": " It is read-only: it can be read but not continued. Copy it to a writable folder.",
+    "disk is full": " Free some space and run the same call again; stored episodes are kept.",
+    "unable to open": " Check the permissions of the file and its folder (writable, to continue a collection).",
     "disk I/O": " Check the disk and its quota; run the same call again.",
 }
-_BUSY_SECONDS = 60.0  # a writer waits this long for another one
+_BUSY_SECONDS = 60.0  # how long a writer waits for another writer
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -111,13 +111,13 @@ def check_path(path: Any) -> Path:
     """Return the path of a store.
 
     Raises:
-        InvalidArgumentError: not a text or a path.
-        StoreError: a name that no file can have.
+        InvalidArgumentError: not a str or a path.
+        StoreError: the file system does not allow the name.
     """
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str) or "\0" in text:
         raise InvalidArgumentError(
-            f"a rollout store is a file: its path must be a str or a Path without NUL, received {shown(path)}."
+            f"the path of a rollout store must be a str or a Path without NUL, received {shown(path)}."
         )
     with explained(Path(text[:200])):
         Path(text).exists()  # raises for a name that is too long
@@ -125,10 +125,10 @@ def check_path(path: Any) -> Path:
 
 
 def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
-    """Make an empty store at ``path`` (its folders too), all of it or nothing.
+    """Create an empty store at ``path``, and missing folders; a failure leaves no file.
 
     Raises:
-        StoreError: something is there already, or the file cannot be made.
+        StoreError: the path exists, or the file cannot be created.
         InvalidArgumentError: ``spec`` is not plain JSON.
     """
     text = spec_json(spec)
@@ -159,29 +159,29 @@ def _write_tables(connection: sqlite3.Connection, spec: str) -> None:
 
 
 def _writable(path: Path) -> sqlite3.Connection:
-    """A connection for writing, in the journal mode that lets others read meanwhile (the file remembers it)."""
+    """A connection for writing, in the journal mode that allows concurrent readers (stored in the file)."""
     connection = connect(path, mode="rw")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA wal_autocheckpoint = 8192")  # pages of 4 kB: copying the log less often is faster
+    connection.execute("PRAGMA wal_autocheckpoint = 8192")  # in pages of 4 kB; fewer checkpoints are faster
     return connection
 
 
 def open_checked(path: Path, *, check: bool) -> sqlite3.Connection:
-    """Open a store for reading and writing (for reading alone if it is read-only).
+    """Open a store for reading and writing, or for reading only if the file is read-only.
 
     Args:
         path: the file.
-        check: also let SQLite verify the whole file (``quick_check``; about 0.2 s per 100 MB).
+        check: verify the whole file (SQLite's ``quick_check``; about 0.2 s per 100 MB).
 
     Raises:
         StoreError: there is no such file.
-        StoreVersionError: it was written in another format version.
-        StoreDamagedError: it is no database, not one of ours, or damaged.
+        StoreVersionError: the file has another format version.
+        StoreDamagedError: not a database, not a rollout store, or damaged.
     """
     if not path.exists():
-        raise StoreError(f"there is no rollout store at {path}. `collect(...)` or Rollouts.create makes one.")
+        raise StoreError(f"there is no rollout store at {path}; collect(...) or Rollouts.create creates one.")
     if path.is_dir():
-        raise StoreError(f"{path} is a folder; a rollout store is one file, for instance {path / 'rollouts.sqlite'}.")
+        raise StoreError(f"{path} is a folder; a rollout store is a file, for instance {path / 'rollouts.sqlite'}.")
     with explained(path):
         mode = "rw" if can_write(path) else "ro"
         with contextlib.closing(connect(path, mode=mode)) as connection:
@@ -190,7 +190,7 @@ def open_checked(path: Path, *, check: bool) -> sqlite3.Connection:
 
 
 def can_write(path: Path) -> bool:
-    """Whether this process may write the file and, for SQLite's journal, its folder."""
+    """Whether this process may write the file and its folder, which SQLite's journal needs."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
@@ -204,7 +204,7 @@ def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
         hint = "Update selfreg_gym." if version > FORMAT else "Collect again, or use the version that wrote it."
         raise StoreVersionError(f"{path} has store format {version}; this selfreg_gym reads format {FORMAT}. {hint}")
     if not names >= _NAMES:
-        raise StoreDamagedError(f"{path} lacks the tables {sorted(_NAMES - names)}; restore it from a copy.")
+        raise StoreDamagedError(f"{path} has no tables {sorted(_NAMES - names)}; restore it from a copy.")
     if check:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
@@ -212,7 +212,7 @@ def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a store of an older format to this one, in the transaction that is under way."""
+    """Convert a store of an older format to this one, within the current transaction."""
     if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
         return
     for column in ("tokens INTEGER", "price REAL"):
@@ -223,10 +223,10 @@ def upgrade(connection: sqlite3.Connection) -> None:
 
 
 def connect(path: Path, *, mode: str) -> sqlite3.Connection:
-    """A connection in autocommit mode; transactions are begun by hand. ``mode``: ro, rw or rwc."""
+    """A connection in autocommit mode with explicit transactions; ``mode`` is ro, rw or rwc."""
     uri = path.resolve().as_uri() + f"?mode={mode}"
     if mode == "ro" and not can_write(path) and not path.with_name(path.name + "-wal").exists():
-        uri += "&immutable=1"  # a read-only archive: SQLite could not make the files that readers share
+        uri += "&immutable=1"  # a read-only archive, beside which SQLite cannot create its shared files
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
@@ -234,7 +234,7 @@ def connect(path: Path, *, mode: str) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; takes the write lock at once, so that what was read cannot change before it is written."""
+    """A transaction that takes the write lock at its start, so that rows read in it cannot change before its end."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -246,7 +246,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection of its own that sees the store as it is now, whatever is written meanwhile."""
+    """A new connection with a snapshot of the store; later writes are not visible in it."""
     with explained(path), contextlib.closing(connect(path, mode="ro")) as connection:
         connection.execute("PRAGMA cache_size = -65536")  # 64 MiB of pages
         connection.execute("BEGIN")
@@ -255,11 +255,12 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise errors of SQLite and of the file system as errors of this package, with what to do.
+    """Convert errors of SQLite and of the file system into errors of this package, with a remedy.
 
     Raises:
         StoreError: the file is locked, read-only, on a full disk, or cannot be opened.
-        StoreDamagedError: SQLite cannot read it.
+        StoreDamagedError: SQLite cannot read the file.
+        InvalidArgumentError: a value cannot be stored.
     """
     try:
         yield
@@ -269,7 +270,7 @@ def explained(path: Path) -> Iterator[None]:
             raise StoreError(f"{path} was locked by another writer for {_BUSY_SECONDS:.0f} s.") from error
         hint = next((hint for word, hint in _HINTS.items() if word in text), "")
         raise StoreError(f"{path} cannot be used: {text}.{hint}") from error
-    except sqlite3.ProgrammingError as error:  # a store that was closed, or used in another thread
+    except sqlite3.ProgrammingError as error:  # the store was closed, or is used in another thread
         raise StoreError(f"{path} cannot be used: {error} Open it again with Rollouts.open.") from error
     except (sqlite3.InterfaceError, OverflowError) as error:
         raise InvalidArgumentError(f"{path} cannot hold this value: {error}.") from error
@@ -283,21 +284,21 @@ def spec_json(spec: dict[str, Any]) -> str:
     """The spec as JSON with sorted keys.
 
     Raises:
-        InvalidArgumentError: it is not a dict of plain values.
+        InvalidArgumentError: not a dict of plain JSON values.
     """
     if not isinstance(spec, dict):
-        raise InvalidArgumentError(f"a store's spec is a dict, received {type(spec).__name__}.")
+        raise InvalidArgumentError(f"the spec of a store must be a dict, received {type(spec).__name__}.")
     try:
         return json.dumps(spec, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"a store's spec holds plain JSON values only: {error}.") from error
+        raise InvalidArgumentError(f"the spec of a store must hold plain JSON values only: {error}.") from error
 
 
 def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two specs without what one of them does not say.
+    """Two specs, reduced to the entries that can be compared.
 
-    Stores of earlier versions say nothing about the identity of functions (``env.identity``) or about the attributes of
-    objects (``env.identity.attributes``), and bytecode differs between versions of Python.
+    Stores of earlier versions have no identity of functions (``env.identity``) or no attributes of objects
+    (``env.identity.attributes``), and bytecode differs between versions of Python.
     """
     old, new = stored.get("env"), asked.get("env")
     if not isinstance(old, dict) or not isinstance(new, dict):
@@ -318,7 +319,7 @@ def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def differences(stored: Any, asked: Any, name: str = "") -> list[str]:
-    """Where two specs differ, one line per value, named by its path (``env.actor: stored 'a', asked 'b'``)."""
+    """The differences of two specs, one text per value with its path (``env.actor: the store has ...``)."""
     if isinstance(stored, dict) and isinstance(asked, dict):
         found: list[str] = []
         for key in sorted(stored.keys() | asked.keys()):

@@ -1,4 +1,4 @@
-"""Writing episodes: one transaction each, every distinct text once."""
+"""Writing episodes: one transaction per episode, each distinct text once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from selfreg_gym.utils.printable import repaired
 
 __all__ = ["Writer"]
 
-_TEXTS_REMEMBERED = 200_000
+_CACHED_TEXTS = 200_000
 
 
 class Writer:
     """Adds episodes to an open store. Several writers, in several processes, may share one file.
 
     Args:
-        connection: in autocommit mode, as :func:`selfreg_gym.store.schema.connect` gives.
-        path: for messages.
+        connection: in autocommit mode, from :func:`selfreg_gym.store.schema.connect`.
+        path: the file, for messages.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -35,7 +35,7 @@ class Writer:
         self._text_ids: dict[str, int] = {}
 
     def add(self, episode: Episode, run: int) -> bool:
-        """Store one episode and return whether it is new data; see :meth:`selfreg_gym.store.rollouts.Rollouts.add`."""
+        """Store one episode and return whether it is new; see :meth:`selfreg_gym.store.rollouts.Rollouts.add`."""
         if not isinstance(episode, Episode) or episode.error is None:
             _check_episode(episode)
         identity = (run, episode.task_index, episode.seed)
@@ -63,27 +63,29 @@ class Writer:
                 f"INSERT INTO transitions VALUES ({', '.join('?' * 17)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
-        if len(self._text_ids) > _TEXTS_REMEMBERED:
+        if len(self._text_ids) > _CACHED_TEXTS:
             self._text_ids.clear()
-        self._text_ids.update(new_texts)  # only now: a transaction that was rolled back made no text
+        self._text_ids.update(new_texts)  # after the commit: a transaction that is rolled back stores no text
         return True
 
     def _row(self, s: Transition, new: dict[str, int]) -> tuple[Any, ...]:
-        """A transition with the ids of its texts."""
+        """The values of a transition, with ids in place of texts."""
         offered = None if s.admissible_actions is None else _actions_json(s.admissible_actions)
         texts = (s.observation, offered, s.state_key, s.feature_key, s.action_text)
-        seen, offers, state, feature, said = (None if x is None else self._text_id(x, new) for x in texts)
+        observation, actions, state, feature, action_text = (
+            None if x is None else self._text_id(x, new) for x in texts
+        )
         left = None if s.steps_left is None else int(s.steps_left)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
         counted = (
             None if s.tokens is None else int(s.tokens),
             None if s.reported_cost is None else float(s.reported_cost),
         )
-        acted = int(s.action), said, float(s.cost), float(s.reward)
-        return s.t, seen, offers, state, feature, left, *acted, *flags, *counted
+        acted = int(s.action), action_text, float(s.cost), float(s.reward)
+        return s.t, observation, actions, state, feature, left, *acted, *flags, *counted
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
-        """The place of an episode in the plan; a run whose plan is not fixed grows by it."""
+        """The index of an episode in the plan; an episode of a run without a fixed plan is appended."""
         execute = self._connection.execute
         where = "run = ? AND task = ? AND seed = ? AND help_probability IS ?"
         row = execute(f"SELECT episode FROM plan WHERE {where}", (*identity, probability)).fetchone()
@@ -92,22 +94,22 @@ class Writer:
         run, task, seed = identity
         if execute("SELECT 1 FROM meta WHERE key = ?", (f"plan {run}",)).fetchone():
             raise StoreError(
-                f"an episode that is not in the plan of run {run} of {self._path}: task {task}, seed {seed}, "
-                f"help_probability {probability}. Use another run number for other episodes."
+                f"the episode with task {task}, seed {seed}, help_probability {probability} is not in the plan of run "
+                f"{run} of {self._path}. Use another run number for other episodes."
             )
         index = execute("SELECT coalesce(max(episode) + 1, 0) FROM plan WHERE run = ?", (run,)).fetchone()[0]
         execute("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", (run, index, task, seed, probability))
         return index
 
     def _text_id(self, text: str, new: dict[str, int]) -> int:
-        """The id of a text, which is stored if it is new."""
+        """The id of a text; a new text is stored."""
         known = self._text_ids.get(text) or new.get(text)
         if known:
             return known
         clean = repaired(text)
         digest = int.from_bytes(blake2b(clean.encode(), digest_size=8).digest(), "big", signed=True)
         for row in self._connection.execute("SELECT id, text FROM texts WHERE hash = ?", (digest,)):
-            if row[1] == clean:  # two texts with one hash are kept apart
+            if row[1] == clean:  # two texts may have the same hash
                 new[text] = row[0]
                 return row[0]
         made = self._connection.execute("INSERT INTO texts (hash, text) VALUES (?, ?)", (digest, clean)).lastrowid
@@ -126,10 +128,10 @@ def _actions_json(actions: Sequence[str]) -> str:
 
 
 def _check_episode(episode: Episode) -> None:
-    """Check that an episode is whole and its numbers and texts can be stored.
+    """Check that an episode is complete and that its numbers and texts can be stored.
 
     Raises:
-        InvalidArgumentError: it is not; the message names the first problem.
+        InvalidArgumentError: it is not; the message has the first problem.
     """
     if not isinstance(episode, Episode):
         raise InvalidArgumentError(f"a store holds selfreg_gym.Episode objects, received {shown(episode)}.")
@@ -139,7 +141,7 @@ def _check_episode(episode: Episode) -> None:
         problem = f"a field has a wrong type ({error}); see selfreg_gym.Episode and Transition for the types"
     if problem:
         where = f"task {episode.task_index}, seed {episode.seed}"
-        raise InvalidArgumentError(f"this is not an episode: {problem}. Received {where}, {_count(episode)} steps.")
+        raise InvalidArgumentError(f"invalid episode: {problem}. Received {where}, {_count(episode)} steps.")
 
 
 def _count(episode: Episode) -> Any:
@@ -147,7 +149,7 @@ def _count(episode: Episode) -> Any:
 
 
 def _problem(episode: Episode) -> str | None:
-    """What is wrong with an episode, or None."""
+    """The first problem of an episode, or None."""
     steps = episode.steps
     last = len(steps) - 1
     problem = None
@@ -156,15 +158,15 @@ def _problem(episode: Episode) -> str | None:
     elif [s.t for s in steps] != list(range(len(steps))):
         problem = "its steps are not numbered 0, 1, 2, ..."
     elif any((s.terminated or s.truncated) != (i == last) for i, s in enumerate(steps)):
-        problem = "it must end at its last step and nowhere before (rows after the end are not transitions)"
+        problem = "it must end at its last step and not before (steps after the end are not transitions)"
     elif not all(0 <= s.action <= len(episode.usage) for s in steps):
-        problem = f"an action lies outside 0 .. {len(episode.usage)} (one usage per intervention)"
+        problem = f"an action is outside 0 .. {len(episode.usage)} (usage has one value per intervention)"
     elif not all(
         math.isfinite(s.cost) and math.isfinite(s.reward) and math.isfinite(s.reported_cost or 0) for s in steps
     ):
-        problem = "a cost, a price or a reward is not finite"
+        problem = "a cost, a reported cost or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
-        problem = f"its steps cost {sum(s.cost for s in steps)!r} and its usage says {episode.cost!r}"
+        problem = f"its steps cost {sum(s.cost for s in steps)!r}, but its usage is {episode.cost!r}"
     elif not (0 <= episode.seed < 2**63 and 0 <= episode.task_index < 2**63):
         problem = "its seed and its task index must be in 0 .. 2**63 - 1"
     elif not all(0 <= number < 2**63 for s in steps for number in (s.steps_left or 0, s.tokens or 0)):
@@ -175,7 +177,7 @@ def _problem(episode: Episode) -> str | None:
 
 
 def _text_problem(step: Transition) -> str | None:
-    """Which text of a transition is none, or None."""
+    """The problem with a text of a transition, or None."""
     offered = step.admissible_actions
     if type(step.observation) is type(step.state_key) is type(step.action_text) is str and (
         step.feature_key is None or type(step.feature_key) is str
@@ -200,7 +202,7 @@ def _text_problem(step: Transition) -> str | None:
 
 
 def _metrics(metrics: Any) -> dict[str, float | None]:
-    """Metrics as JSON has them: null for what was not measured.
+    """Metrics with None for values that were not measured.
 
     Raises:
         InvalidArgumentError: not a dict of numbers.
@@ -209,5 +211,5 @@ def _metrics(metrics: Any) -> dict[str, float | None]:
         return {repaired(name): None if x is None else float(x) for name, x in metrics.items()}
     except (AttributeError, TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(
-            f"an episode's metrics are a dict of numbers (None or NaN: not measured), received {shown(metrics)}."
+            f"an episode's metrics must be a dict of numbers (None or NaN: not measured), received {shown(metrics)}."
         ) from None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, ModelError
+from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.model import Rows, TransitionModel
 from selfreg_gym.utils.json_text import dumps
 
@@ -55,8 +56,6 @@ def load_model(path: str | Path) -> TransitionModel:
     Raises:
         CheckpointError: the file is missing, damaged, or something else.
     """
-    from selfreg_gym.transitions.fitting import Fitted
-
     read = read_arrays(path, FORMAT, "a transition model (TransitionModel.save)")
     try:
         if read["success"].ndim != 2:
@@ -75,10 +74,9 @@ def load_model(path: str | Path) -> TransitionModel:
         model = TransitionModel.__new__(TransitionModel)
         success, last_success = read["success"], read["last_success"]
         model._set(
-            tuple(rows), nodes, levels, success, read["start"], read["cost"], None,
+            tuple(rows), nodes, levels, success, read["start"], read["cost"], keys,
             read["available"], "fail", None if np.array_equal(success, last_success) else last_success,
         )  # fmt: skip
-        model.keys = tuple(keys) if keys is not None else None
         if "fitted" in read:
             about = _parse(read["fitted"])
             if not all(isinstance(about[name], dict) for name in ("settings", "coverage")) or keys is None:
@@ -90,9 +88,8 @@ def load_model(path: str | Path) -> TransitionModel:
                     raise ModelError(f"{name} holds numbers of shape {shape}, received {read[name].shape}.")
             if not ((read["feature_of_node"] >= -1) & (read["feature_of_node"] < nodes)).all():
                 raise ModelError("feature_of_node leads to a node or is -1.")
-            model.fitted = Fitted(
-                read["counts"], read["is_feature"], read["feature_of_node"], about["settings"], about["coverage"]
-            )
+            arrays = read["counts"], read["is_feature"], read["feature_of_node"]
+            model = model.fitted_to(Fitted(*arrays, about["settings"], about["coverage"]), keys)
         return model
     except DAMAGE as error:
         raise damaged(path, error, "fit the model again and save it") from error

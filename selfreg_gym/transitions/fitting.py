@@ -19,41 +19,22 @@ data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.transitions.coverage import coverage
+from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.held_out import choose_shrinkage
 from selfreg_gym.transitions.model import Rows, TransitionModel
 from selfreg_gym.transitions.nodes import Nodes, assign_nodes, borrowed
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
-__all__ = ["Fitted", "fit", "fit_table"]
+__all__ = ["fit", "fit_table"]
 
 LAST_VISITS = 2.0
 """Prior weight, in visits, behind the success of a last step: its features', then that of all states."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """What a fitted model knows about its data.
-
-    Attributes:
-        counts: ``(A, N)`` visits behind each row.
-        is_feature: ``(N,)`` bool, whether a node stands for a feature key.
-        feature_of_node: ``(N,)`` the node of a state's features, -1 where there is none.
-        settings: the arguments of the fit and the weights chosen.
-        coverage: see :func:`selfreg_gym.transitions.coverage.coverage`.
-    """
-
-    counts: np.ndarray
-    is_feature: np.ndarray
-    feature_of_node: np.ndarray
-    settings: dict[str, Any]
-    coverage: dict[str, float]
 
 
 def fit(
@@ -177,15 +158,13 @@ def fit_table(
     else:
         matrices = [_square(row, count) for row in rows]
         model = TransitionModel(matrices, success, start, cost, available=available, endless="fail")
-    model.keys = nodes.keys
     settings = {
         "key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels, "kappa": kappa,
         "kappa_feature": kappa_feature, "episodes": table.episodes, "decisions": len(table.action),
     }  # fmt: skip
-    model.fitted = Fitted(
-        visits.T.copy(), nodes.is_feature, nodes.feature_of_node, settings, coverage(table, nodes) | _weights(settings)
-    )
-    return model
+    about = coverage(table, nodes) | _weights(settings)
+    fitted = Fitted(visits.T.copy(), nodes.is_feature, nodes.feature_of_node, settings, about)
+    return model.fitted_to(fitted, nodes.keys)
 
 
 def _levels(table: TransitionTable, horizon: int | bool | None) -> int:

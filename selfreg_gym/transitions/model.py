@@ -18,6 +18,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
+from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.rows import (
     ROUNDING,
     Rows,
@@ -159,10 +160,18 @@ class TransitionModel:
         check_rows(rows, self.success, self.last_success, self._name, max(coarse))
         for array in (self.success, self.last_success, self.available, self.cost, self.start):
             array.flags.writeable = False
-        self.fitted: Any = None
+        self.fitted: Fitted | None = None
         self.cache: dict[Hashable, Any] = {}
         if endless == "error" and not self.condensation.is_acyclic:
             check_ends(rows, self.success, self.available, self._name)
+        self._complete = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_complete" in self.__dict__:
+            raise AttributeError(
+                f"a TransitionModel is immutable, and {name!r} was assigned: make another model, or use with_outcomes."
+            )
+        super().__setattr__(name, value)
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
@@ -233,13 +242,22 @@ class TransitionModel:
         self, success: np.ndarray, last_success: np.ndarray, cost: np.ndarray, available: np.ndarray
     ) -> TransitionModel:
         """Return a copy with other outcomes of its actions, ``(A, N)`` each; the transitions stay."""
-        other = TransitionModel.__new__(TransitionModel)
-        other.__dict__.update({name: value for name, value in self.__dict__.items() if name not in _MADE_AGAIN})
         same = last_success is success or self.last_success is self.success
-        other.success, other.last_success = success, success if same else last_success
-        other.cost, other.available, other.cache = cost, available, {}
-        check_rows(other.rows, other.success, other.last_success, self._name)
-        other.condensation = self.condensation
+        last = success if same else last_success
+        check_rows(self.rows, success, last, self._name)
+        other = self._replaced(success=success, last_success=last, cost=cost, available=available)
+        other.__dict__["condensation"] = self.condensation
+        return other
+
+    def fitted_to(self, fitted: Fitted, keys: Sequence[Hashable]) -> TransitionModel:
+        """Return a copy with the keys of its nodes and with what is known about the data behind it."""
+        return self._replaced(fitted=fitted, keys=tuple(keys))
+
+    def _replaced(self, **attributes: Any) -> TransitionModel:
+        other = TransitionModel.__new__(TransitionModel)
+        other.__dict__.update(
+            {k: v for k, v in self.__dict__.items() if k not in _MADE_AGAIN} | attributes | {"cache": {}}
+        )
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -283,7 +301,7 @@ class TransitionModel:
         """How well the data behind a fitted model cover it; see :func:`selfreg_gym.transitions.coverage.coverage`."""
         return dict(self._fit().coverage)
 
-    def _fit(self) -> Any:
+    def _fit(self) -> Fitted:
         if self.fitted is None:
             raise ModelError("this model was given, not fitted, so it has no counts: use TransitionModel.fit.")
         return self.fitted

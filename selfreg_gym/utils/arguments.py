@@ -1,7 +1,7 @@
-"""Checks of arguments that several parts of the package take: numbers, counts, task indices, reset options.
+"""Validation of arguments: numbers, counts, task indices, options of ``reset``.
 
-Each returns the value in its plain Python type, or raises :class:`selfreg_gym.errors.InvalidArgumentError` with the
-rule, the received value and what to write instead.
+Each function returns the value in its plain Python type, or raises :class:`selfreg_gym.errors.InvalidArgumentError`
+with the rule, the received value and often the expression to write instead.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ __all__ = [
 ]
 
 LARGEST_INTEGER = 2**63 - 1
-"""The largest integer that stores and arrays can hold."""
+"""The largest integer of a store and of an int64 array."""
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value, as a file or a caller gives it, is a finite int or float; True and False are not numbers."""
+    """Whether a value is a finite int or float; bool is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.inf, above: bool = False) -> float:
-    """A finite number in ``[low, high]`` (in ``(low, high]`` if ``above``) as a float.
+    """Return a finite number in ``[low, high]`` (in ``(low, high]`` if ``above``) as a float.
 
-    Texts and booleans are refused, even if ``float`` could read them: ``cost="1"`` or ``cost=True`` is a mistake.
+    Text and booleans are invalid, although ``float`` would convert them: ``cost="1"`` or ``cost=True`` is a mistake.
 
     Raises:
-        InvalidArgumentError: not such a number.
+        InvalidArgumentError: another value.
     """
     plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
     if isinstance(plain, numbers.Real) and not isinstance(plain, bool):
@@ -56,10 +56,10 @@ def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.
 
 
 def check_count(what: str, value: Any, *, low: int = 1, high: int = LARGEST_INTEGER) -> int:
-    """An integer in ``[low, high]`` as an int; booleans are refused.
+    """Return an integer in ``[low, high]`` as an int; booleans are invalid.
 
     Raises:
-        InvalidArgumentError: not such an integer.
+        InvalidArgumentError: another value.
     """
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value <= high:
         return int(value)
@@ -69,7 +69,7 @@ def check_count(what: str, value: Any, *, low: int = 1, high: int = LARGEST_INTE
 
 
 def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0) -> list[float]:
-    """A non-empty sequence of different numbers in ``[low, high]``.
+    """Return a non-empty sequence of different numbers in ``[low, high]`` as a list of floats.
 
     Raises:
         InvalidArgumentError: not a sequence, an empty sequence, or an invalid or repeated number.
@@ -77,14 +77,16 @@ def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         hint = f": write [{values}]" if isinstance(values, numbers.Real) else ""
         raise InvalidArgumentError(f"{what} must be a sequence of numbers, received {shown(values)}{hint}.")
-    found = [check_number(f"{what} lie in [{low:g}, {high:g}]: each", value, low=low, high=high) for value in values]
+    found = [
+        check_number(f"{what} must lie in [{low:g}, {high:g}]: each", value, low=low, high=high) for value in values
+    ]
     if not found or len(set(found)) < len(found):
-        raise InvalidArgumentError(f"{what} are different numbers, at least one; received {shown(found)}.")
+        raise InvalidArgumentError(f"{what} must be different numbers, at least one; received {shown(found)}.")
     return found
 
 
 def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks") -> list[int]:
-    """A non-empty sequence of different task indices, each below ``available`` if that is known.
+    """Return a non-empty sequence of different task indices as a list, each below ``available`` if that is not None.
 
     Raises:
         InvalidArgumentError: not a sequence of integers, a repeated index, or an index that the task does not have.
@@ -98,15 +100,15 @@ def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks"
         raise InvalidArgumentError(
             f"{what} must be a sequence of task indices such as range(50), received {shown(tasks)}."
         )
-    found = [check_count(f"{what} are different indices of at least 0: each", task, low=0) for task in tasks]
+    found = [check_count(f"{what} must be different indices of at least 0: each", task, low=0) for task in tasks]
     if not found or len(set(found)) < len(found):
         raise InvalidArgumentError(
-            f"{what} are different indices of at least 0, at least one; received {shown(found)}."
+            f"{what} must be different indices of at least 0, at least one; received {shown(found)}."
         )
     if available is not None and max(found) >= available:
         raise InvalidArgumentError(
-            f"{what} must be indices from 0 to {available - 1}, because the task has {available} episodes "
-            f"(num_episodes); received {max(found)}."
+            f"{what} must be indices from 0 to {available - 1}, because the env has {available} tasks (num_episodes); "
+            f"received {max(found)}."
         )
     return found
 
@@ -114,15 +116,15 @@ def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks"
 def check_options(
     options: Any, *, available: int | None = None, known: Sequence[str] = ("episode",), strict: bool = False
 ) -> None:
-    """Options of ``reset``: a dict; ``episode`` is an index that the task has.
+    """Check the options of ``reset``: a dict whose ``episode`` is an index of a task.
 
-    Other keys are the task's own and are handed to it, unless they look like a misspelt key of ``known``.
+    Other keys are options of the task and pass unchecked, unless they look like a misspelt key of ``known``.
 
     Args:
         options: the ``options`` of ``reset``, or None.
-        available: how many episodes the task has (``num_episodes``), if it says so.
-        known: the keys that the env itself reads.
-        strict: whether every other key is refused.
+        available: number of tasks (``num_episodes``), or None if the env does not report it.
+        known: the keys that the env reads.
+        strict: whether other keys are errors.
 
     Raises:
         UnknownNameError: a key that is close to one of ``known``, or any other key if ``strict``.
@@ -146,11 +148,9 @@ def check_options(
         return
     if not isinstance(episode, int | np.integer) or isinstance(episode, bool) or episode < 0:
         bound = "of at least 0" if available is None else f"in 0 .. {available - 1}"
-        raise InvalidArgumentError(
-            f"options['episode'] of reset: episode is an int {bound}, received {shown(episode)}."
-        )
+        raise InvalidArgumentError(f"options['episode'] of reset must be an int {bound}, received {shown(episode)}.")
     if available is not None and episode >= available:
         raise InvalidArgumentError(
-            f"options['episode'] of reset: episode is an int in 0 .. {available - 1}, received {int(episode)} "
-            f"(the task has num_episodes = {available} episodes)."
+            f"options['episode'] of reset must be an int in 0 .. {available - 1}, because the env has num_episodes = "
+            f"{available} tasks; received {int(episode)}."
         )

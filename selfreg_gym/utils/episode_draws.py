@@ -1,9 +1,8 @@
-"""Random numbers of helpers, each a function of the helper's seed, the episode and the step alone.
+"""Random numbers of helpers: functions of the helper's seed, the episode and the step.
 
-A helper answers N episodes at once. If it drew from one stream in the order of the rows, the number of rows would
-change its decisions. So each episode has a stream of its own: SplitMix64 (Steele, Lea and Flood 2014), whose i-th
-number is a hash of ``stream + i * gamma``. The numbers of all rows at any step are computed at once, and only the start
-of each stream is stored.
+A helper decides on N episodes at once. With one stream for all of them, its decisions would depend on N. So each
+episode has its own stream of SplitMix64 (Steele, Lea and Flood 2014), whose i-th number is a hash of
+``start + (i + 1) * gamma``. Only the starts are stored; the numbers of a step are computed for all episodes at once.
 
 Examples:
     >>> draws = EpisodeDraws.begin(None, np.array([True, True]), np.array([7, 8]), seed=0)
@@ -27,20 +26,20 @@ _GAMMA, _MIX_1, _MIX_2 = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1
 
 
 def episode_key(seed: int, task_index: int) -> int:
-    """One number in [0, 2**63) for an episode: of its seed and its task, as several tasks may share a seed."""
+    """A number in [0, 2**63) from the seed and the task of an episode; episodes of several tasks may share a seed."""
     words = seed_sequence(EPISODE_KEY, int(seed), abs(int(task_index))).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
 
 @dataclass(frozen=True, eq=False)
 class EpisodeDraws:
-    """The streams of N rows; part of the ``state`` of a helper that draws.
+    """The streams of N episodes; part of the ``state`` of a helper that draws.
 
     Attributes:
-        streams: ``(N,)`` uint64, the start of each row's stream.
-        steps: ``(N,)`` decisions drawn for so far in the row's episode.
-        keyed: ``(N,)`` bool, rows whose stream was set by ``begin_episodes`` and whose first decision is still to come.
-        counted: episodes without a key so far.
+        streams: uint64 ``(N,)``, the start of each stream.
+        steps: int64 ``(N,)``, decisions of the episode so far.
+        keyed: bool ``(N,)``, True from ``begin_episodes`` to the first decision.
+        counted: number of episodes without a key so far.
     """
 
     streams: NDArray[np.uint64]
@@ -52,7 +51,7 @@ class EpisodeDraws:
     def begin(
         cls, state: EpisodeDraws | None, starts: NDArray[np.bool_], keys: NDArray[np.int64], *, seed: int
     ) -> EpisodeDraws:
-        """Set the streams of the rows in ``starts`` ``(N,)`` by the helper's seed and the episodes' ``keys`` (N,)."""
+        """Set the streams where ``starts`` (N,) is True, from the helper's seed and the episodes' ``keys`` (N,)."""
         draws = _empty(len(starts)) if state is None else state
         streams, steps = draws.streams.copy(), draws.steps.copy()
         for i in np.flatnonzero(starts):
@@ -64,10 +63,10 @@ class EpisodeDraws:
     def at(
         cls, state: EpisodeDraws | None, n: int, episode_start: NDArray[np.bool_] | None, *, seed: int
     ) -> EpisodeDraws:
-        """The streams at a call of ``predict`` with N rows.
+        """The streams at a call of ``predict`` with N observations.
 
-        An episode that begins without a key is numbered by the helper itself: its stream then depends on the order of
-        the episodes.
+        An episode that begins without a key gets its number in the order of the episodes, so its stream depends on
+        that order.
         """
         draws = _empty(n) if state is None else state
         starts = np.full(n, state is None)
@@ -83,11 +82,11 @@ class EpisodeDraws:
         return EpisodeDraws(streams, steps, np.zeros(n, dtype=bool), draws.counted + len(fresh))
 
     def of_episode(self) -> NDArray[np.float64]:
-        """``(N,)`` in [0, 1): one number per episode, the same at every step."""
+        """``(N,)`` in [0, 1): one number per episode, equal at all of its steps."""
         return _uniform(self.streams, np.zeros(len(self.streams), dtype=np.uint64))
 
     def of_step(self, count: int = 1) -> tuple[NDArray[np.float64], EpisodeDraws]:
-        """``(N, count)`` numbers in [0, 1) of this step, and the draws at the next one. ``count`` never changes."""
+        """``(N, count)`` numbers in [0, 1) of this step, and the draws of the next; ``count`` is constant."""
         first = 1 + self.steps * count
         numbers = np.add.outer(first, np.arange(count)).astype(np.uint64)
         return _uniform(self.streams[:, None], numbers), replace(self, steps=self.steps + 1)

@@ -1,7 +1,7 @@
-"""JSON files: written without NaN and infinity, which the format does not have, and read with errors that say why not.
+"""JSON without NaN and infinity, and JSON files read with explanatory errors.
 
-Python's ``json`` writes them as ``NaN`` and ``Infinity``, and then SQLite, browsers and most other readers refuse the
-whole document. :func:`dumps` writes ``null`` for every number that is not finite.
+Python's ``json`` writes ``NaN`` and ``Infinity``, which are not JSON; SQLite, browsers and most other readers reject
+the whole document. :func:`dumps` writes ``null`` for numbers that are not finite.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["dumps", "finite", "read_object"]
 
 
 def finite(value: Any) -> Any:
-    """The same value with None for every float that is NaN or infinite, at any depth of dicts, lists and tuples."""
+    """A copy of the value with None for floats that are not finite, at any depth of dicts, lists and tuples."""
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -33,7 +33,7 @@ def finite(value: Any) -> Any:
 def dumps(value: Any, **options: Any) -> str:
     """``json.dumps`` with ``null`` for NaN and infinity; ``options`` are those of ``json.dumps``."""
     try:
-        return json.dumps(value, allow_nan=False, **options)  # nearly always; a copy of the value takes longer
+        return json.dumps(value, allow_nan=False, **options)  # the usual case, without a copy
     except ValueError:
         return json.dumps(finite(value), allow_nan=False, **options)
 
@@ -50,14 +50,13 @@ def read_object(
 
     Args:
         file: the file.
-        what: what the file holds, for the message ("the record of a helper").
-        remedy: what to do if it cannot be read.
-        keys: what the object must have.
-        error: the class of the error.
+        what: content of the file, for the message ("the record of a helper").
+        remedy: instruction for the message.
+        keys: required keys.
+        error: class of the error.
 
     Raises:
-        SelfRegError: an ``error``: the file is missing, cut off, nested too deep, or holds something other than an
-            object with these keys.
+        SelfRegError: an ``error``, if the file is missing, cut off, nested too deep, or not an object with these keys.
     """
 
     def unreadable(why: object) -> SelfRegError:

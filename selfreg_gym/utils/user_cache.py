@@ -1,7 +1,7 @@
-"""The user's cache directory: what is expensive to make again and belongs to no run, such as compiled code.
+"""The user's cache directory, for results that are expensive to compute and belong to no run, such as compiled code.
 
-Nothing is ever written beside the installed modules: files that pip does not know would stay behind after an uninstall,
-and a leftover directory is importable as an empty namespace package.
+Nothing is written beside the installed modules: pip would not remove such files at an uninstall, and a remaining
+directory would be importable as an empty namespace package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NAME = "selfreg_gym"
 
 
 def cache_directory(*parts: str) -> Path | None:
-    """Return a private, writable directory, made if need be, or None if there is none.
+    """Return a private, writable directory, created if necessary, or None if there is none.
 
     The first usable one of
 
@@ -38,8 +38,8 @@ def cache_directory(*parts: str) -> Path | None:
 def give_matplotlib_a_directory() -> None:
     """Set ``MPLCONFIGDIR`` where Matplotlib's default directories, in the home directory, are not writable.
 
-    Matplotlib otherwise warns and makes its list of fonts, for seconds, in each process. A value that is set already is
-    respected. Call it before Matplotlib is imported; later it has no effect.
+    Without one, Matplotlib warns and rebuilds its list of fonts, for seconds, in each process. An existing value is
+    kept. Call it before Matplotlib is imported; later it has no effect.
     """
     if "MPLCONFIGDIR" in os.environ or "matplotlib" in sys.modules:
         return
@@ -58,15 +58,15 @@ def give_matplotlib_a_directory() -> None:
 
 
 def _can_be_written(directory: Path) -> bool:
-    """Whether the directory is writable, or could be made; makes nothing."""
+    """Whether the directory is writable or can be created; nothing is created."""
     there = next((place for place in (directory, *directory.parents) if os.path.exists(place)), directory)
     return directory.is_absolute() and os.access(there, os.W_OK | os.X_OK)
 
 
 def is_usable(directory: Path) -> bool:
-    """Whether the directory exists or can be made, takes files, and can be written by this user only.
+    """Whether the directory exists or can be created, accepts files, and is writable by this user only.
 
-    The last condition is for safety: cached code is executed, so it must not come from another user.
+    The last condition is for security: cached code is executed, so it must not come from another user.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Wrappers of the intervention env. Each works on a single env and, under the same name, on a vector env.
+"""Wrappers of the intervention env. Each wraps a single env and, under the same name, a vector env.
 
-Observations are changed by ``StateKeyObservation`` and ``FeatureObservation``, infos by ``PRMObservation``, rewards by
-``HelpCost`` and ``PRMReward``, and what may be asked by ``HelpBudget``.
+``StateKeyObservation`` and ``FeatureObservation`` change observations, ``PRMObservation`` infos, ``HelpCost`` and
+``PRMReward`` rewards, and ``HelpBudget`` the allowed actions.
 """
 
 from __future__ import annotations

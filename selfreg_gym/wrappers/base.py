@@ -1,4 +1,4 @@
-"""What the wrappers share: one name for the single and the vector version, and observations built row by row."""
+"""Base classes of the wrappers: one name for the single and the vector version, and observations made by a rule."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.intervention_env.env import InterventionEnv
-from selfreg_gym.intervention_env.infos import row_info
+from selfreg_gym.intervention_env.infos import info_at
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 
 __all__ = [
     "ObservationRule",
-    "RowObservation",
-    "Twin",
-    "VectorRowObservation",
-    "VectorTwin",
+    "RuleObservation",
+    "VectorAware",
+    "VectorCounterpart",
+    "VectorRuleObservation",
     "check_wrapped",
-    "ended_rows",
+    "ended_indices",
     "find_attr",
 ]
 
 
 def check_wrapped(env: Any, wrapper: str, *, reads_text: bool = False) -> None:
-    """Check that a wrapper of this package is around an intervention env.
+    """Check that ``env`` is an intervention env, possibly inside other wrappers.
 
     Args:
-        env: what the wrapper was given.
-        wrapper: its name, for the message.
-        reads_text: it needs observations that are still text.
+        env: the argument of the wrapper.
+        wrapper: name of the wrapper, for the message.
+        reads_text: also check that the observations are text; Gymnasium's ``SyncVectorEnv`` of intervention envs and
+            its other vector envs are then accepted.
 
     Raises:
-        InvalidArgumentError: another env, something that is not an env, or observations that are not text.
+        InvalidArgumentError: another env, a value that is not an env, or observations that are not text.
     """
     if not isinstance(env, gym.Env | gym.vector.VectorEnv):
         raise InvalidArgumentError(
@@ -54,86 +55,86 @@ def check_wrapped(env: Any, wrapper: str, *, reads_text: bool = False) -> None:
     space = env.single_observation_space if isinstance(env, gym.vector.VectorEnv) else env.observation_space
     if reads_text and not isinstance(space, gym.spaces.Text):
         raise InvalidArgumentError(
-            f"{wrapper} reads observations that are text, and {env} has the observation space {space}: put {wrapper} "
+            f"{wrapper} reads text observations, and {env} has the observation space {space}: put {wrapper} "
             "inside the wrapper that changes the observation."
         )
 
 
-class Twin(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """A wrapper of a single env whose constructor, given a vector env, makes its vector twin instead."""
+class VectorAware(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """A wrapper of a single env whose constructor returns its vector counterpart when it is given a vector env."""
 
-    vector: ClassVar[type[VectorTwin]]
+    vector: ClassVar[type[VectorCounterpart]]
 
     def __new__(cls, env: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(env, gym.vector.VectorEnv):
-            return cls.vector(env, *args, **kwargs)  # no Twin, so that __init__ is not called on it
+            return cls.vector(env, *args, **kwargs)  # not an instance of cls, so Python does not call __init__
         return super().__new__(cls)
 
 
-class VectorTwin(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """The vector version of a :class:`Twin`. Attributes of the envs below are reached by ``get_wrapper_attr``."""
+class VectorCounterpart(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """The vector version of a :class:`VectorAware` wrapper; ``get_wrapper_attr`` finds attributes of inner envs."""
 
     @property
     def autoreset_mode(self) -> gym.vector.AutoresetMode:
-        """The autoreset mode of the env below, as ``metadata["autoreset_mode"]`` says it too."""
+        """The autoreset mode of the wrapped env, ``metadata["autoreset_mode"]``."""
         return find_attr(self.env, "metadata")["autoreset_mode"]
 
     def get_inner(self, name: str) -> Any:
-        """The attribute of the nearest env below this wrapper that has it."""
+        """The attribute of the outermost env inside this wrapper that has it."""
         return find_attr(self.env, name)
 
     def get_wrapper_attr(self, name: str) -> Any:
-        """This wrapper's attribute, or that of the nearest env below that has it."""
+        """This wrapper's attribute, or that of the outermost inner env that has it."""
         return getattr(self, name) if hasattr(self, name) else find_attr(self.env, name)
 
 
 def find_attr(env: Any, name: str) -> Any:
-    """The attribute of the outermost wrapper (single or vector) that has it.
+    """The attribute of the outermost wrapper or env (single or vector) that has it.
 
     Raises:
-        AttributeError: no layer has it.
+        AttributeError: none has it.
     """
     while not hasattr(env, name):
         if not hasattr(env, "env"):
-            raise AttributeError(f"{env} and the envs below it have no attribute {name!r}.")
+            raise AttributeError(f"{env} and the envs inside it have no attribute {name!r}.")
         env = env.env
     return getattr(env, name)
 
 
-def ended_rows(infos: Mapping[str, Any]) -> np.ndarray:
-    """Rows whose end is in ``infos["final_info"]`` (SAME_STEP mode); empty in the other modes."""
+def ended_indices(infos: Mapping[str, Any]) -> np.ndarray:
+    """Indices of the environments with a ``infos["final_info"]`` (SAME_STEP mode); empty in the other modes."""
     mask = infos.get("_final_info")
     return np.flatnonzero(mask) if mask is not None else np.empty(0, dtype=np.intp)
 
 
 class ObservationRule(Protocol):
-    """How the observation of a row follows from its text and info."""
+    """Computes observations from texts and infos."""
 
     @property
     def space(self) -> gym.Space[Any]:
-        """The space of one row's observation."""
+        """The space of one observation."""
         ...
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Keys of info that ``observe`` looks at."""
+        """Keys of info that ``observe`` reads."""
         ...
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """One observation per row."""
+        """N observations from N texts and infos."""
         ...
 
-    def blank(self) -> Any:
-        """The observation of a row that never began."""
+    def empty(self) -> Any:
+        """The observation of an environment in which no episode has begun."""
         ...
 
     def stack(self, observations: Sequence[Any]) -> Any:
-        """N observations as a vector env returns them."""
+        """N observations in the form that a vector env returns."""
         ...
 
 
-class RowObservation(Twin):
-    """A single env whose observation is replaced by what a rule says."""
+class RuleObservation(VectorAware):
+    """Replaces the observation of a single env by the observation that a rule computes."""
 
     def __init__(self, env: gym.Env[Any, Any], rule: ObservationRule) -> None:
         check_wrapped(env, type(self).__name__, reads_text=True)
@@ -142,20 +143,20 @@ class RowObservation(Twin):
         self._rule = rule
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env; the observation is the rule's."""
+        """Reset the env and return the rule's observation."""
         text, info = self.env.reset(seed=seed, options=options)
         return self._rule.observe([text], [info])[0], info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env; the observation is the rule's."""
+        """Step the env and return the rule's observation."""
         text, reward, terminated, truncated, info = self.env.step(action)
         return self._rule.observe([text], [info])[0], reward, terminated, truncated, info
 
 
-class VectorRowObservation(VectorTwin):
-    """A vector env whose observations are replaced by what a rule says; ``final_obs`` as well.
+class VectorRuleObservation(VectorCounterpart):
+    """Replaces the observations of a vector env, and ``final_obs``, by the observations that a rule computes.
 
-    A row without infos (finished, in DISABLED mode) keeps the observation that it had.
+    An environment without info (finished, in DISABLED mode) keeps its previous observation.
     """
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], rule: ObservationRule) -> None:
@@ -164,39 +165,39 @@ class VectorRowObservation(VectorTwin):
         self.single_observation_space = rule.space
         self.observation_space = gym.vector.utils.batch_space(rule.space, env.num_envs)
         self._rule = rule
-        self._current = [rule.blank() for _ in range(env.num_envs)]
+        self._current = [rule.empty() for _ in range(env.num_envs)]
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env; the observations are the rule's."""
+        """Reset the env and return the rule's observations."""
         texts, infos = self.env.reset(seed=seed, options=options)
-        return self._see(texts, infos), infos
+        return self._observe(texts, infos), infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env; the observations are the rule's."""
+        """Step the env and return the rule's observations."""
         texts, rewards, terminations, truncations, infos = self.env.step(actions)
-        ended = ended_rows(infos)
+        ended = ended_indices(infos)
         if len(ended):
-            last = [row_info(infos["final_info"], i, self._rule.reads) for i in ended]
+            last = [info_at(infos["final_info"], i, self._rule.reads) for i in ended]
             final = np.full(self.num_envs, None, dtype=object)
-            seen = self._rule.observe([infos["final_obs"][i] for i in ended], last)
-            for i, observation in zip(ended, seen, strict=True):
+            observed = self._rule.observe([infos["final_obs"][i] for i in ended], last)
+            for i, observation in zip(ended, observed, strict=True):
                 final[i] = observation
             infos = {**infos, "final_obs": final}
-        return self._see(texts, infos), rewards, terminations, truncations, infos
+        return self._observe(texts, infos), rewards, terminations, truncations, infos
 
     def snapshot(self) -> object:
-        """The snapshots of the rows, and the observations that finished rows keep."""
+        """The snapshot of the env, and the current observations."""
         return self.get_inner("snapshot")(), list(self._current)
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a state that :meth:`snapshot` returned."""
-        moment, current = snapshot
-        self.get_inner("restore")(moment)
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
+        state, current = snapshot
+        self.get_inner("restore")(state)
         self._current = list(current)
 
-    def _see(self, texts: Sequence[str], infos: Mapping[str, Any]) -> Any:
+    def _observe(self, texts: Sequence[str], infos: Mapping[str, Any]) -> Any:
         present = np.flatnonzero(infos.get("_state_key", np.zeros(self.num_envs, dtype=np.bool_))).tolist()
-        seen = self._rule.observe([texts[i] for i in present], [row_info(infos, i, self._rule.reads) for i in present])
-        for i, observation in zip(present, seen, strict=True):
+        read = [info_at(infos, i, self._rule.reads) for i in present]
+        for i, observation in zip(present, self._rule.observe([texts[i] for i in present], read), strict=True):
             self._current[i] = observation
         return self._rule.stack(self._current)

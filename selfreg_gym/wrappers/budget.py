@@ -8,15 +8,15 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.intervention_env.building import check_action, check_actions, check_budget
-from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows
+from selfreg_gym.wrappers.base import VectorAware, VectorCounterpart, check_wrapped, ended_indices
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
 
-_ROUNDING = 1e-9  # ten calls of 0.1 must fit into a budget of 1
+_ROUNDING = 1e-9  # ten calls that cost 0.1 each fit into a budget of 1
 
 
 class _Cap:
-    """The rule: a call is allowed while its expected cost fits into what is left."""
+    """The rule: a call is allowed while its expected cost is at most the budget left."""
 
     def __init__(self, env: Any, budget: float) -> None:
         base = env.unwrapped
@@ -26,20 +26,20 @@ class _Cap:
         self.costs = (0.0, *(intervention.cost for intervention in base.interventions))
 
     def left(self, usage: np.ndarray) -> np.ndarray:
-        """Cost units left after ``usage`` (N, K), one number per row; never negative."""
+        """``(N,)`` cost units left after ``usage`` (N, K), at least 0."""
         return np.maximum(self.budget - usage.sum(axis=-1), 0.0)
 
     def left_of_one(self, usage: np.ndarray) -> float:
-        """Cost units left after ``usage`` (K,): the same, and ten times faster on one row."""
+        """Cost units left after ``usage`` (K,): as :meth:`left`, and ten times faster for a single env."""
         return max(self.budget - sum(usage.tolist()), 0.0)
 
     def masks(self) -> np.ndarray:
-        """``(N, 1 + K)`` bool: True where the action is allowed. Read from the live counters, so restoring is safe."""
-        left = self.left(np.stack([row.usage for row in self.slots]))
+        """``(N, 1 + K)`` bool: True where the action is allowed, read from the counters of the env."""
+        left = self.left(np.stack([episode.usage for episode in self.slots]))
         return np.array(self.costs) <= left[:, None] + _ROUNDING
 
 
-class VectorHelpBudget(VectorTwin):
+class VectorHelpBudget(VectorCounterpart):
     """:class:`HelpBudget` of a vector env."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], budget: float) -> None:
@@ -54,52 +54,53 @@ class VectorHelpBudget(VectorTwin):
         return self._cap.masks()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env; ``infos`` says what is left."""
+        """Reset the env and add ``budget_left`` and ``denied`` to ``infos``."""
         observations, infos = self.env.reset(seed=seed, options=options)
-        return observations, self._tell(infos, np.zeros(self.num_envs, dtype=np.bool_))
+        return observations, self._add_budget(infos, np.zeros(self.num_envs, dtype=np.bool_))
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env; a call that does not fit runs as nohelp."""
+        """Step the env; a call that exceeds the budget is executed as nohelp."""
         allowed = self._cap.masks()
         wanted = check_actions(actions, self.num_envs).astype(np.int64, copy=False)
-        in_range = (wanted >= 0) & (wanted < allowed.shape[1])  # the env itself refuses the others
+        in_range = (wanted >= 0) & (wanted < allowed.shape[1])  # the env raises for the others
         denied = in_range & ~allowed[np.arange(len(wanted)), np.where(in_range, wanted, 0)]
-        running = np.array([not row.over for row in self._cap.slots])
+        running = np.array([not episode.over for episode in self._cap.slots])
         observations, rewards, terminations, truncations, infos = self.env.step(np.where(denied, 0, wanted))
-        return observations, rewards, terminations, truncations, self._tell(infos, denied & running)
+        return observations, rewards, terminations, truncations, self._add_budget(infos, denied & running)
 
-    def _tell(self, infos: dict[str, Any], denied: np.ndarray) -> dict[str, Any]:
+    def _add_budget(self, infos: dict[str, Any], denied: np.ndarray) -> dict[str, Any]:
         if "usage" not in infos:
             return infos
         mask = infos["_usage"]
-        told = {
+        found = {
             **infos,
             "budget_left": np.where(mask, self._cap.left(infos["usage"]), 0.0),
             "_budget_left": mask.copy(),
         }
-        ended = ended_rows(infos)
+        ended = ended_indices(infos)
         current = denied.copy()
         if len(ended):
-            current[ended] = False  # these rows show the reset that followed; the denial belongs to the end
+            current[ended] = False  # their infos belong to the reset; the denial belongs to final_info
             final = infos["final_info"]
             last = final["_usage"]
-            told["final_info"] = {
+            found["final_info"] = {
                 **final,
                 "budget_left": np.where(last, self._cap.left(final["usage"]), 0.0),
                 "_budget_left": last.copy(),
                 "denied": denied & last,
                 "_denied": last.copy(),
             }
-        return {**told, "denied": current & mask, "_denied": mask.copy()}
+        return {**found, "denied": current & mask, "_denied": mask.copy()}
 
 
-class HelpBudget(Twin):
+class HelpBudget(VectorAware):
     """Cap the cost units of every episode (single or vector env).
 
-    A call is allowed while the *expected* cost of its intervention fits into what is left. ``action_masks()`` says
-    which actions are (bool ``(1 + K,)``, or ``(N, 1 + K)``; True: allowed; the name that MaskablePPO looks for). A
-    helper that takes no masks may choose a denied call: the actor acts instead, and ``info["denied"]`` is True.
-    ``info["budget_left"]`` is what is left. A call that costs more than expected (``Act.cost``) may overshoot, once.
+    A call is allowed while the *expected* cost of its intervention is at most the budget left. ``action_masks()``
+    (the method that MaskablePPO reads) returns bool ``(1 + K,)`` or ``(N, 1 + K)``, True where an action is allowed. If
+    a helper without masks chooses a denied call, the actor acts instead and ``info["denied"]`` is True.
+    ``info["budget_left"]`` is the number of cost units left. A call that costs more than expected (``Act.cost``) can
+    exceed the budget once.
 
     Args:
         env: an intervention env, possibly wrapped.
@@ -139,17 +140,17 @@ class HelpBudget(Twin):
         return self._cap.masks()[0]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env; ``info`` says what is left."""
+        """Reset the env and add ``budget_left`` and ``denied`` to ``info``."""
         observation, info = self.env.reset(seed=seed, options=options)
-        return observation, self._tell(info, False)
+        return observation, self._add_budget(info, False)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env; a call that does not fit runs as nohelp."""
+        """Step the env; a call that exceeds the budget is executed as nohelp."""
         if type(action) is not int or not 0 <= action < len(self._cap.costs):
             action = check_action(action, self._cap.interventions)
         denied = action > 0 and self._cap.costs[action] > self._cap.left_of_one(self._cap.slots[0].usage) + _ROUNDING
         observation, reward, terminated, truncated, info = self.env.step(0 if denied else action)
-        return observation, reward, terminated, truncated, self._tell(info, denied)
+        return observation, reward, terminated, truncated, self._add_budget(info, denied)
 
-    def _tell(self, info: dict[str, Any], denied: bool) -> dict[str, Any]:
+    def _add_budget(self, info: dict[str, Any], denied: bool) -> dict[str, Any]:
         return {**info, "budget_left": self._cap.left_of_one(info["usage"]), "denied": denied}

@@ -1,4 +1,4 @@
-"""``HelpCost``: the same env at another help cost."""
+"""``HelpCost``: the same env with another help cost r."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import gymnasium as gym
 
 from selfreg_gym.intervention_env.building import check_help_cost
-from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
+from selfreg_gym.wrappers.base import VectorAware, VectorCounterpart, check_wrapped, ended_indices, find_attr
 
 __all__ = ["HelpCost", "VectorHelpCost"]
 
 
-class VectorHelpCost(VectorTwin):
+class VectorHelpCost(VectorCounterpart):
     """:class:`HelpCost` of a vector env."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], help_cost: float) -> None:
@@ -20,21 +20,21 @@ class VectorHelpCost(VectorTwin):
         check_wrapped(env, "HelpCost")
         gym.vector.VectorWrapper.__init__(self, env)
         self.help_cost = check_help_cost(help_cost)
-        self._saving = float(find_attr(env, "help_cost")) - self.help_cost
+        self._difference = float(find_attr(env, "help_cost")) - self.help_cost
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env and pay the other price for every cost unit of this step."""
+        """Step the env; the reward uses the new help cost."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         if "cost" in infos:
             cost = infos["cost"].copy()
-            for i in ended_rows(infos):
+            for i in ended_indices(infos):
                 cost[i] = infos["final_info"]["cost"][i]
-            rewards = rewards + self._saving * cost
+            rewards = rewards + self._difference * cost
         return observations, rewards, terminations, truncations, infos
 
 
-class HelpCost(Twin):
-    """Change r, the price of one cost unit, of an intervention env (single or vector).
+class HelpCost(VectorAware):
+    """Change the help cost r, the reward subtracted per cost unit (single or vector env).
 
     Args:
         env: an intervention env, possibly wrapped.
@@ -65,9 +65,9 @@ class HelpCost(Twin):
         check_wrapped(env, "HelpCost")
         gym.Wrapper.__init__(self, env)
         self.help_cost = check_help_cost(help_cost)
-        self._saving = float(find_attr(env, "help_cost")) - self.help_cost
+        self._difference = float(find_attr(env, "help_cost")) - self.help_cost
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env and pay the other price for every cost unit of this step."""
+        """Step the env; the reward uses the new help cost."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, float(reward) + self._saving * info["cost"], terminated, truncated, info
+        return observation, float(reward) + self._difference * info["cost"], terminated, truncated, info

@@ -1,4 +1,4 @@
-"""``FeatureObservation``: numbers instead of the text, for Stable-Baselines3."""
+"""``FeatureObservation``: numeric features instead of text, for Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.wrappers.base import RowObservation, VectorRowObservation
+from selfreg_gym.wrappers.base import RuleObservation, VectorRuleObservation
 from selfreg_gym.wrappers.prm import PRM, check_prm, scores_of
 
 __all__ = ["EMBEDDING_SIZE", "FeatureObservation", "VectorFeatureObservation", "feature_space", "hashed_bag_of_words"]
@@ -36,10 +36,10 @@ def _bag(text: str) -> np.ndarray:
 
 
 def hashed_bag_of_words(text: str) -> np.ndarray:
-    """Signed feature hashing of the words (Weinberger et al. 2009), of length 1.
+    """Signed feature hashing of the words (Weinberger et al. 2009), scaled to norm 1.
 
     Returns:
-        float32 ``(64,)``, in [-1, 1]; zero for a text without words.
+        float32 ``(64,)`` in [-1, 1]; zeros for a text without words.
     """
     return _bag(text).copy()
 
@@ -55,7 +55,7 @@ def feature_space() -> gym.spaces.Dict:
 
 
 class _Features:
-    """The rule: words hashed, and four numbers."""
+    """The rule: hashed words, and four numbers."""
 
     reads = ("feature_key", "usage", "budget_left", "steps_left", "step", "prm_score")
 
@@ -64,7 +64,7 @@ class _Features:
         self.space = feature_space()
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
-        """One dict per row; the model is asked once for all rows."""
+        """One dict per text; one call of the model for all."""
         scores: Sequence[float]
         if self._prm is not None:
             scores = scores_of(self._prm, texts).tolist()
@@ -82,14 +82,14 @@ class _Features:
             "scalars": np.array(bounded, dtype=np.float32),
         }
 
-    def blank(self) -> dict[str, np.ndarray]:
+    def empty(self) -> dict[str, np.ndarray]:
         return {"embedding": np.zeros(EMBEDDING_SIZE, dtype=np.float32), "scalars": np.zeros(4, dtype=np.float32)}
 
     def stack(self, observations: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return {name: np.stack([observation[name] for observation in observations]) for name in self.space.spaces}
 
 
-class VectorFeatureObservation(VectorRowObservation):
+class VectorFeatureObservation(VectorRuleObservation):
     """:class:`FeatureObservation` of a vector env; one batched call of the model per step."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM | None = None) -> None:
@@ -97,17 +97,19 @@ class VectorFeatureObservation(VectorRowObservation):
         super().__init__(env, _Features(prm))
 
 
-class FeatureObservation(RowObservation):
-    """Observe numbers (single or vector env): what PPO, DQN, MaskablePPO and RecurrentPPO take.
+class FeatureObservation(RuleObservation):
+    """Observe numeric features (single or vector env), as PPO, DQN, MaskablePPO and RecurrentPPO require.
 
-    A ``Dict`` of two boxes: ``embedding`` float32 ``(64,)``, the hashed bag of words of ``info["feature_key"]`` (of the
-    text, if the task reports none); ``scalars`` float32 ``(4,)``: p(s) of the process reward model (of ``prm``, else
-    ``info["prm_score"]``, else 0), cost units used, cost units left under a ``HelpBudget`` (else 0), and the fraction
-    of the steps that is left, ``steps_left / (steps_left + steps done)`` (0 if the task does not count them).
+    The observation is a ``Dict`` of two boxes:
+
+    * ``embedding``, float32 ``(64,)``: hashed bag of words of ``info["feature_key"]``, or of the text if it is absent;
+    * ``scalars``, float32 ``(4,)``: p(s) of the process reward model (of ``prm``, else ``info["prm_score"]``, else 0);
+      cost units used; cost units left under a ``HelpBudget`` (else 0); the fraction of steps left,
+      ``steps_left / (steps_left + steps done)`` (0 if the task does not report ``steps_left``).
 
     Args:
         env: an intervention env with text observations, possibly wrapped.
-        prm: anything with ``score(observations) -> (N,)``, or None.
+        prm: an object with ``score(observations) -> (N,)``, or None.
 
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``.

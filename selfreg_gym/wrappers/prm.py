@@ -1,4 +1,4 @@
-"""The process reward model in the env: as a shaping of the reward, or as a number in ``info``."""
+"""A process reward model in the env: ``PRMReward`` shapes the reward, ``PRMObservation`` adds p(s) to ``info``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.intervention_env.snapshots import restore_snapshot, take_snapshot
 from selfreg_gym.utils.arguments import check_number
-from selfreg_gym.wrappers.base import Twin, VectorTwin, check_wrapped, ended_rows, find_attr
+from selfreg_gym.wrappers.base import VectorAware, VectorCounterpart, check_wrapped, ended_indices, find_attr
 
 __all__ = ["PRM", "PRMObservation", "PRMReward", "VectorPRMObservation", "VectorPRMReward", "check_prm", "scores_of"]
 
@@ -20,7 +20,7 @@ _ROUNDING = 1e-6  # a score of float32 arithmetic may leave [0, 1] by that much
 
 @runtime_checkable
 class PRM(Protocol):
-    """Anything that estimates p(s), the probability of success from a state."""
+    """An estimator of p(s), the probability of success from a state."""
 
     def score(self, observations: Sequence[str]) -> np.ndarray:
         """``(N,)`` numbers in [0, 1] for N observation texts."""
@@ -28,7 +28,11 @@ class PRM(Protocol):
 
 
 def check_prm(prm: Any) -> PRM:
-    """Return ``prm``, or say that it has no ``score``."""
+    """Return ``prm``.
+
+    Raises:
+        InvalidArgumentError: it has no method ``score``.
+    """
     if not callable(getattr(prm, "score", None)):
         raise InvalidArgumentError(
             f"a process reward model has score(observations) -> (N,), received {type(prm).__name__}."
@@ -37,20 +41,19 @@ def check_prm(prm: Any) -> PRM:
 
 
 def scores_of(prm: PRM, texts: Sequence[str]) -> np.ndarray:
-    """Scores of texts, ``(N,)`` float64 in [0, 1]; nothing is asked about no texts.
+    """Scores of N texts, float64 ``(N,)`` in [0, 1]; without texts the model is not called.
 
     Raises:
-        InvalidArgumentError: another shape, or a score that is not a number in [0, 1] (NaN would become the reward).
+        InvalidArgumentError: another shape, or a score outside [0, 1] or NaN, which would become the reward.
         TaskContractError: ``score`` raised.
     """
     if not len(texts):
         return np.empty(0)
     rule = (
-        "score(observations) of a process reward model answers N texts with N numbers in [0, 1] "
-        f"(here N = {len(texts)})"
+        f"score(observations) of a process reward model returns N numbers in [0, 1] for N texts (here N = {len(texts)})"
     )
     try:
-        answer = prm.score(list(texts))
+        scored = prm.score(list(texts))
     except SelfRegError:
         raise
     except Exception as error:
@@ -58,9 +61,9 @@ def scores_of(prm: PRM, texts: Sequence[str]) -> np.ndarray:
             f"{rule}; {type(prm).__name__} raised {type(error).__name__}: {shown(str(error))}."
         ) from error
     try:
-        scores = np.asarray(answer, dtype=np.float64)
+        scores = np.asarray(scored, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InvalidArgumentError(f"{rule}, received {shown(answer)}.") from None
+        raise InvalidArgumentError(f"{rule}, received {shown(scored)}.") from None
     if scores.shape != (len(texts),):
         raise InvalidArgumentError(f"{rule} in an array of shape ({len(texts)},), received {scores.shape}.")
     if not ((scores >= -_ROUNDING) & (scores <= 1.0 + _ROUNDING)).all():  # also where a score is NaN
@@ -72,7 +75,7 @@ def _check_gamma(gamma: float) -> float:
     return check_number("gamma must be in (0, 1]: it", gamma, above=True, high=1.0)
 
 
-class VectorPRMReward(VectorTwin):
+class VectorPRMReward(VectorCounterpart):
     """:class:`PRMReward` of a vector env; one batched call of the model per step."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM, gamma: float = 1.0) -> None:
@@ -84,43 +87,43 @@ class VectorPRMReward(VectorTwin):
         self._potential = np.zeros(env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and take the potentials of the rows that begin."""
+        """Reset the env and compute the potentials of the episodes that begin."""
         texts, infos = self.env.reset(seed=seed, options=options)
-        self._look(texts, np.flatnonzero(infos["_state_key"]))
+        self._set_potential(texts, np.flatnonzero(infos["_state_key"]))
         return texts, infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env and add ``gamma * p(s') - p(s)``; nothing is added where a row is reset or stays finished."""
-        acting = np.array([not row.over for row in find_attr(self.env, "slots")])
+        """Step the env and add ``gamma * p(s') - p(s)``, except where an environment is reset or stays finished."""
+        acting = np.array([not episode.over for episode in find_attr(self.env, "slots")])
         before = self._potential.copy()
         texts, rewards, terminations, truncations, infos = self.env.step(actions)
         ended = terminations | truncations
         failed = acting & ended & _failed(infos, self.num_envs)
         present = infos.get("_state_key", np.zeros(self.num_envs, dtype=np.bool_))
         begun = np.zeros(self.num_envs, dtype=np.bool_)
-        begun[ended_rows(infos)] = True
+        begun[ended_indices(infos)] = True
         self._potential[ended] = 0.0
-        self._look(texts, np.flatnonzero(present & (~ended | begun)))
+        self._set_potential(texts, np.flatnonzero(present & (~ended | begun)))
         after = np.where(ended, 0.0, self._potential)
         shaped = rewards + np.where(acting & ~failed, self.gamma * after - before, 0.0)
         return texts, shaped, terminations, truncations, infos
 
     def snapshot(self) -> object:
-        """The snapshots of the rows and their potentials."""
+        """The snapshot of the env, and the potentials ``(N,)``."""
         return self.get_inner("snapshot")(), self._potential.copy()
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a state that :meth:`snapshot` returned."""
-        moment, potential = snapshot
-        self.get_inner("restore")(moment)
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
+        state, potential = snapshot
+        self.get_inner("restore")(state)
         self._potential = potential.copy()
 
-    def _look(self, texts: Sequence[str], rows: np.ndarray) -> None:
-        self._potential[rows] = scores_of(self.prm, [texts[i] for i in rows.tolist()])
+    def _set_potential(self, texts: Sequence[str], indices: np.ndarray) -> None:
+        self._potential[indices] = scores_of(self.prm, [texts[i] for i in indices.tolist()])
 
 
 def _failed(infos: dict[str, Any], n: int) -> np.ndarray:
-    """Rows whose episode ended because an actor failed."""
+    """bool ``(N,)``: True where the episode ended because an actor failed."""
     failed = np.zeros(n, dtype=np.bool_)
     for source in (infos, infos.get("final_info", {})):
         for i in np.flatnonzero(source.get("_error", ())):
@@ -128,18 +131,18 @@ def _failed(infos: dict[str, Any], n: int) -> np.ndarray:
     return failed
 
 
-class PRMReward(Twin):
+class PRMReward(VectorAware):
     """Add ``gamma * p(s') - p(s)`` to the reward (single or vector env).
 
     Potential-based shaping (Ng, Harada and Russell 1999) with the process reward model as potential. The potential of
-    an ended episode is 0, so that with ``gamma = 1`` the shaping of an episode adds up to ``-p(s0)``, whatever was
-    done, and the best policy stays the best. An episode that ends because an actor failed keeps its reward of 0. Wrap
-    the env while its observations are still the texts that the model reads.
+    a finished episode is 0, so with ``gamma = 1`` the shaping rewards of an episode sum to ``-p(s0)`` for every
+    policy, and the optimal policy does not change. An episode in which an actor failed keeps its reward of 0. Put this
+    wrapper inside wrappers that change the observation: the model reads the text.
 
     Args:
         env: an intervention env with text observations.
-        prm: anything with ``score(observations) -> (N,)``.
-        gamma: the discount of the learner, in (0, 1].
+        prm: an object with ``score(observations) -> (N,)``.
+        gamma: discount factor of the learner, in (0, 1].
 
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``, or ``gamma`` is outside (0, 1].
@@ -172,7 +175,7 @@ class PRMReward(Twin):
         self._potential = 0.0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and take the potential of the first state."""
+        """Reset the env and compute the potential of the first state."""
         text, info = self.env.reset(seed=seed, options=options)
         self._potential = float(scores_of(self.prm, [text])[0])
         return text, info
@@ -191,12 +194,12 @@ class PRMReward(Twin):
         return take_snapshot(self.env), self._potential
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a state that :meth:`snapshot` returned."""
-        moment, self._potential = snapshot
-        restore_snapshot(self.env, moment)
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
+        state, self._potential = snapshot
+        restore_snapshot(self.env, state)
 
 
-class VectorPRMObservation(VectorTwin):
+class VectorPRMObservation(VectorCounterpart):
     """:class:`PRMObservation` of a vector env; one batched call of the model per step."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], prm: PRM) -> None:
@@ -206,40 +209,40 @@ class VectorPRMObservation(VectorTwin):
         self.prm = check_prm(prm)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and score the rows that begin."""
+        """Reset the env and score the episodes that begin."""
         texts, infos = self.env.reset(seed=seed, options=options)
-        return texts, self._tell(texts, infos)
+        return texts, self._add_scores(texts, infos)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env and score every row that has infos, and the last texts of ``final_obs``."""
+        """Step the env and score every environment with an info, and the texts of ``final_obs``."""
         texts, rewards, terminations, truncations, infos = self.env.step(actions)
-        return texts, rewards, terminations, truncations, self._tell(texts, infos)
+        return texts, rewards, terminations, truncations, self._add_scores(texts, infos)
 
-    def _tell(self, texts: Sequence[str], infos: dict[str, Any]) -> dict[str, Any]:
+    def _add_scores(self, texts: Sequence[str], infos: dict[str, Any]) -> dict[str, Any]:
         present = infos.get("_state_key")
         if present is None:
             return infos
-        rows, ended = np.flatnonzero(present).tolist(), ended_rows(infos).tolist()
-        wanted = [texts[i] for i in rows] + [infos["final_obs"][i] for i in ended]
+        present_indices, ended = np.flatnonzero(present).tolist(), ended_indices(infos).tolist()
+        wanted = [texts[i] for i in present_indices] + [infos["final_obs"][i] for i in ended]
         scores = scores_of(self.prm, wanted)
-        told = {**infos, "prm_score": np.zeros(self.num_envs), "_prm_score": present.copy()}
-        told["prm_score"][rows] = scores[: len(rows)]
+        found = {**infos, "prm_score": np.zeros(self.num_envs), "_prm_score": present.copy()}
+        found["prm_score"][present_indices] = scores[: len(present_indices)]
         if len(ended):
             last = np.zeros(self.num_envs)
-            last[ended] = scores[len(rows) :]
-            told["final_info"] = {**infos["final_info"], "prm_score": last, "_prm_score": infos["_final_info"].copy()}
-        return told
+            last[ended] = scores[len(present_indices) :]
+            found["final_info"] = {**infos["final_info"], "prm_score": last, "_prm_score": infos["_final_info"].copy()}
+        return found
 
 
-class PRMObservation(Twin):
+class PRMObservation(VectorAware):
     """Put p(s) into ``info["prm_score"]`` (single or vector env); the observation stays the text.
 
-    ``FeatureObservation`` around it takes the score from there. Wrap the env while its observations are still the texts
-    that the model reads.
+    A ``FeatureObservation`` around it reads the score there. Put this wrapper inside wrappers that change the
+    observation: the model reads the text.
 
     Args:
         env: an intervention env with text observations.
-        prm: anything with ``score(observations) -> (N,)``.
+        prm: an object with ``score(observations) -> (N,)``.
 
     Raises:
         InvalidArgumentError: ``prm`` has no ``score``.

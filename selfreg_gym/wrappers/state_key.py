@@ -1,4 +1,4 @@
-"""``StateKeyObservation``: the state key instead of the text, for policies that are tables."""
+"""``StateKeyObservation``: the state key instead of the text, for tabular policies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.wrappers.base import RowObservation, VectorRowObservation
+from selfreg_gym.wrappers.base import RuleObservation, VectorRuleObservation
 
 __all__ = ["StateKeyObservation", "VectorStateKeyObservation"]
 
@@ -31,17 +31,17 @@ class _Keys:
         self.reads = tuple(parts)
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[str]:
-        """One key per row; a part that info does not have is the empty string."""
+        """One key per info; a missing part is the empty string."""
         return ["\n".join(["" if (v := info.get(p)) is None else str(v) for p in self.reads]) for info in infos]
 
-    def blank(self) -> str:
+    def empty(self) -> str:
         return "\n".join("" for _ in self.reads)
 
     def stack(self, observations: Sequence[str]) -> tuple[str, ...]:
         return tuple(observations)
 
 
-class VectorStateKeyObservation(VectorRowObservation):
+class VectorStateKeyObservation(VectorRuleObservation):
     """:class:`StateKeyObservation` of a vector env."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], parts: Sequence[str] = ("state_key",)) -> None:
@@ -49,10 +49,10 @@ class VectorStateKeyObservation(VectorRowObservation):
         super().__init__(env, _Keys(parts))
 
 
-class StateKeyObservation(RowObservation):
+class StateKeyObservation(RuleObservation):
     """Observe ``info[part]`` for each part, joined by newlines (single or vector env).
 
-    A part that the task does not report is the empty string, so the number of lines is the number of parts.
+    A part that the task does not report is the empty string, so there is one line per part.
 
     Args:
         env: an intervention env, possibly wrapped.

@@ -94,7 +94,7 @@ def test_structured_answers_are_admissible_word_for_word(serve: Any, pages: Any,
         assert act.text in decision.admissible_actions
         assert act.error is None
         assert act.tokens > 20
-    assert actor.describe()["way"] == "structured"
+    assert actor.describe()["strategy"] == "structured"
     [act] = actor.act([Decision("?", ('say "no\\thing"', "a.b|c"), key=(1,))])
     assert act.text in ('say "no\\thing"', "a.b|c")
 
@@ -129,7 +129,7 @@ def test_a_chat_that_names_its_limit_otherwise(serve: Any) -> None:
         actor = EndpointActor(server.url, **QUICK)
         assert actor.act([coin()])[0].text in ("heads", "tails")
         assert "max_tokens" not in server.requests[-1][1]
-        assert actor.describe()["way"] == ("structured" if "structured" in can else "text")
+        assert actor.describe()["strategy"] == ("structured" if "structured" in can else "text")
 
 
 def test_invalid_stays_invalid_unless_the_nearest_is_asked_for(serve: Any) -> None:
@@ -180,19 +180,19 @@ def test_draws_differ_by_decision_and_by_seed_and_repeat(serve: Any) -> None:
 def test_the_way_can_be_overridden_and_is_told(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     server = serve()
     with caplog.at_level(logging.INFO, "selfreg_gym.endpoint"):
-        actor = EndpointActor(server.url, way="text", api="completions", **QUICK)
-        assert "way='text, not asked yet'" in repr(actor)
+        actor = EndpointActor(server.url, strategy="text", api="completions", **QUICK)
+        assert "strategy='text, not probed'" in repr(actor)
         actor.act([coin()])
-    assert "actions by text (asked for)" in caplog.text
-    assert "way='text'" in repr(actor)
+    assert "strategy text (requested)" in caplog.text
+    assert "strategy='text'" in repr(actor)
     assert not server.count("/chat/completions")
     told = EndpointActor(server.url, **QUICK).describe()
-    assert (told["way"], told["model"]) == ("echo", "rule")
-    why = "answered 4 prompts in one request, in order and as alone"
+    assert (told["strategy"], told["model"]) == ("echo", "rule")
+    why = "answered 4 prompts in one request, in order and as single ones"
     assert told["capabilities"]["prompt_lists"] == {"works": True, "why": why}
     assert told["usage"]["requests"] > 5
-    [act] = EndpointActor(serve(can=("chat",)).url, way="echo", **QUICK).act([coin()])
-    assert "way='echo' was asked for, and the server cannot do it" in act.error
+    [act] = EndpointActor(serve(can=("chat",)).url, strategy="echo", **QUICK).act([coin()])
+    assert "strategy='echo' was requested, and the server does not support it" in act.error
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -224,12 +224,12 @@ class _Quiet:
 def test_what_is_missing_now_and_then_is_asked_for_again(serve: Any, pages: Any, can: tuple, kinds: tuple) -> None:
     server = serve(can=can)
     actor = EndpointActor(server.url, **{**QUICK, "retries": 8})
-    assert actor.describe()["way"] in ("echo", "systemone")
+    assert actor.describe()["strategy"] in ("echo", "systemone")
     calm = EndpointActor(server.url, **QUICK).act(decisions(pages))
     server.fault = now_and_then(0.3, seed=2, kinds=kinds)
     assert actor.act(decisions(pages)) == calm
     assert set(kinds) <= set(server.faults)
-    assert actor.usage()["repeated"] > 1
+    assert actor.usage()["retried"] > 1
 
 
 def test_nobody_there_is_an_error_of_every_act() -> None:
@@ -252,7 +252,7 @@ def test_what_is_not_set_up_ends_the_run_and_no_episode(serve: Any, monkeypatch:
     with pytest.raises(SetupError, match="variable TEST_KEY, which is not set"):
         step(EndpointActor(server.url, **QUICK, api_key_env="TEST_KEY"))
     server.answer = lambda path, body: (200, {"data": [{"id": "a"}, {"id": "b"}]})
-    with pytest.raises(SetupError, match="say which one by model="):
+    with pytest.raises(SetupError, match="choose one by model="):
         step(EndpointActor(server.url, **{**QUICK, "model": None}))
     assert [path for path, _ in server.requests] == ["/v1/models"]
     monkeypatch.setitem(sys.modules, "openai", None)
@@ -285,7 +285,9 @@ def test_a_megabyte_and_control_characters(serve: Any) -> None:
 
 def test_bad_arguments_say_what_is_wrong() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'echo'"):
-        EndpointActor("http://x/v1", way="ecko")
+        EndpointActor("http://x/v1", strategy="ecko")
+    with pytest.warns(DeprecationWarning, match="strategy"):
+        assert EndpointActor("http://x/v1", way="text").name == EndpointActor("http://x/v1", strategy="text").name
     with pytest.raises(UnknownNameError, match="Did you mean 'timeout'"):
         EndpointActor("http://x/v1", timout=3)
     for options in ({"temperature": -1}, {"max_tokens": 0}, {"seed": -1}):
@@ -342,9 +344,9 @@ def test_its_name_tells_one_model_from_another() -> None:
 
 def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     server = serve(can=("chat",))
-    friend = EndpointIntervention(server.url, cost=5.0, prompt_price=100.0, completion_price=1000.0, **QUICK)
+    friend = EndpointIntervention(server.url, cost=5.0, token_prices=(100.0, 1000.0), **QUICK)
     env = InterventionEnv(
-        "selfreg/Coin-v0", EndpointActor(server.url, prompt_price=10.0, **QUICK), [friend], help_cost=1
+        "selfreg/Coin-v0", EndpointActor(server.url, token_prices=(10.0, 0.0), **QUICK), [friend], help_cost=1
     )
     env.reset(seed=1, options={"episode": 3})
     _, reward, _, _, info = env.step(1)

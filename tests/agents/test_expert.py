@@ -1,4 +1,4 @@
-"""The expert intervention: the task's own expert, asked through any wrappers."""
+"""The intervention `expert` calls the task's expert, also through wrappers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selfreg_gym.testing import check_intervention
 from selfreg_gym.types import Decision
 
 
-def test_it_fulfils_the_contract():
+def test_it_passes_check_intervention():
     check_intervention(Expert())
     assert expert.__all__ == ["Expert"]
     help_ = Expert()
@@ -27,7 +27,7 @@ def test_it_fulfils_the_contract():
         Expert(cost=0)
 
 
-def test_it_asks_each_task_also_through_wrappers():
+def test_it_calls_each_task_also_through_wrappers():
     assert selfreg_gym is not None
     tasks = [SIF(kind="pnp"), gym.make("selfreg/SIF-v0", kind="s_hum")]
     for i, task in enumerate(tasks):
@@ -36,7 +36,7 @@ def test_it_asks_each_task_also_through_wrappers():
     assert said == [task.unwrapped.expert_action() for task in tasks]
 
 
-def test_an_episode_of_nothing_but_help_succeeds():
+def test_an_episode_with_help_at_every_step_succeeds():
     env = gym.make(
         "selfreg/Intervention-v0", task="selfreg/SIF-v0", actor="scripted", interventions=["expert"], help_cost=0.1
     )
@@ -51,23 +51,23 @@ def test_an_episode_of_nothing_but_help_succeeds():
 
 
 class NoExpert(gym.Env):
-    """A task nobody is an expert of."""
+    """A task without an expert."""
 
 
 @pytest.mark.parametrize("task", [NoExpert(), gym.Wrapper(NoExpert()), object()])
-def test_a_task_without_an_expert_is_an_error_that_says_so(task):
+def test_a_task_without_an_expert_raises(task):
     with pytest.raises(
         TaskContractError, match=r"'expert' needs a task with a method expert_action.*received (NoE|obj)"
     ):
         Expert().actor.act([Decision("", (), task=task)])
 
 
-def test_a_decision_without_a_task_is_an_error():
+def test_a_decision_without_a_task_raises():
     with pytest.raises(TaskContractError, match="without a task"):
         Expert().actor.act([Decision("")])
 
 
-def test_an_error_inside_the_tasks_expert_is_not_hidden():
+def test_an_error_of_the_tasks_expert_is_raised():
     class Broken(gym.Env):
         def expert_action(self):
             raise ZeroDivisionError

@@ -21,7 +21,7 @@ from selfreg_gym.types import Decision
 
 
 def sif_decisions(count: int, *, seed: int = 0, split: str = "train") -> list[Decision]:
-    """Moments of expert episodes, kinds mixed."""
+    """Decisions of expert episodes, kinds mixed."""
     env = gym.make("selfreg/SIF-v0", split=split).unwrapped
     out: list[Decision] = []
     episode = 0
@@ -37,7 +37,7 @@ def sif_decisions(count: int, *, seed: int = 0, split: str = "train") -> list[De
 
 
 def again(decisions: list[Decision]) -> list[Decision]:
-    """The same moments with their random streams rewound."""
+    """The same decisions with their random streams at the beginning."""
     return [Decision(d.observation, d.admissible_actions, key=d._key) for d in decisions]
 
 
@@ -46,7 +46,7 @@ def tiny() -> Tiny:
     return Tiny()
 
 
-def test_ranking_offers_only_what_is_admissible_and_says_how_likely(tiny: Tiny) -> None:
+def test_ranking_returns_admissible_actions_with_log_probabilities(tiny: Tiny) -> None:
     decisions = sif_decisions(24)
     for decision, act in zip(decisions, tiny.act(decisions), strict=True):
         assert act.text in decision.admissible_actions
@@ -56,7 +56,7 @@ def test_ranking_offers_only_what_is_admissible_and_says_how_likely(tiny: Tiny) 
         assert act.error is None
 
 
-def test_batched_equals_single_and_a_seed_replays(tiny: Tiny) -> None:
+def test_acts_do_not_depend_on_the_batch_and_are_reproducible(tiny: Tiny) -> None:
     decisions = sif_decisions(24)
     together = [act.text for act in tiny.act(decisions)]
     fresh = LM(tiny.checkpoint_dir, memo=0)
@@ -71,13 +71,13 @@ def test_it_samples_from_the_probabilities_it_reports(tiny: Tiny) -> None:
     np.testing.assert_allclose(share, np.exp(acts[0].logprobs), atol=0.03)
 
 
-def test_temperature_zero_takes_the_best(tiny: Tiny) -> None:
+def test_temperature_zero_takes_the_most_likely_action(tiny: Tiny) -> None:
     decisions = sif_decisions(8)
     for decision, act in zip(decisions, LM(temperature=0).act(decisions), strict=True):
         assert act.text == decision.admissible_actions[int(np.argmax(act.logprobs))]
 
 
-def test_it_has_learned_more_than_chance(tiny: Tiny) -> None:
+def test_its_actions_are_better_than_random(tiny: Tiny) -> None:
     env = gym.make("selfreg/SIF-v0", split="actor-train").unwrapped
     decisions, expert = [], []
     for episode in range(30):
@@ -93,7 +93,7 @@ def test_it_has_learned_more_than_chance(tiny: Tiny) -> None:
     assert np.mean(right) > np.mean(chance) + 1
 
 
-def test_generation_says_what_it_likes_alone_or_in_a_batch() -> None:
+def test_generated_answers_do_not_depend_on_the_batch() -> None:
     actor = Tiny(mode="generate")
     decisions = sif_decisions(12)
     acts = actor.act(decisions)
@@ -102,7 +102,7 @@ def test_generation_says_what_it_likes_alone_or_in_a_batch() -> None:
     assert any(act.text in decision.admissible_actions for act, decision in zip(acts, decisions, strict=True))
 
 
-def test_where_anything_may_be_said_it_generates(tiny: Tiny) -> None:
+def test_without_admissible_actions_it_generates(tiny: Tiny) -> None:
     [with_list] = sif_decisions(1)
     acts = tiny.act([with_list, Decision(with_list.observation, None)])
     assert acts[0].logprobs is not None
@@ -110,7 +110,7 @@ def test_where_anything_may_be_said_it_generates(tiny: Tiny) -> None:
     assert isinstance(acts[1].text, str)
 
 
-def test_nothing_to_choose_from_is_an_error(tiny: Tiny) -> None:
+def test_no_admissible_action_raises(tiny: Tiny) -> None:
     with pytest.raises(InvalidArgumentError, match="at least one candidate"):
         tiny.act([Decision("x", ())])
 
@@ -119,7 +119,7 @@ def test_no_decisions_give_no_acts(tiny: Tiny) -> None:
     assert tiny.act([]) == []
 
 
-def test_it_is_pickled_by_path_and_never_copied(tiny: Tiny) -> None:
+def test_pickling_keeps_the_path_and_deepcopy_returns_the_actor(tiny: Tiny) -> None:
     tiny.act(sif_decisions(1))
     data = pickle.dumps(tiny)
     assert len(data) < 2000
@@ -129,7 +129,7 @@ def test_it_is_pickled_by_path_and_never_copied(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "strong"])
-def test_a_shipped_checkpoint_is_the_one_its_record_tells_of(name: str) -> None:
+def test_a_shipped_checkpoint_matches_its_record(name: str) -> None:
     folder = (Tiny().checkpoint_dir.parent / name).resolve()
     record = json.loads((folder / "training.json").read_text())
     assert record["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
@@ -153,7 +153,7 @@ def test_strong_is_an_intervention_and_acts() -> None:
         assert act.text in decision.admissible_actions
 
 
-def test_bad_input_says_what_is_wrong(tmp_path: Path) -> None:
+def test_invalid_arguments_raise(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'rank'"):
         Tiny(mode="ranke")
     with pytest.raises(InvalidArgumentError, match="temperature"):

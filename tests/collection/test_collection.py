@@ -1,4 +1,4 @@
-"""Collection: a list fixed beforehand, all of it played once, whatever interrupts and however it is batched."""
+"""Collection: each planned episode is played once, for all interruptions and batch sizes."""
 
 from __future__ import annotations
 
@@ -111,13 +111,13 @@ def test_a_seed_depends_on_seed_task_and_rollout_only() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tasks": []}, "tasks are different"),
-        ({"tasks": [1, 1]}, "tasks are different"),
-        ({"tasks": [-1]}, "tasks are different"),
+        ({"tasks": []}, "tasks must be different"),
+        ({"tasks": [1, 1]}, "tasks must be different"),
+        ({"tasks": [-1]}, "tasks must be different"),
         ({"episodes": 0}, "episodes"),
         ({"episodes": 2.5}, "episodes"),
-        ({"help_probabilities": ()}, "help_probabilities are different"),
-        ({"help_probabilities": (0.5, 0.5)}, "help_probabilities are different"),
+        ({"help_probabilities": ()}, "help_probabilities must be different"),
+        ({"help_probabilities": (0.5, 0.5)}, "help_probabilities must be different"),
         ({"help_probabilities": (0, 1.5)}, r"lie in \[0, 1\]"),
         ({"seed": -1}, "seed"),
         ({"workers": 0}, "workers"),
@@ -147,7 +147,7 @@ def test_bad_envs(env, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- what is played
 
 
-def test_all_of_the_list_is_played_once(env, tmp_path: Path) -> None:
+def test_every_planned_episode_is_played_once(env, tmp_path: Path) -> None:
     with fill(env, tmp_path / "r.sqlite") as rollouts:
         assert rollouts.is_complete
         assert not rollouts.failures()
@@ -206,7 +206,7 @@ def test_a_live_env_gives_the_same(env, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- interrupted, again, otherwise
 
 
-def test_again_when_complete_plays_nothing(env, parts, tmp_path: Path, monkeypatch) -> None:
+def test_a_complete_collection_plays_nothing(env, parts, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "r.sqlite"
     with fill(env, path) as rollouts:
         before = content(rollouts)
@@ -217,7 +217,7 @@ def test_again_when_complete_plays_nothing(env, parts, tmp_path: Path, monkeypat
     assert not calls
 
 
-def test_other_settings_are_refused_by_name(env, tmp_path: Path) -> None:
+def test_other_settings_raise_with_the_differences(env, tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     fill(env, path).close()
     with pytest.raises(StoreError, match="episodes: the store has 6, asked for 7"):
@@ -226,7 +226,7 @@ def test_other_settings_are_refused_by_name(env, tmp_path: Path) -> None:
         fill({**env, "help_cost": 0.5}, path, seed=5)
 
 
-def test_a_store_with_other_episodes_is_refused(env, tmp_path: Path) -> None:
+def test_a_store_with_other_episodes_raises(env, tmp_path: Path) -> None:
     with fill(env, tmp_path / "a.sqlite") as rollouts:
         other = Rollouts.create(tmp_path / "b.sqlite", spec=rollouts.spec)
         other.add(rollouts.episodes(task=3))
@@ -239,7 +239,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_stopped_collection_says_so_and_is_resumed(env, tmp_path: Path, workers: int) -> None:
+def test_an_interrupted_collection_is_resumed(env, tmp_path: Path, workers: int) -> None:
     path = tmp_path / "r.sqlite"
     seen: list = []
 
@@ -275,7 +275,7 @@ SCRIPT = """
 
 
 @pytest.mark.parametrize(("how", "workers"), [(signal.SIGKILL, 2), (signal.SIGINT, 2), (signal.SIGKILL, 1)])
-def test_killed_from_outside_it_keeps_what_it_had(env, parts, tmp_path: Path, how, workers: int) -> None:
+def test_a_killed_collection_keeps_its_episodes(env, parts, tmp_path: Path, how, workers: int) -> None:
     script, path = tmp_path / "script.py", tmp_path / "r.sqlite"
     script.write_text(textwrap.dedent(SCRIPT))
     reported = 0
@@ -303,7 +303,7 @@ def test_killed_from_outside_it_keeps_what_it_had(env, parts, tmp_path: Path, ho
         assert content(done) == content(whole)
 
 
-def test_errors_are_kept_apart_and_played_again_on_resume(env, parts, tmp_path: Path) -> None:
+def test_failed_episodes_are_played_again_on_resume(env, parts, tmp_path: Path) -> None:
     path, mended = tmp_path / "r.sqlite", tmp_path / "mended"
     broken = {**env, "actor": parts.Guesser(broken_until=str(mended))}
     with fill(broken, path, num_envs=4, retries=1) as rollouts:
@@ -329,7 +329,7 @@ def test_an_actor_that_always_fails_ends_the_collection(env, parts, tmp_path: Pa
         assert len(rollouts.failures()) == 32
 
 
-def test_the_display_says_how_far_and_how_well(env, tmp_path: Path, capsys) -> None:
+def test_the_display_shows_progress_and_success(env, tmp_path: Path, capsys) -> None:
     fill(env, tmp_path / "r.sqlite", progress=True).close()
     text = capsys.readouterr().err
     assert "collecting 30 of 30 episodes" in text
@@ -360,20 +360,20 @@ def test_recurrence_counts_visits(env, tmp_path: Path) -> None:
     with fill(env, tmp_path / "r.sqlite", episodes=30) as rollouts:
         report = recurrence(rollouts)
         steps = [s for e in rollouts for s in e]
-        assert report["state_key"]["states"] == len({s.state_key for s in steps}) == 2 + 3 + 4 + 5 + 2
-        assert report["feature_key"]["states"] == 5
+        assert report["state_key"].states == len({s.state_key for s in steps}) == 2 + 3 + 4 + 5 + 2
+        assert report["feature_key"].states == 5
         pairs = {(s.state_key, s.action) for s in steps}
-        assert report["state_key"]["visits_per_pair"] == pytest.approx(len(steps) / len(pairs))
+        assert report["state_key"].visits_per_pair == pytest.approx(len(steps) / len(pairs))
         visits = Counter(s.state_key for s in steps)
-        assert report["state_key"]["once_seen_share"] == sum(n == 1 for n in visits.values()) / len(steps)
-        assert report["feature_key"]["known_share"] == 1
-        few = recurrence(rollouts, task=3, help_probability=0)  # nobody was ever helped there
-        assert few["state_key"]["visits_per_pair"] > 1
+        assert report["state_key"].once_seen_share == sum(n == 1 for n in visits.values()) / len(steps)
+        assert report["feature_key"].known_share == 1
+        few = recurrence(rollouts, task=3, help_probability=0)  # no help in these episodes
+        assert few["state_key"].visits_per_pair > 1
 
 
 def test_recurrence_of_one_visit_each(env, tmp_path: Path) -> None:
     with fill(env, tmp_path / "r.sqlite", episodes=1, help_probabilities=(0.5,)) as rollouts:
         report = recurrence(rollouts)["state_key"]
-        assert report["once_seen_share"] == 1
-        assert report["known_share"] == 0
-        assert report["visits_per_pair"] == 1
+        assert report.once_seen_share == 1
+        assert report.known_share == 0
+        assert report.visits_per_pair == 1

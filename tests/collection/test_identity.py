@@ -62,7 +62,7 @@ def test_code_constants_closure_and_defaults_count() -> None:
     assert digest(says("heads")) == digests[3]
 
 
-def test_what_changes_while_it_runs_does_not_count() -> None:
+def test_values_that_change_at_run_time_do_not_count() -> None:
     actor = counts()
     before = digest(actor)
     actor("x")
@@ -114,7 +114,7 @@ def test_code_and_attributes_of_an_object_count() -> None:
     assert digest(heads) == digests[0]
 
 
-def test_another_object_is_refused(tmp_path: Path) -> None:
+def test_another_object_raises(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     fill(path, Says("heads"), Says("heads")).close()
     fill(path, Says("heads", delay=1.0), Says("heads")).close()
@@ -140,7 +140,7 @@ def fill(path: Path, actor: Any, friend: Any, *, cost: float = 1.0, live: bool =
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_another_function_is_refused_by_name(tmp_path: Path, live: bool) -> None:
+def test_another_function_raises_with_its_name(tmp_path: Path, live: bool) -> None:
     path = tmp_path / "r.sqlite"
     heads, tails = (lambda text: "heads"), (lambda text: "tails")
     fill(path, heads, heads, live=live).close()
@@ -153,7 +153,7 @@ def test_another_function_is_refused_by_name(tmp_path: Path, live: bool) -> None
         fill(path, heads, heads, cost=2.0, live=live)
 
 
-def test_stores_of_earlier_versions_and_of_another_python_go_on(tmp_path: Path) -> None:
+def test_stores_of_earlier_versions_and_of_another_python_are_continued(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     fill(path, says("heads"), says("heads")).close()
 

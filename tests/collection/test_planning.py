@@ -53,12 +53,12 @@ def test_a_task_gets_low_and_high_probabilities() -> None:
         assert max(own) - min(own) >= 0.5
 
 
-def test_a_multiple_of_the_probabilities_is_planned_as_before() -> None:
+def test_both_versions_agree_on_multiples_of_the_probabilities() -> None:
     for episodes in (11, 22):
         assert collection_plan(range(7), episodes, seed=2) == collection_plan(range(7), episodes, seed=2, version=1)
 
 
-def test_a_store_that_was_begun_earlier_keeps_its_plan(tmp_path: Path) -> None:
+def test_an_existing_store_keeps_its_plan_version(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     settings = {"tasks": range(3), "episodes": 2, "seed": 4, "progress": False}
     with collect(ENV, store=tmp_path / "new.sqlite", **settings) as new:

@@ -17,7 +17,7 @@ from selfreg_gym.errors import EndpointError
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.types import Decision
 
-WAYS = {
+STRATEGIES = {
     "echo": ("completions", "logprobs", "echo", "lists"),
     "structured": ("chat", "structured"),
     "systemone": ("systemone",),
@@ -46,17 +46,17 @@ ENDED += ["tool_use", "COMPLETE", "FINISH_REASON_STOP", {"type": "stop", "matche
 
 @pytest.mark.parametrize("reason", ENDED, ids=str)
 def test_an_end_is_an_answer(reason: Any) -> None:
-    assert (read_chat(chat("heads", reason)).text, read_chat(chat("heads", reason)).cut) == ("heads", False)
+    assert (read_chat(chat("heads", reason)).text, read_chat(chat("heads", reason)).truncated) == ("heads", False)
     assert read_completions(completion("heads", reason))[0].text == "heads"
 
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "model_length", {"type": "length"}], ids=str)
 def test_the_token_limit_keeps_a_text_and_names_itself_without_one(reason: Any) -> None:
     for answer in (read_chat(chat("heads", reason)), read_completions(completion("heads", reason))[0]):
-        assert answer.cut
+        assert answer.truncated
         require_text(answer)
     for answer in (read_chat(chat(None, reason)), read_completions(completion(" ", reason))[0]):
-        with pytest.raises(EndpointError, match="token limit of 64 was reached before the model said any") as caught:
+        with pytest.raises(EndpointError, match="token limit of 64 was reached before any text") as caught:
             require_text(answer, 64)
         assert not caught.value.transient
 
@@ -88,11 +88,11 @@ def test_any_other_reason_is_an_error(reason: Any, transient: bool) -> None:
     ],
 )
 def test_error_objects_are_errors_in_every_place(error: Any, transient: bool) -> None:
-    with pytest.raises(EndpointError, match="the server reports error") as caught:
+    with pytest.raises(EndpointError, match="the server reports the error") as caught:
         check_errors({"error": error, **chat("heads")})
     assert caught.value.transient == transient
     for read, data in ((read_chat, chat("heads", error=error)), (read_completions, completion("heads", error=error))):
-        with pytest.raises(EndpointError, match="the server reports error"):
+        with pytest.raises(EndpointError, match="the server reports the error"):
             read(data)
     check_errors({"error": None, **chat("heads")})
     assert read_chat(chat("heads", error=None)).text == "heads"
@@ -181,11 +181,11 @@ def test_counts_of_tokens_that_cannot_be_are_ignored(count: Any) -> None:
     assert read_chat({**chat("heads"), "usage": {"prompt_tokens": 3, "completion_tokens": None}}).tokens == Tokens(3, 0)
 
 
-@pytest.mark.parametrize("way", ["text", "echo", "systemone"])
+@pytest.mark.parametrize("strategy", ["text", "echo", "systemone"])
 def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
-    serve: Any, quick: Any, tmp_path: Path, way: str
+    serve: Any, quick: Any, tmp_path: Path, strategy: str
 ) -> None:
-    server = serve(can=WAYS[way])
+    server = serve(can=STRATEGIES[strategy])
     right = server.answer
 
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -195,7 +195,7 @@ def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
 
     server.answer = answer
     path = tmp_path / "answers.sqlite"
-    actor = EndpointActor(server.url, way=way, cache=path, **quick)
+    actor = EndpointActor(server.url, strategy=strategy, cache=path, **quick)
     [act] = actor.act([coin()])
     assert act.error is None
     assert (act.tokens or 0) < 1000
@@ -205,15 +205,15 @@ def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
         spoiled = spoiled.replace("]]", f", {10**30}]]").replace('"prompt": 0', f'"prompt": {10**30}')
         cache._connection.execute("UPDATE answers SET answer = ? WHERE key = ?", (spoiled, key))
     cache.close()
-    [again] = EndpointActor(server.url, way=way, cache=path, **quick).act([coin()])
+    [again] = EndpointActor(server.url, strategy=strategy, cache=path, **quick).act([coin()])
     assert (again.text, again.error) == (act.text, None)
     assert (again.tokens or 0) < 1000
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_damaged_cache_is_asked_for_again(serve: Any, quick: Any, tmp_path: Path, way: str) -> None:
-    server, path = serve(can=WAYS[way]), tmp_path / "answers.sqlite"
-    options = {**quick, "cache": path, "way": way.split()[0]}
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_damaged_cache_is_asked_for_again(serve: Any, quick: Any, tmp_path: Path, strategy: str) -> None:
+    server, path = serve(can=STRATEGIES[strategy]), tmp_path / "answers.sqlite"
+    options = {**quick, "cache": path, "strategy": strategy.split()[0]}
     [act] = EndpointActor(server.url, **options).act([coin()])
     for row in ("{", "null", "[]", '{"text": 3}', "[[NaN, 0], [1, 1]]", "[[1e999], [0, 0]]", "7"):
         cache = AnswerCache(path)
@@ -226,18 +226,18 @@ def test_a_damaged_cache_is_asked_for_again(serve: Any, quick: Any, tmp_path: Pa
 # ---------------------------------------------------------------- what the actor makes of it
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_response_without_an_answer_is_an_error_of_the_act(serve: Any, quick: Any, way: str) -> None:
-    server = serve(can=WAYS[way])
-    actor = EndpointActor(server.url, way=way.split()[0], **{**quick, "retries": 1})
-    assert actor.chosen[0] == way.split()[0]
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_response_without_an_answer_is_an_error_of_the_act(serve: Any, quick: Any, strategy: str) -> None:
+    server = serve(can=STRATEGIES[strategy])
+    actor = EndpointActor(server.url, strategy=strategy.split()[0], **{**quick, "retries": 1})
+    assert actor.chosen[0] == strategy.split()[0]
     for i, fault in enumerate((*SILENT, *LASTING)):
         begun = len(server.requests)
         server.fault = lambda count, path, fault=fault: fault
         [act] = actor.act([Decision(f"Coin {i} of 99.", ("heads", "tails"), key=(i,))])
         assert act.error, fault
         assert act.text == ""
-        assert len(server.requests) - begun <= (8 if way == "echo" else 3)
+        assert len(server.requests) - begun <= (8 if strategy == "echo" else 3)
     env = InterventionEnv("selfreg/Coin-v0", actor, ["expert"])
     env.reset(seed=0)
     with pytest.warns(UserWarning, match="truncated"):
@@ -248,8 +248,8 @@ def test_a_response_without_an_answer_is_an_error_of_the_act(serve: Any, quick: 
 
 
 def test_faults_that_pass_leave_no_act_different(serve: Any, quick: Any) -> None:
-    for way, can in WAYS.items():
-        options = {**quick, "way": way.split()[0]}
+    for strategy, can in STRATEGIES.items():
+        options = {**quick, "strategy": strategy.split()[0]}
         calm = EndpointActor(serve(can=can).url, **options).act([coin(i) for i in range(9)])
         server = serve(can=can)
         actor = EndpointActor(server.url, **{**options, "retries": 12})
@@ -273,7 +273,7 @@ def test_an_answer_that_was_cut_is_kept_and_counted(serve: Any, quick: Any) -> N
     server.answer = answer
     acts = actor.act([coin(1), coin(2)])
     assert all(act.text in ("heads", "tails") and act.error is None for act in acts)
-    assert actor.describe()["usage"]["cut"] == 2
+    assert actor.describe()["usage"]["truncated"] == 2
 
 
 @pytest.mark.parametrize(("said", "reason"), [("<think>heads or tails, hm", "length"), ("<think>hm</think>", "stop")])
@@ -293,7 +293,7 @@ def test_half_a_json_object_is_no_answer(serve: Any, quick: Any) -> None:
     for said, reason in (('{"action": "hea', "length"), ('{"action": null}', "stop")):
         server.answer = lambda path, body, said=said, reason=reason: (200, chat(said, reason))
         [act] = actor.act([coin(len(said))])
-        assert "the response holds no answer" in act.error
+        assert "the response has no answer" in act.error
 
 
 def test_a_line_break_before_the_action_of_a_completion_is_no_empty_answer(serve: Any, quick: Any) -> None:

@@ -45,7 +45,7 @@ def test_what_is_put_is_found_and_the_first_answer_stays(tmp_path: Path) -> None
 def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     store = tmp_path / "rollouts.sqlite"
     Rollouts.create(store, spec={}).close()
-    with pytest.raises(StoreError, match="no cache of answers"):
+    with pytest.raises(StoreError, match="not a cache of answers"):
         AnswerCache(store)
     Rollouts.open(store).close()
     foreign = tmp_path / "other.sqlite"

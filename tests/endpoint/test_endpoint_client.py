@@ -45,7 +45,7 @@ def test_every_fault_is_survived(serve: Any, fault: str) -> None:
     [undisturbed] = client(serve()).post("/completions", BODY, read_completions)
     assert answer == undisturbed
     assert server.faults[fault] == 2
-    assert (asked.meter.requests, asked.meter.repeated, asked.meter.failed) == (3, 2, 0)
+    assert (asked.meter.requests, asked.meter.retried, asked.meter.failed) == (3, 2, 0)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -75,7 +75,7 @@ def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, f
         ("filter", "finish_reason 'content_filter'"),
         ("filter results", "a content filter removed it"),
         ("refusal", "finish_reason 'refusal'"),
-        ("cut", "the token limit was reached before the model said anything"),
+        ("cut", "the token limit was reached before any text"),
         ("html", r"an HTML page \('Sign in'\)"),
         ("redirect", "HTTP 301: the server redirects to http://127"),
     ],
@@ -176,14 +176,14 @@ def test_a_key_too_short_to_be_a_secret_changes_no_answer(
     ],
 )
 def test_what_is_no_completion(data: dict) -> None:
-    with pytest.raises(EndpointError, match="the response holds no answer") as caught:
+    with pytest.raises(EndpointError, match="the response has no answer") as caught:
         read_completions(data)
     assert caught.value.transient
 
 
 @pytest.mark.parametrize("message", [None, {}, {"content": 3}, "text"])
 def test_what_is_no_chat(message: Any) -> None:
-    with pytest.raises(EndpointError, match="the response holds no answer"):
+    with pytest.raises(EndpointError, match="the response has no answer"):
         read_chat({"choices": [{"message": message}]})
 
 

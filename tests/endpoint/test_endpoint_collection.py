@@ -19,7 +19,7 @@ CALM = {**PATIENT, "timeout": 20.0, "load_timeout": 20.0}
 
 def people(url: str, options: dict[str, Any]) -> dict[str, Any]:
     """An env in which the actor and whoever helps it are behind the server."""
-    priced = {"base_url": url, "seed": 5, "prompt_price": 7.0, "completion_price": 50.0, **options}
+    priced = {"base_url": url, "seed": 5, "token_prices": [7.0, 50.0], **options}
     return {
         "task": "selfreg/Coin-v0",
         "actor": "endpoint",
@@ -65,10 +65,10 @@ def test_the_store_holds_tokens_and_prices_of_each_call(calm: list, store: Path)
     assert all(e.usage == (pytest.approx(sum(s.cost for s in e)),) for _, e in calm)
     with Rollouts.open(store) as rollouts:
         alone, helped = rollouts.spending()
-        assert (alone["action"], helped["action"]) == (0, 1)
-        assert alone["tokens"] + helped["tokens"] == sum(step.tokens for step in steps)
-        assert helped["price"] == pytest.approx(helped["cost"])
-        assert alone["cost"] == 0
+        assert (alone.action, helped.action) == (0, 1)
+        assert alone.tokens + helped.tokens == sum(step.tokens for step in steps)
+        assert helped.reported_cost == pytest.approx(helped.cost)
+        assert alone.cost == 0
 
 
 def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm: list, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm:
 def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
     kinds = ("500", "reset", "empty", "malformed", *SILENT, *LASTING)
     server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=kinds))
-    impatient = {**CALM, "retries": 0, "way": "text", "api": "chat"}
+    impatient = {**CALM, "retries": 0, "strategy": "text", "api": "chat"}
     path = tmp_path / "r.sqlite"
     with fill(server.url, path, impatient, retries=0) as rollouts:
         failed = rollouts.failures()
@@ -137,7 +137,7 @@ def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeyp
     monkeypatch.setenv("TEST_KEY", "sk-verysecret-0815")
     for right, name in (("sk-verysecret-0815", "a"), ("another", "b")):
         server = serve(can=("chat",), key=right, odd="leak")
-        options = {**CALM, "api_key_env": "TEST_KEY", "cache": str(tmp_path / "cache.sqlite"), "way": "text"}
+        options = {**CALM, "api_key_env": "TEST_KEY", "cache": str(tmp_path / "cache.sqlite"), "strategy": "text"}
         fill(server.url, tmp_path / f"{name}.sqlite", options, episodes=3, tasks=range(2)).close()
     with Rollouts.open(tmp_path / "b.sqlite") as rollouts:
         assert "Incorrect API key provided: Bearer [key]" in rollouts.failures()[0][1]
@@ -147,7 +147,7 @@ def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeyp
 
 def test_control_characters_are_left_out_and_other_scripts_are_stored(serve: Any, tmp_path: Path) -> None:
     server = serve(can=("chat",), odd="control")
-    with fill(server.url, tmp_path / "r.sqlite", {**CALM, "way": "text"}, episodes=3, tasks=range(2)) as rollouts:
+    with fill(server.url, tmp_path / "r.sqlite", {**CALM, "strategy": "text"}, episodes=3, tasks=range(2)) as rollouts:
         assert rollouts.is_complete
         said = {step.action_text for episode in rollouts for step in episode}
         assert said == {"идти на север \ufffd 北へ行け"}
@@ -158,6 +158,6 @@ def test_arguments_that_do_not_exist_leave_no_store(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError) as caught:
         fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key": "sk-verysecret"})
     assert "verysecret" not in str(caught.value)
-    with pytest.raises(InvalidArgumentError, match="api_key_env is the NAME"):
+    with pytest.raises(InvalidArgumentError, match="api_key_env must be the NAME"):
         fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key_env": "sk-verysecret"})
     assert not list(tmp_path.glob("r.sqlite*"))

@@ -20,7 +20,7 @@ from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.endpoint.connection import COMPLETIONS, SYSTEMONE, Connection, Request
 from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.endpoint.thread_pool import Crew
+from selfreg_gym.endpoint.thread_pool import ThreadPool
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, SetupError
 from selfreg_gym.types import Decision
 
@@ -46,7 +46,7 @@ def test_answers_come_in_order_and_each_question_is_sent_once(serve: Any) -> Non
     }
     assert connection.ask([ask("page 3")]) == [answers[3]]
     assert server.count("/completions") == 5
-    assert connection.usage()["remembered"] == 1
+    assert connection.usage()["cached"] == 1
 
 
 def test_draws_of_one_question_are_independent(serve: Any) -> None:
@@ -65,7 +65,7 @@ def test_at_most_so_many_at_once(serve: Any) -> None:
 def test_lists_are_used_where_the_server_takes_them(serve: Any) -> None:
     server = serve()
     connection = connect(server.url, batch=4, model="rule")
-    requests = [ask(f"page {i}", listed=True) for i in range(10)] + [ask("alone")]
+    requests = [ask(f"page {i}", batchable=True) for i in range(10)] + [ask("alone")]
     together = connection.ask(requests, lists=True)
     sizes = sorted(len(b["prompt"]) if isinstance(b["prompt"], list) else 1 for _, b in server.requests)
     assert sizes == [1, 2, 4, 4]
@@ -100,12 +100,12 @@ def test_the_cache_serves_another_connection_and_failures_are_not_kept(serve: An
 
 
 def test_tokens_and_price_are_counted_once(serve: Any) -> None:
-    connection = connect(serve().url, prompt_price=1000.0, completion_price=3000.0)
+    connection = connect(serve().url, token_prices=(1000.0, 3000.0))
     for _ in range(2):
         [answer] = connection.ask([ask("one two three. You can: go")])
     assert (answer.tokens.prompt, answer.tokens.completion) == (6, 1)
     usage = connection.usage()
-    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["price"]) == (6, 1, 9.0)
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["cost"]) == (6, 1, 9.0)
 
 
 def test_it_is_pickled_without_its_live_parts_and_never_copied(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_several_models_must_be_told_apart(serve: Any) -> None:
     with pytest.raises(EndpointError, match="HTTP 404"):
         connect(server.url).ask([ask("p")])
     server.answer = lambda path, body: (200, {"data": [{"id": "a"}, {"id": "b"}]})
-    with pytest.raises(InvalidArgumentError, match=r"serves 2 models \(a, b\): say which one by model="):
+    with pytest.raises(InvalidArgumentError, match=r"serves 2 models \(a, b\): choose one by model="):
         connect(server.url).ask([ask("p")])
 
 
@@ -164,14 +164,14 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(serve: Any) -> None:
     assert process.stdout.read() == "stopped 8\n"
 
 
-def test_what_a_job_raises_is_raised_and_a_dismissed_crew_begins_nothing_new() -> None:
-    crew = Crew(2)
-    assert sorted(crew.work([lambda i=i: i * i for i in range(9)])) == [(i, i * i) for i in range(9)]
+def test_what_a_job_raises_is_raised_and_a_closed_pool_starts_nothing_new() -> None:
+    pool = ThreadPool(2)
+    assert sorted(pool.run([lambda i=i: i * i for i in range(9)])) == [(i, i * i) for i in range(9)]
     with pytest.raises(ZeroDivisionError):
-        list(crew.work([lambda: 1 / 0]))
+        list(pool.run([lambda: 1 / 0]))
     gate, begun = threading.Event(), []
-    waiting = crew.work([lambda: (begun.append(1), gate.wait(10)) for _ in range(6)])
-    threading.Timer(0.2, lambda: (crew.dismiss(), gate.set())).start()
+    waiting = pool.run([lambda: (begun.append(1), gate.wait(10)) for _ in range(6)])
+    threading.Timer(0.2, lambda: (pool.close(), gate.set())).start()
     next(waiting)
     time.sleep(0.3)
     assert len(begun) == 2
@@ -196,8 +196,8 @@ def test_a_connection_that_is_dropped_closes_its_sockets_and_threads(
     acts = actor.act([Decision(f"Coin {i}", ("heads", "tails"), key=(i,)) for i in range(8)])
     assert all(act.error is None for act in acts)
     assert _open_sockets(port) >= 1
-    crew = actor.connection._live.crew
-    threads = list(crew._threads)
+    pool = actor.connection._resources.pool
+    threads = list(pool._threads)
     del actor
     gc.collect()
     for thread in threads:
@@ -212,7 +212,7 @@ def test_a_connection_that_is_dropped_closes_its_sockets_and_threads(
 
 def test_a_model_that_the_server_does_not_have_is_named_with_those_it_has(serve: Any, quick: Any) -> None:
     server = serve()
-    with pytest.raises(SetupError, match=r"has no model 'rul'\. Did you mean 'rule'\? It has: rule\. Give one"):
+    with pytest.raises(SetupError, match=r"has no model 'rul'\. Did you mean 'rule'\? It has: rule\. Choose one"):
         connect(server.url, model="rul").ask([ask("p")])
     with pytest.raises(SetupError, match="has no model 'rul'"):
         EndpointActor(server.url, **{**quick, "model": "rul"}).act([Decision("Coin", ("heads",))])
@@ -262,10 +262,10 @@ def test_a_list_that_fails_is_asked_one_by_one_and_lists_are_left(serve: Any) ->
 
     server.answer = answer
     connection = connect(server.url, batch=4, model="rule")
-    answers = connection.ask([ask(f"page {i}", listed=True) for i in range(4)], lists=True)
+    answers = connection.ask([ask(f"page {i}", batchable=True) for i in range(4)], lists=True)
     assert answers == connect(server.url, model="rule").ask([ask(f"page {i}") for i in range(4)])
     before = len(server.requests)
-    connection.ask([ask(f"other {i}", listed=True) for i in range(4)], lists=True)
+    connection.ask([ask(f"other {i}", batchable=True) for i in range(4)], lists=True)
     assert [isinstance(body["prompt"], list) for _, body in server.requests[before:]] == [False] * 4
 
 
@@ -278,6 +278,6 @@ def test_a_server_that_is_overloaded_when_it_is_probed_is_probed_again(serve: An
     server = serve(can=("chat",), fault=lambda count, path: "500")
     actor = EndpointActor(server.url, cache=tmp_path / "answers.sqlite", **{**quick, "retries": 1})
     decision = Decision("Coin", ("heads", "tails"), key=(1,))
-    assert "can do nothing" in actor.act([decision])[0].error
+    assert "supports no strategy" in actor.act([decision])[0].error
     server.fault = None
     assert actor.act([decision])[0].error is None

@@ -49,7 +49,7 @@ def test_the_python_of_the_page_runs_at_a_server(
             assert (Path(folder) / "config.json").exists(), f"{folder} is used and was not made"
         code = code.replace(ADDRESS, server.url)
         exec(compile(re.sub(r'model="[^"]*"', 'model="rule"', code), "docs/endpoint.md", "exec"), namespace)
-    assert "'way': 'echo'" in capsys.readouterr().out
+    assert "'strategy': 'echo'" in capsys.readouterr().out
     env = namespace["env"]
     observation, _ = env.reset(seed=0)
     assert env.step(0)[4]["error"] is None
@@ -62,7 +62,7 @@ def test_the_configs_of_the_page_are_configs(repository: Path) -> None:
     assert [from_dict(table) for table in tables]
     config = load_config(path=repository / "examples" / "endpoint.toml")
     assert config.actor.kwargs["model"] == "small"
-    assert config.interventions.kwargs["endpoint"]["completion_price"] == 4.0
+    assert config.interventions.kwargs["endpoint"]["token_prices"] == [1.0, 4.0]
 
 
 def test_the_commands_of_the_page_find_their_files(

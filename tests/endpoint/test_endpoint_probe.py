@@ -13,7 +13,7 @@ from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.probe import CAPABILITIES, Capabilities, probe
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.endpoint.strategies import choose_way
+from selfreg_gym.endpoint.strategies import choose_strategy
 from selfreg_gym.errors import EndpointError, SetupError
 from selfreg_gym.types import Decision
 
@@ -34,8 +34,8 @@ def works(capabilities: Capabilities) -> set[str]:
 def test_a_server_that_can_do_everything(serve: Any, quick: Any, llama: Llama) -> None:
     capabilities = found(serve(brain=llama), quick)
     assert works(capabilities) == set(CAPABILITIES)
-    assert capabilities.why("echo") == "echoed and written log-probabilities agree (4 of 4 tried)"
-    assert choose_way(capabilities) == ("echo", capabilities.why("echo"))
+    assert capabilities.why("echo") == "log-probabilities of echoed and generated tokens agree (4 of 4 prompts)"
+    assert choose_strategy(capabilities) == ("echo", capabilities.why("echo"))
     assert capabilities.why("models") == "lists rule"
 
 
@@ -50,7 +50,7 @@ def test_what_is_lacking_is_found_out_said_aloud_or_not(serve: Any, quick: Any, 
 @pytest.mark.parametrize(
     ("odd", "why"),
     [
-        ("shifted", "echo is not to be trusted: the token .* was written with log-probability .* and is echoed with"),
+        ("shifted", "echo is wrong: the token .* was generated with log-probability .* and is echoed with"),
         ("constant", "every echoed token has the same log-probability, 0"),
     ],
 )
@@ -59,7 +59,7 @@ def test_log_probabilities_that_mislead_are_not_used(serve: Any, quick: Any, lla
         capabilities = found(serve(brain=brain, odd=odd), quick)
         assert works(capabilities) == set(CAPABILITIES) - {"echo"}
         assert re.search(why, capabilities.why("echo"))
-        assert choose_way(capabilities)[0] == "structured"
+        assert choose_strategy(capabilities)[0] == "structured"
 
 
 @pytest.mark.parametrize("form", ["structured_outputs", "guided_choice", "response_format", TGI, "grammar", "regex"])
@@ -86,7 +86,7 @@ def test_what_is_told_of_a_server_holds_no_key_and_has_an_end(serve: Any, quick:
     connection = Connection(Server.of(server.url, api_key_env="TEST_KEY", **quick))
     findings = probe(connection).findings
     assert findings["models"].why.startswith("lists 0 [key] long")
-    assert findings["systemone"].why == "no probability for each option, but dict"
+    assert findings["systemone"].why == "no probability for each option: received dict"
     with pytest.raises(SetupError) as told:
         _ = Connection(Server.of(server.url, api_key_env="TEST_KEY", **{**quick, "model": None})).model
     for text in [str(told.value), *connection.models(), *(finding.why for finding in findings.values())]:
@@ -104,14 +104,16 @@ def test_the_order_of_ways_and_why(serve: Any, quick: Any) -> None:
         ("completions", "logprobs"),
         ("chat",),
     ):
-        way, why = choose_way(found(serve(can=can), quick))
+        way, why = choose_strategy(found(serve(can=can), quick))
         chosen.append(way)
     assert chosen == ["echo", "structured", "systemone", "text", "text"]
-    assert "no echo (needs log-probabilities); no structured (no form is obeyed: " in why
-    with pytest.raises(EndpointError, match="can do nothing that an actor could use"):
-        choose_way(found(serve(can=("models",)), quick))
-    with pytest.raises(EndpointError, match="way='echo' was asked for, and the server cannot do it: needs log-prob"):
-        choose_way(found(serve(can=("chat",)), quick), "echo")
+    assert "no echo (needs log-probabilities); no structured (no form is supported: " in why
+    with pytest.raises(EndpointError, match="supports no strategy of the actor"):
+        choose_strategy(found(serve(can=("models",)), quick))
+    with pytest.raises(
+        EndpointError, match="strategy='echo' was requested, and the server does not support it: needs log-prob"
+    ):
+        choose_strategy(found(serve(can=("chat",)), quick), "echo")
 
 
 def test_an_outage_is_no_finding(serve: Any, quick: Any) -> None:
@@ -130,7 +132,7 @@ def test_an_argument_that_breaks_a_server_is_left_out(serve: Any, quick: Any, fa
     server.fault = lambda count, path: fault if "stop" in server.requests[-1][1] else None
     capabilities = found(server, {**quick, "timeout": 0.2})
     assert works(capabilities) == {"completions"}
-    assert choose_way(capabilities)[0] == "text"
+    assert choose_strategy(capabilities)[0] == "text"
 
 
 def test_faults_that_pass_change_no_finding(serve: Any, quick: Any) -> None:

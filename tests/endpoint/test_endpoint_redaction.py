@@ -38,7 +38,7 @@ KEY = "sk-Ab3/+x&y=Z~9876543210"
     ],
 )
 def test_a_key_is_found_in_every_form(echo: str) -> None:
-    told = Redaction(KEY).told(f"denied: <{echo}>")
+    told = Redaction(KEY).message(f"denied: <{echo}>")
     assert "[key]" in told
     plain = re.sub(r"[^a-z0-9]", "", told.lower())
     for form in (KEY, base64.b64encode(KEY.encode()).decode(), KEY.encode().hex()):
@@ -69,7 +69,7 @@ def test_control_characters_are_left_out(text: str, seen: str) -> None:
 
 
 def test_texts_have_an_end() -> None:
-    assert len(Redaction(None).told("long " * 10**6)) == 300
+    assert len(Redaction(None).message("long " * 10**6)) == 300
     assert shortened("a\n\n b") == "a b"
     assert readable("x\ud83d") == "x\ufffd"
     assert len(readable("é" * 10**6)) == 200_000

@@ -127,17 +127,17 @@ def test_the_probe_sees_what_it_does_and_what_it_ignores(url: str, models: dict[
     }  # fmt: skip
     why = {name: entry["why"] for name, entry in told["capabilities"].items()}
     assert "prompt must be a string" in why["prompt_lists"]
-    assert why["logprobs"] == "the request is accepted and log-probabilities do not come"
+    assert why["logprobs"] == "the server accepts the request, and its response has no log-probabilities"
     assert "structured_outputs in chat (HTTP 422)" in why["structured"]
     assert "response_format in chat (ignored)" in why["structured"]
-    assert told["way"] == "systemone"
+    assert told["strategy"] == "systemone"
 
 
 def test_a_choice_has_transformers_own_probabilities(url: str, models: dict[str, str]) -> None:
     from transformers import pipeline
 
     actor = EndpointActor(url, **options(models["llama"]))
-    assert actor.describe()["way"] == "systemone"
+    assert actor.describe()["strategy"] == "systemone"
     before = actor.usage()["requests"]
     acts = actor.act(decisions())
     assert actor.usage()["requests"] == before + 3  # three pages, not nine decisions
@@ -158,7 +158,7 @@ def test_a_choice_has_transformers_own_probabilities(url: str, models: dict[str,
 def test_words_are_what_generate_writes(url: str, models: dict[str, str], api: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    actor = EndpointActor(url, way="text", api=api, temperature=0, max_tokens=5, **options(models["llama"]))
+    actor = EndpointActor(url, strategy="text", api=api, temperature=0, max_tokens=5, **options(models["llama"]))
     tokenizer = AutoTokenizer.from_pretrained(models["llama"])
     model = AutoModelForCausalLM.from_pretrained(models["llama"])
     for page, act in zip(PAGES, actor.act([Decision(page, COIN) for page in PAGES]), strict=True):

@@ -12,10 +12,10 @@ import pytest
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.helpers.endpoint import EndpointHelper
 from selfreg_gym.endpoint.accounting import Meter, Tokens
+from selfreg_gym.endpoint.client import backoff_seconds, retry_after_seconds
 from selfreg_gym.endpoint.connection import Connection
 from selfreg_gym.endpoint.prm import EndpointPRM
 from selfreg_gym.endpoint.server import Server
-from selfreg_gym.endpoint.waiting import backoff_seconds, retry_after_seconds
 from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError
 
 URL = "http://127.0.0.1:1/v1"
@@ -27,11 +27,11 @@ URL = "http://127.0.0.1:1/v1"
         ({"base_url": "127.0.0.1:8000"}, "address of an OpenAI-compatible server"),
         ({"base_url": "localhost:8000/v1"}, "beginning with http:// or https://"),
         *(
-            ({"base_url": url}, "without blanks, line breaks and control")
+            ({"base_url": url}, "without spaces, line breaks and control")
             for url in (f" {URL}", f"{URL}\n", f"{URL}\t")
         ),
         *(
-            ({"base_url": url}, "without blanks, line breaks and control")
+            ({"base_url": url}, "without spaces, line breaks and control")
             for url in ("http://a b/v1", "http://a\u00a0/v1")
         ),
         *(
@@ -42,19 +42,28 @@ URL = "http://127.0.0.1:1/v1"
             ({"base_url": url}, "received")
             for url in ("", b"http://x/v1", 7, ["http://x/v1"], "http://[::/v1", "http://x\u201d")
         ),
-        ({"base_url": "http://x/v1/chat/completions"}, "ends before the route"),
-        *(({"base_url": URL, "model": model}, "model is the name") for model in (" m", "m\n", "a\x1bb", 7, "m" * 301)),
+        ({"base_url": "http://x/v1/chat/completions"}, "must end before the route"),
+        *(
+            ({"base_url": URL, "model": model}, "model must be the name")
+            for model in (" m", "m\n", "a\x1bb", 7, "m" * 301)
+        ),
         *(({"base_url": URL, "timeout": value}, "timeout must be") for value in ("5", None, True, 1e300, [5], 10**400)),
         *(({"base_url": URL, "batch": value}, "batch must be") for value in ("16", 2.0, True, 10**400)),
         ({"base_url": URL, "retries": True}, "retries must be"),
-        ({"base_url": URL, "prompt_price": float("inf")}, "prompt_price must be"),
-        *(({"base_url": URL, "api_key_env": value}, "api_key_env is the NAME") for value in (7, "", "A B", "A\n", "é")),
+        *(
+            ({"base_url": URL, "token_prices": prices}, "token_prices must be two numbers")
+            for prices in ((float("inf"), 0), 2.0, "12", (1,), (1, -1), (1, "2"), (True, 0))
+        ),
+        *(
+            ({"base_url": URL, "api_key_env": value}, "api_key_env must be the NAME")
+            for value in (7, "", "A B", "A\n", "é")
+        ),
         ({"base_url": "ftp://x/v1"}, "address of an OpenAI-compatible server"),
         ({"base_url": URL, "timeout": 0}, "timeout must be a number of seconds above 0"),
-        ({"base_url": URL, "retries": 1.5}, "retries must be a whole number"),
-        ({"base_url": URL, "concurrency": 0}, "concurrency must be a whole number of at least 1"),
+        ({"base_url": URL, "retries": 1.5}, "retries must be an integer"),
+        ({"base_url": URL, "concurrency": 0}, "concurrency must be an integer of at least 1"),
         ({"base_url": URL, "backoff": float("nan")}, "backoff must be a number"),
-        ({"base_url": URL, "model": ""}, "model is the name"),
+        ({"base_url": URL, "model": ""}, "model must be the name"),
     ],
 )
 def test_a_bad_option_says_the_rule(options: dict, message: str) -> None:
@@ -109,23 +118,23 @@ def test_a_key_is_read_from_the_environment_when_it_is_needed(monkeypatch: pytes
         ("\u201cverysecret\u201d", "quotation marks"),
         ("'verysecret'", "quotation marks"),
         ('"verysecret"', "quotation marks"),
-        ("very secret", "a blank or a line break"),
-        ("very\nsecret", "a blank or a line break"),
-        ("Bearer verysecret", "a blank or a line break"),
+        ("very secret", "a space or a line break"),
+        ("very\nsecret", "a space or a line break"),
+        ("Bearer verysecret", "a space or a line break"),
         ("verysecret\u00e9", "a character that is not ASCII"),
         ("very\x1bsecret", "a control character"),
     ],
 )
 def test_a_key_that_cannot_be_one_is_refused_when_given(monkeypatch: pytest.MonkeyPatch, key: str, told: str) -> None:
     monkeypatch.setenv("OUR_KEY", key)
-    with pytest.raises(SetupError, match=f"OUR_KEY holds {told}") as caught:
+    with pytest.raises(SetupError, match=f"OUR_KEY has {told}") as caught:
         Server.of(URL, api_key_env="OUR_KEY")
     assert "very" not in str(caught.value)
     monkeypatch.setenv("OUR_KEY", " verysecret\n")  # as of a file: nothing is lost by leaving these out
     server = Server.of(URL, api_key_env="OUR_KEY")
     assert server.key() == "verysecret"
     monkeypatch.setenv("OUR_KEY", key)
-    with pytest.raises(SetupError, match="OUR_KEY holds"):
+    with pytest.raises(SetupError, match="OUR_KEY has"):
         server.key()
 
 
@@ -138,7 +147,7 @@ def test_an_address_in_the_environment_is_used_only_where_none_is_given(monkeypa
 
 @pytest.mark.parametrize("cache", ["", " ", "a\0b", 7, b"x", ["x"]])
 def test_a_cache_is_a_path(cache: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="cache is the path of the file"):
+    with pytest.raises(InvalidArgumentError, match="cache must be the path of a file"):
         Connection(Server.of(URL), cache=cache)
 
 
@@ -176,13 +185,15 @@ def test_retry_after_in_its_forms(headers: dict, seconds: float | None) -> None:
 
 
 def test_the_meter_adds_up_and_prices() -> None:
-    server = Server.of(URL, prompt_price=2.0, completion_price=10.0)
+    server = Server.of(URL, token_prices=(2.0, 10.0))
     meter = Meter()
-    meter.count(requests=3, repeated=1, tokens=Tokens(1000, 100))
-    meter.count(failed=1, remembered=2, tokens=Tokens(500, 0))
+    meter.count(requests=3, retried=1, tokens=Tokens(1000, 100))
+    meter.count(failed=1, cached=2, tokens=Tokens(500, 0))
     assert meter.totals(server) == {
-        "requests": 3, "repeated": 1, "failed": 1, "remembered": 2, "cut": 0,
-        "prompt_tokens": 1500, "completion_tokens": 100, "price": 4.0,
+        "requests": 3, "retried": 1, "failed": 1, "cached": 2, "truncated": 0,
+        "prompt_tokens": 1500, "completion_tokens": 100, "cost": 4.0,
     }  # fmt: skip
+    with pytest.warns(DeprecationWarning, match="token_prices"):
+        assert Server.of(URL, prompt_price=2, completion_price=10) == server
     assert server.priced
     assert not Server.of(URL).priced

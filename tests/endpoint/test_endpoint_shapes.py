@@ -9,7 +9,7 @@ import pytest
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.endpoint.answers import check_errors, read_chat
 from selfreg_gym.endpoint.client import _load
-from selfreg_gym.endpoint.strategies import _log_shares
+from selfreg_gym.endpoint.strategies import _log_probabilities
 from selfreg_gym.endpoint.structured import FORMS
 from selfreg_gym.errors import EndpointError, InvalidArgumentError
 from selfreg_gym.lm.parsing import parse_action
@@ -23,11 +23,11 @@ def chat(content: Any, reason: Any = "stop") -> dict[str, Any]:
 @pytest.mark.parametrize("reason", ["word", "eog", "stop_str", "<|im_end|>", "stop_word"])
 def test_other_words_for_an_end(reason: str) -> None:
     answer = read_chat(chat("heads", reason))
-    assert (answer.text, answer.cut) == ("heads", False)
+    assert (answer.text, answer.truncated) == ("heads", False)
 
 
 def test_llama_cpps_word_for_the_limit() -> None:
-    assert read_chat(chat("heads", "limit")).cut
+    assert read_chat(chat("heads", "limit")).truncated
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_nan_in_a_structured_answer_is_nothing_said() -> None:
 
 def test_probabilities_that_are_all_zero_choose_nothing() -> None:
     with pytest.raises(EndpointError, match="no probability for each action"):
-        _log_shares(("heads", "tails"), ({"action": {"probabilities": {"heads": 0, "tails": 0}}}, None))
+        _log_probabilities(("heads", "tails"), ({"action": {"probabilities": {"heads": 0, "tails": 0}}}, None))
 
 
 @pytest.mark.parametrize("url", ["http://.../v1", "http://a..b/v1", f"http://{'a' * 64}/v1"])
@@ -82,12 +82,12 @@ def test_a_thought_that_is_cut_at_its_first_line_break_is_asked_for_whole(serve:
     server = serve(can=("completions",))
     said = iter(["<think>", "<think>\nAction: tails\n</think>\nheads"])
     server.brain.write = lambda prompt, **_: next(said) if "Coin" in prompt else " yes"
-    [act] = EndpointActor(server.url, way="text", api="completions", **quick).act([coin()])
+    [act] = EndpointActor(server.url, strategy="text", api="completions", **quick).act([coin()])
     assert (act.text, act.error) == ("heads", None)
 
 
 def test_colours_of_a_terminal_do_not_hide_an_action(serve: Any, quick: dict[str, Any]) -> None:
     server = serve(can=("chat",))
     server.brain.write = lambda prompt, **_: "\x1b[31mAction: heads\x1b[0m"
-    [act] = EndpointActor(server.url, way="text", **quick).act([coin()])
+    [act] = EndpointActor(server.url, strategy="text", **quick).act([coin()])
     assert (act.text, act.error) == ("heads", None)

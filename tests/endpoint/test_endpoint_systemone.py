@@ -69,7 +69,7 @@ def test_an_error_says_what_came_and_does_not_repeat_it(serve: Any, quick: Any, 
     server = serve()
     _wrong(server, {"answer": {"noul": value}}, times=1)
     with pytest.raises(
-        EndpointError, match=r"noul is no number from 0 to 1 but (str|list|dict|one out of range)$"
+        EndpointError, match=r"noul must be a number from 0 to 1, received (str|list|dict|a number out of range)$"
     ) as told:
         EndpointPRM(server.url, retries=0, **quick).score(["page"])
     assert "secretive" not in str(told.value)
@@ -78,7 +78,7 @@ def test_an_error_says_what_came_and_does_not_repeat_it(serve: Any, quick: Any, 
 
 @pytest.mark.parametrize("instructions", ["Budget {budget}", "{budget!r}?", "Budget {budget:.2f}. Help?"])
 def test_a_question_that_names_a_budget_needs_one(instructions: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"without one: give budget=\.$"):
+    with pytest.raises(InvalidArgumentError, match=r"without one: pass budget=\.$"):
         EndpointHelper("http://x/v1", instructions=instructions)
     assert "3" in EndpointHelper("http://x/v1", instructions=instructions, budget=3).question.instructions
     assert EndpointHelper("http://x/v1", instructions="{{budget}}").question.instructions == "{budget}"

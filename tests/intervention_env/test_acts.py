@@ -1,4 +1,4 @@
-"""What an actor may answer: each field is checked, and an invalid one ends one episode alone."""
+"""Validation of acts: an invalid field ends only its own episode."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_numbers_of_numpy_become_plain() -> None:
     assert [type(x) for x in (answer.text, answer.tokens, answer.cost, answer.logprobs)] == [str, int, float, tuple]
 
 
-def test_a_text_for_one_decision_is_no_list_of_acts() -> None:
+def test_a_text_is_not_a_list_of_acts() -> None:
     class One:
         def act(self, decisions: Any) -> str:
             return "a"
@@ -114,7 +114,7 @@ def test_a_metric_without_a_value_is_null(value: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metrics", [{"spl": "high"}, {"spl": [1.0]}, [1.0], {3: 1.0}, "spl"])
-def test_metrics_that_are_no_numbers_break_the_contract(metrics: Any, tmp_path: Path) -> None:
+def test_metrics_that_are_not_numbers_break_the_contract(metrics: Any, tmp_path: Path) -> None:
     with pytest.raises(TaskContractError, match="info\\['metrics'\\] must be a dict of numbers"):
         collect(scored(metrics), store=tmp_path / "r.sqlite", tasks=[0], episodes=2, progress=False)
 

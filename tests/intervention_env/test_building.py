@@ -1,4 +1,4 @@
-"""What the environments are built from: names, objects, functions; and what is no part of one."""
+"""Envs are made from names, objects and functions; invalid parts raise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make(actor: Any = lambda text: "heads", **kwargs: Any) -> InterventionEnv:
 
 
 @pytest.mark.parametrize("help_cost", [-0.1, float("nan"), float("inf"), "much", None])
-def test_a_bad_help_cost_is_refused(help_cost: Any) -> None:
+def test_an_invalid_help_cost_raises(help_cost: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="help_cost"):
         make(help_cost=help_cost)
 
@@ -47,7 +47,7 @@ def test_arguments_of_a_task_are_checked_before_it_is_made() -> None:
         make(interventions=["expert"], intervention_kwargs={"expert": {"cots": 1.0}})
 
 
-def test_a_task_that_takes_any_argument_is_let_through() -> None:
+def test_a_task_with_kwargs_accepts_any_argument() -> None:
     def creator(**anything: Any) -> gym.Env[str, str]:
         assert anything == {"whatever": 1}
         return gym.make("selfreg/Coin-v0")
@@ -65,7 +65,7 @@ def test_a_task_that_takes_any_argument_is_let_through() -> None:
         del gym.registry["test/Anything-v0"], gym.registry["test/Needy-v0"]
 
 
-def test_bad_parts_are_refused() -> None:
+def test_invalid_parts_raise() -> None:
     expert = Intervention(ExpertActor(), name="expert")
     for interventions, message in [
         ("expert", "interventions is a list"),
@@ -83,7 +83,7 @@ def test_bad_parts_are_refused() -> None:
         InterventionEnv(gym.make("selfreg/Coin-v0"), str, [], task_kwargs={"heads": 0.1})
     with pytest.raises(InvalidArgumentError, match="a task is an id"):
         InterventionEnv(7, str, [])  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError, match="differs from the task's own"):
+    with pytest.raises(InvalidArgumentError, match="differs from the task's render mode"):
         InterventionEnv(gym.make("selfreg/Coin-v0"), str, [], render_mode="ansi")
 
 

@@ -47,7 +47,7 @@ class Says:
 # --- one step ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_action_says_who_acts_and_the_reward_is_success_minus_the_price() -> None:
+def test_the_action_selects_who_acts_and_the_reward_is_success_minus_help_cost() -> None:
     env = make(actor=lambda text: "neither", help_cost=0.1, cost=2.0)
     env.reset(seed=0, options={"episode": 0})
     observation, reward, terminated, truncated, info = env.step(1)
@@ -65,7 +65,7 @@ def test_the_action_says_who_acts_and_the_reward_is_success_minus_the_price() ->
     np.testing.assert_array_equal(info["usage"], [0.0])
 
 
-def test_a_price_is_not_rounded() -> None:
+def test_help_cost_is_not_rounded() -> None:
     rewards = []
     for help_cost in (0.1234567, 0.1234568):
         env = make(help_cost=help_cost)
@@ -74,7 +74,7 @@ def test_a_price_is_not_rounded() -> None:
     assert rewards == [-0.1234567, -0.1234568]
 
 
-def test_usage_is_counted_per_intervention_and_each_info_has_its_own() -> None:
+def test_usage_is_counted_per_intervention_in_a_new_array_per_info() -> None:
     two = [Intervention(ExpertActor(), name="a"), Intervention(ExpertActor(), name="b", cost=0.5)]
     env = make(interventions=two)
     _, info = env.reset(seed=0, options={"episode": 3})
@@ -83,7 +83,7 @@ def test_usage_is_counted_per_intervention_and_each_info_has_its_own() -> None:
     assert all(usage.dtype == np.float64 for usage in seen)
 
 
-def test_an_acts_own_cost_replaces_the_expected_one_and_the_actor_is_free() -> None:
+def test_the_cost_of_an_act_replaces_the_expected_cost_and_the_actor_is_free() -> None:
     said = Says(lambda decisions: [Act(d.task.get_wrapper_attr("expert_action")(), cost=0.25) for d in decisions])
     env = make(actor=said, interventions=[Intervention(said, name="meter", cost=9.0)], help_cost=1.0)
     env.reset(seed=0, options={"episode": 1})
@@ -92,7 +92,7 @@ def test_an_acts_own_cost_replaces_the_expected_one_and_the_actor_is_free() -> N
     assert env.step(0)[4]["usage"].tolist() == [0.25]
 
 
-def test_what_the_task_reports_is_passed_on() -> None:
+def test_the_info_of_the_task_is_passed_on() -> None:
     env = make()
     _, info = env.reset(seed=4, options={"episode": 2})
     assert info["admissible_actions"] == ("heads", "tails")
@@ -116,7 +116,7 @@ def test_a_seed_goes_to_the_task_and_none_is_drawn_from_np_random() -> None:
     assert env.np_random_seed == 9
 
 
-def test_np_random_is_gymnasiums_stream_although_made_late() -> None:
+def test_the_lazy_np_random_is_gymnasiums_stream() -> None:
     env = make()
     env.reset(seed=5)
     assert env.np_random.random() == gym.utils.seeding.np_random(5)[0].random()
@@ -139,7 +139,7 @@ def test_the_actors_stream_is_not_the_tasks() -> None:
     assert len(set(drawn)) == 20
 
 
-def test_what_the_helper_did_before_does_not_change_an_actors_draw() -> None:
+def test_earlier_actions_do_not_change_an_actors_draw() -> None:
     said: list[float] = []
     expert = ExpertActor()
 
@@ -157,7 +157,7 @@ def test_what_the_helper_did_before_does_not_change_an_actors_draw() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "1", True])
-def test_a_bad_seed_is_refused(seed: Any) -> None:
+def test_an_invalid_seed_raises(seed: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="non-negative integer"):
         make().reset(seed=seed)
 
@@ -184,12 +184,10 @@ def _raise(error: BaseException) -> Any:
     ],
 )
 @pytest.mark.parametrize("who", [0, 1])
-def test_a_failing_actor_truncates_the_episode_and_is_no_failure_of_the_task(
-    answer: Callable[..., Any], message: str, who: int
-) -> None:
+def test_a_failing_actor_truncates_the_episode(answer: Callable[..., Any], message: str, who: int) -> None:
     env = make(actor=Says(answer), interventions=[Intervention(Says(answer), name="friend")], help_cost=0.5)
     before, _ = env.reset(seed=0, options={"episode": 0})
-    with pytest.warns(UserWarning, match=f"truncated, and no data: .*{re.escape(message)}"):
+    with pytest.warns(UserWarning, match=f"truncated and excluded from statistics: .*{re.escape(message)}"):
         observation, reward, terminated, truncated, info = env.step(who)
     assert (observation, reward, terminated, truncated) == (before, 0.0, False, True)
     assert message in info["error"]
@@ -213,7 +211,7 @@ def test_a_keyboard_interrupt_is_not_swallowed() -> None:
 
 @pytest.mark.parametrize("error", [SetupError("no key"), MissingPackageError("no openai")], ids=repr)
 @pytest.mark.parametrize("who", [0, 1])
-def test_an_actor_that_is_not_set_up_is_no_failed_episode(error: Exception, who: int) -> None:
+def test_a_setup_error_of_an_actor_propagates(error: Exception, who: int) -> None:
     says = Says(lambda ds: _raise(error))
     env = make(actor=says, interventions=[Intervention(says, name="friend")])
     env.reset(seed=0)
@@ -281,7 +279,7 @@ class Plain(gym.Env[str, str]):
         return f"{self.np_random.integers(10**9)}", 0.0, over, False, (self.last if over else self.shared)
 
 
-def test_a_plain_task_gets_defaults_and_its_own_dicts_are_left_alone() -> None:
+def test_a_plain_task_gets_defaults_and_its_dicts_are_not_changed() -> None:
     task = Plain()
     env = InterventionEnv(task, str, [])
     observation, info = env.reset(seed=0)
@@ -308,7 +306,7 @@ def test_a_task_that_ends_without_an_outcome_breaks_the_contract() -> None:
         env.step(0)
 
 
-def test_an_episode_cut_off_by_a_time_limit_is_no_success() -> None:
+def test_an_episode_truncated_by_a_time_limit_is_a_failure() -> None:
     env = InterventionEnv(gym.wrappers.TimeLimit(Plain(), 2), str, [])
     env.reset(seed=0)
     env.step(0)
@@ -320,7 +318,7 @@ def test_an_episode_cut_off_by_a_time_limit_is_no_success() -> None:
 
 
 @pytest.mark.parametrize("task", ["selfreg/Coin-v0", Plain])
-def test_a_snapshot_brings_back_the_exact_moment(task: Any) -> None:
+def test_a_snapshot_restores_the_exact_state(task: Any) -> None:
     env = InterventionEnv(task, RandomActor(), [Intervention(lambda text: "heads", name="friend")], help_cost=0.1)
     env.reset(seed=1)
     env.step(1) if task is Plain else None

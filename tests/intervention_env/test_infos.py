@@ -1,10 +1,10 @@
-"""Infos of rows as a dict of arrays, and back."""
+"""Batching of infos in Gymnasium's vector convention, and its inverse."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from selfreg_gym.intervention_env.infos import batch_infos, row_info
+from selfreg_gym.intervention_env.infos import batch_infos, info_at
 
 
 def test_infos_keep_tuples_whole_and_types_exact() -> None:
@@ -23,11 +23,11 @@ def test_infos_whose_types_differ_become_objects() -> None:
     assert same["left"].shape == (2,)
 
 
-def test_row_info_takes_a_row_out_again() -> None:
-    rows = [{"a": 1, "m": {"x": 0.5}}, {"a": 2, "u": np.array([1.0, 2.0])}, {}]
-    batched = batch_infos(rows)
-    for i, row in enumerate(rows):
-        taken = row_info(batched, i)
-        assert taken.keys() == row.keys()
-        np.testing.assert_equal(batch_infos([taken]), batch_infos([row]))
-    assert row_info(batched, 0, ("a", "missing")) == {"a": 1}
+def test_info_at_returns_the_info_of_one_environment() -> None:
+    original = [{"a": 1, "m": {"x": 0.5}}, {"a": 2, "u": np.array([1.0, 2.0])}, {}]
+    batched = batch_infos(original)
+    for i, info in enumerate(original):
+        taken = info_at(batched, i)
+        assert taken.keys() == info.keys()
+        np.testing.assert_equal(batch_infos([taken]), batch_infos([info]))
+    assert info_at(batched, 0, ("a", "missing")) == {"a": 1}

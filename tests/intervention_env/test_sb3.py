@@ -1,4 +1,4 @@
-"""The vector env as Stable-Baselines3 takes it."""
+"""The Stable-Baselines3 adapter of the vector env."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def arguments(**kwargs: Any) -> dict[str, Any]:
     return {**parts, "task_kwargs": {"heads": 0.7}, **kwargs}
 
 
-def test_to_sb3_reports_ends_as_sb3_wants_them() -> None:
+def test_to_sb3_reports_the_end_of_an_episode_as_sb3_expects() -> None:
     from stable_baselines3.common.vec_env import VecEnv
 
     env = InterventionVectorEnv(2, autoreset_mode="SameStep", **arguments())
@@ -94,7 +94,7 @@ def flaky(failing: range, retries: int = 2):
     return to_sb3(FeatureObservation(env), retries=retries)
 
 
-def test_a_failed_act_is_asked_for_again_and_not_learned_from() -> None:
+def test_a_failed_call_is_repeated_before_the_step() -> None:
     seen = []
     for failing in (range(0), range(2, 4)):
         sb3 = flaky(failing)
@@ -108,7 +108,7 @@ def test_a_failed_act_is_asked_for_again_and_not_learned_from() -> None:
 
 
 @pytest.mark.parametrize(("failing", "retries"), [(range(2, 100), 2), (range(2, 3), 0)])
-def test_an_act_that_keeps_failing_stops_the_training(failing: range, retries: int) -> None:
+def test_repeated_failures_stop_the_training(failing: range, retries: int) -> None:
     sb3 = flaky(failing, retries)
     sb3.reset()
     sb3.step(np.array([0]))
@@ -116,7 +116,7 @@ def test_an_act_that_keeps_failing_stops_the_training(failing: range, retries: i
         sb3.step(np.array([0]))
 
 
-def test_text_and_single_envs_are_refused() -> None:
+def test_text_and_single_envs_raise() -> None:
     with pytest.raises(InvalidArgumentError, match=r"to_sb3\(FeatureObservation\(env\)\)"):
         to_sb3(InterventionVectorEnv(2, **arguments(), autoreset_mode="SameStep"))
     with pytest.raises(InvalidArgumentError, match="takes a vector env"):

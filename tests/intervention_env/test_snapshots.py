@@ -1,4 +1,4 @@
-"""ReplaySnapshots: going back by playing again."""
+"""ReplaySnapshots: restoring a state by replay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Walk(gym.Env[str, str]):
         return " ".join(self.said) + ("" if self.drift is None else f" {len(self.drift)}")
 
 
-def test_goes_back_exactly_as_often_as_asked_and_also_from_the_end() -> None:
+def test_restores_repeatedly_and_after_the_end() -> None:
     task = ReplaySnapshots(Walk())
     task.reset(seed=3, options={"episode": 2})
     task.step("a")
@@ -47,7 +47,7 @@ def test_goes_back_exactly_as_often_as_asked_and_also_from_the_end() -> None:
     assert first[0].startswith("2 a")
 
 
-def test_the_moment_may_be_another_episode() -> None:
+def test_a_snapshot_of_another_episode_can_be_restored() -> None:
     task = ReplaySnapshots(Walk())
     task.reset(seed=1)
     moment = task.snapshot()
@@ -57,7 +57,7 @@ def test_the_moment_may_be_another_episode() -> None:
     assert task.step("a")[0] == expected
 
 
-def test_without_a_seed_one_is_drawn_so_that_the_episode_can_be_repeated() -> None:
+def test_without_a_seed_a_seed_is_drawn_and_can_be_replayed() -> None:
     task = ReplaySnapshots(Walk())
     task.reset(seed=0)
     task.reset()
@@ -77,7 +77,7 @@ def test_the_callers_options_are_not_kept() -> None:
     assert task.step("a")[0].startswith("1 ")
 
 
-def test_a_task_that_its_seed_does_not_determine_is_noticed() -> None:
+def test_a_task_that_is_not_determined_by_its_seed_raises() -> None:
     task = ReplaySnapshots(Walk(drift=[]))
     task.reset(seed=0)
     task.step("a")
@@ -94,7 +94,7 @@ def test_clear_errors() -> None:
         task.restore(3)
 
 
-def test_applied_to_tasks_that_have_none_and_to_no_others() -> None:
+def test_only_tasks_without_snapshots_are_wrapped() -> None:
     assert isinstance(InterventionEnv(Walk(), str, []).task, ReplaySnapshots)
     own = InterventionEnv("selfreg/Coin-v0", str, []).task
     layers = []

@@ -1,4 +1,4 @@
-"""What a task returns is checked where it is received: no wrong outcome by accident, no bare error later."""
+"""Validation of the return values of tasks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fails() -> Any:
     raise OSError("no such room")
 
 
-def test_what_stands_for_a_missing_value_and_numpy_values_are_translated() -> None:
+def test_missing_values_and_numpy_values_are_converted() -> None:
     info = last_info(
         info={"task_id": None, "kind": None, "state_key": None, "feature_key": None, "admissible_actions": ["a", "b"],
               "invalid_action": np.bool_(True)},
@@ -73,7 +73,7 @@ def test_what_stands_for_a_missing_value_and_numpy_values_are_translated() -> No
 @pytest.mark.parametrize(
     "value", [float("nan"), "no", 0.7, [], np.array([True, False])], ids=["nan", "text", "0.7", "list", "array"]
 )
-def test_an_outcome_that_is_no_bool_is_refused(value: Any) -> None:
+def test_an_outcome_that_is_not_a_bool_raises(value: Any) -> None:
     with pytest.raises(TaskContractError, match=r"info\['success'\] of a task must be a bool, received"):
         last_info(last={"success": value})
 
@@ -85,7 +85,7 @@ def test_an_outcome_that_is_no_bool_is_refused(value: Any) -> None:
         ("admissible_actions", (1, 2)), ("admissible_actions", {"a"}), ("invalid_action", "no"), ("steps_left", True),
     ],
 )  # fmt: skip
-def test_a_key_of_another_type_is_refused(key: str, value: Any) -> None:
+def test_a_key_of_another_type_raises(key: str, value: Any) -> None:
     with pytest.raises(TaskContractError, match=f"{key}.*received"):
         env(info={key: value}).reset(seed=0)
 
@@ -95,20 +95,20 @@ def test_a_key_of_another_type_is_refused(key: str, value: Any) -> None:
     [None, "text", ("a", 0.0, True, {}), ("a", 0.0, True, False, None), (None, 0.0, True, False, {}),
      ("a", 0.0, "no", False, {"success": True}), ("a", 0.0, None, False, {})],
 )  # fmt: skip
-def test_a_step_of_another_form_is_refused(answer: Any) -> None:
+def test_an_invalid_return_value_of_step_raises(answer: Any) -> None:
     made = env(step=lambda: answer)
     made.reset(seed=0)
     with pytest.raises(TaskContractError, match="received"):
         made.step(0)
 
 
-def test_a_reset_of_another_form_is_refused() -> None:
+def test_an_invalid_return_value_of_reset_raises() -> None:
     for answer in (None, "text", ("a", None), (5, {})):
         with pytest.raises(TaskContractError, match="received"):
             env(reset=lambda answer=answer: answer).reset(seed=0)
 
 
-def test_an_exception_of_a_task_names_the_task_and_the_moment() -> None:
+def test_an_exception_of_a_task_names_the_task_and_the_step() -> None:
     with pytest.raises(TaskContractError, match=r"Task.*raised OSError \('no such room'\) in reset\(seed=4"):
         env(reset=fails).reset(seed=4)
     made = env(step=fails)
@@ -134,9 +134,9 @@ def test_the_info_that_a_caller_changes_is_its_own() -> None:
     assert made.slots[0].info["state_key"] == "k"
 
 
-def test_rows_do_not_share_one_task() -> None:
+def test_environments_do_not_share_one_task() -> None:
     one = Task()
-    with pytest.raises(InvalidArgumentError, match="must make a new task in each call"):
+    with pytest.raises(InvalidArgumentError, match="must return a new task env"):
         InterventionVectorEnv(2, lambda: one, lambda text: "a", [])
 
 
@@ -152,7 +152,7 @@ def test_misspelt_arguments_of_the_envs() -> None:
             InterventionEnv("selfreg/Coin-v0", "scripted", ["expert"], **{name: "abc"})
 
 
-def test_a_class_is_no_actor() -> None:
+def test_a_class_is_not_an_actor() -> None:
     class Says:
         def act(self, decisions: Any) -> Any:
             return ["a" for _ in decisions]
@@ -165,7 +165,7 @@ def test_a_class_is_no_actor() -> None:
 def test_actions_of_a_vector_env_with_a_budget(actions: Any) -> None:
     envs = HelpBudget(InterventionVectorEnv(2, Task, lambda text: "a", []), 1)
     envs.reset(seed=0)
-    with pytest.raises(InvalidArgumentError, match="actions must be 2 integers, one per row, received"):
+    with pytest.raises(InvalidArgumentError, match="actions must be 2 integers, one per environment, received"):
         envs.step(actions)
     one = HelpBudget(env(), 1)
     one.reset(seed=0)
@@ -173,13 +173,13 @@ def test_actions_of_a_vector_env_with_a_budget(actions: Any) -> None:
         one.step(actions if actions != 1 else 2)
 
 
-def test_a_snapshot_of_something_else() -> None:
+def test_an_invalid_snapshot_raises() -> None:
     made, envs = env(), InterventionVectorEnv(2, Task, lambda text: "a", [])
     made.reset(seed=0)
     envs.reset(seed=0)
     for other in ("junk", None, (1, 2, 3), made.snapshot()):
-        with pytest.raises(InvalidArgumentError, match="restore takes what snapshot"):
+        with pytest.raises(InvalidArgumentError, match="restore takes a snapshot"):
             envs.restore(other)
     for other in ("junk", None, (1, 2)):
-        with pytest.raises(InvalidArgumentError, match="restore takes what snapshot"):
+        with pytest.raises(InvalidArgumentError, match="restore takes a snapshot"):
             made.restore(other)

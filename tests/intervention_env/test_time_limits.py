@@ -1,4 +1,4 @@
-"""Wrappers that end episodes or hold state: obeyed, restored by snapshots, or refused by name."""
+"""Wrappers that end episodes or hold state."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def ends(episodes: Any) -> list[tuple[int, bool, bool, bool]]:
     return [(len(e), e.steps[-1].terminated, e.steps[-1].truncated, e.success) for e in episodes]
 
 
-def test_play_obeys_a_time_limit_around_the_env() -> None:
+def test_a_time_limit_around_the_env_ends_the_episode() -> None:
     cut = [(2, False, True, False)] * 3
     assert ends(run_episodes(gym.make("selfreg/Intervention-v0", max_episode_steps=2, **COIN), SPECS)) == cut
     assert ends(run_episodes(gym.wrappers.TimeLimit(InterventionEnv(**COIN), 2), SPECS)) == cut
@@ -81,8 +81,8 @@ def test_play_obeys_a_time_limit_around_the_env() -> None:
         assert ends(run_episodes(limited, SPECS)) == cut
 
 
-def test_a_wrapper_that_skips_or_resets_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"pass every step on exactly once.*Twice"):
+def test_a_wrapper_that_skips_or_resets_raises() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"pass on every step exactly once.*Twice"):
         list(run_episodes(Twice(InterventionEnv(**COIN)), SPECS))
 
 
@@ -157,14 +157,14 @@ def test_a_snapshot_of_a_wrapped_env_includes_the_time_limit(wrap: Any) -> None:
     assert [step[3] for step in traces[0]] == [False, True]
 
 
-def test_a_wrapper_whose_state_cannot_be_kept_is_refused_by_name() -> None:
+def test_a_wrapper_whose_state_cannot_be_saved_raises_with_its_name() -> None:
     env = Counting(InterventionEnv(**COIN))
     env.reset(seed=0)
     with pytest.raises(InvalidArgumentError, match="Counting"):
         take_snapshot(env)
 
 
-def test_a_store_remembers_the_time_limit(tmp_path: Path) -> None:
+def test_a_store_records_the_time_limit(tmp_path: Path) -> None:
     def fill(env: Any) -> Any:
         return collect(env, store=tmp_path / "r.sqlite", tasks=[3], episodes=2, progress=False)
 

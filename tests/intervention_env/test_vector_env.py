@@ -1,4 +1,4 @@
-"""InterventionVectorEnv: N rows are N single envs; autoreset; one call per step; the mistakes seen in neighbours."""
+"""InterventionVectorEnv: it equals N single envs; autoreset; one call per step; known errors of similar packages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_batched_stepping_is_gymnasiums_sync_vector_env_of_single_envs(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_in_disabled_mode_too_rows_give_the_single_envs_episodes(seed: int) -> None:
+def test_in_disabled_mode_the_episodes_are_those_of_single_envs(seed: int) -> None:
     kwargs = arguments()
     rng = np.random.default_rng(seed)
     batched = InterventionVectorEnv(4, autoreset_mode="Disabled", **kwargs)
@@ -132,7 +132,7 @@ def test_one_call_per_step_for_the_actor_and_one_per_intervention() -> None:
     assert (actor.batches, first.batches, second.batches) == ([3, 6], [2], [1, 6])
 
 
-def test_help_in_one_row_leaves_the_other_rows_to_the_actor() -> None:
+def test_help_in_one_environment_leaves_the_others_to_the_actor() -> None:
     # Seen elsewhere: one env of a batch asks for help, and every env executes the helper's action.
     env = InterventionVectorEnv(3, **arguments(actor=lambda text: "neither"))
     env.reset(seed=0, options={"episode": 2})
@@ -145,7 +145,7 @@ def test_help_in_one_row_leaves_the_other_rows_to_the_actor() -> None:
 
 
 @pytest.mark.parametrize("helped", [[0], [1], [0, 1], [0, 1, 2], []])
-def test_help_is_paid_however_many_rows_ask(helped: list[int]) -> None:
+def test_help_is_charged_for_any_number_of_environments(helped: list[int]) -> None:
     # Seen elsewhere: the cost is skipped when exactly one env of a batch switches.
     env = InterventionVectorEnv(3, **arguments(actor=ExpertActor()))
     env.reset(seed=0, options={"episode": 3})
@@ -158,7 +158,7 @@ def test_help_is_paid_however_many_rows_ask(helped: list[int]) -> None:
 # --- autoreset --------------------------------------------------------------------------------------------------------
 
 
-def test_next_step_the_reset_row_calls_nobody_and_costs_nothing() -> None:
+def test_next_step_a_reset_calls_no_actor_and_costs_nothing() -> None:
     actor, helper = Counting(ExpertActor()), Counting(ExpertActor())
     env = InterventionVectorEnv(2, **arguments(actor=actor, interventions=[Intervention(helper, name="x")]))
     env.reset(seed=0, options={"episode": np.array([0, 3])})
@@ -195,7 +195,7 @@ def test_same_step_the_end_is_in_final_obs_and_final_info() -> None:
     assert infos["usage"][0].tolist() == [0.0, 0.0]
 
 
-def test_disabled_a_finished_row_stays_finished_until_it_is_reset() -> None:
+def test_disabled_a_finished_environment_stays_finished_until_reset() -> None:
     actor = Counting(ExpertActor())
     env = InterventionVectorEnv(2, autoreset_mode="DISABLED", **arguments(actor=actor))
     env.reset(seed=0, options={"episode": np.array([0, 3])})
@@ -215,7 +215,7 @@ def test_disabled_a_finished_row_stays_finished_until_it_is_reset() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_rows_that_a_first_masked_reset_left_out_have_no_past(mode: str) -> None:
+def test_environments_outside_the_first_reset_mask_have_no_past(mode: str) -> None:
     env = InterventionVectorEnv(2, autoreset_mode=mode, **arguments(actor=ExpertActor()))
     env.reset(seed=0, options={"reset_mask": np.array([False, True]), "episode": 3})
     _, rewards, terminations, truncations, infos = env.step(np.array([1, 0]))
@@ -257,7 +257,7 @@ def test_one_bad_decision_ends_one_episode_and_changes_no_other() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(InvalidArgumentError, match="num_envs"):
         InterventionVectorEnv(0, **arguments())
-    with pytest.raises(InvalidArgumentError, match="needs a task of its own"):
+    with pytest.raises(InvalidArgumentError, match="needs its own task"):
         InterventionVectorEnv(2, **arguments(task=gym.make("selfreg/Coin-v0"), task_kwargs=None))
     with pytest.raises(UnknownNameError, match=r"autoreset mode: received 'NextStp'. Did you mean 'NextStep'"):
         InterventionVectorEnv(2, autoreset_mode="NextStp", **arguments())
@@ -278,7 +278,7 @@ def test_bad_arguments() -> None:
             env.reset(seed=seed)  # type: ignore[arg-type]
     env.reset(seed=0)
     for actions in (np.zeros(3, dtype=int), np.zeros(2), [0, None], 0):
-        with pytest.raises(InvalidArgumentError, match="2 integers, one per row"):
+        with pytest.raises(InvalidArgumentError, match="2 integers, one per environment"):
             env.step(actions)
     with pytest.raises(InvalidArgumentError, match="from 0 to 2"):
         env.step(np.array([0, 3]))
@@ -296,7 +296,7 @@ def test_make_vec_gives_the_batched_env_with_its_metadata() -> None:
     envs.close()
 
 
-def test_resets_without_a_seed_follow_each_rows_own_stream() -> None:
+def test_resets_without_a_seed_use_one_stream_per_environment() -> None:
     env = InterventionVectorEnv(2, **arguments())
     runs = []
     for _ in range(2):
@@ -310,7 +310,7 @@ def test_resets_without_a_seed_follow_each_rows_own_stream() -> None:
     assert runs == [expected, expected]
 
 
-def test_snapshot_and_restore_bring_back_every_row() -> None:
+def test_snapshot_and_restore_every_environment() -> None:
     env = InterventionVectorEnv(3, autoreset_mode="Disabled", **arguments())
     env.reset(seed=0, options={"episode": 3})
     env.step(np.array([1, 0, 2]))

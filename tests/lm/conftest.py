@@ -1,4 +1,4 @@
-"""Micro models that the tests of the language-model parts share."""
+"""Very small models for the tests of `selfreg_gym.lm`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORLD = [
 
 
 def micro_llama(tokenizer: Any, *, hidden: int = 32, layers: int = 2, heads: int = 2, seed: int = 0) -> Any:
-    """A Llama with random weights of a scale at which its choices differ."""
+    """A Llama with random weights, large enough that its scores differ between answers."""
     import torch
     import transformers
 

@@ -1,4 +1,4 @@
-"""``backbone="auto"`` finds a trunk that can read the task or builds one; a named trunk has to read it."""
+"""``backbone="auto"`` chooses a trunk that can read the task, or builds one; a named trunk must be able to read it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Row:
 
 
 def labels() -> list[Row]:
-    """Help is worth it under the sepia and the umber lamp, from a budget of 1 and of 2."""
+    """Labels that say help for the sepia lamp from budget 1, and for the umber lamp from budget 2."""
     need = {"sepia": 2.0, "umber": 1.0}
     return [
         Row(text, budget, int(budget >= min([need[lamp] for lamp in need if lamp in text], default=9.0)))
@@ -41,7 +41,7 @@ def labels() -> list[Row]:
 
 
 def episodes() -> list[Episode]:
-    """Success depends on the lamp."""
+    """Episodes whose success depends on the lamp."""
     rng = np.random.default_rng(0)
     found = []
     for i in range(160):
@@ -57,13 +57,13 @@ def episodes() -> list[Episode]:
     return found
 
 
-def test_auto_takes_the_actors_trunk_where_it_can_read_the_task(checkpoint: Path) -> None:
+def test_auto_chooses_the_actors_trunk_if_it_can_read_the_task(checkpoint: Path) -> None:
     with opened_backbone(AUTO, ROOMS, prompts=ASKED, actor=checkpoint) as found:
         assert (found.path, found.built, found.rejected) == (checkpoint, False, {})
         assert found.record()["unknown_tokens"] <= 0.05
 
 
-def test_auto_takes_the_shipped_trunk_where_the_actor_has_none_or_cannot_read(checkpoint: Path) -> None:
+def test_auto_chooses_the_shipped_trunk_if_the_actors_cannot_read_or_is_missing(checkpoint: Path) -> None:
     household = ["You are in Room 3 and hold nothing.\nHelp?", "You are in Room 2 and hold a cup."]
     with opened_backbone(AUTO, household, prompts=ASKED) as found:
         assert (found.name, found.built) == ("tiny", False)
@@ -72,7 +72,7 @@ def test_auto_takes_the_shipped_trunk_where_the_actor_has_none_or_cannot_read(ch
         assert found.rejected[checkpoint.name] > 0.05
 
 
-def test_auto_builds_a_trunk_where_no_other_reads_the_task() -> None:
+def test_auto_builds_a_trunk_if_no_other_can_read_the_task() -> None:
     with opened_backbone(AUTO, SIGNALS, prompts=ASKED, seed=3) as found:
         assert (found.name, found.built, found.unknown.share) == (BUILT, True, 0.0)
         assert found.rejected["tiny"] > 0.05
@@ -92,7 +92,7 @@ def test_prompts_that_become_equal_are_not_readable() -> None:
         assert found.built
 
 
-def test_budgets_that_read_alike_are_refused() -> None:
+def test_budgets_with_equal_prompts_raise() -> None:
     alike = [Row(SIGNALS[0], budget, 0) for budget in (0.001, 0.002)]
     with pytest.raises(
         InvalidArgumentError, match=r"differ when written with two decimals, received \[0\.001, 0\.002\]"
@@ -100,7 +100,7 @@ def test_budgets_that_read_alike_are_refused() -> None:
         LMHelper.train(alike, progress=False)
 
 
-def test_a_named_backbone_that_cannot_read_the_task_is_refused_before_training(tmp_path: Path) -> None:
+def test_a_named_backbone_that_cannot_read_the_task_raises_before_training(tmp_path: Path) -> None:
     rule = r"at most 5% of a task's tokens .* received 'tiny'.*'(Post|glows|lamp|azure)'.*backbone=\"auto\""
     with pytest.raises(InvalidArgumentError, match=rule):
         LMHelper.train(labels(), backbone="tiny", resume=tmp_path / "resume", progress=False)
@@ -130,7 +130,7 @@ def test_a_process_reward_model_learns_a_task_that_no_shipped_trunk_can_read(tmp
     np.testing.assert_allclose(again.score(new), model.score(new))
 
 
-def test_steps_from_scratch_are_epochs_or_up_to_a_thousand_steps_in_eight_passes() -> None:
+def test_steps_from_scratch() -> None:
     assert steps_from_scratch(48, epochs=1, batch_size=8) == 48
     assert steps_from_scratch(4000, epochs=1, batch_size=8) == 1000
     assert steps_from_scratch(40_000, epochs=1, batch_size=8) == 5000

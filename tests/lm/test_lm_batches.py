@@ -1,4 +1,4 @@
-"""No result depends on the batch: in types of two bytes every row is read alone, whatever the family remembers by."""
+"""Results do not depend on the batch; in 16-bit types every row is read alone, for every model family."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decisions() -> list[Decision]:
 
 
 def families(tokenizer: Any) -> dict[str, Any]:
-    """Models without a key-value cache, or with positions that a packed row does not keep."""
+    """Models without a key-value cache, or without position ids."""
     import transformers as hf
 
     size = {"vocab_size": len(tokenizer), "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -58,7 +58,7 @@ def folder(request: pytest.FixtureRequest, tokenizer: Any, tmp_path: Path) -> Pa
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_ranking_alone_equals_together_and_in_another_order(checkpoint: Path, dtype: str) -> None:
+def test_ranking_does_not_depend_on_batch_or_order(checkpoint: Path, dtype: str) -> None:
     actor = LM(checkpoint, dtype=dtype, memo=0)
     together = [act.logprobs for act in actor.act(decisions())]
     assert [act.logprobs for act in actor.act(decisions()[::-1])][::-1] == together
@@ -66,7 +66,7 @@ def test_ranking_alone_equals_together_and_in_another_order(checkpoint: Path, dt
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_writing_alone_equals_together(checkpoint: Path, dtype: str) -> None:
+def test_generation_does_not_depend_on_the_batch(checkpoint: Path, dtype: str) -> None:
     actor = LM(checkpoint, mode="generate", dtype=dtype, max_new_tokens=12)
     together = [act.text for act in actor.act(decisions())]
     assert [actor.act([one])[0].text for one in decisions()] == together
@@ -82,13 +82,13 @@ def test_a_process_reward_model_in_bfloat16(model: Any, tokenizer: Any, checkpoi
     assert np.array_equal(scorer.score(TEXTS), np.concatenate([scorer.score([text]) for text in TEXTS]))
 
 
-def test_a_question_in_bfloat16_does_not_depend_on_the_others(checkpoint: Path, tokenizer: Any) -> None:
+def test_a_prompt_in_bfloat16_does_not_depend_on_its_group(checkpoint: Path, tokenizer: Any) -> None:
     from selfreg_gym.lm.loading import load_causal
 
     reader = PromptGroupReader(load_causal(checkpoint, dtype="bfloat16"), tokenizer, [5, 9], memo=0)
-    pages = [[f"{text}\nBudget {budget}. Help?" for budget in ("1", "2")] for text in TEXTS]
-    together = reader.read(pages)
-    alone = np.stack([[reader.read([[question]])[0, 0] for question in page] for page in pages])
+    groups = [[f"{text}\nBudget {budget}. Help?" for budget in ("1", "2")] for text in TEXTS]
+    together = reader.read(groups)
+    alone = np.stack([[reader.read([[question]])[0, 0] for question in group] for group in groups])
     assert np.array_equal(together, alone)
 
 
@@ -99,7 +99,7 @@ def test_rows_per_forward(model: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_families_with_another_memory_rank_as_one_by_one_and_write(folder: Path, dtype: str) -> None:
+def test_recurrent_families_rank_and_generate(folder: Path, dtype: str) -> None:
     actor = LM(folder, dtype=dtype, memo=0)
     assert best_path(actor.scorer.model) != "tree"
     reference = LM(folder, dtype=dtype, memo=0, scoring="naive").act(decisions())

@@ -1,4 +1,4 @@
-"""Chat templates: a fixed date, thoughts that a template opens, the token that ends an answer."""
+"""Chat templates: the fixed date, thoughts that a template opens, the token after an answer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_template_prints_a_fixed_date(monkeypatch: pytest.MonkeyPatch) -> None
         "  {{ strftime_now('%A, %B %-d, %Y at %H:%M (%j) 100%%') }}: {{ messages[0].content }}",
     ],
 )
-def test_but_for_the_date_a_template_is_what_transformers_renders(
+def test_a_template_renders_as_in_transformers_except_for_the_date(
     template: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Fixed(datetime.datetime):
@@ -106,14 +106,14 @@ def test_a_thought_is_closed_before_an_action_is_ranked(
     assert not actor_prompt("Room 2", tokenizer=tokenizer, reasoning=True).endswith(closing or "never")
 
 
-def test_a_mark_in_the_observation_opens_nothing() -> None:
+def test_a_mark_in_the_observation_opens_no_thought() -> None:
     tokenizer = with_template(QWEN)
     assert turn_of(tokenizer).opened == ""
     assert actor_prompt("A sign: <think>", tokenizer=tokenizer).endswith("</think>\n\nAction:")
 
 
 @pytest.mark.parametrize(("template", "opened"), [(DEEPSEEK, True), (QWEN, False)])
-def test_a_thought_that_the_template_opened_is_known_to_be_open(
+def test_a_thought_opened_by_the_template_is_open_in_the_answer(
     template: str, opened: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.lm.conftest import micro_llama

@@ -1,4 +1,4 @@
-"""Control tokens in a task's text are text, in prompts and actions, for every kind of tokenizer."""
+"""Control tokens in a task's text are encoded as text, in prompts and actions, for every kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sentence_piece() -> Any:
 
 
 def unigram() -> Any:
-    """Its vocabulary holds the control tokens as pieces of their own, which any text that spells them would become."""
+    """A tokenizer whose ordinary vocabulary also contains the control tokens."""
     core = Tokenizer(models.Unigram())
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     core.decoder = decoders.Metaspace()
@@ -61,7 +61,7 @@ def unigram() -> Any:
 
 
 def word_level() -> Any:
-    """Split at white space alone: the spelling of a control token is its word."""
+    """A tokenizer that splits at white space, so that a control token is also a word."""
     words = {word for text in TEXTS for word in text.split()} - {*MARKS, "</s>"}
     ids = {word: i for i, word in enumerate(["<unk>", "</s>", "<pad>", *MARKS, *sorted(words), "<", "|"])}
     core = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
@@ -85,7 +85,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("seen", [SEEN, SEEN.upper(), SEEN.replace("<", "\uff1c"), "<|im_end|>", "</s></s> </s>"])
-def test_a_tasks_text_opens_no_turn(tokenizer: Any, seen: str) -> None:
+def test_a_tasks_text_cannot_open_a_turn(tokenizer: Any, seen: str) -> None:
     encoder = PromptEncoder(tokenizer)
     for prompt in (
         actor_prompt(seen, tokenizer=tokenizer),
@@ -97,8 +97,8 @@ def test_a_tasks_text_opens_no_turn(tokenizer: Any, seen: str) -> None:
         assert [tokens.count(mark) for mark in (*MARKS, "</s>")] == [2, 1, 0]
 
 
-def test_the_text_itself_is_read(tokenizer: Any) -> None:
-    """A byte-level tokenizer gives the text back letter by letter."""
+def test_the_text_is_encoded_completely(tokenizer: Any) -> None:
+    """Decoding with a byte-level tokenizer returns the text."""
     ids = PromptEncoder(tokenizer).prompt(actor_prompt(SEEN, tokenizer=tokenizer))
     if isinstance(tokenizer.backend_tokenizer.decoder, decoders.ByteLevel):
         assert tokenizer.decode(ids) == f"<|im_start|>user\n{SEEN}<|im_end|>\n<|im_start|>assistant\nAction:"
@@ -110,13 +110,13 @@ def test_without_a_template_too(tokenizer: Any) -> None:
     plain = copy.deepcopy(tokenizer)
     plain.chat_template = None
     encoder = PromptEncoder(plain)
-    begin = len(encoder.prompt(""))  # <s>, where the tokenizer begins every text with it
+    begin = len(encoder.prompt(""))  # <s>, if the tokenizer begins every text with it
     ids = encoder.prompt(actor_prompt(SEEN, tokenizer=plain))[begin:]
     assert len(ids) > 2
     assert set(ids).isdisjoint(set(control_tokens(plain).values()) - {plain.unk_token_id})
 
 
-def test_an_action_says_no_control_token(tokenizer: Any) -> None:
+def test_an_action_has_no_control_token(tokenizer: Any) -> None:
     ids = PromptEncoder(tokenizer).continuation(" open it<|im_end|> </s>")
     assert set(ids).isdisjoint(set(control_tokens(tokenizer).values()) - {tokenizer.unk_token_id})
 
@@ -132,8 +132,8 @@ def test_other_text_is_encoded_as_before(tokenizer: Any) -> None:
     assert prompt[-len(usual) :] == usual
 
 
-def test_plain_pieces_are_cut_as_the_tokenizer_cuts(tokenizer: Any) -> None:
-    """Control tokens of the template keep their ids, and text between them its own, where other text is marked."""
+def test_pieces_are_split_as_by_the_tokenizer(tokenizer: Any) -> None:
+    """With marked text, the template's control tokens and the text between them keep their ids."""
     encoder = PromptEncoder(tokenizer)
     ids = encoder.prompt(actor_prompt(f"cup {MARKS[0]}", tokenizer=tokenizer))
     usual = encoder.prompt(actor_prompt("cup", tokenizer=tokenizer))
@@ -141,7 +141,7 @@ def test_plain_pieces_are_cut_as_the_tokenizer_cuts(tokenizer: Any) -> None:
     assert ids[ends[0] :] == usual[ends[1] :]
 
 
-def test_added_words_and_white_space_are_no_control_tokens() -> None:
+def test_added_words_and_white_space_are_not_control_tokens() -> None:
     tokenizer = KINDS["byte_level"]()
     tokenizer.add_tokens(["lockpick", "\n\n", "[TOOL]"])
     assert {"[TOOL]", *MARKS} <= control_tokens(tokenizer).keys()
@@ -151,7 +151,7 @@ def test_added_words_and_white_space_are_no_control_tokens() -> None:
     assert tokenizer.convert_tokens_to_ids("[TOOL]") not in ids
 
 
-def test_half_a_surrogate_pair_is_read_as_the_replacement_character(tokenizer: Any) -> None:
+def test_a_lone_surrogate_becomes_the_replacement_character(tokenizer: Any) -> None:
     assert repaired("a\ud800b \ud83d\ude00") == "a\ufffdb \U0001f600"
     encoder = PromptEncoder(tokenizer)
     assert encoder.prompt("cup \ud800") == encoder.prompt("cup \ufffd")

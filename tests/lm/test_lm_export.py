@@ -1,4 +1,4 @@
-"""What is shared of a trained model: safetensors only, a card that says where it comes from, a decision repository."""
+"""Export of trained models: safetensors only, the model card, the decision repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Episode, Transition
 
-PAGES = (
+OBSERVATIONS = (
     "Room 2 has: a table, a cup on a table.\nYou can: Go to Room 3, Pick up the cup, Done!",
     "red",
     "one two three\n\n four </s> five",
@@ -37,13 +37,16 @@ class Row:
 
 
 def labels(count: int = 64) -> list[Row]:
-    return [Row(PAGES[i % 2] + f" Room {i % 7}", 1.0 + i % 2, (i // 2) % 2, 1.0, f"task-{i % 8}") for i in range(count)]
+    return [
+        Row(OBSERVATIONS[i % 2] + f" Room {i % 7}", 1.0 + i % 2, (i // 2) % 2, 1.0, f"task-{i % 8}")
+        for i in range(count)
+    ]
 
 
 def episodes(count: int = 24) -> list[Episode]:
     def moment(i: int, t: int) -> Transition:
         return Transition(
-            t=t, observation=f"{PAGES[i % 2]} Room {i % 7}", admissible_actions=("Done!",), state_key=f"{i}/{t}",
+            t=t, observation=f"{OBSERVATIONS[i % 2]} Room {i % 7}", admissible_actions=("Done!",), state_key=f"{i}/{t}",
             feature_key=None, steps_left=2 - t, action=0, action_text="Done!", cost=0.0, reward=0.0,
             terminated=t == 1, truncated=False, invalid=False,
         )  # fmt: skip
@@ -67,18 +70,20 @@ def prm(checkpoint: Path) -> ProcessRewardModel:
     return ProcessRewardModel.train(episodes(), backbone=checkpoint, seed=1, lr=1e-2, patience=2, progress=False)
 
 
-def test_early_stopping_is_told_and_replayed(helper: LMHelper, prm: ProcessRewardModel, checkpoint: Path) -> None:
+def test_early_stopping_is_recorded_and_reproducible(
+    helper: LMHelper, prm: ProcessRewardModel, checkpoint: Path
+) -> None:
     for info in (helper.info, prm.info):
-        told = info["early_stopping"]
-        assert told["patience"] == 2
-        assert told["best_step"] in [step for step, _ in told["validation"]]
-        assert min(told["validation"], key=lambda entry: entry[1])[0] == told["best_step"]
+        record = info["early_stopping"]
+        assert record["patience"] == 2
+        assert record["best_step"] in [step for step, _ in record["validation"]]
+        assert min(record["validation"], key=lambda entry: entry[1])[0] == record["best_step"]
     again = LMHelper.train(labels(), backbone=checkpoint, seed=1, lr=1e-2, patience=2, share=0.25, progress=False)
-    np.testing.assert_array_equal(again.logits(PAGES), helper.logits(PAGES))
+    np.testing.assert_array_equal(again.logits(OBSERVATIONS), helper.logits(OBSERVATIONS))
     assert helper.info["labels"] == 48  # six of the eight tasks
 
 
-def test_labels_without_tasks_cannot_be_kept_aside(checkpoint: Path) -> None:
+def test_labels_without_tasks_cannot_be_held_out(checkpoint: Path) -> None:
     @dataclass(frozen=True)
     class Bare:
         observation: str = "red"
@@ -114,7 +119,7 @@ def test_nothing_is_pickled(checkpoint: Path, tmp_path: Path, monkeypatch: pytes
     assert suffixes == {".safetensors", ".json", ".md", ".jinja"}
 
 
-def test_pickled_weights_and_code_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_pickled_weights_and_code_raise(checkpoint: Path, tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_text((checkpoint / name).read_text())
     torch.save(load_causal(checkpoint).state_dict(), tmp_path / "pytorch_model.bin")
@@ -133,7 +138,7 @@ def test_pickled_weights_and_code_are_refused(checkpoint: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["helper", "prm"])
-def test_the_card_says_what_training_recorded(
+def test_the_card_contains_the_training_record(
     kind: str, checkpoint: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     from huggingface_hub import ModelCard
@@ -141,44 +146,44 @@ def test_the_card_says_what_training_recorded(
     model = request.getfixturevalue(kind)
     model.save_pretrained(tmp_path)
     card = ModelCard.load(tmp_path / "README.md")
-    told = card.data.to_dict()
-    assert told["selfreg"] == json.loads(json.dumps(model.info))
-    assert told["selfreg"]["backbone_sha256"] == weights_hash(checkpoint)
-    assert {"selfreg-gym"} < set(told["tags"])
+    record = card.data.to_dict()
+    assert record["selfreg"] == json.loads(json.dumps(model.info))
+    assert record["selfreg"]["backbone_sha256"] == weights_hash(checkpoint)
+    assert {"selfreg-gym"} < set(record["tags"])
     [block] = [part for part in card.text.split("```") if part.startswith("python")]
-    names: dict[str, Any] = {"observation": PAGES[0]}
-    exec(block.removeprefix("python").replace("PATH", str(tmp_path)), names)  # what it says works
+    names: dict[str, Any] = {"observation": OBSERVATIONS[0]}
+    exec(block.removeprefix("python").replace("PATH", str(tmp_path)), names)  # the code runs
     if kind == "prm":
-        assert names["p"].tolist() == model.score(PAGES[0]).tolist()
-        measured = {one["type"]: one["value"] for one in told["model-index"][0]["results"][0]["metrics"]}
+        assert names["p"].tolist() == model.score(OBSERVATIONS[0]).tolist()
+        measured = {one["type"]: one["value"] for one in record["model-index"][0]["results"][0]["metrics"]}
         assert measured == {name: model.info["held_out"][name] for name in ("auc", "ece", "brier")}
     else:
-        assert int(names["action"]) == int(model.with_budget(1.0).predict(PAGES[0])[0])
+        assert int(names["action"]) == int(model.with_budget(1.0).predict(OBSERVATIONS[0])[0])
 
 
-def test_the_helpers_export_answers_as_the_helper(helper: LMHelper, tmp_path: Path) -> None:
+def test_the_exported_helper_answers_as_the_helper(helper: LMHelper, tmp_path: Path) -> None:
     shifted = helper.with_budget(1.5).with_offset(0.7)
     shifted.export_decision(tmp_path, budget=2.0)
     pipe = transformers.pipeline("decision", model=str(tmp_path))
     assert type(pipe.model).__name__ == "JevForDecision"
     for budget, instructions in ((2.0, None), (2.0, "Should it ask?"), (0.5, "Budget 0.50. Help?")):
-        gain = helper.with_budget(budget).logits(PAGES)[:, 0] + 0.7
-        for page, value in zip(PAGES, gain, strict=True):
+        gain = helper.with_budget(budget).logits(OBSERVATIONS)[:, 0] + 0.7
+        for observation, value in zip(OBSERVATIONS, gain, strict=True):
             asked = {
                 "yes": {"type": "noul", "instructions": instructions},
                 "which": {"type": "choice", "instructions": instructions, "criteria": {"nohelp": None, "help": None}},
             }
-            answers = pipe({"state": page, "questions": asked})
+            answers = pipe({"state": observation, "questions": asked})
             expected = 1 / (1 + np.exp(-value))
             assert answers["yes"]["noul"] == pytest.approx(expected, abs=1e-4)
             assert answers["which"]["probabilities"]["help"] == pytest.approx(expected, abs=1e-4)
-            action = int(helper.with_budget(budget).with_offset(0.7).predict(page)[0])
+            action = int(helper.with_budget(budget).with_offset(0.7).predict(observation)[0])
             assert answers["which"]["choice"] == ("nohelp", "help")[action]
     with pytest.raises(Exception, match="has the options nohelp, help"):
         pipe({"state": "red", "questions": {"q": {"type": "choice", "criteria": {"help": None, "nohelp": None}}}})
 
 
-def test_the_prms_export_answers_as_the_prm(prm: ProcessRewardModel, tmp_path: Path) -> None:
+def test_the_exported_prm_answers_as_the_prm(prm: ProcessRewardModel, tmp_path: Path) -> None:
     prm.export_decision(tmp_path)
     pipe = transformers.pipeline("decision", model=str(tmp_path))
     asked = {
@@ -186,8 +191,8 @@ def test_the_prms_export_answers_as_the_prm(prm: ProcessRewardModel, tmp_path: P
         "level": {"type": "score", "criteria": ["failure", "success"]},
         "which": {"type": "choice", "criteria": {"failure": None, "success": None}},
     }
-    for page in PAGES:
-        answers, p = pipe({"state": page, "questions": asked}), prm.score(page)[0]
+    for observation in OBSERVATIONS:
+        answers, p = pipe({"state": observation, "questions": asked}), prm.score(observation)[0]
         assert answers["yes"]["noul"] == pytest.approx(p, abs=1e-4)
         assert answers["level"]["score"] == pytest.approx(p, abs=1e-4)
         assert answers["which"]["probabilities"]["success"] == pytest.approx(p, abs=1e-4)
@@ -199,11 +204,11 @@ def test_several_interventions_are_a_choice(checkpoint: Path, tmp_path: Path) ->
     three.export_decision(tmp_path)
     pipe = transformers.pipeline("decision", model=str(tmp_path))
     criteria = dict.fromkeys(("nohelp", "help", "help2"))
-    answer = pipe({"state": PAGES[0], "questions": {"q": {"type": "choice", "criteria": criteria}}})["q"]
-    gain = np.exp([0.0, *three.logits(PAGES[:1])[0]])
+    answer = pipe({"state": OBSERVATIONS[0], "questions": {"q": {"type": "choice", "criteria": criteria}}})["q"]
+    gain = np.exp([0.0, *three.logits(OBSERVATIONS[:1])[0]])
     np.testing.assert_allclose(list(answer["probabilities"].values()), gain / gain.sum(), atol=1e-4)
     with pytest.raises(Exception, match="no noul question"):
-        pipe({"state": PAGES[0], "questions": {"q": {"type": "noul"}}})
+        pipe({"state": OBSERVATIONS[0], "questions": {"q": {"type": "noul"}}})
 
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -242,30 +247,30 @@ def test_other_families_train_with_adapters_and_export(family: tuple[str, Path],
             CheckpointError, match="checkpoint for AutoModelForSequenceClassification and cannot be loaded"
         ):
             ProcessRewardModel.train(episodes(), backbone=base, progress=False)  # transformers has none of this family
-        with pytest.raises(CheckpointError, match="would answer differently"):  # it divides its logits by 3
+        with pytest.raises(CheckpointError, match="would answer differently"):  # this family divides its logits by 3
             helper.export_decision(tmp_path / "helper")
         return
     prm = ProcessRewardModel.train(episodes(), backbone=base, epochs=1, lr=1e-2, progress=False)
     prm.export_decision(tmp_path / "prm")
     pipe = transformers.pipeline("decision", model=str(tmp_path / "prm"))
-    page = f"  {PAGES[0]}  "  # the template trims
-    answer = pipe({"state": page, "questions": {"q": {"type": "noul"}}})["q"]["noul"]
-    assert answer == pytest.approx(prm.score(page)[0], abs=1e-4)
+    observation = f"  {OBSERVATIONS[0]}  "  # the template trims
+    answer = pipe({"state": observation, "questions": {"q": {"type": "noul"}}})["q"]["noul"]
+    assert answer == pytest.approx(prm.score(observation)[0], abs=1e-4)
     helper.export_decision(tmp_path / "helper")
     pipe = transformers.pipeline("decision", model=str(tmp_path / "helper"))
-    answer = pipe({"state": page, "questions": {"q": {"type": "noul"}}})["q"]["noul"]
-    assert answer == pytest.approx(1 / (1 + np.exp(-helper.logits([page])[0, 0])), abs=1e-4)
+    answer = pipe({"state": observation, "questions": {"q": {"type": "noul"}}})["q"]["noul"]
+    assert answer == pytest.approx(1 / (1 + np.exp(-helper.logits([observation])[0, 0])), abs=1e-4)
 
 
-def test_a_loaded_model_keeps_its_dtype_and_finds_a_device(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_loaded_model_keeps_its_dtype_and_falls_back_to_the_cpu(checkpoint: Path, tmp_path: Path) -> None:
     helper = LMHelper.train(labels(16), backbone=checkpoint, lora=4, dtype="bfloat16", progress=False)
     helper.info["device"] = "cuda:7"  # trained elsewhere
     helper.save_pretrained(tmp_path)
     loaded = LMHelper.from_pretrained(tmp_path)
     assert (loaded.model.dtype, loaded.model.device.type) == (torch.bfloat16, "cpu")
-    np.testing.assert_array_equal(loaded.logits(PAGES), helper.logits(PAGES))
+    np.testing.assert_array_equal(loaded.logits(OBSERVATIONS), helper.logits(OBSERVATIONS))
     exact = LMHelper.from_pretrained(tmp_path, dtype="float32")
-    np.testing.assert_allclose(exact.logits(PAGES), helper.logits(PAGES), atol=0.25)
+    np.testing.assert_allclose(exact.logits(OBSERVATIONS), helper.logits(OBSERVATIONS), atol=0.25)
 
 
 def test_a_new_head_learns_in_float32_and_is_saved_in_the_models_dtype(checkpoint: Path, tmp_path: Path) -> None:
@@ -281,10 +286,12 @@ def test_a_new_head_learns_in_float32_and_is_saved_in_the_models_dtype(checkpoin
         torch.testing.assert_close(plain(input_ids=ids).logits.float(), before.float(), rtol=0.02, atol=0.02)
     prm = ProcessRewardModel.train(episodes(), backbone=checkpoint, dtype="bfloat16", progress=False)
     prm.save_pretrained(tmp_path)
-    np.testing.assert_array_equal(ProcessRewardModel.from_pretrained(tmp_path).score(PAGES), prm.score(PAGES))
+    np.testing.assert_array_equal(
+        ProcessRewardModel.from_pretrained(tmp_path).score(OBSERVATIONS), prm.score(OBSERVATIONS)
+    )
 
 
-def test_merged_is_unmerged_for_a_classifier_with_a_tied_trunk(family: tuple[str, Path]) -> None:
+def test_merging_keeps_a_classifier_with_a_tied_trunk(family: tuple[str, Path]) -> None:
     from selfreg_gym.lm.training import add_lora, merge_lora
 
     if family[0] == "Granite":

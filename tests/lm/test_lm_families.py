@@ -1,4 +1,4 @@
-"""Model families and tokenizers that users bring: transformers' own loss on the whole text is the oracle for each."""
+"""Scores for many model families and tokenizers equal the loss of transformers on the whole text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from selfreg_gym.lm.scoring_paths import best_path, window_of
 from selfreg_gym.lm.tokenizer import PromptEncoder
 
 OFFERS = (" Go to Room 2", " Go to Room 12", " Go to", " Pick up the cup", " Done!")
-PAGES = (
+PROMPTS = (
     "Room 2 has: a table, a cup on a table.\nYou can: Go to Room 12, Pick up the cup, Done!\nAction:",
     "Room 12 has: a chair.\nAction:",
     "Caf\u00e9, 3 cups.\n\n  The human said: \u201cbring me the cup\u201d \u676f\u5b50\nAction:",
 )
-TEXTS = [*PAGES, *OFFERS, *(f"Go to Room {i}. help nohelp Budget {i / 4:.2f}. Help?" for i in range(40))] * 5
+TEXTS = [*PROMPTS, *OFFERS, *(f"Go to Room {i}. help nohelp Budget {i / 4:.2f}. Help?" for i in range(40))] * 5
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 GROUPED = {**SMALL, "num_key_value_heads": 1}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -118,61 +118,65 @@ def oracle(model: Any, tokenizer: Any, prompt: str, answer: str) -> float:
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-def test_an_answers_tokens_are_those_it_has_within_the_whole_text(kind: str, tokenizers: dict[str, Any]) -> None:
+def test_an_answer_has_the_same_tokens_as_within_the_whole_text(kind: str, tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers[kind]
     encoder = PromptEncoder(tokenizer)
-    for page in PAGES:
+    for prompt in PROMPTS:
         for answer in OFFERS:
-            whole = [token for token in tokenizer.encode(page + answer) if token != tokenizer.eos_token_id]
-            assert encoder.prompt(page) + encoder.continuation(answer) == whole
+            whole = [token for token in tokenizer.encode(prompt + answer) if token != tokenizer.eos_token_id]
+            assert encoder.prompt(prompt) + encoder.continuation(answer) == whole
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 @pytest.mark.parametrize("path", ["tree", "kv"])
-def test_scores_with_every_tokenizer_are_transformers_own(kind: str, path: str, tokenizers: dict[str, Any]) -> None:
+def test_scores_with_every_tokenizer_equal_the_loss_of_transformers(
+    kind: str, path: str, tokenizers: dict[str, Any]
+) -> None:
     tokenizer = tokenizers[kind]
     model = small("Llama", len(tokenizer))
-    scores = score_candidates(model, tokenizer, PAGES, [OFFERS] * len(PAGES), path=path)
-    for page, row in zip(PAGES, scores, strict=True):
-        np.testing.assert_allclose(row, [oracle(model, tokenizer, page, one) for one in OFFERS], rtol=0, atol=2e-5)
+    scores = score_candidates(model, tokenizer, PROMPTS, [OFFERS] * len(PROMPTS), path=path)
+    for prompt, row in zip(PROMPTS, scores, strict=True):
+        np.testing.assert_allclose(row, [oracle(model, tokenizer, prompt, one) for one in OFFERS], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_scores_of_every_family_are_transformers_own(family: str, tokenizers: dict[str, Any]) -> None:
+def test_scores_of_every_family_equal_the_loss_of_transformers(family: str, tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["byte level"]
     model = small(family, len(tokenizer))
     scorer = CandidateScorer(model, tokenizer, decimals=8)
     assert scorer.path == "tree"
-    for page, row in zip(PAGES, scorer.score(PAGES, [OFFERS] * len(PAGES)), strict=True):
-        np.testing.assert_allclose(row, [oracle(model, tokenizer, page, one) for one in OFFERS], rtol=0, atol=2e-5)
+    for prompt, row in zip(PROMPTS, scorer.score(PROMPTS, [OFFERS] * len(PROMPTS)), strict=True):
+        np.testing.assert_allclose(row, [oracle(model, tokenizer, prompt, one) for one in OFFERS], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("family", ["Mistral", "Gemma2"])
-def test_rows_longer_than_a_sliding_window_take_the_other_path(family: str, tokenizers: dict[str, Any]) -> None:
+def test_rows_longer_than_a_sliding_window_use_another_path(family: str, tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["byte level"]
     model = small(family, len(tokenizer), sliding_window=20)
     scorer = CandidateScorer(model, tokenizer, decimals=8)
     assert (window_of(model), best_path(model), scorer.path, scorer.path_beyond) == (20, "kv", "tree", "kv")
-    lengths = [len(scorer.encoder.prompt(page)) for page in PAGES]
+    lengths = [len(scorer.encoder.prompt(prompt)) for prompt in PROMPTS]
     assert min(lengths) < 15 < 30 < max(lengths)
-    offered = [(" Go to", " Done!")] * len(PAGES)
-    for page, offer, row in zip(PAGES, offered, scorer.score(PAGES, offered), strict=True):
-        np.testing.assert_allclose(row, [oracle(model, tokenizer, page, one) for one in offer], rtol=0, atol=2e-5)
-    wide = CandidateScorer(model, tokenizer, path="tree", decimals=8).score(PAGES, offered)
-    assert np.abs(wide[0] - scorer.score(PAGES, offered)[0]).max() > 0.1  # a packed mask would have widened the window
+    offered = [(" Go to", " Done!")] * len(PROMPTS)
+    for prompt, offer, row in zip(PROMPTS, offered, scorer.score(PROMPTS, offered), strict=True):
+        np.testing.assert_allclose(row, [oracle(model, tokenizer, prompt, one) for one in offer], rtol=0, atol=2e-5)
+    wide = CandidateScorer(model, tokenizer, path="tree", decimals=8).score(PROMPTS, offered)
+    assert (
+        np.abs(wide[0] - scorer.score(PROMPTS, offered)[0]).max() > 0.1
+    )  # a packed mask would have widened the window
 
 
 def test_bfloat16_is_close_to_float32(tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["byte level"]
     model = small("Llama", len(tokenizer), initializer_range=0.05)
-    exact = score_candidates(model, tokenizer, PAGES, [OFFERS] * len(PAGES))
+    exact = score_candidates(model, tokenizer, PROMPTS, [OFFERS] * len(PROMPTS))
     half = model.to(torch.bfloat16)
     assert best_path(half) == "tree"
-    for one, other in zip(score_candidates(half, tokenizer, PAGES, [OFFERS] * len(PAGES)), exact, strict=True):
+    for one, other in zip(score_candidates(half, tokenizer, PROMPTS, [OFFERS] * len(PROMPTS)), exact, strict=True):
         np.testing.assert_allclose(one, other, rtol=0.02)
 
 
-def test_a_template_that_writes_the_beginning_of_text_gets_no_second_one(tokenizers: dict[str, Any]) -> None:
+def test_the_beginning_of_text_is_not_repeated(tokenizers: dict[str, Any]) -> None:
     from selfreg_gym.lm.prompts import actor_prompt
 
     tokenizer = tokenizers["byte level"]
@@ -192,20 +196,18 @@ def test_every_tokenizer_has_tokens_for_a_helpers_answers(kind: str, tokenizers:
 
 
 @pytest.mark.parametrize(("family", "more"), [("Qwen3", {}), ("GPT2", {}), ("Mistral", {"sliding_window": 20})])
-def test_what_is_generated_is_what_transformers_generates(
-    family: str, more: dict[str, Any], tokenizers: dict[str, Any]
-) -> None:
+def test_generation_equals_that_of_transformers(family: str, more: dict[str, Any], tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["byte level"]
     model = small(family, len(tokenizer), **more)
-    rngs = [np.random.default_rng(i) for i in range(len(PAGES))]
-    together = generate(model, tokenizer, PAGES, rngs, temperature=0, max_new_tokens=6)
-    for page, (text, _) in zip(PAGES, together, strict=True):
-        ids = torch.tensor([tokenizer.encode(page)])
+    rngs = [np.random.default_rng(i) for i in range(len(PROMPTS))]
+    together = generate(model, tokenizer, PROMPTS, rngs, temperature=0, max_new_tokens=6)
+    for prompt, (text, _) in zip(PROMPTS, together, strict=True):
+        ids = torch.tensor([tokenizer.encode(prompt)])
         theirs = model.generate(ids, do_sample=False, max_new_tokens=6, attention_mask=torch.ones_like(ids))[0]
         assert text == tokenizer.decode(theirs[ids.shape[1] :], skip_special_tokens=True)
 
 
-def test_one_line_ends_where_something_was_written(tokenizers: dict[str, Any]) -> None:
+def test_one_line_ends_after_visible_text(tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["byte level"]
     model = small("Llama", len(tokenizer))
     [line_break] = tokenizer.encode("\n", add_special_tokens=False)
@@ -226,20 +228,20 @@ def test_one_line_ends_where_something_was_written(tokenizers: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("pieces", "line"),
     [
-        (["put(cup", ")\n", "next page"], "put(cup)"),  # text and its line break in one token, behind other text
-        ([")\n", "next page"], ")"),  # ... and as the first token
-        (["\n", "put(cup", ")\n", "next page"], "\nput(cup)"),
+        (["put(cup", ")\n", "next line"], "put(cup)"),  # text and its line break in one token, behind other text
+        ([")\n", "next line"], ")"),  # ... and as the first token
+        (["\n", "put(cup", ")\n", "next line"], "\nput(cup)"),
         (["put(cup", "\n"], "put(cup"),
     ],
 )
 def test_a_token_of_text_and_a_line_break_keeps_its_text(pieces: list[str], line: str) -> None:
-    vocabulary = {"<unk>": 0, "</s>": 1, "Go": 2, "put(cup": 3, ")\n": 4, "\n": 5, "next page": 6}
+    vocabulary = {"<unk>": 0, "</s>": 1, "Go": 2, "put(cup": 3, ")\n": 4, "\n": 5, "next line": 6}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.decoder = decoders.Fuse()
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token="</s>", unk_token="<unk>", pad_token="</s>"
     )
-    # A model without attention or memory: the head sends each token to the one after it.
+    # A model whose output layer maps each token to the next one.
     script = [2, *(vocabulary[piece] for piece in pieces), vocabulary["</s>"]]
     model = small("Llama", len(vocabulary), num_hidden_layers=0, tie_word_embeddings=False)
     with torch.no_grad():
@@ -253,4 +255,4 @@ def test_a_token_of_text_and_a_line_break_keeps_its_text(pieces: list[str], line
     assert whole == "".join(pieces)
     [(text, tokens)] = generate(model, tokenizer, ["Go"], [np.random.default_rng(0)], one_line=True, **arguments)
     assert text == line
-    assert tokens == 1 + len(pieces) - ("next page" in pieces)
+    assert tokens == 1 + len(pieces) - ("next line" in pieces)

@@ -1,4 +1,4 @@
-"""Generation draws per row: alone or in a batch, the same answer."""
+"""Generation draws per row: a prompt has the same answer alone and in a batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_batch_equals_its_rows(model: Any, tokenizer: Any) -> None:
     assert len({text for text, _ in together}) == 4
 
 
-def test_greedy_is_what_transformers_generates(model: Any, tokenizer: Any) -> None:
+def test_greedy_decoding_equals_that_of_transformers(model: Any, tokenizer: Any) -> None:
     import torch
 
     [(text, count)] = generate(model, tokenizer, PROMPTS[:1], rngs(1), temperature=0, max_new_tokens=7)
@@ -53,7 +53,7 @@ def test_sampling_follows_the_probabilities() -> None:
     assert softmax(np.array([1.0, 3.0, 3.0]), temperature=0).tolist() == [0, 1, 0]
 
 
-def test_a_sample_never_falls_off_the_end() -> None:
+def test_a_sample_is_never_out_of_range() -> None:
     class Highest:
         def random(self) -> float:
             return 1.0
@@ -61,7 +61,7 @@ def test_a_sample_never_falls_off_the_end() -> None:
     assert sample_index(np.array([0.5, 0.5]), Highest()) == 1  # type: ignore[arg-type]
 
 
-def test_bad_input_says_what_is_wrong(model: Any, tokenizer: Any) -> None:
+def test_invalid_arguments_raise(model: Any, tokenizer: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="one rng per prompt"):
         generate(model, tokenizer, PROMPTS, rngs(2))
     with pytest.raises(InvalidArgumentError, match="temperature"):

@@ -1,4 +1,4 @@
-"""Records beside weights are JSON for every reader: a number that is not finite is null, and null is read."""
+"""Records beside weights are strict JSON: a number that is not finite is written as null, and null can be read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_process_reward_model(checkpoint: Path, tokenizer: Any, tmp_path: Path
     assert ProcessRewardModel.from_pretrained(tmp_path).info == PLAIN
 
 
-def test_a_scale_that_is_not_a_number_is_refused_when_read(checkpoint: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_a_scale_that_is_not_a_number_raises(checkpoint: Path, tokenizer: Any, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         classifier = load_classifier(checkpoint)
     ProcessRewardModel(classifier, tokenizer, scale=(float("nan"), 0.0)).save_pretrained(tmp_path)
@@ -57,7 +57,7 @@ def test_a_card(tmp_path: Path) -> None:
     assert ".nan" not in text
 
 
-def test_a_state_whose_losses_are_not_numbers_is_refused(tmp_path: Path) -> None:
+def test_a_state_with_invalid_losses_raises(tmp_path: Path) -> None:
     layer = torch.nn.Linear(2, 1)
     optimizer = torch.optim.AdamW(layer.parameters())
     layer(torch.ones(1, 2)).sum().backward()

@@ -1,4 +1,4 @@
-"""Limits of a checkpoint: one pad token, the rows of its embedding, its positions; alone equals together."""
+"""Limits of a checkpoint: the pad token, embedding rows and maximum length; no result depends on the batch."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def words() -> Any:
 
 @pytest.mark.parametrize("family", ["Llama", "GPT2"])
 @pytest.mark.parametrize("pad", [2, 5, -1])
-def test_alone_equals_together_where_the_config_names_another_pad_token(
+def test_no_result_depends_on_the_batch_with_another_pad_token_in_the_config(
     family: str, pad: int, words: Any, tmp_path: Path
 ) -> None:
     folder = save(tmp_path, words, family, pad_token_id=pad)
@@ -107,7 +107,7 @@ def test_training_pads_with_the_tokenizers_token(words: Any, tmp_path: Path) -> 
     np.testing.assert_array_equal(*scores)
 
 
-def test_a_pad_token_without_a_row_is_refused_at_loading(words: Any, tmp_path: Path) -> None:
+def test_a_pad_token_beyond_the_embedding_raises(words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words)
     rows = len(words)
     other = load_tokenizer(folder)
@@ -126,7 +126,7 @@ def test_a_pad_token_without_a_row_is_refused_at_loading(words: Any, tmp_path: P
         CandidateScorer(load_causal(save(tmp_path / "sound", words)), other)
 
 
-def test_a_vocabulary_beyond_the_embedding_is_refused(words: Any, tmp_path: Path) -> None:
+def test_a_vocabulary_beyond_the_embedding_raises(words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words)
     rows = len(words)
     build_tokenizer([WORDS, *WORLD, "cat dog bird"]).save_pretrained(folder)
@@ -143,7 +143,7 @@ def test_a_vocabulary_beyond_the_embedding_is_refused(words: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize("family", ["Llama", "GPT2"])
-def test_a_text_longer_than_the_models_positions_is_refused(family: str, words: Any, tmp_path: Path) -> None:
+def test_a_text_beyond_the_maximum_length_raises(family: str, words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words, family, positions=32)
     text, fits = "one two three " * 20, "one two three " * 8  # with <s>, line break and "Action :" 63 and 27 tokens
     model = load_causal(folder)
@@ -172,7 +172,7 @@ def test_a_text_longer_than_the_models_positions_is_refused(family: str, words: 
         generate(model, words, [text], [np.random.default_rng(0)], max_new_tokens=1)
 
 
-def test_training_refuses_texts_that_are_too_long(words: Any, tmp_path: Path) -> None:
+def test_training_with_texts_that_are_too_long_raises(words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words, positions=12)
     with pytest.raises(InvalidArgumentError, match="12 positions"):
         ProcessRewardModel.train(episodes(), backbone=folder, progress=False)
@@ -180,7 +180,7 @@ def test_training_refuses_texts_that_are_too_long(words: Any, tmp_path: Path) ->
         LMHelper.train(labels(), backbone=folder, progress=False)
 
 
-def test_long_rows_are_scored_without_a_mask_of_their_square(
+def test_long_rows_are_scored_without_a_packed_mask(
     words: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_causal(save(tmp_path, words))
@@ -198,7 +198,7 @@ def test_long_rows_are_scored_without_a_mask_of_their_square(
     assert (scorer.path, scorer.path_beyond, len(packed)) == ("tree", "kv", 2)
 
 
-def test_a_folder_without_tokenizer_loads_and_is_matched_later(words: Any, tmp_path: Path) -> None:
+def test_a_folder_without_tokenizer_loads(words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path / "whole", words, pad_token_id=2)
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -210,7 +210,7 @@ def test_a_folder_without_tokenizer_loads_and_is_matched_later(words: Any, tmp_p
 
 
 @pytest.mark.parametrize("text", ["\ud800", "Room 2 \udfff", "\ud83d\ude00 \x00", ""])
-def test_odd_texts_are_read(text: str, words: Any, tmp_path: Path) -> None:
+def test_unusual_texts_are_read(text: str, words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words)
     model = load_causal(folder)
     assert LMHelper(model, words, answers=_answer_tokens(words, 1)).predict(text)[0] in (0, 1)

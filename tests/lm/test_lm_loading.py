@@ -1,4 +1,4 @@
-"""Checkpoints that are none, backbones by name, weighted sampling."""
+"""Invalid checkpoints, backbones by name, the memo, weighted subsampling."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_saved_model_loads_in_any_dtype(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "no config", "broken config", "no weights", "broken weights"])
-def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path, damage: str) -> None:
+def test_an_invalid_checkpoint_raises(checkpoint: Path, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "model"
     if damage != "missing":
         shutil.copytree(checkpoint, folder)
@@ -43,7 +43,7 @@ def test_what_is_no_checkpoint_is_refused(checkpoint: Path, tmp_path: Path, dama
         load_causal(folder)
 
 
-def test_a_checkpoint_without_tokenizer_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_without_tokenizer_raises(checkpoint: Path, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(checkpoint / name, tmp_path / name)
     with pytest.raises(CheckpointError, match="tokenizer"):
@@ -66,12 +66,12 @@ def test_a_backbone_is_a_directory_or_an_actor(checkpoint: Path) -> None:
         backbone_path("scripted")
 
 
-def test_importing_the_plumbing_loads_no_torch() -> None:
+def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, selfreg_gym.lm, selfreg_gym.prm; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_memo_forgets_what_was_used_least_recently() -> None:
+def test_the_memo_drops_the_least_recently_used_entry() -> None:
     memo: Memo[int] = Memo(2)
     a, b, c = (digest([text]) for text in "abc")
     memo.put(a, 1)
@@ -86,7 +86,7 @@ def test_the_memo_forgets_what_was_used_least_recently() -> None:
     assert none.get(a) is None
 
 
-def test_a_weighted_sample_stands_for_the_whole() -> None:
+def test_subsampling_is_unbiased() -> None:
     rng = np.random.default_rng(0)
     weights = rng.exponential(size=500) * (rng.random(500) < 0.8)
     values = rng.normal(size=500) + weights
@@ -102,18 +102,18 @@ def test_a_weighted_sample_stands_for_the_whole() -> None:
     assert abs(np.mean(estimates) - truth) < 4 * error + 1e-3
 
 
-def test_a_heavy_row_is_always_drawn_and_keeps_its_weight() -> None:
+def test_a_row_of_large_weight_is_always_selected() -> None:
     weights = np.array([100.0, *([1.0] * 50)])
     rows, left = subsample(weights, 11, np.random.default_rng(1))
     assert rows[0] == 0
-    assert left[0] / left[1] == pytest.approx(100 / 5)  # the others stand for five each
+    assert left[0] / left[1] == pytest.approx(100 / 5)  # each of the others represents five rows
     rows, left = subsample(weights, None, np.random.default_rng(1))
     assert len(rows) == 51
     with pytest.raises(InvalidArgumentError, match="not all 0"):
         subsample(np.zeros(3), 2, np.random.default_rng(1))
 
 
-def test_a_memo_reads_each_new_key_once_and_keeps_what_came_before_a_failure() -> None:
+def test_the_memo_computes_each_new_key_once_and_keeps_values_before_a_failure() -> None:
     memo: Memo[int] = Memo(10)
     memo.put(b"a", 1)
     asked: list[list[int]] = []

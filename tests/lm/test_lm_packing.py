@@ -8,7 +8,7 @@ import torch
 from selfreg_gym.lm.packing import build_trie, pack
 
 
-def test_shared_prefixes_are_fed_once_and_last_tokens_never() -> None:
+def test_shared_prefixes_are_one_branch_and_last_tokens_are_left_out() -> None:
     trie = build_trie([[5, 6, 0], [5, 7, 0], [8, 0]])
     assert trie.tokens.tolist() == [5, 6, 7, 8]
     assert trie.depth.tolist() == [1, 2, 2, 1]
@@ -30,7 +30,7 @@ def test_equal_candidates_share_everything() -> None:
     assert trie.starts.tolist() == [0, 3]
 
 
-def test_rows_are_aligned_where_the_prompt_ends() -> None:
+def test_rows_are_aligned_at_the_end_of_the_prompt() -> None:
     packed = pack([[7, 8, 9], [4]], [build_trie([[5, 6, 0], [5, 0]]), build_trie([[1, 0]])], pad=99)
     assert packed.keep == 3
     assert packed.input_ids.tolist() == [[7, 8, 9, 5, 6], [99, 99, 4, 1, 99]]
@@ -40,7 +40,7 @@ def test_rows_are_aligned_where_the_prompt_ends() -> None:
     assert seen[1] == [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
 
 
-def test_what_may_not_be_seen_is_the_minimum_of_the_dtype() -> None:
+def test_masked_entries_are_the_minimum_of_the_dtype() -> None:
     packed = pack([[1, 2]], [build_trie([[3, 0]])], pad=0, dtype=torch.bfloat16)
     assert packed.attention_mask.dtype == torch.bfloat16
     assert float(packed.attention_mask.min()) == torch.finfo(torch.bfloat16).min

@@ -1,4 +1,4 @@
-"""Reading the action out of messy answers."""
+"""Parsing actions in answers of many forms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OFFERED = ("Explore Room 1", "Go to Room 2", "Go to Room 12", "Put the cup on th
         ("\u201cGo to Room 2\u201d", "Go to Room 2"),
         # thinking, code, JSON, tags
         ("<think>Action: Done! or not?</think>\n\nAction: Go to Room 2", "Go to Room 2"),
-        ("Action: Done!\n</think>\nGo to Room 2", "Go to Room 2"),  # the template had opened the thought
+        ("Action: Done!\n</think>\nGo to Room 2", "Go to Room 2"),  # the template has opened the thought
         ("Action: Go to Room 2\n<think>should I", "Go to Room 2"),
         ("Action: Go to Room 2\n<think>well</think>", "Go to Room 2"),
         ("```\nGo to Room 2\n```", "Go to Room 2"),
@@ -47,7 +47,7 @@ OFFERED = ("Explore Room 1", "Go to Room 2", "Go to Room 12", "Put the cup on th
         ("Action: Action: Go to Room 2", "Go to Room 2"),
         ("2. Action: Go to Room 2", "Go to Room 2"),
         ("Action: Reasoning: it is there. Action: Go to Room 2", "Go to Room 2"),
-        # remarks behind it
+        # remarks after it
         ("Action: Go to Room 2, because the cup is there.", "Go to Room 2"),
         ("Action: Go to Room 2 because the cup is there", "Go to Room 2"),
         ("Action: Go to Room 2 (the kitchen)", "Go to Room 2"),
@@ -55,7 +55,7 @@ OFFERED = ("Explore Room 1", "Go to Room 2", "Go to Room 12", "Put the cup on th
         ("Action: Go to Room 2 - it is near", "Go to Room 2"),
         ('Action: "Go to Room 2" since it is near', "Go to Room 2"),
         ("Action: Done! The cup is on the table.", "Done!"),
-        # several
+        # several actions
         ("Action: Go to Room 2\nObservation: You see a cup.\nAction: Done!", "Go to Room 2"),
         ("Action: Go to Room 2\nNo, wait.\nAction: Explore Room 1", "Explore Room 1"),
         ("Action 1: Go to Room 2\nAction 2: Done!", "Go to Room 2"),
@@ -73,7 +73,7 @@ OFFERED = ("Explore Room 1", "Go to Room 2", "Go to Room 12", "Put the cup on th
         ("\u300cGo to Room 2\u300d", "Go to Room 2"),
     ],
 )
-def test_form_is_undone(answer: str, action: str) -> None:
+def test_the_action_is_found(answer: str, action: str) -> None:
     assert parse_action(answer, OFFERED) == action
 
 
@@ -88,37 +88,37 @@ def test_form_is_undone(answer: str, action: str) -> None:
         ("Action: Go to Room 2 and Room 12", "Go to Room 2 and Room 12"),
         ("I could **Go to Room 2** or **Go to Room 12**.", "I could **Go to Room 2** or **Go to Room 12**."),
         ("A reaction: Go to Room 2", "A reaction: Go to Room 2"),
-        ("<think>Action: Done! is tempting, but", ""),  # it never came to say anything
+        ("<think>Action: Done! is tempting, but", ""),  # the thought never ends
         ("\u0394\u03b5\u03bd \u03be\u03ad\u03c1\u03c9", "\u0394\u03b5\u03bd \u03be\u03ad\u03c1\u03c9"),
         ("", ""),
         ("\x00\n\t", "\x00"),
     ],
 )
-def test_what_is_inadmissible_stays_so(answer: str, action: str) -> None:
+def test_an_inadmissible_answer_is_returned_as_written(answer: str, action: str) -> None:
     assert parse_action(answer, OFFERED) == action
 
 
-def test_the_nearest_action_only_when_asked() -> None:
+def test_the_nearest_action_only_with_nearest() -> None:
     assert parse_action("Action: Put cup on table", OFFERED) == "Put cup on table"
     assert parse_action("Action: Put cup on table", OFFERED, nearest=True) == "Put the cup on the table"
     assert parse_action("qqq", OFFERED, nearest=True) == "qqq"
 
 
-def test_without_a_list_the_text_is_taken_as_it_is() -> None:
+def test_without_admissible_actions_the_text_is_returned() -> None:
     assert parse_action("Reasoning: why not.\nAction: look around", None) == "look around"
 
 
 @pytest.mark.parametrize(
     "filler", ["blah ", "*", "\n", "<think>", "action ", "Action: ", "`", " (", "\u884c\u52a8", "#"]
 )
-def test_a_very_long_answer_is_read_quickly(filler: str) -> None:
+def test_a_very_long_answer_is_parsed_quickly(filler: str) -> None:
     begun = time.process_time()
     assert parse_action(filler * (200_000 // len(filler)) + "</think>\nAction: Done!", OFFERED) == "Done!"
     parse_action(filler * (200_000 // len(filler)), OFFERED)
-    assert time.process_time() - begun < 10  # a tenth of a second; a quadratic reading takes minutes
+    assert time.process_time() - begun < 10  # a tenth of a second; quadratic time would be minutes
 
 
-def test_two_actions_that_differ_in_a_last_mark_stay_apart() -> None:
+def test_actions_that_differ_in_final_punctuation_are_distinct() -> None:
     assert parse_action("Stop", ("Stop!", "Stop?")) == "Stop"
     assert parse_action("Stop!", ("Stop!", "Stop?")) == "Stop!"
 
@@ -126,5 +126,5 @@ def test_two_actions_that_differ_in_a_last_mark_stay_apart() -> None:
 @pytest.mark.parametrize(
     "piece", ["action is ", "Action: go north\n", '"', "<a>", "Action: ", "<think>", "**", "the action: go\n"]
 )
-def test_a_long_answer_is_read_in_time_that_grows_with_its_length(piece: str) -> None:
+def test_parsing_time_is_linear_in_the_length(piece: str) -> None:
     parse_action(piece * (200_000 // len(piece)), ("go north", "go south"))

@@ -1,4 +1,4 @@
-"""Marks of thoughts, channels, answers and turns: what counts as an answer, for every known family."""
+"""Marks of thoughts, channels, answers and turns of the known model families."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_action_in_a_thought_is_not_the_answer(opening: str, closing: str) ->
     for end in ENDS:
         assert parse_action(f"{opening}{CONSIDERED}{closing}go north{end}", ACTIONS) == "go north"
         assert parse_action(f"{opening}{CONSIDERED}{closing}\n\nAction: go north{end}", ACTIONS) == "go north"
-    assert parse_action(f"{CONSIDERED}{closing}go north", ACTIONS) == "go north"  # the prompt had opened the thought
+    assert parse_action(f"{CONSIDERED}{closing}go north", ACTIONS) == "go north"  # the prompt has opened the thought
 
 
 @pytest.mark.parametrize(("opening", "closing"), THOUGHTS)
@@ -63,7 +63,7 @@ def test_a_thought_that_is_cut_off_gives_no_answer(opening: str, closing: str) -
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_end_tokens_do_not_stick_to_an_action(end: str) -> None:
+def test_end_tokens_are_removed_from_an_action(end: str) -> None:
     for said in ("go north", "Action: go north", "**go north**", "fly"):
         wanted = "go north" if "north" in said else "fly"
         assert parse_action(said + end, ACTIONS) == wanted
@@ -99,7 +99,7 @@ def test_end_tokens_do_not_stick_to_an_action(end: str) -> None:
         "go <unk>north<pad><pad>",
     ],
 )
-def test_tags_around_an_answer_are_left_out(said: str) -> None:
+def test_tags_around_an_answer_are_removed(said: str) -> None:
     assert parse_action(said, ACTIONS) == "go north"
 
 
@@ -108,7 +108,7 @@ def test_only_the_final_channel_counts() -> None:
     assert answer_of("<|channel|>final<|message|>one<|end|><|channel|>final<|message|>two") == "two"
 
 
-def test_an_action_that_is_spelled_like_a_mark_can_be_said() -> None:
+def test_an_action_can_be_spelled_like_a_mark() -> None:
     assert parse_action("type </s>", ("type </s>", "wait")) == "type </s>"
 
 
@@ -145,7 +145,7 @@ def test_marks_of_more_families(said: str) -> None:
         ("<plan>", "</plan>"),
     ],
 )
-def test_what_closes_the_marks_of_more_families(mark: str, closing: str) -> None:
+def test_closing_marks_of_more_families(mark: str, closing: str) -> None:
     assert open_thought(f"question\n{mark}\n") == mark
     assert closing_of(mark) == closing
     assert open_thought(f"{mark}\nx\n{closing}\n") == ""

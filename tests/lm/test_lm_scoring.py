@@ -1,4 +1,4 @@
-"""Scores of candidates: every path equals scoring one by one; batches, order and memo change nothing."""
+"""Scores of candidates: all paths agree with naive scoring; batches, order and memo do not change them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def offers(count: int) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("path", ["tree", "kv"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_every_path_equals_scoring_one_by_one(model: Any, tokenizer: Any, path: str, attention: str) -> None:
+def test_every_path_equals_naive_scoring(model: Any, tokenizer: Any, path: str, attention: str) -> None:
     model.set_attn_implementation(attention)
     try:
         texts, offered = prompts(9), offers(9)
@@ -44,7 +44,7 @@ def test_every_path_equals_scoring_one_by_one(model: Any, tokenizer: Any, path: 
         model.set_attn_implementation("sdpa")
 
 
-def test_naive_scores_are_those_of_transformers_own_loss(model: Any, tokenizer: Any) -> None:
+def test_naive_scores_equal_the_loss_of_transformers(model: Any, tokenizer: Any) -> None:
     prompt, answer = "red green blue", " Go to Room 3"
     ids = tokenizer.encode(prompt) + tokenizer.encode(answer, add_special_tokens=False) + [tokenizer.eos_token_id]
     known = len(tokenizer.encode(prompt))
@@ -78,7 +78,7 @@ def test_other_architectures_score_the_same(family: str, tokenizer: Any) -> None
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
-def test_a_model_that_refuses_our_mask_gets_another_path(model: Any) -> None:
+def test_a_model_without_4d_masks_gets_another_path(model: Any) -> None:
     class Refusing:
         config, dtype, device = model.config, model.dtype, model.device
 
@@ -98,7 +98,7 @@ def test_a_model_that_refuses_our_mask_gets_another_path(model: Any) -> None:
 
     assert best_path(model) == "tree"
     assert best_path(Refusing()) == "kv"
-    assert best_path(Ignoring()) == "kv"  # it does not fail, it is wrong: only the trial shows that
+    assert best_path(Ignoring()) == "kv"  # it returns wrong scores without an error, which only the trial detects
 
 
 def test_a_sliding_window_is_not_packed(tokenizer: Any) -> None:
@@ -115,16 +115,16 @@ def test_a_batch_equals_its_rows_one_by_one(model: Any, tokenizer: Any, micro_ba
     together = CandidateScorer(model, tokenizer, micro_batch=micro_batch, memo=0).score(texts, offered)
     alone = CandidateScorer(model, tokenizer, memo=0)
     for text, offer, scores in zip(texts, offered, together, strict=True):
-        # rounded scores differ in the last decimal only where a value lies on a rounding edge
+        # rounded scores can differ in the last decimal
         np.testing.assert_allclose(alone.score([text], [offer])[0], scores, atol=1.01e-4)
 
 
-def test_the_memo_is_bounded_and_answers_without_the_model(model: Any, tokenizer: Any) -> None:
+def test_the_memo_is_bounded_and_used(model: Any, tokenizer: Any) -> None:
     scorer = CandidateScorer(model, tokenizer, memo=5)
     texts, offered = prompts(8), offers(8)
     first = scorer.score(texts, offered)
     assert len(scorer.memo) == 5
-    scorer.model = None  # calling it would fail
+    scorer.model = None  # so that using it raises
     for one, other in zip(scorer.score(texts[3:], offered[3:]), first[3:], strict=True):
         assert one is other
     with pytest.raises(AttributeError):
@@ -138,7 +138,7 @@ def test_a_repeated_prompt_is_computed_once_in_a_call(model: Any, tokenizer: Any
     assert len(c) == 1
 
 
-def test_scores_shared_by_the_memo_cannot_be_written(model: Any, tokenizer: Any) -> None:
+def test_memoised_scores_are_read_only(model: Any, tokenizer: Any) -> None:
     [scores] = CandidateScorer(model, tokenizer).score(["red"], [OFFERS[0]])
     with pytest.raises(ValueError, match="read-only"):
         scores[0] = 0.0
@@ -150,7 +150,7 @@ def test_micro_batches_are_sorted_and_bounded_in_rows_and_tokens() -> None:
     assert micro_batches([50], rows=9, tokens=6) == [[0]]
 
 
-def test_bad_input_says_what_is_wrong(model: Any, tokenizer: Any) -> None:
+def test_invalid_arguments_raise(model: Any, tokenizer: Any) -> None:
     scorer = CandidateScorer(model, tokenizer)
     with pytest.raises(InvalidArgumentError, match="at least one candidate"):
         scorer.score(["red"], [()])

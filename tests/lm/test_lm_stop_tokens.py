@@ -1,4 +1,4 @@
-"""Every token that ends a turn: ranking counts all of them, and writing stops at the same ones."""
+"""The tokens that end a turn: ranking counts all of them, and generation stops at the same ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from selfreg_gym.types import Decision
 
 WORDS = ["<pad>", "<eos>", "<over>", "<end_of_turn>", ":", "Action", "left", "right", "Room", "<unk>"]
 ID = {word: i for i, word in enumerate(WORDS)}
-#: P(next | last): left 0.9, right 0.1, and both end the turn, each with tokens of its own.
+#: P(next | last): left 0.9, right 0.1; each ends the turn with its own tokens.
 NEXT = {
     ":": {"left": 0.9, "right": 0.1},
     "left": {"<over>": 0.999999, "<eos>": 1e-6},
@@ -28,7 +28,7 @@ OFFERED = ("left", "right")
 
 
 def chain(eos: int | list[int], tokenizer: Any) -> Any:
-    """A Llama without layers, whose next token depends on the last alone, as NEXT says."""
+    """A Llama without layers whose next token depends only on the last one (NEXT)."""
     size = len(tokenizer)
     table = np.full((size, size), 1e-9)
     for word, following in NEXT.items():
@@ -42,7 +42,7 @@ def chain(eos: int | list[int], tokenizer: Any) -> Any:
     with torch.no_grad():
         model.model.embed_tokens.weight.zero_()
         model.model.embed_tokens.weight[range(size), range(size)] = 1.0
-        logits = np.log(table / table.sum(1, keepdims=True)).T / 4  # the norm makes a unit vector one of length 4
+        logits = np.log(table / table.sum(1, keepdims=True)).T / 4  # the norm layer scales a unit vector to length 4
         model.lm_head.weight.zero_()
         model.lm_head.weight[:, :size] = torch.tensor(logits, dtype=torch.float32)
     model.generation_config.eos_token_id = eos
@@ -65,7 +65,7 @@ TEMPLATE = "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}
 
 
 @pytest.mark.parametrize("where", ["generation config", "template"])
-def test_ranking_and_writing_agree(where: str, tmp_path: Path) -> None:
+def test_ranking_and_generation_agree(where: str, tmp_path: Path) -> None:
     tokenizer = words("<over>")
     model = chain([1, 2] if where == "generation config" else 1, tokenizer)
     if where == "template":
@@ -81,7 +81,7 @@ def test_ranking_and_writing_agree(where: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["tree", "kv", "naive"])
-def test_every_path_sums_over_the_ends(path: str) -> None:
+def test_every_path_sums_over_the_end_tokens(path: str) -> None:
     tokenizer = words("<over>")
     scorer = CandidateScorer(chain([1, 2], tokenizer), tokenizer, path=path, decimals=8)
     assert scorer.end == (1, 2)
@@ -92,10 +92,10 @@ def test_every_path_sums_over_the_ends(path: str) -> None:
     np.testing.assert_allclose(np.exp(one), [0.9e-6, 0.06], rtol=1e-3)
 
 
-def test_end_of_turn_tokens_of_known_families_count_and_padding_does_not() -> None:
+def test_end_of_turn_tokens_of_known_families_without_padding() -> None:
     tokenizer = words("<end_of_turn>")
     assert stop_tokens(chain(1, tokenizer), tokenizer) == (1, 3)
     assert stop_tokens(chain([0, 1], tokenizer), tokenizer) == (1, 3)
-    tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_end|>"]})  # without a row of the output layer
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<|im_end|>"]})  # beyond the output layer
     model = chain(1, words())
     assert stop_tokens(model, tokenizer) == (1, 3)

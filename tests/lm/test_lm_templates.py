@@ -1,4 +1,4 @@
-"""Chat templates and end-of-text tokens that cannot be used are errors that name the file; no text is left out."""
+"""Unusable chat templates and end-of-text tokens raise errors that name the file."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from selfreg_gym.types import Decision
         "{% if messages[0].role != 'system' %}{{ raise_exception('system first') }}{% endif %}",
     ],
 )
-def test_a_template_that_fails(tokenizer: Any, template: str) -> None:
+def test_a_template_that_raises(tokenizer: Any, template: str) -> None:
     broken = copy.deepcopy(tokenizer)
     broken.chat_template = template
     with pytest.raises(CheckpointError, match=r"that fails .*: correct chat_template\.jinja"):
         actor_prompt("Room 2", tokenizer=broken)
 
 
-def test_a_template_that_leaves_the_text_out(tokenizer: Any) -> None:
+def test_a_template_without_the_text_raises(tokenizer: Any) -> None:
     silent = copy.deepcopy(tokenizer)
     silent.chat_template = "hello {{ messages | length }}"
     with pytest.raises(CheckpointError, match="must write the text of the user's message"):
         actor_prompt("Room 2", tokenizer=silent)
 
 
-def test_a_template_that_reads_parts(tokenizer: Any) -> None:
+def test_a_template_for_lists_of_parts(tokenizer: Any) -> None:
     parts = copy.deepcopy(tokenizer)
     parts.chat_template = "{% for m in messages %}<{% for c in m.content %}{{ c['text'] }}{% endfor %}>{% endfor %}\n"
     assert actor_prompt("Room 2", tokenizer=parts) == "<Room 2>Action:"
 
 
 @pytest.mark.parametrize("value", ["</s>", [[2]], [2, None, "x"], {"a": 2}, 2.5])
-def test_an_end_of_text_token_that_is_not_an_id(checkpoint: Path, tmp_path: Path, value: Any) -> None:
+def test_an_invalid_end_of_text_token_raises(checkpoint: Path, tmp_path: Path, value: Any) -> None:
     folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
     file = folder / "generation_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "eos_token_id": value}))
@@ -57,6 +57,6 @@ def test_an_end_of_text_token_that_is_not_an_id(checkpoint: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("path", [5, ["a"], b"a"])
-def test_a_path_is_a_path(path: Any) -> None:
+def test_an_invalid_path_raises(path: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="path must be a directory"):
         LM(path)

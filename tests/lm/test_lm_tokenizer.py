@@ -1,4 +1,4 @@
-"""The word-level tokenizer and the memory of lines."""
+"""The word-level tokenizer and the cache of lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from selfreg_gym.lm.tokenizer import CONTROL_WORDS, PromptEncoder, build_tokeniz
 TEXT = "Room 2 has: a table.\nYou can: Go to Room 3, Pick up the cup, Done!\n\nAction:"
 
 
-def test_an_action_survives_the_round_trip(tokenizer: Any) -> None:
+def test_decoding_an_encoded_action_returns_it(tokenizer: Any) -> None:
     for action in ("Go to Room 3", "Pick up the cup", "Done!", "Room 2 has a table, a cup."):
         assert tokenizer.decode(tokenizer.encode(action, add_special_tokens=False)) == action
 
@@ -20,7 +20,7 @@ def test_ids_do_not_depend_on_the_order_of_the_texts() -> None:
     assert build_tokenizer(["b a", "c"]).get_vocab() == build_tokenizer(["c", "a b"]).get_vocab()
 
 
-def test_control_words_are_always_there_and_come_first() -> None:
+def test_control_words_are_always_included_first() -> None:
     tokenizer = build_tokenizer(["zebra"])
     ids = [tokenizer.convert_tokens_to_ids(word) for word in (*CONTROL_WORDS, "zebra")]
     assert ids == sorted(ids)
@@ -28,7 +28,7 @@ def test_control_words_are_always_there_and_come_first() -> None:
     assert len(set(ids)) == len(CONTROL_WORDS) + 1
 
 
-def test_an_unknown_word_is_unknown_and_nothing_else(tokenizer: Any) -> None:
+def test_an_unknown_word_is_one_unknown_token(tokenizer: Any) -> None:
     assert tokenizer.encode("xylophone red", add_special_tokens=False)[0] == tokenizer.unk_token_id
     assert tokenizer.unk_token_id not in tokenizer.encode(TEXT)
 
@@ -46,7 +46,7 @@ def test_encoding_by_line_equals_encoding_the_whole(tokenizer: Any) -> None:
     assert encoder.continuation(" Go to Room 3") == tokenizer.encode("Go to Room 3", add_special_tokens=False)
 
 
-def test_what_the_encoder_gives_is_the_callers_own(tokenizer: Any) -> None:
+def test_changing_the_ids_does_not_change_the_cache(tokenizer: Any) -> None:
     encoder = PromptEncoder(tokenizer)
     encoder.continuation("red").append(0)
     encoder.prompt("red").append(0)
@@ -66,7 +66,7 @@ def test_a_subword_tokenizer_encodes_the_whole_text() -> None:
     assert encoder.prompt("go\n\nto") == tokenizer.encode("go\n\nto")
 
 
-def test_it_is_the_same_after_saving(checkpoint: Path, tokenizer: Any) -> None:
+def test_saving_and_loading(checkpoint: Path, tokenizer: Any) -> None:
     loaded = load_tokenizer(checkpoint)
     assert loaded.encode(TEXT) == tokenizer.encode(TEXT)
     assert loaded.decode(loaded.encode("Done!", add_special_tokens=False)) == "Done!"

@@ -1,4 +1,4 @@
-"""The training loop: seeded, resumable, early stopping; LoRA that merges without a trace."""
+"""The training loop (seeds, resuming, early stopping) and LoRA."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(model: Any, **kwargs: Any) -> tuple[Any, Any]:
     return net, finetune(net, EXAMPLES, next_token, lengths=[len(row) for row in EXAMPLES], **arguments)
 
 
-def test_the_loss_falls_and_the_seed_decides(model: Any) -> None:
+def test_the_loss_falls_and_depends_on_the_seed(model: Any) -> None:
     first, log = run(model, steps=40)
     assert log.steps == 40
     assert log.loss[-1] < 0.7 * log.loss[0]
@@ -44,7 +44,7 @@ def test_the_loss_falls_and_the_seed_decides(model: Any) -> None:
     assert not torch.equal(weights(first), weights(other))
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(model: Any, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(model: Any, tmp_path: Path) -> None:
     whole, _ = run(model, steps=20)
     calls = 0
 
@@ -66,9 +66,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(model: Any, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_the_state_of_another_run_is_refused(model: Any, tmp_path: Path) -> None:
+def test_the_state_of_another_run_raises(model: Any, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(model, steps=9, resume=tmp_path, save_every=2, validate=_dying, validate_every=5)
+        run(model, steps=9, resume=tmp_path, save_every=2, validate=_interrupted, validate_every=5)
     with pytest.raises(CheckpointError, match="another run"):
         run(model, steps=9, resume=tmp_path, seed=8)
     next(tmp_path.iterdir()).write_bytes(b"nonsense")
@@ -76,7 +76,7 @@ def test_the_state_of_another_run_is_refused(model: Any, tmp_path: Path) -> None
         run(model, steps=9, resume=tmp_path)
 
 
-def test_the_best_weights_are_kept_and_patience_ends_it(model: Any) -> None:
+def test_the_best_weights_are_kept_and_training_stops_early(model: Any) -> None:
     scores = iter([3.0, 1.0, 2.0, 2.5, 0.0])
     seen: list[torch.Tensor] = []
 
@@ -90,12 +90,12 @@ def test_the_best_weights_are_kept_and_patience_ends_it(model: Any) -> None:
     assert torch.equal(weights(net), seen[1])
 
 
-def test_accumulated_batches_make_one_step(model: Any) -> None:
+def test_accumulated_batches_are_one_step(model: Any) -> None:
     _, log = run(model, epochs=1, accumulate=2)
     assert log.steps == 5
 
 
-def test_an_accumulated_step_is_that_of_one_larger_batch(model: Any) -> None:
+def test_an_accumulated_step_equals_that_of_one_larger_batch(model: Any) -> None:
     def per_example(net: Any, batch: Sequence[list[int]]) -> torch.Tensor:
         return torch.stack([next_token(net, [row]) for row in batch]).mean()
 
@@ -111,7 +111,7 @@ def test_an_accumulated_step_is_that_of_one_larger_batch(model: Any) -> None:
     assert moved.abs().max() > 5e-4
 
 
-def test_early_stopping_survives_a_kill(model: Any, tmp_path: Path) -> None:
+def test_early_stopping_in_a_resumed_run(model: Any, tmp_path: Path) -> None:
     scores = {2: 3.0, 4: 1.0, 6: 2.0, 8: 2.5, 10: 1.5, 12: 0.5}
 
     def validate(steps: list[int]) -> Any:
@@ -133,7 +133,7 @@ def test_early_stopping_survives_a_kill(model: Any, tmp_path: Path) -> None:
         run(model, validate=validate([0]), resume=tmp_path, save_every=1, **arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["training_state.safetensors"]
     resumed, log = run(model, validate=validate([6]), resume=tmp_path, save_every=1, **arguments)
-    assert (log.validation, log.steps) == (expected.validation, expected.steps)  # patience goes on counting
+    assert (log.validation, log.steps) == (expected.validation, expected.steps)  # patience continues
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-6)
     assert not list(tmp_path.iterdir())
 
@@ -144,11 +144,11 @@ def test_dropout_is_the_same_in_a_resumed_run(tmp_path: Path) -> None:
     with seeded(0):
         gpt2 = transformers.GPT2LMHeadModel(config)
     whole, _ = run(gpt2, steps=8)
-    torch.manual_seed(99)  # what others draw does not matter
+    torch.manual_seed(99)  # draws elsewhere do not matter
     again, _ = run(gpt2, steps=8)
     assert torch.equal(weights(whole), weights(again))
     with pytest.raises(KeyboardInterrupt):
-        run(gpt2, steps=8, resume=tmp_path, save_every=3, validate=_dying, validate_every=5)
+        run(gpt2, steps=8, resume=tmp_path, save_every=3, validate=_interrupted, validate_every=5)
     resumed, _ = run(gpt2, steps=8, resume=tmp_path, save_every=3)
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-6)
 
@@ -160,7 +160,7 @@ def test_held_out_loss_is_the_mean_over_all_of_them(model: Any) -> None:
         assert score == pytest.approx(np.mean([float(next_token(model, [row])) for row in rows]), abs=1e-6)
 
 
-def _dying(net: Any) -> float:
+def _interrupted(net: Any) -> float:
     raise KeyboardInterrupt
 
 
@@ -174,7 +174,7 @@ def test_batches_hold_similar_lengths_and_every_example_once_an_epoch() -> None:
     assert np.mean(spread) < 60
 
 
-def test_lora_leaves_the_tied_head_alone_and_merges_without_a_trace(model: Any) -> None:
+def test_lora_skips_the_tied_head_and_merges(model: Any) -> None:
     net = add_lora(copy.deepcopy(model), task="CAUSAL_LM", rank=4, seed=1)
     assert not any("lm_head" in name or "embed" in name for name, p in net.named_parameters() if p.requires_grad)
     ids = torch.tensor([[1, 5, 6, 7]])
@@ -187,7 +187,7 @@ def test_lora_leaves_the_tied_head_alone_and_merges_without_a_trace(model: Any) 
     assert merged.lm_head.weight.data_ptr() == merged.model.embed_tokens.weight.data_ptr()
 
 
-def test_seeding_leaves_the_global_generator_alone() -> None:
+def test_seeded_restores_the_global_generator() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -196,7 +196,7 @@ def test_seeding_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_bad_input_says_what_is_wrong(model: Any) -> None:
+def test_invalid_arguments_raise(model: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="needs examples"):
         finetune(model, [], next_token, lengths=[], seed=0, lr=1e-3)
     with pytest.raises(InvalidArgumentError, match="lr=0"):
@@ -214,7 +214,7 @@ def test_float16_is_trained_by_adapters_only(model: Any) -> None:
     assert log.loss[-1] < 0.9 * log.loss[0]
 
 
-def test_a_loss_that_is_no_number_stops_the_training_before_it_is_learnt(model: Any, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_raises_before_the_step(model: Any, tmp_path: Path) -> None:
     calls = 0
 
     def breaking(net: Any, batch: Sequence[list[int]]) -> torch.Tensor:

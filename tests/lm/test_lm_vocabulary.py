@@ -1,4 +1,4 @@
-"""Unknown tokens are measured, and a vocabulary built from the collected texts has none."""
+"""Unknown tokens of texts, and the vocabulary built from collected texts, which has none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOREIGN = [
 
 
 def texts_of(task: str, tasks: int = 6) -> list[str]:
-    """Observations of a task under its first admissible action."""
+    """Observations of a task when the first admissible action is taken."""
     env = gym.make(task)
     texts = []
     for index in range(tasks):
@@ -40,14 +40,14 @@ def texts_of(task: str, tasks: int = 6) -> list[str]:
 
 
 @pytest.mark.parametrize(("task", "low", "high"), [("Coin", 0.3, 0.45), ("FrozenLake", 0.3, 0.45), ("SIF", 0.0, 0.0)])
-def test_the_shipped_vocabulary_reads_the_household_only(task: str, low: float, high: float) -> None:
+def test_the_shipped_vocabulary_reads_only_the_household_task(task: str, low: float, high: float) -> None:
     found = unknown_tokens(load_tokenizer(backbone_path("tiny")), texts_of(f"selfreg/{task}-v0"))
     assert low <= found.share <= high
     assert found.readable == (task == "SIF")
     assert ("heads" in found.words) == (task == "Coin")
 
 
-def test_a_few_unknown_words_that_tell_texts_apart_are_too_many() -> None:
+def test_unknown_words_that_merge_texts_are_too_many() -> None:
     rest = "word " * 99
     closed = build_tokenizer([rest])
     found = unknown_tokens(closed, [f"{rest}{colour}" for colour in ("red", "blue", "green", "white")])
@@ -91,7 +91,7 @@ def test_the_answers_of_a_helper_are_one_token_each() -> None:
     assert len({tokens[0] for tokens in first}) == 4
 
 
-def test_the_vocabulary_depends_on_the_texts_and_not_on_their_order_and_survives_a_trip(tmp_path: Path) -> None:
+def test_the_vocabulary_does_not_depend_on_the_order_of_texts_or_on_saving(tmp_path: Path) -> None:
     tokenizer = build_open_tokenizer(TEXTS)
     assert tokenizer.get_vocab() == build_open_tokenizer([*reversed(TEXTS), TEXTS[0]]).get_vocab()
     tokenizer.save_pretrained(tmp_path)
@@ -101,7 +101,7 @@ def test_the_vocabulary_depends_on_the_texts_and_not_on_their_order_and_survives
     assert [again.encode(text) for text in (*TEXTS, FOREIGN[0])] == [tokenizer.encode(t) for t in (*TEXTS, FOREIGN[0])]
 
 
-def test_rare_words_are_spelled_so_that_letters_are_trained_on() -> None:
+def test_rare_words_are_split_into_characters() -> None:
     tokenizer = build_open_tokenizer(["one common text", "two common texts"])
     assert tokenizer.tokenize("common") == ["common"]
     assert tokenizer.tokenize("one") == ["o", "n", "e"]

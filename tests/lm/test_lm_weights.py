@@ -1,4 +1,4 @@
-"""Loaders refuse weights and records that are not whole: file, what is wrong, what to do; nothing is filled in."""
+"""Damaged weights and records raise errors that name the file, the fault and the remedy."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("change", DAMAGES)
 @pytest.mark.parametrize("what", LOADERS)
-def test_weights_that_are_not_whole_are_refused(
+def test_damaged_weights_raise(
     what: str, change: Callable[[Tensors], None], saved: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(saved[what], tmp_path / what))
@@ -95,7 +95,7 @@ def test_weights_that_are_not_whole_are_refused(
         LOADERS[what](folder)
 
 
-def test_constants_that_older_versions_saved_are_not_missed(checkpoint: Path, tmp_path: Path) -> None:
+def test_constants_saved_by_older_versions_are_ignored(checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(checkpoint, tmp_path / "old"))
     buffers = {"attn.masked_bias": torch.tensor(-1e4), "self_attn.rotary_emb.inv_freq": torch.ones(4)}
     damage(folder, lambda weights: weights.update({f"model.layers.0.{k}": v for k, v in buffers.items()}))
@@ -103,7 +103,7 @@ def test_constants_that_older_versions_saved_are_not_missed(checkpoint: Path, tm
 
 
 @pytest.mark.parametrize("change", DAMAGES)
-def test_training_begins_with_a_whole_trunk(
+def test_training_requires_a_complete_trunk(
     change: Callable[[Tensors], None], checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(checkpoint, tmp_path / "trunk"))
@@ -112,7 +112,7 @@ def test_training_begins_with_a_whole_trunk(
         ProcessRewardModel.train(episodes(), backbone=folder, progress=False)
 
 
-def test_only_training_may_begin_without_a_head(saved: dict[str, Path], tmp_path: Path) -> None:
+def test_only_training_accepts_a_missing_head(saved: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(saved["prm"], tmp_path / "prm"))
     damage(folder, lambda weights: weights.pop("score.weight"))  # type: ignore[arg-type,return-value]
     with pytest.raises(CheckpointError, match=r"score\.weight is missing"):
@@ -132,7 +132,7 @@ RECORDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", RECORDS)
-def test_records_that_are_not_whole_are_refused(what: str, saved: dict[str, Path], tmp_path: Path) -> None:
+def test_damaged_records_raise(what: str, saved: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(saved[what], tmp_path / what))
     file, wrong = folder / RECORDS[what][0], RECORDS[what][1]
     text = file.read_text()
@@ -151,16 +151,14 @@ def test_records_that_are_not_whole_are_refused(what: str, saved: dict[str, Path
 
 @pytest.mark.parametrize("content", ["{", NESTED, "[]", ""])
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"])
-def test_other_files_of_a_checkpoint_that_are_not_whole_are_refused(
-    name: str, content: str, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_other_damaged_files_of_a_checkpoint_raise(name: str, content: str, checkpoint: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(checkpoint, tmp_path / "model"))
     (folder / name).write_text(content)
     with pytest.raises(CheckpointError, match="model"):
         LOADERS["actor"](folder)
 
 
-def test_answers_beyond_the_output_layer_are_refused(saved: dict[str, Path], tmp_path: Path) -> None:
+def test_answers_beyond_the_output_layer_raise(saved: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(saved["helper"], tmp_path / "helper"))
     record = json.loads((folder / "helper.json").read_text())
     (folder / "helper.json").write_text(json.dumps({**record, "answers": [1, 10**6]}))
@@ -198,7 +196,7 @@ def state(folder: Path) -> tuple[TrainingState, dict[str, torch.nn.Parameter], t
         (lambda t: t.update({"weights/b": torch.full((4,), torch.nan)}), "weights/b holds NaN"),
     ],
 )
-def test_a_training_is_not_resumed_from_half_a_state(change: Any, message: str, tmp_path: Path) -> None:
+def test_a_damaged_training_state_raises(change: Any, message: str, tmp_path: Path) -> None:
     store, trainable, optimizer = state(tmp_path)
     sum(p.sum() for p in trainable.values()).backward()  # type: ignore[union-attr]
     optimizer.step()
@@ -223,7 +221,7 @@ def test_a_training_is_not_resumed_from_half_a_state(change: Any, message: str, 
 
 @pytest.mark.parametrize("record", ["{", NESTED, "[]", '{"fingerprint": "run"}', '{"fingerprint": "run", "done": 3, '
                                     '"losses": [], "validation": [], "best": null}'])  # fmt: skip
-def test_a_training_state_with_half_a_record_is_refused(record: str, tmp_path: Path) -> None:
+def test_a_training_state_with_a_damaged_record_raises(record: str, tmp_path: Path) -> None:
     store, trainable, optimizer = state(tmp_path)
     assert store.path is not None
     save_file({f"weights/{name}": p.detach() for name, p in trainable.items()}, store.path, metadata={"state": record})

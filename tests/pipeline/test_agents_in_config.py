@@ -32,8 +32,8 @@ def overrides(url: str, **more: Any) -> list[str]:
     return [
         "actor.id=endpoint",
         'interventions.ids=["expert", "endpoint"]',
-        "interventions.kwargs.endpoint.prompt_price=1.0",
-        "interventions.kwargs.endpoint.way=text",
+        "interventions.kwargs.endpoint.token_prices=[1.0, 0.0]",
+        "interventions.kwargs.endpoint.strategy=text",
         'evaluate.helpers=["never", "endpoint"]',
         *(f"{place}.{name}={json.dumps(value)}" for place in people for name, value in server.items()),
     ]
@@ -47,10 +47,10 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
     with Rollouts.open(tmp_path / "r" / "rollouts.sqlite") as rollouts:
         assert rollouts.is_complete
         assert rollouts.spec["env"]["actor_kwargs"] == {"model": "rule"}
-        assert rollouts.spec["env"]["intervention_kwargs"]["endpoint"]["prompt_price"] == 1.0
-        who = {row["action"]: row for row in rollouts.spending()}
-        assert who[0]["tokens"] > 0
-        assert who[2]["price"] == pytest.approx(who[2]["cost"])
+        assert rollouts.spec["env"]["intervention_kwargs"]["endpoint"]["token_prices"] == [1.0, 0.0]
+        by_action = {spending.action: spending for spending in rollouts.spending()}
+        assert by_action[0].tokens > 0
+        assert by_action[2].reported_cost == pytest.approx(by_action[2].cost)
     for file in (tmp_path / "r").rglob("*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes(), file
     helper = build(run)["endpoint"]
@@ -61,7 +61,7 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
     moved = overrides("http://127.0.0.1:9/v1", timeout=3.0)  # nobody there: finished is finished
     again = open_run(tmp_path / "r", preset="smoke", overrides=moved, progress=False, say=said.append)
     advance(again, ["collect"])
-    assert said == [f"1/{len(STAGES)} collect: already there"]
+    assert said == [f"1/{len(STAGES)} collect: up to date"]
     with pytest.raises(RunDirectoryError, match=r"actor\.kwargs"):
         open_run(tmp_path / "r", preset="smoke", overrides=overrides(server.url, model="other"), progress=False)
 

@@ -59,7 +59,7 @@ def test_a_changed_model_is_refused_until_update(tmp_path: Path, backbone: Path)
     run = open_run(tmp_path / "r", update=True, progress=False, say=said.append)
     said.clear()
     advance(run, ["collect"])
-    assert said == [f"1/{len(STAGES)} collect: already there"], "the collection does not depend on the backbones"
+    assert said == [f"1/{len(STAGES)} collect: up to date"], "the collection does not depend on the backbones"
 
 
 def test_a_folder_with_the_name_of_an_actor_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

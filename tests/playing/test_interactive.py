@@ -1,4 +1,4 @@
-"""A person in the terminal, in each of the three roles, on the task of one page."""
+"""A person in the terminal, in each of the three roles."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_as_helper_each_step_is_a_decision() -> None:
     assert "help used: expert 3" in shown[-1]
 
 
-def test_as_helper_nohelp_lets_the_actor_go_on() -> None:
+def test_as_helper_nohelp_lets_the_actor_act() -> None:
     """``human`` as actor without a terminal fails; the message says so, instead of a wrong outcome."""
     with pytest.raises(InvalidArgumentError, match="needs a terminal"):
         play_episode(COIN, role="helper", actor="human", read=typed(["0"]), write=lambda text: None)

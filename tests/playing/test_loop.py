@@ -1,4 +1,4 @@
-"""play: every spec once, the same whatever the batch size, failures replayed, memory reset."""
+"""run_episodes: each spec is played once, independent of the batch size; failures are repeated; memory is reset."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_no_transition_is_recorded_after_the_end() -> None:
         assert [step.terminated for step in episode.steps] == [False] * (len(episode) - 1) + [True]
 
 
-def test_an_episode_agrees_with_itself() -> None:
+def test_the_fields_of_an_episode_are_consistent() -> None:
     for episode in run_episodes(table(4), SPECS):
         assert episode.cost == pytest.approx(sum(step.cost for step in episode))
         assert episode.usage[0] == sum(step.action == 1 for step in episode)
@@ -87,7 +87,7 @@ def test_an_episode_agrees_with_itself() -> None:
 # --- random help ------------------------------------------------------------------------------------------------------
 
 
-def test_help_comes_as_often_as_told_and_from_every_intervention_alike() -> None:
+def test_random_help_has_its_probability_and_is_uniform_over_interventions() -> None:
     specs = [EpisodeSpec(3, seed, 0.4) for seed in range(800)]
     steps = [step for episode in run_episodes(table(16, actor=ExpertActor()), specs) for step in episode]
     helped = np.array([step.action for step in steps])
@@ -95,13 +95,13 @@ def test_help_comes_as_often_as_told_and_from_every_intervention_alike() -> None
     assert np.mean(helped[helped > 0] == 1) == pytest.approx(0.5, abs=0.04)
 
 
-def test_the_ends_of_the_scale_are_exact() -> None:
+def test_help_probabilities_0_and_1_are_exact() -> None:
     for probability, expected in ((0.0, {0}), (1.0, {1, 2})):
         specs = [EpisodeSpec(3, seed, probability) for seed in range(50)]
         assert {step.action for episode in run_episodes(table(4), specs) for step in episode} == expected
 
 
-def test_more_help_keeps_the_help_that_there_was() -> None:
+def test_help_at_a_probability_includes_help_at_smaller_ones() -> None:
     actions = {}
     for probability in (0.3, 0.6):
         specs = [EpisodeSpec(3, seed, probability) for seed in range(40)]
@@ -113,7 +113,7 @@ def test_more_help_keeps_the_help_that_there_was() -> None:
     assert (actions[0.6] > actions[0.3]).any()
 
 
-def test_the_coins_stream_is_not_the_tasks_nor_a_decisions() -> None:
+def test_random_help_is_independent_of_the_task_and_of_decisions() -> None:
     drawn = stream(RANDOM_HELP, 7).random()
     assert drawn != gym.utils.seeding.np_random(7)[0].random()
     assert drawn != Decision("", key=(7, 0, 0, 1)).rng.random()
@@ -160,7 +160,7 @@ def test_a_helper_sees_the_observations_of_its_own_wrapper_and_the_store_sees_th
         assert all(key.startswith("coin-") for key in seen if key)
 
 
-def test_transitions_can_leave_the_texts_out() -> None:
+def test_transitions_without_texts() -> None:
     for episode in run_episodes(table(3), SPECS[:5], record_steps=False):
         assert all(step.observation == "" and step.admissible_actions is None for step in episode)
         assert all(step.state_key for step in episode)
@@ -180,7 +180,7 @@ def test_the_unseen_states_are_counted() -> None:
     assert "unseen" not in next(run_episodes(table(1), SPECS[:1])).metrics
 
 
-def test_wrapped_envs_are_played_as_they_are() -> None:
+def test_wrapped_envs() -> None:
     always = as_helper(lambda text: 1)
     for episode in run_episodes(HelpBudget(table(3, actor=ExpertActor()), budget=1), SPECS[:8], always):
         assert [step.action for step in episode] == [1] + [0] * (len(episode) - 1)  # denied calls are nohelp
@@ -193,7 +193,7 @@ def test_wrapped_envs_are_played_as_they_are() -> None:
     ("answer", "shape"),
     [(lambda n: np.zeros(n + 1, dtype=int), "(4,)"), (lambda n: np.zeros(n), "float64"), (lambda n: 0, "(1,)")],
 )
-def test_a_helper_that_answers_wrongly_is_told_so(answer: Any, shape: str) -> None:
+def test_invalid_actions_of_a_helper_raise(answer: Any, shape: str) -> None:
     class Wrong(EveryOther):
         def predict(self, observation: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
             return answer(len(observation)), None
@@ -229,7 +229,7 @@ def test_an_episode_with_an_error_is_played_again() -> None:
     assert by_seed(run_episodes(table(3, actor=Flaky(2)), SPECS, retries=2)) == expected
 
 
-def test_an_error_that_stays_is_kept_apart() -> None:
+def test_an_episode_that_fails_again_is_yielded_with_its_error() -> None:
     specs = [EpisodeSpec(3, 1, 0.0), EpisodeSpec(0, 2, 0.0)]
     for env in (InterventionEnv(**arguments(actor=Flaky(99))), table(2, actor=Flaky(99))):
         broken, fine = by_seed(run_episodes(env, specs, retries=1))
@@ -251,7 +251,7 @@ def test_on_episode_is_called_before_each_yield() -> None:
         assert len(told) == number
 
 
-def test_bad_arguments_are_refused_before_anything_is_played() -> None:
+def test_invalid_arguments_raise_before_the_first_episode() -> None:
     with pytest.raises(InvalidArgumentError, match="autoreset_mode='Disabled'"):
         run_episodes(InterventionVectorEnv(2, **arguments()), SPECS)
     with pytest.raises(InvalidArgumentError, match="needs an InterventionVectorEnv"):
@@ -273,7 +273,7 @@ def test_the_exact_value_of_a_known_game() -> None:
 
 
 @pytest.mark.parametrize("answer", [3, -1, 0.5, "a", None, [0, 1]])
-def test_an_invalid_answer_is_found_without_calling_an_actor(answer: Any) -> None:
+def test_check_answers_calls_no_actor(answer: Any) -> None:
     class Answers:
         def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
             return (answer if isinstance(observation, str) else [answer] * len(observation)), None

@@ -152,7 +152,7 @@ def test_no_shards_is_no_work(jobs) -> None:
     assert gather(jobs.square, [], 2) == []
 
 
-def test_children_have_one_thread_and_the_parents_environment_is_left_alone(jobs, monkeypatch) -> None:
+def test_workers_have_one_thread_and_the_parents_environment_does_not_change(jobs, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     got = gather(jobs.threads, [0], 2)
     assert got[0][:2] == ("1", 1)
@@ -166,7 +166,7 @@ def test_the_function_is_sent_once_and_keeps_what_it_built(jobs) -> None:
     assert len({pid for pid, _ in got}) <= 2
 
 
-def test_a_childs_exception_keeps_its_type_and_brings_its_traceback(jobs) -> None:
+def test_an_exception_of_a_worker_keeps_its_type_and_traceback(jobs) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'random'") as caught:
         gather(jobs.fail, range(5), 2)
     printed = "".join(traceback.format_exception(caught.value))
@@ -181,7 +181,7 @@ def test_an_exception_that_cannot_be_pickled_is_described(jobs) -> None:
     assert "in fail_oddly" in str(caught.value.__cause__)
 
 
-def test_a_killed_child_is_an_error_that_says_so(jobs) -> None:
+def test_a_killed_worker_raises(jobs) -> None:
     with pytest.raises(WorkerError, match="ended by signal SIGKILL during shard 1"):
         gather(jobs.die, range(4), 2)
 
@@ -202,7 +202,7 @@ def test_bad_workers(workers) -> None:
         run_sharded(str, [1], workers=workers, on_result=print)
 
 
-def test_an_error_in_the_parent_ends_the_children_quickly(jobs) -> None:
+def test_an_error_in_the_parent_ends_the_workers_quickly(jobs) -> None:
     def refuse(result: object) -> None:
         raise OSError("disk full")
 
@@ -244,7 +244,7 @@ def wait_until(check, seconds: float) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_children_end_with_their_parent(jobs, tmp_path: Path, how: signal.Signals) -> None:
+def test_workers_end_with_their_parent(jobs, tmp_path: Path, how: signal.Signals) -> None:
     """Ctrl-C (sent to the whole group, as a terminal does) and kill -9 both end all workers."""
     parent = start_script(tmp_path, "if __name__ == '__main__':")
     assert parent.stdout is not None
@@ -264,7 +264,7 @@ def test_children_end_with_their_parent(jobs, tmp_path: Path, how: signal.Signal
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.4])
-def test_ctrl_c_while_the_children_are_starting(jobs, tmp_path: Path, delay: float) -> None:
+def test_ctrl_c_while_the_workers_start(jobs, tmp_path: Path, delay: float) -> None:
     parent = start_script(tmp_path, "if __name__ == '__main__':\n    print('starting', flush=True)")
     assert parent.stdout is not None
     assert parent.stdout.readline() == "starting\n"

@@ -1,4 +1,4 @@
-"""The rollout store: what goes in comes out, once."""
+"""The rollout store returns each stored episode once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from selfreg_gym.types import Episode, Transition
 # ---------------------------------------------------------------- what goes in comes out
 
 
-def test_an_episode_comes_back_as_it_was(rollouts: Rollouts) -> None:
+def test_a_stored_episode_is_read_unchanged(rollouts: Rollouts) -> None:
     stored = [episode(0, 0), episode(1, 7, None, success=False), episode(2, 2**40, 0.1 + 0.2, cost=1 / 3)]
     assert rollouts.add(stored) == 3
     assert list(rollouts) == stored
@@ -62,12 +62,12 @@ def test_numpy_values_and_odd_texts_are_accepted(rollouts: Rollouts) -> None:
 def test_each_distinct_text_is_stored_once_and_read_back_shared(rollouts: Rollouts) -> None:
     rollouts.add(episode(0, seed) for seed in range(50))
     distinct = {x for e in rollouts for s in e for x in (s.observation, s.state_key, s.feature_key, s.action_text)}
-    assert rollouts.summary()["texts"] == len(distinct - {None}) + 1  # and one list of admissible actions
+    assert rollouts.summary().texts == len(distinct - {None}) + 1  # and one list of admissible actions
     first, second = list(rollouts)[:2]
     assert first.steps[0].observation is second.steps[0].observation
 
 
-def test_texts_with_the_same_hash_are_kept_apart(rollouts: Rollouts, path: Path, monkeypatch) -> None:
+def test_texts_with_the_same_hash_stay_different(rollouts: Rollouts, path: Path, monkeypatch) -> None:
     class Same:
         def __init__(self, *_: object, **__: object) -> None: ...
         def digest(self) -> bytes:
@@ -113,7 +113,7 @@ STEP = st.builds(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(step=STEP, p=st.none() | st.floats(0, 1), seed=st.integers(0, 2**63 - 1), kind=TEXT)
-def test_whatever_can_be_said_comes_back(rollouts: Rollouts, step: Transition, p, seed: int, kind: str) -> None:
+def test_any_text_is_read_unchanged(rollouts: Rollouts, step: Transition, p, seed: int, kind: str) -> None:
     one = Episode(1, seed, kind, kind, p, False, (0.0, 0.0), (step,))
     run = rollouts.count()  # hypothesis draws the same episode more than once
     rollouts.add(one, run=run)
@@ -171,13 +171,8 @@ def test_columns_are_the_episodes_as_arrays(rollouts: Rollouts) -> None:
 def test_summary(rollouts: Rollouts) -> None:
     rollouts.add([episode(0, 0, 0.0, actions=(0, 0), success=False), episode(0, 1, 0.5), episode(1, 0, 0.5, error="x")])
     summary = rollouts.summary()
-    assert summary["episodes"] == 2
-    assert summary["failures"] == 1
-    assert summary["transitions"] == 5
-    assert summary["by_help_probability"] == [
-        {"help_probability": 0.0, "episodes": 1, "success": 0.0, "usage": 0.0, "length": 2.0},
-        {"help_probability": 0.5, "episodes": 1, "success": 1.0, "usage": 2.0, "length": 3.0},
-    ]
+    assert (summary.episodes, summary.failures, summary.transitions) == (2, 1, 5)
+    assert summary.by_help_probability == [(0.0, 1, 0.0, 0.0, 2.0), (0.5, 1, 1.0, 2.0, 3.0)]
 
 
 # ---------------------------------------------------------------- once, whole, and nothing that is not data
@@ -191,7 +186,7 @@ def test_the_same_episode_is_stored_once(rollouts: Rollouts) -> None:
     assert rollouts.transition_count() == 12
 
 
-def test_an_errored_episode_is_neither_nohelp_nor_failure(rollouts: Rollouts) -> None:
+def test_an_episode_with_an_error_is_excluded(rollouts: Rollouts) -> None:
     broken = episode(success=False, error="the endpoint answered 500")
     assert rollouts.add([broken, broken]) == 0
     assert len(rollouts) == rollouts.transition_count() == 0
@@ -208,21 +203,21 @@ def test_an_errored_episode_is_neither_nohelp_nor_failure(rollouts: Rollouts) ->
     ("change", "message"),
     [
         (lambda s: (), "no steps"),
-        (lambda s: (*s, dataclasses.replace(s[-1], t=3)), "rows after the end"),
+        (lambda s: (*s, dataclasses.replace(s[-1], t=3)), "steps after the end"),
         (lambda s: s[:-1], "must end at its last step"),
         (lambda s: (s[0], *s), "numbered 0, 1, 2"),
-        (lambda s: (dataclasses.replace(s[0], action=3), *s[1:]), "an action lies outside 0 .. 2"),
+        (lambda s: (dataclasses.replace(s[0], action=3), *s[1:]), "an action is outside 0 .. 2"),
         (lambda s: (dataclasses.replace(s[0], reward=float("nan")), *s[1:]), "not finite"),
-        (lambda s: (dataclasses.replace(s[0], cost=0.5), *s[1:]), r"steps cost 2.5 and its usage says 2.0"),
+        (lambda s: (dataclasses.replace(s[0], cost=0.5), *s[1:]), r"steps cost 2.5, but its usage is 2.0"),
     ],
 )
-def test_what_is_no_episode_is_refused(rollouts: Rollouts, change, message: str) -> None:
+def test_an_invalid_episode_raises(rollouts: Rollouts, change, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         rollouts.add(episode(steps=change(episode().steps)))
     assert rollouts.transition_count() == 0
 
 
-def test_a_failed_transaction_leaves_nothing_and_forgets_its_texts(rollouts: Rollouts) -> None:
+def test_a_failed_transaction_stores_no_episode_and_no_text(rollouts: Rollouts) -> None:
     class Unreadable(str):
         def encode(self, *_: object, **__: object) -> bytes:
             raise AttributeError("a text that fails while it is being stored")
@@ -230,7 +225,7 @@ def test_a_failed_transaction_leaves_nothing_and_forgets_its_texts(rollouts: Rol
     bad = dataclasses.replace(episode().steps[2], action_text=Unreadable("x"))
     with pytest.raises(AttributeError):
         rollouts.add(episode(steps=(*episode().steps[:2], bad)))
-    assert rollouts.summary()["texts"] == 0
+    assert rollouts.summary().texts == 0
     rollouts.add(episode())
     assert list(rollouts) == [episode()]
 
@@ -242,7 +237,7 @@ def planned(n: int = 4, run: int = 0) -> list[EpisodeSpec]:
     return [EpisodeSpec(i % 2, i, 0.5, i, run) for i in range(n)]
 
 
-def test_a_plan_is_finished_in_its_own_order(rollouts: Rollouts) -> None:
+def test_episodes_are_in_the_order_of_the_plan(rollouts: Rollouts) -> None:
     rollouts.fix_plan(planned())
     assert not rollouts.is_complete
     for i in (3, 0, 2):
@@ -263,7 +258,7 @@ def test_an_empty_store_is_not_complete(rollouts: Rollouts) -> None:
     assert not rollouts.is_complete
 
 
-def test_a_fixed_plan_takes_no_other_episode(rollouts: Rollouts) -> None:
+def test_a_run_with_a_plan_accepts_no_other_episode(rollouts: Rollouts) -> None:
     rollouts.fix_plan(planned())
     with pytest.raises(StoreError, match="not in the plan of run 0"):
         rollouts.add(episode(5, 5))
@@ -282,7 +277,7 @@ def test_a_fixed_plan_takes_no_other_episode(rollouts: Rollouts) -> None:
     ids=["steps", "usage", "usage text", "seed", "task"],
 )
 def test_a_field_of_an_episode_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:
-    with pytest.raises(InvalidArgumentError, match="this is not an episode: a field has a wrong type"):
+    with pytest.raises(InvalidArgumentError, match="invalid episode: a field has a wrong type"):
         rollouts.add(dataclasses.replace(episode(), **change))  # type: ignore[arg-type]
 
 
@@ -293,7 +288,7 @@ def test_a_field_of_an_episode_of_another_type(rollouts: Rollouts, change: dict[
 def test_a_field_of_a_transition_of_another_type(rollouts: Rollouts, change: dict[str, object]) -> None:
     whole = episode()
     steps = (dataclasses.replace(whole.steps[0], **change), *whole.steps[1:])  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError, match="this is not an episode"):
+    with pytest.raises(InvalidArgumentError, match="invalid episode"):
         rollouts.add(dataclasses.replace(whole, steps=steps))
     assert rollouts.count() == 0
 
@@ -305,7 +300,7 @@ def test_only_episodes_are_added(rollouts: Rollouts) -> None:
 
 
 @pytest.mark.parametrize("place", [None, 5, True, b"r.sqlite", "a\0b", "x" * 300])
-def test_a_path_that_no_file_can_have(place: object) -> None:
+def test_an_impossible_path(place: object) -> None:
     for make in (lambda: Rollouts.open(place), lambda: Rollouts.create(place, spec={})):  # type: ignore[arg-type]
         with pytest.raises((InvalidArgumentError, StoreError)):
             make()

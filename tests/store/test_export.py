@@ -1,4 +1,4 @@
-"""Stored episodes in other people's formats, read back by their own readers."""
+"""Exports, read by the libraries of their formats."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_parquet_has_a_row_per_transition(rollouts: Rollouts, tmp_path: Path) ->
 def test_parquet_of_many_row_groups_and_of_a_filter(rollouts: Rollouts, tmp_path: Path, monkeypatch) -> None:
     from pyarrow import parquet
 
-    monkeypatch.setattr("selfreg_gym.store.export._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("selfreg_gym.store.export._CHUNK", 2)
     assert parquet.read_table(rollouts.to_parquet(tmp_path / "all.parquet")).num_rows == 9
     assert parquet.read_table(rollouts.to_parquet(tmp_path / "one.parquet", help_probability=None)).num_rows == 5
 
 
-def test_nothing_to_export_leaves_no_file(rollouts: Rollouts, tmp_path: Path) -> None:
+def test_an_empty_export_leaves_no_file(rollouts: Rollouts, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InvalidArgumentError, match="no episode to export"):
         rollouts.to_parquet(tmp_path / "none.parquet", task=99)

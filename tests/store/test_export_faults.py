@@ -1,4 +1,4 @@
-"""Exports clean what a format cannot hold, refuse bad names by our errors, and leave nothing of a failure behind."""
+"""Exports: invalid characters, invalid names, failures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_odd_texts_are_exported(text: str, tmp_path: Path, datasets: Path) -> No
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_minari_name_is_checked_and_a_failure_does_not_block_it(
+def test_a_failed_minari_export_leaves_the_name_free(
     tmp_path: Path, datasets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     minari = pytest.importorskip("minari")
@@ -65,7 +65,7 @@ def test_a_minari_name_is_checked_and_a_failure_does_not_block_it(
     with monkeypatch.context() as patch:  # a library that fails in the middle of writing
         storage = minari.dataset.minari_storage.MinariStorage
         patch.setattr(storage, "update_metadata", lambda self, metadata: 1 / 0)
-        with pytest.raises(StoreError, match="nothing is left of it: ZeroDivisionError"):
+        with pytest.raises(StoreError, match="left no files: ZeroDivisionError"):
             rollouts.to_minari("bugs/again-v0")
     assert not datasets.exists() or not list(datasets.iterdir())
     rollouts.to_minari("bugs/again-v0")

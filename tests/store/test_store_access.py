@@ -1,4 +1,4 @@
-"""Stores that cannot be written, were closed, or hold values that SQLite does not have."""
+"""Read-only stores, closed stores, and values outside SQLite's range."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def episode(**changes: object) -> Episode:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
-def test_a_read_only_archive_is_read_and_not_continued(tmp_path: Path) -> None:
+def test_a_read_only_store_can_be_read_but_not_continued(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     with Rollouts.create(folder / "r.sqlite", spec={}) as rollouts:
         rollouts.add(episode())
@@ -54,7 +54,7 @@ def test_a_read_only_archive_is_read_and_not_continued(tmp_path: Path) -> None:
     assert "It is read-only" in second
 
 
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
+def test_a_closed_store_raises(tmp_path: Path) -> None:
     rollouts = Rollouts.create(tmp_path / "r.sqlite", spec={})
     rollouts.close()
     for use in (rollouts.count, rollouts.missing, rollouts.summary, lambda: rollouts.add(episode())):
@@ -64,7 +64,7 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"tokens": 2**63}, {"steps_left": 10**30}, {"episode": 2**63}, {"tokens": -1}])
-def test_an_integer_that_sqlite_does_not_have_is_refused(change: dict, tmp_path: Path) -> None:
+def test_an_integer_beyond_sqlites_range_raises(change: dict, tmp_path: Path) -> None:
     with Rollouts.create(tmp_path / "r.sqlite", spec={}) as rollouts:
         with pytest.raises(InvalidArgumentError, match=r"0 \.\. 2\*\*63 - 1"):
             rollouts.add(episode(**change))

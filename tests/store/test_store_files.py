@@ -1,4 +1,4 @@
-"""Opening a store: every bad file has its error."""
+"""Opening a store: the errors for invalid files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.store.schema import FORMAT
 
 
-def test_create_refuses_to_overwrite(rollouts: Rollouts, path: Path) -> None:
+def test_create_does_not_overwrite(rollouts: Rollouts, path: Path) -> None:
     with pytest.raises(StoreError, match="exists already"):
         Rollouts.create(path, spec=SPEC)
     assert not list(path.parent.glob(".*"))  # no drafts are left
@@ -43,7 +43,7 @@ def test_open_another_version(rollouts: Rollouts, path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database, but a long enough text " * 100])
-def test_open_what_is_no_database(tmp_path: Path, content: bytes) -> None:
+def test_open_a_file_that_is_not_a_database(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.sqlite"
     path.write_bytes(content)
     with pytest.raises(StoreDamagedError, match="not a"):
@@ -61,7 +61,7 @@ def test_open_a_store_without_a_table(rollouts: Rollouts, path: Path) -> None:
     rollouts.close()
     with sqlite3.connect(path) as connection:
         connection.execute("DROP TABLE plan")
-    with pytest.raises(StoreDamagedError, match=r"lacks the tables.*plan"):
+    with pytest.raises(StoreDamagedError, match=r"has no tables.*plan"):
         Rollouts.open(path)
 
 
@@ -87,11 +87,11 @@ def test_open_for_another_spec_names_the_difference(rollouts: Rollouts, path: Pa
         Rollouts.open(path, spec=other)
     with pytest.raises(InvalidArgumentError, match="plain JSON"):
         Rollouts.create(path.with_name("b"), spec={"actor": object()})
-    with pytest.raises(InvalidArgumentError, match="spec is a dict"):
+    with pytest.raises(InvalidArgumentError, match="spec of a store must be a dict"):
         Rollouts.create(path.with_name("b"), spec=[])
 
 
-def test_it_travels_to_another_process_by_its_path(rollouts: Rollouts) -> None:
+def test_a_store_is_pickled_as_its_path(rollouts: Rollouts) -> None:
     rollouts.add(episode())
     with pickle.loads(pickle.dumps(rollouts)) as copy:
         assert list(copy) == [episode()]

@@ -1,4 +1,4 @@
-"""Tokens and prices of calls in a store, and stores from before them."""
+"""Tokens and reported costs of calls in a store, and stores of format 1."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from stored import SPEC
 
 from selfreg_gym import Episode, Rollouts, Transition
+from selfreg_gym.store.reading import Spending
 
 
 def _counted(seed: int) -> Episode:
@@ -20,20 +21,17 @@ def _counted(seed: int) -> Episode:
     return Episode(0, seed, "t", "", 0.5, True, (0.5,), tuple(steps))
 
 
-def test_tokens_and_prices_are_kept_and_added_up(tmp_path: Path) -> None:
+def test_tokens_and_reported_costs_are_stored_and_summed(tmp_path: Path) -> None:
     with Rollouts.create(tmp_path / "r.sqlite", spec=SPEC) as rollouts:
         rollouts.add([_counted(1), _counted(2)])
         assert list(rollouts) == [_counted(1), _counted(2)]
         columns = rollouts.columns("tokens", "price")
         assert columns["tokens"].tolist() == [7, 11, 7, 11]
         np.testing.assert_array_equal(columns["price"], [np.nan, 0.5, np.nan, 0.5])
-        assert rollouts.spending() == [
-            {"action": 0, "steps": 2, "cost": 0.0, "tokens": 14, "price": 0.0},
-            {"action": 1, "steps": 2, "cost": 1.0, "tokens": 22, "price": 1.0},
-        ]
+        assert rollouts.spending() == [Spending(0, 2, 0.0, 14, 0.0), Spending(1, 2, 1.0, 22, 1.0)]
 
 
-def test_a_store_of_format_1_is_read_as_it_is_and_grows_into_format_2(tmp_path: Path) -> None:
+def test_a_store_of_format_1_is_read_and_converted_when_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     plain = dataclasses.replace(
         _counted(1), steps=tuple(dataclasses.replace(s, tokens=None, reported_cost=None) for s in _counted(1))
@@ -52,7 +50,7 @@ def test_a_store_of_format_1_is_read_as_it_is_and_grows_into_format_2(tmp_path: 
     with Rollouts.open(path) as rollouts:
         assert list(rollouts) == [plain]
         assert rollouts.columns("tokens")["tokens"].tolist() == [-1, -1]
-        assert rollouts.spending()[1]["tokens"] == 0
+        assert rollouts.spending()[1].tokens == 0
         assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (1,)  # reading changes nothing
         rollouts.add(_counted(2))
         assert list(rollouts) == [plain, _counted(2)]

@@ -1,4 +1,4 @@
-"""Several processes at one store, and kill -9: whatever dies on the way, nothing that was committed is lost."""
+"""Several processes on one store, and kill -9: no committed episode is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stored import episode
 from selfreg_gym.store.rollouts import Rollouts
 
 
-def test_reading_sees_one_moment_while_others_write(rollouts: Rollouts, path: Path) -> None:
+def test_reading_sees_a_snapshot_while_others_write(rollouts: Rollouts, path: Path) -> None:
     rollouts.add(episode(seed=seed) for seed in range(3))
     reader = rollouts.episodes()
     next(reader)

@@ -37,7 +37,7 @@ def make_chain(**changes) -> TransitionModel:
     return TransitionModel(**{**arguments, **changes})
 
 
-def make_levelled(rng: np.random.Generator, nodes: int, levels: int) -> TransitionModel:
+def make_levelled(rng: np.random.Generator, nodes: int, levels: int, **options) -> TransitionModel:
     """Random nodes whose steps move the clock by 0, 1 or 2; staying is possible, so levels have cycles."""
     rows = []
     success, last = rng.random((2, nodes)) * 0.2, rng.random((2, nodes)) * 0.5
@@ -47,7 +47,7 @@ def make_levelled(rng: np.random.Generator, nodes: int, levels: int) -> Transiti
         drop = rng.choice([0, 1, 1, 2], size=(nodes, 4)).astype(np.int32)
         rows.append(Rows(np.arange(0, 4 * nodes + 1, 4), head.ravel(), weight.ravel(), drop.ravel()))
     start = rng.dirichlet(np.ones(nodes * levels))
-    return TransitionModel.levelled(rows, levels, success * 0.5, start, last_success=last * 0.5)
+    return TransitionModel.levelled(rows, levels, success * 0.5, start, last_success=last * 0.5, **options)
 
 
 def play_model(model: TransitionModel, count: int, rng, *, tasks: int = 1, horizon: int | None = None) -> list[Episode]:

@@ -33,8 +33,7 @@ def test_levels_give_the_values_of_the_expanded_model(levelled):
 
 
 def test_steps_left_go_to_the_nearest_level(levelled):
-    model = levelled(np.random.default_rng(1), 3, 4)
-    model.keys = ("a", "b", "c")
+    model = levelled(np.random.default_rng(1), 3, 4, keys=("a", "b", "c"))
     assert model.locate("b", None, 1) == 1
     assert model.locate("b", None, 4) == model.locate("b", None, 99) == model.locate("b") == 3 * 3 + 1
     assert model.locate("b", None, 0) == 1
@@ -50,3 +49,11 @@ def test_a_pickled_model_is_the_same_and_carries_nothing_that_can_be_made_again(
     again = pickle.loads(pickle.dumps(solution)).model
     assert again.fingerprint == model.fingerprint
     assert np.array_equal(solve(again, help_cost=0.1).value, solution.value)
+
+
+def test_a_model_cannot_be_changed(chain) -> None:
+    model = chain()
+    with pytest.raises(AttributeError, match="immutable"):
+        model.cost = model.cost  # type: ignore[misc]
+    with pytest.raises(ValueError, match="read-only"):
+        model.success[0, 0] = 0.5

@@ -1,4 +1,4 @@
-"""Draws of helpers depend on the helper's seed, the episode and the step, and on nothing else."""
+"""Draws of helpers depend only on the helper's seed, the episode and the step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from selfreg_gym.utils.episode_draws import EpisodeDraws, episode_key
 
 
-def test_a_row_draws_the_same_alone_and_in_a_batch() -> None:
+def test_an_episode_draws_the_same_alone_and_in_a_batch() -> None:
     keys = np.array([episode_key(5, 0), episode_key(6, 0), episode_key(5, 1)])
     draws = EpisodeDraws.begin(None, np.ones(3, bool), keys, seed=3)
     batch = []
@@ -23,7 +23,7 @@ def test_a_row_draws_the_same_alone_and_in_a_batch() -> None:
     assert len(np.unique(np.concatenate(batch))) == 24
 
 
-def test_rows_that_were_told_are_not_begun_again_by_episode_start() -> None:
+def test_episodes_with_a_key_do_not_restart_at_episode_start() -> None:
     starts = np.array([True, False])
     told = EpisodeDraws.begin(None, starts, np.array([7, 8]), seed=0)
     first = EpisodeDraws.at(told, 2, starts, seed=0)
@@ -45,6 +45,6 @@ def test_draws_are_uniform_and_those_of_neighbours_are_unrelated() -> None:
     assert np.abs(table - np.eye(5)).max() < 5 / np.sqrt(n)
 
 
-def test_a_key_tells_tasks_apart_that_share_a_seed() -> None:
+def test_tasks_with_the_same_seed_have_different_keys() -> None:
     assert len({episode_key(seed, task) for seed in (0, 1, 2**40) for task in range(50)}) == 150
     assert 0 <= episode_key(2**100, 3) < 2**63

@@ -1,4 +1,4 @@
-"""Text of unknown origin is safe wherever it is shown."""
+"""Text of unknown origin is safe to display."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_visible_text_can_be_written_and_printed(text: str) -> None:
     assert visible(shown) == shown
 
 
-def test_what_has_a_glyph_stays() -> None:
+def test_characters_with_a_glyph_are_not_changed() -> None:
     assert visible("Ünïcode 名前 \N{EM DASH} \N{MICRO SIGN}") == "Ünïcode 名前 \N{EM DASH} \N{MICRO SIGN}"
     assert visible("a\nb\x07", keep="\n") == "a\nb\\x07"
     assert visible(None) == "None"

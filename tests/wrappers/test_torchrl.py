@@ -20,7 +20,7 @@ def make(num_envs: int = 3, mode: str = "Disabled") -> Any:
 
 
 @pytest.mark.parametrize("mode", gym.vector.AutoresetMode)
-def test_wrappers_say_how_the_env_resets(mode: gym.vector.AutoresetMode) -> None:
+def test_wrappers_have_the_autoreset_mode_of_the_env(mode: gym.vector.AutoresetMode) -> None:
     env = selfreg_gym.HelpCost(selfreg_gym.FeatureObservation(make(mode=mode.value)), 0.2)
     assert env.autoreset_mode is mode
     assert env.metadata["autoreset_mode"] is mode

@@ -43,7 +43,7 @@ def vector(n: int, mode: str = "NextStep", **kwargs: Any) -> InterventionVectorE
 
 
 @pytest.mark.parametrize("new", [0.0, 0.1, 0.37])
-def test_help_cost_is_the_env_made_at_that_cost(new: float) -> None:
+def test_help_cost_equals_an_env_with_that_cost(new: float) -> None:
     changed, made = HelpCost(single(), help_cost=new), single(help_cost=new)
     for env in (changed, made):
         env.reset(seed=0, options={"episode": 3})
@@ -62,7 +62,7 @@ def test_help_cost_of_a_vector_env(mode: str) -> None:
         np.testing.assert_allclose(changed.step(actions)[1], made.step(actions)[1])
 
 
-def test_help_costs_can_be_stacked_the_outermost_counts() -> None:
+def test_the_outermost_of_several_help_costs_counts() -> None:
     env = HelpCost(HelpBudget(HelpCost(single(), help_cost=0.9), budget=9), help_cost=0.2)
     env.reset(seed=0, options={"episode": 3})
     assert env.step(1)[1] == pytest.approx(-0.2)
@@ -82,7 +82,7 @@ def test_a_failed_call_stays_free() -> None:
 
 
 @pytest.mark.parametrize("bad", [-1.0, float("nan"), "x"])
-def test_help_cost_refuses_what_is_no_cost(bad: Any) -> None:
+def test_an_invalid_help_cost_raises(bad: Any) -> None:
     for env in (single(), vector(2)):
         with pytest.raises(InvalidArgumentError, match="help_cost"):
             HelpCost(env, bad)
@@ -91,7 +91,7 @@ def test_help_cost_refuses_what_is_no_cost(bad: Any) -> None:
 # --- HelpBudget -------------------------------------------------------------------------------------------------------
 
 
-def test_a_call_beyond_the_budget_runs_as_nohelp() -> None:
+def test_a_call_beyond_the_budget_is_executed_as_nohelp() -> None:
     env = HelpBudget(single(), budget=1.5)
     _, info = env.reset(seed=0, options={"episode": 3})
     assert (info["budget_left"], info["denied"]) == (1.5, False)
@@ -111,7 +111,7 @@ def test_a_call_beyond_the_budget_runs_as_nohelp() -> None:
     assert info["usage"].sum() == 1.5
 
 
-def test_the_budget_is_an_episodes_own() -> None:
+def test_each_episode_has_its_own_budget() -> None:
     env = HelpBudget(single(), budget=1)
     for _ in range(3):
         env.reset(options={"episode": 0})
@@ -120,7 +120,7 @@ def test_the_budget_is_an_episodes_own() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_budget_of_a_vector_env_is_that_of_its_rows(mode: str) -> None:
+def test_each_environment_of_a_vector_env_has_its_own_budget(mode: str) -> None:
     envs = HelpBudget(vector(4, mode), budget=1.5)
     rng = np.random.default_rng(1)
     _, infos = envs.reset(seed=0, options={"episode": np.array([0, 1, 2, 3])})
@@ -173,7 +173,7 @@ def test_ten_calls_of_a_tenth_fit_into_one() -> None:
     assert [env.step(1)[4]["denied"] for _ in range(5)] == [False] * 5
 
 
-def test_a_call_dearer_than_expected_overshoots_once() -> None:
+def test_a_call_that_costs_more_than_expected_exceeds_the_budget_once() -> None:
     class Dear:
         def act(self, decisions: Any) -> list[Act]:
             return [Act(decision.task.get_wrapper_attr("expert_action")(), cost=3.0) for decision in decisions]
@@ -185,7 +185,7 @@ def test_a_call_dearer_than_expected_overshoots_once() -> None:
     assert env.step(1)[4]["denied"] is True
 
 
-def test_a_restored_snapshot_brings_the_budget_back() -> None:
+def test_a_restored_snapshot_restores_the_budget() -> None:
     env = HelpBudget(single(), budget=1)
     env.reset(seed=0, options={"episode": 3})
     moment = env.get_wrapper_attr("snapshot")()
@@ -196,7 +196,7 @@ def test_a_restored_snapshot_brings_the_budget_back() -> None:
     assert env.step(1)[4]["denied"] is False
 
 
-def test_wrong_actions_are_refused_by_the_env_as_always() -> None:
+def test_invalid_actions_raise() -> None:
     env = HelpBudget(single(), budget=0)
     env.reset(seed=0)
     for action in (3, -1, "1", None):
@@ -209,7 +209,7 @@ def test_wrong_actions_are_refused_by_the_env_as_always() -> None:
 
 
 @pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "x", None])
-def test_budget_refuses_what_is_no_budget(bad: Any) -> None:
+def test_an_invalid_budget_raises(bad: Any) -> None:
     for env in (single(), vector(2)):
         with pytest.raises(InvalidArgumentError, match="budget"):
             HelpBudget(env, bad)
@@ -221,9 +221,9 @@ def test_maskable_ppo_never_chooses_a_denied_call(batched: bool) -> None:
     denied: list[bool] = []
 
     class Spy(HelpBudget if not batched else HelpBudget.vector):  # type: ignore[misc]
-        def _tell(self, info: dict[str, Any], refused: Any) -> dict[str, Any]:
+        def _add_budget(self, info: dict[str, Any], refused: Any) -> dict[str, Any]:
             denied.extend(np.atleast_1d(refused).tolist())
-            return super()._tell(info, refused)
+            return super()._add_budget(info, refused)
 
     env = FeatureObservation(Spy(vector(2, "SameStep") if batched else single(), budget=1))
     model = sb3_contrib.MaskablePPO(

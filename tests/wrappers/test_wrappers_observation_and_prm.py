@@ -81,7 +81,7 @@ def row(batch: Any, i: int) -> Any:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_the_vector_version_gives_the_rows_of_the_single_version(name: str, mode: str) -> None:
+def test_the_vector_version_agrees_with_the_single_version(name: str, mode: str) -> None:
     n, rng = 3, np.random.default_rng(0)
     envs = WRAPPERS[name](vector(n, mode))
     singles = [WRAPPERS[name](single()) for _ in range(n)]
@@ -145,7 +145,7 @@ def test_missing_parts_are_empty_lines() -> None:
     assert StateKeyObservation(bare, parts).reset(seed=0, options={"episode": 1})[0] == "coin-1/3\n\n"
 
 
-def test_a_finished_row_keeps_its_last_key_and_one_that_never_began_is_blank() -> None:
+def test_a_finished_environment_keeps_its_last_key_and_an_unused_one_is_empty() -> None:
     envs = StateKeyObservation(vector(3, "Disabled", actor=ExpertActor()), parts=("state_key", "steps_left"))
     mask = np.array([True, True, False])
     keys, _ = envs.reset(seed=[0, 1, None], options={"reset_mask": mask, "episode": np.array([0, 1, 0])})
@@ -186,7 +186,7 @@ def test_equal_feature_keys_have_equal_embeddings_whatever_the_task() -> None:
     assert not np.array_equal(first, env.step(1)[0]["embedding"])
 
 
-def test_embeddings_are_the_callers_own() -> None:
+def test_embeddings_are_copies() -> None:
     bag = hashed_bag_of_words("a few words")
     bag[:] = 7
     assert np.linalg.norm(hashed_bag_of_words("a few words")) == pytest.approx(1.0)
@@ -248,7 +248,7 @@ def test_shaping_follows_a_restored_snapshot() -> None:
     assert [env.step(0)[1] for _ in range(4)] == first
 
 
-def test_the_model_is_asked_once_per_step_and_not_about_ends() -> None:
+def test_the_model_is_called_once_per_step_and_not_for_final_states() -> None:
     model = Length()
     envs = PRMReward(vector(4, "Disabled", actor=ExpertActor()), model)
     envs.reset(seed=0, options={"episode": np.array([0, 0, 1, 3])})
@@ -263,7 +263,7 @@ def test_the_model_is_asked_once_per_step_and_not_about_ends() -> None:
 
 
 @pytest.mark.parametrize("wrapper", [PRMReward, PRMObservation, FeatureObservation])
-def test_what_is_no_model_is_refused(wrapper: Any) -> None:
+def test_an_invalid_model_raises(wrapper: Any) -> None:
     for env in (single(), vector(2)):
         with pytest.raises(InvalidArgumentError, match="has score"):
             wrapper(env, prm=3)
@@ -283,7 +283,7 @@ def test_a_model_of_the_wrong_shape_and_a_bad_gamma() -> None:
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), 5.0, -0.1, "a", None])
-def test_a_score_outside_0_to_1_is_refused(score: Any) -> None:
+def test_a_score_outside_0_to_1_raises(score: Any) -> None:
     class Odd:
         def score(self, observations: Sequence[str]) -> Any:
             return [score for _ in observations]

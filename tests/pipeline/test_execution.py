@@ -16,7 +16,8 @@ import pytest
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import checkpoints
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.directory import Run, Stage, run_stages
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.execution import Stage, run_stages
 
 CONFIG = load_config(preset="smoke")
 
@@ -67,7 +68,7 @@ def test_runs_once_then_skips(tmp_path: Path) -> None:
     again, said = opened(tmp_path / "r")
     run_stages(again, stages(log))
     assert log == []
-    assert said == ["1/2 numbers: already there", "2/2 total: already there"]
+    assert said == ["1/2 numbers: up to date", "2/2 total: up to date"]
 
 
 def test_a_changed_setting_runs_what_depends_on_it(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_stage_reads_no_damaged_input(tmp_path: Path, redo: bool) -> None:
     run_stages(run, stages([]))
     damage(run.path / "numbers.txt")
     log: list[str] = []
-    with pytest.raises(RunDirectoryError, match=r"numbers.txt .* numbers left there.* --until numbers"):
+    with pytest.raises(RunDirectoryError, match=r"numbers.txt .* numbers left it.* --until numbers"):
         run_stages(opened(tmp_path / "r")[0], stages(log), ["total"], redo=redo)
     assert log == []
     run_stages(opened(tmp_path / "r")[0], stages(log), ["numbers"])
@@ -312,7 +313,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_stage_runs_beside_those_that_do_not_wait_for_it(jobs: Any, tmp_path: Path) -> None:
     side = (
-        Stage("slow", jobs.slow, (), ("slow.txt",), (), beside=True),
+        Stage("slow", jobs.slow, (), ("slow.txt",), (), background=True),
         Stage("quick", jobs.quick, (), ("quick.txt",), ()),
         Stage("both", jobs.both, ("slow.txt", "quick.txt"), ("both.txt",), ()),
     )
@@ -322,12 +323,12 @@ def test_a_stage_runs_beside_those_that_do_not_wait_for_it(jobs: Any, tmp_path: 
     assert [line.split()[1] for line in said if "done" in line] == ["quick:", "slow:", "both:"]
     again, said = opened(tmp_path / "r", "collect.workers=2")
     run_stages(again, side)
-    assert all("already there" in line for line in said)
+    assert all("up to date" in line for line in said)
 
 
 def test_a_stage_that_fails_beside_others_is_an_error_and_goes_on_later(jobs: Any, tmp_path: Path) -> None:
     side = (
-        Stage("slow", jobs.fails, (), ("slow.txt",), (), beside=True),
+        Stage("slow", jobs.fails, (), ("slow.txt",), (), background=True),
         Stage("quick", jobs.quick, (), ("quick.txt",), ()),
     )
     run, _ = opened(tmp_path / "r", "collect.workers=2")

@@ -13,17 +13,17 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.pipeline.candidates import _build_one, _variants, is_decisive
-from selfreg_gym.pipeline.checks import check_candidates
-from selfreg_gym.pipeline.comparing import _not_met
+from selfreg_gym.pipeline.comparison import _not_met
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.schema import EvaluateConfig
+from selfreg_gym.pipeline.validation import validate
 
 COIN = ['task.id="selfreg/Coin-v0"', "task.kwargs={}", "task.splits={collected={}}"]
 
 
 def check(*overrides: str) -> None:
-    check_candidates(load_config(preset="smoke", overrides=[*COIN, *overrides]))
+    validate(load_config(preset="smoke", overrides=[*COIN, *overrides]))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_arguments_of_helpers_are_checked_at_the_start(override: str, error: typ
 
 
 def test_a_value_out_of_range_names_the_helper() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be made.*k at least 1"):
+    with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be built.*k at least 1"):
         check("evaluate.kwargs.every-k={k=0.5}", 'evaluate.helpers=["every-k"]')
     check("evaluate.kwargs.every-k={k=3}", "evaluate.kwargs.random={intervention=1}")
 
@@ -90,7 +90,7 @@ def test_invalid_answers_are_found_before_training(monkeypatch: pytest.MonkeyPat
         return answers(len(observation)), state
 
     plugin(monkeypatch, predict)
-    with pytest.raises(TaskContractError, match=f"(?s)'mine' does not keep.*{told}"):
+    with pytest.raises(TaskContractError, match=f"(?s)'mine' does not.*{told}"):
         check('evaluate.helpers=["mine"]')
 
 
@@ -99,7 +99,7 @@ def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("no such table")
 
     plugin(monkeypatch, init=init)
-    with pytest.raises(InvalidArgumentError, match=r"'mine' cannot be made.*RuntimeError: no such table"):
+    with pytest.raises(InvalidArgumentError, match=r"'mine' cannot be built.*RuntimeError: no such table"):
         check('evaluate.helpers=["mine"]')
 
 
@@ -115,7 +115,8 @@ def test_characters_that_separate_the_parts_of_a_key_are_refused_at_the_start(
     check('evaluate.helpers=["never"]')
 
 
-def test_a_helper_of_ones_own_is_decisive() -> None:
+def test_a_helper_is_decisive_unless_it_or_the_config_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin(monkeypatch)
     assert is_decisive("mine", EvaluateConfig())
     assert is_decisive("prm-threshold:expert", EvaluateConfig())
     assert not is_decisive("every-k:expert", EvaluateConfig())

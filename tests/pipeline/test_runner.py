@@ -16,8 +16,8 @@ import pytest
 
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
-from selfreg_gym.pipeline import STAGES, advance, comparing, open_run, stages, stages_until
-from selfreg_gym.pipeline.candidates import helper_names, key_of
+from selfreg_gym.pipeline import STAGES, advance, comparison, open_run, stages, stages_until
+from selfreg_gym.pipeline.candidates import helper_names
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
 
@@ -118,7 +118,7 @@ def test_again_does_nothing(smoke: tuple[Path, str]) -> None:
     before = (out / "manifest.json").read_bytes()
     said: list[str] = []
     advance(open_run(out, preset="smoke", say=said.append))
-    assert said == [f"{i}/{len(STAGES)} {stage.name}: already there" for i, stage in enumerate(STAGES, 1)]
+    assert said == [f"{i}/{len(STAGES)} {stage.name}: up to date" for i, stage in enumerate(STAGES, 1)]
     assert (out / "manifest.json").read_bytes() == before
 
 
@@ -133,7 +133,7 @@ def test_an_edited_report_is_made_again_and_nothing_else(smoke: tuple[Path, str]
     said: list[str] = []
     advance(open_run(out, say=said.append, progress=False))
     assert (out / "report.html").exists()
-    assert next(line for line in said if "already there" not in line).startswith(f"{len(STAGES)}/{len(STAGES)} report")
+    assert next(line for line in said if "up to date" not in line).startswith(f"{len(STAGES)}/{len(STAGES)} report")
 
 
 def test_an_interrupted_evaluation_keeps_its_finished_splits(
@@ -142,7 +142,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
     """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
     played: list[list[str]] = []
-    real = comparing._play_splits
+    real = comparison._play_splits
 
     def play(run: Run, splits: list[str], *, on_split: Callable[[str, Any], object]) -> None:
         def keep(split: str, found: Any) -> None:
@@ -153,14 +153,14 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
         played.append(splits)
         real(run, splits, on_split=keep)
 
-    monkeypatch.setattr(comparing, "_play_splits", play)
+    monkeypatch.setattr(comparison, "_play_splits", play)
     with pytest.raises(KeyboardInterrupt):
         advance(open_run(out, progress=False), ["evaluate"], redo=True)
     assert "evaluate" not in json.loads((out / "manifest.json").read_text())["stages"]
     said: list[str] = []
     advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
     assert played == [["collected", "seen", "unseen"], ["seen", "unseen"]]
-    assert sum("already there" in line for line in said) == len(stages_until("calibrate"))
+    assert sum("up to date" in line for line in said) == len(stages_until("calibrate"))
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     assert rows[0] == rows[1]
 
@@ -191,7 +191,7 @@ def test_a_learner_that_the_config_names_is_trained_calibrated_and_compared(
     changed = ["rl.algorithms=['ppo']", "rl.steps=512", "evaluate.helpers=['never', 'always', 'ppo']"]
     said: list[str] = []
     advance(open_run(out, overrides=changed, update=True, progress=False, say=said.append))
-    assert sum("already there" in line for line in said) == 6  # all before train-rl
+    assert sum("up to date" in line for line in said) == 6  # all before train-rl
     assert (out / "rl" / "ppo" / "policy.safetensors").is_file()
     assert "ppo@1" in json.loads((out / "calibration.json").read_text())
     rows = json.loads((out / "evaluation.json").read_text())["rows"]
@@ -210,14 +210,6 @@ def test_helpers_that_take_part(tmp_path: Path) -> None:
     assert helper_names(one) == ["never"]
     with pytest.raises(UnknownNameError, match="Did you mean 'never'"):
         open_run(tmp_path / "c", preset="smoke", overrides=["evaluate.helpers=['nevr']"])
-
-
-@pytest.mark.parametrize(("budget", "key"), [(None, "lm"), (1.0, "lm@1"), (0.5, "lm@0.5")])
-def test_keys(budget: float | None, key: str) -> None:
-    from selfreg_gym.evaluation.measures import parse_key
-
-    assert key_of("lm", budget) == key
-    assert parse_key(key) == ("lm", budget, None)
 
 
 def test_stages_until() -> None:
@@ -246,8 +238,8 @@ def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monk
         rows: typing.ClassVar = [{"helper": "lm", "errors": 2}, {"helper": "never", "errors": 0}]
 
     run = open_run(tmp_path / "r", preset="smoke", progress=False)
-    monkeypatch.setattr(comparing, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
-    with pytest.raises(FailedEpisodesError, match=r"'seen' ended in errors \(by helper: \{'lm': 2\}\)"):
+    monkeypatch.setattr(comparison, "_play_splits", lambda run, left, on_split: on_split("seen", Found()))
+    with pytest.raises(FailedEpisodesError, match=r"'seen' some did not \(by helper: \{'lm': 2\}\)"):
         stages.evaluate_helpers(run)
     assert not list(run.partial("evaluate").iterdir()), "the split is played again"
 

@@ -1,0 +1,29 @@
+"""``Fitted``: the data behind a fitted transition model, stored beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Fitted"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fitted model knows about its data.
+
+    Attributes:
+        counts: ``(A, N)`` visits behind each row.
+        is_feature: ``(N,)`` bool, whether a node stands for a feature key.
+        feature_of_node: ``(N,)`` the node of a state's features, -1 where there is none.
+        settings: the arguments of the fit and the weights chosen.
+        coverage: see :func:`selfreg_gym.transitions.coverage.coverage`.
+    """
+
+    counts: np.ndarray
+    is_feature: np.ndarray
+    feature_of_node: np.ndarray
+    settings: dict[str, Any]
+    coverage: dict[str, float]
