@@ -40,7 +40,7 @@ def read_step(answer: Any) -> tuple[str, bool, bool, dict[str, Any]]:
         TaskContractError: not five values, or one of the wrong type.
     """
     # This runs at every step. An exact type is right nearly always, and cheap to compare.
-    if type(answer) is not tuple and not isinstance(answer, tuple | list) or len(answer) != 5:
+    if (type(answer) is not tuple and not isinstance(answer, tuple | list)) or len(answer) != 5:
         _broken("step must return (observation, reward, terminated, truncated, info)", answer)
     observation, _, terminated, truncated, info = answer
     if type(observation) is str and type(terminated) is type(truncated) is bool and type(info) is dict:
