@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver.arguments import check_choice, check_model, checked_number
+from selfreg_gym.solver.arguments import check_choice, check_costs, check_model, checked_number
 from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.prepared import cost_unit
@@ -92,6 +92,7 @@ def solve_budget(
 
     Raises:
         InvalidArgumentError: a negative budget, or one of the wrong shape; both or neither of budget and cap.
+        ModelError: a budget, and costs that differ by a factor of more than 1e15.
     """
     check_model(model)
     check_choice("value", value, ("exact", "prm"))
@@ -107,6 +108,7 @@ def solve_budget(
         _only_exact("a hard cap is", value, method)
         return solve_caps(model, hard_cap=hard_cap, discount=discount, backend=backend)
     assert budget is not None
+    check_costs(model)
     if np.ndim(budget):
         from selfreg_gym.solver.many_budgets import solve_budgets
 

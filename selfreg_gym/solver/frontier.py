@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.solver.arguments import check_model, checked_number
+from selfreg_gym.solver.arguments import check_costs, check_model, checked_number
 from selfreg_gym.solver.budget import (
     ENOUGH,
     GAIN,
@@ -197,6 +197,7 @@ def solve_frontier(
         InvalidArgumentError: a negative gap.
     """
     check_model(model)
+    check_costs(model)
     gap = checked_number("gap, the certified distance in success,", gap)
     engine = Engine(model, backend=backend, discount=discount)
     top = highest_price(model)

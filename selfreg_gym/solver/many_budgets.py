@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.solver.arguments import check_model, checked_numbers
+from selfreg_gym.solver.arguments import check_costs, check_model, checked_numbers
 from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import FIXED
 from selfreg_gym.solver.solution import MixedPolicy, make_solution, priced_cost
@@ -65,6 +65,7 @@ def solve_budgets(
         InvalidArgumentError: not K budgets, or one below 0.
     """
     check_model(model)
+    check_costs(model)
     count = model.actions - 1
     limits = checked_numbers("budget, the cost units per intervention,", budget, (count,), finite=False)
     engine = Engine(model, backend=backend, discount=discount)
