@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.prm.hard_tasks import hard_tasks
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.summary import percent
@@ -133,7 +134,7 @@ def selected_knobs(data: ReportData) -> str:
     """The share with the calibrated knob, and that with the best knob on the evaluated episodes."""
     body = [
         [
-            *_head(data, item | {"helper": item["key"].partition("@")[0]}),
+            *_head(data, item | {"helper": HelperKey.parse(item["key"]).name}),
             _number(item["usage"]),
             percent(item["share"]),
             percent(item["oracle_share"]),
@@ -289,7 +290,7 @@ def hard_task_counts(data: ReportData) -> str:
     """Precision and recall of "the task is hard" at one half and at the calibrated thresholds."""
     thresholds = {"one half": 0.5}
     for key, found in data.calibration.items():
-        helper = key.partition("@")[0]
+        helper = HelperKey.parse(key).name
         if data.style(helper).declared.flags_hard_tasks and found.get("budget") is not None:
             name = f"{data.style(helper).short} at C = {found['budget']:g}"
             thresholds[name] = found.get("knob", max(found.get("knobs", [0.5])))
