@@ -32,7 +32,7 @@ from selfreg_gym.utils.progress import progress_bar
 __all__ = ["evaluate", "evaluate_splits"]
 
 FORMERLY_FIXED = "collected"
-"""A split of this name has fixed tasks if its plan does not say whether it has; deprecated."""
+"""A split of this name has fixed tasks unless ``fixed_tasks`` is given; deprecated."""
 
 KEY_DIGITS = 1e-5
 """A budget in a key may be rounded to six digits: their largest relative difference to the number itself."""
@@ -144,7 +144,7 @@ def evaluate_splits(
     }
     if len(players) < len(helpers):
         raise InvalidArgumentError(f"helper keys must differ, received {', '.join(map(str, helpers))}.")
-    budgets_by_key = _budgets_by_key(players, budgets)
+    known_budgets = _known_budgets(players, budgets)
     plans: dict[str, SplitPlan] = {}
     for name, split in splits.items():
         plans[name] = replace(split, fixed_tasks=_has_fixed_tasks(name, split.fixed_tasks))
@@ -176,20 +176,19 @@ def evaluate_splits(
             if callable(progress):
                 progress(played, total)
             if not run.left:
-                done[item.split] = run.evaluation(budgets_by_key, (expected or {}).get(item.split), prm)
+                done[item.split] = run.evaluation(known_budgets, (expected or {}).get(item.split), prm)
                 if on_split is not None:
                     on_split(item.split, done[item.split])
 
-        run_sharded(
-            player, [shard for run in runs.values() for shard in run.shards], workers=workers, on_result=receive
-        )
+        shards = [shard for run in runs.values() for shard in run.shards]
+        run_sharded(player, shards, workers=workers, on_result=receive)
     evaluation = Evaluation.merge(*(done[name] for name in splits))
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
 
 
-def _budgets_by_key(players: Mapping[HelperKey, Helper], budgets: Mapping[Any, float] | None) -> dict[HelperKey, float]:
+def _known_budgets(players: Mapping[HelperKey, Helper], budgets: Mapping[Any, float] | None) -> dict[HelperKey, float]:
     """The budget of each key that has one: from ``budgets``, or from the key itself.
 
     Raises:
@@ -238,13 +237,13 @@ class _SplitRun:
         self.traced = choose_traces(longest, traces)
         self.shards = make_shards(name, self.plans, longest, num_envs)
         self.left = sum(map(len, self.plans.values()))
-        asked = {str(key): helper.intervention for key, helper in helpers.items()}
+        interventions = {str(key): helper.intervention for key, helper in helpers.items()}
         self._meta = {
             "tasks": len(split.tasks),
             "episodes_per_task": max(each.values()),
             "seed": seed,
             "knows_tasks": [str(key) for key, helper in helpers.items() if helper.knows_tasks],
-            "interventions": {key: name for key, name in asked.items() if isinstance(name, str)},
+            "interventions": {key: one for key, one in interventions.items() if isinstance(one, str)},
             "helpers": {key.name: asdict(helper.description) for key, helper in helpers.items()},
         }
         self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}
@@ -278,9 +277,7 @@ class _SplitRun:
 def _has_fixed_tasks(split: str, fixed_tasks: bool | None) -> bool:
     """Whether a split has fixed tasks; called by the functions that a user calls."""
     if fixed_tasks is None and split == FORMERLY_FIXED:
-        message = (
-            f"the split {split!r} has fixed tasks because of its name: pass fixed_tasks=True, the default is False."
-        )
+        message = f"the split {split!r} has fixed tasks because of its name: pass fixed_tasks=True for that."
         warnings.warn(message, DeprecationWarning, stacklevel=3)
         return True
     return bool(fixed_tasks)
