@@ -312,6 +312,8 @@ def figures_of_stages(data: ReportData) -> str:
         for name, value in figures.items() if isinstance(figures, Mapping) else ():
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 continue
-            shown = value if isinstance(value, str) else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
+            if isinstance(value, float):
+                value = f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
+            shown = value if isinstance(value, str) else f"{value:,}"
             body.append([stage, str(name).replace("_", " "), shown])
     return _table(["Stage", "Figure", "Value"], body, left=2, narrow=True)
