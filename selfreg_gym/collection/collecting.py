@@ -31,7 +31,7 @@ from selfreg_gym.intervention_env.building import (
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
-from selfreg_gym.playing.executor import check_workers, run_sharded
+from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.store import schema
@@ -117,7 +117,7 @@ def collect(
     if not isinstance(store, Rollouts):
         store = schema.check_path(store)
     player = _Player(env, num_envs=num_envs, retries=retries)
-    workers = check_workers(workers)
+    workers = check_count("workers", workers)
     if workers > 1 and player.is_live:
         raise InvalidArgumentError(
             f"a live env cannot be sent to other processes: pass env as keyword arguments (task=, actor=, "

@@ -43,36 +43,17 @@ class Meter:
         self.requests = self.retried = self.failed = self.cached = self.truncated = 0
         self.tokens = Tokens()
 
-    def count(
-        self,
-        *,
-        requests: int = 0,
-        retried: int = 0,
-        failed: int = 0,
-        cached: int = 0,
-        truncated: int = 0,
-        tokens: Tokens | None = None,
-    ) -> None:
+    def count(self, *, tokens: Tokens | None = None, **counts: int) -> None:
         """Add to the counters; thread-safe."""
         with self._lock:
-            self.requests += requests
-            self.retried += retried
-            self.failed += failed
-            self.cached += cached
-            self.truncated += truncated
+            for name, count in counts.items():
+                setattr(self, name, getattr(self, name) + count)
             if tokens is not None:
                 self.tokens += tokens
 
     def totals(self, server: Server) -> dict[str, int | float]:
         """The counters by name, and ``cost``: cost units of the tokens at the prices of ``server``."""
         with self._lock:
-            return {
-                "requests": self.requests,
-                "retried": self.retried,
-                "failed": self.failed,
-                "cached": self.cached,
-                "truncated": self.truncated,
-                "prompt_tokens": self.tokens.prompt,
-                "completion_tokens": self.tokens.completion,
-                "cost": server.cost_of(self.tokens.prompt, self.tokens.completion),
-            }
+            counts = {name: getattr(self, name) for name in ("requests", "retried", "failed", "cached", "truncated")}
+            read, written = self.tokens.prompt, self.tokens.completion
+        return {**counts, "prompt_tokens": read, "completion_tokens": written, "cost": server.cost_of(read, written)}

@@ -49,37 +49,17 @@ class Client:
         self._stopped = threading.Event()
         self._answered = False
 
-    def get(self, path: str, read: Callable[[dict[str, Any]], A]) -> A:
-        """GET ``path`` and return ``read(JSON)``; see :meth:`post`."""
-        return self._ask(path, None, read)
-
-    def post(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], A]) -> A:
-        """POST ``body`` to ``path`` and return ``read(JSON)``.
+    def send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], A]) -> A:
+        """POST ``body`` to ``path``, or GET ``path`` if it is None, and return ``read(JSON)``.
 
         Args:
             path: below the base URL, ``"/completions"``.
-            body: plain JSON values.
+            body: JSON values, or None.
             read: parses the JSON; raises an EndpointError if it has no answer.
 
         Raises:
             EndpointError: the request was refused, or failed after ``server.retries`` retries.
         """
-        return self._ask(path, body, read)
-
-    def close(self) -> None:
-        """End the pauses of waiting requests, and close the connections."""
-        self._stopped.set()
-        self._transport.close()
-
-    def clean(self, text: str) -> str:
-        """``text`` without the key; see :class:`selfreg_gym.endpoint.redaction.Redaction`."""
-        return self.redaction.clean(text)
-
-    def message(self, text: str) -> str:
-        """``text`` for an error or a report: one short line without key and control characters."""
-        return self.redaction.message(text)
-
-    def _ask(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], A]) -> A:
         for attempt in range(self.server.retries + 1):
             self.meter.count(requests=1, retried=int(attempt > 0))
             try:
@@ -90,7 +70,7 @@ class Client:
                     self.meter.count(failed=1)
                     tried = f" (tried {attempt + 1} times)" if attempt else ""
                     raise EndpointError(
-                        f"{self.server.base_url}{path}: {self.message(str(error))}{tried}",
+                        f"{self.server.base_url}{path}: {self.redaction.message(str(error))}{tried}",
                         status=error.status,
                         transient=error.transient,
                         reached=error.reached,
@@ -99,6 +79,11 @@ class Client:
                 self._answered = True
                 return answer
         raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """End the pauses of waiting requests, and close the connections."""
+        self._stopped.set()
+        self._transport.close()
 
     def _retries(self, error: EndpointError) -> int:
         """Number of retries after ``error``: at most one if the server was never reached."""
@@ -125,7 +110,7 @@ class Client:
             no_route = reply.status == 404 and "/v1" not in urlsplit(self.server.base_url).path
             hint = " (base_url has no /v1, with which the routes of most servers begin)" if no_route else ""
             raise EndpointError(
-                f"HTTP {reply.status}: {self.message(_message(reply.body))[:200]}{hint}",
+                f"HTTP {reply.status}: {self.redaction.message(_message(reply.body))[:200]}{hint}",
                 status=reply.status,
                 transient=reply.status in _TRANSIENT,
                 reached=True,

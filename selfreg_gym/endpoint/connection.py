@@ -165,9 +165,9 @@ class Connection:
                 raise no_answer("the list of models has no data")
             names = [entry.get("id") for entry in entries if isinstance(entry, dict)]
             texts = [name for name in names if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME]
-            return [self.client.clean(name) for name in texts if name.isprintable()]
+            return [self.client.redaction.clean(name) for name in texts if name.isprintable()]
 
-        return self.client.get(MODELS, read)
+        return self.client.send(MODELS, None, read)
 
     def ask(self, requests: Sequence[Request], *, lists: bool = False) -> list[Any]:
         """Answers of N requests, in order. Equal requests are sent once, and cached ones not at all.
@@ -233,7 +233,7 @@ class Connection:
             return found
 
         try:
-            answers = self.client.post(path, body, read)
+            answers = self.client.send(path, body, read)
         except EndpointError as error:
             if len(bodies) > 1 and error.reached and error.status not in _NOT_ABOUT_LISTS:
                 return self._ask_singly(requests, bodies)
@@ -369,7 +369,7 @@ def _shown_names(names: Sequence[str]) -> str:
 
 def _redacted(answer: Answer, client: Client) -> Answer:
     """The answer without the key, which a server may repeat and which must not be stored."""
-    text = client.clean(answer.text)
+    text = client.redaction.clean(answer.text)
     if text == answer.text:
         return answer
-    return replace(answer, text=text, pieces=tuple(map(client.clean, answer.pieces)))
+    return replace(answer, text=text, pieces=tuple(map(client.redaction.clean, answer.pieces)))

@@ -118,7 +118,7 @@ class _Prober:
 
     def _redacted(self, finding: Finding) -> Finding:
         """The finding without the key and control characters, which the server's text may contain."""
-        return replace(finding, why=self.connection.client.message(finding.why))
+        return replace(finding, why=self.connection.client.redaction.message(finding.why))
 
     def _plain_request_works(self, name: str) -> bool:
         """Whether the route works without the argument ``name``, which broke the connection or took too long.
@@ -202,7 +202,7 @@ class _Prober:
         """The answers to one request with several prompts, without a fallback to single ones."""
         connection = self.connection
         body = {"model": connection.model, **bodies[0], "prompt": [one["prompt"] for one in bodies]}
-        answers = connection.client.post(COMPLETIONS, body, lambda data: read_completions(data, len(bodies)))
+        answers = connection.client.send(COMPLETIONS, body, lambda data: read_completions(data, len(bodies)))
         connection.meter.count(tokens=answers[0].tokens)
         return answers
 

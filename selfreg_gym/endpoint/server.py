@@ -7,18 +7,17 @@ A key is referred to by name: ``api_key_env`` is the name of an environment vari
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameError, shown
+from selfreg_gym.utils.arguments import check_count, check_number
 
 __all__ = ["IMMATERIAL", "Server", "check_cache", "keyword_names"]
 
@@ -113,29 +112,24 @@ class Server:
                 "api_key_env must be the NAME of an environment variable, in capitals ('OPENAI_API_KEY'), never the "
                 "key; received another text or value."
             )
-        for name in ("timeout", "load_timeout"):
-            self._check(name, f"a number of seconds above 0 and at most {_LONGEST}", lambda x: 0 < x <= _LONGEST)
-        for name in ("backoff", "max_backoff", "max_wait"):
-            self._check(name, f"a number of seconds from 0 to {_LONGEST}", lambda x: 0 <= x <= _LONGEST)
-        self._check("retries", "an integer of at least 0", lambda x: 0 <= x <= 10**6, integer=True)
-        for name in ("concurrency", "batch"):
-            self._check(name, "an integer of at least 1", lambda x: 1 <= x <= 10**6, integer=True)
-        prices = [_number(price, lambda x: 0 <= x <= 1e12) for price in _sequence(self.token_prices)]
-        if len(prices) != 2 or prices[0] is None or prices[1] is None:
+        for name in ("timeout", "load_timeout", "backoff", "max_backoff", "max_wait"):
+            seconds = getattr(self, name)
+            above = name.endswith("timeout")  # a timeout of 0 is an error, a pause of 0 is not
+            seconds = check_number(f"{name} (seconds)", seconds, high=_LONGEST, above=above)
+            object.__setattr__(self, name, seconds)
+        for name in ("retries", "concurrency", "batch"):
+            count = check_count(name, getattr(self, name), low=int(name != "retries"), high=10**6)
+            object.__setattr__(self, name, count)
+        prices = self.token_prices
+        if not isinstance(prices, Sequence) or isinstance(prices, str) or len(prices) != 2:
             raise InvalidArgumentError(
-                "token_prices must be two numbers of at least 0 (cost units per 1,000 tokens read and written), "
-                f"received {shown(self.token_prices)}."
+                "token_prices must be two numbers (cost units per 1,000 tokens read and written), received "
+                f"{shown(prices)}."
             )
-        object.__setattr__(self, "token_prices", (float(prices[0]), float(prices[1])))
+        read, written = (check_number("each of token_prices", price, high=1e12) for price in prices)
+        object.__setattr__(self, "token_prices", (read, written))
         if self.api_key_env is not None and os.environ.get(self.api_key_env, "").strip():
             self.key()  # a malformed key is reported before the first request
-
-    def _check(self, name: str, rule: str, valid: Callable[[Any], bool], *, integer: bool = False) -> None:
-        """Check one option and store it as an int or float."""
-        value = _number(getattr(self, name), valid, integer=integer)
-        if value is None:
-            raise InvalidArgumentError(f"{name} must be {rule}, received {shown(getattr(self, name))}.")
-        object.__setattr__(self, name, value)
 
     def key(self) -> str | None:
         """The key in the environment, stripped; None without ``api_key_env``.
@@ -167,20 +161,6 @@ class Server:
     def cost_of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Cost units of these numbers of tokens."""
         return (prompt_tokens * self.token_prices[0] + completion_tokens * self.token_prices[1]) / 1000.0
-
-
-def _number(value: Any, valid: Callable[[Any], bool], *, integer: bool = False) -> int | float | None:
-    """``value`` as an int or float; None unless it is finite and ``valid``."""
-    kind: Any = Integral if integer else Real
-    if not isinstance(value, kind) or isinstance(value, bool):
-        return None
-    if not (isinstance(value, Integral) or math.isfinite(value)) or not valid(value):
-        return None
-    return int(value) if isinstance(value, Integral) else float(value)
-
-
-def _sequence(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ()
 
 
 def check_cache(cache: Any) -> Path | None:

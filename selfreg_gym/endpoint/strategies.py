@@ -35,16 +35,7 @@ from selfreg_gym.lm.sampling import sample_index, softmax
 from selfreg_gym.types import Act, Decision
 from selfreg_gym.utils.random_streams import REQUEST_SEED, seed_sequence
 
-__all__ = [
-    "ACTION_REQUEST",
-    "REQUIRED_CAPABILITIES",
-    "STRATEGIES",
-    "Choice",
-    "GenerationOptions",
-    "Strategy",
-    "choose_strategy",
-    "strategy_function",
-]
+__all__ = ["REQUIRED_CAPABILITIES", "STRATEGIES", "Choice", "GenerationOptions", "choose_strategy", "strategy_function"]
 
 STRATEGIES = ("echo", "structured", "systemone", "text")
 """In the order of preference."""
@@ -227,13 +218,15 @@ class _Strategies:
     def _act_of_text(self, decision: Decision, answer: Any, *, after_mark: bool, form: Form | None = None) -> Act:
         if isinstance(answer, EndpointError):
             return _failed(answer)
-        try:
-            self._action_check(decision, after_mark=after_mark, form=form)(answer)
-        except EndpointError as error:
-            return _failed(error)
-        self.connection.meter.count(truncated=int(answer.truncated))
         text = answer.text if form is None else form.read(answer.text)
-        return self._act(self._action(decision, text, after_mark=after_mark), answer.tokens)
+        if form is None or text not in (decision.admissible_actions or ()):
+            try:
+                self._action_check(decision, after_mark=after_mark, form=form)(answer)
+            except EndpointError as error:
+                return _failed(error)
+            text = self._action(decision, text, after_mark=after_mark)
+        self.connection.meter.count(truncated=int(answer.truncated))
+        return self._act(text, answer.tokens)
 
     def _act(self, text: str, tokens: Tokens | None, logprobs: np.ndarray | None = None) -> Act:
         server = self.connection.server
@@ -258,22 +251,15 @@ class _Strategies:
             check = self._action_check(decision, after_mark=form.path == COMPLETIONS, form=form)
             requests.append(replace(request, check=check))
         answers = self.connection.ask(requests)
-        return [self._act_of_structured(d, answer, form) for d, answer in zip(decisions, answers, strict=True)]
+        after_mark = form.path == COMPLETIONS
+        pairs = zip(decisions, answers, strict=True)
+        return [self._act_of_text(d, answer, after_mark=after_mark, form=form) for d, answer in pairs]
 
     def _structured_body(self, form: Form, decision: Decision) -> dict[str, Any]:
         offered = decision.admissible_actions or ()
         if form.path == COMPLETIONS:
             return form.body(actor_prompt(decision.observation), offered)
         return {**form.body("", offered), "messages": self._messages(decision.observation, ACTION_REQUEST)}
-
-    def _act_of_structured(self, decision: Decision, answer: Any, form: Form) -> Act:
-        if isinstance(answer, EndpointError):
-            return _failed(answer)
-        chosen = form.read(answer.text)
-        if chosen not in (decision.admissible_actions or ()):
-            return self._act_of_text(decision, answer, after_mark=form.path == COMPLETIONS, form=form)
-        self.connection.meter.count(truncated=int(answer.truncated))
-        return self._act(chosen, answer.tokens)
 
     # ------------------------------------------------------------------ echo
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of means and rates over episodes: the stratified bootstrap, expressed as weights.
+"""95 % confidence intervals of means and rates over episodes: the stratified bootstrap, expressed as weights.
 
 **Resampling.** A resample of n episodes is one weight per episode, so B resamples form a matrix ``W`` of shape (B, n).
 The mean of a measure ``x`` (n,) in each resample is ``W @ x / W.sum(axis=1)``. All helpers play the same episodes and
@@ -27,7 +27,7 @@ bootstrap variance of the rate p over that of n independent episodes, ``p (1 - p
 **Other statistics** have the percentile interval of the bootstrap, which is too narrow where few units differ from the
 others and has no width where none does. It is widened by the factor ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m
 units: the quantile of Student's t over the normal one, or, with few effective units, about the ratio of Wilson's
-interval to the normal interval.
+interval to the normal interval. The variance of a rate over sampled tasks is multiplied by ``t^2 / z^2``, too.
 
 The number of **effective units** is ``e = (sum psi^2)^2 / sum psi^4``, where psi are the units' contributions to the
 statistic (its influence function): m / 3 if they are normal, the number of failures for a rate with few failures.
@@ -64,6 +64,12 @@ Floats = NDArray[np.float64]
 
 PRIOR_UNITS = 2.0
 """Weight of the worst design effect of a rate, in effective units."""
+
+LEVEL = 0.95
+"""The level of all intervals."""
+
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+"""The quantile of the normal distribution, 1.96."""
 
 EXTRA_EVENTS = 3.0
 """Events added to the variance of a statistic, so that a few events do not give a narrow interval."""
@@ -194,12 +200,12 @@ def bootstrap_weights(
     return weights if clusters is None else weights[:, units]
 
 
-def percentile_interval(draws: Floats, *, level: float = 0.95) -> tuple[float, float]:
+def percentile_interval(draws: Floats) -> tuple[float, float]:
     """The central interval of ``draws (B,)``; NaN (an undefined resample) is ignored."""
     finite = draws[np.isfinite(draws)]
     if finite.size == 0:
         return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
@@ -224,40 +230,34 @@ def effective_units(contributions: Floats) -> float:
     return float(squares.sum()) ** 2 / fourth if squares.max(initial=0.0) > ROUNDING**2 and fourth > 0 else 0.0
 
 
-def widening(contributions: Floats, freedom: int, *, level: float = 0.95) -> float:
+def widening(contributions: Floats, freedom: int) -> float:
     """The factor, at least 1, by which a bootstrap interval is widened: ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))``.
 
     Args:
         contributions: ``(m,)`` of the units to the statistic; if all are 0, the factor is 1.
         freedom: degrees of freedom of the variance.
-        level: of the interval.
     """
     effective = effective_units(contributions)
     if not effective:
         return 1.0
     few = 1 + EXTRA_EVENTS / effective - 3 * EXTRA_EVENTS / len(contributions)
-    return float(np.sqrt(max(student_factor(freedom, level), few)))
+    return float(np.sqrt(max(student_factor(freedom), few)))
 
 
-def student_factor(freedom: int, level: float = 0.95) -> float:
+def student_factor(freedom: int) -> float:
     """``t^2 / z^2``: the squared ratio of the quantile of Student's t to the normal one."""
     from scipy.special import stdtrit
 
-    return float((stdtrit(freedom, (1 + level) / 2) / _normal(level)) ** 2)
+    return float((stdtrit(freedom, (1 + LEVEL) / 2) / Z) ** 2)
 
 
-def _normal(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
+def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = None) -> Estimate:
     """The mean of ``values`` with its bootstrap interval, widened for few units.
 
     Args:
         values: ``(n,)``; NaN is ignored. If none is negative, the interval does not go below 0.
         weights: ``(B, n)`` from :func:`bootstrap_weights`.
         design: of the weights; by default independent episodes.
-        level: of the interval.
     """
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
@@ -265,13 +265,13 @@ def estimate_mean(values: Floats, weights: Floats, *, design: Design | None = No
         return Estimate(float("nan"), float("nan"), float("nan"))
     design = (Design.of(np.zeros(len(values))) if design is None else design).take(known)
     value = float(values[known].mean())
-    low, high = percentile_interval(resampled_means(weights, values), level=level)
-    wider = widening(design.contributions(values[known][:, None])[:, 0], design.freedom, level=level)
+    low, high = percentile_interval(resampled_means(weights, values))
+    wider = widening(design.contributions(values[known][:, None])[:, 0], design.freedom)
     low, high = value + wider * (low - value), value + wider * (high - value)
     return Estimate(value, max(low, 0.0) if values[known].min() >= 0 else low, high)
 
 
-def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = None, level: float = 0.95) -> Estimate:
+def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = None) -> Estimate:
     """The mean of ``outcomes (n,)`` in [0, 1] with Wilson's interval for the design's effective number of trials.
 
     The arguments are those of :func:`estimate_mean`, the formulas those at the head of this module.
@@ -280,7 +280,7 @@ def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = 
     known = np.isfinite(outcomes)
     n = int(known.sum())
     if not n:
-        return estimate_mean(outcomes, weights, level=level)
+        return estimate_mean(outcomes, weights)
     design = (Design.of(np.zeros(len(outcomes))) if design is None else design).take(known)
     rate = float(outcomes[known].mean())
     binomial = rate * (1 - rate)
@@ -293,18 +293,17 @@ def estimate_rate(outcomes: Floats, weights: Floats, *, design: Design | None = 
         worst, effect = n / len(design.members), 0.0
         effective = effective_units(design.contributions(outcomes[known][:, None])[:, 0])
         if binomial > 0:
-            effect = variance * n / binomial * student_factor(freedom, level)
+            effect = variance * n / binomial * student_factor(freedom)
         effect = (effective * effect + PRIOR_UNITS * worst) / (effective + PRIOR_UNITS)
-        trials = n / min(effect, worst * max(student_factor(freedom, level), 1.0))
-    return Estimate(rate, *wilson_interval(rate, trials, level=level))
+        trials = n / min(effect, worst * max(student_factor(freedom), 1.0))
+    return Estimate(rate, *wilson_interval(rate, trials))
 
 
-def wilson_interval(rate: float, trials: float, *, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(rate: float, trials: float) -> tuple[float, float]:
     """Wilson's score interval of a rate in [0, 1] over a number of trials (Wilson 1927, JASA 22)."""
-    z = _normal(level)
-    scale = 1 + z * z / trials
-    centre = (rate + z * z / (2 * trials)) / scale
-    half = z / scale * np.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    scale = 1 + Z * Z / trials
+    centre = (rate + Z * Z / (2 * trials)) / scale
+    half = Z / scale * np.sqrt(rate * (1 - rate) / trials + Z * Z / (4 * trials * trials))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 

@@ -144,17 +144,6 @@ class Curve:
         return (self.at(usage) - self.never[1]) / self.gap if self.gap else float("nan")
 
     @property
-    def area(self) -> float:
-        """Area under the measured points (:func:`area_between`): 0.5 for the coin line, 1 for the gap at no usage.
-
-        All points count. Under the hull, which leaves out low points, a helper equal to the coin would have more than
-        0.5 by noise alone.
-        """
-        points = [self.never[0], *self.usage, self.always[0]], [self.never[1], *self.success, self.always[1]]
-        usage, success = (np.array(axis)[None] for axis in points)
-        return float(area_between(usage, success)[0])
-
-    @property
     def largest_gap(self) -> float:
         """The largest distance between neighbouring points, anchors included, as a share of the usage axis."""
         return float(np.diff(self._usages).max() / (self.always[0] - self.never[0]))

@@ -7,6 +7,7 @@ a task serve all helpers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from selfreg_gym.evaluation.measures import EpisodeId, EpisodeMeasures, episode_id, measure
@@ -28,10 +29,11 @@ class PlayedEpisode(NamedTuple):
     episode: Episode | None
 
 
+@dataclass
 class Player:
     """Plays shards with all helpers. A split's env is built at its first shard; splits share an actor.
 
-    Args:
+    Attributes:
         envs: by split, keyword arguments or a ready env.
         helpers: by key.
         traced: by split, the episodes whose steps are kept.
@@ -41,34 +43,28 @@ class Player:
         retries: how often an episode that ends in an error is played again.
     """
 
-    def __init__(
-        self,
-        envs: Mapping[str, Any],
-        helpers: Mapping[HelperKey, Helper],
-        traced: Mapping[str, set[EpisodeId]],
-        *,
-        seed: int,
-        num_envs: int,
-        deterministic: bool,
-        retries: int,
-    ) -> None:
-        self._sources, self._helpers, self._traced = dict(envs), dict(helpers), dict(traced)
-        self._seed, self._num_envs, self._deterministic, self._retries = seed, num_envs, deterministic, retries
-        self._env: Any = None
-        self._split: str | None = None
-        self._actors: dict[str, Any] = {}
+    envs: Mapping[str, Any]
+    helpers: Mapping[HelperKey, Helper]
+    traced: Mapping[str, set[EpisodeId]]
+    seed: int
+    num_envs: int
+    deterministic: bool
+    retries: int
+    _split: str | None = field(default=None, init=False)
+    _env: Any = field(default=None, init=False)
+    _actors: dict[str, Any] = field(default_factory=dict, init=False)
 
     def __call__(self, shard: Shard) -> Iterator[PlayedEpisode]:
         """Play the episodes of all helpers in a shard."""
         if self._split != shard.split:
-            self._split, self._env = shard.split, self._build(self._sources[shard.split])
-        traced = self._traced[shard.split]
-        for number, (key, helper) in enumerate(self._helpers.items()):
+            self._split, self._env = shard.split, self._build(self.envs[shard.split])
+        traced = self.traced[shard.split]
+        for number, (key, helper) in enumerate(self.helpers.items()):
             # Draws by the key of the episode need one seed for all shards. Other draws depend on the order of the
             # episodes: each shard has a seed of its own, so that no two shards begin with the same draws.
             place = () if helper.draws_per_episode else (shard.number,)
-            own = reseeded(helper, self._seed, number, *place)
-            options: dict[str, Any] = {"deterministic": self._deterministic, "retries": self._retries}
+            own = reseeded(helper, self.seed, number, *place)
+            options: dict[str, Any] = {"deterministic": self.deterministic, "retries": self.retries}
             for episode in run_episodes(self._env, shard.specs[key], own, **options):
                 kept = episode if episode_id(episode) in traced else None
                 yield PlayedEpisode(shard.split, key, measure(episode), kept)
@@ -76,12 +72,12 @@ class Player:
     def _build(self, source: Any) -> Any:
         """The env of a split. Actors with the same id and arguments are built once, because loading takes seconds."""
         if not isinstance(source, Mapping) or not isinstance(source.get("actor"), str):
-            return make_env(source, self._num_envs)
+            return make_env(source, self.num_envs)
         actor = repr((source["actor"], source.get("actor_kwargs")))
         if actor in self._actors:
             rest = {name: value for name, value in source.items() if name != "actor_kwargs"}
-            return make_env({**rest, "actor": self._actors[actor]}, self._num_envs)
-        env = make_env(source, self._num_envs)
+            return make_env({**rest, "actor": self._actors[actor]}, self.num_envs)
+        env = make_env(source, self.num_envs)
         self._actors[actor] = env.actor
         return env
 

@@ -31,7 +31,7 @@ from selfreg_gym.utils.progress import progress_bar
 __all__ = ["evaluate", "evaluate_splits"]
 
 FORMERLY_FIXED = "collected"
-"""A split of this name has fixed tasks if its plan does not say whether it has; deprecated."""
+"""A split of this name has fixed tasks unless ``fixed_tasks`` is given; deprecated."""
 
 
 def evaluate(
@@ -138,8 +138,9 @@ def evaluate_splits(
     }
     if len(players) < len(helpers):
         raise InvalidArgumentError(f"helper keys must differ, received {', '.join(map(str, helpers))}.")
-    budgets_by_key = {HelperKey.parse(key): budget for key, budget in (budgets or {}).items()}
-    budgets_by_key |= {key: key.budget for key in players if key.budget is not None and key not in budgets_by_key}
+    given = {HelperKey.parse(key): budget for key, budget in (budgets or {}).items()}
+    all_budgets = ((key, given.get(key, key.budget)) for key in players)
+    known_budgets = {key: budget for key, budget in all_budgets if budget is not None}
     plans: dict[str, SplitPlan] = {}
     for name, split in splits.items():
         plans[name] = replace(split, fixed_tasks=_has_fixed_tasks(name, split.fixed_tasks))
@@ -171,13 +172,12 @@ def evaluate_splits(
             if callable(progress):
                 progress(played, total)
             if not run.left:
-                done[item.split] = run.evaluation(budgets_by_key, (expected or {}).get(item.split), prm)
+                done[item.split] = run.evaluation(known_budgets, (expected or {}).get(item.split), prm)
                 if on_split is not None:
                     on_split(item.split, done[item.split])
 
-        run_sharded(
-            player, [shard for run in runs.values() for shard in run.shards], workers=workers, on_result=receive
-        )
+        shards = [shard for run in runs.values() for shard in run.shards]
+        run_sharded(player, shards, workers=workers, on_result=receive)
     evaluation = Evaluation.merge(*(done[name] for name in splits))
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
@@ -209,13 +209,13 @@ class _SplitRun:
         self.traced = choose_traces(longest, traces)
         self.shards = make_shards(name, self.plans, longest, num_envs)
         self.left = sum(map(len, self.plans.values()))
-        asked = {str(key): helper.intervention for key, helper in helpers.items()}
+        interventions = {str(key): helper.intervention for key, helper in helpers.items()}
         self._meta = {
             "tasks": len(split.tasks),
             "episodes_per_task": max(each.values()),
             "seed": seed,
             "knows_tasks": [str(key) for key, helper in helpers.items() if helper.knows_tasks],
-            "interventions": {key: name for key, name in asked.items() if isinstance(name, str)},
+            "interventions": {key: one for key, one in interventions.items() if isinstance(one, str)},
             "helpers": {key.name: asdict(helper.description) for key, helper in helpers.items()},
         }
         self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}
@@ -249,9 +249,7 @@ class _SplitRun:
 def _has_fixed_tasks(split: str, fixed_tasks: bool | None) -> bool:
     """Whether a split has fixed tasks; called by the functions that a user calls."""
     if fixed_tasks is None and split == FORMERLY_FIXED:
-        message = (
-            f"the split {split!r} has fixed tasks because of its name: pass fixed_tasks=True, the default is False."
-        )
+        message = f"the split {split!r} has fixed tasks because of its name: pass fixed_tasks=True for that."
         warnings.warn(message, DeprecationWarning, stacklevel=3)
         return True
     return bool(fixed_tasks)

@@ -23,7 +23,7 @@ from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.helper import HelperDescription, HelperKey
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.files import write_text
-from selfreg_gym.utils.json_text import dumps
+from selfreg_gym.utils.json_text import dumps, finite, read_object
 
 __all__ = ["Evaluation"]
 
@@ -211,19 +211,11 @@ class Evaluation:
         Raises:
             ConfigError: the file is missing, is not an evaluation of this version, or is damaged.
         """
+        data = read_object(path, what="an evaluation", remedy="evaluate the run again", error=ConfigError)
         again = "Evaluate the run again."
-        try:
-            # Earlier versions wrote NaN for a missing number.
-            data = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda _: None)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is not an evaluation: it is not valid JSON ({error}). {again}") from error
-        if not isinstance(data, dict):
-            raise ConfigError(f"{path} is not an evaluation: it holds a {type(data).__name__}, not an object. {again}")
-        received: Mapping[str, Any] = {name: data.get(name) for name in FORMAT}
+        received = {name: data.get(name) for name in FORMAT}
         if received != FORMAT:
-            raise ConfigError(f"an evaluation has {FORMAT}, {path} has {dict(received)}. {again}")
+            raise ConfigError(f"an evaluation has {FORMAT}, {path} has {received}. {again}")
         try:
             tables = [EpisodeTable.from_json(table) for table in data["episodes"]]
             budgets = {key: _finite(f"the budget of {key}", value) for key, value in data["budgets"].items()}
@@ -234,7 +226,7 @@ class Evaluation:
                 }
                 for split, several in data["expected"].items()
             }
-            traces, meta = data["traces"], data["meta"]
+            traces, meta = finite(data["traces"]), finite(data["meta"])  # earlier versions wrote NaN
             if not (isinstance(traces, list) and isinstance(meta, dict)):
                 raise ValueError("traces must be a list, and meta an object")
             return cls({table.split: table for table in tables}, budgets, expected, traces, meta)

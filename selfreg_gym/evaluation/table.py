@@ -218,10 +218,10 @@ def _places(plans: Iterable[Iterable[EpisodeSpec | EpisodeId]]) -> dict[EpisodeI
 
 
 def _loaded(what: str, values: Any, n: int) -> Floats:
-    """``(n,)`` numbers of a file, with None as NaN."""
+    """``(n,)`` numbers of a file, with None as NaN (earlier versions wrote NaN)."""
     if not isinstance(values, list) or len(values) != n:
         raise ValueError(f"{what} must hold one number per episode ({n})")
-    if not all(value is None or is_number(value) for value in values):
+    if not all(value is None or value != value or is_number(value) for value in values):
         raise ValueError(f"{what} must hold numbers, or null for a missing one")
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 

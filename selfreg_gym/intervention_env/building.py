@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,17 +61,7 @@ def check_budget(budget: Any) -> float:
     Raises:
         InvalidArgumentError: not a finite number of at least 0.
     """
-    if (
-        isinstance(budget, bool | np.bool_)
-        or not isinstance(budget, int | float | np.number)
-        or not math.isfinite(budget)
-        or budget < 0
-    ):
-        raise InvalidArgumentError(
-            "a budget (C) is a finite number of cost units per episode, at least 0; "
-            f"received {budget!r} of type {type(budget).__name__}."
-        )
-    return float(budget)
+    return check_number("a budget C (cost units per episode)", budget)
 
 
 def check_seed(seed: Any) -> int | None:

@@ -19,7 +19,6 @@ from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContract
 __all__ = [
     "LimitSnapshots",
     "ReplaySnapshots",
-    "has_snapshots",
     "layers",
     "restore_snapshot",
     "take_snapshot",
@@ -35,11 +34,6 @@ def layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
     while isinstance(found[-1], gym.Wrapper):
         found.append(found[-1].env)
     return found
-
-
-def has_snapshots(task: gym.Env[Any, Any]) -> bool:
-    """Whether the task or the env inside its wrappers has ``snapshot`` and ``restore``."""
-    return any(_has_own_snapshots(layer) for layer in layers(task))
 
 
 def with_snapshots(task: gym.Env[str, str]) -> gym.Env[str, str]:

@@ -1,7 +1,7 @@
 """Play episodes with a helper: the loop of collection, calibration and evaluation.
 
 ``plan`` defines an episode to play, ``loop`` plays a list of them in an env, ``executor`` divides work between
-processes (``workers``, ``worker_process``), and ``interactive`` plays an episode with a person in the terminal.
+processes (``workers``), and ``interactive`` plays an episode with a person in the terminal.
 """
 
 import lazy_loader

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from selfreg_gym.playing.worker_process import results_of
-from selfreg_gym.playing.workers import ProcessPool
+from selfreg_gym.playing.workers import ProcessPool, results_of
 from selfreg_gym.utils.arguments import check_count
 
-__all__ = ["Executor", "SerialExecutor", "check_workers", "run_sharded"]
+__all__ = ["Executor", "SerialExecutor", "run_sharded"]
 
 
 class Executor(Protocol):
@@ -60,14 +59,5 @@ def run_sharded(
         Exception: whatever ``function`` raised, with the traceback of the worker as its cause.
         KeyboardInterrupt: on Ctrl-C, after all workers have ended.
     """
-    executor: Executor = SerialExecutor() if check_workers(workers) == 1 else ProcessPool(workers)
+    executor: Executor = SerialExecutor() if check_count("workers", workers) == 1 else ProcessPool(workers)
     executor.run(function, list(shards), on_result)
-
-
-def check_workers(workers: int) -> int:
-    """Return the number of processes as an int.
-
-    Raises:
-        InvalidArgumentError: ``workers`` is not an integer of at least 1.
-    """
-    return check_count("workers", workers)

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from selfreg_gym._moved import renamed
 from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.helper import Helper
@@ -28,6 +29,8 @@ from selfreg_gym.utils.episode_draws import episode_key
 from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
 __all__ = ["check_answers", "run_episodes"]
+
+__getattr__ = renamed(__name__, {"play": "run_episodes"})
 
 
 def run_episodes(
@@ -105,15 +108,15 @@ def _play(
 ) -> Iterator[Episode]:
     waiting = deque((spec, retries) for spec in specs)
     recorders: list[_Recorder | None] = [None] * batch.n
-    begun = np.zeros(batch.n, dtype=np.bool_)
+    starts = np.zeros(batch.n, dtype=np.bool_)
     state: Any = None
     while True:
         free = [i for i in range(batch.n) if recorders[i] is None]
         for i, (spec, left) in zip(free, [waiting.popleft() for _ in free[: len(waiting)]], strict=False):
             recorders[i] = _Recorder(spec, left, record_steps)
-            begun[i] = True
-        if begun.any():
-            batch.reset(begun, [one.spec if one is not None else None for one in recorders])
+            starts[i] = True
+        if starts.any():
+            batch.reset(starts, [one.spec if one is not None else None for one in recorders])
         busy = [(i, recorder) for i, recorder in enumerate(recorders) if recorder is not None]
         if not busy:
             return
@@ -122,17 +125,17 @@ def _play(
             for i, recorder in busy:
                 actions[i] = recorder.random_action(batch.k)
         else:
-            if begun.any() and batch.helper.draws_per_episode:
+            if starts.any() and batch.helper.draws_per_episode:
                 keys = [episode_key(one.spec.seed, one.spec.task_index) if one is not None else 0 for one in recorders]
                 with _helper_errors(batch.helper, "begin_episodes"):
-                    state = batch.helper.begin_episodes(state, begun.copy(), np.array(keys, dtype=np.int64))
-            chosen, state = batch.ask(state, begun, deterministic, [i for i, _ in busy])
+                    state = batch.helper.begin_episodes(state, starts.copy(), np.array(keys, dtype=np.int64))
+            chosen, state = batch.ask(state, starts, deterministic, [i for i, _ in busy])
             unseen = batch.helper.last_unseen
             for i, recorder in busy:
                 actions[i] = chosen[i]
                 if unseen is not None:
                     recorder.unseen = (recorder.unseen or 0) + int(np.atleast_1d(unseen)[i])
-        begun[:] = False
+        starts[:] = False
         for i, recorder in busy:
             recorder.record_state(batch.slots[i])
         rewards, terminations, truncations = batch.step(actions)
@@ -198,13 +201,13 @@ class _Batch:
         self.observation, _ = self.env.reset(seed=seeds, options=options)
 
     def ask(
-        self, state: Any, begun: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
+        self, state: Any, starts: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
         """One ``predict`` for all environments: actions ``(n,)``, valid in the ``busy`` ones (None: all)."""
         assert self.helper is not None
         with _helper_errors(self.helper, "predict"):
             result = self.helper.predict(
-                self.observation, state=state, episode_start=begun.copy(), deterministic=deterministic
+                self.observation, state=state, episode_start=starts.copy(), deterministic=deterministic
             )
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TaskContractError(

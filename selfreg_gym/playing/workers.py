@@ -2,26 +2,31 @@
 
 The pools of the standard library return a shard only when all of it is finished, leave processes behind on Ctrl-C, and
 report "terminated abruptly" without the shard that was lost. This pool, on ``multiprocessing`` pipes, streams results.
-Processes are spawned, never forked: a fork of a process that has used torch or Numba may deadlock.
+
+Processes are spawned, never forked: a fork of a process that has used torch or Numba may deadlock. They run with one
+thread each (OpenMP threads that busy-wait on shared cores are many times slower), ignore Ctrl-C (the parent ends them),
+and end by themselves when the parent is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from selfreg_gym.errors import WorkerError
-from selfreg_gym.playing.worker_process import pickled, work
+from selfreg_gym.errors import InvalidArgumentError, WorkerError
 
-__all__ = ["ProcessPool", "background"]
+__all__ = ["ProcessPool", "background", "results_of"]
 
 # BLAS, OpenMP, Numba, torch and tokenizers read these when they are loaded, so they are set before a worker starts.
 _ONE_THREAD = {
@@ -43,8 +48,8 @@ class ProcessPool:
 
     def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
         """Call ``function(shard)`` for every shard; see :func:`selfreg_gym.playing.executor.run_sharded`."""
-        sent = pickled(function, "the function")
-        queue = [pickled(shard, f"shard {i}") for i, shard in enumerate(shards)]
+        sent = _pickled(function, "the function")
+        queue = [_pickled(shard, f"shard {i}") for i, shard in enumerate(shards)]
         with _processes(min(self.workers, len(shards)), sent) as processes:
             _run_queue(processes, queue, on_result)
 
@@ -64,7 +69,7 @@ def background(function: Callable[[Any], Any], argument: Any) -> Iterator[Callab
     Raises:
         As :func:`selfreg_gym.playing.executor.run_sharded`.
     """
-    sent, shard = pickled(function, "the function"), pickled(argument, "its argument")
+    sent, shard = _pickled(function, "the function"), _pickled(argument, "its argument")
     with _processes(1, sent) as processes:
         (pipe,) = processes
         with contextlib.suppress(ConnectionError):  # the pipe holds it until the process is ready
@@ -123,7 +128,7 @@ def _processes(count: int, function: bytes) -> Iterator[dict[Connection, Any]]:
             for number in range(count):
                 ours, theirs = context.Pipe()
                 process = context.Process(
-                    target=work, args=(theirs, function), name=f"selfreg-worker-{number}", daemon=True
+                    target=_work, args=(theirs, function), name=f"selfreg-worker-{number}", daemon=True
                 )
                 process.start()
                 theirs.close()  # so that the pipe closes when the process dies
@@ -201,3 +206,73 @@ def _death(process: Any, shard: int | None) -> WorkerError:
         f"a worker process was {how} during shard {shard}: it ran out of memory or was killed. Delivered results are "
         "kept; run again for the remaining ones, with fewer workers if memory is short."
     )
+
+
+def _work(pipe: Connection, function: bytes) -> None:
+    """Send ``("ready", None)``, receive a shard, send its results, and repeat until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends Ctrl-C to all processes; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _limit_torch()
+        loaded = pickle.loads(function)
+        while True:
+            pipe.send_bytes(pickle.dumps(("ready", None)))
+            shard = pickle.loads(pipe.recv_bytes())
+            for result in results_of(loaded, shard):
+                pipe.send_bytes(_pickled(("result", result), "a result of the function", protocol=5))
+            _limit_torch()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent has no more shards, or has ended
+    except BaseException as error:
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError):
+            pipe.send_bytes(pickle.dumps(("error", (_picklable(error), repr(error), text))))
+
+
+def results_of(function: Callable[[Any], Any], shard: Any) -> Iterator[Any]:
+    """The results of one shard: each item of a generator, or the one value."""
+    value = function(shard)
+    if inspect.isgenerator(value):
+        yield from value
+    else:
+        yield value
+
+
+def _pickled(value: Any, what: str, protocol: int | None = None) -> bytes:
+    """The value as bytes; ``what`` names it in the message.
+
+    Raises:
+        InvalidArgumentError: it cannot be pickled.
+    """
+    try:
+        return pickle.dumps(value, protocol=protocol)
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"other processes receive their work by pickle, and {what} cannot be pickled ({error}). Use a function "
+            "defined at the top level of a module and plain values (ids, numbers, text), or workers=1."
+        ) from error
+
+
+def _limit_torch() -> None:
+    """Set one thread in torch too: the main module may have loaded it before the environment variables were set."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent to end, then exit at once: nothing can receive a result any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _picklable(error: BaseException) -> bytes | None:
+    """The exception as bytes that can be loaded again, or None (some exceptions cannot be rebuilt)."""
+    try:
+        data = pickle.dumps(error)
+        pickle.loads(data)
+    except Exception:
+        return None
+    return data

@@ -37,18 +37,11 @@ def save_as_decision(
     scale: tuple[float, float],
     logits: Callable[[Sequence[str]], np.ndarray],
 ) -> None:
-    """Write a decision repository whose answers are p(s).
+    """See :meth:`selfreg_gym.prm.model.ProcessRewardModel.export_decision`.
 
     Args:
-        path: the directory.
-        model: the sequence classifier.
-        tokenizer: its tokenizer.
-        scale: ``(a, b)`` of the logit; they become weight and bias of the exported head.
+        scale: ``(a, b)`` of the logit, which become weight and bias of the exported head.
         logits: from N observations to unscaled logits ``(N,)``, with which the export is compared.
-
-    Raises:
-        InvalidArgumentError: the installed transformers has no decision models.
-        CheckpointError: the exported model gives other probabilities.
     """
     a, b = scale
     weight = model.score.weight.detach()

@@ -20,15 +20,7 @@ __all__ = ["fit_classifier"]
 def fit_classifier(
     model: Any, tokenizer: Any, examples: Examples, *, validation: Examples | None, batch_size: int, **options: Any
 ) -> TrainingLog:
-    """Train ``model`` in place.
-
-    Args:
-        model: a sequence classifier with one logit.
-        tokenizer: its tokenizer.
-        examples: the training set.
-        validation: examples for early stopping, or None.
-        batch_size: examples per forward pass.
-        options: further arguments of :func:`selfreg_gym.lm.training.finetune`.
+    """Train a classifier with one logit in place; ``options`` are those of :func:`selfreg_gym.lm.training.finetune`.
 
     Raises:
         InvalidArgumentError: a prompt is longer than the model's context.

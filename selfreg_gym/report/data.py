@@ -11,7 +11,7 @@ from typing import Any
 from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.records import Comparison, ResultRow
-from selfreg_gym.helper import HelperDescription
+from selfreg_gym.helper import HelperDescription, HelperKey
 from selfreg_gym.report.styles import Style, styles_of
 from selfreg_gym.utils.json_text import read_object
 from selfreg_gym.utils.printable import visible
@@ -113,6 +113,10 @@ class ReportData:
     def style(self, helper: str) -> Style:
         """How a helper is drawn, also one that was calibrated only."""
         return self._styles.get(helper) or styles_of({helper: self._declared(helper)})[helper]
+
+    def identity(self, record: Mapping[str, Any]) -> HelperKey:
+        """The helper and the budget of a trace."""
+        return self.evaluation.results(record["split"]).identity(HelperKey.parse(record["key"]))
 
     def helpers(self, split: str) -> list[str]:
         """Helper ids of a split, by rank, then in the order of the evaluation."""

@@ -28,8 +28,8 @@ def _label(text: str, limit: int = 32) -> str:
     return shorten(visible(text, limit=4 * limit), limit)
 
 
-def _at_budget(helper: Style, budget: str) -> str:
-    return _label(helper.short, 28) + (f", C = {budget}" if budget else "")
+def _at_budget(helper: Style, budget: float | None) -> str:
+    return _label(helper.short, 28) + ("" if budget is None else f", C = {budget:g}")
 
 
 # -- success against usage --------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def _coin_line(axis: Any, lower: Mapping[str, Any] | None, upper: Mapping[str, A
     axis.annotate("never", (x0, y0), xytext=(7, 1), color=_INK, ha="left", va="top", **text)
     axis.annotate("always", (x1, y1), xytext=(-7, 3), color=_INK, ha="right", va="bottom", **text)
     middle = (x0 + 0.66 * (x1 - x0), y0 + 0.66 * (y1 - y0))
-    axis.annotate("a coin flip per episode", middle, xytext=(4, -5), color=_MUTED, ha="left", va="top", **text)
+    axis.annotate("coin flip per episode", middle, xytext=(4, -5), color=_MUTED, ha="left", va="top", **text)
 
 
 def _points(axis: Any, data: ReportData, split: str, helper: str) -> Any:
@@ -183,9 +183,9 @@ def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: i
     labels = []
     with style():
         for base, record in zip(bases, records, strict=True):
-            helper, _, key = record["key"].partition("@")
-            look = data.style(helper)
-            labels.append(_at_budget(look, key.partition("#")[0]))
+            key = data.identity(record)
+            look = data.style(key.name)
+            labels.append(_at_budget(look, key.budget))
             for step in record["steps"]:
                 _square(axis, step, base, look.light, longest if len(data.interventions) > 1 else None)
             known = [(step["t"] + 0.5, step["p"]) for step in record["steps"] if step["p"] is not None]
@@ -265,8 +265,7 @@ def usage_by_intervention(data: ReportData) -> Any:
             axis.grid(False, axis="y")
             axis.set_ylim(-0.6, n - 0.4)
             axis.tick_params(axis="y", length=0, labelcolor=_INK)
-        budgets = ["" if row["budget"] is None else f"{row['budget']:g}" for row in keys.values()]
-        labels = [_at_budget(data.style(row["helper"]), at) for row, at in zip(keys.values(), budgets, strict=True)]
+        labels = [_at_budget(data.style(row["helper"]), row["budget"]) for row in keys.values()]
         axes[0, 0].set_yticks(range(len(keys)), labels)
         patches = [Patch(color=colour) for colour in colours]
         names = [_label(name) for name in data.interventions]

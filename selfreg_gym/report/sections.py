@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.helper import HelperKey
 from selfreg_gym.report import plots, tables
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.svg import export
@@ -211,15 +210,14 @@ def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, 
     order = sorted(data.splits, key=lambda split: tables_[split].fixed_tasks)
     first = next((split for split in order if split in traced), "")
     episodes: dict[tuple[str, int, int], dict[str, tuple[float, Mapping[str, Any]]]] = {}
-    for trace in traces:
-        key = HelperKey.parse(trace["key"])
-        helper, budget = key.name, key.budget
-        if trace["split"] != first or not data.style(helper).traced:
+    for trace in (trace for trace in traces if trace["split"] == first):
+        key = data.identity(trace)
+        if not data.style(key.name).traced:
             continue
         group = episodes.setdefault((trace["kind"], trace["task"], trace["seed"]), {})
-        distance = abs((1.0 if budget is None else budget) - 1.0)
-        if helper not in group or distance < group[helper][0]:
-            group[helper] = distance, trace
+        distance = abs((1.0 if key.budget is None else key.budget) - 1.0)
+        if key.name not in group or distance < group[key.name][0]:
+            group[key.name] = distance, trace
     best: dict[str, list[Mapping[str, Any]]] = {}
     for (kind, _, _), group in sorted(episodes.items(), key=lambda item: item[0][0]):
         found = [group[helper][1] for helper in sorted(group, key=lambda helper: data.style(helper).rank)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfreg_gym.helper import HelperKey
 from selfreg_gym.prm.hard_tasks import hard_tasks
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.summary import percent
 from selfreg_gym.report.templating import macros
+from selfreg_gym.utils.printable import visible
 
 __all__ = [
     "calibrations",
@@ -133,7 +135,7 @@ def selected_knobs(data: ReportData) -> str:
     """The share with the calibrated knob, and that with the best knob on the evaluated episodes."""
     body = [
         [
-            *_head(data, item | {"helper": item["key"].partition("@")[0]}),
+            *_head(data, item | {"helper": HelperKey.parse(item["key"]).name}),
             _number(item["usage"]),
             percent(item["share"]),
             percent(item["oracle_share"]),
@@ -223,7 +225,7 @@ def kinds(data: ReportData, split: str) -> str:
                 note = "" if row["budget"] in (None, data.headline_budget) else f"C = {row['budget']:g}"
                 cells = [cell(data.row(split, row["key"], kind)) for kind in names]
                 body.append([macros.helper(data.style(helper), note), *cells])
-    return _table(["Helper", *names], body)
+    return _table(["Helper", *(visible(name, limit=40) for name in names)], body)
 
 
 def measurements(data: ReportData, split: str) -> str:
@@ -289,7 +291,7 @@ def hard_task_counts(data: ReportData) -> str:
     """Precision and recall of "the task is hard" at one half and at the calibrated thresholds."""
     thresholds = {"one half": 0.5}
     for key, found in data.calibration.items():
-        helper = key.partition("@")[0]
+        helper = HelperKey.parse(key).name
         if data.style(helper).declared.flags_hard_tasks and found.get("budget") is not None:
             name = f"{data.style(helper).short} at C = {found['budget']:g}"
             thresholds[name] = found.get("knob", max(found.get("knobs", [0.5])))
@@ -311,6 +313,8 @@ def figures_of_stages(data: ReportData) -> str:
         for name, value in figures.items() if isinstance(figures, Mapping) else ():
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 continue
-            shown = value if isinstance(value, str) else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
-            body.append([stage, str(name).replace("_", " "), shown])
+            if isinstance(value, float):
+                value = f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
+            shown = visible(value, limit=60) if isinstance(value, str) else f"{value:,}"
+            body.append([stage, visible(name, limit=80).replace("_", " "), shown])
     return _table(["Stage", "Figure", "Value"], body, left=2, narrow=True)

@@ -31,7 +31,7 @@ def describe(run: str | Path) -> tuple[Group, list[str]]:
     data = ReportData.load(Path(run))
     informed = [row["helper"] for row in data.evaluation.summary_rows if data.style(row["helper"]).declared.knows_tasks]
     notes = [
-        f"{helper} knows the collected tasks by their states, so its results on these tasks only are comparable."
+        f"{helper} knows the collected tasks by their states: compare it with the others on these tasks only."
         for helper in dict.fromkeys(informed)
     ]
     return format_table(data), [*notes, *data.warnings]

@@ -70,15 +70,7 @@ class Coded:
 
 
 class Spending(NamedTuple):
-    """Sums over all transitions with one action.
-
-    Attributes:
-        action: 0 the actor, k the k-th intervention.
-        steps: number of transitions.
-        cost: cost units that the env charged.
-        tokens: tokens of the calls, where they were counted.
-        reported_cost: cost units that the calls reported (``Act.cost``).
-    """
+    """Sums over the transitions with one action: cost units charged by the env, and reported by the calls."""
 
     action: int
     steps: int
@@ -213,12 +205,12 @@ class _Texts:
             self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
             known, lists = self.known, self.lists
             for row in chunk:
-                t, observation, offered, key, feature, left, action, text, cost, reward, end, cut, bad, *counted = row
-                if offered not in lists:
-                    lists[offered] = tuple(json.loads(known[offered]))
+                t, observation, actions, key, feature, left, action, text, cost, reward, end, cut, invalid, *call = row
+                if actions not in lists:
+                    lists[actions] = tuple(json.loads(known[actions]))
                 yield Transition(
-                    t, known[observation], lists[offered], known[key], known[feature], left, action, known[text],
-                    cost, reward, bool(end), bool(cut), bool(bad), *counted,
+                    t, known[observation], lists[actions], known[key], known[feature], left, action, known[text],
+                    cost, reward, bool(end), bool(cut), bool(invalid), *call,
                 )  # fmt: skip
 
     def load(self, ids: set[Any]) -> None:

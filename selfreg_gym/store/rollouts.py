@@ -33,12 +33,7 @@ class UnfinishedStoreWarning(UserWarning):
 
 
 class Failure(NamedTuple):
-    """A failed attempt to play an episode.
-
-    Attributes:
-        spec: the episode.
-        error: why the actor failed.
-    """
+    """A failed attempt to play an episode, and the error of the actor."""
 
     spec: EpisodeSpec
     error: str

@@ -4,8 +4,7 @@ A stream is a PCG64 generator seeded by ``numpy.random.SeedSequence``. Its entro
 the key of the caller (a seed, a task index, a step, ...) with the tag of the purpose inserted, so that two purposes
 draw independent numbers from the same seed. ``SeedSequence`` pads its entropy with zeros, so no tag is 0.
 
-Tags and positions are part of every stored result: a stored collection or evaluation can be reproduced only as long as
-they stay unchanged.
+Stored results can be reproduced only as long as tags and positions do not change.
 
 Examples:
     >>> first, second = stream(RANDOM_HELP, 7), stream(RANDOM_HELP, 7)

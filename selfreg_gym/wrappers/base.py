@@ -79,10 +79,6 @@ class VectorCounterpart(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], gym.u
         """The autoreset mode of the wrapped env, ``metadata["autoreset_mode"]``."""
         return find_attr(self.env, "metadata")["autoreset_mode"]
 
-    def get_inner(self, name: str) -> Any:
-        """The attribute of the outermost env inside this wrapper that has it."""
-        return find_attr(self.env, name)
-
     def get_wrapper_attr(self, name: str) -> Any:
         """This wrapper's attribute, or that of the outermost inner env that has it."""
         return getattr(self, name) if hasattr(self, name) else find_attr(self.env, name)
@@ -187,12 +183,12 @@ class VectorRuleObservation(VectorCounterpart):
 
     def snapshot(self) -> object:
         """The snapshot of the env, and the current observations."""
-        return self.get_inner("snapshot")(), list(self._current)
+        return find_attr(self.env, "snapshot")(), list(self._current)
 
     def restore(self, snapshot: Any) -> None:
         """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
         state, current = snapshot
-        self.get_inner("restore")(state)
+        find_attr(self.env, "restore")(state)
         self._current = list(current)
 
     def _observe(self, texts: Sequence[str], infos: Mapping[str, Any]) -> Any:

@@ -110,12 +110,12 @@ class VectorPRMReward(VectorCounterpart):
 
     def snapshot(self) -> object:
         """The snapshot of the env, and the potentials ``(N,)``."""
-        return self.get_inner("snapshot")(), self._potential.copy()
+        return find_attr(self.env, "snapshot")(), self._potential.copy()
 
     def restore(self, snapshot: Any) -> None:
         """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
         state, potential = snapshot
-        self.get_inner("restore")(state)
+        find_attr(self.env, "restore")(state)
         self._potential = potential.copy()
 
     def _set_potential(self, texts: Sequence[str], indices: np.ndarray) -> None:

@@ -41,8 +41,8 @@ def first(*faults: str) -> Callable[[int, str], str | None]:
 def test_every_fault_is_survived(serve: Any, fault: str) -> None:
     server = serve(fault=first(fault, fault), hang=0.6)
     asked = client(server)
-    [answer] = asked.post("/completions", BODY, written)
-    [undisturbed] = client(serve()).post("/completions", BODY, read_completions)
+    [answer] = asked.send("/completions", BODY, written)
+    [undisturbed] = client(serve()).send("/completions", BODY, read_completions)
     assert answer == undisturbed
     assert server.faults[fault] == 2
     assert (asked.meter.requests, asked.meter.retried, asked.meter.failed) == (3, 2, 0)
@@ -53,7 +53,7 @@ def test_and_given_up_after_so_many_attempts(serve: Any, fault: str) -> None:
     server = serve(fault=lambda count, path: fault, hang=0.6)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match=r"/v1/completions: .* \(tried 3 times\)") as caught:
-        client(server, retries=2).post("/completions", BODY, written)
+        client(server, retries=2).send("/completions", BODY, written)
     assert caught.value.transient
     assert len(server.requests) == 3
     assert caught.value.reached == (fault not in ("reset", "hang", "truncated", "drip", "slow headers"))
@@ -65,7 +65,7 @@ def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, f
     server = serve(fault=lambda count, path: fault, hang=2.0)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match="no answer within"):
-        client(server, retries=0).post("/completions", BODY, read_completions)
+        client(server, retries=0).send("/completions", BODY, read_completions)
     assert time.monotonic() - begun < 1.5
 
 
@@ -83,7 +83,7 @@ def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, f
 def test_what_does_not_pass_is_named_and_not_repeated(serve: Any, fault: str, told: str) -> None:
     server = serve(fault=lambda count, path: fault)
     with pytest.raises(EndpointError, match=told) as caught:
-        client(server).post("/completions", BODY, written)
+        client(server).send("/completions", BODY, written)
     assert caught.value.reached
     assert not caught.value.transient
     assert len(server.requests) == 1
@@ -92,7 +92,7 @@ def test_what_does_not_pass_is_named_and_not_repeated(serve: Any, fault: str, to
 def test_a_refusal_is_not_repeated(serve: Any) -> None:
     server = serve(can=("chat",))
     with pytest.raises(EndpointError, match=r"HTTP 404: Not Found") as caught:
-        client(server).post("/completions", BODY, read_completions)
+        client(server).send("/completions", BODY, read_completions)
     assert (caught.value.status, caught.value.transient) == (404, False)
     assert len(server.requests) == 1
 
@@ -101,7 +101,7 @@ def test_nobody_there_is_said(serve: Any) -> None:
     server = serve()
     server.close()
     with pytest.raises(EndpointError, match="the connection failed") as caught:
-        client(server, retries=1).post("/completions", BODY, read_completions)
+        client(server, retries=1).send("/completions", BODY, read_completions)
     assert not caught.value.reached
 
 
@@ -109,21 +109,21 @@ def test_nobody_there_is_said(serve: Any) -> None:
 def test_retry_after_is_obeyed_and_bounded(serve: Any, asked: str, at_least: float, at_most: float) -> None:
     server = serve(fault=first("429"), retry_after=asked)
     begun = time.monotonic()
-    client(server, max_wait=0.3 if asked == "0.3" else 0.2).post("/completions", BODY, read_completions)
+    client(server, max_wait=0.3 if asked == "0.3" else 0.2).send("/completions", BODY, read_completions)
     assert at_least <= time.monotonic() - begun < at_most
 
 
 def test_the_first_answer_may_take_longer(serve: Any) -> None:
     asked = client(serve(fault=first("hang"), hang=0.5), timeout=0.1, load_timeout=5.0, retries=1)
     begun = time.monotonic()
-    asked.post("/completions", BODY, read_completions)  # it hangs up without an answer, and is asked again
+    asked.send("/completions", BODY, read_completions)  # it hangs up without an answer, and is asked again
     assert 0.5 <= time.monotonic() - begun < 3
     assert asked.meter.requests == 2
     slow = client(serve(fault=lambda count, path: "hang" if count > 1 else None, hang=2.0), timeout=0.1, retries=0)
-    slow.post("/completions", BODY, read_completions)
+    slow.send("/completions", BODY, read_completions)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match=r"no answer within 0\.1 s"):
-        slow.post("/completions", BODY, read_completions)
+        slow.send("/completions", BODY, read_completions)
     assert time.monotonic() - begun < 1
 
 
@@ -133,7 +133,7 @@ def test_closing_ends_the_wait(serve: Any) -> None:
     timer.start()
     begun = time.monotonic()
     with pytest.raises(EndpointError):
-        asked.post("/completions", BODY, read_completions)
+        asked.send("/completions", BODY, read_completions)
     assert time.monotonic() - begun < 5
     timer.join()
 
@@ -141,15 +141,15 @@ def test_closing_ends_the_wait(serve: Any) -> None:
 def test_a_key_is_sent_and_never_told(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "verysecret")
     server = serve(key="verysecret")
-    [answer] = client(server, api_key_env="TEST_KEY").post("/completions", BODY, read_completions)
+    [answer] = client(server, api_key_env="TEST_KEY").send("/completions", BODY, read_completions)
     assert answer.text
     monkeypatch.setenv("TEST_KEY", "verysecret-but-wrong")
     with pytest.raises(EndpointError, match=r"HTTP 401: Incorrect API key provided: Bearer \[key\]") as caught:
-        client(server, api_key_env="TEST_KEY").post("/completions", BODY, read_completions)
+        client(server, api_key_env="TEST_KEY").send("/completions", BODY, read_completions)
     assert "verysecret" not in str(caught.value)
     assert caught.value.__cause__ is None
     with pytest.raises(EndpointError, match="HTTP 401"):  # no key named: none is sent, whatever the environment holds
-        client(server).post("/completions", BODY, read_completions)
+        client(server).send("/completions", BODY, read_completions)
 
 
 @pytest.mark.parametrize(("key", "told"), [("x", "x marks-the axis"), ("marks-the", "x [key] axis")])

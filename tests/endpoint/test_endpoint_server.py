@@ -47,11 +47,14 @@ URL = "http://127.0.0.1:1/v1"
             ({"base_url": URL, "model": model}, "model must be the name")
             for model in (" m", "m\n", "a\x1bb", 7, "m" * 301)
         ),
-        *(({"base_url": URL, "timeout": value}, "timeout must be") for value in ("5", None, True, 1e300, [5], 10**400)),
+        *(
+            ({"base_url": URL, "timeout": value}, "timeout .* must be")
+            for value in ("5", None, True, 1e300, [5], 10**400)
+        ),
         *(({"base_url": URL, "batch": value}, "batch must be") for value in ("16", 2.0, True, 10**400)),
         ({"base_url": URL, "retries": True}, "retries must be"),
         *(
-            ({"base_url": URL, "token_prices": prices}, "token_prices must be two numbers")
+            ({"base_url": URL, "token_prices": prices}, "token_prices must be")
             for prices in ((float("inf"), 0), 2.0, "12", (1,), (1, -1), (1, "2"), (True, 0))
         ),
         *(
@@ -59,10 +62,10 @@ URL = "http://127.0.0.1:1/v1"
             for value in (7, "", "A B", "A\n", "é")
         ),
         ({"base_url": "ftp://x/v1"}, "address of an OpenAI-compatible server"),
-        ({"base_url": URL, "timeout": 0}, "timeout must be a number of seconds above 0"),
-        ({"base_url": URL, "retries": 1.5}, "retries must be an integer"),
-        ({"base_url": URL, "concurrency": 0}, "concurrency must be an integer of at least 1"),
-        ({"base_url": URL, "backoff": float("nan")}, "backoff must be a number"),
+        ({"base_url": URL, "timeout": 0}, "timeout \\(seconds\\) must be a finite number above 0"),
+        ({"base_url": URL, "retries": 1.5}, "retries must be an integer from 0"),
+        ({"base_url": URL, "concurrency": 0}, "concurrency must be an integer from 1"),
+        ({"base_url": URL, "backoff": float("nan")}, "backoff .* must be a finite number"),
         ({"base_url": URL, "model": ""}, "model must be the name"),
     ],
 )

@@ -72,7 +72,7 @@ def raw() -> Iterator[Callable[..., str]]:
 def ask(url: str, **options: Any) -> Any:
     asked = Client(Server.of(url, **{**QUICK, **options}), Meter())
     try:
-        return asked.post("/chat/completions", {"messages": []}, read_chat)
+        return asked.send("/chat/completions", {"messages": []}, read_chat)
     finally:
         asked.close()
 
@@ -293,8 +293,8 @@ SENDER = """
     from selfreg_gym.endpoint.server import Server
     for named in (None, "MY_KEY"):
         client = Client(Server.of(sys.argv[1], model="m", retries=0, api_key_env=named), Meter())
-        assert client.post("/chat/completions", {"messages": []}, read_chat).text == "heads"
-        assert client.post("/chat/completions", {"messages": []}, read_chat).text == "heads"
+        assert client.send("/chat/completions", {"messages": []}, read_chat).text == "heads"
+        assert client.send("/chat/completions", {"messages": []}, read_chat).text == "heads"
 """
 
 

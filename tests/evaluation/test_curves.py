@@ -45,12 +45,19 @@ def test_ties_in_usage_keep_the_better_point_whatever_the_order():
         assert y.tolist() == [0.4, 0.8]
 
 
-def test_areas_of_known_curves():
-    assert curve_of([], NEVER, ALWAYS).area == pytest.approx(0.5)  # the coin
-    assert curve_of([(0.0, 0.9)], NEVER, ALWAYS).area == pytest.approx(1.0)  # everything for nothing
-    assert curve_of([(4.0, 0.9)], NEVER, ALWAYS).area == pytest.approx(0.75)
-    assert curve_of([(4.0, 0.4)], NEVER, ALWAYS).area == pytest.approx(0.25)  # worse than the coin
-    assert curve_of([(9.0, 0.9), (4.0, 0.9)], NEVER, ALWAYS).area == pytest.approx(0.75)  # beyond always nothing counts
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([], 0.5),  # the coin line
+        ([(0.0, 0.9)], 1.0),  # the whole gap at no usage
+        ([(4.0, 0.9)], 0.75),
+        ([(4.0, 0.4)], 0.25),  # worse than the coin
+        ([(9.0, 0.9), (4.0, 0.9)], 0.75),  # a usage above that of always counts for nothing
+    ],
+)
+def test_areas_of_known_curves(points, expected):
+    usage, success = np.array([NEVER, *points, ALWAYS]).T[:, None]
+    assert area_between(usage, success)[0] == pytest.approx(expected)
 
 
 def test_an_area_of_measured_points_leaves_none_out():

@@ -44,9 +44,7 @@ def test_a_helper_equal_to_the_coin_is_above_one_half_in_half_of_the_evaluations
         found = area(table, COLUMNS)
         covered += found.low <= 0.5 <= found.high
         areas.append(found.value)
-        curve = Evaluation({"test": table}).curve("coin")
-        assert curve.area == pytest.approx(found.value)
-        usage, success = curve.hull
+        usage, success = Evaluation({"test": table}).curve("coin").hull
         hulls.append(np.trapezoid(success - success[0], usage) / (np.ptp(usage) * np.ptp(success)))
     above = np.mean(np.array(areas) > 0.5)
     assert 0.3 < above < 0.7

@@ -56,7 +56,7 @@ def test_as_intervention_the_person_is_asked() -> None:
         COIN, role="intervention", actor="human", help_probability=1.0, read=endless("heads"), write=shown.append
     )
     assert info["intervention"] == "human"
-    assert "your help is asked for" in "\n".join(shown)
+    assert "your help is requested" in "\n".join(shown)
     assert info["usage"].sum() >= 1
 
 
