@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.types import Act, Decision
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ class LM:
             probabilities = softmax(scores, temperature=self.temperature)
             chosen = int(np.argmax(scores)) if self.temperature == 0 else sample_index(probabilities, decision.rng)
             scaled = scores / (self.temperature or 1.0)
-            top = scaled.max()
-            logprobs = scaled - top - np.log(np.exp(scaled - top).sum())
+            scaled = scaled - scaled.max()
+            logprobs = scaled - np.log(np.exp(scaled).sum())
             assert decision.admissible_actions is not None
             answer = scorer.encoder.continuation(offered[chosen], after=prompt[-1:])
             acts.append(
@@ -185,8 +185,6 @@ class LM:
 
 def _check_files(path: Path) -> None:
     """Check that a checkpoint exists, without importing torch as ``loading.check_checkpoint`` does."""
-    from selfreg_gym.errors import CheckpointError
-
     if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
         raise CheckpointError(
             "an actor's checkpoint is a local directory with config.json and *.safetensors "

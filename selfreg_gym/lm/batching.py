@@ -9,12 +9,9 @@ import torch
 
 from selfreg_gym.errors import InvalidArgumentError
 
-__all__ = ["MAX_TOKENS", "micro_batches", "pad_right", "rows_per_forward"]
+__all__ = ["micro_batches", "pad_right", "rows_per_forward"]
 
-MAX_TOKENS = 8192
-"""Largest number of tokens per forward pass, padding included, by default."""
-
-_ROWS = 8
+_ROWS, _TOKENS = 8, 8192  # largest number of rows and of tokens per forward pass, padding included
 
 
 def rows_per_forward(model: Any, rows: int | None) -> int:
@@ -34,7 +31,7 @@ def rows_per_forward(model: Any, rows: int | None) -> int:
     return rows
 
 
-def micro_batches(lengths: Sequence[int], *, rows: int, tokens: int = MAX_TOKENS) -> list[list[int]]:
+def micro_batches(lengths: Sequence[int], *, rows: int, tokens: int = _TOKENS) -> list[list[int]]:
     """Group row indices, sorted by length, into batches of at most ``rows`` rows and ``tokens`` padded tokens.
 
     A single row longer than ``tokens`` is a batch of its own.

@@ -57,6 +57,15 @@ _CLOSE = "|".join(
         re.escape(_APRIEL[1]),
     ]
 )
+#: Closing marks that do not follow from the opening mark's text.
+_CLOSING = {
+    "<|channel>": "<channel|>",
+    "<|inner_prefix|>": "<|inner_suffix|>",
+    "<unused94>": "<unused95>",
+    "<|im_start|>": "<|im_start|>answer",
+    _GRANITE[0]: "Here is my response:",
+    _APRIEL[0]: _APRIEL[1],
+}
 #: Tags around an answer. ``<action>``, which encloses one action, belongs to :mod:`selfreg_gym.lm.parsing`.
 _BOX_OPEN = "|".join(
     [
@@ -164,27 +173,16 @@ def closing_of(mark: str) -> str:
     """Return the text that closes a thought opened by ``mark``, up to the beginning of the answer."""
     if _CHANNEL.match(mark):
         return "<|end|><|start|>assistant<|channel|>final<|message|>"
-    if mark.startswith("<|channel>"):
-        return "<channel|>"
-    if mark.lower().endswith(_GRANITE[0]):
-        return "Here is my response:"
-    if mark.lower().endswith(_APRIEL[0]):
-        return _APRIEL[1]
-    if mark == "<|inner_prefix|>":
-        return "<|inner_suffix|>"
-    if mark.lower().startswith("<unused94>"):
-        return "<unused95>"
-    if mark.lower().startswith("<|im_start|>"):
-        return "<|im_start|>answer"
-    name = mark[1:-1].strip("|\uff5c ")
+    for opening, closing in _CLOSING.items():
+        if mark.lower().startswith(opening):
+            return closing
     inner = mark[1:-1]
-    for begin, end in (("start_", "end_"), ("begin_", "end_"), ("START_", "END_"), ("BEGIN_", "END_")):
-        if name.startswith(begin):
-            return mark[0] + inner.replace(begin, end, 1) + mark[-1]
-    for begin, end in (("_start", "_end"), ("_begin", "_end"), ("_START", "_END"), ("_BEGIN", "_END")):
-        if name.endswith(begin):
-            return mark[0] + inner.replace(begin, end, 1) + mark[-1]
-    plain = name.split()[0]  # attributes of a tag are not repeated
+    name = inner.strip("|\uff5c ")
+    for begin, end in (("start", "end"), ("begin", "end"), ("START", "END"), ("BEGIN", "END")):
+        for old, new in ((f"{begin}_", f"{end}_"), (f"_{begin}", f"_{end}")):
+            if name.startswith(old) if old[-1] == "_" else name.endswith(old):
+                return mark[0] + inner.replace(old, new, 1) + mark[-1]
+    plain = name.split()[0]  # without the attributes of a tag
     return f"{mark[0]}{inner.replace(name, f'/{plain}', 1).strip()}{mark[-1]}"
 
 

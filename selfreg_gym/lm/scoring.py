@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.lm.batching import MAX_TOKENS, micro_batches, rows_per_forward
+from selfreg_gym.lm.batching import micro_batches, rows_per_forward
 from selfreg_gym.lm.chat_template import stop_tokens
 from selfreg_gym.lm.limits import match_tokenizer
 from selfreg_gym.lm.memo import Memo, digest
@@ -38,14 +38,12 @@ class CandidateScorer:
         path: "tree", "kv" or "naive" (:mod:`selfreg_gym.lm.scoring_paths`), or "auto" to choose by a trial.
         micro_batch: rows per forward pass; rows are sorted by length first. None: see
             :func:`selfreg_gym.lm.batching.rows_per_forward`.
-        max_tokens: largest number of padded tokens per forward pass of several rows.
         memo: number of (prompt, candidates) pairs that are remembered. Equal pairs in one call are scored once anyway.
         decimals: decimals to which scores are rounded. Scores from batches of different shapes differ in the seventh
             digit; samples drawn from rounded scores do not.
-        end: whether the end token is part of an answer's score.
 
     Attributes:
-        end: ids of the tokens that end an answer; empty with ``end=False``.
+        end: ids of the tokens that end an answer.
 
     Raises:
         CheckpointError: the tokenizer has a pad token or a vocabulary beyond the model's embedding.
@@ -59,10 +57,8 @@ class CandidateScorer:
         *,
         path: str = "auto",
         micro_batch: int | None = None,
-        max_tokens: int = MAX_TOKENS,
         memo: int = 50_000,
         decimals: int = 4,
-        end: bool = True,
     ) -> None:
         if path not in PATHS:
             raise UnknownNameError("scoring path", path, PATHS)
@@ -70,9 +66,8 @@ class CandidateScorer:
         self.encoder = PromptEncoder(tokenizer)
         self.limits = match_tokenizer(model, tokenizer)
         self.pad = int(tokenizer.pad_token_id)
-        self.end = stop_tokens(model, tokenizer) if end else ()
+        self.end = stop_tokens(model, tokenizer)
         self.micro_batch = rows_per_forward(model, micro_batch)
-        self.max_tokens = max_tokens
         self.decimals = decimals
         self.memo: Memo[np.ndarray] = Memo(memo)
         self._tries: Memo[Trie] = Memo(20_000)
@@ -155,7 +150,7 @@ class CandidateScorer:
         """Yield micro-batches of row indices; none mixes rows within the window and beyond it."""
         for within in (True, False):
             part = [i for i, length in enumerate(lengths) if (length <= self.window) is within]
-            for chunk in micro_batches([lengths[i] for i in part], rows=self.micro_batch, tokens=self.max_tokens):
+            for chunk in micro_batches([lengths[i] for i in part], rows=self.micro_batch):
                 yield [part[i] for i in chunk]
 
 

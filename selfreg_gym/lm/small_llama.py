@@ -21,20 +21,12 @@ __all__ = ["LEARNING_RATE", "build_small_llama", "steps_from_scratch"]
 LEARNING_RATE = 1e-3
 """Peak learning rate for random weights."""
 
+_HIDDEN, _LAYERS, _HEADS = 96, 2, 3  # the sizes of the shipped tiny Llama
 _STEPS, _PASSES = 1000, 8
 _SHORTEST = 512  # smallest maximum length, since texts of new tasks may be longer than the collected ones
 
 
-def build_small_llama(
-    texts: Sequence[str],
-    folder: str | Path,
-    *,
-    words: Sequence[str] = (),
-    seed: int = 0,
-    hidden: int = 96,
-    layers: int = 2,
-    heads: int = 3,
-) -> Path:
+def build_small_llama(texts: Sequence[str], folder: str | Path, *, words: Sequence[str] = (), seed: int = 0) -> Path:
     """Write a checkpoint (config, weights, tokenizer) of a Llama with random weights to ``folder``.
 
     Args:
@@ -43,9 +35,6 @@ def build_small_llama(
         folder: created if it does not exist.
         words: words that are single tokens in any case, such as the words of prompts.
         seed: seed of the weights.
-        hidden: hidden size; the defaults are the sizes of the shipped tiny Llama.
-        layers: number of layers.
-        heads: number of attention heads.
 
     Returns:
         The folder.
@@ -64,11 +53,11 @@ def build_small_llama(
     longest = max(len(tokenizer.encode(text)) for text in sorted(texts, key=len)[-64:])
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        intermediate_size=hidden * 8 // 3,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
+        hidden_size=_HIDDEN,
+        intermediate_size=_HIDDEN * 8 // 3,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_HEADS,
+        num_key_value_heads=_HEADS,
         max_position_embeddings=max(_SHORTEST, 1 << (4 * longest - 1).bit_length()),
         initializer_range=0.06,  # with transformers' 0.02, narrow models need three times as many steps
         tie_word_embeddings=True,

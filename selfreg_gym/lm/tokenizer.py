@@ -7,14 +7,14 @@ about 1 MB. The tokenizer is a plain ``PreTrainedTokenizerFast``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from selfreg_gym.lm.control_tokens import PlainEncoder, is_marked, mark_controls
 from selfreg_gym.utils.printable import repaired
 
-__all__ = ["CONTROL_WORDS", "SPECIAL_TOKENS", "PromptEncoder", "build_tokenizer", "words"]
+__all__ = ["CONTROL_WORDS", "SPECIAL_TOKENS", "PromptEncoder", "build_tokenizer", "fast_tokenizer", "words"]
 
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -48,19 +48,27 @@ def build_tokenizer(texts: Iterable[str], *, control_words: Sequence[str] = CONT
     Returns:
         A ``transformers.PreTrainedTokenizerFast``.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import models
 
     found: set[str] = set()
     for text in texts:
         found.update(WORD.findall(text))
     vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS.values(), *control_words, *sorted(found)]))
     ids = {word: i for i, word in enumerate(vocabulary)}
-    core = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"]))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), behavior="removed", invert=True)
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
-    core.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # joins words by spaces, except before . , ! ? '
-    return PreTrainedTokenizerFast(tokenizer_object=core, padding_side="right", **SPECIAL_TOKENS)
+    core = models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"])
+    return fast_tokenizer(core, ids, pattern=WORD.pattern, special=SPECIAL_TOKENS)
+
+
+def fast_tokenizer(core: Any, ids: Mapping[str, int], *, pattern: str, special: Mapping[str, Any]) -> Any:
+    """Wrap a tokenizer model that encodes each match of ``pattern``; a text begins with ``<s>``."""
+    from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    whole = Tokenizer(core)
+    whole.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
+    whole.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
+    whole.decoder = decoders.WordPiece(prefix="##", cleanup=True)  # joins words by spaces, except before . , ! ? '
+    return PreTrainedTokenizerFast(tokenizer_object=whole, padding_side="right", **special)
 
 
 class PromptEncoder:

@@ -21,7 +21,7 @@ import torch
 
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError
 from selfreg_gym.lm.loading import one_thread
-from selfreg_gym.lm.training_state import Best, TrainingState
+from selfreg_gym.lm.training_state import Best, Progress, TrainingState
 from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import BATCHES, stream
 
@@ -187,7 +187,7 @@ def finetune(
                     stopped = not last
                     break
             if ((step + 1) % save_every == 0 or time.perf_counter() - saved > _SAVE_SECONDS) and not last:
-                store.save(step + 1, trainable, optimizer, losses, validation, best)
+                store.save(Progress(step + 1, losses, validation, best), trainable, optimizer)
                 saved = time.perf_counter()
     if best is not None:
         with torch.no_grad():
@@ -257,7 +257,7 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: i
     return plan[:count]
 
 
-def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, seed: int = 0) -> Any:
+def add_lora(model: Any, *, task: str, rank: int = 8, seed: int = 0) -> Any:
     """Add LoRA adapters (Hu et al. 2021) to every linear layer except the output head (PEFT's "all-linear").
 
     A tied ``lm_head`` gets no adapter, which would be merged wrongly into the shared embedding.
@@ -265,8 +265,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
     Args:
         model: a transformers model.
         task: PEFT's task type, "SEQ_CLS" (the new head is trained in full) or "CAUSAL_LM".
-        rank: rank of the adapters.
-        alpha: scale of the adapters; None is twice the rank.
+        rank: rank of the adapters; their scale alpha is twice the rank.
         seed: seed of the adapters' initial weights.
 
     Returns:
@@ -276,9 +275,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, alpha: int | None = None, 
     from peft import LoraConfig, get_peft_model
     from peft.utils import ModulesToSaveWrapper
 
-    config = LoraConfig(
-        task_type=task, r=rank, lora_alpha=alpha or 2 * rank, lora_dropout=0.0, target_modules="all-linear"
-    )
+    config = LoraConfig(task_type=task, r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
     with seeded(seed), warnings.catch_warnings():
         # PEFT 0.21 uses the deprecated name of an attribute of transformers 5.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)

@@ -18,7 +18,7 @@ from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.json_text import dumps
 
-__all__ = ["Best", "TrainingState"]
+__all__ = ["Best", "Progress", "TrainingState"]
 
 _NAME = "training_state.safetensors"
 _REMEDY = "delete it to restart the training"
@@ -29,6 +29,15 @@ class Best(NamedTuple):
 
     score: float
     weights: dict[str, torch.Tensor]
+
+
+class Progress(NamedTuple):
+    """The number of optimiser steps done, the loss of each, the validations ``(step, score)``, and the best weights."""
+
+    done: int
+    losses: list[float]
+    validation: list[tuple[int, float]]
+    best: Best | None
 
 
 class TrainingState:
@@ -44,15 +53,9 @@ class TrainingState:
         self.fingerprint = fingerprint
 
     def save(
-        self,
-        done: int,
-        trainable: Mapping[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-        losses: list[float],
-        validation: list[tuple[int, float]],
-        best: Best | None,
+        self, progress: Progress, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
     ) -> None:
-        """Save the state after ``done`` optimiser steps."""
+        """Save the state of a run."""
         if self.path is None:
             return
         from safetensors.torch import save_file
@@ -60,33 +63,22 @@ class TrainingState:
         tensors = {f"weights/{name}": p.detach() for name, p in trainable.items()}
         for name, parameter in trainable.items():
             tensors |= {f"optimizer/{key}/{name}": value for key, value in optimizer.state[parameter].items()}
+        best = progress.best
         if best is not None:
             tensors |= {f"best/{name}": value for name, value in best.weights.items()}
-        record = {
-            "fingerprint": self.fingerprint,
-            "done": done,
-            "losses": losses,
-            "validation": validation,
-            "best": None if best is None else best.score,
-        }
+        record = {"fingerprint": self.fingerprint, **progress._asdict(), "best": None if best is None else best.score}
         with atomic_path(self.path) as temporary:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": dumps(record)})
 
-    def load(
-        self, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> tuple[int, list[float], list[tuple[int, float]], Best | None]:
-        """Restore weights and optimiser.
-
-        Returns:
-            The number of steps done, their losses, the validations ``(step, score)``, and the best weights or None;
-            zero and empty if there is no saved state.
+    def load(self, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
+        """Restore weights and optimiser, and return the progress, which is empty without a saved state.
 
         Raises:
             CheckpointError: the state cannot be read, is incomplete, or belongs to another run. The model and the
                 optimiser are unchanged.
         """
         if self.path is None or not self.path.is_file():
-            return 0, [], [], None
+            return Progress(0, [], [], None)
         try:
             record, tensors = _read(self.path)
             matches = record["fingerprint"] == self.fingerprint
@@ -112,7 +104,8 @@ class TrainingState:
         if record["best"] is not None:
             kept = {name: tensors[f"best/{name}"].to(p.device) for name, p in trainable.items()}
             best = Best(float(record["best"]), kept)
-        return record["done"], record["losses"], [(int(step), float(v)) for step, v in record["validation"]], best
+        validation = [(int(step), float(score)) for step, score in record["validation"]]
+        return Progress(record["done"], record["losses"], validation, best)
 
     @property
     def _title(self) -> str:

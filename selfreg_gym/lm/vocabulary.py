@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfreg_gym.lm.memo import digest
-from selfreg_gym.lm.tokenizer import SPECIAL_TOKENS
+from selfreg_gym.lm.tokenizer import SPECIAL_TOKENS, fast_tokenizer
 from selfreg_gym.utils.printable import repaired
 
 __all__ = ["MAX_UNKNOWN", "UnknownTokens", "build_open_tokenizer", "distinct", "unknown_tokens"]
@@ -127,8 +127,7 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
     Returns:
         A ``transformers.PreTrainedTokenizerFast`` (BPE without merges over words, characters and bytes).
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import AddedToken, models
 
     pattern = re.compile(_PATTERN)
     within: Counter[str] = Counter()  # number of distinct texts with the word
@@ -148,13 +147,8 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
         ]
     )
     ids = {token: i for i, token in enumerate(vocabulary)}
-    core = Tokenizer(
-        models.BPE(
-            ids, [], unk_token=SPECIAL_TOKENS["unk_token"], byte_fallback=True, ignore_merges=True, fuse_unk=False
-        )
+    core = models.BPE(
+        ids, [], unk_token=SPECIAL_TOKENS["unk_token"], byte_fallback=True, ignore_merges=True, fuse_unk=False
     )
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(_PATTERN), behavior="removed", invert=True)
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
-    core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     special = {name: AddedToken(token, special=True, normalized=False) for name, token in SPECIAL_TOKENS.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=core, padding_side="right", **special)
+    return fast_tokenizer(core, ids, pattern=_PATTERN, special=special)

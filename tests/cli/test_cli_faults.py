@@ -93,7 +93,7 @@ def test_damaged_inputs_are_refused_by_name(
         code, _, err = said(capsys, *words, "--out", str(run))
         assert f"{name} in " in one_line(code, err)
         assert "content has changed" in err
-        assert "anew" in err
+        assert "again" in err
     assert (run / name).read_bytes() == before
     assert not (run / "labels.jsonl").exists()
 

@@ -13,7 +13,7 @@ from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier
 from selfreg_gym.lm.model_card import write_card
-from selfreg_gym.lm.training_state import TrainingState
+from selfreg_gym.lm.training_state import Progress, TrainingState
 from selfreg_gym.prm import ProcessRewardModel
 
 INFO = {"held_out": {"auc": float("nan"), "ece": 0.1}, "loss": [1.0, float("inf")], "targets": "nohelp"}
@@ -64,6 +64,6 @@ def test_a_state_with_invalid_losses_raises(tmp_path: Path) -> None:
     optimizer.step()
     weights = dict(layer.named_parameters())
     state = TrainingState(tmp_path, fingerprint="x")
-    state.save(1, weights, optimizer, [float("nan")], [], None)
+    state.save(Progress(1, [float("nan")], [], None), weights, optimizer)
     with pytest.raises(CheckpointError, match="must hold the steps done and their losses"):
         state.load(weights, optimizer)

@@ -17,7 +17,7 @@ from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
-from selfreg_gym.lm.training_state import Best, TrainingState
+from selfreg_gym.lm.training_state import Best, Progress, TrainingState
 from selfreg_gym.prm import ProcessRewardModel
 from selfreg_gym.types import Decision
 from tests.lm.test_lm_export import episodes
@@ -201,7 +201,7 @@ def test_a_damaged_training_state_raises(change: Any, message: str, tmp_path: Pa
     sum(p.sum() for p in trainable.values()).backward()  # type: ignore[union-attr]
     optimizer.step()
     best = Best(0.5, {name: p.detach().clone() for name, p in trainable.items()})
-    store.save(1, trainable, optimizer, [0.5], [(1, 0.5)], best)
+    store.save(Progress(1, [0.5], [(1, 0.5)], best), trainable, optimizer)
     store, fresh, optimizer = state(tmp_path)
     assert store.load(fresh, optimizer)[0] == 1
     assert store.path is not None
