@@ -78,9 +78,7 @@ def test_entry_point_tasks_are_registered_with_gymnasium(monkeypatch: pytest.Mon
 
 def test_a_name_taken_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "helpers", _Point("never", "elsewhere:Never"))
-    with pytest.raises(
-        RegistryError, match=r"two have 'never': selfreg_gym.agents.helpers.never .* elsewhere"
-    ):
+    with pytest.raises(RegistryError, match=r"two have 'never': selfreg_gym.agents.helpers.never .* elsewhere"):
         registry.names("helpers")
 
 

@@ -245,7 +245,7 @@ def test_an_episode_in_error_stops_a_calibration():
 
 @pytest.mark.parametrize("budget", ["1", True, float("nan"), float("inf"), -0.1, None, [1.0]])
 def test_a_budget_is_a_number_of_cost_units(env, budget):
-    with pytest.raises(InvalidArgumentError, match="finite number of cost units per episode"):
+    with pytest.raises(InvalidArgumentError, match=r"budget C \(cost units per episode\) must be a finite number"):
         calibrate(Rate(), env, budget=budget, tasks=TASKS)
 
 
