@@ -12,8 +12,8 @@ from selfreg_gym.agents.helpers.prm_per_task import PRMPerTask
 from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import Act, Intervention

@@ -14,8 +14,8 @@ from stable_baselines3.common.env_checker import check_env
 from selfreg_gym import registry
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.testing import check_helper

@@ -9,8 +9,8 @@ import pytest
 
 from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, load_calibrations, search
 from selfreg_gym.errors import CheckpointError, FailedEpisodesError, InvalidArgumentError
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import HelperPolicy, Intervention
 
