@@ -281,21 +281,11 @@ class HelperPolicy(Protocol):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Choose 0 (nohelp) or k >= 1 (help from the k-th intervention).
-
-        Args:
-            observation: one observation (a ``str``: the action is a scalar) or N of them (the actions are ``(N,)``).
-            state: what the previous call returned, or None at first.
-            episode_start: bool ``(N,)``, where an episode begins and memory must be forgotten.
-            deterministic: take the most likely action. A mixture draws its coin of the episode in any case.
-
-        Returns:
-            ``(actions, state)``.
-        """
+        """``(actions, state)``: 0 (nohelp) or k (help from the k-th intervention); see :meth:`Helper.predict`."""
         ...
 
     def wrap(self, env: Any) -> Any:
-        """Return the env (single or vector) whose observations this helper reads; the identity by default."""
+        """The env (single or vector) whose observations this helper reads; the identity by default."""
         return env
 
 
