@@ -1,16 +1,15 @@
-"""The compared attributes of actors: plain texts by name, which differ when two objects hold different values.
+"""The attributes by which actors are compared: texts by attribute name, equal if the values are equal.
 
-Compared are the public attributes of an instance, and the variables that a function is bound to (its closure, the
-arguments of a partial function, the object of a method). Not compared:
+Compared are the public attributes of an instance, and the variables bound to a function (its closure, the arguments of
+a partial function, the object of a method). Excluded are
 
 * names that begin with an underscore, and those in the class attribute ``immaterial``;
-* what acting changes: attributes that ``act`` or ``__call__``, or code of the same class or module that they call,
-  assigns or changes in place (``self.calls += 1``, ``self.seen.append(x)``, ``self.memory[key] = x``);
+* attributes that acting changes: those that ``act`` or ``__call__``, or code of the same class or module that they
+  call, assigns or changes in place (``self.calls += 1``, ``self.seen.append(x)``, ``self.memory[key] = x``);
 * values of :func:`functools.cached_property`.
 
-Numbers, texts, paths, lists, dicts and arrays are compared by value, nested objects by the same rule down to four
-levels, functions by their code. Anything else (locks, connections, generators, models, other objects of installed
-packages) is compared by its type.
+Numbers, texts, paths, lists, dicts and arrays are compared by value, nested objects by the same rules up to a depth of
+four, functions by their code, and all other objects (locks, connections, generators, models) by their type.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ __all__ = ["PLAIN", "attributes_of"]
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
-_DEEPEST = 4  # objects inside objects
-_LONGEST = 80  # characters of a value that is written out; a longer one is written as its length and a hash
-_LARGEST = 2**26  # bytes of an array that is compared by its contents; a larger one is compared by its shape and type
+_MAX_DEPTH = 4  # of objects inside objects
+_MAX_CHARACTERS = 80  # a longer value is replaced by its beginning, length and hash
+_MAX_BYTES = 2**26  # a larger array is compared by its shape and type only
 _SECRET = re.compile(r"key$|token$|secret|password|credential|authorization", re.IGNORECASE)
 _PACKAGE = Path(__file__).resolve().parents[2]
 _OWN = ("selfreg_gym.agents.", "selfreg_gym.envs.", "selfreg_gym.testing.", "selfreg_gym.types")
-_NEUTRAL_BASES = ("builtins", "abc", "typing", "enum", "types")  # modules whose classes add no state of their own
+_NEUTRAL_BASES = ("builtins", "abc", "typing", "enum", "types")  # modules whose classes add no state
 
 
 def attributes_of(value: Any, digest: Callable[[Any], str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -49,10 +48,10 @@ def attributes_of(value: Any, digest: Callable[[Any], str]) -> tuple[dict[str, A
 
     Args:
         value: an object or a function; a text (an id) and a class have no attributes.
-        digest: of a function's code.
+        digest: returns the digest of a function's code.
 
     Returns:
-        Texts by attribute name, where a nested object is a dict of them; and digests by path (``policy.rule``).
+        Texts by attribute name (dicts of texts for nested objects), and digests by path (``policy.rule``).
     """
     description = _Description(digest)
     values: dict[str, Any] = {}
@@ -74,10 +73,10 @@ def attributes_of(value: Any, digest: Callable[[Any], str]) -> tuple[dict[str, A
 
 @dataclass(frozen=True)
 class _Scope:
-    """Where a value lies: its path, the objects around it, and what the code of those changes or leaves out."""
+    """The position of a value: path, enclosing objects, and the attributes that their code changes or excludes."""
 
     path: str = ""
-    depth: int = _DEEPEST
+    depth: int = _MAX_DEPTH
     around: tuple[int, ...] = ()
     effects: Effects = NO_EFFECTS
     immaterial: frozenset[str] = frozenset()
@@ -148,7 +147,7 @@ class _Description:
         return values
 
     def _of_value(self, value: Any, scope: _Scope) -> Any:
-        """A text, a dict for an object with attributes, or None for a function (kept among ``functions``)."""
+        """A text, a dict for an object with attributes, or None for a function (added to ``functions``)."""
         kind = type(value)
         if kind in PLAIN or (isinstance(value, PLAIN) and not isinstance(value, enum.Enum)):
             return repr(value)
@@ -198,7 +197,7 @@ class _Description:
         about = f"array of {value.dtype}, shape {value.shape}"
         if value.dtype.hasobject:
             return f"{about}: {self._text(value.tolist(), scope)}"
-        if value.nbytes > _LARGEST:
+        if value.nbytes > _MAX_BYTES:
             return about
         return f"{about}, hash {_hash(np.ascontiguousarray(value).tobytes())}"
 
@@ -219,7 +218,7 @@ def _instance_attributes(value: Any) -> dict[str, Any]:
 
 
 def _has_own_attributes(kind: type) -> bool:
-    """Whether the attributes of a nested object are compared: an object of the user's own class, or plain data."""
+    """Whether the attributes of a nested object are compared: objects of user classes, and plain data."""
     if is_dataclass(kind) or kind is types.SimpleNamespace:
         return True
     return not _is_foreign(kind) and not any(
@@ -228,7 +227,7 @@ def _has_own_attributes(kind: type) -> bool:
 
 
 def _is_foreign(kind: type) -> bool:
-    """Whether a class is installed, and is neither an actor nor a task of this package."""
+    """Whether a class belongs to an installed package, except actors and tasks of this package."""
     return is_installed(kind) and not kind.__module__.startswith(_OWN)
 
 
@@ -237,22 +236,22 @@ def _is_container(value: Any) -> bool:
 
 
 def _readable(name: str, text: str) -> str:
-    """The text, or its length and a hash where it is long or may be a secret."""
+    """The text, or its length and hash if it is long or may be a secret."""
     text = _unless_secret(name, text)
-    if len(text) <= _LONGEST:
+    if len(text) <= _MAX_CHARACTERS:
         return text
     return f"{text[:40]}... ({len(text)} characters, hash {_hash(text.encode('utf-8', 'backslashreplace'))})"
 
 
 def _unless_secret(name: str, text: str) -> str:
-    """The text, or its hash if the name says that it may be a secret."""
+    """The text, or its hash if the name suggests a secret."""
     if _SECRET.search(name) is None or text in ("None", "''"):
         return text
     return f"hash {_hash(text.encode('utf-8', 'backslashreplace'))}"
 
 
 def _portable(path: PurePath) -> str:
-    """A path; one inside this package without the folder in which the package is installed."""
+    """A path, for files of this package relative to the folder in which the package is installed."""
     text = str(path)
     return text.removeprefix(str(_PACKAGE)) if text.startswith(str(_PACKAGE)) else text
 

@@ -1,4 +1,4 @@
-"""What code does to the objects around it: the names that it uses, assigns and changes in place, read from bytecode."""
+"""Side effects of code, read from its bytecode: the names that it uses, assigns and changes in place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 CONSTRUCTORS = ("__init__", "__new__", "__post_init__")
 
 _FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
-_STORES_ITEM = {"STORE_SUBSCR": 2, "DELETE_SUBSCR": 2, "STORE_SLICE": 3}  # where the container is on the stack
+_STORES_ITEM = {"STORE_SUBSCR": 2, "DELETE_SUBSCR": 2, "STORE_SLICE": 3}  # position of the container on the stack
 _CALLED = frozenset(
     ("act", "__call__", "__getitem__", "__setitem__", "__iter__", "__next__", "__enter__", "__exit__", "__getattr__")
 )
@@ -50,11 +50,11 @@ NO_EFFECTS = Effects()
 
 
 def effects_of_object(value: Any, used: Set[str]) -> Effects:
-    """What an object's code does while it acts.
+    """The effects of an object's code when it acts.
 
     Args:
         value: the object.
-        used: names in the code of the objects around it, which may call its methods.
+        used: names in the code of enclosing objects, which may call its methods.
     """
     methods: dict[str, list[types.FunctionType]] = {}
     for base in type(value).__mro__:
@@ -69,7 +69,7 @@ def effects_of_object(value: Any, used: Set[str]) -> Effects:
 
 
 def effects_of(begin: Sequence[types.FunctionType], methods: Callable[[str], Sequence[types.FunctionType]]) -> Effects:
-    """What functions do, with the methods and the functions of their module that they call."""
+    """The effects of functions, including the methods and the functions of their module that they call."""
     waiting, done = list(begin), set()
     found = Effects()
     while waiting:
@@ -115,7 +115,7 @@ def _effects_of_code(code: types.CodeType) -> Effects:
         name, value = step.opname, step.argval
         effect = dis.stack_effect(step.opcode, step.arg if step.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
         if name in ("STORE_ATTR", "DELETE_ATTR"):
-            if top(1) is not None:  # of a parameter or of something that came from outside, not of a new object
+            if top(1) is not None:  # of a parameter or an outer object, not of a new object
                 assigned.add(str(value))
             drop(-effect)
         elif name in ("STORE_DEREF", "DELETE_DEREF", "STORE_GLOBAL", "DELETE_GLOBAL"):
