@@ -1,4 +1,4 @@
-"""What makes two collections the same: the code of functions and callable objects, which have no registered name.
+"""What makes two collections the same: the code of functions and callable objects, and the attributes of all objects.
 
 Two lambdas have the same qualified name, so a name is not enough to continue a store with the same actor. A function
 is identified by its bytecode, constants, defaults, closure, and by the functions and constants of its module that it
@@ -7,8 +7,9 @@ attributes that are numbers, texts, functions, paths, or tuples of these. Values
 out: lists, dicts, counters that a function assigns, attributes that a method other than the constructor assigns. A
 class may also name attributes in ``immaterial`` that change only where and how fast it acts.
 
-An actor, an object with ``act``, is identified by the name of its class, so its delay or address may change between two
-parts of a collection. Functions and classes of installed packages are identified by their names, too.
+An actor, an object with ``act``, is identified by the name of its class and by its attributes
+(:mod:`selfreg_gym.collection.attributes`); its code may be repaired between two parts of a collection. The code of
+functions and classes of installed packages is identified by their names, too.
 
 Bytecode belongs to a version of Python, so the code is compared only between runs of the same version.
 """
@@ -20,21 +21,21 @@ import functools
 import hashlib
 import inspect
 import sys
-import sysconfig
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
 import gymnasium as gym
 
+from selfreg_gym.collection.attributes import PLAIN, attributes_of
+from selfreg_gym.collection.effects import CONSTRUCTORS, code_function, is_installed, name_of, nested_code
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention
 
 __all__ = ["identity_of", "wrappers_of"]
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_MATERIAL = (*_PLAIN, tuple, frozenset, PurePath, functools.partial, types.FunctionType, types.MethodType)
+_MATERIAL = (*PLAIN, tuple, frozenset, PurePath, functools.partial, types.FunctionType, types.MethodType)
 _DEEPEST = 6  # functions that refer to functions
 
 
@@ -49,12 +50,26 @@ def identity_of(
         interventions: ids or :class:`selfreg_gym.Intervention` objects.
         wrappers, task_wrappers: of :func:`wrappers_of`, for a live env.
     """
+    names = [one if isinstance(one, str) else getattr(one, "name", str(i)) for i, one in enumerate(interventions)]
+    described = {name: attributes_of(one, _code_digest) for name, one in zip(names, interventions, strict=True)}
+    task_values, task_functions = _attributes_of_task(task)
+    values, functions = attributes_of(actor, _code_digest)
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "code": {
             "task": _digest(task),
             "actor": _digest(actor),
             "interventions": [_digest(one) for one in interventions],
+        },
+        "attributes": {
+            "task": task_values,
+            "actor": values,
+            "interventions": {name: found[0] for name, found in described.items()},
+        },
+        "functions": {  # the code of functions in attributes: compared between runs of one version of Python only
+            "task": task_functions,
+            "actor": functions,
+            "interventions": {name: found[1] for name, found in described.items()},
         },
         "costs": [one.cost if isinstance(one, Intervention) else None for one in interventions],
         "wrappers": list(wrappers),
@@ -70,7 +85,7 @@ def wrappers_of(env: Any) -> list[str]:
         kind = type(layer)
         if kind in (LimitSnapshots, ReplaySnapshots) or kind.__name__ in ("OrderEnforcing", "PassiveEnvChecker"):
             continue
-        kwargs = {k: v for k, v in (getattr(layer, "_saved_kwargs", None) or {}).items() if isinstance(v, _PLAIN)}
+        kwargs = {k: v for k, v in (getattr(layer, "_saved_kwargs", None) or {}).items() if isinstance(v, PLAIN)}
         arguments = ", ".join(f"{key}={value!r}" for key, value in sorted(kwargs.items()))
         found.append(f"{kind.__module__}.{kind.__qualname__}({arguments})")
     return found
@@ -83,6 +98,39 @@ def _vector_layers(env: Any) -> list[Any]:
     return found
 
 
+def _attributes_of_task(task: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """The arguments that a live env was made with, or the attributes of a function or object that makes one.
+
+    The state of an env changes at every reset, so only those attributes are read that have the name of an argument of
+    the constructor; of an env that ``gym.make`` made, the arguments that are no plain values (the others stand beside).
+    """
+    if not isinstance(task, gym.Env):
+        return attributes_of(task, _code_digest)
+    spec = getattr(task, "spec", None)
+    if spec is not None:
+        found = {key: value for key, value in spec.kwargs.items() if not isinstance(value, PLAIN)}
+    else:
+        inner = task.unwrapped
+        names = {
+            name
+            for base in type(inner).__mro__
+            if isinstance(vars(base).get("__init__"), types.FunctionType)
+            for name in inspect.signature(vars(base)["__init__"]).parameters
+        } - {"render_mode", *getattr(inner, "immaterial", ())}
+        found = {name: value for name, value in getattr(inner, "__dict__", {}).items() if name in names}
+    return attributes_of(functools.partial(_nothing, **found), _code_digest)
+
+
+def _nothing(**bound: Any) -> None:
+    """Stands for the constructor of an env whose arguments are described."""
+
+
+def _code_digest(function: Any) -> str:
+    return hashlib.sha256(repr(_describe(function, _DEEPEST, set())).encode("utf-8", "backslashreplace")).hexdigest()[
+        :16
+    ]
+
+
 def _digest(value: Any) -> str | None:
     """A short hash of the code and attributes of a function or an object; None for an id, which says it all."""
     if isinstance(value, Intervention):
@@ -93,16 +141,15 @@ def _digest(value: Any) -> str | None:
         return None  # an env's id, arguments and wrappers stand beside this
     if isinstance(value, str):
         return None
-    described = _describe(value, _DEEPEST, set())
-    return hashlib.sha256(repr(described).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return _code_digest(value)
 
 
 def _describe(value: Any, depth: int, seen: set[int]) -> Any:
     """A nested tuple of plain values that stands for the behaviour of ``value``."""
-    if isinstance(value, (*_PLAIN, PurePath)):
+    if isinstance(value, (*PLAIN, PurePath)):
         return ("value", repr(value))
     if depth == 0 or id(value) in seen:
-        return ("name", _name(value))
+        return ("name", name_of(value))
     seen = seen | {id(value)}
     if isinstance(value, tuple | frozenset):
         parts = [_describe(item, depth - 1, seen) for item in value]
@@ -113,18 +160,18 @@ def _describe(value: Any, depth: int, seen: set[int]) -> Any:
     if inspect.ismethod(value):
         return ("method", _describe(value.__func__, depth - 1, seen), _describe(value.__self__, depth - 1, seen))
     if isinstance(value, types.FunctionType):
-        if _installed(value):
-            return ("name", _name(value))
+        if is_installed(value):
+            return ("name", name_of(value))
         return _function(value, depth, seen)
     if isinstance(value, list | dict | set | bytearray):
         return ("mutable", type(value).__name__)
     wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache
     if isinstance(wrapped, types.FunctionType):
-        return ("wrapped", _name(type(value)), _describe(wrapped, depth - 1, seen))
+        return ("wrapped", name_of(type(value)), _describe(wrapped, depth - 1, seen))
     if hasattr(value, "act") or isinstance(
         value, types.BuiltinFunctionType | types.MethodDescriptorType | types.ModuleType | type
     ):
-        return ("name", _name(value))
+        return ("name", name_of(value))
     return _object(value, depth, seen)
 
 
@@ -134,9 +181,9 @@ def _object(value: Any, depth: int, seen: set[int]) -> Any:
     methods: dict[str, types.FunctionType] = {}
     own: dict[str, types.FunctionType] = {}
     for base in reversed(kind.__mro__):
-        found = {name: one for name, member in vars(base).items() if (one := _plain_function(member)) is not None}
+        found = {name: one for name, member in vars(base).items() if (one := code_function(member)) is not None}
         methods |= found
-        own |= {} if _installed(base) else found
+        own |= {} if is_installed(base) else found
     code = [(name, _function(one, depth - 1, seen)) for name, one in sorted(own.items())]
     changed = {name for method, one in methods.items() for name in _set_attributes(method, one)}
     slots = [name for base in kind.__mro__ for name in _names_of_slots(base) if hasattr(value, name)]
@@ -146,7 +193,7 @@ def _object(value: Any, depth: int, seen: set[int]) -> Any:
         for name, item in sorted(attributes.items())
         if name not in changed and name not in getattr(kind, "immaterial", ()) and isinstance(item, _MATERIAL)
     ]
-    return ("object", _name(value), code, kept)
+    return ("object", name_of(value), code, kept)
 
 
 def _names_of_slots(base: type) -> Sequence[str]:
@@ -154,19 +201,13 @@ def _names_of_slots(base: type) -> Sequence[str]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _plain_function(member: Any) -> types.FunctionType | None:
-    """The function behind a method, a static or class method, or a property."""
-    member = getattr(member, "__func__", getattr(member, "fget", member))
-    return member if isinstance(member, types.FunctionType) else None
-
-
 def _set_attributes(name: str, function: types.FunctionType) -> set[str]:
     """Attributes that a method assigns, unless it is part of making the object."""
-    if name in ("__init__", "__new__", "__post_init__"):
+    if name in CONSTRUCTORS:
         return set()
     return {
         str(step.argval)
-        for inner in _nested(function.__code__)
+        for inner in nested_code(function.__code__)
         for step in dis.get_instructions(inner)
         if step.opname in ("STORE_ATTR", "DELETE_ATTR")
     }
@@ -195,11 +236,11 @@ def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
 
 def _global(function: types.FunctionType, value: Any, depth: int, seen: set[int]) -> Any:
     """A global that a function refers to: constants and functions of its own module count."""
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return _describe(value, depth - 1, seen)
     if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
         return _describe(value, depth - 1, seen)
-    return ("name", _name(value))
+    return ("name", name_of(value))
 
 
 def _code(code: types.CodeType) -> Any:
@@ -215,41 +256,15 @@ def _code(code: types.CodeType) -> Any:
     return (code.co_code.hex(), constants, code.co_names, code.co_varnames[: code.co_argcount], code.co_freevars)
 
 
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _nested(constant)
-
-
 def _names(code: types.CodeType) -> set[str]:
-    return {name for inner in _nested(code) for name in inner.co_names}
+    return {name for inner in nested_code(code) for name in inner.co_names}
 
 
 def _assigned(code: types.CodeType) -> set[str]:
     """Variables outside the function that it assigns: counters, for instance."""
     return {
         str(step.argval)
-        for inner in _nested(code)
+        for inner in nested_code(code)
         for step in dis.get_instructions(inner)
         if step.opname in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_DEREF", "DELETE_GLOBAL")
     }
-
-
-def _installed(value: Any) -> bool:
-    """Whether a function comes from an installed package, the standard library or this package."""
-    module = getattr(value, "__module__", None) or ""
-    root = module.partition(".")[0]
-    if root == "selfreg_gym" or root in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return file.startswith(_PACKAGE_FOLDERS)
-
-
-_PACKAGE_FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
-
-
-def _name(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else type(value)
-    module = getattr(named, "__module__", None) or getattr(named, "__objclass__", type(named)).__module__
-    return f"{module}.{named.__qualname__}"

@@ -19,7 +19,7 @@ from selfreg_gym.intervention_env.building import (
     check_no_more_arguments,
     check_seed,
 )
-from selfreg_gym.intervention_env.episode import EpisodeState, ask_one
+from selfreg_gym.intervention_env.episode import EpisodeState, ask
 from selfreg_gym.types import Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -162,7 +162,7 @@ class InterventionEnv(gym.Env[str, int]):
             episode.refuse("step")
         if type(action) is not int or not 0 <= action <= len(self.interventions):
             action = check_action(action, self.interventions)
-        episode.apply(action, ask_one(self._actors[action], episode.decision(action)))
+        episode.apply(action, ask(self._actors[action], (episode.decision(action),))[0])
         if episode.truncated and episode.info["error"] and not self._warned:
             self._warned = True  # warn once; every failed episode has info["error"]
             gym.logger.warn(f"the episode is truncated and excluded from statistics: {episode.info['error']}")

@@ -32,6 +32,7 @@ __all__ = ["EpisodeState", "ask", "ask_one", "episodes_of"]
 
 _MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
 _MOST_COST = 1e12  # cost units of one act; sums of many stay finite
+_DECISION_TAG = DECISION.tag
 _ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
 
 
@@ -110,11 +111,11 @@ class EpisodeState:
 
     def decision(self, who: int) -> Decision:
         """The moment at which ``who`` (0 the actor, k the k-th intervention) must act."""
-        return Decision(
+        return Decision.quick(
             self.observation,
             self.info.get("admissible_actions"),
-            task=self.task,
-            key=(self.seed, self.t, who, DECISION.tag),  # type: ignore[arg-type]
+            self.task,
+            (self.seed, self.t, who, _DECISION_TAG),  # type: ignore[arg-type]
         )
 
     def apply(self, who: int, act: str | Act) -> None:
@@ -219,7 +220,9 @@ class EpisodeState:
                 reward += 1.0
         self.observation, self.reward = observation, reward
         info = task_info.copy()  # and assignments, for a display with ** takes twice as long
-        if "steps_left" in info or self._limit is not None:
+        if self._limit is not None or (
+            "steps_left" in info and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
+        ):
             self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
@@ -239,8 +242,6 @@ class EpisodeState:
     def _count_steps_left(self, info: dict[str, Any]) -> None:
         """Make ``steps_left`` an int that knows ``max_episode_steps``; drop it where the task does not count."""
         left = info.get("steps_left")
-        if type(left) is int and self._limit is None and 0 <= left <= LARGEST_INTEGER:
-            return
         if left is not None and not (_is_integer(left) and 0 <= left <= LARGEST_INTEGER):
             raise TaskContractError(
                 f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."

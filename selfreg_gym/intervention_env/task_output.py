@@ -25,6 +25,8 @@ def read_reset(answer: Any) -> tuple[str, dict[str, Any]]:
     Raises:
         TaskContractError: not a pair of a text and a dict.
     """
+    if type(answer) is tuple and len(answer) == 2 and type(answer[0]) is str and type(answer[1]) is dict:
+        return answer  # type: ignore[return-value]
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         _broken("reset must return (observation, info)", answer)
     observation, info = answer
@@ -37,9 +39,12 @@ def read_step(answer: Any) -> tuple[str, bool, bool, dict[str, Any]]:
     Raises:
         TaskContractError: not five values, or one of the wrong type.
     """
-    if not isinstance(answer, tuple | list) or len(answer) != 5:
+    # This runs at every step. An exact type is right nearly always, and cheap to compare.
+    if (type(answer) is not tuple and not isinstance(answer, tuple | list)) or len(answer) != 5:
         _broken("step must return (observation, reward, terminated, truncated, info)", answer)
     observation, _, terminated, truncated, info = answer
+    if type(observation) is str and type(terminated) is type(truncated) is bool and type(info) is dict:
+        return observation, terminated, truncated, info
     if type(observation) is not str:
         observation = _text("the observation", observation)
     if type(terminated) is not bool:
@@ -55,28 +60,44 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
     Raises:
         TaskContractError: a key of the wrong type.
     """
-    # One look-up per key: this runs at every step. An exact type is right nearly always, and cheap to compare.
-    get = info.get
-    if type(key := get("state_key")) is not str:
-        info["state_key"] = observation if key is None else _text("info['state_key']", key)
-    if type(name := get("task_id")) is not str:
-        info["task_id"] = "" if name is None else _label("info['task_id']", name)
-    if type(invalid := get("invalid_action")) is not bool:
-        info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
-    if type(get("kind", "")) is not str:
-        _optional(info, "kind", _label)
-    if type(get("feature_key", "")) is not str:
-        _optional(info, "feature_key", _text)
-    if (actions := get("admissible_actions")) is not None:
-        if type(actions) is not tuple:
-            info["admissible_actions"] = _actions(actions)
-        else:
-            try:
-                "".join(actions)  # the fastest check that all of them are text
-            except TypeError:
-                _actions(actions)
-    if "metrics" in info:
-        _optional(info, "metrics", lambda _, value: check_metrics(value))
+    # The usual info is recognised by a few comparisons of exact types, because this runs at every step.
+    try:
+        if (
+            type(info["state_key"]) is type(info["task_id"]) is str
+            and type(info["invalid_action"]) is bool
+            and type(info["admissible_actions"]) is tuple
+            and ("kind" not in info or type(info["kind"]) is str)
+            and ("feature_key" not in info or type(info["feature_key"]) is str)
+        ):
+            "".join(info["admissible_actions"])  # the fastest check that all of them are text
+            if "metrics" in info:
+                _optional(info, "metrics", _metrics)
+            return
+    except (KeyError, TypeError):
+        pass
+    _complete(info, observation)
+
+
+def _complete(info: dict[str, Any], observation: str) -> None:
+    """:func:`complete_info` for any info."""
+    _required(info, observation)
+    for key, check in (("kind", _label), ("feature_key", _text), ("metrics", _metrics)):
+        if key in info:
+            _optional(info, key, check)
+    if info.get("admissible_actions") is not None:
+        info["admissible_actions"] = _actions(info["admissible_actions"])
+
+
+def _required(info: dict[str, Any], observation: str) -> None:
+    """Check the keys that every info has, and add those that are missing."""
+    key, name, invalid = info.get("state_key"), info.get("task_id"), info.get("invalid_action")
+    info["state_key"] = observation if key is None else _text("info['state_key']", key)
+    info["task_id"] = "" if name is None else _label("info['task_id']", name)
+    info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
+
+
+def _metrics(what: str, value: Any) -> dict[str, float]:
+    return check_metrics(value)
 
 
 def check_metrics(metrics: Any) -> dict[str, float]:
@@ -86,10 +107,13 @@ def check_metrics(metrics: Any) -> dict[str, float]:
         TaskContractError: not a dict of numbers.
     """
     rule = "info['metrics'] must be a dict of numbers (None or NaN for what was not measured)"
-    if not isinstance(metrics, Mapping):
+    if type(metrics) is not dict and not isinstance(metrics, Mapping):
         raise TaskContractError(f"{rule}, received {shown(metrics)}.")
     found = {}
     for name, value in metrics.items():
+        if type(value) is float and type(name) is str:  # the usual case; isinstance(value, numbers.Real) is slow
+            found[name] = value if math.isfinite(value) else math.nan
+            continue
         plain = _plain(value)
         if not isinstance(name, str) or not (plain is None or isinstance(plain, numbers.Real)):
             raise TaskContractError(f"{rule}, received {shown(name)}: {shown(value)}.")
@@ -105,6 +129,8 @@ def success_of(info: Mapping[str, Any], terminated: bool) -> bool:
         TaskContractError: the task terminated without an outcome, or the outcome is not a bool.
     """
     success = info.get("success")
+    if type(success) is bool:
+        return success
     if success is None:
         success = info.get("is_success")
     if success is None and terminated:

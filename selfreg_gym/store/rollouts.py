@@ -103,8 +103,15 @@ class Rollouts:
         """
         found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
+            hint = ""
+            if any(line.startswith(("env.identity.attributes.", "env.identity.functions.")) for line in found):
+                hint = (
+                    " If an attribute changes nothing in what the actor does (a delay, a log), declare its name in the "
+                    "class attribute `immaterial`, or begin the name with an underscore."
+                )
             raise StoreError(
                 f"{self.path} was made with other settings; {'; '.join(found)}. Use another path or the same settings."
+                f"{hint}"
             )
 
     def close(self) -> None:
