@@ -58,7 +58,7 @@ def server() -> Iterator[Loopback]:
 
 @pytest.fixture(scope="module")
 def helpers(server: Loopback) -> dict[str, Any]:
-    """Every registered helper, and mixtures and samples beside them."""
+    """Every registered helper, a mixture and a sampling model."""
     specs = [EpisodeSpec(i % 8, i, (i % 5) / 4) for i in range(200)]
     episodes = list(run_episodes(make_env(kwargs(), 8), specs))
     prm = BagOfWords.train(episodes)
@@ -156,7 +156,7 @@ def test_a_coin_differs_between_tasks_that_share_a_seed(helpers: dict[str, Any])
 
 
 def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str, Any]) -> None:
-    """With one offset for all answers the cheap intervention, preferred at the start, is asked for ever."""
+    """With one offset for all answers, the cheap intervention was asked at every budget."""
     for name in ("dqn", "lm", "ppo", "recurrent-ppo"):
         helper = helpers[name]
         low, high = helper.knob_bounds
