@@ -17,7 +17,7 @@ from selfreg_gym.errors import RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import checkpoints
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.execution import Stage, run_stages
+from selfreg_gym.pipeline.execution import Stage, _settings, run_stages
 
 CONFIG = load_config(preset="smoke")
 
@@ -154,6 +154,16 @@ def test_an_output_that_grows_in_place_is_continued_or_removed(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         run_stages(opened(tmp_path / "r", "collect.episodes=9", update=True)[0], stage)
     assert (tmp_path / "r" / "store").read_text() == "x", "other settings: begun anew"
+
+
+def test_hashes_of_settings_keep_the_former_name_of_a_section(tmp_path: Path) -> None:
+    run, _ = opened(tmp_path / "r")
+    stage = Stage("fit", lambda run: None, (), (), ("transitions", "label", "helper", "evaluate"))
+    settings = _settings(run, stage)
+    assert settings["model"]["min_visits"] == 3
+    assert settings["label"]["budgets"] == (1.0,), "explicit, as in runs of the first release"
+    assert "id" not in settings["helper"], "added later, and left out while it has its default"
+    assert "every-k" in settings["evaluate"]["minor"]
 
 
 def test_messages_about_missing_inputs_name_the_command(tmp_path: Path) -> None:

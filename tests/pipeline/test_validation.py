@@ -13,7 +13,6 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.pipeline.candidates import _build_one, _variants, is_decisive
-from selfreg_gym.pipeline.comparison import _not_met
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.schema import EvaluateConfig
@@ -147,17 +146,3 @@ def test_an_intervention_in_the_config_is_the_only_one(tmp_path: Path) -> None:
     overrides = ['interventions.ids=["strong", "expert"]', "evaluate.kwargs.every-k={intervention=2}"]
     run = Run.open(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
     assert _variants(run, "every-k") == [("every-k", {"intervention": 2})]
-
-
-def test_warnings_about_budgets_that_were_not_met() -> None:
-    good = {"met": True, "precise": True, "reason": None}
-    under = {"met": False, "precise": True, "reason": "under budget: 1.4 cost units"}
-    found = _not_met({"a@1": good, "b@3": under, "c@1": {**good, "precise": False}, "d@1": {**good, "precise": False}})
-    assert len(found) == 2
-    assert found[0] == "b@3 is under budget: 1.4 cost units."
-    assert "c@1, d@1" in found[1]
-    assert _not_met({"a@1": good}) == []
-    assert _not_met({"a@3": under, "b@3": under, "c@3": {**under, "reason": "over budget: 4 cost units"}}) == [
-        "a@3, b@3 are under budget: 1.4 cost units.",
-        "c@3 is over budget: 4 cost units.",
-    ]
