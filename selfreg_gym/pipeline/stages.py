@@ -21,6 +21,7 @@ They are run, skipped and resumed by :mod:`selfreg_gym.pipeline.execution`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from selfreg_gym import registry
@@ -75,7 +76,7 @@ def train_prm(run: Run) -> dict[str, Any]:
     from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.prm
-    common = {"targets": c.targets, "seed": c.seed, "share": c.share, "max_states": c.max_states or None}
+    common: dict[str, Any] = {"targets": c.targets, "seed": c.seed, "share": c.share, "max_states": c.max_states or None}
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("train-prm", "prm") as out:
         model = ProcessRewardModel.train(
             rollouts,
@@ -89,8 +90,8 @@ def train_prm(run: Run) -> dict[str, Any]:
             **common,
         )
         model.info["run"] = _description(run)
-        baseline = BagOfWords.train(rollouts, **common).held_out or {}
-        measured = model.calibration()
+        baseline: Mapping[str, Any] = BagOfWords.train(rollouts, **common).held_out or {}
+        measured: Mapping[str, Any] = model.calibration()
         warnings = [*_below_baseline(measured, baseline), *_unread_by_actor(run, model.info)]
         if warnings:
             model.info["warnings"] = warnings
@@ -101,7 +102,7 @@ def train_prm(run: Run) -> dict[str, Any]:
     return {**figures, **_backbone_figures(model.info), "warnings": warnings}
 
 
-def _below_baseline(measured: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+def _below_baseline(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
     """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
     auc, words = measured.get("auc"), baseline.get("auc")
     if auc is None or words is None or auc >= words:
