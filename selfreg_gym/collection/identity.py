@@ -29,7 +29,7 @@ from typing import Any
 import gymnasium as gym
 
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
-from selfreg_gym.types import FunctionActor, Intervention
+from selfreg_gym.types import FunctionActor, Intervention, optional_member
 
 __all__ = ["identity_of", "wrappers_of"]
 
@@ -141,10 +141,11 @@ def _object(value: Any, depth: int, seen: set[int]) -> Any:
     changed = {name for method, one in methods.items() for name in _set_attributes(method, one)}
     slots = [name for base in kind.__mro__ for name in _names_of_slots(base) if hasattr(value, name)]
     attributes = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    changed |= set(optional_member(kind, "immaterial") or ())
     kept = [
         (name, _describe(item, depth - 1, seen))
         for name, item in sorted(attributes.items())
-        if name not in changed and name not in getattr(kind, "immaterial", ()) and isinstance(item, _MATERIAL)
+        if name not in changed and isinstance(item, _MATERIAL)
     ]
     return ("object", _name(value), code, kept)
 
