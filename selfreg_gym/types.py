@@ -152,6 +152,19 @@ class Decision:
             self._rng = generator(self._key)
         return self._rng
 
+    @classmethod
+    def quick(
+        cls, observation: str, admissible_actions: tuple[str, ...] | None, task: Any, key: tuple[int, ...]
+    ) -> Decision:
+        """The same as ``Decision(...)``, made in half the time: the envs make one at every step."""
+        decision = cls.__new__(cls)
+        decision.observation = observation
+        decision.admissible_actions = admissible_actions
+        decision.task = task
+        decision._key = key
+        decision._rng = None
+        return decision
+
     def renewed(self) -> Decision:
         """The same decision, with its random stream at the beginning again."""
         return Decision(self.observation, self.admissible_actions, task=self.task, key=self._key)

@@ -346,6 +346,18 @@ def test_good_helpers_pass(helper: Any) -> None:
     check_helper(helper)
 
 
+def test_a_helper_without_wrap_is_accepted_as_it_is_by_play() -> None:
+    class Bare:
+        def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False):
+            return _shaped(observation, 0), state
+
+    check_helper(Bare())
+    bad = Bare()
+    bad.predict = lambda observation, **_: (_shaped(observation, 2), None)  # type: ignore[method-assign]
+    with pytest.raises(TaskContractError, match="from 0 to K"):
+        check_helper(bad)
+
+
 def test_check_helper_takes_the_interventions_that_the_helper_chooses_from() -> None:
     second = as_helper(lambda text: 2)
     friends = [Intervention(lambda text: "heads", name=name, cost=0.5) for name in ("friend", "other")]
