@@ -132,6 +132,10 @@ def check_options(
     """
     if options is None:
         return
+    if type(options) is dict and len(options) == 1:  # the usual case, checked quickly
+        index = options.get("episode")
+        if type(index) is int and index >= 0 and (available is None or index < available):
+            return
     if not isinstance(options, Mapping):
         raise InvalidArgumentError(
             f"options of reset must be a dict such as {{'episode': 0}} or None, received {shown(options)}."

@@ -439,3 +439,21 @@ def test_toggles_are_compared_with_the_threshold_of_the_nearest_usage():
     assert found["mine@1"]["difference"]["value"] > 0
     assert found["every-k:see@1"]["prm_threshold_toggles"] == 0
     assert found["prm-threshold:see@1"] is None
+
+
+def test_a_budget_that_contradicts_the_key_is_refused():
+    plan = {"tasks": [0], "episodes": 1, "progress": False, "warn": False}
+    helpers = {"always@1": Constant(1), "never": Constant(0)}
+    with pytest.raises(InvalidArgumentError, match=r"'always@1' says 1 and budgets says 5"):
+        evaluate(coin_env(), helpers, budgets={"always@1": 5}, **plan)
+    with pytest.raises(UnknownNameError, match="alwais"):
+        evaluate(coin_env(), helpers, budgets={"alwais": 5}, **plan)
+    for wrong in (-1, "2", float("nan"), True):
+        with pytest.raises(InvalidArgumentError, match="the budget of 'never'"):
+            evaluate(coin_env(), helpers, budgets={"never": wrong}, **plan)
+    with pytest.raises(InvalidArgumentError, match="budgets must be a dict"):
+        evaluate(coin_env(), helpers, budgets=[1.0], **plan)
+    found = evaluate(coin_env(), helpers, budgets={"always@1": 1.0, "never": 2}, **plan)
+    assert {str(key): budget for key, budget in found.budgets.items()} == {"always@1": 1.0, "never": 2.0}
+    third = evaluate(coin_env(), {"never@0.333333": Constant(0)}, budgets={"never@0.333333": 1 / 3}, **plan)
+    assert list(third.budgets.values()) == [1 / 3]
