@@ -44,9 +44,9 @@ def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.
     """
     plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
     is_real = isinstance(plain, numbers.Real) and not isinstance(plain, bool)
-    if is_real and abs(plain) < 1e308:  # float() overflows for larger integers
-        number = float(plain)
-        if (number > low if above else number >= low) and number <= high:
+    if is_real:
+        number = math.inf if isinstance(plain, int) and abs(plain) > 1e308 else float(plain)  # float() would overflow
+        if math.isfinite(number) and (number > low if above else number >= low) and number <= high:
             return number
     bounds = f"above {low:g}" if above else f"of at least {low:g}"
     bounds += "" if high == math.inf else f" and at most {high:g}"
