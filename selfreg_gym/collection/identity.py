@@ -17,7 +17,6 @@ Bytecode depends on the version of Python, so code is compared only between runs
 
 from __future__ import annotations
 
-import dis
 import functools
 import hashlib
 import inspect
@@ -30,9 +29,16 @@ from typing import Any
 import gymnasium as gym
 
 from selfreg_gym.collection.attributes import PLAIN, attributes_of
-from selfreg_gym.collection.effects import CONSTRUCTORS, code_function, is_installed, name_of, nested_code
+from selfreg_gym.collection.code import (
+    assigned_attributes,
+    assigned_variables,
+    code_function,
+    is_installed,
+    name_of,
+    nested_code,
+)
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
-from selfreg_gym.types import FunctionActor, Intervention
+from selfreg_gym.types import FunctionActor, Intervention, optional_member
 
 __all__ = ["identity_of", "wrappers_of"]
 
@@ -52,9 +58,9 @@ def identity_of(
         wrappers, task_wrappers: results of :func:`wrappers_of` for a live env.
     """
     names = [one if isinstance(one, str) else getattr(one, "name", str(i)) for i, one in enumerate(interventions)]
-    described = {name: attributes_of(one, _code_digest) for name, one in zip(names, interventions, strict=True)}
-    task_values, task_functions = _attributes_of_task(task)
-    values, functions = attributes_of(actor, _code_digest)
+    described = {name: _attributes(one) for name, one in zip(names, interventions, strict=True)}
+    task_values, task_functions = _attributes(_arguments_of_task(task))
+    values, functions = _attributes(actor)
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "code": {
@@ -99,14 +105,25 @@ def _vector_layers(env: Any) -> list[Any]:
     return found
 
 
-def _attributes_of_task(task: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """The constructor arguments of a live env, or the attributes of a function or object that makes one.
+def _attributes(value: Any) -> tuple[dict[str, Any], list[str]]:
+    """The compared attributes of a value, and the digests of the functions among them."""
+    digests: list[str] = []
+
+    def name_function(function: Any) -> str:
+        digests.append(_code_digest(function))
+        return name_of(function)
+
+    return attributes_of(value, name_function), digests
+
+
+def _arguments_of_task(task: Any) -> Any:
+    """The constructor arguments of a live env as a partial function; any other task itself.
 
     The attributes of an env change at every reset, so only those with the name of a constructor argument are used. For
     an env made by ``gym.make``, these are the arguments that are not plain values (plain ones are in the env's spec).
     """
     if not isinstance(task, gym.Env):
-        return attributes_of(task, _code_digest)
+        return task
     spec = getattr(task, "spec", None)
     if spec is not None:
         found = {key: value for key, value in spec.kwargs.items() if not isinstance(value, PLAIN)}
@@ -119,7 +136,7 @@ def _attributes_of_task(task: Any) -> tuple[dict[str, Any], dict[str, str]]:
             for name in inspect.signature(vars(base)["__init__"]).parameters
         } - {"render_mode", *getattr(inner, "immaterial", ())}
         found = {name: value for name, value in getattr(inner, "__dict__", {}).items() if name in names}
-    return attributes_of(functools.partial(_nothing, **found), _code_digest)
+    return functools.partial(_nothing, **found)
 
 
 def _nothing(**bound: Any) -> None:
@@ -179,20 +196,19 @@ def _describe(value: Any, depth: int, seen: set[int]) -> Any:
 def _object(value: Any, depth: int, seen: set[int]) -> Any:
     """Name, code and attributes of an object, without the code of installed classes."""
     kind = type(value)
-    methods: dict[str, types.FunctionType] = {}
     own: dict[str, types.FunctionType] = {}
     for base in reversed(kind.__mro__):
-        found = {name: one for name, member in vars(base).items() if (one := code_function(member)) is not None}
-        methods |= found
-        own |= {} if is_installed(base) else found
+        if not is_installed(base):
+            own |= {name: one for name, member in vars(base).items() if (one := code_function(member)) is not None}
     code = [(name, _function(one, depth - 1, seen)) for name, one in sorted(own.items())]
-    changed = {name for method, one in methods.items() for name in _set_attributes(method, one)}
+    changed = assigned_attributes(kind)
     slots = [name for base in kind.__mro__ for name in _names_of_slots(base) if hasattr(value, name)]
     attributes = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    changed |= set(optional_member(kind, "immaterial") or ())
     kept = [
         (name, _describe(item, depth - 1, seen))
         for name, item in sorted(attributes.items())
-        if name not in changed and name not in getattr(kind, "immaterial", ()) and isinstance(item, _MATERIAL)
+        if name not in changed and isinstance(item, _MATERIAL)
     ]
     return ("object", name_of(value), code, kept)
 
@@ -202,21 +218,9 @@ def _names_of_slots(base: type) -> Sequence[str]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _set_attributes(name: str, function: types.FunctionType) -> set[str]:
-    """Attributes that a method assigns, unless it is part of making the object."""
-    if name in CONSTRUCTORS:
-        return set()
-    return {
-        str(step.argval)
-        for inner in nested_code(function.__code__)
-        for step in dis.get_instructions(inner)
-        if step.opname in ("STORE_ATTR", "DELETE_ATTR")
-    }
-
-
 def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
     code = function.__code__
-    changed = _assigned(code)
+    changed = assigned_variables(code)
     parts: list[Any] = [_code(code)]
     defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     parts += [_describe(default, depth - 1, seen) for default in defaults]
@@ -259,13 +263,3 @@ def _code(code: types.CodeType) -> Any:
 
 def _names(code: types.CodeType) -> set[str]:
     return {name for inner in nested_code(code) for name in inner.co_names}
-
-
-def _assigned(code: types.CodeType) -> set[str]:
-    """Variables outside the function that it assigns: counters, for instance."""
-    return {
-        str(step.argval)
-        for inner in nested_code(code)
-        for step in dis.get_instructions(inner)
-        if step.opname in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_DEREF", "DELETE_GLOBAL")
-    }

@@ -143,7 +143,7 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
             for budget in budgets:
                 built[budget] = from_run(budget=budget)
                 if len(built) == 1 and (together := built[budget].for_budgets(budgets)):
-                    return {**together}
+                    return {budget: together[budget] for budget in budgets}
             return built
     return dict.fromkeys(budgets, helper) if kind.has_knob else {None: helper}
 

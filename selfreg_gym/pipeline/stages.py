@@ -76,7 +76,8 @@ def train_prm(run: Run) -> dict[str, Any]:
     from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.prm
-    common: dict[str, Any] = {"targets": c.targets, "seed": c.seed, "share": c.share, "max_states": c.max_states or None}
+    common: dict[str, Any] = {"targets": c.targets, "seed": c.seed, "share": c.share}
+    common["max_states"] = c.max_states or None
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("train-prm", "prm") as out:
         model = ProcessRewardModel.train(
             rollouts,
