@@ -168,7 +168,7 @@ class SIF(gym.Env[str, str]):
         invalid = read is None
         if read is None:
             world.left -= 1
-            outcome = f"{text.invalid()}\n"
+            outcome = f"{text.INVALID}\n"
             world.over = self.invalid_action == "terminate"
         else:
             name, (op, argument) = read

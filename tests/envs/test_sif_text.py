@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from selfreg_gym.envs.sif import SIF
+from selfreg_gym.envs.sif import SIF, text
 from selfreg_gym.envs.sif.actions import (
     DONE_TEXT,
     EXPLORE_TEXT,
@@ -20,8 +20,7 @@ from selfreg_gym.envs.sif.actions import (
     PUT_TEXT,
 )
 from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task
-from selfreg_gym.envs.sif.houses import FUNCTIONS
-from selfreg_gym.envs.sif.text import fragments
+from selfreg_gym.envs.sif.houses import FUNCTIONS, HALL, OBJECTS, RECEPTACLES
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -37,6 +36,41 @@ def observations(split="train", kind="mixed", episodes=120, skill=0.7):
             action = env.expert_action() if choose.random() < skill else choose.choice(info["admissible_actions"])
             observation, _, _, _, info = env.step(action)
             yield observation, info
+
+
+def fragments() -> list[str]:
+    """All pieces of text of observations, except the actions, for the test of the closed vocabulary."""
+    pieces = [text._ROLE_HUMAN, "So far: Your map: You can: The episode is over. Room: with a, and or."]
+    pieces += [
+        t.format(object="", room="", activity="")
+        for t in text._CLEAR_HINT + text._VAGUE_HINT + text._CLEAR_GOING + text._VAGUE_GOING
+    ]
+    pieces += [activity for row in text._ACTIVITIES.values() for activity in row]
+    pieces += [*RECEPTACLES, *OBJECTS, *FUNCTIONS, *(str(n) for n in range(1, 10))]
+    pieces += [
+        text.SLIPPED,
+        text.picked(0),
+        text.NOT_THERE,
+        text.PUT_DOWN,
+        text.GIVEN,
+        text.HUMAN_GONE,
+        text.HUMAN_LOST,
+        text.INVALID,
+        "You see",
+        "The is not on your map. On your map the is in Room or and the shelves are in Room.",
+    ]
+    pieces += [text.human_here(stopped=stopped) for stopped in (False, True)]
+    pieces += [
+        text.human_followed(r, stopped=s, entered=e) for r in (HALL, 0) for s in (False, True) for e in (False, True)
+    ]
+    pieces += ['Earlier the human said: "', 'In Room the human says: "Bring me the . Put the on the in the "']
+    pieces += [
+        "The human is standing in",
+        "The human is walking in , maybe to Room",
+        "You have lost the human, who was",
+    ]
+    pieces += ["You do not see the human, who was walking in", text._where(HALL, -1), text._where(0, 0)]
+    return pieces
 
 
 def test_the_vocabulary_is_closed_in_every_split():
