@@ -110,9 +110,11 @@ def optional_member(
     name: Literal["num_episodes", "snapshot", "restore", "expert_action", "augment", "checkpoint_dir", "immaterial"],
 ) -> Any:
     """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
-    if isinstance(owner, gym.Env):
-        return owner.get_wrapper_attr(name) if owner.has_wrapper_attr(name) else None
-    return getattr(owner, name, None)
+    find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
+    try:
+        return getattr(owner, name) if find is None else find(name)
+    except AttributeError:
+        return None
 
 
 class Decision:

@@ -1,16 +1,11 @@
-"""The compared attributes of actors: plain texts by name, which differ when two objects hold different values.
+"""The attributes by which actors are compared: texts by attribute name, equal if the values are equal.
 
-Compared are the public attributes of an instance, and the variables that a function is bound to (its closure, the
-arguments of a partial function, the object of a method). Not compared:
+The public attributes of an instance are compared, and the variables bound to a function (its closure, the arguments of
+a partial function, the object of a method). Excluded are names that begin with an underscore, those in the class
+attribute ``immaterial``, and attributes that a method other than the constructor assigns (``self.calls += 1``).
 
-* names that begin with an underscore, and those in the class attribute ``immaterial``;
-* what acting changes: attributes that ``act`` or ``__call__``, or code of the same class or module that they call,
-  assigns or changes in place (``self.calls += 1``, ``self.seen.append(x)``, ``self.memory[key] = x``);
-* values of :func:`functools.cached_property`.
-
-Numbers, texts, paths, lists, dicts and arrays are compared by value, nested objects by the same rule down to four
-levels, functions by their code. Anything else (locks, connections, generators, models, other objects of installed
-packages) is compared by its type.
+Numbers, texts, paths, lists, dicts and arrays are compared by value, nested objects by the same rules up to a depth of
+four, functions by their code, and all other objects (locks, connections, generators, models) by their type.
 """
 
 from __future__ import annotations
@@ -22,246 +17,147 @@ import inspect
 import re
 import types
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import is_dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from selfreg_gym.collection.effects import NO_EFFECTS, Effects, effects_of, effects_of_object, is_installed, name_of
+from selfreg_gym.collection.code import assigned_attributes, assigned_variables, is_installed, name_of
 from selfreg_gym.types import FunctionActor, Intervention
 
 __all__ = ["PLAIN", "attributes_of"]
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
-_DEEPEST = 4  # objects inside objects
-_LONGEST = 80  # characters of a value that is written out; a longer one is written as its length and a hash
-_LARGEST = 2**26  # bytes of an array that is compared by its contents; a larger one is compared by its shape and type
+_MAX_DEPTH = 4  # of objects inside objects
+_MAX_CHARACTERS = 80  # a longer value is replaced by its beginning, length and hash
 _SECRET = re.compile(r"key$|token$|secret|password|credential|authorization", re.IGNORECASE)
-_PACKAGE = Path(__file__).resolve().parents[2]
+_PACKAGE = str(Path(__file__).resolve().parents[2])
 _OWN = ("selfreg_gym.agents.", "selfreg_gym.envs.", "selfreg_gym.testing.", "selfreg_gym.types")
-_NEUTRAL_BASES = ("builtins", "abc", "typing", "enum", "types")  # modules whose classes add no state of their own
 
 
-def attributes_of(value: Any, digest: Callable[[Any], str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The compared attributes of an actor, intervention or callable, and the digests of the functions among them.
+def attributes_of(value: Any, digest: Callable[[Any], str]) -> dict[str, Any]:
+    """The compared attributes of an actor, intervention or callable.
 
     Args:
         value: an object or a function; a text (an id) and a class have no attributes.
-        digest: of a function's code.
+        digest: returns a text for a function.
 
     Returns:
-        Texts by attribute name, where a nested object is a dict of them; and digests by path (``policy.rule``).
+        Texts by attribute name (dicts of texts for nested objects).
     """
-    description = _Description(digest)
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if isinstance(value, Intervention):
-        own = description.of_object(value, _Scope())
-        values = {name: item for name, item in own.items() if name not in ("actor", "cost", "name")}
-        description.functions = {
-            path: one for path, one in description.functions.items() if path.partition(".")[0] != "actor"
-        }
-        value = value.actor
+        own = {name: item for name, item in vars(value).items() if name not in ("actor", "cost", "name")}
+        found, value = _of_variables(own, type(value), digest, _MAX_DEPTH), value.actor
     if isinstance(value, FunctionActor):
         value = value.function
-    if isinstance(value, str | type):
-        return values, description.functions
-    if _is_function(value):
-        return values | description.of_function(value, _Scope()), description.functions
-    return values | description.of_object(value, _Scope()), description.functions
+    return found if isinstance(value, str | type) else found | _of_object(value, digest, _MAX_DEPTH)
 
 
-@dataclass(frozen=True)
-class _Scope:
-    """Where a value lies: its path, the objects around it, and what the code of those changes or leaves out."""
+def _of_object(value: Any, digest: Callable[[Any], str], depth: int) -> dict[str, Any]:
+    """Descriptions of the attributes of an object, or of the values that a function is bound to, by name."""
+    if isinstance(value, functools.partial):
+        bound = {str(i): item for i, item in enumerate(value.args)} | dict(value.keywords)
+        return _of_object(value.func, digest, depth) | _of_variables(bound, type(None), digest, depth)
+    if inspect.ismethod(value):
+        return {} if isinstance(value.__self__, type) else _of_object(value.__self__, digest, depth)
+    if isinstance(function := getattr(value, "__wrapped__", value), types.FunctionType):
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        bound = {} if is_installed(function) else {name: _contents(cell) for name, cell in cells}
+        changed = assigned_variables(function.__code__)
+        return _of_variables({s: item for s, item in bound.items() if s not in changed}, type(None), digest, depth)
+    return _of_variables(_instance_attributes(value), type(value), digest, depth)
 
-    path: str = ""
-    depth: int = _DEEPEST
-    around: tuple[int, ...] = ()
-    effects: Effects = NO_EFFECTS
-    immaterial: frozenset[str] = frozenset()
 
-    def inside(self, name: str, value: Any) -> _Scope:
-        path = f"{self.path}.{name}" if self.path else name
-        return replace(self, path=path, depth=self.depth - 1, around=(*self.around, id(value)))
+def _of_variables(found: Mapping[str, Any], kind: type, digest: Callable[[Any], str], depth: int) -> dict[str, Any]:
+    declared = getattr(kind, "immaterial", ())
+    excluded = assigned_attributes(kind) | ({declared} if isinstance(declared, str) else set(map(str, declared)))
+    values = {}
+    for name, item in sorted(found.items()):
+        if name.startswith("_") or name in excluded:
+            continue
+        described = _describe(item, digest, depth - 1)
+        values[name] = _readable(name, described) if isinstance(described, str) else described
+    return values
 
 
-class _Description:
-    def __init__(self, digest: Callable[[Any], str]) -> None:
-        self._digest = digest
-        self.functions: dict[str, str] = {}
-
-    def of_object(self, value: Any, scope: _Scope) -> dict[str, Any]:
-        """Descriptions by attribute name."""
-        kind = type(value)
-        declared = getattr(kind, "immaterial", ())
-        immaterial = {declared} if isinstance(declared, str) else {str(name) for name in declared}
-        scope = replace(
-            scope,
-            around=(*scope.around, id(value)),
-            effects=scope.effects | effects_of_object(value, scope.effects.used),
-            immaterial=scope.immaterial | immaterial,
-        )
-        cached = {
-            name
-            for base in kind.__mro__
-            for name, member in vars(base).items()
-            if isinstance(member, functools.cached_property)
-        }
-        return self._of_variables(_instance_attributes(value), scope, without=cached)
-
-    def of_function(self, value: Any, scope: _Scope) -> dict[str, Any]:
-        """Descriptions of the values that a function, method or partial function is bound to."""
-        if isinstance(value, functools.partial):
-            bound = {str(i): item for i, item in enumerate(value.args)} | dict(value.keywords)
-            found = self.of_function(value.func, scope) if _is_function(value.func) else {}
-            return found | self._of_variables(bound, scope)
-        if inspect.ismethod(value):
-            return self.of_object(value.__self__, scope) if not isinstance(value.__self__, type) else {}
-        value = getattr(value, "__wrapped__", value)
-        if not isinstance(value, types.FunctionType) or is_installed(value):
-            return {}
-        bound = {}
-        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            try:
-                bound[name] = cell.cell_contents
-            except ValueError:  # not assigned yet
-                continue
-        scope = replace(scope, effects=scope.effects | effects_of([value], lambda name: []))
-        return self._of_variables(bound, scope)
-
-    def _of_variables(
-        self, found: Mapping[str, Any], scope: _Scope, *, without: Set[str] = frozenset()
-    ) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        left_out = scope.effects.assigned | scope.immaterial | without
-        for name, item in sorted(found.items()):
-            if name.startswith("_") or name in left_out:
-                continue
-            if name in scope.effects.in_place and _is_container(item):
-                continue
-            described = self._of_value(item, scope.inside(name, item))
-            if described is None:
-                continue
-            values[name] = _readable(name, described) if isinstance(described, str) else described
-        return values
-
-    def _of_value(self, value: Any, scope: _Scope) -> Any:
-        """A text, a dict for an object with attributes, or None for a function (kept among ``functions``)."""
-        kind = type(value)
-        if kind in PLAIN or (isinstance(value, PLAIN) and not isinstance(value, enum.Enum)):
-            return repr(value)
-        if isinstance(value, enum.Enum):
-            return f"{kind.__qualname__}.{value.name}"
-        if isinstance(value, np.generic):
-            return f"{value.dtype} {value!s}"
-        if isinstance(value, PurePath):
-            return repr(_portable(value))
-        if isinstance(value, np.ndarray):
-            return self._of_array(value, scope)
-        if scope.around.count(id(value)) > 1 or scope.depth <= 0:
-            return name_of(kind)
-        if isinstance(value, dict | types.MappingProxyType):
-            return self._of_dict(value, scope)
-        if isinstance(value, list | tuple) or kind.__name__ == "deque":
-            return f"{kind.__name__}[{', '.join(self._text(item, scope) for item in value)}]"
-        if isinstance(value, Set):
-            return f"{{{', '.join(sorted(self._text(item, scope) for item in value))}}}"
-        if isinstance(value, bytearray | range | slice):
-            return repr(value)
-        if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | types.MethodDescriptorType):
-            return name_of(value)
-        if _is_function(value):
-            self.functions[scope.path] = self._digest(value)
-            return self.of_function(value, scope) or None
-        if _has_own_attributes(kind):
-            return {"class": name_of(kind)} | self.of_object(value, scope)
+def _describe(value: Any, digest: Callable[[Any], str], depth: int) -> Any:
+    """A text, or a dict for an object with attributes."""
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return f"{kind.__qualname__}.{value.name}"
+    if isinstance(value, np.generic):
+        return f"{value.dtype} {value!s}"
+    if isinstance(value, PurePath):
+        return repr(str(value).removeprefix(_PACKAGE))  # files of this package lie elsewhere on another machine
+    if isinstance(value, (*PLAIN, bytearray, range, slice)):
+        return repr(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"array of {value.dtype}, shape {value.shape}, hash {_hash(np.ascontiguousarray(value).tobytes())}"
+    if depth <= 0:
         return name_of(kind)
 
-    def _text(self, value: Any, scope: _Scope) -> str:
-        if type(value) in PLAIN:
-            return repr(value)
-        described = self._of_value(value, scope.inside("item", value))
-        if described is None:
-            return f"function {self.functions.pop(f'{scope.path}.item')}"
-        return described if isinstance(described, str) else repr(described)
+    def text(item: Any) -> str:
+        return repr(item) if type(item) in PLAIN else str(_describe(item, digest, depth - 1))
 
-    def _of_dict(self, value: Mapping[Any, Any], scope: _Scope) -> str:
-        items = []
-        for key, item in value.items():
-            text = self._text(item, scope)
-            items.append(f"{self._text(key, scope)}: {_unless_secret(key, text) if isinstance(key, str) else text}")
-        return f"{{{', '.join(sorted(items))}}}"
-
-    def _of_array(self, value: np.ndarray, scope: _Scope) -> str:
-        about = f"array of {value.dtype}, shape {value.shape}"
-        if value.dtype.hasobject:
-            return f"{about}: {self._text(value.tolist(), scope)}"
-        if value.nbytes > _LARGEST:
-            return about
-        return f"{about}, hash {_hash(np.ascontiguousarray(value).tobytes())}"
+    if isinstance(value, dict | types.MappingProxyType):
+        items = ((key, _unless_secret(str(key), text(item))) for key, item in value.items())
+        return f"{{{', '.join(sorted(f'{text(key)}: {item}' for key, item in items))}}}"
+    if isinstance(value, list | tuple | np.ndarray) or kind.__name__ == "deque":
+        return f"{kind.__name__}[{', '.join(map(text, value))}]"
+    if isinstance(value, Set):
+        return f"{{{', '.join(sorted(map(text, value)))}}}"
+    if isinstance(value, type | types.ModuleType | types.BuiltinFunctionType | types.MethodDescriptorType):
+        return name_of(value)
+    wrapped = isinstance(getattr(value, "__wrapped__", None), types.FunctionType)
+    if wrapped or isinstance(value, types.FunctionType | types.MethodType | functools.partial):
+        return f"function {digest(value)}"
+    if is_dataclass(kind) or kind is types.SimpleNamespace or not _is_foreign(kind):
+        return {"class": name_of(kind)} | _of_object(value, digest, depth)
+    return name_of(kind)
 
 
 def _instance_attributes(value: Any) -> dict[str, Any]:
-    """The attributes in ``__dict__`` and in slots."""
+    """The attributes in ``__dict__`` and in slots, without cached properties."""
     found = dict(getattr(value, "__dict__", {}))
     for base in type(value).__mro__:
         slots = vars(base).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            try:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
                 found[name] = getattr(value, name)
-            except Exception:  # not assigned yet, or a descriptor that raises
-                continue
-    found.pop("__dict__", None)
-    found.pop("__weakref__", None)
+        for name, member in vars(base).items():
+            if isinstance(member, functools.cached_property):
+                found.pop(name, None)
     return {str(name): item for name, item in found.items()}
 
 
-def _has_own_attributes(kind: type) -> bool:
-    """Whether the attributes of a nested object are compared: an object of the user's own class, or plain data."""
-    if is_dataclass(kind) or kind is types.SimpleNamespace:
-        return True
-    return not _is_foreign(kind) and not any(
-        _is_foreign(base) and base.__module__ not in _NEUTRAL_BASES for base in kind.__mro__
-    )
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return None
 
 
 def _is_foreign(kind: type) -> bool:
-    """Whether a class is installed, and is neither an actor nor a task of this package."""
-    return is_installed(kind) and not kind.__module__.startswith(_OWN)
-
-
-def _is_container(value: Any) -> bool:
-    return isinstance(value, Mapping | list | Set | bytearray | np.ndarray) or not _has_own_attributes(type(value))
+    """Whether a class, or a base of it, comes from an installed package other than this one's agents and tasks."""
+    bases = (base for base in kind.__mro__ if base.__module__ not in ("builtins", "abc", "typing"))
+    return any(is_installed(base) and not base.__module__.startswith(_OWN) for base in bases)
 
 
 def _readable(name: str, text: str) -> str:
-    """The text, or its length and a hash where it is long or may be a secret."""
+    """The text, or its length and hash if it is long or may be a secret."""
     text = _unless_secret(name, text)
-    if len(text) <= _LONGEST:
-        return text
-    return f"{text[:40]}... ({len(text)} characters, hash {_hash(text.encode('utf-8', 'backslashreplace'))})"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:40]}... ({len(text)} characters, hash {_hash(text)})"
 
 
 def _unless_secret(name: str, text: str) -> str:
-    """The text, or its hash if the name says that it may be a secret."""
-    if _SECRET.search(name) is None or text in ("None", "''"):
-        return text
-    return f"hash {_hash(text.encode('utf-8', 'backslashreplace'))}"
+    """The text, or its hash if the name suggests a secret."""
+    return f"hash {_hash(text)}" if _SECRET.search(name) and text not in ("None", "''") else text
 
 
-def _portable(path: PurePath) -> str:
-    """A path; one inside this package without the folder in which the package is installed."""
-    text = str(path)
-    return text.removeprefix(str(_PACKAGE)) if text.startswith(str(_PACKAGE)) else text
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _is_function(value: Any) -> bool:
-    return isinstance(value, types.FunctionType | types.MethodType | functools.partial) or isinstance(
-        getattr(value, "__wrapped__", None), types.FunctionType
-    )
+def _hash(data: str | bytes) -> str:
+    return hashlib.sha256(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace")).hexdigest()[
+        :16
+    ]

@@ -62,15 +62,15 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
             f"{split}: {which_rows} few episodes ({least}); rows with fewer than {DECISIVE} episodes are too noisy for "
             "conclusions."
         )
-    over = [f"{row['key']} ({_units(row['usage'])})" for row in rows if _overspends(row)]
+    over = [f"{row['key']} ({_units(row['usage'] or 0.0)})" for row in rows if _overspends(row)]
     if over:
         found.append(
             f"{split}: over budget are {', '.join(over)}; their shares of the gap are read off their own curves at C."
         )
     upper = results.reference("upper")
-    always = next((row for row in rows if row["helper"] == upper), None)
+    most = next((row for row in rows if row["helper"] == upper), None)
     for row in rows:
-        call = _cost_of_a_call(row) or _cost_of_a_call(always)
+        call = _cost_of_a_call(row) or _cost_of_a_call(most)
         found += _row_warnings(row, fixed_tasks=results.table.fixed_tasks, call=call)
     comparable = {row["key"] for row in rows if row["episodes"] >= COMPARABLE}
     for item in comparisons:

@@ -159,7 +159,7 @@ class InterventionEnv(gym.Env[str, int]):
         """
         episode = self._episode
         if episode.over:
-            episode.refuse("step")
+            episode.raise_not_running("step")
         if type(action) is not int or not 0 <= action <= len(self.interventions):
             action = check_action(action, self.interventions)
         episode.apply(action, ask(self._actors[action], (episode.decision(action),))[0])
@@ -198,7 +198,7 @@ class InterventionEnv(gym.Env[str, int]):
             NotResetError: no episode has begun.
         """
         if self._episode.seed is None:
-            self._episode.refuse("render")
+            self._episode.raise_not_running("render")
         return self.task.render()
 
     def close(self) -> None:

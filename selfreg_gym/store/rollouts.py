@@ -106,8 +106,8 @@ class Rollouts:
             hint = ""
             if any(line.startswith(("env.identity.attributes.", "env.identity.functions.")) for line in found):
                 hint = (
-                    " If an attribute changes nothing in what the actor does (a delay, a log), declare its name in the "
-                    "class attribute `immaterial`, or begin the name with an underscore."
+                    " If an attribute does not affect the actions (a delay, a log), add its name to the class "
+                    "attribute `immaterial`, or begin the name with an underscore."
                 )
             raise StoreError(
                 f"{self.path} was made with other settings; {'; '.join(found)}. Use another path or the same settings."

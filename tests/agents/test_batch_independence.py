@@ -38,11 +38,12 @@ def kwargs() -> dict[str, Any]:
 
 
 def _lm() -> Any:
-    from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
+    from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+    from selfreg_gym.agents.helpers.lm import LMHelper
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 
     tokenizer = load_tokenizer(CHECKPOINT)
-    return LMHelper(load_causal(CHECKPOINT), tokenizer, answers=_answer_tokens(tokenizer, 2), costs=COSTS)
+    return LMHelper(load_causal(CHECKPOINT), tokenizer, answers=answer_tokens(tokenizer, 2), costs=COSTS)
 
 
 def _learner(name: str, **more: Any) -> Any:
@@ -176,9 +177,9 @@ def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, 
     people = kwargs()["interventions"]
     dearer = [Intervention(ExpertActor(), name="cheap", cost=0.5), people[1]]
     for name in ("lm", "ppo"):
-        for others, told in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
+        for others, message in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
             env = make_env({**kwargs(), "interventions": others}, 2)
-            with pytest.raises(InvalidArgumentError, match=told):
+            with pytest.raises(InvalidArgumentError, match=message):
                 run_episodes(env, [EpisodeSpec(0, 0)], helpers[name])
     with pytest.raises(InvalidArgumentError, match="trained for 2 intervention"):
         run_episodes(make_env({**kwargs(), "interventions": people[:1]}, 2), [EpisodeSpec(0, 0)], helpers["dp"])

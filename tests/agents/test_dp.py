@@ -1,4 +1,4 @@
-"""The dp helper: it follows the table, tosses one coin per episode, and asks nobody where it knows nothing."""
+"""The dp helper: it follows the policy, draws one coin per episode, and never asks in unknown states."""
 
 from __future__ import annotations
 

@@ -186,10 +186,10 @@ def test_held_out_labels_of_weight_0_allow_no_validation() -> None:
     from selfreg_gym.prm.targets import split_tasks
 
     tasks = [f"task {i % 4}" for i in range(40)]
-    aside = split_tasks(tasks, share=0.25, seed=3)
+    held_out = split_tasks(tasks, share=0.25, seed=3)
     labels = [
         Labelled(row.observation, row.budget, row.action, weight=float(not out), task_id=task)
-        for row, out, task in zip(rows(40), aside, tasks, strict=True)
+        for row, out, task in zip(rows(40), held_out, tasks, strict=True)
     ]
     arguments: dict[str, Any] = {"seed": 3, "patience": 1, "share": 0.25, "progress": False}
     with pytest.warns(RuntimeWarning, match="trained to the end"):

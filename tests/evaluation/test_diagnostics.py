@@ -1,4 +1,4 @@
-"""Each warning is given where it is due, and only there."""
+"""The warnings of an evaluation, and the measures of an episode."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_sound_evaluation_has_no_warnings():
     assert warned(GOOD, {"dp@1": {"usage": 1.0}}) == []
 
 
-def test_usage_that_runs_away_from_what_was_promised():
+def test_usage_far_above_the_expected_one():
     runaway = GOOD | {"dp@1": {"success": flips(0.5), "usage": 4, "unseen": 5}}
     texts = warned(runaway, {"dp@1": {"usage": 1.0}})
     assert any("used 4.00 units per episode where 1.00 were expected" in text for text in texts)
@@ -80,7 +80,7 @@ def test_warnings_do_not_depend_on_the_cost_unit(scale):
     assert any(f"used {4 * scale:.{2 if scale > 1 else 3}{'f' if scale > 1 else 'g'}} units" in text for text in other)
 
 
-def test_few_episodes_are_named_by_helper():
+def test_few_episodes_are_reported_by_helper():
     assert any("every row has few episodes (100)" in text for text in warned(GOOD, n=100))
     few = Evaluation({"collected": table(GOOD)})
     more = Evaluation({"collected": table({"every-k": {"success": 1, "usage": 1}}, n=50)})
@@ -122,7 +122,7 @@ def episode(pattern, invalid=(), **more):
     return Episode(0, 1, "t", "pnp", None, True, (float(sum(map(int, pattern))),), steps, **options)
 
 
-def test_what_an_episode_is_measured_by():
+def test_measures_of_an_episode():
     values = measure(episode("0110010", invalid=(6,), metrics={"unseen": 2.0, "spl": 0.5})).values
     assert values["toggles"] == 1
     assert values["switches"] == 4
@@ -139,7 +139,7 @@ def test_invalid_after_help_looks_back_three_steps_and_not_at_the_helper_itself(
     assert measure(episode("000", invalid=(2,))).values["invalid_after_help"] == 0
 
 
-def test_an_errored_episode_has_no_numbers():
+def test_a_truncated_episode_has_no_measures():
     values = measure(episode("01", error="no connection")).values
     assert values.pop("error") == 1.0
     assert np.isnan(list(values.values())).all()
