@@ -1,6 +1,6 @@
-"""``selfreg/Coin-v0``: call hidden coins, one after the other. The smallest task there is, with a known optimum.
+"""``selfreg/Coin-v0``: call a sequence of hidden coins; the smallest task, with a known optimum.
 
-A model for people who write their own task: the whole contract of ``TextTask``, on one page.
+It implements every member of ``TextTask`` and is a template for tasks of your own.
 """
 
 from __future__ import annotations
@@ -20,62 +20,64 @@ ENTRY = "Coin"
 
 
 class Coin(gym.Env[str, str]):
-    """Coins lie under a cup, one at a time; a wrong call ends the episode.
+    """Coins are hidden under a cup, one at a time; a wrong call ends the episode.
 
     ## Description
-    The task ``episode`` has ``2 + episode % 4`` coins. Each shows heads with probability ``heads``, whatever the others
-    show. Who sees through the cup (``expert_action``) always succeeds; who says "heads" every time succeeds with
-    probability ``heads ** coins``.
+    Task ``i`` has ``2 + i % 4`` coins, and each shows heads with probability ``heads``, independently. The expert
+    (``expert_action``) sees the coin and always succeeds. An actor that always says "heads" succeeds with probability
+    ``heads ** coins``. With this actor, the expert at help cost ``r`` and ``i`` coins left, the optimal value is
+
+    ``V(0) = 1, V(i) = max(heads * V(i - 1), V(i - 1) - r)``:
+
+    the optimal helper guesses while many coins are left and asks near the end (``Coin.optimal_value``).
 
     ## Action Space
-    Text: ``heads`` or ``tails``. Anything else is invalid and a wrong call.
+    Text: ``heads`` or ``tails``. Any other text is an invalid action and ends the episode as a wrong call does.
 
     ## Observation Space
-    Text: how many coins are left, and which this one is.
+    Text: the index of the present coin and the number of coins.
 
     ## Rewards
-    1 on the last step of a success, otherwise 0.
+    1 on the last step of a successful episode, otherwise 0.
 
     ## Starting State
-    ``reset(options={"episode": i})``, ``0 <= i < num_episodes``, fixes the number of coins; without it the seed draws.
+    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the number of coins; without it, the
+    task is drawn at random. ``seed`` determines the coins.
 
     ## Episode End
-    Terminated by a wrong call (failure) or by the last right call (success). ``steps_left`` counts the coins left.
+    Terminated by a wrong call (failure) or by the last right call (success). ``info["steps_left"]`` is the number of
+    coins left.
 
-    ## The optimum (ours)
-    With an actor that always says "heads" and an expert at help cost ``r``, and ``i`` coins left, the value is
-    ``V(0) = 1, V(i) = max(heads * V(i - 1), V(i - 1) - r)``: guess while many coins are left, ask near the end
-    (:meth:`optimal_value`).
+    ## Arguments
+    * ``heads`` (float, default 0.5): probability of heads, in (0, 1).
+    * ``render_mode``: None or ``"ansi"`` (the observation).
 
-    Args:
-        heads: probability of heads, in (0, 1).
-        render_mode: None or ``"ansi"``.
+    ## Version History
+    * v0: initial version.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium declares it so
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     num_episodes = 1000
-    """How many distinct tasks there are."""
+    """Number of distinct tasks."""
 
     def __init__(self, *, heads: float = 0.5, render_mode: str | None = None) -> None:
         if not 0 < heads < 1:
-            raise InvalidArgumentError(f"heads is a probability inside (0, 1), received {heads!r}.")
+            raise InvalidArgumentError(f"heads is a probability in (0, 1), received {heads!r}.")
         if render_mode not in {None, "ansi"}:
             raise UnknownNameError("render mode", render_mode, ["ansi"])
         self.observation_space = FreeText()
         self.action_space = FreeText(100)
         self.heads, self.render_mode = heads, render_mode
-        self._episode = self._left = self._coins = 0
+        self._task_index = self._left = self._coins = 0
         self._coin = ""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Begin an episode. ``options["episode"]`` chooses the task (an int from 0 to ``num_episodes - 1``)."""
+        """Begin an episode of the task ``options["episode"]``, an int in ``range(num_episodes)``; default: random."""
         super().reset(seed=seed)
         check_options(options, available=self.num_episodes, strict=True)
-        episode = (options or {}).get("episode")
-        if episode is None:
-            episode = int(self.np_random.integers(self.num_episodes))
-        self._episode = int(episode)
-        self._left = self._coins = 2 + self._episode % 4
+        index = (options or {}).get("episode")
+        self._task_index = int(self.np_random.integers(self.num_episodes) if index is None else index)
+        self._left = self._coins = 2 + self._task_index % 4
         self._hide()
         return self._text(), self._info()
 
@@ -91,24 +93,24 @@ class Coin(gym.Env[str, str]):
         return self._text(), float(right and self._left == 0), self._left == 0, False, info
 
     def expert_action(self) -> str:
-        """What the coin shows."""
+        """The right call."""
         return self._coin
 
     def snapshot(self) -> object:
-        """Everything that can still matter, the random state included."""
-        return self._episode, self._left, self._coins, self._coin, self.np_random.bit_generator.state
+        """The state, the random state included."""
+        return self._task_index, self._left, self._coins, self._coin, self.np_random.bit_generator.state
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a moment that ``snapshot`` returned."""
-        self._episode, self._left, self._coins, self._coin, self.np_random.bit_generator.state = snapshot
+        """Return to a state that ``snapshot`` returned."""
+        self._task_index, self._left, self._coins, self._coin, self.np_random.bit_generator.state = snapshot
 
     def render(self) -> str | None:
-        """What the actor reads, as text."""
+        """The observation, for ``render_mode="ansi"``."""
         return self._text() if self.render_mode == "ansi" else None
 
     @staticmethod
     def optimal_value(coins: int, *, help_cost: float, heads: float = 0.5) -> float:
-        """Largest expected ``success - help_cost * calls`` for a "heads" actor and the expert."""
+        """Largest expected ``success - help_cost * calls``, with an actor that always says "heads" and the expert."""
         value = 1.0
         for _ in range(coins):
             value = max(heads * value, value - help_cost)
@@ -125,10 +127,10 @@ class Coin(gym.Env[str, str]):
     def _info(self, invalid: bool = False) -> dict[str, Any]:
         return {
             "admissible_actions": ("heads", "tails") if self._left else (),
-            "state_key": f"coin-{self._episode}/{self._left}",
+            "state_key": f"coin-{self._task_index}/{self._left}",
             "feature_key": f"{self._left} left",
             "steps_left": self._left,
-            "task_id": f"coin-{self._episode}",
+            "task_id": f"coin-{self._task_index}",
             "kind": "coin",
             "invalid_action": invalid,
         }

@@ -1,7 +1,7 @@
-"""``selfreg/FrozenLake-v0``: Gymnasium's FrozenLake, told in words. Its intervention problem can be solved exactly.
+"""``selfreg/FrozenLake-v0``: Gymnasium's FrozenLake as text, with an exact transition model of its intervention problem.
 
-The dynamics are those of ``gymnasium``'s ``FrozenLakeEnv.P``, so :meth:`FrozenLake.intervention_model` needs no data:
-it is what collection, fitting and solving must converge to.
+:meth:`FrozenLake.intervention_model` is computed from ``FrozenLakeEnv.P`` of Gymnasium, without episodes. Models that
+are fitted to collected episodes converge to it.
 """
 
 from __future__ import annotations
@@ -30,49 +30,54 @@ _WORDS = {"S": "ice", "F": "ice", "H": "a hole", "G": "the goal", "#": "the edge
 
 
 class _Lake(NamedTuple):
-    """One map: its rows, ``move`` (4, n, n), the chances to win and to drown (4, n), and the best move (n,)."""
+    """A map: its rows, and for n cells P ``move`` (4, n, n), P of winning and losing (4, n), and the best move (n,)."""
 
     rows: tuple[str, ...]
     move: np.ndarray
     win: np.ndarray
-    drown: np.ndarray
+    lose: np.ndarray
     best: np.ndarray
 
 
 class FrozenLake(gym.Env[str, str]):
-    """Cross a frozen lake without falling into a hole; the ice is slippery.
+    """Cross a frozen lake to the goal without falling into a hole; the ice is slippery.
 
     ## Description
-    Task 0 is Gymnasium's 4x4 map; the others are random maps of 4x4 and 5x5 with a way across. On slippery ice a move
-    goes where it should with probability 1/3, and to either side with 1/3. The expert makes the move that wins most
-    often when there is no clock, so it depends on the cell alone.
+    Task 0 is Gymnasium's 4x4 map. The other tasks are random 4x4 and 5x5 maps on which the goal can be reached. On
+    slippery ice a move goes in its direction with probability 1/3 and in each of the two perpendicular directions with
+    probability 1/3. The expert takes the optimal move of the problem without a limit on moves, which depends on the
+    cell alone.
 
     ## Action Space
-    Text: ``left``, ``down``, ``right`` or ``up``. Anything else is invalid and loses the episode.
+    Text: ``left``, ``down``, ``right`` or ``up``. Any other text is an invalid action and ends the episode as a
+    failure.
 
     ## Observation Space
-    Text: the map with where you stand, and what lies around.
+    Text: the map with the present cell, the four neighbouring cells, and the number of moves left.
 
     ## Rewards
     1 at the goal, otherwise 0.
 
     ## Starting State
-    The top left corner of map ``episode`` (``reset(options={"episode": i})``); without it the seed draws a map.
+    The top left corner of map ``i`` (``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``); without it,
+    the map is drawn at random. ``seed`` determines the slips.
 
     ## Episode End
-    Terminated at the goal (success), in a hole or by an invalid action (failure). Truncated after ``max_steps`` moves;
-    ``steps_left`` counts them down.
+    Terminated at the goal (success), in a hole or by an invalid action (failure). Truncated after ``max_steps`` moves
+    (failure). ``info["steps_left"]`` is the number of moves left.
 
     ## Arguments
-    ``slippery``: whether moves slip. ``max_steps``: moves per episode. ``render_mode``: None or ``"ansi"``.
+    * ``slippery`` (bool, default True): whether the ice is slippery.
+    * ``max_steps`` (int, default 100): moves per episode.
+    * ``render_mode``: None or ``"ansi"`` (the observation).
 
     ## Version History
-    v0: first version.
+    * v0: initial version.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
     num_episodes = 100
-    """How many distinct tasks there are."""
+    """Number of distinct tasks."""
 
     def __init__(self, *, slippery: bool = True, max_steps: int = 100, render_mode: str | None = None) -> None:
         if max_steps < 1:
@@ -82,23 +87,22 @@ class FrozenLake(gym.Env[str, str]):
         self.observation_space = FreeText()
         self.action_space = FreeText(100)
         self.slippery, self.max_steps, self.render_mode = bool(slippery), int(max_steps), render_mode
-        self._episode = self._cell = self._left = 0
+        self._task_index = self._cell = self._left = 0
         self._over = True
         self._lake = _lake(0, self.slippery)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Begin an episode. ``options["episode"]`` chooses the map (an int from 0 to ``num_episodes - 1``)."""
+        """Begin an episode on the map ``options["episode"]``, an int in ``range(num_episodes)``; default: random."""
         super().reset(seed=seed)
         check_options(options, available=self.num_episodes, strict=True)
-        episode = (options or {}).get("episode")
-        if episode is None:
-            episode = int(self.np_random.integers(self.num_episodes))
-        self._episode, self._lake = int(episode), _lake(int(episode), self.slippery)
+        index = (options or {}).get("episode")
+        self._task_index = int(self.np_random.integers(self.num_episodes) if index is None else index)
+        self._lake = _lake(self._task_index, self.slippery)
         self._cell, self._left, self._over = 0, self.max_steps, False
         return self._text(), self._info()
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Move, or try to."""
+        """Make a move; on slippery ice it may go to either side."""
         invalid = action not in MOVES
         success = False
         self._left -= 1
@@ -115,37 +119,38 @@ class FrozenLake(gym.Env[str, str]):
         return self._text(), float(success), terminated, self._over and not terminated, info
 
     def expert_action(self) -> str:
-        """The move that wins most often, the clock aside."""
+        """The optimal move of the problem without a limit on moves."""
         return MOVES[self._lake.best[self._cell]]
 
     def snapshot(self) -> object:
-        """Everything that can still matter, the random state included."""
-        return self._episode, self._cell, self._left, self._over, self.np_random.bit_generator.state
+        """The state, the random state included."""
+        return self._task_index, self._cell, self._left, self._over, self.np_random.bit_generator.state
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to a moment that ``snapshot`` returned."""
-        self._episode, self._cell, self._left, self._over, self.np_random.bit_generator.state = snapshot
-        self._lake = _lake(self._episode, self.slippery)
+        """Return to a state that ``snapshot`` returned."""
+        self._task_index, self._cell, self._left, self._over, self.np_random.bit_generator.state = snapshot
+        self._lake = _lake(self._task_index, self.slippery)
 
     def render(self) -> str | None:
-        """What the actor reads, as text."""
+        """The observation, for ``render_mode="ansi"``."""
         return self._text() if self.render_mode == "ansi" else None
 
     def intervention_model(self, episodes: Sequence[int] = (0,), *, noise: float = 0.5) -> TransitionModel:
         """Return the exact model of the intervention problem, over (cell, moves left).
 
-        The actor makes the expert's move, or with probability ``noise`` any of the four; help makes the expert's.
+        The actor takes a uniformly random move with probability ``noise`` and the expert's move otherwise; help takes
+        the expert's move.
 
         Args:
-            episodes: maps, each equally likely.
+            episodes: task indices of the maps, each equally likely.
             noise: in [0, 1].
 
         Raises:
-            InvalidArgumentError: no such noise, or no episode.
+            InvalidArgumentError: ``noise`` is out of range, or there is no map.
         """
         if not 0 <= noise <= 1 or not len(episodes):
             raise InvalidArgumentError(
-                f"noise lies in [0, 1] and there is an episode, received {noise!r}, {episodes!r}."
+                f"noise is in [0, 1] and episodes has at least one map, received {noise!r}, {episodes!r}."
             )
         lakes = [_lake(int(episode), self.slippery) for episode in episodes]
         sizes = [len(lake.best) for lake in lakes]
@@ -172,18 +177,18 @@ class FrozenLake(gym.Env[str, str]):
         return len(self._lake.rows[0])
 
     def _slide(self, move: int) -> tuple[int, bool]:
-        """Draw where a move leads, and whether that ends the episode."""
+        """Draw the next cell, and return it with whether the episode ends there."""
         chances = self._lake.move[move, self._cell]
         draw = self.np_random.random()
         edges = np.cumsum(chances)
         if draw < edges[-1]:
             return int(np.searchsorted(edges, draw, side="right")), False
         kind = "G" if draw < edges[-1] + self._lake.win[move, self._cell] else "H"
-        around = (self._beside(step) for step in range(4))
+        around = (self._neighbour(step) for step in range(4))
         return next(cell for cell in around if cell >= 0 and self._at(cell) == kind), True
 
-    def _beside(self, step: int) -> int:
-        """Return the cell beside this one, -1 beyond the edge."""
+    def _neighbour(self, step: int) -> int:
+        """Return the neighbouring cell in a direction, -1 beyond the edge."""
         row, column = divmod(self._cell, self._width)
         row, column = row + _STEPS[step][0], column + _STEPS[step][1]
         inside = 0 <= row < len(self._lake.rows) and 0 <= column < self._width
@@ -193,7 +198,7 @@ class FrozenLake(gym.Env[str, str]):
         return "#" if cell < 0 else self._lake.rows[cell // self._width][cell % self._width]
 
     def _around(self) -> str:
-        return ", ".join(f"{_WORDS[self._at(self._beside(step))]} {name}" for step, name in enumerate(_SIDES))
+        return ", ".join(f"{_WORDS[self._at(self._neighbour(step))]} {name}" for step, name in enumerate(_SIDES))
 
     def _text(self) -> str:
         row, column = divmod(self._cell, self._width)
@@ -213,10 +218,10 @@ class FrozenLake(gym.Env[str, str]):
     def _info(self, invalid: bool = False) -> dict[str, Any]:
         return {
             "admissible_actions": () if self._over else MOVES,
-            "state_key": f"lake-{self._episode}/{self._cell}",
+            "state_key": f"lake-{self._task_index}/{self._cell}",
             "feature_key": self._around(),
             "steps_left": self._left,
-            "task_id": f"lake-{self._episode}",
+            "task_id": f"lake-{self._task_index}",
             "kind": f"{self._width}x{self._width}",
             "invalid_action": invalid,
         }
@@ -226,17 +231,17 @@ _SIDES = ("to the left", "below", "to the right", "above")
 
 
 @cache
-def _lake(episode: int, slippery: bool) -> _Lake:
-    """Return the map of an episode with its dynamics, from Gymnasium's ``P``, and the best moves."""
+def _lake(task_index: int, slippery: bool) -> _Lake:
+    """Return a map with its dynamics, from Gymnasium's ``P``, and the best moves by value iteration."""
     rows: tuple[str, ...] = ("SFFF", "FHFH", "FFFH", "HFFG")
-    if episode:
-        rows = tuple(generate_random_map(size=4 + episode % 2, p=0.8, seed=episode))
+    if task_index:
+        rows = tuple(generate_random_map(size=4 + task_index % 2, p=0.8, seed=task_index))
     P = FrozenLakeEnv(desc=list(rows), is_slippery=slippery).P
     n = len(P)
-    move, win, drown = np.zeros((4, n, n)), np.zeros((4, n)), np.zeros((4, n))
+    move, win, lose = np.zeros((4, n, n)), np.zeros((4, n)), np.zeros((4, n))
     for cell in range(n):
         if rows[cell // len(rows[0])][cell % len(rows[0])] in "GH":
-            drown[:, cell] = 1.0  # nobody ever stands there at the start of a move
+            lose[:, cell] = 1.0  # terminal: no move starts here
             continue
         for action in range(4):
             for chance, to, reward, ends in P[cell][action]:
@@ -245,8 +250,8 @@ def _lake(episode: int, slippery: bool) -> _Lake:
                 elif reward > 0:
                     win[action, cell] += chance
                 else:
-                    drown[action, cell] += chance
+                    lose[action, cell] += chance
     value = np.zeros(n)
-    for _ in range(5000):  # the largest chance to win, without a clock; from 0 upwards
+    for _ in range(5000):  # the largest probability of winning without a limit on moves, from below
         value = (win + move @ value).max(axis=0)
-    return _Lake(rows, move, win, drown, np.argmax(np.round(win + 0.9999 * (move @ value), 9), axis=0))
+    return _Lake(rows, move, win, lose, np.argmax(np.round(win + 0.9999 * (move @ value), 9), axis=0))

@@ -1,8 +1,8 @@
-"""Every error that selfreg_gym raises on purpose.
+"""The exceptions of selfreg_gym.
 
-All of them are :class:`SelfRegError`. Each also is the built-in exception a caller would expect
-(``ValueError``, ``LookupError``, ``RuntimeError``), so that code which knows nothing of this package still
-catches the right thing. A message says the rule, what was received and what to do.
+All derive from :class:`SelfRegError` and from the fitting built-in exception (``ValueError``, ``LookupError``,
+``RuntimeError``), so that code without knowledge of this package can catch them. A message states the rule, the value
+received and what to do.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _LONGEST_SHOWN = 120  # characters of a received value in a message
 
 
 class SelfRegError(Exception):
-    """Base of all errors raised by selfreg_gym."""
+    """Base class of all exceptions of selfreg_gym."""
 
 
 class InvalidArgumentError(SelfRegError, ValueError):
-    """An argument outside its range, of the wrong type, or in conflict with another."""
+    """An argument out of range, of the wrong type, or in conflict with another."""
 
 
 class SetupError(InvalidArgumentError):
-    """A misconfiguration that would make every call fail: a key that is not set, a model that is not named.
+    """A misconfiguration that would make every call fail: a missing API key, a missing model name.
 
-    Unlike other errors of an actor it is not taken for a failed episode, which would be played again in vain.
+    Unlike other errors of an actor it ends the run, because playing the episode again would fail too.
     """
 
 
@@ -57,7 +57,7 @@ class UnknownNameError(SelfRegError, LookupError):
     """A name (task, actor, kind, split, helper, ...) that does not exist."""
 
     def __init__(self, what: str, received: object, choices: Iterable[str]) -> None:
-        """Say which ``what`` was asked for, the closest existing name, and all names there are."""
+        """Build the message from ``what`` (a noun), the name received and the existing names."""
         names = sorted(choices)
         super().__init__(
             f"unknown {what}: received {shown(received)}.{did_you_mean(received, names)} "
@@ -70,11 +70,11 @@ class UnknownNameError(SelfRegError, LookupError):
 
 
 class RegistryError(SelfRegError, RuntimeError):
-    """A plugin that cannot be used: a name taken twice, or a module without its one class."""
+    """An invalid plug-in: a name that exists already, or a module that does not export exactly one class."""
 
 
 class PluginImportError(RegistryError, ModuleNotFoundError):
-    """A plugin whose module cannot be imported."""
+    """A plug-in whose module cannot be imported."""
 
 
 class NotResetError(SelfRegError, RuntimeError):
@@ -86,15 +86,15 @@ class EpisodeOverError(SelfRegError, RuntimeError):
 
 
 class TaskContractError(SelfRegError, RuntimeError):
-    """A task, actor, intervention or helper that breaks its protocol."""
+    """A task, actor, intervention or helper that violates its protocol."""
 
 
 class MissingPackageError(SelfRegError, ImportError):
-    """An optional package that this call needs is not installed."""
+    """A missing optional package that the call needs."""
 
 
 class ModelError(SelfRegError, ValueError):
-    """A transition model that is no model: rows over 1, negative or NaN entries, wrong shapes."""
+    """An invalid transition model: rows that sum to more than 1, negative or NaN entries, wrong shapes."""
 
 
 class StoreError(SelfRegError, RuntimeError):
@@ -106,19 +106,19 @@ class StoreVersionError(StoreError):
 
 
 class StoreDamagedError(StoreError):
-    """A rollout store that SQLite cannot read, or whose tables are missing."""
+    """A rollout store that SQLite cannot read, or that lacks tables."""
 
 
 class CheckpointError(SelfRegError, ValueError):
-    """A directory that is not the checkpoint it should be."""
+    """A missing, damaged or unsuitable checkpoint."""
 
 
 class ConfigError(SelfRegError, ValueError):
-    """A run configuration with an unknown key or a bad value."""
+    """A run config with an unknown key or an invalid value."""
 
 
 class FailedEpisodesError(SelfRegError, RuntimeError):
-    """Episodes ended in errors and not in success or failure; what the others say would be biased."""
+    """Episodes that ended in errors; statistics of the other episodes would be biased."""
 
 
 class EndpointError(SelfRegError, RuntimeError):
@@ -126,9 +126,9 @@ class EndpointError(SelfRegError, RuntimeError):
 
     Attributes:
         status: the HTTP status, or None when there was no answer.
-        transient: whether the same request may be answered later.
-        reached: whether the server answered at all (a refusal or nonsense is an answer, a timeout is not).
-        retry_after: seconds that the server asked us to wait, or None.
+        transient: whether the same request may succeed later.
+        reached: whether the server answered at all (a refusal or an invalid answer counts, a timeout does not).
+        retry_after: seconds to wait, as requested by the server, or None.
     """
 
     def __init__(
@@ -145,25 +145,25 @@ class EndpointError(SelfRegError, RuntimeError):
 
 
 class RunDirectoryError(SelfRegError, RuntimeError):
-    """A run directory that holds another run."""
+    """A run directory that holds another run, or lacks files, or is in use."""
 
 
 class WorkerError(SelfRegError, RuntimeError):
-    """A worker process that died, or whose exception could not be sent as it is."""
+    """A worker process that died, or raised an exception that cannot be pickled."""
 
 
 def did_you_mean(received: object, choices: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or the empty string if none is close."""
+    """Return ``" Did you mean 'x'?"`` for the closest of ``choices``, or an empty string if none is close."""
     word, names = str(received), list(choices)
-    if len(word) > _LONGEST_SHOWN:  # comparing a text of a megabyte with every name takes seconds
+    if len(word) > _LONGEST_SHOWN:  # comparing a long text with every name takes seconds
         return ""
-    # difflib finds little in a short word with two letters swapped: 0.5 of "tyni" in "tiny", as in any jumble of it.
+    # difflib gives "tyni" and "tiny" a similarity of only 0.5, as it does to any permutation of the letters.
     close = [name for name in names if _swapped(word, name)] or get_close_matches(word, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def shown(value: object) -> str:
-    """The ``repr`` of a received value for a message, shortened if it is long."""
+    """Return the ``repr`` of a received value for a message, shortened if it is long."""
     try:
         text = repr(value[:_LONGEST_SHOWN] if isinstance(value, str | bytes) else value)
     except Exception as error:  # a broken __repr__ must not hide the message
@@ -173,7 +173,7 @@ def shown(value: object) -> str:
 
 
 def _swapped(word: str, name: str) -> bool:
-    """Whether the two differ by two letters that changed places, side by side or across one letter."""
+    """Whether the words differ by two swapped letters that are at most two positions apart."""
     if len(word) != len(name):
         return False
     differ = [i for i in range(len(word)) if word[i] != name[i]]

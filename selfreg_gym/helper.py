@@ -283,7 +283,7 @@ class HelperKey:
         Raises:
             InvalidArgumentError: not a text, or the budget is not a number, or the seed not an integer.
         """
-        if isinstance(text, cls):
+        if isinstance(text, HelperKey):
             return text
         try:
             name, _, seed = text.partition("#")

@@ -1,10 +1,10 @@
-"""Finding tasks, actors, interventions and helpers by name, without importing any of them.
+"""The registry of tasks, actors, interventions and helpers. Listing names imports none of them.
 
-A plugin is a file. In ``agents/`` the file name is the name (``prm_threshold.py`` is ``prm-threshold``) and its
-``__all__`` holds the one class. In ``envs/`` a file (or the ``__init__.py`` of a package) declares two literals, read
-from the source: ``IDS = ("selfreg/Coin-v0",)`` and ``ENTRY = "Coin"``, the class behind these ids. Names that begin
-with an underscore are private. Other distributions add theirs by the entry-point groups ``selfreg_gym.envs`` (name:
-the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, each pointing at
+A plug-in is a file. In ``agents/`` its id is the file name with hyphens (``every_k.py`` is ``every-k``), and
+``__all__`` names its one class. In ``envs/`` a file, or the ``__init__.py`` of a package, declares two literals, which
+are read from the source: ``IDS = ("selfreg/Coin-v0",)``, and the class of these ids, ``ENTRY = "Coin"``. Files whose
+names begin with an underscore are not plug-ins. Other distributions use the entry-point groups ``selfreg_gym.envs``
+(name: the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, with values
 ``module:Class``.
 """
 
@@ -37,7 +37,7 @@ GROUPS = {
     "interventions": "selfreg_gym.agents.interventions",
     "helpers": "selfreg_gym.agents.helpers",
 }
-"""Group name -> the package whose files are its plugins."""
+"""Group -> the package whose files are its plug-ins."""
 
 _OWN = "selfreg_gym"
 SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
@@ -45,17 +45,17 @@ SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One registered plugin.
+    """A registered plug-in.
 
     Attributes:
-        name: how it is asked for.
+        name: its id.
         group: one of ``GROUPS``.
-        module: dotted name of the module that holds it.
-        origin: the distribution it comes from (``"selfreg_gym"`` for the files of this repository).
-        attribute: the class in the module; None when ``__all__`` of the module says it.
-        summary: one line that describes it: the first of the docstring of the class or module, read from the source
-            without importing it; for another distribution whose source is not found, the summary of the distribution.
-            Only :func:`describe` fills it in for other distributions.
+        module: dotted name of its module.
+        origin: its distribution; ``"selfreg_gym"`` for the files of this repository.
+        attribute: name of the class in the module; None if ``__all__`` of the module names it.
+        summary: first line of the docstring of the class or module, read from the source; for another distribution
+            whose source is not found, the summary of the distribution. For other distributions only :func:`describe`
+            sets it.
     """
 
     name: str
@@ -71,13 +71,13 @@ def names(group: str) -> list[str]:
 
     Raises:
         UnknownNameError: there is no such group.
-        RegistryError: a name is taken twice.
+        RegistryError: two plug-ins have the same name.
     """
     return sorted(_scan(group))
 
 
 def describe(group: str) -> list[Entry]:
-    """Return every plugin of a group, sorted by name, with its distribution and a description; nothing is imported."""
+    """Return the plug-ins of a group, sorted by name; nothing is imported."""
     return [
         entry if entry.origin == _OWN else replace(entry, summary=_foreign_summary(entry))
         for _, entry in sorted(_scan(group).items())
@@ -85,12 +85,12 @@ def describe(group: str) -> list[Entry]:
 
 
 def load(group: str, name: str) -> type[Any]:
-    """Import a plugin and return its class.
+    """Import a plug-in and return its class.
 
     Raises:
         UnknownNameError: no such group, or no such name in it.
         PluginImportError: the module cannot be imported; the message names the distribution.
-        RegistryError: ``__all__`` (or ``ENTRY``) does not name exactly one class.
+        RegistryError: ``__all__`` or ``ENTRY`` does not name exactly one class.
     """
     entries = _scan(group)
     if name not in entries:
@@ -101,10 +101,10 @@ def load(group: str, name: str) -> type[Any]:
     except SelfRegError:
         raise
     except Exception as error:
-        home = "selfreg_gym" if entry.origin == _OWN else f"the distribution {entry.origin!r}"
+        origin = _OWN if entry.origin == _OWN else f"the distribution {entry.origin!r}"
         raise PluginImportError(
-            f"{SINGULAR[group]} {name!r} of {home} cannot be imported: {entry.module} raised "
-            f"{type(error).__name__}: {shown(str(error))}. Install what it needs, or update or uninstall "
+            f"{SINGULAR[group]} {name!r} of {origin} cannot be imported: {entry.module} raised "
+            f"{type(error).__name__}: {shown(str(error))}. Install the packages that it needs, or update or uninstall "
             f"{entry.origin}."
         ) from error
     attribute = entry.attribute
@@ -112,7 +112,7 @@ def load(group: str, name: str) -> type[Any]:
         exported = list(getattr(module, "__all__", ()))
         if len(exported) != 1:
             raise RegistryError(
-                f"the module of {SINGULAR[group]} {name!r} ({entry.module}) must name exactly one class in __all__, "
+                f"the module {entry.module} of the {SINGULAR[group]} {name!r} must name exactly one class in __all__, "
                 f"received __all__ = {exported!r}."
             )
         attribute = exported[0]
@@ -121,59 +121,57 @@ def load(group: str, name: str) -> type[Any]:
         found = getattr(found, part, None)
     if not inspect.isclass(found):
         raise RegistryError(
-            f"{SINGULAR[group]} {name!r} must be a class, and {entry.module}:{attribute} is {type(found).__name__}."
+            f"the {SINGULAR[group]} {name!r} must be a class, received {entry.module}:{attribute}, which is "
+            f"{type(found).__name__}."
         )
     return found
 
 
 def register_tasks() -> None:
-    """Register every task id with Gymnasium, by a string entry point: the task's module is imported when it is made.
+    """Register every task id with Gymnasium. The module of a task is imported by ``gym.make``.
 
     Raises:
-        RegistryError: an id is already registered with Gymnasium by another package.
+        RegistryError: another package has registered the id with Gymnasium.
     """
     for name, entry in _scan("envs").items():
         entry_point = f"{entry.module}:{entry.attribute}"
         known = gym.registry.get(name)
         if known is not None and known.entry_point != entry_point:
-            raise RegistryError(f"task id {name!r} of {entry.module} is taken by {known.entry_point!r}.")
+            raise RegistryError(
+                f"a task id must be unique, and {name!r} of {entry.module} is registered for {known.entry_point!r}."
+            )
         if known is None:
             gym.register(name, entry_point=entry_point)
 
 
 def _scan(group: str) -> dict[str, Entry]:
-    """Entries of a group by name: this repository's files, then the other distributions'."""
+    """Name -> plug-in of a group: files of this repository, and entry points of other distributions."""
     if group not in GROUPS:
         raise UnknownNameError("registry group", group, GROUPS)
     entries: dict[str, Entry] = {}
     for entry in [*_files(group), *_entry_points(group)]:
         if entry.name in entries:
             raise RegistryError(
-                f"{SINGULAR[entry.group]} name {entry.name!r} is taken twice: by {entries[entry.name].module} "
-                f"({entries[entry.name].origin}) and by {entry.module} ({entry.origin}). Rename one of them."
+                f"the id of a {SINGULAR[entry.group]} must be unique, and two have {entry.name!r}: "
+                f"{entries[entry.name].module} ({entries[entry.name].origin}) and {entry.module} ({entry.origin}). "
+                "Rename one of them."
             )
         entries[entry.name] = entry
     return entries
 
 
 def _foreign_summary(entry: Entry) -> str:
-    """A description of another distribution's plugin: of its class, its module or its distribution."""
-    tree = None
+    """First docstring line of another distribution's class or module; else the summary of the distribution."""
     path = _source(entry.module)
-    if path is not None:
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, SyntaxError):
-            tree = None
-    if tree is not None:
-        nodes: list[ast.ClassDef | ast.Module]
-        wanted = (entry.attribute or "").partition(".")[0]
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == wanted]
-        nodes = [*classes, tree]
-        for node in nodes:
-            summary = (ast.get_docstring(node) or "").partition("\n")[0]
-            if summary:
-                return summary
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8") if path is not None else "")
+    except (OSError, ValueError, SyntaxError):
+        tree = ast.Module([], [])
+    wanted = (entry.attribute or "").partition(".")[0]
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == wanted]
+    for node in (*classes, tree):
+        if summary := (ast.get_docstring(node) or "").partition("\n")[0]:
+            return summary
     try:
         return distribution(entry.origin).metadata["Summary"] or ""
     except (PackageNotFoundError, KeyError):
@@ -181,10 +179,10 @@ def _foreign_summary(entry: Entry) -> str:
 
 
 def _source(module: str) -> Path | None:
-    """The source file of a module, found without importing the packages that hold it."""
+    """The source file of a module, found without importing its packages."""
     top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(top)  # importing a top-level package is not needed to find it
+        spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
     if spec is None:
@@ -213,38 +211,38 @@ def _files(group: str) -> list[Entry]:
             continue
         summary = (ast.get_docstring(tree) or "").partition("\n")[0]
         if group != "envs":
-            entries.append(Entry(found.name.replace("_", "-"), group, module, "selfreg_gym", None, summary))
+            entries.append(Entry(found.name.replace("_", "-"), group, module, _OWN, None, summary))
             continue
         literals = _literals(tree)
         ids, attribute = literals.get("IDS"), literals.get("ENTRY")
         if not isinstance(ids, tuple) or not isinstance(attribute, str):
             warnings.warn(
-                f"{module} is in the folder of tasks and registers none: it must declare the literals "
-                f'IDS = ("namespace/Name-v0",) and ENTRY = "ClassName" (received {ids!r} and {attribute!r}). '
-                "Begin the file name of a module that is no task with an underscore.",
+                f'a file in the folder of tasks must declare the literals IDS = ("namespace/Name-v0",) and ENTRY = '
+                f'"ClassName", and {module} has {ids!r} and {attribute!r}. If it is not a task, begin its name with an '
+                "underscore.",
                 RuntimeWarning,
                 stacklevel=2,
             )
             continue
-        entries += [Entry(name, group, module, "selfreg_gym", attribute, summary) for name in ids]
+        entries += [Entry(name, group, module, _OWN, attribute, summary) for name in ids]
     return entries
 
 
 def _parse(found: pkgutil.ModuleInfo) -> ast.Module | None:
-    """Parse a module's source without importing it; None (and a warning) when it is no Python."""
-    # The finder may be zipimport's, so the source comes from the loader and not from a path.
+    """Parse a module without importing it; None, with a warning, if it has a syntax error."""
+    # From the loader and not from a path, because the package may lie in a zip file.
     spec = found.module_finder.find_spec(found.name, None)
     source = spec.loader.get_source(found.name) if spec and hasattr(spec.loader, "get_source") else None  # type: ignore[union-attr]
     try:
         return ast.parse(source or "")
     except SyntaxError as error:
-        # One broken file must not make the whole package impossible to import.
-        warnings.warn(f"plugin file {found.name!r} is skipped: {error}", RuntimeWarning, stacklevel=2)
+        # A warning, because an error would make the whole package impossible to import.
+        warnings.warn(f"the plug-in file {found.name!r} is skipped: {error}", RuntimeWarning, stacklevel=2)
         return None
 
 
 def _literals(tree: ast.Module) -> dict[str, Any]:
-    """Values of the module-level assignments of a literal to a name."""
+    """Values of ``IDS`` and ``ENTRY`` at module level, if they are literals."""
     values: dict[str, Any] = {}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -264,16 +262,16 @@ def _entry_points(group: str) -> list[Entry]:
         origin = point.dist.name if point.dist is not None else "unknown"
         if not _NAME.fullmatch(point.name):
             warnings.warn(
-                f"the {SINGULAR[group]} {shown(point.name)} of the distribution {origin!r} is left out: a name "
-                "consists of letters, digits and the characters . _ - / : only. Rename its entry point.",
+                f"the {SINGULAR[group]} {shown(point.name)} of the distribution {origin!r} is skipped: its name must "
+                "consist of letters, digits and the characters . _ - / :. Rename its entry point.",
                 RuntimeWarning,
                 stacklevel=2,
             )
             continue
         if group == "envs" and (not ENV_ID_RE.fullmatch(point.name) or not point.attr):
             warnings.warn(
-                f"the task {shown(point.name)} of the distribution {origin!r} is left out: the name of its entry point "
-                "must be an id like 'namespace/Name-v0', and its value 'module:Class'; the value received is "
+                f"the task {shown(point.name)} of the distribution {origin!r} is skipped: the name of its entry point "
+                "must be an id like 'namespace/Name-v0', and its value 'module:Class', received "
                 f"{shown(point.value)}.",
                 RuntimeWarning,
                 stacklevel=2,

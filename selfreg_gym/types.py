@@ -110,9 +110,11 @@ def optional_member(
     name: Literal["num_episodes", "snapshot", "restore", "expert_action", "augment", "checkpoint_dir", "immaterial"],
 ) -> Any:
     """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
-    if isinstance(owner, gym.Env):
-        return owner.get_wrapper_attr(name) if owner.has_wrapper_attr(name) else None
-    return getattr(owner, name, None)
+    find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
+    try:
+        return getattr(owner, name) if find is None else find(name)
+    except AttributeError:
+        return None
 
 
 class Decision:
@@ -149,6 +151,19 @@ class Decision:
         if self._rng is None:
             self._rng = generator(self._key)
         return self._rng
+
+    @classmethod
+    def quick(
+        cls, observation: str, admissible_actions: tuple[str, ...] | None, task: Any, key: tuple[int, ...]
+    ) -> Decision:
+        """The same as ``Decision(...)``, made in half the time: the envs make one at every step."""
+        decision = cls.__new__(cls)
+        decision.observation = observation
+        decision.admissible_actions = admissible_actions
+        decision.task = task
+        decision._key = key
+        decision._rng = None
+        return decision
 
     def renewed(self) -> Decision:
         """The same decision, with its random stream at the beginning again."""
@@ -268,21 +283,11 @@ class HelperPolicy(Protocol):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Any, Any]:
-        """Choose 0 (nohelp) or k >= 1 (help from the k-th intervention).
-
-        Args:
-            observation: one observation (a ``str``: the action is a scalar) or N of them (the actions are ``(N,)``).
-            state: what the previous call returned, or None at first.
-            episode_start: bool ``(N,)``, where an episode begins and memory must be forgotten.
-            deterministic: take the most likely action. A mixture draws its coin of the episode in any case.
-
-        Returns:
-            ``(actions, state)``.
-        """
+        """``(actions, state)``: 0 (nohelp) or k (help from the k-th intervention); see :meth:`Helper.predict`."""
         ...
 
     def wrap(self, env: Any) -> Any:
-        """Return the env (single or vector) whose observations this helper reads; the identity by default."""
+        """The env (single or vector) whose observations this helper reads; the identity by default."""
         return env
 
 

@@ -27,7 +27,7 @@ from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import ExpertActor, RandomActor
 
 
-def table(num_envs: int, mode: str = "Disabled") -> InterventionVectorEnv:
+def make_env(num_envs: int, mode: str = "Disabled") -> InterventionVectorEnv:
     expert = Intervention(ExpertActor(), name="expert")
     return InterventionVectorEnv(num_envs, "selfreg/Coin-v0", RandomActor(), [expert], autoreset_mode=mode)
 
@@ -39,11 +39,11 @@ def test_a_function_answers_one_text_and_many() -> None:
     assert (actions.dtype, actions.tolist()) == (np.int64, [0, 1, 3])
 
 
-def test_a_function_reads_features_one_row_at_a_time() -> None:
+def test_a_function_reads_features_one_observation_at_a_time() -> None:
     helper = as_helper(lambda features: int(features["scalars"][1] < 2), wrap=FeatureObservation)
     specs = [EpisodeSpec(3, seed) for seed in range(12)]
     for env in (
-        table(4),
+        make_env(4),
         gym.make(
             "selfreg/Intervention-v0",
             task="selfreg/Coin-v0",
@@ -80,18 +80,18 @@ def test_batch_sizes() -> None:
 def test_an_sb3_model_decides_single_and_batched_alike() -> None:
     from stable_baselines3 import DQN
 
-    model = DQN("MultiInputPolicy", to_sb3(FeatureObservation(table(2, "SameStep"))), seed=0, learning_starts=10)
+    model = DQN("MultiInputPolicy", to_sb3(FeatureObservation(make_env(2, "SameStep"))), seed=0, learning_starts=10)
     model.learn(200)
     helper = as_helper(model, wrap=FeatureObservation)
     specs = [EpisodeSpec(i % 4, i) for i in range(12)]
-    runs = [sorted(run_episodes(table(n), specs, helper), key=lambda episode: episode.seed) for n in (1, 5)]
+    runs = [sorted(run_episodes(make_env(n), specs, helper), key=lambda episode: episode.seed) for n in (1, 5)]
     assert runs[0] == runs[1]
 
 
 def test_a_recurrent_sb3_model_keeps_and_loses_its_memory() -> None:
     RecurrentPPO = pytest.importorskip("sb3_contrib").RecurrentPPO
 
-    env = to_sb3(FeatureObservation(table(2, "SameStep")))
+    env = to_sb3(FeatureObservation(make_env(2, "SameStep")))
     model = RecurrentPPO("MultiInputLstmPolicy", env, n_steps=16, batch_size=16, seed=0)
     model.learn(64)
     states: list[Any] = []
@@ -103,12 +103,12 @@ def test_a_recurrent_sb3_model_keeps_and_loses_its_memory() -> None:
 
     model.predict = spy  # type: ignore[method-assign]
     specs = [EpisodeSpec(i % 4, i) for i in range(9)]
-    batched = sorted(run_episodes(table(3), specs, as_helper(model, wrap=FeatureObservation)), key=lambda e: e.seed)
+    batched = sorted(run_episodes(make_env(3), specs, as_helper(model, wrap=FeatureObservation)), key=lambda e: e.seed)
     assert states[0][0] is None
     assert states[0][1].all()
     assert all(state is not None for state, _ in states[1:])
     assert sum(start.sum() for _, start in states) == len(specs)
-    single = sorted(run_episodes(table(1), specs, as_helper(model, wrap=FeatureObservation)), key=lambda e: e.seed)
+    single = sorted(run_episodes(make_env(1), specs, as_helper(model, wrap=FeatureObservation)), key=lambda e: e.seed)
     assert single == batched
 
 
@@ -121,7 +121,7 @@ def test_never_and_always(helper: Any, action: int) -> None:
         Always(intervention=0)
 
 
-def test_random_asks_as_often_as_its_knob_says_and_repeats_itself() -> None:
+def test_random_asks_with_its_probability_and_repeats_itself() -> None:
     helper = Random(0.3, seed=5)
     actions, state = helper.predict(("x",) * 10_000)
     assert actions.mean() == pytest.approx(0.3, abs=0.015)

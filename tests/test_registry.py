@@ -78,15 +78,13 @@ def test_entry_point_tasks_are_registered_with_gymnasium(monkeypatch: pytest.Mon
 
 def test_a_name_taken_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "helpers", _Point("never", "elsewhere:Never"))
-    with pytest.raises(
-        RegistryError, match=r"'never' is taken twice: by selfreg_gym.agents.helpers.never .* elsewhere"
-    ):
+    with pytest.raises(RegistryError, match=r"two have 'never': selfreg_gym.agents.helpers.never .* elsewhere"):
         registry.names("helpers")
 
 
 def test_an_id_that_gymnasium_knows_from_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "envs", _Point("CartPole-v1", "mine:Task"))
-    with pytest.raises(RegistryError, match="'CartPole-v1' of mine is taken by"):
+    with pytest.raises(RegistryError, match="'CartPole-v1' of mine is registered for"):
         registry.register_tasks()
 
 
@@ -95,8 +93,8 @@ def test_an_id_that_gymnasium_knows_from_elsewhere_is_an_error(monkeypatch: pyte
     [
         ("__all__ = ['One', 'Two']\nclass One: pass\nclass Two: pass", "exactly one class"),
         ("class One: pass", "exactly one class"),
-        ("__all__ = ['one']\none = 1", "must be a class, and"),
-        ("__all__ = ['Gone']", "must be a class, and"),
+        ("__all__ = ['one']\none = 1", "must be a class, received"),
+        ("__all__ = ['Gone']", "must be a class, received"),
     ],
 )
 def test_a_module_without_its_one_class_is_an_error(
@@ -132,7 +130,7 @@ def test_task_files_without_literals_and_broken_files_are_skipped_with_a_warning
     with pytest.warns(RuntimeWarning) as caught:
         assert registry.names("envs") == ["a/Good-v0", "a/Good-v1"]
     told = " ".join(str(warning.message) for warning in caught)
-    assert "tasks_a.half is in the folder of tasks and registers none" in told
+    assert "tasks_a.half has" in told
     assert "'torn' is skipped" in told
 
 
@@ -182,7 +180,7 @@ def test_importing_the_package_takes_less_than_half_a_second() -> None:
     assert min(float(_python(code)) for _ in range(3)) < 0.5
 
 
-def test_every_public_name_is_there_or_names_a_module_of_ours() -> None:
+def test_every_public_name_can_be_imported() -> None:
     import selfreg_gym
 
     for name in selfreg_gym.__all__:
@@ -196,16 +194,17 @@ def test_no_public_name_is_shadowed_by_a_submodule() -> None:
     import selfreg_gym
 
     submodules = {module.name for module in pkgutil.iter_modules(selfreg_gym.__path__)}
-    assert not submodules & set(selfreg_gym._MODULE_OF)
+    assert submodules & set(selfreg_gym.__all__) == {"errors", "testing"}, "these are public modules"
 
 
 def test_public_names_survive_the_import_of_every_submodule() -> None:
     assert (
         _python(
             """
-        import importlib, selfreg_gym
-        for module in set(selfreg_gym._MODULE_OF.values()):
-            importlib.import_module("selfreg_gym." + module)
+        import importlib, pkgutil, selfreg_gym
+        for module in pkgutil.iter_modules(selfreg_gym.__path__):
+            if module.name != "__main__":
+                importlib.import_module("selfreg_gym." + module.name)
         print(all(callable(getattr(selfreg_gym, n)) for n in ("label", "collect", "evaluate", "solve", "calibrate")))
         """
         )
@@ -225,18 +224,6 @@ def test_a_misspelt_attribute_suggests_the_right_one() -> None:
 def test_gymnasium_can_import_the_package_by_the_id() -> None:
     code = "import gymnasium as gym; print(gym.make('selfreg_gym:selfreg/Coin-v0').reset(seed=0)[1]['kind'])"
     assert _python(code) == "coin"
-
-
-def test_the_type_checkers_names_are_the_lazy_ones() -> None:
-    import ast
-
-    import selfreg_gym
-
-    tree = ast.parse(Path(selfreg_gym.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    found = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    expected = {name: f"selfreg_gym.{module}" for name, module in selfreg_gym._MODULE_OF.items()}
-    assert found == expected | {"errors": "selfreg_gym", "testing": "selfreg_gym"}
 
 
 def test_version_agrees_with_the_distribution() -> None:
@@ -276,6 +263,6 @@ def test_plugins_of_other_distributions_are_described_without_importing_them(
 @pytest.mark.parametrize("name", ["a[/b]c", "a b", "a\x1b[31m", "", "x" * 300])
 def test_a_name_that_cannot_be_shown_is_left_out_with_a_warning(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "actors", _Point(name, "fails_when_imported:Driver"))
-    with pytest.warns(RuntimeWarning, match="'other-package' is left out"):
+    with pytest.warns(RuntimeWarning, match="'other-package' is skipped"):
         names = registry.names("actors")
     assert name not in names

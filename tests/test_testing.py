@@ -78,8 +78,8 @@ class NeverEnds(Coin):
         return text, reward, False, False, info | {"steps_left": 1, "admissible_actions": ("heads", "tails")}
 
 
-class Forgetful(Coin):
-    """restore leaves the random state where it is."""
+class ForgetsRandomState(Coin):
+    """``restore`` does not restore the random state."""
 
     def snapshot(self) -> object:
         return self._episode, self._left, self._coins, self._coin
@@ -88,7 +88,7 @@ class Forgetful(Coin):
         self._episode, self._left, self._coins, self._coin = snapshot
 
 
-class Peeking(Coin):
+class ExpertWithEffect(Coin):
     """The expert changes the coin."""
 
     def expert_action(self) -> str:
@@ -162,8 +162,8 @@ class OldGym(Coin):
     ("task", "rule"),
     [
         (NeverEnds, "ends by itself"),
-        (Forgetful, "exact state, the random state included"),
-        (Peeking, "does not change the task"),
+        (ForgetsRandomState, "exact state, the random state included"),
+        (ExpertWithEffect, "does not change the task"),
         (WrongExpert, r"expert_action\(\) is admissible"),
         (CountingAugment, "draws from rng alone"),
         (NoneAugment, "augment.* returns a str"),
@@ -344,6 +344,18 @@ def test_broken_knobs_are_caught() -> None:
 )
 def test_good_helpers_pass(helper: Any) -> None:
     check_helper(helper)
+
+
+def test_a_helper_without_wrap_is_accepted_as_it_is_by_play() -> None:
+    class Bare:
+        def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False):
+            return _shaped(observation, 0), state
+
+    check_helper(Bare())
+    bad = Bare()
+    bad.predict = lambda observation, **_: (_shaped(observation, 2), None)  # type: ignore[method-assign]
+    with pytest.raises(TaskContractError, match="from 0 to K"):
+        check_helper(bad)
 
 
 def test_check_helper_takes_the_interventions_that_the_helper_chooses_from() -> None:

@@ -190,7 +190,7 @@ class SB3Helper(Helper):
         import torch
 
         if not isinstance(observations, Mapping):
-            raise InvalidArgumentError(f"{self._name()} reads features, not text: play it in wrap(env).")
+            raise InvalidArgumentError(f"{self._name()} reads features, not text: use it on wrap(env).")
         with torch.inference_mode():
             tensors = {name: torch.as_tensor(values) for name, values in observations.items()}
             values, state = self._values(tensors, state, start)

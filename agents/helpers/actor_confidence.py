@@ -58,7 +58,7 @@ class ActorConfidence(AsksOne):
         """Compare each confidence with the threshold."""
         confidence = np.asarray(observations)
         if confidence.dtype.kind not in "fiu":
-            raise InvalidArgumentError("actor-confidence reads confidences, not text: play it in wrap(env).")
+            raise InvalidArgumentError("actor-confidence reads confidences, not text: use it on wrap(env).")
         return self.ask_where(confidence < self.threshold), None
 
     def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:

@@ -155,7 +155,7 @@ class DP(Helper):
         parts = text.rsplit("\n", 2)
         if len(parts) != 3 or not (parts[2] == "" or parts[2].lstrip("-").isdigit()):
             raise InvalidArgumentError(
-                "dp reads state key, feature key and steps left, one per line: play it in wrap(env). "
+                "dp reads state key, feature key and steps left, one per line: use it on wrap(env). "
                 f"Received {text[:80]!r}."
             )
         state_key, feature_key, left = parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selfreg_gym.errors import TaskContractError
-from selfreg_gym.types import Decision, Intervention
+from selfreg_gym.types import Decision, Intervention, optional_member
 
 __all__ = ["Expert"]
 
@@ -30,16 +30,13 @@ class _TaskExpert:
                 "the expert needs the live task, received a decision without a task: create it by "
                 "Decision(..., task=env)."
             )
-        try:
-            # Through wrappers by Gymnasium's method; an object without that method directly.
-            find = getattr(task, "get_wrapper_attr", None)
-            expert_action = find("expert_action") if find else task.expert_action  # type: ignore[attr-defined]
-        except AttributeError:
+        expert_action = optional_member(task, "expert_action")
+        if expert_action is None:
             name = type(getattr(task, "unwrapped", task)).__name__
             raise TaskContractError(
                 f"the intervention 'expert' needs a task with a method expert_action() -> str, received {name}, which "
                 "has none: add one, or choose another intervention (`selfreg list` shows them)."
-            ) from None
+            )
         return expert_action()
 
 

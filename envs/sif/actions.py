@@ -1,16 +1,15 @@
-"""What may be said, when it is offered, and how an answer is read.
+"""Texts of the actions, when each is admissible, and parsing of answers.
 
-An action is a pair of integers ``(op, argument)``. This is the one place that defines the texts:
+An action is a pair of integers ``(op, argument)``. It is admissible under these conditions:
 
-=======================  ====================================================================================
-``Explore Room 3``       the robot is in Room 3
-``Go to Room 2``         always, for every room but the current one
-``Pick up the cup``      the hand is empty and a cup is *believed* to be in the current room
-``Put the cup on the table``  holding the cup; a table is on the map of the current room (never bench, fridge, shelves)
-``Give the cup to the human`` holding the cup; the human is seen, or believed to be, in the current room
-``Follow the human``     the human is walking and not lost
-``Done!``                always
-=======================  ====================================================================================
+* ``Explore Room 3``: the robot is in Room 3.
+* ``Go to Room 2``: always, for every room but the present one.
+* ``Pick up the cup``: the hand is empty, and the map has a cup in the present room.
+* ``Put the cup on the table``: the robot holds the cup, and the map has a table in the present room (no bench, fridge
+  or shelves).
+* ``Give the cup to the human``: the robot holds the cup, and sees or remembers the human in the present room.
+* ``Follow the human``: the human is walking and not lost.
+* ``Done!``: always.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import re
 from selfreg_gym.envs.sif.houses import HALL, NO_PUT, OBJECTS, RECEPTACLES
 from selfreg_gym.envs.sif.world import SEEN, STOPPED, World
 
-__all__ = ["DONE", "EXPLORE", "FOLLOW", "GIVE", "GO", "PICK", "PUT", "offered", "parse", "say"]
+__all__ = ["DONE", "EXPLORE", "FOLLOW", "GIVE", "GO", "PICK", "PUT", "action_text", "admissible", "parse"]
 
 EXPLORE, GO, PICK, PUT, GIVE, FOLLOW, DONE = range(7)
 _MAX_ROOMS = 8
@@ -33,7 +32,7 @@ GIVE_TEXT = tuple(f"Give the {name} to the human" for name in OBJECTS)
 FOLLOW_TEXT = "Follow the human"
 DONE_TEXT = "Done!"
 
-# Put and Give need no object in their argument when they are carried out, only when they are said.
+# The argument of Put is the receptacle; its object is the held one.
 _MEANING: dict[str, tuple[int, int]] = {
     **{text: (EXPLORE, room) for room, text in enumerate(EXPLORE_TEXT)},
     **{text: (GO, room) for room, text in enumerate(GO_TEXT)},
@@ -50,7 +49,7 @@ _GO_FROM = {
 
 
 def _plain(text: str) -> str:
-    """Case, spacing, articles' position and closing punctuation do not matter."""
+    """The words of a text in lower case, joined by single spaces."""
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
@@ -58,7 +57,7 @@ _PLAIN = {_plain(text): text for text in _MEANING}
 _ANSWER = re.compile(r"action\s*:\s*", re.IGNORECASE)
 
 
-def say(world: World, op: int, argument: int) -> str:
+def action_text(world: World, op: int, argument: int) -> str:
     """The text of an action in the present state."""
     if op == PUT:
         return PUT_TEXT[world.held][argument]
@@ -66,8 +65,8 @@ def say(world: World, op: int, argument: int) -> str:
     return table[argument]
 
 
-def offered(world: World) -> tuple[str, ...]:
-    """The texts of all actions that are accepted now, in a fixed order; none once the episode is over."""
+def admissible(world: World) -> tuple[str, ...]:
+    """The texts of all admissible actions in a fixed order; none when the episode is over."""
     if world.over:
         return ()
     home, room, held = world.house, world.room, world.held
@@ -93,14 +92,14 @@ def offered(world: World) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def parse(answer: str, admissible: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
-    """Read an answer: the admissible action it names with its meaning, or None.
+def parse(answer: str, texts: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
+    """Return the text and the ``(op, argument)`` of the action named by an answer, or None if it is not in ``texts``.
 
-    Case, white space and closing punctuation do not matter; of ``Reasoning: ... Action: ...`` the last ``Action:``
-    counts, and of that its first line.
+    Case, white space and punctuation are ignored; of ``Reasoning: ... Action: ...`` only the first line after the last
+    ``Action:`` is read.
     """
-    if answer in admissible:
+    if answer in texts:
         return answer, _MEANING[answer]
-    said = _ANSWER.split(answer)[-1].strip().split("\n", 1)[0]
-    text = _PLAIN.get(_plain(said))
-    return (text, _MEANING[text]) if text is not None and text in admissible else None
+    line = _ANSWER.split(answer)[-1].strip().split("\n", 1)[0]
+    text = _PLAIN.get(_plain(line))
+    return (text, _MEANING[text]) if text is not None and text in texts else None

@@ -1,7 +1,7 @@
-"""What the robot gets to see: part of a room at each visit, written into its map.
+"""The robot's perception: each visit reveals part of a room and updates the map.
 
-The map (``world.belief``) says for each spot which objects were last seen there, or None for a spot never seen. It is
-only ever changed by looking, and by what the robot itself picks up and puts down.
+The map (``world.belief``) has for each spot the objects last seen there, or None for a spot never seen. Only looking,
+picking up and putting down change it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["forget", "look"]
 
-_GLANCE = 0.6  # chance that a spot is seen when the robot enters a room
-_SEARCH = 0.85  # chance that a spot is seen when it explores
+_GLANCE = 0.6  # probability that a spot is seen when the robot enters a room
+_SEARCH = 0.85  # probability that a spot is seen when the robot explores
 
 
 def look(world: World, draw: Callable[[], float], *, thorough: bool) -> list[int]:
-    """See part of the current room and return the spots seen, at least one.
+    """See part of the present room and return the spots seen, at least one.
 
-    Exploring (``thorough``) looks at the spots not seen in phase 2 first; if there are none left, at all.
+    Exploring (``thorough``) looks at the spots not yet seen in the episode, or at all if there are none.
     """
     spots = world.house.spots[world.room]
     fresh = world.fresh
@@ -40,7 +40,7 @@ def look(world: World, draw: Callable[[], float], *, thorough: bool) -> list[int
 
 
 def forget(world: World, kind: int) -> None:
-    """Strike objects of ``kind`` off the map of the current room: the hand found none where the map had one."""
+    """Remove objects of ``kind`` from the map of the present room where there are none, after a failed pick."""
     for s in world.house.spots[world.room]:
         believed = world.belief[s]
         if believed and kind not in world.truth[s]:

@@ -1,7 +1,7 @@
-"""Uniform numbers from an env's ``np_random``, drawn in blocks.
+"""Uniform random numbers from an env's ``np_random``, drawn in blocks of 32.
 
-A call of ``Generator.random()`` costs more than the whole physics of a step; a block of 32 costs little more than one.
-The block and the position in it belong to the random state, and a snapshot keeps both.
+One call of ``Generator.random()`` takes longer than the physics of a step, and a block little longer than one number.
+The rest of the block belongs to the random state, so a snapshot includes it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _BLOCK = 32
 
 
 class Draws:
-    """Call it for the next number in [0, 1)."""
+    """A source of numbers: each call returns the next one in [0, 1)."""
 
     __slots__ = ("_at", "_block", "_generator")
 
     def __init__(self, generator: Callable[[], np.random.Generator]) -> None:
-        """``generator`` is asked for the random generator when the first number is drawn, not before."""
+        """``generator`` returns the random generator; it is called when the first number is drawn."""
         self._generator = generator
         self._block: list[float] = []
         self._at = 0
@@ -36,7 +36,7 @@ class Draws:
         return self._block[at]
 
     def clear(self) -> None:
-        """Forget what is left of the block; the next number comes fresh from the generator."""
+        """Discard the rest of the block."""
         self._block, self._at = [], 0
 
     def state(self) -> Any:
@@ -44,5 +44,5 @@ class Draws:
         return tuple(self._block[self._at :])
 
     def set_state(self, state: Any) -> None:
-        """Take up a rest that ``state`` gave."""
+        """Continue with the rest of a block, from ``state``."""
         self._block, self._at = list(state), 0

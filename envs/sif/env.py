@@ -1,4 +1,4 @@
-"""``SIF``: the Gymnasium env around the household simulator."""
+"""``SIF``: the Gymnasium env of the household simulator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from selfreg_gym.envs.sif.draws import Draws
 from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task, split_size
 from selfreg_gym.envs.sif.expert import plan
 from selfreg_gym.envs.sif.keys import keys
-from selfreg_gym.envs.sif.renumbering import renumbered, rooms_of
+from selfreg_gym.envs.sif.renumbering import count_rooms, renumbered
 from selfreg_gym.envs.sif.world import MAX_DECISIONS, MAX_STEPS, World
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
 from selfreg_gym.spaces import FreeText
@@ -24,7 +24,7 @@ __all__ = ["SIF", "Snapshot"]
 
 
 def _natural(name: str, value: Any) -> int:
-    """``value`` as an int, if it is a non-negative integer of any type."""
+    """Return ``value`` as an int; raise unless it is a non-negative integer of any integer type."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -36,7 +36,7 @@ def _natural(name: str, value: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A moment of an episode, random state included. Opaque: hand it to ``SIF.restore``."""
+    """The state of an episode, the random state included; an argument of ``SIF.restore``."""
 
     world: World
     history: str
@@ -47,48 +47,61 @@ class Snapshot:
 
 
 class SIF(gym.Env[str, str]):
-    """Situated Instruction Following: household commands in a house that has changed.
+    """Situated Instruction Following: household commands in a house that may have changed since it was explored.
 
     ## Description
-    The robot has explored a house and holds a map of it. A human gives a command. ``pnp``: nothing has changed since.
-    ``s_obj``: the target was moved, and what the human said earlier names (clear) or implies (ambiguous) the room.
-    ``s_hum``: the object is to be brought to the human, who walks off and says where to (clear) or not (ambiguous:
-    follow, or search). What the robot knows (its map) and what is true differ. Tasks, actions, clocks and success rules
-    follow arXiv 2407.12061; simulator, houses and wording are ours.
+    A household robot has a map of a house from an earlier exploration, and a human gives it a command. There are three
+    kinds of tasks:
+
+    * ``pnp`` (pick and place): bring an object to a receptacle or a room. Nothing was moved since the exploration.
+    * ``s_obj``: the same, but the object was moved. A remark of the human names its room (clear) or implies it by an
+      activity (ambiguous).
+    * ``s_hum``: bring an object to the human, who walks to another room and names it (clear) or does not (ambiguous:
+      the robot has to follow or to search).
+
+    Tasks, actions, clocks and success rules follow Situated Instruction Following (arXiv 2407.12061). The simulator,
+    the houses and the wording are our own.
 
     ## Action Space
-    Text, one of ``info["admissible_actions"]`` (see ``actions``). Case, white space and closing punctuation do not
-    matter, and of ``Reasoning: ... Action: ...`` the action counts. Anything else ends the episode as a failure
-    (``invalid_action="terminate"``), or passes as a decision without effect (``"noop"``).
+    Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the present room), ``Go to Room 2``,
+    ``Pick up the cup``, ``Put the cup on the table``, ``Give the cup to the human``, ``Follow the human`` and
+    ``Done!``. Case, white space and punctuation are ignored, and of an answer ``Reasoning: ... Action: ...`` only the
+    action is read. Any other text is an invalid action: it ends the episode as a failure
+    (``invalid_action="terminate"``) or counts as a decision without effect (``"noop"``).
 
     ## Observation Space
-    Text: past actions with what they revealed, the map, what the human said, the offers, where the robot is.
+    Text: the past actions and their results, the map, the command, the known position of the human (``s_hum``), the
+    mapped places of the object and the receptacle, the admissible actions, the robot's position and the held object.
 
     ## Rewards
-    1 at the end of a successful episode, otherwise 0. Success is judged on the final state, however the episode ended
-    (except by an invalid action): an object of the goal category lies on a receptacle of the goal category; or in a
-    room with the goal function while the gripper is empty; or the human holds it, and in a clear ``s_hum`` episode was
-    not followed needlessly.
+    1 on the last step of a successful episode, otherwise 0. Success depends on the final state, however the episode
+    ends (except by an invalid action). It requires that an object of the named category
+
+    * is on a receptacle of the named category (command "put it on the ..."), or
+    * is in a room of the named function, and the gripper is empty ("put it in the ..."), or
+    * was given to the human ("bring me ..."), whom the robot did not follow needlessly in a clear task.
 
     ## Starting State
-    ``options={"episode": i}``, 0 <= i < ``num_episodes``, fixes house, kind, placement and command; ``seed`` drives
-    what a visit reveals, the human's pace and route, and picks that slip. Without ``episode`` one is drawn.
+    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines house, kind, positions of the objects
+    and command; without it, the task is drawn at random. ``seed`` determines the random events: the receptacles seen on
+    a visit, the human's pace and route, and failed picks.
 
     ## Episode End
-    Terminated by ``Done!``, after 15 decisions (``Follow the human`` is not counted) or 600 low-level steps, or by an
-    invalid action. Never truncated: both limits are rules of the task. ``info["steps_left"]`` is the number of counted
-    decisions left; following keeps it, everything else lowers it by one, and it is 0 exactly when the episode is over.
+    Terminated by ``Done!``, after 15 decisions (``Follow the human`` is not counted), after 600 low-level steps, or by
+    an invalid action. Never truncated: both limits are rules of the task. ``info["steps_left"]`` is the number of
+    counted decisions left. It is 0 exactly when the episode is over. On the last step, ``info["metrics"]`` has ``spl``
+    (success weighted by path length), ``low_level_steps``, ``oracle_steps``, ``decisions`` (counted) and ``actions``
+    (all).
 
     ## Arguments
-    ``kind``: ``"pnp"``, ``"s_obj"``, ``"s_hum"`` or ``"mixed"`` (episode ``i`` is of the ``i % 3``-th kind).
-    ``split``: ``"train"``, ``"val-seen"``, ``"test-seen"``, ``"val-unseen"``, ``"test-unseen"`` or ``"actor-train"``.
-    ``invalid_action``: ``"terminate"`` or ``"noop"``. ``render_mode``: None or ``"ansi"`` (the observation).
-
-    At the end ``info["metrics"]`` has ``spl`` (success weighted by path length), ``low_level_steps``, ``oracle_steps``,
-    ``decisions`` (counted), ``actions`` (all).
+    * ``kind``: ``"pnp"``, ``"s_obj"``, ``"s_hum"`` or ``"mixed"`` (default: the kinds in turn, by ``i % 3``).
+    * ``split``: ``"train"`` (default), ``"val-seen"``, ``"test-seen"`` and ``"actor-train"`` have six houses,
+      ``"val-unseen"`` and ``"test-unseen"`` four others. No two splits have a task in common.
+    * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
+    * ``render_mode``: None or ``"ansi"`` (the observation).
 
     ## Version History
-    v0: first version.
+    * v0: initial version.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
@@ -106,7 +119,7 @@ class SIF(gym.Env[str, str]):
         if split not in SPLITS:
             raise UnknownNameError("split of SIF", split, SPLITS)
         if invalid_action not in ("terminate", "noop"):
-            raise UnknownNameError("way to treat an invalid_action", invalid_action, ("terminate", "noop"))
+            raise UnknownNameError("value of invalid_action", invalid_action, ("terminate", "noop"))
         if render_mode not in (None, "ansi"):
             raise UnknownNameError("render_mode of SIF", render_mode, ("ansi",))
         self.kind, self.split, self.invalid_action, self.render_mode = kind, split, invalid_action, render_mode
@@ -124,19 +137,19 @@ class SIF(gym.Env[str, str]):
         """Begin an episode.
 
         Args:
-            seed: drives everything that ``episode`` does not fix.
-            options: ``{"episode": i}``, which task to play.
+            seed: seed of all random events of the episode.
+            options: ``{"episode": i}``, the index of the task.
 
         Raises:
-            InvalidArgumentError: a negative seed, an option that does not exist, or an episode outside the split.
+            InvalidArgumentError: a negative seed, an unknown option, or an index outside the split.
         """
         if seed is not None:
-            # Making a generator takes longer than playing a step: it is made when the first number is drawn.
+            # Making a generator takes longer than a step, so it is made when the first number is drawn.
             self._np_random, self._np_random_seed = None, _natural("seed", seed)
         self._draw.clear()
-        world = self._world = World(make_task(self.split, self.kind, self._episode(options)), self._draw)
+        world = self._world = World(make_task(self.split, self.kind, self._task_index(options)), self._draw)
         self._history, self._actions = "", 0
-        self._admissible = actions.offered(world)
+        self._admissible = actions.admissible(world)
         return text.observation(world, "", self._admissible), self._info(world, invalid=False)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -145,9 +158,9 @@ class SIF(gym.Env[str, str]):
         Raises:
             NotResetError: before the first ``reset``.
             EpisodeOverError: the episode has ended.
-            InvalidArgumentError: ``action`` is not text (text that is no action is the actor's failure, no error).
+            InvalidArgumentError: ``action`` is not text. (Other text is an invalid action, not an error.)
         """
-        world = self._live()
+        world = self._running_world()
         if not isinstance(action, str):
             raise InvalidArgumentError(f"an action of SIF is a str, received {type(action).__name__}.")
         self._actions += 1
@@ -155,18 +168,18 @@ class SIF(gym.Env[str, str]):
         invalid = read is None
         if read is None:
             world.left -= 1
-            outcome = f"{text.not_offered()}\n"
+            outcome = f"{text.invalid()}\n"
             world.over = self.invalid_action == "terminate"
         else:
-            said, (op, argument) = read
-            outcome = self._carry_out(world, op, argument)
-            # Following reports itself ("Follow the human into Room 4."), and nothing is to be said of Done!
-            outcome = f"{outcome}\n" if op == actions.FOLLOW else f"{said}. {outcome}\n" if outcome else f"{said}\n"
+            name, (op, argument) = read
+            outcome = self._execute(world, op, argument)
+            # The report of Follow contains the action ("Follow the human into Room 4."); that of Done! is empty.
+            outcome = f"{outcome}\n" if op == actions.FOLLOW else f"{name}. {outcome}\n" if outcome else f"{name}\n"
         counted = MAX_DECISIONS - world.left
         if world.over or world.left <= 0 or world.clock >= MAX_STEPS:
             world.over, world.left = True, 0
         self._history += outcome
-        self._admissible = actions.offered(world)
+        self._admissible = actions.admissible(world)
         info = self._info(world, invalid=invalid)
         success = False
         if world.over:
@@ -178,7 +191,7 @@ class SIF(gym.Env[str, str]):
         return observation, float(success), world.over, False, info
 
     def render(self) -> str | None:
-        """The page that the robot reads, for ``render_mode="ansi"``."""
+        """The observation, for ``render_mode="ansi"``."""
         if self.render_mode is None:
             gym.logger.warn('SIF renders only with render_mode="ansi": gym.make("selfreg/SIF-v0", render_mode="ansi").')
             return None
@@ -188,7 +201,7 @@ class SIF(gym.Env[str, str]):
 
     @property
     def np_random(self) -> np.random.Generator:
-        """The env's random generator, made from the seed when it is first needed."""
+        """The env's random generator, made from the seed at the first use."""
         if self._np_random is None:
             self._np_random, self._np_random_seed = seeding.np_random(self._np_random_seed)
         return self._np_random
@@ -200,7 +213,7 @@ class SIF(gym.Env[str, str]):
     # ---------------------------------------------------------------- beyond Gymnasium
 
     def snapshot(self) -> Snapshot:
-        """This moment, exactly; it may be restored any number of times, in any env of the same arguments."""
+        """The exact state; it may be restored any number of times, in any env with the same arguments."""
         if self._world is None:
             raise NotResetError("snapshot() needs an episode: call reset() first.")
         generator = None if self._np_random is None else self._np_random.bit_generator.state
@@ -209,7 +222,7 @@ class SIF(gym.Env[str, str]):
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to the moment that ``snapshot`` took."""
+        """Return to a state that ``snapshot`` returned."""
         self._world = snapshot.world.copy()
         self._history, self._actions = snapshot.history, snapshot.actions
         self._draw.set_state(snapshot.draws)
@@ -218,43 +231,43 @@ class SIF(gym.Env[str, str]):
             bits = np.random.PCG64(0)
             bits.state = snapshot.generator
             self._np_random = np.random.Generator(bits)
-        self._admissible = actions.offered(self._world)
+        self._admissible = actions.admissible(self._world)
 
     def expert_action(self) -> str:
-        """What the expert, who sees the truth, would do now; always an admissible action."""
-        world = self._live()
-        return actions.say(world, *plan(world))
+        """The next action of a planner that knows the true state; always admissible."""
+        world = self._running_world()
+        return actions.action_text(world, *plan(world))
 
     def augment(self, observation: str, rng: np.random.Generator) -> str:
-        """The page as it reads with the house's rooms numbered otherwise, for training; needs no running episode."""
-        return renumbered(observation, rng.permutation(rooms_of(observation)).tolist())
+        """The observation under a random numbering of the rooms, for training; needs no running episode."""
+        return renumbered(observation, rng.permutation(count_rooms(observation)).tolist())
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- private
 
-    def _live(self) -> World:
+    def _running_world(self) -> World:
         if self._world is None:
             raise NotResetError("the task has no episode yet: call reset() first.")
         if self._world.over:
             raise EpisodeOverError("the episode is over: call reset() before the next action.")
         return self._world
 
-    def _episode(self, options: dict[str, Any] | None) -> int:
+    def _task_index(self, options: dict[str, Any] | None) -> int:
         options = options or {}
         for name in options:
             if name != "episode":
                 raise UnknownNameError("reset option of SIF", name, ("episode",))
         if options.get("episode") is None:
             return int(self.np_random.integers(self.num_episodes))
-        episode = _natural("episode", options["episode"])
-        if episode >= self.num_episodes:
+        index = _natural("episode", options["episode"])
+        if index >= self.num_episodes:
             raise InvalidArgumentError(
-                f"split {self.split!r} has the episodes 0 to {self.num_episodes - 1} of kind {self.kind!r}, "
-                f"received episode={options['episode']!r}."
+                f"episode must be an int in 0 .. {self.num_episodes - 1} for split {self.split!r} and kind "
+                f"{self.kind!r}, received episode={options['episode']!r}."
             )
-        return episode
+        return index
 
-    def _carry_out(self, world: World, op: int, argument: int) -> str:
-        """Do it, count it, and say what came of it."""
+    def _execute(self, world: World, op: int, argument: int) -> str:
+        """Execute an action, count it as a decision, and return its report."""
         if op == actions.FOLLOW:
             return world.follow(self._draw)
         world.left -= 1

@@ -1,8 +1,8 @@
-"""What is to be done: one :class:`Task` for each (split, kind, index), always the same.
+"""Tasks: one fixed :class:`Task` for each (split, kind, index).
 
-A task fixes the house, where everything truly lies, what the robot saw on its first tour (the premap), what the human
-says, where the robot starts and, for ``s_hum``, where the human goes. Everything else is left to the episode's seed.
-Each task has a seed of its own made of (split, kind, index), so no two splits share one.
+A task determines the house, the positions of the objects, the robot's map from its first exploration (the premap), the
+command, the start of the robot and, for ``s_hum``, the destination of the human. The seed of the episode determines the
+rest. A task's own seed is (split, kind, index), so no two splits have a task in common.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 KINDS = ("pnp", "s_obj", "s_hum")
-RECEPTACLE, ROOM, HUMAN = range(3)  # what the object is to be brought to
+RECEPTACLE, ROOM, HUMAN = range(3)  # destinations of the object
 
 # split: (houses, distinct tasks of each kind)
 SPLITS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -47,23 +47,24 @@ _GOAL_KINDS = tuple(RECEPTACLES.index(n) for n in ("bed", "couch", "counter", "t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """One thing to be done.
+    """One task.
 
     Attributes:
         task_id: ``split/kind/index``.
         kind: one of ``KINDS``.
-        clear: the hint (``s_obj``) or the destination (``s_hum``) is named, not implied; True for ``pnp``.
-        house: where.
-        target: index into ``OBJECTS``.
+        clear: whether the human names the room of the object (``s_obj``) or the destination (``s_hum``); True for
+            ``pnp``.
+        house: the house.
+        target: the object to be moved, an index into ``OBJECTS``.
         goal: ``RECEPTACLE``, ``ROOM`` or ``HUMAN``.
         goal_arg: index into ``RECEPTACLES`` or ``FUNCTIONS``, or the room to which the human walks.
-        truth: ``(spots,)`` the objects that truly lie on each spot, when phase 2 begins.
-        premap: ``(spots,)`` the objects seen there in phase 1, or None where the spot itself was not seen.
+        truth: ``(spots,)`` the objects on each spot at the beginning of the episode.
+        premap: ``(spots,)`` the objects seen there in the exploration, or None for an unseen spot.
         start: the room in which the robot (and the human, for ``s_hum``) begins, or ``HALL``.
         start_x: metres along the hall, for a start in the hall.
-        hint: which room function the human's sentence is about (index into ``FUNCTIONS``), or -1.
-        phrase: which of the paraphrases is said.
-        oracle_steps: low-level steps of the shortest solution that knows everything.
+        hint: the room function that the human mentions (index into ``FUNCTIONS``), or -1.
+        phrase: number of the paraphrase.
+        oracle_steps: low-level steps of the shortest solution with full knowledge.
     """
 
     task_id: str
@@ -89,18 +90,18 @@ class Task:
 
 
 def split_size(split: str, kind: str) -> int:
-    """How many distinct tasks ``split`` has for ``kind`` (one of ``KINDS``, or ``"mixed"`` for all)."""
+    """Number of distinct tasks of ``kind`` (one of ``KINDS``, or ``"mixed"`` for all) in ``split``."""
     return SPLITS[split][1] * (len(KINDS) if kind == "mixed" else 1)
 
 
 def task_seed(split: str, kind: str, index: int) -> tuple[int, ...]:
-    """The seed of one task, which no other task shares."""
+    """The seed of a task, different for each."""
     return _SEED, list(SPLITS).index(split), KINDS.index(kind), index
 
 
 @lru_cache(maxsize=8192)
 def make_task(split: str, kind: str, index: int) -> Task:
-    """Make task ``index`` of ``kind`` in ``split``; for ``"mixed"`` the kinds take turns."""
+    """Make task ``index`` of ``kind`` in ``split``; ``"mixed"`` alternates the kinds."""
     if kind == "mixed":
         return make_task(split, KINDS[index % len(KINDS)], index // len(KINDS))
     rng = np.random.default_rng(task_seed(split, kind, index))
@@ -111,7 +112,7 @@ def make_task(split: str, kind: str, index: int) -> Task:
 
 
 def _draw(rng: np.random.Generator, split: str, kind: str, index: int) -> Task | None:
-    """One attempt at a task; None if the draw makes no good one (the goal met already, nowhere to go, ...)."""
+    """Draw a task; None if the draw is invalid (no room for the object outside the goal and the start)."""
     pick = lambda items: items[int(rng.integers(len(items)))]  # noqa: E731
     home = house(pick(SPLITS[split][0]))
     clear = kind == "pnp" or index % 2 == 0
@@ -135,8 +136,8 @@ def _draw(rng: np.random.Generator, split: str, kind: str, index: int) -> Task |
     if not away:
         return None
 
-    # Where the target lies, and what the first tour showed. The first spot of a room is always seen: it tells what
-    # the room is for.
+    # The positions of the target, true and mapped, and the spots seen in the exploration. The first spot of a room,
+    # which shows the room's function, is always seen.
     lies = pick(away)
     was = lies
     if kind == "s_obj":

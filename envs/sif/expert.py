@@ -1,9 +1,8 @@
-"""The expert: a planner that sees the true state, and may take over at any step of any episode.
+"""The expert: a deterministic planner that knows the true state and can take over at any step.
 
-It finishes what can still be finished: puts down what is in the way, fetches the target from where it truly is, brings
-it to the cheapest goal, and says Done! as soon as the command is fulfilled. In an ambiguous ``s_hum`` episode it
-follows while the human can be followed, as somebody would who does not know; in a clear one it never does. It is
-deterministic.
+It puts down other objects, fetches the target from its true position, brings it to the cheapest goal, and says Done! as
+soon as the command is fulfilled. In an ambiguous ``s_hum`` episode it follows the human as long as that is possible,
+because the destination is unknown to the robot; in a clear one it never follows.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from selfreg_gym.envs.sif.world import MAX_STEPS, SEEN, STOPPED, World
 
 __all__ = ["plan"]
 
-_DECISION = 30  # what a decision is worth in low-level steps, when two ways compete
-_LONG_WAIT = 60  # low-level steps of waiting for the human above which a walk is cheaper than exploring
+_DECISION = 30  # low-level steps that weigh as much as one decision, in the choice of a goal
+_LONG_WAIT = 60  # low-level steps of waiting for the human, above which a walk saves decisions
 
 _TOILET = RECEPTACLES.index("toilet")
 
@@ -24,7 +23,7 @@ Plan = tuple[int, int]
 
 
 def plan(world: World) -> Plan:
-    """The next action ``(op, argument)`` towards success; always one that is offered."""
+    """The next action ``(op, argument)``; always admissible."""
     task, held = world.task, world.held
     if world.fulfilled() or (task.goal == HUMAN and task.target in world.received):
         return DONE, 0
@@ -36,15 +35,15 @@ def plan(world: World) -> Plan:
 
 
 def _target_room(world: World) -> tuple[int, int]:
-    """``(spot, room)`` where the target truly lies."""
+    """The true ``(spot, room)`` of the target."""
     for s, objects in enumerate(world.truth):
         if world.task.target in objects:
             return s, world.house.spot_room[s]
-    raise AssertionError("the target lies nowhere, though nobody holds it")
+    raise AssertionError("the target is neither on a spot nor held")
 
 
 def _fetch(world: World) -> Plan:
-    """Get the target into an empty hand."""
+    """Pick up the target."""
     if world.held >= 0:
         return _put_down(world)
     spot, room = _target_room(world)
@@ -56,7 +55,7 @@ def _fetch(world: World) -> Plan:
 
 
 def _put_down(world: World) -> Plan:
-    """Free the hand of something else, on the way to the target where possible."""
+    """Put down another object, in the present room or on the way to the target."""
     home, here = world.house, world.room
     room = _target_room(world)[1]
     if here == HALL:
@@ -73,7 +72,7 @@ def _steps(world: World, room: int) -> int:
 
 
 def _deliver(world: World) -> Plan:
-    """Bring the target, which is held, to the cheapest goal."""
+    """Bring the held target to the cheapest goal."""
     task, home = world.task, world.house
     best, plan_, here = None, (DONE, 0), world.room
     for room in range(home.rooms):
@@ -81,7 +80,7 @@ def _deliver(world: World) -> Plan:
         if not goals:
             continue
         known = [s for s in goals if world.belief[s] is not None]
-        known.sort(key=lambda s: home.spot_kind[s] == _TOILET)  # for good manners
+        known.sort(key=lambda s: home.spot_kind[s] == _TOILET)  # a toilet is the last choice
         cost = (0 if room == here else _steps(world, room) + _DECISION) + (0 if known else _DECISION)
         if best is None or cost < best:
             best = cost
@@ -109,7 +108,7 @@ def _bring_to_human(world: World) -> Plan:
 
 
 def _time_to_follow(world: World) -> bool:
-    """Whether following to the end leaves the low-level steps to fetch the target and come back."""
+    """Whether enough low-level steps remain, after following to the end, to fetch the target and come back."""
     goal = world.task.goal_arg
     rest = world.human_steps_left() + 2 * PICK_STEPS
     if world.held != world.task.target:

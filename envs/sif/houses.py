@@ -1,12 +1,12 @@
-"""Ten procedurally made houses: rooms with hidden functions along a hall.
+"""Ten procedurally generated houses: rooms with hidden functions along a hall.
 
-A house is a hall with rooms on both sides. A room is entered by a door at ``x`` metres along the hall, and its middle
-lies ``depth`` metres behind the door; the way between two rooms is out of one, along the hall, into the other. A room
-holds three or four different receptacles ("spots"). Which *function* a room has (kitchen, bathroom, ...) is never
-printed: it shows in the furniture alone. The houses are the same in every process, because they come from a fixed seed.
+A house is a hall with rooms on both sides. The door of a room is ``x`` metres along the hall, and the room's middle is
+``depth`` metres behind the door; the path between two rooms leads through the hall. A room has three or four different
+receptacles ("spots"). The *function* of a room (kitchen, bathroom, ...) is never printed; it can be inferred from the
+furniture. A fixed seed makes the houses the same in every process.
 
-Source: categories, room functions and speeds are those of Situated Instruction Following (arXiv 2407.12061); the
-houses are ours.
+Source: object categories, room functions and speeds are those of Situated Instruction Following (arXiv 2407.12061); the
+houses are our own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RECEPTACLES = (
 OBJECTS = ("basket", "book", "bowl", "cup", "hat", "plate", "shoe", "stuffed toy")
 NO_PUT = frozenset(RECEPTACLES.index(name) for name in ("bench", "fridge", "shelves"))
 
-# function: (receptacles that are always there, the first one telling the function; receptacles that may be added)
+# function: (receptacles of every such room, the first of which identifies the function; optional receptacles)
 FURNITURE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "kitchen": (("fridge", "counter"), ("cabinet", "table", "chair")),
     "bathroom": (("toilet", "bathtub"), ("cabinet", "counter")),
@@ -36,7 +36,7 @@ FURNITURE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 FUNCTIONS = tuple(FURNITURE)
 
-HALL = -1  # the "room" of somebody who is in the free space between the rooms
+HALL = -1  # room index of a position in the hall
 ROBOT_SPEED = 0.17  # metres per low-level step
 SEEN = (0, 1, 2, 3, 4, 5)
 UNSEEN = (6, 7, 8, 9)
@@ -49,16 +49,16 @@ _SOMETIMES = ("dining room", "garage", "study", "bedroom", "bathroom")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class House:
-    """One house. Rooms are 0-based here and 1-based in text; a spot is one receptacle in one room.
+    """A house. Rooms are 0-based here and 1-based in text; a spot is one receptacle in one room.
 
     Attributes:
-        index: which house.
+        index: number of the house, 0 to 9.
         function: ``(rooms,)`` index into ``FUNCTIONS``.
-        x: ``(rooms,)`` metres along the hall at which the door is.
+        x: ``(rooms,)`` position of the door, in metres along the hall.
         depth: ``(rooms,)`` metres from the door to the middle of the room.
-        spots: ``(rooms,)`` the spots of each room; the first tells the room's function.
+        spots: ``(rooms,)`` the spots of each room; the first identifies the room's function.
         spot_room: ``(spots,)`` the room of each spot.
-        spot_kind: ``(spots,)`` index into ``RECEPTACLES``; never twice the same in one room.
+        spot_kind: ``(spots,)`` index into ``RECEPTACLES``; different within a room.
         steps: ``(rooms, rooms)`` low-level steps from middle to middle.
     """
 
@@ -73,7 +73,7 @@ class House:
 
     @property
     def rooms(self) -> int:
-        """How many rooms there are."""
+        """Number of rooms."""
         return len(self.function)
 
     def steps_from_hall(self, x: float, room: int) -> int:
@@ -88,20 +88,20 @@ class House:
         return -1
 
     def rooms_with(self, kind: int) -> tuple[int, ...]:
-        """The rooms that hold a receptacle of ``kind``."""
+        """The rooms with a receptacle of ``kind``."""
         return tuple(self.spot_room[s] for s, k in enumerate(self.spot_kind) if k == kind)
 
 
 @cache
 def house(index: int) -> House:
-    """Build house ``index`` (0 to 9); always the same one."""
+    """Build house ``index`` (0 to 9)."""
     rng = np.random.default_rng((_SEED, index))
     rooms = _SIZES[index]
     extra = rng.permutation(len(_SOMETIMES))[: rooms - len(_ALWAYS)]
     names = [*_ALWAYS, *(_SOMETIMES[i] for i in extra)]
     names = [names[i] for i in rng.permutation(rooms)]
     doors = sorted(2.5 * i + float(rng.uniform(-0.8, 0.8)) for i in range(rooms))
-    order = rng.permutation(rooms)  # room numbers do not follow the hall
+    order = rng.permutation(rooms)  # room numbers are not in the order of the doors
     x = tuple(round(doors[i], 2) for i in order)
     depth = tuple(round(float(rng.uniform(3.0, 5.0)), 2) for _ in range(rooms))
     spots: list[tuple[int, ...]] = []

@@ -1,8 +1,8 @@
-"""The human's walk from the start room to its goal, and where along it the human is.
+"""The human's walk from the start room to its destination, and the human's position along it.
 
-A walk leads out of the first room, along the hall (perhaps through a room on the way) and a step or two into the last
-one. It is a tuple of legs ``(end, room, x_from, x_to)``: the distance walked at which the leg ends, the room it lies in
-(or ``HALL``), and the metres along the hall between which it runs.
+A walk leads out of the first room, along the hall (possibly through a third room) and into the last one. It is a tuple
+of legs ``(end, room, x_from, x_to)``: the distance walked at the end of the leg, its room (or ``HALL``), and its first
+and last position in metres along the hall.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from selfreg_gym.envs.sif.houses import HALL, House, house
 __all__ = ["HUMAN_SPEED", "NO_WALK", "Walk", "direction", "make_walk", "on_the_way", "place", "rooms_ahead"]
 
 HUMAN_SPEED = 0.08  # metres per low-level step
-_OUT = 1.0  # metres from where the human stands at first to the door
-_IN = 1.5  # metres from a door to where the human stops
+_OUT = 1.0  # metres from the human's first position to the door
+_IN = 1.5  # metres from a door to the human's last position
 Leg = tuple[float, int, float, float]
 Walk = tuple[Leg, ...]
 NO_WALK: Walk = ()
@@ -23,7 +23,7 @@ NO_WALK: Walk = ()
 
 @cache
 def on_the_way(home: int, start: int, goal: int) -> tuple[int, ...]:
-    """The rooms whose doors lie between those of ``start`` and ``goal``."""
+    """The rooms whose doors are between those of ``start`` and ``goal``."""
     x = house(home).x
     low, high = sorted((x[start], x[goal]))
     return tuple(r for r in range(len(x)) if r not in (start, goal) and low < x[r] < high)
@@ -31,7 +31,7 @@ def on_the_way(home: int, start: int, goal: int) -> tuple[int, ...]:
 
 @cache
 def make_walk(home: int, start: int, goal: int, through: int = HALL) -> Walk:
-    """The walk in house ``home`` from ``start`` to ``goal``, ``through`` a third room unless that is ``HALL``."""
+    """The walk in house ``home`` from ``start`` to ``goal``, ``through`` a third room or straight along the ``HALL``."""
     x = house(home).x
     parts = [(_OUT, start, x[start], x[start])]
     stops = (goal,) if through == HALL else (through, goal)
@@ -48,7 +48,7 @@ def make_walk(home: int, start: int, goal: int, through: int = HALL) -> Walk:
 
 
 def place(walk: Walk, walked: float) -> tuple[int, float]:
-    """The room (or ``HALL``) and the metres along the hall after ``walked`` metres."""
+    """The room (or ``HALL``) and the position along the hall after ``walked`` metres."""
     begin = 0.0
     for end, room, x_from, x_to in walk:
         if walked < end:
@@ -58,7 +58,7 @@ def place(walk: Walk, walked: float) -> tuple[int, float]:
 
 
 def direction(walk: Walk, walked: float) -> int:
-    """Which way along the hall the human is heading: +1 or -1 (in the last room: the way it came)."""
+    """The human's direction along the hall, +1 or -1 (in the last room, the last direction)."""
     heading = 1
     for end, _, x_from, x_to in walk:
         if x_from != x_to:
@@ -70,5 +70,5 @@ def direction(walk: Walk, walked: float) -> int:
 
 @lru_cache(maxsize=65536)
 def rooms_ahead(home: House, start: int, room: int, x: float, heading: int) -> tuple[int, ...]:
-    """The rooms a human may be walking to, who left ``start`` and was seen in ``room`` at ``x`` with that heading."""
+    """The possible destinations of a human from ``start`` that was seen in ``room`` at ``x`` with this heading."""
     return tuple(r for r in range(home.rooms) if r != start and (r == room or (home.x[r] - x) * heading > 0.1))

@@ -1,11 +1,11 @@
-"""The two keys of a moment: what makes it the same state as another one.
+"""The state key and the feature key of a state.
 
-``state_key``: the task id and what can still matter, *relevant only*: where the robot is, what it holds, where the map
-has the target, how far the search is, what is known of the human, whether the command is fulfilled. It is made of what
-the robot could know (and whether following was needless), so moments are pooled that differ in what it could not: how
-far an unseen human has walked. Also pooled, to keep states few enough to be counted: offers about other objects, which
-receptacles of no use to the task are known, which rooms were searched (their number is kept), and the low-level clock
-(three bands). ``steps_left`` is reported beside the keys.
+``state_key``: the task id and the relevant part of the robot's knowledge: its room, the held object, the mapped room of
+the target, the progress of the search, the known position of the human, whether the command is fulfilled, and whether
+following was needless. States that differ only in facts unknown to the robot (the distance that an unseen human has
+walked) have equal keys. To keep the number of states small, keys also leave out: actions on other objects, irrelevant
+receptacles, the searched rooms (only their number is kept), and the low-level clock (only one of three ranges is kept).
+``steps_left`` is reported separately.
 
 ``feature_key``: the same without task id and room numbers (50 to 300 values in all).
 """
@@ -18,8 +18,8 @@ from selfreg_gym.envs.sif.world import GONE, LOST, MAX_STEPS, World
 
 __all__ = ["keys"]
 
-# Low-level steps end as many episodes as decisions do, and ``steps_left`` counts decisions alone. A walk takes about
-# 75, to fetch something and bring it about 170.
+# The limit on low-level steps ends as many episodes as the limit on decisions, and ``steps_left`` counts decisions only.
+# A walk takes about 75 low-level steps, fetching and bringing an object about 170.
 _LATE = (MAX_STEPS - 220, MAX_STEPS - 100)
 _GOAL_NAMES = ("receptacle", "room", "human")
 _HUMAN_NAMES = ("-", "lost", "stopped", "seen", "gone")
@@ -35,7 +35,7 @@ def keys(world: World) -> tuple[str, str]:
     hand = "nothing" if held < 0 else "target" if held == target else "other"
     fulfilled = target in world.received if task.goal == HUMAN else world.fulfilled()
 
-    # Where does the map have the target? "old" if it has not been seen in phase 2.
+    # The mapped room of the target; "old" if it is from the premap.
     where, old = HALL, True
     for s, objects in enumerate(belief):
         if objects and target in objects:
@@ -43,11 +43,11 @@ def keys(world: World) -> tuple[str, str]:
             if home.spot_room[s] == room:
                 where, old = room, not fresh
                 break
-            if where == HALL or fresh:  # what was seen in phase 2 is believed before the premap
+            if where == HALL or fresh:  # newer entries have priority over the premap
                 where, old = home.spot_room[s], not fresh
     here = where == room != HALL
 
-    # Can the target, when it is held, be put on a goal here? Has this room been looked through?
+    # Whether the held target can be put on a goal here, and the number of spots not yet seen in this room.
     put_here = False
     unseen_here = 0
     if room != HALL:
@@ -88,7 +88,7 @@ def keys(world: World) -> tuple[str, str]:
 
 
 def _is_goal_room(world: World, room: int) -> bool:
-    """Whether ``room`` is one where the command can be fulfilled, as far as it is known."""
+    """Whether the command can be fulfilled in ``room``, to the robot's knowledge."""
     task, home = world.task, world.house
     if task.goal == ROOM:
         return home.function[room] == task.goal_arg

@@ -1,8 +1,8 @@
-"""Every sentence that the robot reads. Wording is ours.
+"""Text of the observations; the wording is our own.
 
-The observation is made of: who the reader is, one line for each past action, the map as it is known now, what the
-human said, what is known of the human, where the map shows what is wanted, the actions offered, and where the robot
-is. Everything that can be prepared once for a task is; a line of the map is written again only when it has changed.
+An observation consists of: the role of the reader, one line for each past action, the map, the command, the known
+position of the human, the mapped places of the object and the receptacle, the admissible actions, and the robot's
+position. Constant parts are cached per task, and a line of the map is formatted again only after a change.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _things(kinds: tuple[int, ...], contents: tuple[tuple[int, ...], ...]) -> st
 
 @lru_cache(maxsize=65536)
 def _legend(room: int, kinds: tuple[int, ...], contents: tuple[tuple[int, ...], ...]) -> str:
-    """``Room 2: table with cup, chair, bed.``, as one writes on a map."""
+    """A line of the map: ``Room 2: table with cup, chair, bed.``"""
     return f"Room {room + 1}: " + ", ".join(
         [
             RECEPTACLES[k] + (f" with {_list([OBJECTS[o] for o in objects])}" if objects else "")
@@ -97,15 +97,15 @@ def _line(home: House, belief: Sequence[tuple[int, ...] | None], room: int) -> s
 
 @lru_cache(maxsize=8192)
 def premap_lines(task: Task) -> tuple[str, ...]:
-    """``(rooms,)`` the map's text when phase 2 begins."""
+    """``(rooms,)`` lines of the map at the beginning of the episode."""
     return tuple(_line(task.house, task.premap, room) for room in range(task.house.rooms))
 
 
-# -------------------------------------------------------------------- what an action revealed
+# -------------------------------------------------------------------- reports of actions
 
 
 def reveal(world: World, spots: Sequence[int]) -> str:
-    """What was seen in the current room."""
+    """The report of spots seen in the present room."""
     kinds = world.house.spot_kind
     return f"You see {_things(tuple([kinds[s] for s in spots]), tuple([world.truth[s] for s in spots]))}."
 
@@ -116,37 +116,37 @@ def slipped() -> str:
 
 
 def picked(receptacle: int) -> str:
-    """A pick that went well."""
+    """The report of a successful pick."""
     return f"You take it from the {RECEPTACLES[receptacle]}."
 
 
 def not_there() -> str:
-    """A pick of something that is not where the map has it."""
+    """The report of a pick of an object that is no longer there."""
     return "It is not here any more."
 
 
 def put_down() -> str:
-    """A put."""
+    """The report of a put."""
     return "It is there now."
 
 
 def given() -> str:
-    """A give that went well."""
+    """The report of a successful give."""
     return "The human takes it."
 
 
-def nobody_here() -> str:
-    """A give without a human."""
+def human_gone() -> str:
+    """The report of a give without a human."""
     return "The human is not here any more."
 
 
 def human_lost() -> str:
-    """The end of following, too early."""
+    """The report of following and losing the human."""
     return "Follow the human. You lose the human."
 
 
 def human_followed(room: int, *, stopped: bool, entered: bool) -> str:
-    """Where following led; the only report that contains its action."""
+    """The report of following, which contains the action."""
     if stopped:
         return f"Follow the human to {_place(room)}, where the human stops."
     how = "along" if room == HALL else "into" if entered else "through"
@@ -154,21 +154,21 @@ def human_followed(room: int, *, stopped: bool, entered: bool) -> str:
 
 
 def human_here(*, stopped: bool) -> str:
-    """The human was noticed in the current room."""
+    """The report of noticing the human in the present room."""
     return " The human is standing here." if stopped else " The human is walking here."
 
 
-def not_offered() -> str:
-    """The report of an action that was not offered."""
+def invalid() -> str:
+    """The report of an invalid action."""
     return "You cannot do that."
 
 
-# -------------------------------------------------------------------- the page
+# -------------------------------------------------------------------- the observation
 
 
 @lru_cache(maxsize=8192)
 def _frame(task: Task) -> tuple[str, str]:
-    """The beginning of the page, and what the human said."""
+    """The role of the reader, and the command."""
     thing, phrase = OBJECTS[task.target], task.phrase
     room = FUNCTIONS[task.hint] if task.hint >= 0 else ""
     if task.kind == "s_hum":
@@ -189,7 +189,7 @@ def _frame(task: Task) -> tuple[str, str]:
 
 @lru_cache(maxsize=65536)
 def _human_line(home: House, start: int, status: int, room: int, x: float, heading: int) -> str:
-    """What the robot knows of the human (see ``world`` for the five values of ``status``)."""
+    """The known position of the human (the five values of ``status`` are in ``world``)."""
     place = _place(room)
     if status == 2:
         return f"The human is standing in {place}.\n"
@@ -213,9 +213,9 @@ def _rooms(kind: str, rooms: tuple[int, ...]) -> str:
 
 
 def _wanted(world: World) -> str:
-    """Where the map shows what the command names: the object, until it is held, and the receptacle.
+    """The mapped places of the object (until it is held) and of the receptacle of the command.
 
-    The original repeats the goal near the end of its prompt; that it comes with the map's entries is ours.
+    The original prompt repeats the command near its end; this line is our substitute.
     """
     task, home, belief = world.task, world.house, world.belief
     seek = task.target if world.held != task.target else -1
@@ -239,7 +239,7 @@ def _wanted(world: World) -> str:
 
 
 def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
-    """The whole page. ``history`` is one line for each past action."""
+    """The observation. ``history`` has one line for each past action."""
     task, lines = world.task, world.lines
     if world.stale:
         for room in world.stale:
@@ -258,7 +258,7 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
 
 
 def fragments() -> list[str]:
-    """Every piece of text a page can be made of, actions apart (the test of the closed vocabulary needs it)."""
+    """All pieces of text of observations, except the actions, for the test of the closed vocabulary."""
     pieces = [_ROLE_HUMAN, "So far: Your map: You can: The episode is over. Room: with a, and or."]
     pieces += [
         t.format(object="", room="", activity="") for t in _CLEAR_HINT + _VAGUE_HINT + _CLEAR_GOING + _VAGUE_GOING
@@ -271,9 +271,9 @@ def fragments() -> list[str]:
         not_there(),
         put_down(),
         given(),
-        nobody_here(),
+        human_gone(),
         human_lost(),
-        not_offered(),
+        invalid(),
         "You see",
         "The is not on your map. On your map the is in Room or and the shelves are in Room.",
     ]

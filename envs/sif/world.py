@@ -1,8 +1,8 @@
 """The state of an episode, its physics and its two clocks.
 
-Low-level steps (limit 600) measure the time that moving and handling take; decisions (limit 15, Follow not counted)
-measure how often the actor was asked. The human walks while the robot goes, explores or follows, and stands still while
-it picks up, puts down or gives. Each method carries out one action and returns the sentence that reports it.
+Low-level steps (limit 600) measure the time of moving and handling, decisions (limit 15, Follow not counted) the number
+of actions. The human walks while the robot goes, explores or follows, and stands still while it picks up, puts down or
+gives. Each action is a method that returns the sentence that reports it.
 """
 
 from __future__ import annotations
@@ -16,45 +16,46 @@ from selfreg_gym.envs.sif.episodes import HUMAN, PICK_STEPS, ROOM, Task
 from selfreg_gym.envs.sif.houses import HALL
 from selfreg_gym.envs.sif.human import HUMAN_SPEED, NO_WALK, direction, make_walk, on_the_way, place
 
-__all__ = ["GONE", "LOST", "MAX_DECISIONS", "MAX_STEPS", "NOBODY", "SEEN", "STOPPED", "World"]
+__all__ = ["GONE", "LOST", "MAX_DECISIONS", "MAX_STEPS", "NO_HUMAN", "SEEN", "STOPPED", "World"]
 
 MAX_STEPS = 600
 MAX_DECISIONS = 15
 EXPLORE_STEPS = 11
 FOLLOW_STEPS = 20
-NEEDLESS_STEP = 50  # still following at this step, though the human said where it goes, is a failure
+NEEDLESS_STEP = 50  # following at this low-level step in a clear task is a failure
 
-# What the robot knows of the human: there is none in this task; lost; known to stand in ``human_room``; walking in
-# sight; walking, out of sight for a moment. From STOPPED on it may be given something, from SEEN on be followed.
-NOBODY, LOST, STOPPED, SEEN, GONE = range(5)
+# The robot's knowledge of the human: no human in this task; lost; standing in ``human_room``; walking in sight; walking
+# and out of sight for a short time. Give is admissible from STOPPED on, Follow from SEEN on.
+NO_HUMAN, LOST, STOPPED, SEEN, GONE = range(5)
 
-_SLIP = 0.06  # chance that what is picked up slips out of the gripper
-_NOTICE = 0.85  # chance to notice a human on entering its room
-_TURN_AWAY = 0.08  # chance to lose the human at a door
+_SLIP = 0.06  # probability that a pick fails
+_NOTICE = 0.85  # probability of noticing the human on entering its room
+_TURN_AWAY = 0.08  # probability of losing the human at a door
 _OUT_OF_SIGHT = 30  # low-level steps after which an unseen human is lost
 _CATCH_UP = 6.0  # metres within which Follow finds an unseen human again
-_DETOUR = 0.25  # chance that the human walks through a room on the way
+_DETOUR = 0.25  # probability that the human walks through a third room
 
 
 class World:
-    """Everything that changes during an episode; ``copy`` is exact.
+    """The state of an episode.
 
     Attributes:
-        task, house: what is to be done, and where (immutable).
-        room, x: where the robot is; ``x`` (metres along the hall) counts in the ``HALL`` alone.
+        task, house: the task and its house (immutable).
+        room, x: the robot's room, and for the ``HALL`` its position in metres along it.
         held: the object in the gripper, or -1.
-        truth, belief: ``(spots,)`` what lies there, and what the map says (None: spot unknown).
-        fresh: bit set of the spots seen in phase 2.
-        visited: bit set of the rooms entered in phase 2.
-        stale: rooms whose line of the map must be written anew (a cache's memory, no fact of the world).
-        lines: ``(rooms,)`` the map's text.
+        truth, belief: ``(spots,)`` the objects on each spot, and those of the map (None: never seen).
+        fresh: bit set of the spots seen in the episode.
+        visited: bit set of the rooms entered in the episode.
+        stale: rooms with an outdated line in ``lines``.
+        lines: ``(rooms,)`` the map's text, a cache.
         clock: low-level steps so far.
-        left: counted decisions left; 0 means that the episode is over.
+        left: counted decisions left; 0 when the episode is over.
+        over: whether the episode is over.
         received: objects that the human holds.
-        needless: the human was followed though it had said where it goes.
-        walk, walked, pace: the human's way, metres done, metres per low-level step.
-        human_status, human_room, human_x, heading: what the robot knows of the human, and where it last saw it.
-        unseen: low-level steps since the human was seen.
+        needless: whether the human was followed needlessly in a clear task.
+        walk, walked, pace: the human's walk, metres walked, metres per low-level step.
+        human_status, human_room, human_x, heading: the robot's knowledge of the human, from the last sight.
+        unseen: low-level steps since the human was last seen.
     """
 
     __slots__ = (
@@ -64,7 +65,7 @@ class World:
     )  # fmt: skip
 
     def __init__(self, task: Task, draw: Callable[[], float]) -> None:
-        """Begin phase 2 of ``task``; ``draw`` gives uniform numbers in [0, 1)."""
+        """Begin an episode of ``task``; ``draw`` returns uniform random numbers in [0, 1)."""
         self.task, self.house = task, task.house
         self.room, self.x, self.held = task.start, task.start_x, -1
         self.truth, self.belief = list(task.truth), list(task.premap)
@@ -75,7 +76,7 @@ class World:
         self.received: tuple[int, ...] = ()
         self.needless = False
         self.walk, self.walked, self.pace = NO_WALK, 0.0, 0.0
-        self.human_status, self.human_room, self.human_x, self.heading, self.unseen = NOBODY, HALL, 0.0, 0, 0
+        self.human_status, self.human_room, self.human_x, self.heading, self.unseen = NO_HUMAN, HALL, 0.0, 0, 0
         if task.goal == HUMAN:
             home, start, goal = task.house, task.start, task.goal_arg
             between = on_the_way(home.index, start, goal)
@@ -85,7 +86,7 @@ class World:
             self._see_human()
 
     def copy(self) -> World:
-        """An independent copy."""
+        """An independent, exact copy."""
         other = object.__new__(World)
         for name in World.__slots__:
             setattr(other, name, getattr(self, name))
@@ -96,7 +97,7 @@ class World:
     # ---------------------------------------------------------------- the actions
 
     def explore(self, draw: Callable[[], float]) -> str:
-        """Look around in the current room."""
+        """Explore the present room."""
         self._pass_time(EXPLORE_STEPS)
         seen = look(self, draw, thorough=True)
         return text.reveal(self, seen) + self._watch(EXPLORE_STEPS, 1.0, draw)
@@ -111,7 +112,7 @@ class World:
         return text.reveal(self, seen) + self._watch(steps, _NOTICE, draw)
 
     def pick(self, kind: int, draw: Callable[[], float]) -> str:
-        """Pick up an object of ``kind`` where the map has one, if it is there and does not slip."""
+        """Pick up an object of ``kind`` that is on the map of the present room; fails if it is gone, or at random."""
         self.clock += PICK_STEPS
         for s in self.house.spots[self.room]:
             if kind in (self.belief[s] or ()) and kind in self.truth[s]:
@@ -127,7 +128,7 @@ class World:
         return text.not_there()
 
     def put(self, kind: int) -> str:
-        """Put what is held on the receptacle of ``kind`` in the current room."""
+        """Put the held object on the receptacle of ``kind`` in the present room."""
         self.clock += PICK_STEPS
         s = self.house.spot(self.room, kind)
         self.truth[s] = self.belief[s] = (*self.truth[s], self.held)
@@ -137,18 +138,18 @@ class World:
         return text.put_down()
 
     def give(self) -> str:
-        """Give what is held to the human, who takes it if it is in the same room at this instant."""
+        """Give the held object to the human; fails if the human is in another room."""
         self.clock += PICK_STEPS
         if self.human_place()[0] != self.room:
             if self.human_status == GONE:
                 self.human_status = LOST
-            return text.nobody_here()
+            return text.human_gone()
         self.received = (*self.received, self.held)
         self.held = -1
         return text.given()
 
     def follow(self, draw: Callable[[], float]) -> str:
-        """Walk behind the human for 20 low-level steps, or until it stops or is lost."""
+        """Follow the human for 20 low-level steps, or until it stops or is lost."""
         before, _ = self.human_place()
         steps = min(FOLLOW_STEPS, max(1, ceil((self.walk[-1][0] - self.walked) / self.pace)))
         if self.task.clear and self.clock < NEEDLESS_STEP <= self.clock + steps:
@@ -171,7 +172,7 @@ class World:
     # ---------------------------------------------------------------- the human
 
     def human_place(self) -> tuple[int, float]:
-        """The human's true room (or ``HALL``) and metres along the hall."""
+        """The human's true room (or ``HALL``) and position along the hall."""
         return place(self.walk, self.walked) if self.walk else (HALL - 1, 0.0)
 
     def human_steps_left(self) -> int:
@@ -184,16 +185,16 @@ class World:
             self.walked = min(self.walk[-1][0], self.walked + steps * self.pace)
 
     def _see_human(self) -> None:
-        """The human is in sight: know where it is and which way it is heading."""
+        """Update the robot's knowledge of the human, which is in sight."""
         self.human_room, self.human_x = self.human_place()
         self.heading = direction(self.walk, self.walked)
         self.human_status = STOPPED if self.walked >= self.walk[-1][0] else SEEN
         self.unseen = 0
 
     def _watch(self, steps: int, notice: float, draw: Callable[[], float]) -> str:
-        """After ``steps`` of doing something else: is the human in this room, or out of sight for too long?"""
+        """After ``steps`` of another action: notice the human in this room, or lose it after too long out of sight."""
         status = self.human_status
-        if status in (NOBODY, STOPPED):
+        if status in (NO_HUMAN, STOPPED):
             return ""
         if self.human_place()[0] == self.room and draw() < notice:
             self._see_human()
@@ -204,16 +205,16 @@ class World:
         return ""
 
     def _distance(self) -> float:
-        """Metres of way between robot and human."""
+        """Metres between robot and human, along the path."""
         room, x = self.human_place()
         home = self.house
         if room == self.room != HALL:
             return 0.0
-        mine, my_x = (0.0, self.x) if self.room == HALL else (home.depth[self.room], home.x[self.room])
-        return mine + abs(my_x - x) + (0.0 if room == HALL else 1.0)
+        depth, own_x = (0.0, self.x) if self.room == HALL else (home.depth[self.room], home.x[self.room])
+        return depth + abs(own_x - x) + (0.0 if room == HALL else 1.0)
 
     def _enter(self, room: int, *, followed: bool) -> None:
-        """Be in ``room``; the first new room must not be one to which a human led who had said where it goes."""
+        """Enter ``room``. In a clear task, following the human to its goal as the first new room is needless."""
         if room == self.room:
             return
         if room != HALL:
@@ -224,13 +225,13 @@ class World:
                 self.visited |= 1 << room
         self.room = room
 
-    # ---------------------------------------------------------------- the verdict
+    # ---------------------------------------------------------------- success
 
     def fulfilled(self) -> bool:
         """Whether the command is fulfilled in the present state."""
         task, target = self.task, self.task.target
         if task.goal == HUMAN:
             return target in self.received and not self.needless
-        if task.goal == ROOM and self.held >= 0:  # a room command wants the gripper empty
+        if task.goal == ROOM and self.held >= 0:  # a room command requires an empty gripper
             return False
         return any(target in objects and task.is_goal_spot(s) for s, objects in enumerate(self.truth) if objects)

@@ -16,7 +16,7 @@ from selfreg_gym.adapters import as_helper
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.protocol import evaluation_plan
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.playing.executor import run_sharded

@@ -1,4 +1,4 @@
-"""Options that several commands of ``selfreg`` share, and how options are shown in ``--help``."""
+"""Options common to several commands of ``selfreg``, and their form in ``--help``."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ Config = Annotated[
     typer.Option(
         metavar="FILE",
         readable=False,
-        help="A TOML file; see examples/*.toml. Keys that it does not name keep defaults.",
+        help="A TOML file; see examples/*.toml. Keys that are not in it have their defaults.",
     ),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
         metavar="ID",
-        help="Short for --set task.id=ID. Arguments and splits of the config's own task do not apply to another one.",
+        help="Short for --set task.id=ID. Arguments and splits of the config's own task are dropped.",
     ),
 ]
 Set = Annotated[
@@ -59,15 +59,15 @@ Out = Annotated[
     typer.Option(
         metavar="DIRECTORY",
         readable=False,
-        help="The run directory. Default: the one in runs/ that was worked in last.",
+        help="The run directory. Default: the one in runs/ that was used last.",
     ),
 ]
 NewOut = Annotated[
     Path | None,
     typer.Option(
         metavar="DIRECTORY",
-        readable=False,  # checked where it is used, with one message for all faults
-        help="The run directory; a run that is there continues where it stopped. Default: runs/NAME-OF-CONFIG.",
+        readable=False,  # checked later, with one message for all faults
+        help="The run directory; a run in it is continued. Default: runs/NAME-OF-CONFIG.",
     ),
 ]
 Until = Annotated[
@@ -75,6 +75,6 @@ Until = Annotated[
     typer.Option(metavar="STAGE", help=f"Stop after this stage: {', '.join(stage.name for stage in STAGES)}."),
 ]
 Update = Annotated[
-    bool, typer.Option("--update", help="Change the config of the run that is there; run again what depends on it.")
+    bool, typer.Option("--update", help="Change the config of an existing run; run again what depends on the change.")
 ]
-Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is there and current.")]
+Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is up to date.")]

@@ -1,4 +1,4 @@
-"""Errors of the system for the command line: one line for each, also where the streams themselves fail."""
+"""One-line messages for errors of the system on the command line, also if the streams themselves fail."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ __all__ = ["complain", "system_error"]
 
 
 def system_error(error: BaseException) -> str | None:
-    """An error of the operating system or of SQLite in one line; None for an error of the program itself."""
+    """Return one line for an error of the operating system or of SQLite; None for an error of the program itself."""
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
         names = " -> ".join(repr(str(name)) for name in (error.filename, error.filename2) if name is not None)
         subject = f"{names}: {what}" if names else what
         return (
-            f"{subject}. What is finished is kept: once the cause is removed (free space, permissions, the path), the "
-            "same command continues; or choose another directory with --out."
+            f"{subject}. Finished work is kept: remove the cause (free space, permissions, the path) and run the same "
+            "command again, or choose another directory with --out."
         )
     if isinstance(error, sqlite3.Error):
         return (
-            f"the rollout store (rollouts.sqlite) cannot be used: {error}. What is finished is kept: once the cause is "
-            "removed (free space, permissions, another program that holds the file), the same command continues."
+            f"the rollout store (rollouts.sqlite) cannot be used: {error}. Finished work is kept: remove the cause "
+            "(free space, permissions, another program that uses the file) and run the same command again."
         )
     if isinstance(error, MemoryError):
         return "there is not enough memory. Use smaller batches (num_envs, batch_size) or fewer workers."
     text = f"{type(error).__name__}: {error}"
     if any(sign in text for sign in ("IoError", "os error", "No space left", "file write failed", "I/O error")):
-        return f"a file cannot be read or written ({text}). Once the cause is removed, the same command continues."
+        return f"a file cannot be read or written ({text}). Remove the cause and run the same command again."
     return None
 
 

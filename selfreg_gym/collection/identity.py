@@ -1,60 +1,82 @@
-"""What makes two collections the same: the code of functions and callable objects, which have no registered name.
+"""The identity of a collection's task, actor and interventions, which decides whether a store can be continued.
 
-Two lambdas have the same qualified name, so a name is not enough to continue a store with the same actor. A function
-is identified by its bytecode, constants, defaults, closure, and by the functions and constants of its module that it
-refers to. An object that is used as a function (it has no ``act``) is identified by the code of its class and by those
-attributes that are numbers, texts, functions, paths, or tuples of these. Values that change while it runs are left
-out: lists, dicts, counters that a function assigns, attributes that a method other than the constructor assigns. A
-class may also name attributes in ``immaterial`` that change only where and how fast it acts.
+Two lambdas have the same qualified name, so names alone do not identify functions:
 
-An actor, an object with ``act``, is identified by the name of its class, so its delay or address may change between two
-parts of a collection. Functions and classes of installed packages are identified by their names, too.
+* A function is identified by its bytecode, constants, defaults and closure, and by the functions and constants of its
+  module that it refers to.
+* An object that is used as a function (it has no ``act``) is identified by the code of its class and by its attributes
+  that are numbers, texts, functions, paths, or tuples of these. Values that change at run time are excluded: lists,
+  dicts, counters that a function assigns, attributes that a method other than the constructor assigns, and those in
+  the class attribute ``immaterial``.
+* An actor (an object with ``act``) is identified by the name of its class and by its attributes
+  (:mod:`selfreg_gym.collection.attributes`), so its code may be repaired between two parts of a collection.
+* Functions and classes of installed packages are identified by their names.
 
-Bytecode belongs to a version of Python, so the code is compared only between runs of the same version.
+Bytecode depends on the version of Python, so code is compared only between runs of the same version.
 """
 
 from __future__ import annotations
 
-import dis
 import functools
 import hashlib
 import inspect
 import sys
-import sysconfig
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
 import gymnasium as gym
 
+from selfreg_gym.collection.attributes import PLAIN, attributes_of
+from selfreg_gym.collection.code import (
+    assigned_attributes,
+    assigned_variables,
+    code_function,
+    is_installed,
+    name_of,
+    nested_code,
+)
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
-from selfreg_gym.types import FunctionActor, Intervention
+from selfreg_gym.types import FunctionActor, Intervention, optional_member
 
 __all__ = ["identity_of", "wrappers_of"]
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_MATERIAL = (*_PLAIN, tuple, frozenset, PurePath, functools.partial, types.FunctionType, types.MethodType)
-_DEEPEST = 6  # functions that refer to functions
+_MATERIAL = (*PLAIN, tuple, frozenset, PurePath, functools.partial, types.FunctionType, types.MethodType)
+_MAX_DEPTH = 6  # of functions that refer to functions
 
 
 def identity_of(
     task: Any, actor: Any, interventions: Sequence[Any], wrappers: Sequence[str] = (), task_wrappers: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Plain values that differ when the task, the actor or an intervention behaves differently.
+    """Plain values that differ if the task, the actor or an intervention behaves differently.
 
     Args:
         task: id, live env, or function that makes one.
         actor: id, actor object or function.
         interventions: ids or :class:`selfreg_gym.Intervention` objects.
-        wrappers, task_wrappers: of :func:`wrappers_of`, for a live env.
+        wrappers, task_wrappers: results of :func:`wrappers_of` for a live env.
     """
+    names = [one if isinstance(one, str) else getattr(one, "name", str(i)) for i, one in enumerate(interventions)]
+    described = {name: _attributes(one) for name, one in zip(names, interventions, strict=True)}
+    task_values, task_functions = _attributes(_arguments_of_task(task))
+    values, functions = _attributes(actor)
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "code": {
             "task": _digest(task),
             "actor": _digest(actor),
             "interventions": [_digest(one) for one in interventions],
+        },
+        "attributes": {
+            "task": task_values,
+            "actor": values,
+            "interventions": {name: found[0] for name, found in described.items()},
+        },
+        "functions": {  # code of functions in attributes, compared like "code"
+            "task": task_functions,
+            "actor": functions,
+            "interventions": {name: found[1] for name, found in described.items()},
         },
         "costs": [one.cost if isinstance(one, Intervention) else None for one in interventions],
         "wrappers": list(wrappers),
@@ -63,14 +85,14 @@ def identity_of(
 
 
 def wrappers_of(env: Any) -> list[str]:
-    """The wrappers of an env, outermost first, with their plain arguments; without those that gym.make always adds."""
+    """The wrappers of an env with their plain arguments, outermost first, except those that gym.make always adds."""
     found = []
     chain = layers(env) if not hasattr(env, "num_envs") else _vector_layers(env)
     for layer in chain[:-1]:
         kind = type(layer)
         if kind in (LimitSnapshots, ReplaySnapshots) or kind.__name__ in ("OrderEnforcing", "PassiveEnvChecker"):
             continue
-        kwargs = {k: v for k, v in (getattr(layer, "_saved_kwargs", None) or {}).items() if isinstance(v, _PLAIN)}
+        kwargs = {k: v for k, v in (getattr(layer, "_saved_kwargs", None) or {}).items() if isinstance(v, PLAIN)}
         arguments = ", ".join(f"{key}={value!r}" for key, value in sorted(kwargs.items()))
         found.append(f"{kind.__module__}.{kind.__qualname__}({arguments})")
     return found
@@ -83,26 +105,69 @@ def _vector_layers(env: Any) -> list[Any]:
     return found
 
 
+def _attributes(value: Any) -> tuple[dict[str, Any], list[str]]:
+    """The compared attributes of a value, and the digests of the functions among them."""
+    digests: list[str] = []
+
+    def name_function(function: Any) -> str:
+        digests.append(_code_digest(function))
+        return name_of(function)
+
+    return attributes_of(value, name_function), digests
+
+
+def _arguments_of_task(task: Any) -> Any:
+    """The constructor arguments of a live env as a partial function; any other task itself.
+
+    The attributes of an env change at every reset, so only those with the name of a constructor argument are used. For
+    an env made by ``gym.make``, these are the arguments that are not plain values (plain ones are in the env's spec).
+    """
+    if not isinstance(task, gym.Env):
+        return task
+    spec = getattr(task, "spec", None)
+    if spec is not None:
+        found = {key: value for key, value in spec.kwargs.items() if not isinstance(value, PLAIN)}
+    else:
+        inner = task.unwrapped
+        names = {
+            name
+            for base in type(inner).__mro__
+            if isinstance(vars(base).get("__init__"), types.FunctionType)
+            for name in inspect.signature(vars(base)["__init__"]).parameters
+        } - {"render_mode", *getattr(inner, "immaterial", ())}
+        found = {name: value for name, value in getattr(inner, "__dict__", {}).items() if name in names}
+    return functools.partial(_nothing, **found)
+
+
+def _nothing(**bound: Any) -> None:
+    """A placeholder for the constructor of an env whose arguments are described."""
+
+
+def _code_digest(function: Any) -> str:
+    return hashlib.sha256(repr(_describe(function, _MAX_DEPTH, set())).encode("utf-8", "backslashreplace")).hexdigest()[
+        :16
+    ]
+
+
 def _digest(value: Any) -> str | None:
-    """A short hash of the code and attributes of a function or an object; None for an id, which says it all."""
+    """A short hash of the code and attributes of a function or an object; None for ids, envs and actors."""
     if isinstance(value, Intervention):
         value = value.actor
     if isinstance(value, FunctionActor):
         value = value.function
     if isinstance(value, gym.Env) or (hasattr(value, "act") and not inspect.isroutine(value)):
-        return None  # an env's id, arguments and wrappers stand beside this
+        return None  # identified by name, arguments, attributes and wrappers
     if isinstance(value, str):
         return None
-    described = _describe(value, _DEEPEST, set())
-    return hashlib.sha256(repr(described).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return _code_digest(value)
 
 
 def _describe(value: Any, depth: int, seen: set[int]) -> Any:
-    """A nested tuple of plain values that stands for the behaviour of ``value``."""
-    if isinstance(value, (*_PLAIN, PurePath)):
+    """A nested tuple of plain values that determines the behaviour of ``value``."""
+    if isinstance(value, (*PLAIN, PurePath)):
         return ("value", repr(value))
     if depth == 0 or id(value) in seen:
-        return ("name", _name(value))
+        return ("name", name_of(value))
     seen = seen | {id(value)}
     if isinstance(value, tuple | frozenset):
         parts = [_describe(item, depth - 1, seen) for item in value]
@@ -113,40 +178,39 @@ def _describe(value: Any, depth: int, seen: set[int]) -> Any:
     if inspect.ismethod(value):
         return ("method", _describe(value.__func__, depth - 1, seen), _describe(value.__self__, depth - 1, seen))
     if isinstance(value, types.FunctionType):
-        if _installed(value):
-            return ("name", _name(value))
+        if is_installed(value):
+            return ("name", name_of(value))
         return _function(value, depth, seen)
     if isinstance(value, list | dict | set | bytearray):
         return ("mutable", type(value).__name__)
     wrapped = getattr(value, "__wrapped__", None)  # functools.lru_cache
     if isinstance(wrapped, types.FunctionType):
-        return ("wrapped", _name(type(value)), _describe(wrapped, depth - 1, seen))
+        return ("wrapped", name_of(type(value)), _describe(wrapped, depth - 1, seen))
     if hasattr(value, "act") or isinstance(
         value, types.BuiltinFunctionType | types.MethodDescriptorType | types.ModuleType | type
     ):
-        return ("name", _name(value))
+        return ("name", name_of(value))
     return _object(value, depth, seen)
 
 
 def _object(value: Any, depth: int, seen: set[int]) -> Any:
-    """Name, code and attributes of an object; the code of installed classes is left out."""
+    """Name, code and attributes of an object, without the code of installed classes."""
     kind = type(value)
-    methods: dict[str, types.FunctionType] = {}
     own: dict[str, types.FunctionType] = {}
     for base in reversed(kind.__mro__):
-        found = {name: one for name, member in vars(base).items() if (one := _plain_function(member)) is not None}
-        methods |= found
-        own |= {} if _installed(base) else found
+        if not is_installed(base):
+            own |= {name: one for name, member in vars(base).items() if (one := code_function(member)) is not None}
     code = [(name, _function(one, depth - 1, seen)) for name, one in sorted(own.items())]
-    changed = {name for method, one in methods.items() for name in _set_attributes(method, one)}
+    changed = assigned_attributes(kind)
     slots = [name for base in kind.__mro__ for name in _names_of_slots(base) if hasattr(value, name)]
     attributes = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    changed |= set(optional_member(kind, "immaterial") or ())
     kept = [
         (name, _describe(item, depth - 1, seen))
         for name, item in sorted(attributes.items())
-        if name not in changed and name not in getattr(kind, "immaterial", ()) and isinstance(item, _MATERIAL)
+        if name not in changed and isinstance(item, _MATERIAL)
     ]
-    return ("object", _name(value), code, kept)
+    return ("object", name_of(value), code, kept)
 
 
 def _names_of_slots(base: type) -> Sequence[str]:
@@ -154,27 +218,9 @@ def _names_of_slots(base: type) -> Sequence[str]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _plain_function(member: Any) -> types.FunctionType | None:
-    """The function behind a method, a static or class method, or a property."""
-    member = getattr(member, "__func__", getattr(member, "fget", member))
-    return member if isinstance(member, types.FunctionType) else None
-
-
-def _set_attributes(name: str, function: types.FunctionType) -> set[str]:
-    """Attributes that a method assigns, unless it is part of making the object."""
-    if name in ("__init__", "__new__", "__post_init__"):
-        return set()
-    return {
-        str(step.argval)
-        for inner in _nested(function.__code__)
-        for step in dis.get_instructions(inner)
-        if step.opname in ("STORE_ATTR", "DELETE_ATTR")
-    }
-
-
 def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
     code = function.__code__
-    changed = _assigned(code)
+    changed = assigned_variables(code)
     parts: list[Any] = [_code(code)]
     defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     parts += [_describe(default, depth - 1, seen) for default in defaults]
@@ -195,11 +241,11 @@ def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
 
 def _global(function: types.FunctionType, value: Any, depth: int, seen: set[int]) -> Any:
     """A global that a function refers to: constants and functions of its own module count."""
-    if isinstance(value, _PLAIN):
+    if isinstance(value, PLAIN):
         return _describe(value, depth - 1, seen)
     if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
         return _describe(value, depth - 1, seen)
-    return ("name", _name(value))
+    return ("name", name_of(value))
 
 
 def _code(code: types.CodeType) -> Any:
@@ -215,41 +261,5 @@ def _code(code: types.CodeType) -> Any:
     return (code.co_code.hex(), constants, code.co_names, code.co_varnames[: code.co_argcount], code.co_freevars)
 
 
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _nested(constant)
-
-
 def _names(code: types.CodeType) -> set[str]:
-    return {name for inner in _nested(code) for name in inner.co_names}
-
-
-def _assigned(code: types.CodeType) -> set[str]:
-    """Variables outside the function that it assigns: counters, for instance."""
-    return {
-        str(step.argval)
-        for inner in _nested(code)
-        for step in dis.get_instructions(inner)
-        if step.opname in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_DEREF", "DELETE_GLOBAL")
-    }
-
-
-def _installed(value: Any) -> bool:
-    """Whether a function comes from an installed package, the standard library or this package."""
-    module = getattr(value, "__module__", None) or ""
-    root = module.partition(".")[0]
-    if root == "selfreg_gym" or root in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return file.startswith(_PACKAGE_FOLDERS)
-
-
-_PACKAGE_FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
-
-
-def _name(value: Any) -> str:
-    named = value if hasattr(value, "__qualname__") else type(value)
-    module = getattr(named, "__module__", None) or getattr(named, "__objclass__", type(named)).__module__
-    return f"{module}.{named.__qualname__}"
+    return {name for inner in nested_code(code) for name in inner.co_names}

@@ -1,10 +1,10 @@
-"""Models behind a server: everything between a decision and an OpenAI-compatible endpoint.
+"""Models behind an OpenAI-compatible server.
 
-``server`` holds address and patience, ``transport`` sends one HTTP request, ``client`` repeats it until it is
-answered, ``connection`` sends many, remembers and counts, ``probe`` finds out what the server does, ``ways`` turn its
-answers into actions, ``answers`` and ``formats`` read them, ``echo`` reads log-probabilities off echoed prompts,
-``redaction`` keeps keys and control characters out of texts, ``systemone`` asks typed questions, and ``prm`` is a
-process reward model behind them. Nothing here loads ``openai`` before it is needed.
+From a request to an action: ``server`` (address, time limits, prices), ``transport`` (one HTTP exchange), ``client``
+(retries), ``connection`` (many requests, cached and counted), ``probe`` (capabilities) and ``strategies`` (actions).
+``answers`` and ``formats`` parse responses, ``echo``, ``structured`` and ``systemone`` are forms of requests,
+``redaction`` removes keys and control characters from texts, and ``prm`` is a process reward model. The package
+``openai`` is imported at the first request.
 """
 
 import lazy_loader

@@ -36,7 +36,7 @@ AT_BUDGET = 0.05
 """A usage within this share of C counts as C; read further away, a share is marked as adjusted."""
 
 TOLERANCE = 0.05
-"""Usages (cost units per episode) that differ by at most this count as equal."""
+"""Usages that differ by at most this share of the helper's usage count as equal."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class EqualUsage:
         value, other_value: the measure of either.
         difference: ``value - other_value``, paired.
         distance: from ``usage`` to the nearest point of the other helper (cost units per episode).
-        direct: the distance is at most 0.05, so that hardly anything is interpolated.
+        direct: the distance is at most 5 % of ``usage``, so that hardly anything is interpolated.
     """
 
     helper: str
@@ -182,7 +182,7 @@ def at_equal_usage(
         other_value=float(centre[n]) - difference.value,
         difference=difference,
         distance=distance,
-        direct=distance <= TOLERANCE,
+        direct=distance <= TOLERANCE * float(centre[0]),
     )
 
 

@@ -23,7 +23,14 @@ from typing import Any, cast
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.evaluation.bootstrap import Estimate, Floats, percentile_interval, resampled_means, student_factor
+from selfreg_gym.evaluation.bootstrap import (
+    Design,
+    Estimate,
+    Floats,
+    percentile_interval,
+    resampled_means,
+    student_factor,
+)
 from selfreg_gym.evaluation.curves import area_between
 from selfreg_gym.evaluation.paired import Column, column_values, estimates, means
 from selfreg_gym.evaluation.records import CurveRecord, plain
@@ -64,7 +71,7 @@ def best_lift(table: EpisodeTable, columns: Sequence[Column]) -> Estimate:
     rng = stream(SPLIT_HALVES, table.bootstrap_seed)
     lifts = []
     for _ in range(SPLITS):
-        first = _halves(design.units, design.strata, rng)
+        first = _halves(design, rng)
         if first.all() or not first.any():
             return UNKNOWN
         a, b = (_lifts(resampled_means(weights[:, part], values[part]), half) for part in (first, ~first))
@@ -90,37 +97,28 @@ def _lifts(found: Floats, half: int) -> Floats:
     return s[:, 1:-1] - s[:, :1] - share * (s[:, -1:] - s[:, :1])
 
 
-def _halves(units: np.ndarray, strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _halves(design: Design, rng: np.random.Generator) -> np.ndarray:
     """``(n,)`` bool: a random half of the units of each stratum, an odd unit to either half at random."""
-    stratum = np.zeros(int(units.max()) + 1, dtype=np.int64)
-    stratum[units] = strata
+    stratum = design.unit_strata
     order = np.lexsort((rng.random(len(stratum)), stratum))
     starts = np.r_[True, np.diff(stratum[order]) != 0]
     position = np.arange(len(order)) - np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
     odd = rng.integers(2, size=int(stratum.max()) + 1)[stratum[order]]
     first = np.zeros(len(stratum), dtype=bool)
     first[order] = (position + odd) % 2 == 0
-    return first[units]
+    return first[design.units]
 
 
 def isotonic(values: Floats) -> Floats:
-    """Isotonic regressions of B sequences ``values (B, m)`` by the max-min formula.
+    """Isotonic regressions of B sequences ``values (B, m)`` at once; SciPy's routine takes a single one.
 
-    ``fitted_k = max over i <= k of min over j >= k of mean(values_i .. values_j)``; for all B sequences at once, which
-    SciPy's routine for a single sequence does not do.
+    By the max-min formula, ``fitted_k = max over i <= k of min over j >= k of mean(values_i .. values_j)``.
     """
-    count = values.shape[1]
     sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
-    fitted = np.empty_like(values)
-    least = np.full((count, *values.shape), np.inf)  # least[i, :, k]: min over j >= k of the mean of i .. j
-    for i in range(count):
-        low = np.full(len(values), np.inf)
-        for j in range(count - 1, i - 1, -1):
-            low = np.minimum(low, (sums[:, j + 1] - sums[:, i]) / (j + 1 - i))
-            least[i, :, j] = low
-    for k in range(count):
-        fitted[:, k] = least[: k + 1, :, k].max(axis=0)
-    return fitted
+    i, j = np.ogrid[: values.shape[1], : values.shape[1]]
+    means = np.where(i <= j, (sums[:, None, 1:] - sums[:, :-1, None]) / np.maximum(j + 1 - i, 1), np.inf)  # (B, i, j)
+    least = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
+    return np.maximum.accumulate(least, axis=1)[:, j[0], j[0]]
 
 
 def usage_for(table: EpisodeTable, columns: Sequence[Column], share: float) -> Estimate:

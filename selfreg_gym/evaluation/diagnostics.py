@@ -18,7 +18,7 @@ COMPARABLE = 30
 """Episodes that a row needs for a comparison with the coin line."""
 
 RUNAWAY = 1.5
-"""A usage above this times E[U], and above E[U] by half a unit, is not the expected one."""
+"""A usage above this times E[U], and above E[U] by half the cost of a call, is reported as unexpected."""
 
 UNSEEN = 0.2
 """Above this share of decisions in unknown states, the model does not control the usage."""
@@ -62,13 +62,16 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
             f"{split}: {which_rows} few episodes ({least}); rows with fewer than {DECISIVE} episodes are too noisy for "
             "conclusions."
         )
-    over = [f"{row['key']} ({row['usage']:.2f})" for row in rows if _overspends(row)]
+    over = [f"{row['key']} ({_units(row['usage'] or 0.0)})" for row in rows if _overspends(row)]
     if over:
         found.append(
             f"{split}: over budget are {', '.join(over)}; their shares of the gap are read off their own curves at C."
         )
+    upper = results.reference("upper")
+    most = next((row for row in rows if row["helper"] == upper), None)
     for row in rows:
-        found += _row_warnings(row, fixed_tasks=results.table.fixed_tasks)
+        call = _cost_of_a_call(row) or _cost_of_a_call(most)
+        found += _row_warnings(row, fixed_tasks=results.table.fixed_tasks, call=call)
     comparable = {row["key"] for row in rows if row["episodes"] >= COMPARABLE}
     for item in comparisons:
         high, is_random = item["over_coin"]["ci"][1], results.descriptions[item["helper"]].reference == "random"
@@ -86,7 +89,17 @@ def _overspends(row: ResultRow) -> bool:
     return usage is not None and budget is not None and usage > OVERSPEND * budget and low is not None and low > budget
 
 
-def _row_warnings(row: ResultRow, *, fixed_tasks: bool) -> list[str]:
+def _cost_of_a_call(row: ResultRow | None) -> float:
+    """Mean cost units of a call; 0 where there was none."""
+    return row["usage"] / row["calls"] if row and row["usage"] and row["calls"] else 0.0
+
+
+def _units(number: float) -> str:
+    """A usage in two decimals, or three digits if it is small."""
+    return f"{number:.2f}" if number == 0 or number >= 0.1 else f"{number:.3g}"
+
+
+def _row_warnings(row: ResultRow, *, fixed_tasks: bool, call: float) -> list[str]:
     found = []
     name = f"{row['split']}, {row['key']}"
     usage, budget, expected = row["usage"], row["budget"], row["expected_usage"]
@@ -94,10 +107,10 @@ def _row_warnings(row: ResultRow, *, fixed_tasks: bool) -> list[str]:
         found.append(f"{name}: {row['errors']} episodes ended in an error and are excluded; run them again.")
     if usage is None:
         return found
-    if expected is not None and usage > max(RUNAWAY * expected, expected + 0.5):
+    if expected is not None and usage > max(RUNAWAY * expected, expected + call / 2):
         found.append(
-            f"{name}: used {usage:.2f} units per episode where {expected:.2f} were expected. In unknown states a "
-            "helper asks too often: check the coverage of the rollouts, and calibrate."
+            f"{name}: used {_units(usage)} units per episode where {_units(expected)} were expected. In unknown states "
+            "a helper asks too often: check the coverage of the rollouts, and calibrate."
         )
     unseen = row["unseen_state_rate"]
     if fixed_tasks and budget is not None and unseen is not None and unseen > UNSEEN:

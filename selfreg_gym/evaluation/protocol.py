@@ -6,13 +6,14 @@ or the number of processes. Processes share the plan by task, and each lets *all
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, cast
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeMeasures
 from selfreg_gym.evaluation.planning import SplitPlan, evaluation_plan, make_shards
@@ -25,13 +26,16 @@ from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
-from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.progress import progress_bar
 
 __all__ = ["evaluate", "evaluate_splits"]
 
 FORMERLY_FIXED = "collected"
 """A split of this name has fixed tasks unless ``fixed_tasks`` is given; deprecated."""
+
+KEY_DIGITS = 1e-5
+"""A budget in a key may be rounded to six digits: their largest relative difference to the number itself."""
 
 
 def evaluate(
@@ -83,7 +87,9 @@ def evaluate(
         warn: issue the evaluation's ``warnings`` as :class:`EvaluationWarning`; False for a part that is merged later.
 
     Raises:
-        InvalidArgumentError: no helpers, an invalid helper or key, no tasks, or several processes with a ready env.
+        InvalidArgumentError: no helpers, an invalid helper or key, no tasks, an invalid budget or one that contradicts
+            the helper's key, or several processes with a ready env.
+        UnknownNameError: a budget for a helper that is not evaluated.
     """
     return evaluate_splits(
         {split: SplitPlan(env, tasks, episodes, _has_fixed_tasks(split, fixed_tasks))},
@@ -138,9 +144,7 @@ def evaluate_splits(
     }
     if len(players) < len(helpers):
         raise InvalidArgumentError(f"helper keys must differ, received {', '.join(map(str, helpers))}.")
-    given = {HelperKey.parse(key): budget for key, budget in (budgets or {}).items()}
-    all_budgets = ((key, given.get(key, key.budget)) for key in players)
-    known_budgets = {key: budget for key, budget in all_budgets if budget is not None}
+    known_budgets = _known_budgets(players, budgets)
     plans: dict[str, SplitPlan] = {}
     for name, split in splits.items():
         plans[name] = replace(split, fixed_tasks=_has_fixed_tasks(name, split.fixed_tasks))
@@ -182,6 +186,30 @@ def evaluate_splits(
     for text in evaluation.warnings if warn else ():
         warnings.warn(text, EvaluationWarning, stacklevel=2)
     return evaluation
+
+
+def _known_budgets(players: Mapping[HelperKey, Helper], budgets: Mapping[Any, float] | None) -> dict[HelperKey, float]:
+    """The budget of each key that has one: from ``budgets``, or from the key itself.
+
+    Raises:
+        InvalidArgumentError: not a mapping of numbers >= 0, or another budget than in the key.
+        UnknownNameError: the key of no helper.
+    """
+    if budgets is not None and not isinstance(budgets, Mapping):
+        raise InvalidArgumentError(f"budgets must be a dict of budgets by helper key, received {shown(budgets)}.")
+    found = {key: key.budget for key in players if key.budget is not None}
+    for text, value in (budgets or {}).items():
+        key = HelperKey.parse(text)
+        if key not in players:
+            raise UnknownNameError("helper in budgets", str(key), map(str, players))
+        budget = check_number(f"the budget of {str(key)!r} (cost units per episode)", value)
+        if key.budget is not None and not math.isclose(budget, key.budget, rel_tol=KEY_DIGITS):
+            raise InvalidArgumentError(
+                f"a helper has one budget: the key {str(key)!r} says {key.budget:g} and budgets says {budget:g}. Leave "
+                "one of them out, or rename the key."
+            )
+        found[key] = budget
+    return found
 
 
 class _SplitRun:

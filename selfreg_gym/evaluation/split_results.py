@@ -100,7 +100,7 @@ class SplitResults:
         return found
 
     def reference(self, which: Reference) -> str | None:
-        """The helper that declares this ``reference``; one that asks a single of several interventions is none."""
+        """The helper that declares this ``reference``; variants for one of several interventions do not count."""
         descriptions = self.descriptions.items()
         return next((name for name, info in descriptions if info.reference == which and ":" not in name), None)
 
@@ -111,11 +111,13 @@ class SplitResults:
         Raises:
             UnknownNameError: one of them was not evaluated.
         """
-        found = {which: self.reference(which) for which in ("lower", "upper")}
-        for which, name in found.items():
-            if name is None:
-                raise UnknownNameError(f"reference helper ({which} end of the usage axis)", which, self.helpers)
-        return Anchors(*(self.keys(name) for name in found.values() if name is not None))
+        return Anchors(self._reference_point("lower"), self._reference_point("upper"))
+
+    def _reference_point(self, which: Reference) -> Point:
+        name = self.reference(which)
+        if name is None:
+            raise UnknownNameError("reference helper", which, self.helpers)
+        return self.keys(name)
 
     def between(self) -> list[str]:
         """The helpers that are not anchors; empty without both anchors, because there is no gap then."""

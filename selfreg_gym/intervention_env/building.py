@@ -72,6 +72,8 @@ def check_seed(seed: Any) -> int | None:
     """
     if seed is None:
         return None
+    if type(seed) is int and 0 <= seed <= LARGEST_INTEGER:
+        return seed
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_INTEGER:
         raise InvalidArgumentError(
             f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}."

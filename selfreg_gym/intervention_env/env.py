@@ -19,7 +19,7 @@ from selfreg_gym.intervention_env.building import (
     check_no_more_arguments,
     check_seed,
 )
-from selfreg_gym.intervention_env.episode import EpisodeState, ask_one
+from selfreg_gym.intervention_env.episode import EpisodeState, ask
 from selfreg_gym.types import Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -159,10 +159,10 @@ class InterventionEnv(gym.Env[str, int]):
         """
         episode = self._episode
         if episode.over:
-            episode.refuse("step")
+            episode.raise_not_running("step")
         if type(action) is not int or not 0 <= action <= len(self.interventions):
             action = check_action(action, self.interventions)
-        episode.apply(action, ask_one(self._actors[action], episode.decision(action)))
+        episode.apply(action, ask(self._actors[action], (episode.decision(action),))[0])
         if episode.truncated and episode.info["error"] and not self._warned:
             self._warned = True  # warn once; every failed episode has info["error"]
             gym.logger.warn(f"the episode is truncated and excluded from statistics: {episode.info['error']}")
@@ -198,7 +198,7 @@ class InterventionEnv(gym.Env[str, int]):
             NotResetError: no episode has begun.
         """
         if self._episode.seed is None:
-            self._episode.refuse("render")
+            self._episode.raise_not_running("render")
         return self.task.render()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One episode in progress: the task, the counters, and what the last step led to.
+"""``EpisodeState``: one episode in progress, with the task, the counters and the result of the last step.
 
 ``InterventionEnv`` holds one :class:`EpisodeState` and ``InterventionVectorEnv`` N of them, so both play the same
 episodes by construction; only the calls of actors are batched, by :func:`ask`.
@@ -28,24 +28,25 @@ from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_membe
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
-__all__ = ["EpisodeState", "ask", "ask_one", "episodes_of"]
+__all__ = ["EpisodeState", "ask", "episodes_of"]
 
-_MOST_TOKENS = 2**53  # of one act; sums of many stay exact, and inside an int64
-_MOST_COST = 1e12  # cost units of one act; sums of many stay finite
-_ROUNDING = 1e-6  # a log-probability may exceed 0 by that much
+_MAX_TOKENS = 2**53  # per act, so that sums are exact and fit an int64
+_MAX_COST = 1e12  # cost units per act, so that sums are finite
+_DECISION_TAG = DECISION.tag
+_ROUNDING = 1e-6  # a log-probability may exceed 0 by this rounding error
 
 
 class EpisodeState:
-    """One episode in progress. What a step led to stays readable in the attributes.
+    """One episode in progress; the attributes hold the result of the last step.
 
     Attributes:
-        task: the live task (with ``snapshot`` and ``restore`` in any case).
-        seed: seed of the episode, or None before the first.
-        t: steps done.
+        task: the task env, with ``snapshot`` and ``restore``.
+        seed: seed of the episode, None before the first.
+        t: number of steps.
         who: who acted in the last step (0 the actor, k the k-th intervention).
-        usage: float64 ``(K,)``: cost units so far, per intervention.
-        observation, reward, terminated, truncated, info: what the last reset or step returned.
-        over: the episode has ended, or none has begun.
+        usage: float64 ``(K,)``, cost units so far per intervention.
+        observation, reward, terminated, truncated, info: return values of the last reset or step.
+        over: True if the episode has ended or none has begun.
     """
 
     __slots__ = (
@@ -88,37 +89,37 @@ class EpisodeState:
         self.over = True
 
     def begin(self, seed: int, options: dict[str, Any] | None) -> None:
-        """Reset the task with ``seed`` and start counting from zero.
+        """Reset the task with ``seed``, and the counters.
 
         Raises:
-            InvalidArgumentError: ``options["episode"]`` is not an index that the task has.
-            UnknownNameError: a misspelt option.
-            TaskContractError: the task raised, or returned something else than an observation and an info.
+            InvalidArgumentError: ``options["episode"]`` is not an index of a task.
+            UnknownNameError: an option is misspelt.
+            TaskContractError: the task raised, or did not return an observation and an info.
         """
         if options is not None:
             check_options(options, available=self._available)
         try:
-            answer = self.task.reset(seed=seed, options=options)
+            returned = self.task.reset(seed=seed, options=options)
         except SelfRegError:
             raise
         except Exception as error:
             self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
-        observation, info = read_reset(answer)
+        observation, info = read_reset(returned)
         self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
         self.over = self.terminated = self.truncated = False
-        self._tell(observation, info, 0.0, None, None, 0.0)
+        self._record(observation, info, 0.0, None, None, 0.0)
 
     def decision(self, who: int) -> Decision:
-        """The moment at which ``who`` (0 the actor, k the k-th intervention) must act."""
-        return Decision(
+        """The next decision of ``who`` (0 the actor, k the k-th intervention)."""
+        return Decision.quick(
             self.observation,
             self.info.get("admissible_actions"),
-            task=self.task,
-            key=(self.seed, self.t, who, DECISION.tag),  # type: ignore[arg-type]
+            self.task,
+            (self.seed, self.t, who, _DECISION_TAG),  # type: ignore[arg-type]
         )
 
     def apply(self, who: int, act: str | Act) -> None:
-        """Execute what ``who`` said, or end the episode if it failed.
+        """Execute the act of ``who``, or end the episode if the act has an error.
 
         Raises:
             TaskContractError: the task raised, or returned values of the wrong types.
@@ -134,7 +135,7 @@ class EpisodeState:
             if act.error is not None:
                 self.t += 1
                 self.terminated, self.truncated, self.over = False, True, True
-                self._tell(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
+                self._record(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
                 return
             text, tokens = act.text, act.tokens
             if act.cost is not None:
@@ -142,64 +143,66 @@ class EpisodeState:
                 if who:
                     cost = reported_cost
         try:
-            answer = self.task.step(text)
+            returned = self.task.step(text)
         except SelfRegError:
             raise
         except Exception as error:
             self._raise_from(error, f"step({shown(text)})")
-        observation, self.terminated, self.truncated, info = read_step(answer)
+        observation, self.terminated, self.truncated, info = read_step(returned)
         self.t += 1
         if self._limit is not None and self.t >= self._limit:
             self.truncated = True
         self.over = self.terminated or self.truncated
         if cost:
             self.usage[who - 1] += cost
-        self._tell(observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, reported_cost)
+        self._record(
+            observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, reported_cost
+        )
 
     def cut_off(self) -> None:
-        """End the episode here, because a wrapper around the env has ended it (a ``TimeLimit``)."""
+        """Truncate the episode, because a wrapper around the env (a ``TimeLimit``) has ended it."""
         if not self.over:
             self.truncated = self.over = True
 
-    def refuse(self, what: str) -> NoReturn:
-        """Raise the error that fits a call which needs an episode in progress."""
+    def raise_not_running(self, what: str) -> NoReturn:
+        """Raise the error for a call ``what`` that needs an episode in progress."""
         if self.seed is None:
             raise NotResetError(f"{what} needs an episode: call reset() first.")
         raise EpisodeOverError(f"{what} was called on an episode that has ended: call reset() to begin the next.")
 
     def _raise_from(self, error: Exception, call: str) -> NoReturn:
         raise TaskContractError(
-            f"a task must accept every reset and every text of a step: {self.task} raised {type(error).__name__} "
+            f"a task must accept every reset and every action text: {self.task} raised {type(error).__name__} "
             f"({shown(str(error))}) in {call}, after step {self.t} of the episode with seed {self.seed}."
         ) from error
 
     def snapshot(self) -> tuple[Any, ...]:
-        """The task's snapshot and all counters."""
+        """The snapshot of the task, the counters and the result of the last step."""
         if self.seed is None:
-            self.refuse("snapshot")
-        moment = self.task.get_wrapper_attr("snapshot")()
+            self.raise_not_running("snapshot")
+        task_snapshot = self.task.get_wrapper_attr("snapshot")()
         counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
-        return moment, counters, (self.reward, self.terminated, self.truncated, self.over)
+        return task_snapshot, counters, (self.reward, self.terminated, self.truncated, self.over)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
-        """Go back to a state that :meth:`snapshot` returned.
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned.
 
         Raises:
-            InvalidArgumentError: ``snapshot`` is something else.
+            InvalidArgumentError: ``snapshot`` was not returned by :meth:`snapshot`.
         """
         try:
-            moment, counters, ending = snapshot
+            task_snapshot, counters, ending = snapshot
             seed, t, usage, observation, info = counters
         except (TypeError, ValueError):
             raise InvalidArgumentError(
-                f"restore takes what snapshot() of this env returned, received {shown(snapshot)}."
+                f"restore takes a snapshot that this env returned, received {shown(snapshot)}."
             ) from None
-        self.task.get_wrapper_attr("restore")(moment)
+        self.task.get_wrapper_attr("restore")(task_snapshot)
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
         self.usage = usage.copy()
         self.reward, self.terminated, self.truncated, self.over = ending
 
-    def _tell(
+    def _record(
         self,
         observation: str,
         task_info: dict[str, Any],
@@ -211,22 +214,24 @@ class EpisodeState:
         reported_cost: float | None = None,
         error: str | None = None,
     ) -> None:
-        """Write down what a reset or step led to."""
+        """Set the attributes to the result of a reset or step."""
         success = False
         if self.over and error is None:
             success = success_of(task_info, self.terminated)
             if success:
                 reward += 1.0
         self.observation, self.reward = observation, reward
-        info = task_info.copy()  # and assignments, for a display with ** takes twice as long
-        if "steps_left" in info or self._limit is not None:
+        info = task_info.copy()  # copy and assignments: a display with ** takes twice as long
+        if self._limit is not None or (
+            "steps_left" in info and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
+        ):
             self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
         info["intervention"] = intervention
         info["action_text"] = action_text
         info["cost"] = cost
-        # One type per key, whoever acted: Gymnasium's vector environments make an array of the first value's type.
+        # The type of a key never changes: Gymnasium's vector envs make an array of the first value's type.
         info["tokens"] = -1 if tokens is None else tokens
         # "price" is the former name; a dict cannot warn, so both keys are there for one release.
         info["reported_cost"] = info["price"] = -1.0 if reported_cost is None else reported_cost
@@ -237,17 +242,15 @@ class EpisodeState:
         self.info = info
 
     def _count_steps_left(self, info: dict[str, Any]) -> None:
-        """Make ``steps_left`` an int that knows ``max_episode_steps``; drop it where the task does not count."""
+        """Limit ``steps_left`` by ``max_episode_steps``; remove the key if neither task nor env counts steps."""
         left = info.get("steps_left")
-        if type(left) is int and self._limit is None and 0 <= left <= LARGEST_INTEGER:
-            return
         if left is not None and not (_is_integer(left) and 0 <= left <= LARGEST_INTEGER):
             raise TaskContractError(
                 f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
             )
         if self._limit is not None:
-            rest = 0 if self.over else self._limit - self.t
-            info["steps_left"] = rest if left is None else min(int(left), rest)
+            own = 0 if self.over else self._limit - self.t
+            info["steps_left"] = own if left is None else min(int(left), own)
         elif left is None:
             del info["steps_left"]
         else:
@@ -255,25 +258,25 @@ class EpisodeState:
 
 
 def episodes_of(task: gym.Env[Any, Any]) -> int | None:
-    """How many episodes a task has (``num_episodes``), or None if it does not say."""
+    """The number of tasks of a task env (``num_episodes``), or None if it does not report it."""
     number = optional_member(task, "num_episodes")
     return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
 
 
 def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
-    """Ask an actor once for all decisions; what goes wrong comes back as ``Act.error``.
+    """Call an actor once for all decisions, and return one act per decision; a failure is an ``Act`` with ``error``.
 
-    When a batched call raises or answers with the wrong number of acts, each decision is asked alone, so that one bad
-    decision does not take the others' episodes with it.
+    If a batched call raises or returns the wrong number of acts, each decision is repeated alone, so that one bad
+    decision does not end the other episodes.
 
     Raises:
-        SetupError, MissingPackageError, CheckpointError: the actor cannot answer anything as it is set up here. No
-            episode has failed.
+        SetupError, MissingPackageError, CheckpointError: the actor cannot work with its settings; this is not a failure
+            of an episode.
     """
     try:
         acts = actor.act(decisions)
         if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
-            return acts  # the usual answer to one decision
+            return acts  # the usual result for one decision
         if isinstance(acts, str | bytes | dict):
             failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
         elif len(acts) == len(decisions):
@@ -282,26 +285,26 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
                 for act, decision in zip(acts, decisions, strict=True)
             ]
         else:
-            failure = f"{type(actor).__name__}.act answered {len(decisions)} decisions with {len(acts)} acts."
+            counts = f"{len(acts)} for {len(decisions)}"
+            failure = f"{type(actor).__name__}.act must return one act per decision, received {counts}."
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
         failure = f"{type(error).__name__}: {_shortened(str(error))}"
     if len(decisions) == 1:
         return [Act("", error=failure)]
-    # The failed call may have drawn from the streams: each decision starts afresh.
-    return [ask_one(actor, decision.renewed()) for decision in decisions]
-
-
-def ask_one(actor: Actor, decision: Decision) -> str | Act:
-    """Ask an actor for one decision."""
-    return ask(actor, (decision,))[0]
+    # The failed call may have drawn from the random streams, so they begin again.
+    return [ask(actor, (decision.renewed(),))[0] for decision in decisions]
 
 
 def _checked(act: Any, decision: Decision) -> str | Act:
-    """The act with plain Python types, or an act with an error that names the invalid field."""
+    """The act with plain Python types, or an act with an error about the invalid field."""
     if not isinstance(act, Act):
-        return str(act) if isinstance(act, str) else Act("", error=f"an act is a str or Act, received {shown(act)}.")
+        return (
+            str(act)
+            if isinstance(act, str)
+            else Act("", error=f"an act must be a str or an Act, received {shown(act)}.")
+        )
     if act.error is not None:
         return act if isinstance(act.error, str) else Act("", error=_shortened(str(act.error)))
     tokens, cost, logprobs = act.tokens, act.cost, act.logprobs
@@ -309,11 +312,11 @@ def _checked(act: Any, decision: Decision) -> str | Act:
         return act
     problem = None
     if not isinstance(act.text, str):
-        problem = f"text is a str, received {shown(act.text)}"
-    elif tokens is not None and not (_is_integer(tokens) and 0 <= tokens <= _MOST_TOKENS):
-        problem = f"tokens are a whole number of at least 0 (and at most 2**53), received {shown(tokens)}"
-    elif cost is not None and not (_is_number(cost) and 0 <= cost <= _MOST_COST):
-        problem = f"cost is a number of at least 0 (and at most {_MOST_COST:g}), received {shown(cost)}"
+        problem = f"text must be a str, received {shown(act.text)}"
+    elif tokens is not None and not (_is_integer(tokens) and 0 <= tokens <= _MAX_TOKENS):
+        problem = f"tokens must be an integer from 0 to 2**53, received {shown(tokens)}"
+    elif cost is not None and not (_is_number(cost) and 0 <= cost <= _MAX_COST):
+        problem = f"cost must be a number from 0 to {_MAX_COST:g}, received {shown(cost)}"
     elif logprobs is not None:
         problem = _logprobs_problem(logprobs, decision.admissible_actions)
     if problem is not None:
@@ -327,12 +330,12 @@ def _checked(act: Any, decision: Decision) -> str | Act:
 
 
 def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:
-    """What is wrong with an act's log-probabilities, or None."""
+    """The problem of an act's log-probabilities, or None."""
     rule = "logprobs must be one log-probability (at most 0) per admissible action, in their order, or None"
     if isinstance(logprobs, str | bytes | dict) or not hasattr(logprobs, "__len__"):
         return f"{rule}, received {shown(logprobs)}"
     if admissible is None:
-        return f"{rule}; any text may be said here, so no list can be complete. Received {len(logprobs)} values"
+        return f"{rule}; any text is admissible here, so no list is complete. Received {len(logprobs)} values"
     if len(logprobs) != len(admissible):
         return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
     for value in logprobs:

@@ -1,8 +1,8 @@
-"""Checks of what a text task returns from ``reset`` and ``step``.
+"""Validation of the return values of a text task's ``reset`` and ``step``.
 
-A task comes from outside the package. A value that the contract (:class:`selfreg_gym.types.TextTask`) does not allow is
-an error here, where the task is known, and not later in the store or in an array. Two kinds of values are translated
-and not refused: NumPy's scalars become Python's, and None stands for a missing key.
+A value that the contract (:class:`selfreg_gym.types.TextTask`) does not allow raises here, where the task is known, and
+not later in the store or in an array. Two kinds of values are converted: NumPy scalars become Python's, and a key with
+the value None counts as missing.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from selfreg_gym.errors import TaskContractError, shown
 __all__ = ["check_metrics", "complete_info", "read_reset", "read_step", "success_of"]
 
 
-def read_reset(answer: Any) -> tuple[str, dict[str, Any]]:
-    """The observation and info that ``reset`` returned.
+def read_reset(returned: Any) -> tuple[str, dict[str, Any]]:
+    """Observation and info from the return value of ``reset``.
 
     Raises:
         TaskContractError: not a pair of a text and a dict.
     """
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        _broken("reset must return (observation, info)", answer)
-    observation, info = answer
+    if type(returned) is tuple and len(returned) == 2 and type(returned[0]) is str and type(returned[1]) is dict:
+        return returned  # type: ignore[return-value]
+    if not isinstance(returned, tuple | list) or len(returned) != 2:
+        _broken("reset must return (observation, info)", returned)
+    observation, info = returned
     return _text("the observation", observation), _dict(info)
 
 
-def read_step(answer: Any) -> tuple[str, bool, bool, dict[str, Any]]:
-    """Observation, terminated, truncated and info that ``step`` returned; the reward is not used.
+def read_step(returned: Any) -> tuple[str, bool, bool, dict[str, Any]]:
+    """Observation, terminated, truncated and info from the return value of ``step``; the task's reward is not used.
 
     Raises:
         TaskContractError: not five values, or one of the wrong type.
     """
-    if not isinstance(answer, tuple | list) or len(answer) != 5:
-        _broken("step must return (observation, reward, terminated, truncated, info)", answer)
-    observation, _, terminated, truncated, info = answer
-    if type(observation) is not str:
-        observation = _text("the observation", observation)
-    if type(terminated) is not bool:
-        terminated = _flag("terminated", terminated)
-    if type(truncated) is not bool:
-        truncated = _flag("truncated", truncated)
-    return observation, terminated, truncated, info if type(info) is dict else _dict(info)
+    # This runs at every step: exact types, the usual case, are compared first.
+    if (type(returned) is not tuple and not isinstance(returned, tuple | list)) or len(returned) != 5:
+        _broken("step must return (observation, reward, terminated, truncated, info)", returned)
+    observation, _, terminated, truncated, info = returned
+    if type(observation) is str and type(terminated) is type(truncated) is bool and type(info) is dict:
+        return observation, terminated, truncated, info
+    flags = _flag("terminated", terminated), _flag("truncated", truncated)
+    return _text("the observation", observation), *flags, _dict(info)
 
 
 def complete_info(info: dict[str, Any], observation: str) -> None:
@@ -55,41 +55,60 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
     Raises:
         TaskContractError: a key of the wrong type.
     """
-    # One look-up per key: this runs at every step. An exact type is right nearly always, and cheap to compare.
-    get = info.get
-    if type(key := get("state_key")) is not str:
-        info["state_key"] = observation if key is None else _text("info['state_key']", key)
-    if type(name := get("task_id")) is not str:
-        info["task_id"] = "" if name is None else _label("info['task_id']", name)
-    if type(invalid := get("invalid_action")) is not bool:
-        info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
-    if type(get("kind", "")) is not str:
-        _optional(info, "kind", _label)
-    if type(get("feature_key", "")) is not str:
-        _optional(info, "feature_key", _text)
-    if (actions := get("admissible_actions")) is not None:
-        if type(actions) is not tuple:
-            info["admissible_actions"] = _actions(actions)
-        else:
-            try:
-                "".join(actions)  # the fastest check that all of them are text
-            except TypeError:
-                _actions(actions)
-    if "metrics" in info:
-        _optional(info, "metrics", lambda _, value: check_metrics(value))
+    # This runs at every step: the usual info is recognised by comparisons of exact types.
+    try:
+        if (
+            type(info["state_key"]) is type(info["task_id"]) is str
+            and type(info["invalid_action"]) is bool
+            and type(info["admissible_actions"]) is tuple
+            and ("kind" not in info or type(info["kind"]) is str)
+            and ("feature_key" not in info or type(info["feature_key"]) is str)
+        ):
+            "".join(info["admissible_actions"])  # the fastest check that all are str
+            if "metrics" in info:
+                _optional(info, "metrics", _metrics)
+            return
+    except (KeyError, TypeError):
+        pass
+    _complete(info, observation)
+
+
+def _complete(info: dict[str, Any], observation: str) -> None:
+    """:func:`complete_info` for any info."""
+    _required(info, observation)
+    for key, check in (("kind", _label), ("feature_key", _text), ("metrics", _metrics)):
+        if key in info:
+            _optional(info, key, check)
+    if info.get("admissible_actions") is not None:
+        info["admissible_actions"] = _actions(info["admissible_actions"])
+
+
+def _required(info: dict[str, Any], observation: str) -> None:
+    """Check the keys that every info has, and add missing ones."""
+    key, name, invalid = info.get("state_key"), info.get("task_id"), info.get("invalid_action")
+    info["state_key"] = observation if key is None else _text("info['state_key']", key)
+    info["task_id"] = "" if name is None else _label("info['task_id']", name)
+    info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
+
+
+def _metrics(what: str, value: Any) -> dict[str, float]:
+    return check_metrics(value)
 
 
 def check_metrics(metrics: Any) -> dict[str, float]:
-    """The task's metrics as floats; what was not measured (None, NaN, infinity) is NaN.
+    """The task's metrics as floats; values that were not measured (None, NaN, infinity) are NaN.
 
     Raises:
         TaskContractError: not a dict of numbers.
     """
-    rule = "info['metrics'] must be a dict of numbers (None or NaN for what was not measured)"
-    if not isinstance(metrics, Mapping):
+    rule = "info['metrics'] must be a dict of numbers (None or NaN: not measured)"
+    if type(metrics) is not dict and not isinstance(metrics, Mapping):
         raise TaskContractError(f"{rule}, received {shown(metrics)}.")
     found = {}
     for name, value in metrics.items():
+        if type(value) is float and type(name) is str:  # the usual case; isinstance(value, numbers.Real) is slow
+            found[name] = value if math.isfinite(value) else math.nan
+            continue
         plain = _plain(value)
         if not isinstance(name, str) or not (plain is None or isinstance(plain, numbers.Real)):
             raise TaskContractError(f"{rule}, received {shown(name)}: {shown(value)}.")
@@ -99,17 +118,19 @@ def check_metrics(metrics: Any) -> dict[str, float]:
 
 
 def success_of(info: Mapping[str, Any], terminated: bool) -> bool:
-    """The outcome that the task reports on its last step; an episode that was cut off without one has failed.
+    """The success that the task reports on its last step; without one, a truncated episode has failed.
 
     Raises:
-        TaskContractError: the task terminated without an outcome, or the outcome is not a bool.
+        TaskContractError: the task terminated without reporting success, or success is not a bool.
     """
     success = info.get("success")
+    if type(success) is bool:
+        return success
     if success is None:
         success = info.get("is_success")
     if success is None and terminated:
         raise TaskContractError(
-            "a task must report info['success'] (bool) on its last step; this one terminated without it."
+            "a task must report info['success'] (bool) on its last step, but it terminated without it."
         )
     return False if success is None else _flag("info['success']", success)
 
@@ -129,7 +150,7 @@ def _text(what: str, value: Any) -> str:
 
 
 def _label(what: str, value: Any) -> str:
-    """A name; a number is one too."""
+    """A name: a text or an integer."""
     plain = _plain(value)
     return str(plain) if isinstance(plain, int) and not isinstance(plain, bool) else _text(what, value)
 
@@ -143,7 +164,7 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _flag(what: str, value: Any) -> bool:
-    """A bool, or the number 0 or 1: the truth value of a text, a NaN or a list would be an accident."""
+    """A bool, or the number 0 or 1; the truth value of a text, a NaN or a list would be a mistake."""
     plain = _plain(value)
     if isinstance(plain, int | float) and plain in (0, 1):
         return bool(plain)
@@ -151,7 +172,7 @@ def _flag(what: str, value: Any) -> bool:
 
 
 def _optional(info: dict[str, Any], key: str, check: Any) -> None:
-    """Check a key that may be absent; None counts as absent."""
+    """Check an optional key; the value None counts as absent."""
     if info[key] is None:
         del info[key]
     else:
@@ -164,7 +185,7 @@ def _actions(actions: Any) -> tuple[str, ...]:
     if isinstance(actions, tuple | list) and all(isinstance(action, str) for action in actions):
         return tuple(map(str, actions))
     raise TaskContractError(
-        "info['admissible_actions'] of a task must be a tuple of str, or absent where any text may be said; received "
+        "info['admissible_actions'] of a task must be a tuple of str, or absent if any text is admissible; received "
         f"{shown(actions)} of type {type(actions).__name__}."
     )
 

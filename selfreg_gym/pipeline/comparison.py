@@ -134,11 +134,11 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
         tasks = min(c.tasks, _num_tasks(run, split))
         collected = split == run.config.task.collected
         tasks = min(tasks, run.config.collect.tasks) if collected else tasks
-        counts = {str(key): -(-each * c.tasks // tasks) for key, each in episodes.items() if each}
+        counts = {key: -(-each * c.tasks // tasks) for key, each in episodes.items() if each}
         plans[split] = SplitPlan(run.env_kwargs(split), range(tasks), counts, fixed_tasks=collected)
     evaluate_splits(
         plans,
-        {str(key): helper for key, helper in helpers.items() if episodes[key]},
+        {key: helper for key, helper in helpers.items() if episodes[key]},
         seed=c.seed,
         traces=1,
         prm=ProcessRewardModel.from_pretrained(run.path / "prm"),

@@ -1,4 +1,4 @@
-"""What a run prints at its end: the table, the warnings, and the path of the report."""
+"""The end of a run in the terminal: the table of results, the warnings and the path of the report."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WIDTH = 120
 
 
 def show(run: Run, console: Console | None = None, *, made: Sequence[str] = ()) -> None:
-    """Print the table of a run, its warnings and the path of its report, as far as they are up to date.
+    """Print the table of a run, its warnings and the path of its report, if they are up to date.
 
     Args:
         run: the run.
-        console: where to print; standard output by default.
-        made: stages whose outputs were made or checked just now; others are checked against the manifest first.
+        console: standard output by default.
+        made: stages whose outputs are known to be up to date; others are compared with the manifest first.
     """
     from selfreg_gym.report import describe
 
@@ -42,13 +42,11 @@ def show(run: Run, console: Console | None = None, *, made: Sequence[str] = ()) 
         console.print(Text.assemble("\nThe report: ", (report, "bold")), soft_wrap=True)
     elif (run.path / "report.html").exists():
         again = visible(f"selfreg run --out {run.path}")
-        console.print(
-            Text(f"\n{report} is of an earlier state of this run; `{again}` brings it up to date."), soft_wrap=True
-        )
+        console.print(Text(f"\n{report} is outdated; update it with `{again}`."), soft_wrap=True)
 
 
 def _up_to_date(run: Run, name: str) -> bool:
-    """Whether a stage and all that its output was made from are current."""
+    """Whether a stage, and all stages that it depends on, are up to date."""
     needed = [stage for stage in STAGES if stage.name == name]
     for stage in needed:
         if not is_current(run, stage):

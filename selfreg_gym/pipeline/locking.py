@@ -1,8 +1,7 @@
-"""One process at a time works in a run directory.
+"""The lock of a run directory, in which one process at a time may work.
 
-The lock is ``flock`` on the file ``.lock`` in the directory. The operating system releases it when the process ends,
-also after ``kill -9``, so a lock file that is left behind locks nothing. Where the platform or the file system has no
-such locks, nothing is locked.
+It is an ``flock`` on the file ``.lock``. The operating system releases it when the process ends, also after
+``kill -9``, so a leftover lock file has no effect. On a platform or file system without such locks nothing is locked.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ __all__ = ["LOCK", "locked"]
 LOCK = ".lock"
 """Name of the lock file in a run directory. It holds the process id of its last owner."""
 
-_held: dict[str, tuple[int, int]] = {}  # directory -> (thread, how many times this thread holds it)
+_held: dict[str, tuple[int, int]] = {}  # directory -> (thread, number of times this thread holds the lock)
 
 
 @contextlib.contextmanager
 def locked(directory: str | Path) -> Iterator[None]:
-    """Hold the lock of a run directory, which must exist. The same thread may take it again inside.
+    """Hold the lock of an existing run directory. The same thread may take it again inside the block.
 
     Raises:
-        RunDirectoryError: another process (or another thread of this one) holds it.
-        OSError: the lock file cannot be made.
+        RunDirectoryError: another process, or another thread of this one, holds it.
+        OSError: the lock file cannot be created.
     """
     key, me = os.path.realpath(directory), threading.get_ident()
     owner, times = _held.get(key, (me, 0))
@@ -72,7 +71,7 @@ def _flock(directory: Path) -> Iterator[None]:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
         else:
-            with contextlib.suppress(OSError):  # the number only serves the message above; the disk may be full
+            with contextlib.suppress(OSError):  # a full disk; the id only serves the message above
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -82,6 +81,6 @@ def _flock(directory: Path) -> Iterator[None]:
 
 def _taken(directory: str | Path, owner: str) -> str:
     return (
-        f"one process at a time works in a run directory, and {owner} is working in {str(directory)!r}. Wait until it "
+        f"one process at a time may work in a run directory, and {owner} works in {str(directory)!r}. Wait until it "
         "has ended (the same command then continues the run), or choose another directory with --out."
     )

@@ -1,8 +1,8 @@
-"""``manifest.json``: what a run directory holds, what it was made from, and by what.
+"""``manifest.json``: config, seeds, versions, and the content hashes of all artifacts of a run.
 
-The manifest answers two questions. *May this directory be used for that config?* (:meth:`Manifest.open`), and *is this
-stage's output still what its config and its inputs say?* (:meth:`Manifest.is_current`). Both compare content hashes,
-never dates, so a directory that was copied elsewhere is still whole.
+:meth:`Manifest.open` compares the config with that of the run in a directory, and :meth:`Manifest.is_current` compares
+a stage's settings, inputs and outputs with those recorded when it finished. Hashes are compared, never dates, so a
+directory can be copied.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNFINISHED = f".{NAME}.*.new"
 """Pattern of the temporary files of manifests, which a killed process may leave behind."""
 
 LARGE = 1 << 24
-"""Files of at least this many bytes are hashed once per process while their size and time of change stay the same."""
+"""Files of at least this many bytes are hashed once per process, until their size or modification time changes."""
 
 LIBRARIES = (
     "selfreg-gym", "gymnasium", "numpy", "scipy", "numba", "torch", "transformers", "peft", "stable-baselines3",
@@ -42,22 +42,20 @@ LIBRARIES = (
 
 
 class Manifest:
-    """The manifest of one run directory. Every change is written at once, atomically."""
+    """The manifest of a run directory. Every change is written immediately and atomically."""
 
     def __init__(self, directory: Path, data: dict[str, Any]) -> None:
         self.directory = directory
         self.data = data
-        self._read: dict[str, dict[str, str | None]] = {}  # stage that is being made -> hashes of its inputs
-        self._known: dict[tuple[str, int, int, int], str] = {}
-
-    # -- opening ------------------------------------------------------------------------------------------------------
+        self._inputs: dict[str, dict[str, str | None]] = {}  # unfinished stage -> hashes of its inputs
+        self._hashes: dict[tuple[str, int, int, int], str] = {}
 
     @classmethod
     def load(cls, directory: str | Path) -> Manifest:
-        """Read the manifest of a directory that holds a run.
+        """Read the manifest of a run directory.
 
         Raises:
-            RunDirectoryError: there is none, or it cannot be read, or another version wrote it.
+            RunDirectoryError: the manifest is missing, damaged, or has another format version.
         """
         directory = Path(directory)
         path = directory / NAME
@@ -66,8 +64,8 @@ class Manifest:
             version = data["format"]
         except (FileNotFoundError, NotADirectoryError):
             raise RunDirectoryError(
-                f"a run directory has a {NAME}, received {str(directory)!r}, which has none. "
-                "Begin one with `selfreg run --preset tiny --out DIRECTORY`."
+                f"a run directory must have a {NAME}, received {str(directory)!r}, which has none. Begin a run with "
+                "`selfreg run --preset tiny --out DIRECTORY`."
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunDirectoryError(
@@ -76,27 +74,27 @@ class Manifest:
             ) from None
         if version != FORMAT:
             raise RunDirectoryError(
-                f"{path} has format {version!r}, this version of selfreg_gym reads format {FORMAT}. "
-                "Use the version that made it, or begin in another directory."
+                f"{path} must have format {FORMAT}, received {version!r}. Use the selfreg_gym that wrote it, or "
+                "begin in another directory with --out."
             )
         if not (isinstance(data.get("config"), dict) and _is_stages(data.get("stages"))):
             raise RunDirectoryError(
-                f"{path} cannot be read: it lacks the tables 'config' and 'stages', or they have another form. Restore "
-                "it from a copy, or begin in another directory with --out."
+                f"{path} must have the tables 'config' and 'stages', and they are missing or malformed. Restore it "
+                "from a copy, or begin in another directory with --out."
             )
         return cls(directory, data)
 
     @classmethod
     def open(cls, directory: str | Path, config: RunConfig, *, update: bool = False) -> Manifest:
-        """Begin a run in ``directory``, or continue the one that is there.
+        """Begin a run in ``directory``, or continue the one in it.
 
         Args:
-            directory: made if need be.
-            config: of the run; must equal that of the run already there, apart from keys that only change the speed.
-            update: take ``config`` in place of the one that is there; stages that depend on the difference run again.
+            directory: created if it is missing.
+            config: must equal that of the run in the directory, apart from keys that change no result.
+            update: accept another config; stages that depend on the difference run again.
 
         Raises:
-            RunDirectoryError: the directory holds a run with another config, or something that is no run.
+            RunDirectoryError: the directory holds a run with another config, or other files.
         """
         directory = Path(directory)
         cls._check_free(directory)
@@ -104,7 +102,7 @@ class Manifest:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(
-                f"the run directory {str(directory)!r} cannot be made: {error.strerror}. Choose another with --out."
+                f"the run directory {str(directory)!r} cannot be created: {error.strerror}. Choose another with --out."
             ) from None
         with locked(directory):
             cls._check_free(directory)
@@ -119,8 +117,8 @@ class Manifest:
             path.name != LOCK and not path.match(UNFINISHED) for path in directory.iterdir()
         ):
             raise RunDirectoryError(
-                f"a run begins in an empty directory or continues in its own, received {str(directory)!r}, which "
-                f"holds something else (no {NAME}). Choose another with --out."
+                f"a run directory must be empty or have a {NAME}, received {str(directory)!r}, which holds other "
+                "files. Choose another with --out."
             )
 
     @classmethod
@@ -134,9 +132,9 @@ class Manifest:
             changed = differences(manifest.config, config)
             if changed and not update:
                 raise RunDirectoryError(
-                    f"{str(directory)!r} holds another run. What differs (there -> here): "
+                    f"{str(directory)!r} holds a run with another config (its value -> the value received): "
                     + "; ".join(f"{key}: {old!r} -> {new!r}" for key, old, new in changed)
-                    + ". Choose another directory with --out, or say --update to run again only what depends on it."
+                    + ". Choose another directory with --out, or run again what depends on it with --update."
                 )
         manifest.data["config"] = to_dict(config)
         manifest.data["seeds"] = {
@@ -146,19 +144,19 @@ class Manifest:
         return manifest
 
     def refresh(self) -> None:
-        """Read the file again: another process may have worked in the directory since this one opened it.
+        """Read the file again, because another process may have written it since.
 
         Raises:
-            RunDirectoryError: the run there has another config by now.
+            RunDirectoryError: another process has changed the config.
         """
-        there = Manifest.load(self.directory)
-        if changed := differences(there.config, self.config):
+        current = Manifest.load(self.directory)
+        if changed := differences(current.config, self.config):
             raise RunDirectoryError(
-                f"{str(self.directory)!r} was given another config by another process meanwhile: "
+                f"another process has changed the config in {str(self.directory)!r}: "
                 + ", ".join(key for key, *_ in changed)
                 + ". Run the command again."
             )
-        self.data = there.data
+        self.data = current.data
 
     @property
     def config(self) -> RunConfig:
@@ -167,13 +165,11 @@ class Manifest:
             return from_dict({FORMER_SECTIONS.get(name, name): part for name, part in self.data["config"].items()})
         except ConfigError as error:
             raise RunDirectoryError(
-                f"the config in {self.directory / NAME} is not one of this version: {error}"
+                f"the config in {self.directory / NAME} is not valid in this version of selfreg_gym: {error}"
             ) from None
 
-    # -- stages -------------------------------------------------------------------------------------------------------
-
     def is_current(self, stage: str, *, settings: Any, inputs: Iterable[str], outputs: Iterable[str]) -> bool:
-        """Return whether ``stage`` was finished from exactly these settings and inputs, and its outputs are intact."""
+        """Return whether ``stage`` was finished with these settings and inputs, and its outputs are intact."""
         record = self.data["stages"].get(stage)
         if record is None or record["settings"] != _digest(settings):
             return False
@@ -181,13 +177,13 @@ class Manifest:
         return record["artifacts"] == found and None not in found.values()
 
     def begin(self, stage: str, *, settings: Any, inputs: Iterable[str]) -> bool:
-        """Forget that ``stage`` was finished, and note what it is now being made from.
+        """Record that ``stage`` is unfinished, with the hashes of its settings and inputs.
 
         Returns:
-            Whether the last attempt was made from the same, so that what it left can be continued.
+            Whether the previous attempt had the same settings and inputs, so that it can be continued.
         """
-        self._read[stage] = {name: self._hash(name) for name in inputs}
-        made_from = _digest([settings, self._read[stage]])
+        self._inputs[stage] = {name: self._hash(name) for name in inputs}
+        made_from = _digest([settings, self._inputs[stage]])
         unfinished = self.data.setdefault("unfinished", {})
         last = self.data["stages"].pop(stage, {}).get("made_from", unfinished.get(stage))
         unfinished[stage] = made_from
@@ -197,12 +193,11 @@ class Manifest:
     def finish(
         self, stage: str, *, settings: Any, inputs: Iterable[str], outputs: Iterable[str], seconds: float, **more: Any
     ) -> None:
-        """Record that ``stage`` ended well; ``more`` is kept beside its timing.
+        """Record that ``stage`` is finished, with ``more`` in the same record.
 
-        The recorded hashes of the inputs are those of :meth:`begin`, where it was called, so
-        that a file that changes while the stage runs is noticed.
+        The hashes of the inputs are those of :meth:`begin`, so that a change while the stage runs is detected later.
         """
-        read = self._read.pop(stage, {})
+        read = self._inputs.pop(stage, {})
         self.data["stages"][stage] = {
             "finished": now(),
             "seconds": round(seconds, 2),
@@ -217,16 +212,16 @@ class Manifest:
         self.save()
 
     def note(self, **values: Any) -> None:
-        """Keep something at the top level (``env_spec``, ``models``)."""
+        """Record values at the top level (``env_spec``, ``models``)."""
         self.data.update(values)
         self.save()
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file."""
         write_text(self.directory / NAME, dumps(self.data, indent=2, default=str) + "\n")
 
     def changed(self, stage: str) -> list[str]:
-        """Return the names of the files of a finished stage whose content is no longer what the manifest says."""
+        """Return the inputs and outputs of a finished stage whose content differs from the manifest."""
         recorded = self.data["stages"][stage]["artifacts"]
         return [name for name, sha in recorded.items() if self._hash(name) != sha]
 
@@ -238,13 +233,13 @@ class Manifest:
         if path.is_dir() or found.st_size < LARGE:
             return fingerprint(path)
         key = (name, found.st_ino, found.st_size, found.st_mtime_ns)
-        if key not in self._known:
-            self._known[key] = fingerprint(path)
-        return self._known[key]
+        if key not in self._hashes:
+            self._hashes[key] = fingerprint(path)
+        return self._hashes[key]
 
 
 def _is_stages(stages: Any) -> bool:
-    """Whether these are records of stages: each has its settings and the hashes of its files."""
+    """Whether these are records of stages, each with its settings and the hashes of its files."""
     return isinstance(stages, dict) and all(
         isinstance(one, dict) and isinstance(one.get("settings"), str) and isinstance(one.get("artifacts"), dict)
         for one in stages.values()
@@ -252,10 +247,10 @@ def _is_stages(stages: Any) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be read."""
+    """The reason why a file could not be read."""
     if isinstance(error, OSError):
         return str(error.strerror)
-    return f"no manifest in JSON ({type(error).__name__}: {error})"
+    return f"it is not a manifest in JSON ({type(error).__name__}: {error})"
 
 
 def fingerprint(path: str | Path) -> str:
@@ -274,12 +269,12 @@ def _digest(value: Any) -> str:
 
 
 def now() -> str:
-    """The time, to the second, in UTC."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def provenance() -> dict[str, Any]:
-    """Return who made this: versions, git commit, Python, platform. Nothing that names a person or a path."""
+    """Return versions, git commit, Python and platform; nothing that names a person or a path."""
     versions = {}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -296,7 +291,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this package lies in, ``-dirty`` if changed; None in an installed package."""
+    """The commit of the checkout, ``-dirty`` if it has changes; None for an installed package."""
     here = Path(__file__).resolve().parent
     if not (here.parent / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""The stages of the method, each a function from files to files.
+"""The stages of the pipeline, each a function from files to files.
 
 ====================  =========================================  ==================
 stage                 reads                                      writes
@@ -15,8 +15,7 @@ evaluate              all of the above                           evaluation.json
 report                all of the above                           report.html, plots/
 ====================  =========================================  ==================
 
-How stages are skipped, resumed and kept whole is :mod:`selfreg_gym.pipeline.directory`;
-:mod:`selfreg_gym.pipeline.runner` runs them.
+They are run, skipped and resumed by :mod:`selfreg_gym.pipeline.execution`.
 """
 
 from __future__ import annotations
@@ -38,15 +37,12 @@ from selfreg_gym.utils.json_text import dumps
 __all__ = ["STAGES"]
 
 
-# -- the stages, in order ---------------------------------------------------------------------------------------------
-
-
 def collect_rollouts(run: Run) -> dict[str, Any]:
-    """Play the collected tasks with random help; resumes with the missing episodes."""
+    """Play the collected tasks with random help; continues with the missing episodes."""
     from selfreg_gym.collection import collect
 
     c = run.config.collect
-    run.manifest.note(**_env_facts(run))
+    run.manifest.note(**_env_description(run))
     rollouts = collect(
         run.env_kwargs(),
         store=run.path / "rollouts.sqlite",
@@ -60,19 +56,18 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     )
     with rollouts:
         if not rollouts.is_complete:
-            # The episodes that did get played are a biased sample: nothing may be fitted to them.
             failures = rollouts.failures()
             last = f" The last error: {failures[-1][1]}." if failures else ""
             raise StoreError(
-                f"{len(rollouts.missing())} of {c.tasks * c.episodes} planned episodes ended in errors, so the "
-                f"collection is not complete.{last} Repair what failed (Rollouts.failures() lists it) and run again; "
-                "only the missing ones are played."
+                f"a collection must be complete, because the episodes without errors are a biased sample, and "
+                f"{len(rollouts.missing())} of {c.tasks * c.episodes} episodes ended in errors.{last} Remove the cause "
+                "(Rollouts.failures() lists all errors) and run again; only the missing episodes are played."
             )
         return {"episodes": rollouts.count()}
 
 
 def train_prm(run: Run) -> dict[str, Any]:
-    """Train p(success | observation), and beside it the bag of words that it has to beat."""
+    """Train p(success | observation), and a bag of words as the baseline that it should beat."""
     from selfreg_gym.prm import BagOfWords, ProcessRewardModel
     from selfreg_gym.store.rollouts import Rollouts
 
@@ -90,50 +85,50 @@ def train_prm(run: Run) -> dict[str, Any]:
             progress=run.progress,
             **common,
         )
-        model.info["run"] = _about(run)
-        floor = BagOfWords.train(rollouts, **common).held_out or {}
+        model.info["run"] = _description(run)
+        baseline = BagOfWords.train(rollouts, **common).held_out or {}
         measured = model.calibration()
-        warnings = [*_below_floor(measured, floor), *_unread_by_actor(run, model.info)]
+        warnings = [*_below_baseline(measured, baseline), *_unread_by_actor(run, model.info)]
         if warnings:
             model.info["warnings"] = warnings
         model.save_pretrained(out)
-        (out / "floor.json").write_text(dumps({"bag_of_words": floor or None}, indent=1) + "\n")
+        (out / "floor.json").write_text(dumps({"bag_of_words": baseline or None}, indent=1) + "\n")
     figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
-    return {**figures, "auc of a bag of words": floor.get("auc"), **_read(model.info), "warnings": warnings}
+    figures |= {"auc of a bag of words": baseline.get("auc")}
+    return {**figures, **_backbone_figures(model.info), "warnings": warnings}
 
 
-def _below_floor(measured: dict[str, Any], floor: dict[str, Any]) -> list[str]:
+def _below_baseline(measured: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
     """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
-    auc, words = measured.get("auc"), floor.get("auc")
+    auc, words = measured.get("auc"), baseline.get("auc")
     if auc is None or words is None or auc >= words:
         return []
     return [
         f"the process reward model's AUC is {auc:.3f} on {measured['n']} decisions of held-out tasks, below the "
-        f"{words:.3f} of a logistic regression on bags of words: its p(s) is worth no more than counting words. More "
-        "rollouts, more epochs (prm.epochs) or another backbone (prm.backbone) may help."
+        f"{words:.3f} of a logistic regression on word counts. More rollouts, more epochs (prm.epochs) or another "
+        "backbone (prm.backbone) may help."
     ]
 
 
 def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
-    """A warning if the actor is a language model to which too many of the task's tokens are unknown."""
+    """A warning if the actor is a language model whose vocabulary lacks too many of the task's tokens."""
     folder = actor_checkpoint(run.config)
     share = None if folder is None else info.get("backbones_passed_over", {}).get(folder.name)
     if not share:
         return []
     return [
-        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}, so it acts on texts that "
-        "it cannot read: choose an actor for this task (actor.id). The models of this run are trained on a trunk that "
-        "reads the task."
+        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}: choose an actor that can "
+        "read this task (actor.id). The models of this run are trained on another trunk, which can read it."
     ]
 
 
-def _read(info: dict[str, Any]) -> dict[str, Any]:
-    """The figures about the backbone of a trained model."""
+def _backbone_figures(info: dict[str, Any]) -> dict[str, Any]:
+    """Figures about the backbone of a trained model."""
     return {"unknown tokens": info["unknown_tokens"], "backbone": info["backbone"]}
 
 
 def _training(c: TrainingConfig) -> dict[str, Any]:
-    """What the trainings of both models take alike."""
+    """The arguments that both trainings have."""
     return {
         "lr": c.lr or None,
         "batch_size": c.batch_size,
@@ -144,8 +139,8 @@ def _training(c: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def _about(run: Run) -> dict[str, Any]:
-    """What a model card says of the run that made the model."""
+def _description(run: Run) -> dict[str, Any]:
+    """The run's description in a model card."""
     task, collected = run.config.task, run.config.collect
     return {
         "task": task.id,
@@ -158,7 +153,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def fit(run: Run) -> dict[str, Any]:
-    """Turn counts into P(s' | s, a)."""
+    """Fit P(s' | s, a) to the transition counts."""
     from selfreg_gym.store.rollouts import Rollouts
     from selfreg_gym.transitions import TransitionModel
 
@@ -177,7 +172,7 @@ def fit(run: Run) -> dict[str, Any]:
 
 
 def solve(run: Run) -> dict[str, Any]:
-    """Find the whole frontier of success against usage, to a certified gap."""
+    """Solve for the frontier of success against usage, to a certified gap."""
     from selfreg_gym.solver import solve_frontier
     from selfreg_gym.transitions import TransitionModel
 
@@ -189,7 +184,7 @@ def solve(run: Run) -> dict[str, Any]:
 
 
 def label_states(run: Run) -> dict[str, Any]:
-    """Say for each collected state and budget what the solution does there."""
+    """Label each collected state with the solution's action at each budget."""
     from selfreg_gym.labels import label
     from selfreg_gym.solver import Frontier
     from selfreg_gym.store.rollouts import Rollouts
@@ -205,7 +200,7 @@ def label_states(run: Run) -> dict[str, Any]:
 
 
 def train_helper(run: Run) -> dict[str, Any]:
-    """Fine-tune the language model that will be deployed."""
+    """Fine-tune the language-model helper on the labels."""
     from selfreg_gym.labels import Labels
 
     c = run.config.helper
@@ -226,13 +221,13 @@ def train_helper(run: Run) -> dict[str, Any]:
             resume=run.partial("train-helper") / "training",
             progress=run.progress,
         )
-        helper.info["run"] = _about(run)
+        helper.info["run"] = _description(run)
         helper.save_pretrained(out)
-    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"], **_read(helper.info)}
+    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"], **_backbone_figures(helper.info)}
 
 
 def _features(run: Run) -> dict[str, str]:
-    """The feature key of each collected observation, where the task tells one."""
+    """Observation -> feature key, for the collected observations that have one."""
     from selfreg_gym.store.rollouts import Rollouts
 
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
@@ -243,7 +238,7 @@ def _features(run: Run) -> dict[str, str]:
 
 
 def _augment(run: Run) -> Any:
-    """The collected task's ``augment``, or None."""
+    """The ``augment`` of the collected split's task, or None."""
     import gymnasium as gym
 
     kwargs = run.env_kwargs()
@@ -252,7 +247,7 @@ def _augment(run: Run) -> Any:
 
 
 def train_rl(run: Run) -> dict[str, Any]:
-    """Let the reinforcement learners that the config names play the collected tasks; usually there are none."""
+    """Train the reinforcement learners of ``rl.algorithms`` on the collected tasks; by default there are none."""
     c = run.config.rl
     steps: dict[str, Any] = {}
     with run.writing("train-rl", "rl") as out:
@@ -281,8 +276,8 @@ def write_report(run: Run) -> dict[str, Any]:
     return {}
 
 
-def _env_facts(run: Run) -> dict[str, Any]:
-    """The env's ``spec.to_json()`` (``env_spec``), and name and cost units of each of its ``interventions``."""
+def _env_description(run: Run) -> dict[str, Any]:
+    """The env's ``spec.to_json()`` as ``env_spec``, and the name and cost units of each of its ``interventions``."""
     import gymnasium as gym
 
     env = gym.make("selfreg/Intervention-v0", **run.env_kwargs())
@@ -296,12 +291,12 @@ def _env_facts(run: Run) -> dict[str, Any]:
         env.close()
 
 
-def _actors(run: Run) -> dict[str, str]:
+def _actor_models(run: Run) -> dict[str, str]:
     return some_models(run, "actor", "intervention")
 
 
 def _compared(run: Run) -> dict[str, Any]:
-    return {"models": _actors(run), "helpers": sources(run)}
+    return {"models": _actor_models(run), "helpers": sources(run)}
 
 
 STAGES = (
@@ -312,7 +307,7 @@ STAGES = (
         ("rollouts.sqlite",),
         ("task", "actor", "interventions", "collect"),
         in_place=True,
-        more=_actors,
+        more=_actor_models,
     ),
     Stage(
         "train-prm",
@@ -334,7 +329,7 @@ STAGES = (
         ("helper",),
         more=lambda run: some_models(run, "helper"),
     ),
-    Stage("train-rl", train_rl, (), ("rl",), ("task", "actor", "interventions", "collect", "rl"), more=_actors),
+    Stage("train-rl", train_rl, (), ("rl",), ("task", "actor", "interventions", "collect", "rl"), more=_actor_models),
     Stage(
         "calibrate",
         calibrate_helpers,

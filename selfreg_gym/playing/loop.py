@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from selfreg_gym._moved import renamed
 from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
 from selfreg_gym.helper import Helper
@@ -28,6 +29,8 @@ from selfreg_gym.utils.episode_draws import episode_key
 from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
 __all__ = ["check_answers", "run_episodes"]
+
+__getattr__ = renamed(__name__, {"play": "run_episodes"})
 
 
 def run_episodes(

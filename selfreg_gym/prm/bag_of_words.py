@@ -5,7 +5,6 @@ A language model is worth its cost only if its AUC on held-out tasks is above th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ class BagOfWords:
     def __init__(
         self, vocabulary: Sequence[str], weight: np.ndarray, bias: float, held_out: CalibrationTable | None = None
     ) -> None:
-        self.vocabulary = tuple(vocabulary)
+        self.vocabulary = tuple(map(str, vocabulary))
         self.weight = np.asarray(weight, dtype=np.float64)
         self.bias = float(bias)
         self.held_out = held_out
@@ -71,17 +70,20 @@ class BagOfWords:
             raise InvalidArgumentError(
                 f"texts and outcomes must be equally many, received {len(observations)} and {len(outcome)}."
             )
-        words = _vectorizer().build_analyzer()
-        counts = Counter(word for text in observations for word in sorted(set(words(text))))
-        frequent = [word for word, count in counts.most_common(max_words) if min_count <= count < len(observations)]
         rate = float(np.average(outcome, weights=weight))
-        if not frequent or rate in (0.0, 1.0):
+        usable = np.zeros(0, dtype=np.int64)
+        if 0.0 < rate < 1.0 and any(text.strip() for text in observations):
+            vectorizer = _vectorizer()
+            design = vectorizer.fit_transform(observations).tocsc()
+            count = np.asarray(design.sum(axis=0)).ravel()
+            frequent = np.argsort(-count, kind="stable")[:max_words]
+            usable = np.sort(frequent[(count[frequent] >= min_count) & (count[frequent] < len(observations))])
+        if len(usable) == 0:
             rate = min(max(rate, 1e-9), 1 - 1e-9)
             return cls((), np.zeros(0), np.log(rate / (1 - rate)))
-        design = _vectorizer(sorted(frequent)).transform(observations)
         regression = LogisticRegression(C=1 / ridge, solver="newton-cholesky", tol=1e-8)
-        regression.fit(design, outcome, sample_weight=weight)
-        return cls(sorted(frequent), regression.coef_[0], regression.intercept_[0])
+        regression.fit(design[:, usable].tocsr(), outcome, sample_weight=weight)
+        return cls(vectorizer.get_feature_names_out()[usable], regression.coef_[0], regression.intercept_[0])
 
     @classmethod
     def train(
@@ -104,7 +106,7 @@ class BagOfWords:
     def score(self, observations: Sequence[str]) -> np.ndarray:
         """P(success) of N texts, ``(N,)`` float64."""
         if not self.vocabulary:
-            return np.full(len(observations), sigmoid(self.bias))
+            return sigmoid(np.full(len(observations), self.bias))
         return sigmoid(_vectorizer(self.vocabulary).transform(observations) @ self.weight + self.bias)
 
     def calibration(self, rollouts: Any = None, *, targets: str = "nohelp", bins: int = 10) -> CalibrationTable:

@@ -79,7 +79,7 @@ def _coin_line(axis: Any, lower: Mapping[str, Any] | None, upper: Mapping[str, A
     axis.annotate("never", (x0, y0), xytext=(7, 1), color=_INK, ha="left", va="top", **text)
     axis.annotate("always", (x1, y1), xytext=(-7, 3), color=_INK, ha="right", va="bottom", **text)
     middle = (x0 + 0.66 * (x1 - x0), y0 + 0.66 * (y1 - y0))
-    axis.annotate("a coin flip per episode", middle, xytext=(4, -5), color=_MUTED, ha="left", va="top", **text)
+    axis.annotate("coin flip per episode", middle, xytext=(4, -5), color=_MUTED, ha="left", va="top", **text)
 
 
 def _points(axis: Any, data: ReportData, split: str, helper: str) -> Any:

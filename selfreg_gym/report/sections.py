@@ -193,7 +193,7 @@ def _toggling(data: ReportData, folder: Path) -> Section:
             counts,
             macros.note(
                 "A toggle is a return to help after a pause (help, nohelp, help), counted per episode. Threshold: help "
-                "where p(s) is low. * It has no point within 0.05 of this usage: its toggles are interpolated between "
+                "where p(s) is low. * It has no point within 5 % of this usage: its toggles are interpolated between "
                 "its two nearest points."
             ),
         ]

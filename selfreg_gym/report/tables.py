@@ -10,6 +10,7 @@ from selfreg_gym.prm.hard_tasks import hard_tasks
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.summary import percent
 from selfreg_gym.report.templating import macros
+from selfreg_gym.utils.printable import visible
 
 __all__ = [
     "calibrations",
@@ -224,7 +225,7 @@ def kinds(data: ReportData, split: str) -> str:
                 note = "" if row["budget"] in (None, data.headline_budget) else f"C = {row['budget']:g}"
                 cells = [cell(data.row(split, row["key"], kind)) for kind in names]
                 body.append([macros.helper(data.style(helper), note), *cells])
-    return _table(["Helper", *names], body)
+    return _table(["Helper", *(visible(name, limit=40) for name in names)], body)
 
 
 def measurements(data: ReportData, split: str) -> str:
@@ -312,6 +313,8 @@ def figures_of_stages(data: ReportData) -> str:
         for name, value in figures.items() if isinstance(figures, Mapping) else ():
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 continue
-            shown = value if isinstance(value, str) else f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
-            body.append([stage, str(name).replace("_", " "), shown])
+            if isinstance(value, float):
+                value = f"{value:,.0f}" if value.is_integer() else f"{value:,.4g}"
+            shown = visible(value, limit=60) if isinstance(value, str) else f"{value:,}"
+            body.append([stage, visible(name, limit=80).replace("_", " "), shown])
     return _table(["Stage", "Figure", "Value"], body, left=2, narrow=True)

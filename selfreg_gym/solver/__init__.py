@@ -1,9 +1,9 @@
-"""The best use of help: at a price (``solve``), for a budget (``solve_budget``), for all (``solve_frontier``).
+"""Exact solvers: at a help cost (``solve``), for a budget (``solve_budget``), for all budgets (``solve_frontier``).
 
-Give it a :class:`selfreg_gym.transitions.TransitionModel`. The mathematics is in the modules: ``engine`` (one pass),
-``solve`` (a price), ``budget`` (a budget), ``frontier`` (every budget, certified), ``many_budgets`` (one per
-intervention), ``caps`` (a hard limit per episode), ``paper`` (the method as published), ``crossfit`` (values on
-episodes that did not choose the policy).
+All of them solve a :class:`selfreg_gym.transitions.TransitionModel`. The head of each module gives its mathematics:
+``engine`` (one backward pass), ``solve`` (a help cost), ``budget`` (a budget), ``frontier`` (all budgets, with a
+certified gap), ``many_budgets`` (a budget per intervention), ``caps`` (a hard limit per episode), ``paper`` (the
+published method), ``crossfit`` (values on held-out episodes).
 """
 
 from __future__ import annotations

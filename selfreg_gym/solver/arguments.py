@@ -1,4 +1,4 @@
-"""Checks of the numbers that a caller passes: one rule, one message, no silent conversion."""
+"""Validation of the solvers' numeric arguments, without silent conversion."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError, shown
 from selfreg_gym.transitions import TransitionModel
 
-__all__ = ["check_choice", "check_model", "checked_number", "checked_numbers", "checked_whole"]
+__all__ = ["check_choice", "check_costs", "check_model", "checked_number", "checked_numbers", "checked_whole"]
+
+SMALLEST_COST = 1e-300
+LARGEST_RATIO = 1e15
+"""Costs of one model: float64 has 16 digits."""
 
 
 def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = False) -> float:
@@ -69,6 +73,30 @@ def check_model(model: Any) -> None:
         raise InvalidArgumentError(
             f"a solver needs a TransitionModel (TransitionModel(P, success, start), .fit or .load), received "
             f"{type(model).__name__}."
+        )
+
+
+def check_costs(model: TransitionModel) -> None:
+    """Check that the usages of a model's interventions can be added in float64.
+
+    Raises:
+        ModelError: a cost above 0 and below 1e-300, or costs whose ratio is above 1e15: in a sum with the largest, the
+            smallest would be lost in the rounding, and a budget could not be met.
+    """
+    costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
+    if not len(costs):
+        return
+    least, most = float(costs.min()), float(costs.max())
+    if least < SMALLEST_COST:
+        raise ModelError(
+            f"a budget needs costs of 0 or of at least {SMALLEST_COST:g} cost units per call, received {least:g}. "
+            "Choose a smaller cost unit, or set this cost to 0."
+        )
+    if most / least > LARGEST_RATIO:
+        raise ModelError(
+            f"a budget needs costs of which the largest is at most {LARGEST_RATIO:g} times the smallest (above 0), "
+            f"received costs from {least:g} to {most:g} cost units per call. Set the smallest to 0, or leave out the "
+            "intervention with the largest."
         )
 
 

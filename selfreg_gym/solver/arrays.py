@@ -1,7 +1,7 @@
-"""The same passes in NumPy and SciPy: where Numba is missing, for components too large for a dense solve, for tests.
+"""The passes in NumPy and SciPy: without Numba, for components too large for a dense solve, and for tests.
 
-Layout and modes are those of :mod:`selfreg_gym.solver.kernels`; a run of states that do not depend on each other (one
-layer) is one vectorised step.
+Layout and modes are those of :mod:`selfreg_gym.solver.kernels`. States that do not depend on each other (one layer) are
+one vectorised step.
 """
 
 from __future__ import annotations

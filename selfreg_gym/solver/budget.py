@@ -1,11 +1,18 @@
-"""``solve_budget``: the best use of a budget, met exactly.
+"""``solve_budget``: the largest success at an expected usage of at most C.
 
-The best success at an expected usage of at most C is the concave hull of the deterministic policies' points (M, S), so
-the optimum is a coin between two neighbouring hull points, tossed **once per episode**. The neighbours are found by the
-slope of the chord between a point left and a point right of C: solving at that price finds a point above the chord or
-proves that there is none. It ends after 10 to 22 solves, with no tolerance on the price; where a pass takes eight
-prices at once, seven more around the likely one make it about eight passes. A bisection on r (the paper's) misses
-budgets, because the usage jumps at prices where policies tie.
+The attainable points (M, S) form a convex set whose upper boundary is the concave hull of the deterministic policies
+(Altman 1999, ch. 3). So the optimum for a budget is a mixture of two neighbouring corners, drawn **once per episode**:
+
+    w = (C - M_1) / (M_2 - M_1)     probability of the second corner
+
+Starting from a corner on each side of C, a solve at the slope of the chord
+
+    r = (S_2 - S_1) / (M_2 - M_1)
+
+finds a corner above the chord, which replaces the one on its side, or proves that there is none. The search ends after
+10 to 22 solves with the exact optimum. Where one pass takes eight prices, seven more prices around the likely one make
+it about eight passes. Bisection on r (the published method) misses budgets, because usage jumps at prices where
+policies tie.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver.arguments import check_choice, check_model, checked_number
+from selfreg_gym.solver.arguments import check_choice, check_costs, check_model, checked_number
 from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.prepared import cost_unit
@@ -33,13 +40,13 @@ GAIN = 1e-13
 """A point that is above the chord by less is on it, to rounding."""
 
 ENOUGH = 1e-12
-"""A budget this close to a policy's usage is met by it alone; in :func:`~selfreg_gym.solver.engine.cost_unit`."""
+"""A budget this close to a policy's usage is met by it alone; in :func:`~selfreg_gym.solver.prepared.cost_unit`."""
 
 SAME = 1e-12
 """Points whose usage (relative to the largest) and success differ by at most this are one point, to rounding."""
 
 CLEAR = 1e-9
-"""A difference in success that is no rounding: a call may be so cheap that usage hardly differs."""
+"""A difference in success above rounding: a call may be so cheap that usage hardly differs."""
 
 
 @overload
@@ -67,7 +74,7 @@ def solve_budget(
     backend: str = "auto",
     progress: Callable[[int, float], None] | None = None,
 ) -> MixedPolicy | CappedSolution:
-    """Find the policy of largest success within a budget: of the expected usage, or of every episode's calls.
+    """Find the policy of largest success under a budget: on the expected usage, or on the calls of every episode.
 
     Args:
         model: the problem.
@@ -85,6 +92,7 @@ def solve_budget(
 
     Raises:
         InvalidArgumentError: a negative budget, or one of the wrong shape; both or neither of budget and cap.
+        ModelError: a budget, and costs that differ by a factor of more than 1e15.
     """
     check_model(model)
     check_choice("value", value, ("exact", "prm"))
@@ -100,6 +108,7 @@ def solve_budget(
         _only_exact("a hard cap is", value, method)
         return solve_caps(model, hard_cap=hard_cap, discount=discount, backend=backend)
     assert budget is not None
+    check_costs(model)
     if np.ndim(budget):
         from selfreg_gym.solver.many_budgets import solve_budgets
 
@@ -192,7 +201,7 @@ def _around(left: Point, right: Point, limit: float, slope: float) -> list[float
 
 
 def _all_of_it(best: Solution, limit: float, usage: float) -> MixedPolicy:
-    """Return the best policy there is, for a budget that is not reached."""
+    """Return the best policy, for a budget above its usage."""
     message = ""
     if limit > usage + 1e-9 * cost_unit(best.model):
         message = f"more budget cannot help: the best policy uses {usage:.6g} cost units of {limit:g}."
@@ -233,7 +242,7 @@ def apart(left: Point, right: Point, width: float) -> bool:
 
 
 def _mixture(low: Solution, high: Solution, limit: float, price: float, solves: int) -> MixedPolicy:
-    """Return the coin whose usage is ``limit``."""
+    """Return the mixture whose usage is ``limit``."""
     run = high.expected_usage - low.expected_usage
     if low.expected_usage >= limit - ENOUGH * cost_unit(low.model) or run <= 0:
         return MixedPolicy((low,), np.ones(1), price, limit, "", solves)

@@ -1,10 +1,12 @@
-"""``solve_caps``: a hard limit on the calls of each episode, every limit at once.
+"""``solve_caps``: a hard limit on the calls of each episode, for all limits 0 to c at once.
 
-The state is (state, calls left): a call is only possible while one is left, and leaves one less. One pass over the
-model solves for 0 to c calls left together: a state's values with h calls left are nohelp's with h, or help's with
-h - 1, of its successors, which were solved before it. In a cyclic component only states with equally many calls left
-lead to each other, so it is solved for 0, 1, .. c in turn, with help as an end. The limit takes the place of a price;
-one may be given as well. Success under a limit of c calls is never more than with c calls on average.
+The state is (s, h) with h calls left. Nohelp keeps h and help, possible for h > 0, leads to h - 1:
+
+    V(s, h) = max( V_0(s) from V(., h),  max_k V_k(s) from V(., h - 1) )
+
+One pass over the model solves all h together. In a cyclic component only states with equal h lead to each other, so it
+is solved for h = 0, 1, ..., c in turn, with help as an exit. A help cost may be given in addition. Success under a
+limit of c calls is never larger than with c calls on average.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ class CappedSolution:
 def solve_caps(
     model: TransitionModel, *, hard_cap: int, help_cost: float = 0.0, discount: float = 1.0, backend: str = "auto"
 ) -> CappedSolution:
-    """Find the best use of at most ``hard_cap`` calls per episode, and of every smaller number.
+    """Find the best policies with at most ``hard_cap`` calls per episode, and with every smaller number.
 
     Args:
         model: the problem; a call is one help, whatever it costs.

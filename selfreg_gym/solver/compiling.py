@@ -2,8 +2,8 @@
 
 Numba's own default is the ``__pycache__`` beside the source, which pip leaves behind at an uninstall and which many
 users cannot write to. Here the directory is ``$NUMBA_CACHE_DIR`` if it is set, else
-:func:`selfreg_gym.utils.user_cache.cache_directory`. Inside it there is one folder per version of the sources, Numba version
-and processor; Numba by itself looks only at the file of the compiled function, not at the files that it calls.
+:func:`selfreg_gym.utils.user_cache.cache_directory`. Inside it there is one folder per version of the sources, Numba
+version and processor; Numba by itself looks only at the file of the compiled function, not at the files that it calls.
 
 A damaged or foreign entry is compiled again, and an entry that cannot be written (full disk) is left out: the cache
 changes the time of a solve, never its result.

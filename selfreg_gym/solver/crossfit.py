@@ -1,16 +1,15 @@
 """Cross-fitted values: the value of a fitted policy on episodes that it was not fitted on.
 
-The E[SR] of a plan comes from the model that chose the policy: too high because the best of several noisy rows was
-chosen, or too low because of shrinkage and of help that was never tried. Here the episodes are split into folds; the
-policy of the others is evaluated on a model of each fold's own episodes, without shrinkage (cross-fitting, as in
-off-policy evaluation).
+In-sample values are optimistic, because the policy is the maximum over noisy rows; shrinkage and help that was never
+tried bias them downwards. Here the episodes are split into folds, and the policy fitted to the other folds is evaluated
+on a model of each fold without shrinkage (cross-fitting, as in off-policy evaluation).
 
-A bootstrap of the fold would be too narrow: a row with a visit or two seems to have no spread, and resampling loses
-rows. The interval comes from leaving out one of G groups of episodes at a time (the grouped jackknife, Tukey 1958):
+A bootstrap of the fold is too narrow: rows with one or two visits have no spread, and resampling loses rows. The
+interval comes from leaving out one of G groups of episodes at a time (the grouped jackknife, Tukey 1958):
 
     variance = (G - 1) / G * sum_g (v_g - mean(v_g))^2,
 
-which is too large rather than too small (Efron and Stein 1981).
+which overestimates the variance rather than underestimating it (Efron and Stein 1981).
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ __all__ = ["CrossFitted", "cross_fitted_value", "transfer_policy"]
 
 @dataclass(frozen=True, slots=True)
 class CrossFitted:
-    """What a budget buys, judged on other episodes than those that chose the policy.
+    """Cross-fitted success and usage at a budget, on episodes that did not choose the policy.
 
     Attributes:
         budget: C, cost units per episode.
@@ -72,7 +71,7 @@ def cross_fitted_value(
     horizon: int | bool | None = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> CrossFitted:
-    """Estimate E[SR] and E[U] of the policy that a budget and a part of the episodes lead to.
+    """Estimate E[SR] and E[U] of the policy for a budget, fitted to a part of the episodes.
 
     Args:
         episodes: a ``Rollouts`` store or an iterable of episodes, at least two per fold.

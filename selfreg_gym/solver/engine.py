@@ -1,13 +1,13 @@
-"""One solve: prepare a model once, then pass over it backwards as often as there are prices.
+"""One solve: prepare a model once, then make one backward pass per price r (the help cost in the unit of the pass).
 
-Preparation puts states in the order of :mod:`selfreg_gym.transitions.condensation` (successors first) and the rows of
-one state's actions next to each other. A pass accumulates S_a and M_a together and keeps the action with the larger S_a
-- r * M_a; within ``EPS`` the smaller M (``tie="low"``) or the larger (``"high"``) decides. In a cyclic component policy
-iteration starts from nohelp everywhere, whose values are finite, and leaves an action only for one that is better by
-more than ``EPS``; so it never enters a cycle that it could not leave, and ends at the optimum.
+For every state, successors first, a pass computes for each action
 
-``EPS`` is absolute, so a pass counts costs in a unit in which they are about 1 (:func:`cost_unit`, a power of two, so
-that nothing is rounded). Prices, usage and budgets of the public functions are in the model's own cost units.
+    S_a(s) = success(s, a) + sum_s' P(s' | s, a) S(s'),     M_a(s) = cost(s, a) + sum_s' P(s' | s, a) M(s')
+
+and keeps the action with the largest S_a - r M_a. Within ``EPS`` of the maximum, the smaller M (``tie="low"``) or the
+larger one (``"high"``) decides. Without cycles this is backward induction. A cyclic component is solved by policy
+iteration (Puterman 1994, ch. 7) that starts from nohelp, whose values are finite, and changes an action only for an
+improvement of more than ``EPS``: it never enters a closed cycle, and it ends at the optimum.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Engine:
     """The passes over one prepared model.
 
     Args:
-        model: what is solved.
+        model: the problem.
         backend: ``"numba"`` (compiled), ``"numpy"`` (the same answers), or ``"auto"``: Numba where it is installed.
         discount: per step, in (0, 1]; 1 is the problem of the paper.
 
     Attributes:
         batches: whether ``run_many`` solves for all its prices in one pass. It does not where there are cycles, nor
             where states have so few successors that ``WIDTH`` values of each would take more room than the model.
-        passes: how many there were.
+        passes: number of passes so far.
     """
 
     def __init__(self, model: TransitionModel, *, backend: str = "auto", discount: float = 1.0) -> None:

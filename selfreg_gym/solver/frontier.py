@@ -1,10 +1,10 @@
-"""``solve_frontier``: every budget at once, with a certified gap.
+"""``solve_frontier``: the curve of largest success against usage, with a certified gap.
 
-Success against usage over all policies is a concave curve. A solve at price r gives a point on it and a line above it
-(slope r through the point). Between two neighbouring points found, the curve lies above their chord and below both
-lines, so how far the chord can be below the optimum is known: the height of the lines' intersection over the chord. A
-heap keeps the intervals; the worst ones are split by solving at the slopes of their chords, eight prices in one pass,
-until the largest gap is small enough. (Convex-hull scheme for two criteria; the batching is ours.)
+The curve is concave. A solve at price r gives a point on it and a line of slope r that bounds it from above. Between
+two neighbouring points the curve lies above their chord and below both lines, so the height of the intersection of the
+lines over the chord bounds the error. A heap keeps the intervals; the worst ones are split by solving at the slopes of
+their chords, eight prices in one pass, until the largest gap is at most ``gap``. This is the convex-hull scheme for two
+objectives (Aneja and Nair 1979) with batched solves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.solver.arguments import check_model, checked_number
+from selfreg_gym.solver.arguments import check_costs, check_model, checked_number
 from selfreg_gym.solver.budget import (
     ENOUGH,
     GAIN,
@@ -197,6 +197,7 @@ def solve_frontier(
         InvalidArgumentError: a negative gap.
     """
     check_model(model)
+    check_costs(model)
     gap = checked_number("gap, the certified distance in success,", gap)
     engine = Engine(model, backend=backend, discount=discount)
     top = highest_price(model)

@@ -1,4 +1,4 @@
-"""The compiled passes. Imported only where Numba is, see :mod:`selfreg_gym.solver.engine`.
+"""The compiled passes; imported only if Numba is installed (:mod:`selfreg_gym.solver.engine`).
 
 Layout: states are in the order of solution, ``values`` is ``(n, 2)`` with S and M side by side, so that reading a
 successor touches one cache line; the rows of a state's actions are adjacent (row = state * A + action). A missing
@@ -43,7 +43,7 @@ def sweep(
 ):  # fmt: skip
     """Choose actions at the positions ``first`` to ``last`` of the level that begins at ``offset``: one pass.
 
-    The innermost loop is written out and the entries are walked with one running index: this loop is all the time.
+    The innermost loop is written out with one running index over the entries, because it takes nearly all of the time.
     """
     more_is_better = 1.0 if high else -1.0
     for i in range(np.uint64(first), np.uint64(last)):

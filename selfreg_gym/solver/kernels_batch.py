@@ -1,4 +1,4 @@
-"""The compiled pass at eight prices: the model is read once, the arithmetic is done for all of them.
+"""The compiled pass at eight prices: the model is read once for all of them.
 
 Sums for eight prices are one machine value (``<8 x double>``: one AVX-512 register, or two or four smaller ones), which
 Numba does not have, so it is declared here. With eight variables instead the pass is slower, because

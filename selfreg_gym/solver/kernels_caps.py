@@ -1,7 +1,7 @@
-"""The compiled pass under hard limits: every number of calls left at once, see :mod:`selfreg_gym.solver.caps`.
+"""The compiled pass under hard limits, for every number of calls left at once (:mod:`selfreg_gym.solver.caps`).
 
-``values`` is ``(n, 2 c + 2)``: S and M with no call left, then with one, and so on, so that a successor's are read
-together.
+``values`` is ``(n, 2 c + 2)``: S and M with no call left, then with one, and so on, so that all values of a successor
+are read together.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Maximise S over mixtures of policies subject to M_k <= C_k for every k. A small linear program (the master) mixes the
 policies found so far; its duals are a price for each intervention, and solving at those prices either finds a policy
-that improves the mixture or proves how close it is (Dantzig and Wolfe 1960). Prices jump about at first, so each solve
-is at a mean of the prices of the best bound and the new ones (Wentges 1997).
+that improves the mixture or proves how close it is (Dantzig and Wolfe 1960). The duals oscillate at first, so each
+solve uses a mean of the prices of the best bound and the new duals (Wentges 1997).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.solver.arguments import check_model, checked_numbers
+from selfreg_gym.solver.arguments import check_costs, check_model, checked_numbers
 from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import FIXED
 from selfreg_gym.solver.solution import MixedPolicy, make_solution, priced_cost
@@ -65,6 +65,7 @@ def solve_budgets(
         InvalidArgumentError: not K budgets, or one below 0.
     """
     check_model(model)
+    check_costs(model)
     count = model.actions - 1
     limits = checked_numbers("budget, the cost units per intervention,", budget, (count,), finite=False)
     engine = Engine(model, backend=backend, discount=discount)

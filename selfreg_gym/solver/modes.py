@@ -1,4 +1,4 @@
-"""What the compiled passes and those in NumPy agree on."""
+"""Constants shared by the compiled passes and those in NumPy."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The paper's method, as published: usage steps and policy steps in turn, and a bisection on r.
+"""The published method: alternate usage steps and policy steps, and bisect on r.
 
 From M = 0 alternate
 
-    policy step:  help in s  iff  r < dp / dM,     dp, dM: what help changes in p and in M, one step ahead
+    policy step:  help in s  iff  r < dp / dM,     dp, dM: differences of help and nohelp in p and M, one step ahead
     usage step:   M := the expected usage of the current policy
 
-until the policy stays, and find the r of a budget by bisection. Only a summary of the paper was available, so details
-(the one-step lookahead, what happens when the alternation cycles) are ours. It is kept beside the exact method for
-comparison. Its ratio is wrong where dM <= 0, asking now being cheaper than asking later: there it never helps.
+until the policy stays the same, and find the r of a budget by bisection. Only a summary of the paper was available, so
+the one-step lookahead and the treatment of an alternation that cycles are our reading. The method is kept for
+comparison with the exact one. Its ratio is wrong where dM <= 0 (asking now saves later calls): there it never helps.
 """
 
 from __future__ import annotations

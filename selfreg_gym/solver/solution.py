@@ -1,4 +1,4 @@
-"""What a solve returns: ``Solution`` (one deterministic policy, its values) and ``MixedPolicy`` (a coin over some)."""
+"""Results of a solve: ``Solution`` (a deterministic policy and its values) and ``MixedPolicy`` (a mixture of them)."""
 
 from __future__ import annotations
 

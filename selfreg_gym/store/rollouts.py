@@ -103,8 +103,15 @@ class Rollouts:
         """
         found = schema.differences(*schema.comparable(self.spec, json.loads(schema.spec_json(spec))))
         if found:
+            hint = ""
+            if any(line.startswith(("env.identity.attributes.", "env.identity.functions.")) for line in found):
+                hint = (
+                    " If an attribute does not affect the actions (a delay, a log), add its name to the class "
+                    "attribute `immaterial`, or begin the name with an underscore."
+                )
             raise StoreError(
                 f"{self.path} was made with other settings; {'; '.join(found)}. Use another path or the same settings."
+                f"{hint}"
             )
 
     def close(self) -> None:

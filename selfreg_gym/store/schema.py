@@ -297,8 +297,8 @@ def spec_json(spec: dict[str, Any]) -> str:
 def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two specs, reduced to the entries that can be compared.
 
-    Stores of earlier versions have no identity of functions (``env.identity``), and bytecode differs between versions
-    of Python.
+    Stores of earlier versions have no identity of functions (``env.identity``) or no attributes of objects
+    (``env.identity.attributes``), and bytecode differs between versions of Python.
     """
     old, new = stored.get("env"), asked.get("env")
     if not isinstance(old, dict) or not isinstance(new, dict):
@@ -306,8 +306,11 @@ def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str,
     left, right = old.get("identity"), new.get("identity")
     if not isinstance(left, dict) or not isinstance(right, dict):
         old, new = (_without(env, "identity") for env in (old, new))
-    elif left.get("python") != right.get("python"):
-        old, new = ({**env, "identity": _without(env["identity"], "python", "code")} for env in (old, new))
+    else:
+        left_out = ["python", "code", "functions"] if left.get("python") != right.get("python") else []
+        if not ("attributes" in left and "attributes" in right):
+            left_out += ["attributes", "functions"]
+        old, new = ({**env, "identity": _without(env["identity"], *left_out)} for env in (old, new))
     return {**stored, "env": old}, {**asked, "env": new}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Writer:
 
     def _row(self, s: Transition, new: dict[str, int]) -> tuple[Any, ...]:
         """The values of a transition, with ids in place of texts."""
-        offered = None if s.admissible_actions is None else json.dumps([repaired(a) for a in s.admissible_actions])
+        offered = None if s.admissible_actions is None else _actions_json(s.admissible_actions)
         texts = (s.observation, offered, s.state_key, s.feature_key, s.action_text)
         observation, actions, state, feature, action_text = (
             None if x is None else self._text_id(x, new) for x in texts
@@ -115,6 +116,15 @@ class Writer:
         assert made is not None
         new[text] = made
         return made
+
+
+def _actions_json(actions: Sequence[str]) -> str:
+    """The actions as a JSON list of texts that can be stored."""
+    try:
+        "".join(actions).encode()  # all of them at once: usually none needs a repair
+    except UnicodeEncodeError:
+        actions = [repaired(action) for action in actions]
+    return json.dumps(actions)
 
 
 def _check_episode(episode: Episode) -> None:
@@ -168,10 +178,22 @@ def _problem(episode: Episode) -> str | None:
 
 def _text_problem(step: Transition) -> str | None:
     """The problem with a text of a transition, or None."""
+    offered = step.admissible_actions
+    if type(step.observation) is type(step.state_key) is type(step.action_text) is str and (
+        step.feature_key is None or type(step.feature_key) is str
+    ):
+        if offered is None:
+            return None
+        if type(offered) is tuple:  # the usual case, checked quickly
+            try:
+                "".join(offered)
+            except TypeError:
+                pass
+            else:
+                return None
     texts = (step.observation, step.state_key, step.action_text)
     if not all(isinstance(text, str) for text in texts) or not isinstance(step.feature_key, str | None):
         return "observation, state_key, action_text and feature_key (or None) must be str"
-    offered = step.admissible_actions
     if offered is not None and not (
         isinstance(offered, tuple | list) and all(isinstance(action, str) for action in offered)
     ):

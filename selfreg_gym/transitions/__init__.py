@@ -1,4 +1,4 @@
-"""What happens next, for every state and every choice of who acts: given as arrays, or estimated from episodes."""
+"""Transition models of the intervention problem, given as arrays or estimated from episodes."""
 
 from selfreg_gym.transitions.model import Rows, TransitionModel
 

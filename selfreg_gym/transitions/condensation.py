@@ -1,11 +1,10 @@
-"""The order in which a model is solved: strongly connected components, sinks first.
+"""Order of solution of a model: strongly connected components, sinks first.
 
-A state's values depend on its successors only. Condensed to strongly connected components the graph has no cycle
-(Tarjan 1972), so one pass that meets every component after all its successors solves the whole model. Components are
-sorted by *layer*: the longest path to an end. Within a layer nothing depends on anything, so a layer can be done as one
-vectorised step. There states with equally many successors come together, because a pass then runs the same short loops
-again and again and the processor predicts their ends; states that are alike in that keep their original order, which
-keeps reads close together.
+The values of a state depend only on its successors. The graph of the strongly connected components has no cycle (Tarjan
+1972), so one pass in which every component comes after its successors solves the model. Components are sorted by
+*layer*, the length of the longest path to an end. Components of one layer do not depend on each other, so a layer is
+one vectorised step. Within a layer, states are sorted by their numbers of successors, so that the processor predicts
+the ends of the inner loops; otherwise they keep their original order, which keeps reads close together.
 """
 
 from __future__ import annotations

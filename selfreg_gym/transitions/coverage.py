@@ -1,4 +1,4 @@
-"""Coverage: how much of a problem the episodes visit, and so how far a table can be trusted."""
+"""Coverage of a problem by the collected episodes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["coverage"]
 
 
 def coverage(table: TransitionTable, nodes: Nodes) -> dict[str, float]:
-    """Return the figures that say how much a model fitted to a table can be trusted.
+    """Return the coverage of a fitted model.
 
-    * ``episodes, decisions, states``: how much there is; ``state_nodes, feature_nodes``: what it became.
+    * ``episodes, decisions, states``: size of the data; ``state_nodes, feature_nodes``: nodes of the model.
     * ``visits_per_pair``: decisions per (state, action) seen.
     * ``recurrence``: share of decisions in states that occur in more than one episode.
     * ``backoff_share``: share of decisions in states without a node of their own.

@@ -54,7 +54,7 @@ def load_model(path: str | Path) -> TransitionModel:
     """Read a model.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or something else.
+        CheckpointError: the file is missing, damaged, or of another format.
     """
     read = read_arrays(path, FORMAT, "a transition model (TransitionModel.save)")
     try:

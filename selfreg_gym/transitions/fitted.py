@@ -12,7 +12,7 @@ __all__ = ["Fitted"]
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a fitted model knows about its data.
+    """Description of the data that a model was fitted to.
 
     Attributes:
         counts: ``(A, N)`` visits behind each row.

@@ -1,20 +1,26 @@
-"""From episodes to a model: counts with back-off and shrinkage.
+"""Estimate a transition model from episodes: counts with back-off and shrinkage.
 
-**Nodes.** A state whose nohelp and help were both seen often enough is a node of its own; the others share the node of
-their feature key, which pools the decisions in all of those, and a few of states with the same features.
+For node ``i``, action ``a`` and outcome ``o`` (a next node, success or failure), with ``n(i, a, o)`` visits,
 
-**Time.** Rows are pooled over time and solved over (node, steps left): each transition is stored with how far it
-moved the clock. When one step is left time decides how the episode ends, so those decisions say nothing about earlier
-ones; they give ``last_success`` instead.
+    P(o | i, a) = (n(i, a, o) + kappa * q(o | i) + kappa_f * P(o | f(i), a)) / (n(i, a) + kappa + kappa_f)
 
-**Shrinkage.** With few visits the best of several noisy rows looks better than it is. A row is pulled towards the pool
-of all actions at its node with the weight of ``kappa`` visits (which shrinks the *effect* of help), and a state's row
-towards its features' row with the weight of ``kappa_feature`` visits (a hierarchical Dirichlet mean). Both are chosen
-by held-out likelihood.
+where ``q(o | i)`` pools all actions of the node, and ``f(i)`` is the node of its feature key. It is the posterior mean
+of a Dirichlet distribution with a hierarchical prior (Gelman et al., *Bayesian Data Analysis*, ch. 5).
 
-**Never seen.** Help that was never tried somewhere is not available there; nohelp that was never tried moves on as
-nohelp does on average. What ends without success is a failure, truncated episodes too; episodes with an error are not
-data.
+**Nodes.** A state in which nohelp and help were both tried at least ``min_visits`` times is a node. The other states
+share the node of their feature key, to which states with nodes of their own contribute a few visits.
+
+**Time.** Rows are pooled over time and solved over (node, steps left): each transition is stored with the number of
+steps that it takes. With one step left the time limit determines the outcome, so these decisions are excluded from the
+pooled rows and estimate ``last_success``.
+
+**Shrinkage.** With few visits the best of several noisy rows is optimistic (winner's curse). ``kappa`` shrinks the
+difference between the actions, ``kappa_f`` (``kappa_feature``) the difference between a state and its features. Both
+are chosen by held-out likelihood.
+
+**Missing data.** Help that was never tried at a node is not available there; nohelp that was never tried has the
+average row of nohelp. An episode that ends without success is a failure, also if it is truncated. Episodes with an
+error are excluded.
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ from selfreg_gym.transitions.table import TransitionTable, tabulate
 __all__ = ["fit", "fit_table"]
 
 LAST_VISITS = 2.0
-"""Prior weight, in visits, behind the success of a last step: its features', then that of all states."""
+"""Weight, in visits, of the prior of success with one step left (the features' rate, then the overall rate)."""
 
 
 def fit(
@@ -50,7 +56,7 @@ def fit(
 
     Args:
         episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`.
-        key: what makes two moments the same state: ``"state"``, ``"feature"`` or ``"observation"``.
+        key: which text identifies a state: ``"state"``, ``"feature"`` or ``"observation"``.
         backoff: ``"feature"``: states with few visits share their feature key's node; None: every state is a node.
         prior: ``kappa``, the weight in visits of the pool of all actions in each row; ``"auto"`` chooses it, and the
             weight of a state's features, by held-out likelihood.
@@ -220,7 +226,7 @@ def _shrunk(
         scale = np.divide(1.0, weight, out=np.zeros(len(weight)), where=weight > 0)
         matrix, won = _scale(sum(parts[1:], parts[0]), scale), won * scale
         unseen = n == 0
-        if a == 0 and unseen.any():  # as nohelp does on average; every decision counts once
+        if a == 0 and unseen.any():  # the average row of nohelp; every decision counts once
             n_all = max(float(n[everywhere].sum()), 1.0)
             mean = sparse.csr_array((everywhere / n_all)[None, :]) @ own
             matrix = matrix + sparse.csr_array(unseen[:, None].astype(float)) @ mean
@@ -240,9 +246,10 @@ def _scale(matrix: Any, factors: np.ndarray) -> Any:
 
 
 def _ticking(matrix: Any, visits: np.ndarray, width: int) -> Any:
-    """Let half a visit's share of what leaves the clock unchanged move it by one.
+    """Give half a visit's share of the transitions that leave the clock unchanged a drop of one.
 
-    Every episode ended, so a step without the clock cannot repeat for ever; a few visits that all repeat would say so.
+    Every episode ends, so a step cannot leave the clock unchanged for ever. Without this prior, a few visits that all
+    do would estimate an endless loop.
     """
     from scipy import sparse
 
@@ -254,7 +261,7 @@ def _ticking(matrix: Any, visits: np.ndarray, width: int) -> Any:
 
 
 def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) -> np.ndarray:
-    """Return (A, N) probabilities that a last step ends in success: own visits, the features', those of all."""
+    """Return ``(A, N)`` success probabilities with one step left, shrunk towards the features and the overall rate."""
     actions, count = table.actions, nodes.count
     mine = near_end[nodes.row]
     row, source = nodes.row[mine], nodes.source[mine]
@@ -272,7 +279,7 @@ def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) ->
 
 
 def _staying(row: Rows, count: int) -> np.ndarray:
-    """Return (N,) probabilities to go on without the clock moving."""
+    """Return ``(N,)`` probabilities of transitions that leave the clock unchanged."""
     tails = np.repeat(np.arange(count), np.diff(row.indptr))
     assert row.drop is not None
     return np.minimum(np.bincount(tails, row.data * (row.drop == 0), minlength=count), 1.0)

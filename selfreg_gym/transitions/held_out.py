@@ -1,12 +1,16 @@
-"""Held-out likelihood: how well a way of fitting predicts decisions of episodes that it has not seen.
+"""Held-out log-likelihood of a fit, for the choice of keys and of the shrinkage weights.
 
-What is predicted is the same for every key, so that keys can be compared: success, failure, or the feature key (where
-there is none, the state key) of the next decision. Predictions keep 2 % for the overall frequencies, because one
-impossible event must not decide. Decisions with one step left are not scored: time ends them.
+The predicted outcomes are the same for every key, so that keys can be compared: success, failure, or the feature key
+(the state key where there is none) of the next decision. The score of a decision with outcome ``o`` is
 
-Rows are weighed as the fit weighs them. A feature's node answers for states seen seldom, so often seen states lend it a
-few visits only (:func:`selfreg_gym.transitions.nodes.borrowed`); where the features are the prior of an often seen
-state, all of their visits count.
+    log((1 - 0.02) * P(o | node, a) + 0.02 * P(o)),
+
+where the overall frequency ``P(o)`` bounds the loss of an event that the fit considers impossible. Decisions with one
+step left are not scored, because the time limit determines their outcome.
+
+Rows are weighted as in the fit: frequently visited states contribute only a few visits to the node of their features
+(:func:`selfreg_gym.transitions.nodes.borrowed`). Where the features are the prior of a state, all of their visits
+count.
 """
 
 from __future__ import annotations
@@ -83,7 +87,7 @@ def _grid(
 def _ingredients(
     train: TransitionTable, test: TransitionTable, backoff: str | None, min_visits: int
 ) -> tuple[np.ndarray, ...]:
-    """Return, for each decision of ``test``: visits and hits of its own row, and the three priors' probabilities."""
+    """Return, for each decision of ``test``, visits and hits of its row and the probabilities of the three priors."""
     nodes = assign_nodes(train, backoff=backoff, min_visits=min_visits)
     actions, count = train.actions, nodes.count
     outcomes, targets = _outcomes(train)
@@ -119,7 +123,7 @@ def _ingredients(
 
 
 def _outcomes(table: TransitionTable) -> tuple[np.ndarray, int]:
-    """Return (T,) what follows each decision, and how many different outcomes there are."""
+    """Return the ``(T,)`` outcome of each decision, and the number of different outcomes."""
     if (table.feature >= 0).all():
         after, kinds = table.feature, len(table.feature_keys)
     else:

@@ -1,9 +1,17 @@
-"""``TransitionModel``: what happens next, for every state and every choice of who acts.
+"""``TransitionModel``: the transition probabilities P(s' | s, a) and the probabilities of success of each step.
 
-An action is 0 (nohelp) or k (help from the k-th intervention). ``P[a][s, s']`` is the probability to go on to ``s'``,
-``success[a, s]`` to end in success at this step; what both leave to 1 ends in failure. A model may be *levelled*: its
-states are (node, steps left), its rows are stored once per node together with how far a transition moves the clock
-(``drop``), and the time-expanded matrix is never stored. A flat model is the case of a single level.
+Action 0 is nohelp, action k is help from the k-th intervention. For action ``a`` in state ``s``
+
+    P[a][s, s']     probability that the episode continues in s'
+    success[a, s]   probability that this step ends the episode in success
+    1 - sum over s' of P[a][s, s'] - success[a, s]   probability that it ends in failure
+
+This is a stochastic shortest path problem (Bertsekas, *Dynamic Programming and Optimal Control*, vol. 2, ch. 3) with
+two kinds of ends.
+
+The states of a *levelled* model are pairs (node, steps left). Its rows are stored once per node, with the number of
+steps that each transition takes from the clock (``drop``); the time-expanded matrix is not stored. A flat model has one
+level.
 """
 
 from __future__ import annotations
@@ -34,7 +42,7 @@ from selfreg_gym.transitions.rows import (
 
 __all__ = ["Rows", "TransitionModel"]
 
-_MADE_AGAIN = ("condensation", "fingerprint", "_index", "cache")
+_DERIVED = ("condensation", "fingerprint", "_index", "cache")
 
 
 class TransitionModel:
@@ -43,15 +51,15 @@ class TransitionModel:
     Args:
         P: one ``(n, n)`` matrix per action, SciPy sparse or dense; action 0 is nohelp.
         success: ``(A, n)``, the probability that this step ends the episode in success.
-        start: ``(n,)``, where episodes begin; sums to 1.
+        start: ``(n,)``, the distribution of the first state; sums to 1.
         cost: ``(A,)`` or ``(A, n)`` expected cost units of one step; 0 for nohelp and 1 for help by default.
         keys: ``n`` hashable state keys without repetition, for ``locate`` and for messages; optional.
-        available: ``(A, n)`` bool, which action may be taken where (nohelp everywhere); all by default.
-        endless: ``"error"`` refuses a state from which no choice of actions leads to an end; ``"fail"`` takes it for
-            what it is, a state from which there is no success, and no cost as long as no help is asked for.
+        available: ``(A, n)`` bool, the actions that may be taken in each state (nohelp always); all by default.
+        endless: ``"error"`` raises for a state from which no choice of actions leads to an end; ``"fail"`` accepts it
+            as a state without success, and without cost as long as no help is asked for.
 
     Raises:
-        ModelError: the arrays are no model; the message names the first state and action at fault.
+        ModelError: the arrays do not form a model; the message names the first invalid state and action.
     """
 
     def __init__(
@@ -121,7 +129,7 @@ class TransitionModel:
         last_success: Any = None,
         coarse: Sequence[float] = (ROUNDING,),
     ) -> None:
-        """Check everything and keep it; ``coarse`` is the tolerance of each row's dtype."""
+        """Validate and store the arrays; ``coarse`` is the tolerance of each row's dtype."""
         if endless not in ("error", "fail"):
             raise InvalidArgumentError(f"endless is 'error' or 'fail', received {endless!r}.")
         actions = len(rows)
@@ -173,7 +181,7 @@ class TransitionModel:
             )
         super().__setattr__(name, value)
 
-    # -- what it is ----------------------------------------------------------------------------------------------
+    # -- properties ---------------------------------------------------------------------------------------------
 
     @property
     def n(self) -> int:
@@ -187,7 +195,7 @@ class TransitionModel:
 
     @property
     def P(self) -> tuple[Any, ...]:
-        """One sparse ``(n, n)`` matrix per action; of a levelled model the time-expanded ones, made on request."""
+        """One sparse ``(n, n)`` matrix per action; time-expanded, and built on request, for a levelled model."""
         from scipy import sparse
 
         if self.levels == 1 and all(row.drop is None for row in self.rows):
@@ -206,7 +214,7 @@ class TransitionModel:
         return tuple(out)
 
     def flat(self) -> TransitionModel:
-        """Return the same model with its steps left written out as states, for other solvers and for checks."""
+        """Return the time-expanded model as a flat one, for other solvers and for checks."""
         success, cost, available = (
             np.tile(array, (1, self.levels)) for array in (self.success, self.cost, self.available)
         )
@@ -250,19 +258,19 @@ class TransitionModel:
         return other
 
     def fitted_to(self, fitted: Fitted, keys: Sequence[Hashable]) -> TransitionModel:
-        """Return a copy with the keys of its nodes and with what is known about the data behind it."""
+        """Return a copy with the keys of its nodes and a description of the data that it was fitted to."""
         return self._replaced(fitted=fitted, keys=tuple(keys))
 
     def _replaced(self, **attributes: Any) -> TransitionModel:
         other = TransitionModel.__new__(TransitionModel)
         other.__dict__.update(
-            {k: v for k, v in self.__dict__.items() if k not in _MADE_AGAIN} | attributes | {"cache": {}}
+            {k: v for k, v in self.__dict__.items() if k not in _DERIVED} | attributes | {"cache": {}}
         )
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be made again: a model is sent to worker processes."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in _MADE_AGAIN}
+        """Leave out derived attributes: a model is sent to worker processes."""
+        kept = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
         return kept | {"cache": {}}
 
     def __repr__(self) -> str:
@@ -293,20 +301,22 @@ class TransitionModel:
         """``(A, N)`` visits behind each row of a fitted model.
 
         Raises:
-            ModelError: the model was given, not fitted.
+            ModelError: the model was built from arrays, not fitted.
         """
         return self._fit().counts
 
     def coverage(self) -> dict[str, float]:
-        """How well the data behind a fitted model cover it; see :func:`selfreg_gym.transitions.coverage.coverage`."""
+        """Coverage of a fitted model by its data; see :func:`selfreg_gym.transitions.coverage.coverage`."""
         return dict(self._fit().coverage)
 
     def _fit(self) -> Fitted:
         if self.fitted is None:
-            raise ModelError("this model was given, not fitted, so it has no counts: use TransitionModel.fit.")
+            raise ModelError(
+                "this model was built from arrays, not fitted, so it has no counts: use TransitionModel.fit."
+            )
         return self.fitted
 
-    # -- finding a state -----------------------------------------------------------------------------------------
+    # -- lookup of states ---------------------------------------------------------------------------------------
 
     @cached_property
     def _index(self) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
@@ -363,10 +373,10 @@ class TransitionModel:
 
     @staticmethod
     def load(path: str | Path) -> TransitionModel:
-        """Read what ``save`` wrote.
+        """Read a model that ``save`` wrote.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or something else.
+            CheckpointError: the file is missing, damaged, or of another format.
         """
         from selfreg_gym.transitions.files import load_model
 

@@ -1,4 +1,4 @@
-"""Which decisions share a node of a fitted model: states seen often enough, and feature keys for the rest."""
+"""Nodes of a fitted model: states with enough visits, and feature keys for the other states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from selfreg_gym.transitions.table import TransitionTable
 __all__ = ["Nodes", "assign_nodes", "borrowed"]
 
 BORROWED = 3.0
-"""Visits that often seen states lend, all together, to the node of their features."""
+"""Visits that all frequently visited states together contribute to the node of their features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Nodes:
 
 
 def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int) -> Nodes:
-    """Decide which states are nodes of their own, and give every decision its node."""
+    """Choose the states that are nodes, and assign a node to every decision."""
     states, actions = len(table.state_keys), table.actions
     visits = np.bincount(table.state * actions + table.action, minlength=states * actions).reshape(states, actions)
     seen = visits.sum(axis=1) > 0
@@ -93,7 +93,7 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
 
 
 def borrowed(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return the weight of each count: 1, but what a feature's node borrows from often seen states is a few in all.
+    """Return the weight of each count: 1, reduced where a feature's node counts frequently visited states.
 
     A feature's node stands for rarely visited states. Frequently visited states with the same features belong to easier
     tasks, or to the usual path of easy episodes; counted in full they would make the node's success too high.

@@ -1,4 +1,4 @@
-"""The rows of a transition model, and what makes them a model: checks whose messages name the state and the action."""
+"""Rows of a transition model in CSR form, and their validation; messages name the state and the action."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 ROUNDING = 1e-9
-"""How far a row may exceed 1 before it is an error and not rounding."""
+"""A row may exceed 1 by this much: rounding in double precision."""
 
 SINGLE = 1e-6
-"""The same for numbers in single precision; with many entries in a row it grows with their rounding."""
+"""The same in single precision; it grows with the number of entries of a row."""
 
 
 class Rows(NamedTuple):
@@ -43,10 +43,10 @@ class Rows(NamedTuple):
 
 
 def tolerance(*arrays: Any, entries: int = 1) -> float:
-    """How far sums of these arrays may be off: by the coarsest of their dtypes, for so many entries.
+    """Return the rounding error allowed in sums of these arrays, from the coarsest of their dtypes and ``entries``.
 
     Raises:
-        ModelError: numbers in half precision, or no numbers.
+        ModelError: half precision, or an array that is not numeric.
     """
     coarsest = ROUNDING
     for array in arrays:

@@ -1,4 +1,4 @@
-"""Episodes as columns of integers: one row per decision, the form that counting works on."""
+"""Episodes as integer columns, one row per decision, for counting."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TransitionTable:
 
     Attributes:
         state, feature: ``(T,)`` int32 indices into ``state_keys`` and ``feature_keys``; feature -1 where there is none.
-        steps_left: ``(T,)`` int32 decisions left, -1 where the task does not say.
+        steps_left: ``(T,)`` int32 decisions left, -1 where the task does not report them.
         action: ``(T,)`` int8.
         cost: ``(T,)`` float64 cost units of the step.
-        last: ``(T,)`` bool, the episode ends here.
-        truncated: ``(T,)`` bool, and it was cut off.
-        success: ``(T,)`` bool, and it was a success.
-        episode: ``(T,)`` int32 number of the episode, 0 to ``episodes`` - 1.
-        task: ``(episodes,)`` int32, which episodes are of one task.
+        last: ``(T,)`` bool, the last decision of an episode.
+        truncated: ``(T,)`` bool, the last decision of a truncated episode.
+        success: ``(T,)`` bool, the last decision of a successful episode.
+        episode: ``(T,)`` int32 running number of the episode, 0 to ``episodes`` - 1.
+        task: ``(episodes,)`` int32 number of the task of each episode.
         actions: number of actions A = 1 + K.
     """
 
@@ -55,11 +55,11 @@ class TransitionTable:
 
     @property
     def first(self) -> np.ndarray:
-        """``(T,)`` bool, the episode begins here."""
+        """``(T,)`` bool, the first decision of an episode."""
         return np.r_[True, self.last[:-1]] if len(self.last) else self.last
 
     def take(self, episodes: np.ndarray) -> TransitionTable:
-        """Return the table of some episodes, by number, in that order; a repeated number counts again (bootstrap)."""
+        """Return the table of the given episodes in that order; an episode may be repeated (bootstrap)."""
         starts = np.flatnonzero(self.first)
         lengths = np.diff(np.r_[starts, len(self.last)])
         lengths_taken = lengths[episodes]
@@ -83,9 +83,9 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
     Args:
         episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`; episodes with an error and
             empty ones are left out.
-        key: what makes two moments the same state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
+        key: which text identifies a state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
             (``feature_key``).
-        horizon: an int gives tasks that do not count their steps a clock: steps left = horizon - t.
+        horizon: an int defines steps left = horizon - t for tasks that do not report them.
 
     Raises:
         UnknownNameError: another key.
@@ -97,7 +97,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
     if isinstance(episodes, TransitionTable):
         return episodes
     if hasattr(episodes, "require_complete"):
-        episodes.require_complete()  # warns: a collection stopped early is no fair sample
+        episodes.require_complete()  # warns: an unfinished collection is a biased sample
     source: Iterable[Episode] = episodes.episodes() if hasattr(episodes, "episodes") else episodes
     states: dict[str, int] = {}
     features: dict[str, int] = {}

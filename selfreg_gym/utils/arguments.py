@@ -43,9 +43,9 @@ def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.
         InvalidArgumentError: another value.
     """
     plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
-    if isinstance(plain, numbers.Real) and not isinstance(plain, bool) and abs(plain) < 1e308:  # float() can overflow
-        number = float(plain)
-        if (number > low if above else number >= low) and number <= high:
+    if isinstance(plain, numbers.Real) and not isinstance(plain, bool):
+        number = math.inf if isinstance(plain, int) and abs(plain) > 1e308 else float(plain)  # float() would overflow
+        if math.isfinite(number) and (number > low if above else number >= low) and number <= high:
             return number
     bounds = f"above {low:g}" if above else f"of at least {low:g}"
     bounds += "" if high == math.inf else f" and at most {high:g}"
@@ -132,6 +132,10 @@ def check_options(
     """
     if options is None:
         return
+    if type(options) is dict and len(options) == 1:  # the usual case, checked quickly
+        index = options.get("episode")
+        if type(index) is int and index >= 0 and (available is None or index < available):
+            return
     if not isinstance(options, Mapping):
         raise InvalidArgumentError(
             f"options of reset must be a dict such as {{'episode': 0}} or None, received {shown(options)}."

@@ -12,8 +12,8 @@ from selfreg_gym.agents.helpers.prm_per_task import PRMPerTask
 from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import Act, Intervention
@@ -25,7 +25,7 @@ class Expert:
 
 
 class Ranked:
-    """Always right, and the surer the fewer coins are left (read off its own text)."""
+    """Always right, with a confidence that grows as fewer coins are left (read from the text)."""
 
     def act(self, decisions):
         acts = []
@@ -83,8 +83,8 @@ def patterns(helper, *, num_envs=3, actor=None):
         (WaitN().with_knob(-3.5), "00001"),
     ],
 )
-def test_asks_by_the_clock_of_each_episode(helper, longest):
-    """Memory is per episode: with three rows refilled in any order, every episode starts at its own step 1."""
+def test_steps_are_counted_in_each_episode(helper, longest):
+    """Memory is per episode: in a batch of three that restart in any order, every episode begins at step 1."""
     assert patterns(helper) == {coins: longest[:coins] for coins in (2, 3, 4, 5)}
 
 
@@ -110,13 +110,13 @@ def test_quantile_asks_below_it():
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
-def test_confidence_is_the_actors_own(num_envs):
+def test_the_confidence_is_that_of_the_actor(num_envs):
     assert patterns(ActorConfidence(0.75), actor=Ranked(), num_envs=num_envs)[5] == "11000"
     assert patterns(ActorConfidence(0.0), actor=Ranked())[5] == "00000"
     assert patterns(ActorConfidence().with_knob(ActorConfidence.knob_bounds[1]), actor=Ranked())[5] == "11111"
 
 
-def test_an_actor_without_logprobs_counts_as_sure():
+def test_an_actor_without_logprobs_has_confidence_1():
     assert patterns(ActorConfidence(0.99))[5] == "00000"
 
 
@@ -132,7 +132,7 @@ def test_confidence_in_a_single_env_equals_the_batch():
 
 
 def test_asking_for_confidence_does_not_change_the_actor():
-    """A tenth of helpers' worth hangs on this: reading the confidence must not use up the actor's randomness."""
+    """Reading the confidence must not advance the actor's random stream."""
 
     class Guesser:
         def act(self, decisions):
@@ -163,7 +163,7 @@ def test_a_single_text_gets_a_single_action():
         assert action == 1
 
 
-def test_bad_arguments_say_the_rule():
+def test_invalid_arguments_are_errors():
     with pytest.raises(InvalidArgumentError, match="k at least 1"):
         EveryK(0.5)
     with pytest.raises(InvalidArgumentError, match="integer"):

@@ -58,7 +58,7 @@ def server() -> Iterator[Loopback]:
 
 @pytest.fixture(scope="module")
 def helpers(server: Loopback) -> dict[str, Any]:
-    """Every registered helper, and mixtures and samples beside them."""
+    """Every registered helper, a mixture and a sampling model."""
     specs = [EpisodeSpec(i % 8, i, (i % 5) / 4) for i in range(200)]
     episodes = list(run_episodes(make_env(kwargs(), 8), specs))
     prm = BagOfWords.train(episodes)
@@ -156,7 +156,7 @@ def test_a_coin_differs_between_tasks_that_share_a_seed(helpers: dict[str, Any])
 
 
 def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str, Any]) -> None:
-    """With one offset for all answers the cheap intervention, preferred at the start, is asked for ever."""
+    """With one offset for all answers, the cheap intervention was asked at every budget."""
     for name in ("dqn", "lm", "ppo", "recurrent-ppo"):
         helper = helpers[name]
         low, high = helper.knob_bounds
@@ -176,9 +176,9 @@ def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, 
     people = kwargs()["interventions"]
     dearer = [Intervention(ExpertActor(), name="cheap", cost=0.5), people[1]]
     for name in ("lm", "ppo"):
-        for others, told in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
+        for others, message in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
             env = make_env({**kwargs(), "interventions": others}, 2)
-            with pytest.raises(InvalidArgumentError, match=told):
+            with pytest.raises(InvalidArgumentError, match=message):
                 run_episodes(env, [EpisodeSpec(0, 0)], helpers[name])
     with pytest.raises(InvalidArgumentError, match="trained for 2 intervention"):
         run_episodes(make_env({**kwargs(), "interventions": people[:1]}, 2), [EpisodeSpec(0, 0)], helpers["dp"])

@@ -54,14 +54,14 @@ def test_the_cost_of_the_choice_rises_with_the_knob_from_nothing_to_the_most(cos
     gain = np.random.default_rng(1).normal(size=(300, len(costs))) * 4
     (low, high), step = knob_range((-20.0, 20.0), 0.5, costs)
     assert 0 < step < high - low
-    price = np.array([0.0, *costs])
-    spent = np.array([price[best_action(gain, x, costs)] for x in np.linspace(low, high, 401)])
-    assert (np.diff(spent, axis=0) >= 0).all()  # in every row, not only on average
+    cost_of = np.array([0.0, *costs])
+    spent = np.array([cost_of[best_action(gain, x, costs)] for x in np.linspace(low, high, 401)])
+    assert (np.diff(spent, axis=0) >= 0).all()  # for every observation, not only on average
     assert spent[0].max() == 0.0
     assert spent[-1].min() == max(costs)
 
 
-def test_ties_are_nohelp_and_no_rows_are_no_actions() -> None:
+def test_ties_are_nohelp_and_an_empty_batch_has_no_actions() -> None:
     assert best_action(np.array([[0.0, -1.0]]), 0.0, [1, 2]).tolist() == [0]
     assert best_action(np.zeros((0, 2)), 0.0, [1, 2]).shape == (0,)
 
@@ -108,14 +108,14 @@ def asked_many(helper: Any) -> list[int]:
     ]
 
 
-def test_a_name_needs_an_env() -> None:
+def test_an_intervention_by_name_needs_an_env() -> None:
     for helper in (Always(intervention="b"), Random(1.0, intervention="b"), EveryK(1, intervention="b")):
         with pytest.raises(InvalidArgumentError, match="for_interventions"):
             helper.predict("text")
 
 
 class Gains:
-    """Prefers the cheap intervention wherever it sees a use for any, as an uncalibrated helper may."""
+    """Prefers the cheap intervention wherever any helps, as an uncalibrated helper may."""
 
     def __init__(self, knob: float = 0.0) -> None:
         self.knob = knob

@@ -1,4 +1,4 @@
-"""Everything that is registered keeps its contract: a dropped-in file is tested by being there."""
+"""Contract tests of everything registered: a new plug-in file is tested without another edit."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _task() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _somebody_at_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ``human`` plugins ask a person, who here always takes the first action."""
+def _terminal_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ``human`` plug-ins read from the terminal; here the input is always the first action."""
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda *prompt: "1")
 
@@ -55,8 +55,8 @@ def loopback() -> Iterator[Loopback]:
 
 
 @pytest.fixture(autouse=True)
-def _somebody_behind_an_address(monkeypatch: pytest.MonkeyPatch, loopback: Loopback) -> None:
-    """The ``endpoint`` plugins ask the server that the environment names, here one of the tests' own."""
+def _served_address(monkeypatch: pytest.MonkeyPatch, loopback: Loopback) -> None:
+    """The ``endpoint`` plug-ins use the server in the environment variable; here it is a server of the tests."""
     monkeypatch.setenv("OPENAI_BASE_URL", loopback.url)
 
 
@@ -88,7 +88,7 @@ def test_every_actor_plays_whole_episodes_with_every_intervention(actor: str) ->
 
 
 @pytest.mark.parametrize("group", list(registry.GROUPS))
-def test_every_plugin_says_what_it_is_in_its_first_line(group: str) -> None:
+def test_every_plugin_has_a_summary(group: str) -> None:
     for entry in registry.describe(group):
         assert entry.summary, entry.module
         assert registry.load(group, entry.name).__doc__, entry.module

@@ -1,4 +1,4 @@
-"""The dp helper: it follows the table, tosses one coin per episode, and asks nobody where it knows nothing."""
+"""The dp helper: it follows the policy, draws one coin per episode, and never asks in unknown states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DP = registry.load("helpers", "dp")
 
 @pytest.fixture(scope="module")
 def model() -> TransitionModel:
-    """Two states in a row; help succeeds more often in both, and more so in the second."""
+    """Two states in sequence; help succeeds more often in both, with a larger gain in the second."""
     move = np.array([[0.0, 0.8], [0.0, 0.0]])
     return TransitionModel([move, move], [[0.0, 0.3], [0.1, 0.9]], [1, 0], keys=["a", "b\nwith a line"])
 
@@ -28,7 +28,7 @@ def texts(*keys: str) -> list[str]:
     return [f"{key}\n\n5" for key in keys]
 
 
-def test_it_does_what_the_policy_says_and_nothing_in_unknown_states(model):
+def test_it_follows_the_policy_and_never_asks_in_unknown_states(model):
     policy = solve_budget(model, budget=100)
     helper = DP(policy)
     actions, _ = helper.predict(texts("a", "b\nwith a line", "elsewhere"))
@@ -61,8 +61,8 @@ def test_one_coin_per_episode_kept_in_state_also_when_deterministic(model):
     assert not np.array_equal(other, first)
 
 
-def test_it_counts_the_steps_of_a_task_that_does_not():
-    """A clock of three decisions: waiting is free until the last one, where help is the only way left."""
+def test_it_counts_steps_where_the_task_does_not():
+    """Three decisions: only help at the last one succeeds, and waiting is free."""
     wait = Rows(np.array([0, 1]), np.array([0], np.int32), np.array([1.0]), np.array([1], np.int32))
     end = Rows(np.array([0, 0]), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int32))
     model = TransitionModel.levelled([wait, end], 3, [[0.0], [0.5]], [0, 0, 1], last_success=[[0.0], [0.9]], keys=["a"])
@@ -98,17 +98,17 @@ def test_it_is_read_from_a_run(model, tmp_path):
     assert DP.from_run(tmp_path).policy.expected_usage == pytest.approx(frontier.usage[-1])
 
 
-def test_what_it_cannot_follow_is_refused(model):
+def test_other_policies_are_refused(model):
     with pytest.raises(InvalidArgumentError, match="MixedPolicy or a Frontier, received dict"):
         DP({})
     with pytest.raises(InvalidArgumentError, match="has its budget already"):
         DP(solve_budget(model, budget=1), budget=1)
-    with pytest.raises(InvalidArgumentError, match="play it in wrap"):
+    with pytest.raises(InvalidArgumentError, match="use it on wrap"):
         DP(solve_budget(model, budget=1)).predict("You stand in the hall. What now?")
 
 
-def test_in_a_real_environment_usage_and_success_are_what_the_model_says():
-    """Coins under cups: the actor guesses, help knows; the exact model, solved, played in the env it is a model of."""
+def test_usage_and_success_in_the_env_are_those_of_the_model():
+    """The exact model of Coin, solved, and its policy played in the env."""
     from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
     from selfreg_gym.playing.loop import run_episodes
     from selfreg_gym.playing.plan import EpisodeSpec

@@ -1,4 +1,4 @@
-"""The endpoint actor in its four ways, against a real tiny Llama and against a server that misbehaves."""
+"""The endpoint actor and its four strategies, with a real tiny Llama and with a server that fails."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ QUICK = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 20.0
 
 
 @pytest.fixture(scope="module")
-def pages() -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """Moments of an expert's episodes in the household."""
+def observations() -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
+    """Observations, admissible actions and stream keys of expert episodes in the household task."""
     env = gym.make("selfreg/SIF-v0", split="train").unwrapped
     seen = []
     for episode in range(3):
@@ -38,34 +38,36 @@ def pages() -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
     return seen
 
 
-def decisions(pages: Any) -> list[Decision]:
-    """The same moments with their streams at the beginning."""
-    return [Decision(observation, actions, key=key) for observation, actions, key in pages]
+def decisions(observations: Any) -> list[Decision]:
+    """Decisions with random streams at their beginning."""
+    return [Decision(observation, actions, key=key) for observation, actions, key in observations]
 
 
 def coin(key: int = 0) -> Decision:
     return Decision("Call it: heads or tails?", ("heads", "tails"), key=(key,))
 
 
-# ---------------------------------------------------------------- the ways
+# ---------------------------------------------------------------- strategies
 
 
 @pytest.mark.parametrize("lists", [True, False])
-def test_echo_ranks_as_the_local_actor_does(serve: Any, pages: Any, lists: bool) -> None:
+def test_echo_gives_the_probabilities_of_the_local_actor(serve: Any, observations: Any, lists: bool) -> None:
     can = ("completions", "logprobs", "echo", *(("lists",) if lists else ()))
     actor = EndpointActor(serve(brain=Llama(LM().checkpoint_dir), can=can).url, **QUICK)
-    local = LM().act(decisions(pages))
-    for act, own in zip(actor.act(decisions(pages)), local, strict=True):
+    local = LM().act(decisions(observations))
+    for act, own in zip(actor.act(decisions(observations)), local, strict=True):
         assert act.text == own.text
         np.testing.assert_allclose(act.logprobs, own.logprobs, atol=1e-3)
-        assert act.tokens > own.tokens  # every action is read, with the page before it
+        assert act.tokens > own.tokens  # every action is read with its prompt
     greedy = EndpointActor(actor.connection.server.base_url, temperature=0, **QUICK)
-    assert [a.text for a in greedy.act(decisions(pages))] == [a.text for a in LM(temperature=0).act(decisions(pages))]
+    assert [a.text for a in greedy.act(decisions(observations))] == [
+        a.text for a in LM(temperature=0).act(decisions(observations))
+    ]
 
 
-def test_an_action_that_begins_another_is_not_preferred_for_being_short(serve: Any, pages: Any) -> None:
+def test_an_action_that_is_a_prefix_of_another_is_not_preferred(serve: Any, observations: Any) -> None:
     actor = EndpointActor(serve(brain=Llama(LM().checkpoint_dir), can=("completions", "logprobs", "echo")).url, **QUICK)
-    observation, offered, _ = pages[0]
+    observation, offered, _ = observations[0]
     rooms = tuple(action for action in offered if action.startswith("Go to Room "))
     assert len(rooms) > 2
     for actions in (("Go to", *rooms), (rooms[0], "Go", "Explore Room 4"), (*rooms, rooms[0] + " now")):
@@ -74,7 +76,7 @@ def test_an_action_that_begins_another_is_not_preferred_for_being_short(serve: A
         np.testing.assert_allclose(np.exp(act.logprobs), np.exp(own.logprobs), atol=5e-3)
 
 
-def test_what_is_left_beside_the_longer_actions_is_the_chance_of_the_shorter(serve: Any) -> None:
+def test_the_shorter_action_has_the_remaining_probability_of_its_prefix(serve: Any) -> None:
     server = serve(can=("completions", "logprobs", "echo"))
     actor = EndpointActor(server.url, **QUICK)
     [act] = actor.act([Decision("Room 3.", ("look", "look at", "look up", "look at me"), key=(1,))])
@@ -87,10 +89,10 @@ def test_what_is_left_beside_the_longer_actions_is_the_chance_of_the_shorter(ser
 
 
 @pytest.mark.parametrize("form", ["structured_outputs", "response_format", TGI, "grammar", "regex"])
-def test_structured_answers_are_admissible_word_for_word(serve: Any, pages: Any, form: str) -> None:
+def test_structured_answers_are_admissible(serve: Any, observations: Any, form: str) -> None:
     server = serve(can=("completions", "chat", "structured"), forms=(form,))
     actor = EndpointActor(server.url, **QUICK)
-    for decision, act in zip(decisions(pages), actor.act(decisions(pages)), strict=True):
+    for decision, act in zip(decisions(observations), actor.act(decisions(observations)), strict=True):
         assert act.text in decision.admissible_actions
         assert act.error is None
         assert act.tokens > 20
@@ -99,31 +101,31 @@ def test_structured_answers_are_admissible_word_for_word(serve: Any, pages: Any,
     assert act.text in ('say "no\\thing"', "a.b|c")
 
 
-def test_systemone_draws_from_the_probabilities_it_is_given(serve: Any) -> None:
+def test_systemone_draws_from_the_returned_probabilities(serve: Any) -> None:
     server = serve(can=("chat", "systemone"))
     actor = EndpointActor(server.url, **QUICK)
     acts = actor.act([coin(i) for i in range(2000)])
-    assert server.count("/systemone") == 2  # the probe, and the one page
+    assert server.count("/systemone") == 2  # the probe, and the only observation
     heads = np.mean([act.text == "heads" for act in acts])
     assert np.exp(acts[0].logprobs).sum() == pytest.approx(1)
     assert heads == pytest.approx(np.exp(acts[0].logprobs[0]), abs=0.04)
     wide = Decision("You can: " + ", ".join(f"go {i}" for i in range(40)), tuple(f"go {i}" for i in range(40)))
-    [act] = actor.act([wide])  # more options than letters: in words
+    [act] = actor.act([wide])  # more options than letters: a text
     assert act.text in wide.admissible_actions
     assert act.logprobs is None
 
 
 @pytest.mark.parametrize("can", [("chat",), ("completions",)])
-def test_text_is_read_as_an_action(serve: Any, pages: Any, can: tuple[str, ...]) -> None:
+def test_the_action_of_a_text_is_read(serve: Any, observations: Any, can: tuple[str, ...]) -> None:
     actor = EndpointActor(serve(can=can).url, **QUICK)
-    acts = actor.act(decisions(pages))
-    assert all(act.text in d.admissible_actions for d, act in zip(decisions(pages), acts, strict=True))
-    assert [actor.act([d])[0] for d in decisions(pages)] == acts
+    acts = actor.act(decisions(observations))
+    assert all(act.text in d.admissible_actions for d, act in zip(decisions(observations), acts, strict=True))
+    assert [actor.act([d])[0] for d in decisions(observations)] == acts
     free = actor.act([Decision("You can: sing, dance", None, key=(1,))])
     assert free[0].text in ("sing", "dance")
 
 
-def test_a_chat_that_names_its_limit_otherwise(serve: Any) -> None:
+def test_a_chat_with_another_name_of_the_token_limit(serve: Any) -> None:
     for can in (("chat",), ("chat", "structured")):
         server = serve(can=can, odd="new limit")
         actor = EndpointActor(server.url, **QUICK)
@@ -132,14 +134,14 @@ def test_a_chat_that_names_its_limit_otherwise(serve: Any) -> None:
         assert actor.describe()["strategy"] == ("structured" if "structured" in can else "text")
 
 
-def test_invalid_stays_invalid_unless_the_nearest_is_asked_for(serve: Any) -> None:
+def test_an_invalid_action_stays_invalid_unless_nearest(serve: Any) -> None:
     server = serve(can=("chat",))
     server.brain.write = lambda prompt, **_: "head"
     assert EndpointActor(server.url, **QUICK).act([coin()])[0].text == "head"
     assert EndpointActor(server.url, nearest=True, **QUICK).act([coin()])[0].text == "heads"
 
 
-def test_reasoning_is_asked_for_and_read(serve: Any) -> None:
+def test_reasoning_is_requested_and_read(serve: Any) -> None:
     server = serve(can=("chat",))
     server.brain.write = lambda prompt, **_: "Reasoning: it fell on heads before.\nAction: tails."
     [act] = EndpointActor(server.url, reasoning=True, instructions="Be brief.", **QUICK).act([coin()])
@@ -149,17 +151,17 @@ def test_reasoning_is_asked_for_and_read(serve: Any) -> None:
     assert "Reasoning:" in user["content"]
 
 
-@pytest.mark.parametrize("said", [" heads, since it was tails", "heads (the action: heads or tails)\nAction: tails"])
-def test_a_continued_text_is_read_after_the_mark_that_began_it(serve: Any, said: str) -> None:
+@pytest.mark.parametrize("text", [" heads, since it was tails", "heads (the action: heads or tails)\nAction: tails"])
+def test_a_completion_is_read_after_the_mark_in_its_prompt(serve: Any, text: str) -> None:
     server = serve(can=("completions",))
-    server.brain.write = lambda prompt, **_: said
+    server.brain.write = lambda prompt, **_: text
     assert EndpointActor(server.url, **QUICK).act([coin()])[0].text == "heads"
     server = serve(can=("completions",))
     server.brain.write = lambda prompt, **_: " Reasoning: heads came before.\nAction: tails"
     assert EndpointActor(server.url, reasoning=True, **QUICK).act([coin()])[0].text == "tails"
 
 
-def test_draws_differ_by_decision_and_by_seed_and_repeat(serve: Any) -> None:
+def test_draws_depend_on_decision_and_seed_only(serve: Any) -> None:
     server = serve(can=("chat",))
 
     def texts(**options: Any) -> list[str]:
@@ -177,7 +179,7 @@ def test_draws_differ_by_decision_and_by_seed_and_repeat(serve: Any) -> None:
     assert not any("seed" in body for _, body in server.requests[before:] if body.get("max_tokens") == 64)
 
 
-def test_the_way_can_be_overridden_and_is_told(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_strategy_can_be_overridden_and_is_shown(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     server = serve()
     with caplog.at_level(logging.INFO, "selfreg_gym.endpoint"):
         actor = EndpointActor(server.url, strategy="text", api="completions", **QUICK)
@@ -186,19 +188,19 @@ def test_the_way_can_be_overridden_and_is_told(serve: Any, caplog: pytest.LogCap
     assert "strategy text (requested)" in caplog.text
     assert "strategy='text'" in repr(actor)
     assert not server.count("/chat/completions")
-    told = EndpointActor(server.url, **QUICK).describe()
-    assert (told["strategy"], told["model"]) == ("echo", "rule")
+    description = EndpointActor(server.url, **QUICK).describe()
+    assert (description["strategy"], description["model"]) == ("echo", "rule")
     why = "answered 4 prompts in one request, in order and as single ones"
-    assert told["capabilities"]["prompt_lists"] == {"works": True, "why": why}
-    assert told["usage"]["requests"] > 5
+    assert description["capabilities"]["prompt_lists"] == {"works": True, "why": why}
+    assert description["usage"]["requests"] > 5
     [act] = EndpointActor(serve(can=("chat",)).url, strategy="echo", **QUICK).act([coin()])
     assert "strategy='echo' was requested, and the server does not support it" in act.error
 
 
-# ---------------------------------------------------------------- what goes wrong
+# ---------------------------------------------------------------- failures
 
 
-def test_a_failed_call_is_an_error_and_the_others_act(serve: Any) -> None:
+def test_a_failed_call_is_an_error_of_its_act_only(serve: Any) -> None:
     server = serve(can=("chat",))
     actor = EndpointActor(server.url, **{**QUICK, "retries": 1})
     actor.act([coin()])
@@ -212,7 +214,7 @@ def test_a_failed_call_is_an_error_and_the_others_act(serve: Any) -> None:
 
 
 class _Quiet:
-    """No lock: these requests come one by one."""
+    """No lock: these requests are sequential."""
 
     def __enter__(self) -> None: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -221,18 +223,18 @@ class _Quiet:
 @pytest.mark.parametrize(
     ("can", "kinds"), [(("completions", "logprobs", "echo"), LACKING[:2]), (("systemone",), LACKING[2:])]
 )
-def test_what_is_missing_now_and_then_is_asked_for_again(serve: Any, pages: Any, can: tuple, kinds: tuple) -> None:
+def test_incomplete_answers_are_retried(serve: Any, observations: Any, can: tuple, kinds: tuple) -> None:
     server = serve(can=can)
     actor = EndpointActor(server.url, **{**QUICK, "retries": 8})
     assert actor.describe()["strategy"] in ("echo", "systemone")
-    calm = EndpointActor(server.url, **QUICK).act(decisions(pages))
+    calm = EndpointActor(server.url, **QUICK).act(decisions(observations))
     server.fault = now_and_then(0.3, seed=2, kinds=kinds)
-    assert actor.act(decisions(pages)) == calm
+    assert actor.act(decisions(observations)) == calm
     assert set(kinds) <= set(server.faults)
     assert actor.usage()["retried"] > 1
 
 
-def test_nobody_there_is_an_error_of_every_act() -> None:
+def test_a_missing_server_is_an_error_of_every_act() -> None:
     actor = EndpointActor("http://127.0.0.1:9/v1", **{**QUICK, "retries": 0})
     acts = actor.act([coin(1), coin(2)])
     assert all("the connection failed" in act.error for act in acts)
@@ -240,7 +242,7 @@ def test_nobody_there_is_an_error_of_every_act() -> None:
         actor.describe()
 
 
-def test_what_is_not_set_up_ends_the_run_and_no_episode(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misconfiguration_ends_the_run_instead_of_an_episode(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
 
     def step(actor: EndpointActor) -> None:
@@ -260,16 +262,16 @@ def test_what_is_not_set_up_ends_the_run_and_no_episode(serve: Any, monkeypatch:
         step(EndpointActor(server.url, **QUICK))
 
 
-def test_nothing_to_choose_from_is_an_error_and_one_thing_is_taken(serve: Any) -> None:
+def test_no_action_is_an_error_and_a_single_one_is_taken(serve: Any) -> None:
     server = serve(can=("completions", "logprobs", "echo"))
     actor = EndpointActor(server.url, **QUICK)
-    nothing, one = actor.act([Decision("x", ()), Decision("x", ("only",))])
-    assert "no admissible action" in nothing.error
-    assert (one.text, one.logprobs, one.tokens) == ("only", (0.0,), 0)
+    empty, single = actor.act([Decision("x", ()), Decision("x", ("only",))])
+    assert "no admissible action" in empty.error
+    assert (single.text, single.logprobs, single.tokens) == ("only", (0.0,), 0)
     assert actor.act([]) == []
 
 
-def test_a_megabyte_and_control_characters(serve: Any) -> None:
+def test_long_texts_and_control_characters(serve: Any) -> None:
     [act] = EndpointActor(serve(can=("chat",), odd="giant").url, reasoning=True, **QUICK).act([coin()])
     assert act.error is None
     assert len(act.text) <= 500
@@ -283,7 +285,7 @@ def test_a_megabyte_and_control_characters(serve: Any) -> None:
     assert info["error"] is None
 
 
-def test_bad_arguments_say_what_is_wrong() -> None:
+def test_invalid_arguments_are_errors() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'echo'"):
         EndpointActor("http://x/v1", strategy="ecko")
     with pytest.warns(DeprecationWarning, match="strategy"):
@@ -295,39 +297,41 @@ def test_bad_arguments_say_what_is_wrong() -> None:
             EndpointActor("http://x/v1", **options)
 
 
-# ---------------------------------------------------------------- keys, copies, accounts
+# ---------------------------------------------------------------- keys, copies, costs
 
 
-def test_the_key_is_nowhere(serve: Any, tmp_path: Path, monkeypatch: Any, caplog: Any, capfd: Any) -> None:
+def test_the_key_is_shown_and_stored_nowhere(
+    serve: Any, tmp_path: Path, monkeypatch: Any, caplog: Any, capfd: Any
+) -> None:
     key = "sk-" + str(number("key"))[2:]
     monkeypatch.setenv("TEST_KEY", key)
     caplog.set_level(logging.DEBUG)
-    told = []
+    shown = []
     for odd, right in (("leak", key), ("", "another")):
         server = serve(can=("chat",), odd=odd, key=right)
         actor = EndpointActor(server.url, api_key_env="TEST_KEY", cache=tmp_path / "answers.sqlite", **QUICK)
         acts = actor.act([coin()])
-        told += [repr(acts), repr(actor), repr(actor.connection.client), str(pickle.dumps(actor)), actor.name]
-        told += [str(vars(copy.deepcopy(actor))), str(acts[0].error), str(actor.usage())]
+        shown += [repr(acts), repr(actor), repr(actor.connection.client), str(pickle.dumps(actor)), actor.name]
+        shown += [str(vars(copy.deepcopy(actor))), str(acts[0].error), str(actor.usage())]
         actor.close()
-    assert "your key is [key" in told[0]
-    assert "HTTP 401" in told[8]
-    told += [file.read_bytes().decode("latin1") for file in tmp_path.rglob("*")] + [caplog.text, *capfd.readouterr()]
-    assert [key in text for text in told] == [False] * len(told)
+    assert "your key is [key" in shown[0]
+    assert "HTTP 401" in shown[8]
+    shown += [file.read_bytes().decode("latin1") for file in tmp_path.rglob("*")] + [caplog.text, *capfd.readouterr()]
+    assert [key in text for text in shown] == [False] * len(shown)
 
 
-def test_it_is_pickled_and_remembers_on_disk(serve: Any, tmp_path: Path, pages: Any) -> None:
+def test_pickled_actors_share_the_cache(serve: Any, tmp_path: Path, observations: Any) -> None:
     server = serve()
     actor = EndpointActor(server.url, cache=tmp_path / "answers.sqlite", **QUICK)
-    acts = actor.act(decisions(pages))
+    acts = actor.act(decisions(observations))
     sent = len(server.requests)
     again = pickle.loads(pickle.dumps(actor))
-    assert again.act(decisions(pages)) == acts
-    assert len(server.requests) == sent  # neither the probe nor the answers were asked for again
+    assert again.act(decisions(observations)) == acts
+    assert len(server.requests) == sent  # neither probe nor answers are requested again
     assert copy.deepcopy(actor) is actor
 
 
-def test_its_name_tells_one_model_from_another() -> None:
+def test_the_name_depends_on_model_and_options() -> None:
     names = {
         EndpointActor("http://x/v1", **options).name
         for options in (
@@ -342,11 +346,11 @@ def test_its_name_tells_one_model_from_another() -> None:
     assert EndpointActor("http://x/v1", model="a").name == EndpointActor("http://y/v1", model="a", timeout=1.0).name
 
 
-def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
+def test_tokens_and_their_cost_in_info_and_in_the_cost_of_help(serve: Any) -> None:
     server = serve(can=("chat",))
-    friend = EndpointIntervention(server.url, cost=5.0, token_prices=(100.0, 1000.0), **QUICK)
+    intervention = EndpointIntervention(server.url, cost=5.0, token_prices=(100.0, 1000.0), **QUICK)
     env = InterventionEnv(
-        "selfreg/Coin-v0", EndpointActor(server.url, token_prices=(10.0, 0.0), **QUICK), [friend], help_cost=1
+        "selfreg/Coin-v0", EndpointActor(server.url, token_prices=(10.0, 0.0), **QUICK), [intervention], help_cost=1
     )
     env.reset(seed=1, options={"episode": 3})
     _, reward, _, _, info = env.step(1)
@@ -358,7 +362,7 @@ def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     assert reward == pytest.approx(-info["cost"])
     env.reset(seed=1)
     info = env.step(0)[4]
-    assert info["cost"] == 0.0  # what the actor itself costs is told, and not charged
+    assert info["cost"] == 0.0  # the actor's own cost is reported and not charged
     assert info["reported_cost"] == pytest.approx(10.0 * (info["tokens"] - 1) / 1000)
     plain = EndpointIntervention(server.url, cost=5.0, **QUICK)
     env = InterventionEnv("selfreg/Coin-v0", lambda text: "heads", [plain])
@@ -366,7 +370,7 @@ def test_tokens_and_price_in_info_and_as_the_cost_of_help(serve: Any) -> None:
     assert env.step(1)[4]["cost"] == 5.0
 
 
-def test_an_actor_is_made_without_a_server_and_without_heavy_libraries() -> None:
+def test_an_actor_is_created_without_a_server_and_heavy_imports() -> None:
     code = (
         "import sys; from selfreg_gym.agents.actors.endpoint import EndpointActor; EndpointActor('http://x/v1'); "
         "print(sorted({'torch', 'transformers', 'openai'} & set(sys.modules)))"

@@ -19,7 +19,7 @@ BUDGETS = (0.5, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelFields:
     """The fields of a label that a helper reads."""
 
     observation: str
@@ -29,25 +29,25 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled(Row):
-    """With the task, by which labels are kept aside."""
+class Labelled(LabelFields):
+    """With the task, by which labels are held out."""
 
     task_id: str = ""
 
 
-def page(thing: str, rng: np.random.Generator) -> str:
+def observation(thing: str, rng: np.random.Generator) -> str:
     rooms = [f"Room {i}: table with {rng.choice(THINGS)}." for i in range(1, 3)]
     return "\n".join([*rooms, f"You are in Room {rng.integers(1, 3)} and hold a {thing}."])
 
 
-def rows(count: int, *, seed: int = 0, second: str | None = None) -> list[Row]:
-    """Help is worth it from the thing's budget on; for ``second`` it is the second intervention that helps."""
+def rows(count: int, *, seed: int = 0, second: str | None = None) -> list[LabelFields]:
+    """The label is help from the thing's budget on; for ``second`` it is the second intervention."""
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(count):
         thing, budget = str(rng.choice(THINGS)), float(rng.choice(BUDGETS))
         action = int(budget >= NEED.get(thing, 99.0)) * (2 if thing == second else 1)
-        out.append(Row(page(thing, rng), budget, action))
+        out.append(LabelFields(observation(thing, rng), budget, action))
     return out
 
 
@@ -60,7 +60,7 @@ def helper() -> LMHelper:
     return helper
 
 
-def accuracy(helper: LMHelper, labels: list[Row]) -> float:
+def accuracy(helper: LMHelper, labels: list[LabelFields]) -> float:
     right = [int(helper.with_budget(row.budget).predict(row.observation)[0]) == row.action for row in labels]
     return float(np.mean(right))
 
@@ -111,22 +111,22 @@ def test_saved_and_loaded_it_decides_the_same(helper: LMHelper, tmp_path: Path) 
     assert (from_run.budget, from_run.offset) == (3.0, 0.0)
 
 
-def test_two_interventions_are_told_apart_with_adapters() -> None:
+def test_two_interventions_are_distinguished_with_adapters() -> None:
     helper = LMHelper.train(rows(1200, second="cup"), seed=1, epochs=6, lora=True, progress=False)
     assert helper.logits(["Room 1: table."]).shape == (1, 2)
     rng = np.random.default_rng(3)
-    cups = [page("cup", rng) for _ in range(20)]
-    hats = [page("hat", rng) for _ in range(20)]
+    cups = [observation("cup", rng) for _ in range(20)]
+    hats = [observation("hat", rng) for _ in range(20)]
     assert np.mean(helper.with_budget(3).predict(cups)[0] == 2) > 0.7
     assert np.mean(helper.with_budget(3).predict(hats)[0] == 1) > 0.7
 
 
 def test_weights_decide_where_labels_disagree() -> None:
     rng = np.random.default_rng(0)
-    texts = [page("cup", rng) for _ in range(150)]
-    labels = [Row(text, 1.0, 1, 0.9) for text in texts] + [Row(text, 1.0, 0, 0.1) for text in texts]
+    texts = [observation("cup", rng) for _ in range(150)]
+    labels = [LabelFields(text, 1.0, 1, 0.9) for text in texts] + [LabelFields(text, 1.0, 0, 0.1) for text in texts]
     helper = LMHelper.train(labels, seed=1, progress=False)
-    assert helper.predict([page("cup", rng) for _ in range(20)])[0].mean() > 0.9
+    assert helper.predict([observation("cup", rng) for _ in range(20)])[0].mean() > 0.9
 
 
 def test_a_seed_replays_a_training() -> None:
@@ -136,7 +136,7 @@ def test_a_seed_replays_a_training() -> None:
     assert 30 < first.info["trained_on"] < 50  # pages are drawn, with all their budgets
 
 
-def test_what_is_no_helper_is_refused(helper: LMHelper, tmp_path: Path) -> None:
+def test_a_directory_without_a_helper_is_refused(helper: LMHelper, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"helper\.json"):
         LMHelper.from_pretrained(tmp_path)
     helper.save_pretrained(tmp_path)
@@ -151,12 +151,12 @@ def test_what_is_no_helper_is_refused(helper: LMHelper, tmp_path: Path) -> None:
     ("labels", "arguments", "message"),
     [
         ([], {}, "received none"),
-        ([Row("a", 1.0, -1)], {}, "received -1"),
-        ([Row("a", 1.0, 2)], {"interventions": 1}, "K = 1"),
-        ([Row("a", 1.0, 1, 0.0)], {}, "not all 0"),
+        ([LabelFields("a", 1.0, -1)], {}, "received -1"),
+        ([LabelFields("a", 1.0, 2)], {"interventions": 1}, "K = 1"),
+        ([LabelFields("a", 1.0, 1, 0.0)], {}, "not all 0"),
     ],
 )
-def test_bad_labels_say_what_is_wrong(labels: list[Row], arguments: dict[str, Any], message: str) -> None:
+def test_invalid_labels_are_errors(labels: list[LabelFields], arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         LMHelper.train(labels, progress=False, **arguments)
 
@@ -166,8 +166,8 @@ def test_a_budget_is_not_negative(helper: LMHelper) -> None:
         helper.with_budget(-1)
 
 
-def test_augmented_pages_teach_what_no_label_shows() -> None:
-    """Told with a shoe in the place of every plate, the same labels teach that a shoe needs no help."""
+def test_augmented_observations_teach_what_no_label_shows() -> None:
+    """With every plate augmented to a shoe, the same labels teach that a shoe needs no help."""
     labels = [row for row in rows(500, seed=2) if not row.observation.endswith("shoe.")]
 
     def swap(text: str, rng: np.random.Generator) -> str:
@@ -177,19 +177,19 @@ def test_augmented_pages_teach_what_no_label_shows() -> None:
         helper = LMHelper.train(labels, seed=1, epochs=5, lr=1e-3, augment=augment, progress=False)
         assert helper.info["augmented"] is (augment is not None)
         rng = np.random.default_rng(9)
-        return float(helper.with_budget(3.0).logits([page("shoe", rng) for _ in range(30)]).mean())
+        return float(helper.with_budget(3.0).logits([observation("shoe", rng) for _ in range(30)]).mean())
 
     assert asked(swap) < asked(None) - 1.0
 
 
-def test_tasks_kept_aside_without_weights_judge_nothing() -> None:
+def test_held_out_labels_of_weight_0_allow_no_validation() -> None:
     from selfreg_gym.prm.targets import split_tasks
 
     tasks = [f"task {i % 4}" for i in range(40)]
-    aside = split_tasks(tasks, share=0.25, seed=3)
+    held_out = split_tasks(tasks, share=0.25, seed=3)
     labels = [
         Labelled(row.observation, row.budget, row.action, weight=float(not out), task_id=task)
-        for row, out, task in zip(rows(40), aside, tasks, strict=True)
+        for row, out, task in zip(rows(40), held_out, tasks, strict=True)
     ]
     arguments: dict[str, Any] = {"seed": 3, "patience": 1, "share": 0.25, "progress": False}
     with pytest.warns(RuntimeWarning, match="trained to the end"):

@@ -12,7 +12,7 @@ from selfreg_gym.agents.helpers.prm_threshold import PRMThreshold
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
 
 
-class Spoken:
+class NumberPRM:
     """A process reward model of texts that are numbers."""
 
     def score(self, observations: Sequence[str]) -> np.ndarray:
@@ -20,20 +20,20 @@ class Spoken:
 
 
 def test_it_helps_below_the_threshold() -> None:
-    actions, state = PRMThreshold(Spoken(), 0.5).predict(("0.2", "0.5", "0.7"))
+    actions, state = PRMThreshold(NumberPRM(), 0.5).predict(("0.2", "0.5", "0.7"))
     assert actions.tolist() == [1, 0, 0]
     assert state is None
 
 
 def test_one_text_gives_one_action() -> None:
-    action, _ = PRMThreshold(Spoken(), 0.5, intervention=2).predict("0.2")
+    action, _ = PRMThreshold(NumberPRM(), 0.5, intervention=2).predict("0.2")
     assert action.shape == ()
     assert int(action) == 2
 
 
 def test_usage_does_not_fall_with_the_knob_and_its_bounds_are_never_and_always() -> None:
     texts = [str(x) for x in (0.0, 0.1, 0.5, 0.9, 1.0)]
-    helper = PRMThreshold(Spoken())
+    helper = PRMThreshold(NumberPRM())
     low, high = helper.knob_bounds
     used = [helper.with_knob(x).predict(texts)[0].sum() for x in np.linspace(low, high, 30)]
     assert used == sorted(used)
@@ -45,7 +45,7 @@ def test_per_state_it_toggles_per_task_it_does_not() -> None:
     row = ["0.2", "0.8", "0.2", "0.8"]
     seen: dict[str, list[int]] = {}
     for scope in ("state", "task"):
-        helper, state = PRMThreshold(Spoken(), 0.5, scope=scope), None
+        helper, state = PRMThreshold(NumberPRM(), 0.5, scope=scope), None
         seen[scope] = []
         for t, text in enumerate(row):
             actions, state = helper.predict((text,), state, np.array([t == 0]))
@@ -53,8 +53,8 @@ def test_per_state_it_toggles_per_task_it_does_not() -> None:
     assert seen == {"state": [1, 0, 1, 0], "task": [1, 1, 1, 1]}
 
 
-def test_per_task_a_row_forgets_where_its_episode_begins() -> None:
-    helper = PRMThreshold(Spoken(), 0.5, scope="task")
+def test_per_task_the_memory_is_reset_where_an_episode_begins() -> None:
+    helper = PRMThreshold(NumberPRM(), 0.5, scope="task")
     actions, state = helper.predict(("0.1", "0.9"), None, np.array([True, True]))
     assert actions.tolist() == [1, 0]
     before = state.copy()
@@ -64,12 +64,12 @@ def test_per_task_a_row_forgets_where_its_episode_begins() -> None:
     assert helper.predict(("0.9", "0.9"), after)[0].tolist() == [1, 1]
 
 
-def test_bad_input_says_what_is_wrong(tmp_path: Path) -> None:
+def test_invalid_arguments_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="process reward model"):
         PRMThreshold(None)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="nan"):
-        PRMThreshold(Spoken(), float("nan"))
+        PRMThreshold(NumberPRM(), float("nan"))
     with pytest.raises(UnknownNameError, match="Did you mean 'state'"):
-        PRMThreshold(Spoken(), scope="states")
+        PRMThreshold(NumberPRM(), scope="states")
     with pytest.raises(CheckpointError, match=r"prm\.json"):
         PRMThreshold.from_run(tmp_path)

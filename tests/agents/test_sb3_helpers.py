@@ -14,8 +14,8 @@ from stable_baselines3.common.env_checker import check_env
 from selfreg_gym import registry
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.testing import check_helper
@@ -65,7 +65,7 @@ def test_it_learns_that_help_pays_and_its_knob_goes_from_never_to_always(trained
     assert usage(trained) > 0.6 * most
 
 
-def test_it_is_calibrated_like_any_other(trained: Any) -> None:
+def test_it_is_calibrated_to_a_budget(trained: Any) -> None:
     found = calibrate(trained, make_env(env(), 8), budget=1.0, episodes=96, tasks=range(16))
     assert found.calibration["met"]
     assert usage(found) == pytest.approx(1.0, abs=0.3)
@@ -115,7 +115,7 @@ def test_a_memory_is_forgotten_where_an_episode_begins() -> None:
     assert np.abs(kept[0][:, 0] - fresh[0][:, 0]).max() > 1e-4  # gone on
 
 
-def test_training_is_seeded_and_leaves_other_randomness_alone() -> None:
+def test_training_is_seeded_and_restores_the_global_generators() -> None:
     learner = registry.load("helpers", "ppo")
     few = {"tasks": range(4), "steps": 1024, "num_envs": 4, "n_steps": 64, "progress": False}
     random.seed(1)
@@ -126,7 +126,7 @@ def test_training_is_seeded_and_leaves_other_randomness_alone() -> None:
         np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
 
 
-def test_an_episode_nobody_chose_is_one_of_the_training_tasks() -> None:
+def test_an_episode_without_a_task_index_draws_a_training_task() -> None:
     from selfreg_gym.agents.helpers._sb3 import _DrawnTasks
     from selfreg_gym.intervention_env.building import build_task
 
@@ -137,7 +137,7 @@ def test_an_episode_nobody_chose_is_one_of_the_training_tasks() -> None:
     assert task.reset(seed=0, options={"episode": 1})[1]["task_id"] not in chosen
 
 
-def test_what_they_read_passes_the_checker_of_stable_baselines(recwarn: pytest.WarningsRecorder) -> None:
+def test_their_env_passes_the_checker_of_stable_baselines(recwarn: pytest.WarningsRecorder) -> None:
     from selfreg_gym.agents.helpers._sb3 import _wrap
 
     for cap in (None, 2.0):
@@ -145,7 +145,7 @@ def test_what_they_read_passes_the_checker_of_stable_baselines(recwarn: pytest.W
     assert not [w for w in recwarn if "selfreg" in str(w.message) or issubclass(w.category, UserWarning)]
 
 
-def test_nothing_to_learn_from_is_refused() -> None:
+def test_training_without_steps_or_tasks_is_refused() -> None:
     learner = registry.load("helpers", "ppo")
     for arguments in ({"steps": 0}, {"tasks": []}):
         with pytest.raises(InvalidArgumentError, match="needs steps and tasks"):
@@ -153,7 +153,7 @@ def test_nothing_to_learn_from_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"costs": None}, "'costs' .* at least 2 numbers"),
         ({"offset": "0"}, "'offset' .* a number"),
@@ -163,11 +163,11 @@ def test_nothing_to_learn_from_is_refused() -> None:
         ({"cap": "2"}, "'cap' .* a number or null"),
     ],
 )
-def test_a_damaged_record_is_named(trained: Any, tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_a_damaged_record_is_named(trained: Any, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     trained.save_pretrained(tmp_path)
     file = tmp_path / "rl.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         type(trained).from_pretrained(tmp_path)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from selfreg_gym.calibration import CoinMixture, calibrate, calibrate_many, load_calibrations, search
 from selfreg_gym.errors import CheckpointError, FailedEpisodesError, InvalidArgumentError
+from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
-from selfreg_gym.evaluation.protocol import evaluation_plan
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.types import HelperPolicy, Intervention
 
@@ -24,7 +24,7 @@ class Expert:
 
 
 class Rate(HelperPolicy):
-    """Asks with probability knob; smooth, and drawn anew from its own seed."""
+    """Asks with probability ``knob``, drawn in batch order from its seed."""
 
     knob_bounds = (0.0, 1.0)
 
@@ -56,7 +56,7 @@ class LastCoins(HelperPolicy):
 
 
 class Offset(LastCoins):
-    """The same on an offset scale, far from the floor and from the top, as a logit is."""
+    """The same on an offset scale with distant bounds, as for a logit."""
 
     knob_bounds = (-20.0, 20.0)
     knob_step = 0.5
@@ -94,17 +94,17 @@ def env():
     return make_env(kwargs, 32)
 
 
-def fresh_usage(helper, env, episodes=40, seed=99):
+def new_usage(helper, env, episodes=40, seed=99):
     specs = evaluation_plan(TASKS, episodes, seed=seed)
     return float(np.mean([episode.cost for episode in run_episodes(env, specs, helper, record_steps=False)]))
 
 
 @pytest.mark.parametrize("helper", [Rate(), LastCoins(), Offset()])
 @pytest.mark.parametrize("budget", [0.3, 1.0, 2.0])
-def test_fresh_usage_meets_the_budget(env, helper, budget):
+def test_new_usage_meets_the_budget(env, helper, budget):
     found = calibrate(helper, env, budget=budget, episodes=400, tasks=TASKS, seed=1)
     assert found.calibration["met"]
-    assert fresh_usage(found, env) == pytest.approx(budget, abs=0.12)
+    assert new_usage(found, env) == pytest.approx(budget, abs=0.12)
     assert len(found.calibration["probes"]) <= 12
 
 
@@ -156,16 +156,16 @@ def test_a_probe_far_from_the_budget_ends_early(env):
     assert first["episodes"] <= 200
 
 
-def test_more_than_can_be_spent_gives_the_top_and_says_so(env):
+def test_a_budget_above_the_highest_usage_gives_the_upper_bound(env):
     found = calibrate(Rate(), env, budget=9.0, episodes=100, tasks=TASKS)
     assert found.knob == 1.0
     assert found.calibration["usage"] == pytest.approx(ALWAYS, abs=0.2)
     assert not found.calibration["met"]
 
 
-def test_a_budget_of_nothing_asks_nobody(env):
+def test_budget_0_never_asks(env):
     found = calibrate(LastCoins(), env, budget=0.0, episodes=100, tasks=TASKS)
-    assert fresh_usage(found, env, episodes=3) == 0.0
+    assert new_usage(found, env, episodes=3) == 0.0
 
 
 def test_the_same_seed_gives_the_same_helper(env):
@@ -210,11 +210,11 @@ def test_a_frontier_is_calibrated_as_the_policy_that_follows_it(env):
     found = calibrate(frontier, env, budget=1.0, episodes=400, max_episodes=400, tasks=TASKS)
     assert found.calibration["met"]
     assert found.frontier is frontier
-    assert fresh_usage(found, env) == pytest.approx(1.0, abs=0.12)
+    assert new_usage(found, env) == pytest.approx(1.0, abs=0.12)
     assert 0.5 < found.policy.expected_usage < 1.5
 
 
-def test_bad_input_says_what_is_wrong(env):
+def test_invalid_arguments_are_errors(env):
     with pytest.raises(InvalidArgumentError, match="only a helper with a knob"):
         calibrate(Memory(1), env, budget=1.0, tasks=TASKS)
     with pytest.raises(InvalidArgumentError, match="at least 0"):
@@ -233,19 +233,19 @@ class Down:
     """An actor that never answers."""
 
     def act(self, decisions):
-        raise ConnectionError("nobody there")
+        raise ConnectionError("connection lost")
 
 
 def test_an_episode_in_error_stops_a_calibration():
     """The episodes without a failure are those that asked at every step, a biased sample."""
     source = {"task": "selfreg/Coin-v0", "actor": Down(), "interventions": [Intervention(Expert(), name="see")]}
-    with pytest.raises(FailedEpisodesError, match=r"ended in an error at every attempt.*nobody there"):
+    with pytest.raises(FailedEpisodesError, match=r"ended in an error at every attempt.*connection lost"):
         calibrate(Rate(), make_env(source, 32), budget=1.0, tasks=TASKS, episodes=80)
 
 
 @pytest.mark.parametrize("budget", ["1", True, float("nan"), float("inf"), -0.1, None, [1.0]])
 def test_a_budget_is_a_number_of_cost_units(env, budget):
-    with pytest.raises(InvalidArgumentError, match="finite number of cost units per episode"):
+    with pytest.raises(InvalidArgumentError, match=r"budget C \(cost units per episode\) must be a finite number"):
         calibrate(Rate(), env, budget=budget, tasks=TASKS)
 
 
@@ -260,7 +260,7 @@ def test_the_usage_of_the_accepted_knob_is_known_to_five_percent(env):
     assert min(probe["episodes"] for probe in record["probes"]) <= 100
 
 
-def test_budgets_that_are_not_met_say_why(env):
+def test_a_missed_budget_has_a_reason(env):
     record = calibrate(Rate(), env, budget=9.0, episodes=50, max_episodes=50, tasks=TASKS).calibration
     assert not record["met"]
     assert record["reason"].startswith("under budget: ")
@@ -271,7 +271,7 @@ def test_budgets_that_are_not_met_say_why(env):
 
 
 def test_the_correction_by_a_longer_probe_is_unbiased(env):
-    """The corrected usage is unbiased, and its error is that of the difference where both go up and down together."""
+    """The corrected usage is unbiased; for correlated probes its error is that of the difference."""
     from selfreg_gym.calibration.probes import Probe, estimate
 
     rng = np.random.default_rng(0)

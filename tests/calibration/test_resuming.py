@@ -51,7 +51,7 @@ class Rate:
         return (rng.random(len(observation)) < self.knob).astype(int), rng
 
 
-class Dawdler(Rate):
+class SlowRate(Rate):
     def predict(self, *arguments, **more):
         time.sleep(float(os.environ.get("DAWDLE", 0)))
         return super().predict(*arguments, **more)
@@ -59,7 +59,7 @@ class Dawdler(Rate):
 
 def run(folder, workers=1):
     env = {"task": "selfreg/Coin-v0", "actor": heads, "interventions": [Intervention(Expert(), name="see")]}
-    requests = {"quick@0.5": (Rate(), 0.5), "quick@1": (Rate(), 1.0), "slow@1": (Dawdler(), 1.0)}
+    requests = {"quick@0.5": (Rate(), 0.5), "quick@1": (Rate(), 1.0), "slow@1": (SlowRate(), 1.0)}
     found = calibrate_many(requests, env, tasks=range(8), episodes=96, resume=folder, workers=workers)
     return {key: helper.calibration for key, helper in found.items()}
 
@@ -115,26 +115,26 @@ def test_after_a_ctrl_c_only_the_unfinished_helper_is_played_again(
 
     monkeypatch.setattr(search, "run_episodes", spying)
     assert module.run(folder) == whole
-    assert set(played) == {"Dawdler"}
+    assert set(played) == {"SlowRate"}
     played.clear()
     assert module.run(folder) == whole
     assert not played
 
 
-def test_what_was_asked_otherwise_is_not_taken_from_before(module: Any, tmp_path: Path) -> None:
+def test_a_changed_request_is_calibrated_again(module: Any, tmp_path: Path) -> None:
     help_ = [module.Intervention(module.Expert(), name="see")]
     env = {"task": "selfreg/Coin-v0", "actor": module.heads, "interventions": help_}
     asked: dict[str, Any] = {"tasks": range(2), "episodes": 4, "resume": tmp_path / "found"}
     requests = {"a": (module.Rate(), 0.0)}
     for change in ({}, {"seed": 1}, {"tolerance": 0.5}, {"episodes": 6}):
         calibrate_many(requests, env, **{**asked, **change})
-    calibrate_many({"a": (module.Dawdler(), 0.0)}, env, **asked)
+    calibrate_many({"a": (module.SlowRate(), 0.0)}, env, **asked)
     calibrate_many({"a": (module.Rate(), 0.1)}, env, **asked)
     assert len(list((tmp_path / "found").glob("*.json"))) == 6
 
 
 def test_tasks_by_key_and_common_models(module: Any) -> None:
-    """Helpers that hold one object stay together, the others are shared out; each plays its own tasks."""
+    """Helpers with a common model stay in one process; each key has its own tasks."""
     from selfreg_gym.calibration.calibrating import _families
     from selfreg_gym.calibration.search import Group
 

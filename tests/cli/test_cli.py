@@ -97,7 +97,7 @@ def test_an_outdated_report_is_not_shown_as_the_report(capsys: pytest.CaptureFix
     code, printed, _ = said(capsys, "run", "--until", "collect", "--out", out)
     assert code == 0
     assert "The report:" not in printed
-    assert "report.html is of an earlier state of this run" in printed
+    assert "report.html is outdated" in printed
 
 
 def test_list_shows_plug_ins_of_other_distributions(
@@ -141,7 +141,7 @@ def test_list_calls_tasks_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 def test_play_names_a_malformed_task_argument_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = said(capsys, "play", "--set", "kind")
     assert code == 2
-    assert "a task argument is KEY=VALUE (--set kind=pnp), received 'kind'" in err
+    assert "a task argument must be KEY=VALUE (--set kind=pnp), received 'kind'" in err
 
 
 def test_messages_hold_no_control_characters_and_have_an_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,7 +194,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
             "Did you mean 'test-seen'",
         ),
         (["report", "--out", "{tmp}/none"], "has none"),
-        (["run", "--out", "{tmp}"], "holds something else"),
+        (["run", "--out", "{tmp}"], "holds other"),
         (["play", "--role", "actr", "--task", "selfreg/Coin-v0"], "Did you mean 'actor'"),
         (["play", "--task", "selfreg/Coins-v0"], "Did you mean 'selfreg/Coin-v0'"),
     ],

@@ -32,6 +32,7 @@ PARTS = '''
 
     class Guesser:
         """Says heads or tails at random, by the decision's own stream; remembers nothing, can be slow or broken."""
+        immaterial = ("delay", "broken_until")
         def __init__(self, delay=0.0, broken_until=None):
             self.delay, self.broken_until = delay, broken_until
         def act(self, decisions):
@@ -296,7 +297,7 @@ def test_a_killed_collection_keeps_its_episodes(env, parts, tmp_path: Path, how,
             assert reported <= part.count() <= reported + 1
             reported = part.count()
     assert reported < 200
-    # The delay is not part of the description, so the quick actor may finish what the slow one began.
+    # The actor declares its delay immaterial, so the quick actor may finish what the slow one began.
     settings = {"tasks": range(5), "episodes": 40, "help_probabilities": (0, 0.5, 1), "seed": 4, "progress": False}
     with collect(env, store=path, **settings) as done, collect(env, store=tmp_path / "w.sqlite", **settings) as whole:
         assert content(done) == content(whole)

@@ -1,4 +1,4 @@
-"""Responses that hold no answer are errors of their act; answers are read wherever they are."""
+"""Parsing of answers, and responses without an answer, which are errors of their act."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def completion(text: Any, reason: Any = "stop", **more: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "text": text, "finish_reason": reason, **more}]}
 
 
-# ---------------------------------------------------------------- why a choice ends
+# ---------------------------------------------------------------- finish_reason
 
-ENDED = [None, "", "stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call"]
-ENDED += ["tool_use", "COMPLETE", "FINISH_REASON_STOP", {"type": "stop", "matched": 2}]
+COMPLETE = [None, "", "stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call"]
+COMPLETE += ["tool_use", "COMPLETE", "FINISH_REASON_STOP", {"type": "stop", "matched": 2}]
 
 
-@pytest.mark.parametrize("reason", ENDED, ids=str)
-def test_an_end_is_an_answer(reason: Any) -> None:
+@pytest.mark.parametrize("reason", COMPLETE, ids=str)
+def test_a_complete_choice_is_an_answer(reason: Any) -> None:
     assert (read_chat(chat("heads", reason)).text, read_chat(chat("heads", reason)).truncated) == ("heads", False)
     assert read_completions(completion("heads", reason))[0].text == "heads"
 
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "model_length", {"type": "length"}], ids=str)
-def test_the_token_limit_keeps_a_text_and_names_itself_without_one(reason: Any) -> None:
+def test_a_truncated_choice_is_an_answer_if_it_has_a_text(reason: Any) -> None:
     for answer in (read_chat(chat("heads", reason)), read_completions(completion("heads", reason))[0]):
         assert answer.truncated
         require_text(answer)
@@ -87,7 +87,7 @@ def test_any_other_reason_is_an_error(reason: Any, transient: bool) -> None:
         ({"type": "invalid_request_error", "message": "no"}, False),
     ],
 )
-def test_error_objects_are_errors_in_every_place(error: Any, transient: bool) -> None:
+def test_error_objects_are_errors_anywhere_in_a_response(error: Any, transient: bool) -> None:
     with pytest.raises(EndpointError, match="the server reports the error") as caught:
         check_errors({"error": error, **chat("heads")})
     assert caught.value.transient == transient
@@ -99,7 +99,7 @@ def test_error_objects_are_errors_in_every_place(error: Any, transient: bool) ->
 
 
 @pytest.mark.parametrize("results", [{"hate": {"filtered": True}}, {"custom": {"a": {"filtered": True}}}], ids=str)
-def test_results_of_a_filter_are_read(results: Any) -> None:
+def test_filter_results_are_read(results: Any) -> None:
     with pytest.raises(EndpointError, match="content filter") as caught:
         read_chat(chat("heads", content_filter_results=results))
     assert not caught.value.transient
@@ -108,7 +108,7 @@ def test_results_of_a_filter_are_read(results: Any) -> None:
     assert read_chat(chat("heads", content_filter_results={"hate": {"filtered": False}})).text == "heads"
 
 
-def test_a_refusal_is_an_error_that_does_not_pass() -> None:
+def test_a_refusal_is_not_transient() -> None:
     for message in (
         {"content": None, "refusal": "I cannot."},
         {"content": [{"type": "refusal", "refusal": "I cannot."}]},
@@ -119,7 +119,7 @@ def test_a_refusal_is_an_error_that_does_not_pass() -> None:
     assert read_chat({"choices": [{"message": {"content": "heads", "refusal": None}}]}).text == "heads"
 
 
-# ---------------------------------------------------------------- null is nothing said
+# ---------------------------------------------------------------- null
 
 
 @pytest.mark.parametrize(
@@ -127,21 +127,21 @@ def test_a_refusal_is_an_error_that_does_not_pass() -> None:
     [None, [], [{"type": "text", "text": None}], [None], [{"type": "thinking", "text": "heads?"}], [{"type": "image"}]],
     ids=str,
 )
-def test_null_is_nothing_said(content: Any) -> None:
+def test_null_is_an_empty_text(content: Any) -> None:
     answer = read_chat(chat(content))
     assert answer.text == ""
     with pytest.raises(EndpointError, match="its text is empty"):
         require_text(answer)
 
 
-def test_what_came_in_place_of_a_text_is_named() -> None:
+def test_other_content_is_named_in_the_error() -> None:
     call = {"role": "assistant", "tool_calls": [{"function": {"name": "act", "arguments": "{}"}}]}
-    for message, told in ((call, "tool calls and no text"), ({"reasoning_content": "hm"}, "reasoning and no text")):
-        with pytest.raises(EndpointError, match=told):
+    for message, expected in ((call, "tool calls and no text"), ({"reasoning_content": "hm"}, "reasoning and no text")):
+        with pytest.raises(EndpointError, match=expected):
             require_text(read_chat({"choices": [{"message": message, "finish_reason": "tool_calls"}]}))
 
 
-def test_the_first_of_several_choices_is_that_of_index_0() -> None:
+def test_the_choice_with_index_0_is_read() -> None:
     choices = [{"index": i, "message": {"content": f"choice {i}"}} for i in (1, 0)]
     assert read_chat({"choices": choices}).text == "choice 0"
 
@@ -171,25 +171,25 @@ def test_null_elsewhere(serve: Any, quick: Any) -> None:
     assert EndpointActor(server.url, **quick).connection.models() == ["rule"]
 
 
-# ---------------------------------------------------------------- counts of tokens
+# ---------------------------------------------------------------- numbers of tokens
 
 
 @pytest.mark.parametrize("count", [10**30, 2**63, -1, "7", 7.5, True, [7], {}], ids=str)
-def test_counts_of_tokens_that_cannot_be_are_ignored(count: Any) -> None:
+def test_impossible_numbers_of_tokens_are_ignored(count: Any) -> None:
     for usage in ({"prompt_tokens": count, "completion_tokens": 1}, {"prompt_tokens": 1, "completion_tokens": count}):
         assert read_chat({**chat("heads"), "usage": usage}).tokens is None
     assert read_chat({**chat("heads"), "usage": {"prompt_tokens": 3, "completion_tokens": None}}).tokens == Tokens(3, 0)
 
 
 @pytest.mark.parametrize("strategy", ["text", "echo", "systemone"])
-def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
+def test_impossible_numbers_are_ignored_in_responses_and_in_the_cache(
     serve: Any, quick: Any, tmp_path: Path, strategy: str
 ) -> None:
     server = serve(can=STRATEGIES[strategy])
-    right = server.answer
+    original = server.answer
 
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        status, value = right(path, body)
+        status, value = original(path, body)
         huge = dict.fromkeys(("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"), 10**30)
         return status, {**value, "usage": huge}
 
@@ -201,9 +201,9 @@ def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
     assert (act.tokens or 0) < 1000
     cache = AnswerCache(path)
     for key, text in cache._connection.execute("SELECT key, answer FROM answers").fetchall():
-        spoiled = text.replace('"tokens": null', f'"tokens": {{"prompt": {10**30}, "completion": -1}}')
-        spoiled = spoiled.replace("]]", f", {10**30}]]").replace('"prompt": 0', f'"prompt": {10**30}')
-        cache._connection.execute("UPDATE answers SET answer = ? WHERE key = ?", (spoiled, key))
+        changed = text.replace('"tokens": null', f'"tokens": {{"prompt": {10**30}, "completion": -1}}')
+        changed = changed.replace("]]", f", {10**30}]]").replace('"prompt": 0', f'"prompt": {10**30}')
+        cache._connection.execute("UPDATE answers SET answer = ? WHERE key = ?", (changed, key))
     cache.close()
     [again] = EndpointActor(server.url, strategy=strategy, cache=path, **quick).act([coin()])
     assert (again.text, again.error) == (act.text, None)
@@ -211,7 +211,7 @@ def test_impossible_counts_do_not_end_a_run_nor_do_those_in_a_cache(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_damaged_cache_is_asked_for_again(serve: Any, quick: Any, tmp_path: Path, strategy: str) -> None:
+def test_damaged_rows_of_the_cache_are_replaced(serve: Any, quick: Any, tmp_path: Path, strategy: str) -> None:
     server, path = serve(can=STRATEGIES[strategy]), tmp_path / "answers.sqlite"
     options = {**quick, "cache": path, "strategy": strategy.split()[0]}
     [act] = EndpointActor(server.url, **options).act([coin()])
@@ -223,7 +223,7 @@ def test_a_damaged_cache_is_asked_for_again(serve: Any, quick: Any, tmp_path: Pa
     assert act.error is None
 
 
-# ---------------------------------------------------------------- what the actor makes of it
+# ---------------------------------------------------------------- acts
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -247,7 +247,7 @@ def test_a_response_without_an_answer_is_an_error_of_the_act(serve: Any, quick: 
     assert info["error"]
 
 
-def test_faults_that_pass_leave_no_act_different(serve: Any, quick: Any) -> None:
+def test_transient_faults_change_no_act(serve: Any, quick: Any) -> None:
     for strategy, can in STRATEGIES.items():
         options = {**quick, "strategy": strategy.split()[0]}
         calm = EndpointActor(serve(can=can).url, **options).act([coin(i) for i in range(9)])
@@ -259,14 +259,14 @@ def test_faults_that_pass_leave_no_act_different(serve: Any, quick: Any) -> None
         assert actor.act([coin(i) for i in range(9)]) == calm
 
 
-def test_an_answer_that_was_cut_is_kept_and_counted(serve: Any, quick: Any) -> None:
+def test_truncated_answers_are_used_and_counted(serve: Any, quick: Any) -> None:
     server = serve(can=("chat",))
-    right = server.answer
+    original = server.answer
     actor = EndpointActor(server.url, **quick)
     assert actor.chosen[0] == "text"
 
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        status, value = right(path, body)
+        status, value = original(path, body)
         value["choices"][0]["finish_reason"] = "length"
         return status, value
 
@@ -276,27 +276,27 @@ def test_an_answer_that_was_cut_is_kept_and_counted(serve: Any, quick: Any) -> N
     assert actor.describe()["usage"]["truncated"] == 2
 
 
-@pytest.mark.parametrize(("said", "reason"), [("<think>heads or tails, hm", "length"), ("<think>hm</think>", "stop")])
-def test_a_thought_alone_is_no_answer(serve: Any, quick: Any, said: str, reason: str) -> None:
+@pytest.mark.parametrize(("text", "reason"), [("<think>heads or tails, hm", "length"), ("<think>hm</think>", "stop")])
+def test_reasoning_alone_is_an_error(serve: Any, quick: Any, text: str, reason: str) -> None:
     server = serve(can=("chat",))
     actor = EndpointActor(server.url, **{**quick, "retries": 1})
     assert actor.chosen[0] == "text"
-    server.answer = lambda path, body: (200, chat(said, reason))
+    server.answer = lambda path, body: (200, chat(text, reason))
     [act] = actor.act([coin()])
     assert ("token limit of 64" if reason == "length" else "no action") in act.error
 
 
-def test_half_a_json_object_is_no_answer(serve: Any, quick: Any) -> None:
+def test_incomplete_json_is_an_error(serve: Any, quick: Any) -> None:
     server = serve(can=("chat", "structured"), forms=("response_format",))
     actor = EndpointActor(server.url, **{**quick, "retries": 1})
     assert actor.chosen[0] == "structured"
-    for said, reason in (('{"action": "hea', "length"), ('{"action": null}', "stop")):
-        server.answer = lambda path, body, said=said, reason=reason: (200, chat(said, reason))
-        [act] = actor.act([coin(len(said))])
+    for text, reason in (('{"action": "hea', "length"), ('{"action": null}', "stop")):
+        server.answer = lambda path, body, text=text, reason=reason: (200, chat(text, reason))
+        [act] = actor.act([coin(len(text))])
         assert "the response has no answer" in act.error
 
 
-def test_a_line_break_before_the_action_of_a_completion_is_no_empty_answer(serve: Any, quick: Any) -> None:
+def test_a_line_break_before_the_action_of_a_completion_is_skipped(serve: Any, quick: Any) -> None:
     server = serve(can=("completions",))
 
     def write(prompt: str, **_: Any) -> str:

@@ -1,4 +1,4 @@
-"""Answers on disk: kept through ``kill -9``, shared by processes, and never taken for somebody else's."""
+"""The cache of answers: keys, ``kill -9``, several processes, foreign files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selfreg_gym.errors import StoreError
 from selfreg_gym.store.rollouts import Rollouts
 
 
-def test_a_key_names_the_whole_request() -> None:
+def test_the_key_depends_on_the_whole_request() -> None:
     keys = {
         request_key("/completions", {"model": "m", "prompt": "p", "temperature": 1}, 5),
         request_key("/completions", {"model": "m", "prompt": "p", "temperature": 1}, 6),
@@ -30,7 +30,7 @@ def test_a_key_names_the_whole_request() -> None:
     assert request_key("/x", {"a": 1, "b": 2}, 0) == request_key("/x", {"b": 2, "a": 1}, 0)
 
 
-def test_what_is_put_is_found_and_the_first_answer_stays(tmp_path: Path) -> None:
+def test_the_first_answer_of_a_key_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "answers.sqlite"
     one, other = AnswerCache(path), AnswerCache(path)
     one.put(b"k", {"text": "\ud83d \u0000 идти"})
@@ -42,7 +42,7 @@ def test_what_is_put_is_found_and_the_first_answer_stays(tmp_path: Path) -> None
     assert AnswerCache(path).get(b"k")
 
 
-def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_other_files_are_refused_and_unchanged(tmp_path: Path) -> None:
     store = tmp_path / "rollouts.sqlite"
     Rollouts.create(store, spec={}).close()
     with pytest.raises(StoreError, match="not a cache of answers"):
@@ -70,7 +70,7 @@ WRITER = """
 """
 
 
-def test_kill_9_loses_no_answer_that_was_kept_while_another_process_writes(tmp_path: Path) -> None:
+def test_kill_9_loses_no_stored_answer_while_another_process_writes(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(path)]
     processes = [

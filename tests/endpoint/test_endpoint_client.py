@@ -1,4 +1,4 @@
-"""One request against every kind of misbehaviour: asked again, given up, in time, and never with the key."""
+"""One request: retries, time limits, errors, and the key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from selfreg_gym.errors import EndpointError
 BODY = {"model": "rule", "prompt": "heads or tails?", "max_tokens": 4}
 
 
-def written(data: dict[str, Any], count: int = 1) -> list[Answer]:
+def answers_with_text(data: dict[str, Any], count: int = 1) -> list[Answer]:
     """As the actor reads: an answer needs a text."""
     answers = read_completions(data, count)
     for answer in answers:
@@ -38,10 +38,10 @@ def first(*faults: str) -> Callable[[int, str], str | None]:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_is_survived(serve: Any, fault: str) -> None:
+def test_transient_faults_are_retried(serve: Any, fault: str) -> None:
     server = serve(fault=first(fault, fault), hang=0.6)
     asked = client(server)
-    [answer] = asked.send("/completions", BODY, written)
+    [answer] = asked.send("/completions", BODY, answers_with_text)
     [undisturbed] = client(serve()).send("/completions", BODY, read_completions)
     assert answer == undisturbed
     assert server.faults[fault] == 2
@@ -49,11 +49,11 @@ def test_every_fault_is_survived(serve: Any, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_and_given_up_after_so_many_attempts(serve: Any, fault: str) -> None:
+def test_the_number_of_attempts_is_bounded(serve: Any, fault: str) -> None:
     server = serve(fault=lambda count, path: fault, hang=0.6)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match=r"/v1/completions: .* \(tried 3 times\)") as caught:
-        client(server, retries=2).send("/completions", BODY, written)
+        client(server, retries=2).send("/completions", BODY, answers_with_text)
     assert caught.value.transient
     assert len(server.requests) == 3
     assert caught.value.reached == (fault not in ("reset", "hang", "truncated", "drip", "slow headers"))
@@ -61,7 +61,7 @@ def test_and_given_up_after_so_many_attempts(serve: Any, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", ["drip", "slow headers"])
-def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, fault: str) -> None:
+def test_the_time_limit_holds_for_answers_that_arrive_byte_by_byte(serve: Any, fault: str) -> None:
     server = serve(fault=lambda count, path: fault, hang=2.0)
     begun = time.monotonic()
     with pytest.raises(EndpointError, match="no answer within"):
@@ -70,7 +70,7 @@ def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, f
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("filter", "finish_reason 'content_filter'"),
         ("filter results", "a content filter removed it"),
@@ -80,16 +80,16 @@ def test_an_answer_that_drips_is_cut_although_each_byte_is_in_time(serve: Any, f
         ("redirect", "HTTP 301: the server redirects to http://127"),
     ],
 )
-def test_what_does_not_pass_is_named_and_not_repeated(serve: Any, fault: str, told: str) -> None:
+def test_lasting_faults_are_named_and_not_retried(serve: Any, fault: str, message: str) -> None:
     server = serve(fault=lambda count, path: fault)
-    with pytest.raises(EndpointError, match=told) as caught:
-        client(server).send("/completions", BODY, written)
+    with pytest.raises(EndpointError, match=message) as caught:
+        client(server).send("/completions", BODY, answers_with_text)
     assert caught.value.reached
     assert not caught.value.transient
     assert len(server.requests) == 1
 
 
-def test_a_refusal_is_not_repeated(serve: Any) -> None:
+def test_a_refused_request_is_not_retried(serve: Any) -> None:
     server = serve(can=("chat",))
     with pytest.raises(EndpointError, match=r"HTTP 404: Not Found") as caught:
         client(server).send("/completions", BODY, read_completions)
@@ -97,7 +97,7 @@ def test_a_refusal_is_not_repeated(serve: Any) -> None:
     assert len(server.requests) == 1
 
 
-def test_nobody_there_is_said(serve: Any) -> None:
+def test_a_missing_server_is_an_error(serve: Any) -> None:
     server = serve()
     server.close()
     with pytest.raises(EndpointError, match="the connection failed") as caught:
@@ -105,18 +105,18 @@ def test_nobody_there_is_said(serve: Any) -> None:
     assert not caught.value.reached
 
 
-@pytest.mark.parametrize(("asked", "at_least", "at_most"), [("0.3", 0.3, 1.0), ("3600", 0.2, 1.0)])
-def test_retry_after_is_obeyed_and_bounded(serve: Any, asked: str, at_least: float, at_most: float) -> None:
-    server = serve(fault=first("429"), retry_after=asked)
+@pytest.mark.parametrize(("seconds", "at_least", "at_most"), [("0.3", 0.3, 1.0), ("3600", 0.2, 1.0)])
+def test_retry_after_is_obeyed_and_bounded(serve: Any, seconds: str, at_least: float, at_most: float) -> None:
+    server = serve(fault=first("429"), retry_after=seconds)
     begun = time.monotonic()
-    client(server, max_wait=0.3 if asked == "0.3" else 0.2).send("/completions", BODY, read_completions)
+    client(server, max_wait=0.3 if seconds == "0.3" else 0.2).send("/completions", BODY, read_completions)
     assert at_least <= time.monotonic() - begun < at_most
 
 
-def test_the_first_answer_may_take_longer(serve: Any) -> None:
+def test_load_timeout_holds_until_the_first_answer(serve: Any) -> None:
     asked = client(serve(fault=first("hang"), hang=0.5), timeout=0.1, load_timeout=5.0, retries=1)
     begun = time.monotonic()
-    asked.send("/completions", BODY, read_completions)  # it hangs up without an answer, and is asked again
+    asked.send("/completions", BODY, read_completions)  # no answer, retried
     assert 0.5 <= time.monotonic() - begun < 3
     assert asked.meter.requests == 2
     slow = client(serve(fault=lambda count, path: "hang" if count > 1 else None, hang=2.0), timeout=0.1, retries=0)
@@ -127,7 +127,7 @@ def test_the_first_answer_may_take_longer(serve: Any) -> None:
     assert time.monotonic() - begun < 1
 
 
-def test_closing_ends_the_wait(serve: Any) -> None:
+def test_closing_ends_the_pause(serve: Any) -> None:
     asked = client(serve(fault=lambda count, path: "500"), backoff=30.0, max_backoff=30.0, retries=3)
     timer = threading.Timer(0.2, asked.close)
     timer.start()
@@ -138,7 +138,7 @@ def test_closing_ends_the_wait(serve: Any) -> None:
     timer.join()
 
 
-def test_a_key_is_sent_and_never_told(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_and_never_shown(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "verysecret")
     server = serve(key="verysecret")
     [answer] = client(server, api_key_env="TEST_KEY").send("/completions", BODY, read_completions)
@@ -148,19 +148,17 @@ def test_a_key_is_sent_and_never_told(serve: Any, monkeypatch: pytest.MonkeyPatc
         client(server, api_key_env="TEST_KEY").send("/completions", BODY, read_completions)
     assert "verysecret" not in str(caught.value)
     assert caught.value.__cause__ is None
-    with pytest.raises(EndpointError, match="HTTP 401"):  # no key named: none is sent, whatever the environment holds
+    with pytest.raises(EndpointError, match="HTTP 401"):  # without api_key_env no key is sent
         client(server).send("/completions", BODY, read_completions)
 
 
-@pytest.mark.parametrize(("key", "told"), [("x", "x marks-the axis"), ("marks-the", "x [key] axis")])
-def test_a_key_too_short_to_be_a_secret_changes_no_answer(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, key: str, told: str
-) -> None:
+@pytest.mark.parametrize(("key", "text"), [("x", "x marks-the axis"), ("marks-the", "x [key] axis")])
+def test_a_short_key_changes_no_answer(serve: Any, monkeypatch: pytest.MonkeyPatch, key: str, text: str) -> None:
     monkeypatch.setenv("TEST_KEY", key)
     server = serve(key=key)
     server.brain.write = lambda prompt, **_: "x marks-the axis"
     connection = Connection(Server.of(server.url, model="rule", api_key_env="TEST_KEY"))
-    assert connection.ask([Request(COMPLETIONS, {"prompt": "?"})])[0].text == told
+    assert connection.ask([Request(COMPLETIONS, {"prompt": "?"})])[0].text == text
 
 
 @pytest.mark.parametrize(
@@ -175,19 +173,19 @@ def test_a_key_too_short_to_be_a_secret_changes_no_answer(
         {"choices": [{"text": "a"}, {"text": "b"}]},
     ],
 )
-def test_what_is_no_completion(data: dict) -> None:
+def test_malformed_completions_are_transient_errors(data: dict) -> None:
     with pytest.raises(EndpointError, match="the response has no answer") as caught:
         read_completions(data)
     assert caught.value.transient
 
 
 @pytest.mark.parametrize("message", [None, {}, {"content": 3}, "text"])
-def test_what_is_no_chat(message: Any) -> None:
+def test_malformed_chats_are_errors(message: Any) -> None:
     with pytest.raises(EndpointError, match="the response has no answer"):
         read_chat({"choices": [{"message": message}]})
 
 
-def test_answers_are_read_leniently_where_nothing_is_lost() -> None:
+def test_unusual_answers_are_read() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert read_chat({"choices": [{"message": {"content": parts}}]}).text == "a\nb"
     assert read_chat({"choices": [{"message": {"content": None}}]}).text == ""

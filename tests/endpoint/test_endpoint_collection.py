@@ -1,4 +1,4 @@
-"""Collections through a server that fails: they end, nothing is mislabelled, and the store is that of a calm run."""
+"""Collections with a server that fails: they end, and the store equals that of a run without faults."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PATIENT = {"model": "rule", "backoff": 0.001, "max_backoff": 0.01, "timeout": 0.
 CALM = {**PATIENT, "timeout": 20.0, "load_timeout": 20.0}
 
 
-def people(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """An env in which the actor and whoever helps it are behind the server."""
+def env_arguments(url: str, options: dict[str, Any]) -> dict[str, Any]:
+    """An env whose actor and intervention are behind the server."""
     priced = {"base_url": url, "seed": 5, "token_prices": [7.0, 50.0], **options}
     return {
         "task": "selfreg/Coin-v0",
@@ -31,7 +31,7 @@ def people(url: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def fill(url: str, path: Path, options: dict[str, Any], **changes: Any) -> Rollouts:
     settings = {"tasks": range(6), "episodes": 9, "help_probabilities": (0, 0.5, 1), "seed": 4, "num_envs": 6}
-    return collect(people(url, options), store=path, **{**settings, "progress": False, **changes})
+    return collect(env_arguments(url, options), store=path, **{**settings, "progress": False, **changes})
 
 
 def content(rollouts: Rollouts) -> list:
@@ -40,7 +40,7 @@ def content(rollouts: Rollouts) -> list:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a server without faults gives."""
+    """The store of a server without faults."""
     path = tmp_path_factory.mktemp("calm") / "calm.sqlite"
     server = Loopback(can=("chat",))
     with fill(server.url, path, CALM) as rollouts:
@@ -56,7 +56,7 @@ def calm(store: Path) -> list:
         return content(rollouts)
 
 
-def test_the_store_holds_tokens_and_prices_of_each_call(calm: list, store: Path) -> None:
+def test_the_store_has_tokens_and_cost_of_each_call(calm: list, store: Path) -> None:
     steps = [step for _, episode in calm for step in episode]
     assert all(step.tokens > 10 for step in steps)
     assert all((step.reported_cost is None) == (step.action == 0) for step in steps)
@@ -71,37 +71,37 @@ def test_the_store_holds_tokens_and_prices_of_each_call(calm: list, store: Path)
         assert alone.cost == 0
 
 
-def test_a_fifth_of_the_requests_fail_and_nothing_is_different(serve: Any, calm: list, tmp_path: Path) -> None:
+def test_failures_of_a_fifth_of_the_requests_change_nothing(serve: Any, calm: list, tmp_path: Path) -> None:
     server = serve(can=("chat",), fault=now_and_then(0.2, seed=1), hang=0.3)
     with fill(server.url, tmp_path / "r.sqlite", PATIENT) as rollouts:
         assert rollouts.is_complete
         assert content(rollouts) == calm
-    assert set(FAULTS) <= set(server.faults)  # each kind did happen
+    assert set(FAULTS) <= set(server.faults)  # each kind occurred
     assert 0.1 < 1 - server.faults["none"] / len(server.requests) < 0.3
 
 
-def test_failed_calls_are_kept_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
+def test_truncated_episodes_are_stored_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
     kinds = ("500", "reset", "empty", "malformed", *SILENT, *LASTING)
     server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=kinds))
-    impatient = {**CALM, "retries": 0, "strategy": "text", "api": "chat"}
+    no_retries = {**CALM, "retries": 0, "strategy": "text", "api": "chat"}
     path = tmp_path / "r.sqlite"
-    with fill(server.url, path, impatient, retries=0) as rollouts:
+    with fill(server.url, path, no_retries, retries=0) as rollouts:
         failed = rollouts.failures()
         assert failed
         assert not rollouts.is_complete
         assert rollouts.count() + len(failed) == len(calm)
         assert not {(p.task_index, p.seed) for p, _ in failed} & {(e.task_index, e.seed) for e in rollouts}
         expected = {(p.task_index, p.seed, p.help_probability): e for p, e in calm}
-        for episode in rollouts:  # what was stored is what happened, whole
+        for episode in rollouts:  # complete and equal
             assert episode == expected[episode.task_index, episode.seed, episode.help_probability]
     server.fault = None
-    with fill(server.url, path, impatient, retries=0) as rollouts:
+    with fill(server.url, path, no_retries, retries=0) as rollouts:
         assert rollouts.is_complete
         assert content(rollouts) == calm
         assert rollouts.failures() == failed
 
 
-def test_a_resumed_run_elsewhere_pays_nothing_twice(serve: Any, calm: list, tmp_path: Path) -> None:
+def test_a_run_resumed_at_another_address_pays_nothing_twice(serve: Any, calm: list, tmp_path: Path) -> None:
     first, path, cache = serve(can=("chat",)), tmp_path / "r.sqlite", tmp_path / "answers.sqlite"
     seen: list = []
 
@@ -114,7 +114,7 @@ def test_a_resumed_run_elsewhere_pays_nothing_twice(serve: Any, calm: list, tmp_
         fill(first.url, path, {**CALM, "cache": str(cache)}, progress=stop)
     known = len(AnswerCache(cache))
     assert known >= 10
-    second = serve(can=("chat",))  # another address, other time-outs: the same model
+    second = serve(can=("chat",))  # another address and other time limits, the same model
     options = {**CALM, "cache": str(cache), "timeout": 19.0, "concurrency": 2}
     with fill(second.url, path, options) as rollouts:
         assert content(rollouts) == calm
@@ -133,7 +133,7 @@ def test_workers_change_nothing(serve: Any, calm: list, tmp_path: Path) -> None:
         assert content(rollouts) == calm
 
 
-def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stores_and_caches_contain_no_key(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-verysecret-0815")
     for right, name in (("sk-verysecret-0815", "a"), ("another", "b")):
         server = serve(can=("chat",), key=right, odd="leak")
@@ -145,16 +145,16 @@ def test_the_key_is_in_no_store_and_no_cache(serve: Any, tmp_path: Path, monkeyp
         assert b"verysecret" not in file.read_bytes(), file
 
 
-def test_control_characters_are_left_out_and_other_scripts_are_stored(serve: Any, tmp_path: Path) -> None:
+def test_control_characters_are_removed_and_other_scripts_stored(serve: Any, tmp_path: Path) -> None:
     server = serve(can=("chat",), odd="control")
     with fill(server.url, tmp_path / "r.sqlite", {**CALM, "strategy": "text"}, episodes=3, tasks=range(2)) as rollouts:
         assert rollouts.is_complete
-        said = {step.action_text for episode in rollouts for step in episode}
-        assert said == {"идти на север \ufffd 北へ行け"}
+        texts = {step.action_text for episode in rollouts for step in episode}
+        assert texts == {"идти на север \ufffd 北へ行け"}
         assert all(step.invalid and not episode.success for episode in rollouts for step in episode)
 
 
-def test_arguments_that_do_not_exist_leave_no_store(tmp_path: Path) -> None:
+def test_invalid_arguments_create_no_store(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError) as caught:
         fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key": "sk-verysecret"})
     assert "verysecret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Many requests: each once, bounded in number, remembered, and counted."""
+"""Many requests: sent once, in parallel, cached and counted."""
 
 from __future__ import annotations
 
@@ -34,45 +34,45 @@ def connect(url: str, cache: Path | None = None, **options: Any) -> Connection:
     return Connection(Server.of(url, **{**quick, **options}), cache=cache)
 
 
-def test_answers_come_in_order_and_each_question_is_sent_once(serve: Any) -> None:
+def test_answers_are_in_order_and_equal_requests_are_sent_once(serve: Any) -> None:
     server = serve()
     connection = connect(server.url)
-    prompts = [f"page {i % 5}" for i in range(40)]
+    prompts = [f"prompt {i % 5}" for i in range(40)]
     answers = connection.ask([ask(prompt) for prompt in prompts])
     assert server.count("/completions") == 5
-    assert server.count("/models") == 1  # no model was named: the only one is asked for, once
+    assert server.count("/models") == 1  # without model= the only one is looked up, once
     assert {prompt: answer.text for prompt, answer in zip(prompts, answers, strict=True)} == {
-        f"page {i}": server.brain.write(f"page {i}", sample=0, max_tokens=8) for i in range(5)
+        f"prompt {i}": server.brain.write(f"prompt {i}", sample=0, max_tokens=8) for i in range(5)
     }
-    assert connection.ask([ask("page 3")]) == [answers[3]]
+    assert connection.ask([ask("prompt 3")]) == [answers[3]]
     assert server.count("/completions") == 5
     assert connection.usage()["cached"] == 1
 
 
-def test_draws_of_one_question_are_independent(serve: Any) -> None:
+def test_draws_of_one_request_are_independent(serve: Any) -> None:
     connection = connect(serve().url)
     texts = [answer.text for answer in connection.ask([ask("You can: a, b, c", draw) for draw in range(12)])]
     assert len(set(texts)) == 3
     assert [answer.text for answer in connection.ask([ask("You can: a, b, c", draw) for draw in range(12)])] == texts
 
 
-def test_at_most_so_many_at_once(serve: Any) -> None:
+def test_concurrency_bounds_the_simultaneous_requests(serve: Any) -> None:
     server = serve(fault=lambda count, path: "hang", hang=0.1)
     connect(server.url, concurrency=3, retries=0, model="rule").ask([ask(str(i)) for i in range(12)])
     assert server.most_at_once == 3
 
 
-def test_lists_are_used_where_the_server_takes_them(serve: Any) -> None:
+def test_lists_are_used_if_the_server_takes_them(serve: Any) -> None:
     server = serve()
     connection = connect(server.url, batch=4, model="rule")
-    requests = [ask(f"page {i}", batchable=True) for i in range(10)] + [ask("alone")]
+    requests = [ask(f"prompt {i}", batchable=True) for i in range(10)] + [ask("alone")]
     together = connection.ask(requests, lists=True)
     sizes = sorted(len(b["prompt"]) if isinstance(b["prompt"], list) else 1 for _, b in server.requests)
     assert sizes == [1, 2, 4, 4]
     assert [a.text for a in together] == [a.text for a in connect(server.url, model="rule").ask(requests)]
 
 
-def test_one_failure_leaves_the_others_alone(serve: Any) -> None:
+def test_a_failure_does_not_affect_other_requests(serve: Any) -> None:
     connection = connect(serve().url, retries=0, model="rule")
     answers = connection.ask([ask("a"), Request("/systemone", {"state": "s", "questions": {"q": _wide()}}), ask("b")])
     assert [type(answer).__name__ for answer in answers] == ["Answer", "EndpointError", "Answer"]
@@ -83,7 +83,7 @@ def _wide() -> dict[str, Any]:
     return {"type": "choice", "criteria": {str(i): None for i in range(30)}}
 
 
-def test_the_cache_serves_another_connection_and_failures_are_not_kept(serve: Any, tmp_path: Path) -> None:
+def test_connections_share_the_cache_and_failures_are_not_stored(serve: Any, tmp_path: Path) -> None:
     broken = serve(fault=lambda count, path: "500")
     path = tmp_path / "answers.sqlite"
     first = connect(broken.url, path, retries=1, model="rule")
@@ -91,7 +91,7 @@ def test_the_cache_serves_another_connection_and_failures_are_not_kept(serve: An
     broken.fault = None
     question = Request(SYSTEMONE, {"state": "s", "questions": {"q": {"type": "noul"}}})
     answers = first.ask([ask("p"), question])
-    second = connect("http://127.0.0.1:9/v1", path, model="rule")  # nobody there
+    second = connect("http://127.0.0.1:9/v1", path, model="rule")  # no server
     assert second.ask([ask("p"), question]) == answers
     assert second.usage()["requests"] == 0
     assert isinstance(
@@ -99,7 +99,7 @@ def test_the_cache_serves_another_connection_and_failures_are_not_kept(serve: An
     )
 
 
-def test_tokens_and_price_are_counted_once(serve: Any) -> None:
+def test_tokens_and_cost_are_counted_once(serve: Any) -> None:
     connection = connect(serve().url, token_prices=(1000.0, 3000.0))
     for _ in range(2):
         [answer] = connection.ask([ask("one two three. You can: go")])
@@ -108,7 +108,7 @@ def test_tokens_and_price_are_counted_once(serve: Any) -> None:
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["cost"]) == (6, 1, 9.0)
 
 
-def test_it_is_pickled_without_its_live_parts_and_never_copied(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_pickled_without_open_resources_and_never_copied(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "verysecret")
     connection = connect(serve(key="verysecret").url, api_key_env="TEST_KEY")
     [answer] = connection.ask([ask("p")])
@@ -120,7 +120,7 @@ def test_it_is_pickled_without_its_live_parts_and_never_copied(serve: Any, monke
     assert connection.ask([ask("q")])[0].text  # opened again
 
 
-def test_several_models_must_be_told_apart(serve: Any) -> None:
+def test_one_of_several_models_must_be_chosen(serve: Any) -> None:
     server = serve(can=("completions",))
     with pytest.raises(EndpointError, match="HTTP 404"):
         connect(server.url).ask([ask("p")])
@@ -129,7 +129,7 @@ def test_several_models_must_be_told_apart(serve: Any) -> None:
         connect(server.url).ask([ask("p")])
 
 
-def test_lone_surrogates_are_neither_sent_nor_kept(serve: Any, tmp_path: Path) -> None:
+def test_lone_surrogates_are_neither_sent_nor_stored(serve: Any, tmp_path: Path) -> None:
     server = serve()
     [answer] = connect(server.url, tmp_path / "c.sqlite").ask([ask("a \ud83d b")])
     assert answer.text
@@ -164,31 +164,29 @@ def test_ctrl_c_does_not_wait_for_a_server_that_hangs(serve: Any) -> None:
     assert process.stdout.read() == "stopped 8\n"
 
 
-def test_what_a_job_raises_is_raised_and_a_closed_pool_starts_nothing_new() -> None:
+def test_the_pool_raises_errors_of_jobs_and_starts_none_after_close() -> None:
     pool = ThreadPool(2)
     assert sorted(pool.run([lambda i=i: i * i for i in range(9)])) == [(i, i * i) for i in range(9)]
     with pytest.raises(ZeroDivisionError):
         list(pool.run([lambda: 1 / 0]))
-    gate, begun = threading.Event(), []
-    waiting = pool.run([lambda: (begun.append(1), gate.wait(10)) for _ in range(6)])
+    gate, started = threading.Event(), []
+    waiting = pool.run([lambda: (started.append(1), gate.wait(10)) for _ in range(6)])
     threading.Timer(0.2, lambda: (pool.close(), gate.set())).start()
     next(waiting)
     time.sleep(0.3)
-    assert len(begun) == 2
+    assert len(started) == 2
 
 
 def _open_sockets(port: int) -> int:
-    """Connections of this process to a local port, from the kernel's table."""
+    """Number of open connections to a local port, from the kernel's table."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     remote = f"0100007F:{port:04X}"
     return sum(1 for line in lines if line.split()[2] == remote and line.split()[3] == "01")
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the kernel's table of connections is read")
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs the kernel's table of connections")
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_connection_that_is_dropped_closes_its_sockets_and_threads(
-    serve: Any, quick: Any, tmp_path: Path, cached: bool
-) -> None:
+def test_garbage_collection_closes_sockets_and_threads(serve: Any, quick: Any, tmp_path: Path, cached: bool) -> None:
     server = serve(can=("chat",))
     port = server.http.server_address[1]
     cache = tmp_path / "answers.sqlite" if cached else None
@@ -210,27 +208,27 @@ def test_a_connection_that_is_dropped_closes_its_sockets_and_threads(
     assert _open_sockets(port) == 0
 
 
-def test_a_model_that_the_server_does_not_have_is_named_with_those_it_has(serve: Any, quick: Any) -> None:
+def test_a_missing_model_is_an_error_that_lists_the_models(serve: Any, quick: Any) -> None:
     server = serve()
     with pytest.raises(SetupError, match=r"has no model 'rul'\. Did you mean 'rule'\? It has: rule\. Choose one"):
         connect(server.url, model="rul").ask([ask("p")])
     with pytest.raises(SetupError, match="has no model 'rul'"):
         EndpointActor(server.url, **{**quick, "model": "rul"}).act([Decision("Coin", ("heads",))])
     with pytest.raises(SetupError, match="has no model 'rul'"):
-        EndpointPRM(server.url, **{**quick, "model": "rul"}).score(["page"])
+        EndpointPRM(server.url, **{**quick, "model": "rul"}).score(["text"])
     many = [{"id": f"model {i} \x1b"} for i in range(3)] + [{"id": f"model-{i} " + "x" * 200} for i in range(20)]
-    right = server.answer
-    server.answer = lambda path, body: (200, {"data": many}) if path.endswith("/models") else right(path, body)
-    with pytest.raises(SetupError, match=r"\(20 in all\)") as told:
+    original = server.answer
+    server.answer = lambda path, body: (200, {"data": many}) if path.endswith("/models") else original(path, body)
+    with pytest.raises(SetupError, match=r"\(20 in all\)") as caught:
         connect(server.url, model="y" * 300).ask([ask("p")])
-    assert len(str(told.value)) < 1200
-    assert "\x1b" not in str(told.value)
-    silent = serve(can=("completions",))  # it lists none: its own words are told
+    assert len(str(caught.value)) < 1200
+    assert "\x1b" not in str(caught.value)
+    silent = serve(can=("completions",))  # it lists none: its own message is shown
     assert "HTTP 404: no model 'rul'" in str(connect(silent.url, model="rul").ask([ask("p")])[0])
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "ends"),
+    ("status", "message", "ends"),
     [
         (404, {"error": {"message": "The model `alias` does not exist.", "code": "model_not_found"}}, True),
         (404, {"error": "model 'alias' not found, try pulling it first"}, True),
@@ -240,9 +238,9 @@ def test_a_model_that_the_server_does_not_have_is_named_with_those_it_has(serve:
         (400, {"error": {"message": "This model's maximum context length is 4096 tokens"}}, False),
     ],
 )
-def test_only_a_missing_model_ends_a_run(serve: Any, status: int, said: Any, ends: bool) -> None:
+def test_only_a_missing_model_ends_a_run(serve: Any, status: int, message: Any, ends: bool) -> None:
     server = serve()
-    server.answer = lambda path, body: (200, {"data": [{"id": "b"}]}) if path.endswith("/models") else (status, said)
+    server.answer = lambda path, body: (200, {"data": [{"id": "b"}]}) if path.endswith("/models") else (status, message)
     connection = connect(server.url, model="alias", retries=0)
     if ends:
         with pytest.raises(SetupError, match="has no model 'alias'"):
@@ -251,30 +249,30 @@ def test_only_a_missing_model_ends_a_run(serve: Any, status: int, said: Any, end
         assert connection.ask([ask("p")])[0].status == status
 
 
-def test_a_list_that_fails_is_asked_one_by_one_and_lists_are_left(serve: Any) -> None:
+def test_after_a_failed_list_single_requests_are_sent(serve: Any) -> None:
     server = serve()
-    right = server.answer
+    original = server.answer
 
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
         if len(body.get("prompt", "")) > 2 and isinstance(body["prompt"], list):
             return 422, {"error": "at most 2 prompts in one request"}
-        return right(path, body)
+        return original(path, body)
 
     server.answer = answer
     connection = connect(server.url, batch=4, model="rule")
-    answers = connection.ask([ask(f"page {i}", batchable=True) for i in range(4)], lists=True)
-    assert answers == connect(server.url, model="rule").ask([ask(f"page {i}") for i in range(4)])
+    answers = connection.ask([ask(f"prompt {i}", batchable=True) for i in range(4)], lists=True)
+    assert answers == connect(server.url, model="rule").ask([ask(f"prompt {i}") for i in range(4)])
     before = len(server.requests)
     connection.ask([ask(f"other {i}", batchable=True) for i in range(4)], lists=True)
     assert [isinstance(body["prompt"], list) for _, body in server.requests[before:]] == [False] * 4
 
 
-def test_an_address_without_v1_is_hinted_at(serve: Any) -> None:
+def test_an_address_without_v1_gives_a_hint(serve: Any) -> None:
     url = serve().url.removesuffix("/v1")
     assert "HTTP 404: Not Found (base_url has no /v1" in str(connect(url, model="rule").ask([ask("p")])[0])
 
 
-def test_a_server_that_is_overloaded_when_it_is_probed_is_probed_again(serve: Any, quick: Any, tmp_path: Path) -> None:
+def test_an_overloaded_server_is_probed_again(serve: Any, quick: Any, tmp_path: Path) -> None:
     server = serve(can=("chat",), fault=lambda count, path: "500")
     actor = EndpointActor(server.url, cache=tmp_path / "answers.sqlite", **{**quick, "retries": 1})
     decision = Decision("Coin", ("heads", "tails"), key=(1,))

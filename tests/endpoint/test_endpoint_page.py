@@ -1,4 +1,4 @@
-"""docs/endpoint.md and examples/endpoint.toml: what they show runs, and every file that they use is made before."""
+"""docs/endpoint.md and examples/endpoint.toml: their code runs, and every file that it reads was created before."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def blocks(repository: Path, language: str) -> list[str]:
 
 
 def _smoke_run(folder: Path) -> None:
-    """The models of a run, untrained: ``runs/smoke/helper`` and ``runs/smoke/prm``."""
-    from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
+    """Untrained models in place of ``runs/smoke/helper`` and ``runs/smoke/prm``."""
+    from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+    from selfreg_gym.agents.helpers.lm import LMHelper
     from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
     from selfreg_gym.prm import ProcessRewardModel
 
     backbone = LM().checkpoint_dir
     tokenizer = load_tokenizer(backbone)
-    helper = LMHelper(load_causal(backbone), tokenizer, answers=_answer_tokens(tokenizer, 1), budget=1.0)
+    helper = LMHelper(load_causal(backbone), tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
     helper.save_pretrained(folder / "helper")
     ProcessRewardModel(load_classifier(backbone), tokenizer).save_pretrained(folder / "prm")
 
 
-def test_the_python_of_the_page_runs_at_a_server(
+def test_the_python_code_runs(
     repository: Path, serve: Any, capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
@@ -46,7 +47,7 @@ def test_the_python_of_the_page_runs_at_a_server(
     namespace: dict[str, Any] = {}
     for code in blocks(repository, "python"):
         for folder in re.findall(r'model="(runs/[^"]*)"', code):
-            assert (Path(folder) / "config.json").exists(), f"{folder} is used and was not made"
+            assert (Path(folder) / "config.json").exists(), f"{folder} is read before it was created"
         code = code.replace(ADDRESS, server.url)
         exec(compile(re.sub(r'model="[^"]*"', 'model="rule"', code), "docs/endpoint.md", "exec"), namespace)
     assert "'strategy': 'echo'" in capsys.readouterr().out
@@ -57,7 +58,7 @@ def test_the_python_of_the_page_runs_at_a_server(
         assert namespace[name].predict([observation])[0].shape == (1,)
 
 
-def test_the_configs_of_the_page_are_configs(repository: Path) -> None:
+def test_the_configs_are_valid(repository: Path) -> None:
     tables = [tomllib.loads(code) for code in blocks(repository, "toml")]
     assert [from_dict(table) for table in tables]
     config = load_config(path=repository / "examples" / "endpoint.toml")
@@ -65,9 +66,7 @@ def test_the_configs_of_the_page_are_configs(repository: Path) -> None:
     assert config.interventions.kwargs["endpoint"]["token_prices"] == [1.0, 4.0]
 
 
-def test_the_commands_of_the_page_find_their_files(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_find_their_files(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(repository / "examples", "examples", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     Path("endpoint.toml").write_text(blocks(repository, "toml")[0], encoding="utf-8")
@@ -83,17 +82,17 @@ def test_the_commands_of_the_page_find_their_files(
         config = load_config(preset=named.get("--preset"), path=named.get("--config"), overrides=overrides)
         assert config.actor.id == "endpoint" or named["--out"] == "runs/smoke"
     outs = [line.split("--out ")[1] for line in lines]
-    assert len(set(outs)) == len(outs)  # a directory holds one run
+    assert len(set(outs)) == len(outs)  # one directory per run
 
 
-def test_the_first_config_of_the_page_collects_at_a_server(
+def test_the_first_config_collects(
     repository: Path, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     server = serve(can=("chat",))
     config = from_dict(tomllib.loads(blocks(repository, "toml")[0].replace(ADDRESS, server.url)))
     kwargs = {**config.actor.kwargs, "model": "rule"}
-    people = {"task": config.task.id, "actor": config.actor.id, "actor_kwargs": kwargs, "interventions": ["expert"]}
-    with collect(people, store="r.sqlite", tasks=range(1), episodes=2, seed=0, progress=False) as rollouts:
+    env = {"task": config.task.id, "actor": config.actor.id, "actor_kwargs": kwargs, "interventions": ["expert"]}
+    with collect(env, store="r.sqlite", tasks=range(1), episodes=2, seed=0, progress=False) as rollouts:
         assert rollouts.is_complete
     assert Path(kwargs["cache"]).exists()

@@ -1,4 +1,4 @@
-"""What a server can do is found out, and what it only seems to do is found out too."""
+"""The probe finds the capabilities of a server, also those that it only seems to have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def works(capabilities: Capabilities) -> set[str]:
     return {name for name in CAPABILITIES if capabilities.works(name)}
 
 
-def test_a_server_that_can_do_everything(serve: Any, quick: Any, llama: Llama) -> None:
+def test_a_server_with_all_capabilities(serve: Any, quick: Any, llama: Llama) -> None:
     capabilities = found(serve(brain=llama), quick)
     assert works(capabilities) == set(CAPABILITIES)
     assert capabilities.why("echo") == "log-probabilities of echoed and generated tokens agree (4 of 4 prompts)"
@@ -41,7 +41,7 @@ def test_a_server_that_can_do_everything(serve: Any, quick: Any, llama: Llama) -
 
 @pytest.mark.parametrize("refuses", [False, True])
 @pytest.mark.parametrize("lacking", [name for name in EVERYTHING if name != "completions"])
-def test_what_is_lacking_is_found_out_said_aloud_or_not(serve: Any, quick: Any, lacking: str, refuses: bool) -> None:
+def test_missing_capabilities_are_found_refused_or_ignored(serve: Any, quick: Any, lacking: str, refuses: bool) -> None:
     server = serve(can=tuple(name for name in EVERYTHING if name != lacking), refuses=refuses)
     missing = {"lists": {"prompt_lists"}, "logprobs": {"logprobs", "echo"}}.get(lacking, {lacking})
     assert works(found(server, quick)) == set(CAPABILITIES) - missing
@@ -54,7 +54,7 @@ def test_what_is_lacking_is_found_out_said_aloud_or_not(serve: Any, quick: Any, 
         ("constant", "every echoed token has the same log-probability, 0"),
     ],
 )
-def test_log_probabilities_that_mislead_are_not_used(serve: Any, quick: Any, llama: Llama, odd: str, why: str) -> None:
+def test_wrong_log_probabilities_are_not_used(serve: Any, quick: Any, llama: Llama, odd: str, why: str) -> None:
     for brain in (None, llama):
         capabilities = found(serve(brain=brain, odd=odd), quick)
         assert works(capabilities) == set(CAPABILITIES) - {"echo"}
@@ -70,32 +70,32 @@ def test_each_form_of_structured_choice(serve: Any, quick: Any, form: str, refus
     assert capabilities.form.name.startswith(form)
 
 
-def test_what_is_told_of_a_server_holds_no_key_and_has_an_end(serve: Any, quick: Any, monkeypatch: Any) -> None:
+def test_the_description_of_a_server_is_short_and_has_no_key(serve: Any, quick: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("TEST_KEY", "verysecret")
     server = serve(key="verysecret")
-    right = server.answer
+    original = server.answer
 
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
         if path.endswith("/models"):
             return 200, {"data": [{"id": f"{i} verysecret {'long ' * 50}"} for i in range(9)] + [{"id": "x" * 10**6}]}
         if path.endswith("/systemone"):
             return 200, {"answers": {"word": {"probabilities": {"verysecret " * 1000: 1}}}}
-        return right(path, body)
+        return original(path, body)
 
     server.answer = answer
     connection = Connection(Server.of(server.url, api_key_env="TEST_KEY", **quick))
     findings = probe(connection).findings
     assert findings["models"].why.startswith("lists 0 [key] long")
     assert findings["systemone"].why == "no probability for each option: received dict"
-    with pytest.raises(SetupError) as told:
+    with pytest.raises(SetupError) as caught:
         _ = Connection(Server.of(server.url, api_key_env="TEST_KEY", **{**quick, "model": None})).model
-    for text in [str(told.value), *connection.models(), *(finding.why for finding in findings.values())]:
+    for text in [str(caught.value), *connection.models(), *(finding.why for finding in findings.values())]:
         assert "verysecret" not in text
         assert len(text) < 1000
     assert len(connection.models()) == 9
 
 
-def test_the_order_of_ways_and_why(serve: Any, quick: Any) -> None:
+def test_the_order_of_the_strategies_and_the_reason(serve: Any, quick: Any) -> None:
     chosen = []
     for can in (
         ("completions", "logprobs", "echo"),
@@ -104,8 +104,8 @@ def test_the_order_of_ways_and_why(serve: Any, quick: Any) -> None:
         ("completions", "logprobs"),
         ("chat",),
     ):
-        way, why = choose_strategy(found(serve(can=can), quick))
-        chosen.append(way)
+        strategy, why = choose_strategy(found(serve(can=can), quick))
+        chosen.append(strategy)
     assert chosen == ["echo", "structured", "systemone", "text", "text"]
     assert "no echo (needs log-probabilities); no structured (no form is supported: " in why
     with pytest.raises(EndpointError, match="supports no strategy of the actor"):
@@ -116,7 +116,7 @@ def test_the_order_of_ways_and_why(serve: Any, quick: Any) -> None:
         choose_strategy(found(serve(can=("chat",)), quick), "echo")
 
 
-def test_an_outage_is_no_finding(serve: Any, quick: Any) -> None:
+def test_an_outage_is_an_error(serve: Any, quick: Any) -> None:
     server = serve()
     server.close()
     with pytest.raises(EndpointError, match="the connection failed"):
@@ -127,7 +127,7 @@ def test_an_outage_is_no_finding(serve: Any, quick: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", ["reset", "500", "hang"])
-def test_an_argument_that_breaks_a_server_is_left_out(serve: Any, quick: Any, fault: str) -> None:
+def test_an_argument_that_breaks_the_connection_is_not_used(serve: Any, quick: Any, fault: str) -> None:
     server = serve(can=("completions",), hang=0.4)
     server.fault = lambda count, path: fault if "stop" in server.requests[-1][1] else None
     capabilities = found(server, {**quick, "timeout": 0.2})
@@ -135,13 +135,13 @@ def test_an_argument_that_breaks_a_server_is_left_out(serve: Any, quick: Any, fa
     assert choose_strategy(capabilities)[0] == "text"
 
 
-def test_faults_that_pass_change_no_finding(serve: Any, quick: Any) -> None:
+def test_transient_faults_change_no_finding(serve: Any, quick: Any) -> None:
     calm = found(serve(), quick)
-    shaken = found(serve(fault=now_and_then(0.2, seed=3), hang=0.3), {**quick, "timeout": 0.2, "load_timeout": 0.2})
-    assert works(shaken) == works(calm)
+    disturbed = found(serve(fault=now_and_then(0.2, seed=3), hang=0.3), {**quick, "timeout": 0.2, "load_timeout": 0.2})
+    assert works(disturbed) == works(calm)
 
 
-def test_only_one_api_is_tried_if_one_is_named(serve: Any, quick: Any) -> None:
+def test_only_the_named_api_is_tested(serve: Any, quick: Any) -> None:
     server = serve()
     capabilities = probe(Connection(Server.of(server.url, **quick)), api="chat")
     assert works(capabilities) == {"models", "chat", "structured", "systemone"}
@@ -149,12 +149,12 @@ def test_only_one_api_is_tried_if_one_is_named(serve: Any, quick: Any) -> None:
 
 
 @pytest.mark.parametrize("odd", ["order", "twice the first", "no index and reversed", "too few", "values of the first"])
-def test_lists_that_are_answered_wrongly_are_not_used(serve: Any, quick: Any, odd: str) -> None:
+def test_lists_with_wrong_answers_are_not_used(serve: Any, quick: Any, odd: str) -> None:
     server = serve(can=("completions", "lists", "logprobs", "echo"))
-    right = server.answer
+    original = server.answer
 
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        status, value = right(path, body)
+        status, value = original(path, body)
         choices = value.get("choices", [])
         if isinstance(body.get("prompt"), list):
             if odd == "order":

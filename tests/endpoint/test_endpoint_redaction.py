@@ -1,4 +1,4 @@
-"""Texts of a server hold no key, no terminal command, and have an end."""
+"""Redaction: keys, terminal commands, length."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ KEY = "sk-Ab3/+x&y=Z~9876543210"
         "\x00".join(KEY),
     ],
 )
-def test_a_key_is_found_in_every_form(echo: str) -> None:
-    told = Redaction(KEY).message(f"denied: <{echo}>")
-    assert "[key]" in told
-    plain = re.sub(r"[^a-z0-9]", "", told.lower())
+def test_a_key_is_removed_in_every_form(echo: str) -> None:
+    message = Redaction(KEY).message(f"denied: <{echo}>")
+    assert "[key]" in message
+    plain = re.sub(r"[^a-z0-9]", "", message.lower())
     for form in (KEY, base64.b64encode(KEY.encode()).decode(), KEY.encode().hex()):
         bare = re.sub(r"[^a-z0-9]", "", form.lower())
         assert not any(bare[i : i + 8] in plain for i in range(len(bare) - 7))
 
 
-def test_words_are_no_keys() -> None:
+def test_short_keys_and_other_texts_are_unchanged() -> None:
     assert Redaction("short").clean("short words") == "short words"
     assert Redaction(None).clean("anything") == "anything"
     assert Redaction(KEY).clean("anything") == "anything"
@@ -64,11 +64,11 @@ def test_words_are_no_keys() -> None:
         ("идти на север 北へ行け 👨‍👩‍👧 é", "идти на север 北へ行け 👨‍👩‍👧 é"),
     ],
 )
-def test_control_characters_are_left_out(text: str, seen: str) -> None:
+def test_control_characters_are_removed(text: str, seen: str) -> None:
     assert without_controls(text) == seen
 
 
-def test_texts_have_an_end() -> None:
+def test_texts_have_a_limited_length() -> None:
     assert len(Redaction(None).message("long " * 10**6)) == 300
     assert shortened("a\n\n b") == "a b"
     assert readable("x\ud83d") == "x\ufffd"

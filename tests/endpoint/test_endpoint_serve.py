@@ -1,4 +1,4 @@
-"""Against a real ``transformers serve`` on loopback, with tiny models saved here; transformers' own numbers decide."""
+"""A real ``transformers serve`` on loopback with tiny models, compared with the numbers of transformers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from selfreg_gym.types import Decision
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
 
-PAGES = tuple(f"Coin {i} of 3 lies under the cup. Call it: heads or tails?" for i in (1, 2, 3))
+OBSERVATIONS = tuple(f"Coin {i} of 3 lies under the cup. Call it: heads or tails?" for i in (1, 2, 3))
 COIN = ("heads", "tails")
 _WORDS = "user assistant Answer with exactly one of the offered actions and nothing else state question Which should be"
 _TEMPLATE = (
@@ -40,7 +40,7 @@ _TEMPLATE = (
 
 
 def _save(folder: Path, *, seed: int, decides: bool = False) -> Path:
-    """A tiny Llama with a tokenizer; as a decision model its template reads ``state`` and the question."""
+    """Save a tiny Llama with a tokenizer, also as a decision model."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.decision import DecisionConfig
@@ -48,7 +48,7 @@ def _save(folder: Path, *, seed: int, decides: bool = False) -> Path:
     from selfreg_gym.lm.tokenizer import build_tokenizer
 
     letters = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    tokenizer = build_tokenizer([*PAGES, _WORDS, letters, " ".join(COIN)])
+    tokenizer = build_tokenizer([*OBSERVATIONS, _WORDS, letters, " ".join(COIN)])
     tokenizer.chat_template = _TEMPLATE
     torch.manual_seed(seed)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -74,7 +74,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server; it loads what a request names."""
+    """The address of a real server, which loads the model that a request names."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -114,33 +114,35 @@ def options(model: str) -> dict[str, Any]:
 
 
 def decisions() -> list[Decision]:
-    return [Decision(page, COIN, key=(i, draw)) for i, page in enumerate(PAGES) for draw in range(3)]
+    return [
+        Decision(observation, COIN, key=(i, draw)) for i, observation in enumerate(OBSERVATIONS) for draw in range(3)
+    ]
 
 
-def test_the_probe_sees_what_it_does_and_what_it_ignores(url: str, models: dict[str, str]) -> None:
+def test_the_probe_finds_supported_and_ignored_arguments(url: str, models: dict[str, str]) -> None:
     actor = EndpointActor(url, **options(models["llama"]))
-    told = actor.describe()
-    found = {name: entry["works"] for name, entry in told["capabilities"].items()}
+    description = actor.describe()
+    found = {name: entry["works"] for name, entry in description["capabilities"].items()}
     assert found == {
         "completions": True, "chat": True, "stop": False, "prompt_lists": False, "logprobs": False, "echo": False,
         "structured": False, "systemone": True,
     }  # fmt: skip
-    why = {name: entry["why"] for name, entry in told["capabilities"].items()}
+    why = {name: entry["why"] for name, entry in description["capabilities"].items()}
     assert "prompt must be a string" in why["prompt_lists"]
     assert why["logprobs"] == "the server accepts the request, and its response has no log-probabilities"
     assert "structured_outputs in chat (HTTP 422)" in why["structured"]
     assert "response_format in chat (ignored)" in why["structured"]
-    assert told["strategy"] == "systemone"
+    assert description["strategy"] == "systemone"
 
 
-def test_a_choice_has_transformers_own_probabilities(url: str, models: dict[str, str]) -> None:
+def test_a_choice_has_the_probabilities_of_transformers(url: str, models: dict[str, str]) -> None:
     from transformers import pipeline
 
     actor = EndpointActor(url, **options(models["llama"]))
     assert actor.describe()["strategy"] == "systemone"
     before = actor.usage()["requests"]
     acts = actor.act(decisions())
-    assert actor.usage()["requests"] == before + 3  # three pages, not nine decisions
+    assert actor.usage()["requests"] == before + 3  # three observations, nine decisions
     pipe = pipeline("decision", model=models["llama"], device="cpu")
     for decision, act in zip(decisions(), acts, strict=True):
         question = {
@@ -155,17 +157,19 @@ def test_a_choice_has_transformers_own_probabilities(url: str, models: dict[str,
 
 
 @pytest.mark.parametrize("api", ["chat", "completions"])
-def test_words_are_what_generate_writes(url: str, models: dict[str, str], api: str) -> None:
+def test_texts_are_those_of_generate(url: str, models: dict[str, str], api: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     actor = EndpointActor(url, strategy="text", api=api, temperature=0, max_tokens=5, **options(models["llama"]))
     tokenizer = AutoTokenizer.from_pretrained(models["llama"])
     model = AutoModelForCausalLM.from_pretrained(models["llama"])
-    for page, act in zip(PAGES, actor.act([Decision(page, COIN) for page in PAGES]), strict=True):
-        ids = tokenizer(f"{page}\nAction:", return_tensors="pt")["input_ids"]
+    for observation, act in zip(
+        OBSERVATIONS, actor.act([Decision(observation, COIN) for observation in OBSERVATIONS]), strict=True
+    ):
+        ids = tokenizer(f"{observation}\nAction:", return_tensors="pt")["input_ids"]
         if api == "chat":
             request = "Answer with exactly one of the offered actions and nothing else."
-            turns = [{"role": "user", "content": f"{page}\n{request}"}]
+            turns = [{"role": "user", "content": f"{observation}\n{request}"}]
             ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
             ids = ids["input_ids"] if not hasattr(ids, "shape") else ids
         written = model.generate(ids, max_new_tokens=5, do_sample=False)[0, ids.shape[1] :]
@@ -178,24 +182,28 @@ def test_a_helper_and_a_prm_behind_systemone(url: str, models: dict[str, str]) -
 
     pipe = pipeline("decision", model=models["decider"], device="cpu")
 
-    def yes(page: str, instructions: str) -> float:
-        return pipe({"state": page, "questions": {"q": {"type": "noul", "instructions": instructions}}})["q"]["noul"]
+    def yes(observation: str, instructions: str) -> float:
+        return pipe({"state": observation, "questions": {"q": {"type": "noul", "instructions": instructions}}})["q"][
+            "noul"
+        ]
 
     prm = EndpointPRM(url, instructions="Action:", **options(models["decider"]))
-    np.testing.assert_allclose(prm.score(PAGES), [yes(page, "Action:") for page in PAGES], atol=1e-5)
-    assert np.ptp(prm.score(PAGES)) > 1e-3
-    middle = float(np.median(prm.score(PAGES)))
-    assert PRMThreshold(prm, middle).predict(PAGES)[0].sum() == 1
+    np.testing.assert_allclose(
+        prm.score(OBSERVATIONS), [yes(observation, "Action:") for observation in OBSERVATIONS], atol=1e-5
+    )
+    assert np.ptp(prm.score(OBSERVATIONS)) > 1e-3
+    middle = float(np.median(prm.score(OBSERVATIONS)))
+    assert PRMThreshold(prm, middle).predict(OBSERVATIONS)[0].sum() == 1
 
     helper = EndpointHelper(url, budget=1, **options(models["decider"]))
-    wanted = np.array([yes(page, "Budget 1.00. Help?") for page in PAGES])
+    wanted = np.array([yes(observation, "Budget 1.00. Help?") for observation in OBSERVATIONS])
     for threshold in (0.0, 0.3, 0.5, 0.7, 1.0001):
-        actions, _ = helper.with_knob(threshold).predict(PAGES)
+        actions, _ = helper.with_knob(threshold).predict(OBSERVATIONS)
         assert actions.tolist() == (wanted > 1 - threshold).astype(int).tolist()
     check_helper(helper)
 
 
-def test_a_collection_and_the_same_one_from_the_cache(url: str, models: dict[str, str], tmp_path: Path) -> None:
+def test_a_collection_and_its_repetition_from_the_cache(url: str, models: dict[str, str], tmp_path: Path) -> None:
     env = {
         "task": "selfreg/Coin-v0", "actor": "endpoint", "interventions": ["expert"],
         "actor_kwargs": {"base_url": url, "cache": str(tmp_path / "answers.sqlite"), **options(models["llama"])},

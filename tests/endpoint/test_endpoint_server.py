@@ -1,4 +1,4 @@
-"""Where a server is, how long to wait, and that a key is only ever named."""
+"""Options of a server, its key, pauses between attempts, costs."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ URL = "http://127.0.0.1:1/v1"
         ({"base_url": URL, "model": ""}, "model must be the name"),
     ],
 )
-def test_a_bad_option_says_the_rule(options: dict, message: str) -> None:
+def test_an_invalid_option_is_an_error_with_the_rule(options: dict, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         Server.of(**options)
 
 
-def test_names_are_checked_and_an_address_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_names_and_a_missing_address_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'timeout'"):
         Server.of(URL, time_out=3)
-    for kind in (EndpointActor, EndpointHelper, EndpointPRM):  # their own arguments are named beside the server's
+    for kind in (EndpointActor, EndpointHelper, EndpointPRM):  # their own arguments are suggested too
         with pytest.raises(UnknownNameError, match=r"received 'cahce'. Did you mean 'cache'\?.*timeout"):
             kind(URL, cahce="a.sqlite")
     with pytest.raises(UnknownNameError, match="Did you mean 'temperature'"):
@@ -100,13 +100,13 @@ def test_names_are_checked_and_an_address_is_needed(monkeypatch: pytest.MonkeyPa
         {"base_url": "https://example.org/v1?key=verysecret"},
     ],
 )
-def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(options: dict) -> None:
+def test_a_key_in_the_wrong_place_is_an_error_that_does_not_show_it(options: dict) -> None:
     with pytest.raises((InvalidArgumentError, UnknownNameError)) as caught:
         Server.of(**{"base_url": URL, **options})
     assert "verysecret" not in str(caught.value)
 
 
-def test_a_key_is_read_from_the_environment_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server.of(URL, api_key_env="OUR_KEY")
     with pytest.raises(InvalidArgumentError, match="OUR_KEY, which is not set"):
         server.key()
@@ -116,7 +116,7 @@ def test_a_key_is_read_from_the_environment_when_it_is_needed(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "defect"),
     [
         ("\u201cverysecret\u201d", "quotation marks"),
         ("'verysecret'", "quotation marks"),
@@ -128,12 +128,12 @@ def test_a_key_is_read_from_the_environment_when_it_is_needed(monkeypatch: pytes
         ("very\x1bsecret", "a control character"),
     ],
 )
-def test_a_key_that_cannot_be_one_is_refused_when_given(monkeypatch: pytest.MonkeyPatch, key: str, told: str) -> None:
+def test_an_invalid_key_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch, key: str, defect: str) -> None:
     monkeypatch.setenv("OUR_KEY", key)
-    with pytest.raises(SetupError, match=f"OUR_KEY has {told}") as caught:
+    with pytest.raises(SetupError, match=f"OUR_KEY has {defect}") as caught:
         Server.of(URL, api_key_env="OUR_KEY")
     assert "very" not in str(caught.value)
-    monkeypatch.setenv("OUR_KEY", " verysecret\n")  # as of a file: nothing is lost by leaving these out
+    monkeypatch.setenv("OUR_KEY", " verysecret\n")  # as read from a file
     server = Server.of(URL, api_key_env="OUR_KEY")
     assert server.key() == "verysecret"
     monkeypatch.setenv("OUR_KEY", key)
@@ -141,7 +141,7 @@ def test_a_key_that_cannot_be_one_is_refused_when_given(monkeypatch: pytest.Monk
         server.key()
 
 
-def test_an_address_in_the_environment_is_used_only_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_in_the_environment_is_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere/v1")
     assert Server.of(URL).base_url == URL
     with pytest.raises(InvalidArgumentError):
@@ -149,22 +149,22 @@ def test_an_address_in_the_environment_is_used_only_where_none_is_given(monkeypa
 
 
 @pytest.mark.parametrize("cache", ["", " ", "a\0b", 7, b"x", ["x"]])
-def test_a_cache_is_a_path(cache: Any) -> None:
+def test_the_cache_must_be_a_path(cache: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="cache must be the path of a file"):
         Connection(Server.of(URL), cache=cache)
 
 
-def test_numbers_of_other_kinds_are_stored_as_plain_ones() -> None:
+def test_numpy_numbers_are_converted() -> None:
     server = Server.of(URL, batch=np.int64(3), timeout=np.float32(2.0), retries=np.int8(1))
     assert (type(server.batch), type(server.timeout), server.retries) == (int, float, 1)
 
 
-def test_full_jitter_fills_the_interval_and_stays_in_it() -> None:
+def test_full_jitter_is_uniform_in_its_interval() -> None:
     generator = random.Random(0)
     for attempt, top in ((0, 0.5), (3, 4.0), (10, 20.0), (5000, 20.0)):
-        waits = [backoff_seconds(attempt, base=0.5, longest=20.0, generator=generator) for _ in range(400)]
-        assert 0 <= min(waits) < 0.05 * top
-        assert 0.95 * top < max(waits) <= top
+        pauses = [backoff_seconds(attempt, base=0.5, longest=20.0, generator=generator) for _ in range(400)]
+        assert 0 <= min(pauses) < 0.05 * top
+        assert 0.95 * top < max(pauses) <= top
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_retry_after_in_its_forms(headers: dict, seconds: float | None) -> None:
     assert retry_after_seconds(headers, now=datetime(2026, 11, 22, 12, tzinfo=UTC)) == seconds
 
 
-def test_the_meter_adds_up_and_prices() -> None:
+def test_the_meter_counts_and_computes_costs() -> None:
     server = Server.of(URL, token_prices=(2.0, 10.0))
     meter = Meter()
     meter.count(requests=3, retried=1, tokens=Tokens(1000, 100))

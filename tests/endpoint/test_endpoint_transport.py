@@ -1,4 +1,4 @@
-"""One exchange: only what was named is sent, size and time are bounded, redirects keep method and host."""
+"""One exchange: headers, size and time limits, encodings, redirects, failed connections."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ def ask(url: str, **options: Any) -> Any:
         asked.close()
 
 
-# ---------------------------------------------------------------- labels and encodings
+# ---------------------------------------------------------------- content types and encodings
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain; charset=utf-8", "text/html", "image/png", None])
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf", b" \n"])
-def test_the_content_decides_and_not_its_label(raw: Any, kind: str | None, prefix: bytes) -> None:
+def test_json_is_read_whatever_its_content_type(raw: Any, kind: str | None, prefix: bytes) -> None:
     headers = {} if kind is None else {"Content-Type": kind}
     assert ask(raw(lambda *_: (200, headers, prefix + json.dumps(GOOD).encode()))).text == "heads"
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-def test_a_web_page_is_named_and_not_repeated(raw: Any, kind: str) -> None:
+def test_a_web_page_is_named_and_not_retried(raw: Any, kind: str) -> None:
     seen: list[Any] = []
     page = b"<!DOCTYPE html>\n<html><head><title>Sign in \x1b[31m</title></head></html>"
     with pytest.raises(EndpointError, match=r"an HTML page \('Sign in .*check the address and its /v1") as caught:
@@ -98,7 +98,7 @@ def test_a_web_page_is_named_and_not_repeated(raw: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'"text"', b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000])
-def test_what_is_no_json_object_may_pass(raw: Any, body: bytes) -> None:
+def test_invalid_json_is_retried(raw: Any, body: bytes) -> None:
     seen: list[Any] = []
     with pytest.raises(EndpointError, match="the response has no answer") as caught:
         ask(raw(lambda *_: (200, {}, body), seen), retries=1)
@@ -128,7 +128,7 @@ def test_compressed_answers_are_read(raw: Any, encoding: str, pack: Any) -> None
     assert ask(raw(lambda *_: (200, {"Content-Encoding": encoding}, body))).text == "heads"
 
 
-def test_the_bound_counts_decoded_bytes(raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_limit_applies_to_decoded_bytes(raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     data = b'{"choices": [], "x": "' + b"a" * 20_000_000 + b'"}'
     once = gzip.compress(data, 6)
     assert len(once) < 150_000
@@ -150,7 +150,7 @@ def test_the_bound_counts_decoded_bytes(raw: Any, monkeypatch: pytest.MonkeyPatc
         assert sum(pieces) < 3 * 2**20
 
 
-def test_other_encodings_and_damage_are_said(raw: Any) -> None:
+def test_other_encodings_and_damaged_data_are_errors(raw: Any) -> None:
     with pytest.raises(EndpointError, match="compressed by 'br', which was not requested"):
         ask(raw(lambda *_: (200, {"Content-Encoding": "br"}, b"xx")))
     packed = gzip.compress(json.dumps(GOOD).encode())
@@ -165,7 +165,7 @@ def test_other_encodings_and_damage_are_said(raw: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_redirect_that_keeps_the_method_is_followed_on_the_same_host(raw: Any, status: int) -> None:
+def test_a_redirect_on_the_same_host_is_followed_if_it_keeps_the_method(raw: Any, status: int) -> None:
     seen: list[Any] = []
 
     def answer(method: str, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -181,20 +181,20 @@ def test_a_redirect_that_keeps_the_method_is_followed_on_the_same_host(raw: Any,
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
-def test_a_redirect_that_would_turn_a_post_into_a_get_names_its_target(raw: Any, status: int) -> None:
+def test_a_redirect_that_turns_post_into_get_is_an_error_with_its_target(raw: Any, status: int) -> None:
     seen: list[Any] = []
     location = {"Location": "/api/v1/chat/completions?token=secret"}
     with pytest.raises(
         EndpointError, match=rf"HTTP {status}: the server redirects to http.*GET.*base_url='http"
-    ) as told:
+    ) as caught:
         ask(raw(lambda *_: (status, location, b""), seen), retries=3)
     assert len(seen) == 1
-    assert "/api/v1'" in str(told.value)
-    assert "secret" not in str(told.value)
-    assert not told.value.transient
+    assert "/api/v1'" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert not caught.value.transient
 
 
-def test_credentials_follow_to_no_other_host(raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_sent_to_no_other_host(raw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-verysecret")
     elsewhere: list[Any] = []
     other = raw(lambda *_: (200, {}, json.dumps(GOOD).encode()), elsewhere)
@@ -209,17 +209,17 @@ def test_credentials_follow_to_no_other_host(raw: Any, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("location", [None, "", "http://[::", "mailto:x"])
-def test_a_redirect_to_nowhere_and_one_without_end(raw: Any, location: str | None) -> None:
+def test_redirects_without_a_target_and_loops_are_errors(raw: Any, location: str | None) -> None:
     with pytest.raises(EndpointError, match=r"HTTP 307|location|redirect"):
         ask(raw(lambda *_: (307, {} if location is None else {"Location": location}, b"")), retries=1)
     with pytest.raises(EndpointError, match="more than 5 redirects"):
         ask(raw(lambda *_: (307, {"Location": "/v1/chat/completions"}, b"")))
 
 
-# ---------------------------------------------------------------- why a server is not reached
+# ---------------------------------------------------------------- failed connections
 
 
-def test_why_a_server_is_not_reached(raw: Any) -> None:
+def test_the_cause_of_a_failed_connection_is_named(raw: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -234,18 +234,18 @@ def test_why_a_server_is_not_reached(raw: Any) -> None:
         ask(plain.replace("http:", "https:"), retries=3)
 
 
-def test_a_host_without_an_address_is_an_error_of_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(EndpointError, match=r"DNS does not know the host nowhere.invalid.*correct base_url") as told:
+    with pytest.raises(EndpointError, match=r"DNS does not know the host nowhere.invalid.*correct base_url") as caught:
         ask("http://nowhere.invalid/v1", retries=3)
-    assert "tried" not in str(told.value)
-    assert not told.value.reached
+    assert "tried" not in str(caught.value)
+    assert not caught.value.reached
 
 
-def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreadable_certificate_authorities_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
     with pytest.raises(SetupError, match=r"SSL_CERT_FILE='.*missing.pem'"):
         ask("https://127.0.0.1:9/v1")
@@ -253,7 +253,7 @@ def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPat
         ask("http://127.0.0.1:9/v1")  # plain HTTP needs no authorities
 
 
-def test_a_proxy_is_the_networks_and_one_that_cannot_be_used_is_named(
+def test_the_proxy_of_the_environment_is_used_and_an_invalid_one_named(
     raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
@@ -268,14 +268,14 @@ def test_a_proxy_is_the_networks_and_one_that_cannot_be_used_is_named(
         with pytest.raises(SetupError, match=r"the proxy for server.invalid in HTTP_PROXY"):
             ask("http://server.invalid/v1")
         with pytest.raises(EndpointError, match="refused"):
-            ask("http://127.0.0.1:9/v1")  # this machine is asked directly
+            ask("http://127.0.0.1:9/v1")  # a loopback address uses no proxy
 
 
-# ---------------------------------------------------------------- only what was named is sent
+# ---------------------------------------------------------------- headers
 
 
 def _variables() -> set[str]:
-    """Every environment variable that the sources of the client library and its HTTP client name."""
+    """All environment variables in the source code of the client library and its HTTP client."""
     found = set()
     for package in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
         spec = importlib.util.find_spec(package)
@@ -298,7 +298,7 @@ SENDER = """
 """
 
 
-def test_no_variable_of_the_client_library_changes_what_is_sent(raw: Any, tmp_path: Path) -> None:
+def test_no_variable_of_the_client_library_changes_a_request(raw: Any, tmp_path: Path) -> None:
     variables = _variables()
     assert {"OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_BASE_URL", "OPENAI_LOG"} <= variables
     odd = {name: "sk-of-another-service" for name in variables}

@@ -32,7 +32,7 @@ def give_to_robot(w: World) -> str:
 
 
 def starting(w: World, word: str) -> list[str]:
-    return [text for text in actions.offered(w) if text.startswith(word)]
+    return [text for text in actions.admissible(w) if text.startswith(word)]
 
 
 def test_explore_the_current_room_only():
@@ -43,7 +43,7 @@ def test_explore_the_current_room_only():
 def test_in_the_hall_only_go_follow_and_done():
     w = world("s_hum")
     w.room, w.held = HALL, 3
-    assert {text.split()[0] for text in actions.offered(w)} == {"Go", "Follow", "Done!"}
+    assert {text.split()[0] for text in actions.admissible(w)} == {"Go", "Follow", "Done!"}
     assert len(starting(w, "Go")) == w.house.rooms
 
 
@@ -61,11 +61,11 @@ def test_pick_up_what_is_believed_here_and_only_with_an_empty_hand():
     was = next(s for s, objects in enumerate(w.belief) if objects and w.task.target in objects)
     pick = f"Pick up the {OBJECTS[w.task.target]}"
     w.room = w.house.spot_room[was]
-    assert pick in actions.offered(w), "the map says so, though it was moved"
+    assert pick in actions.admissible(w), "the map says so, though it was moved"
     w.held = (w.task.target + 1) % len(OBJECTS)
     assert not starting(w, "Pick")
     w.held, w.room = -1, w.house.spot_room[target_spot(w)]
-    assert pick not in actions.offered(w), "it is here, but the robot has not seen it"
+    assert pick not in actions.admissible(w), "it is here, but the robot has not seen it"
 
 
 def test_two_of_a_kind_in_one_room_are_offered_once():
@@ -127,11 +127,11 @@ def test_done_always_and_texts_unique_and_nothing_once_over():
     for kind in KINDS:
         for i in range(30):
             w = World(make_task("train", kind, i), half)
-            texts = actions.offered(w)
+            texts = actions.admissible(w)
             assert texts[-1] == "Done!"
             assert len(set(texts)) == len(texts)
             w.over = True
-            assert actions.offered(w) == ()
+            assert actions.admissible(w) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
-from selfreg_gym.envs.sif.renumbering import renumbered, rooms_of
+from selfreg_gym.envs.sif.renumbering import renumbered, count_rooms
 from selfreg_gym.errors import InvalidArgumentError
 
 
@@ -37,7 +37,7 @@ def test_a_numbering_and_its_inverse_give_the_page_back() -> None:
     rng = np.random.default_rng(1)
     changed = 0
     for page, offers in pages():
-        order = rng.permutation(rooms_of(page))
+        order = rng.permutation(count_rooms(page))
         told = renumbered(page, order.tolist())
         assert renumbered(told, np.argsort(order).tolist()) == page
         assert renumbered(page, list(range(len(order)))) == page
@@ -49,7 +49,7 @@ def test_a_numbering_and_its_inverse_give_the_page_back() -> None:
 def test_everything_is_renamed_and_put_in_order() -> None:
     rng = np.random.default_rng(2)
     for page, offers in pages():
-        order = rng.permutation(rooms_of(page)).tolist()
+        order = rng.permutation(count_rooms(page)).tolist()
         told = renumbered(page, order)
 
         def call(text: str, order: list[int] = order) -> str:
@@ -82,7 +82,7 @@ def test_the_env_tells_a_page_anew() -> None:
 @pytest.mark.parametrize("order", [[0, 1], [0, 0, 1, 2, 3], [1, 2, 3, 4, 5]])
 def test_no_permutation(order: list[int]) -> None:
     env = gym.make("selfreg/SIF-v0")
-    page = next(page for page, _ in (env.reset(options={"episode": i}) for i in range(50)) if rooms_of(page) == 5)
+    page = next(page for page, _ in (env.reset(options={"episode": i}) for i in range(50)) if count_rooms(page) == 5)
     with pytest.raises(InvalidArgumentError, match=r"permutation of the page's 5 rooms \(0 to 4\), received"):
         renumbered(page, order)
 

@@ -10,7 +10,7 @@ import pytest
 from selfreg_gym.envs.sif.episodes import make_task
 from selfreg_gym.envs.sif.houses import HALL
 from selfreg_gym.envs.sif.human import make_walk, on_the_way, place, rooms_ahead
-from selfreg_gym.envs.sif.world import GONE, LOST, NOBODY, SEEN, STOPPED, World
+from selfreg_gym.envs.sif.world import GONE, LOST, NO_HUMAN, SEEN, STOPPED, World
 
 
 def half() -> float:
@@ -255,7 +255,7 @@ def test_no_human_elsewhere():
     for kind in ("pnp", "s_obj"):
         w = world(kind)
         w.go((w.room + 1) % w.house.rooms, low)
-        assert w.human_status == NOBODY
+        assert w.human_status == NO_HUMAN
 
 
 # -------------------------------------------------------------------- needless following

@@ -1,4 +1,4 @@
-"""The bootstrap against theory, against SciPy and against the coverage it promises."""
+"""The bootstrap against theory, SciPy and the nominal coverage."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_single_episodes_are_pooled_so_that_the_interval_has_a_width():
     assert draws.std() == pytest.approx(values.std(ddof=1) / np.sqrt(200), rel=0.05)
 
 
-def test_coverage_of_the_interval_is_what_it_says():
+def test_the_interval_has_its_nominal_coverage():
     world = rng(12)
     tasks, seeds, hits, repeats = 25, 8, 0, 300
     chances = world.uniform(0.1, 0.9, size=(tasks, 1))
@@ -182,7 +182,7 @@ def test_a_mean_over_few_units_has_student_s_width():
     assert costs.low == 0.0  # costs are never negative
 
 
-def test_bad_input_says_what_is_wrong():
+def test_errors_of_invalid_arguments():
     with pytest.raises(InvalidArgumentError, match="needs episodes"):
         bootstrap_weights([], rng=rng())
     with pytest.raises(InvalidArgumentError, match="one label per episode"):
@@ -191,6 +191,6 @@ def test_bad_input_says_what_is_wrong():
         bootstrap_weights(["a", "b"], clusters=[1, 1], rng=rng())
 
 
-def test_estimate_reads_well():
+def test_the_text_of_an_estimate():
     assert str(Estimate(0.5, 0.4, 0.6)) == "0.500 [0.400, 0.600]"
     assert Estimate(0.5, 0.4, 0.6).ci == [0.4, 0.6]

@@ -1,4 +1,4 @@
-"""Hulls, areas and points read off: against enumeration and by hand."""
+"""Hulls, areas and interpolation against SciPy, NumPy and values computed by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_hull_is_concave_and_never_falls():
     assert np.all(np.diff(slopes) < 0)
 
 
-def test_ties_in_usage_keep_the_better_point_whatever_the_order():
+def test_of_points_with_equal_usage_the_best_is_kept():
     usage, success = np.array([1.0, 1.0, 1.0, 0.0]), np.array([0.5, 0.8, 0.6, 0.4])
     for order in ([0, 1, 2, 3], [2, 1, 0, 3], [1, 3, 0, 2]):
         x, y = hull(usage[order], success[order])
@@ -60,7 +60,7 @@ def test_areas_of_known_curves(points, expected):
     assert area_between(usage, success)[0] == pytest.approx(expected)
 
 
-def test_an_area_of_measured_points_leaves_none_out():
+def test_an_area_includes_all_measured_points():
     usage = np.array([[0.0, 6.0, 2.0, 8.0]])  # never, two points in any order, always
     success = np.array([[0.4, 0.8, 0.6, 0.9]])
     by_hand = np.trapezoid([0.0, 0.2, 0.4, 0.5], [0, 2, 6, 8]) / (8 * 0.5)
@@ -80,7 +80,7 @@ def test_a_helper_better_than_always_needs_no_more():
     assert curve.recovered(8.0) > 1
 
 
-def test_filling_a_curve_leaves_no_wide_gap():
+def test_missing_usages_fill_the_curve():
     curve = curve_of([(0.1, 0.5), (3.0, 0.7)], NEVER, ALWAYS)
     wanted = curve.missing_usages()
     every = np.sort([0.0, 0.1, 3.0, 8.0, *wanted])
@@ -100,7 +100,7 @@ def test_read_off_is_linear_between_neighbours_and_flat_outside():
     assert np.isfinite(read_off(np.array([[1.0, 1.0]]), np.array([[0.3, 0.5]]), 1.0)).all()
 
 
-def test_bad_curves_are_refused():
+def test_errors_of_invalid_curves():
     with pytest.raises(InvalidArgumentError, match="more help than never"):
         curve_of([], (1.0, 0.4), (1.0, 0.9))
     with pytest.raises(InvalidArgumentError, match="one success rate per usage"):

@@ -1,8 +1,9 @@
-"""Each warning is given where it is due, and only there."""
+"""The warnings of an evaluation, and the measures of an episode."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from selfreg_gym.evaluation import EpisodeTable, Evaluation
 from selfreg_gym.evaluation.measures import EpisodeMeasures, measure
@@ -53,7 +54,7 @@ def test_a_sound_evaluation_has_no_warnings():
     assert warned(GOOD, {"dp@1": {"usage": 1.0}}) == []
 
 
-def test_usage_that_runs_away_from_what_was_promised():
+def test_usage_far_above_the_expected_one():
     runaway = GOOD | {"dp@1": {"success": flips(0.5), "usage": 4, "unseen": 5}}
     texts = warned(runaway, {"dp@1": {"usage": 1.0}})
     assert any("used 4.00 units per episode where 1.00 were expected" in text for text in texts)
@@ -61,7 +62,25 @@ def test_usage_that_runs_away_from_what_was_promised():
     assert any("over budget are dp@1 (4.00)" in text for text in texts)
 
 
-def test_few_episodes_are_named_by_helper():
+@pytest.mark.parametrize("scale", [0.001, 1000.0])
+def test_warnings_do_not_depend_on_the_cost_unit(scale):
+    """Usage of 4 calls where 1 was expected, and of 0.5 calls where 0.25 were: the first alone is far above."""
+
+    def texts(unit):
+        rows = {key: {**row, "usage": row["usage"] * unit, "helped": row["usage"]} for key, row in GOOD.items()}
+        rows["a@1"] = {"success": flips(0.5), "usage": 4 * unit, "helped": 4, "unseen": 0}
+        rows["b@1"] = {"success": flips(0.6), "usage": flips(0.5) * unit, "helped": flips(0.5), "unseen": 0}
+        found = {"a@1": {"usage": unit}, "b@1": {"usage": 0.25 * unit}}
+        cap = {key: unit for key in ("dp@1", "a@1", "b@1")}
+        return Evaluation({"collected": table(rows)}, budgets=cap, expected={"collected": found}).warnings
+
+    one, other = texts(1.0), texts(scale)
+    assert [text.partition(":")[0] for text in one] == [text.partition(":")[0] for text in other]
+    assert [text.partition(":")[0] for text in one if "were expected" in text] == ["collected, a@1"]
+    assert any(f"used {4 * scale:.{2 if scale > 1 else 3}{'f' if scale > 1 else 'g'}} units" in text for text in other)
+
+
+def test_few_episodes_are_reported_by_helper():
     assert any("every row has few episodes (100)" in text for text in warned(GOOD, n=100))
     few = Evaluation({"collected": table(GOOD)})
     more = Evaluation({"collected": table({"every-k": {"success": 1, "usage": 1}}, n=50)})
@@ -72,6 +91,20 @@ def test_few_episodes_are_named_by_helper():
 
 def test_missing_anchors():
     assert any("always asking not evaluated" in text for text in warned({"never": GOOD["never"]}))
+
+
+@pytest.mark.parametrize("scale", [0.001, 1.0, 1000.0])
+def test_a_comparison_at_equal_usage_does_not_depend_on_the_cost_unit(scale):
+    rows = {key: {**row, "usage": np.asarray(row["usage"]) * scale} for key, row in GOOD.items()}
+    for usage in (2.04, 4.4):
+        rows[f"random@{usage}"] = {"success": flips(0.5), "usage": usage * scale}
+    rows["near@2"] = {"success": flips(0.6), "usage": 2 * scale}
+    rows["far@4"] = {"success": flips(0.6), "usage": 4 * scale}
+    evaluation = Evaluation({"collected": table(rows)})
+    near, far = (evaluation.at_equal_usage(*point) for point in (("near@2",), ("far@4",)))
+    assert near.direct
+    assert not far.direct
+    assert near.distance == pytest.approx(0.04 * scale)
 
 
 def test_below_the_coin_line():
@@ -89,7 +122,7 @@ def episode(pattern, invalid=(), **more):
     return Episode(0, 1, "t", "pnp", None, True, (float(sum(map(int, pattern))),), steps, **options)
 
 
-def test_what_an_episode_is_measured_by():
+def test_measures_of_an_episode():
     values = measure(episode("0110010", invalid=(6,), metrics={"unseen": 2.0, "spl": 0.5})).values
     assert values["toggles"] == 1
     assert values["switches"] == 4
@@ -106,7 +139,7 @@ def test_invalid_after_help_looks_back_three_steps_and_not_at_the_helper_itself(
     assert measure(episode("000", invalid=(2,))).values["invalid_after_help"] == 0
 
 
-def test_an_errored_episode_has_no_numbers():
+def test_a_truncated_episode_has_no_measures():
     values = measure(episode("01", error="no connection")).values
     assert values.pop("error") == 1.0
     assert np.isnan(list(values.values())).all()

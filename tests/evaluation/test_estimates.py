@@ -1,4 +1,4 @@
-"""Planted truths: differences, shares and curve figures of an evaluation, and what its file must hold."""
+"""Differences, shares and curve estimates in simulated worlds with known values; damaged and older files."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.curve_estimates import area, best_lift, columns_of, isotonic, usage_for
 from selfreg_gym.evaluation.table import EpisodeTable
-from selfreg_gym.helper import HelperKey
+from selfreg_gym.helper import Helper, HelperKey
 
 TASKS, EPISODES = 60, 3
 
 
-def world(seed, helpers, *, fixed=False, resamples=300, tasks=TASKS):
+def simulated(seed, helpers, *, fixed=False, resamples=300, tasks=TASKS):
     """Helpers given as (share of help, gain): success rises from 0.4 to 0.9 with the gain, usage from 0 to 6."""
     rng = np.random.default_rng(seed)
     n = tasks * EPISODES
@@ -40,7 +40,7 @@ COLUMNS = columns_of(NEVER, [[HelperKey.parse(key)] for key in COIN], ALWAYS)
 def test_a_helper_equal_to_the_coin_is_above_one_half_in_half_of_the_evaluations():
     areas, hulls, covered = [], [], 0
     for seed in range(60):
-        table = world(seed, ANCHORS | COIN)
+        table = simulated(seed, ANCHORS | COIN)
         found = area(table, COLUMNS)
         covered += found.low <= 0.5 <= found.high
         areas.append(found.value)
@@ -52,15 +52,15 @@ def test_a_helper_equal_to_the_coin_is_above_one_half_in_half_of_the_evaluations
     assert covered / 60 > 0.85
 
 
-def test_the_lift_of_a_chosen_point_is_not_biased_upwards():
+def test_the_lift_of_a_selected_point_is_not_biased_upwards():
     lifts, covered = [], 0
     for seed in range(60):
-        found = best_lift(world(seed, ANCHORS | COIN), COLUMNS)
+        found = best_lift(simulated(seed, ANCHORS | COIN), COLUMNS)
         lifts.append(found.value)
         covered += found.low <= 0.0 <= found.high
     assert abs(np.mean(lifts)) < 3 * np.std(lifts) / np.sqrt(60)
     assert covered / 60 > 0.85
-    better = world(0, ANCHORS | {"h@2": (1 / 3, 0.8), "h@4": (2 / 3, 0.7)}, tasks=400)
+    better = simulated(0, ANCHORS | {"h@2": (1 / 3, 0.8), "h@4": (2 / 3, 0.7)}, tasks=400)
     columns = columns_of(NEVER, [[HelperKey("h", 2.0)], [HelperKey("h", 4.0)]], ALWAYS)
     found = best_lift(better, columns)
     assert found.low < 0.5 * (0.8 - 1 / 3) < found.high
@@ -68,13 +68,13 @@ def test_the_lift_of_a_chosen_point_is_not_biased_upwards():
     assert single.value == pytest.approx(found.value, abs=0.02)
 
 
-def test_usage_for_half_of_the_gap_has_an_interval_and_may_have_no_end():
-    found = usage_for(world(1, ANCHORS | COIN, tasks=400), COLUMNS, 0.5)
+def test_usage_for_half_of_the_gap_has_an_interval_that_may_be_unbounded():
+    found = usage_for(simulated(1, ANCHORS | COIN, tasks=400), COLUMNS, 0.5)
     assert found.low < 3.0 < found.high
-    curve = next(iter(Evaluation({"test": world(2, ANCHORS | COIN)}).curves))
+    curve = next(iter(Evaluation({"test": simulated(2, ANCHORS | COIN)}).curves))
     assert curve["usage_for_half_ci"][0] <= curve["usage_for_half"]
     assert set(curve) >= {"area_ci", "best_lift_ci", "usage_for_80_percent_ci"}
-    harm = usage_for(world(3, {"never": (0.0, 1.0), "always": (1.0, 0.0)} | COIN), COLUMNS, 0.5)
+    harm = usage_for(simulated(3, {"never": (0.0, 1.0), "always": (1.0, 0.0)} | COIN), COLUMNS, 0.5)
     assert np.isinf(harm.value)
 
 
@@ -88,28 +88,28 @@ def test_isotonic_regression_agrees_with_scipy():
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_helpers_whose_episodes_all_end_alike_may_still_differ_a_little(fixed):
-    evaluation = Evaluation({"test": world(0, ANCHORS | {"a": (0.5, 0.5), "b": (0.5, 0.5)}, fixed=fixed)})
+def test_a_difference_of_zero_in_all_episodes_has_an_interval(fixed):
+    evaluation = Evaluation({"test": simulated(0, ANCHORS | {"a": (0.5, 0.5), "b": (0.5, 0.5)}, fixed=fixed)})
     found = evaluation.paired_difference("a", "b")
     units = TASKS * EPISODES if fixed else TASKS
     assert found.value == 0.0
     assert found.high == -found.low == pytest.approx(1.96 * np.sqrt(3) / units)
     assert tuple(evaluation.paired_difference("a", "a")) == (0.0, 0.0, 0.0)
-    same = Evaluation({"test": world(0, ANCHORS | {"h": (1.0, 1.0)}, fixed=fixed)}).recovery("h").share
+    same = Evaluation({"test": simulated(0, ANCHORS | {"h": (1.0, 1.0)}, fixed=fixed)}).recovery("h").share
     assert same.low < same.value == 1.0 < same.high  # as always in every episode played
 
 
 def test_small_differences_are_covered():
     hits, truth = 0, 0.01
     for seed in range(150):
-        table = world(seed, {"a": (0.5, 0.5), "b": (0.5, 0.52)})
+        table = simulated(seed, {"a": (0.5, 0.5), "b": (0.5, 0.52)})
         found = Evaluation({"test": table}).paired_difference("b", "a")
         hits += found.low <= truth <= found.high
     assert hits / 150 > 0.9
 
 
-def test_rows_tell_calls_from_cost_units():
-    row = next(r for r in Evaluation({"test": world(0, ANCHORS)}).rows if r["helper"] == "always")
+def test_rows_distinguish_calls_and_cost_units():
+    row = next(r for r in Evaluation({"test": simulated(0, ANCHORS)}).rows if r["helper"] == "always")
     assert row["calls"] == pytest.approx(row["usage"] / 2)
     assert row["calls_ci"][0] < row["calls"] < row["calls_ci"][1]
     assert row["usage_by_intervention"] == [pytest.approx(row["usage"])]
@@ -144,8 +144,8 @@ HELPER = ("episodes", 0, "helpers", "never")
         (("episodes", 0, "helpers"), {}), (("episodes", 0, "helpers"), []),
     ],
 )  # fmt: skip
-def test_damaged_evaluations_are_refused_by_file(tmp_path, path, value):
-    evaluation = Evaluation({"test": world(0, ANCHORS | {"h@2": (0.3, 0.5)}, resamples=20)}, budgets={"h@2": 2.0})
+def test_a_damaged_file_is_an_error(tmp_path, path, value):
+    evaluation = Evaluation({"test": simulated(0, ANCHORS | {"h@2": (0.3, 0.5)}, resamples=20)}, budgets={"h@2": 2.0})
     file = evaluation.save(tmp_path / "evaluation.json")
     assert Evaluation.load(file).rows == evaluation.rows
     file.write_text(json.dumps(damaged(json.loads(file.read_text()), path, value)))
@@ -154,7 +154,7 @@ def test_damaged_evaluations_are_refused_by_file(tmp_path, path, value):
 
 
 @pytest.mark.parametrize("text", ["", "[1", "[]", "NaN", "[" * 100_000, "{}", '"x"'])
-def test_files_that_are_not_evaluations_are_refused(tmp_path, text):
+def test_a_file_that_is_not_an_evaluation_is_an_error(tmp_path, text):
     file = tmp_path / "evaluation.json"
     file.write_text(text)
     with pytest.raises(ConfigError, match="evaluation"):
@@ -163,8 +163,10 @@ def test_files_that_are_not_evaluations_are_refused(tmp_path, text):
         Evaluation.load(tmp_path)
 
 
-def test_numbers_that_json_lacks_are_null_and_old_nan_is_read(tmp_path):
-    evaluation = Evaluation({"test": world(0, ANCHORS, resamples=20)}, meta={"odd": [float("nan"), float("inf"), 1]})
+def test_nan_is_saved_as_null_and_read_from_older_files(tmp_path):
+    evaluation = Evaluation(
+        {"test": simulated(0, ANCHORS, resamples=20)}, meta={"odd": [float("nan"), float("inf"), 1]}
+    )
     text = evaluation.save(tmp_path / "evaluation.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -176,13 +178,12 @@ def test_numbers_that_json_lacks_are_null_and_old_nan_is_read(tmp_path):
 
 def test_any_split_may_have_fixed_tasks():
     from selfreg_gym.evaluation import SplitPlan, evaluate_splits
-    from selfreg_gym.types import HelperPolicy
 
-    class Never(HelperPolicy):
+    class Never(Helper):
         expected_usage = 0.25
 
-        def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            return np.zeros(len(observation), dtype=int), state
+        def decide(self, observations, state, start):
+            return np.zeros(len(start), dtype=int), state
 
     env = {"task": "selfreg/Coin-v0", "actor": lambda observation: "heads", "interventions": ["expert"]}
     plans = {
@@ -192,5 +193,5 @@ def test_any_split_may_have_fixed_tasks():
     with pytest.warns(DeprecationWarning, match="'collected' has fixed tasks because of its name"):
         found = evaluate_splits(plans, {"never": Never()}, progress=False, warn=False)
     assert [found.tables[name].fixed_tasks for name in plans] == [True, False, True, False]
-    promised = {name: found.expected[name].get(HelperKey("never"), {}).get("usage") for name in plans}
-    assert promised == {"mine": 0.25, "theirs": None, "collected": 0.25, "sampled": None}
+    expected = {name: found.expected[name].get(HelperKey("never"), {}).get("usage") for name in plans}
+    assert expected == {"mine": 0.25, "theirs": None, "collected": 0.25, "sampled": None}

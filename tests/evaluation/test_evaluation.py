@@ -1,4 +1,4 @@
-"""The protocol on the Coin task, where never, always and "help when few coins are left" have known results."""
+"""The protocol on the Coin task, where the success and usage of three helpers are known."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from selfreg_gym.evaluation.measures import EpisodeMeasures
 from selfreg_gym.evaluation.planning import SplitPlan
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import evaluate_splits
-from selfreg_gym.helper import HelperKey
+from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env import building, vector_env
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.types import Act, HelperPolicy, Intervention
+from selfreg_gym.types import Act, Intervention
 from selfreg_gym.utils.random_streams import Purpose
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfreg_gym.evaluation.diagnostics.EvaluationWarning")
@@ -26,31 +26,30 @@ TASKS = range(16)
 COINS = np.array([2 + task % 4 for task in TASKS])
 
 
-class Constant(HelperPolicy):
+class Constant(Helper):
     def __init__(self, action: int) -> None:
         self.action = action
 
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        return (self.action if isinstance(observation, str) else np.full(len(observation), self.action)), None
+    def decide(self, observations, state, start):
+        return np.full(len(start), self.action), state
 
 
-class LastCoins(HelperPolicy):
-    """Asks while at most ``n`` coins are left: the optimal shape of a policy here."""
+class LastCoins(Helper):
+    """Asks while at most ``n`` coins are left; the optimal policies of this task have this form."""
 
     def __init__(self, n: int) -> None:
         self.n = n
 
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        left = np.array([int(o.split()[3]) - int(o.split()[1]) + 1 if o[0] == "C" else 9 for o in observation])
-        return (left <= self.n).astype(int), None
+    def decide(self, observations, state, start):
+        left = np.array([int(o.split()[3]) - int(o.split()[1]) + 1 if o[0] == "C" else 9 for o in observations])
+        return (left <= self.n).astype(int), state
 
 
-class Toggler(HelperPolicy):
-    """Asks at every other step, the first included, by memory alone."""
+class Toggler(Helper):
+    """Asks at every other step, from the first one on, by memory alone."""
 
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        last = np.zeros(len(observation), dtype=int) if state is None else state
-        now = np.where(episode_start, 1, 1 - last)
+    def decide(self, observations, state, start):
+        now = np.where(start, 1, 1 - (np.zeros(len(start), dtype=int) if state is None else state))
         return now, now
 
 
@@ -108,13 +107,13 @@ def test_rows_agree_with_theory(coins):
     assert last["usage"] == last["success_rate"] == last["episode_share"]
 
 
-def test_every_row_has_what_the_design_promises(coins):
-    promised = {
+def test_every_row_has_the_documented_keys(coins):
+    documented = {
         *("helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage"),
         *("usage_ci", "expected_usage", "expected_success", "invalid_rate", "toggles", "unseen_state_rate"),
     }
     for found in coins.rows:
-        assert promised <= set(found)
+        assert documented <= set(found)
         assert found["episodes"] == 16 * 40
     assert {(r["helper"], r["budget"]) for r in coins.rows} == {
         ("never", None), ("always", None), ("last", 1.0), ("last", 2.0)
@@ -122,8 +121,8 @@ def test_every_row_has_what_the_design_promises(coins):
     assert {r["kind"] for r in coins.rows} == {"all", "coin"}
 
 
-def test_the_first_batch_is_counted_once_and_only_once(coins):
-    """Neighbours' mistake: the evaluator counts its first batch twice. Every seed of the plan occurs once."""
+def test_every_planned_episode_is_counted_once(coins):
+    """A mistake of other evaluators: the first batch is counted twice."""
     plan = evaluation_plan(TASKS, 40, seed=3)
     table = coins.table()
     assert table.task_index.tolist() == [spec.task_index for spec in plan]
@@ -151,20 +150,20 @@ def test_a_single_env_gives_the_same_as_a_batch(coins):
     assert again.rows == batch.rows
 
 
-def test_one_row_that_asks_does_not_decide_for_the_batch():
-    """Neighbours' mistake: one env of a batch asks for help and every env executes the helper's action."""
+def test_each_env_of_a_batch_has_its_own_action():
+    """A mistake of other evaluators: one env asks for help, and all of the batch get it."""
 
-    class FirstRowOnly(HelperPolicy):
-        def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            return np.arange(len(observation)) == 0, None
+    class FirstOfBatch(Helper):
+        def decide(self, observations, state, start):
+            return (np.arange(len(start)) == 0).astype(int), state
 
-    found = row(run({"one": FirstRowOnly(), "never": Constant(0), "always": Constant(1)}, num_envs=8), "one")
+    found = row(run({"one": FirstOfBatch(), "never": Constant(0), "always": Constant(1)}, num_envs=8), "one")
     assert 0 < found["episode_share"] < 0.5
     assert found["step_share"] < 0.5
 
 
 def test_memory_is_reset_between_episodes():
-    """Neighbours' mistake: a recurrent helper whose memory survives the episode. The first step must always ask."""
+    """A mistake of other evaluators: the memory of a recurrent helper survives the episode."""
     evaluation = run({"toggler": Toggler()}, num_envs=5)
     assert row(evaluation, "toggler")["episode_share"] == 1.0
 
@@ -181,8 +180,8 @@ def test_toggles_are_returns_to_help(coins):
     assert all(row(coins, key)["toggles"] == 0 for key in ("never", "always"))
 
 
-def test_errors_are_neither_failures_nor_silence():
-    """Neighbours' mistake: an errored call counted as nohelp or as a failed episode."""
+def test_truncated_episodes_are_excluded():
+    """A mistake of other evaluators: a call that ends in an error is counted as nohelp or as a failed episode."""
     flaky = coin_env(actor=Flaky(), task_kwargs={"heads": 0.999})
     evaluation = run({"never": Constant(0), "always": Constant(1)}, env=flaky, retries=0)
     never, always = row(evaluation, "never"), row(evaluation, "always")
@@ -215,7 +214,7 @@ def test_recovery_at_a_budget_is_read_at_that_usage(coins):
         assert found.random is None
 
 
-def test_spending_too_much_and_too_little_are_adjusted_alike():
+def test_usage_above_and_below_the_budget_are_adjusted_alike():
     helpers = {"never": Constant(0), "always": Constant(1), "greedy@0.5": Constant(1), "shy@2": LastCoins(1)}
     evaluation = run(helpers)
     greedy, shy = evaluation.recovery("greedy", budget=0.5), evaluation.recovery("shy", budget=2)
@@ -232,12 +231,12 @@ def test_spending_too_much_and_too_little_are_adjusted_alike():
 
 
 def test_at_equal_usage_reads_the_other_curve_between_its_points():
-    class Seldom(HelperPolicy):
+    class Seldom(Helper):
         def __init__(self, p: float) -> None:
             self.p, self.rng = p, np.random.default_rng(0)
 
-        def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            return (self.rng.random(len(observation)) < self.p).astype(int), None
+        def decide(self, observations, state, start):
+            return (self.rng.random(len(start)) < self.p).astype(int), state
 
     helpers = HELPERS | {f"random@{p}": Seldom(p) for p in (0.2, 0.4)}
     evaluation = run(helpers)
@@ -258,7 +257,7 @@ def test_paired_difference_of_a_helper_with_itself_is_exactly_zero(coins):
     assert tuple(coins.paired_difference("last@1", "last@1")) == (0.0, 0.0, 0.0)
 
 
-def test_training_seeds_are_reported_apart_and_together():
+def test_training_seeds_are_reported_one_by_one_and_together():
     evaluation = run({"lm@1#0": LastCoins(1), "lm@1#1": LastCoins(2), "never": Constant(0), "always": Constant(1)})
     seeds = {r["seed"]: r for r in evaluation.rows if r["helper"] == "lm" and r["kind"] == "all"}
     assert set(seeds) == {None, 0, 1}
@@ -267,7 +266,7 @@ def test_training_seeds_are_reported_apart_and_together():
     assert evaluation.recovery("lm", budget=1.0).share.value > 0
 
 
-def test_saved_and_loaded_it_is_the_same(coins, tmp_path):
+def test_a_loaded_evaluation_equals_the_saved_one(coins, tmp_path):
     path = coins.save(tmp_path / "evaluation.json")
     data = json.loads(path.read_text())
     assert data["rows"] == coins.rows
@@ -294,7 +293,7 @@ def test_merging_splits_and_helpers(coins):
         Evaluation.merge(coins, coins)
 
 
-def test_lesser_helpers_may_play_fewer_of_the_same_episodes(coins):
+def test_helpers_may_play_different_numbers_of_the_same_episodes(coins):
     counts = dict.fromkeys(HELPERS, 40) | {"last@1": 10}
     fewer = run(episodes=counts)
     assert row(fewer, "last@1")["episodes"] == 160
@@ -304,7 +303,7 @@ def test_lesser_helpers_may_play_fewer_of_the_same_episodes(coins):
 
 
 def test_splits_share_an_actor_that_has_arguments(monkeypatch):
-    """An actor given by name and arguments is built once, and serves the splits after the first as it is."""
+    """An actor given by id and arguments is built once, for all splits."""
     source = {
         "task": "selfreg/SIF-v0",
         "interventions": ["expert"],
@@ -323,7 +322,7 @@ def test_splits_share_an_actor_that_has_arguments(monkeypatch):
     assert [actor for actor in built if isinstance(actor, str)] == ["scripted"]
 
 
-def test_an_episode_that_comes_twice_or_never_is_an_error():
+def test_an_episode_that_is_repeated_or_missing_is_an_error():
     key, plan = HelperKey("a"), [EpisodeSpec(0, 1), EpisodeSpec(0, 2)]
     one = EpisodeMeasures(0, 1, "coin", None, {"success": 1.0})
     options = {"split": "seen", "fixed_tasks": False}
@@ -335,14 +334,14 @@ def test_an_episode_that_comes_twice_or_never_is_an_error():
         EpisodeTable.from_measures({key: plan[1:]}, {key: [one]}, **options)
 
 
-def test_seeds_are_fresh_per_purpose_and_extend():
+def test_plans_differ_by_purpose_and_extend_smaller_ones():
     few, many = evaluation_plan(range(5), 2, seed=0), evaluation_plan(range(5), 7, seed=0)
     assert set(few) <= set(many)
     assert not set(few) & set(evaluation_plan(range(5), 2, seed=1))
     assert not set(few) & set(evaluation_plan(range(5), 2, seed=0, stream=Purpose(1)))
 
 
-def test_processes_give_what_one_process_gives():
+def test_the_number_of_processes_changes_nothing():
     env = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
     from selfreg_gym import registry
 
@@ -368,7 +367,7 @@ def test_traces_hold_the_steps_of_every_helper_and_p_of_s():
     assert {(trace["task"], trace["seed"]) for trace in chosen.traces} == {(plan[5].task_index, plan[5].seed)}
 
 
-def test_warnings_come_by_themselves():
+def test_warnings_are_issued():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run({"always": Constant(1), "lm@1": Constant(1)}, episodes=2, expected={"lm@1": {"usage": 1.0}})
@@ -378,17 +377,17 @@ def test_warnings_come_by_themselves():
     assert any("1.00 were expected" in text for text in texts)
 
 
-def test_a_helper_worse_than_the_coin_is_named():
-    class FirstCoin(HelperPolicy):  # the worst moment to ask: all other coins are still to be guessed
-        def predict(self, observation, state=None, episode_start=None, deterministic=False):
-            return np.array([o.startswith("Coin 1 ") for o in observation]).astype(int), None
+def test_a_helper_worse_than_the_coin_is_reported():
+    class FirstCoin(Helper):  # the worst step to ask at: all other coins are still to be guessed
+        def decide(self, observations, state, start):
+            return np.array([o.startswith("Coin 1 ") for o in observations]).astype(int), state
 
     evaluation = run(HELPERS | {"first@1": FirstCoin()}, episodes=60)
     assert any("first@1: below the coin line" in text for text in evaluation.warnings)
     assert not any("last@2: below" in text for text in evaluation.warnings)
 
 
-def test_bad_input_says_what_is_wrong(coins, tmp_path):
+def test_errors_of_invalid_arguments(coins, tmp_path):
     with pytest.raises(InvalidArgumentError, match="at least one helper"):
         evaluate(coin_env(), {}, tasks=[0], episodes=1)
     with pytest.raises(InvalidArgumentError, match="episodes per task must be an integer of at least 1"):
@@ -410,7 +409,7 @@ def test_bad_input_says_what_is_wrong(coins, tmp_path):
             Evaluation.load(bad)
 
 
-def test_small_costs_survive_the_file(tmp_path):
+def test_small_costs_are_saved(tmp_path):
     env = coin_env(interventions=[Intervention(Expert(), name="see", cost=3.7e-8)])
     found = run({"never": Constant(0), "always": Constant(1), "last@5e-08": LastCoins(1)}, episodes=5, env=env)
     found.save(tmp_path / "evaluation.json")
@@ -424,7 +423,7 @@ def test_small_costs_survive_the_file(tmp_path):
     assert last["p_over_budget"] == last["episode_share"] > 0
 
 
-def test_a_kind_named_all_has_no_second_row():
+def test_a_kind_named_all_has_no_row_of_its_own():
     played = run({"never": Constant(0)}, episodes=2)
     table = played.table("collected")
     table.kinds[:] = "all"
@@ -432,7 +431,7 @@ def test_a_kind_named_all_has_no_second_row():
 
 
 def test_toggles_are_compared_with_the_threshold_of_the_nearest_usage():
-    """With several interventions there is a PRM threshold for each; none is called ``prm-threshold`` alone."""
+    """With several interventions there is a threshold for each of them, and none under the plain name."""
     helpers = {"never": Constant(0), "always": Constant(1), "mine@1": Toggler()}
     helpers |= {"prm-threshold:dear@1": Constant(0), "prm-threshold:see@1": LastCoins(2), "every-k:see@1": LastCoins(1)}
     found = {item["key"]: item.get("toggles_against_prm_threshold") for item in run(helpers, episodes=5).comparisons}
@@ -440,3 +439,21 @@ def test_toggles_are_compared_with_the_threshold_of_the_nearest_usage():
     assert found["mine@1"]["difference"]["value"] > 0
     assert found["every-k:see@1"]["prm_threshold_toggles"] == 0
     assert found["prm-threshold:see@1"] is None
+
+
+def test_a_budget_that_contradicts_the_key_is_refused():
+    plan = {"tasks": [0], "episodes": 1, "progress": False, "warn": False}
+    helpers = {"always@1": Constant(1), "never": Constant(0)}
+    with pytest.raises(InvalidArgumentError, match=r"'always@1' says 1 and budgets says 5"):
+        evaluate(coin_env(), helpers, budgets={"always@1": 5}, **plan)
+    with pytest.raises(UnknownNameError, match="alwais"):
+        evaluate(coin_env(), helpers, budgets={"alwais": 5}, **plan)
+    for wrong in (-1, "2", float("nan"), True):
+        with pytest.raises(InvalidArgumentError, match="the budget of 'never'"):
+            evaluate(coin_env(), helpers, budgets={"never": wrong}, **plan)
+    with pytest.raises(InvalidArgumentError, match="budgets must be a dict"):
+        evaluate(coin_env(), helpers, budgets=[1.0], **plan)
+    found = evaluate(coin_env(), helpers, budgets={"always@1": 1.0, "never": 2}, **plan)
+    assert {str(key): budget for key, budget in found.budgets.items()} == {"always@1": 1.0, "never": 2.0}
+    third = evaluate(coin_env(), {"never@0.333333": Constant(0)}, budgets={"never@0.333333": 1 / 3}, **plan)
+    assert list(third.budgets.values()) == [1 / 3]

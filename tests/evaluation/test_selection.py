@@ -1,4 +1,4 @@
-"""Choosing on calibration, and what an oracle would have chosen, on figures that are known."""
+"""Selection by calibration and by an oracle, with known shares."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def evaluation(calibrated: dict[str, float], *, knows_tasks: tuple[str, ...] = (
         fixed_tasks=False,
         resamples=20,
     )
-    told = {key: {"calibrated_usage": 1.0, "calibrated_success": value} for key, value in calibrated.items()}
-    return Evaluation({"seen": table}, expected={"seen": told}, meta={"seen": {"knows_tasks": list(knows_tasks)}})
+    expected = {key: {"calibrated_usage": 1.0, "calibrated_success": value} for key, value in calibrated.items()}
+    return Evaluation({"seen": table}, expected={"seen": expected}, meta={"seen": {"knows_tasks": list(knows_tasks)}})
 
 
 def chosen(found: Evaluation) -> list[tuple[Any, ...]]:
     return [(one["budget"], one["selected"], one["oracle"]) for one in found.selection["helpers"]]
 
 
-def test_the_choice_is_made_on_calibration_and_the_oracles_on_test() -> None:
+def test_selection_uses_calibration_and_the_oracle_uses_test_episodes() -> None:
     found = evaluation({"a@1": 0.7, "b@1": 0.5, "b@2": 0.9, "dp@1": 0.99}, knows_tasks=("dp@1",))
-    assert chosen(found) == [(1.0, "a", "b")]  # at C = 2 there is nothing to choose, and dp takes no part
+    assert chosen(found) == [(1.0, "a", "b")]  # at C = 2 a single helper is calibrated, and dp knows the tasks
     one = found.selection["helpers"][0]
     assert one["share"] == pytest.approx(0.25)
     assert one["oracle_share"] == pytest.approx(0.5)
@@ -53,11 +53,11 @@ def test_the_choice_is_made_on_calibration_and_the_oracles_on_test() -> None:
     assert right.selection["helpers"][0]["lost"] == 0.0
 
 
-def test_what_was_never_calibrated_is_no_choice() -> None:
+def test_helpers_without_calibration_are_not_selected() -> None:
     assert chosen(evaluation({"a@1": 0.7})) == []
 
 
-def test_an_oracle_reads_the_knob_off_the_test_curve() -> None:
+def test_the_oracle_of_a_knob_is_the_hull_at_the_budget() -> None:
     knobs = {one["key"]: one for one in evaluation({}).selection["knobs"]}
     assert knobs["a@1"]["share"] == pytest.approx(0.25)  # on the coin line, and the hull is no higher
     assert knobs["a@1"]["oracle_share"] == pytest.approx(0.25)
@@ -65,7 +65,7 @@ def test_an_oracle_reads_the_knob_off_the_test_curve() -> None:
     assert knobs["b@2"]["oracle_share"] == pytest.approx(0.875)
 
 
-def test_nothing_else_is_computed_from_it_and_it_is_saved(tmp_path: Any) -> None:
+def test_no_other_number_depends_on_a_selection_and_it_is_saved(tmp_path: Any) -> None:
     import json
 
     found = evaluation({"a@1": 0.7, "b@1": 0.5})

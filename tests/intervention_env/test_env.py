@@ -174,13 +174,13 @@ def _raise(error: BaseException) -> Any:
     [
         (lambda ds: [Act("heads", error="server is down")], "server is down"),
         (lambda ds: _raise(TimeoutError("60 s")), "TimeoutError: 60 s"),
-        (lambda ds: [], "answered 1 decisions with 0 acts"),
-        (lambda ds: ["heads", "heads"], "answered 1 decisions with 2 acts"),
+        (lambda ds: [], "received 0 for 1"),
+        (lambda ds: ["heads", "heads"], "received 2 for 1"),
         (lambda ds: None, "TypeError"),
-        (lambda ds: [3], "an act is a str or Act, received 3"),
-        (lambda ds: [Act(None)], "an act's text is a str"),
-        (lambda ds: [Act("heads", cost=-1.0)], "cost is a number of at least 0"),
-        (lambda ds: [Act("heads", cost=float("nan"))], "cost is a number of at least 0"),
+        (lambda ds: [3], "an act must be a str or an Act, received 3"),
+        (lambda ds: [Act(None)], "an act's text must be a str"),
+        (lambda ds: [Act("heads", cost=-1.0)], "cost must be a number from 0"),
+        (lambda ds: [Act("heads", cost=float("nan"))], "cost must be a number from 0"),
     ],
 )
 @pytest.mark.parametrize("who", [0, 1])

@@ -16,7 +16,7 @@ from selfreg_gym.lm.backbone import BUILT
 from selfreg_gym.pipeline import advance, open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.stages import _below_floor, _unread_by_actor
+from selfreg_gym.pipeline.stages import _below_baseline, _unread_by_actor
 
 COIN = ["task.id=selfreg/Coin-v0", "task.kwargs={}", "task.splits={collected={}}"]
 TRAININGS = ["train-prm", "fit", "solve", "label", "train-helper"]
@@ -64,9 +64,9 @@ def test_the_household_keeps_the_shipped_trunk() -> None:
 
 
 def test_a_model_below_its_floor_warns() -> None:
-    assert _below_floor({"auc": 0.7, "n": 9}, {"auc": 0.7}) == _below_floor({"auc": None}, {"auc": 0.7}) == []
-    assert _below_floor({"auc": 0.7, "n": 9}, {}) == []
-    (warning,) = _below_floor({"auc": 0.61, "n": 83}, {"auc": 0.72})
+    assert _below_baseline({"auc": 0.7, "n": 9}, {"auc": 0.7}) == _below_baseline({"auc": None}, {"auc": 0.7}) == []
+    assert _below_baseline({"auc": 0.7, "n": 9}, {}) == []
+    (warning,) = _below_baseline({"auc": 0.61, "n": 83}, {"auc": 0.72})
     assert "0.610 on 83 decisions" in warning
     assert "below the 0.720 of a logistic regression" in warning
 

@@ -55,7 +55,7 @@ def test_another_run_is_refused_with_the_keys_that_differ(tmp_path: Path) -> Non
 
 def test_a_directory_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("...")
-    with pytest.raises(RunDirectoryError, match="holds something else"):
+    with pytest.raises(RunDirectoryError, match="holds other files"):
         Manifest.open(tmp_path, CONFIG)
     with pytest.raises(RunDirectoryError, match="has none"):
         Manifest.load(tmp_path)
@@ -78,7 +78,7 @@ def test_a_config_of_another_version_is_explained(tmp_path: Path) -> None:
     manifest = Manifest.open(tmp_path, CONFIG)
     manifest.data["config"]["collect"]["episods"] = 3
     manifest.save()
-    with pytest.raises(RunDirectoryError, match=r"not one of this version.*Did you mean 'episodes'"):
+    with pytest.raises(RunDirectoryError, match=r"not valid in this version.*Did you mean 'episodes'"):
         _ = Manifest.load(tmp_path).config
 
 

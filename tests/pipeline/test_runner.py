@@ -229,7 +229,7 @@ def test_an_actor_that_always_fails_stops_the_run(tmp_path: Path) -> None:
 
 def test_a_collection_with_holes_is_refused(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human"], progress=False)
-    with pytest.raises(SelfRegError, match="not complete"):
+    with pytest.raises(SelfRegError, match="must be complete"):
         advance(run, ["collect"])
     assert "collect" not in run.manifest.data["stages"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, ModelError, SelfRegError, UnknownNameError
 from selfreg_gym.labels import label
 from selfreg_gym.solver import (
     cross_fitted_value,
@@ -183,3 +184,29 @@ def test_damaged_solutions_are_refused_by_file(model, tmp_path: Path):
         with pytest.raises(CheckpointError, match=r"solution\.npz is damaged: .* Make it again"):
             Frontier.load(path, model)
     assert issubclass(CheckpointError, SelfRegError)
+
+
+def three_ways(*costs: float) -> TransitionModel:
+    """One call of either intervention per episode: never 0.2, the first 0.5, the second 0.9."""
+    return TransitionModel([np.zeros((1, 1))] * 3, np.array([[0.2], [0.5], [0.9]]), np.ones(1), [0.0, *costs])
+
+
+@pytest.mark.parametrize("solver", [solve_budget, solve_frontier])
+@pytest.mark.parametrize("costs", [(1.0, 1e16), (1e-9, 1e20), (1.0, 1e30), (1e-310, 2e-310)])
+def test_costs_that_cannot_be_added_are_refused(solver: Any, costs: tuple[float, float]) -> None:
+    arguments = {"budget": 0.5} if solver is solve_budget else {}
+    with pytest.raises(ModelError, match="a budget needs costs"):
+        solver(three_ways(*costs), **arguments)
+    with pytest.raises(ModelError, match="a budget needs costs"):
+        solve_budget(three_ways(*costs), budget=[0.5, 0.5])
+
+
+@pytest.mark.parametrize("scale", [1e-280, 1e-9, 1.0, 1e200])
+def test_costs_that_can_be_added_are_solved(scale: float) -> None:
+    model = three_ways(scale, 1e15 * scale)
+    for budget, success in ((0.5, 0.35), (1.0, 0.5), (5e14, 0.7), (1e15, 0.9)):
+        found = solve_budget(model, budget=budget * scale)
+        assert found.expected_success == pytest.approx(success)
+        assert found.expected_usage == pytest.approx(budget * scale)
+    assert solve_frontier(model).success == pytest.approx([0.2, 0.5, 0.9])
+    assert solve_budget(three_ways(0.0, scale), budget=0).expected_success == pytest.approx(0.5)

@@ -16,7 +16,7 @@ def test_states_are_found_by_key(chain):
     assert model.locate("kitchen") == 1
     assert model.locate("attic", "no such feature") == -1
     assert model.locate_many(["hall", "attic"]).tolist() == [0, -1]
-    with pytest.raises(ModelError, match="given, not fitted"):
+    with pytest.raises(ModelError, match="built from arrays, not fitted"):
         model.coverage()
 
 

@@ -1,0 +1,170 @@
+"""The commands that run stages of the pipeline: ``run``, ``collect``, ..., ``report``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from selfreg_gym.cli.application import app, say
+from selfreg_gym.cli.options import Command, Config, NewOut, Out, Preset, Redo, Set, Task, Until, Update
+from selfreg_gym.errors import RunDirectoryError
+from selfreg_gym.pipeline import stages_until
+from selfreg_gym.utils.printable import visible
+
+__all__: list[str] = []
+
+
+def _advance(
+    stages: Sequence[str] | None,
+    *,
+    out: Path | None,
+    begin: bool = False,
+    preset: str | None = None,
+    config: Path | None = None,
+    task: str | None = None,
+    overrides: Sequence[str] | None = None,
+    update: bool = False,
+    redo: bool = False,
+) -> Any:
+    """Open a run (with ``begin`` a new one too) and run stages of it; Ctrl-C prints how to continue."""
+    from selfreg_gym.pipeline import advance, open_run
+    from selfreg_gym.pipeline.directory import Run
+
+    options: dict[str, Any] = {"progress": sys.stdout.isatty(), "say": say}  # no bars in a log file
+    if begin:
+        out = out or Path("runs") / (preset or (config.stem if config else "tiny"))
+        changes = [*([f"task.id={task}"] if task else []), *(overrides or ())]
+        run = open_run(out, preset=preset, path=config, overrides=changes, update=update, **options)
+    else:
+        run = Run.open(out or _latest(), **options)
+    try:
+        advance(run, stages, redo=redo)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nStopped. Finished work is kept in {visible(run.path)}; continue with the same command, or with\n"
+            f"  selfreg run --out {visible(run.path)}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    return run
+
+
+def _latest() -> Path:
+    """The run directory in ``runs/`` whose manifest was written last; prints it."""
+    found = sorted(Path("runs").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        raise RunDirectoryError(
+            "a stage needs a run, and there is none in runs/. Give its directory with --out, or begin one with "
+            "`selfreg run --preset tiny`."
+        )
+    latest = found[-1].parent
+    others = f" (the latest of {len(found)} in runs/; another: --out)" if len(found) > 1 else ""
+    say(f"run: {latest}{others}")
+    return latest
+
+
+@app.command("run", cls=Command)
+def run_command(
+    out: NewOut = None,
+    preset: Preset = None,
+    config: Config = None,
+    task: Task = None,
+    overrides: Set = None,
+    until: Until = None,
+    update: Update = False,
+    redo: Redo = False,
+) -> None:
+    """Run the whole method: collect, train the PRM, fit, solve, label, train the helper, calibrate, evaluate, report.
+
+    Stages that are up to date are skipped, so after Ctrl-C the same command continues.
+
+    - `selfreg run` runs the preset tiny in runs/tiny
+    - `selfreg run --preset smoke` takes seconds
+    - `selfreg run --preset smoke --task selfreg/Coin-v0 --out runs/coin` runs another task
+    - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
+    - `selfreg run --out runs/mine` continues the run in runs/mine
+    """
+    from selfreg_gym.pipeline.display import show
+
+    run = _advance(
+        stages_until(until) if until else None,
+        out=out, begin=True, preset=preset, config=config, task=task, overrides=overrides, update=update, redo=redo,
+    )  # fmt: skip
+    show(run)
+
+
+@app.command("collect", cls=Command)
+def collect_command(
+    out: NewOut = None,
+    preset: Preset = None,
+    config: Config = None,
+    task: Task = None,
+    overrides: Set = None,
+    update: Update = False,
+    redo: Redo = False,
+) -> None:
+    """Play the collected tasks with random help, into rollouts.sqlite.
+
+    - `selfreg collect --preset tiny --out runs/mine --set collect.episodes=55`
+    """
+    _advance(
+        ["collect"],
+        out=out, begin=True, preset=preset, config=config, task=task, overrides=overrides, update=update, redo=redo,
+    )  # fmt: skip
+
+
+@app.command("train-prm", cls=Command)
+def train_prm_command(out: Out = None, redo: Redo = False) -> None:
+    """Train the process reward model p(success | observation) on the rollouts, into prm/.
+
+    - `selfreg train-prm --out runs/mine`
+    """
+    _advance(["train-prm"], out=out, redo=redo)
+
+
+@app.command("solve", cls=Command)
+def solve_command(out: Out = None, redo: Redo = False) -> None:
+    """Fit the transition model to the rollouts and solve it for every budget, into transitions.npz and solution.npz.
+
+    - `selfreg solve --out runs/mine`
+    """
+    _advance(["fit", "solve"], out=out, redo=redo)
+
+
+@app.command("train-helper", cls=Command)
+def train_helper_command(out: Out = None, redo: Redo = False) -> None:
+    """Label the collected states by the solution and fine-tune the helper on them, into labels.jsonl and helper/.
+
+    Reinforcement learners that the config names (rl.algorithms) are trained too, into rl/.
+
+    - `selfreg train-helper --out runs/mine`
+    """
+    _advance(["label", "train-helper", "train-rl"], out=out, redo=redo)
+
+
+@app.command("evaluate", cls=Command)
+def evaluate_command(out: Out = None, redo: Redo = False) -> None:
+    """Calibrate every helper to every budget and evaluate it on new episodes, into evaluation.json.
+
+    A file in agents/helpers/ is a helper and is compared with the others.
+
+    - `selfreg evaluate --out runs/mine`
+    """
+    from selfreg_gym.pipeline.display import show
+
+    show(_advance(["calibrate", "evaluate"], out=out, redo=redo), made=("evaluate",))
+
+
+@app.command("report", cls=Command)
+def report_command(out: Out = None, redo: Redo = False) -> None:
+    """Write report.html (one file that contains all figures) and plots/.
+
+    - `selfreg report --out runs/mine`
+    """
+    from selfreg_gym.pipeline.display import show
+
+    show(_advance(["report"], out=out, redo=redo), made=("evaluate", "report"))

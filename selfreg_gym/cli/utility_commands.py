@@ -1,0 +1,126 @@
+"""The commands ``list``, ``config`` and ``play``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from selfreg_gym.cli.application import app
+from selfreg_gym.cli.options import Command, Config, Preset, Set, Task
+from selfreg_gym.errors import ConfigError, UnknownNameError
+from selfreg_gym.utils.printable import visible
+
+__all__: list[str] = []
+
+GROUP_NAMES = {"tasks": "envs"}
+"""Name of a group on the command line -> its name in the registry, where the two differ."""
+
+
+@app.command("list", cls=Command)
+def list_command(
+    group: Annotated[
+        str | None, typer.Argument(metavar="GROUP", help="tasks, actors, interventions or helpers; default: all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """List the registered tasks, actors, interventions and helpers, with the distribution and module of each.
+
+    - `selfreg list helpers`
+    - `selfreg list --json`
+    """
+    from selfreg_gym import registry
+
+    known = [name for name in (*GROUP_NAMES, *registry.GROUPS) if name not in GROUP_NAMES.values()]
+    if group and group not in (*known, *GROUP_NAMES.values()):
+        raise UnknownNameError("group", group, known)
+    groups = [GROUP_NAMES.get(group, group)] if group else list(registry.GROUPS)
+    found = {name: registry.describe(name) for name in groups}
+    if as_json:
+        plain = {
+            name: [
+                {"name": e.name, "module": e.module, "origin": e.origin, "summary": e.summary} for e in entries
+            ]
+            for name, entries in found.items()
+        }  # fmt: skip
+        typer.echo(json.dumps(plain, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "from", "description"):
+        table.add_column(column, overflow="fold")
+    headings = {name: heading for heading, name in GROUP_NAMES.items()}
+    for name, entries in found.items():
+        table.add_row(Text(headings.get(name, name), "bold"))
+        for e in entries:
+            home = e.module.removeprefix("selfreg_gym.") if e.origin == "selfreg_gym" else f"{e.origin}: {e.module}"
+            summary = e.summary.replace("``", "") or "(no description)"
+            # Text instead of str, in which rich would read square brackets as markup.
+            table.add_row(*(Text(visible(text, limit=300)) for text in (f"  {e.name}", home, summary)))
+    Console().print(table)
+
+
+@app.command("config", cls=Command)
+def config_command(
+    preset: Preset = None,
+    config: Config = None,
+    task: Task = None,
+    overrides: Set = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of config files instead.")] = False,
+) -> None:
+    """Print a config with all its keys, as JSON, or the JSON schema with which editors complete and check TOML files.
+
+    - `selfreg config --preset tiny --set collect.episodes=50`
+    - `selfreg config --schema > selfreg.schema.json`
+    """
+    from selfreg_gym.pipeline.config import RunConfig, load_config, to_dict
+
+    if schema:
+        typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+        return
+    changes = [*([f"task.id={task}"] if task else []), *(overrides or ())]
+    typer.echo(json.dumps(to_dict(load_config(preset=preset, path=config, overrides=changes)), indent=2))
+
+
+@app.command("play", cls=Command)
+def play_command(
+    task: Annotated[str, typer.Option(metavar="ID", help="Id of the task.")] = "selfreg/SIF-v0",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Your role: actor, intervention or helper.")] = "actor",
+    actor: Annotated[str, typer.Option(metavar="ID", help="Id of the actor, if you are not the actor.")] = "scripted",
+    intervention: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Id of an intervention that you may ask as helper; may be repeated. [expert]"),
+    ] = None,
+    episode: Annotated[int, typer.Option(metavar="INDEX", min=0, help="Index of the task.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="SEED", min=0, help="Seed of the episode.")] = 0,
+    task_set: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A task argument: --set kind=pnp.")
+    ] = None,
+    help_probability: Annotated[
+        float, typer.Option(metavar="P", min=0, max=1, help="Probability per step that you are asked as intervention.")
+    ] = 0.3,
+) -> None:
+    """Play one episode in the terminal.
+
+    - `selfreg play` you are the actor in the household task; `--set kind=s_hum` chooses the kind of task
+    - `selfreg play --role helper --actor tiny` you decide when the tiny actor asks the expert
+    - `selfreg play --role intervention` you give the help that is asked for
+    """
+    from selfreg_gym.pipeline.config import parse_overrides
+    from selfreg_gym.playing.interactive import play_episode
+
+    for text in task_set or ():
+        if "=" not in text:
+            raise ConfigError(f"a task argument must be KEY=VALUE (--set kind=pnp), received {text!r}.")
+    kwargs = parse_overrides(f"task.{text}" for text in task_set or ()).get("task", {})
+    try:
+        play_episode(
+            task, role=role, actor=actor, interventions=intervention or ["expert"], task_kwargs=kwargs,
+            episode=episode, seed=seed, help_probability=help_probability,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("\nStopped.")
