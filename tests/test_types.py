@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from selfreg_gym import Act, Actor, Decision, HelperPolicy, Intervention, TextTask, as_actor
+from selfreg_gym.envs.coin import Coin
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.types import Episode, FunctionActor, Transition
+from selfreg_gym.types import Episode, FunctionActor, Transition, optional_member
 
 
 def test_a_decisions_stream_depends_on_its_key_alone() -> None:
@@ -20,7 +22,7 @@ def test_a_decisions_stream_depends_on_its_key_alone() -> None:
         assert not np.array_equal(first, Decision("a", key=key).rng.random(4))
 
 
-def test_a_decisions_stream_is_made_late_and_kept() -> None:
+def test_the_stream_of_a_decision_is_made_when_it_is_used() -> None:
     decision = Decision("a", key=(1,))
     assert decision._rng is None
     assert decision.rng is decision.rng
@@ -34,7 +36,7 @@ def test_a_renewed_decision_starts_its_stream_again() -> None:
     assert again.rng.random() == drawn
 
 
-def test_as_actor_lifts_functions_and_keeps_actors() -> None:
+def test_as_actor_adapts_functions_and_keeps_actors() -> None:
     actor = as_actor(lambda text: text.upper())
     assert actor.act([Decision("a"), Decision("b")]) == ["A", "B"]
     assert as_actor(actor) is actor
@@ -74,8 +76,16 @@ def test_episodes_add_up_their_cost_iterate_and_travel_between_processes() -> No
 
 def test_protocols_recognise_what_has_the_methods() -> None:
     from selfreg_gym.agents.helpers.never import Never
-    from selfreg_gym.envs.coin import Coin
 
     assert isinstance(Never(), HelperPolicy)
     assert isinstance(Coin(), TextTask)
     assert not isinstance(object(), Actor)
+
+
+def test_optional_members_are_found_through_wrappers_and_on_classes() -> None:
+    task = gym.wrappers.TimeLimit(Coin(), 5)
+    assert optional_member(task, "num_episodes") == Coin.num_episodes
+    assert callable(optional_member(task, "expert_action"))
+    assert optional_member(task, "augment") is None
+    assert optional_member(Coin, "num_episodes") == Coin.num_episodes
+    assert optional_member(as_actor(str.upper), "checkpoint_dir") is None

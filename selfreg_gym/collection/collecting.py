@@ -79,9 +79,9 @@ def collect(
     is stored. Where possible, a shard holds all episodes of its tasks, so that an actor with a cache visits the same
     states again.
 
-    A store can be continued only with the same settings. Actors, interventions and tasks without a registered name are
-    compared by their code and attributes (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of
-    Python.
+    A store can be continued only with the same settings. Actor objects are compared by their attributes
+    (:mod:`selfreg_gym.collection.attributes`); functions, and objects that are used as functions, also by their code
+    (:mod:`selfreg_gym.collection.identity`) if both runs use the same version of Python.
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
@@ -107,10 +107,6 @@ def collect(
         UnknownNameError: an unknown key of ``env``, or an unknown task, actor or intervention.
         StoreError: the store was made with other settings (the message has the differences).
         TaskContractError: 32 episodes in a row ended in an error.
-
-    A store is continued only by the same settings. Actor objects are compared by their attributes
-    (:mod:`selfreg_gym.collection.attributes`); functions, and objects that are used as functions, by their code too
-    (:mod:`selfreg_gym.collection.identity`), if both runs use the same version of Python.
     """
     tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
     episodes, seed = check_count("episodes (per task)", episodes), check_count("seed", seed, low=0)

@@ -43,13 +43,14 @@ def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.
         InvalidArgumentError: another value.
     """
     plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
-    if isinstance(plain, numbers.Real) and not isinstance(plain, bool):
+    is_real = isinstance(plain, numbers.Real) and not isinstance(plain, bool)
+    if is_real:
         number = math.inf if isinstance(plain, int) and abs(plain) > 1e308 else float(plain)  # float() would overflow
         if math.isfinite(number) and (number > low if above else number >= low) and number <= high:
             return number
     bounds = f"above {low:g}" if above else f"of at least {low:g}"
     bounds += "" if high == math.inf else f" and at most {high:g}"
-    kind = f" of type {type(value).__name__}" if not isinstance(plain, numbers.Real) or isinstance(plain, bool) else ""
+    kind = "" if is_real else f" of type {type(value).__name__}"
     positive = above and low == 0 and high == math.inf
     rule = "a positive number (finite)" if positive else f"a finite number {bounds}"
     raise InvalidArgumentError(f"{what} must be {rule}, received {shown(value)}{kind}.")

@@ -110,7 +110,7 @@ def test_after_a_ctrl_c_only_the_unfinished_helper_is_played_again(
     real = search.run_episodes
 
     def spying(env: Any, specs: Any, helper: Any, **more: Any) -> Any:
-        played.append(type(helper).__name__)
+        played.append(helper.type_name)
         return real(env, specs, helper, **more)
 
     monkeypatch.setattr(search, "run_episodes", spying)

@@ -318,7 +318,7 @@ def test_failed_episodes_are_played_again_on_resume(env, parts, tmp_path: Path) 
     with fill(broken, path) as rollouts, fill(env, tmp_path / "whole.sqlite") as whole:
         assert rollouts.is_complete
         assert content(rollouts) == content(whole)
-        assert rollouts.failures() == failed  # what happened is still told
+        assert rollouts.failures() == failed  # earlier failures are still listed
 
 
 def test_an_actor_that_always_fails_ends_the_collection(env, parts, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_failing_actor_truncates_the_episode(answer: Callable[..., Any], messa
     env.reset(seed=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert env.step(who)[3], "it is told once"
+        assert env.step(who)[3], "it warns once"
 
 
 def test_a_keyboard_interrupt_is_not_swallowed() -> None:
@@ -261,7 +261,7 @@ def test_any_integer_is_an_action(action: Any) -> None:
 
 
 class Plain(gym.Env[str, str]):
-    """A task with no optional part: three steps, then success if told so."""
+    """A task with no optional part: three steps, then success if the constructor says so."""
 
     def __init__(self, last: dict[str, Any] | None = None) -> None:
         self.observation_space = self.action_space = FreeText()
@@ -322,7 +322,7 @@ def test_a_snapshot_restores_the_exact_state(task: Any) -> None:
     env = InterventionEnv(task, RandomActor(), [Intervention(lambda text: "heads", name="friend")], help_cost=0.1)
     env.reset(seed=1)
     env.step(1) if task is Plain else None
-    moment = env.snapshot()
+    snapshot = env.snapshot()
 
     def rest() -> list[Any]:
         shown = []
@@ -333,7 +333,7 @@ def test_a_snapshot_restores_the_exact_state(task: Any) -> None:
 
     first = rest()
     for _ in range(2):
-        env.restore(moment)
+        env.restore(snapshot)
         assert rest() == first
 
 

@@ -39,10 +39,10 @@ def test_restores_repeatedly_and_after_the_end() -> None:
     task = ReplaySnapshots(Walk())
     task.reset(seed=3, options={"episode": 2})
     task.step("a")
-    moment = task.snapshot()
+    snapshot = task.snapshot()
     first = [task.step("b")[0] for _ in range(5)]
     for _ in range(2):
-        task.restore(moment)
+        task.restore(snapshot)
         assert [task.step("b")[0] for _ in range(5)] == first
     assert first[0].startswith("2 a")
 
@@ -50,10 +50,10 @@ def test_restores_repeatedly_and_after_the_end() -> None:
 def test_a_snapshot_of_another_episode_can_be_restored() -> None:
     task = ReplaySnapshots(Walk())
     task.reset(seed=1)
-    moment = task.snapshot()
+    snapshot = task.snapshot()
     expected = task.step("a")[0]
     task.reset(seed=2)
-    task.restore(moment)
+    task.restore(snapshot)
     assert task.step("a")[0] == expected
 
 
@@ -61,9 +61,9 @@ def test_without_a_seed_a_seed_is_drawn_and_can_be_replayed() -> None:
     task = ReplaySnapshots(Walk())
     task.reset(seed=0)
     task.reset()
-    moment = task.snapshot()
+    snapshot = task.snapshot()
     first = task.step("a")[0]
-    task.restore(moment)
+    task.restore(snapshot)
     assert task.step("a")[0] == first
 
 
@@ -71,9 +71,9 @@ def test_the_callers_options_are_not_kept() -> None:
     task = ReplaySnapshots(Walk())
     options = {"episode": 1}
     task.reset(seed=0, options=options)
-    moment = task.snapshot()
+    snapshot = task.snapshot()
     options["episode"] = 9
-    task.restore(moment)
+    task.restore(snapshot)
     assert task.step("a")[0].startswith("1 ")
 
 
@@ -81,9 +81,9 @@ def test_a_task_that_is_not_determined_by_its_seed_raises() -> None:
     task = ReplaySnapshots(Walk(drift=[]))
     task.reset(seed=0)
     task.step("a")
-    moment = task.snapshot()
+    snapshot = task.snapshot()
     with pytest.raises(TaskContractError, match="determined by its seed"):
-        task.restore(moment)
+        task.restore(snapshot)
 
 
 def test_clear_errors() -> None:

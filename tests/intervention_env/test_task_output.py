@@ -127,10 +127,10 @@ def test_a_collection_of_a_bad_task_ends_with_the_rule(tmp_path: Path) -> None:
 def test_the_info_that_a_caller_changes_is_its_own() -> None:
     made = env()
     _, info = made.reset(seed=0)
-    moment = made.snapshot()
+    snapshot = made.snapshot()
     info.clear()
     assert made.step(0)[4]["step"] == 1
-    made.restore(moment)
+    made.restore(snapshot)
     assert made.slots[0].info["state_key"] == "k"
 
 

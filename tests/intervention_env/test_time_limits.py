@@ -117,7 +117,7 @@ def test_a_snapshot_restores_the_wrappers_of_the_task(wrap: Any, kind: type, ste
     env.reset(seed=0, options={"episode": 3})
     for _ in range(done):
         env.step(0)
-    moment = env.snapshot()
+    snapshot = env.snapshot()
     shown = []
     for _ in range(3):
         trace, over = [], False
@@ -126,7 +126,7 @@ def test_a_snapshot_restores_the_wrappers_of_the_task(wrap: Any, kind: type, ste
             over = terminated or truncated
             trace.append((text, reward, terminated, truncated, info["success"]))
         shown.append(trace)
-        env.restore(moment)
+        env.restore(snapshot)
     assert shown[0] == shown[1] == shown[2]
     assert len(shown[0]) == steps - done
 
@@ -148,11 +148,11 @@ def test_a_snapshot_of_a_wrapped_env_includes_the_time_limit(wrap: Any) -> None:
     env = wrap(gym.make("selfreg/Intervention-v0", max_episode_steps=3, **COIN))
     env.reset(seed=0, options={"episode": 3})
     env.step(0)
-    moment = take_snapshot(env)
+    snapshot = take_snapshot(env)
     traces = []
     for _ in range(3):
         traces.append([env.step(0)[:4] for _ in range(2)])
-        restore_snapshot(env, moment)
+        restore_snapshot(env, snapshot)
     assert traces[0] == traces[1] == traces[2]
     assert [step[3] for step in traces[0]] == [False, True]
 

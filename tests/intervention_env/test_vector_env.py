@@ -314,8 +314,8 @@ def test_snapshot_and_restore_every_environment() -> None:
     env = InterventionVectorEnv(3, autoreset_mode="Disabled", **arguments())
     env.reset(seed=0, options={"episode": 3})
     env.step(np.array([1, 0, 2]))
-    moment = env.snapshot()
+    snapshot = env.snapshot()
     first = env.step(np.array([0, 1, 1]))
-    env.restore(moment)
+    env.restore(snapshot)
     for a, b in zip(first, env.step(np.array([0, 1, 1])), strict=True):
         assert_same(a, b)

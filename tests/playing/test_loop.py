@@ -245,10 +245,10 @@ def test_an_episode_that_fails_again_is_yielded_with_its_error() -> None:
 
 
 def test_on_episode_is_called_before_each_yield() -> None:
-    told: list[Episode] = []
-    for number, episode in enumerate(run_episodes(table(4), SPECS, on_episode=told.append), start=1):
-        assert told[-1] is episode
-        assert len(told) == number
+    received: list[Episode] = []
+    for number, episode in enumerate(run_episodes(table(4), SPECS, on_episode=received.append), start=1):
+        assert received[-1] is episode
+        assert len(received) == number
 
 
 def test_invalid_arguments_raise_before_the_first_episode() -> None:

@@ -97,8 +97,8 @@ def test_minari(rollouts: Rollouts, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     dataset = rollouts.to_minari("selfreg/coin-v0")
     assert (dataset.total_episodes, dataset.total_steps) == (3, 9)
-    for theirs, ours in zip(dataset.iterate_episodes(), rollouts, strict=True):
-        assert list(theirs.observations) == [*(s.observation for s in ours), ""]
-        assert list(theirs.actions) == [s.action for s in ours]
-        assert list(theirs.rewards) == [s.reward for s in ours]
-        assert theirs.terminations[-1]
+    for exported, stored in zip(dataset.iterate_episodes(), rollouts, strict=True):
+        assert list(exported.observations) == [*(s.observation for s in stored), ""]
+        assert list(exported.actions) == [s.action for s in stored]
+        assert list(exported.rewards) == [s.reward for s in stored]
+        assert exported.terminations[-1]

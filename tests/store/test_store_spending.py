@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pytest
 from stored import SPEC
 
 from selfreg_gym import Episode, Rollouts, Transition
@@ -29,6 +30,11 @@ def test_tokens_and_reported_costs_are_stored_and_summed(tmp_path: Path) -> None
         assert columns["tokens"].tolist() == [7, 11, 7, 11]
         np.testing.assert_array_equal(columns["price"], [np.nan, 0.5, np.nan, 0.5])
         assert rollouts.spending() == [Spending(0, 2, 0.0, 14, 0.0), Spending(1, 2, 1.0, 22, 1.0)]
+
+
+def test_the_former_name_of_reported_cost_warns() -> None:
+    with pytest.warns(DeprecationWarning, match="reported_cost"):
+        assert _counted(1).steps[1].price == 0.5
 
 
 def test_a_store_of_format_1_is_read_and_converted_when_it_is_written(tmp_path: Path) -> None:

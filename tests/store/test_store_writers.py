@@ -57,7 +57,7 @@ def test_several_processes_write_at_once(rollouts: Rollouts, path: Path) -> None
 
 
 def test_kill_9_loses_nothing_that_was_committed(rollouts: Rollouts, path: Path) -> None:
-    """A writer is killed at a random moment, eight times over; each time all that it reported is there, whole."""
+    """A writer is killed at a random time, eight times; each time all episodes that it reported are stored."""
     rng = np.random.default_rng(0)
     rollouts.close()
     done = 0

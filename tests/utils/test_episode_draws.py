@@ -25,10 +25,12 @@ def test_an_episode_draws_the_same_alone_and_in_a_batch() -> None:
 
 def test_episodes_with_a_key_do_not_restart_at_episode_start() -> None:
     starts = np.array([True, False])
-    told = EpisodeDraws.begin(None, starts, np.array([7, 8]), seed=0)
-    first = EpisodeDraws.at(told, 2, starts, seed=0)
-    assert first.of_episode()[0] == told.of_episode()[0]
-    assert EpisodeDraws.at(first, 2, starts, seed=0).of_episode()[0] != told.of_episode()[0]  # untold: its own count
+    keyed = EpisodeDraws.begin(None, starts, np.array([7, 8]), seed=0)
+    first = EpisodeDraws.at(keyed, 2, starts, seed=0)
+    assert first.of_episode()[0] == keyed.of_episode()[0]
+    assert (
+        EpisodeDraws.at(first, 2, starts, seed=0).of_episode()[0] != keyed.of_episode()[0]
+    )  # without a key: the number of the episode
 
 
 def test_draws_are_uniform_and_those_of_neighbours_are_unrelated() -> None:

@@ -34,16 +34,16 @@ def test_a_rollout_of_torchrl_is_our_rollout() -> None:
     data = env.rollout(steps, break_when_any_done=False)
     assert data.batch_size == (rows, steps)
 
-    ours = selfreg_gym.FeatureObservation(make(rows))
-    ours.reset(seed=0)
-    observation, _ = ours.reset()  # as `rollout` does
+    env = selfreg_gym.FeatureObservation(make(rows))
+    env.reset(seed=0)
+    observation, _ = env.reset()  # as `rollout` does
     over = np.zeros(rows, bool)
     for t in range(steps):
         if over.any():
-            observation, _ = ours.reset(options={"reset_mask": over})
+            observation, _ = env.reset(options={"reset_mask": over})
         for key, value in observation.items():
             assert np.allclose(data[key][:, t].numpy(), value), (key, t)
-        observation, reward, terminated, truncated, _ = ours.step(data["action"][:, t].numpy())
+        observation, reward, terminated, truncated, _ = env.step(data["action"][:, t].numpy())
         over = terminated | truncated
         assert np.allclose(data["next", "reward"][:, t, 0].numpy(), reward)
         assert (data["next", "done"][:, t, 0].numpy() == over).all()

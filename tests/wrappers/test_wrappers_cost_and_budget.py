@@ -174,11 +174,11 @@ def test_ten_calls_of_a_tenth_fit_into_one() -> None:
 
 
 def test_a_call_that_costs_more_than_expected_exceeds_the_budget_once() -> None:
-    class Dear:
+    class Expensive:
         def act(self, decisions: Any) -> list[Act]:
             return [Act(decision.task.get_wrapper_attr("expert_action")(), cost=3.0) for decision in decisions]
 
-    env = HelpBudget(single(interventions=[Intervention(Dear(), name="dear", cost=1.0)]), budget=2)
+    env = HelpBudget(single(interventions=[Intervention(Expensive(), name="expensive", cost=1.0)]), budget=2)
     env.reset(seed=0, options={"episode": 3})
     info = env.step(1)[4]
     assert (info["usage"].tolist(), info["budget_left"]) == ([3.0], 0.0)
@@ -188,10 +188,10 @@ def test_a_call_that_costs_more_than_expected_exceeds_the_budget_once() -> None:
 def test_a_restored_snapshot_restores_the_budget() -> None:
     env = HelpBudget(single(), budget=1)
     env.reset(seed=0, options={"episode": 3})
-    moment = env.get_wrapper_attr("snapshot")()
+    snapshot = env.get_wrapper_attr("snapshot")()
     env.step(1)
     assert env.action_masks().tolist() == [True, False, False]
-    env.get_wrapper_attr("restore")(moment)
+    env.get_wrapper_attr("restore")(snapshot)
     assert env.action_masks().tolist() == [True, True, True]
     assert env.step(1)[4]["denied"] is False
 

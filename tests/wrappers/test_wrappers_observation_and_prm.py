@@ -242,9 +242,9 @@ def test_shaping_follows_a_restored_snapshot() -> None:
     env = PRMReward(single(actor=ExpertActor()), Length())
     env.reset(seed=0, options={"episode": 3})
     env.step(0)
-    moment = env.get_wrapper_attr("snapshot")()
+    snapshot = env.get_wrapper_attr("snapshot")()
     first = [env.step(0)[1] for _ in range(4)]
-    env.get_wrapper_attr("restore")(moment)
+    env.get_wrapper_attr("restore")(snapshot)
     assert [env.step(0)[1] for _ in range(4)] == first
 
 

@@ -267,6 +267,8 @@ def test_a_run_with_a_plan_accepts_no_other_episode(rollouts: Rollouts) -> None:
     rollouts.add(episode(5, 5), run=1)
     with pytest.raises(InvalidArgumentError, match="no two with the same"):
         rollouts.fix_plan([planned()[0], dataclasses.replace(planned()[0], plan_index=1)])
+    with pytest.raises(InvalidArgumentError, match="needs a plan_index"):
+        rollouts.fix_plan([EpisodeSpec(0, 0, 0.5, run=2)])
     with pytest.raises(InvalidArgumentError, match="received 0 episodes"):
         rollouts.fix_plan([])
 
