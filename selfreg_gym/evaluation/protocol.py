@@ -20,9 +20,10 @@ from selfreg_gym.evaluation.planning import SplitPlan, evaluation_plan, make_sha
 from selfreg_gym.evaluation.playing import PlayedEpisode, Player
 from selfreg_gym.evaluation.records import Expectation
 from selfreg_gym.evaluation.result import Evaluation
+from selfreg_gym.evaluation.split_results import registered_description
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
-from selfreg_gym.helper import Helper, HelperKey
+from selfreg_gym.helper import Helper, HelperDescription, HelperKey
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
@@ -244,7 +245,7 @@ class _SplitRun:
             "seed": seed,
             "knows_tasks": [str(key) for key, helper in helpers.items() if helper.knows_tasks],
             "interventions": {key: one for key, one in interventions.items() if isinstance(one, str)},
-            "helpers": {key.name: asdict(helper.description) for key, helper in helpers.items()},
+            "helpers": {key.name: asdict(_description(key.name, helper)) for key, helper in helpers.items()},
         }
         self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}
         self._kept: list[tuple[HelperKey, Episode]] = []
@@ -272,6 +273,12 @@ class _SplitRun:
             traces=trace_records(self._kept, self.name, list(self.plans), self._traces, prm),
             meta={self.name: self._meta},
         )
+
+
+def _description(name: str, helper: Helper) -> HelperDescription:
+    """What a helper declares; without a ``reference``, it has that of the registered helper in whose place it is."""
+    declared = helper.description
+    return replace(declared, reference=declared.reference or registered_description(name).reference)
 
 
 def _has_fixed_tasks(split: str, fixed_tasks: bool | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +19,10 @@ from selfreg_gym.evaluation.records import Expectation
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.helper import HelperDescription, HelperKey, Reference
 
-__all__ = ["Anchors", "Point", "SplitResults", "registered_description"]
+__all__ = ["Point", "SplitResults", "registered_description"]
 
 Point = list[HelperKey]
 """A point of a helper's curve: the keys of its training seeds."""
-
-
-class Anchors(NamedTuple):
-    """The ends of the usage axis."""
-
-    never: Point
-    always: Point
 
 
 @dataclass(frozen=True)
@@ -83,19 +76,14 @@ class SplitResults:
 
     @cached_property
     def descriptions(self) -> dict[str, HelperDescription]:
-        """What each helper declares of itself.
-
-        A helper without a declared ``reference`` has that of the registered helper of the same id: any object evaluated
-        under such an id takes its place. Files of earlier versions hold no declarations; theirs are those of the
-        registered helpers.
-        """
+        """What each helper declares of itself; in files of earlier versions, what the registered helper declares."""
         found = {}
         for name in self.helpers:
-            found[name] = registered_description(name)
             recorded = self.meta.get("helpers", {}).get(name)
-            if recorded is not None:
+            if recorded is None:
+                found[name] = registered_description(name)
+            else:
                 known = {field: recorded[field] for field in HelperDescription.__slots__ if field in recorded}
-                known["reference"] = known.get("reference") or found[name].reference
                 found[name] = HelperDescription(**known)
         return found
 
@@ -105,13 +93,13 @@ class SplitResults:
         return next((name for name, info in descriptions if info.reference == which and ":" not in name), None)
 
     @property
-    def anchors(self) -> Anchors:
-        """The points of never asking and of always asking.
+    def anchors(self) -> tuple[Point, Point]:
+        """The points of never asking and of always asking, the ends of the usage axis.
 
         Raises:
             UnknownNameError: one of them was not evaluated.
         """
-        return Anchors(self._reference_point("lower"), self._reference_point("upper"))
+        return self._reference_point("lower"), self._reference_point("upper")
 
     def _reference_point(self, which: Reference) -> Point:
         name = self.reference(which)
