@@ -261,7 +261,7 @@ class SIF(gym.Env[str, str]):
         index = _natural("episode", options["episode"])
         if index >= self.num_episodes:
             raise InvalidArgumentError(
-                f"episode must be an int in 0 .. {self.num_episodes - 1} for split {self.split!r} and kind "
+                f"episode must be an integer from 0 to {self.num_episodes - 1} for split {self.split!r} and kind "
                 f"{self.kind!r}, received episode={options['episode']!r}."
             )
         return index
