@@ -188,7 +188,7 @@ def test_invalid_arguments_raise(lake):
         gym.make("selfreg/FrozenLake-v0", max_steps=0)
     with pytest.raises(UnknownNameError, match="Did you mean 'ansi'"):
         type(lake.unwrapped)(render_mode="ansii")
-    with pytest.raises(InvalidArgumentError, match="from 0 to 99, .*received 100"):
+    with pytest.raises(InvalidArgumentError, match=r"from 0 to 99, .*received 100"):
         lake.reset(options={"episode": 100})
     with pytest.raises(InvalidArgumentError, match="noise is in"):
         lake.unwrapped.intervention_model([0], noise=2)
