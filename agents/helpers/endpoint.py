@@ -22,7 +22,7 @@ from selfreg_gym.utils.arguments import is_number
 __all__ = ["EndpointHelper"]
 
 _LEAST = 1e-12  # lower bound of a probability, for its logarithm
-_PLAIN = "Should somebody be asked for help now?"
+_PLAIN = "Should somebody be asked for help now?"  # in keys of the cache: do not change
 _WITH_BUDGET = "Budget {budget:.2f}. Help?"  # the last line of selfreg_gym.lm.prompts.helper_prompt
 
 
@@ -131,7 +131,9 @@ class EndpointHelper(AsksOne):
         """The same helper at another threshold, with the same cache of answers."""
         return self._replaced(threshold=float(x))
 
-    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+    def decide(
+        self, observations: Sequence[str], state: Any, start: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], Any]:
         """Actions for N observations; the server is asked about each.
 
         Raises:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._choice import AsksOne
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.helper import Reference
 
 if TYPE_CHECKING:
     from selfreg_gym.prm.model import ProcessRewardModel
@@ -35,7 +36,8 @@ class PRMThreshold(AsksOne):
         InvalidArgumentError, UnknownNameError: an argument is out of range.
     """
 
-    role, reference, label, marker, colour = "baseline", "threshold", "PRM threshold", "s", "pink"
+    role, label, marker, colour = "baseline", "PRM threshold", "s", "pink"
+    reference: Reference | None = "threshold"
     knob_bounds = (0.0, 1.0001)  # p(s) = 1 is helped at the upper end
 
     def __init__(

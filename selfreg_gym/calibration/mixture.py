@@ -37,6 +37,8 @@ class CoinMixture(Helper):
         InvalidArgumentError: the weight is out of range.
     """
 
+    seed: int
+
     def __init__(self, low: Helper, high: Helper, *, weight: float, seed: int = 0) -> None:
         if not 0.0 <= weight <= 1.0:
             raise InvalidArgumentError(f"the weight of a mixture lies in [0, 1], received {weight!r}.")

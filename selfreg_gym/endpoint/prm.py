@@ -33,7 +33,7 @@ class EndpointPRM:
         self,
         base_url: str | None = None,
         *,
-        instructions: str = "Will the task be done if nobody helps?",
+        instructions: str = "Will the task be done if nobody helps?",  # in keys of the cache: do not change
         levels: Sequence[str] | None = None,
         cache: str | Path | None = None,
         **server: Any,

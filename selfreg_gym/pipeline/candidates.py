@@ -124,7 +124,7 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
             for budget in budgets:
                 built[budget] = from_run(budget=budget)
                 if len(built) == 1 and (together := built[budget].for_budgets(budgets)):
-                    return dict(together)
+                    return {budget: together[budget] for budget in budgets}
             return built
     except (SelfRegError, OSError) as error:
         error.add_note(f"(while the helper {name!r} was built)")

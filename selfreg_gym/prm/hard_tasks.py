@@ -3,7 +3,7 @@
 A task is *hard* at a threshold x if its success rate without help is below x, and *flagged* if its mean p(s) at reset
 is below x. A helper that decides once per task asks this question, at the threshold to which it was calibrated. With
 few rollouts per task the success rate is noisy, so neither figure can reach 1; the number of rollouts is reported with
-them. The definition is ours.
+them. Our extension.
 """
 
 from __future__ import annotations

@@ -38,11 +38,12 @@ def kwargs() -> dict[str, Any]:
 
 
 def _lm() -> Any:
-    from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
+    from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+    from selfreg_gym.agents.helpers.lm import LMHelper
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 
     tokenizer = load_tokenizer(CHECKPOINT)
-    return LMHelper(load_causal(CHECKPOINT), tokenizer, answers=_answer_tokens(tokenizer, 2), costs=COSTS)
+    return LMHelper(load_causal(CHECKPOINT), tokenizer, answers=answer_tokens(tokenizer, 2), costs=COSTS)
 
 
 def _learner(name: str, **more: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from loopback import LACKING, TGI, Llama, now_and_then, number
+from loopback import LACKING, TGI, Llama, number, random_faults
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
@@ -228,7 +228,7 @@ def test_incomplete_answers_are_retried(serve: Any, observations: Any, can: tupl
     actor = EndpointActor(server.url, **{**QUICK, "retries": 8})
     assert actor.describe()["strategy"] in ("echo", "systemone")
     calm = EndpointActor(server.url, **QUICK).act(decisions(observations))
-    server.fault = now_and_then(0.3, seed=2, kinds=kinds)
+    server.fault = random_faults(0.3, seed=2, kinds=kinds)
     assert actor.act(decisions(observations)) == calm
     assert set(kinds) <= set(server.faults)
     assert actor.usage()["retried"] > 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import FAULTS, LASTING, SILENT, Loopback, now_and_then
+from loopback import FAULTS, LASTING, SILENT, Loopback, random_faults
 
 from selfreg_gym.collection import collect
 from selfreg_gym.endpoint.cache import AnswerCache
@@ -72,7 +72,7 @@ def test_the_store_has_tokens_and_cost_of_each_call(calm: list, store: Path) -> 
 
 
 def test_failures_of_a_fifth_of_the_requests_change_nothing(serve: Any, calm: list, tmp_path: Path) -> None:
-    server = serve(can=("chat",), fault=now_and_then(0.2, seed=1), hang=0.3)
+    server = serve(can=("chat",), fault=random_faults(0.2, seed=1), hang=0.3)
     with fill(server.url, tmp_path / "r.sqlite", PATIENT) as rollouts:
         assert rollouts.is_complete
         assert content(rollouts) == calm
@@ -82,7 +82,7 @@ def test_failures_of_a_fifth_of_the_requests_change_nothing(serve: Any, calm: li
 
 def test_truncated_episodes_are_stored_apart_and_played_again_on_resume(serve: Any, calm: list, tmp_path: Path) -> None:
     kinds = ("500", "reset", "empty", "malformed", *SILENT, *LASTING)
-    server = serve(can=("chat",), fault=now_and_then(0.2, seed=2, kinds=kinds))
+    server = serve(can=("chat",), fault=random_faults(0.2, seed=2, kinds=kinds))
     no_retries = {**CALM, "retries": 0, "strategy": "text", "api": "chat"}
     path = tmp_path / "r.sqlite"
     with fill(server.url, path, no_retries, retries=0) as rollouts:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from loopback import EVERYTHING, TGI, Llama, now_and_then
+from loopback import EVERYTHING, TGI, Llama, random_faults
 
 from selfreg_gym.agents.actors.endpoint import EndpointActor
 from selfreg_gym.agents.actors.lm import LM
@@ -137,7 +137,7 @@ def test_an_argument_that_breaks_the_connection_is_not_used(serve: Any, quick: A
 
 def test_transient_faults_change_no_finding(serve: Any, quick: Any) -> None:
     calm = found(serve(), quick)
-    disturbed = found(serve(fault=now_and_then(0.2, seed=3), hang=0.3), {**quick, "timeout": 0.2, "load_timeout": 0.2})
+    disturbed = found(serve(fault=random_faults(0.2, seed=3), hang=0.3), {**quick, "timeout": 0.2, "load_timeout": 0.2})
     assert works(disturbed) == works(calm)
 
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 import transformers
 
-from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
+from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import weights_hash
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
@@ -200,7 +201,7 @@ def test_the_exported_prm_answers_as_the_prm(prm: ProcessRewardModel, tmp_path: 
 
 def test_several_interventions_are_a_choice(checkpoint: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(checkpoint)
-    three = LMHelper(load_causal(checkpoint), tokenizer, answers=_answer_tokens(tokenizer, 2), budget=1.0)
+    three = LMHelper(load_causal(checkpoint), tokenizer, answers=answer_tokens(tokenizer, 2), budget=1.0)
     three.export_decision(tmp_path)
     pipe = transformers.pipeline("decision", model=str(tmp_path))
     criteria = dict.fromkeys(("nohelp", "help", "help2"))

@@ -11,7 +11,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from selfreg_gym.agents.helpers.lm import _answer_tokens
+from selfreg_gym.agents.helpers._lm_examples import answer_tokens
 from selfreg_gym.lm.generation import generate
 from selfreg_gym.lm.scoring import CandidateScorer, score_candidates
 from selfreg_gym.lm.scoring_paths import best_path, window_of
@@ -191,7 +191,7 @@ def test_the_beginning_of_text_is_not_repeated(tokenizers: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
 def test_every_tokenizer_has_tokens_for_a_helpers_answers(kind: str, tokenizers: dict[str, Any]) -> None:
-    tokens = _answer_tokens(tokenizers[kind], 2)
+    tokens = answer_tokens(tokenizers[kind], 2)
     assert len(set(tokens)) == 3
 
 

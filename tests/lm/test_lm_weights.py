@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from selfreg_gym.agents.actors.lm import LM
-from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
+from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
 from selfreg_gym.lm.training_state import Best, Progress, TrainingState
@@ -70,7 +71,7 @@ def saved(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         root / "prm"
     )
     tokenizer = load_tokenizer(checkpoint)
-    LMHelper(load_causal(checkpoint), tokenizer, answers=_answer_tokens(tokenizer, 1)).save_pretrained(root / "helper")
+    LMHelper(load_causal(checkpoint), tokenizer, answers=answer_tokens(tokenizer, 1)).save_pretrained(root / "helper")
     return {name: root / name for name in ("actor", "prm", "helper")}
 
 

@@ -1,6 +1,6 @@
-"""An OpenAI-compatible server of the tests' own, on loopback: it does what it is told to, and misbehaves on demand.
+"""An OpenAI-compatible server on loopback for the tests, with selectable capabilities and faults.
 
-What it says is a deterministic function of the request (``Rule``), or comes from a real tiny Llama (``Llama``).
+Its texts are a deterministic function of the request (``Rule``), or come from a real tiny Llama (``Llama``).
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from hashlib import blake2b
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["FAULTS", "LACKING", "LASTING", "SILENT", "TGI", "Llama", "Loopback", "Rule", "now_and_then"]
+__all__ = ["FAULTS", "LACKING", "LASTING", "SILENT", "TGI", "Llama", "Loopback", "Rule", "random_faults"]
 
 LACKING = ("no logprobs", "half the logprobs", "no probabilities")
 SILENT = ("abort", "error in choice", "error in body", "null text", "tool calls", "no text", "odd reason")
-"""Responses with HTTP 200 that hold no answer, and may pass."""
+"""Transient responses with HTTP 200 and without an answer."""
 LASTING = ("filter", "filter results", "refusal", "cut", "html", "redirect")
-"""Responses that are not worth another attempt."""
+"""Responses that are not retried."""
 FAULTS = (
     *("429", "429 date", "500", "html error", "reset", "hang", "truncated", "malformed", "empty", "null", "drip"),
     *("slow headers", "stream", "bad gzip", *SILENT),
 )
-"""Faults that pass."""
+"""Transient faults."""
 EVERYTHING = ("models", "completions", "chat", "lists", "logprobs", "echo", "structured", "systemone")
 
 
 def number(*parts: Any) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
+    """A number in [0, 1), a hash of the parts."""
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=6).digest(), "big") / 2**48
 
 
 class Rule:
-    """Says one of the actions that its prompt offers, by a hash of the prompt (and of the seed, if it is to sample)."""
+    """Writes one of the actions in the prompt, by a hash of the prompt (and of the seed, if it samples)."""
 
     def pieces(self, text: str) -> list[str]:
-        """A text cut into words, each with the space before it."""
+        """The words of a text, each with the space before it."""
         return re.findall(r"\s*\S+", text)
 
     def values(self, pieces: list[str]) -> list[float | None]:
-        """A log-probability for each piece but the first."""
+        """A log-probability for each piece except the first."""
         return [None] + [-5 * number(pieces[i], pieces[:i]) - 0.01 for i in range(1, len(pieces))]
 
     def write(self, prompt: str, *, sample: Any, max_tokens: int) -> str:
@@ -65,7 +65,7 @@ class Rule:
 
 
 class Llama(Rule):
-    """A real causal LM: its tokens, its log-probabilities, its greedy answers."""
+    """A real causal language model: its tokens, log-probabilities and greedy answers."""
 
     def __init__(self, path: Any) -> None:
         from selfreg_gym.lm.loading import load_causal, load_tokenizer
@@ -99,14 +99,14 @@ class Llama(Rule):
 
 
 class Loopback:
-    """The server, running until ``close``.
+    """The server, which runs until ``close``.
 
     Args:
-        can: what it does; what it cannot do it ignores (``refuses=False``) or answers with 400.
-        brain: who speaks.
+        can: its capabilities; requests for others are ignored (``refuses=False``) or get HTTP 400.
+        brain: the model.
         fault: called with (number of the request, path); returns one of ``FAULTS``, ``LASTING``, ``LACKING`` or None.
-        odd: how its answers are odd: "shifted" or "constant" log-probabilities, "giant", "control", "leak" (the key).
-        key: the key that it wants, or None.
+        odd: a defect of the answers: "shifted" or "constant" log-probabilities, "giant", "control", "leak" (the key).
+        key: the required key, or None.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Loopback:
         return sum(1 for seen, _ in self.requests if seen.endswith(path))
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """Status and JSON of a request that is not disturbed."""
+        """Status and JSON of a request without a fault."""
         if path.endswith("/models") and "models" in self.can:
             return 200, {"object": "list", "data": [{"id": "rule", "object": "model"}]}
         if body.get("model") != "rule":
@@ -178,7 +178,7 @@ class Loopback:
             return 422, {"detail": "Unexpected fields in the request"}
         choices, read, written = [], 0, 0
         for index, prompt in enumerate(prompts if isinstance(prompts, list) else [prompts]):
-            text = self._say(prompt, body)
+            text = self._write(prompt, body)
             pieces, new = self.brain.pieces(prompt), len(self.brain.pieces(text))
             read, written = read + len(pieces), written + new
             choice: dict[str, Any] = {"index": index, "text": text, "logprobs": None, "finish_reason": "length"}
@@ -195,7 +195,7 @@ class Loopback:
                 begin = 0 if echo else len(pieces)
                 choice["logprobs"] = {"tokens": all_pieces[begin:], "token_logprobs": values[begin:]}
             choices.append(choice)
-        choices.reverse()  # the index says which is which
+        choices.reverse()  # clients must read the index
         usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
         return 200, {"object": "text_completion", "model": "rule", "choices": choices, "usage": usage}
 
@@ -205,13 +205,13 @@ class Loopback:
         if self.odd == "new limit" and "max_tokens" in body:
             return 400, {"error": {"message": "'max_tokens' is not supported. Use 'max_completion_tokens' instead."}}
         prompt = "\n".join(message["content"] for message in body["messages"])
-        text = self._say(prompt, body).strip()
+        text = self._write(prompt, body).strip()
         read, written = len(self.brain.pieces(prompt)), len(self.brain.pieces(text))
         message = {"role": "assistant", "content": text}
         usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
         return 200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
 
-    def _say(self, prompt: str, body: dict[str, Any]) -> str:
+    def _write(self, prompt: str, body: dict[str, Any]) -> str:
         sample = body.get("seed") if body.get("temperature", 1) > 0 else None
         for form in self.forms if "structured" in self.can else ():
             choices = _choices(form, body)
@@ -263,8 +263,8 @@ def _choices(form: str, body: dict[str, Any]) -> list[str]:
     return [re.sub(r"\\(.)", r"\1", text) for text in re.split(r"(?<!\\)\|", found[1:-1])]
 
 
-def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS) -> Callable[[int, str], str | None]:
-    """Faults in that share of the requests, at places that depend on the seed alone; the kinds take turns."""
+def random_faults(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS) -> Callable[[int, str], str | None]:
+    """Faults in a random ``share`` of the requests, of each kind in turn."""
     generator, turns = random.Random(seed), itertools.cycle(kinds)
     lock = threading.Lock()
 
@@ -275,13 +275,13 @@ def now_and_then(share: float, *, seed: int = 0, kinds: tuple[str, ...] = FAULTS
     return fault
 
 
-def silenced(value: dict[str, Any], fault: str) -> dict[str, Any]:
-    """A response of which each choice says, by one of ``SILENT`` or ``LASTING``, that there is no answer."""
+def without_answer(value: dict[str, Any], fault: str) -> dict[str, Any]:
+    """A response without an answer, of one of the kinds in ``SILENT`` or ``LASTING``."""
     problem = {"code": 502, "message": "provider failed"}
     if fault == "error in body" or "choices" not in value:
         return {"error": problem}
     for choice in value["choices"]:
-        said = choice.get("message", choice)
+        message = choice.get("message", choice)
         name = "content" if "message" in choice else "text"
         reason = {"abort": "abort", "filter": "content_filter", "odd reason": "out_of_luck", "cut": "length"}
         choice["finish_reason"] = reason.get(fault, "tool_calls" if fault == "tool calls" else "stop")
@@ -291,13 +291,13 @@ def silenced(value: dict[str, Any], fault: str) -> dict[str, Any]:
             choice["content_filter_results"] = {"violence": {"filtered": True, "severity": "high"}}
         elif fault == "refusal":
             choice["finish_reason"] = "stop" if "message" in choice else "refusal"
-            said |= {name: None, "refusal": "I cannot help with that."}
+            message |= {name: None, "refusal": "I cannot help with that."}
         elif fault in ("null text", "tool calls"):
-            said[name] = None
+            message[name] = None
         elif fault in ("no text", "cut"):
-            said[name] = ""
+            message[name] = ""
         if fault == "tool calls" and "message" in choice:
-            said["tool_calls"] = [{"type": "function", "function": {"name": "act", "arguments": "{}"}}]
+            message["tool_calls"] = [{"type": "function", "function": {"name": "act", "arguments": "{}"}}]
     return value
 
 
@@ -315,27 +315,27 @@ class _Handler(BaseHTTPRequestHandler):
         self._handle(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def _handle(self, body: dict[str, Any]) -> None:
-        mine = self.server_of_tests
-        with mine.lock:
-            mine.requests.append((self.path, body))
-            mine.headers.append({name.lower(): value for name, value in self.headers.items()})
-            mine.at_once += 1
-            mine.most_at_once = max(mine.most_at_once, mine.at_once)
-            fault = mine.fault(len(mine.requests), self.path) if mine.fault else None
-            mine.faults[fault or "none"] += 1
+        server = self.server_of_tests
+        with server.lock:
+            server.requests.append((self.path, body))
+            server.headers.append({name.lower(): value for name, value in self.headers.items()})
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+            fault = server.fault(len(server.requests), self.path) if server.fault else None
+            server.faults[fault or "none"] += 1
         try:
-            if mine.key is not None and self.headers.get("Authorization") != f"Bearer {mine.key}":
+            if server.key is not None and self.headers.get("Authorization") != f"Bearer {server.key}":
                 sent = self.headers.get("Authorization")
                 self._json(401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
             elif fault is None:
-                self._json(*mine.answer(self.path, body))
+                self._json(*server.answer(self.path, body))
             else:
-                self._misbehave(fault, body)
+                self._fail(fault, body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         finally:
-            with mine.lock:
-                mine.at_once -= 1
+            with server.lock:
+                server.at_once -= 1
 
     def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
         self._raw(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
@@ -348,10 +348,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _misbehave(self, fault: str, body: dict[str, Any]) -> None:
-        mine = self.server_of_tests
+    def _fail(self, fault: str, body: dict[str, Any]) -> None:
+        server = self.server_of_tests
         if fault in LACKING:
-            status, value = mine.answer(self.path, body)
+            status, value = server.answer(self.path, body)
             for choice in value.get("choices", []):
                 if fault == "half the logprobs" and choice["logprobs"]:
                     choice["logprobs"]["token_logprobs"] = [None] * len(choice["logprobs"]["tokens"])
@@ -362,13 +362,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(status, value)
             return
         if fault in SILENT or fault in LASTING[:4]:
-            status, value = mine.answer(self.path, body)
-            self._json(status, silenced(value, fault))
+            status, value = server.answer(self.path, body)
+            self._json(status, without_answer(value, fault))
             return
-        whole = json.dumps(mine.answer(self.path, body)[1]).encode()
+        whole = json.dumps(server.answer(self.path, body)[1]).encode()
         plain = {"Content-Type": "application/json"}
         if fault == "429":
-            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": mine.retry_after})
+            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": server.retry_after})
         elif fault == "429 date":
             when = format_datetime(datetime.now(UTC) + timedelta(seconds=0), usegmt=True)
             self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": when})
@@ -379,7 +379,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
         elif fault == "hang":
-            time.sleep(mine.hang)
+            time.sleep(server.hang)
             self.close_connection = True
         elif fault == "truncated":
             self._raw(200, whole[: len(whole) // 2], plain, length=len(whole))
@@ -397,7 +397,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._raw(200, b"\x1f\x8bno gzip", {**plain, "Content-Encoding": "gzip"})
         elif fault == "slow headers":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-            for i in range(int(mine.hang / 0.02)):
+            for i in range(int(server.hang / 0.02)):
                 self.wfile.write(f"X-{i}: y\r\n".encode())
                 time.sleep(0.02)
             self.close_connection = True
@@ -407,7 +407,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._raw(200, b"null", plain)
         elif fault == "drip":
             self._raw(200, b"", plain, length=1000)
-            for _ in range(int(mine.hang / 0.02)):
+            for _ in range(int(server.hang / 0.02)):
                 self.wfile.write(b" ")
                 time.sleep(0.02)
             self.close_connection = True
