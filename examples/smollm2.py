@@ -172,9 +172,9 @@ def check(path: Path, *, dtype: str = "float32") -> None:
             note(f"p(s) = {p:.4f}, loaded {again:.4f}")
             assert p == again, "loading changed the process reward model"
     with timed("a helper's logit, untrained") as note:
-        from selfreg_gym.agents.helpers.lm import _answer_tokens
+        from selfreg_gym.agents.helpers._lm_examples import answer_tokens
 
-        helper = LMHelper(merged, tokenizer, answers=_answer_tokens(tokenizer, 1), budget=1.0)
+        helper = LMHelper(merged, tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
         words = tokenizer.convert_ids_to_tokens(list(helper.answers))
         note(f"{helper.logits([observation])[0, 0]:.3f}, of the tokens {words}")
     print("all checks passed")

@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from selfreg_gym.agents.actors.lm import LM
-from selfreg_gym.agents.helpers.lm import LMHelper, _answer_tokens
+from selfreg_gym.agents.helpers._lm_examples import answer_tokens
+from selfreg_gym.agents.helpers.lm import LMHelper
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm import scoring, scoring_paths
 from selfreg_gym.lm.generation import generate
@@ -75,7 +76,7 @@ def test_no_result_depends_on_the_batch_with_another_pad_token_in_the_config(
         return ProcessRewardModel(load_classifier(folder), load_tokenizer(folder), memo=0)
 
     def helper() -> LMHelper:
-        return LMHelper(load_causal(folder), words, answers=_answer_tokens(words, 1), memo=0)
+        return LMHelper(load_causal(folder), words, answers=answer_tokens(words, 1), memo=0)
 
     assert prm().model.config.pad_token_id == words.pad_token_id
     np.testing.assert_array_equal(prm().score(texts), [prm().score([text])[0] for text in texts])
@@ -148,7 +149,7 @@ def test_a_text_beyond_the_maximum_length_raises(family: str, words: Any, tmp_pa
     text, fits = "one two three " * 20, "one two three " * 8  # with <s>, line break and "Action :" 63 and 27 tokens
     model = load_causal(folder)
     assert Limits.of(model) == (len(words), 32)
-    helper = LMHelper(model, words, answers=_answer_tokens(words, 1))
+    helper = LMHelper(model, words, answers=answer_tokens(words, 1))
     prm = ProcessRewardModel(load_classifier(folder), words)
     generating = LM(folder, mode="generate", max_new_tokens=5)
     for call in (
@@ -213,7 +214,7 @@ def test_a_folder_without_tokenizer_loads(words: Any, tmp_path: Path) -> None:
 def test_unusual_texts_are_read(text: str, words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words)
     model = load_causal(folder)
-    assert LMHelper(model, words, answers=_answer_tokens(words, 1)).predict(text)[0] in (0, 1)
+    assert LMHelper(model, words, answers=answer_tokens(words, 1)).predict(text)[0] in (0, 1)
     assert 0 <= ProcessRewardModel(load_classifier(folder), words).score([text])[0] <= 1
     for mode in ("rank", "generate"):
         [act] = LM(folder, mode=mode, max_new_tokens=3).act([Decision(text, ("go left", f"say {text}"), key=(1,))])
