@@ -91,7 +91,7 @@ def test_a_state_that_never_ends_has_no_success_and_no_cost():
         solution = solve(model, help_cost=0.0, backend=backend)
         assert solution.success.tolist() == [0.0, 0.8]
         assert solution.usage.tolist() == [0.0, 1.0]
-        with pytest.raises(ModelError, match="asks for help for ever"):
+        with pytest.raises(ModelError, match="never stops asking for help"):
             evaluate_policy(model, [1, 0], backend=backend)
 
 
