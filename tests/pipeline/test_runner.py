@@ -41,7 +41,7 @@ def selfreg(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A finished smoke run, and what it printed."""
+    """A finished smoke run, and its output."""
     out = tmp_path_factory.mktemp("runs") / "smoke"
     result = selfreg("run", "--preset", "smoke", "--out", str(out))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -140,7 +140,7 @@ def test_only_a_missing_report_is_made_again(smoke: tuple[Path, str]) -> None:
 def test_an_interrupted_evaluation_keeps_its_finished_splits(
     smoke: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
+    """In a copy of the directory: earlier stages are up to date, because hashes are compared, and the rows are equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
     played: list[list[str]] = []
     real = comparison._play_splits
@@ -218,7 +218,7 @@ def test_stages_until() -> None:
 
 
 def test_an_actor_that_always_fails_stops_the_run(tmp_path: Path) -> None:
-    """`human` without a terminal: no episode is data, and the collection must not pass for one."""
+    """``human`` without a terminal: every episode ends in an error, and the collection is not finished."""
     run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human", "collect.episodes=30"], progress=False)
     with pytest.raises(SelfRegError, match="needs a terminal"):
         advance(run, ["collect"])
@@ -244,7 +244,7 @@ def test_an_evaluation_with_failed_episodes_raises(tmp_path: Path, monkeypatch: 
 
 
 def test_any_split_names(smoke: tuple[Path, str], tmp_path: Path) -> None:
-    """Without a split named collected the first is it: its tasks are fixed, and the plan's promises are about them."""
+    """Without a split named collected, the first is the collected one: its tasks are fixed."""
     from selfreg_gym.evaluation import Evaluation
 
     out = shutil.copytree(smoke[0], tmp_path / "copy")
