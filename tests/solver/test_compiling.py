@@ -92,14 +92,14 @@ def test_a_full_disk_does_not_raise(directory: Path) -> None:
     assert function(2) == 4
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("no_cached_directory")
 def test_numba_cache_dir_is_used_and_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     assert tmp_path in Path(make().stats.cache_path).parents
     assert str(tmp_path) == numba.config.CACHE_DIR
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("no_cached_directory")
 def test_without_a_directory_there_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(compiling, "cache_directory", lambda *parts: None)
