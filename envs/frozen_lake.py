@@ -1,4 +1,4 @@
-"""``selfreg/FrozenLake-v0``: Gymnasium's FrozenLake as text, with an exact transition model of its intervention problem.
+"""``selfreg/FrozenLake-v0``: Gymnasium's FrozenLake as text, with the exact model of its intervention problem.
 
 :meth:`FrozenLake.intervention_model` is computed from ``FrozenLakeEnv.P`` of Gymnasium, without episodes. Models that
 are fitted to collected episodes converge to it.

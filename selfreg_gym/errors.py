@@ -11,29 +11,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
-    "CheckpointError",
-    "ConfigError",
-    "EndpointError",
-    "EpisodeOverError",
-    "FailedEpisodesError",
-    "InvalidArgumentError",
-    "MissingPackageError",
-    "ModelError",
-    "NotResetError",
-    "PluginImportError",
-    "RegistryError",
-    "RunDirectoryError",
-    "SelfRegError",
-    "SetupError",
-    "StoreDamagedError",
-    "StoreError",
-    "StoreVersionError",
-    "TaskContractError",
-    "UnknownNameError",
-    "WorkerError",
-    "did_you_mean",
-    "shown",
-]
+    "CheckpointError", "ConfigError", "EndpointError", "EpisodeOverError", "FailedEpisodesError",
+    "InvalidArgumentError", "MissingPackageError", "ModelError", "NotResetError", "PluginImportError",
+    "RegistryError", "RunDirectoryError", "SelfRegError", "SetupError", "StoreDamagedError", "StoreError",
+    "StoreVersionError", "TaskContractError", "UnknownNameError", "WorkerError", "did_you_mean", "shown",
+]  # fmt: skip
 
 _LONGEST_SHOWN = 120  # characters of a received value in a message
 

@@ -1,4 +1,4 @@
-"""The registry: names without imports, clear errors, plugins of other distributions."""
+"""The registry: names without imports, errors, plug-ins of other distributions."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def test_names_are_file_names_with_hyphens_and_ids() -> None:
     assert all("_" not in name for group in ("actors", "interventions", "helpers") for name in registry.names(group))
 
 
-def test_load_returns_the_one_class() -> None:
+def test_load_returns_the_class() -> None:
     assert registry.load("helpers", "never").__name__ == "Never"
     assert registry.load("envs", "selfreg/Coin-v0").__name__ == "Coin"
 
 
-def test_describe_says_where_a_plugin_comes_from() -> None:
+def test_describe_gives_the_origin_of_a_plug_in() -> None:
     entry = next(entry for entry in registry.describe("helpers") if entry.name == "never")
     assert (entry.group, entry.module, entry.origin) == ("helpers", "selfreg_gym.agents.helpers.never", "selfreg_gym")
     assert entry.summary.startswith("Never ask")
 
 
-def test_unknown_names_suggest_the_nearest() -> None:
+def test_unknown_names_suggest_the_closest() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown helper: received 'nevr'. Did you mean 'never'\?"):
         registry.load("helpers", "nevr")
     with pytest.raises(UnknownNameError, match=r"Did you mean 'helpers'\?"):
@@ -76,13 +76,13 @@ def test_entry_point_tasks_are_registered_with_gymnasium(monkeypatch: pytest.Mon
         gym.registry.pop("other/Coin-v3", None)
 
 
-def test_a_name_taken_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_plug_ins_with_one_name_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "helpers", _Point("never", "elsewhere:Never"))
     with pytest.raises(RegistryError, match=r"two have 'never': selfreg_gym.agents.helpers.never .* elsewhere"):
         registry.names("helpers")
 
 
-def test_an_id_that_gymnasium_knows_from_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_id_registered_by_another_package_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "envs", _Point("CartPole-v1", "mine:Task"))
     with pytest.raises(RegistryError, match="'CartPole-v1' of mine is registered for"):
         registry.register_tasks()
@@ -97,7 +97,7 @@ def test_an_id_that_gymnasium_knows_from_elsewhere_is_an_error(monkeypatch: pyte
         ("__all__ = ['Gone']", "must be a class, received"),
     ],
 )
-def test_a_module_without_its_one_class_is_an_error(
+def test_a_module_that_does_not_export_one_class_raises(
     source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = f"plugins_{abs(hash(source))}"
@@ -108,7 +108,7 @@ def test_a_module_without_its_one_class_is_an_error(
         registry.load("helpers", "broken")
 
 
-def test_a_dropped_in_file_is_found_and_private_files_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_files_are_found_and_private_files_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _package(tmp_path, "dropped", "every_other", "__all__ = ['EveryOther']\nclass EveryOther: pass")
     (tmp_path / "dropped" / "_shared.py").write_text("raise RuntimeError")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -134,7 +134,7 @@ def test_task_files_without_literals_and_broken_files_are_skipped_with_a_warning
     assert "'torn' is skipped" in told
 
 
-def test_scanning_reads_a_zip_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scanning_reads_zip_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "plugins.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("zipped/__init__.py", "")
@@ -162,11 +162,11 @@ def _python(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_importing_the_package_is_light_and_imports_no_plugin() -> None:
+def test_importing_the_package_imports_no_heavy_library_and_no_plug_in() -> None:
     heavy = _python(
         """
         import sys, selfreg_gym
-        heavy = {"torch", "transformers", "peft", "stable_baselines3", "numba", "matplotlib", "scipy", "rich", "pandas"}
+        heavy = {"torch", "transformers", "peft", "stable_baselines3", "numba", "matplotlib", "scipy", "rich", "pydantic"}
         plugins = [m for m in sys.modules if m.startswith(("selfreg_gym.envs.", "selfreg_gym.agents."))]
         print(sorted(heavy & set(sys.modules)) + plugins)
         """
@@ -261,7 +261,7 @@ def test_plugins_of_other_distributions_are_described_without_importing_them(
 
 
 @pytest.mark.parametrize("name", ["a[/b]c", "a b", "a\x1b[31m", "", "x" * 300])
-def test_a_name_that_cannot_be_shown_is_left_out_with_a_warning(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_name_is_skipped_with_a_warning(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _with_points(monkeypatch, "actors", _Point(name, "fails_when_imported:Driver"))
     with pytest.warns(RuntimeWarning, match="'other-package' is skipped"):
         names = registry.names("actors")

@@ -168,7 +168,7 @@ class SIF(gym.Env[str, str]):
         invalid = read is None
         if read is None:
             world.left -= 1
-            outcome = f"{text.invalid()}\n"
+            outcome = f"{text.INVALID}\n"
             world.over = self.invalid_action == "terminate"
         else:
             name, (op, argument) = read
@@ -261,7 +261,7 @@ class SIF(gym.Env[str, str]):
         index = _natural("episode", options["episode"])
         if index >= self.num_episodes:
             raise InvalidArgumentError(
-                f"episode must be an int in 0 .. {self.num_episodes - 1} for split {self.split!r} and kind "
+                f"episode must be an integer from 0 to {self.num_episodes - 1} for split {self.split!r} and kind "
                 f"{self.kind!r}, received episode={options['episode']!r}."
             )
         return index

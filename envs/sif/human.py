@@ -31,7 +31,7 @@ def on_the_way(home: int, start: int, goal: int) -> tuple[int, ...]:
 
 @cache
 def make_walk(home: int, start: int, goal: int, through: int = HALL) -> Walk:
-    """The walk in house ``home`` from ``start`` to ``goal``, ``through`` a third room or straight along the ``HALL``."""
+    """The walk in house ``home`` from ``start`` to ``goal``, ``through`` a third room or only the ``HALL``."""
     x = house(home).x
     parts = [(_OUT, start, x[start], x[start])]
     stops = (goal,) if through == HALL else (through, goal)

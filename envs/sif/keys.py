@@ -18,8 +18,8 @@ from selfreg_gym.envs.sif.world import GONE, LOST, MAX_STEPS, World
 
 __all__ = ["keys"]
 
-# The limit on low-level steps ends as many episodes as the limit on decisions, and ``steps_left`` counts decisions only.
-# A walk takes about 75 low-level steps, fetching and bringing an object about 170.
+# The limit on low-level steps ends as many episodes as that on decisions, but ``steps_left`` counts decisions only. A
+# walk takes about 75 low-level steps, fetching and bringing an object about 170.
 _LATE = (MAX_STEPS - 220, MAX_STEPS - 100)
 _GOAL_NAMES = ("receptacle", "room", "human")
 _HUMAN_NAMES = ("-", "lost", "stopped", "seen", "gone")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from selfreg_gym.envs.sif.houses import House
     from selfreg_gym.envs.sif.world import World
 
-__all__ = ["fragments", "observation", "premap_lines", "reveal"]
+__all__ = ["observation", "premap_lines", "reveal"]
 
 _ROLE = "You are a household robot. Your map may be wrong.\n"
 _ROLE_HUMAN = _ROLE + "Follow the human only if you do not know where the human goes.\n"
@@ -103,6 +103,14 @@ def premap_lines(task: Task) -> tuple[str, ...]:
 
 # -------------------------------------------------------------------- reports of actions
 
+SLIPPED = "It slips out of your hand."
+NOT_THERE = "It is not here any more."
+PUT_DOWN = "It is there now."
+GIVEN = "The human takes it."
+HUMAN_GONE = "The human is not here any more."
+HUMAN_LOST = "Follow the human. You lose the human."
+INVALID = "You cannot do that."
+
 
 def reveal(world: World, spots: Sequence[int]) -> str:
     """The report of spots seen in the present room."""
@@ -110,39 +118,9 @@ def reveal(world: World, spots: Sequence[int]) -> str:
     return f"You see {_things(tuple([kinds[s] for s in spots]), tuple([world.truth[s] for s in spots]))}."
 
 
-def slipped() -> str:
-    """A pick that failed."""
-    return "It slips out of your hand."
-
-
 def picked(receptacle: int) -> str:
     """The report of a successful pick."""
     return f"You take it from the {RECEPTACLES[receptacle]}."
-
-
-def not_there() -> str:
-    """The report of a pick of an object that is no longer there."""
-    return "It is not here any more."
-
-
-def put_down() -> str:
-    """The report of a put."""
-    return "It is there now."
-
-
-def given() -> str:
-    """The report of a successful give."""
-    return "The human takes it."
-
-
-def human_gone() -> str:
-    """The report of a give without a human."""
-    return "The human is not here any more."
-
-
-def human_lost() -> str:
-    """The report of following and losing the human."""
-    return "Follow the human. You lose the human."
 
 
 def human_followed(room: int, *, stopped: bool, entered: bool) -> str:
@@ -156,11 +134,6 @@ def human_followed(room: int, *, stopped: bool, entered: bool) -> str:
 def human_here(*, stopped: bool) -> str:
     """The report of noticing the human in the present room."""
     return " The human is standing here." if stopped else " The human is walking here."
-
-
-def invalid() -> str:
-    """The report of an invalid action."""
-    return "You cannot do that."
 
 
 # -------------------------------------------------------------------- the observation
@@ -255,35 +228,3 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
     past = f"So far:\n{history}" if history else ""
     map_text = "\n".join(lines)
     return f"{role}{past}Your map:\n{map_text}\n{said}{human}{_wanted(world)}{can}\n{_where(world.room, world.held)}"
-
-
-def fragments() -> list[str]:
-    """All pieces of text of observations, except the actions, for the test of the closed vocabulary."""
-    pieces = [_ROLE_HUMAN, "So far: Your map: You can: The episode is over. Room: with a, and or."]
-    pieces += [
-        t.format(object="", room="", activity="") for t in _CLEAR_HINT + _VAGUE_HINT + _CLEAR_GOING + _VAGUE_GOING
-    ]
-    pieces += [activity for row in _ACTIVITIES.values() for activity in row]
-    pieces += [*RECEPTACLES, *OBJECTS, *FUNCTIONS, *(str(n) for n in range(1, 10))]
-    pieces += [
-        slipped(),
-        picked(0),
-        not_there(),
-        put_down(),
-        given(),
-        human_gone(),
-        human_lost(),
-        invalid(),
-        "You see",
-        "The is not on your map. On your map the is in Room or and the shelves are in Room.",
-    ]
-    pieces += [human_here(stopped=stopped) for stopped in (False, True)]
-    pieces += [human_followed(r, stopped=s, entered=e) for r in (HALL, 0) for s in (False, True) for e in (False, True)]
-    pieces += ['Earlier the human said: "', 'In Room the human says: "Bring me the . Put the on the in the "']
-    pieces += [
-        "The human is standing in",
-        "The human is walking in , maybe to Room",
-        "You have lost the human, who was",
-    ]
-    pieces += ["You do not see the human, who was walking in", _where(HALL, -1), _where(0, 0)]
-    return pieces

@@ -117,7 +117,7 @@ class World:
         for s in self.house.spots[self.room]:
             if kind in (self.belief[s] or ()) and kind in self.truth[s]:
                 if draw() < _SLIP:
-                    return text.slipped()
+                    return text.SLIPPED
                 rest = list(self.truth[s])
                 rest.remove(kind)
                 self.truth[s] = self.belief[s] = tuple(rest)
@@ -125,7 +125,7 @@ class World:
                 self.stale.add(self.room)
                 return text.picked(self.house.spot_kind[s])
         forget(self, kind)
-        return text.not_there()
+        return text.NOT_THERE
 
     def put(self, kind: int) -> str:
         """Put the held object on the receptacle of ``kind`` in the present room."""
@@ -135,7 +135,7 @@ class World:
         self.fresh |= 1 << s
         self.stale.add(self.room)
         self.held = -1
-        return text.put_down()
+        return text.PUT_DOWN
 
     def give(self) -> str:
         """Give the held object to the human; fails if the human is in another room."""
@@ -143,10 +143,10 @@ class World:
         if self.human_place()[0] != self.room:
             if self.human_status == GONE:
                 self.human_status = LOST
-            return text.human_gone()
+            return text.HUMAN_GONE
         self.received = (*self.received, self.held)
         self.held = -1
-        return text.given()
+        return text.GIVEN
 
     def follow(self, draw: Callable[[], float]) -> str:
         """Follow the human for 20 low-level steps, or until it stops or is lost."""
@@ -157,13 +157,13 @@ class World:
         if self.human_status == GONE and self._distance() > _CATCH_UP:
             self._pass_time(steps)
             self.human_status = LOST
-            return text.human_lost()
+            return text.HUMAN_LOST
         in_sight = self.human_status == SEEN
         self._pass_time(steps)
         room, x = self.human_place()
         if in_sight and room != before and draw() < _TURN_AWAY:
             self.human_status, self.unseen = LOST, steps
-            return text.human_lost()
+            return text.HUMAN_LOST
         self.x = x
         self._enter(room, followed=True)
         self._see_human()

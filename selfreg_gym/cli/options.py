@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,25 +11,29 @@ from typer.core import TyperCommand, TyperGroup
 
 from selfreg_gym.pipeline import STAGES
 
-__all__ = ["Command", "Config", "Group", "NewOut", "Out", "Preset", "Redo", "Set", "Task", "Until", "Update"]
+__all__ = ["Command", "Config", "Group", "NewOut", "Out", "Preset", "Redo", "Set", "Task", "Until", "Update", "changes"]
 
 
-def _as_flags(parameters: list[Any]) -> list[Any]:
-    """Show options without a value as ``--redo`` and not as ``--redo <bool>``."""
-    for one in parameters:
-        if getattr(one, "is_flag", False):
-            one.metavar = ""
-    return parameters
+class _Flags:
+    """Shows options without a value as ``--redo`` and not as ``--redo <bool>``."""
 
-
-class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _as_flags(super().get_params(ctx))
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for one in parameters:
+            if getattr(one, "is_flag", False):
+                one.metavar = ""
+        return parameters
 
 
-class Group(TyperGroup):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _as_flags(super().get_params(ctx))
+class Command(_Flags, TyperCommand): ...
+
+
+class Group(_Flags, TyperGroup): ...
+
+
+def changes(task: str | None, overrides: Sequence[str] | None) -> list[str]:
+    """Return ``--task`` and ``--set`` as overrides of the config."""
+    return [*([f"task.id={task}"] if task else []), *(overrides or ())]
 
 
 Preset = Annotated[

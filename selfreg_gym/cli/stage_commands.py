@@ -5,42 +5,40 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from selfreg_gym.cli.application import app, say
-from selfreg_gym.cli.options import Command, Config, NewOut, Out, Preset, Redo, Set, Task, Until, Update
+from selfreg_gym.cli.options import Command, Config, NewOut, Out, Preset, Redo, Set, Task, Until, Update, changes
 from selfreg_gym.errors import RunDirectoryError
-from selfreg_gym.pipeline import stages_until
+from selfreg_gym.pipeline import advance, open_run, stages_until
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.display import show
 from selfreg_gym.utils.printable import visible
 
 __all__: list[str] = []
 
 
-def _advance(
-    stages: Sequence[str] | None,
-    *,
-    out: Path | None,
-    begin: bool = False,
-    preset: str | None = None,
-    config: Path | None = None,
-    task: str | None = None,
-    overrides: Sequence[str] | None = None,
-    update: bool = False,
-    redo: bool = False,
-) -> Any:
-    """Open a run (with ``begin`` a new one too) and run stages of it; Ctrl-C prints how to continue."""
-    from selfreg_gym.pipeline import advance, open_run
-    from selfreg_gym.pipeline.directory import Run
+def _begin(out: NewOut, preset: Preset, config: Config, task: Task, overrides: Set, update: Update) -> Run:
+    """Begin a run, or continue the one in ``out``."""
+    out = out or Path("runs") / (preset or (config.stem if config else "tiny"))
+    return open_run(
+        out, preset=preset, path=config, overrides=changes(task, overrides), update=update, progress=_bars(), say=say
+    )
 
-    options: dict[str, Any] = {"progress": sys.stdout.isatty(), "say": say}  # no bars in a log file
-    if begin:
-        out = out or Path("runs") / (preset or (config.stem if config else "tiny"))
-        changes = [*([f"task.id={task}"] if task else []), *(overrides or ())]
-        run = open_run(out, preset=preset, path=config, overrides=changes, update=update, **options)
-    else:
-        run = Run.open(out or _latest(), **options)
+
+def _continue(out: Out) -> Run:
+    """Open an existing run; None: the one in ``runs/`` that was used last."""
+    return Run.open(out or _latest(), progress=_bars(), say=say)
+
+
+def _bars() -> bool:
+    """Whether to draw progress bars: not in a log file."""
+    return sys.stdout.isatty()
+
+
+def _advance(run: Run, stages: Sequence[str] | None, redo: bool) -> Run:
+    """Run stages; Ctrl-C prints how to continue."""
     try:
         advance(run, stages, redo=redo)
     except KeyboardInterrupt:
@@ -88,13 +86,8 @@ def run_command(
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
     - `selfreg run --out runs/mine` continues the run in runs/mine
     """
-    from selfreg_gym.pipeline.display import show
-
-    run = _advance(
-        stages_until(until) if until else None,
-        out=out, begin=True, preset=preset, config=config, task=task, overrides=overrides, update=update, redo=redo,
-    )  # fmt: skip
-    show(run)
+    stages = stages_until(until) if until else None
+    show(_advance(_begin(out, preset, config, task, overrides, update), stages, redo))
 
 
 @app.command("collect", cls=Command)
@@ -111,10 +104,7 @@ def collect_command(
 
     - `selfreg collect --preset tiny --out runs/mine --set collect.episodes=55`
     """
-    _advance(
-        ["collect"],
-        out=out, begin=True, preset=preset, config=config, task=task, overrides=overrides, update=update, redo=redo,
-    )  # fmt: skip
+    _advance(_begin(out, preset, config, task, overrides, update), ["collect"], redo)
 
 
 @app.command("train-prm", cls=Command)
@@ -123,7 +113,7 @@ def train_prm_command(out: Out = None, redo: Redo = False) -> None:
 
     - `selfreg train-prm --out runs/mine`
     """
-    _advance(["train-prm"], out=out, redo=redo)
+    _advance(_continue(out), ["train-prm"], redo)
 
 
 @app.command("solve", cls=Command)
@@ -132,7 +122,7 @@ def solve_command(out: Out = None, redo: Redo = False) -> None:
 
     - `selfreg solve --out runs/mine`
     """
-    _advance(["fit", "solve"], out=out, redo=redo)
+    _advance(_continue(out), ["fit", "solve"], redo)
 
 
 @app.command("train-helper", cls=Command)
@@ -143,7 +133,7 @@ def train_helper_command(out: Out = None, redo: Redo = False) -> None:
 
     - `selfreg train-helper --out runs/mine`
     """
-    _advance(["label", "train-helper", "train-rl"], out=out, redo=redo)
+    _advance(_continue(out), ["label", "train-helper", "train-rl"], redo)
 
 
 @app.command("evaluate", cls=Command)
@@ -154,9 +144,7 @@ def evaluate_command(out: Out = None, redo: Redo = False) -> None:
 
     - `selfreg evaluate --out runs/mine`
     """
-    from selfreg_gym.pipeline.display import show
-
-    show(_advance(["calibrate", "evaluate"], out=out, redo=redo), made=("evaluate",))
+    show(_advance(_continue(out), ["calibrate", "evaluate"], redo), made=("evaluate",))
 
 
 @app.command("report", cls=Command)
@@ -165,6 +153,4 @@ def report_command(out: Out = None, redo: Redo = False) -> None:
 
     - `selfreg report --out runs/mine`
     """
-    from selfreg_gym.pipeline.display import show
-
-    show(_advance(["report"], out=out, redo=redo), made=("evaluate", "report"))
+    show(_advance(_continue(out), ["report"], redo), made=("evaluate", "report"))

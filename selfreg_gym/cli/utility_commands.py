@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from selfreg_gym.cli.application import app
-from selfreg_gym.cli.options import Command, Config, Preset, Set, Task
+from selfreg_gym.cli.options import Command, Config, Preset, Set, Task, changes
 from selfreg_gym.errors import ConfigError, UnknownNameError
 from selfreg_gym.utils.printable import visible
 
@@ -38,12 +38,8 @@ def list_command(
     groups = [GROUP_NAMES.get(group, group)] if group else list(registry.GROUPS)
     found = {name: registry.describe(name) for name in groups}
     if as_json:
-        plain = {
-            name: [
-                {"name": e.name, "module": e.module, "origin": e.origin, "summary": e.summary} for e in entries
-            ]
-            for name, entries in found.items()
-        }  # fmt: skip
+        keys = ("name", "module", "origin", "summary")
+        plain = {name: [{key: getattr(e, key) for key in keys} for e in entries] for name, entries in found.items()}
         typer.echo(json.dumps(plain, indent=2, allow_nan=False))
         return
     from rich.console import Console
@@ -82,8 +78,8 @@ def config_command(
     if schema:
         typer.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
         return
-    changes = [*([f"task.id={task}"] if task else []), *(overrides or ())]
-    typer.echo(json.dumps(to_dict(load_config(preset=preset, path=config, overrides=changes)), indent=2))
+    loaded = load_config(preset=preset, path=config, overrides=changes(task, overrides))
+    typer.echo(json.dumps(to_dict(loaded), indent=2))
 
 
 @app.command("play", cls=Command)

@@ -43,16 +43,7 @@ __all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
 
 _MAX_ERRORS = 32  # failed episodes in a row after which the collection stops: the actor does not work
 _SHARDS_PER_WORKER = 4  # small enough shards to balance the workers, large enough to fill their batches
-_KEYS = (
-    "actor",
-    "actor_kwargs",
-    "help_cost",
-    "intervention_kwargs",
-    "interventions",
-    "max_episode_steps",
-    "task",
-    "task_kwargs",
-)
+_KEYS = "actor actor_kwargs help_cost intervention_kwargs interventions max_episode_steps task task_kwargs".split()
 
 
 def collect(

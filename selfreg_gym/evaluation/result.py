@@ -88,7 +88,7 @@ class Evaluation:
     def description(self, helper: str) -> HelperDescription:
         """What a helper declares of itself, see :attr:`SplitResults.descriptions`."""
         known = (one.descriptions[helper] for one in self._results.values() if helper in one.descriptions)
-        return next(known, registered_description(helper))
+        return next(known, None) or registered_description(helper)
 
     def curve(self, helper: str, *, split: str | None = None, kind: str = "all") -> Curve:
         """See :meth:`SplitResults.curve`."""

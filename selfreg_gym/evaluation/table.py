@@ -51,7 +51,10 @@ class EpisodeTable:
     _designs: dict[str, Design] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "columns", {HelperKey.parse(key): columns for key, columns in self.columns.items()})
+        columns = {HelperKey.parse(key): measures for key, measures in self.columns.items()}
+        if len(columns) < len(self.columns):
+            raise InvalidArgumentError(f"helper keys must differ, received {', '.join(map(str, self.columns))}.")
+        object.__setattr__(self, "columns", columns)
 
     def __len__(self) -> int:
         return len(self.task_index)
@@ -183,11 +186,9 @@ class EpisodeTable:
             KeyError, ValueError, TypeError: an entry is missing, or has another length or type.
         """
         n = len(data["task"])
-        columns: dict[HelperKey, dict[str, Floats]] = {}
+        columns: dict[Any, dict[str, Floats]] = {}
         for key, stored in data["helpers"].items():
-            columns[HelperKey.parse(key)] = {
-                name: _loaded(f"{name} of {key}", values, n) for name, values in stored.items()
-            }
+            columns[key] = {name: _loaded(f"{name} of {key}", values, n) for name, values in stored.items()}
             if missing := [name for name in REQUIRED if name not in stored]:
                 raise ValueError(f"helper {key!r} has no {missing[0]}")
         whole = {name: _loaded(name, data[name], n) for name in ("task", "seed")}

@@ -70,15 +70,11 @@ def check_seed(seed: Any) -> int | None:
     Raises:
         InvalidArgumentError: not an integer from 0 to 2**63 - 1.
     """
-    if seed is None:
-        return None
-    if type(seed) is int and 0 <= seed <= LARGEST_INTEGER:
+    if seed is None or (type(seed) is int and 0 <= seed <= LARGEST_INTEGER):
         return seed
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed <= LARGEST_INTEGER:
-        raise InvalidArgumentError(
-            f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}."
-        )
-    return int(seed)
+    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_INTEGER:
+        return int(seed)
+    raise InvalidArgumentError(f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}.")
 
 
 def check_action(action: Any, interventions: Sequence[Intervention]) -> int:

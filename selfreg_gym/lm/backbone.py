@@ -79,14 +79,10 @@ class Backbone:
 
 
 def backbone_path(backbone: str | Path) -> Path:
-    """Return the checkpoint directory of a backbone.
-
-    Args:
-        backbone: a directory with a checkpoint, or the id of an actor with a ``checkpoint_dir`` ("tiny").
+    """Return the checkpoint directory of a backbone, as :func:`find_trunk`, and check that it contains a checkpoint.
 
     Raises:
-        UnknownNameError: ``backbone`` is neither a directory nor an actor.
-        InvalidArgumentError: the actor has no checkpoint.
+        UnknownNameError, InvalidArgumentError: as :func:`find_trunk`.
         CheckpointError: the directory contains no checkpoint.
     """
     from selfreg_gym.lm.loading import check_checkpoint
@@ -98,7 +94,8 @@ def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
     """Return the directory of a backbone without checking its contents.
 
     Args:
-        backbone: the id of an actor, or a directory. An actor takes precedence over a directory of the same name.
+        backbone: the id of an actor with a ``checkpoint_dir`` ("tiny"), or a directory. An actor takes precedence over
+            a directory of the same name.
         what: name of the setting, for the error message.
 
     Raises:

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from selfreg_gym.utils.printable import repaired
@@ -31,7 +31,7 @@ def control_tokens(tokenizer: Any) -> dict[str, int]:
 
     Added words, white space and special tokens of one character (such as a full stop) count as text.
     """
-    return _controls(tokenizer)[0]
+    return _controls(tokenizer).ids
 
 
 def mark_controls(text: str, tokenizer: Any) -> str:
@@ -39,7 +39,7 @@ def mark_controls(text: str, tokenizer: Any) -> str:
     text = repaired(text)
     if tokenizer is None:
         return text
-    pattern = _controls(tokenizer)[1]
+    pattern = _controls(tokenizer).any_case
     if pattern is None:
         return text
     if not text.isascii():
@@ -73,7 +73,7 @@ class PlainEncoder:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text`` without added special tokens."""
-        controls, pattern = control_tokens(self.tokenizer), _controls(self.tokenizer)[2]
+        controls, _, pattern = _controls(self.tokenizer)
         ids: list[int] = []
         piece: list[tuple[str, bool]] = []
         first = True
@@ -163,12 +163,19 @@ def _no_prefix(data: Any) -> None:
             _no_prefix(value)
 
 
-_Controls = tuple[dict[str, int], "re.Pattern[str] | None", "re.Pattern[str]"]
+class _Controls(NamedTuple):
+    """The ids of control tokens, a case-insensitive pattern of their texts (None without tokens), an exact pattern."""
+
+    ids: dict[str, int]
+    any_case: re.Pattern[str] | None
+    exact: re.Pattern[str]
+
+
 _known: WeakKeyDictionary[Any, tuple[int, _Controls]] = WeakKeyDictionary()
 
 
 def _controls(tokenizer: Any) -> _Controls:
-    """Return the control tokens with ids, a case-insensitive pattern of their texts, and an exact one."""
+    """Find the control tokens, once per tokenizer and size of its vocabulary."""
     size = len(tokenizer)
     known = _known.get(tokenizer)
     if known is not None and known[0] == size:
@@ -180,7 +187,7 @@ def _controls(tokenizer: Any) -> _Controls:
             found[content] = int(tokenizer.convert_tokens_to_ids(content))
     longest = sorted(found, key=lambda content: (-len(content), content))
     exact = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
-    loose = re.compile("|".join(re.escape(content.strip()) for content in longest), re.IGNORECASE) if found else None
-    result: _Controls = (found, loose, exact)
+    any_case = re.compile("|".join(re.escape(content.strip()) for content in longest), re.IGNORECASE) if found else None
+    result = _Controls(found, any_case, exact)
     _known[tokenizer] = (size, result)
     return result

@@ -134,15 +134,8 @@ def load_classifier(
     Raises:
         CheckpointError, InvalidArgumentError: as :func:`load_causal`.
     """
-    return _load(
-        "AutoModelForSequenceClassification",
-        path,
-        dtype=dtype,
-        device=device,
-        new_head=not trained,
-        num_labels=1,
-        problem_type="multi_label_classification",
-    )
+    head = {"num_labels": 1, "problem_type": "multi_label_classification"}
+    return _load("AutoModelForSequenceClassification", path, dtype=dtype, device=device, new_head=not trained, **head)
 
 
 def load_tokenizer(path: str | Path) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -97,14 +98,8 @@ def build_trie(candidates: Sequence[Sequence[int]]) -> Trie:
         if parent >= 0:
             depth[node] = depth[parent] + 1
             ancestors[node] |= ancestors[parent]
-    return Trie(
-        np.asarray(tokens, dtype=np.int64),
-        depth,
-        ancestors,
-        np.asarray(source, dtype=np.int64),
-        np.asarray(target, dtype=np.int64),
-        np.asarray(starts, dtype=np.int64),
-    )
+    ids = partial(np.asarray, dtype=np.int64)
+    return Trie(ids(tokens), depth, ancestors, ids(source), ids(target), ids(starts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ def actor_prompt(observation: str, *, tokenizer: Any = None, reasoning: bool = F
         reasoning: ask for ``Reasoning: ... Action: ...`` instead of ending with ``Action:``.
     """
     if reasoning:
-        return _whole_answer(f"{observation}\n{REASONING_REQUEST}", tokenizer)
+        asked = chat(f"{observation}\n{REASONING_REQUEST}", tokenizer)
+        return asked if has_template(tokenizer) else f"{asked}\n"
     return _before_answer(observation, tokenizer) + ACTION_MARK
 
 
@@ -72,8 +73,3 @@ def turn(text: str, tokenizer: Any) -> str:
 def _before_answer(text: str, tokenizer: Any) -> str:
     """Return ``text`` in the template's turn, or with a line break, before an answer without a thought."""
     return turn(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"
-
-
-def _whole_answer(text: str, tokenizer: Any) -> str:
-    """Return the same before an answer that may begin with a thought."""
-    return chat(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"

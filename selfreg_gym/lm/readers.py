@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+Head = Callable[[Any, torch.Tensor, Sequence[int]], torch.Tensor]
+
+
 class _Reader:
     """The common arguments of both readers.
 
@@ -68,13 +71,7 @@ class TextReader(_Reader):
         **options: ``micro_batch``, ``memo`` (number of texts) and ``decimals``, as for every reader.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        head: Callable[[Any, torch.Tensor, Sequence[int]], torch.Tensor],
-        **options: Any,
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, head: Head, **options: Any) -> None:
         super().__init__(model, tokenizer, **options)
         self.head = head
 

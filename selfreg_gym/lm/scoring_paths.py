@@ -66,7 +66,9 @@ def best_path(model: Any, *, longest: float = math.inf, packed: bool = True) -> 
     """
     windowed = longest > window_of(model)
     # In a recurrent state each branch of a tree would depend on the branches before it.
-    refuses = "flash" in str(getattr(model.config, "_attn_implementation", "")) or getattr(model, "_is_stateful", False)
+    no_4d_mask = "flash" in str(getattr(model.config, "_attn_implementation", "")) or getattr(
+        model, "_is_stateful", False
+    )
     rng = np.random.Generator(np.random.PCG64(0))
     vocabulary = int(model.config.get_text_config().vocab_size)
     # The longer row has 12 tokens. A shorter window would make the trial fail without need.
@@ -77,7 +79,7 @@ def best_path(model: Any, *, longest: float = math.inf, packed: bool = True) -> 
     with torch.inference_mode():
         reference = _score_naive(model, prompts, tries, 0)
         for name, function in (("tree", _score_tree), ("kv", _score_kv)):
-            if name == "tree" and (windowed or refuses or not packed):
+            if name == "tree" and (windowed or no_4d_mask or not packed):
                 continue
             try:
                 scores = function(model, prompts, tries, 0)

@@ -135,17 +135,8 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
         within.update(set(pattern.findall(text)))
     frequent = sorted((word for word in within if within[word] > 1), key=lambda word: (-within[word], word))[:max_words]
     characters = {chr(code) for code in range(0x21, 0x7F)} | {character for word in within for character in word}
-    vocabulary = dict.fromkeys(
-        [
-            *SPECIAL_TOKENS.values(),
-            *(f"<0x{byte:02X}>" for byte in range(256)),
-            "\n",
-            *_ANSWERS,
-            *words,
-            *sorted(characters),
-            *sorted(frequent),
-        ]
-    )
+    fixed = [*SPECIAL_TOKENS.values(), *(f"<0x{byte:02X}>" for byte in range(256)), "\n", *_ANSWERS, *words]
+    vocabulary = dict.fromkeys([*fixed, *sorted(characters), *sorted(frequent)])
     ids = {token: i for i, token in enumerate(vocabulary)}
     core = models.BPE(
         ids, [], unk_token=SPECIAL_TOKENS["unk_token"], byte_fallback=True, ignore_merges=True, fuse_unk=False

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,29 @@ from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 from selfreg_gym.pipeline.schema import EvaluateConfig
 
-__all__ = ["build", "helper_class", "helper_names", "interventions_of", "is_decisive", "sources"]
+__all__ = ["build", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive", "sources"]
 
 
 def helper_class(name: str) -> type[Helper]:
     """Return the class of a registered helper."""
     return as_helper_class(registry.load("helpers", name))
+
+
+@contextmanager
+def errors_named(name: str, kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Name the helper in the errors of its constructor, or of ``from_run``."""
+    try:
+        yield
+    except OSError:
+        raise
+    except UnknownNameError as error:
+        raise InvalidArgumentError(f"the helper {name!r} cannot be built: {error}") from error
+    except SelfRegError as error:
+        raise type(error)(f"the helper {name!r} cannot be built: {error}") from error
+    except Exception as error:  # the constructor of a plug-in may raise anything
+        raise InvalidArgumentError(
+            f"the helper {name!r} cannot be built with the arguments {dict(kwargs)}: {type(error).__name__}: {error}."
+        ) from error
 
 
 def helper_names(run: Run) -> list[str]:
@@ -114,7 +133,7 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
     kind, c = helper_class(name), run.config.evaluate
     budgets = c.budgets if is_decisive(name, c) else c.budgets_others
     from_run = partial(kind.from_run, run.path, seed=c.seed, **kwargs)
-    try:
+    with errors_named(name, kwargs):
         if not kind.overrides("from_run"):
             helper = kind(**kwargs)
         elif not kind.takes_budget:
@@ -126,13 +145,6 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
                 if len(built) == 1 and (together := built[budget].for_budgets(budgets)):
                     return {budget: together[budget] for budget in budgets}
             return built
-    except (SelfRegError, OSError) as error:
-        error.add_note(f"(while the helper {name!r} was built)")
-        raise
-    except Exception as error:
-        raise InvalidArgumentError(
-            f"the helper {name!r} cannot be built with the arguments {kwargs}: {type(error).__name__}: {error}."
-        ) from error
     return dict.fromkeys(budgets, helper) if kind.has_knob else {None: helper}
 
 

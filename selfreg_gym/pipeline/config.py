@@ -1,7 +1,6 @@
 """The config of a run, read from a TOML file or a preset and changed by overrides ``section.key=value``.
 
-Every key has a default, so a file holds only what differs from it. The keys are
-declared in :mod:`selfreg_gym.pipeline.schema`.
+:mod:`selfreg_gym.pipeline.schema` declares the keys. Each has a default, so a file holds only what differs from it.
 
 Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 
 from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
-from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean
+from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from selfreg_gym.intervention_env.building import material
 from selfreg_gym.pipeline.schema import RunConfig
 
@@ -114,25 +113,23 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of range.
     """
-    mine: dict[str, Any] = copy.deepcopy(_renamed(table))
-    asked = parse_overrides(overrides)
-    for section, owned in (("task", ("kwargs", "splits", "titles")), ("actor", ("kwargs",))):
-        new = asked.get(section, {}).get("id")
-        there = mine.get(section)
-        if new is not None and isinstance(there, dict) and new != there.get("id"):
-            for key in owned:
-                there.pop(key, None)
+    base: dict[str, Any] = copy.deepcopy(_renamed(table))
+    given = parse_overrides(overrides)
+    for section, dependent in (("task", ("kwargs", "splits", "titles")), ("actor", ("kwargs",))):
+        new, part = given.get(section, {}).get("id"), base.get(section)
+        if new is not None and isinstance(part, dict) and new != part.get("id"):
+            for key in dependent:
+                part.pop(key, None)
     for section, key in (("interventions", "ids"), ("evaluate", "helpers")):
-        new = asked.get(section, {}).get(key)
-        there = mine.get(section)
-        if isinstance(new, list) and new and isinstance(there, dict) and isinstance(there.get("kwargs"), Mapping):
-            there["kwargs"] = {name: values for name, values in there["kwargs"].items() if name in new}
-    task = parse_overrides(overrides, mine).get("task", {})
+        new, part = given.get(section, {}).get(key), base.get(section)
+        if isinstance(new, list) and new and isinstance(part, dict) and isinstance(part.get("kwargs"), Mapping):
+            part["kwargs"] = {name: values for name, values in part["kwargs"].items() if name in new}
+    task = parse_overrides(overrides, base).get("task", {})
     splits, titles = task.get("splits"), task.get("titles")
     if isinstance(splits, dict) and isinstance(titles, dict):
-        new = asked.get("task", {}).get("titles", {})
+        new = given.get("task", {}).get("titles", {})
         task["titles"] = {name: title for name, title in titles.items() if name in splits or name in new}
-    return from_dict(mine)
+    return from_dict(base)
 
 
 def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -143,26 +140,21 @@ def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = Non
     """
     table = {} if table is None else table
     for text in overrides:
-        _override(table, text)
+        name, equals, value = text.partition("=")
+        keys = name.strip().split(".")
+        if not equals or len(keys) < 2 or not all(keys):
+            raise ConfigError(f"an override must be section.key=value (collect.episodes=50), received {text!r}.")
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value.strip()  # a plain word: --set actor.id=scripted
+        part = table
+        for key in (_current_name(keys[0]), *keys[1:-1]):
+            part = part.setdefault(key, {})
+            if not isinstance(part, dict):
+                raise ConfigError(f"{key} must be a section or a table to have keys, received {text!r}.")
+        part[keys[-1]] = parsed
     return table
-
-
-def _override(table: dict[str, Any], text: str) -> None:
-    """Write one override into ``table``."""
-    name, equals, value = text.partition("=")
-    keys = name.strip().split(".")
-    if not equals or len(keys) < 2 or not all(keys):
-        raise ConfigError(f"an override must be section.key=value (collect.episodes=50), received {text!r}.")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()  # a plain word: --set actor.id=scripted
-    keys[0] = _current_name(keys[0])
-    for key in keys[:-1]:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"{key} must be a section or a table to have keys, received {text!r}.")
-    table[keys[-1]] = parsed
 
 
 def from_dict(table: Mapping[str, Any]) -> RunConfig:
@@ -258,7 +250,7 @@ def _explain(error: ValidationError, table: Mapping[str, Any]) -> str:
     if first["type"] == "text":
         return first["msg"]
     rules = [_rule(one) for one in errors if _path(table, one["loc"]) == key]
-    return f"{_spell(key)} must be {' or '.join(rules)}, received {_shown(first['input'])}."
+    return f"{_spell(key)} must be {' or '.join(rules)}, received {shown(first['input'])}."
 
 
 def _path(table: Any, location: Sequence[int | str]) -> list[int | str]:
@@ -305,7 +297,7 @@ def _check_plain(value: Any, key: str) -> None:
             raise ConfigError(f"{key} must be a finite number, received {value!r}.")
     elif isinstance(value, int):
         if not -LARGEST <= value < LARGEST:
-            raise ConfigError(f"{key} must be a whole number of at most 64 bits, received {_shown(value)}.")
+            raise ConfigError(f"{key} must be a whole number of at most 64 bits, received {shown(value)}.")
     elif value is not None:
         raise ConfigError(
             f"{key} must be a text, a number, true, false, a list or a table, received {value!r} of type "
@@ -316,12 +308,4 @@ def _check_plain(value: Any, key: str) -> None:
 def _check_text(value: Any, key: str) -> None:
     """Raise unless ``value`` is text without NUL and without lone surrogates."""
     if not isinstance(value, str) or "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        raise ConfigError(f"{key} must be text without NUL and without surrogates, received {_shown(value)}.")
-
-
-def _shown(value: Any) -> str:
-    """The value for a message, shortened."""
-    if isinstance(value, int) and abs(value) >= 10**60:
-        return "a whole number of more than 60 digits"
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+        raise ConfigError(f"{key} must be text without NUL and without surrogates, received {shown(value)}.")

@@ -81,6 +81,6 @@ def _flock(directory: Path) -> Iterator[None]:
 
 def _taken(directory: str | Path, owner: str) -> str:
     return (
-        f"one process at a time may work in a run directory, and {owner} works in {str(directory)!r}. Wait until it "
-        "has ended (the same command then continues the run), or choose another directory with --out."
+        f"one process at a time may work in a run directory, and {owner} is working in {str(directory)!r}. Wait "
+        "until it has ended (the same command then continues the run), or choose another directory with --out."
     )

@@ -21,6 +21,7 @@ They are run, skipped and resumed by :mod:`selfreg_gym.pipeline.execution`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from selfreg_gym import registry
@@ -35,6 +36,9 @@ from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
+
+_ENV = ("task", "actor", "interventions")
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl")
 
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
@@ -72,7 +76,8 @@ def train_prm(run: Run) -> dict[str, Any]:
     from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.prm
-    common = {"targets": c.targets, "seed": c.seed, "share": c.share, "max_states": c.max_states or None}
+    common: dict[str, Any] = {"targets": c.targets, "seed": c.seed, "share": c.share}
+    common["max_states"] = c.max_states or None
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("train-prm", "prm") as out:
         model = ProcessRewardModel.train(
             rollouts,
@@ -86,8 +91,8 @@ def train_prm(run: Run) -> dict[str, Any]:
             **common,
         )
         model.info["run"] = _description(run)
-        baseline = BagOfWords.train(rollouts, **common).held_out or {}
-        measured = model.calibration()
+        baseline: Mapping[str, Any] = BagOfWords.train(rollouts, **common).held_out or {}
+        measured: Mapping[str, Any] = model.calibration()
         warnings = [*_below_baseline(measured, baseline), *_unread_by_actor(run, model.info)]
         if warnings:
             model.info["warnings"] = warnings
@@ -98,7 +103,7 @@ def train_prm(run: Run) -> dict[str, Any]:
     return {**figures, **_backbone_figures(model.info), "warnings": warnings}
 
 
-def _below_baseline(measured: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+def _below_baseline(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
     """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
     auc, words = measured.get("auc"), baseline.get("auc")
     if auc is None or words is None or auc >= words:
@@ -299,59 +304,21 @@ def _compared(run: Run) -> dict[str, Any]:
     return {"models": _actor_models(run), "helpers": sources(run)}
 
 
-STAGES = (
-    Stage(
-        "collect",
-        collect_rollouts,
-        (),
-        ("rollouts.sqlite",),
-        ("task", "actor", "interventions", "collect"),
-        in_place=True,
-        more=_actor_models,
-    ),
-    Stage(
-        "train-prm",
-        train_prm,
-        ("rollouts.sqlite",),
-        ("prm",),
-        ("prm",),
-        background=True,
-        more=lambda run: some_models(run, "prm"),
-    ),
+# fmt: off
+STAGES = (  # name, function, inputs, outputs, sections of the config
+    Stage("collect", collect_rollouts, (), ("rollouts.sqlite",), (*_ENV, "collect"), in_place=True, more=_actor_models),
+    Stage("train-prm", train_prm, ("rollouts.sqlite",), ("prm",), ("prm",), background=True,
+          more=lambda run: some_models(run, "prm")),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage(
-        "train-helper",
-        train_helper,
-        ("rollouts.sqlite", "labels.jsonl"),
-        ("helper",),
-        ("helper",),
-        more=lambda run: some_models(run, "helper"),
-    ),
-    Stage("train-rl", train_rl, (), ("rl",), ("task", "actor", "interventions", "collect", "rl"), more=_actor_models),
-    Stage(
-        "calibrate",
-        calibrate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl"),
-        ("calibration.json",),
-        ("calibrate", "evaluate"),
-        more=_compared,
-    ),
-    Stage(
-        "evaluate",
-        evaluate_helpers,
-        ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl", "calibration.json"),
-        ("evaluation.json",),
-        ("task", "evaluate"),
-        more=_compared,
-    ),
-    Stage(
-        "report",
-        write_report,
-        ("evaluation.json", "calibration.json", "prm"),
-        ("report.html", "plots"),
-        (),
-        more=lambda run: run.config.task.titles,
-    ),
+    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl"), ("helper",), ("helper",),
+          more=lambda run: some_models(run, "helper")),
+    Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
+    Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
+    Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),
+          more=_compared),
+    Stage("report", write_report, ("evaluation.json", "calibration.json", "prm"), ("report.html", "plots"), (),
+          more=lambda run: run.config.task.titles),
 )
+# fmt: on

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from selfreg_gym import registry
-from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
-from selfreg_gym.pipeline.candidates import helper_class
+from selfreg_gym.pipeline.candidates import errors_named, helper_class
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.playing.loop import run_episodes
@@ -84,7 +84,9 @@ def _check_helpers(config: RunConfig) -> None:
             )
         kind = helper_class(name)
         if not kind.overrides("from_run") and (name in c.helpers or not kind.overrides("made_in")):
-            helper = _built(name, kind, c.kwargs.get(name, {}))
+            kwargs = c.kwargs.get(name, {})
+            with errors_named(name, kwargs):
+                helper = kind(**kwargs)
             if not kind.overrides("made_in"):  # a helper that defines it may need a server
                 _check_answers(name, helper, config)
 
@@ -128,20 +130,6 @@ def _fits(value: Any, hint: Any) -> bool:
     except PydanticUserError:
         return True
     return True
-
-
-def _built(name: str, kind: type[Helper], kwargs: Mapping[str, Any]) -> Helper:
-    """Call the constructor of a helper; its errors name the helper."""
-    try:
-        return kind(**kwargs)
-    except UnknownNameError as error:
-        raise InvalidArgumentError(f"the helper {name!r} cannot be built: {error}") from error
-    except SelfRegError as error:
-        raise type(error)(f"the helper {name!r} cannot be built: {error}") from error
-    except Exception as error:  # the constructor of a plug-in may raise anything
-        raise InvalidArgumentError(
-            f"the helper {name!r} cannot be built with the arguments {dict(kwargs)}: {type(error).__name__}: {error}."
-        ) from error
 
 
 class _FirstAction:

@@ -9,19 +9,25 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError, shown
 from selfreg_gym.transitions import TransitionModel
 
-__all__ = ["check_choice", "check_costs", "check_model", "checked_number", "checked_numbers", "checked_whole"]
+__all__ = [
+    "check_choice",
+    "check_costs",
+    "check_model",
+    "checked_number",
+    "checked_numbers",
+    "checked_whole",
+    "positive_costs",
+]
 
-SMALLEST_COST = 1e-300
-LARGEST_RATIO = 1e15
-"""Costs of one model: float64 has 16 digits."""
+SMALLEST_COST, LARGEST_RATIO = 1e-300, 1e15
+"""Limits on the costs of one model, because float64 has 16 digits."""
 
 
 def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = False) -> float:
     """Return ``value`` as a float.
 
     Raises:
-        InvalidArgumentError: it is not a single number (text, a bool, a list), is NaN, below ``low``, or infinite where
-            that is not allowed.
+        InvalidArgumentError: not a single number (text, a bool, a list), NaN, below ``low``, or not ``finite``.
     """
     array = _numeric(value)
     bound = f"a {'finite ' if finite else ''}number >= {low:g}"
@@ -34,10 +40,10 @@ def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = Fa
 
 
 def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: float = np.inf, finite: bool) -> np.ndarray:
-    """Return ``value`` as a float64 array of this shape, whose entries lie between 0 and ``high``.
+    """Return ``value`` as a float64 array of this shape, with entries between 0 and ``high``.
 
     Raises:
-        InvalidArgumentError: another shape or type, or an entry outside its range.
+        InvalidArgumentError: another shape or type, or an entry out of range.
     """
     array = _numeric(value)
     limit = f" from 0 to {high:g}" if np.isfinite(high) else " >= 0"
@@ -59,7 +65,7 @@ def checked_whole(what: str, value: Any, *, low: int = 0) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        InvalidArgumentError: it is not a single whole number, or is below ``low``.
+        InvalidArgumentError: not a single whole number, or below ``low``.
     """
     array = _numeric(value)
     if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or int(array) < low:
@@ -77,13 +83,13 @@ def check_model(model: Any) -> None:
 
 
 def check_costs(model: TransitionModel) -> None:
-    """Check that the usages of a model's interventions can be added in float64.
+    """Check that the costs of a model's interventions can be added in float64.
 
     Raises:
-        ModelError: a cost above 0 and below 1e-300, or costs whose ratio is above 1e15: in a sum with the largest, the
-            smallest would be lost in the rounding, and a budget could not be met.
+        ModelError: a cost above 0 and below 1e-300, or a ratio of two costs above 1e15: a sum with the largest would
+            round the smallest away, and a budget could not be met.
     """
-    costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
+    costs = positive_costs(model)
     if not len(costs):
         return
     least, most = float(costs.min()), float(costs.max())
@@ -100,6 +106,11 @@ def check_costs(model: TransitionModel) -> None:
         )
 
 
+def positive_costs(model: TransitionModel) -> np.ndarray:
+    """Return the costs above 0 of all available interventions, in one dimension."""
+    return model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
+
+
 def check_choice(what: str, received: Any, choices: tuple[str, ...]) -> None:
     """Raise UnknownNameError unless ``received`` is one of the choices."""
     if not isinstance(received, str) or received not in choices:
@@ -107,7 +118,7 @@ def check_choice(what: str, received: Any, choices: tuple[str, ...]) -> None:
 
 
 def _numeric(value: Any) -> np.ndarray | None:
-    """``value`` as float64, or None if it is not made of real numbers (text, bools, objects, ragged lists)."""
+    """Return ``value`` as float64, or None if it has other types than real numbers or ragged lists."""
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):

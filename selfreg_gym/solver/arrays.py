@@ -1,7 +1,7 @@
-"""The passes in NumPy and SciPy: without Numba, for components too large for a dense solve, and for tests.
+"""The passes in NumPy and SciPy: without Numba, and for components too large for a dense solve.
 
-Layout and modes are those of :mod:`selfreg_gym.solver.kernels`. States that do not depend on each other (one layer) are
-one vectorised step.
+Layout and modes are those of :mod:`selfreg_gym.solver.kernels`. The independent states of a layer are one vectorised
+step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["backup_run", "lookahead", "solve_block", "sweep_run"]
 
 
 def lookahead(prepared: Prepared, first: int, last: int, offset: int, values: np.ndarray) -> np.ndarray:
-    """Return ``((last - first) * A, columns)`` sums of p * values over the successors of a run of states."""
+    """Return ``((last - first) * A, columns)`` sums of p * values over the successors of consecutive states."""
     low, high = first * prepared.actions, last * prepared.actions
     begin, end = int(prepared.indptr[low]), int(prepared.indptr[high])
     rows = np.repeat(np.arange(high - low), np.diff(prepared.indptr[low : high + 1]))
@@ -51,7 +51,7 @@ def sweep_run(
     prepared: Prepared, first: int, last: int, offset: int, price: float, discount: float, eps: float, high: bool,
     mode: int, values: np.ndarray, policy: np.ndarray,
 ) -> None:  # fmt: skip
-    """Set values and policy of a run of states that do not depend on each other."""
+    """Set values and policy of consecutive states that do not depend on each other."""
     s, m = backup_run(prepared, first, last, offset, discount, values)
     states = np.arange(last - first)
     here = slice(offset + first, offset + last)
@@ -75,7 +75,7 @@ def solve_block(
     prepared: Prepared, first: int, last: int, offset: int, price: float, discount: float, eps: float, high: bool,
     mode: int, values: np.ndarray, policy: np.ndarray,
 ) -> int:  # fmt: skip
-    """Policy iteration on one cyclic component with a sparse direct solve; returns as ``sweep_blocks`` does."""
+    """Policy iteration on one cyclic component with a sparse direct solve; returns the same as ``sweep_blocks``."""
     from scipy import sparse
     from scipy.sparse.linalg import splu
 
@@ -102,9 +102,9 @@ def solve_block(
     for _ in range(1000):
         chosen = states * actions + policy[here].astype(np.int64)
         reach = _reaches(block[chosen], ends[chosen])
-        forever = np.flatnonzero(~reach & (prepared.cost[low:top][chosen] > 0))
-        if len(forever):
-            return int(offset + first + forever[0])
+        endless = np.flatnonzero(~reach & (prepared.cost[low:top][chosen] > 0))
+        if len(endless):
+            return int(offset + first + endless[0])
         keep = sparse.diags_array(reach.astype(float))
         matrix = sparse.csc_array(sparse.eye_array(size) - keep @ block[chosen])
         solution = splu(matrix).solve(np.where(reach[:, None], fixed[chosen], 0.0))
@@ -131,7 +131,7 @@ def solve_block(
 
 
 def _reaches(graph, ends: np.ndarray) -> np.ndarray:
-    """Return which states can reach one where ``ends``, along the edges of a sparse matrix."""
+    """Return ``(n,)`` bool, whether a state where ``ends`` can be reached along the edges of a sparse matrix."""
     into = graph.T.tocsr()
     reached = ends.copy()
     current = np.flatnonzero(reached)

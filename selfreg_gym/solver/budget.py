@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.solver.arguments import check_choice, check_costs, check_model, checked_number
+from selfreg_gym.solver.arguments import check_choice, check_costs, check_model, checked_number, positive_costs
 from selfreg_gym.solver.engine import Engine
 from selfreg_gym.solver.modes import WIDTH
 from selfreg_gym.solver.prepared import cost_unit
@@ -34,19 +34,28 @@ from selfreg_gym.transitions import TransitionModel
 if TYPE_CHECKING:
     from selfreg_gym.solver.caps import CappedSolution
 
-__all__ = ["Point", "apart", "distinct", "first_prices", "highest_price", "solve_budget", "solve_points"]
+__all__ = [
+    "Point",
+    "distinct",
+    "first_prices",
+    "highest_price",
+    "is_right_of",
+    "slack_policy",
+    "solve_budget",
+    "solve_points",
+]
 
-GAIN = 1e-13
-"""A point that is above the chord by less is on it, to rounding."""
+CHORD_TOLERANCE = 1e-13
+"""A point that is above the chord by at most this is on it, to rounding."""
 
-ENOUGH = 1e-12
-"""A budget this close to a policy's usage is met by it alone; in :func:`~selfreg_gym.solver.prepared.cost_unit`."""
+BUDGET_TOLERANCE = 1e-12
+"""A policy meets a budget alone if its usage differs by at most this, in units of :func:`cost_unit`."""
 
-SAME = 1e-12
-"""Points whose usage (relative to the largest) and success differ by at most this are one point, to rounding."""
+POINT_TOLERANCE = 1e-12
+"""Points are equal, to rounding, if usage (relative to the largest) and success differ by at most this."""
 
-CLEAR = 1e-9
-"""A difference in success above rounding: a call may be so cheap that usage hardly differs."""
+SUCCESS_TOLERANCE = 1e-9
+"""Points are different if success differs by more, however small the difference in usage (very cheap calls)."""
 
 
 @overload
@@ -74,32 +83,32 @@ def solve_budget(
     backend: str = "auto",
     progress: Callable[[int, float], None] | None = None,
 ) -> MixedPolicy | CappedSolution:
-    """Find the policy of largest success under a budget: on the expected usage, or on the calls of every episode.
+    """Find the policy of largest success under a budget on the expected usage, or a cap on the calls of each episode.
 
     Args:
         model: the problem.
         budget: C >= 0 in cost units over all interventions, or ``(K,)`` budgets, one per intervention.
         hard_cap: c >= 0 calls in any one episode, instead of a budget; see :func:`selfreg_gym.solver.caps.solve_caps`.
-        value, prm, method, discount, backend: as in :func:`selfreg_gym.solver.solve`. With ``method="paper"`` the
-            result is the one deterministic policy that bisection finds, which usually stays below the budget; with
-            ``value="prm"`` a coin between the policies on either side of the budget.
-        progress: called with (passes over the model, how far the two sides of the answer are apart: in usage, with K
-            budgets in success) as it goes on.
+        value, prm, method, discount, backend: as in :func:`selfreg_gym.solver.solve`. ``method="paper"`` returns the
+            deterministic policy found by bisection, with a usage that is in general below the budget; ``value="prm"``
+            a mixture of the two policies next to the budget.
+        progress: called after each step with the number of passes and the remaining interval (in usage; with K budgets,
+            the bound on the missing success).
 
     Returns:
-        The mixture. Its ``message`` says so where the budget is more than any policy can use well. For a hard cap the
-        policies of every cap up to it.
+        The mixture. Its ``message`` reports a budget above the usage of the best policy. For a hard cap, the policies
+        of all caps up to it.
 
     Raises:
         InvalidArgumentError: a negative budget, or one of the wrong shape; both or neither of budget and cap.
-        ModelError: a budget, and costs that differ by a factor of more than 1e15.
+        ModelError: with a budget, costs that differ by a factor of more than 1e15.
     """
     check_model(model)
     check_choice("value", value, ("exact", "prm"))
     check_choice("method", method, ("auto", "paper"))
     if (budget is None) == (hard_cap is None):
         raise InvalidArgumentError(
-            "give budget=C (expected usage) or hard_cap=c (calls in any one episode), one of the two: received "
+            "give budget=C (expected usage) or hard_cap=c (calls in each episode), exactly one of the two: received "
             f"budget={budget!r}, hard_cap={hard_cap!r}."
         )
     if hard_cap is not None:
@@ -118,38 +127,36 @@ def solve_budget(
 
     if value == "prm" or method == "paper":
 
-        def at(price: float) -> Solution:
-            return solve(
-                model, help_cost=price, value=value, prm=prm, method=method, discount=discount, backend=backend
-            )  # fmt: skip
+        def at(r: float) -> Solution:
+            return solve(model, help_cost=r, value=value, prm=prm, method=method, discount=discount, backend=backend)
 
         high = at(0.0)
-        if limit >= high.expected_usage - ENOUGH * cost_unit(model):
-            return _all_of_it(high, limit, high.expected_usage)
+        if limit >= high.expected_usage - BUDGET_TOLERANCE * cost_unit(model):
+            return slack_policy(high, limit, high.expected_usage)
         return _bisect(at, at(highest_price(model)), high, limit, mix=method != "paper")
 
     engine = Engine(model, backend=backend, discount=discount)
 
-    def solution(of: Point) -> Solution:
-        return make_solution(engine, of.price, *engine.run(of.price), "exact")
+    def solution(point: Point) -> Solution:
+        return make_solution(engine, point.price, *engine.run(point.price), "exact")
 
-    top, enough = highest_price(model), ENOUGH * cost_unit(model)
+    top, tolerance = highest_price(model), BUDGET_TOLERANCE * cost_unit(model)
     found = solve_points(engine, [0.0, top, *first_prices(top)] if engine.batches else [0.0, top])
     right = found[0]
-    if limit >= right.usage - enough:
-        return _all_of_it(solution(right), limit, right.usage)
-    left, right = _nearest(found, limit)
+    if limit >= right.usage - tolerance:
+        return slack_policy(solution(right), limit, right.usage)
+    left, right = _neighbours(found, limit)
     price = right.price
     for _ in range(200):
-        if right.usage - left.usage <= enough:
+        if right.usage - left.usage <= tolerance:
             break
         price = max((right.success - left.success) / (right.usage - left.usage), 0.0)
-        found = solve_points(engine, [price, *_around(left, right, limit, price)] if engine.batches else [price])
+        found = solve_points(engine, [price, *_prices_around(left, right, limit, price)] if engine.batches else [price])
         middle = found[0]
         gain = middle.success - left.success - price * (middle.usage - left.usage)
-        if gain <= GAIN or not left.usage < middle.usage < right.usage:
+        if gain <= CHORD_TOLERANCE or not left.usage < middle.usage < right.usage:
             break
-        left, right = _nearest([left, *found, right], limit)
+        left, right = _neighbours([left, *found, right], limit)
         if progress is not None:
             progress(engine.passes, right.usage - left.usage)
     return _mixture(solution(left), solution(right), limit, price, engine.passes)
@@ -171,27 +178,27 @@ class Point(NamedTuple):
 
 
 def solve_points(engine: Engine, prices: Sequence[float]) -> list[Point]:
-    """Solve at up to ``WIDTH`` prices, tie low."""
+    """Solve at up to ``WIDTH`` prices; ties go to the smaller usage."""
     found = engine.run_many(np.asarray(prices, np.float64)).tolist()
     return [Point(price, *pair) for price, pair in zip(map(float, prices), found, strict=True)]
 
 
 def first_prices(top: float) -> list[float]:
-    """Return prices below the highest, each half of the one before, to fill a pass that has the two ends."""
+    """Return ``WIDTH - 2`` prices below the highest, each half of the one before."""
     return [top / 2**k for k in range(1, WIDTH - 1)]
 
 
-def _nearest(points: Sequence[Point], limit: float) -> tuple[Point, Point]:
-    """Return the points with most usage within the limit and least beyond it."""
+def _neighbours(points: Sequence[Point], limit: float) -> tuple[Point, Point]:
+    """Return the point of largest usage up to the limit, and the point of smallest usage above it."""
     within = [p for p in points if p.usage <= limit] or [min(points, key=lambda p: p.usage)]
     return max(within, key=lambda p: p.usage), min((p for p in points if p.usage > limit), key=lambda p: p.usage)
 
 
-def _around(left: Point, right: Point, limit: float, slope: float) -> list[float]:
-    """Return prices around the one where usage probably crosses the limit, to fill a pass that has the chord's slope.
+def _prices_around(left: Point, right: Point, limit: float, slope: float) -> list[float]:
+    """Return seven prices around the one at which usage probably equals the limit.
 
-    Usage falls in many small steps as the price rises, so it is taken for a smooth curve; any other guess would cost
-    passes, never exactness.
+    Usage falls in many small steps as the price rises, so it is interpolated linearly. A wrong guess costs passes, not
+    exactness.
     """
     share = (limit - left.usage) / (right.usage - left.usage)
     guess = left.price + share * (right.price - left.price)
@@ -200,70 +207,70 @@ def _around(left: Point, right: Point, limit: float, slope: float) -> list[float
     return np.clip(prices, right.price, left.price).tolist()
 
 
-def _all_of_it(best: Solution, limit: float, usage: float) -> MixedPolicy:
-    """Return the best policy, for a budget above its usage."""
+def slack_policy(best: Solution, limit: float, usage: float, price: float = 0.0) -> MixedPolicy:
+    """Return the best policy, for a budget that is at least its usage."""
     message = ""
     if limit > usage + 1e-9 * cost_unit(best.model):
-        message = f"more budget cannot help: the best policy uses {usage:.6g} cost units of {limit:g}."
-    return MixedPolicy((best,), np.ones(1), 0.0, limit, message, 1)
+        message = f"more budget cannot help: the best policy uses {usage:.6g} of {limit:g} cost units."
+    return MixedPolicy((best,), np.ones(1), price, limit, message, 1)
 
 
 def highest_price(model: TransitionModel) -> float:
-    """Return a price at which only free help is used: one call gains at most 1 of success."""
-    costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
+    """Return a price at which only free help is used: a call increases success by at most 1."""
+    costs = positive_costs(model)
     return 1.001 / float(costs.min()) if len(costs) else 1.0
 
 
 def distinct(points: Sequence[Point]) -> list[Point]:
-    """Return the points in the order of usage, those that are equal to rounding as one.
+    """Return the points in the order of usage, without points that are equal to rounding.
 
-    Of equal ones the first in ``points`` is kept. Points of more usage and no more success than another are left out:
-    only rounding makes them.
+    Of equal points the first in ``points`` is kept. Points that are dominated by another (an effect of rounding) are
+    left out.
     """
     largest = max(point.usage for point in points)
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.usage, -p.success)):
-        if kept and not apart(kept[-1], point, SAME * largest):
-            if point.success > kept[-1].success + SAME:
+        if kept and not is_right_of(kept[-1], point, POINT_TOLERANCE * largest):
+            if point.success > kept[-1].success + POINT_TOLERANCE:
                 kept[-1] = point
         elif not kept or point.success > kept[-1].success:
             kept.append(point)
     return kept
 
 
-def apart(left: Point, right: Point, width: float) -> bool:
-    """Whether ``right`` lies to the right of ``left``: by more than ``width``, or less if its success is clearly more.
+def is_right_of(left: Point, right: Point, width: float) -> bool:
+    """Whether ``right`` has a larger usage than ``left``, by more than ``width`` unless its success is clearly larger.
 
-    Costs in one model may differ by many orders of magnitude. The usage of cheap calls is then within rounding of none,
-    and what they add in success is not.
+    Costs of one model may differ by many orders of magnitude. The usage of cheap calls is then close to rounding, but
+    their effect on success is not.
     """
     run = right.usage - left.usage
-    return run > width or (run > 0 and right.success > left.success + CLEAR)
+    return run > width or (run > 0 and right.success > left.success + SUCCESS_TOLERANCE)
 
 
 def _mixture(low: Solution, high: Solution, limit: float, price: float, solves: int) -> MixedPolicy:
-    """Return the mixture whose usage is ``limit``."""
+    """Return the mixture with a usage of ``limit``."""
     run = high.expected_usage - low.expected_usage
-    if low.expected_usage >= limit - ENOUGH * cost_unit(low.model) or run <= 0:
+    if low.expected_usage >= limit - BUDGET_TOLERANCE * cost_unit(low.model) or run <= 0:
         return MixedPolicy((low,), np.ones(1), price, limit, "", solves)
     weight = min((limit - low.expected_usage) / run, 1.0)
     return MixedPolicy((low, high), np.array([1 - weight, weight]), price, limit, "", solves)
 
 
 def _bisect(at: Any, low: Solution, high: Solution, limit: float, *, mix: bool) -> MixedPolicy:
-    """Bisect on r between a policy within the budget and one beyond it."""
+    """Bisect on r between a policy within the budget and one above it."""
     solves = 2
-    cheap, dear = 0.0, float(np.asarray(low.help_cost))
+    low_price, high_price = 0.0, float(np.asarray(low.help_cost))
     for _ in range(60):
-        price = (cheap + dear) / 2
-        if dear - cheap <= 1e-12 * dear:
+        price = (low_price + high_price) / 2
+        if high_price - low_price <= 1e-12 * high_price:
             break
         point = at(price)
         solves += 1
         if point.expected_usage <= limit:
-            dear, low = price, point
+            high_price, low = price, point
         else:
-            cheap, high = price, point
+            low_price, high = price, point
     if mix and high.expected_usage > low.expected_usage:
-        return _mixture(low, high, limit, dear, solves)
-    return MixedPolicy((low,), np.ones(1), dear, limit, "", solves)
+        return _mixture(low, high, limit, high_price, solves)
+    return MixedPolicy((low,), np.ones(1), high_price, limit, "", solves)

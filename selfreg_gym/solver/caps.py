@@ -27,14 +27,14 @@ __all__ = ["CappedSolution", "solve_caps"]
 
 @dataclass(frozen=True, eq=False)
 class CappedSolution:
-    """The best policies under hard limits of 0 to c calls per episode.
+    """The best policies under hard caps of 0 to c calls per episode.
 
     Attributes:
         model: the model that was solved.
-        policy: ``(c + 1, n)`` int8, the action in each state with so many calls left.
-        success: ``(c + 1, n)``.
+        policy: ``(c + 1, n)`` int8, the action in each state, by number of calls left.
+        success: ``(c + 1, n)`` probability of success from each state on.
         usage: ``(c + 1, n)`` expected cost units from each state on.
-        help_cost: the price of a cost unit beside the limit; 0 unless asked for.
+        help_cost: the price of a cost unit in addition to the cap.
     """
 
     model: TransitionModel
@@ -45,25 +45,25 @@ class CappedSolution:
 
     @property
     def hard_cap(self) -> int:
-        """The largest limit, c."""
+        """The largest cap, c."""
         return len(self.policy) - 1
 
     @property
     def expected_success(self) -> np.ndarray:
-        """``(c + 1,)`` over the start states, one per limit."""
+        """``(c + 1,)`` over the start states, one per cap."""
         return self.success @ self.model.start
 
     @property
     def expected_usage(self) -> np.ndarray:
-        """``(c + 1,)`` cost units over the start states, one per limit."""
+        """``(c + 1,)`` cost units over the start states, one per cap."""
         return self.usage @ self.model.start
 
     def action(self, index: int, calls_left: int) -> int:
-        """Return the action in a state with so many calls left; nohelp for an unknown state (index -1)."""
+        """Return the action in a state with ``calls_left``; nohelp for an unknown state (index -1)."""
         return int(self.policy[min(max(calls_left, 0), self.hard_cap), index]) if index >= 0 else 0
 
     def rows(self) -> list[dict[str, float]]:
-        """Return one dict per limit: ``hard_cap, usage, success``."""
+        """Return one dict per cap: ``hard_cap, usage, success``."""
         columns = zip(self.expected_usage.tolist(), self.expected_success.tolist(), strict=True)
         return [{"hard_cap": cap, "usage": usage, "success": success} for cap, (usage, success) in enumerate(columns)]
 
@@ -78,13 +78,13 @@ def solve_caps(
     """Find the best policies with at most ``hard_cap`` calls per episode, and with every smaller number.
 
     Args:
-        model: the problem; a call is one help, whatever it costs.
+        model: the problem; every step with help is one call, whatever its cost.
         hard_cap: c >= 0.
-        help_cost: price r >= 0 of a cost unit beside the limit; at 0 a call is only spared where it gains nothing.
+        help_cost: price r >= 0 of a cost unit in addition to the cap.
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
 
     Raises:
-        InvalidArgumentError: a negative or fractional cap, or no price.
+        InvalidArgumentError: a negative or fractional cap, or an invalid price.
     """
     hard_cap = checked_whole("a hard cap, the number of calls per episode,", hard_cap)
     help_cost = checked_number("help_cost beside a hard cap, one price for all interventions,", help_cost, finite=True)
@@ -106,14 +106,14 @@ class _Pass:
         self.values = np.empty((p.nodes * p.levels, 2 * caps))
         self.policy = np.zeros((p.nodes * p.levels, caps), np.int8)
         self.is_nohelp = np.arange(len(p.cost)) % p.actions == 0
-        self.alone = p if p.is_acyclic else _without_help(p, self.is_nohelp)
+        self.nohelp = p if p.is_acyclic else _without_help(p, self.is_nohelp)
 
     def level(self, level: int) -> None:
         """Solve the states with ``level + 1`` steps left (all states of a model without a clock)."""
-        p, alone, offset = self.engine.prepared, self.alone, level * self.engine.prepared.nodes
+        p, nohelp, offset = self.engine.prepared, self.nohelp, level * self.engine.prepared.nodes
         success = p.success if level else p.last_success
         if not p.is_acyclic:
-            alone.success[:] = np.where(self.is_nohelp, success, 0.0)
+            nohelp.success[:] = np.where(self.is_nohelp, success, 0.0)
         if self.engine.kernels is None:
             self._in_numpy(offset)
             return
@@ -124,30 +124,29 @@ class _Pass:
         for c in [*large.tolist(), len(p.cyclic)]:
             sweep_caps(
                 begin, c, p.component_start, p.cyclic, offset, *p.at_level(level), p.cost, self.price,
-                self.engine.discount, EPS, (alone.indptr, alone.indices, alone.data, alone.drop, alone.leaving),
-                alone.success, alone.cost, self.values, self.policy,
+                self.engine.discount, EPS,
+                (nohelp.indptr, nohelp.indices, nohelp.data, nohelp.drop, nohelp.leaving), nohelp.success, nohelp.cost,
+                self.values, self.policy,
             )  # fmt: skip
             if c < len(p.cyclic):
                 self._block(c, offset)
             begin = c + 1
 
     def _in_numpy(self, offset: int) -> None:
-        """A layer at a time: its single states together, then its cyclic components."""
-        p = self.engine.prepared
-        for first, last in zip(p.layer_start[:-1].tolist(), p.layer_start[1:].tolist(), strict=True):
-            loops = first + int(np.argmax(p.cyclic[first:last])) if p.cyclic[first:last].any() else last
-            if loops > first:
-                self._run(int(p.component_start[first]), int(p.component_start[loops]), offset)
-            for c in range(loops, last):
+        """Solve layer by layer: the single states of a layer together, then its cyclic components."""
+        for low, high, components in self.engine.prepared.layers():
+            if high > low:
+                self._run(low, high, offset)
+            for c in components:
                 self._block(c, offset)
 
     def _run(self, first: int, last: int, offset: int) -> None:
-        """Single states that do not depend on each other."""
+        """Solve single states that do not depend on each other."""
         here = slice(offset + first, offset + last)
         ahead = self._by_action(first, last, offset, slice(None))
         best, chosen = ahead[:, 0], np.zeros((last - first, self.caps), np.int8)
         for a in range(1, self.engine.prepared.actions):
-            helped = np.full_like(best, np.nan)  # with no call left there is no help
+            helped = np.full_like(best, np.nan)  # no help without calls left
             helped[:, 1:] = ahead[:, a, :-1]
             with np.errstate(invalid="ignore"):
                 gain = (helped[..., 0] - self.price * helped[..., 1]) - (best[..., 0] - self.price * best[..., 1])
@@ -157,10 +156,10 @@ class _Pass:
         self.values[here], self.policy[here] = best.reshape(last - first, -1), chosen
 
     def _block(self, c: int, offset: int) -> None:
-        """A cyclic component, for one number of calls left after another."""
+        """Solve a cyclic component, for each number of calls left in turn."""
         p = self.engine.prepared
         first, last = int(p.component_start[c]), int(p.component_start[c + 1])
-        success, cost = (array.reshape(-1, p.actions)[first:last] for array in (self.alone.success, self.alone.cost))
+        success, cost = (array.reshape(-1, p.actions)[first:last] for array in (self.nohelp.success, self.nohelp.cost))
         for left in range(self.caps):
             cost[:, 1:] = np.inf
             if left:
@@ -169,12 +168,12 @@ class _Pass:
                 success[:, 1:] = np.where(missing, 0.0, ahead[..., 0])
                 cost[:, 1:] = np.where(missing, np.inf, ahead[..., 1])
             arrays.solve_block(
-                self.alone, first, last, offset, self.price, self.engine.discount, EPS, False, FREE,
+                self.nohelp, first, last, offset, self.price, self.engine.discount, EPS, False, FREE,
                 self.values[:, 2 * left : 2 * left + 2], self.policy[:, left],
             )  # fmt: skip
 
     def _by_action(self, first: int, last: int, offset: int, columns: slice) -> np.ndarray:
-        """Return ``(last - first, A, caps, 2)``: S and M of each action, NaN where missing; of some calls left only."""
+        """Return ``(last - first, A, caps, 2)``: S and M of each action, NaN where missing, for a slice of caps."""
         p = self.engine.prepared
         sums = arrays.lookahead(p, first, last, offset, self.values[:, columns])
         now = slice(first * p.actions, last * p.actions)
@@ -185,7 +184,7 @@ class _Pass:
 
 
 def _without_help(p: Prepared, is_nohelp: np.ndarray) -> Prepared:
-    """Return the model in which the rows of help are empty; their success and cost are to be filled in."""
+    """Return the model with empty rows of help, the success and cost of which are set later."""
     each = (p.indptr[1:] - p.indptr[:-1]).astype(np.int64)
     kept = np.repeat(is_nohelp, each)
     success = np.where(is_nohelp, p.success, 0.0)

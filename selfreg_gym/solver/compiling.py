@@ -1,12 +1,12 @@
-"""Compilation with Numba, whose machine code is kept in the user's cache directory.
+"""Compilation with Numba, with a cache of the machine code in the user's cache directory.
 
-Numba's own default is the ``__pycache__`` beside the source, which pip leaves behind at an uninstall and which many
-users cannot write to. Here the directory is ``$NUMBA_CACHE_DIR`` if it is set, else
-:func:`selfreg_gym.utils.user_cache.cache_directory`. Inside it there is one folder per version of the sources, Numba
-version and processor; Numba by itself looks only at the file of the compiled function, not at the files that it calls.
+Numba's default is ``__pycache__`` in the source folder, which pip leaves behind at an uninstall and many users cannot
+write to. Here the directory is ``$NUMBA_CACHE_DIR`` if it is set, else
+:func:`selfreg_gym.utils.user_cache.cache_directory`. It has one folder per version of the sources, of Numba and of the
+processor, because Numba itself checks only the file of the compiled function, not the files of functions that it calls.
 
-A damaged or foreign entry is compiled again, and an entry that cannot be written (full disk) is left out: the cache
-changes the time of a solve, never its result.
+Entries that are damaged or of another version are compiled again, and entries that cannot be written (full disk) are
+skipped, so the cache never changes a result.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 class _SafeCache(FunctionCache):
-    """Numba's cache on disk, without its errors: whatever cannot be read is compiled again."""
+    """Numba's cache on disk, without its errors: an unreadable entry is compiled again."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             found = super().load_overload(sig, target_context)
-        except Exception:  # cut off or damaged; pickle raises nearly anything
+        except Exception:  # a damaged entry: pickle raises many kinds of errors
             with contextlib.suppress(OSError):
                 self.flush()
             return None
-        # Two processes that save different signatures at once choose the same file name, and one index remains.
+        # Two processes that save different signatures at the same time use the same file name; one index remains.
         if found is not None and tuple(found.signature.args) != tuple(getattr(sig, "args", sig)):
             return None
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):  # full disk, quota, a directory that was removed meanwhile
+        with contextlib.suppress(OSError):  # full disk, quota, removed directory
             super().save_overload(sig, data)
 
 
@@ -69,15 +69,15 @@ def _cache_of(function: Callable[..., Any]) -> FunctionCache | None:
     with _numba_cache_directory(directory):
         try:
             found = _SafeCache(function)
-        except (RuntimeError, OSError):  # no place for the cache of this function
+        except (RuntimeError, OSError):  # this function cannot be cached
             return None
-    beside_the_source = Path(function.__code__.co_filename).parent in Path(found.cache_path).parents
-    return None if beside_the_source else found
+    in_source_folder = Path(function.__code__.co_filename).parent in Path(found.cache_path).parents
+    return None if in_source_folder else found
 
 
 @cache
 def _directory() -> Path | None:
-    """The folder of this version; found once per process, so that there is one warning."""
+    """The cache folder of this version; one warning per process if there is none."""
     key = _key()
     if numba.config.CACHE_DIR:
         directory = Path(numba.config.CACHE_DIR) / f"selfreg_gym-{key}"
@@ -87,14 +87,14 @@ def _directory() -> Path | None:
     if found is None:
         warnings.warn(
             "no directory for compiled code is writable, so the solver is compiled again in each process (some "
-            "seconds): set NUMBA_CACHE_DIR or XDG_CACHE_HOME to a directory of yours.",
+            "seconds): set NUMBA_CACHE_DIR or XDG_CACHE_HOME to a writable directory.",
             stacklevel=2,
         )
     return found
 
 
 def _key() -> str:
-    """A key of all that compiled code depends on: the sources, Numba, the processor."""
+    """A hash of everything that compiled code depends on: the sources, Numba, the processor."""
     digest = hashlib.sha256()
     sources = importlib.resources.files("selfreg_gym.solver")
     for source in sorted(sources.iterdir(), key=lambda entry: entry.name):
@@ -108,7 +108,7 @@ def _key() -> str:
 
 @contextlib.contextmanager
 def _numba_cache_directory(directory: Path) -> Iterator[None]:
-    """Set Numba's cache directory while one cache is made; the user's functions keep theirs."""
+    """Set Numba's cache directory temporarily; the user's functions keep theirs."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(directory)
     try:

@@ -39,11 +39,11 @@ class CrossFitted:
     Attributes:
         budget: C, cost units per episode.
         expected_success, expected_usage: cross-fitted.
-        success_ci, usage_ci: 95 % intervals, for the mean value of the folds' policies.
-        planned_success: E[SR] that the models claimed for their own policies.
+        success_ci, usage_ci: 95 % intervals of the mean over the folds' policies.
+        planned_success: in-sample E[SR], the mean of the models' values for their own policies.
         folds: number of folds.
-        bootstrap: groups that were left out in turn in each fold, at most.
-        policies: those of the folds.
+        bootstrap: largest number of groups in a fold.
+        policies: the policies of the folds.
     """
 
     budget: float
@@ -71,17 +71,17 @@ def cross_fitted_value(
     horizon: int | bool | None = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> CrossFitted:
-    """Estimate E[SR] and E[U] of the policy for a budget, fitted to a part of the episodes.
+    """Estimate E[SR] and E[U] of the policy for a budget, on episodes to which it was not fitted.
 
     Args:
         episodes: a ``Rollouts`` store or an iterable of episodes, at least two per fold.
         budget: C, cost units per episode.
-        folds: parts; each is evaluated on once, by the policy of the others.
-        bootstrap: groups of episodes that are left out in turn in each fold (no more than it has episodes); at least 2,
-            or 0 for no intervals (NaN). The name is from an earlier version.
-        seed: of the folds and groups.
+        folds: number of folds; the policy of the other folds is evaluated on each.
+        bootstrap: groups of episodes per fold, each left out once (at most the episodes of the fold); at least 2, or 0
+            for no intervals (NaN). The name is from an earlier version.
+        seed: seed of the folds and groups.
         key, backoff, prior, min_visits, horizon: of the fit, see :func:`selfreg_gym.transitions.fitting.fit`.
-        progress: called with (evaluations done, evaluations in all) after each; there is one for every group.
+        progress: called after each evaluation with the number done and the total.
 
     Raises:
         InvalidArgumentError: an argument of the wrong type, or too few episodes, folds or groups.
@@ -99,30 +99,30 @@ def cross_fitted_value(
         )
     rng = np.random.default_rng(seed)
     fold_of = rng.permutation(table.episodes) % folds
-    numbers = np.arange(table.episodes)
+    episode = np.arange(table.episodes)
     options = {"backoff": backoff, "min_visits": min_visits, "horizon": horizon}
     groups = [min(bootstrap, int((fold_of == fold).sum())) for fold in range(folds)]
     points, variances, policies = [], [], []
     done = 0
 
-    def worth(policy: MixedPolicy, episodes: TransitionTable) -> np.ndarray:
+    def evaluate(policy: MixedPolicy, episodes: TransitionTable) -> np.ndarray:
         nonlocal done
-        value = _worth(policy, episodes, options)
+        value = _evaluated(policy, episodes, options)
         done += 1
         if progress is not None:
             progress(done, folds + sum(groups))
         return np.array(value)
 
     for fold, count in enumerate(groups):
-        train, test = table.take(numbers[fold_of != fold]), table.take(numbers[fold_of == fold])
+        train, test = table.take(episode[fold_of != fold]), table.take(episode[fold_of == fold])
         model = fit(train, key=key, prior=prior, **options)  # type: ignore[arg-type]
         policy = solve_budget(model, budget=budget)
         policies.append(policy)
-        points.append(worth(policy, test))
+        points.append(evaluate(policy, test))
         if count:
             group = rng.permutation(test.episodes) % count
-            left = np.array([worth(policy, test.take(np.flatnonzero(group != g))) for g in range(count)])
-            variances.append((count - 1) / count * np.square(left - left.mean(axis=0)).sum(axis=0))
+            left_out = np.array([evaluate(policy, test.take(np.flatnonzero(group != g))) for g in range(count)])
+            variances.append((count - 1) / count * np.square(left_out - left_out.mean(axis=0)).sum(axis=0))
     value = np.mean(points, axis=0)
     low = high = np.full(2, np.nan)
     if bootstrap:
@@ -141,9 +141,9 @@ def cross_fitted_value(
 
 
 def transfer_policy(policy: np.ndarray, model: TransitionModel, onto: TransitionModel) -> np.ndarray:
-    """Return a policy of ``model`` as ``(n,)`` actions on another fitted model; nohelp where it has no answer.
+    """Return a policy of ``model`` as ``(n,)`` actions on another fitted model; nohelp where that is not possible.
 
-    States are found by key: a state node by its state key and then by its features, a feature node by its features.
+    A state node is found by its state key, else by its feature key; a feature node by its feature key.
     """
     _, actions = _transferred(policy, model, onto)
     usable = onto.available[actions.astype(np.int64), np.arange(onto.nodes)]
@@ -151,7 +151,7 @@ def transfer_policy(policy: np.ndarray, model: TransitionModel, onto: Transition
 
 
 def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionModel) -> tuple[np.ndarray, np.ndarray]:
-    """``(levels, nodes)`` states of ``model`` for those of ``onto`` (-1: none), and the policy's actions in them."""
+    """Return ``(levels, nodes)`` states of ``model`` for those of ``onto`` (-1: none), and their actions."""
     fitted, keys = onto.fitted, onto.keys
     if fitted is None or keys is None:
         raise InvalidArgumentError("a policy is transferred by key, to a model made by TransitionModel.fit.")
@@ -166,12 +166,12 @@ def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionMod
     return state, np.where(state >= 0, policy[np.maximum(state, 0)], 0).astype(np.int8)
 
 
-def _worth(policy: MixedPolicy, table: TransitionTable, options: dict[str, Any]) -> tuple[float, float]:
-    """Return S and M of a policy on the plain counts of other episodes.
+def _evaluated(policy: MixedPolicy, table: TransitionTable, options: dict[str, Any]) -> tuple[float, float]:
+    """Return S and M of a policy on a model of other episodes without shrinkage.
 
-    Where these never tried an action of the policy, the values of the policy's own model are used. Without a clock a
-    quarter of a visit of the pool of both actions is mixed in: the pool reaches an end from every state, so that a few
-    repetitions of one action cannot continue for ever.
+    Where these episodes never tried an action of the policy, the values of the policy's own model are used. Without a
+    clock, the pool of all actions is mixed in with the weight of a quarter of a visit: it reaches an end from every
+    state, so an action that was only seen to return does not return forever.
     """
     clock = options["horizon"] is not None and bool((table.steps_left >= 0).all())
     onto = fit_table(table, kappa=0.0 if clock else 0.25, kappa_feature=0.0, **options)
@@ -184,10 +184,10 @@ def _worth(policy: MixedPolicy, table: TransitionTable, options: dict[str, Any])
 
 
 def _completed(part: Solution, model: TransitionModel, onto: TransitionModel) -> tuple[TransitionModel, np.ndarray]:
-    """``onto`` with every action of a policy available, and the policy's ``(n,)`` actions on it.
+    """Return ``onto`` with all actions of a policy available, and the policy's ``(n,)`` actions on it.
 
-    An action that was never tried ends the episode with the success and the usage that the policy's own model expects
-    from there on (over the levels at which the policy takes it, their mean).
+    An action that was never tried ends the episode with the success and the usage from the policy's own model (the mean
+    over the levels at which the policy takes it).
     """
     state, actions = _transferred(part.policy, model, onto)
     nodes = np.arange(onto.nodes)

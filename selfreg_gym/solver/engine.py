@@ -1,4 +1,4 @@
-"""One solve: prepare a model once, then make one backward pass per price r (the help cost in the unit of the pass).
+"""Backward passes over a prepared model, one per price r (the help cost in the unit of the pass).
 
 For every state, successors first, a pass computes for each action
 
@@ -13,6 +13,7 @@ improvement of more than ``EPS``: it never enters a closed cycle, and it ends at
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,7 @@ class Options(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The outcome of one pass, in the order of solution: ``values`` (n, 2) holds S and M, ``policy`` (n,) int8."""
+    """The result of a pass, in the order of solution: ``values`` (n, 2) has S and M, ``policy`` is (n,) int8."""
 
     values: np.ndarray
     policy: np.ndarray
@@ -52,12 +53,12 @@ class Engine:
 
     Args:
         model: the problem.
-        backend: ``"numba"`` (compiled), ``"numpy"`` (the same answers), or ``"auto"``: Numba where it is installed.
+        backend: ``"numba"`` (compiled), ``"numpy"`` (equal results), or ``"auto"``: Numba if it is installed.
         discount: per step, in (0, 1]; 1 is the problem of the paper.
 
     Attributes:
-        batches: whether ``run_many`` solves for all its prices in one pass. It does not where there are cycles, nor
-            where states have so few successors that ``WIDTH`` values of each would take more room than the model.
+        batches: whether ``run_many`` makes one pass for all prices. False for models with cycles, and for models with
+            so few successors per state that ``WIDTH`` values per state take more memory than the model.
         passes: number of passes so far.
     """
 
@@ -87,17 +88,17 @@ class Engine:
         policy: np.ndarray | None = None,
         success: np.ndarray | None = None,
     ) -> Values:
-        """Solve at one price, or evaluate.
+        """Make one pass: solve at one price, or evaluate a policy.
 
         Args:
             price: help cost r >= 0 of one cost unit of the model.
-            tie: ``"low"`` or ``"high"`` usage among equals.
-            mode: FREE chooses; FIXED evaluates ``policy``; FROZEN chooses with S held at ``success``.
-            cost: ``(N * A,)`` in the order of solution, instead of the model's; then M is in its unit.
+            tie: ``"low"`` or ``"high"`` usage among actions of equal value.
+            mode: FREE chooses actions, FIXED evaluates ``policy``, FROZEN chooses actions with S fixed at ``success``.
+            cost: ``(N * A,)`` in the order of solution, instead of the model's; M is then in its unit.
             policy, success: ``(n,)`` in the order of solution, for FIXED and FROZEN.
 
         Raises:
-            ModelError: a fixed policy asks for help for ever.
+            ModelError: the fixed policy has infinite usage.
         """
         self.passes += 1
         p = self.prepared
@@ -109,29 +110,29 @@ class Engine:
         unit = p.unit if cost is None else 1.0
         cost = p.cost if cost is None else cost
         options = Options(float(price) * unit, self.discount, EPS, tie == "high", mode)
-        forever = -1
+        endless = -1
         for level in range(p.levels):
             offset = level * p.nodes
             if self.kernels is None:
-                forever = self._numpy_level(offset, cost, options, values, chosen)
+                endless = self._numpy_level(offset, cost, options, values, chosen)
             elif not p.is_acyclic:
-                forever = self._mixed_level(offset, cost, options, values, chosen)
+                endless = self._mixed_level(offset, cost, options, values, chosen)
             elif mode == FIXED:
                 rows = p.at_level(level)
                 self.kernels.evaluate(0, p.nodes, offset, *rows, cost, self.discount, values, chosen)
             else:
                 self.kernels.sweep(0, p.nodes, offset, *p.at_level(level), cost, *options, values, chosen)
-            if forever >= 0:
+            if endless >= 0:
                 raise ModelError(
-                    "this policy asks for help for ever, so its usage is infinite: from state "
-                    f"{self.model.describe(self.state_of(forever))} no end can be reached."
+                    "this policy never stops asking for help, so its usage is infinite: it does not reach an end from "
+                    f"state {self.model.describe(self.state_of(endless))}."
                 )
         if unit != 1.0:
             values[:, 1] *= unit
         return Values(values, chosen)
 
     def run_many(self, prices: np.ndarray) -> np.ndarray:
-        """Solve at up to ``WIDTH`` prices (tie low), in one pass if ``batches``.
+        """Solve at up to ``WIDTH`` prices (ties to the smaller usage), in one pass if ``batches``.
 
         Returns:
             ``(len(prices), 2)``: S and M over the start.
@@ -142,7 +143,7 @@ class Engine:
         self.passes += 1
         from selfreg_gym.solver.kernels_batch import aligned, sweep_many
 
-        # Fresh memory costs as much as a pass, so the model keeps it; taken out while in use, for the sake of threads.
+        # Allocation takes as long as a pass, so the model keeps the memory. Threads do not share it while it is in use.
         values = self.model.cache.pop("batch", None)
         if values is None:
             values = aligned(2 * WIDTH * p.nodes * p.levels)
@@ -155,11 +156,11 @@ class Engine:
         )  # fmt: skip
         found = self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
         found[:, 1] *= p.unit
-        self.model.cache["batch"] = values  # only now: the next pass writes over it
+        self.model.cache["batch"] = values  # last, because the next pass overwrites it
         return found
 
     def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return S and M of each action followed by ``values``: ``(A, n)`` each, in the model's order of states."""
+        """Return the one-step lookahead: S and M of each action, then ``values``; ``(A, n)`` each, in model order."""
         p = self.prepared
         n = p.nodes * p.levels
         values = values if p.unit == 1.0 else values / np.array([1.0, p.unit])
@@ -178,57 +179,55 @@ class Engine:
     def over_start(self, values: np.ndarray) -> np.ndarray:
         """Return the mean over the start states of ``(n, columns)`` values in the order of solution.
 
-        Summed in order, because the matrix product's last bit may depend on where the arrays lie in memory.
+        The sum is in order, because the last bit of a matrix product can depend on the alignment of the arrays.
         """
         return np.einsum("i,ij->j", self._weights, values[self._begins])
 
     def state_of(self, position: int) -> int:
-        """Return the model's index of a position in the order of solution."""
+        """Return the state at a position in the order of solution."""
         level, at = divmod(int(position), self.prepared.nodes)
         return level * self.prepared.nodes + int(self.prepared.order[at])
 
     def model_order(self, array: np.ndarray) -> np.ndarray:
-        """Return an array over positions as one over the model's states."""
+        """Return an array over positions in the model's order of states."""
         p = self.prepared
         out = np.empty_like(array)
         out.reshape(p.levels, p.nodes, -1)[:, p.order] = array.reshape(p.levels, p.nodes, -1)
         return out
 
     def start_order(self, array: np.ndarray) -> np.ndarray:
-        """Return an array over the model's states as one over positions."""
+        """Return an array over the model's states in the order of solution."""
         p = self.prepared
         return np.ascontiguousarray(array.reshape(p.levels, p.nodes, -1)[:, p.order]).reshape(array.shape)
 
     def _mixed_level(self, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
-        """Components in order: the compiled pass for small ones, a sparse solve for the large."""
+        """Solve components in order: small ones by the compiled pass, large ones by a sparse solve."""
         p, kernels = self.prepared, self.kernels
         assert kernels is not None
         large = np.flatnonzero(np.diff(p.component_start) > DENSE_LIMIT)
         begin = 0
         for c in [*large.tolist(), len(p.cyclic)]:
-            forever = kernels.sweep_blocks(
+            endless = kernels.sweep_blocks(
                 begin, c, p.component_start, p.cyclic, offset, *p.at_level(offset // p.nodes), cost, *options,
                 p.leaving, values, policy,
             )  # fmt: skip
-            if forever < 0 and c < len(p.cyclic):
-                forever = self._block(c, offset, cost, options, values, policy)
-            if forever >= 0:
-                return int(forever)
+            if endless < 0 and c < len(p.cyclic):
+                endless = self._block(c, offset, cost, options, values, policy)
+            if endless >= 0:
+                return int(endless)
             begin = c + 1
         return -1
 
     def _numpy_level(self, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
-        """A layer at a time: its single states together, then its cyclic components."""
+        """Solve layer by layer: the single states of a layer together, then its cyclic components."""
         p = self._with_cost(cost)
-        for first, last in zip(p.layer_start[:-1].tolist(), p.layer_start[1:].tolist(), strict=True):
-            loops = first + int(np.argmax(p.cyclic[first:last])) if p.cyclic[first:last].any() else last
-            low, high = int(p.component_start[first]), int(p.component_start[loops])
+        for low, high, components in p.layers():
             if high > low:
                 arrays.sweep_run(p, low, high, offset, *options, values, policy)
-            for c in range(loops, last):
-                forever = self._block(c, offset, cost, options, values, policy)
-                if forever >= 0:
-                    return forever
+            for c in components:
+                endless = self._block(c, offset, cost, options, values, policy)
+                if endless >= 0:
+                    return endless
         return -1
 
     def _block(self, c: int, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
@@ -237,15 +236,11 @@ class Engine:
         return arrays.solve_block(p, first, last, offset, *options, values, policy)
 
     def _with_cost(self, cost: np.ndarray) -> Prepared:
-        if cost is self.prepared.cost:
-            return self.prepared
-        from dataclasses import replace
-
-        return replace(self.prepared, cost=cost)
+        return self.prepared if cost is self.prepared.cost else replace(self.prepared, cost=cost)
 
 
 def _kernels(*, required: bool) -> Any:
-    """Import the compiled passes, or return None where Numba is missing."""
+    """Import the compiled passes, or return None without Numba."""
     try:
         from selfreg_gym.solver import kernels
     except ImportError as error:
@@ -253,6 +248,6 @@ def _kernels(*, required: bool) -> Any:
             raise InvalidArgumentError(
                 "backend='numba' needs Numba, which is not installed: pip install numba, or backend='numpy'."
             ) from error
-        warnings.warn("Numba is not installed: solving in NumPy, slower, with the same answers.", stacklevel=3)
+        warnings.warn("Numba is not installed: the solver uses NumPy, which is slower.", stacklevel=3)
         return None
     return kernels

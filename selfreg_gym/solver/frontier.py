@@ -21,14 +21,15 @@ import numpy as np
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.solver.arguments import check_costs, check_model, checked_number
 from selfreg_gym.solver.budget import (
-    ENOUGH,
-    GAIN,
-    SAME,
+    BUDGET_TOLERANCE,
+    CHORD_TOLERANCE,
+    POINT_TOLERANCE,
     Point,
-    apart,
     distinct,
     first_prices,
     highest_price,
+    is_right_of,
+    slack_policy,
     solve_points,
 )
 from selfreg_gym.solver.engine import Engine
@@ -49,12 +50,12 @@ class Frontier:
 
     Attributes:
         model: the model that was solved.
-        help_cost: ``(B,)`` a price at which each point is optimal, falling.
+        help_cost: ``(B,)`` a price at which each point is optimal, decreasing.
         usage: ``(B,)`` expected cost units.
         success: ``(B,)`` expected success.
-        gap: how far, at most, a mixture of neighbouring points is below the optimum for its usage.
+        gap: bound on the success that a mixture of neighbouring points is below the optimum for its usage.
         discount: per step.
-        passes: passes over the model that it took.
+        passes: number of passes over the model.
     """
 
     model: TransitionModel
@@ -66,26 +67,21 @@ class Frontier:
     passes: int = 0
 
     def policy(self, budget: float) -> MixedPolicy:
-        """Return the mixture of two neighbouring points that meets ``budget``; within ``gap`` of the best.
+        """Return the mixture of two neighbouring points that meets ``budget``; within ``gap`` of the optimum.
 
-        Policies are solved again at the two prices (and the last few kept), because storing them would take more room
-        than the model. ``solve_budget`` gives the optimum itself.
+        The policies are computed again at the two prices (the last eight are cached), because storing all of them takes
+        more memory than the model. ``solve_budget`` returns the exact optimum.
 
         Raises:
             InvalidArgumentError: a negative budget.
         """
         limit = checked_number("a budget, in cost units per episode,", budget)
-        last, unit = len(self.usage) - 1, cost_unit(self.model)
-        if limit >= self.usage[last] - ENOUGH * unit:
-            message = ""
-            if limit > self.usage[last] + 1e-9 * unit:
-                message = (
-                    f"more budget cannot help: the best policy uses {self.usage[last]:.6g} of {limit:g} cost units."
-                )
-            return MixedPolicy((self._solution(last),), np.ones(1), float(self.help_cost[last]), limit, message, 1)
+        last, tolerance = len(self.usage) - 1, BUDGET_TOLERANCE * cost_unit(self.model)
+        if limit >= self.usage[last] - tolerance:
+            return slack_policy(self._solution(last), limit, float(self.usage[last]), float(self.help_cost[last]))
         right = int(np.searchsorted(self.usage, limit, side="right"))
         left = max(right - 1, 0)
-        if limit <= self.usage[left] + ENOUGH * unit:
+        if limit <= self.usage[left] + tolerance:
             return MixedPolicy((self._solution(left),), np.ones(1), float(self.help_cost[left]), limit, "", 1)
         run = self.usage[right] - self.usage[left]
         weight = (limit - self.usage[left]) / run
@@ -112,7 +108,7 @@ class Frontier:
         return [{"help_cost": r, "usage": m, "success": s} for r, m, s in columns]
 
     def plot(self, ax: Any = None, *, label: str | None = "optimal", **style: Any) -> Any:
-        """Draw success against usage with the coin between never and always asking; return the Matplotlib axes."""
+        """Plot success against usage, and the mixtures of the two ends; return the Matplotlib axes."""
         if ax is None:
             from matplotlib.figure import Figure
 
@@ -128,7 +124,7 @@ class Frontier:
         return ax
 
     def save(self, path: str | Path) -> None:
-        """Write the points to one ``.npz`` file without pickles; the model is saved on its own."""
+        """Write the points to an ``.npz`` file without pickles; the model is saved separately."""
         with Path(path).open("wb") as file:
             np.savez(
                 file, format=np.array(FORMAT), fingerprint=np.array(self.model.fingerprint), help_cost=self.help_cost,
@@ -138,10 +134,10 @@ class Frontier:
 
     @classmethod
     def load(cls, path: str | Path, model: TransitionModel) -> Frontier:
-        """Read what ``save`` wrote, for the model that it was solved for.
+        """Read a file of ``save``, for the model that was solved.
 
         Raises:
-            CheckpointError: the file is missing, damaged or something else, or belongs to another model.
+            CheckpointError: the file is missing, damaged, of another format, or belongs to another model.
         """
         from selfreg_gym.transitions.files import DAMAGE, damaged, read_arrays
 
@@ -149,7 +145,7 @@ class Frontier:
         try:
             if str(read["fingerprint"]) != model.fingerprint:
                 raise CheckpointError(
-                    f"{path} holds the frontier of another model: solve this model's with solve_frontier and save it."
+                    f"{path} has the frontier of another model: solve this model with solve_frontier and save it."
                 )
             curves = {name: np.asarray(read[name], np.float64) for name in ("help_cost", "usage", "success")}
             help_cost, usage, success = curves.values()
@@ -184,14 +180,14 @@ def solve_frontier(
     backend: str = "auto",
     progress: Callable[[int, float], None] | None = None,
 ) -> Frontier:
-    """Find the whole curve of success against expected usage.
+    """Find the curve of largest success against expected usage.
 
     Args:
         model: the problem.
-        gap: certified distance, in success, that the piecewise linear result may be below the optimum; 0 asks for every
-            corner (to rounding).
+        gap: certified bound on the distance of the piecewise linear result below the optimum, in success; 0 finds all
+            corners (to rounding).
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
-        progress: called with (points found, gap so far) after every pass.
+        progress: called after each pass with the number of points and the present gap.
 
     Raises:
         InvalidArgumentError: a negative gap.
@@ -203,7 +199,7 @@ def solve_frontier(
     top = highest_price(model)
     points = solve_points(engine, [0.0, top, *first_prices(top)])
     hull = distinct(points)
-    width = SAME * max(point.usage for point in points)  # usages that differ by less are one
+    width = POINT_TOLERANCE * max(point.usage for point in points)
     heap: list[tuple[float, int, Point, Point]] = []
     done: list[tuple[float, Point, Point]] = []
     counter = 0
@@ -212,7 +208,7 @@ def solve_frontier(
         nonlocal counter
         counter += 1
         height = _height(left, right)
-        if height <= GAIN:
+        if height <= CHORD_TOLERANCE:
             done.append((height, left, right))
         else:
             heapq.heappush(heap, (-height, counter, left, right))
@@ -224,15 +220,17 @@ def solve_frontier(
         slopes = [_slope(left, right) for _, _, left, right in worst]
         extra = _filling([(left, right) for _, _, left, right in worst], slopes, WIDTH - len(slopes))
         found = solve_points(engine, slopes + extra)
-        for (_, _, left, right), slope, middle in zip(worst, slopes, found, strict=False):  # extra ones follow
+        for (_, _, left, right), slope, middle in zip(
+            worst, slopes, found, strict=False
+        ):  # `found` has the extra prices as well
             chord = left.success - slope * left.usage
             own = [p for p in found if left.price >= p.price >= right.price]
-            if middle.success - slope * middle.usage - chord <= GAIN:
-                done.append((0.0, left, right))  # the chord itself touches the curve
+            if middle.success - slope * middle.usage - chord <= CHORD_TOLERANCE:
+                done.append((0.0, left, right))  # the chord is the curve
                 continue
-            inner = [p for p in own if apart(left, p, width) and apart(p, right, width)]
+            inner = [p for p in own if is_right_of(left, p, width) and is_right_of(p, right, width)]
             chain = [p for p in distinct(inner) if left.success < p.success <= right.success] if inner else []
-            if not chain:  # what is above the chord is one of its ends, to rounding
+            if not chain:  # the points above the chord are its ends, to rounding
                 done.append((0.0, left, right))
                 continue
             chain = [left, *chain, right]
@@ -259,7 +257,7 @@ def _slope(left: Point, right: Point) -> float:
 
 
 def _height(left: Point, right: Point) -> float:
-    """Return how far the intersection of the two touching lines is above the chord; never negative."""
+    """Return the height of the intersection of the two tangents above the chord; never negative."""
     width = right.usage - left.usage
     slope = _slope(left, right)
     rise, fall = left.price - slope, slope - right.price
@@ -267,7 +265,7 @@ def _height(left: Point, right: Point) -> float:
 
 
 def _filling(intervals: list[tuple[Point, Point]], slopes: list[float], count: int) -> list[float]:
-    """Return up to ``count`` further prices, either side of the slopes, to fill a pass; worst interval first."""
+    """Return up to ``count`` more prices on both sides of the slopes, to fill a pass; worst interval first."""
     prices: list[float] = []
     for (left, right), slope in zip(intervals, slopes, strict=True):
         prices += [(left.price + slope) / 2, (right.price + slope) / 2]

@@ -1,9 +1,9 @@
-"""The compiled passes; imported only if Numba is installed (:mod:`selfreg_gym.solver.engine`).
+"""The compiled passes, imported only if Numba is installed.
 
-Layout: states are in the order of solution, ``values`` is ``(n, 2)`` with S and M side by side, so that reading a
-successor touches one cache line; the rows of a state's actions are adjacent (row = state * A + action). A missing
-action has infinite cost. ``drop`` is None in a flat model, which Numba compiles to a kernel of its own. Indices are
-unsigned, because a signed one costs a test for negative indexing at every read.
+Layout: states are in the order of solution. ``values`` is ``(n, 2)`` with S and M of a state in one cache line. The
+rows of a state's actions are adjacent (row = state * A + action). A missing action has infinite cost. ``drop`` is None
+in a flat model, for which Numba compiles a separate kernel. Indices are unsigned, because Numba tests signed ones for
+negative values at each read.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def sweep(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount, eps, high, mode,
     values, policy,
 ):  # fmt: skip
-    """Choose actions at the positions ``first`` to ``last`` of the level that begins at ``offset``: one pass.
+    """Choose actions at the positions ``first`` to ``last`` of the level that begins at ``offset``.
 
-    The innermost loop is written out with one running index over the entries, because it takes nearly all of the time.
+    The innermost loop, which takes nearly all of the time, is inlined and has one running index over the entries.
     """
     more_is_better = 1.0 if high else -1.0
     for i in range(np.uint64(first), np.uint64(last)):
@@ -91,7 +91,7 @@ def sweep(
 def evaluate(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, discount, values, policy
 ):  # fmt: skip
-    """As ``sweep``, with the actions of ``policy``."""
+    """Evaluate the actions of ``policy``; arguments as in ``sweep``."""
     for i in range(first, last):
         row = i * actions + np.int64(policy[offset + i])
         s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
@@ -104,7 +104,7 @@ def backup(
     nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, discount, values, s_by_action,
     m_by_action,
 ):  # fmt: skip
-    """Fill (n, A) arrays with S and M of each action now and ``values`` afterwards; NaN where it is not available."""
+    """Fill (n, A) arrays with the one-step lookahead of ``values``; NaN where an action is not available."""
     for level in range(levels):
         offset = level * nodes
         ends_well = success if level > 0 else last_success
@@ -125,11 +125,11 @@ def sweep_blocks(
     first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
     eps, high, mode, leaving, values, policy,
 ):  # fmt: skip
-    """Solve the components ``first`` to ``last``, each no larger than fits a dense solve.
+    """Solve the components ``first`` to ``last``, small enough for a dense solve.
 
-    A single state is one step of the backward pass; a cyclic component is policy iteration (Howard 1960) with exact
-    evaluation. ``leaving`` (rows) is what a row gives to ends, by structure, so that rounding makes no exit. Returns
-    the position of a state where a fixed policy asks for help for ever, or -1.
+    A single state takes one step of the backward pass, a cyclic component policy iteration (Howard 1960) with exact
+    evaluation. ``leaving`` (rows) is whether a row leads to an end, so that rounding does not create an end. Returns
+    the position of a state at which a fixed policy has infinite usage, or -1.
     """
     for c in range(first, last):
         low = starts[c]
@@ -184,7 +184,7 @@ def sweep_blocks(
                                 changed = True
                                 break
             for x in range(size):
-                if not ends[x]:  # never ends: no success, and no cost without help
+                if not ends[x]:  # no end can be reached: no success, and no cost without help
                     row = (low + x) * actions + np.int64(policy[offset + low + x])
                     if cost[row] > 0.0:
                         return offset + low + x

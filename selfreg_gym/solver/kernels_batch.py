@@ -1,11 +1,9 @@
-"""The compiled pass at eight prices: the model is read once for all of them.
+"""The compiled pass at eight prices, which reads the model once for all of them.
 
-Sums for eight prices are one machine value (``<8 x double>``: one AVX-512 register, or two or four smaller ones), which
-Numba does not have, so it is declared here. With eight variables instead the pass is slower, because
-the choice of an action becomes a branch per price that cannot be predicted. Products are rounded
-before they are added, as in :mod:`selfreg_gym.solver.kernels`, so both passes agree to the bit.
-
-The operations are declared in this file, and :mod:`selfreg_gym.solver.compiling` compiles again when it changes.
+The sums for eight prices are one vector (LLVM's ``<8 x double>``: one AVX-512 register, or two or four smaller ones), a
+type that this module adds to Numba. Eight scalar variables are slower, because the choice of an action is then an
+unpredictable branch per price. Products are rounded before they are added, as in :mod:`selfreg_gym.solver.kernels`, so
+the results of both passes are equal to the bit.
 """
 
 from __future__ import annotations
@@ -26,14 +24,14 @@ _LANES = ir.VectorType(ir.IntType(32), WIDTH)
 
 
 def aligned(count: int) -> np.ndarray:
-    """Return ``count`` float64, not set, at an address that a whole vector can be read from."""
+    """Return ``count`` uninitialised float64, aligned for vector reads."""
     raw = np.empty(count + WIDTH)
     skip = -raw.ctypes.data // 8 % WIDTH
     return raw[skip : skip + count]
 
 
 class _Eight(types.Type):
-    """Numba's name for the type."""
+    """Numba's type of eight float64."""
 
 
 _eight = _Eight(name="eight_doubles")
@@ -45,8 +43,8 @@ class _EightModel(models.PrimitiveModel):
         super().__init__(manager, of, _EIGHT)
 
 
-def _all(builder, number):
-    """Eight times the same number."""
+def _broadcast(builder, number):
+    """A vector of eight equal numbers."""
     undefined = ir.Constant(_EIGHT, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(_LANES, [0] * WIDTH))
@@ -58,9 +56,9 @@ def _address(context, builder, array_type, array, at):
 
 
 @intrinsic
-def _same(typing, number):
-    """Eight times ``number``."""
-    return _eight(types.float64), lambda context, builder, signature, values: _all(builder, *values)
+def _filled(typing, number):
+    """A vector of eight equal numbers."""
+    return _eight(types.float64), lambda context, builder, signature, values: _broadcast(builder, *values)
 
 
 @intrinsic
@@ -86,16 +84,16 @@ def _write(typing, array, at, eight):
 
 @intrinsic
 def _add_scaled(typing, total, factor, eight):
-    """``total + factor * eight``, the product rounded first."""
+    """``total + factor * eight`` with two roundings."""
 
     def code(context, builder, signature, values):
-        return builder.fadd(values[0], builder.fmul(_all(builder, values[1]), values[2]))
+        return builder.fadd(values[0], builder.fmul(_broadcast(builder, values[1]), values[2]))
 
     return _eight(_eight, types.float64, _eight), code
 
 
 @intrinsic
-def _worth(typing, success, prices, usage):
+def _net_value(typing, success, prices, usage):
     """``success - prices * usage``."""
 
     def code(context, builder, signature, values):
@@ -111,12 +109,12 @@ def _difference(typing, left, right):
 
 
 @intrinsic
-def _better(typing, gain, saved, eps, new, old):
-    """``new`` where it gains more than eps, or gains nothing and saves more than eps of usage; else ``old``."""
+def _choose(typing, gain, saved, eps, new, old):
+    """``new`` where ``gain`` is above eps, or a tie and ``saved`` usage is above eps; else ``old``."""
 
     def code(context, builder, signature, values):
         gains, saves, tolerance, new, old = values
-        above, below = _all(builder, tolerance), _all(builder, builder.fneg(tolerance))
+        above, below = _broadcast(builder, tolerance), _broadcast(builder, builder.fneg(tolerance))
         ties = builder.and_(builder.fcmp_ordered(">=", gains, below), builder.fcmp_ordered(">", saves, above))
         return builder.select(builder.or_(builder.fcmp_ordered(">", gains, above), ties), new, old)
 
@@ -129,7 +127,7 @@ def sweep_many(
 ):  # fmt: skip
     """Solve a model without cycles at ``WIDTH`` prices.
 
-    ``values`` (n * 2 * WIDTH) holds for every position the prices' S, then their M; ``prices`` is aligned as it is.
+    ``values`` (n * 2 * WIDTH) has for every position S at each price, then M at each price. Both arrays are aligned.
     """
     width = np.uint64(WIDTH)
     price = _read(prices, np.uint64(0))
@@ -139,12 +137,12 @@ def sweep_many(
         for i in range(np.uint64(nodes)):
             row = i * np.uint64(actions)
             k = np.uint64(indptr[row])
-            best_s = _same(0.0)
-            best_m = _same(0.0)
+            best_s = _filled(0.0)
+            best_m = _filled(0.0)
             for a in range(actions):
                 end = np.uint64(indptr[row + np.uint64(1)])
-                s = _same(0.0)
-                m = _same(0.0)
+                s = _filled(0.0)
+                m = _filled(0.0)
                 while k < end:
                     p = data[k]
                     j = np.uint64(indices[k])
@@ -161,15 +159,15 @@ def sweep_many(
                     m = _add_scaled(m, p, _read(values, j + width))
                 c = cost[row]
                 if c != np.inf:
-                    s = _add_scaled(_same(ends_well[row]), discount, s)
-                    m = _add_scaled(_same(c), discount, m)
+                    s = _add_scaled(_filled(ends_well[row]), discount, s)
+                    m = _add_scaled(_filled(c), discount, m)
                     if a == 0:
                         best_s, best_m = s, m
                     else:
-                        gain = _difference(_worth(s, price, m), _worth(best_s, price, best_m))
+                        gain = _difference(_net_value(s, price, m), _net_value(best_s, price, best_m))
                         saved = _difference(best_m, m)
-                        best_s = _better(gain, saved, eps, s, best_s)
-                        best_m = _better(gain, saved, eps, m, best_m)
+                        best_s = _choose(gain, saved, eps, s, best_s)
+                        best_m = _choose(gain, saved, eps, m, best_m)
                 row += np.uint64(1)
             at = (np.uint64(offset) + i) * np.uint64(2) * width
             _write(values, at, best_s)

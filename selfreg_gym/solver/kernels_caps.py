@@ -1,7 +1,7 @@
-"""The compiled pass under hard limits, for every number of calls left at once (:mod:`selfreg_gym.solver.caps`).
+"""The compiled pass under hard caps, for all numbers of calls left at once (:mod:`selfreg_gym.solver.caps`).
 
-``values`` is ``(n, 2 c + 2)``: S and M with no call left, then with one, and so on, so that all values of a successor
-are read together.
+``values`` is ``(n, 2 c + 2)``: S and M without calls left, with one, and so on, so that the values of a successor are
+adjacent in memory.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["sweep_caps"]
 
 
 @compiled
-def _ahead(row, skip, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, ahead):
-    """Fill ``ahead`` from column ``skip`` on with S and M of one row; its step uses up ``skip / 2`` calls."""
+def _backup_row(row, skip, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, ahead):
+    """Fill ``ahead`` from column ``skip`` on with S and M of one row, which takes ``skip / 2`` calls."""
     columns = np.uint64(len(ahead) - skip)
     ahead = ahead[skip:]
     for x in range(columns):
@@ -40,13 +40,13 @@ def _ahead(row, skip, offset, nodes, indptr, indices, data, drop, success, cost,
 @compiled
 def sweep_caps(
     first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
-    eps, alone, alone_success, alone_cost, values, policy,
+    eps, nohelp, nohelp_success, nohelp_cost, values, policy,
 ):  # fmt: skip
-    """Solve the components ``first`` to ``last``, none larger than fits a dense solve, with every number of calls left.
+    """Solve the components ``first`` to ``last``, small enough for a dense solve, with every number of calls left.
 
-    Within a component only states with equally many calls left lead to each other, because help leaves one less. So a
-    cyclic component is solved for one number after another: nohelp's rows ``alone`` (indptr, indices, data, drop,
-    leaving) are its cycles, and help is an end, whose values are put into ``alone_success`` and ``alone_cost``.
+    Help takes a call, so the cycles of a component contain nohelp only. A cyclic component is solved for 0, 1, ...
+    calls left in turn: ``nohelp`` (indptr, indices, data, drop, leaving) holds the rows without help, and help is an
+    end with the values ``nohelp_success`` and ``nohelp_cost``.
     """
     caps = values.shape[1] // 2
     ahead = np.empty(2 * caps)
@@ -57,27 +57,27 @@ def sweep_caps(
                 for i in range(low, high):
                     for a in range(1, actions):
                         row = i * actions + a
-                        alone_cost[row] = np.inf
+                        nohelp_cost[row] = np.inf
                         if left > 0 and cost[row] != np.inf:
-                            _ahead(row, 2 * left, offset, nodes, indptr, indices, data, drop, success, cost, discount,
-                                   values[:, 2 * left - 2 :], ahead[: 2 * left + 2])  # fmt: skip
-                            alone_success[row] = ahead[2 * left]
-                            alone_cost[row] = ahead[2 * left + 1]
+                            _backup_row(row, 2 * left, offset, nodes, indptr, indices, data, drop, success, cost,
+                                        discount, values[:, 2 * left - 2 :], ahead[: 2 * left + 2])  # fmt: skip
+                            nohelp_success[row] = ahead[2 * left]
+                            nohelp_cost[row] = ahead[2 * left + 1]
                 sweep_blocks(
-                    c, c + 1, starts, cyclic, offset, nodes, actions, alone[0], alone[1], alone[2], alone[3],
-                    alone_success, alone_cost, price, discount, eps, False, FREE, alone[4], values[:, 2 * left :],
+                    c, c + 1, starts, cyclic, offset, nodes, actions, nohelp[0], nohelp[1], nohelp[2], nohelp[3],
+                    nohelp_success, nohelp_cost, price, discount, eps, False, FREE, nohelp[4], values[:, 2 * left :],
                     policy[:, left],
                 )  # fmt: skip
             continue
         row = low * actions
         at = offset + low
-        _ahead(row, 0, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, values[at])
+        _backup_row(row, 0, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, values[at])
         for left in range(caps):
             policy[at, left] = 0
         for a in range(1, actions):
             if cost[row + a] == np.inf:
                 continue
-            _ahead(row + a, 2, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, ahead)
+            _backup_row(row + a, 2, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, ahead)
             for left in range(1, caps):
                 s, m = ahead[2 * left], ahead[2 * left + 1]
                 best_s, best_m = values[at, 2 * left], values[at, 2 * left + 1]

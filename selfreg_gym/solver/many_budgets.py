@@ -22,18 +22,18 @@ from selfreg_gym.transitions import TransitionModel
 __all__ = ["solve_budgets"]
 
 SMOOTH = 0.7
-"""Share of the best bound's prices in the next prices."""
+"""Weight of the best bound's prices in the next prices."""
 
 CLOSED = 1e-9
-"""The mixture is optimal when no policy can be better than it by more."""
+"""The mixture is optimal if the bound on its distance to the optimum is at most this."""
 
 MAX_SOLVES = 400
 
 
 class _Column(NamedTuple):
-    """A policy: success and ``(K,)`` usage over the start, the prices it was found at, its actions.
+    """A policy: success and ``(K,)`` usage over the start, the ``(K,)`` prices of its solve, and its actions.
 
-    Usage and prices are per unit of each intervention.
+    Usage and prices are in the master's unit of each intervention.
     """
 
     success: float
@@ -56,13 +56,13 @@ def solve_budgets(
         model: the problem, with K interventions.
         budget: ``(K,)``, each >= 0; infinite for no limit.
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
-        progress: called with (passes over the model, success that may be missing yet) after every solve.
+        progress: called after each solve with the number of passes and the bound on the missing success.
 
     Returns:
-        At most K + 1 policies; ``help_cost`` holds the K prices. ``message`` says so if the bound was not closed.
+        At most K + 1 policies; ``help_cost`` has the K prices. ``message`` reports a bound that was not closed.
 
     Raises:
-        InvalidArgumentError: not K budgets, or one below 0.
+        InvalidArgumentError: another number of budgets than K, or a negative one.
     """
     check_model(model)
     check_costs(model)
@@ -70,7 +70,7 @@ def solve_budgets(
     limits = checked_numbers("budget, the cost units per intervention,", budget, (count,), finite=False)
     engine = Engine(model, backend=backend, discount=discount)
     ceiling = _ceiling(model)
-    unit = 2.0 ** np.rint(-np.log2(ceiling))  # about the least cost of each intervention: the master counts in it
+    unit = 2.0 ** np.rint(-np.log2(ceiling))  # of the master: about the least cost of each intervention
     ceiling, limits = ceiling * unit, limits / unit
     columns = [_column(engine, np.zeros(count), unit), _column(engine, ceiling, unit)]
     best_bound, best_prices = np.inf, ceiling
@@ -78,7 +78,7 @@ def solve_budgets(
     message = ""
     while len(columns) < MAX_SOLVES:
         trial = SMOOTH * best_prices + (1 - SMOOTH) * prices if np.isfinite(best_bound) else prices
-        for candidate in (trial, prices):  # if the smoothed prices find nothing new, the master's own decide
+        for candidate in (trial, prices):  # the master's own, if the smoothed ones find no new policy
             column = _column(engine, candidate, unit)
             paid = np.where(candidate > 0, candidate * np.where(candidate > 0, limits, 0.0), 0.0)
             bound = column.success - candidate @ column.usage + paid.sum()
@@ -114,7 +114,7 @@ def solve_budgets(
 
 
 def _ceiling(model: TransitionModel) -> np.ndarray:
-    """Return prices at which only free help is used: a call gains at most 1 of success."""
+    """Return ``(K,)`` prices at which only free help is used: a call increases success by at most 1."""
     prices = np.ones(model.actions - 1)
     for k in range(1, model.actions):
         costs = model.cost[k][model.available[k] & (model.cost[k] > 0)]
@@ -136,7 +136,7 @@ def _column(engine: Engine, prices: np.ndarray, unit: np.ndarray) -> _Column:
 
 
 def _known(column: _Column, columns: list[_Column]) -> bool:
-    """Whether a policy with these values is in the master already: then its duals are off by rounding, and no more."""
+    """Whether the master has a policy with these values; its duals are then exact to rounding."""
     return any(
         abs(column.success - other.success) < 1e-11 and np.abs(column.usage - other.usage).max() < 1e-9
         for other in columns

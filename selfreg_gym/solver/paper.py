@@ -29,11 +29,10 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
     Args:
         engine: the passes over the model.
         help_cost: r.
-        prm: ``(n,)`` p(s), held fixed; None backs up the success of the current policy in each usage step, from the
-            success of never asking.
+        prm: ``(n,)`` fixed p(s); None: the success of the current policy, updated in each usage step.
 
     Returns:
-        The last policy with its values on the model; ``message`` says so if it was still changing.
+        The last policy with its values on the model; ``message`` reports an alternation that did not converge.
     """
     model = engine.model
     n = model.n
@@ -42,12 +41,12 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
     success = engine.start_order(prm) if prm is not None else values[:, 0]
     values[:, 0], values[:, 1] = success, 0.0
     seen: set[bytes] = set()
-    settled = False
+    converged = False
     for _ in range(MAX_ROUNDS):
         improved = _policy_step(*engine.backup(values), help_cost)
-        settled = np.array_equal(improved, policy) and bool(seen)
+        converged = np.array_equal(improved, policy) and bool(seen)
         policy = improved
-        if settled or policy.tobytes() in seen:
+        if converged or policy.tobytes() in seen:
             break
         seen.add(policy.tobytes())
         values = engine.run(0.0, mode=FIXED, policy=engine.start_order(policy)).values.copy()
@@ -55,8 +54,8 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
             values[:, 0] = success
     final = engine.run(0.0, mode=FIXED, policy=engine.start_order(policy)).values
     solution = make_solution(engine, help_cost, final, engine.start_order(policy), "paper")
-    if not settled:
-        object.__setattr__(solution, "message", "the alternation cycles between policies; this is one of them.")
+    if not converged:
+        object.__setattr__(solution, "message", "the alternation cycles between policies, of which this is one.")
     return solution
 
 

@@ -10,17 +10,20 @@ functions are in the model's own cost units.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from selfreg_gym.solver.arguments import positive_costs
 from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["Prepared", "cost_unit", "prepare"]
 
 CHUNK = 2**16
-"""States that are put in order at a time."""
+"""Number of states that are reordered at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,8 @@ class Prepared:
         order: ``(N,)`` int32, the node at each position.
         indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
         success, cost: ``(N * A,)``; a missing action has infinite cost. ``last_success`` holds on the first level.
+        leaving: ``(N * A,)`` bool, whether a row leads to an end.
         unit: the model's cost units in a cost of 1.
-        leaving: ``(N * A,)`` bool, whether a row itself gives something to an end.
     """
 
     nodes: int
@@ -53,23 +56,29 @@ class Prepared:
     is_acyclic: bool
     unit: float = 1.0
 
+    def layers(self) -> Iterator[tuple[int, int, range]]:
+        """Yield, for each layer, the first and last position of its single states, and its cyclic components."""
+        for first, last in pairwise(self.layer_start.tolist()):
+            loops = first + int(np.argmax(self.cyclic[first:last])) if self.cyclic[first:last].any() else last
+            yield int(self.component_start[first]), int(self.component_start[loops]), range(loops, last)
+
     def at_level(self, level: int) -> tuple[Any, ...]:
-        """The arguments of a compiled pass over one level, up to the cost."""
+        """The arguments of a compiled pass over one level, up to ``success``."""
         success = self.success if level else self.last_success
         return self.nodes, self.actions, self.indptr, self.indices, self.data, self.drop, success
 
 
 def cost_unit(model: TransitionModel) -> float:
-    """Return the unit in which a pass counts costs: 1, or a power of two near costs that are far from 1."""
+    """Return the unit of the costs in a pass: 1, or a power of two for costs far from 1."""
     if "unit" not in model.cache:
-        costs = model.cost[1:][model.available[1:] & (model.cost[1:] > 0)]
+        costs = positive_costs(model)
         middle = (float(np.log2(costs.min())) + float(np.log2(costs.max()))) / 2 if len(costs) else 0.0
         model.cache["unit"] = 2.0 ** round(middle) if abs(middle) > 10 else 1.0
     return model.cache["unit"]
 
 
 def prepare(model: TransitionModel) -> Prepared:
-    """Return the model in the order of solution, made once per model."""
+    """Return the model in the order of solution, computed once per model."""
     if "prepared" not in model.cache:
         model.cache["prepared"] = _prepare(model)
     return model.cache["prepared"]
@@ -86,7 +95,7 @@ def _prepare(model: TransitionModel) -> Prepared:
     data = np.empty(indptr[-1])
     levelled = model.rows[0].drop is not None
     drop = np.empty(indptr[-1], np.int32) if levelled else None
-    for first in range(0, n, CHUNK):  # in pieces, because the index arithmetic needs several arrays of 64 bits
+    for first in range(0, n, CHUNK):  # in chunks, because the index arithmetic needs several 64-bit arrays
         nodes = order.order[first : first + CHUNK]
         rows_at = np.arange(first, first + len(nodes)) * actions
         for a, row in enumerate(model.rows):

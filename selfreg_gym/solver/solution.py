@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,16 +21,16 @@ class Solution:
 
     Attributes:
         model: the model that was solved.
-        help_cost: the price r it was solved at; ``(K,)`` prices where each intervention has its own.
+        help_cost: the price r of the solve; ``(K,)`` for one price per intervention.
         policy: ``(n,)`` int8, 0 nohelp or k help from the k-th intervention.
         success: ``(n,)``, S: the probability of success from each state on.
         usage: ``(n,)``, M: the expected cost units of help from each state on.
         value: ``(n,)``, S - r M (with K prices: S minus the priced usage).
-        iterations: passes over the model that were needed.
-        method: how it was found.
-        discount: per step; 1 unless asked for.
+        iterations: number of passes over the model.
+        method: ``"exact"``, ``"prm"``, ``"paper"`` or ``"evaluation"``.
+        discount: per step.
         backend: of the passes.
-        message: what the caller should know, or "".
+        message: a note on the result, or "".
     """
 
     model: TransitionModel
@@ -47,7 +47,7 @@ class Solution:
 
     @property
     def expected_success(self) -> float:
-        """S over the start states, on the model. For its value on other data see ``cross_fitted_value``."""
+        """S over the start states, on the model; ``cross_fitted_value`` estimates it on other episodes."""
         return float(self.model.start @ self.success)
 
     @property
@@ -78,17 +78,17 @@ class Solution:
 
     @property
     def success_by_action(self) -> np.ndarray:
-        """``(A, n)``: S if this action is taken now and the policy followed afterwards; NaN where not available."""
+        """``(A, n)``: S of taking this action now and following the policy afterwards; NaN where not available."""
         return self._by_action[0]
 
     @property
     def usage_by_action(self) -> np.ndarray:
-        """``(A, n)``: M if this action is taken now and the policy followed afterwards; NaN where not available."""
+        """``(A, n)``: M of taking this action now and following the policy afterwards; NaN where not available."""
         return self._by_action[1]
 
     @cached_property
     def advantage(self) -> np.ndarray:
-        """``(n,)``: what the best available help gains over nohelp in S - r M; 0 where no help is available."""
+        """``(n,)``: S - r M of the best available help minus that of nohelp; 0 where no help is available."""
         success, usage = self._by_action
         if self.model.actions == 1:
             return np.zeros(self.model.n)
@@ -102,8 +102,6 @@ class Solution:
         """``(A, n)`` sum over interventions of price times usage, for K prices."""
         engine = Engine(self.model, backend=self.backend, discount=self.discount)
         priced = priced_cost(engine, np.asarray(self.help_cost))
-        from dataclasses import replace
-
         engine.prepared = replace(engine.prepared, cost=priced, unit=1.0)
         values = np.stack([self.success, self.success - self.value], axis=1)
         return engine.backup(engine.start_order(values))[1]
@@ -121,15 +119,15 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class MixedPolicy:
-    """One coin per episode over deterministic policies.
+    """A mixture of deterministic policies, one of which is drawn at the start of each episode.
 
     Attributes:
         policies: the policies.
-        weights: ``(m,)`` probabilities of the coin.
-        help_cost: the price at which all of them are optimal (``(K,)`` for K budgets).
-        budget: what was asked for, or None.
-        message: what the caller should know (for instance that more budget cannot help), or "".
-        iterations: passes over the model that were needed.
+        weights: ``(m,)`` probabilities of the policies.
+        help_cost: a price at which all of them are optimal (``(K,)`` for K budgets).
+        budget: the requested budget, or None.
+        message: a note on the result (for instance that more budget cannot help), or "".
+        iterations: number of passes over the model.
     """
 
     policies: tuple[Solution, ...]
@@ -154,12 +152,12 @@ class MixedPolicy:
 
     @property
     def expected_success(self) -> float:
-        """S over the start states and the coin."""
+        """S over the start states and the policies."""
         return float(sum(w * p.expected_success for w, p in zip(self.weights, self.policies, strict=True)))
 
     @property
     def expected_usage(self) -> float:
-        """E[U] over the start states and the coin, in cost units."""
+        """E[U] over the start states and the policies, in cost units."""
         return float(sum(w * p.expected_usage for w, p in zip(self.weights, self.policies, strict=True)))
 
     @property
@@ -169,7 +167,7 @@ class MixedPolicy:
         return np.sum(parts, axis=0)
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Draw the coin of one episode: the index of the policy to follow until it ends."""
+        """Draw the index of the policy of one episode."""
         return int(np.searchsorted(np.cumsum(self.weights), rng.random() * float(np.sum(self.weights)), side="right"))
 
     def action(self, index: int, component: int = 0) -> int:
@@ -177,7 +175,7 @@ class MixedPolicy:
         return self.policies[component].action(index)
 
     def help_probability(self) -> np.ndarray:
-        """``(n,)``: the chance that the coin's policy helps in each state."""
+        """``(n,)``: the probability that the drawn policy asks for help in each state."""
         return np.sum([w * (p.policy > 0) for w, p in zip(self.weights, self.policies, strict=True)], axis=0)
 
     def __repr__(self) -> str:
@@ -190,27 +188,22 @@ class MixedPolicy:
 
 
 def make_solution(
-    engine: Engine,
-    prices: float | np.ndarray,
-    values: np.ndarray,
-    policy: np.ndarray,
-    method: str,
+    engine: Engine, prices: float | np.ndarray, values: np.ndarray, policy: np.ndarray, method: str,
     priced: np.ndarray | None = None,
-    iterations: int | None = None,
-) -> Solution:
-    """Put a pass's outcome into the model's order."""
+) -> Solution:  # fmt: skip
+    """Return the result of a pass in the model's order of states."""
     pair = engine.model_order(values)
     success, usage = np.ascontiguousarray(pair[:, 0]), np.ascontiguousarray(pair[:, 1])
     paid = engine.model_order(priced) if priced is not None else float(np.asarray(prices)) * usage
     return Solution(
         model=engine.model, help_cost=prices, policy=engine.model_order(policy), success=success, usage=usage,
-        value=success - paid, iterations=engine.passes if iterations is None else iterations, method=method,
+        value=success - paid, iterations=engine.passes, method=method,
         discount=engine.discount, backend="numba" if engine.kernels is not None else "numpy",
     )  # fmt: skip
 
 
 def priced_cost(engine: Engine, prices: np.ndarray) -> np.ndarray:
-    """Return ``(N * A,)`` costs in which intervention k's units count ``prices[k - 1]`` each."""
+    """Return ``(N * A,)`` costs multiplied by ``prices[k - 1]`` of their intervention k."""
     prepared = engine.prepared
     factor = np.tile(np.concatenate(([0.0], prices)), prepared.nodes)
     missing = np.isinf(prepared.cost)

@@ -53,27 +53,27 @@ def solve(
     discount: float = 1.0,
     backend: str = "auto",
 ) -> Solution | CappedSolution:
-    """Find the policy for one help cost.
+    """Find the optimal policy for a help cost.
 
     Args:
         model: the problem.
         help_cost: price r >= 0 of one cost unit, or ``(K,)`` prices, one per intervention.
-        hard_cap: at most so many calls in any one episode, see :func:`selfreg_gym.solver.caps.solve_caps`; none.
+        hard_cap: largest number of calls per episode (default: none), see :func:`selfreg_gym.solver.caps.solve_caps`.
         value: ``"exact"``, or ``"prm"`` with a fixed p(s).
         prm: ``(n,)`` p(s) in [0, 1] for ``value="prm"``.
         method: ``"auto"`` or ``"paper"``.
-        tie: among policies of equal value, the one with ``"low"`` or ``"high"`` usage, chosen state by state. (Where
-            help is free, r = 0, a cyclic component is always solved low: high could ask for ever.)
+        tie: among actions of equal value, the one with ``"low"`` or ``"high"`` usage. (With r = 0, cyclic components
+            are always solved with ``"low"``, because ``"high"`` could have infinite usage.)
         discount: per step, in (0, 1].
         backend: ``"auto"``, ``"numba"`` or ``"numpy"``.
 
     Returns:
-        The policy; ``success`` and ``usage`` are its own values on the model, also for ``value="prm"``. With a hard cap
-        the policies of every cap up to it.
+        The policy; ``success`` and ``usage`` are its true values on the model, also for ``value="prm"``. With a hard
+        cap, the policies of all caps up to it.
 
     Raises:
-        InvalidArgumentError, UnknownNameError: an argument outside its range.
-        ModelError: the model is invalid, or (``value="prm"``) the policy asks for help for ever.
+        InvalidArgumentError, UnknownNameError: an argument out of range.
+        ModelError: the policy has infinite usage (``value="prm"``).
     """
     check_model(model)
     check_choice("value", value, ("exact", "prm"))
@@ -92,7 +92,7 @@ def solve(
         from selfreg_gym.solver.paper import solve_paper
 
         if np.ndim(prices):
-            raise InvalidArgumentError("method='paper' knows one help cost, received several: use method='auto'.")
+            raise InvalidArgumentError("method='paper' takes one help cost, received several: use method='auto'.")
         return solve_paper(engine, help_cost=float(prices), prm=frozen)
     price = 1.0 if np.ndim(prices) else float(prices)
     cost = priced_cost(engine, np.asarray(prices)) if np.ndim(prices) else None
@@ -122,12 +122,12 @@ def evaluate_policy(
     Args:
         model: the problem.
         policy: ``(n,)`` actions, each available in its state.
-        help_cost: the price for ``value``; it changes neither success nor usage.
+        help_cost: the price in ``value``; success and usage do not depend on it.
         discount, backend: as in :func:`solve`.
 
     Raises:
-        InvalidArgumentError: a wrong shape, or an action that does not exist or is not available.
-        ModelError: the policy asks for help for ever.
+        InvalidArgumentError: a wrong shape, or an action that is unknown or not available.
+        ModelError: the policy has infinite usage.
     """
     check_model(model)
     given, policy = policy, np.asarray(policy)

@@ -141,11 +141,8 @@ def _check_episode(episode: Episode) -> None:
         problem = f"a field has a wrong type ({error}); see selfreg_gym.Episode and Transition for the types"
     if problem:
         where = f"task {episode.task_index}, seed {episode.seed}"
-        raise InvalidArgumentError(f"invalid episode: {problem}. Received {where}, {_count(episode)} steps.")
-
-
-def _count(episode: Episode) -> Any:
-    return len(episode.steps) if hasattr(episode.steps, "__len__") else "no"
+        count = len(episode.steps) if hasattr(episode.steps, "__len__") else "no"
+        raise InvalidArgumentError(f"invalid episode: {problem}. Received {where}, {count} steps.")
 
 
 def _problem(episode: Episode) -> str | None:
@@ -178,27 +175,19 @@ def _problem(episode: Episode) -> str | None:
 
 def _text_problem(step: Transition) -> str | None:
     """The problem with a text of a transition, or None."""
-    offered = step.admissible_actions
-    if type(step.observation) is type(step.state_key) is type(step.action_text) is str and (
-        step.feature_key is None or type(step.feature_key) is str
-    ):
-        if offered is None:
-            return None
-        if type(offered) is tuple:  # the usual case, checked quickly
-            try:
-                "".join(offered)
-            except TypeError:
-                pass
-            else:
-                return None
-    texts = (step.observation, step.state_key, step.action_text)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(step.feature_key, str | None):
+    texts = (step.observation, step.state_key, step.action_text, "" if step.feature_key is None else step.feature_key)
+    actions = () if step.admissible_actions is None else step.admissible_actions
+    try:
+        "".join(texts)  # the fastest check that all are str
+    except TypeError:
         return "observation, state_key, action_text and feature_key (or None) must be str"
-    if offered is not None and not (
-        isinstance(offered, tuple | list) and all(isinstance(action, str) for action in offered)
-    ):
-        return f"admissible_actions must be a tuple of str or None, received {shown(offered)}"
-    return None
+    try:
+        if isinstance(actions, tuple | list):
+            "".join(actions)
+            return None
+    except TypeError:
+        pass
+    return f"admissible_actions must be a tuple of str or None, received {shown(actions)}"
 
 
 def _metrics(metrics: Any) -> dict[str, float | None]:

@@ -24,9 +24,9 @@ class Condensation:
     Attributes:
         order: ``(n,)`` int32, the node at each position; successors outside the component come earlier.
         component_start: ``(c + 1,)`` int64, where each component begins in ``order``.
-        cyclic: ``(c,)`` bool, whether a component has more than one node or a node that leads to itself.
-        layer_start: ``(l + 1,)`` int64, where each layer begins, counted in components; the components of a layer
-            that are not cyclic come first.
+        cyclic: ``(c,)`` bool, whether a component has several nodes or a node that leads to itself.
+        layer_start: ``(l + 1,)`` int64, the first component of each layer; within a layer, acyclic components come
+            first.
     """
 
     order: np.ndarray
@@ -36,7 +36,7 @@ class Condensation:
 
     @property
     def is_acyclic(self) -> bool:
-        """Whether every component is a single node without a loop."""
+        """Whether no component is cyclic."""
         return not bool(self.cyclic.any())
 
 
@@ -47,27 +47,27 @@ def condense(
 
     Args:
         n: number of nodes.
-        edges: for each graph (one per action) its CSR ``(indptr, indices)``.
-        shape: ``(n,)`` integers, see :func:`shapes`; states of one shape come together within a layer.
+        edges: the CSR arrays ``(indptr, indices)`` of each graph (one per action).
+        shape: ``(n,)`` integers, see :func:`shapes`; states of equal shape are adjacent within a layer.
     """
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 
     heads = np.concatenate([indices for _, indices in edges]) if edges else np.zeros(0, np.int32)
     nodes = np.arange(n, dtype=np.int32)
-    alike = shape if shape is not None else np.zeros(n, np.int64)
+    by_shape = shape if shape is not None else np.zeros(n, np.int64)
     if not len(heads):
-        order = np.argsort(alike, kind="stable").astype(np.int32)
+        order = np.argsort(by_shape, kind="stable").astype(np.int32)
         return Condensation(order, np.arange(n + 1, dtype=np.int64), np.zeros(n, bool), np.array([0, n]))
     tails = np.concatenate([np.repeat(nodes, np.diff(indptr)) for indptr, _ in edges])
-    proper = heads != tails
+    is_edge = heads != tails
     loops = np.zeros(n, bool)
-    loops[tails[~proper]] = True
-    if not proper.all():
-        heads, tails = heads[proper], tails[proper]
+    loops[tails[~is_edge]] = True
+    if not is_edge.all():
+        heads, tails = heads[is_edge], tails[is_edge]
     layer = _layers(n, heads, tails)
     if layer is not None:
-        order = np.lexsort((alike, loops, layer)).astype(np.int32)
+        order = np.lexsort((by_shape, loops, layer)).astype(np.int32)
         return Condensation(order, np.arange(n + 1, dtype=np.int64), loops[order], _starts(layer[order]))
 
     graph = sparse.csr_array((np.ones(len(heads), np.int8), (tails, heads)), shape=(n, n))
@@ -81,7 +81,7 @@ def condense(
     between = label[heads] != label[tails]
     layer = _layers(count, label[heads[between]], label[tails[between]])
     assert layer is not None, "a condensation has no cycle"
-    components = np.lexsort((first, alike[first], cyclic, layer))
+    components = np.lexsort((first, by_shape[first], cyclic, layer))
     position = np.empty(count, np.int64)
     position[components] = np.arange(count)
     order = np.lexsort((nodes, position[label])).astype(np.int32)
@@ -90,7 +90,7 @@ def condense(
 
 
 def shapes(lengths: Sequence[np.ndarray]) -> np.ndarray:
-    """Return ``(n,)`` int64 that tell apart how many successors each action of a state has, up to 31 of each."""
+    """Return ``(n,)`` int64 that encode the number of successors of each action of a state, up to 31 each."""
     shape = np.zeros(len(lengths[0]), np.int64)
     for length in lengths[:12]:
         shape = shape * 32 + np.minimum(length, 31)
@@ -102,7 +102,7 @@ def _layers(n: int, heads: np.ndarray, tails: np.ndarray) -> np.ndarray | None:
     from scipy import sparse
 
     into = sparse.csc_array(sparse.csr_array((np.ones(len(heads), np.int8), (tails, heads)), shape=(n, n)))
-    # `into` lists, for each node, the nodes that lead to it; duplicates were merged, so count what is left
+    # `into` lists the predecessors of each node without duplicates, so out-degrees are counted from it.
     waiting = np.bincount(into.indices, minlength=n)
     layer = np.full(n, -1, np.int32)
     current = np.flatnonzero(waiting == 0)
@@ -128,6 +128,6 @@ def _gather(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray) -> np.nda
 
 
 def _starts(sorted_labels: np.ndarray) -> np.ndarray:
-    """Return where each run of equal values begins, and the length at the end."""
+    """Return the first index of each run of equal values, and the length at the end."""
     changes = np.flatnonzero(np.diff(sorted_labels)) + 1
     return np.concatenate(([0], changes, [len(sorted_labels)])).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Coverage of a problem by the collected episodes."""
+"""Coverage of an intervention problem by collected episodes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def coverage(table: TransitionTable, nodes: Nodes) -> dict[str, float]:
     """Return the coverage of a fitted model.
 
     * ``episodes, decisions, states``: size of the data; ``state_nodes, feature_nodes``: nodes of the model.
-    * ``visits_per_pair``: decisions per (state, action) seen.
+    * ``visits_per_pair``: decisions per observed (state, action) pair.
     * ``recurrence``: share of decisions in states that occur in more than one episode.
     * ``backoff_share``: share of decisions in states without a node of their own.
-    * ``unseen_start_mass``: share of episodes that begin in a state in which some action was never tried.
-    * ``good_turing_states, good_turing_pairs``: estimated chance that the next decision is in a state, or takes a
-      (state, action), never seen (Good 1953: those seen once, over all decisions).
+    * ``unseen_start_mass``: share of episodes with a first state in which some action was never tried.
+    * ``good_turing_states, good_turing_pairs``: estimated probability that the state, or the (state, action) pair, of
+      the next decision is new (Good 1953: the number of those seen once, divided by the number of decisions).
     """
     states, actions, total = len(table.state_keys), table.actions, len(table.state)
     visits = np.bincount(table.state * actions + table.action, minlength=states * actions).reshape(states, actions)

@@ -22,11 +22,11 @@ def save_model(model: TransitionModel, path: str | Path) -> None:
     """Write a model.
 
     Raises:
-        ModelError: its keys are neither text nor integers, so that JSON cannot hold them.
+        ModelError: a key is neither text nor an integer, so JSON cannot represent it.
     """
     keys = list(model.keys) if model.keys is not None else None
     if keys is not None and not all(isinstance(key, (str, int)) for key in keys):
-        raise ModelError("only models with text or integer keys can be saved: give str keys, or none.")
+        raise ModelError("only models with text or integer keys can be saved: use str keys, or none.")
     arrays: dict[str, np.ndarray] = {
         "format": np.array(FORMAT),
         "levels": np.array(model.levels),
@@ -62,15 +62,15 @@ def load_model(path: str | Path) -> TransitionModel:
             raise ModelError(f"success has shape (A, N), received {read['success'].shape}.")
         nodes, levels = int(read["success"].shape[1]), int(read["levels"])
         if levels < 1:
-            raise ModelError(f"there is at least one level, received {levels}.")
+            raise ModelError(f"levels is at least 1, received {levels}.")
         rows = [_rows(read, a, nodes, levels) for a in range(len(read["success"]))]
         if not rows:
-            raise ModelError("there are no actions.")
+            raise ModelError("success has at least one action, received none.")
         keys = _parse(read["keys"])
         if keys is not None:
             named = isinstance(keys, list) and all(isinstance(key, str | int) for key in keys)
             if not named or len(keys) != nodes or len(set(keys)) != nodes:
-                raise ModelError(f"keys names each of the {nodes} states once.")
+                raise ModelError(f"keys are {nodes} different texts or integers, one per state.")
         model = TransitionModel.__new__(TransitionModel)
         success, last_success = read["success"], read["last_success"]
         model._set(
@@ -80,14 +80,14 @@ def load_model(path: str | Path) -> TransitionModel:
         if "fitted" in read:
             about = _parse(read["fitted"])
             if not all(isinstance(about[name], dict) for name in ("settings", "coverage")) or keys is None:
-                raise ModelError("a fitted model has its settings, its coverage and its keys.")
+                raise ModelError("a fitted model has settings, coverage and keys.")
             for name, shape in {
                 "counts": success.shape, "is_feature": (nodes,), "feature_of_node": (nodes,),
             }.items():  # fmt: skip
                 if read[name].shape != shape or not np.isfinite(read[name]).all():
-                    raise ModelError(f"{name} holds numbers of shape {shape}, received {read[name].shape}.")
+                    raise ModelError(f"{name} has finite numbers in shape {shape}, received {read[name].shape}.")
             if not ((read["feature_of_node"] >= -1) & (read["feature_of_node"] < nodes)).all():
-                raise ModelError("feature_of_node leads to a node or is -1.")
+                raise ModelError("feature_of_node has indices of nodes, or -1.")
             arrays = read["counts"], read["is_feature"], read["feature_of_node"]
             model = model.fitted_to(Fitted(*arrays, about["settings"], about["coverage"]), keys)
         return model
@@ -96,54 +96,54 @@ def load_model(path: str | Path) -> TransitionModel:
 
 
 DAMAGE = (KeyError, ValueError, TypeError, IndexError, OverflowError, RecursionError, MemoryError, AttributeError)
-"""Exceptions that arrays of wrong shapes and types raise; ModelError is a ValueError."""
+"""Exceptions raised for arrays of wrong shapes and types; ModelError is a ValueError."""
 
 
 def damaged(path: str | Path, error: BaseException, remedy: str) -> CheckpointError:
-    """The error for a file whose arrays do not fit together."""
+    """Return the error for a file with inconsistent arrays."""
     what = f"it lacks {error}" if isinstance(error, KeyError) else f"{error}".rstrip(".") or type(error).__name__
     return CheckpointError(f"{path} is damaged: {what}. Make it again: {remedy}.")
 
 
 def _rows(read: dict[str, np.ndarray], action: int, nodes: int, levels: int) -> Rows:
-    """The rows of one action, checked as CSR arrays.
+    """Return the rows of an action, after a check of their CSR arrays.
 
     Raises:
-        KeyError, ModelError: an array is missing, or is not what CSR needs.
+        KeyError, ModelError: an array is missing or invalid.
     """
     indptr, indices, data = (read[f"row{action}_{name}"] for name in ("indptr", "indices", "data"))
     drop = read.get(f"row{action}_drop")
     whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (indptr, indices))
     if not whole or data.ndim != 1 or data.dtype.kind != "f":
-        raise ModelError(f"the rows of action {action} hold whole indices and real probabilities.")
+        raise ModelError(f"the rows of action {action} have integer indices and real probabilities.")
     if len(indptr) != nodes + 1 or indptr[0] != 0 or (np.diff(indptr.astype(np.int64)) < 0).any():
-        raise ModelError(f"the row pointer of action {action} rises from 0 over {nodes + 1} entries.")
+        raise ModelError(f"the row pointer of action {action} has {nodes + 1} entries, non-decreasing from 0.")
     if not len(data) == len(indices) == int(indptr[-1]):
         raise ModelError(
             f"action {action} has {int(indptr[-1])} transitions, received {len(indices)} indices, {len(data)} numbers."
         )
     if drop is None and levels > 1:
-        raise ModelError(f"a model over steps left says how far transitions move the clock: action {action} does not.")
+        raise ModelError(f"every action of a model over steps left has a drop array: action {action} has none.")
     if drop is not None and (drop.shape != data.shape or drop.dtype.kind not in "iu" or (drop < 0).any()):
-        raise ModelError(f"the steps of the clock of action {action} are whole numbers >= 0, one per transition.")
+        raise ModelError(f"the drop array of action {action} has one whole number >= 0 per transition.")
     return Rows(indptr, indices, np.asarray(data, np.float64), drop)
 
 
 def read_arrays(path: str | Path, expected: str, what: str) -> dict[str, np.ndarray]:
-    """Read every array of an ``.npz`` file whose ``format`` is ``expected``.
+    """Read all arrays of an ``.npz`` file of the ``expected`` format.
 
     Raises:
-        CheckpointError: no file, not an ``.npz``, a damaged one, or another format.
+        CheckpointError: the file is missing, damaged, no ``.npz``, or of another format.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{what} was expected at {path}, where there is no file.")
+        raise CheckpointError(f"there is no file {path}; expected {what}.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             read = {name: archive[name] for name in archive.files}
     except PermissionError as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damage
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds of errors
         raise CheckpointError(f"{path} is not {what}, or is damaged: {type(error).__name__}: {error}.") from error
     found = read.get("format", np.array("no format"))
     if found.ndim or str(found) != expected:

@@ -1,4 +1,4 @@
-"""``Fitted``: the data behind a fitted transition model, stored beside it."""
+"""``Fitted``: the description of the data of a fitted transition model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Fitted:
     """Description of the data that a model was fitted to.
 
     Attributes:
-        counts: ``(A, N)`` visits behind each row.
-        is_feature: ``(N,)`` bool, whether a node stands for a feature key.
-        feature_of_node: ``(N,)`` the node of a state's features, -1 where there is none.
-        settings: the arguments of the fit and the weights chosen.
+        counts: ``(A, N)`` visits of each row.
+        is_feature: ``(N,)`` bool, whether a node is that of a feature key.
+        feature_of_node: ``(N,)`` the node of a state's feature key, -1 where there is none.
+        settings: the arguments of the fit and the chosen weights.
         coverage: see :func:`selfreg_gym.transitions.coverage.coverage`.
     """
 

@@ -34,7 +34,7 @@ from selfreg_gym.transitions.coverage import coverage
 from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.held_out import choose_shrinkage
 from selfreg_gym.transitions.model import Rows, TransitionModel
-from selfreg_gym.transitions.nodes import Nodes, assign_nodes, borrowed
+from selfreg_gym.transitions.nodes import Nodes, assign_nodes, visit_weights
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["fit", "fit_table"]
@@ -56,16 +56,17 @@ def fit(
 
     Args:
         episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`.
-        key: which text identifies a state: ``"state"``, ``"feature"`` or ``"observation"``.
+        key: the text that identifies a state: ``"state"``, ``"feature"`` or ``"observation"``.
         backoff: ``"feature"``: states with few visits share their feature key's node; None: every state is a node.
         prior: ``kappa``, the weight in visits of the pool of all actions in each row; ``"auto"`` chooses it, and the
-            weight of a state's features, by held-out likelihood.
-        min_visits: visits of nohelp and of help (all interventions together) that make a state a node of its own.
-        horizon: True: over (node, steps left) where the task reports ``steps_left``; an int: with so many levels, as
-            a clock for tasks that report none; None: without time.
+            weight of the feature key, by held-out likelihood.
+        min_visits: smallest number of visits of nohelp, and of help (all interventions together), of a state with a
+            node of its own.
+        horizon: True: states are (node, steps left) if the task reports ``steps_left``; an int: the number of levels,
+            and the time limit of tasks that do not report it; None: without time.
 
     Raises:
-        InvalidArgumentError, UnknownNameError: an argument outside its range, or no usable episode.
+        InvalidArgumentError, UnknownNameError: an argument out of range, or no usable episode.
         ModelError: steps left increase within an episode.
     """
     if backoff not in ("feature", None):
@@ -89,26 +90,21 @@ def fit(
 
 
 def fit_table(
-    table: TransitionTable,
-    *,
-    backoff: str | None,
-    min_visits: int,
-    horizon: int | bool | None,
-    kappa: float,
+    table: TransitionTable, *, backoff: str | None, min_visits: int, horizon: int | bool | None, kappa: float,
     kappa_feature: float,
-) -> TransitionModel:
-    """Estimate a model from a table with given weights of the priors."""
+) -> TransitionModel:  # fmt: skip
+    """Estimate a model from a table, with given weights of the priors."""
     levels = _levels(table, horizon)
     nodes = assign_nodes(table, backoff=backoff, min_visits=min_visits)
     actions, count = table.actions, nodes.count
     row, source = nodes.row, nodes.source
     near_end = (table.steps_left <= 1) & (levels > 1)
 
-    # A decision with one step left is left out of the pooled row, unless the pair was never seen earlier.
+    # Decisions with one step left are excluded from the pooled row, unless the pair has no others.
     pair = source * actions + table.action[row]
     earlier = np.bincount(pair, ~near_end[row], minlength=count * actions)
     used = ~near_end[row] | (earlier[pair] == 0)
-    weight = used * borrowed(nodes, pair, used)
+    weight = used * visit_weights(nodes, pair, used)
     visits = np.bincount(pair, weight, minlength=count * actions).reshape(count, actions)
     wins = np.bincount(pair, weight * table.success[row], minlength=count * actions).reshape(count, actions)
     spent = np.bincount(pair, weight * table.cost[row], minlength=count * actions).reshape(count, actions)
@@ -124,7 +120,7 @@ def fit_table(
     moves = [_counts(source, column, weight * (table.action[row] == a), shape) for a in range(actions)]
 
     to_features = None
-    in_full = [
+    full_counts = [
         np.bincount(pair, used * each, minlength=count * actions).reshape(count, actions)
         for each in (np.ones(len(pair)), table.success[nodes.row])
     ]
@@ -133,9 +129,9 @@ def fit_table(
         to_features = [
             _counts(source, projected, (table.action[row] == a).astype(float), shape) for a in range(actions)
         ]
-    P, success = _shrunk(moves, wins, visits, to_features, in_full, nodes, kappa, kappa_feature)
+    P, success = _shrunk(moves, wins, visits, to_features, full_counts, nodes, kappa, kappa_feature)
     if levels > 1:
-        P = [_ticking(matrix, visits[:, a], width) for a, matrix in enumerate(P)]
+        P = [_with_drop_prior(matrix, visits[:, a], width) for a, matrix in enumerate(P)]
 
     average = visits.sum(axis=0)
     mean_cost = np.divide(spent.sum(axis=0), average, out=np.r_[0.0, np.ones(actions - 1)], where=average > 0)
@@ -157,24 +153,23 @@ def fit_table(
         level = np.clip(table.steps_left[first], 1, levels) - 1
         start = np.bincount(level * count + at, minlength=levels * count) / len(first)
         last_success = _last_success(table, nodes, near_end)
-        last_success = np.minimum(last_success, 1 - np.stack([_staying(row, count) for row in rows]))
+        last_success = np.minimum(last_success, 1 - np.stack([_without_drop(row, count) for row in rows]))
         model = TransitionModel.levelled(
             rows, levels, success, start, cost, available=available, last_success=last_success, endless="fail"
         )
     else:
         matrices = [_square(row, count) for row in rows]
         model = TransitionModel(matrices, success, start, cost, available=available, endless="fail")
-    settings = {
-        "key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels, "kappa": kappa,
-        "kappa_feature": kappa_feature, "episodes": table.episodes, "decisions": len(table.action),
-    }  # fmt: skip
-    about = coverage(table, nodes) | _weights(settings)
+    weights = {"kappa": kappa, "kappa_feature": kappa_feature}
+    settings = {"key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels} | weights
+    settings |= {"episodes": table.episodes, "decisions": len(table.action)}
+    about = coverage(table, nodes) | weights
     fitted = Fitted(visits.T.copy(), nodes.is_feature, nodes.feature_of_node, settings, about)
     return model.fitted_to(fitted, nodes.keys)
 
 
 def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
-    """Return the number of levels: 1 without a clock."""
+    """Return the number of levels, 1 without steps left."""
     if horizon is None or horizon is False or (table.steps_left < 0).any():
         return 1
     longest = int(table.steps_left.max())
@@ -182,7 +177,7 @@ def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
 
 
 def _counts(source: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> Any:
-    """Return the sparse matrix that counts (source, column) pairs by weight."""
+    """Return the sparse matrix of weighted counts of (source, column) pairs."""
     from scipy import sparse
 
     some = weight > 0
@@ -190,19 +185,13 @@ def _counts(source: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: t
 
 
 def _shrunk(
-    moves: list[Any],
-    wins: np.ndarray,
-    visits: np.ndarray,
-    to_features: list[Any] | None,
-    in_full: list[np.ndarray],
-    nodes: Nodes,
-    kappa: float,
-    kappa_feature: float,
-) -> tuple[list[Any], np.ndarray]:
+    moves: list[Any], wins: np.ndarray, visits: np.ndarray, to_features: list[Any] | None,
+    full_counts: list[np.ndarray], nodes: Nodes, kappa: float, kappa_feature: float,
+) -> tuple[list[Any], np.ndarray]:  # fmt: skip
     """Return P (one (N, N * width) matrix per action) and success (A, N) with both priors mixed in.
 
-    ``in_full`` holds visits and wins (N, A) with every decision counted once for its features: a state that is often
-    seen shrinks towards all of those.
+    ``full_counts`` has visits and wins (N, A) in which every decision counts fully for its feature key; states shrink
+    towards these.
     """
     from scipy import sparse
 
@@ -218,15 +207,15 @@ def _shrunk(
         won = wins[:, a] + from_pool * pooled_wins / np.maximum(total, 1)
         if to_features is not None:
             of = nodes.feature_of_node
-            n_features = np.where(of >= 0, in_full[0][np.maximum(of, 0), a], 0)
+            n_features = np.where(of >= 0, full_counts[0][np.maximum(of, 0), a], 0)
             from_feature = np.where((n > 0) & (n_features > 0), kappa_feature, 0.0)
             parts.append(_scale(to_features[a][np.maximum(of, 0)], from_feature / np.maximum(n_features, 1)))
-            won += from_feature * in_full[1][np.maximum(of, 0), a] / np.maximum(n_features, 1)
+            won += from_feature * full_counts[1][np.maximum(of, 0), a] / np.maximum(n_features, 1)
             weight = weight + from_feature
         scale = np.divide(1.0, weight, out=np.zeros(len(weight)), where=weight > 0)
         matrix, won = _scale(sum(parts[1:], parts[0]), scale), won * scale
         unseen = n == 0
-        if a == 0 and unseen.any():  # the average row of nohelp; every decision counts once
+        if a == 0 and unseen.any():  # the average row of nohelp, in which every decision counts once
             n_all = max(float(n[everywhere].sum()), 1.0)
             mean = sparse.csr_array((everywhere / n_all)[None, :]) @ own
             matrix = matrix + sparse.csr_array(unseen[:, None].astype(float)) @ mean
@@ -245,11 +234,11 @@ def _scale(matrix: Any, factors: np.ndarray) -> Any:
     return scaled
 
 
-def _ticking(matrix: Any, visits: np.ndarray, width: int) -> Any:
-    """Give half a visit's share of the transitions that leave the clock unchanged a drop of one.
+def _with_drop_prior(matrix: Any, visits: np.ndarray, width: int) -> Any:
+    """Move a share of 0.5 / (visits + 0.5) of the transitions without a drop to a drop of one.
 
-    Every episode ends, so a step cannot leave the clock unchanged for ever. Without this prior, a few visits that all
-    do would estimate an endless loop.
+    Every episode ends, so no step can leave ``steps_left`` unchanged forever. Without this prior, a few visits that all
+    leave it unchanged would be estimated as an infinite loop.
     """
     from scipy import sparse
 
@@ -261,7 +250,7 @@ def _ticking(matrix: Any, visits: np.ndarray, width: int) -> Any:
 
 
 def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) -> np.ndarray:
-    """Return ``(A, N)`` success probabilities with one step left, shrunk towards the features and the overall rate."""
+    """Return ``(A, N)`` success probabilities with one step left, shrunk to the features' and the overall rate."""
     actions, count = table.actions, nodes.count
     mine = near_end[nodes.row]
     row, source = nodes.row[mine], nodes.source[mine]
@@ -278,8 +267,8 @@ def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) ->
     return rate.T
 
 
-def _staying(row: Rows, count: int) -> np.ndarray:
-    """Return ``(N,)`` probabilities of transitions that leave the clock unchanged."""
+def _without_drop(row: Rows, count: int) -> np.ndarray:
+    """Return ``(N,)`` probabilities of transitions without a drop."""
     tails = np.repeat(np.arange(count), np.diff(row.indptr))
     assert row.drop is not None
     return np.minimum(np.bincount(tails, row.data * (row.drop == 0), minlength=count), 1.0)
@@ -289,7 +278,3 @@ def _square(row: Rows, count: int) -> Any:
     from scipy import sparse
 
     return sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count))
-
-
-def _weights(settings: dict[str, Any]) -> dict[str, float]:
-    return {"kappa": settings["kappa"], "kappa_feature": settings["kappa_feature"]}

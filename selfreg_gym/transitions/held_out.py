@@ -9,7 +9,7 @@ where the overall frequency ``P(o)`` bounds the loss of an event that the fit co
 step left are not scored, because the time limit determines their outcome.
 
 Rows are weighted as in the fit: frequently visited states contribute only a few visits to the node of their features
-(:func:`selfreg_gym.transitions.nodes.borrowed`). Where the features are the prior of a state, all of their visits
+(:func:`selfreg_gym.transitions.nodes.visit_weights`). Where the features are the prior of a state, all of their visits
 count.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.transitions.nodes import assign_nodes, borrowed
+from selfreg_gym.transitions.nodes import assign_nodes, visit_weights
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["choose_shrinkage", "held_out_likelihood"]
@@ -39,12 +39,12 @@ def held_out_likelihood(
     min_visits: int = 3,
     folds: int = FOLDS,
 ) -> float:
-    """Return the mean held-out log-likelihood of a decision's outcome, in nats (higher is better).
+    """Return the mean held-out log-likelihood of the outcome of a decision, in nats (higher is better).
 
     Args:
-        episodes, key, backoff, prior, min_visits: as in :func:`selfreg_gym.transitions.fitting.fit`; compare keys
-            with the same episodes. ``"auto"`` takes the best weights of the grid.
-        folds: each episode is predicted from the other folds.
+        episodes, key, backoff, prior, min_visits: as in :func:`selfreg_gym.transitions.fitting.fit`. Keys can be
+            compared on the same episodes. ``"auto"`` takes the best weights of the grid.
+        folds: number of folds; each episode is predicted from the other folds.
     """
     table = tabulate(episodes, key=key)
     scores = _grid(table, backoff=backoff, min_visits=min_visits, folds=folds, fixed=prior)
@@ -52,7 +52,7 @@ def held_out_likelihood(
 
 
 def choose_shrinkage(table: TransitionTable, *, backoff: str | None, min_visits: int) -> tuple[float, float]:
-    """Return (kappa, kappa_feature) of largest held-out likelihood; with fewer than 8 episodes (10, 0)."""
+    """Return (kappa, kappa_feature) of largest held-out likelihood; (10, 0) for fewer than 8 episodes."""
     if table.episodes < 2 * FOLDS:
         return 10.0, 0.0
     scores = _grid(table, backoff=backoff, min_visits=min_visits, folds=FOLDS, fixed="auto")
@@ -69,7 +69,7 @@ def _grid(
     for fold in range(int(fold_of.max(initial=0)) + 1):
         train, test = numbers[fold_of != fold], numbers[fold_of == fold]
         if len(train) and len(test):
-            parts.append(_ingredients(table.take(train), table.take(test), backoff, min_visits))
+            parts.append(_predictions(table.take(train), table.take(test), backoff, min_visits))
     if not parts:
         return {(10.0, 0.0): -np.inf}
     n, c, pool, feature, known, base = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -84,38 +84,39 @@ def _grid(
     return scores
 
 
-def _ingredients(
+def _predictions(
     train: TransitionTable, test: TransitionTable, backoff: str | None, min_visits: int
 ) -> tuple[np.ndarray, ...]:
-    """Return, for each decision of ``test``, visits and hits of its row and the probabilities of the three priors."""
+    """Return, for each decision of ``test``, the visits and hits of its row and the probabilities of the priors."""
     nodes = assign_nodes(train, backoff=backoff, min_visits=min_visits)
     actions, count = train.actions, nodes.count
     outcomes, targets = _outcomes(train)
     seen = (train.steps_left != 1)[nodes.row]
     pair = nodes.source * actions + train.action[nodes.row]
-    weight = borrowed(nodes, pair, seen)[seen]
+    weight = visit_weights(nodes, pair, seen)[seen]
     row, source, pair = nodes.row[seen], nodes.source[seen], pair[seen]
     base = (np.bincount(outcomes, minlength=targets) + 1.0) / (len(outcomes) + targets)
 
     expected, _ = _outcomes(test)
-    asked = test.steps_left != 1
-    expected = expected[asked]
-    node = nodes.of_state[test.state[asked]]
+    scored = test.steps_left != 1
+    expected = expected[scored]
+    node = nodes.of_state[test.state[scored]]
     feature_node = np.full(len(node), -1)
     if nodes.of_feature is not None:
-        has = test.feature[asked] >= 0
-        feature_node[has] = nodes.of_feature[test.feature[asked][has]]
+        has = test.feature[scored] >= 0
+        feature_node[has] = nodes.of_feature[test.feature[scored][has]]
     at_state = node >= 0
     node = np.where(at_state, node, feature_node)
-    action = test.action[asked].astype(np.int64)
+    action = test.action[scored].astype(np.int64)
     own_pair = np.where(node >= 0, node * actions + action, -1)
 
     n, c = _rate(pair, outcomes[row], weight, own_pair, expected, count * actions, targets)
     n_pool, c_pool = _rate(source, outcomes[row], weight, node, expected, count, targets)
     uses = at_state & (feature_node >= 0)
     of_features = np.where(uses, feature_node * actions + action, -1)
-    in_full = np.ones(len(pair))
-    n_feature, c_feature = _rate(pair, outcomes[row], in_full, of_features, expected, count * actions, targets)
+    n_feature, c_feature = _rate(
+        pair, outcomes[row], np.ones(len(pair)), of_features, expected, count * actions, targets
+    )
     p_base = base[expected]
     pool = np.divide(c_pool, n_pool, out=p_base.copy(), where=n_pool > 0)
     feature = np.divide(c_feature, n_feature, out=np.zeros(len(n)), where=n_feature > 0)
@@ -133,14 +134,14 @@ def _outcomes(table: TransitionTable) -> tuple[np.ndarray, int]:
 
 
 def _rate(
-    of: np.ndarray, outcome: np.ndarray, weight: np.ndarray, asked: np.ndarray, expected: np.ndarray, groups: int,
+    of: np.ndarray, outcome: np.ndarray, weight: np.ndarray, group: np.ndarray, expected: np.ndarray, groups: int,
     targets: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the visits of each asked group, and those with the expected outcome, by weight; 0 for group -1."""
+    """Return the weighted visits of each ``group``, and those with the expected outcome; 0 for group -1."""
     totals = np.bincount(of, weight, minlength=groups)
     keys, which = np.unique(of.astype(np.int64) * targets + outcome, return_inverse=True)
     hits = np.bincount(which, weight, minlength=len(keys))
-    wanted = asked.astype(np.int64) * targets + expected
+    wanted = group.astype(np.int64) * targets + expected
     at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    found = (asked >= 0) & (keys[at] == wanted) if len(keys) else np.zeros(len(asked), bool)
-    return np.where(asked >= 0, totals[np.maximum(asked, 0)], 0.0), np.where(found, hits[at], 0.0)
+    found = (group >= 0) & (keys[at] == wanted) if len(keys) else np.zeros(len(group), bool)
+    return np.where(group >= 0, totals[np.maximum(group, 0)], 0.0), np.where(found, hits[at], 0.0)

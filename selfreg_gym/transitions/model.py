@@ -90,22 +90,22 @@ class TransitionModel:
         last_success: Any = None,
         endless: str = "error",
     ) -> TransitionModel:
-        """Make a model over (node, steps left) without its time-expanded matrix.
+        """Make a model over (node, steps left), from rows per node.
 
         State (node, h), with h from 1 to ``levels``, has the index ``(h - 1) * N + node``. ``success``, ``cost``,
         ``available`` and ``keys`` are per node, N of them; ``start`` is ``(levels * N,)``. ``last_success`` (A, N)
-        replaces ``success`` where one step is left, because a task may judge success when its time is up.
+        replaces ``success`` where one step is left, because a task may determine success at its time limit.
 
         Raises:
             ModelError: as in the constructor, or a negative ``drop``.
         """
         self = cls.__new__(cls)
         if levels < 1:
-            raise ModelError(f"a levelled model has at least one level, received levels={levels!r}.")
+            raise ModelError(f"levels is at least 1, received {levels!r}.")
         n = len(rows[0].indptr) - 1
         for a, row in enumerate(rows):
             if row.drop is None or len(row.drop) != len(row.data):
-                raise ModelError(f"every entry of a levelled model has a drop: action {a} lacks them.")
+                raise ModelError(f"every transition of a levelled model has a drop: action {a} has none.")
             if len(row.drop) and int(row.drop.min()) < 0:
                 node = int(np.searchsorted(row.indptr, int(np.argmin(row.drop)), side="right")) - 1
                 raise ModelError(f"steps left never increase: node {node}, action {a} has a negative drop.")
@@ -116,20 +116,11 @@ class TransitionModel:
         return self
 
     def _set(
-        self,
-        rows: tuple[Rows, ...],
-        n: int,
-        levels: int,
-        success: Any,
-        start: Any,
-        cost: Any,
-        keys: Sequence[Hashable] | None,
-        available: Any,
-        endless: str,
-        last_success: Any = None,
+        self, rows: tuple[Rows, ...], n: int, levels: int, success: Any, start: Any, cost: Any,
+        keys: Sequence[Hashable] | None, available: Any, endless: str, last_success: Any = None,
         coarse: Sequence[float] = (ROUNDING,),
-    ) -> None:
-        """Validate and store the arrays; ``coarse`` is the tolerance of each row's dtype."""
+    ) -> None:  # fmt: skip
+        """Validate and store the arrays; ``coarse`` has the rounding tolerance of each action's dtype."""
         if endless not in ("error", "fail"):
             raise InvalidArgumentError(f"endless is 'error' or 'fail', received {endless!r}.")
         actions = len(rows)
@@ -148,7 +139,7 @@ class TransitionModel:
             np.ones((actions, n), bool) if available is None else np.array(np.broadcast_to(available, (actions, n)))
         )
         if self.available.dtype != bool or not self.available[0].all():
-            raise ModelError("available is a bool (A, n) array, and nohelp (row 0) is available everywhere.")
+            raise ModelError("available is a bool (A, n) array with nohelp (row 0) available everywhere.")
         if cost is None:
             cost = np.r_[0.0, np.ones(actions - 1)]
         tolerance(cost)
@@ -158,11 +149,11 @@ class TransitionModel:
         self.cost = checked_array("cost", cost, (actions, n), self._name, highest=np.inf)
         if self.cost[0].any():
             state = self._name(int(np.flatnonzero(self.cost[0])[0]))
-            raise ModelError(f"nohelp costs nothing: state {state} has cost {self.cost[0].max():g} under action 0.")
+            raise ModelError(f"the cost of nohelp is 0: state {state} has cost {self.cost[0].max():g} under action 0.")
         self.start = checked_array("start", start, (n * levels,), self._name)
         total = float(self.start.sum())
         if abs(total - 1) > max(1e-6, tolerance(start, entries=len(self.start))):
-            raise ModelError(f"start is a distribution over states: it sums to {total:g}, not to 1.")
+            raise ModelError(f"start is a distribution over states and sums to 1, received a sum of {total:g}.")
         if abs(total - 1) > 1e-12:
             self.start = self.start / total
         check_rows(rows, self.success, self.last_success, self._name, max(coarse))
@@ -214,7 +205,7 @@ class TransitionModel:
         return tuple(out)
 
     def flat(self) -> TransitionModel:
-        """Return the time-expanded model as a flat one, for other solvers and for checks."""
+        """Return the time-expanded model without levels, for other solvers and for tests."""
         success, cost, available = (
             np.tile(array, (1, self.levels)) for array in (self.success, self.cost, self.available)
         )
@@ -236,7 +227,7 @@ class TransitionModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of every number of the model: two models with the same fingerprint have the same solutions."""
+        """A hash of all numbers of the model: models with equal fingerprints have equal solutions."""
         digest = hashlib.sha256(f"{self.nodes} {self.levels}".encode())
         for row in self.rows:
             for array in row:
@@ -249,7 +240,7 @@ class TransitionModel:
     def with_outcomes(
         self, success: np.ndarray, last_success: np.ndarray, cost: np.ndarray, available: np.ndarray
     ) -> TransitionModel:
-        """Return a copy with other outcomes of its actions, ``(A, N)`` each; the transitions stay."""
+        """Return a copy with the same transitions and other outcomes of its actions, ``(A, N)`` each."""
         same = last_success is success or self.last_success is self.success
         last = success if same else last_success
         check_rows(self.rows, success, last, self._name)
@@ -269,7 +260,7 @@ class TransitionModel:
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out derived attributes: a model is sent to worker processes."""
+        """Leave out derived attributes, because models are sent to worker processes."""
         kept = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
         return kept | {"cache": {}}
 
@@ -298,7 +289,7 @@ class TransitionModel:
 
     @property
     def counts(self) -> np.ndarray:
-        """``(A, N)`` visits behind each row of a fitted model.
+        """``(A, N)`` visits of each row of a fitted model.
 
         Raises:
             ModelError: the model was built from arrays, not fitted.
@@ -320,7 +311,7 @@ class TransitionModel:
 
     @cached_property
     def _index(self) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
-        """Node of each state key, and of each feature key."""
+        """The nodes of the state keys, and of the feature keys."""
         if self.fitted is not None:
             states = {key: i for i, key in enumerate(self.keys or ()) if not self.fitted.is_feature[i]}
             features = {key: i for i, key in enumerate(self.keys or ()) if self.fitted.is_feature[i]}
@@ -328,9 +319,9 @@ class TransitionModel:
         return {key: i for i, key in enumerate(self.keys or ())}, {}
 
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
-        """Return the index of a state: by its key, else by its feature key, else -1.
+        """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
 
-        ``steps_left`` outside the levels of the model goes to the nearest one; None to the highest.
+        ``steps_left`` outside the levels of the model is set to the nearest one, None to the highest.
         """
         states, features = self._index
         node = states.get(state_key, -1)
@@ -347,7 +338,7 @@ class TransitionModel:
         feature_keys: Iterable[Hashable] | None = None,
         steps_left: Iterable[int | None] | None = None,
     ) -> np.ndarray:
-        """Return ``locate`` of N states as ``(N,)`` int64."""
+        """Return the indices of N states as ``(N,)`` int64; see :meth:`locate`."""
         state_keys = list(state_keys)
         none = [None] * len(state_keys)
         feature_keys = none if feature_keys is None else feature_keys
@@ -373,7 +364,7 @@ class TransitionModel:
 
     @staticmethod
     def load(path: str | Path) -> TransitionModel:
-        """Read a model that ``save`` wrote.
+        """Read a file of ``save``.
 
         Raises:
             CheckpointError: the file is missing, damaged, or of another format.

@@ -8,10 +8,10 @@ import numpy as np
 
 from selfreg_gym.transitions.table import TransitionTable
 
-__all__ = ["Nodes", "assign_nodes", "borrowed"]
+__all__ = ["Nodes", "assign_nodes", "visit_weights"]
 
-BORROWED = 3.0
-"""Visits that all frequently visited states together contribute to the node of their features."""
+SHARED_VISITS = 3.0
+"""Visits that the states with nodes of their own together contribute to the node of their feature key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +19,14 @@ class Nodes:
     """The nodes of a table, N of them, states before features.
 
     Attributes:
-        keys: their keys.
-        is_feature: ``(N,)`` bool.
+        keys: the state keys and feature keys of the nodes.
+        is_feature: ``(N,)`` bool, whether a node is that of a feature key.
         of_row: ``(T,)`` node of each decision.
-        of_state: node of each state key that has one, -1 else.
+        of_state: node of each state key, -1 where there is none.
         of_feature: node of each feature key, -1 where unseen; None without back-off.
-        feature_of_node: ``(N,)`` for a state's node the node of its features, -1 where there is none.
-        row, source: decision and node, for every count: each decision counts for its state's own node and for its
-            feature's.
+        feature_of_node: ``(N,)`` node of a state's feature key, -1 where there is none.
+        feature_node_of_row: ``(T,)`` node of each decision's feature key, else ``of_row``.
+        row, source: decision and node of each count; a decision counts for its state's node and for its feature key's.
     """
 
     keys: tuple[str, ...]
@@ -46,7 +46,7 @@ class Nodes:
 
 
 def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int) -> Nodes:
-    """Choose the states that are nodes, and assign a node to every decision."""
+    """Choose the states with nodes of their own, and assign a node to each decision."""
     states, actions = len(table.state_keys), table.actions
     visits = np.bincount(table.state * actions + table.action, minlength=states * actions).reshape(states, actions)
     seen = visits.sum(axis=1) > 0
@@ -58,9 +58,9 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
         of_state[kept] = np.arange(len(kept))
         own = of_state[table.state]
         keys = tuple(table.state_keys[i] for i in kept)
-        nothing = np.full(len(kept), -1)
+        no_feature = np.full(len(kept), -1)
         is_feature = np.full(len(kept), table.key == "feature")
-        return Nodes(keys, is_feature, own, of_state, None, nothing, own, rows, own)
+        return Nodes(keys, is_feature, own, of_state, None, no_feature, own, rows, own)
 
     feature_of_state = np.full(states, -1)
     feature_of_state[table.state] = table.feature
@@ -92,12 +92,12 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
     )
 
 
-def borrowed(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Return the weight of each count: 1, reduced where a feature's node counts frequently visited states.
+def visit_weights(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Return the weight of each count: 1, or less where the node of a feature key counts frequently visited states.
 
-    A feature's node stands for rarely visited states. Frequently visited states with the same features belong to easier
-    tasks, or to the usual path of easy episodes; counted in full they would make the node's success too high.
+    The node represents rarely visited states. Frequently visited states with the same feature key belong to easier
+    tasks or to the common path of easy episodes; with weight 1 they would bias the node's success upwards.
     """
-    borrows = nodes.is_feature[nodes.source] & ~nodes.is_feature[nodes.of_row[nodes.row]]
-    lent = np.bincount(pair, borrows & used, minlength=int(pair.max(initial=0)) + 1)
-    return np.where(borrows, np.minimum(1.0, BORROWED / np.maximum(lent[pair], 1.0)), 1.0)
+    shared = nodes.is_feature[nodes.source] & ~nodes.is_feature[nodes.of_row[nodes.row]]
+    total = np.bincount(pair, shared & used, minlength=int(pair.max(initial=0)) + 1)
+    return np.where(shared, np.minimum(1.0, SHARED_VISITS / np.maximum(total[pair], 1.0)), 1.0)

@@ -1,4 +1,4 @@
-"""Rows of a transition model in CSR form, and their validation; messages name the state and the action."""
+"""Rows of a transition model in CSR form, and their validation."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = [
 ]
 
 ROUNDING = 1e-9
-"""A row may exceed 1 by this much: rounding in double precision."""
+"""Rounding tolerance of the sum of a row in double precision."""
 
 SINGLE = 1e-6
-"""The same in single precision; it grows with the number of entries of a row."""
+"""The same in single precision, for short rows; it grows with the number of entries."""
 
 
 class Rows(NamedTuple):
-    """The rows of one action in CSR form: ``indptr`` (N + 1,), and per entry ``indices``, ``data`` and ``drop``.
+    """The rows of an action in CSR form: ``indptr`` (N + 1,), and per transition ``indices``, ``data`` and ``drop``.
 
-    ``drop`` is None in a flat model; else an entry leads from (s, h) to (s', h - drop), and to a failure where
+    ``drop`` is None in a flat model; else a transition leads from (s, h) to (s', h - drop), and to a failure where
     ``h - drop`` is below the first level.
     """
 
@@ -43,7 +43,7 @@ class Rows(NamedTuple):
 
 
 def tolerance(*arrays: Any, entries: int = 1) -> float:
-    """Return the rounding error allowed in sums of these arrays, from the coarsest of their dtypes and ``entries``.
+    """Return the rounding tolerance of sums of these arrays, by their coarsest dtype and the number of ``entries``.
 
     Raises:
         ModelError: half precision, or an array that is not numeric.
@@ -53,8 +53,8 @@ def tolerance(*arrays: Any, entries: int = 1) -> float:
         kind = np.asarray(array).dtype if not hasattr(array, "dtype") else np.dtype(array.dtype)
         if kind.kind == "f" and kind.itemsize < 4:
             raise ModelError(
-                f"probabilities and costs need at least single precision, received {kind.name}, which keeps three "
-                "digits: compute them in float64, or convert before rows are normalised."
+                f"probabilities and costs need at least single precision, received {kind.name}, which has three "
+                "digits: compute them in float64, or convert them before normalising the rows."
             )
         if kind.kind not in "fiub":
             raise ModelError(f"probabilities and costs are real numbers, received an array of {kind.name}.")
@@ -64,12 +64,12 @@ def tolerance(*arrays: Any, entries: int = 1) -> float:
 
 
 def rescaled(rows: Sequence[Rows], success: np.ndarray, coarse: Sequence[float]) -> tuple[tuple[Rows, ...], np.ndarray]:
-    """Return rows and success whose sums are exactly 1 where they were 1 up to the rounding of single precision.
+    """Return rows and success with sums of exactly 1 where they were 1 to rounding in single precision.
 
     Args:
         rows: A of them, float64.
         success: ``(A, N)``.
-        coarse: for each action the tolerance of the dtype that its numbers had; nothing is done at double precision.
+        coarse: tolerance of the original dtype of each action; double precision is returned unchanged.
     """
     if max(coarse) <= ROUNDING:
         return tuple(rows), success
@@ -84,13 +84,10 @@ def rescaled(rows: Sequence[Rows], success: np.ndarray, coarse: Sequence[float])
 
 
 def check_rows(
-    rows: Sequence[Rows],
-    success: np.ndarray,
-    last_success: np.ndarray,
-    name: Callable[[int], str],
+    rows: Sequence[Rows], success: np.ndarray, last_success: np.ndarray, name: Callable[[int], str],
     rounding: float = ROUNDING,
-) -> None:
-    """Raise unless every row of P and success together holds probabilities that sum to at most 1."""
+) -> None:  # fmt: skip
+    """Raise ModelError unless each row of P with its success has probabilities that sum to at most 1."""
     nodes = success.shape[1]
     for a, row in enumerate(rows):
         bad = np.flatnonzero((row.indices < 0) | (row.indices >= nodes))
@@ -119,7 +116,7 @@ def check_rows(
 
 
 def check_ends(rows: Sequence[Rows], success: np.ndarray, available: np.ndarray, name: Callable[[int], str]) -> None:
-    """Raise unless from every state some choice of available actions leads to an end."""
+    """Raise ModelError unless an end can be reached from every state by available actions."""
     from scipy import sparse
     from scipy.sparse.csgraph import breadth_first_order
 
@@ -129,13 +126,13 @@ def check_ends(rows: Sequence[Rows], success: np.ndarray, available: np.ndarray,
     for a, row in enumerate(rows):
         from_state = tails_of(row)
         leaves = (1 - row_sums(row) > ROUNDING) | (success[a] > 0)
-        if row.drop is not None:  # every step of the clock leads towards the end
+        if row.drop is not None:  # a drop leads towards the end
             leaves |= np.bincount(from_state, weights=(row.drop > 0) & (row.data > 0), minlength=nodes) > 0
         ends |= leaves & available[a]
         usable = available[a][from_state] & (row.data > 0)
         heads.append(row.indices[usable])
         tails.append(from_state[usable])
-    # Search backwards from one more node, the end.
+    # Search backwards from an additional node, the end.
     backwards_from = np.concatenate([*heads, np.full(int(ends.sum()), nodes)])
     backwards_to = np.concatenate([*tails, np.flatnonzero(ends)])
     ones = np.ones(len(backwards_to), np.float32)
@@ -145,27 +142,27 @@ def check_ends(rows: Sequence[Rows], success: np.ndarray, available: np.ndarray,
     if not reached.all():
         state = name(int(np.flatnonzero(~reached)[0]))
         raise ModelError(
-            f"every state must be able to reach an end: from state {state} no action ever leads to one "
+            f"every state must be able to reach an end: from state {state} no action leads to one "
             f"({int((~reached).sum())} such states). Give it an exit, or pass endless='fail'."
         )
 
 
 def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[float]]:
-    """Return the rows of square matrices of one size, n, and the tolerance of each matrix's dtype.
+    """Return the rows of square matrices, their size n, and the tolerance of each matrix's dtype.
 
-    Nothing is copied where they are CSR matrices in float64 already.
+    CSR matrices in float64 are not copied.
     """
     from scipy import sparse
 
     if len(P) < 1:
-        raise ModelError("P holds one (n, n) matrix per action, nohelp first; received none.")
+        raise ModelError("P has one (n, n) matrix per action, nohelp first; received none.")
     rows, coarse = [], []
     try:
         shape = np.shape(P[0])
     except ValueError:
         shape = ()
     if len(shape) != 2:
-        raise ModelError(f"P holds one (n, n) matrix per action, received a {type(P[0]).__name__} of shape {shape}.")
+        raise ModelError(f"P has one (n, n) matrix per action, received a {type(P[0]).__name__} of shape {shape}.")
     for a, matrix in enumerate(P):
         try:
             dimensions = np.ndim(matrix)
@@ -173,7 +170,7 @@ def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[floa
             dimensions = 0
         if dimensions != 2 or np.shape(matrix) != shape or shape[0] != shape[1]:
             has = f"shape {np.shape(matrix)}" if dimensions else "rows of different lengths"
-            raise ModelError(f"P holds one (n, n) matrix per action: action {a} has {has}, action 0 has {shape}.")
+            raise ModelError(f"P has one (n, n) matrix per action: action {a} has {has}, action 0 has {shape}.")
         coarse.append(tolerance(matrix, entries=shape[0]))
         csr = sparse.csr_array(matrix) if not sparse.issparse(matrix) or matrix.format != "csr" else matrix
         data = np.asarray(csr.data, np.float64)
@@ -189,7 +186,7 @@ def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[floa
 
 
 def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, highest: float = 1.0) -> np.ndarray:
-    """Return a private float64 copy of ``value``, whose entries must lie between 0 and ``highest``."""
+    """Return a float64 copy of ``value``; raise ModelError unless its entries are between 0 and ``highest``."""
     try:
         given = np.asarray(value)
     except ValueError as error:  # a ragged list
@@ -205,31 +202,31 @@ def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, high
         first = tuple(int(i) for i in bad[0])
         where = f"state {name(first[-1])}" + (f", action {first[0]}" if len(first) > 1 else "")
         limit = " <= 1" if np.isfinite(highest) else ""
-        raise ModelError(f"{what} holds finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
+        raise ModelError(f"{what} has finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
     return array
 
 
 def checked_keys(keys: Sequence[Hashable] | None, n: int) -> tuple[Hashable, ...] | None:
-    """Return the keys, which must be ``n`` different ones."""
+    """Return the keys; raise ModelError unless they are ``n`` different ones."""
     if keys is None:
         return None
     keys = tuple(keys)
     if len(keys) != n:
-        raise ModelError(f"keys names every state once: {n} states, received {len(keys)} keys.")
+        raise ModelError(f"keys has one key per state: {n} states, received {len(keys)} keys.")
     if len(set(keys)) < n:
         seen: dict[Hashable, int] = {}
         for i, key in enumerate(keys):
             if key in seen:
-                raise ModelError(f"keys are all different: {key!r} names state {seen[key]} and state {i}.")
+                raise ModelError(f"keys are different: {key!r} is the key of state {seen[key]} and of state {i}.")
             seen[key] = i
     return keys
 
 
 def tails_of(row: Rows) -> np.ndarray:
-    """Return the node that each entry starts from."""
+    """Return the source node of each transition."""
     return np.repeat(np.arange(len(row.indptr) - 1), np.diff(row.indptr))
 
 
 def row_sums(row: Rows) -> np.ndarray:
-    """Return ``(N,)`` sums of each row."""
+    """Return the ``(N,)`` sums of the rows."""
     return np.bincount(tails_of(row), weights=row.data, minlength=len(row.indptr) - 1)

@@ -21,15 +21,16 @@ class TransitionTable:
     """Decisions of finished episodes, T of them, in order.
 
     Attributes:
-        state, feature: ``(T,)`` int32 indices into ``state_keys`` and ``feature_keys``; feature -1 where there is none.
+        state, feature: ``(T,)`` int32 indices into ``state_keys`` and ``feature_keys`` (-1: no feature key).
         steps_left: ``(T,)`` int32 decisions left, -1 where the task does not report them.
         action: ``(T,)`` int8.
         cost: ``(T,)`` float64 cost units of the step.
-        last: ``(T,)`` bool, the last decision of an episode.
-        truncated: ``(T,)`` bool, the last decision of a truncated episode.
-        success: ``(T,)`` bool, the last decision of a successful episode.
-        episode: ``(T,)`` int32 running number of the episode, 0 to ``episodes`` - 1.
-        task: ``(episodes,)`` int32 number of the task of each episode.
+        last: ``(T,)`` bool, whether it is the last decision of an episode.
+        truncated, success: ``(T,)`` bool, whether it is the last decision of a truncated, or successful, episode.
+        episode: ``(T,)`` int32 index of the episode, 0 to ``episodes`` - 1.
+        task: ``(episodes,)`` int32 index of the task of each episode.
+        state_keys, feature_keys: the texts of the indices.
+        key: the text that identifies a state, one of ``KEYS``.
         actions: number of actions A = 1 + K.
     """
 
@@ -59,7 +60,7 @@ class TransitionTable:
         return np.r_[True, self.last[:-1]] if len(self.last) else self.last
 
     def take(self, episodes: np.ndarray) -> TransitionTable:
-        """Return the table of the given episodes in that order; an episode may be repeated (bootstrap)."""
+        """Return the table of the given episodes in this order; an episode may be repeated (bootstrap)."""
         starts = np.flatnonzero(self.first)
         lengths = np.diff(np.r_[starts, len(self.last)])
         lengths_taken = lengths[episodes]
@@ -81,14 +82,14 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
     """Read episodes into a table.
 
     Args:
-        episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`; episodes with an error and
-            empty ones are left out.
-        key: which text identifies a state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
+        episodes: a ``Rollouts`` store, or an iterable of :class:`selfreg_gym.types.Episode`; episodes with an error or
+            without steps are excluded.
+        key: the text that identifies a state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
             (``feature_key``).
-        horizon: an int defines steps left = horizon - t for tasks that do not report them.
+        horizon: an int sets steps left = horizon - t for tasks that do not report them.
 
     Raises:
-        UnknownNameError: another key.
+        UnknownNameError: an unknown key.
         InvalidArgumentError: no usable episode, or ``key="feature"`` without feature keys.
         ModelError: steps left increase within an episode.
     """
@@ -118,7 +119,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
             name = step.state_key if key == "state" else step.observation if key == "observation" else step.feature_key
             if name is None:
                 raise InvalidArgumentError(
-                    f"key='feature' needs feature keys, but task {episode.task_id!r} reports none: use key='state'."
+                    f"key='feature' needs feature keys, and task {episode.task_id!r} reports none: use key='state'."
                 )
             left = step.steps_left
             if left is None and clock is not None:

@@ -144,14 +144,6 @@ def check_options(
     for key in options:
         if key not in known and (strict or did_you_mean(key, known)):
             raise UnknownNameError("option of reset", key, known)
-    episode = options.get("episode")
-    if episode is None or (type(episode) is int and episode >= 0 and (available is None or episode < available)):
-        return
-    if not isinstance(episode, int | np.integer) or isinstance(episode, bool) or episode < 0:
-        bound = "of at least 0" if available is None else f"in 0 .. {available - 1}"
-        raise InvalidArgumentError(f"options['episode'] of reset must be an int {bound}, received {shown(episode)}.")
-    if available is not None and episode >= available:
-        raise InvalidArgumentError(
-            f"options['episode'] of reset must be an int in 0 .. {available - 1}, because the env has num_episodes = "
-            f"{available} tasks; received {int(episode)}."
-        )
+    if options.get("episode") is not None:
+        high = LARGEST_INTEGER if available is None else available - 1
+        check_count("options['episode'] of reset, the index of a task,", options["episode"], low=0, high=high)

@@ -19,12 +19,8 @@ def atomic_path(path: str | Path, *, overwrite: bool = True) -> Iterator[Path]:
     A reader sees the former file or the new one, never a part. If the block raises, the former file stays and the
     temporary one is removed. Missing parent folders are created.
 
-    Args:
-        path: the file.
-        overwrite: False raises if ``path`` exists, also if another process has created it in the meantime.
-
     Raises:
-        FileExistsError: ``path`` exists and ``overwrite`` is False.
+        FileExistsError: ``overwrite`` is False and ``path`` exists, also if another process has just created it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +56,9 @@ def remove(path: Path) -> None:
 
 
 def set_default_modes(*paths: Path) -> None:
-    """Give files, and folders with everything in them, the modes that the user's umask gives to new ones.
+    """Give files and folders of one parent, with everything in them, the modes that the umask gives to new ones.
 
     Libraries such as safetensors create files that only their owner can read, and a run is often shared.
-
-    Args:
-        paths: files and folders of one parent folder.
     """
     if not paths:
         return

@@ -14,13 +14,7 @@ __all__ = ["new_progress", "progress_bar"]
 
 
 def new_progress(*, elapsed: bool = False, transient: bool = False, console: Console | None = None) -> Progress:
-    """Return a rich ``Progress``: description, bar, count, the task's field ``note``, estimated time left.
-
-    Args:
-        elapsed: also show the time since the start.
-        transient: remove the bar when it stops.
-        console: standard output by default.
-    """
+    """Return a rich ``Progress``: description, bar, count, the task's field ``note``, (time elapsed,) time left."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -46,14 +40,9 @@ def new_progress(*, elapsed: bool = False, transient: bool = False, console: Con
 def progress_bar(
     description: str, total: int, *, done: int = 0, shown: bool = True, transient: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Draw a bar while the block runs, and yield ``update(done, note="")``; if not ``shown``, it does nothing.
+    """Draw a bar of ``total`` steps while the block runs, and yield ``update(done, note="")``.
 
-    Args:
-        description: text before the bar.
-        total: number of steps.
-        done: steps that are done at the start.
-        shown: whether to draw.
-        transient: remove the bar at the end of the block.
+    ``shown=False`` draws nothing; ``transient`` removes the bar at the end.
     """
     if not shown:
         yield lambda done, note="": None

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, lists, errors, and the whole smoke run."""
+"""The command line: help, lists, errors, and runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_help_has_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = said(capsys, command, "--help")
     assert code == 0
     assert f"selfreg {command}" in out.replace(f"Usage: selfreg {command}", ""), "an example of how to call it"
@@ -43,7 +43,7 @@ def test_until_names_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert [word for word in words if word in {stage.name for stage in STAGES}] == [stage.name for stage in STAGES]
 
 
-def test_the_page_on_run_directories_names_every_stage_and_its_command(repository: Path) -> None:
+def test_the_docs_of_run_directories_name_every_stage_and_its_command(repository: Path) -> None:
     page = (repository / "docs" / "run_directory.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
     told = {cells[0].strip(" `"): cells[1].strip(" `") for cells in rows if len(cells) == 3}
@@ -60,7 +60,7 @@ def test_flags_are_shown_as_flags(capsys: pytest.CaptureFixture[str], words: lis
     assert "<path>" not in out
 
 
-def test_a_stage_takes_the_run_that_was_worked_in_last(
+def test_a_stage_without_out_uses_the_latest_run(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from selfreg_gym.pipeline import open_run
@@ -79,9 +79,7 @@ def test_a_stage_takes_the_run_that_was_worked_in_last(
     assert "'runs/second'" in err, "and the stage says what it lacks there"
 
 
-def test_another_task_runs_without_the_arguments_of_the_preset(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_another_task_drops_the_arguments_of_the_preset(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for words in (["--task", "selfreg/Coin-v0"], ["--set", "task.id=selfreg/FrozenLake-v0"]):
         out = tmp_path / words[0]
         code, _, err = said(capsys, "collect", "--preset", "smoke", *words, "--out", str(out))
@@ -117,7 +115,9 @@ def test_list_shows_plug_ins_of_other_distributions(
     assert "other-pack" in out
 
 
-def test_list_survives_markup_in_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_shows_markup_in_names_as_text(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry = registry.Entry("a[/b]c\x1b[2J", "helpers", "m[/red]", "dist[/x]", None, "says [/bold] \u202e")
     monkeypatch.setattr(registry, "describe", lambda group: [entry])
     code, out, _ = said(capsys, "list", "helpers")
@@ -127,7 +127,7 @@ def test_list_survives_markup_in_names(capsys: pytest.CaptureFixture[str], monke
     assert "\u202e" not in out
 
 
-def test_list_calls_tasks_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_accepts_both_names_of_the_group_of_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("tasks", "envs"):
         code, out, _ = said(capsys, "list", word)
         assert code == 0
@@ -138,13 +138,13 @@ def test_list_calls_tasks_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown group: received 'taks'. Did you mean 'tasks'? Known: actors, helpers, interventions, tasks." in err
 
 
-def test_play_names_a_malformed_task_argument_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_play_shows_a_malformed_task_argument(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = said(capsys, "play", "--set", "kind")
     assert code == 2
     assert "a task argument must be KEY=VALUE (--set kind=pnp), received 'kind'" in err
 
 
-def test_messages_hold_no_control_characters_and_have_an_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_have_no_control_characters_and_a_bounded_length(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = said(capsys, "list", "x\x1b[2J\u202e" + "y" * 1_000_000)
     assert code == 2
     assert "\x1b" not in err
@@ -152,7 +152,7 @@ def test_messages_hold_no_control_characters_and_have_an_end(capsys: pytest.Capt
     assert len(err) < 10_000
 
 
-def test_help_loads_nothing_heavy() -> None:
+def test_help_imports_no_heavy_library() -> None:
     code = (
         "import sys\n"
         "from selfreg_gym.cli import main\n"
@@ -218,7 +218,7 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in debug.stderr
 
 
-def test_a_stage_without_its_input_says_what_to_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_message_about_a_missing_input_names_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     from selfreg_gym.pipeline import open_run
 
     open_run(tmp_path / "r", preset="smoke")
@@ -228,7 +228,7 @@ def test_a_stage_without_its_input_says_what_to_run(capsys: pytest.CaptureFixtur
     assert "--until collect" in err
 
 
-def test_play_with_nobody_at_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_play_without_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
         code, _, err = said(capsys, "play", "--task", "selfreg/Coin-v0")
@@ -237,7 +237,7 @@ def test_play_with_nobody_at_the_terminal(capsys: pytest.CaptureFixture[str], mo
     assert "truncated" not in err, "one error, and no warning that says the same"
 
 
-def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_finished_work_and_prints_how_to_continue(tmp_path: Path) -> None:
     """Interrupt a collection in the middle, go on, and end with every planned episode exactly once."""
     out = tmp_path / "r"
     settings = ("collect.tasks=10", "collect.episodes=300", "collect.workers=2")

@@ -1,4 +1,4 @@
-"""What the machine refuses (space, permissions, paths) and what others left behind: one line and an exit code."""
+"""Errors of the system (space, permissions, paths) and damaged files: one line and an exit code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(begun: Path, tmp_path: Path) -> Path:
     return shutil.copytree(begun, tmp_path / "run")
 
 
-def test_a_file_where_a_folder_belongs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "x"):
         for words in (["run", "--preset", "smoke"], ["report"], ["evaluate", "--redo"], ["collect"]):
@@ -51,7 +51,7 @@ def test_a_file_where_a_folder_belongs(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 @pytest.mark.parametrize("link", ["loop", "nowhere"])
-def test_links_that_lead_nowhere(capsys: pytest.CaptureFixture[str], tmp_path: Path, link: str) -> None:
+def test_dangling_links(capsys: pytest.CaptureFixture[str], tmp_path: Path, link: str) -> None:
     (tmp_path / "link").symlink_to("link" if link == "loop" else "nowhere")
     for words in (["run", "--preset", "smoke"], ["report"]):
         code, _, err = said(capsys, *words, "--out", str(tmp_path / "link"))
@@ -59,7 +59,7 @@ def test_links_that_lead_nowhere(capsys: pytest.CaptureFixture[str], tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "rollouts.sqlite", "transitions.npz", ".partial", ".lock"])
-def test_something_else_where_a_file_belongs(capsys: pytest.CaptureFixture[str], run: Path, name: str) -> None:
+def test_a_folder_in_place_of_a_file(capsys: pytest.CaptureFixture[str], run: Path, name: str) -> None:
     path = run / name
     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     path.write_text("") if name == ".partial" else path.mkdir()
@@ -76,9 +76,7 @@ def test_something_else_where_a_file_belongs(capsys: pytest.CaptureFixture[str],
         ("solution.npz", "foreign"),
     ],
 )
-def test_damaged_inputs_are_refused_by_name(
-    capsys: pytest.CaptureFixture[str], run: Path, name: str, damage: str
-) -> None:
+def test_messages_of_damaged_inputs(capsys: pytest.CaptureFixture[str], run: Path, name: str, damage: str) -> None:
     data = bytearray((run / name).read_bytes())
     data[len(data) // 2] ^= 1
     content = {
@@ -102,7 +100,7 @@ def test_damaged_inputs_are_refused_by_name(
     "content",
     ["", "{", "[]", "nan", '{"format": 1}', '{"format": 1, "config": {}, "stages": {"fit": 3}}', "[" * 100_000],
 )
-def test_damaged_manifests_are_refused(capsys: pytest.CaptureFixture[str], run: Path, content: str) -> None:
+def test_messages_of_damaged_manifests(capsys: pytest.CaptureFixture[str], run: Path, content: str) -> None:
     (run / "manifest.json").write_text(content)
     for words in (["solve"], ["run"], ["report"]):
         code, _, err = said(capsys, *words, "--out", str(run))
@@ -110,14 +108,14 @@ def test_damaged_manifests_are_refused(capsys: pytest.CaptureFixture[str], run: 
     assert (run / "manifest.json").read_text() == content
 
 
-def test_another_process_in_the_directory_is_named(run: Path) -> None:
+def test_a_message_names_the_other_process_in_the_directory(run: Path) -> None:
     with locked(run):
         command = [sys.executable, "-m", "selfreg_gym", "solve", "--redo", "--out", str(run)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"process {os.getpid()} is working in" in one_line(result.returncode, result.stderr)
 
 
-def test_two_runs_at_once_leave_one_whole_run(tmp_path: Path) -> None:
+def test_of_two_simultaneous_runs_one_finishes(tmp_path: Path) -> None:
     """The second is refused, whenever it comes; what the first makes is whole."""
     out = tmp_path / "r"
     words = ["collect", "--preset", "smoke", "--set", "collect.episodes=60", "--out", str(out)]

@@ -1,4 +1,4 @@
-"""Coin: the contract, and its known optimum."""
+"""Coin: the contract of a task, and the known optimum."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.testing import check_task
 
 
-def test_keeps_the_contract_of_a_task_and_of_gymnasium() -> None:
+def test_contract_of_a_task_and_of_gymnasium() -> None:
     check_task("selfreg/Coin-v0")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # "tails" on a coin that never shows tails would end at once: the checkers need no more than one step.
         check_env(gym.make("selfreg/Coin-v0").unwrapped)
 
 
@@ -37,14 +36,14 @@ def test_a_wrong_call_ends_the_episode(action: str) -> None:
     task = gym.make("selfreg/Coin-v0")
     task.reset(seed=0, options={"episode": 0})
     expert = task.get_wrapper_attr("expert_action")()
-    said = {"heads": "tails", "tails": "heads"}[expert] if action == "wrong" else action
-    observation, reward, terminated, _, info = task.step(said)
+    action_text = {"heads": "tails", "tails": "heads"}[expert] if action == "wrong" else action
+    observation, reward, terminated, _, info = task.step(action_text)
     assert (observation, reward, terminated) == ("The game is over.", 0.0, True)
     assert info["success"] is False
     assert info["invalid_action"] is (action != "wrong")
 
 
-def test_heads_come_up_as_often_as_told() -> None:
+def test_heads_have_the_given_probability() -> None:
     task = gym.make("selfreg/Coin-v0", heads=0.8)
     shown = []
     for seed in range(2000):
@@ -53,27 +52,27 @@ def test_heads_come_up_as_often_as_told() -> None:
     assert np.mean(shown) == pytest.approx(0.8, abs=0.03)
 
 
-def test_the_optimum_by_hand() -> None:
+def test_the_optimal_value_equals_one_computed_by_hand() -> None:
     optimum = type(gym.make("selfreg/Coin-v0").unwrapped).optimal_value
     assert optimum(3, help_cost=0.0) == 1.0
     assert optimum(3, help_cost=1.0) == 0.5**3
-    # r = 0.2: ask about the last coin (0.8 > 0.5), the one before (0.6 > 0.4), and the one before that (0.4 > 0.3);
-    # with four left both are worth 0.2, with five left guessing is better (0.1 > 0).
+    # r = 0.2: ask with one coin left (0.8 > 0.5), with two (0.6 > 0.4) and with three (0.4 > 0.3); with four left both
+    # actions are worth 0.2, with five left guessing is better (0.1 > 0).
     assert optimum(3, help_cost=0.2) == pytest.approx(0.4)
     assert optimum(5, help_cost=0.2) == pytest.approx(0.1)
 
 
-def test_bad_arguments() -> None:
+def test_invalid_arguments_raise() -> None:
     with pytest.raises(InvalidArgumentError, match="heads is a probability"):
         gym.make("selfreg/Coin-v0", heads=1.0)
     with pytest.raises(UnknownNameError, match="render mode"):
         gym.make("selfreg/Coin-v0", disable_env_checker=True).unwrapped.__class__(render_mode="rgb")
     for episode in (-1, 1000, 1.5, "0"):
-        with pytest.raises(InvalidArgumentError, match=r"must be an int in 0 \.\. 999, received"):
+        with pytest.raises(InvalidArgumentError, match="must be an integer from 0 to 999, received"):
             gym.make("selfreg/Coin-v0").reset(options={"episode": episode})
 
 
-def test_renders_what_the_actor_reads() -> None:
+def test_render_returns_the_observation() -> None:
     task = gym.make("selfreg/Coin-v0", render_mode="ansi")
     observation, _ = task.reset(seed=0)
     assert task.render() == observation

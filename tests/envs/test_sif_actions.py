@@ -1,4 +1,4 @@
-"""What is offered and when, how an answer is read, and the success rules."""
+"""Admissible actions, parsing of answers, and the success rules."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from selfreg_gym.envs.sif.world import GONE, LOST, SEEN, STOPPED, World
 
 
 def half() -> float:
-    """A draw that never slips and always notices."""
+    """A draw with which picks succeed and the human is noticed."""
     return 0.5
 
 
-def world(kind="pnp", wanted=lambda task: True) -> World:
-    """The first task of ``kind`` that is ``wanted``, at its beginning."""
-    return World(next(t for t in (make_task("train", kind, i) for i in range(200)) if wanted(t)), half)
+def world(kind="pnp", where=lambda task: True) -> World:
+    """The start of the first task of ``kind`` that fulfils the condition ``where``."""
+    return World(next(t for t in (make_task("train", kind, i) for i in range(200)) if where(t)), half)
 
 
 def target_spot(w: World) -> int:
@@ -25,7 +25,7 @@ def target_spot(w: World) -> int:
 
 
 def give_to_robot(w: World) -> str:
-    """The robot holds the target; return its name."""
+    """Put the target into the gripper and return its name."""
     w.truth[target_spot(w)] = ()
     w.held = w.task.target
     return OBJECTS[w.held]
@@ -35,19 +35,19 @@ def starting(w: World, word: str) -> list[str]:
     return [text for text in actions.admissible(w) if text.startswith(word)]
 
 
-def test_explore_the_current_room_only():
-    w = world(wanted=lambda t: t.start != HALL)
+def test_explore_is_admissible_in_the_present_room_only():
+    w = world(where=lambda t: t.start != HALL)
     assert starting(w, "Explore") == [f"Explore Room {w.room + 1}"]
 
 
-def test_in_the_hall_only_go_follow_and_done():
+def test_in_the_hall_only_go_follow_and_done_are_admissible():
     w = world("s_hum")
     w.room, w.held = HALL, 3
     assert {text.split()[0] for text in actions.admissible(w)} == {"Go", "Follow", "Done!"}
     assert len(starting(w, "Go")) == w.house.rooms
 
 
-def test_go_to_every_other_room_always():
+def test_go_is_always_admissible_to_every_other_room():
     for kind in KINDS:
         w = world(kind, lambda t: t.start != HALL)
         others = [f"Go to Room {r + 1}" for r in range(w.house.rooms) if r != w.room]
@@ -56,7 +56,7 @@ def test_go_to_every_other_room_always():
         assert starting(w, "Go") == others
 
 
-def test_pick_up_what_is_believed_here_and_only_with_an_empty_hand():
+def test_pick_is_admissible_for_mapped_objects_with_an_empty_hand():
     w = world("s_obj")
     was = next(s for s, objects in enumerate(w.belief) if objects and w.task.target in objects)
     pick = f"Pick up the {OBJECTS[w.task.target]}"
@@ -68,15 +68,15 @@ def test_pick_up_what_is_believed_here_and_only_with_an_empty_hand():
     assert pick not in actions.admissible(w), "it is here, but the robot has not seen it"
 
 
-def test_two_of_a_kind_in_one_room_are_offered_once():
-    w = world(wanted=lambda t: t.start != HALL)
+def test_two_equal_objects_in_a_room_give_one_pick():
+    w = world(where=lambda t: t.start != HALL)
     first, second = w.house.spots[w.room][:2]
     w.belief[first] = w.belief[second] = (3,)
     assert starting(w, "Pick") == ["Pick up the cup"]
 
 
-def test_put_on_what_the_map_shows_here_and_what_may_receive():
-    w = world(wanted=lambda t: t.start != HALL)
+def test_put_is_admissible_on_mapped_receptacles_except_bench_fridge_and_shelves():
+    w = world(where=lambda t: t.start != HALL)
     assert not starting(w, "Put")
     name = give_to_robot(w)
     for room, spots in enumerate(w.house.spots):
@@ -86,20 +86,20 @@ def test_put_on_what_the_map_shows_here_and_what_may_receive():
         assert not any(text.endswith(("bench", "fridge", "shelves")) for text in starting(w, "Put"))
 
 
-@pytest.mark.parametrize(("status", "offered"), [(LOST, False), (STOPPED, True), (SEEN, True), (GONE, True)])
-def test_give_where_the_human_is_seen_or_believed(status, offered):
+@pytest.mark.parametrize(("status", "expected"), [(LOST, False), (STOPPED, True), (SEEN, True), (GONE, True)])
+def test_give_is_admissible_where_the_human_is_seen_or_remembered(status, expected):
     w = world("s_hum")
     w.human_status, w.human_room = status, w.room
     assert not starting(w, "Give"), "nothing to give"
     name = give_to_robot(w)
-    assert bool(starting(w, "Give")) is offered
-    if offered:
+    assert bool(starting(w, "Give")) is expected
+    if expected:
         assert starting(w, "Give") == [f"Give the {name} to the human"]
         w.human_room = (w.room + 1) % w.house.rooms
         assert not starting(w, "Give")
 
 
-def test_give_does_not_leak_where_the_human_goes():
+def test_give_does_not_reveal_an_unseen_human():
     w = world("s_hum")
     give_to_robot(w)
     w.room, w.human_status = w.task.goal_arg, LOST
@@ -108,14 +108,14 @@ def test_give_does_not_leak_where_the_human_goes():
     assert not starting(w, "Give")
 
 
-@pytest.mark.parametrize(("status", "offered"), [(LOST, False), (STOPPED, False), (SEEN, True), (GONE, True)])
-def test_follow_until_the_human_stops_or_is_lost(status, offered):
+@pytest.mark.parametrize(("status", "expected"), [(LOST, False), (STOPPED, False), (SEEN, True), (GONE, True)])
+def test_follow_is_admissible_until_the_human_stops_or_is_lost(status, expected):
     w = world("s_hum")
     w.human_status = status
-    assert bool(starting(w, "Follow")) is offered
+    assert bool(starting(w, "Follow")) is expected
 
 
-def test_nobody_to_follow_or_give_to_without_a_human():
+def test_follow_and_give_are_not_admissible_without_a_human():
     for kind in ("pnp", "s_obj"):
         w = world(kind, lambda t: t.start != HALL)
         give_to_robot(w)
@@ -123,7 +123,7 @@ def test_nobody_to_follow_or_give_to_without_a_human():
         assert not starting(w, "Give")
 
 
-def test_done_always_and_texts_unique_and_nothing_once_over():
+def test_done_is_always_admissible_texts_are_unique_and_none_is_admissible_at_the_end():
     for kind in KINDS:
         for i in range(30):
             w = World(make_task("train", kind, i), half)
@@ -144,21 +144,21 @@ def test_done_always_and_texts_unique_and_nothing_once_over():
         "Go to Room 2\n",
     ],
 )
-def test_lenient_reading(answer):
+def test_parse_ignores_case_spaces_punctuation_and_reasoning(answer):
     read = actions.parse(answer, ("Go to Room 1", "Go to Room 2", "Done!"))
     assert read == ("Go to Room 2", (actions.GO, 1))
 
 
 @pytest.mark.parametrize("answer", ["", "Go to Room 3", "Go to Room", "Go to Room 2 or Done!", "Fly to Room 2", "\n"])
-def test_what_is_not_offered_is_not_read(answer):
+def test_parse_returns_none_for_other_texts(answer):
     assert actions.parse(answer, ("Go to Room 1", "Go to Room 2", "Done!")) is None
 
 
 # -------------------------------------------------------------------- success
 
 
-def test_receptacle_command_wants_any_receptacle_of_the_category():
-    w = world(wanted=lambda t: t.goal == RECEPTACLE and t.house.spot_kind.count(t.goal_arg) > 1)
+def test_a_receptacle_command_is_fulfilled_on_any_receptacle_of_the_category():
+    w = world(where=lambda t: t.goal == RECEPTACLE and t.house.spot_kind.count(t.goal_arg) > 1)
     assert not w.fulfilled()
     give_to_robot(w)
     assert not w.fulfilled()
@@ -170,8 +170,8 @@ def test_receptacle_command_wants_any_receptacle_of_the_category():
         w.truth[spot] = ()
 
 
-def test_room_command_wants_the_function_and_an_empty_gripper():
-    w = world(wanted=lambda t: t.goal == ROOM and t.house.function.count(t.goal_arg) > 1)
+def test_a_room_command_requires_the_function_and_an_empty_gripper():
+    w = world(where=lambda t: t.goal == ROOM and t.house.function.count(t.goal_arg) > 1)
     give_to_robot(w)
     w.held = -1
     for spot, room in enumerate(w.house.spot_room):
@@ -183,7 +183,7 @@ def test_room_command_wants_the_function_and_an_empty_gripper():
         w.held, w.truth[spot] = -1, ()
 
 
-def test_human_command_wants_the_human_to_hold_it():
+def test_a_human_command_requires_that_the_human_holds_the_target():
     w = world("s_hum")
     other = (w.task.target + 1) % len(OBJECTS)
     assert not w.fulfilled()

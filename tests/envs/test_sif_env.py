@@ -1,4 +1,4 @@
-"""The Gymnasium side: contract, determinism, snapshots, invalid actions, limits, errors."""
+"""The Gymnasium env: contract, determinism, snapshots, invalid actions, limits, errors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetE
 
 
 def play(env, choose, *, seed, episode, limit=60):
-    """Play one episode; return the list of everything the env said."""
-    said = [env.reset(seed=seed, options={"episode": episode})]
+    """Play one episode; return all results of ``reset`` and ``step``."""
+    results = [env.reset(seed=seed, options={"episode": episode})]
     for _ in range(limit):
-        said.append(env.step(choose(said[-1][-1]["admissible_actions"])))
-        if said[-1][2]:
+        results.append(env.step(choose(results[-1][-1]["admissible_actions"])))
+        if results[-1][2]:
             break
-    return said
+    return results
 
 
 def test_registered_under_its_id():
@@ -39,13 +39,13 @@ def test_registered_under_its_id():
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "mixed"])
-def test_gymnasium_finds_nothing_to_warn_of(kind):
+def test_gymnasiums_checker_has_no_warning(kind):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(gym.make("selfreg/SIF-v0", kind=kind, render_mode="ansi", disable_env_checker=True).unwrapped)
 
 
-def test_info_has_what_a_text_task_reports():
+def test_info_has_the_keys_of_a_text_task():
     env = SIF()
     observation, info = env.reset(seed=0, options={"episode": 4})
     assert env.observation_space.contains(observation)
@@ -64,7 +64,7 @@ def test_info_has_what_a_text_task_reports():
     assert all(isinstance(value, float) for value in info["metrics"].values())
 
 
-def test_an_episode_by_the_expert_pays_one_and_reports_its_path():
+def test_an_episode_by_the_expert_has_reward_one_and_metrics():
     env = SIF(kind="pnp")
     env.reset(seed=1, options={"episode": 1})
     total, over = 0.0, False
@@ -86,20 +86,20 @@ def test_the_same_seed_and_episode_replay_exactly():
         assert first == second
 
 
-def test_seeds_vary_what_happens_and_episodes_vary_what_is_to_be_done():
+def test_the_seed_changes_random_events_and_the_index_changes_the_task():
     env = SIF(kind="s_hum")
-    pages, first = set(), set()
+    last, first = set(), set()
     for seed in range(20):
-        said = play(env, lambda offers: offers[0], seed=seed, episode=5, limit=4)
-        first.add(said[0][0])
-        pages.add(said[-1][0])
+        results = play(env, lambda actions: actions[0], seed=seed, episode=5, limit=4)
+        first.add(results[0][0])
+        last.add(results[-1][0])
     assert len(first) == 1, "the seed must not change the task"
-    assert len(pages) > 5, "the seed must change what the visits reveal"
+    assert len(last) > 5, "the seed must change the spots seen"
     commands = {env.reset(seed=0, options={"episode": i})[0] for i in range(50)}
     assert len(commands) == 50
 
 
-def test_human_pace_and_route_and_slips_come_from_the_seed():
+def test_the_seed_determines_the_humans_pace_and_route():
     env = SIF(kind="s_hum")
     walks, paces = set(), set()
     for seed in range(60):
@@ -110,14 +110,14 @@ def test_human_pace_and_route_and_slips_come_from_the_seed():
     assert len(walks) > 1
 
 
-def test_without_an_episode_one_is_drawn_from_the_seed():
+def test_without_an_index_the_task_is_drawn_from_the_seed():
     env = SIF()
     ids = [env.reset(seed=s)[1]["task_id"] for s in (1, 2, 1)]
     assert ids[0] == ids[2] != ids[1]
     assert env.reset()[1]["task_id"] != env.reset()[1]["task_id"]
 
 
-def test_np_random_is_the_source_and_is_made_when_needed():
+def test_np_random_is_made_from_the_seed_at_the_first_use():
     env = SIF(kind="pnp")
     env.reset(seed=7, options={"episode": 0})
     assert env._np_random is None
@@ -129,7 +129,7 @@ def test_np_random_is_the_source_and_is_made_when_needed():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_restore_replays_exactly_from_random_moments(kind):
+def test_restore_replays_exactly_from_random_states(kind):
     env = SIF(kind=kind)
     for episode in range(25):
         choose = random.Random(episode)
@@ -150,13 +150,13 @@ def test_restore_replays_exactly_from_random_moments(kind):
                 future.append(machine.expert_action())
                 future.append(machine.step(choose.choice(now["admissible_actions"])))
                 now = future[-1][-1]
-            future.append(machine.reset(options={"episode": 0}))  # the random stream goes on alike, too
+            future.append(machine.reset(options={"episode": 0}))  # the random streams continue equally, too
             future.append(machine.step(machine.expert_action()))
             futures.append(future)
         assert futures[0] == futures[1] == futures[2]
 
 
-def test_a_snapshot_is_not_touched_by_what_comes_after_and_can_be_stored():
+def test_a_snapshot_is_independent_of_later_steps_and_can_be_pickled():
     env = SIF(kind="s_hum")
     env.reset(seed=3, options={"episode": 3})
     env.step(env.expert_action())
@@ -168,7 +168,7 @@ def test_a_snapshot_is_not_touched_by_what_comes_after_and_can_be_stored():
         assert [env.step(env.expert_action()) for _ in range(3)] == future
 
 
-def test_an_expert_looks_without_touching():
+def test_expert_action_does_not_change_the_state():
     env = SIF(kind="s_hum")
     env.reset(seed=3, options={"episode": 3})
     before = env.snapshot()
@@ -180,15 +180,15 @@ def test_an_expert_looks_without_touching():
 # -------------------------------------------------------------------- invalid actions and limits
 
 
-@pytest.mark.parametrize("said", ["Fly to Mars", "", "Go to Room 99", "Give the cup to the human"])
-def test_an_action_that_is_not_offered_ends_the_episode_as_a_failure(said):
+@pytest.mark.parametrize("text", ["Fly to Mars", "", "Go to Room 99", "Give the cup to the human"])
+def test_an_invalid_action_ends_the_episode_as_a_failure(text):
     env = SIF(kind="pnp")
     env.reset(seed=0, options={"episode": 0})
-    _, reward, terminated, truncated, info = env.step(said)
+    _, reward, terminated, truncated, info = env.step(text)
     assert (reward, terminated, truncated, info["invalid_action"], info["success"]) == (0.0, True, False, True, False)
 
 
-def test_it_is_a_failure_even_when_the_command_is_fulfilled():
+def test_an_invalid_action_is_a_failure_also_if_the_command_is_fulfilled():
     env = SIF(kind="pnp")
     env.reset(seed=0, options={"episode": 1})
     while env.expert_action() != "Done!":
@@ -197,7 +197,7 @@ def test_it_is_a_failure_even_when_the_command_is_fulfilled():
     assert env.step("Finished")[-1]["success"] is False
 
 
-def test_noop_lets_it_pass_as_a_decision():
+def test_noop_counts_an_invalid_action_as_a_decision():
     env = SIF(kind="pnp", invalid_action="noop")
     _, before = env.reset(seed=0, options={"episode": 0})
     observation, _, terminated, _, info = env.step("Fly to Mars")
@@ -253,7 +253,7 @@ def test_six_hundred_low_level_steps_end_the_episode():
     assert info["steps_left"] == 0
 
 
-def test_the_final_state_counts_however_the_episode_ended():
+def test_the_final_state_determines_success_also_at_the_limit():
     env = SIF(kind="pnp")
     env.reset(seed=0, options={"episode": 1})
     while env.expert_action() != "Done!":
@@ -267,8 +267,8 @@ def test_the_final_state_counts_however_the_episode_ended():
 
 def test_steps_left_never_increases_and_is_zero_only_at_the_end():
     for episode in range(60):
-        said = play(SIF(), random.Random(episode).choice, seed=episode, episode=episode)
-        left = [page[-1]["steps_left"] for page in said]
+        results = play(SIF(), random.Random(episode).choice, seed=episode, episode=episode)
+        left = [result[-1]["steps_left"] for result in results]
         assert left == sorted(left, reverse=True)
         assert 0 not in left[:-1]
         assert left[-1] == 0
@@ -277,7 +277,7 @@ def test_steps_left_never_increases_and_is_zero_only_at_the_end():
 # -------------------------------------------------------------------- errors
 
 
-def test_errors_say_the_rule_and_what_was_received():
+def test_error_messages_have_the_rule_and_the_received_value():
     with pytest.raises(UnknownNameError, match=r"'s_objj'.*Did you mean 's_obj'"):
         SIF(kind="s_objj")
     with pytest.raises(UnknownNameError, match=r"'val-sen'.*Did you mean 'val-seen'"):
@@ -290,7 +290,7 @@ def test_errors_say_the_rule_and_what_was_received():
     for early in (env.render, env.snapshot, env.expert_action, lambda: env.step("Done!")):
         with pytest.raises(NotResetError):
             early()
-    with pytest.raises(InvalidArgumentError, match="0 \.\. 59999"):
+    with pytest.raises(InvalidArgumentError, match="from 0 to 59999"):
         env.reset(seed=0, options={"episode": 60_000})
     with pytest.raises(InvalidArgumentError, match="episode=-1"):
         env.reset(seed=0, options={"episode": -1})
@@ -318,7 +318,7 @@ def test_num_episodes_is_the_size_of_the_split():
                 env.reset(seed=0, options={"episode": env.num_episodes})
 
 
-def test_render_is_the_page():
+def test_render_returns_the_observation():
     env = SIF(render_mode="ansi")
     observation, _ = env.reset(seed=0, options={"episode": 2})
     assert env.render() == observation
@@ -326,8 +326,8 @@ def test_render_is_the_page():
     assert env.render() == observation
 
 
-def test_it_is_fast():
-    """The benchmark wants 20,000 decisions per CPU-second; this only notices when that is out of reach."""
+def test_speed():
+    """A lower bound: the benchmark has 20,000 decisions per CPU-second."""
     env, choose, decisions = SIF(), random.Random(0).choice, 0
     play(env, choose, seed=0, episode=0)
     begin = time.process_time()

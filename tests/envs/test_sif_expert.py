@@ -1,4 +1,4 @@
-"""The expert: near 100 % from the start, and recovery from the middle of anybody's episode."""
+"""The expert: success of nearly 100 % from the start, and after random actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selfreg_gym.envs.sif.houses import HALL
 
 
 def finish(env, info) -> dict:
-    """Let the expert finish; every action it says must be offered."""
+    """Finish the episode by the expert; each of its actions must be admissible."""
     while info["admissible_actions"]:
         action = env.expert_action()
         assert action in info["admissible_actions"], (action, info)
@@ -37,7 +37,7 @@ def test_the_expert_succeeds_from_the_start(kind, rate, mean, split):
 
 
 def least_work(world) -> tuple[float, int]:
-    """Low-level steps and decisions that even the luckiest solution still takes, from any state."""
+    """A lower bound on the low-level steps and decisions to success, from any state."""
     task, home = world.task, world.house
 
     def way(here: int, there: int) -> int:
@@ -57,8 +57,8 @@ def least_work(world) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_expert_recovers_wherever_there_is_time_left(kind):
-    """After k random steps it succeeds whenever the clocks leave slack (for a look, a slip and a walking human)."""
+def test_the_expert_succeeds_after_random_actions_if_there_is_time(kind):
+    """The clocks must leave slack for a look, a failed pick and the walk of the human."""
     env = SIF(kind=kind)
     tried = done = hopeless = 0
     for i in range(400):
@@ -83,7 +83,7 @@ def test_the_expert_recovers_wherever_there_is_time_left(kind):
     assert done >= 0.99 * tried, f"{done} of {tried}"
 
 
-def test_the_expert_says_done_when_nothing_is_left_to_do_or_to_save():
+def test_the_expert_says_done_after_the_target_was_given():
     env = SIF(kind="s_hum")
     env.reset(seed=0, options={"episode": 0})
     env._world.received = (env._world.task.target,)
@@ -92,7 +92,7 @@ def test_the_expert_says_done_when_nothing_is_left_to_do_or_to_save():
     assert env.expert_action() == "Done!"
 
 
-def test_the_expert_frees_its_hand_first():
+def test_the_expert_puts_down_another_object_first():
     env = SIF(kind="pnp")
     for i in range(60):
         _, info = env.reset(seed=i, options={"episode": i})
@@ -102,7 +102,7 @@ def test_the_expert_frees_its_hand_first():
             assert finish(env, info)["success"]
 
 
-def test_the_expert_never_follows_a_human_who_said_where_it_goes_and_follows_one_who_did_not():
+def test_the_expert_follows_in_ambiguous_tasks_only():
     env = SIF(kind="s_hum")
     for i in range(40):
         _, info = env.reset(seed=i, options={"episode": i})

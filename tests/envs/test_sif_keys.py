@@ -1,4 +1,4 @@
-"""The two keys: few enough to be counted, fine enough not to merge different futures."""
+"""State keys and feature keys: their number, and the states that they distinguish."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from selfreg_gym.types import Decision
 
 
 @pytest.fixture(scope="module")
-def moments():
-    """(info, page) of a small collection: 12 tasks, 60 rollouts each, a noisy actor with random help."""
+def decisions():
+    """(info, observation) of a small collection: 12 tasks, 60 episodes each, a noisy actor with random help."""
     env, actor, found = SIF(), Scripted(noise=0.3), []
     for episode in range(12):
         for n in range(60):
             seed = 1_000 * episode + n
             choose = random.Random(seed)
-            page, info = env.reset(seed=seed, options={"episode": episode})
+            observation, info = env.reset(seed=seed, options={"episode": episode})
             while info["admissible_actions"]:
-                found.append((info, page))
+                found.append((info, observation))
                 if choose.random() < (n % 11) / 10:
                     action = env.expert_action()
                 else:
-                    decision = Decision(page, info["admissible_actions"], key=(seed, info["steps_left"], len(found)))
+                    decision = Decision(
+                        observation, info["admissible_actions"], key=(seed, info["steps_left"], len(found))
+                    )
                     action = actor.act([decision])[0]
-                page, _, _, _, info = env.step(action)
+                observation, _, _, _, info = env.step(action)
     return found
 
 
-def test_about_a_hundred_states_a_task(moments):
+def test_a_task_has_about_a_hundred_states(decisions):
     states = defaultdict(set)
-    for info, _ in moments:
+    for info, _ in decisions:
         states[info["task_id"]].add(info["state_key"])
     counts = [len(keys) for keys in states.values()]
     assert len(counts) == 12
@@ -43,36 +45,36 @@ def test_about_a_hundred_states_a_task(moments):
     assert max(counts) < 260
 
 
-def test_a_few_hundred_features_without_task_or_room(moments):
-    features = {info["feature_key"] for info, _ in moments}
+def test_there_are_at_most_300_feature_keys_without_task_and_room(decisions):
+    features = {info["feature_key"] for info, _ in decisions}
     assert 50 <= len(features) <= 300
     assert not any("train" in key or "Room" in key for key in features)
 
 
-def test_state_keys_name_their_task(moments):
-    for info, _ in moments:
+def test_state_keys_begin_with_the_task_id(decisions):
+    for info, _ in decisions:
         assert info["state_key"].startswith(f"{info['task_id']}|")
         assert info["feature_key"].startswith(info["kind"])
 
 
 def relevant(actions, target):
-    """The offers that matter to the task: all but those about other objects."""
+    """The actions without those on other objects."""
     return tuple(a for a in actions if not a.startswith(("Pick", "Put", "Give")) or f"the {target}" in a)
 
 
-def test_one_state_one_set_of_relevant_offers(moments):
-    """Documented exception: which receptacles that are no goal the map shows for putting the target down."""
-    offers = defaultdict(set)
-    for info, page in moments:
-        said = page.split('says: "')[1]
-        target = said.split("the ", 1)[1].split(" on the")[0].split(" in the")[0].split(".")[0]
+def test_equal_state_keys_have_equal_relevant_actions(decisions):
+    """Documented exception: Put on receptacles that are not the goal."""
+    actions_of = defaultdict(set)
+    for info, observation in decisions:
+        command = observation.split('says: "')[1]
+        target = command.split("the ", 1)[1].split(" on the")[0].split(" in the")[0].split(".")[0]
         kept = tuple(a for a in relevant(info["admissible_actions"], target) if not a.startswith("Put"))
-        offers[info["state_key"]].add(kept)
-    mixed = [key for key, sets in offers.items() if len(sets) > 1]
+        actions_of[info["state_key"]].add(kept)
+    mixed = [key for key, sets in actions_of.items() if len(sets) > 1]
     assert not mixed, mixed[:5]
 
 
-def test_what_decides_the_future_is_told_apart():
+def test_relevant_changes_change_both_keys():
     env = SIF(kind="s_hum")
     env.reset(seed=0, options={"episode": 0})
     seen = {keys(env._world)}

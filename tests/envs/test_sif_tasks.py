@@ -1,4 +1,4 @@
-"""Houses and tasks: always the same, well made, and disjoint between splits."""
+"""Houses and tasks: reproducible, valid, and disjoint between splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETS = [(split, kind) for split in SPLITS for kind in KINDS]
 
 
 def content(task):
-    """What a task is about, apart from its name."""
+    """The content of a task without its name."""
     return (
         task.house.index, task.kind, task.target, task.goal, task.goal_arg, task.truth, task.premap, task.start,
         task.start_x, task.hint, task.phrase,
@@ -23,21 +23,21 @@ def content(task):
 
 
 @pytest.mark.parametrize("index", range(10))
-def test_house_is_furnished_so_that_functions_can_be_told_and_goals_reached(index):
+def test_furniture_identifies_the_function_and_every_room_has_a_usable_receptacle(index):
     home = house(index)
     assert 5 <= home.rooms <= 8
     for room, spots in enumerate(home.spots):
         names = [RECEPTACLES[home.spot_kind[s]] for s in spots]
         assert names[0] == FURNITURE[FUNCTIONS[home.function[room]]][0][0]
         assert len(set(names)) == len(names) in (3, 4)
-        assert any(home.spot_kind[s] not in NO_PUT for s in spots), "nothing could be put down in this room"
+        assert any(home.spot_kind[s] not in NO_PUT for s in spots), "no receptacle for Put in this room"
     steps = np.array(home.steps)
     assert (steps == steps.T).all()
     assert (np.diag(steps) == 0).all()
     assert (steps + np.eye(home.rooms) > 0).all()
 
 
-def test_ten_different_houses_six_of_them_seen():
+def test_there_are_ten_different_houses_six_of_them_seen():
     assert sorted(SEEN + UNSEEN) == list(range(10))
     assert len(SEEN) == 6
     layouts = {(house(i).function, house(i).x, house(i).spot_kind) for i in range(10)}
@@ -46,17 +46,17 @@ def test_ten_different_houses_six_of_them_seen():
 
 def test_tasks_are_the_same_in_another_process():
     code = "from selfreg_gym.envs.sif.episodes import *; print([make_task('val-seen', k, 7).truth for k in KINDS])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == str([make_task("val-seen", k, 7).truth for k in KINDS])
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == str([make_task("val-seen", k, 7).truth for k in KINDS])
 
 
 @pytest.mark.parametrize(("split", "kind"), SETS)
-def test_tasks_are_well_made(split, kind):
+def test_tasks_are_valid(split, kind):
     for i in range(60):
-        check_task_is_well_made(make_task(split, kind, i))
+        check_valid(make_task(split, kind, i))
 
 
-def check_task_is_well_made(task):
+def check_valid(task):
     home = task.house
     lies = [s for s, objects in enumerate(task.truth) if task.target in objects]
     assert len(lies) == 1, "one target"
@@ -65,7 +65,7 @@ def check_task_is_well_made(task):
     assert all(task.premap[spots[0]] is not None for spots in home.spots), "a room's function must show"
     if task.kind == "s_obj":
         was = [s for s, objects in enumerate(task.premap) if objects and task.target in objects]
-        assert len(was) == 1, "the map knows where it was"
+        assert len(was) == 1, "the map has its former place"
         assert home.function[home.spot_room[was[0]]] != home.function[home.spot_room[lies[0]]], "it was moved"
         assert task.hint == home.function[home.spot_room[lies[0]]], "the hint is true"
     else:
@@ -83,13 +83,13 @@ def check_task_is_well_made(task):
         assert task.goal_arg in home.function
 
 
-def test_every_kind_is_clear_and_ambiguous_by_turns():
+def test_clear_and_ambiguous_tasks_alternate():
     for kind in ("s_obj", "s_hum"):
         assert [make_task("train", kind, i).clear for i in range(4)] == [True, False, True, False]
     assert all(make_task("train", "pnp", i).clear for i in range(4))
 
 
-def test_mixed_takes_the_kinds_in_turn():
+def test_mixed_alternates_the_kinds():
     assert [make_task("train", "mixed", i).task_id for i in range(4)] == [
         "train/pnp/0", "train/s_obj/0", "train/s_hum/0", "train/pnp/1",
     ]  # fmt: skip
@@ -115,7 +115,7 @@ def test_unseen_splits_are_in_other_houses():
         assert set(houses) == set(UNSEEN if "unseen" in split else SEEN)
 
 
-def test_oracle_lengths_are_like_the_original_ones():
+def test_oracle_lengths_are_close_to_those_of_the_original():
     """The original 480 episodes: mean 185 low-level steps, 5 to 95 % 91 to 288."""
     lengths = [make_task(split, kind, i).oracle_steps for split, kind in SETS for i in range(60)]
     assert 150 < np.mean(lengths) < 220

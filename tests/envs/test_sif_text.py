@@ -1,5 +1,5 @@
-# ruff: noqa: E501 - whole pages are quoted
-"""The page: natural, concise, closed vocabulary, and true to what the robot knows."""
+# ruff: noqa: E501 - whole observations are quoted
+"""Observations: English, short, of a closed vocabulary, and limited to the robot's knowledge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from selfreg_gym.envs.sif import SIF
+from selfreg_gym.envs.sif import SIF, text
 from selfreg_gym.envs.sif.actions import (
     DONE_TEXT,
     EXPLORE_TEXT,
@@ -20,26 +20,60 @@ from selfreg_gym.envs.sif.actions import (
     PUT_TEXT,
 )
 from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task
-from selfreg_gym.envs.sif.houses import FUNCTIONS
-from selfreg_gym.envs.sif.text import fragments
+from selfreg_gym.envs.sif.houses import FUNCTIONS, HALL, OBJECTS, RECEPTACLES
 
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def pages(split="train", kind="mixed", episodes=120, skill=0.7):
-    """Pages of episodes played by the expert with some random actions among."""
+def observations(split="train", kind="mixed", episodes=120, skill=0.7):
+    """Observations of episodes by the expert with some random actions."""
     env = SIF(split=split, kind=kind)
     for i in range(episodes):
         choose = random.Random(i)
-        page, info = env.reset(seed=i, options={"episode": i})
-        yield page, info
+        observation, info = env.reset(seed=i, options={"episode": i})
+        yield observation, info
         while info["admissible_actions"]:
             action = env.expert_action() if choose.random() < skill else choose.choice(info["admissible_actions"])
-            page, _, _, _, info = env.step(action)
-            yield page, info
+            observation, _, _, _, info = env.step(action)
+            yield observation, info
 
 
-def test_a_closed_vocabulary_in_every_split():
+def fragments() -> list[str]:
+    """All pieces of text of observations, except the actions, for the test of the closed vocabulary."""
+    pieces = [text._ROLE_HUMAN, "So far: Your map: You can: The episode is over. Room: with a, and or."]
+    pieces += [
+        t.format(object="", room="", activity="")
+        for t in text._CLEAR_HINT + text._VAGUE_HINT + text._CLEAR_GOING + text._VAGUE_GOING
+    ]
+    pieces += [activity for row in text._ACTIVITIES.values() for activity in row]
+    pieces += [*RECEPTACLES, *OBJECTS, *FUNCTIONS, *(str(n) for n in range(1, 10))]
+    pieces += [
+        text.SLIPPED,
+        text.picked(0),
+        text.NOT_THERE,
+        text.PUT_DOWN,
+        text.GIVEN,
+        text.HUMAN_GONE,
+        text.HUMAN_LOST,
+        text.INVALID,
+        "You see",
+        "The is not on your map. On your map the is in Room or and the shelves are in Room.",
+    ]
+    pieces += [text.human_here(stopped=stopped) for stopped in (False, True)]
+    pieces += [
+        text.human_followed(r, stopped=s, entered=e) for r in (HALL, 0) for s in (False, True) for e in (False, True)
+    ]
+    pieces += ['Earlier the human said: "', 'In Room the human says: "Bring me the . Put the on the in the "']
+    pieces += [
+        "The human is standing in",
+        "The human is walking in , maybe to Room",
+        "You have lost the human, who was",
+    ]
+    pieces += ["You do not see the human, who was walking in", text._where(HALL, -1), text._where(0, 0)]
+    return pieces
+
+
+def test_the_vocabulary_is_closed_in_every_split():
     texts = [
         *EXPLORE_TEXT,
         *GO_TEXT,
@@ -53,31 +87,34 @@ def test_a_closed_vocabulary_in_every_split():
     assert len(closed) < 400
     met = set()
     for split in SPLITS:
-        here = {t for page, _ in pages(split, episodes=250, skill=0.5) for t in TOKEN.findall(page)}
+        here = {
+            t for observation, _ in observations(split, episodes=250, skill=0.5) for t in TOKEN.findall(observation)
+        }
         assert here <= closed, here - closed
         met |= here
-    assert len(closed - met) < 15, f"hardly anything of it is never said: {closed - met}"
+    assert len(closed - met) < 15, f"unused words: {closed - met}"
 
 
-def test_pages_are_short():
-    lengths = [len(TOKEN.findall(page)) for page, info in pages(skill=0.9) if info["admissible_actions"]]
+def test_observations_are_short():
+    lengths = [
+        len(TOKEN.findall(observation)) for observation, info in observations(skill=0.9) if info["admissible_actions"]
+    ]
     assert np.median(lengths) <= 220
     assert np.percentile(lengths, 95) <= 340
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_room_function_is_printed_on_the_map(kind):
-    for page, _ in pages(kind=kind, episodes=30):
-        map_ = page.split("Your map:\n")[1].split("he human")[0]
+    for observation, _ in observations(kind=kind, episodes=30):
+        map_ = observation.split("Your map:\n")[1].split("he human")[0]
         assert not any(name in map_ for name in FUNCTIONS)
 
 
-def test_english():
-    """Articles, lists and sentence ends, over many pages."""
-    for page, _ in pages(episodes=150, skill=0.5):
-        assert not re.search(r"\ba shelves|\b(a|an|the) (a|an|the)\b|  |,,|\.\.| ,| \.", page), page
-        assert not re.search(r"\{|\}|None|-1|Room 0", page), page
-        lines = page.split("\n")
+def test_articles_lists_and_sentence_ends_are_correct():
+    for observation, _ in observations(episodes=150, skill=0.5):
+        assert not re.search(r"\ba shelves|\b(a|an|the) (a|an|the)\b|  |,,|\.\.| ,| \.", observation), observation
+        assert not re.search(r"\{|\}|None|-1|Room 0", observation), observation
+        lines = observation.split("\n")
         assert all(lines), "an empty line"
         for line in lines[1:]:
             assert line.endswith((".", "!", ":", '"')), line
@@ -88,60 +125,64 @@ def test_hints_name_the_room_when_clear_and_imply_it_when_ambiguous():
     for i in range(300):
         for kind in ("s_obj", "s_hum"):
             task = make_task("train", kind, i)
-            page, _ = SIF(kind=kind).reset(seed=0, options={"episode": i})
-            said = page.split('said: "')[1].split('"')[0] if kind == "s_obj" else page.split('says: "')[1].split('"')[0]
+            observation, _ = SIF(kind=kind).reset(seed=0, options={"episode": i})
+            speech = (
+                observation.split('said: "')[1].split('"')[0]
+                if kind == "s_obj"
+                else observation.split('says: "')[1].split('"')[0]
+            )
             if task.hint >= 0:
-                assert (FUNCTIONS[task.hint] in said) is task.clear, said
+                assert (FUNCTIONS[task.hint] in speech) is task.clear, speech
             else:
-                assert not any(name in said for name in FUNCTIONS)
-            seen.add(re.sub(r"the (basket|book|bowl|cup|hat|plate|shoe|stuffed toy)", "it", said))
+                assert not any(name in speech for name in FUNCTIONS)
+            seen.add(re.sub(r"the (basket|book|bowl|cup|hat|plate|shoe|stuffed toy)", "it", speech))
     assert len(seen) > 60, "several paraphrases"
 
 
-def test_the_command_is_about_the_task():
+def test_the_command_names_object_and_goal():
     for i in range(50):
-        page, _ = SIF(kind="s_hum").reset(seed=0, options={"episode": i})
+        observation, _ = SIF(kind="s_hum").reset(seed=0, options={"episode": i})
         start = make_task("train", "s_hum", i).start
-        assert re.search(rf'In Room {start + 1} the human says: "Bring me the [a-z ]+\.', page)
-        page, _ = SIF(kind="pnp").reset(seed=0, options={"episode": i})
-        assert re.search(r'The human says: "Put the [a-z ]+ (on|in) the [a-z ]+\."', page)
+        assert re.search(rf'In Room {start + 1} the human says: "Bring me the [a-z ]+\.', observation)
+        observation, _ = SIF(kind="pnp").reset(seed=0, options={"episode": i})
+        assert re.search(r'The human says: "Put the [a-z ]+ (on|in) the [a-z ]+\."', observation)
 
 
-def test_the_page_says_what_is_known_and_not_what_is_true():
+def test_the_observation_depends_on_the_map_and_not_on_the_truth():
     env = SIF(kind="s_obj", render_mode="ansi")
     for i in range(40):
-        page, _ = env.reset(seed=i, options={"episode": i})
+        observation, _ = env.reset(seed=i, options={"episode": i})
         world = env._world
         for room, spots in enumerate(world.house.spots):
-            line = re.search(rf"^Room {room + 1}: (.*)\.$", page, re.MULTILINE)[1]
+            line = re.search(rf"^Room {room + 1}: (.*)\.$", observation, re.MULTILINE)[1]
             assert len(line.split(", ")) == sum(world.belief[s] is not None for s in spots)
-        world.truth[:] = [()] * len(world.truth)  # the truth vanishes; written anew, the page stays
+        world.truth[:] = [()] * len(world.truth)  # another truth, with all lines of the map formatted again
         world.stale.update(range(world.house.rooms))
-        assert env.render() == page
+        assert env.render() == observation
 
 
 def test_history_has_a_line_for_each_action():
     env = SIF(kind="s_hum")
-    page, info = env.reset(seed=0, options={"episode": 1})
-    assert "So far" not in page
+    observation, info = env.reset(seed=0, options={"episode": 1})
+    assert "So far" not in observation
     actions = []
     while info["admissible_actions"]:
         actions.append(env.expert_action())
-        page, _, _, _, info = env.step(actions[-1])
-    told = page.split("So far:\n")[1].split("\nYour map:")[0].split("\n")
-    assert len(told) == len(actions)
-    assert all(line.startswith(action) for line, action in zip(told, actions, strict=True))
+        observation, _, _, _, info = env.step(actions[-1])
+    past = observation.split("So far:\n")[1].split("\nYour map:")[0].split("\n")
+    assert len(past) == len(actions)
+    assert all(line.startswith(action) for line, action in zip(past, actions, strict=True))
 
 
-def test_whole_pages():
-    """Two pages as a person reads them; the wording is part of the trained checkpoints, so a change must be meant."""
-    page, _ = SIF(kind="s_hum").reset(seed=0, options={"episode": 1})
-    assert page == S_HUM
+def test_two_whole_observations():
+    """Trained checkpoints depend on the wording: change it only on purpose."""
+    observation, _ = SIF(kind="s_hum").reset(seed=0, options={"episode": 1})
+    assert observation == S_HUM
     env = SIF(kind="s_obj")
     env.reset(seed=1, options={"episode": 1})
     for _ in range(3):
-        page = env.step(env.expert_action())[0]
-    assert page == S_OBJ
+        observation = env.step(env.expert_action())[0]
+    assert observation == S_OBJ
 
 
 S_HUM = """\
@@ -179,18 +220,18 @@ You can: Explore Room 2, Go to Room 1, Go to Room 3, Go to Room 4, Go to Room 5,
 You are in Room 2 and hold a hat."""
 
 
-def test_what_is_wanted_is_told_as_the_map_has_it():
+def test_the_mapped_places_of_object_and_receptacle_are_stated():
     env = SIF(kind="pnp")
-    page, _ = env.reset(seed=1, options={"episode": 1})
-    assert "On your map the shoe is in Room 7 and the chair is in Room 5 or 6.\n" in page
-    while "hold a shoe" not in page:
-        page = env.step(env.expert_action())[0]
-    assert "On your map the chair is in Room 5 or 6.\n" in page
+    observation, _ = env.reset(seed=1, options={"episode": 1})
+    assert "On your map the shoe is in Room 7 and the chair is in Room 5 or 6.\n" in observation
+    while "hold a shoe" not in observation:
+        observation = env.step(env.expert_action())[0]
+    assert "On your map the chair is in Room 5 or 6.\n" in observation
     missing = 0
-    for page, _info in pages(kind="s_obj", episodes=60):
-        if "is not on your map" in page:
+    for observation, _info in observations(kind="s_obj", episodes=60):
+        if "is not on your map" in observation:
             missing += 1
-            wanted = page.split("is not on your map")[0].rsplit("The ", 1)[1].strip()
-            on_map = [line for line in page.splitlines() if line.startswith("Room ")]
+            wanted = observation.split("is not on your map")[0].rsplit("The ", 1)[1].strip()
+            on_map = [line for line in observation.splitlines() if line.startswith("Room ")]
             assert not any(wanted in line for line in on_map)
     assert missing > 2

@@ -1,4 +1,4 @@
-"""Physics: clocks, what a look reveals, the map apart from the truth, the human, following and losing it."""
+"""Physics: clocks, perception, map and truth, the human, following."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def high() -> float:
     return 0.999
 
 
-def world(kind="pnp", wanted=lambda task: True, draw=half) -> World:
-    return World(next(t for t in (make_task("train", kind, i) for i in range(300)) if wanted(t)), draw)
+def world(kind="pnp", where=lambda task: True, draw=half) -> World:
+    return World(next(t for t in (make_task("train", kind, i) for i in range(300)) if where(t)), draw)
 
 
 def at_target(w: World) -> int:
@@ -39,8 +39,8 @@ def at_target(w: World) -> int:
 # -------------------------------------------------------------------- clocks
 
 
-def test_going_costs_steps_by_distance_and_exploring_eleven():
-    w = world(wanted=lambda t: t.start != HALL)
+def test_go_takes_steps_by_distance_and_explore_takes_eleven():
+    w = world(where=lambda t: t.start != HALL)
     here, there = w.room, (w.room + 1) % w.house.rooms
     w.go(there, half)
     home = w.house
@@ -51,13 +51,13 @@ def test_going_costs_steps_by_distance_and_exploring_eleven():
     assert w.clock == before + 11
 
 
-def test_going_from_the_hall_costs_the_way_to_the_door_and_in():
-    w = world(wanted=lambda t: t.start == HALL)
+def test_go_from_the_hall_takes_the_path_to_the_door_and_into_the_room():
+    w = world(where=lambda t: t.start == HALL)
     w.go(0, half)
     assert w.clock == round((abs(w.task.start_x - w.house.x[0]) + w.house.depth[0]) / 0.17)
 
 
-def test_the_human_walks_while_the_robot_goes_and_explores_and_stands_while_it_handles():
+def test_the_human_walks_during_go_and_explore_and_stands_during_pick_put_and_give():
     w = world("s_hum")
     w.explore(half)
     assert w.walked == pytest.approx(11 * w.pace)
@@ -77,17 +77,17 @@ def test_the_human_walks_while_the_robot_goes_and_explores_and_stands_while_it_h
 # -------------------------------------------------------------------- belief
 
 
-def test_the_map_is_not_the_truth_where_things_were_moved():
+def test_the_map_is_wrong_where_objects_were_moved():
     w = world("s_obj")
     assert any(b is not None and b != t for b, t in zip(w.belief, w.truth, strict=True))
 
 
 @pytest.mark.parametrize("thorough", [False, True])
-def test_a_visit_reveals_part_of_a_room_and_which_part_is_chance(thorough):
+def test_a_visit_reveals_a_random_part_of_the_room(thorough):
     random_ = random.Random(0)
     parts, whole = set(), 0
     for _ in range(300):
-        w = world(wanted=lambda t: t.start != HALL and len(t.house.spots[t.start]) == 4)
+        w = world(where=lambda t: t.start != HALL and len(t.house.spots[t.start]) == 4)
         if thorough:
             w.explore(random_.random)
         else:
@@ -103,7 +103,7 @@ def test_a_visit_reveals_part_of_a_room_and_which_part_is_chance(thorough):
     assert (0.35 if thorough else 0.05) * 300 < whole < (0.7 if thorough else 0.25) * 300
 
 
-def test_a_look_corrects_the_map_where_it_looks_and_nowhere_else():
+def test_a_look_corrects_the_map_of_the_seen_spots_only():
     w = world("s_obj")
     was = next(s for s, objects in enumerate(w.belief) if objects and w.task.target in objects)
     before = list(w.belief)
@@ -114,14 +114,14 @@ def test_a_look_corrects_the_map_where_it_looks_and_nowhere_else():
             assert w.belief[s] == before[s]
 
 
-def test_exploring_looks_at_what_was_not_seen_yet():
-    w = world(wanted=lambda t: t.start != HALL)
+def test_explore_looks_at_unseen_spots_first():
+    w = world(where=lambda t: t.start != HALL)
     w.fresh = sum(1 << s for s in w.house.spots[w.room][1:])
-    w.explore(high)  # the least that a look can reveal
+    w.explore(high)  # a look reveals one spot at least
     assert w.fresh >> w.house.spots[w.room][0] & 1
 
 
-def test_picking_what_is_gone_is_reported_and_struck_off_the_map():
+def test_a_pick_of_a_moved_object_fails_and_removes_it_from_the_map():
     w = world("s_obj")
     was = next(s for s, objects in enumerate(w.belief) if objects and w.task.target in objects)
     w.room = w.house.spot_room[was]
@@ -131,7 +131,7 @@ def test_picking_what_is_gone_is_reported_and_struck_off_the_map():
     assert not w.over
 
 
-def test_a_pick_may_slip_and_leaves_things_as_they_are():
+def test_a_failed_pick_changes_nothing():
     w = world()
     spot = at_target(w)
     w.explore(low)
@@ -143,7 +143,7 @@ def test_a_pick_may_slip_and_leaves_things_as_they_are():
     assert w.truth[spot] == w.belief[spot] == ()
 
 
-def test_putting_down_is_known_and_true():
+def test_put_changes_the_map_and_the_truth():
     w = world()
     at_target(w)
     w.explore(low)
@@ -157,7 +157,7 @@ def test_putting_down_is_known_and_true():
 # -------------------------------------------------------------------- the human
 
 
-def test_a_walk_leads_from_start_to_goal_without_a_jump():
+def test_a_walk_is_continuous_from_start_to_goal():
     for i in range(40):
         task = make_task("train", "s_hum", i)
         between = on_the_way(task.house.index, task.start, task.goal_arg)
@@ -172,7 +172,7 @@ def test_a_walk_leads_from_start_to_goal_without_a_jump():
             assert rooms == (expected if through == HALL else [task.start, HALL, through, HALL, task.goal_arg])
 
 
-def test_rooms_ahead_always_contain_the_goal_while_the_human_is_on_its_way():
+def test_rooms_ahead_contain_the_goal_during_the_walk():
     for i in range(60):
         w = World(make_task("train", "s_hum", i), random.Random(i).random)
         while w.walked < w.walk[-1][0]:
@@ -201,7 +201,7 @@ def test_following_leads_to_the_goal_and_ends_there():
         assert w.human_steps_left() == 0
 
 
-def test_the_human_may_be_lost_at_a_door():
+def test_the_human_can_be_lost_at_a_door():
     w = world("s_hum")
     while w.human_status == SEEN:
         report = w.follow(low)
@@ -209,7 +209,7 @@ def test_the_human_may_be_lost_at_a_door():
     assert report == "Follow the human. You lose the human."
 
 
-def test_out_of_sight_for_too_long_is_lost():
+def test_the_human_is_lost_after_too_long_out_of_sight():
     w = world("s_hum")
     w.explore(high)
     w.walked, w.room = w.walk[0][0] + 0.1, w.task.start
@@ -221,7 +221,7 @@ def test_out_of_sight_for_too_long_is_lost():
     assert w.human_status == LOST
 
 
-def test_a_far_unseen_human_is_not_caught_up_with():
+def test_follow_does_not_find_a_distant_unseen_human():
     w = world("s_hum", lambda t: abs(t.house.x[t.start] - t.house.x[t.goal_arg]) > 7)
     w.walked, w.human_status = w.walk[1][0], GONE
     w.follow(half)
@@ -229,7 +229,7 @@ def test_a_far_unseen_human_is_not_caught_up_with():
     assert w.room == w.task.start
 
 
-def test_a_lost_human_is_found_again_where_it_stands():
+def test_a_lost_human_can_be_found_at_its_destination():
     w = world("s_hum")
     w.human_status, w.walked = LOST, w.walk[-1][0]
     w.go(w.task.goal_arg, high)
@@ -238,7 +238,7 @@ def test_a_lost_human_is_found_again_where_it_stands():
     assert w.human_status == STOPPED
 
 
-def test_give_needs_both_in_one_room_at_that_instant():
+def test_give_requires_the_human_in_the_same_room():
     w = world("s_hum")
     w.held = w.task.target
     w.human_status, w.human_room, w.walked = GONE, w.room, w.walk[-1][0]
@@ -251,7 +251,7 @@ def test_give_needs_both_in_one_room_at_that_instant():
     assert (w.held, w.received) == (-1, (w.task.target,))
 
 
-def test_no_human_elsewhere():
+def test_the_other_kinds_have_no_human():
     for kind in ("pnp", "s_obj"):
         w = world(kind)
         w.go((w.room + 1) % w.house.rooms, low)
@@ -261,7 +261,7 @@ def test_no_human_elsewhere():
 # -------------------------------------------------------------------- needless following
 
 
-def test_still_following_at_step_50_of_a_clear_episode_fails():
+def test_following_at_step_50_of_a_clear_task_is_needless():
     long = lambda t: t.clear and abs(t.house.x[t.start] - t.house.x[t.goal_arg]) > 6  # noqa: E731
     w = world("s_hum", long)
     w.follow(half)
@@ -275,17 +275,17 @@ def test_still_following_at_step_50_of_a_clear_episode_fails():
     assert not vague.needless
 
 
-def test_following_before_and_after_step_50_is_forgiven():
+def test_following_after_step_50_is_not_needless():
     w = world("s_hum", lambda t: t.clear and abs(t.house.x[t.start] - t.house.x[t.goal_arg]) > 6)
     w.clock = 50
     w.follow(half)
     assert not w.needless
 
 
-def test_trailing_a_clear_human_to_its_goal_fails_unless_another_room_came_first():
+def test_following_to_the_goal_of_a_clear_task_is_needless_unless_another_room_was_entered_first():
     for detour, fails in ((False, True), (True, False)):
         w = world("s_hum", lambda t: t.clear and t.house.rooms > 4)
-        w.clock = 60  # so that step 50 plays no part
+        w.clock = 60  # after step 50
         w.walked = w.walk[-2][0] - 0.1
         if detour:
             other = next(r for r in range(w.house.rooms) if r not in (w.task.start, w.task.goal_arg))

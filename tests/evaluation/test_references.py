@@ -32,7 +32,7 @@ def measured(success: float, usage: float, toggles: float = 0.0) -> dict[str, np
 
 
 def evaluation(points: dict[str, tuple[float, ...]], declared: dict[str, str] | None = None) -> Evaluation:
-    columns = {HelperKey.parse(key): measured(*point) for key, point in points.items()}
+    columns = {key: measured(*point) for key, point in points.items()}
     table = EpisodeTable(
         "hard", np.arange(N), np.arange(N), np.full(N, "", dtype=object), columns, fixed_tasks=False, resamples=20
     )
@@ -101,6 +101,8 @@ def test_a_budget_comes_back_exactly(tmp_path, budget):
 def test_keys_that_mean_the_same_are_refused():
     with pytest.raises(InvalidArgumentError, match=r"must differ, received mine@1, mine@1\.0"):
         evaluate(ENV, {"mine@1": Fixed(0), "mine@1.0": Fixed(1)}, tasks=[0], episodes=1)
+    with pytest.raises(InvalidArgumentError, match="must differ"):
+        evaluation({"mine@1": (0.2, 0.0), "mine@1.0": (0.3, 0.0)})
 
 
 def test_merged_parts_keep_what_their_helpers_declare():

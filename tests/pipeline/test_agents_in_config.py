@@ -1,4 +1,4 @@
-"""Arguments of actors, interventions and helpers in a config: used, checked first, and not taken for the run itself."""
+"""Arguments of actors, interventions and helpers in a config: checked first, and immaterial ones may change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
 
 
 def overrides(url: str, **more: Any) -> list[str]:
-    people = ("actor.kwargs", "interventions.kwargs.endpoint", "evaluate.kwargs.endpoint")
+    sections = ("actor.kwargs", "interventions.kwargs.endpoint", "evaluate.kwargs.endpoint")
     server = {"base_url": url, "model": "rule", "api_key_env": "TEST_KEY", **more}
     return [
         "actor.id=endpoint",
@@ -35,11 +35,11 @@ def overrides(url: str, **more: Any) -> list[str]:
         "interventions.kwargs.endpoint.token_prices=[1.0, 0.0]",
         "interventions.kwargs.endpoint.strategy=text",
         'evaluate.helpers=["never", "endpoint"]',
-        *(f"{place}.{name}={json.dumps(value)}" for place in people for name, value in server.items()),
+        *(f"{section}.{name}={json.dumps(value)}" for section in sections for name, value in server.items()),
     ]
 
 
-def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: Loopback, tmp_path: Path) -> None:
+def test_a_run_with_a_server_continues_at_another_address(server: Loopback, tmp_path: Path) -> None:
     run = open_run(
         tmp_path / "r", preset="smoke", overrides=overrides(server.url), progress=False, say=lambda line: None
     )
@@ -53,12 +53,12 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
         assert by_action[2].reported_cost == pytest.approx(by_action[2].cost)
     for file in (tmp_path / "r").rglob("*"):
         assert file.is_dir() or KEY.encode() not in file.read_bytes(), file
-    helper = build(run)["endpoint"]
-    assert list(helper) == list(run.config.evaluate.budgets_others)
-    assert next(iter(helper.values())).predict(["a page"])[0].shape == (1,)
+    helpers = {key.budget: helper for key, helper in build(run).items() if key.name == "endpoint"}
+    assert tuple(helpers) == run.config.evaluate.budgets_others
+    assert next(iter(helpers.values())).predict(["an observation"])[0].shape == (1,)
 
     said: list[str] = []
-    moved = overrides("http://127.0.0.1:9/v1", timeout=3.0)  # nobody there: finished is finished
+    moved = overrides("http://127.0.0.1:9/v1", timeout=3.0)  # no server, and none is needed
     again = open_run(tmp_path / "r", preset="smoke", overrides=moved, progress=False, say=said.append)
     advance(again, ["collect"])
     assert said == [f"1/{len(STAGES)} collect: up to date"]
@@ -66,7 +66,7 @@ def test_a_run_collects_through_a_server_and_goes_on_at_another_address(server: 
         open_run(tmp_path / "r", preset="smoke", overrides=overrides(server.url, model="other"), progress=False)
 
 
-def test_a_helper_that_needs_a_server_takes_part_when_it_is_named(server: Loopback, tmp_path: Path) -> None:
+def test_a_helper_that_needs_a_server_is_compared_only_if_it_is_named(server: Loopback, tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", preset="smoke", overrides=["evaluate.helpers=[]"], progress=False)
     assert "endpoint" not in helper_names(run)
     assert {"never", "lm", "dp"} <= set(helper_names(run))
@@ -81,7 +81,7 @@ def test_a_helper_that_needs_a_server_takes_part_when_it_is_named(server: Loopba
         ("interventions.kwargs.expert.costs=2.0", UnknownNameError, "Did you mean 'cost'"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_written(
+def test_invalid_arguments_raise_before_a_file_is_written(
     server: Loopback, tmp_path: Path, override: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message) as caught:

@@ -1,4 +1,4 @@
-"""A run chooses backbones that can read the task, records them, and stops where a named one cannot read it."""
+"""Backbones of a run: chosen so that they can read the task, and recorded; a named one that cannot read it raises."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def told(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_task_that_no_trunk_reads_gets_a_vocabulary_of_its_own(tmp_path: Path) -> None:
+def test_a_task_that_no_trunk_can_read_gets_a_new_vocabulary(tmp_path: Path) -> None:
     said: list[str] = []
     run = open_run(tmp_path / "r", preset="smoke", overrides=COIN, progress=False, say=said.append)
     advance(run, ["collect", *TRAININGS])
@@ -55,7 +55,7 @@ def test_a_named_backbone_that_cannot_read_the_task_stops_the_run(tmp_path: Path
         assert not (out / section).exists()
 
 
-def test_the_household_keeps_the_shipped_trunk() -> None:
+def test_the_household_task_uses_the_shipped_trunk() -> None:
     config = load_config(preset="smoke")
     assert config.prm.backbone == config.helper.backbone == "auto"
     tiny = models_of(load_config(preset="tiny"))
@@ -63,7 +63,7 @@ def test_the_household_keeps_the_shipped_trunk() -> None:
     assert models_of(config)["prm backbone"] == tiny["actor"], "the actor 'scripted' has no trunk"
 
 
-def test_a_model_below_its_floor_warns() -> None:
+def test_a_model_below_the_baseline_warns() -> None:
     assert _below_baseline({"auc": 0.7, "n": 9}, {"auc": 0.7}) == _below_baseline({"auc": None}, {"auc": 0.7}) == []
     assert _below_baseline({"auc": 0.7, "n": 9}, {}) == []
     (warning,) = _below_baseline({"auc": 0.61, "n": 83}, {"auc": 0.72})
@@ -78,7 +78,7 @@ def test_an_actor_that_cannot_read_the_task_warns(tmp_path: Path) -> None:
     assert _unread_by_actor(run, {}) == []
 
 
-def test_a_plug_in_with_two_prices_and_no_features_runs_to_a_report(tmp_path: Path) -> None:
+def test_a_plug_in_with_two_intervention_costs_and_no_features_runs_to_a_report(tmp_path: Path) -> None:
     environment = relay.install(tmp_path / "site")
     settings = [
         "task.id=relay/Relay-v0", "task.kwargs={}", "task.splits={collected={}}", "actor.id=sign-reader",

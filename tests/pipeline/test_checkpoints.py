@@ -1,4 +1,4 @@
-"""A run is not continued with another model under the same name."""
+"""Checkpoints of a run: it is not continued with another model of the same name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_models_of_a_run(backbone: Path) -> None:
         ("helper.backbone=scripted", InvalidArgumentError, "helper.backbone must be an actor that has a checkpoint"),
     ],
 )
-def test_bad_backbones_are_refused_before_anything_runs(
+def test_invalid_backbones_raise_before_a_stage_runs(
     tmp_path: Path, backbone: Path, override: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
@@ -47,7 +47,7 @@ def test_bad_backbones_are_refused_before_anything_runs(
     assert not (tmp_path / "r").exists()
 
 
-def test_a_changed_model_is_refused_until_update(tmp_path: Path, backbone: Path) -> None:
+def test_a_changed_model_raises_without_update(tmp_path: Path, backbone: Path) -> None:
     said: list[str] = []
     run = open_run(tmp_path / "r", preset="smoke", overrides=overrides(backbone), progress=False, say=said.append)
     advance(run, ["collect"])

@@ -36,7 +36,7 @@ def test_examples_are_valid(repository: Path) -> None:
         assert load_config(path=path) != RunConfig(), path
 
 
-def test_plain_values_and_back() -> None:
+def test_round_trip_through_plain_values() -> None:
     config = load_config(preset="tiny", overrides=["transitions.horizon=12", "transitions.prior=3"])
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     assert config.transitions.horizon == 12
@@ -44,7 +44,7 @@ def test_plain_values_and_back() -> None:
     assert load_config(overrides=["transitions.horizon=true"]).transitions.horizon is True
 
 
-def test_overrides_beat_the_file(tmp_path: Path) -> None:
+def test_overrides_replace_values_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text("[collect]\nepisodes = 7\ntasks = 5\n")
     config = load_config(path=path, overrides=["collect.episodes=9", "actor.id=scripted", "evaluate.budgets=[1, 2]"])
@@ -79,7 +79,10 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
         ("helper.help_weight=-1", "helper.help_weight must be at least 0"),
         ("helper.help_weight=nan", "helper.help_weight must be a finite number, received nan"),
         ("solve.gap=inf", "solve.gap must be a finite number, received inf"),
-        ("prm.lr=1" + "0" * 400, "prm.lr must be a whole number of at most 64 bits, received a whole number of more"),
+        (
+            "prm.lr=1" + "0" * 400,
+            r"prm.lr must be a whole number of at most 64 bits, received 10+\.\.\. \(401 characters\)",
+        ),
         ("evaluate.budgets=[]", "evaluate.budgets or label.budgets must name at least one budget"),
         (
             "evaluate.budgets=[1, 1.0000001]",
@@ -98,7 +101,7 @@ def test_overrides_beat_the_file(tmp_path: Path) -> None:
         ("collect.episodes", "section.key=value"),
     ],
 )
-def test_bad_values_are_explained(override: str, says: str) -> None:
+def test_messages_of_invalid_values(override: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_config(overrides=[override])
 
@@ -130,7 +133,7 @@ def test_the_json_schema_describes_every_key() -> None:
     json.dumps(schema)
 
 
-def test_unknown_preset_and_bad_files(tmp_path: Path) -> None:
+def test_unknown_presets_and_invalid_files(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'tiny'"):
         load_config(preset="tinny")
     with pytest.raises(ConfigError, match="received both"):
@@ -142,7 +145,7 @@ def test_unknown_preset_and_bad_files(tmp_path: Path) -> None:
         load_config(path=tmp_path / "bad.toml")
 
 
-def test_split_names_are_free() -> None:
+def test_any_split_names() -> None:
     config = load_config(overrides=["task.splits={collected={}, 'large maps'={size=9}}"])
     assert list(config.task.splits) == ["collected", "large maps"]
     assert load_config(preset="tiny", overrides=["task.splits={collected={}, seen={}}"]).task.titles.keys() == {
@@ -152,7 +155,7 @@ def test_split_names_are_free() -> None:
         load_config(overrides=["task.titles.colected=x"])
 
 
-def test_without_a_split_named_collected_the_first_is_collected_on() -> None:
+def test_without_a_split_named_collected_rollouts_are_collected_on_the_first() -> None:
     config = load_config(overrides=["task.splits={train={size=4}, test={size=9}}"])
     assert config.task.collected == "train"
     assert load_config(overrides=["task.splits={test={}, collected={}}"]).task.collected == "collected"
@@ -190,12 +193,12 @@ def test_arguments_of_other_agents_are_dropped(tmp_path: Path) -> None:
     assert load_config(path=path, overrides=["actor.id=lm"]).actor.kwargs == {"path": "x"}
 
 
-def test_titles_are_no_part_of_the_identity() -> None:
+def test_titles_are_not_part_of_the_identity() -> None:
     base = load_config(preset="tiny")
     assert differences(base, load_config(preset="tiny", overrides=["task.titles.seen=New"])) == []
 
 
-def test_speed_is_no_part_of_the_identity() -> None:
+def test_speed_keys_are_not_part_of_the_identity() -> None:
     base = load_config(preset="tiny")
     faster = load_config(preset="tiny", overrides=["collect.workers=7", "evaluate.num_envs=3"])
     other = load_config(preset="tiny", overrides=["collect.seed=11"])
@@ -212,7 +215,7 @@ def test_presets_are_shipped_as_data(repository: Path) -> None:
     assert "presets/*.toml" in data["selfreg_gym.pipeline"]
 
 
-def test_a_run_that_begins_without_a_preset_says_so(tmp_path: Path) -> None:
+def test_a_run_that_begins_without_a_preset_prints_a_note(tmp_path: Path) -> None:
     """A misspelt --out would begin the ten minutes of the preset tiny unnoticed."""
     said: list[str] = []
     open_run(tmp_path / "misspelt", progress=False, say=said.append)

@@ -1,4 +1,4 @@
-"""How stages are run: skipped when current, all or nothing, resumable. The stages here write small files."""
+"""Execution of stages: skipped if up to date, atomic, resumable. The stages here write small files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from selfreg_gym.errors import RunDirectoryError, UnknownNameError
 from selfreg_gym.pipeline import checkpoints
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
-from selfreg_gym.pipeline.execution import Stage, run_stages
+from selfreg_gym.pipeline.execution import Stage, _settings, run_stages
 
 CONFIG = load_config(preset="smoke")
 
@@ -91,7 +91,7 @@ def test_speed_changes_nothing(tmp_path: Path) -> None:
     assert log == []
 
 
-def test_an_interrupted_stage_leaves_no_output_and_can_go_on(tmp_path: Path) -> None:
+def test_an_interrupted_stage_leaves_no_output_and_continues(tmp_path: Path) -> None:
     log: list[str] = []
     run, _ = opened(tmp_path / "r")
     with pytest.raises(KeyboardInterrupt):
@@ -102,7 +102,7 @@ def test_an_interrupted_stage_leaves_no_output_and_can_go_on(tmp_path: Path) -> 
     assert log == ["numbers", "resumed: True", "total"]
 
 
-def test_unfinished_work_of_other_settings_is_thrown_away(tmp_path: Path) -> None:
+def test_unfinished_work_of_other_settings_is_removed(tmp_path: Path) -> None:
     log: list[str] = []
     with pytest.raises(KeyboardInterrupt):
         run_stages(opened(tmp_path / "r")[0], stages(log, fail_in="numbers"))
@@ -111,7 +111,7 @@ def test_unfinished_work_of_other_settings_is_thrown_away(tmp_path: Path) -> Non
     assert log == ["numbers", "resumed: False", "total"]
 
 
-def test_a_redone_stage_that_fails_is_not_trusted(tmp_path: Path) -> None:
+def test_a_redone_stage_that_fails_is_unfinished(tmp_path: Path) -> None:
     log: list[str] = []
     run_stages(opened(tmp_path / "r")[0], stages(log))
     with pytest.raises(KeyboardInterrupt):
@@ -131,7 +131,7 @@ def test_damaged_output_is_made_again(tmp_path: Path) -> None:
     assert log == ["numbers", "resumed: False"]
 
 
-def test_what_grows_in_place_is_continued_or_removed(tmp_path: Path) -> None:
+def test_an_output_that_grows_in_place_is_continued_or_removed(tmp_path: Path) -> None:
     def grow(run: Run) -> None:
         with (run.path / "store").open("a") as file:
             file.write("x")
@@ -156,7 +156,17 @@ def test_what_grows_in_place_is_continued_or_removed(tmp_path: Path) -> None:
     assert (tmp_path / "r" / "store").read_text() == "x", "other settings: begun anew"
 
 
-def test_missing_inputs_say_what_to_run(tmp_path: Path) -> None:
+def test_hashes_of_settings_keep_the_former_name_of_a_section(tmp_path: Path) -> None:
+    run, _ = opened(tmp_path / "r")
+    stage = Stage("fit", lambda run: None, (), (), ("transitions", "label", "helper", "evaluate"))
+    settings = _settings(run, stage)
+    assert settings["model"]["min_visits"] == 3
+    assert settings["label"]["budgets"] == (1.0,), "explicit, as in runs of the first release"
+    assert "id" not in settings["helper"], "added later, and left out while it has its default"
+    assert "every-k" in settings["evaluate"]["minor"]
+
+
+def test_messages_about_missing_inputs_name_the_command(tmp_path: Path) -> None:
     run, _ = opened(tmp_path / "r")
     with pytest.raises(RunDirectoryError, match=r"numbers.txt.*--until numbers"):
         run_stages(run, stages([]), ["total"])
@@ -193,7 +203,7 @@ def test_a_stage_reads_no_input_of_another_run(tmp_path: Path) -> None:
         run_stages(opened(tmp_path / "a", "collect.episodes=7")[0], stages([]), ["total"])
 
 
-def test_what_an_input_was_made_from_is_checked_too(tmp_path: Path) -> None:
+def test_inputs_of_inputs_are_checked(tmp_path: Path) -> None:
     def last(run: Run) -> None:
         with run.writing("last", "last.txt") as out:
             out.write_text((run.path / "total" / "sum.txt").read_text())
@@ -212,7 +222,7 @@ def test_inputs_of_other_settings_are_named(tmp_path: Path) -> None:
     assert said[0].startswith("note: numbers.txt was made with other settings")
 
 
-def test_a_file_that_is_changed_while_a_stage_runs_is_not_what_it_was_made_from(tmp_path: Path) -> None:
+def test_an_input_that_changes_while_a_stage_runs_makes_it_outdated(tmp_path: Path) -> None:
     def meddle(run: Run) -> None:
         with run.writing("total", "total") as out:
             out.mkdir()
@@ -311,7 +321,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("stage_jobs")
 
 
-def test_a_stage_runs_beside_those_that_do_not_wait_for_it(jobs: Any, tmp_path: Path) -> None:
+def test_a_background_stage_runs_with_stages_that_do_not_read_its_output(jobs: Any, tmp_path: Path) -> None:
     side = (
         Stage("slow", jobs.slow, (), ("slow.txt",), (), background=True),
         Stage("quick", jobs.quick, (), ("quick.txt",), ()),
@@ -326,7 +336,7 @@ def test_a_stage_runs_beside_those_that_do_not_wait_for_it(jobs: Any, tmp_path: 
     assert all("up to date" in line for line in said)
 
 
-def test_a_stage_that_fails_beside_others_is_an_error_and_goes_on_later(jobs: Any, tmp_path: Path) -> None:
+def test_a_background_stage_that_fails_raises_and_continues_later(jobs: Any, tmp_path: Path) -> None:
     side = (
         Stage("slow", jobs.fails, (), ("slow.txt",), (), background=True),
         Stage("quick", jobs.quick, (), ("quick.txt",), ()),

@@ -1,4 +1,4 @@
-"""One process at a time works in a run directory; a killed one holds nothing."""
+"""The lock of a run directory: one process at a time, released when it is killed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def holder(tmp_path: Path):
     process.communicate()
 
 
-def test_another_process_is_refused_by_name_until_the_first_is_killed(tmp_path: Path, holder) -> None:
+def test_another_process_raises_until_the_first_is_killed(tmp_path: Path, holder) -> None:
     with pytest.raises(RunDirectoryError, match=rf"process {holder.pid} is working in .*--out"), locked(tmp_path):
         pass
     with pytest.raises(RunDirectoryError, match="is working in"):
@@ -48,7 +48,7 @@ def test_another_process_is_refused_by_name_until_the_first_is_killed(tmp_path: 
     assert open_run(tmp_path, preset="smoke").path == tmp_path, "a lock that was left behind begins a run as usual"
 
 
-def test_the_same_thread_may_take_it_again_and_another_may_not(tmp_path: Path) -> None:
+def test_the_lock_is_reentrant_in_one_thread_only(tmp_path: Path) -> None:
     caught: list[BaseException] = []
 
     def other() -> None:
@@ -67,7 +67,7 @@ def test_the_same_thread_may_take_it_again_and_another_may_not(tmp_path: Path) -
         pass
 
 
-def test_a_lock_file_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "r" / LOCK).symlink_to(tmp_path / "precious")

@@ -1,4 +1,4 @@
-"""What a run directory remembers, and when it refuses."""
+"""The manifest: its contents, and the directories and configs that it rejects."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def test_a_new_directory(tmp_path: Path) -> None:
     assert data["platform"]
 
 
-def test_names_no_person_and_no_place(tmp_path: Path) -> None:
+def test_the_manifest_names_no_person_and_no_path(tmp_path: Path) -> None:
     Manifest.open(tmp_path, CONFIG)
     text = (tmp_path / "manifest.json").read_text()
     assert str(Path.home()) not in text
     assert str(Path(__file__).parent) not in text
 
 
-def test_the_same_run_goes_on(tmp_path: Path) -> None:
+def test_the_same_config_continues_the_run(tmp_path: Path) -> None:
     Manifest.open(tmp_path, CONFIG).note(models={"tiny": "abc"})
     again = Manifest.open(tmp_path, load_config(preset="smoke", overrides=["collect.workers=2"]))
     assert again.data["models"] == {"tiny": "abc"}
     assert again.config.collect.workers == 2
 
 
-def test_another_run_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
+def test_another_config_raises_and_names_the_keys_that_differ(tmp_path: Path) -> None:
     Manifest.open(tmp_path, CONFIG)
     other = load_config(preset="smoke", overrides=["collect.episodes=9", "actor.id=tiny"])
     with pytest.raises(RunDirectoryError) as caught:
@@ -53,7 +53,7 @@ def test_another_run_is_refused_with_the_keys_that_differ(tmp_path: Path) -> Non
     assert Manifest.open(tmp_path, other, update=True).config == other
 
 
-def test_a_directory_with_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_raises(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("...")
     with pytest.raises(RunDirectoryError, match="holds other files"):
         Manifest.open(tmp_path, CONFIG)
@@ -68,13 +68,13 @@ def test_a_directory_with_something_else_is_refused(tmp_path: Path) -> None:
     ("content", "says"),
     [("{", "cannot be read"), ("[]", "cannot be read"), ('{"format": 99}', "format 99"), ("{}", "cannot be read")],
 )
-def test_a_bad_manifest_is_explained(tmp_path: Path, content: str, says: str) -> None:
+def test_messages_of_invalid_manifests(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunDirectoryError, match=says):
         Manifest.load(tmp_path)
 
 
-def test_a_config_of_another_version_is_explained(tmp_path: Path) -> None:
+def test_message_of_a_config_of_another_version(tmp_path: Path) -> None:
     manifest = Manifest.open(tmp_path, CONFIG)
     manifest.data["config"]["collect"]["episods"] = 3
     manifest.save()
@@ -82,7 +82,7 @@ def test_a_config_of_another_version_is_explained(tmp_path: Path) -> None:
         _ = Manifest.load(tmp_path).config
 
 
-def test_current_means_same_settings_inputs_and_outputs(tmp_path: Path) -> None:
+def test_a_stage_is_current_with_the_same_settings_inputs_and_outputs(tmp_path: Path) -> None:
     manifest = Manifest.open(tmp_path, CONFIG)
     (tmp_path / "in").write_text("1")
     (tmp_path / "out").mkdir()

@@ -1,4 +1,4 @@
-"""A model of the user's own in a config: examples/llama3b.toml, and the ways in which such a config can be wrong."""
+"""A user's own model in a config: examples/llama3b.toml, and errors in such a config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selfreg_gym.intervention_env.building import build_actor
 from selfreg_gym.pipeline import open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.stages import _about, _training
+from selfreg_gym.pipeline.stages import _description, _training
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def on_this_machine(checkpoint: str) -> list[str]:
     ]  # fmt: skip
 
 
-def test_the_example_is_a_config_and_another_path_is_another_model(repository: Path, tiny: str, tmp_path: Path) -> None:
+def test_the_example_with_another_path_has_another_model(repository: Path, tiny: str, tmp_path: Path) -> None:
     path = repository / "examples" / "llama3b.toml"
     config = load_config(path=path)
     assert config.actor.kwargs["dtype"] == config.prm.dtype == config.helper.dtype == "bfloat16"
@@ -38,9 +38,9 @@ def test_the_example_is_a_config_and_another_path_is_another_model(repository: P
     models = models_of(run.config)
     assert len(models) == 3
     assert len(set(models.values())) == 1
-    about = _about(run)
-    assert (about["task"], about["actor"], about["interventions"]) == ("selfreg/SIF-v0", "lm", ["expert"])
-    assert about["splits"]["unseen"] == {"split": "test-unseen"}
+    card = _description(run)
+    assert (card["task"], card["actor"], card["interventions"]) == ("selfreg/SIF-v0", "lm", ["expert"])
+    assert card["splits"]["unseen"] == {"split": "test-unseen"}
     env = gym.make("selfreg/Intervention-v0", **run.env_kwargs())
     _, info = env.reset(seed=0, options={"episode": 0})
     _, _, _, _, after = env.step(0)
@@ -49,22 +49,22 @@ def test_the_example_is_a_config_and_another_path_is_another_model(repository: P
     assert env.spec.to_json()  # plain values: the manifest holds them
 
 
-def test_a_model_that_is_not_there_is_told_before_anything_runs(repository: Path, tmp_path: Path) -> None:
+def test_a_missing_model_raises_before_a_stage_runs(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"Llama-3\.2-3B-Instruct"):
         open_run(tmp_path / "r", path=repository / "examples" / "llama3b.toml")
     assert not (tmp_path / "r").exists()
 
 
-def test_trainings_take_their_settings() -> None:
+def test_settings_of_trainings() -> None:
     config = load_config(overrides=["prm.patience=2", "helper.lr=0.001", "helper.accumulate=4"])
     assert _training(config.prm)["patience"] == 2
     assert _training(config.helper) == {
         "lr": 0.001, "batch_size": 8, "accumulate": 4, "patience": None, "dtype": "float32", "device": "cpu",
     }  # fmt: skip
     assert _training(config.prm)["lr"] is None
-    with pytest.raises(ConfigError, match=r"prm\.dtype must be one of float32, bfloat16, float16, received 'int8'"):
+    with pytest.raises(ConfigError, match=r"prm\.dtype must be 'float32', 'bfloat16' or 'float16', received 'int8'"):
         load_config(overrides=["prm.dtype=int8"])
-    with pytest.raises(ConfigError, match=r"helper\.accumulate must be 1 or more"):
+    with pytest.raises(ConfigError, match=r"helper\.accumulate must be at least 1"):
         load_config(overrides=["helper.accumulate=0"])
 
 

@@ -1,4 +1,4 @@
-"""The whole method, run for real on the smoke preset from the command line, and what it leaves behind."""
+"""A whole run of the smoke preset from the command line, and its artifacts."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
     assert not evaluated & calibrated
 
 
-def test_again_does_nothing(smoke: tuple[Path, str]) -> None:
+def test_a_finished_run_runs_nothing_again(smoke: tuple[Path, str]) -> None:
     out, _ = smoke
     before = (out / "manifest.json").read_bytes()
     said: list[str] = []
@@ -123,12 +123,12 @@ def test_again_does_nothing(smoke: tuple[Path, str]) -> None:
     assert (out / "manifest.json").read_bytes() == before
 
 
-def test_without_a_preset_the_run_that_is_there_goes_on(smoke: tuple[Path, str]) -> None:
+def test_without_a_preset_the_existing_run_continues(smoke: tuple[Path, str]) -> None:
     out, _ = smoke
     assert open_run(out).config == load_config(preset="smoke")
 
 
-def test_an_edited_report_is_made_again_and_nothing_else(smoke: tuple[Path, str]) -> None:
+def test_only_a_missing_report_is_made_again(smoke: tuple[Path, str]) -> None:
     out, _ = smoke
     (out / "report.html").unlink()
     said: list[str] = []
@@ -185,9 +185,7 @@ def test_an_interrupted_calibration_keeps_its_finished_helpers(smoke: tuple[Path
     assert not (out / ".partial" / "calibrate").exists()
 
 
-def test_a_learner_that_the_config_names_is_trained_calibrated_and_compared(
-    smoke: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_a_reinforcement_learner_is_trained_calibrated_and_compared(smoke: tuple[Path, str], tmp_path: Path) -> None:
     out = shutil.copytree(smoke[0], tmp_path / "copy")
     changed = ["rl.algorithms=['ppo']", "rl.steps=512", "evaluate.helpers=['never', 'always', 'ppo']"]
     said: list[str] = []
@@ -201,7 +199,7 @@ def test_a_learner_that_the_config_names_is_trained_calibrated_and_compared(
         open_run(tmp_path / "d", preset="smoke", overrides=["rl.algorithms=['pppo']"])
 
 
-def test_helpers_that_take_part(tmp_path: Path) -> None:
+def test_compared_helpers(tmp_path: Path) -> None:
     every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
     needy = {name for name in registry.names("helpers") if hasattr(registry.load("helpers", name), "made_in")}
     assert needy == {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "endpoint"}
@@ -227,14 +225,14 @@ def test_an_actor_that_always_fails_stops_the_run(tmp_path: Path) -> None:
     assert "collect" not in run.manifest.data["stages"]
 
 
-def test_a_collection_with_holes_is_refused(tmp_path: Path) -> None:
+def test_an_incomplete_collection_raises(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human"], progress=False)
     with pytest.raises(SelfRegError, match="must be complete"):
         advance(run, ["collect"])
     assert "collect" not in run.manifest.data["stages"]
 
 
-def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_with_failed_episodes_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Found:
         rows: typing.ClassVar = [{"helper": "lm", "errors": 2}, {"helper": "never", "errors": 0}]
 
@@ -245,7 +243,7 @@ def test_an_evaluation_with_failed_episodes_is_not_finished(tmp_path: Path, monk
     assert not list(run.partial("evaluate").iterdir()), "the split is played again"
 
 
-def test_split_names_are_free(smoke: tuple[Path, str], tmp_path: Path) -> None:
+def test_any_split_names(smoke: tuple[Path, str], tmp_path: Path) -> None:
     """Without a split named collected the first is it: its tasks are fixed, and the plan's promises are about them."""
     from selfreg_gym.evaluation import Evaluation
 

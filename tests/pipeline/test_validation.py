@@ -1,4 +1,4 @@
-"""Compared helpers: checked before anything is collected, one for each intervention where they ask one, decisive."""
+"""Compared helpers: their arguments and answers, their variants by intervention, and which are decisive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.pipeline.candidates import _build_one, _variants, is_decisive
-from selfreg_gym.pipeline.comparison import _not_met
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.schema import EvaluateConfig
@@ -39,12 +38,12 @@ def check(*overrides: str) -> None:
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
     ],
 )
-def test_arguments_of_helpers_are_checked_at_the_start(override: str, error: type[Exception], told: str) -> None:
+def test_arguments_of_helpers_are_checked_first(override: str, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         check(override)
 
 
-def test_a_value_out_of_range_names_the_helper() -> None:
+def test_a_message_about_a_value_out_of_range_names_the_helper() -> None:
     with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be built.*k at least 1"):
         check("evaluate.kwargs.every-k={k=0.5}", 'evaluate.helpers=["every-k"]')
     check("evaluate.kwargs.every-k={k=3}", "evaluate.kwargs.random={intervention=1}")
@@ -94,7 +93,7 @@ def test_invalid_answers_are_found_before_training(monkeypatch: pytest.MonkeyPat
         check('evaluate.helpers=["mine"]')
 
 
-def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_about_a_constructor_that_raises_names_the_helper(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(self):
         raise RuntimeError("no such table")
 
@@ -104,9 +103,7 @@ def test_a_constructor_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", ["mine@2", "mine#1", "mine:expert", "@"])
-def test_characters_that_separate_the_parts_of_a_key_are_refused_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_ids_with_separators_of_keys_raise(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plugin(monkeypatch, called=name)
     with pytest.raises(InvalidArgumentError, match=f"must not contain.*received '{name}'"):
         check(f'evaluate.helpers=["{name}"]')
@@ -132,7 +129,7 @@ def several(tmp_path: Path) -> Run:
     return run
 
 
-def test_baselines_are_compared_once_for_each_intervention(several: Run) -> None:
+def test_helpers_that_ask_one_intervention_are_compared_for_each(several: Run) -> None:
     names = {name: [shown for shown, _ in _variants(several, name)] for name in ("always", "every-k", "random", "lm")}
     assert names == {
         "always": ["always:a-b", "always"],  # the anchor asks the most expensive one
@@ -149,17 +146,3 @@ def test_an_intervention_in_the_config_is_the_only_one(tmp_path: Path) -> None:
     overrides = ['interventions.ids=["strong", "expert"]', "evaluate.kwargs.every-k={intervention=2}"]
     run = Run.open(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
     assert _variants(run, "every-k") == [("every-k", {"intervention": 2})]
-
-
-def test_warnings_about_budgets_that_were_not_met() -> None:
-    good = {"met": True, "precise": True, "reason": None}
-    under = {"met": False, "precise": True, "reason": "under budget: 1.4 cost units"}
-    found = _not_met({"a@1": good, "b@3": under, "c@1": {**good, "precise": False}, "d@1": {**good, "precise": False}})
-    assert len(found) == 2
-    assert found[0] == "b@3 is under budget: 1.4 cost units."
-    assert "c@1, d@1" in found[1]
-    assert _not_met({"a@1": good}) == []
-    assert _not_met({"a@3": under, "b@3": under, "c@3": {**under, "reason": "over budget: 4 cost units"}}) == [
-        "a@3, b@3 are under budget: 1.4 cost units.",
-        "c@3 is over budget: 4 cost units.",
-    ]

@@ -64,7 +64,7 @@ def test_options_are_checked_by_both_envs() -> None:
     for env in (single, vector):
         with pytest.raises(UnknownNameError, match="Did you mean 'episode'"):
             env.reset(seed=0, options={"epsiode": 1})
-        with pytest.raises(InvalidArgumentError, match=r"0 \.\. 999, .* received 1000"):
+        with pytest.raises(InvalidArgumentError, match="from 0 to 999, received 1000"):
             env.reset(seed=0, options={"episode": 1000})
         with pytest.raises(InvalidArgumentError, match="received -1"):
             env.reset(seed=0, options={"episode": -1})
