@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.types import Intervention
 
 __all__ = ["Helper", "HelperDescription", "HelperKey", "Reference", "Role", "batch_size"]
@@ -239,7 +240,10 @@ class Helper:
         start = np.full(1 if n is None else n, state is None)
         if episode_start is not None:
             start |= np.atleast_1d(episode_start).astype(bool)
-        actions, state = self.decide(observations, state, start)
+        answer = self.decide(observations, state, start)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise TaskContractError(f"decide must return (actions, state); {self.type_name} returned {shown(answer)}.")
+        actions, state = answer
         found = np.atleast_1d(np.asarray(actions))
         return (found[0] if n is None else found), state
 
@@ -276,6 +280,12 @@ class HelperKey:
     budget: float | None = None
     seed: int | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or set(self.name) & set("@#"):
+            raise InvalidArgumentError(f"a helper's name is a text without '@' and '#', received {shown(self.name)}.")
+        if self.budget is not None and not math.isfinite(self.budget):
+            raise InvalidArgumentError(f"a budget is a finite number, received {self.budget} for {shown(self.name)}.")
+
     @classmethod
     def parse(cls, text: str | HelperKey) -> HelperKey:
         """Read a key; ``HelperKey.parse("lm@1#3")`` is ``HelperKey("lm", 1.0, 3)``. A key is returned unchanged.
@@ -289,7 +299,7 @@ class HelperKey:
             name, _, seed = text.partition("#")
             name, _, budget = name.partition("@")
             return cls(name, float(budget) if budget else None, int(seed) if seed else None)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):
             raise InvalidArgumentError(
                 f"a helper's key is NAME, NAME@BUDGET or NAME@BUDGET#SEED, for instance 'lm@1#3'; received {text!r}."
             ) from None

@@ -19,12 +19,12 @@ from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.calibration import calibrate
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.evaluation import evaluate
-from selfreg_gym.helper import HelperDescription, HelperKey
+from selfreg_gym.helper import Helper, HelperDescription, HelperKey
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.testing import ExpertActor, RandomActor
+from selfreg_gym.testing import ExpertActor, RandomActor, check_helper
 
 
 def make_env(num_envs: int, mode: str = "Disabled") -> InterventionVectorEnv:
@@ -203,5 +203,51 @@ def test_the_key_of_a_helper_survives_its_text() -> None:
         assert HelperKey.parse(str(key)) == key
     assert str(HelperKey("lm", 1.0, 3)) == "lm@1#3"
     assert HelperKey("every-k:expert", 1.0).helper_id == "every-k"
-    with pytest.raises(InvalidArgumentError, match="NAME@BUDGET"):
-        HelperKey.parse("lm@one")
+    for text in ("lm@one", "lm@nan", "lm@1@2", b"lm"):
+        with pytest.raises(InvalidArgumentError, match="NAME@BUDGET"):
+            HelperKey.parse(text)
+    for name, budget in (("a@b", None), ("a#b", 1.0), ("a", float("inf"))):
+        with pytest.raises(InvalidArgumentError, match="received"):
+            HelperKey(name, budget)
+
+
+@pytest.mark.parametrize("answer", [None, np.ones(2, int), (np.ones(2, int), None, 3)])
+def test_decide_must_return_actions_and_a_state(answer: Any) -> None:
+    class Wrong(Helper):
+        def decide(self, observations: Any, state: Any, start: Any) -> Any:
+            return answer
+
+    with pytest.raises(TaskContractError, match=r"decide must return \(actions, state\); Wrong returned"):
+        Wrong().predict(("a", "b"))
+
+
+class Knobless(Helper):
+    """``with_knob`` without ``knob``."""
+
+    def with_knob(self, knob: float, /) -> Any:
+        return self
+
+    def decide(self, observations: Any, state: Any, start: Any) -> Any:
+        return np.zeros(len(start), dtype=int), state
+
+
+class Forgetful(Knobless):
+    """``with_knob`` returns nothing."""
+
+    knob = 0.5
+
+    def with_knob(self, knob: float, /) -> Any:
+        return None
+
+
+class Reversed(Knobless):
+    knob, knob_bounds = 0.5, (1.0, 0.0)
+
+
+@pytest.mark.parametrize("helper", [Knobless(), Forgetful(), Reversed()])
+def test_an_incomplete_knob_is_reported_before_an_episode_is_played(helper: Helper) -> None:
+    env = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
+    with pytest.raises(InvalidArgumentError, match=f"knob.*{type(helper).__name__}"):
+        calibrate(helper, env, budget=1.0, tasks=range(2))
+    with pytest.raises(TaskContractError, match="knob"):
+        check_helper(helper)

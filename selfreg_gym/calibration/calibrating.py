@@ -198,6 +198,18 @@ def _with_knob(helper: Any, budget: float) -> Helper:
             f"only a helper with a knob can be calibrated (knob, knob_bounds, with_knob(x)); {helper.type_name} "
             "has none."
         )
+    try:
+        low, high = helper.knob_bounds
+        float(helper.with_knob(float(helper.knob)).knob)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"knob must be a number, knob_bounds (low, high), and with_knob(x) must return a helper; with "
+            f"{helper.type_name}: {error}"
+        ) from error
+    if not low < high:
+        raise InvalidArgumentError(
+            f"knob_bounds must be (low, high) with low < high; {helper.type_name} has {helper.knob_bounds!r}."
+        )
     return helper
 
 

@@ -80,7 +80,9 @@ def best_lift(table: EpisodeTable, columns: Sequence[Column]) -> Estimate:
     # Each resample selects its own point, so that the interval includes the selection. Resamples are noisier than the
     # data, which shifts all of them; the shift of their median is removed.
     wider = float(np.sqrt(student_factor(design.freedom)))
-    low, high = (wider * (end - float(np.nanmedian(draws[1:]))) for end in percentile_interval(draws[1:]))
+    known_draws = draws[1:][~np.isnan(draws[1:])]
+    median = float(np.median(known_draws)) if known_draws.size else np.nan
+    low, high = (wider * (end - median) for end in percentile_interval(draws[1:]))
     return Estimate(float(draws[0]), float(draws[0]) + low, float(draws[0]) + high)
 
 

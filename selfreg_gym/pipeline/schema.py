@@ -72,7 +72,7 @@ class TaskConfig(Section):
     of the split named ``collected``, or of the first one if there is none, and helpers are calibrated on further tasks
     of it. The report's headline is about the last split."""
     titles: Annotated[dict[str, str], SPEED] = {}
-    """Name of a split -> its heading in tables and plots; default: the name."""
+    """Name of a split -> its heading in tables and plots; default: ``Split NAME``."""
 
     @property
     def collected(self) -> str:

@@ -86,14 +86,15 @@ class ReportData:
         return [split for split in order if split in tables] + [split for split in tables if split not in order]
 
     def title(self, split: str) -> str:
-        """Heading of a split: its title in the config, else its name."""
+        """Heading of a split: its title in the config, else ``Split NAME``."""
         titles = _mapping(self.section("task").get("titles"))
         return visible(titles.get(split, f"Split {split}"), limit=80)
 
     def inline_title(self, split: str) -> str:
         """The heading in the middle of a sentence."""
         title = self.title(split)
-        return title[:1].lower() + title[1:]
+        ordinary = title.partition(" ")[0][1:].islower()  # not a name such as "SWE-bench"
+        return title[:1].lower() + title[1:] if ordinary else title
 
     # -- helpers ------------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,10 @@ def check_helper(
             "two runs that differ",
         )
     if helper.has_knob:
-        _check_knob(helper)
+        try:
+            _check_knob(helper)
+        except (AttributeError, TypeError, ValueError) as error:
+            broken("knob is a number, knob_bounds are (low, high), and with_knob(x) returns a helper", repr(error))
 
 
 def _check_knob(helper: Helper) -> None:

@@ -113,6 +113,12 @@ def test_splits_have_the_titles_and_the_order_of_the_config(page: str) -> None:
     assert "houses" not in page
 
 
+def test_the_heading_of_a_split_within_a_sentence_keeps_names(evaluation: Evaluation) -> None:
+    titles = {"easy maps": "Easy maps", "hard maps": "SWE-bench Verified"}
+    data = ReportData(evaluation, {"config": {"task": {"titles": titles}}})
+    assert [data.inline_title(split) for split in titles] == ["easy maps", "SWE-bench Verified"]
+
+
 def test_a_report_needs_no_plug_in(evaluation: Evaluation) -> None:
     """The evaluation records what the helpers declare."""
     assert "lucky-guess" not in registry.names("helpers")
