@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +177,15 @@ class Helper:
 
     @property
     def description(self) -> HelperDescription:
-        """What results say about it."""
+        """What results say about it.
+
+        Raises:
+            TaskContractError: ``label``, ``marker`` or ``colour`` is not a text, or ``role`` is none of the three.
+        """
+        for name in ("label", "marker", "colour", "role"):
+            value = getattr(self, name)
+            if not isinstance(value, str | None) or (name == "role" and value not in get_args(Role)):
+                raise TaskContractError(f"{name} of {self.type_name} is {shown(value)}: see selfreg_gym.Helper.{name}.")
         return HelperDescription(**{name: getattr(self, name) for name in HelperDescription.__slots__})
 
     @property

@@ -221,6 +221,13 @@ def test_decide_must_return_actions_and_a_state(answer: Any) -> None:
         Wrong().predict(("a", "b"))
 
 
+@pytest.mark.parametrize("declared", [{"role": "wizard"}, {"label": 3}, {"colour": ["teal"]}, {"marker": 5}])
+def test_what_a_helper_declares_is_checked(declared: dict[str, Any]) -> None:
+    helper = type("Odd", (Always,), declared)()
+    with pytest.raises(TaskContractError, match=rf"{next(iter(declared))} of Odd is .*see selfreg_gym.Helper"):
+        check_helper(helper)
+
+
 class Knobless(Helper):
     """``with_knob`` without ``knob``."""
 

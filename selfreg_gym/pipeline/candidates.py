@@ -14,12 +14,11 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.adapters import as_helper_class
+from selfreg_gym.adapters import as_helper, as_helper_class
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.building import build_interventions
@@ -132,16 +131,20 @@ def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None
     """Budget -> helper."""
     kind, c = helper_class(name), run.config.evaluate
     budgets = c.budgets if is_decisive(name, c) else c.budgets_others
-    from_run = partial(kind.from_run, run.path, seed=c.seed, **kwargs)
+
+    def from_run(budget: float | None) -> Helper:
+        helper = kind.from_run(run.path, budget=budget, seed=c.seed, **kwargs)
+        return as_helper(helper, what="the result of from_run")
+
     with errors_named(name, kwargs):
         if not kind.overrides("from_run"):
             helper = kind(**kwargs)
         elif not kind.takes_budget:
-            helper = from_run(budget=None)
+            helper = from_run(None)
         else:
             built: dict[float | None, Helper] = {}
             for budget in budgets:
-                built[budget] = from_run(budget=budget)
+                built[budget] = from_run(budget)
                 if len(built) == 1 and (together := built[budget].for_budgets(budgets)):
                     return {budget: together[budget] for budget in budgets}
             return built

@@ -50,6 +50,7 @@ def check_helper(
     if np.ndim(action) != 0 or np.asarray(action).dtype.kind not in "iub" or not 0 <= int(action) <= k:
         broken(f"one observation is answered with one integer action from 0 to K (here K = {k})", shown(action))
 
+    _ = helper.description  # its types
     specs = [EpisodeSpec(i % 3, 100 + i) for i in range(8)]
     runs = []
     for num_envs in (3, 3, 1):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from selfreg_gym.errors import RunDirectoryError
-from selfreg_gym.helper import HelperKey
-from selfreg_gym.pipeline import comparison
+from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError
+from selfreg_gym.helper import Helper, HelperKey
+from selfreg_gym.pipeline import candidates, comparison
 from selfreg_gym.pipeline.comparison import _not_labelled, _not_met
 from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.directory import Run
@@ -46,3 +46,15 @@ def test_a_helper_without_a_calibration_raises(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(comparison, "build", lambda run: {HelperKey("mine", 1 / 3): Helper()})
     with pytest.raises(RunDirectoryError, match=r"'mine@0.3333333333333333' is missing.*--until calibrate"):
         comparison._calibrated(run)
+
+
+def test_a_helper_whose_from_run_returns_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unfinished(Helper):
+        @classmethod
+        def from_run(cls, run, *, budget=None, seed=0):
+            return None
+
+    monkeypatch.setattr(candidates, "helper_class", lambda name: Unfinished)
+    run = Run.open(tmp_path / "run", load_config(preset="smoke", overrides=["evaluate.helpers=['never']"]))
+    with pytest.raises(InvalidArgumentError, match="'never' cannot be built: the result of from_run"):
+        candidates.build(run)
