@@ -19,7 +19,7 @@ from selfreg_gym.helper import Helper, HelperDescription, batch_size
 from selfreg_gym.types import Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
-__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "batch_size", "global_generators"]
+__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "global_generators"]
 
 _COPIED = (
     *HelperDescription.__slots__,
@@ -124,16 +124,14 @@ class ModelHelper(Helper):
     @property
     def expected_usage(self) -> float | None:
         """What the model, or the policy that it follows, expects."""
-        return self._expected("expected_usage")
+        own = getattr(self.model, "expected_usage", None)
+        return getattr(getattr(self.model, "policy", None), "expected_usage", None) if own is None else own
 
     @property
     def expected_success(self) -> float | None:
         """What the model, or the policy that it follows, expects."""
-        return self._expected("expected_success")
-
-    def _expected(self, name: str) -> float | None:
-        own = getattr(self.model, name, None)
-        return getattr(getattr(self.model, "policy", None), name, None) if own is None else own
+        own = getattr(self.model, "expected_success", None)
+        return getattr(getattr(self.model, "policy", None), "expected_success", None) if own is None else own
 
     def for_budgets(self, budgets: Sequence[float]) -> Mapping[float, Helper] | None:
         """The model's helpers for several budgets, if it makes them together."""
@@ -302,8 +300,7 @@ def as_helper_class(cls: type[Any]) -> type[Helper]:
 
     declared: dict[str, Any] = {name: getattr(cls, name) for name in _COPIED if hasattr(cls, name)}
     declared = {name: value for name, value in declared.items() if not isinstance(value, property)}
-    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-        declared[name] = getattr(cls, name)
+    declared |= {name: getattr(cls, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
     for name in ("made_in", "from_run"):
         if hasattr(cls, name):
             declared[name] = staticmethod(_adapted(getattr(cls, name)))

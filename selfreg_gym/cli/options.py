@@ -51,8 +51,7 @@ Config = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        metavar="ID",
-        help="Short for --set task.id=ID. Arguments and splits of the config's own task are dropped.",
+        metavar="ID", help="Short for --set task.id=ID. Arguments and splits of the config's own task are dropped."
     ),
 ]
 Set = Annotated[
@@ -62,9 +61,7 @@ Set = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIRECTORY",
-        readable=False,
-        help="The run directory. Default: the one in runs/ that was used last.",
+        metavar="DIRECTORY", readable=False, help="The run directory. Default: the one in runs/ that was used last."
     ),
 ]
 NewOut = Annotated[
