@@ -168,8 +168,11 @@ def _foreign_summary(entry: Entry) -> str:
     except (OSError, ValueError, SyntaxError):
         tree = ast.Module([], [])
     wanted = (entry.attribute or "").partition(".")[0]
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == wanted]
-    for node in (*classes, tree):
+    nodes: list[ast.ClassDef | ast.Module] = [
+        *(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == wanted),
+        tree,
+    ]
+    for node in nodes:
         if summary := (ast.get_docstring(node) or "").partition("\n")[0]:
             return summary
     try:

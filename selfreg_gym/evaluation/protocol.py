@@ -75,7 +75,7 @@ def evaluate(
         fixed_tasks: True: the intervals are about new episodes of these tasks, whose episodes are resampled. False:
             they are about new tasks, and tasks are resampled. The default is False. (Deprecated: it is True for a split
             named "collected".)
-        budgets: C of the keys that do not say it.
+        budgets: C of the keys without a budget.
         expected: by key, what the helper is expected to use and reach: ``{"usage": E[U], "success": E[SR]}``. By
             default, on fixed tasks only, what the helper expects itself (``expected_usage``, ``expected_success``).
         traces: keep the steps of these episodes, or of this many of each kind, for every helper.

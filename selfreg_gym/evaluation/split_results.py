@@ -31,7 +31,7 @@ class SplitResults:
 
     Attributes:
         table: the measures of all helpers on the same episodes.
-        budgets: C of the keys that do not say it, in cost units per episode.
+        budgets: C of the keys without a budget, in cost units per episode.
         expected: what helpers are expected to use and to reach.
         meta: how the split was evaluated, and what its helpers declare.
     """
@@ -42,7 +42,7 @@ class SplitResults:
     meta: Mapping[str, Any]
 
     def identity(self, key: HelperKey) -> HelperKey:
-        """The key with the budget of the helper, also where the key itself does not say it."""
+        """The key with the budget of the helper, also if the key itself has none."""
         return replace(key, budget=self.budgets.get(key, key.budget))
 
     @property

@@ -1,7 +1,6 @@
 """The config of a run, read from a TOML file or a preset and changed by overrides ``section.key=value``.
 
-Every key has a default, so a file holds only what differs from it. The keys are
-declared in :mod:`selfreg_gym.pipeline.schema`.
+:mod:`selfreg_gym.pipeline.schema` declares the keys. Each has a default, so a file holds only what differs from it.
 
 Examples:
     >>> config = load_config(preset="smoke", overrides=["collect.episodes=4"])
@@ -31,16 +30,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
-    "RunConfig",
-    "differences",
-    "from_dict",
-    "load_config",
-    "material_config",
-    "override",
-    "parse_overrides",
-    "preset_names",
-    "to_dict",
-]
+    "FORMER_SECTIONS", "RunConfig", "differences", "from_dict", "load_config", "material_config", "override",
+    "parse_overrides", "preset_names", "to_dict",
+]  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
 
