@@ -23,19 +23,18 @@ def _begin(out: NewOut, preset: Preset, config: Config, task: Task, overrides: S
     """Begin a run, or continue the one in ``out``."""
     out = out or Path("runs") / (preset or (config.stem if config else "tiny"))
     return open_run(
-        out,
-        preset=preset,
-        path=config,
-        overrides=changes(task, overrides),
-        update=update,
-        progress=sys.stdout.isatty(),
-        say=say,
+        out, preset=preset, path=config, overrides=changes(task, overrides), update=update, progress=_bars(), say=say
     )
 
 
 def _continue(out: Out) -> Run:
     """Open an existing run; None: the one in ``runs/`` that was used last."""
-    return Run.open(out or _latest(), progress=sys.stdout.isatty(), say=say)
+    return Run.open(out or _latest(), progress=_bars(), say=say)
+
+
+def _bars() -> bool:
+    """Whether to draw progress bars: not in a log file."""
+    return sys.stdout.isatty()
 
 
 def _advance(run: Run, stages: Sequence[str] | None, redo: bool) -> Run:
