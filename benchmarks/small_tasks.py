@@ -34,7 +34,7 @@ sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 import relay  # noqa: E402 - a plug-in's distribution
 
 from selfreg_gym import TransitionModel, registry, solve_frontier  # noqa: E402
-from selfreg_gym.calibration import apply_calibration  # noqa: E402
+from selfreg_gym.calibration import CoinMixture, apply_calibration  # noqa: E402
 from selfreg_gym.solver import evaluate_policy  # noqa: E402
 
 BUDGETS = (0.5, 1.0, 2.0)
@@ -122,7 +122,7 @@ CASES = {
 def exact_value(helper: Any, model: TransitionModel, texts: Sequence[Sequence[str]]) -> tuple[float, float]:
     """Return the exact success and usage of a calibrated helper: one knob, or a random choice between two."""
     parts = [(1.0, helper)]
-    if hasattr(helper, "weight"):
+    if isinstance(helper, CoinMixture):
         parts = [(1 - helper.weight, helper.low), (helper.weight, helper.high)]
     success = usage = 0.0
     each = min(map(len, texts))  # the observations of a state are equally likely

@@ -8,8 +8,8 @@ them. Our extension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def per_task(task: Sequence[str], score: np.ndarray, outcome: np.ndarray, weight
     }
 
 
-def hard_tasks(tasks: Mapping[str, Sequence[Any]], threshold: float) -> HardTasks:
+def hard_tasks(tasks: TaskScores, threshold: float) -> HardTasks:
     """Compare the flagged tasks with the hard ones.
 
     Args:
