@@ -66,8 +66,8 @@ class FunctionHelper(Helper):
         if isinstance(plain, int) or (isinstance(plain, float) and plain.is_integer()):
             return int(plain)
         raise TaskContractError(
-            f"a helper's function answers an observation with an integer: 0 (nohelp) or k (help from the k-th "
-            f"intervention). {self.type_name} answered {shown(answer)} of type {type(answer).__name__}."
+            f"a helper's function must return an integer: 0 (nohelp) or k (help from the k-th "
+            f"intervention). {self.type_name} returned {shown(answer)} of type {type(answer).__name__}."
         )
 
     def wrap(self, env: Any) -> Any:
@@ -268,7 +268,7 @@ def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None, *, what: st
         array([0, 1])
     """
     if wrap is not None and not callable(wrap):
-        raise InvalidArgumentError(f"wrap is a wrapper class or a function env -> env, received {wrap!r}.")
+        raise InvalidArgumentError(f"wrap must be a wrapper class or a function env -> env, received {wrap!r}.")
     if isinstance(helper, Helper) and wrap is None:
         return helper
     if isinstance(helper, type):

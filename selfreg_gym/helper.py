@@ -291,7 +291,7 @@ class HelperKey:
             return cls(name, float(budget) if budget else None, int(seed) if seed else None)
         except (ValueError, AttributeError):
             raise InvalidArgumentError(
-                f"a helper's key is NAME, NAME@BUDGET or NAME@BUDGET#SEED, for instance 'lm@1#3'; received {text!r}."
+                f"a helper's key must be NAME[@BUDGET[#SEED]], for instance 'lm@1#3'; received {text!r}."
             ) from None
 
     @property

@@ -234,14 +234,14 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
     """
     if isinstance(actor, type) and isinstance(inspect.getattr_static(actor, "act", None), types.FunctionType):
         raise InvalidArgumentError(
-            f"an actor is an object, received the class {actor.__name__}: write {actor.__name__}()."
+            f"an actor must be an object, received the class {actor.__name__}: write {actor.__name__}()."
         )
     if callable(getattr(actor, "act", None)):
         return actor  # type: ignore[return-value]
     if callable(actor):
         return FunctionActor(actor)
     raise InvalidArgumentError(
-        f"an actor has act(decisions) or is a function of the observation, received {type(actor).__name__}."
+        f"an actor must have act(decisions) or be a function of the observation, received {type(actor).__name__}."
     )
 
 

@@ -117,7 +117,7 @@ def test_never_and_always(helper: Any, action: int) -> None:
     assert helper.predict("text")[0] == action
     assert helper.predict(("a", "b", "c"))[0].tolist() == [action] * 3
     assert type(helper).from_run(Path("anywhere"), budget=1.0, seed=3).predict("text")[0] in (0, 1)
-    with pytest.raises(InvalidArgumentError, match="counts from 1"):
+    with pytest.raises(InvalidArgumentError, match="must be a number from 1"):
         Always(intervention=0)
 
 

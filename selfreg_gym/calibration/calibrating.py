@@ -122,7 +122,7 @@ def calibrate_many(
         The calibrated helpers, by key.
     """
     if workers > 1 and not isinstance(env, Mapping):
-        raise InvalidArgumentError("each of several processes builds the env: pass its keyword arguments.")
+        raise InvalidArgumentError("several processes each build the env: pass env as keyword arguments.")
     settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes}
     helpers: dict[str, Helper] = {}
     groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], Group] = {}
@@ -170,7 +170,7 @@ def _plan(
         plan = tuple(episodes)
         if not plan or not all(isinstance(spec, EpisodeSpec) for spec in plan):
             raise InvalidArgumentError(
-                "episodes is a number, or a list of EpisodeSpec(task index, seed) with at least one; "
+                "episodes must be a number or a non-empty list of EpisodeSpec(task index, seed); "
                 f"received {episodes!r}."
             )
         return plan, len(plan)

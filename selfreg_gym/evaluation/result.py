@@ -71,7 +71,7 @@ class Evaluation:
         """
         if split is None:
             if len(self.tables) != 1:
-                raise InvalidArgumentError(f"say which split: this evaluation holds {', '.join(self.tables)}.")
+                raise InvalidArgumentError(f"give a split: this evaluation has {', '.join(self.tables)}.")
             return next(iter(self._results.values()))
         if split not in self.tables:
             raise UnknownNameError("split", split, self.tables)

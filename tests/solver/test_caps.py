@@ -132,9 +132,9 @@ def test_invalid_arguments_raise(random_model):
     for arguments in ({}, {"budget": 1.0, "hard_cap": 1}):
         with pytest.raises(InvalidArgumentError, match="one of the two"):
             solve_budget(model, **arguments)
-    with pytest.raises(InvalidArgumentError, match="a hard cap is solved with value='exact'"):
+    with pytest.raises(InvalidArgumentError, match="hard_cap needs value='exact'"):
         solve_budget(model, hard_cap=1, method="paper")
-    with pytest.raises(InvalidArgumentError, match="a hard cap is solved with value='exact'"):
+    with pytest.raises(InvalidArgumentError, match="hard_cap needs value='exact'"):
         solve(model, help_cost=0.1, hard_cap=1, tie="high")
     with pytest.raises(InvalidArgumentError, match="one price for all"):
         solve(model, help_cost=[0.1, 0.2], hard_cap=1)

@@ -26,7 +26,7 @@ from selfreg_gym.transitions import Rows, TransitionModel
         ({"start": [1.5, -0.5]}, r"start .* state 0 \('hall'\)"),
         ({"start": [1.0]}, r"start has shape \(2,\)"),
         ({"cost": [0, -1]}, r"cost .* state 0 \('hall'\), action 1 has -1"),
-        ({"cost": [0.5, 1]}, "cost of nohelp is 0"),
+        ({"cost": [0.5, 1]}, "cost of nohelp must be 0"),
         ({"keys": ["hall", "hall"]}, "'hall' is the key of state 0 and of state 1"),
         ({"keys": ["hall"]}, "2 states, received 1 keys"),
         ({"available": [[True, False], [True, True]]}, "nohelp .* available everywhere"),
