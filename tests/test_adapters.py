@@ -62,7 +62,7 @@ def test_a_helper_is_returned_and_what_cannot_be_adapted_is_refused() -> None:
     assert isinstance(as_helper(len), FunctionHelper)
     with pytest.raises(InvalidArgumentError, match="a helper must be an object with predict"):
         as_helper(3)
-    with pytest.raises(InvalidArgumentError, match="wrap is"):
+    with pytest.raises(InvalidArgumentError, match="wrap must be"):
         as_helper(len, wrap=3)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Checks of the arguments that several helpers take: an intervention, costs, a seed."""
+"""Validation of arguments common to several helpers: an intervention, costs, a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask where the actor itself is unsure: where its most likely action has a low probability."""
+"""Ask in states where the actor is unsure: its most likely action has a low probability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask at every k-th step, whatever the state."""
+"""Ask at every k-th step, in any state."""
 
 from __future__ import annotations
 

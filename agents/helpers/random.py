@@ -1,4 +1,4 @@
-"""Ask at random: at each step with probability p. What a helper must beat at equal usage."""
+"""Ask at random with probability p at each step: the baseline at equal usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let the actor try alone for n steps, then ask at every step."""
+"""Do not ask in the first n steps; then ask at every step."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_invalid_arguments_are_errors():
         EveryK(0.5)
     with pytest.raises(InvalidArgumentError, match="integer"):
         WaitN(-1)
-    with pytest.raises(InvalidArgumentError, match="lies in"):
+    with pytest.raises(InvalidArgumentError, match="must be in"):
         ActorConfidence(1.5)
     with pytest.raises(InvalidArgumentError, match="scores"):
         Quantile(CoinPRM(), [])
