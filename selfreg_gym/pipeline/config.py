@@ -30,16 +30,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
-    "RunConfig",
-    "differences",
-    "from_dict",
-    "load_config",
-    "material_config",
-    "override",
-    "parse_overrides",
-    "preset_names",
-    "to_dict",
-]
+    "FORMER_SECTIONS", "RunConfig", "differences", "from_dict", "load_config", "material_config", "override",
+    "parse_overrides", "preset_names", "to_dict",
+]  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
 
