@@ -123,7 +123,7 @@ def test_solve_and_solve_budget_return_capped_solutions(random_model):
 
 @pytest.mark.parametrize("hard_cap", [-1, 1.5, float("nan"), [1, 2]])
 def test_an_invalid_cap_raises(random_model, hard_cap):
-    with pytest.raises(InvalidArgumentError, match="whole number"):
+    with pytest.raises(InvalidArgumentError, match="an integer"):
         solve_caps(random_model(np.random.default_rng(0), 4), hard_cap=hard_cap)
 
 
