@@ -53,7 +53,7 @@ class Frontier:
         help_cost: ``(B,)`` a price at which each point is optimal, decreasing.
         usage: ``(B,)`` expected cost units.
         success: ``(B,)`` expected success.
-        gap: bound on the success that a mixture of neighbouring points is below the optimum for its usage.
+        gap: upper bound on the optimal success minus that of the frontier, at equal usage.
         discount: per step.
         passes: number of passes over the model.
     """
@@ -185,9 +185,9 @@ def solve_frontier(
     Args:
         model: the problem.
         gap: certified bound on the distance of the piecewise linear result below the optimum, in success; 0 finds all
-            corners (to rounding).
+            corners (up to rounding).
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
-        progress: called after each pass with the number of points and the present gap.
+        progress: called after each pass with the number of points and the current gap.
 
     Raises:
         InvalidArgumentError: a negative gap.
