@@ -152,8 +152,8 @@ class LMHelper(Helper):
             interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
             costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weight its
                 offset, and must be those of the env that it plays in. None: unknown; each call is one cost unit.
-            augment: rewrites an observation without changing its meaning (``augment`` of a task), to reduce overfitting. It is
-                applied to each drawn observation.
+            augment: rewrites an observation without changing its meaning (``augment`` of a task), to reduce
+                overfitting. It is applied to each drawn observation.
             features: the feature key of observations, if known. Predicting it is an auxiliary task (our extension) that
                 needs fewer examples than the choice.
             patience: hold out the labels of a ``share`` of the tasks, and stop after this many validations on them
