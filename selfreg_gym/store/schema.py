@@ -122,7 +122,7 @@ def check_path(path: Any) -> Path:
 def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
     """Create an empty store at ``path``, and missing folders (``Rollouts.create``); a failure leaves no file."""
     text = spec_json(spec)
-    taken = StoreError(f"{path} exists already: open it with Rollouts.open, or choose another path.")
+    taken = StoreError(f"{path} already exists: open it with Rollouts.open, or choose another path.")
     if path.exists():
         raise taken
     with explained(path):

@@ -122,7 +122,7 @@ def _actions_json(actions: Sequence[str]) -> str:
 def _check_episode(episode: Episode) -> None:
     """Raise the first problem of an episode that is incomplete or has a number or text that cannot be stored."""
     if not isinstance(episode, Episode):
-        raise InvalidArgumentError(f"a store holds selfreg_gym.Episode objects, received {shown(episode)}.")
+        raise InvalidArgumentError(f"a store takes selfreg_gym.Episode objects, received {shown(episode)}.")
     try:
         problem = _problem(episode)
     except (TypeError, ValueError, AttributeError) as error:  # a field of another type
