@@ -163,9 +163,7 @@ def solve_budget(
 
 def _only_exact(what: str, value: str, method: str) -> None:
     if value != "exact" or method != "auto":
-        raise InvalidArgumentError(
-            f"{what} value='exact' and method='auto', received {value!r} and {method!r}."
-        )
+        raise InvalidArgumentError(f"{what} value='exact' and method='auto', received {value!r} and {method!r}.")
 
 
 class Point(NamedTuple):
