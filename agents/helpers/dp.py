@@ -27,7 +27,7 @@ class DP(Helper):
 
     It knows the tasks that the model was fitted on, by the keys of their states. So it is privileged: a yardstick for
     helpers that read text, and not a competitor. A mixture draws its coin once per episode, also when
-    ``deterministic``, from the helper's seed and the episode, whatever the batch.
+    ``deterministic``, from the helper's seed and the episode, for any batch size.
 
     Args:
         policy: a :class:`MixedPolicy`, or a :class:`Frontier` to take one from.

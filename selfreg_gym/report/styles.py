@@ -81,7 +81,7 @@ class Style:
         label: its name in tables and legends.
         colour: a name in :data:`PALETTE`.
         marker: Matplotlib's code.
-        declared: what the helper says of itself.
+        declared: the description that the helper declares.
     """
 
     label: str
