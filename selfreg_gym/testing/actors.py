@@ -58,7 +58,7 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
                 f"{alone!r}, then {_answers(actor, [decision.renewed()])[0]!r}",
             )
         decisions.append(decision)
-    # There is one live task, so the batch holds decisions in its present state, with different random streams.
+    # There is one live task, so the batch holds decisions in its current state, with different random streams.
     keys = [(11, t, 0, 1) for t in range(4)]
     batch = [Decision(decisions[-1].observation, decisions[-1].admissible_actions, task=env, key=key) for key in keys]
     single = [_answers(actor, [decision.renewed()])[0] for decision in batch]
