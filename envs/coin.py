@@ -35,7 +35,7 @@ class Coin(gym.Env[str, str]):
     Text: ``heads`` or ``tails``. Any other text is an invalid action and ends the episode as a wrong call does.
 
     ## Observation Space
-    Text: the index of the present coin and the number of coins.
+    Text: the index of the current coin and the number of coins.
 
     ## Rewards
     1 on the last step of a successful episode, otherwise 0.
@@ -62,7 +62,7 @@ class Coin(gym.Env[str, str]):
 
     def __init__(self, *, heads: float = 0.5, render_mode: str | None = None) -> None:
         if not 0 < heads < 1:
-            raise InvalidArgumentError(f"heads is a probability in (0, 1), received {heads!r}.")
+            raise InvalidArgumentError(f"heads must be a probability in (0, 1), received {heads!r}.")
         if render_mode not in {None, "ansi"}:
             raise UnknownNameError("render mode", render_mode, ["ansi"])
         self.observation_space = FreeText()

@@ -8,10 +8,10 @@ from __future__ import annotations
 import inspect
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -41,14 +41,14 @@ __all__ = [
 class TextTask(Protocol):
     """A Gymnasium env whose observation and action are ``str``.
 
-    ``reset(options={"episode": i})`` chooses the task with index i; ``seed`` drives all other randomness, so that one
+    ``reset(options={"episode": i})`` chooses the task with index i; ``seed`` determines all other randomness, so one
     task can be played many times. ``info`` has these keys on every reset and step:
 
     * ``task_id`` (str): the name of the task;
     * ``admissible_actions`` (tuple of str), absent if any text is admissible;
     * ``state_key`` (str, default: the observation): equal for equal states; it includes the task id;
     * ``feature_key`` (str, optional): the same without the task id, with a few hundred values;
-    * ``kind`` (str, optional): a group of tasks that results also show apart;
+    * ``kind`` (str, optional): a group of tasks with separate results;
     * ``steps_left`` (int, optional): an upper bound on the steps until the task ends the episode;
     * ``success`` and ``is_success`` (bool) on the last step;
     * ``invalid_action`` (bool, optional): the last action was not admissible;
@@ -56,8 +56,8 @@ class TextTask(Protocol):
       and become NaN.
 
     A key has one type on every step, so that Gymnasium's vector environments can put it into one array. A task counts
-    its own steps, because a ``TimeLimit`` wrapper is not part of a snapshot. :class:`OptionalTaskMembers` lists what a
-    task may have besides.
+    its own steps, because a ``TimeLimit`` wrapper is not part of a snapshot. :class:`OptionalTaskMembers` has the
+    optional members.
     """
 
     observation_space: gym.Space[str]
@@ -65,11 +65,9 @@ class TextTask(Protocol):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode and return ``(observation, info)``."""
-        ...
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Apply one text action and return ``(observation, reward, terminated, truncated, info)``."""
-        ...
 
 
 class OptionalTaskMembers(Protocol):
@@ -77,38 +75,35 @@ class OptionalTaskMembers(Protocol):
 
     num_episodes: int
     """The number of tasks: ``options={"episode": i}`` takes ``0 <= i < num_episodes``."""
+    splits: Mapping[str, Mapping[str, Any]]
+    """Class attribute: name of a split -> constructor arguments of its tasks. Rollouts are collected on ``collected``,
+    else on the first one. A run uses them unless its config has ``task.splits``."""
+    split_titles: Mapping[str, str]
+    """Class attribute: name of a split -> its heading in tables and plots."""
 
     def snapshot(self) -> object:
         """The exact state, the random state included. Without it, actions are replayed."""
-        ...
 
     def restore(self, snapshot: Any) -> None:
         """Return to the state of a snapshot, as often as it is called."""
-        ...
 
     def expert_action(self) -> str:
-        """A good admissible action in the present state, which stays as it is."""
-        ...
+        """A good admissible action in the current state, which does not change."""
 
     def augment(self, observation: str, rng: np.random.Generator) -> str:
-        """Another observation of the same state that the task could as well have given, for training."""
-        ...
+        """Another possible observation of the same state, for training."""
 
 
 class OptionalActorMembers(Protocol):
-    """Members that an actor may have, and (``immaterial``) a class of actors, interventions or helpers."""
+    """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
 
     checkpoint_dir: str | Path | None
-    """The directory of its language model, from which other models may be trained."""
+    """The directory of its language model, which can be the backbone of other models."""
     immaterial: tuple[str, ...]
-    """Arguments that change where and how fast it acts, and no result (an address, a time-out): a store or a run is
-    continued when they differ."""
+    """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
 
-def optional_member(
-    owner: Any,
-    name: Literal["num_episodes", "snapshot", "restore", "expert_action", "augment", "checkpoint_dir", "immaterial"],
-) -> Any:
+def optional_member(owner: Any, name: str) -> Any:
     """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
     find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
     try:
@@ -124,8 +119,8 @@ class Decision:
         observation: the text to act on.
         admissible_actions: the actions that will be accepted, or None if any text is admissible.
         task: the live task env. A planner may take a snapshot and must restore it.
-        rng: a random stream for (episode seed, step, who acts), made when first used. It does not depend on other
-            draws, so neither batching nor a memo changes a sample.
+        rng: a random stream for (episode seed, step, actor), created at its first use. It is independent of other
+            streams, so neither batching nor a memo changes a sample.
     """
 
     __slots__ = ("_key", "_rng", "admissible_actions", "observation", "task")
@@ -134,11 +129,10 @@ class Decision:
         self,
         observation: str,
         admissible_actions: tuple[str, ...] | None = None,
-        *,
         task: Any = None,
         key: tuple[int, ...] = (0,),
     ) -> None:
-        """``key``: non-negative integers (episode seed, step, who acts) that seed ``rng``."""
+        """``key``: non-negative integers (episode seed, step, actor) that seed ``rng``."""
         self.observation = observation
         self.admissible_actions = admissible_actions
         self.task = task
@@ -152,22 +146,9 @@ class Decision:
             self._rng = generator(self._key)
         return self._rng
 
-    @classmethod
-    def quick(
-        cls, observation: str, admissible_actions: tuple[str, ...] | None, task: Any, key: tuple[int, ...]
-    ) -> Decision:
-        """The same as ``Decision(...)``, made in half the time: the envs make one at every step."""
-        decision = cls.__new__(cls)
-        decision.observation = observation
-        decision.admissible_actions = admissible_actions
-        decision.task = task
-        decision._key = key
-        decision._rng = None
-        return decision
-
     def renewed(self) -> Decision:
-        """The same decision, with its random stream at the beginning again."""
-        return Decision(self.observation, self.admissible_actions, task=self.task, key=self._key)
+        """The same decision with its random stream reset."""
+        return Decision(self.observation, self.admissible_actions, self.task, self._key)
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
@@ -182,8 +163,8 @@ class Act:
         logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor computes them.
         tokens: tokens read and written for this act (0 to 2**53), or None if they are not counted.
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
-            is in ``info["reported_cost"]`` and never charged.
-        error: why the actor failed, or None. An act with an error is never executed.
+            cost is in ``info["reported_cost"]`` and never charged.
+        error: the reason of a failure, or None. An act with an error is not executed.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
     ``info["error"]``, and no other episode is affected.
@@ -201,12 +182,11 @@ class Actor(Protocol):
     """Acts on a task. Batched: N decisions in, N acts (or plain strings) out, in the same order.
 
     ``__deepcopy__`` should return ``self``: Gymnasium copies env specs deeply, and a model must not be copied.
-    :class:`OptionalActorMembers` lists what an actor may have besides.
+    :class:`OptionalActorMembers` has the optional members.
     """
 
     def act(self, decisions: Sequence[Decision]) -> Sequence[str | Act]:
         """Answer every decision."""
-        ...
 
 
 class FunctionActor:
@@ -234,14 +214,14 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
     """
     if isinstance(actor, type) and isinstance(inspect.getattr_static(actor, "act", None), types.FunctionType):
         raise InvalidArgumentError(
-            f"an actor is an object, received the class {actor.__name__}: write {actor.__name__}()."
+            f"an actor must be an object, received the class {actor.__name__}: write {actor.__name__}()."
         )
     if callable(getattr(actor, "act", None)):
         return actor  # type: ignore[return-value]
     if callable(actor):
         return FunctionActor(actor)
     raise InvalidArgumentError(
-        f"an actor has act(decisions) or is a function of the observation, received {type(actor).__name__}."
+        f"an actor must have act(decisions) or be a function of the observation, received {type(actor).__name__}."
     )
 
 
@@ -249,7 +229,7 @@ class Intervention:
     """An actor that can be asked for help, and the cost of a call.
 
     Args:
-        actor: acts when it is asked (an :class:`Actor`, or a function of the observation).
+        actor: an :class:`Actor`, or a function of the observation.
         name: its name in ``info`` and in tables.
         cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
     """
@@ -270,21 +250,16 @@ class Intervention:
 
 @runtime_checkable
 class HelperPolicy(Protocol):
-    """What ``run_episodes`` and ``evaluate`` need of a helper. The signature is Stable-Baselines3's ``predict``.
+    """The minimal interface of a helper for ``run_episodes`` and ``evaluate``: ``predict`` of Stable-Baselines3.
 
-    :class:`selfreg_gym.Helper` is the base class with everything else that a helper may declare. An object with
-    ``predict`` alone works as well; if it draws in batch order, its decisions depend on the batch size.
+    :class:`selfreg_gym.Helper` is the base class with all optional members. An object with only ``predict`` also works;
+    if it draws random numbers in batch order, its decisions depend on the batch size.
     """
 
     def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        self, observation: Any, state: Any = None, episode_start: np.ndarray | None = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """``(actions, state)``: 0 (nohelp) or k (help from the k-th intervention); see :meth:`Helper.predict`."""
-        ...
 
     def wrap(self, env: Any) -> Any:
         """The env (single or vector) whose observations this helper reads; the identity by default."""
@@ -303,8 +278,8 @@ class Transition:
         cost: cost units spent at this step.
         reward: the env's reward for this step.
         terminated, truncated: whether the episode ended here.
-        invalid: the task did not accept ``action_text``.
-        tokens: tokens read and written for it (``Act.tokens``), or None if they are not counted.
+        invalid: whether ``action_text`` was not admissible.
+        tokens: tokens read and written for the action (``Act.tokens``), or None if they are not counted.
         reported_cost: cost units that the call reported (``Act.cost``), or None.
     """
 
@@ -344,7 +319,7 @@ class Episode:
         success: the outcome.
         usage: ``(K,)`` cost units per intervention over the episode.
         steps: its transitions.
-        error: None, or why it failed; a failed episode is excluded from all statistics.
+        error: the reason of a failure, or None; a failed episode is excluded from all statistics.
         metrics: numbers that the task reported at the end (``info["metrics"]``, for instance ``{"spl": 0.8}``).
     """
 

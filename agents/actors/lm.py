@@ -187,6 +187,6 @@ def _check_files(path: Path) -> None:
     """Check that a checkpoint exists, without importing torch as ``loading.check_checkpoint`` does."""
     if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
         raise CheckpointError(
-            "an actor's checkpoint is a local directory with config.json and *.safetensors "
+            "an actor's checkpoint must be a local directory with config.json and *.safetensors "
             f"(as save_pretrained writes it), received {str(path)!r}."
         )

@@ -1,4 +1,4 @@
-"""Ask at random: at each step with probability p. What a helper must beat at equal usage."""
+"""Ask at random with probability p at each step: the baseline at equal usage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Random"]
 
 
 class Random(Helper):
-    """Help with probability ``p`` at each step, whatever is observed.
+    """Ask with probability ``p`` at each step, for any observation.
 
     The draws of a step depend on the helper's seed, the episode and the step, and never on the batch or on
     ``deterministic``. A step that is helped at some p is helped at every larger p (common random numbers).
@@ -46,7 +46,7 @@ class Random(Helper):
         self, p: float = 0.5, seed: int = 0, *, intervention: int | str | None = None, k: int | None = None
     ) -> None:
         if isinstance(p, bool | str) or not 0 <= p <= 1:
-            raise InvalidArgumentError(f"p is a probability in [0, 1], received {p!r}.")
+            raise InvalidArgumentError(f"p must be a probability in [0, 1], received {p!r}.")
         self.p, self.seed = float(p), checked_seed(seed)
         intervention = deprecated_k(intervention, k, None)
         self.intervention = None if intervention is None else checked_intervention(intervention)

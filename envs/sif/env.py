@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -63,7 +63,7 @@ class SIF(gym.Env[str, str]):
     the houses and the wording are our own.
 
     ## Action Space
-    Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the present room), ``Go to Room 2``,
+    Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the current room), ``Go to Room 2``,
     ``Pick up the cup``, ``Put the cup on the table``, ``Give the cup to the human``, ``Follow the human`` and
     ``Done!``. Case, white space and punctuation are ignored, and of an answer ``Reasoning: ... Action: ...`` only the
     action is read. Any other text is an invalid action: it ends the episode as a failure
@@ -105,6 +105,16 @@ class SIF(gym.Env[str, str]):
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    splits: ClassVar = {
+        "collected": {"split": "train"},  # the tasks of the rollouts, with new seeds
+        "seen": {"split": "test-seen"},  # new tasks in the same houses
+        "unseen": {"split": "test-unseen"},  # new tasks in new houses
+    }
+    split_titles: ClassVar = {
+        "collected": "Collected tasks",
+        "seen": "New tasks, seen houses",
+        "unseen": "New tasks, unseen houses",
+    }
 
     def __init__(
         self,
@@ -162,7 +172,7 @@ class SIF(gym.Env[str, str]):
         """
         world = self._running_world()
         if not isinstance(action, str):
-            raise InvalidArgumentError(f"an action of SIF is a str, received {type(action).__name__}.")
+            raise InvalidArgumentError(f"an action of SIF must be a str, received {type(action).__name__}.")
         self._actions += 1
         read = actions.parse(action, self._admissible)
         invalid = read is None

@@ -26,7 +26,7 @@ class CoinMixture(Helper):
 
     It reaches any usage on the line between the two, which no fixed threshold does inside a jump. Both helpers see
     every step, so that their memory is complete. The coin is a function of ``seed`` and the episode
-    (:meth:`begin_episodes`), whatever the batch.
+    (:meth:`begin_episodes`), for any batch size.
 
     Args:
         low, high: helpers that read the same observations.
@@ -41,7 +41,7 @@ class CoinMixture(Helper):
 
     def __init__(self, low: Helper, high: Helper, *, weight: float, seed: int = 0) -> None:
         if not 0.0 <= weight <= 1.0:
-            raise InvalidArgumentError(f"the weight of a mixture lies in [0, 1], received {weight!r}.")
+            raise InvalidArgumentError(f"the weight of a mixture must be in [0, 1], received {weight!r}.")
         self.low, self.high, self.weight = as_helper(low), as_helper(high), float(weight)
         self.seed = int(seed)
         self.intervention, self.knows_tasks = self.low.intervention, self.low.knows_tasks

@@ -1,4 +1,4 @@
-"""``Client``: one request, retried until it has an answer or has failed for good."""
+"""``Client``: one request, retried until it has an answer or the retries are used up."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Client:
 
 
 def _parse(reply: Reply) -> dict[str, Any]:
-    """The JSON object in a reply, whatever its Content-Type.
+    """The JSON object in a reply, for any Content-Type.
 
     Raises:
         EndpointError: the body is not a JSON object; transient, unless it is a web page.

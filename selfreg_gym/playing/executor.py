@@ -1,4 +1,4 @@
-"""Executors: where the shards of a job run. ``run_sharded`` chooses one by the number of workers.
+"""Executors run the shards of a job. ``run_sharded`` chooses one by the number of workers.
 
 A job is a function and a list of shards. An executor calls the function once per shard and passes each result to the
 caller *as soon as it arrives*, so that the caller can store it: results that were delivered before a Ctrl-C or a crash
@@ -21,7 +21,6 @@ class Executor(Protocol):
 
     def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
         """Call ``function(shard)`` for every shard; the arguments are those of :func:`run_sharded`."""
-        ...
 
 
 class SerialExecutor:
@@ -35,11 +34,7 @@ class SerialExecutor:
 
 
 def run_sharded(
-    function: Callable[[Any], Any],
-    shards: Sequence[Any],
-    *,
-    workers: int,
-    on_result: Callable[[Any], None],
+    function: Callable[[Any], Any], shards: Sequence[Any], *, workers: int, on_result: Callable[[Any], None]
 ) -> None:
     """Call ``function(shard)`` for every shard, in ``workers`` processes; the results do not depend on ``workers``.
 

@@ -1,4 +1,4 @@
-"""How helpers are drawn: one label, colour and marker each, the same in every plot and table.
+"""Styles of helpers: one label, colour and marker per helper, equal in all plots and tables.
 
 Helpers declare label, colour and marker (:class:`selfreg_gym.Helper`); what they leave open is chosen here by their id.
 Figures are drawn in the colours of a light page and refer to CSS variables in the page, so a dark page has a lighter
@@ -81,7 +81,7 @@ class Style:
         label: its name in tables and legends.
         colour: a name in :data:`PALETTE`.
         marker: Matplotlib's code.
-        declared: what the helper says of itself.
+        declared: the description that the helper declares.
     """
 
     label: str
@@ -114,11 +114,6 @@ class Style:
     def emphasised(self) -> bool:
         """Whether its rows are bold and its points are labelled with their budgets."""
         return self.declared.role != "baseline" and not self.declared.minor
-
-    @property
-    def has_intervals(self) -> bool:
-        """Whether its points have intervals; those of all helpers would hide each other."""
-        return not self.declared.minor
 
     @property
     def has_hull(self) -> bool:

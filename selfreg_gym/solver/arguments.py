@@ -32,10 +32,10 @@ def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = Fa
     array = _numeric(value)
     bound = f"a {'finite ' if finite else ''}number >= {low:g}"
     if array is None or array.ndim:
-        raise InvalidArgumentError(f"{what} is {bound}, received {shown(value)}.")
+        raise InvalidArgumentError(f"{what} must be {bound}, received {shown(value)}.")
     number = float(array)
     if not number >= low or (finite and not np.isfinite(number)):
-        raise InvalidArgumentError(f"{what} is {bound}, received {shown(value)}.")
+        raise InvalidArgumentError(f"{what} must be {bound}, received {shown(value)}.")
     return number
 
 
@@ -47,7 +47,7 @@ def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: floa
     """
     array = _numeric(value)
     limit = f" from 0 to {high:g}" if np.isfinite(high) else " >= 0"
-    rule = f"{what} holds {'finite ' if finite else ''}numbers{limit}, in an array of shape {shape}"
+    rule = f"{what} must have {'finite ' if finite else ''}numbers{limit}, in an array of shape {shape}"
     if array is None:
         raise InvalidArgumentError(f"{rule}, received {shown(value)}.")
     if array.shape != shape:
@@ -69,7 +69,7 @@ def checked_whole(what: str, value: Any, *, low: int = 0) -> int:
     """
     array = _numeric(value)
     if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or int(array) < low:
-        raise InvalidArgumentError(f"{what} is a whole number >= {low}, received {shown(value)}.")
+        raise InvalidArgumentError(f"{what} must be an integer >= {low}, received {shown(value)}.")
     return int(array)
 
 
