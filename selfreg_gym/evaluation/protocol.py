@@ -136,10 +136,8 @@ def evaluate_splits(
     The other arguments, and the errors, are those of :func:`evaluate`.
     """
     if not helpers or not isinstance(helpers, Mapping):
-        received = shown(helpers) if helpers else "none"
-        raise InvalidArgumentError(
-            f"evaluate needs at least one helper, for instance {{'never': Never()}}; received {received}."
-        )
+        example, received = "{'never': Never()}", shown(helpers) if helpers else "none"
+        raise InvalidArgumentError(f"evaluate needs at least one helper, for instance {example}; received {received}.")
     players = {
         HelperKey.parse(key): as_helper(helper, what=f"the helper {str(key)!r}") for key, helper in helpers.items()
     }
@@ -190,12 +188,7 @@ def evaluate_splits(
 
 
 def _known_budgets(players: Mapping[HelperKey, Helper], budgets: Mapping[Any, float] | None) -> dict[HelperKey, float]:
-    """The budget of each key that has one: from ``budgets``, or from the key itself.
-
-    Raises:
-        InvalidArgumentError: not a mapping of numbers >= 0, or another budget than in the key.
-        UnknownNameError: the key of no helper.
-    """
+    """The budget of each key that has one: from ``budgets``, or from the key itself."""
     if budgets is not None and not isinstance(budgets, Mapping):
         raise InvalidArgumentError(f"budgets must be a dict of budgets by helper key, received {shown(budgets)}.")
     found = {key: key.budget for key in players if key.budget is not None}

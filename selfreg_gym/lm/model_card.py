@@ -65,13 +65,7 @@ def write_card(
         base_model=None if info.get("backbone_built") else str(info.get("backbone", "unknown")),
         model_name=title if figures else None,
         eval_results=[
-            EvalResult(
-                task_type="text-classification",
-                dataset_type=task,
-                dataset_name=one.on,
-                metric_type=one.name,
-                metric_value=float(one.value),
-            )
+            EvalResult("text-classification", task, one.on, metric_type=one.name, metric_value=float(one.value))
             for one in figures
         ]
         or None,

@@ -35,6 +35,7 @@ from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.held_out import choose_shrinkage
 from selfreg_gym.transitions.model import Rows, TransitionModel
 from selfreg_gym.transitions.nodes import Nodes, assign_nodes, visit_weights
+from selfreg_gym.transitions.rows import row_sums
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["fit", "fit_table"]
@@ -111,9 +112,7 @@ def fit_table(
 
     goes_on = used & ~table.last[row]
     row, source, weight = row[goes_on], source[goes_on], weight[goes_on]
-    drop = (
-        (table.steps_left[row] - table.steps_left[row + 1]).astype(np.int64) if levels > 1 else np.zeros(len(row), int)
-    )
+    drop = (table.steps_left[row] - table.steps_left[row + 1]).astype(np.int64) * (levels > 1)
     width = max(int(drop.max(initial=0)) + 1, 2)  # a column of the counts is next node * width + drop
     column = nodes.of_row[row + 1].astype(np.int64) * width + drop
     shape = (count, count * width)
@@ -152,14 +151,16 @@ def fit_table(
     if levels > 1:
         level = np.clip(table.steps_left[first], 1, levels) - 1
         start = np.bincount(level * count + at, minlength=levels * count) / len(first)
-        last_success = _last_success(table, nodes, near_end)
-        last_success = np.minimum(last_success, 1 - np.stack([_without_drop(row, count) for row in rows]))
+        staying = [row_sums(row._replace(data=row.data * (row.drop == 0))) for row in rows]
+        last_success = np.minimum(_last_success(table, nodes, near_end), 1 - np.minimum(staying, 1.0))
         model = TransitionModel.levelled(
             rows, levels, success, start, cost, available=available, last_success=last_success, endless="fail"
         )
     else:
-        matrices = [_square(row, count) for row in rows]
-        model = TransitionModel(matrices, success, start, cost, available=available, endless="fail")
+        from scipy import sparse
+
+        square = [sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count)) for row in rows]
+        model = TransitionModel(square, success, start, cost, available=available, endless="fail")
     weights = {"kappa": kappa, "kappa_feature": kappa_feature}
     settings = {"key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels} | weights
     settings |= {"episodes": table.episodes, "decisions": len(table.action)}
@@ -265,16 +266,3 @@ def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) ->
         prior = np.where((of >= 0)[:, None], rate[np.maximum(of, 0)], both[:, None])
         rate = np.where((of >= 0)[:, None], (k + LAST_VISITS * prior) / (n + LAST_VISITS), rate)
     return rate.T
-
-
-def _without_drop(row: Rows, count: int) -> np.ndarray:
-    """Return ``(N,)`` probabilities of transitions without a drop."""
-    tails = np.repeat(np.arange(count), np.diff(row.indptr))
-    assert row.drop is not None
-    return np.minimum(np.bincount(tails, row.data * (row.drop == 0), minlength=count), 1.0)
-
-
-def _square(row: Rows, count: int) -> Any:
-    from scipy import sparse
-
-    return sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count))

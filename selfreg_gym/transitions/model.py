@@ -130,14 +130,10 @@ class TransitionModel:
         coarse = [max(one, tolerance(success)) for one in coarse] if len(coarse) == actions else [ROUNDING] * actions
         rows, self.success = rescaled(rows, self.success, coarse)
         self.rows = rows
-        self.last_success = (
-            self.success
-            if last_success is None
-            else checked_array("last_success", last_success, (actions, n), self._name)
-        )
-        self.available = (
-            np.ones((actions, n), bool) if available is None else np.array(np.broadcast_to(available, (actions, n)))
-        )
+        self.last_success = self.success
+        if last_success is not None:
+            self.last_success = checked_array("last_success", last_success, (actions, n), self._name)
+        self.available = np.array(np.broadcast_to(True if available is None else available, (actions, n)))
         if self.available.dtype != bool or not self.available[0].all():
             raise ModelError("available is a bool (A, n) array with nohelp (row 0) available everywhere.")
         if cost is None:
@@ -171,8 +167,6 @@ class TransitionModel:
                 f"a TransitionModel is immutable, and {name!r} was assigned: make another model, or use with_outcomes."
             )
         super().__setattr__(name, value)
-
-    # -- properties ---------------------------------------------------------------------------------------------
 
     @property
     def n(self) -> int:
@@ -254,22 +248,17 @@ class TransitionModel:
 
     def _replaced(self, **attributes: Any) -> TransitionModel:
         other = TransitionModel.__new__(TransitionModel)
-        other.__dict__.update(
-            {k: v for k, v in self.__dict__.items() if k not in _DERIVED} | attributes | {"cache": {}}
-        )
+        other.__dict__.update(self.__getstate__() | attributes)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out derived attributes, because models are sent to worker processes."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
-        return kept | {"cache": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in _DERIVED} | {"cache": {}}
 
     def __repr__(self) -> str:
         entries = sum(len(row.data) for row in self.rows)
         levels = f" = {self.nodes} nodes x {self.levels} steps left" if self.levels > 1 else ""
         return f"TransitionModel({self.n} states{levels}, {self.actions} actions, {entries} transitions)"
-
-    # -- from data -----------------------------------------------------------------------------------------------
 
     @classmethod
     def fit(
@@ -307,16 +296,13 @@ class TransitionModel:
             )
         return self.fitted
 
-    # -- lookup of states ---------------------------------------------------------------------------------------
-
     @cached_property
     def _index(self) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
         """The nodes of the state keys, and of the feature keys."""
-        if self.fitted is not None:
-            states = {key: i for i, key in enumerate(self.keys or ()) if not self.fitted.is_feature[i]}
-            features = {key: i for i, key in enumerate(self.keys or ()) if self.fitted.is_feature[i]}
-            return states, features
-        return {key: i for i, key in enumerate(self.keys or ())}, {}
+        maps: tuple[dict[Hashable, int], dict[Hashable, int]] = {}, {}
+        for i, key in enumerate(self.keys or ()):
+            maps[self.fitted is not None and bool(self.fitted.is_feature[i])][key] = i
+        return maps
 
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
         """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
@@ -353,8 +339,6 @@ class TransitionModel:
 
     def _name(self, node: int) -> str:
         return f"{node} ({self.keys[node]!r})" if self.keys is not None and node < self.nodes else str(node)
-
-    # -- on disk -------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.npz`` file without pickles; see :mod:`selfreg_gym.transitions.files`."""
