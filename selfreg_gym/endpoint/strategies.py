@@ -96,12 +96,8 @@ def choose_strategy(capabilities: Capabilities, strategy: str = "auto") -> Choic
     Raises:
         EndpointError: the server supports none, or not the requested one.
     """
-    works = {
-        "echo": capabilities.works("echo"),
-        "structured": capabilities.works("structured"),
-        "systemone": capabilities.works("systemone"),
-        "text": capabilities.works("chat") or capabilities.works("completions"),
-    }
+    works = {name: capabilities.works(name) for name in STRATEGIES[:3]}
+    works["text"] = capabilities.works("chat") or capabilities.works("completions")
     why = {name: capabilities.why(name) for name in STRATEGIES[:3]}
     why["text"] = f"chat: {capabilities.why('chat')}; completions: {capabilities.why('completions')}"
     if strategy != "auto":
@@ -250,12 +246,8 @@ class _Strategies:
     def echo(self, decisions: Sequence[Decision]) -> list[Act]:
         """Draw from softmax(score / temperature), the score being an action's log-probability."""
         prompts = [actor_prompt(d.observation) for d in decisions]
-        keys = [
-            request_key(
-                "echo scores 2", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
-            )
-            for p, d in zip(prompts, decisions, strict=True)
-        ]
+        bodies = [{"prompt": p, "actions": d.admissible_actions} for p, d in zip(prompts, decisions, strict=True)]
+        keys = [request_key("echo scores 2", {"model": self.connection.model, **body}, None) for body in bodies]
         known: dict[bytes, Any] = {}
         requests: list[Request] = []
         places: dict[bytes, slice] = {}

@@ -201,8 +201,8 @@ class Labels(Sequence[Label]):
         """The labels at ``index``, with all texts."""
         names = ("budget", "action", "weight", "advantage", "plan_index")
         arrays = {name: getattr(self, name)[index] for name in names}
-        texts = {"observation": self.observation, "task_id": self.task_id}
-        return replace(self, **arrays, **{name: replace(text, codes=text.codes[index]) for name, text in texts.items()})
+        observation, task_id = (replace(text, codes=text.codes[index]) for text in (self.observation, self.task_id))
+        return replace(self, **arrays, observation=observation, task_id=task_id)
 
 
 def _header(line: str, path: Any) -> dict[str, Any]:
@@ -229,9 +229,8 @@ def _rows(lines: Iterator[str], path: Any) -> Iterator[Label]:
             labels = decision.pop("labels")
             rows = [_checked(Label(**decision, **one)) for one in labels]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise StoreDamagedError(
-                f"{path}, line {number}, has no valid labels ({error}). Write the file again."
-            ) from error
+            what = f"{path}, line {number}, has no valid labels ({error})"
+            raise StoreDamagedError(f"{what}. Write the file again.") from error
         yield from rows
 
 

@@ -77,11 +77,9 @@ def label(
         raise UnknownNameError("scope", scope, _SCOPES)
     mixtures = _mixtures(solution, budgets)
     model = mixtures[0][1].model if model is None else model
-    sizes = {len(policy.policy) for _, mixture in mixtures for policy in mixture.policies}
-    if sizes != {model.n}:
-        raise InvalidArgumentError(
-            f"the policies have {sizes} states and the model {model.n}: pass the model that was solved."
-        )
+    if (sizes := {len(policy.policy) for _, mixture in mixtures for policy in mixture.policies}) != {model.n}:
+        found = f"the policies have {sizes} states and the model {model.n}"
+        raise InvalidArgumentError(f"{found}: pass the model that was solved.")
     decisions = _decisions(rollouts)
     state = _locate(model, decisions)
     known = state >= 0

@@ -100,15 +100,16 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
         helped = [t for t, step in enumerate(episode.steps) if step.action != 0 and targets == "nohelp"]
         known = np.nan if p is None else p
         for t in range(max(helped, default=-1) + 1, len(episode.steps)):
-            left = len(episode.steps) - t  # decisions, including this one
+            ahead = len(episode.steps) - t  # decisions left, including this one
             text = episode.steps[t].observation
-            rows.append((text, episode.success, known, left, t, episode.task_id, without_help, t == 0))
+            rows.append((text, episode.success, known, ahead, t, episode.task_id, without_help, t == 0))
     if not rows:
         raise InvalidArgumentError(
             f"no decision is an example of the target {targets!r}: it needs completed episodes that end without help."
         )
     texts, outcome, *counts, task, unhelped, first = zip(*rows, strict=True)
-    weight = _weights(*map(np.array, counts), lengths, clip) if targets == "nohelp" else np.ones(len(texts))
+    probability, left, steps = map(np.array, counts)
+    weight = _weights(probability, left, steps, lengths, clip) if targets == "nohelp" else np.ones(len(texts))
     columns = np.asarray(outcome, np.float64), weight, np.asarray(task, dtype=object)
     return Examples(texts, *columns, np.asarray(unhelped, dtype=bool), np.asarray(first, dtype=bool))
 

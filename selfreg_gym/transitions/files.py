@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, ModelError
-from selfreg_gym.transitions.fitted import Fitted
-from selfreg_gym.transitions.model import Rows, TransitionModel
+from selfreg_gym.transitions.model import Fitted, Rows, TransitionModel
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["load_model", "read_arrays", "save_model"]

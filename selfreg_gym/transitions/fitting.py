@@ -28,12 +28,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.transitions.coverage import coverage
-from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.held_out import choose_shrinkage
-from selfreg_gym.transitions.model import Rows, TransitionModel
+from selfreg_gym.transitions.model import Fitted, Rows, TransitionModel
 from selfreg_gym.transitions.nodes import Nodes, assign_nodes, visit_weights
 from selfreg_gym.transitions.rows import row_sums
 from selfreg_gym.transitions.table import TransitionTable, tabulate
@@ -119,10 +119,8 @@ def fit_table(
     moves = [_counts(source, column, weight * (table.action[row] == a), shape) for a in range(actions)]
 
     to_features = None
-    full_counts = [
-        np.bincount(pair, used * each, minlength=count * actions).reshape(count, actions)
-        for each in (np.ones(len(pair)), table.success[nodes.row])
-    ]
+    each = used, used & table.success[nodes.row]
+    full_counts = [np.bincount(pair, one, minlength=count * actions).reshape(count, actions) for one in each]
     if kappa_feature > 0 and nodes.of_feature is not None:
         projected = nodes.feature_node_of_row[row + 1].astype(np.int64) * width + drop
         to_features = [
@@ -157,8 +155,6 @@ def fit_table(
             rows, levels, success, start, cost, available=available, last_success=last_success, endless="fail"
         )
     else:
-        from scipy import sparse
-
         square = [sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count)) for row in rows]
         model = TransitionModel(square, success, start, cost, available=available, endless="fail")
     weights = {"kappa": kappa, "kappa_feature": kappa_feature}
@@ -179,8 +175,6 @@ def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
 
 def _counts(source: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> Any:
     """Return the sparse matrix of weighted counts of (source, column) pairs."""
-    from scipy import sparse
-
     some = weight > 0
     return sparse.csr_array(sparse.coo_array((weight[some], (source[some], column[some])), shape=shape))
 
@@ -194,8 +188,6 @@ def _shrunk(
     ``full_counts`` has visits and wins (N, A) in which every decision counts fully for its feature key; states shrink
     towards these.
     """
-    from scipy import sparse
-
     total = visits.sum(axis=1)
     pooled, pooled_wins = sum(moves[1:], moves[0]), wins.sum(axis=1)
     everywhere = nodes.is_feature if nodes.is_feature.any() else np.ones(nodes.count, bool)
@@ -228,8 +220,6 @@ def _shrunk(
 
 def _scale(matrix: Any, factors: np.ndarray) -> Any:
     """Return ``diag(factors) @ matrix`` without rows of zeros."""
-    from scipy import sparse
-
     scaled = sparse.csr_array(sparse.diags_array(factors) @ matrix)
     scaled.eliminate_zeros()
     return scaled
@@ -241,8 +231,6 @@ def _with_drop_prior(matrix: Any, visits: np.ndarray, width: int) -> Any:
     Every episode ends, so no step can leave ``steps_left`` unchanged forever. Without this prior, a few visits that all
     leave it unchanged would be estimated as an infinite loop.
     """
-    from scipy import sparse
-
     stays = sparse.csr_array(matrix * (np.arange(matrix.shape[1]) % width == 0)[None, :])
     stays.eliminate_zeros()
     share = _scale(stays, 0.5 / (visits + 0.5))

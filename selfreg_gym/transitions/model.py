@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
-from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.rows import (
     ROUNDING,
     Rows,
@@ -40,9 +40,28 @@ from selfreg_gym.transitions.rows import (
     tolerance,
 )
 
-__all__ = ["Rows", "TransitionModel"]
+__all__ = ["Fitted", "Rows", "TransitionModel"]
 
 _DERIVED = ("condensation", "fingerprint", "_index", "cache")
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Description of the data that a model was fitted to.
+
+    Attributes:
+        counts: ``(A, N)`` visits of each row.
+        is_feature: ``(N,)`` bool, whether a node is that of a feature key.
+        feature_of_node: ``(N,)`` the node of a state's feature key, -1 where there is none.
+        settings: the arguments of the fit and the chosen weights.
+        coverage: see :func:`selfreg_gym.transitions.coverage.coverage`.
+    """
+
+    counts: np.ndarray
+    is_feature: np.ndarray
+    feature_of_node: np.ndarray
+    settings: dict[str, Any]
+    coverage: dict[str, float]
 
 
 class TransitionModel:
