@@ -8,10 +8,10 @@ from __future__ import annotations
 import inspect
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -77,6 +77,11 @@ class OptionalTaskMembers(Protocol):
 
     num_episodes: int
     """The number of tasks: ``options={"episode": i}`` takes ``0 <= i < num_episodes``."""
+    splits: Mapping[str, Mapping[str, Any]]
+    """Class attribute: name of a split -> constructor arguments of its tasks. Rollouts are collected on ``collected``,
+    else on the first one. A run uses them unless its config has ``task.splits``."""
+    split_titles: Mapping[str, str]
+    """Class attribute: name of a split -> its heading in tables and plots."""
 
     def snapshot(self) -> object:
         """The exact state, the random state included. Without it, actions are replayed."""
@@ -105,10 +110,7 @@ class OptionalActorMembers(Protocol):
     continued when they differ."""
 
 
-def optional_member(
-    owner: Any,
-    name: Literal["num_episodes", "snapshot", "restore", "expert_action", "augment", "checkpoint_dir", "immaterial"],
-) -> Any:
+def optional_member(owner: Any, name: str) -> Any:
     """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
     find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
     try:

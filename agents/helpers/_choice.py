@@ -139,5 +139,5 @@ def check_costs(
     received = ", ".join(f"{one.name} (cost {one.cost:g})" for one in interventions) or "none"
     raise InvalidArgumentError(
         f"{helper.type_name} was trained for {trained}, and this env has {len(found)}: {received}. Train it "
-        "for these interventions, or play it in an env with those of its training."
+        "for these interventions, or use it in an env with those of its training."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -105,6 +105,16 @@ class SIF(gym.Env[str, str]):
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+    splits: ClassVar = {
+        "collected": {"split": "train"},  # the tasks of the rollouts, with new seeds
+        "seen": {"split": "test-seen"},  # new tasks in the same houses
+        "unseen": {"split": "test-unseen"},  # new tasks in new houses
+    }
+    split_titles: ClassVar = {
+        "collected": "Collected tasks",
+        "seen": "New tasks, seen houses",
+        "unseen": "New tasks, unseen houses",
+    }
 
     def __init__(
         self,

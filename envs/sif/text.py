@@ -185,7 +185,7 @@ def _rooms(kind: str, rooms: tuple[int, ...]) -> str:
     return f"the {kind} {'are' if kind == 'shelves' else 'is'} in Room {_list([str(r + 1) for r in rooms], 'or')}"
 
 
-def _wanted(world: World) -> str:
+def _mapped(world: World) -> str:
     """The mapped places of the object (until it is held) and of the receptacle of the command.
 
     The original prompt repeats the command near its end; this line is our substitute.
@@ -218,7 +218,7 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
         for room in world.stale:
             lines[room] = _line(world.house, world.belief, room)
         world.stale.clear()
-    role, said = _frame(task)
+    role, command = _frame(task)
     human = ""
     if world.human_status:
         human = _human_line(
@@ -227,4 +227,4 @@ def observation(world: World, history: str, admissible: tuple[str, ...]) -> str:
     can = f"You can: {', '.join(admissible)}" if admissible else "The episode is over."
     past = f"So far:\n{history}" if history else ""
     map_text = "\n".join(lines)
-    return f"{role}{past}Your map:\n{map_text}\n{said}{human}{_wanted(world)}{can}\n{_where(world.room, world.held)}"
+    return f"{role}{past}Your map:\n{map_text}\n{command}{human}{_mapped(world)}{can}\n{_where(world.room, world.held)}"

@@ -24,22 +24,16 @@ from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from selfreg_gym.intervention_env.building import material
-from selfreg_gym.pipeline.schema import RunConfig
+from selfreg_gym.pipeline.schema import RunConfig, TaskConfig
+from selfreg_gym.types import optional_member
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 __all__ = [
-    "RunConfig",
-    "differences",
-    "from_dict",
-    "load_config",
-    "material_config",
-    "override",
-    "parse_overrides",
-    "preset_names",
-    "to_dict",
-]
+    "FORMER_SECTIONS", "RunConfig", "differences", "from_dict", "load_config", "material_config", "override",
+    "parse_overrides", "preset_names", "to_dict",
+]  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -124,12 +118,36 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
         new, part = given.get(section, {}).get(key), base.get(section)
         if isinstance(new, list) and new and isinstance(part, dict) and isinstance(part.get("kwargs"), Mapping):
             part["kwargs"] = {name: values for name, values in part["kwargs"].items() if name in new}
+    _add_declared_splits(base, given.get("task", {}))
     task = parse_overrides(overrides, base).get("task", {})
     splits, titles = task.get("splits"), task.get("titles")
     if isinstance(splits, dict) and isinstance(titles, dict):
         new = given.get("task", {}).get("titles", {})
         task["titles"] = {name: title for name, title in titles.items() if name in splits or name in new}
     return from_dict(base)
+
+
+def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Add the splits and titles that the task declares, unless the table has its own.
+
+    Args:
+        table: the config before the overrides.
+        given: the overrides of its section ``task``. Splits are left out if they would replace arguments of the task.
+    """
+    task = table.setdefault("task", {})
+    if not isinstance(task, dict) or "splits" in task or "titles" in task:
+        return
+    name = given.get("id", task.get("id", TaskConfig.model_fields["id"].default))
+    kind = registry.load("envs", name) if name in registry.names("envs") else None
+    splits = optional_member(kind, "splits") or {}
+    chosen = {**_table(task.get("kwargs")), **_table(given.get("kwargs"))}
+    if splits and not any(chosen.keys() & kwargs.keys() for kwargs in splits.values()):
+        task["splits"] = {split: dict(kwargs) for split, kwargs in splits.items()}
+        task["titles"] = dict(optional_member(kind, "split_titles") or {})
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def parse_overrides(overrides: Iterable[str], table: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -241,7 +259,7 @@ def _explain(error: ValidationError, table: Mapping[str, Any]) -> str:
     errors = error.errors(include_url=False)
     first, key = errors[0], _path(table, errors[0]["loc"])
     if first["type"] == "extra_forbidden":
-        section = RunConfig.model_fields[key[0]].annotation if len(key) > 1 else RunConfig
+        section = RunConfig.model_fields[str(key[0])].annotation if len(key) > 1 else RunConfig
         known = list(section.model_fields)  # type: ignore[union-attr]
         return (
             f"unknown key: received {_spell(key)!r}.{did_you_mean(key[-1], known)} "

@@ -2,7 +2,7 @@
 
 All of them solve a :class:`selfreg_gym.transitions.TransitionModel`. The head of each module gives its mathematics:
 ``engine`` (one backward pass), ``solve`` (a help cost), ``budget`` (a budget), ``frontier`` (all budgets, with a
-certified gap), ``many_budgets`` (a budget per intervention), ``caps`` (a hard limit per episode), ``paper`` (the
+certified gap), ``many_budgets`` (a budget per intervention), ``caps`` (a hard cap per episode), ``paper`` (the
 published method), ``crossfit`` (values on held-out episodes).
 """
 

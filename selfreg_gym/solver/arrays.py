@@ -131,7 +131,7 @@ def solve_block(
 
 
 def _reaches(graph, ends: np.ndarray) -> np.ndarray:
-    """Return ``(n,)`` bool, whether a state where ``ends`` can be reached along the edges of a sparse matrix."""
+    """Return ``(n,)`` bool, whether a state with ``ends`` is reachable from each state along a sparse matrix."""
     into = graph.T.tocsr()
     reached = ends.copy()
     current = np.flatnonzero(reached)

@@ -10,9 +10,8 @@ Starting from a corner on each side of C, a solve at the slope of the chord
     r = (S_2 - S_1) / (M_2 - M_1)
 
 finds a corner above the chord, which replaces the one on its side, or proves that there is none. The search ends after
-10 to 22 solves with the exact optimum. Where one pass takes eight prices, seven more prices around the likely one make
-it about eight passes. Bisection on r (the published method) misses budgets, because usage jumps at prices where
-policies tie.
+10 to 22 solves with the exact optimum, or after about eight passes at eight prices each. Bisection on r (the published
+method) does not meet most budgets, because usage jumps at prices where policies tie.
 """
 
 from __future__ import annotations

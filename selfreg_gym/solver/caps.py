@@ -1,12 +1,12 @@
-"""``solve_caps``: a hard limit on the calls of each episode, for all limits 0 to c at once.
+"""``solve_caps``: a hard cap on the calls of each episode, for all caps 0 to c at once.
 
 The state is (s, h) with h calls left. Nohelp keeps h and help, possible for h > 0, leads to h - 1:
 
     V(s, h) = max( V_0(s) from V(., h),  max_k V_k(s) from V(., h - 1) )
 
-One pass over the model solves all h together. In a cyclic component only states with equal h lead to each other, so it
-is solved for h = 0, 1, ..., c in turn, with help as an exit. A help cost may be given in addition. Success under a
-limit of c calls is never larger than with c calls on average.
+One pass over the model solves all h together. The cycles of a component contain only states with equal h, so a cyclic
+component is solved for h = 0, 1, ..., c in turn, with help as an exit. A help cost may be given in addition. Success
+under a cap of c calls is never larger than with c calls in expectation.
 """
 
 from __future__ import annotations

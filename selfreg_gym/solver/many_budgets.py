@@ -96,7 +96,7 @@ def solve_budgets(
         if progress is not None:
             progress(engine.passes, max(best_bound - value, 0.0))
     else:
-        message = f"stopped after {MAX_SOLVES} solves: at most {best_bound - value:.2g} of success is missing."
+        message = f"stopped after {MAX_SOLVES} solves, at most {best_bound - value:.2g} of success below the optimum."
     used = np.flatnonzero(weights > 1e-12)
     binds = prices.any()
     prices = prices / unit
@@ -107,7 +107,7 @@ def solve_budgets(
         priced = engine.run(0.0, mode=FIXED, policy=column.policy, cost=priced_cost(engine, prices)).values[:, 1]
         policies.append(make_solution(engine, prices, values, column.policy, "exact", priced))
     if not message and (limits > _usage(columns, weights) + 1e-6).all() and not binds:
-        message = "more budget cannot help: no limit binds."
+        message = "more budget cannot help: the best policy is within all budgets."
     return MixedPolicy(
         tuple(policies), weights[used] / weights[used].sum(), prices, limits * unit, message, engine.passes
     )

@@ -6,8 +6,8 @@ From M = 0 alternate
     usage step:   M := the expected usage of the current policy
 
 until the policy stays the same, and find the r of a budget by bisection. Only a summary of the paper was available, so
-the one-step lookahead and the treatment of an alternation that cycles are our reading. The method is kept for
-comparison with the exact one. Its ratio is wrong where dM <= 0 (asking now saves later calls): there it never helps.
+the one-step lookahead and the treatment of cycles between policies are our interpretation. The method is implemented
+for comparison. Its ratio is invalid where dM <= 0 (asking now saves later calls): there it never asks.
 """
 
 from __future__ import annotations

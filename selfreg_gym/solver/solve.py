@@ -115,12 +115,7 @@ def solve(
 
 
 def evaluate_policy(
-    model: TransitionModel,
-    policy: Any,
-    *,
-    help_cost: float = 0.0,
-    discount: float = 1.0,
-    backend: str = "auto",
+    model: TransitionModel, policy: Any, *, help_cost: float = 0.0, discount: float = 1.0, backend: str = "auto"
 ) -> Solution:
     """Return the values of a given policy.
 

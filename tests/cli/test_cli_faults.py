@@ -37,7 +37,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(begun: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
+    """A copy of the run, which a test may damage."""
     return shutil.copytree(begun, tmp_path / "run")
 
 
@@ -116,7 +116,7 @@ def test_a_message_names_the_other_process_in_the_directory(run: Path) -> None:
 
 
 def test_of_two_simultaneous_runs_one_finishes(tmp_path: Path) -> None:
-    """The second is refused, whenever it comes; what the first makes is whole."""
+    """The second ends with an error at any time, and the first one's artifacts are complete."""
     out = tmp_path / "r"
     words = ["collect", "--preset", "smoke", "--set", "collect.episodes=60", "--out", str(out)]
     command = [sys.executable, "-m", "selfreg_gym", *words]
@@ -160,7 +160,7 @@ def test_standard_output_on_a_full_disk() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
 def test_unreadable_and_unwritable(begun: Path) -> None:
-    """In a child that gives up its rights: root may read and write everything."""
+    """In a child process without root's rights, which ignore permissions."""
     folder = Path(tempfile.mkdtemp())  # tmp_path is closed to others
     run = shutil.copytree(begun, folder / "run")
     folder.chmod(0o755)

@@ -23,7 +23,7 @@ TRAININGS = ["train-prm", "fit", "solve", "label", "train-helper"]
 
 
 def told(folder: Path) -> dict[str, Any]:
-    """What the two models of a run record of themselves, and the stages of its manifest."""
+    """The records of the two models of a run, and the stages of its manifest."""
     return {
         "prm": json.loads((folder / "prm" / "prm.json").read_text())["info"],
         "helper": json.loads((folder / "helper" / "helper.json").read_text())["info"],

@@ -224,3 +224,13 @@ def test_a_run_that_begins_without_a_preset_prints_a_note(tmp_path: Path) -> Non
     open_run(tmp_path / "misspelt", progress=False, say=said.append)
     open_run(tmp_path / "named", preset="smoke", progress=False, say=said.append)
     assert len(said) == 1
+
+
+def test_a_task_brings_its_own_splits_and_headings() -> None:
+    declared = load_config(overrides=["task.id=selfreg/SIF-v0"]).task
+    assert declared.splits["unseen"] == {"split": "test-unseen"}
+    assert declared.titles["unseen"] == "New tasks, unseen houses"
+    assert load_config(preset="tiny").task.splits == declared.splits
+    assert load_config(overrides=["task.id=selfreg/Coin-v0"]).task.splits == {"collected": {}}
+    assert load_config(overrides=["task.splits={ all = {} }"]).task.splits == {"all": {}}
+    assert load_config(overrides=["task.kwargs.split=test-seen"]).task.splits == {"collected": {}}

@@ -292,7 +292,7 @@ JOBS = '''
             end = time.monotonic() + 60
             while not (run.path / "quick.txt").exists():
                 if time.monotonic() > end:
-                    raise TimeoutError("the other stage did not run beside this one")
+                    raise TimeoutError("the other stage did not run at the same time")
                 time.sleep(0.01)
             out.write_text(str(os.getpid()))
         return {"pid": os.getpid()}
@@ -313,7 +313,7 @@ JOBS = '''
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Functions of stages in a real module: a process of its own imports them."""
+    """Functions of stages in a module, which the background process imports."""
     (tmp_path / "stage_jobs.py").write_text(textwrap.dedent(JOBS))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.syspath_prepend(str(tmp_path))

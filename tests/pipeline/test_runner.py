@@ -18,7 +18,7 @@ from old_helpers import BarePredict, OldInterface
 from selfreg_gym import registry
 from selfreg_gym.errors import FailedEpisodesError, SelfRegError, UnknownNameError
 from selfreg_gym.pipeline import STAGES, advance, comparison, open_run, stages, stages_until
-from selfreg_gym.pipeline.candidates import helper_names
+from selfreg_gym.pipeline.candidates import helper_class, helper_names
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
 
@@ -41,7 +41,7 @@ def selfreg(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A finished smoke run, and what it printed."""
+    """A finished smoke run, and its output."""
     out = tmp_path_factory.mktemp("runs") / "smoke"
     result = selfreg("run", "--preset", "smoke", "--out", str(out))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -140,7 +140,7 @@ def test_only_a_missing_report_is_made_again(smoke: tuple[Path, str]) -> None:
 def test_an_interrupted_evaluation_keeps_its_finished_splits(
     smoke: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a copy elsewhere: contents are compared, so nothing before it runs again, and the rows come out equal."""
+    """In a copy of the directory: hashes are compared, so earlier stages are up to date; the rows are equal."""
     out = shutil.copytree(smoke[0], tmp_path / "copy")
     played: list[list[str]] = []
     real = comparison._play_splits
@@ -201,10 +201,9 @@ def test_a_reinforcement_learner_is_trained_calibrated_and_compared(smoke: tuple
 
 def test_compared_helpers(tmp_path: Path) -> None:
     every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
-    needy = {name for name in registry.names("helpers") if hasattr(registry.load("helpers", name), "made_in")}
-    assert needy == {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "endpoint"}
-    others = [name for name in registry.names("helpers") if name not in needy]
-    assert helper_names(every) == others, "no list to edit: every registered helper that needs no more is compared"
+    conditional = {name for name in registry.names("helpers") if helper_class(name).overrides("made_in")}
+    assert conditional == {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "endpoint"}
+    assert helper_names(every) == [name for name in registry.names("helpers") if name not in conditional]
     one = open_run(tmp_path / "b", preset="smoke", overrides=["evaluate.helpers=['never']"])
     assert helper_names(one) == ["never"]
     with pytest.raises(UnknownNameError, match="Did you mean 'never'"):
@@ -218,7 +217,7 @@ def test_stages_until() -> None:
 
 
 def test_an_actor_that_always_fails_stops_the_run(tmp_path: Path) -> None:
-    """`human` without a terminal: no episode is data, and the collection must not pass for one."""
+    """``human`` without a terminal: every episode ends in an error, and the collection is not finished."""
     run = open_run(tmp_path / "r", preset="smoke", overrides=["actor.id=human", "collect.episodes=30"], progress=False)
     with pytest.raises(SelfRegError, match="needs a terminal"):
         advance(run, ["collect"])
@@ -244,7 +243,7 @@ def test_an_evaluation_with_failed_episodes_raises(tmp_path: Path, monkeypatch: 
 
 
 def test_any_split_names(smoke: tuple[Path, str], tmp_path: Path) -> None:
-    """Without a split named collected the first is it: its tasks are fixed, and the plan's promises are about them."""
+    """Without a split named collected, the first is the collected one: its tasks are fixed."""
     from selfreg_gym.evaluation import Evaluation
 
     out = shutil.copytree(smoke[0], tmp_path / "copy")

@@ -50,7 +50,7 @@ def test_a_message_about_a_value_out_of_range_names_the_helper() -> None:
 
 
 class _Plugin:
-    """A helper as another distribution brings it."""
+    """A helper of another distribution."""
 
     def wrap(self, env: Any) -> Any:
         return env

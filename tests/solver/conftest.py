@@ -1,4 +1,4 @@
-"""Random intervention problems, and the oracles that the solver is checked against."""
+"""Random intervention problems, and reference solutions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_random_model(
     density: float = 0.4,
     exits: float = 0.3,
 ) -> TransitionModel:
-    """A problem of ``n`` states; without cycles every successor has a larger number. Help tends to succeed more."""
+    """A problem of ``n`` states; without cycles, successors have larger numbers. Help tends to increase success."""
     P, success = [], np.zeros((actions, n))
     for a in range(actions):
         matrix = rng.random((n, n)) * (rng.random((n, n)) < density)
@@ -41,7 +41,7 @@ def make_random_model(
 
 
 def make_random_levels(rng: np.random.Generator, nodes: int, levels: int, *, waits: bool = True) -> TransitionModel:
-    """Random nodes whose steps move the clock by 1 or 2, or, if it ``waits``, not at all (so levels have cycles)."""
+    """Random nodes with drops of 1 or 2, and with ``waits`` also of 0, so that levels have cycles."""
     rows = []
     for _ in range(2):
         head = rng.integers(nodes, size=4 * nodes).astype(np.int32)
@@ -65,7 +65,7 @@ def all_points(model: TransitionModel) -> np.ndarray:
 
 
 def lp_success(model: TransitionModel, budget: float | np.ndarray) -> float:
-    """The largest success within a budget (or one per intervention): the occupancy-measure LP, by HiGHS.
+    """The largest success for a budget (or one per intervention): the occupancy-measure LP, by HiGHS.
 
     What arrives at a state may also stay there for ever: in a closed cycle there are no finite visits that balance.
     """
@@ -91,13 +91,13 @@ def lp_success(model: TransitionModel, budget: float | np.ndarray) -> float:
     return -float(result.fun)
 
 
-def worth(model: TransitionModel, solution, price: float) -> float:
+def net_value(model: TransitionModel, solution, price: float) -> float:
     """S - r M over the start states."""
     return solution.expected_success - price * solution.expected_usage
 
 
 def play_at_random(model: TransitionModel, count: int, rng: np.random.Generator) -> list[Episode]:
-    """Episodes of a flat model with A = 2, each with its own chance of help."""
+    """Episodes of a flat model with A = 2, each with its own probability of help."""
     P = [matrix.toarray() for matrix in model.P]
     episodes = []
     for i in range(count):
@@ -140,7 +140,7 @@ def played() -> Callable[..., list[Episode]]:
 
 @pytest.fixture(scope="session")
 def objective() -> Callable[..., float]:
-    return worth
+    return net_value
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Arguments of the wrong type or range are refused by one kind of error; costs may be of any size."""
+"""Validation of arguments, and costs of any size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOT_A_NUMBER = ["1", True, None, float("nan"), -1, [[1.0]], {}, 1j, object()]
 
 
 @pytest.mark.parametrize("value", NOT_A_NUMBER)
-def test_prices_budgets_and_caps_are_numbers(model, value):
+def test_invalid_prices_and_budgets_raise(model, value):
     calls = [
         lambda: solve(model, help_cost=value),
         lambda: solve_caps(model, hard_cap=1, help_cost=value),
@@ -49,7 +49,7 @@ def test_prices_budgets_and_caps_are_numbers(model, value):
 
 
 @pytest.mark.parametrize("value", [[0.1], ["a", "b"], [0.1, -1], [0.1, float("nan")], [True, False], [[1, 2]], "ab"])
-def test_several_budgets_and_prices_are_arrays_of_numbers(model, value):
+def test_invalid_arrays_of_budgets_and_prices_raise(model, value):
     with pytest.raises(InvalidArgumentError, match="received"):
         solve_budget(model, budget=value)
     with pytest.raises(InvalidArgumentError, match="received"):
@@ -59,29 +59,29 @@ def test_several_budgets_and_prices_are_arrays_of_numbers(model, value):
 
 
 @pytest.mark.parametrize("cap", ["2", 1.5, float("inf"), True, -1, [1]])
-def test_hard_caps_are_whole_numbers(model, cap):
+def test_invalid_hard_caps_raise(model, cap):
     for call in (lambda: solve(model, help_cost=0, hard_cap=cap), lambda: solve_budget(model, hard_cap=cap)):
         with pytest.raises(InvalidArgumentError, match="whole number"):
             call()
 
 
 @pytest.mark.parametrize("policy", [[0] * 7, ["0"] * 8, [0.5] * 8, [True] * 8, [float("nan")] * 8, 0, [[0] * 8], []])
-def test_policies_are_whole_numbers_of_the_right_shape(model, policy):
+def test_invalid_policies_raise(model, policy):
     with pytest.raises(InvalidArgumentError, match="a policy"):
         evaluate_policy(model, policy)
 
 
-def test_whole_floats_are_a_policy(model):
+def test_a_policy_may_have_whole_floats(model):
     assert evaluate_policy(model, [1.0] * 8).expected_usage == evaluate_policy(model, [1] * 8).expected_usage
 
 
 @pytest.mark.parametrize("prm", [["a"] * 8, [0.5] * 7, [float("nan")] * 8, [1.5] * 8, 0.5, [True] * 8, []])
-def test_success_probabilities_are_checked(model, prm):
+def test_invalid_success_probabilities_raise(model, prm):
     with pytest.raises(InvalidArgumentError, match="success probability of each state"):
         solve(model, help_cost=0.1, value="prm", prm=prm)
 
 
-def test_unknown_names_are_refused_wherever_they_are_given(model):
+def test_unknown_names_raise_in_all_solvers(model):
     with pytest.raises(UnknownNameError, match="Did you mean 'paper'"):
         solve_budget(model, budget=1, method="papers")
     with pytest.raises(UnknownNameError, match="value"):
@@ -94,20 +94,20 @@ def test_unknown_names_are_refused_wherever_they_are_given(model):
 
 
 @pytest.mark.parametrize("function", [solve, solve_budget, solve_frontier, solve_caps])
-def test_what_is_solved_is_a_model(function):
+def test_other_objects_than_models_raise(function):
     arguments = {solve: {"help_cost": 1}, solve_budget: {"budget": 1}, solve_caps: {"hard_cap": 1}}.get(function, {})
     with pytest.raises(InvalidArgumentError, match="TransitionModel"):
         function("transitions.npz", **arguments)
 
 
-def test_cross_fitting_checks_its_arguments(model, played):
+def test_invalid_arguments_of_cross_fitting_raise(model, played):
     data = played(model, 20, np.random.default_rng(0))
     for bad in ({"budget": "1"}, {"budget": True}, {"folds": 2.5}, {"folds": "2"}, {"bootstrap": -1}, {"bootstrap": 1}):
         with pytest.raises(InvalidArgumentError, match="received"):
             cross_fitted_value(data, **{"budget": 1.0} | bad, horizon=None)
 
 
-def test_labels_check_their_budgets(model, played):
+def test_invalid_budgets_of_labels_raise(model, played):
     for budgets in (["1"], [True], "1", [float("nan")], 1.0):
         with pytest.raises(InvalidArgumentError, match="received"):
             label(played(model, 3, np.random.default_rng(0)), solve_frontier(model), budgets=budgets)
@@ -116,7 +116,7 @@ def test_labels_check_their_budgets(model, played):
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("scale", [1e-13, 1e9])
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_the_unit_of_costs_changes_nothing(random_model, backend, scale, cyclic):
+def test_results_do_not_depend_on_the_unit_of_costs(random_model, backend, scale, cyclic):
     base = random_model(np.random.default_rng(3), 12, 3, cyclic=cyclic)
     scaled = TransitionModel(base.P, base.success, base.start, base.cost * scale)
     curve, plain = (solve_frontier(one, gap=0, backend=backend) for one in (scaled, base))
@@ -140,7 +140,7 @@ def test_the_unit_of_costs_changes_nothing(random_model, backend, scale, cyclic)
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
-def test_free_calls_in_cycles_give_points_that_are_one_to_rounding(backend):
+def test_free_calls_in_cycles_give_one_point_to_rounding(backend):
     for seed in range(12):
         rng = np.random.default_rng(seed)
         n = 12
@@ -170,7 +170,7 @@ def damaged_frontiers(read):
     yield "passes", None
 
 
-def test_damaged_solutions_are_refused_by_file(model, tmp_path: Path):
+def test_damaged_solution_files_raise(model, tmp_path: Path):
     from selfreg_gym.errors import CheckpointError
     from selfreg_gym.solver import Frontier
 
@@ -187,13 +187,13 @@ def test_damaged_solutions_are_refused_by_file(model, tmp_path: Path):
 
 
 def three_ways(*costs: float) -> TransitionModel:
-    """One call of either intervention per episode: never 0.2, the first 0.5, the second 0.9."""
+    """A single step: success 0.2 without help, 0.5 with the first intervention, 0.9 with the second."""
     return TransitionModel([np.zeros((1, 1))] * 3, np.array([[0.2], [0.5], [0.9]]), np.ones(1), [0.0, *costs])
 
 
 @pytest.mark.parametrize("solver", [solve_budget, solve_frontier])
 @pytest.mark.parametrize("costs", [(1.0, 1e16), (1e-9, 1e20), (1.0, 1e30), (1e-310, 2e-310)])
-def test_costs_that_cannot_be_added_are_refused(solver: Any, costs: tuple[float, float]) -> None:
+def test_costs_that_cannot_be_added_raise(solver: Any, costs: tuple[float, float]) -> None:
     arguments = {"budget": 0.5} if solver is solve_budget else {}
     with pytest.raises(ModelError, match="a budget needs costs"):
         solver(three_ways(*costs), **arguments)

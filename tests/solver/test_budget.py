@@ -1,4 +1,4 @@
-"""A budget: met exactly by a coin between two policies, as good as the linear program."""
+"""Budgets: met exactly by a mixture, with the success of the linear program."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from selfreg_gym.transitions import TransitionModel
     seed=st.integers(0, 2**32), n=st.integers(2, 60), cyclic=st.booleans(), share=st.floats(0, 1),
     density=st.sampled_from([0.05, 0.5]),
 )  # fmt: skip
-def test_a_budget_is_met_and_is_as_good_as_the_lp(random_model, lp, seed, n, cyclic, share, density):
-    """Where successors are many (and there are no cycles) a pass takes eight prices."""
+def test_a_budget_is_met_with_the_success_of_the_lp(random_model, lp, seed, n, cyclic, share, density):
+    """Dense problems without cycles are solved at eight prices per pass."""
     model = random_model(np.random.default_rng(seed), n, 3, cyclic=cyclic, density=density)
     budget = share * solve(model, help_cost=0).expected_usage
     policy = solve_budget(model, budget=budget)
@@ -28,7 +28,7 @@ def test_a_budget_is_met_and_is_as_good_as_the_lp(random_model, lp, seed, n, cyc
     assert policy.iterations <= 30
 
 
-def test_agrees_with_the_lp_at_two_thousand_states(random_model, lp):
+def test_equals_the_lp_at_two_thousand_states(random_model, lp):
     model = random_model(np.random.default_rng(1), 2000, density=0.002)
     for share in (0.1, 0.5):
         budget = share * solve(model, help_cost=0).expected_usage
@@ -39,12 +39,12 @@ def test_agrees_with_the_lp_at_two_thousand_states(random_model, lp):
         assert policy.expected_success == pytest.approx(lp(model, budget), abs=1e-9)
 
 
-def loop_left_seldom() -> TransitionModel:
-    """Help goes round with 0.9999 and wins otherwise: a call gains next to nothing, ten thousand of them half a win."""
+def loop_with_a_rare_exit() -> TransitionModel:
+    """Help returns with 0.9999 and succeeds otherwise: one call gains 1e-4, ten thousand calls about one half."""
     return TransitionModel([[[0.0]], [[1 - 1e-4]]], [[0.5], [1e-4]], [1])
 
 
-def costs_a_million_apart() -> TransitionModel:
+def costs_that_differ_by_a_million() -> TransitionModel:
     P = [np.zeros((2, 2))] * 3
     return TransitionModel(P, [[0.1, 0.1], [0.4, 0.4], [0.9, 0.9]], [0.5, 0.5], cost=[0, 1e-3, 1e3])
 
@@ -55,7 +55,7 @@ def duplicated_states() -> TransitionModel:
 
 
 def asking_now_saves_later() -> TransitionModel:
-    """Help at the first state ends well; without it two calls are needed (dM < 0)."""
+    """Help in the first state succeeds; without it two calls are needed later (dM < 0)."""
     onward, helped = np.zeros((3, 3)), np.zeros((3, 3))
     onward[0, 1] = helped[1, 2] = 1.0
     return TransitionModel([onward, helped], [[0, 0, 0], [0.95, 0, 1]], [1, 0, 0])
@@ -67,7 +67,7 @@ def closed_cycle() -> TransitionModel:
 
 @pytest.mark.parametrize(
     "hard",
-    [loop_left_seldom, costs_a_million_apart, duplicated_states, asking_now_saves_later, closed_cycle],
+    [loop_with_a_rare_exit, costs_that_differ_by_a_million, duplicated_states, asking_now_saves_later, closed_cycle],
 )
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 def test_hard_cases_at_every_budget(lp, hard, backend):
@@ -81,7 +81,7 @@ def test_hard_cases_at_every_budget(lp, hard, backend):
         assert frontier.policy(budget).expected_success == pytest.approx(best, abs=1e-7)
 
 
-def test_no_budget_asks_nobody_and_too_much_says_so(random_model):
+def test_budget_zero_never_asks_and_a_slack_budget_has_a_message(random_model):
     model = random_model(np.random.default_rng(2), 30, density=0.1)
     nothing = solve_budget(model, budget=0)
     assert nothing.expected_usage == 0
@@ -94,12 +94,12 @@ def test_no_budget_asks_nobody_and_too_much_says_so(random_model):
 
 
 @pytest.mark.parametrize("budget", [-1, float("nan")])
-def test_a_budget_below_nothing_is_refused(random_model, budget):
+def test_an_invalid_budget_raises(random_model, budget):
     with pytest.raises(InvalidArgumentError, match=">= 0"):
         solve_budget(random_model(np.random.default_rng(2), 4), budget=budget)
 
 
-def test_a_fixed_p_meets_its_budget_too(random_model):
+def test_a_budget_is_met_with_a_fixed_p(random_model):
     model = random_model(np.random.default_rng(3), 80, density=0.05)
     p = solve(model, help_cost=10).success
     budget = 0.4 * solve(model, help_cost=0).expected_usage

@@ -1,4 +1,4 @@
-"""Hard limits per episode: against the problem written out, and against every policy that keeps the limit."""
+"""Hard caps, compared with the problem over (state, calls left) and with all of its policies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKENDS = ("numba", "numpy")
 
 
 def with_calls_left(model: TransitionModel, cap: int) -> TransitionModel:
-    """The problem over (state, calls left), written out."""
+    """The problem over (state, calls left), as a flat model."""
     n, states = model.n, model.n * (cap + 1)
     P = [np.zeros((states, states)) for _ in range(model.actions)]
     success, available = np.tile(model.success, cap + 1), np.tile(model.available, cap + 1)
@@ -34,7 +34,7 @@ def with_calls_left(model: TransitionModel, cap: int) -> TransitionModel:
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 12), cyclic=st.booleans(), price=st.sampled_from([0.0, 0.02, 0.3]))
-def test_hard_limits_agree_with_the_problem_written_out(random_model, seed, n, cyclic, price):
+def test_caps_equal_the_problem_over_state_and_calls_left(random_model, seed, n, cyclic, price):
     rng = np.random.default_rng(seed)
     base = random_model(rng, n, 3, cyclic=cyclic)
     available = np.ones((3, n), bool)
@@ -52,8 +52,8 @@ def test_hard_limits_agree_with_the_problem_written_out(random_model, seed, n, c
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 3), cyclic=st.booleans())
-def test_no_policy_that_keeps_the_limit_does_better(random_model, enumerate_points, seed, n, cyclic):
-    """Every policy over (state, calls left), by linear algebra: 2^(n c) of them."""
+def test_caps_equal_the_best_of_all_policies_within_the_cap(random_model, enumerate_points, seed, n, cyclic):
+    """All 2^(n c) policies over (state, calls left), by linear algebra."""
     model = random_model(np.random.default_rng(seed), n, 2, cyclic=cyclic)
     capped = solve_caps(model, hard_cap=3)
     for cap in range(4):
@@ -63,7 +63,7 @@ def test_no_policy_that_keeps_the_limit_does_better(random_model, enumerate_poin
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(2, 60), cyclic=st.booleans())
-def test_a_hard_limit_is_worth_no_more_than_the_same_budget(random_model, seed, n, cyclic):
+def test_success_under_a_cap_is_at_most_that_of_an_equal_budget(random_model, seed, n, cyclic):
     base = random_model(np.random.default_rng(seed), n, cyclic=cyclic, density=3 / n)
     model = TransitionModel(base.P, base.success, base.start)  # a call costs one unit
     frontier, capped = solve_frontier(model, gap=0), solve_caps(model, hard_cap=6)
@@ -73,7 +73,7 @@ def test_a_hard_limit_is_worth_no_more_than_the_same_budget(random_model, seed, 
         assert capped.expected_success[cap] <= frontier.success_at(cap) + 1e-11
 
 
-def test_more_calls_than_can_be_used_are_no_limit(random_model):
+def test_a_cap_above_the_longest_episode_has_no_effect(random_model):
     model = random_model(np.random.default_rng(3), 12, density=0.3)
     capped, free = solve_caps(model, hard_cap=12), solve(model, help_cost=0)
     np.testing.assert_allclose(capped.success[-1], free.success, atol=1e-12)
@@ -81,7 +81,7 @@ def test_more_calls_than_can_be_used_are_no_limit(random_model):
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_hard_limits_over_steps_left(random_levels, waits):
+def test_caps_of_models_over_steps_left(random_levels, waits):
     model = random_levels(np.random.default_rng(4), 12, 5, waits=waits)
     for backend in BACKENDS:
         ours, flat = (solve_caps(m, hard_cap=2, backend=backend) for m in (model, model.flat()))
@@ -89,7 +89,7 @@ def test_hard_limits_over_steps_left(random_levels, waits):
         np.testing.assert_allclose(ours.usage, flat.usage, atol=1e-9)
 
 
-def test_a_component_too_large_for_the_dense_solve(random_model):
+def test_a_component_above_the_dense_limit(random_model):
     model = random_model(np.random.default_rng(5), 400, cyclic=True, density=0.02)
     assert np.diff(model.condensation.component_start).max() > 200
     ours, theirs = (solve_caps(model, hard_cap=3, backend=backend) for backend in BACKENDS)
@@ -98,7 +98,7 @@ def test_a_component_too_large_for_the_dense_solve(random_model):
     assert ours.expected_success[2] == pytest.approx(exact.expected_success, abs=1e-11)
 
 
-def test_a_cycle_that_only_help_leaves_needs_a_call():
+def test_a_cycle_with_help_as_its_only_exit_needs_a_call():
     swap = np.array([[0.0, 1.0], [1.0, 0.0]])
     model = TransitionModel([swap, np.zeros((2, 2))], [[0, 0], [0.5, 0.9]], [1, 0])
     for backend in BACKENDS:
@@ -107,7 +107,7 @@ def test_a_cycle_that_only_help_leaves_needs_a_call():
         assert capped.policy[1].tolist() == [0, 1]
 
 
-def test_the_limit_is_reached_from_solve_and_solve_budget_and_looked_at(random_model):
+def test_solve_and_solve_budget_return_capped_solutions(random_model):
     model = random_model(np.random.default_rng(6), 30, density=0.1)
     capped = solve_caps(model, hard_cap=4)
     np.testing.assert_array_equal(solve_budget(model, hard_cap=4).success, capped.success)
@@ -122,12 +122,12 @@ def test_the_limit_is_reached_from_solve_and_solve_budget_and_looked_at(random_m
 
 
 @pytest.mark.parametrize("hard_cap", [-1, 1.5, float("nan"), [1, 2]])
-def test_a_cap_is_a_whole_number(random_model, hard_cap):
+def test_an_invalid_cap_raises(random_model, hard_cap):
     with pytest.raises(InvalidArgumentError, match="whole number"):
         solve_caps(random_model(np.random.default_rng(0), 4), hard_cap=hard_cap)
 
 
-def test_bad_arguments_are_named(random_model):
+def test_invalid_arguments_raise(random_model):
     model = random_model(np.random.default_rng(0), 4, 3)
     for arguments in ({}, {"budget": 1.0, "hard_cap": 1}):
         with pytest.raises(InvalidArgumentError, match="one of the two"):

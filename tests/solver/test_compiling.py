@@ -1,4 +1,4 @@
-"""Compiled code is kept outside the package, and whatever happens to the files changes no result."""
+"""The cache of compiled code: its place, and results with damaged or missing files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def double(x: Any) -> Any:
 
 
 def make() -> Any:
-    """``double`` as a fresh process would compile it."""
+    """``double``, compiled as in a new process."""
     return compiling.compiled(double)
 
 
@@ -32,20 +32,20 @@ def hits(function: Any) -> int:
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, private to the test."""
+    """An empty cache directory."""
     monkeypatch.setattr(compiling, "_directory", lambda: tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def forgotten() -> Any:
-    """``_directory`` looks again, in the test and after it."""
+def no_cached_directory() -> Any:
+    """Clear the cached result of ``_directory`` before and after the test."""
     compiling._directory.cache_clear()
     yield
     compiling._directory.cache_clear()
 
 
-def test_machine_code_is_found_again(directory: Path) -> None:
+def test_compiled_code_is_loaded_again(directory: Path) -> None:
     assert make()(2) == 4
     assert list(directory.rglob("*.nbi"))
     again = make()
@@ -53,7 +53,7 @@ def test_machine_code_is_found_again(directory: Path) -> None:
     assert hits(again) == 1
 
 
-def test_kernels_are_not_cached_beside_their_source(repository: Path) -> None:
+def test_kernels_are_not_cached_in_the_source_folder(repository: Path) -> None:
     from selfreg_gym.solver import kernels, kernels_batch, kernels_caps
 
     for function in (kernels.sweep, kernels.evaluate, kernels_batch.sweep_many, kernels_caps.sweep_caps):
@@ -72,8 +72,8 @@ def test_a_damaged_file_is_compiled_again(directory: Path, pattern: str, content
     assert hits(healed) == 1
 
 
-def test_code_of_another_signature_is_not_taken(directory: Path) -> None:
-    """Two processes that save at once may both choose the same file name."""
+def test_code_of_another_signature_is_not_used(directory: Path) -> None:
+    """Two processes that save at the same time may use the same file name."""
     function = make()
     assert function(2) == 4
     assert function(0.25) == 0.5
@@ -84,7 +84,7 @@ def test_code_of_another_signature_is_not_taken(directory: Path) -> None:
     assert isinstance(again(2), int)
 
 
-def test_a_full_disk_stops_nothing(directory: Path) -> None:
+def test_a_full_disk_does_not_raise(directory: Path) -> None:
     function = make()
     place = Path(function.stats.cache_path)
     place.rmdir()
@@ -92,14 +92,14 @@ def test_a_full_disk_stops_nothing(directory: Path) -> None:
     assert function(2) == 4
 
 
-@pytest.mark.usefixtures("forgotten")
-def test_numba_cache_dir_is_respected_and_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_cached_directory")
+def test_numba_cache_dir_is_used_and_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     assert tmp_path in Path(make().stats.cache_path).parents
     assert str(tmp_path) == numba.config.CACHE_DIR
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("no_cached_directory")
 def test_without_a_directory_there_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(compiling, "cache_directory", lambda *parts: None)
@@ -111,8 +111,8 @@ def test_without_a_directory_there_is_one_warning(monkeypatch: pytest.MonkeyPatc
     assert function(2) == 4
 
 
-def test_the_folder_is_named_by_all_sources_of_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of a kernel also renews the kernels in other files that call it."""
+def test_the_folder_name_depends_on_all_sources_of_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of a kernel, kernels in other files that call it are compiled again."""
     import importlib.resources
 
     before = compiling._key()
@@ -134,7 +134,7 @@ print(selfreg_gym.solve(model, help_cost=0.1).expected_success)
 """
 
 
-def test_without_a_home_and_several_at_once(repository: Path, tmp_path: Path) -> None:
+def test_several_processes_without_a_home_directory(repository: Path, tmp_path: Path) -> None:
     """Three processes without a writable home share an empty cache among the temporary files."""
     (tmp_path / "file").write_text("")
     nowhere = str(tmp_path / "file" / "home")

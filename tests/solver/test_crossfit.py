@@ -1,4 +1,4 @@
-"""Honest values: judged on other episodes than those that chose the policy."""
+"""Cross-fitted values: on other episodes than those that chose the policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selfreg_gym.solver import cross_fitted_value, evaluate_policy, solve_budget
 from selfreg_gym.transitions import TransitionModel
 
 
-def test_cross_fitting_is_nearer_to_the_truth_than_the_plan(random_model, played):
+def test_cross_fitted_values_are_closer_to_the_truth_than_in_sample_values(random_model, played):
     base = random_model(np.random.default_rng(4), 40, cyclic=True, density=0.25, exits=0.4)
     model = TransitionModel(base.P, base.success, base.start)
     data = played(model, 200, np.random.default_rng(5))
@@ -31,13 +31,13 @@ def test_cross_fitting_is_nearer_to_the_truth_than_the_plan(random_model, played
     assert told == [(done, 2 * 21) for done in range(1, 2 * 21 + 1)]
 
 
-def test_cross_fitting_needs_episodes_for_every_fold(random_model, played):
+def test_too_few_episodes_raise(random_model, played):
     data = played(random_model(np.random.default_rng(0), 5), 3, np.random.default_rng(0))
     with pytest.raises(InvalidArgumentError, match="two episodes per fold"):
         cross_fitted_value(data, budget=1)
 
 
-def test_the_intervals_cover_on_little_data(random_model, played):
+def test_coverage_of_the_intervals_on_few_episodes(random_model, played):
     model = random_model(np.random.default_rng(4), 12)
     model = TransitionModel(model.P, model.success, model.start)
     hits, worlds = np.zeros(2), 12

@@ -1,4 +1,4 @@
-"""The passes: compiled, in NumPy and batched give the same answers, every time."""
+"""The passes: equal results compiled, in NumPy and batched."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_a_repeated_solve_is_identical_to_the_bit(random_model):
         assert np.array_equal(getattr(first, name), getattr(second, name))
 
 
-def test_without_numba_everything_is_solved_all_the_same():
-    """In a process of its own, in which importing numba fails."""
+def test_all_solvers_work_without_numba():
+    """In a process in which the import of numba fails."""
     program = """
 import sys, warnings
 sys.modules["numba"] = None
@@ -64,7 +64,7 @@ except ValueError as error:
     assert "needs Numba" in message
 
 
-def test_a_component_too_large_for_the_dense_solve_takes_the_sparse_one(random_model):
+def test_a_component_above_the_dense_limit_is_solved_sparsely(random_model):
     model = random_model(np.random.default_rng(3), 500, cyclic=True, density=0.01)
     assert np.diff(model.condensation.component_start).max() > 200
     numba, numpy = (solve(model, help_cost=0.05, backend=backend) for backend in BACKENDS)
@@ -75,7 +75,7 @@ def test_a_component_too_large_for_the_dense_solve_takes_the_sparse_one(random_m
 @given(
     seed=st.integers(0, 2**32), n=st.integers(2, 80), actions=st.integers(2, 4), discount=st.sampled_from([1.0, 0.9])
 )
-def test_eight_prices_in_one_pass_are_eight_passes_to_the_bit(random_model, seed, n, actions, discount):
+def test_a_pass_at_eight_prices_equals_eight_passes_to_the_bit(random_model, seed, n, actions, discount):
     rng = np.random.default_rng(seed)
     base = random_model(rng, n, actions, density=0.6)
     available = rng.random((actions, n)) < 0.8
@@ -93,8 +93,8 @@ def test_eight_prices_in_one_pass_are_eight_passes_to_the_bit(random_model, seed
 
 
 @pytest.mark.parametrize("cheap", [1, 2])
-def test_eight_prices_break_ties_for_the_smaller_usage(random_model, cheap):
-    """Two interventions that do the same at different costs: at no price at all they tie."""
+def test_ties_at_eight_prices_go_to_the_smaller_usage(random_model, cheap):
+    """Two interventions with equal effects and different costs tie at price 0."""
     base = random_model(np.random.default_rng(7), 40, density=0.3)
     cost = np.array([0.0, 1.0, 1.0])
     cost[cheap] = 0.25
@@ -118,7 +118,7 @@ def test_eight_prices_over_steps_left(random_levels):
     np.testing.assert_array_equal(engine.run_many(prices), each)
 
 
-def test_a_batch_may_run_in_several_threads(random_model):
+def test_batches_in_several_threads(random_model):
     from concurrent.futures import ThreadPoolExecutor
 
     model = random_model(np.random.default_rng(2), 300, density=0.2)

@@ -1,4 +1,4 @@
-"""A budget per intervention, and hard limits per episode."""
+"""One budget per intervention."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selfreg_gym.solver import solve, solve_budget
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(2, 40), actions=st.integers(2, 4), cyclic=st.booleans())
-def test_budgets_per_intervention_agree_with_the_lp(random_model, lp, seed, n, actions, cyclic):
+def test_budgets_per_intervention_equal_the_lp(random_model, lp, seed, n, actions, cyclic):
     rng = np.random.default_rng(seed)
     model = random_model(rng, n, actions, cyclic=cyclic, density=3 / n)
     free = solve(model, help_cost=0).expected_usage_by_intervention
@@ -36,7 +36,7 @@ def test_three_interventions_take_few_solves(random_model, lp):
     assert policy.iterations / 4 < 150  # a solve and three evaluations each
 
 
-def test_one_of_several_budgets_is_the_single_budget(random_model):
+def test_an_array_of_one_budget_equals_a_single_budget(random_model):
     model = random_model(np.random.default_rng(2), 60, density=0.05)
     one, listed = solve_budget(model, budget=0.3), solve_budget(model, budget=[0.3])
     assert listed.expected_success == pytest.approx(one.expected_success, abs=1e-9)

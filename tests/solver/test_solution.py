@@ -1,4 +1,4 @@
-"""What a solve returns: values by action, advantages, mixtures."""
+"""Solutions: values by action, advantages, mixtures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selfreg_gym.solver import MixedPolicy, solve, solve_budget
 from selfreg_gym.transitions import TransitionModel
 
 
-def test_a_mixture_tosses_its_coin_with_its_weights(random_model):
+def test_a_mixture_draws_policies_with_its_weights(random_model):
     model = random_model(np.random.default_rng(25), 30, density=0.1)
     policy = solve_budget(model, budget=0.5 * solve(model, help_cost=0).expected_usage)
     rng = np.random.default_rng(0)
@@ -20,7 +20,7 @@ def test_a_mixture_tosses_its_coin_with_its_weights(random_model):
         MixedPolicy(policy.policies, np.array([0.5]), 0.1)
 
 
-def test_the_advantage_says_what_the_policy_does(random_model):
+def test_the_policy_helps_where_the_advantage_is_positive(random_model):
     model = random_model(np.random.default_rng(9), 40, 3, density=0.1)
     solution = solve(model, help_cost=0.1)
     assert np.array_equal(solution.advantage > 1e-12, solution.policy > 0)
@@ -28,7 +28,7 @@ def test_the_advantage_says_what_the_policy_does(random_model):
     np.testing.assert_allclose(chosen, solution.success, atol=1e-14)
 
 
-def test_prices_per_intervention_equal_costs_scaled(random_model):
+def test_prices_per_intervention_equal_scaled_costs(random_model):
     model = random_model(np.random.default_rng(10), 30, 3, density=0.1)
     prices = np.array([0.05, 0.3])
     solution = solve(model, help_cost=prices)

@@ -1,4 +1,4 @@
-"""One price: against the enumeration of all policies, and the hard cases that a solver gets wrong."""
+"""One help cost: compared with the enumeration of all policies, and difficult cases."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ PRICES = st.sampled_from([0.0, 1e-6, 0.03, 0.2, 0.9, 5.0])
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 7), actions=st.integers(2, 3), cyclic=st.booleans(), price=PRICES)
-def test_agrees_with_the_enumeration_of_all_policies(
-    objective, random_model, enumerate_points, seed, n, actions, cyclic, price
-):
+def test_equals_the_best_of_all_policies(objective, random_model, enumerate_points, seed, n, actions, cyclic, price):
     n = n if actions == 2 else min(n, 5)
     model = random_model(np.random.default_rng(seed), n, actions, cyclic=cyclic)
     points = enumerate_points(model)
@@ -31,7 +29,7 @@ def test_agrees_with_the_enumeration_of_all_policies(
         assert low.expected_usage <= high.expected_usage + 1e-9
 
 
-def test_agrees_with_enumeration_at_twelve_states_to_rounding(objective, random_model, enumerate_points):
+def test_equals_the_best_of_all_policies_at_twelve_states_to_rounding(objective, random_model, enumerate_points):
     for cyclic in (False, True):
         model = random_model(np.random.default_rng(12), 12, cyclic=cyclic)
         points = enumerate_points(model)
@@ -42,7 +40,7 @@ def test_agrees_with_enumeration_at_twelve_states_to_rounding(objective, random_
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(2, 40), cyclic=st.booleans(), price=PRICES)
-def test_numbering_of_states_does_not_matter(random_model, seed, n, cyclic, price):
+def test_results_do_not_depend_on_the_numbering_of_states(random_model, seed, n, cyclic, price):
     rng = np.random.default_rng(seed)
     model = random_model(rng, n, cyclic=cyclic, density=3 / n)
     order = rng.permutation(n)
@@ -60,7 +58,7 @@ def test_numbering_of_states_does_not_matter(random_model, seed, n, cyclic, pric
 
 
 def test_asking_now_can_be_cheaper_than_asking_later():
-    """State 0: without help on to state 1, where help twice is worth its price; one call now saves both (dM < 0)."""
+    """State 0 leads to state 1, where two calls are optimal; one call in state 0 saves both (dM < 0)."""
     P_no = np.zeros((3, 3))
     P_no[0, 1] = 1.0
     P_help = np.zeros((3, 3))
@@ -74,7 +72,7 @@ def test_asking_now_can_be_cheaper_than_asking_later():
     assert paper.expected_success - 0.1 * paper.expected_usage < solution.expected_success - 0.1 - 0.01
 
 
-def test_a_closed_cycle_is_left_when_there_is_a_way_out():
+def test_a_closed_cycle_is_left_by_help():
     swap = np.array([[0.0, 1.0], [1.0, 0.0]])
     model = TransitionModel([swap, np.zeros((2, 2))], [[0, 0], [0.5, 0.9]], [1, 0])
     for backend in BACKENDS:
@@ -84,7 +82,7 @@ def test_a_closed_cycle_is_left_when_there_is_a_way_out():
         assert solve(model, help_cost=2.0, backend=backend).expected_success == 0.0
 
 
-def test_a_state_that_never_ends_has_no_success_and_no_cost():
+def test_a_state_without_an_end_has_no_success_and_no_cost():
     P = [np.diag([1.0, 0.0]), np.diag([1.0, 0.0])]
     model = TransitionModel(P, [[0, 0.2], [0, 0.8]], [0.5, 0.5], endless="fail")
     for backend in BACKENDS:
@@ -95,7 +93,7 @@ def test_a_state_that_never_ends_has_no_success_and_no_cost():
             evaluate_policy(model, [1, 0], backend=backend)
 
 
-def test_a_loop_left_with_one_in_ten_thousand():
+def test_a_loop_with_an_exit_of_one_in_ten_thousand():
     leave = 1e-4
     P = [[[1 - leave]], [[0.0]]]
     model = TransitionModel(P, [[leave], [0.9]], [1])
@@ -116,7 +114,7 @@ def test_costs_that_differ_by_a_million():
     assert solve(model, help_cost=1e4).policy.tolist() == [0, 0]
 
 
-def test_duplicated_states_tie_and_lose_nothing(random_model):
+def test_duplicated_states_do_not_change_the_values(random_model):
     model = random_model(np.random.default_rng(8), 6)
     zero = np.zeros((6, 6))
     P = [np.block([[m.toarray() / 2, m.toarray() / 2], [m.toarray() / 2, m.toarray() / 2]]) for m in model.P]
@@ -142,7 +140,7 @@ def test_help_that_is_not_available_is_never_taken(random_model):
 # -- a fixed p, discount, arguments -----------------------------------------------------------------------------------
 
 
-def test_a_fixed_p_loses_to_the_backed_up_one(objective, random_model):
+def test_the_exact_value_is_at_least_that_of_a_fixed_p(objective, random_model):
     model = random_model(np.random.default_rng(11), 60, density=0.05)
     never = evaluate_policy(model, np.zeros(60, int))
     exact = solve(model, help_cost=0.05)
@@ -155,7 +153,7 @@ def test_a_fixed_p_loses_to_the_backed_up_one(objective, random_model):
     np.testing.assert_allclose(right.value, exact.value, atol=1e-12)
 
 
-def test_discount_shortens_the_sight(random_model):
+def test_a_discount_shortens_the_horizon(random_model):
     model = random_model(np.random.default_rng(12), 20, cyclic=True)
     scaled = TransitionModel([0.9 * matrix for matrix in model.P], model.success, model.start, model.cost)
     for backend in BACKENDS:
@@ -177,12 +175,12 @@ def test_discount_shortens_the_sight(random_model):
         ({"help_cost": 0, "backend": "numbo"}, UnknownNameError, "Did you mean 'numba'"),
     ],
 )
-def test_bad_arguments_are_named(random_model, arguments, error, message):
+def test_invalid_arguments_raise(random_model, arguments, error, message):
     with pytest.raises(error, match=message):
         solve(random_model(np.random.default_rng(0), 5), **arguments)
 
 
-def test_a_policy_to_evaluate_must_be_one(random_model):
+def test_an_invalid_policy_to_evaluate_raises(random_model):
     model = random_model(np.random.default_rng(0), 5)
     with pytest.raises(InvalidArgumentError, match="one action per state"):
         evaluate_policy(model, [0, 1])

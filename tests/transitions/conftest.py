@@ -1,4 +1,4 @@
-"""Episodes by hand, and small models."""
+"""Hand-written episodes and small models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_chain(**changes) -> TransitionModel:
 
 
 def make_levelled(rng: np.random.Generator, nodes: int, levels: int, **options) -> TransitionModel:
-    """Random nodes whose steps move the clock by 0, 1 or 2; staying is possible, so levels have cycles."""
+    """Random nodes with drops of 0, 1 or 2, so that levels have cycles."""
     rows = []
     success, last = rng.random((2, nodes)) * 0.2, rng.random((2, nodes)) * 0.5
     for _ in range(2):
@@ -51,7 +51,7 @@ def make_levelled(rng: np.random.Generator, nodes: int, levels: int, **options) 
 
 
 def play_model(model: TransitionModel, count: int, rng, *, tasks: int = 1, horizon: int | None = None) -> list[Episode]:
-    """Random help on a flat model: episodes whose states are its states, with state % 3 as feature."""
+    """Episodes of a flat model with random help; the feature is state % 3."""
     P = [matrix.toarray() for matrix in model.P]
     episodes = []
     for i in range(count):
@@ -78,7 +78,7 @@ def play_model(model: TransitionModel, count: int, rng, *, tasks: int = 1, horiz
 
 
 def make_truth(seed: int, n: int = 12) -> TransitionModel:
-    """A cyclic problem in which help succeeds more, and otherwise leads where nohelp leads, more or less."""
+    """A cyclic problem in which help succeeds more often, with transitions similar to those of nohelp."""
     rng = np.random.default_rng(seed)
     P, success = [], np.zeros((2, n))
     common = rng.random((n, n)) * (rng.random((n, n)) < 0.25)

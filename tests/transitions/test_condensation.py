@@ -1,4 +1,4 @@
-"""The order of solution: successors first, layers that do not depend on themselves, alike states together."""
+"""The order of solution: successors first, independent states within layers, states of equal shape adjacent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selfreg_gym.transitions.condensation import condense, shapes
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 30), density=st.floats(0, 0.3), only_loops=st.booleans())
-def test_what_a_state_leads_to_comes_first(seed, n, density, only_loops):
+def test_successors_come_first(seed, n, density, only_loops):
     rng = np.random.default_rng(seed)
     edges = rng.random((2, n, n)) < density
     graphs = [sparse.csr_array(np.triu(matrix) if only_loops else matrix) for matrix in edges]
@@ -38,7 +38,7 @@ def test_what_a_state_leads_to_comes_first(seed, n, density, only_loops):
         assert (np.diff(alike) >= 0).all()
 
 
-def test_shapes_tell_lengths_apart_and_alike_states_keep_their_order():
+def test_shapes_encode_lengths_and_equal_states_keep_their_order():
     lengths = [np.array([2, 1, 2, 1, 40]), np.array([0, 3, 0, 1, 99])]
     assert shapes(lengths).tolist() == [64, 35, 64, 33, 31 * 32 + 31]
     nothing = condense(5, [(np.zeros(6, int), np.zeros(0, int))], shape=shapes(lengths))

@@ -1,4 +1,4 @@
-"""The coverage report, by hand."""
+"""Coverage, compared with counts by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from selfreg_gym.transitions import TransitionModel
 
 
-def test_the_figures_are_those_counted_by_hand(step, episode):
+def test_coverage_equals_counts_by_hand(step, episode):
     """ "a" with nohelp twice and help once, "b" with nohelp once; one episode begins in "b"."""
     data = [
         episode([step(0, "a", 0, feature="f"), step(1, "b", 0, feature="f")], True),

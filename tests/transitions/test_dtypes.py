@@ -1,4 +1,4 @@
-"""Numbers in single precision are accepted up to their rounding; half precision and other types are refused."""
+"""Types of numbers: single precision is accepted up to rounding, half precision and other types raise."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_single_precision_is_rescaled_to_double(sparse_input):
     assert found.success_at(0.3) == pytest.approx(wanted.success_at(0.3), abs=1e-6)
 
 
-def test_a_closed_cycle_in_single_precision_stays_closed():
+def test_a_closed_cycle_in_single_precision_remains_closed():
     P = np.array([[[0.1, 0.2, 0.7], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]]], np.float32)
     with pytest.raises(ModelError, match="reach an end"):
         TransitionModel(list(P), np.zeros((1, 3)), np.full(3, 1 / 3))
 
 
-def test_rows_of_a_levelled_model_may_be_single_too():
+def test_rows_of_a_levelled_model_in_single_precision():
     rows = Rows(
         np.array([0, 2, 4]), np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.3, 0.7], np.float32), np.ones(4, int)
     )
@@ -53,7 +53,7 @@ def test_rows_of_a_levelled_model_may_be_single_too():
     assert np.bincount([0, 0, 1, 1], model.rows[0].data).tolist() == pytest.approx([1.0, 1.0], abs=1e-15)
 
 
-def test_errors_larger_than_rounding_are_errors_in_any_precision():
+def test_sums_beyond_rounding_raise_in_any_precision():
     for dtype in (np.float32, np.float64):
         P, success, start = (array.astype(dtype) for array in rounded())
         P[0, 3] *= 1.001
@@ -68,7 +68,7 @@ def test_errors_larger_than_rounding_are_errors_in_any_precision():
 
 @pytest.mark.parametrize("dtype", [np.float16, "S3", object, complex])
 @pytest.mark.parametrize("what", ["P", "success", "start", "cost"])
-def test_half_precision_and_text_are_model_errors(dtype, what):
+def test_half_precision_and_text_raise(dtype, what):
     model = {
         "P": [np.zeros((2, 2))] * 2,
         "success": np.ones((2, 2)),
@@ -83,12 +83,12 @@ def test_half_precision_and_text_are_model_errors(dtype, what):
 @pytest.mark.parametrize(
     "P", [[[[1.0], [0.0, 1.0]]], ["ab"], [3.0], [None], [[[0.5, 0.5]]], [[["a", "b"], ["c", "d"]]]]
 )
-def test_what_is_not_a_matrix_is_a_model_error(P):
+def test_other_objects_than_matrices_raise(P):
     with pytest.raises(ModelError):
         TransitionModel(P, np.ones((1, 2)), np.full(2, 0.5))
 
 
-def test_shapes_that_are_ragged_are_model_errors():
+def test_ragged_shapes_raise():
     P = [np.zeros((2, 2))]
     for changes in ({"success": [[1.0], [1.0, 2.0]]}, {"start": [[0.5], 0.5]}, {"cost": "free"}, {"available": "all"}):
         with pytest.raises(ModelError):

@@ -10,7 +10,7 @@ from selfreg_gym.solver import solve
 from selfreg_gym.transitions import TransitionModel
 
 
-def test_files_keep_every_number_and_say_what_is_wrong_with_them(tmp_path, chain, levelled):
+def test_files_keep_all_numbers_and_invalid_files_raise(tmp_path, chain, levelled):
     path = tmp_path / "transitions.npz"
     for model in (chain(), levelled(np.random.default_rng(2), 5, 3), chain(keys=None, cost=[[0, 0], [1, 2.5]])):
         model.save(path)
@@ -40,7 +40,7 @@ def test_files_keep_every_number_and_say_what_is_wrong_with_them(tmp_path, chain
         chain(keys=[(0, 1), (1, 1)]).save(path)
 
 
-def test_a_fitted_model_survives_its_file(tmp_path, play, truth):
+def test_a_fitted_model_is_equal_after_saving_and_loading(tmp_path, play, truth):
     data = play(truth(7), 300, np.random.default_rng(8), horizon=6)
     model = TransitionModel.fit(data)
     model.save(tmp_path / "transitions.npz")
@@ -54,7 +54,7 @@ def test_a_fitted_model_survives_its_file(tmp_path, play, truth):
 
 
 def changes(read):
-    """Array and value (None: left out) of files that are not models any more."""
+    """Arrays and values (None: missing) that make a file invalid."""
     n = read["success"].shape[1]
     yield "success", np.ones(3)
     yield "success", np.full_like(read["success"], np.nan)
@@ -83,7 +83,7 @@ def changes(read):
         yield "fitted", np.frombuffer(b"[]", np.uint8)
 
 
-def test_every_damage_is_named_with_its_file_and_a_remedy(tmp_path, chain, levelled, play, truth):
+def test_errors_of_damaged_files_have_the_file_and_a_remedy(tmp_path, chain, levelled, play, truth):
     path = tmp_path / "transitions.npz"
     fitted = TransitionModel.fit(play(truth(7), 60, np.random.default_rng(8), horizon=6))
     for model in (chain(), levelled(np.random.default_rng(2), 5, 3), fitted):

@@ -1,4 +1,4 @@
-"""The model from data: counts, the clock, back-off, shrinkage, what was never seen, and honest values."""
+"""Fitting: counts, steps left, back-off, shrinkage, missing data, convergence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode
 
 
-def test_counts_become_rows_and_the_pool_pulls_them(step, episode):
+def test_rows_are_counts_shrunk_towards_the_pool(step, episode):
     goes_on = [episode([step(0, "a", 0), step(1, "b", 1)], True) for _ in range(3)]
     ends = [episode([step(0, "a", 0)], False)] + [episode([step(0, "a", 1)], True) for _ in range(4)]
     plain = TransitionModel.fit(goes_on + ends, prior=0.0)
@@ -26,8 +26,8 @@ def test_counts_become_rows_and_the_pool_pulls_them(step, episode):
     assert pulled.success[0, a] == pytest.approx((0 + 4 * 4 / 8) / 8)
 
 
-def test_what_was_never_tried_is_never_forced(step, episode):
-    """b never saw help: there it is not available. c never saw nohelp: nohelp goes on there as it does on average."""
+def test_untried_help_is_not_available_and_untried_nohelp_is_average(step, episode):
+    """Help was never tried in b, nohelp never in c."""
     data = [episode([step(0, "a", 0), step(1, "b", 0)], i % 2 == 0) for i in range(10)]
     data += [episode([step(0, "a", 1), step(1, "c", 1)], True) for _ in range(10)]
     model = TransitionModel.fit(data, prior=10.0)
@@ -42,7 +42,7 @@ def test_what_was_never_tried_is_never_forced(step, episode):
     assert solution.policy[a] == 1
 
 
-def test_errors_are_no_data_and_truncation_is_failure(step, episode):
+def test_episodes_with_errors_are_excluded_and_truncation_is_failure(step, episode):
     data = [episode([step(0, "a", 0, truncated=True)], False), episode([step(0, "a", 0, done=True)], True)]
     data += [episode([step(0, "z", 1)], True, error="the actor timed out")]
     model = TransitionModel.fit(data, prior=0.0)
@@ -53,8 +53,8 @@ def test_errors_are_no_data_and_truncation_is_failure(step, episode):
         TransitionModel.fit(data[2:])
 
 
-def test_the_clock_ends_an_episode_without_teaching_failure(step, episode):
-    """Waiting in "a" never ends by itself; episodes are cut after 4 steps. Help goes from "a" to "b" to the end."""
+def test_the_time_limit_does_not_add_failures_to_the_rows(step, episode):
+    """Nohelp stays in "a"; episodes are truncated after 4 steps. Help leads from "a" to "b" to the end."""
     rng = np.random.default_rng(0)
     data = []
     for _ in range(400):
@@ -83,8 +83,8 @@ def test_the_clock_ends_an_episode_without_teaching_failure(step, episode):
     assert without.P[0].toarray().sum(axis=1).min() < 1  # the cut is a failure there
 
 
-def test_a_step_may_leave_the_clock_alone(step, episode):
-    """Following keeps steps_left: three times, and then success."""
+def test_a_step_may_keep_steps_left(step, episode):
+    """Three steps keep steps_left, and the next one succeeds."""
     data = []
     for i in range(30):
         steps = [step(t, "follow", t % 2 if i % 2 else 0, left=2) for t in range(4)]
@@ -95,7 +95,7 @@ def test_a_step_may_leave_the_clock_alone(step, episode):
     assert solve(model, help_cost=0.1).success[follow] > 0.9
 
 
-def test_a_horizon_is_a_clock_for_tasks_without_one(play, truth):
+def test_a_horizon_sets_steps_left_for_tasks_without_them(play, truth):
     data = play(truth(1), 200, np.random.default_rng(2))
     short = [Episode(0, 0, "t", "", 0.5, e.success and len(e) <= 4, e.usage, e.steps[:4]) for e in data]
     model = TransitionModel.fit(short, horizon=4)
@@ -106,7 +106,7 @@ def test_a_horizon_is_a_clock_for_tasks_without_one(play, truth):
     assert (values[3] >= values[1] - 0.05).all()
 
 
-def test_rare_states_share_their_features_and_new_ones_are_located_there(step, episode):
+def test_rare_and_new_states_are_located_at_their_feature_key(step, episode):
     data = []
     for i in range(40):
         feature = "near" if i % 2 else "far"
@@ -131,7 +131,7 @@ def test_rare_states_share_their_features_and_new_ones_are_located_there(step, e
     assert features.locate("anything", "far") >= 0
 
 
-def test_cost_units_and_interventions_come_from_the_data(step, episode):
+def test_costs_and_interventions_are_estimated(step, episode):
     data = [episode([step(0, "a", i % 3, cost=(0.0, 1.0, 2.5)[i % 3])], i % 3 > 0) for i in range(60)]
     data = [Episode(**{**{f: getattr(e, f) for f in e.__dataclass_fields__}, "usage": (0.0, 0.0)}) for e in data]
     model = TransitionModel.fit(data, prior=0.0)
@@ -151,7 +151,7 @@ def test_cost_units_and_interventions_come_from_the_data(step, episode):
         ({"horizon": 0}, InvalidArgumentError, "horizon"),
     ],
 )
-def test_bad_arguments_of_a_fit_are_named(arguments, error, message, step, episode):
+def test_invalid_arguments_raise(arguments, error, message, step, episode):
     with pytest.raises(error, match=message):
         TransitionModel.fit([episode([step(0, "a", 0)])], **arguments)
 
@@ -168,7 +168,7 @@ def test_the_fitted_frontier_converges_to_the_true_one(play, truth):
     assert errors[2] < errors[0] / 2
 
 
-def test_shrinkage_cuts_the_optimism_of_the_plan(play, truth):
+def test_shrinkage_reduces_the_bias_of_in_sample_values(play, truth):
     model = truth(3, 40)
     price, planned, gained = 0.05, {}, {}
     for prior in (0.0, 10.0):
@@ -187,8 +187,8 @@ def test_shrinkage_cuts_the_optimism_of_the_plan(play, truth):
     assert gained[10.0] > gained[0.0] - 0.02  # at little loss; here every row of help differs from nohelp at random
 
 
-def test_back_off_does_not_promise_what_easy_tasks_have(step, episode):
-    """Easy tasks are seen often, hard ones once each: the features of a hard one do not answer with the easy ones."""
+def test_back_off_is_not_biased_by_easy_tasks(step, episode):
+    """Easy tasks are visited often, hard ones once each, with equal feature keys."""
     easy = [episode([step(0, "easy", i % 2, feature="f")], True, number=0) for i in range(100)]
     hard = [episode([step(0, f"hard-{i}", i % 2, feature="f")], i % 10 == 0, number=i + 1) for i in range(100)]
     model = TransitionModel.fit(easy + hard, prior=0.0)

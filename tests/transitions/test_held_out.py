@@ -1,4 +1,4 @@
-"""Held-out likelihood: which key predicts, and how much to shrink."""
+"""Held-out likelihood: the choice of keys and of shrinkage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from selfreg_gym.transitions.held_out import held_out_likelihood
 
 
 def test_held_out_likelihood_prefers_the_key_that_predicts(step, episode):
-    """Two tasks whose outcomes differ: features cannot tell them apart, and a key per episode cannot generalise."""
+    """Two tasks with different outcomes: features do not distinguish them, a key per episode does not generalise."""
     rng = np.random.default_rng(6)
     data, lost = [], []
     for i in range(300):
@@ -23,12 +23,12 @@ def test_held_out_likelihood_prefers_the_key_that_predicts(step, episode):
     assert held_out_likelihood(lost, backoff=None) < state - 0.2
 
 
-def test_rows_of_features_are_weighed_as_the_fit_weighs_them(step, episode):
-    """Easy tasks are seen often, hard ones once each, with the same features: a new hard one is predicted to fail."""
+def test_rows_of_feature_keys_have_the_weights_of_the_fit(step, episode):
+    """Easy tasks are visited often, hard ones once each, with equal feature keys: a new hard one probably fails."""
     easy = [episode([step(0, "easy", i % 2, feature="f")], True, number=0) for i in range(200)]
     hard = [episode([step(0, f"hard-{i}", i % 2, feature="f")], False, number=i + 1) for i in range(200)]
     # 98 % of what is known for sure, and 2 % of the overall frequencies, about a half
     known = np.log(0.98 + 0.02 / 2)
-    # a row of 75 failures and 3 borrowed successes, for each action
+    # a row of 75 failures and 3 shared successes, for each action
     likely = np.log(0.98 * 75 / 78 + 0.02 / 2)
     assert held_out_likelihood(easy + hard, prior=0.0) == pytest.approx((known + likely) / 2, abs=2e-3)

@@ -1,4 +1,4 @@
-"""The model: what is refused and how it is said, finding states, files, levels."""
+"""The model: lookup of states, levels, pickling, immutability."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from selfreg_gym.errors import ModelError
 from selfreg_gym.solver import solve
 
 
-def test_states_are_found_by_key(chain):
+def test_locate_finds_states_by_key(chain):
     model = chain()
     assert model.locate("kitchen") == 1
     assert model.locate("attic", "no such feature") == -1
@@ -20,7 +20,7 @@ def test_states_are_found_by_key(chain):
         model.coverage()
 
 
-def test_levels_give_the_values_of_the_expanded_model(levelled):
+def test_a_levelled_model_has_the_values_of_the_expanded_model(levelled):
     model = levelled(np.random.default_rng(0), 12, 7)
     flat = model.flat()
     assert flat.n == model.n == 84
@@ -32,7 +32,7 @@ def test_levels_give_the_values_of_the_expanded_model(levelled):
             np.testing.assert_allclose(ours.success_by_action, theirs.success_by_action, atol=1e-12)
 
 
-def test_steps_left_go_to_the_nearest_level(levelled):
+def test_steps_left_outside_the_levels_are_clipped(levelled):
     model = levelled(np.random.default_rng(1), 3, 4, keys=("a", "b", "c"))
     assert model.locate("b", None, 1) == 1
     assert model.locate("b", None, 4) == model.locate("b", None, 99) == model.locate("b") == 3 * 3 + 1
@@ -40,7 +40,7 @@ def test_steps_left_go_to_the_nearest_level(levelled):
     assert model.describe(10) == "1 ('b') with 4 steps left"
 
 
-def test_a_pickled_model_is_the_same_and_carries_nothing_that_can_be_made_again(levelled):
+def test_a_pickled_model_is_equal_and_has_no_derived_attributes(levelled):
     model = levelled(np.random.default_rng(3), 200, 5)
     bare = len(pickle.dumps(model))
     solution = solve(model, help_cost=0.1)

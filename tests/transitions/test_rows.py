@@ -1,4 +1,4 @@
-"""What is no model is refused, and the message names the state and the action."""
+"""Validation of rows; messages name the state and the action."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from selfreg_gym.transitions import Rows, TransitionModel
         ({"P": [np.eye(2), np.eye(2)], "success": np.zeros((2, 2))}, r"from state 0 \('hall'\) no action leads"),
     ],
 )
-def test_what_is_no_model_is_refused_by_name(changes, message, chain):
+def test_invalid_models_raise(changes, message, chain):
     with pytest.raises(ModelError, match=message):
         chain(**changes)
 
 
-def test_a_cycle_that_only_unavailable_help_leaves_is_endless():
+def test_a_cycle_with_unavailable_help_as_its_only_exit_raises():
     swap = np.array([[0.0, 1.0], [1.0, 0.0]])
     success = [[0, 0], [1, 1]]
     TransitionModel([swap, np.zeros((2, 2))], success, [1, 0])
@@ -46,14 +46,14 @@ def test_a_cycle_that_only_unavailable_help_leaves_is_endless():
         TransitionModel([swap, np.zeros((2, 2))], success, [1, 0], available=[[True, True], [False, False]])
 
 
-def test_rounding_over_one_is_no_error_and_a_model_is_immutable():
+def test_sums_above_one_by_rounding_are_valid_and_arrays_are_read_only():
     third = [[0, 1 / 3, 1 / 3 + 1e-12], [0, 0, 0], [0, 0, 0]]
     model = TransitionModel([third, np.zeros((3, 3))], [[1 / 3, 0, 0], [0, 0, 0]], [1, 0, 0])
     with pytest.raises(ValueError, match="read-only"):
         model.success[0, 0] = 1
 
 
-def test_sparse_and_dense_are_the_same_and_zeros_are_no_edges(chain):
+def test_sparse_and_dense_models_are_equal_and_zeros_are_not_edges(chain):
     dense = chain()
     stored = sparse.csr_array(([0.5, 0.0], ([0, 1], [1, 1])), shape=(2, 2))
     assert stored.nnz == 2
@@ -62,13 +62,13 @@ def test_sparse_and_dense_are_the_same_and_zeros_are_no_edges(chain):
     assert from_sparse.condensation.is_acyclic
 
 
-def test_levels_refuse_a_clock_that_runs_backwards():
+def test_a_negative_drop_raises():
     row = Rows(np.array([0, 1]), np.array([0], np.int32), np.array([0.5]), np.array([-1], np.int32))
     with pytest.raises(ModelError, match="node 0, action 1 has a negative drop"):
         TransitionModel.levelled([row._replace(drop=np.array([1])), row], 3, np.zeros((2, 1)), [0, 0, 1])
 
 
-def test_levels_refuse_a_row_that_leads_nowhere():
+def test_a_row_to_an_unknown_state_raises():
     row = Rows(np.array([0, 1]), np.array([1], np.int32), np.array([0.5]), np.array([1], np.int32))
     with pytest.raises(ModelError, match="one of 1 states: state 0, action 0, goes to 1"):
         TransitionModel.levelled([row, row], 3, np.zeros((2, 1)), [0, 0, 1])
