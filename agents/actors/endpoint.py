@@ -101,9 +101,8 @@ class EndpointActor:
         self.strategy = strategy
         seed = check_seed(seed)
         self.options = GenerationOptions(temperature, seed, max_tokens, reasoning, nearest, api, instructions)
-        self.connection = Connection(
-            Server.of(base_url, also_known=keyword_names(EndpointActor), **server), cache=cache
-        )
+        own = keyword_names(EndpointActor)
+        self.connection = Connection(Server.of(base_url, also_known=own, **server), cache=cache)
         self._reset()
 
     def _reset(self) -> None:

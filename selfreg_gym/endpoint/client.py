@@ -94,10 +94,9 @@ class Client:
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """One attempt. A failure is an EndpointError; its text may contain anything from the server."""
+        seconds = self.server.timeout if self._answered else self.server.load_timeout
         try:
-            reply = self._transport.send(
-                path, body, self.server.timeout if self._answered else self.server.load_timeout
-            )
+            reply = self._transport.send(path, body, seconds)
         except (OSError, RuntimeError):
             if not self._stopped.is_set():
                 raise

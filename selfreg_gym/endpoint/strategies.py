@@ -171,14 +171,11 @@ class _Strategies:
         options = self.options
         limit = self.capabilities.limit_name if path == CHAT else "max_tokens"
         body = {**body, limit: max(options.max_tokens, max_tokens), "temperature": options.temperature}
-        if options.temperature == 0:
-            return Request(path, body, needs_text=True)
-        draw = int(decision.rng.integers(2**31 - 1))
-        if options.seed is None:
-            return Request(path, body, draw=draw, needs_text=True)
-        words = seed_sequence(REQUEST_SEED, options.seed, draw).generate_state(1)
-        seed = int(words[0]) >> 1  # 31 bits, which all servers accept
-        return Request(path, {**body, "seed": seed}, draw=seed, needs_text=True)
+        draw = None if options.temperature == 0 else int(decision.rng.integers(2**31 - 1))
+        if draw is not None and options.seed is not None:
+            words = seed_sequence(REQUEST_SEED, options.seed, draw).generate_state(1)
+            body["seed"] = draw = int(words[0]) >> 1  # 31 bits, which all servers accept
+        return Request(path, body, draw=draw, needs_text=True)
 
     def _action(self, decision: Decision, text: str, *, after_mark: bool) -> str:
         """The action in a text, which continues the mark "Action:" of the prompt if ``after_mark``."""

@@ -154,15 +154,9 @@ def evaluate_splits(
                 f"'interventions': ['expert']}}, or workers=1. Received {type(split.env).__name__}."
             )
     runs = {name: _SplitRun(name, split, players, seed, traces, num_envs) for name, split in plans.items()}
-    player = Player(
-        {name: split.env for name, split in splits.items()},
-        players,
-        {name: run.traced for name, run in runs.items()},
-        seed=seed,
-        num_envs=num_envs,
-        deterministic=deterministic,
-        retries=retries,
-    )
+    envs = {name: split.env for name, split in splits.items()}
+    traced = {name: run.traced for name, run in runs.items()}
+    player = Player(envs, players, traced, seed, num_envs, deterministic, retries)
     done: dict[str, Evaluation] = {}
     total = sum(run.left for run in runs.values())
     with progress_bar(f"evaluate {', '.join(splits)}", total, shown=progress is True) as update:

@@ -244,8 +244,7 @@ def _checked(label: Label) -> Label:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value < high:
             raise ValueError(f"{name} must be an integer from {low} to {high - 1}, received {value!r}")
     for name in ("budget", "weight", "advantage"):
-        value = getattr(label, name)
-        if not is_number(value):
+        if not is_number(value := getattr(label, name)):
             raise ValueError(f"{name} must be a finite number, received {value!r}")
     if label.weight <= 0:
         raise ValueError(f"weight must be positive, received {label.weight!r}")

@@ -104,10 +104,7 @@ class PlainEncoder:
 
     @cached_property
     def _backends(self) -> tuple[Any, Any, dict[int, int]]:
-        """Two backends without control tokens, for the beginning of a text and for text after a control token.
-
-        Added words have other ids in these copies; the third item maps them to the original ids.
-        """
+        """Backends without control tokens for the start and the rest of a text; original ids of their added words."""
         core: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if type(core).__name__ != "Tokenizer":
             return None, None, {}

@@ -57,8 +57,6 @@ def write_card(
 
     known = {**(info.get("data") or {}), **(info.get("run") or {})}
     task = str(known.get("task", "selfreg_gym rollouts"))
-    # entries that are not part of the header's format
-    extra = {"selfreg": json.loads(dumps(dict(info), default=str))}
     header = ModelCardData(
         library_name="transformers",
         tags=["selfreg-gym", *tags],
@@ -69,7 +67,7 @@ def write_card(
             for one in figures
         ]
         or None,
-        **extra,
+        selfreg=json.loads(dumps(dict(info), default=str)),  # no part of the header's format
     )
     text = [f"# {title}", what]
     if figures:

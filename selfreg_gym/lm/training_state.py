@@ -81,8 +81,12 @@ class TrainingState:
         """
         if self.path is None or not self.path.is_file():
             return Progress(0, [], [], None)
+        from safetensors import safe_open
+
         try:
-            record, tensors = _read(self.path)
+            with safe_open(self.path, framework="pt") as file:
+                record = json.loads(file.metadata()["state"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             matches = record["fingerprint"] == self.fingerprint
         except Exception as error:
             raise CheckpointError(f"{self._title} cannot be read ({error}): {_REMEDY}.") from error
@@ -148,10 +152,3 @@ class TrainingState:
         """Delete the saved state."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["state"]), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

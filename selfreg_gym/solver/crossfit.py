@@ -178,8 +178,7 @@ def _evaluated(policy: MixedPolicy, table: TransitionTable, options: dict[str, A
 def _completed(part: Solution, model: TransitionModel, onto: TransitionModel) -> tuple[TransitionModel, np.ndarray]:
     """Return ``onto`` with all actions of a policy available, and the policy's ``(n,)`` actions on it.
 
-    An action that was never tried ends the episode with the success and the usage from the policy's own model (the mean
-    over the levels at which the policy takes it).
+    An action never tried ends the episode with the policy's own values (the mean over the levels where it is taken).
     """
     state, actions = _transferred(part.policy, model, onto)
     nodes = np.arange(onto.nodes)

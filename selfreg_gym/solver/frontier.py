@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -202,16 +202,14 @@ def solve_frontier(
     width = POINT_TOLERANCE * max(point.usage for point in points)
     heap: list[tuple[float, int, Point, Point]] = []
     done: list[tuple[float, Point, Point]] = []
-    counter = 0
+    counter = count()  # breaks ties in the heap
 
     def add(left: Point, right: Point) -> None:
-        nonlocal counter
-        counter += 1
         height = _height(left, right)
         if height <= CHORD_TOLERANCE:
             done.append((height, left, right))
         else:
-            heapq.heappush(heap, (-height, counter, left, right))
+            heapq.heappush(heap, (-height, next(counter), left, right))
 
     for left, right in pairwise(hull):
         add(left, right)

@@ -31,10 +31,9 @@ import numpy as np
 from scipy import sparse
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.transitions.coverage import coverage
 from selfreg_gym.transitions.held_out import choose_shrinkage
 from selfreg_gym.transitions.model import Fitted, Rows, TransitionModel
-from selfreg_gym.transitions.nodes import Nodes, assign_nodes, visit_weights
+from selfreg_gym.transitions.nodes import Nodes, assign_nodes, coverage, visit_weights
 from selfreg_gym.transitions.rows import row_sums
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 

@@ -54,7 +54,7 @@ class Fitted:
         is_feature: ``(N,)`` bool, whether a node is that of a feature key.
         feature_of_node: ``(N,)`` the node of a state's feature key, -1 where there is none.
         settings: the arguments of the fit and the chosen weights.
-        coverage: see :func:`selfreg_gym.transitions.coverage.coverage`.
+        coverage: see :func:`selfreg_gym.transitions.nodes.coverage`.
     """
 
     counts: np.ndarray
@@ -219,9 +219,8 @@ class TransitionModel:
 
     def flat(self) -> TransitionModel:
         """Return the time-expanded model without levels, for other solvers and for tests."""
-        success, cost, available = (
-            np.tile(array, (1, self.levels)) for array in (self.success, self.cost, self.available)
-        )
+        outcomes = self.success, self.cost, self.available
+        success, cost, available = (np.tile(array, (1, self.levels)) for array in outcomes)
         success[:, : self.nodes] = self.last_success
         return TransitionModel(self.P, success, self.start, cost, available=available, endless="fail")
 
@@ -305,7 +304,7 @@ class TransitionModel:
         return self._fit().counts
 
     def coverage(self) -> dict[str, float]:
-        """Coverage of a fitted model by its data; see :func:`selfreg_gym.transitions.coverage.coverage`."""
+        """Coverage of a fitted model by its data; see :func:`selfreg_gym.transitions.nodes.coverage`."""
         return dict(self._fit().coverage)
 
     def _fit(self) -> Fitted:
