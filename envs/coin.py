@@ -62,7 +62,7 @@ class Coin(gym.Env[str, str]):
 
     def __init__(self, *, heads: float = 0.5, render_mode: str | None = None) -> None:
         if not 0 < heads < 1:
-            raise InvalidArgumentError(f"heads is a probability in (0, 1), received {heads!r}.")
+            raise InvalidArgumentError(f"heads must be a probability in (0, 1), received {heads!r}.")
         if render_mode not in {None, "ansi"}:
             raise UnknownNameError("render mode", render_mode, ["ansi"])
         self.observation_space = FreeText()

@@ -81,7 +81,7 @@ class FrozenLake(gym.Env[str, str]):
 
     def __init__(self, *, slippery: bool = True, max_steps: int = 100, render_mode: str | None = None) -> None:
         if max_steps < 1:
-            raise InvalidArgumentError(f"max_steps is at least 1, received {max_steps!r}.")
+            raise InvalidArgumentError(f"max_steps must be at least 1, received {max_steps!r}.")
         if render_mode not in {None, "ansi"}:
             raise UnknownNameError("render mode", render_mode, ["ansi"])
         self.observation_space = FreeText()
@@ -150,7 +150,7 @@ class FrozenLake(gym.Env[str, str]):
         """
         if not 0 <= noise <= 1 or not len(episodes):
             raise InvalidArgumentError(
-                f"noise is in [0, 1] and episodes has at least one map, received {noise!r}, {episodes!r}."
+                f"noise must be in [0, 1] and episodes must have at least one map, received {noise!r}, {episodes!r}."
             )
         lakes = [_lake(int(episode), self.slippery) for episode in episodes]
         sizes = [len(lake.best) for lake in lakes]

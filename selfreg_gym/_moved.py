@@ -1,4 +1,4 @@
-"""Former names of modules and functions: they can be imported for one more release, with a DeprecationWarning."""
+"""Former names of modules and functions, importable for one more release with a DeprecationWarning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters that make a helper of a Stable-Baselines3 model, of any object with ``predict``, or of a function."""
+"""``as_helper``: adapters for Stable-Baselines3 models, other objects with ``predict``, and functions."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class FunctionHelper(Helper):
         return np.array([self._action(observation) for observation in observations], dtype=np.int64), state
 
     def _action(self, observation: Any) -> int:
-        """The function's answer to one observation; it is never rounded."""
+        """The function's answer to one observation, without rounding."""
         answer = self.function(observation)
         plain = answer.item() if isinstance(answer, np.ndarray | np.generic) and answer.size == 1 else answer
         if isinstance(plain, int) or (isinstance(plain, float) and plain.is_integer()):
             return int(plain)
         raise TaskContractError(
-            f"a helper's function answers an observation with an integer: 0 (nohelp) or k (help from the k-th "
-            f"intervention). {self.type_name} answered {shown(answer)} of type {type(answer).__name__}."
+            f"a helper's function must return an integer: 0 (nohelp) or k (help from the k-th "
+            f"intervention). {self.type_name} returned {shown(answer)} of type {type(answer).__name__}."
         )
 
     def wrap(self, env: Any) -> Any:
@@ -82,15 +82,15 @@ class ModelHelper(Helper):
 
     ``state`` and ``episode_start`` are passed on, so that a recurrent model keeps its memory within an episode and
     loses it between episodes. A model of Stable-Baselines3 samples from the global generators of torch and NumPy. If
-    it samples (``deterministic=False``) in episodes with a key (:meth:`begin_episodes`), each observation is answered
-    alone, with these generators seeded by ``seed``, the episode and the step, and restored afterwards: the batch size
-    changes nothing.
+    it samples (``deterministic=False``) in episodes with a key (:meth:`begin_episodes`), observations are
+    answered one by one, with these generators seeded by ``seed``, the episode and the step, and restored afterwards.
+    So results do not depend on the batch size.
 
     Args:
         model: has ``predict(observation, state=, episode_start=, deterministic=) -> (actions, state)``.
         wrap: ``env -> env`` whose observations the model reads (``FeatureObservation``); None: the model's own ``wrap``
             if it has one, otherwise the env itself.
-        seed: of sampled actions.
+        seed: seed of sampled actions.
     """
 
     def __init__(self, model: Any, *, wrap: Callable[[Any], Any] | None = None, seed: int = 0) -> None:
@@ -109,7 +109,7 @@ class ModelHelper(Helper):
 
     @property
     def prm(self) -> Any:
-        """The process reward model that the model scores with."""
+        """The process reward model of the model."""
         return getattr(self.model, "prm", None)
 
     @prm.setter
@@ -123,12 +123,12 @@ class ModelHelper(Helper):
 
     @property
     def expected_usage(self) -> float | None:
-        """What the model, or the policy that it follows, expects."""
+        """The expected usage of the model or of its ``policy``."""
         return self._expected("expected_usage")
 
     @property
     def expected_success(self) -> float | None:
-        """What the model, or the policy that it follows, expects."""
+        """The expected success of the model or of its ``policy``."""
         return self._expected("expected_success")
 
     def _expected(self, name: str) -> float | None:
@@ -136,7 +136,7 @@ class ModelHelper(Helper):
         return getattr(getattr(self.model, "policy", None), name, None) if own is None else own
 
     def for_budgets(self, budgets: Sequence[float]) -> Mapping[float, Helper] | None:
-        """The model's helpers for several budgets, if it makes them together."""
+        """The model's helpers for several budgets, if it has ``for_budgets``."""
         made = self.model.for_budgets(budgets) if hasattr(self.model, "for_budgets") else None
         return made and {budget: self._around(model) for budget, model in made.items()}
 
@@ -150,7 +150,7 @@ class ModelHelper(Helper):
         return self._around(self.model.with_knob(knob))
 
     def with_seed(self, seed: int) -> ModelHelper:
-        """The same helper with draws from another seed."""
+        """The same helper with another seed."""
         if hasattr(self.model, "with_seed"):
             return self._around(self.model.with_seed(seed))
         model = self.model
@@ -164,7 +164,7 @@ class ModelHelper(Helper):
         return self if model is self.model else ModelHelper(model, wrap=self._wrap, seed=self.seed or 0)
 
     def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
-        """Set the random streams of the episodes that begin (:meth:`Helper.begin_episodes`)."""
+        """Set the random streams of starting episodes (:meth:`Helper.begin_episodes`)."""
         if hasattr(self.model, "begin_episodes"):
             return self.model.begin_episodes(state, starts, keys)
         if not self._sb3:
@@ -268,7 +268,7 @@ def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None, *, what: st
         array([0, 1])
     """
     if wrap is not None and not callable(wrap):
-        raise InvalidArgumentError(f"wrap is a wrapper class or a function env -> env, received {wrap!r}.")
+        raise InvalidArgumentError(f"wrap must be a wrapper class or a function env -> env, received {wrap!r}.")
     if isinstance(helper, Helper) and wrap is None:
         return helper
     if isinstance(helper, type):

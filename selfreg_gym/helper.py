@@ -1,4 +1,4 @@
-"""The base class of helpers, with everything that a helper may declare; and the key that names one in results."""
+"""`Helper`: the base class of helpers and its optional members; `HelperKey`: the key of a helper in results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Reference = Literal["lower", "upper", "random", "threshold"]
 
 @dataclass(frozen=True, slots=True)
 class HelperDescription:
-    """What results say about a helper, so that a report needs no import of it. The fields are those of :class:`Helper`.
+    """The description of a helper in results; reports need no import of its class. :class:`Helper` explains the fields.
 
     ``dataclasses.asdict`` gives its form in ``evaluation.json``.
     """
@@ -52,15 +52,15 @@ class Helper:
         array([1, 0])
     """
 
-    # How results show it.
+    # Display in results.
     role: Role = "deployable"
-    """``deployable``: usable on new tasks; the report is about these. ``yardstick``: uses what a deployed helper does
-    not know (the solved table). ``baseline``: a simple rule that the others should beat."""
+    """``deployable``: usable on new tasks; the report is about these. ``yardstick``: uses information that a deployed
+    helper does not have (the solved table). ``baseline``: a simple rule for comparison."""
     reference: Reference | None = None
-    """What other helpers are compared with: the ``lower`` or ``upper`` end of the usage axis (never and always asking),
-    or ``random`` help and a ``threshold`` on p(s) at equal usage."""
+    """Its role in comparisons of other helpers: the ``lower`` or ``upper`` end of the usage axis (never and always
+    asking), or ``random`` help or a ``threshold`` on p(s) at equal usage. None for most helpers."""
     minor: bool = False
-    """A run measures it at the budgets and with the episodes of ``evaluate.budgets_others`` and ``episodes_others``."""
+    """A run evaluates it at ``evaluate.budgets_others`` with ``evaluate.episodes_others`` episodes per task."""
     label: str = ""
     """Its name in tables and legends; empty: its id."""
     marker: str | None = None
@@ -68,37 +68,37 @@ class Helper:
     colour: str | None = None
     """Its colour in the report's palette (``"blue"``); None: chosen by its id."""
     flags_hard_tasks: bool = False
-    """Its knob is a threshold on p(s) at reset, below which it helps in the whole episode."""
+    """Its knob is a threshold on p(s) at reset; below it, the helper asks in all steps of the episode."""
 
-    # How a run makes it.
+    # Construction in a run.
     takes_budget: bool = False
-    """The budget is part of the policy: :meth:`from_run` is called for each budget. False: the knob alone meets it."""
+    """The policy depends on the budget: :meth:`from_run` is called for each. False: only the knob depends on it."""
     asks_one: bool = False
-    """It always asks its :attr:`intervention`, an argument; a run compares it once for each of several."""
+    """It asks only :attr:`intervention`, which is an argument; a run compares it once per intervention."""
     knows_tasks: bool = False
-    """It knows the collected tasks by their keys: it is calibrated on them, and never chosen for deployment."""
+    """It has a table of the collected tasks' keys: it is calibrated on these tasks and never selected."""
     needs_cap: bool | None = None
-    """Of a helper trained by reinforcement learning: whether it needs a hard budget. None for all other helpers."""
+    """Whether a helper trained by reinforcement learning needs a hard budget; None for all other helpers."""
 
-    # What it is.
+    # Attributes of an object.
     intervention: int | str | None = None
-    """The intervention that it always asks: a number from 1, or a name; None if it chooses."""
+    """The only intervention that it asks: a number from 1, or a name; None if it chooses."""
     seed: int | None = None
-    """The seed of its draws; None if it draws nothing."""
+    """The seed of its random numbers; None if it is deterministic."""
     prm: Any = None
-    """The process reward model that it scores with; the helpers of a run share one."""
+    """Its process reward model; the helpers of a run share one."""
     knob_bounds: tuple[float, float] = (0.0, 1.0)
     """``(low, high)`` of the knob; at ``low`` it never asks."""
     knob_step: float | None = None
-    """A change of the knob that matters; None: a twentieth of the bounds. Give it where the bounds are far apart."""
+    """A relevant change of the knob; None: 1/20 of the range of the bounds. Define it if the bounds are far apart."""
     calibration: Mapping[str, Any] | None = None
-    """What :func:`selfreg_gym.calibrate` found, once it is calibrated."""
+    """The result of :func:`selfreg_gym.calibrate`; None before the calibration."""
     last_unseen: NDArray[np.bool_] | None = None
-    """``(N,)`` after a decision: where the state is unknown to it; None if it does not say."""
+    """``(N,)`` after a decision: True where the helper does not know the state; None if not reported."""
     has_knob: bool = False
     """Set for every class that defines :meth:`with_knob`."""
     draws_per_episode: bool = False
-    """Set for every class that defines :meth:`begin_episodes`: its draws do not depend on the batch."""
+    """Set for every class that defines :meth:`begin_episodes`: its random numbers do not depend on the batch."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -106,32 +106,32 @@ class Helper:
 
     @classmethod
     def overrides(cls, method: str) -> bool:
-        """Whether this class has a ``method`` of its own in place of the default."""
+        """Whether this class overrides the default of ``method``."""
         own, default = getattr(cls, method), getattr(Helper, method)
         return getattr(own, "__func__", own) is not getattr(default, "__func__", default)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
-        """Whether a run directory has what it needs; if not, it is compared only where the config names it."""
+        """Whether a run directory has the files that it needs; if not, it is compared only if the config names it."""
         return True
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Helper:
-        """Make the helper from a run directory. A class that does not define it is called with its arguments alone.
+        """Build the helper from a run directory. By default the class is called without the run.
 
         Args:
             run: the run directory.
             budget: C, cost units per episode; None if ``takes_budget`` is False.
-            seed: of its draws.
+            seed: seed of its random numbers.
 
-        Further keyword arguments are those that ``evaluate.kwargs`` may give.
+        Further keyword arguments come from ``evaluate.kwargs``.
         """
         return cls()
 
     def for_budgets(self, budgets: Sequence[float]) -> Mapping[float, Helper] | None:
-        """The helpers for several budgets around one model, so that each observation is read once for all of them.
+        """The helpers of several budgets with one shared model, which reads each observation once for all of them.
 
-        None: they are made one by one.
+        None: the helpers are built one by one.
         """
         return None
 
@@ -144,12 +144,12 @@ class Helper:
         return self
 
     def wrap(self, env: Any) -> Any:
-        """The env, single or vector, whose observations it reads; by default the env itself (the actor's text)."""
+        """Return the env, single or vector, whose observations it reads; by default ``env`` (the actor's text)."""
         return env
 
     @property
     def knob(self) -> float:
-        """The one number that calibration moves; usage does not fall when it rises."""
+        """The parameter that calibration sets; usage does not fall when it rises."""
         raise AttributeError(f"{self.type_name} has no knob")
 
     def with_knob(self, knob: float, /) -> Helper:
@@ -161,22 +161,22 @@ class Helper:
         raise InvalidArgumentError(f"{self.type_name} has no knob: define knob, knob_bounds and with_knob.")
 
     def with_seed(self, seed: int) -> Helper:
-        """The same helper with draws from another seed."""
+        """The same helper with another seed."""
         return self if self.seed is None else self._replaced(seed=seed)
 
     @property
     def expected_usage(self) -> float | None:
-        """Cost units per episode that it expects on the tasks of its data; None if it does not say."""
+        """Its expected cost units per episode on the tasks of its data; None if unknown."""
         return None
 
     @property
     def expected_success(self) -> float | None:
-        """The success rate that it expects on the tasks of its data; None if it does not say."""
+        """Its expected success rate on the tasks of its data; None if unknown."""
         return None
 
     @property
     def description(self) -> HelperDescription:
-        """What results say about it."""
+        """Its description in results."""
         return HelperDescription(**{name: getattr(self, name) for name in HelperDescription.__slots__})
 
     @property
@@ -185,16 +185,16 @@ class Helper:
         return type(self).__name__
 
     def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
-        """Set the random streams of the episodes that begin; called right before :meth:`predict`.
+        """Set the random streams of starting episodes; called directly before :meth:`predict`.
 
-        A helper that draws takes its numbers from its seed and the key
-        (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`). Neither the batch size nor the number of processes then
-        changes a decision.
+        The random numbers of a helper depend on its seed and the key
+        (:class:`selfreg_gym.utils.episode_draws.EpisodeDraws`). Then decisions depend neither on the batch size nor on
+        the number of processes.
 
         Args:
-            state: what the last ``predict`` returned; None at first.
-            starts: ``(N,)`` the batch indices where an episode begins.
-            keys: ``(N,)`` a number in [0, 2**63) from the episode's seed and task index.
+            state: the state that the last ``predict`` returned; None at first.
+            starts: ``(N,)`` True where an episode begins.
+            keys: ``(N,)`` numbers in [0, 2**63), functions of the episode's seed and task index.
 
         Returns:
             The state for ``predict``, which gets the same ``starts`` as ``episode_start``.
@@ -205,9 +205,9 @@ class Helper:
         """Decide on N observations.
 
         Args:
-            observations: N texts; or what :meth:`wrap` makes of them, an array ``(N, ...)`` or a dict of arrays.
-            state: what the previous call returned; None at first.
-            start: ``(N,)`` where memory is empty or must be forgotten, because an episode begins.
+            observations: N texts; or the observations of :meth:`wrap`, an array ``(N, ...)`` or a dict of arrays.
+            state: the state that the previous call returned; None at first.
+            start: ``(N,)`` True where an episode begins and the memory must be reset.
 
         Returns:
             ``(N,)`` actions from 0 to K, and the state.
@@ -225,9 +225,9 @@ class Helper:
 
         Args:
             observation: one observation (a ``str``), or N of them.
-            state: what the previous call returned; None at first.
-            episode_start: ``(N,)`` where an episode begins.
-            deterministic: take the most likely action. The draws of :meth:`decide` are made in any case.
+            state: the state that the previous call returned; None at first.
+            episode_start: ``(N,)`` True where an episode begins.
+            deterministic: for compatibility; :meth:`decide` draws its random numbers in any case.
 
         Returns:
             The action of one observation, or the actions ``(N,)``, and the state.
@@ -244,7 +244,7 @@ class Helper:
         return (found[0] if n is None else found), state
 
     def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:
-        """See :func:`batch_size`; to be overridden where the shape of its observations says more."""
+        """See :func:`batch_size`; override it if the shape of the observations gives more information."""
         return batch_size(observation, episode_start)
 
     def _replaced(self, **attributes: Any) -> Self:
@@ -259,12 +259,12 @@ class Helper:
 
 @dataclass(frozen=True, slots=True)
 class HelperKey:
-    """Names a compared helper: ``NAME``, ``NAME@BUDGET`` or ``NAME@BUDGET#SEED`` in files and on the command line.
+    """The key of a compared helper: ``NAME``, ``NAME@BUDGET`` or ``NAME@BUDGET#SEED`` in files and on the command line.
 
     Attributes:
         name: the helper's id; with ``:INTERVENTION`` if it is compared once for each intervention.
         budget: C, cost units per episode, or None.
-        seed: the training seed, where helpers of several seeds are compared, or None.
+        seed: the training seed, if helpers of several seeds are compared, or None.
 
     Example:
         >>> key = HelperKey("lm", 1 / 3)
@@ -291,7 +291,7 @@ class HelperKey:
             return cls(name, float(budget) if budget else None, int(seed) if seed else None)
         except (ValueError, AttributeError):
             raise InvalidArgumentError(
-                f"a helper's key is NAME, NAME@BUDGET or NAME@BUDGET#SEED, for instance 'lm@1#3'; received {text!r}."
+                f"a helper's key must be NAME[@BUDGET[#SEED]], for instance 'lm@1#3'; received {text!r}."
             ) from None
 
     @property
@@ -306,10 +306,10 @@ class HelperKey:
 
 
 def batch_size(observation: Any, episode_start: NDArray[np.bool_] | None = None) -> int | None:
-    """Number of observations in a batch; None for a single observation.
+    """The number of observations in a batch; None for a single observation.
 
     A tuple, a list and an object array are batches (of texts), a ``str`` is single. An array of numbers, or a dict of
-    arrays, is a batch if ``episode_start`` is given and all arrays have as many entries as that.
+    arrays, is a batch if ``episode_start`` is given and all arrays have the same length.
     """
     if isinstance(observation, str | int | float | np.generic):
         return None

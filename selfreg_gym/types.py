@@ -41,14 +41,14 @@ __all__ = [
 class TextTask(Protocol):
     """A Gymnasium env whose observation and action are ``str``.
 
-    ``reset(options={"episode": i})`` chooses the task with index i; ``seed`` drives all other randomness, so that one
+    ``reset(options={"episode": i})`` chooses the task with index i; ``seed`` determines all other randomness, so one
     task can be played many times. ``info`` has these keys on every reset and step:
 
     * ``task_id`` (str): the name of the task;
     * ``admissible_actions`` (tuple of str), absent if any text is admissible;
     * ``state_key`` (str, default: the observation): equal for equal states; it includes the task id;
     * ``feature_key`` (str, optional): the same without the task id, with a few hundred values;
-    * ``kind`` (str, optional): a group of tasks that results also show apart;
+    * ``kind`` (str, optional): a group of tasks with separate results;
     * ``steps_left`` (int, optional): an upper bound on the steps until the task ends the episode;
     * ``success`` and ``is_success`` (bool) on the last step;
     * ``invalid_action`` (bool, optional): the last action was not admissible;
@@ -56,8 +56,8 @@ class TextTask(Protocol):
       and become NaN.
 
     A key has one type on every step, so that Gymnasium's vector environments can put it into one array. A task counts
-    its own steps, because a ``TimeLimit`` wrapper is not part of a snapshot. :class:`OptionalTaskMembers` lists what a
-    task may have besides.
+    its own steps, because a ``TimeLimit`` wrapper is not part of a snapshot. :class:`OptionalTaskMembers` has the
+    optional members.
     """
 
     observation_space: gym.Space[str]
@@ -92,22 +92,21 @@ class OptionalTaskMembers(Protocol):
         ...
 
     def expert_action(self) -> str:
-        """A good admissible action in the present state, which stays as it is."""
+        """A good admissible action in the current state, which does not change."""
         ...
 
     def augment(self, observation: str, rng: np.random.Generator) -> str:
-        """Another observation of the same state that the task could as well have given, for training."""
+        """Another possible observation of the same state, for training."""
         ...
 
 
 class OptionalActorMembers(Protocol):
-    """Members that an actor may have, and (``immaterial``) a class of actors, interventions or helpers."""
+    """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
 
     checkpoint_dir: str | Path | None
-    """The directory of its language model, from which other models may be trained."""
+    """The directory of its language model, which can be the backbone of other models."""
     immaterial: tuple[str, ...]
-    """Arguments that change where and how fast it acts, and no result (an address, a time-out): a store or a run is
-    continued when they differ."""
+    """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
 
 def optional_member(owner: Any, name: str) -> Any:
@@ -126,8 +125,8 @@ class Decision:
         observation: the text to act on.
         admissible_actions: the actions that will be accepted, or None if any text is admissible.
         task: the live task env. A planner may take a snapshot and must restore it.
-        rng: a random stream for (episode seed, step, who acts), made when first used. It does not depend on other
-            draws, so neither batching nor a memo changes a sample.
+        rng: a random stream for (episode seed, step, actor), created at its first use. It is independent of other
+            streams, so neither batching nor a memo changes a sample.
     """
 
     __slots__ = ("_key", "_rng", "admissible_actions", "observation", "task")
@@ -140,7 +139,7 @@ class Decision:
         task: Any = None,
         key: tuple[int, ...] = (0,),
     ) -> None:
-        """``key``: non-negative integers (episode seed, step, who acts) that seed ``rng``."""
+        """``key``: non-negative integers (episode seed, step, actor) that seed ``rng``."""
         self.observation = observation
         self.admissible_actions = admissible_actions
         self.task = task
@@ -158,7 +157,7 @@ class Decision:
     def quick(
         cls, observation: str, admissible_actions: tuple[str, ...] | None, task: Any, key: tuple[int, ...]
     ) -> Decision:
-        """The same as ``Decision(...)``, made in half the time: the envs make one at every step."""
+        """The same as ``Decision(...)`` in half the time: the envs create one at every step."""
         decision = cls.__new__(cls)
         decision.observation = observation
         decision.admissible_actions = admissible_actions
@@ -168,7 +167,7 @@ class Decision:
         return decision
 
     def renewed(self) -> Decision:
-        """The same decision, with its random stream at the beginning again."""
+        """The same decision with its random stream reset."""
         return Decision(self.observation, self.admissible_actions, task=self.task, key=self._key)
 
     def __repr__(self) -> str:
@@ -184,8 +183,8 @@ class Act:
         logprobs: log-probabilities of ``decision.admissible_actions`` in their order, if the actor computes them.
         tokens: tokens read and written for this act (0 to 2**53), or None if they are not counted.
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
-            is in ``info["reported_cost"]`` and never charged.
-        error: why the actor failed, or None. An act with an error is never executed.
+            cost is in ``info["reported_cost"]`` and never charged.
+        error: the reason of a failure, or None. An act with an error is not executed.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
     ``info["error"]``, and no other episode is affected.
@@ -203,7 +202,7 @@ class Actor(Protocol):
     """Acts on a task. Batched: N decisions in, N acts (or plain strings) out, in the same order.
 
     ``__deepcopy__`` should return ``self``: Gymnasium copies env specs deeply, and a model must not be copied.
-    :class:`OptionalActorMembers` lists what an actor may have besides.
+    :class:`OptionalActorMembers` has the optional members.
     """
 
     def act(self, decisions: Sequence[Decision]) -> Sequence[str | Act]:
@@ -236,14 +235,14 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
     """
     if isinstance(actor, type) and isinstance(inspect.getattr_static(actor, "act", None), types.FunctionType):
         raise InvalidArgumentError(
-            f"an actor is an object, received the class {actor.__name__}: write {actor.__name__}()."
+            f"an actor must be an object, received the class {actor.__name__}: write {actor.__name__}()."
         )
     if callable(getattr(actor, "act", None)):
         return actor  # type: ignore[return-value]
     if callable(actor):
         return FunctionActor(actor)
     raise InvalidArgumentError(
-        f"an actor has act(decisions) or is a function of the observation, received {type(actor).__name__}."
+        f"an actor must have act(decisions) or be a function of the observation, received {type(actor).__name__}."
     )
 
 
@@ -251,7 +250,7 @@ class Intervention:
     """An actor that can be asked for help, and the cost of a call.
 
     Args:
-        actor: acts when it is asked (an :class:`Actor`, or a function of the observation).
+        actor: an :class:`Actor`, or a function of the observation.
         name: its name in ``info`` and in tables.
         cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
     """
@@ -272,10 +271,10 @@ class Intervention:
 
 @runtime_checkable
 class HelperPolicy(Protocol):
-    """What ``run_episodes`` and ``evaluate`` need of a helper. The signature is Stable-Baselines3's ``predict``.
+    """The minimal interface of a helper for ``run_episodes`` and ``evaluate``: ``predict`` of Stable-Baselines3.
 
-    :class:`selfreg_gym.Helper` is the base class with everything else that a helper may declare. An object with
-    ``predict`` alone works as well; if it draws in batch order, its decisions depend on the batch size.
+    :class:`selfreg_gym.Helper` is the base class with all optional members. An object with only ``predict`` also works;
+    if it draws random numbers in batch order, its decisions depend on the batch size.
     """
 
     def predict(
@@ -305,8 +304,8 @@ class Transition:
         cost: cost units spent at this step.
         reward: the env's reward for this step.
         terminated, truncated: whether the episode ended here.
-        invalid: the task did not accept ``action_text``.
-        tokens: tokens read and written for it (``Act.tokens``), or None if they are not counted.
+        invalid: whether ``action_text`` was not admissible.
+        tokens: tokens read and written for the action (``Act.tokens``), or None if they are not counted.
         reported_cost: cost units that the call reported (``Act.cost``), or None.
     """
 
@@ -346,7 +345,7 @@ class Episode:
         success: the outcome.
         usage: ``(K,)`` cost units per intervention over the episode.
         steps: its transitions.
-        error: None, or why it failed; a failed episode is excluded from all statistics.
+        error: the reason of a failure, or None; a failed episode is excluded from all statistics.
         metrics: numbers that the task reported at the end (``info["metrics"]``, for instance ``{"spl": 0.8}``).
     """
 

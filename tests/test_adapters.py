@@ -62,7 +62,7 @@ def test_a_helper_is_returned_and_what_cannot_be_adapted_is_refused() -> None:
     assert isinstance(as_helper(len), FunctionHelper)
     with pytest.raises(InvalidArgumentError, match="a helper must be an object with predict"):
         as_helper(3)
-    with pytest.raises(InvalidArgumentError, match="wrap is"):
+    with pytest.raises(InvalidArgumentError, match="wrap must be"):
         as_helper(len, wrap=3)  # type: ignore[arg-type]
 
 
@@ -117,7 +117,7 @@ def test_never_and_always(helper: Any, action: int) -> None:
     assert helper.predict("text")[0] == action
     assert helper.predict(("a", "b", "c"))[0].tolist() == [action] * 3
     assert type(helper).from_run(Path("anywhere"), budget=1.0, seed=3).predict("text")[0] in (0, 1)
-    with pytest.raises(InvalidArgumentError, match="counts from 1"):
+    with pytest.raises(InvalidArgumentError, match="must be a number from 1"):
         Always(intervention=0)
 
 

@@ -41,7 +41,7 @@ def test_invalid_helpers_are_refused_by_run_episodes(helper: Any, message: str) 
 def test_helpers_come_by_key_and_tasks_in_a_sequence() -> None:
     with pytest.raises(InvalidArgumentError, match=r"at least one helper.*received \["):
         evaluate(ENV, [Never()], tasks=range(2), episodes=1)  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError, match=r"a helper's key is NAME.*received 1"):
+    with pytest.raises(InvalidArgumentError, match=r"a helper's key must be NAME.*received 1"):
         evaluate(ENV, {1: Never()}, tasks=range(2), episodes=1)  # type: ignore[dict-item]
     for tasks in (2, "2", [0.5], [-1]):
         with pytest.raises(InvalidArgumentError, match=r"tasks must be (a sequence|different indices)"):
@@ -57,7 +57,7 @@ def test_an_answer_that_is_not_an_integer_is_an_error(answer: Any) -> None:
     """0.5 was once read as nohelp."""
     helper = as_helper(lambda text: answer)
     for observation in ("a text", ("one", "two")):
-        with pytest.raises(TaskContractError, match=r"answers an observation with an integer: 0 \(nohelp\).*answered"):
+        with pytest.raises(TaskContractError, match=r"must return an integer: 0 \(nohelp\).*returned"):
             helper.predict(observation)  # type: ignore[arg-type]
 
 

@@ -92,5 +92,5 @@ def choose(answer: str, actions: Sequence[str] | None, *, free: bool = False) ->
     if free and not close:
         return answer
     raise InvalidArgumentError(
-        f"{answer!r} could be {' or '.join(map(repr, close))}." if close else f"no action is called {answer!r}."
+        f"{answer!r} could be {' or '.join(map(repr, close))}." if close else f"no action has the name {answer!r}."
     )

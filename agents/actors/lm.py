@@ -92,7 +92,7 @@ class LM:
         folder = self.checkpoint_dir  # not by `loading.check_checkpoint`, which imports torch
         if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
             raise CheckpointError(
-                "an actor's checkpoint is a local directory with config.json and *.safetensors "
+                "an actor's checkpoint must be a local directory with config.json and *.safetensors "
                 f"(as save_pretrained writes it), received {str(folder)!r}."
             )
 

@@ -1,4 +1,4 @@
-"""The default actor: a Llama of 1 MB, trained on expert episodes and shipped with the package."""
+"""The default actor: a Llama of 1 MB, trained on expert episodes and included in the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the arguments that several helpers take: an intervention, costs, a seed."""
+"""Validation of arguments common to several helpers: an intervention, costs, a seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checked_intervention(intervention: Any) -> int | str:
     if isinstance(intervention, int | np.integer) and not isinstance(intervention, bool) and intervention >= 1:
         return int(intervention)
     raise InvalidArgumentError(
-        f"intervention counts from 1, or is a name; received {intervention!r}"
+        f"intervention must be a number from 1 or a name; received {intervention!r}"
         f"{' (0 would be nohelp: use Never)' if isinstance(intervention, int) else ''}."
     )
 
@@ -36,7 +36,7 @@ def deprecated_k(intervention: Any, k: int | None, default: Any) -> Any:
         return default if intervention is None else intervention
     if intervention is not None:
         raise InvalidArgumentError(
-            f"k is the former name of intervention: give one of them, received k={k!r} and "
+            f"k is the former name of intervention: pass only one of them; received k={k!r} and "
             f"intervention={intervention!r}."
         )
     warnings.warn("k= is deprecated: write intervention=.", DeprecationWarning, stacklevel=3)
@@ -55,7 +55,7 @@ def checked_costs(costs: Sequence[float], interventions: int) -> tuple[float, ..
         values = ()
     if len(values) != interventions or not all(np.isfinite(cost) and cost > 0 for cost in values):
         raise InvalidArgumentError(
-            f"costs are the cost units of a call, one positive number for each of K = {interventions} interventions; "
+            f"costs must be one positive number of cost units per call for each of K = {interventions} interventions; "
             f"received {costs!r}."
         )
     return values

@@ -1,4 +1,4 @@
-"""The choice of an intervention: a fixed one, or the one with the largest gain after its cost is taken into account."""
+"""The choice of an intervention: a fixed one, or the one with the largest gain_k + knob * cost_k."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask where the actor itself is unsure: where its most likely action has a low probability."""
+"""Ask in states where the actor is unsure: its most likely action has a low probability."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ActorConfidence(AsksOne):
     def __init__(self, threshold: float = 0.5, *, intervention: int | str = 1) -> None:
         super().__init__(intervention)
         if isinstance(threshold, bool | str) or not 0.0 <= threshold <= self.knob_bounds[1]:
-            raise InvalidArgumentError(f"a threshold on a probability lies in [0, 1], received {threshold!r}.")
+            raise InvalidArgumentError(f"a threshold on a probability must be in [0, 1], received {threshold!r}.")
         self.threshold = float(threshold)
 
     @property

@@ -48,10 +48,10 @@ class DP(Helper):
             policy = policy.policy(float(policy.usage[-1]) if budget is None else budget)
         elif not isinstance(policy, MixedPolicy):
             raise InvalidArgumentError(
-                f"DP follows a MixedPolicy or a Frontier, received {type(policy).__name__}: see solve_budget."
+                f"DP needs a MixedPolicy or a Frontier, received {type(policy).__name__}: see solve_budget."
             )
         elif budget is not None:
-            raise InvalidArgumentError("a MixedPolicy has its budget already: pass budget with a Frontier only.")
+            raise InvalidArgumentError("budget needs a Frontier; a MixedPolicy already has a budget.")
         self.policy = policy
         self.seed = checked_seed(seed)
         self.last_unseen = np.zeros(0, bool)

@@ -1,4 +1,4 @@
-"""Ask at every k-th step, whatever the state."""
+"""Ask at every k-th step, in any state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EveryK(AsksOne):
     def __init__(self, k: float = 5.0, *, intervention: int | str = 1) -> None:
         super().__init__(intervention)
         if isinstance(k, bool | str) or not k >= 1:
-            raise InvalidArgumentError(f"every-k asks at every k-th step, k at least 1, received k={k!r}.")
+            raise InvalidArgumentError(f"k of every-k must be at least 1, received k={k!r}.")
         self.k = float(k)
 
     @property

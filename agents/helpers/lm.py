@@ -135,38 +135,38 @@ class LMHelper(Helper):
 
         Args:
             labels: objects with ``observation, budget, action, weight``.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first trunk that
+            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first one that
                 can read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
                 built from them (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint.
-            seed: of the sample and the order of training.
+            seed: seed of the sample and of the order of training.
             epochs: passes over the sample; for a built backbone up to 8, where fewer are less than 1,000 steps.
-            lora: False trains every weight; True or a rank puts adapters on all linear layers and merges them. A built
-                backbone has random weights, so every weight is trained whatever ``lora`` is.
+            lora: False trains all weights; True or a rank trains adapters on all linear layers and merges them. A built
+                backbone has random weights, so all weights are trained for any ``lora``.
             lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
-            batch_size, accumulate: observations per forward (each with all its budgets), forwards per step.
-            max_labels: about so many (observation, budget) are drawn to train on, at most as many as there are labels.
+            batch_size, accumulate: observations (with all budgets) per forward pass, forward passes per step.
+            max_labels: approximate number of drawn (observation, budget) pairs, at most the number of labels.
                 Observations are drawn with replacement in proportion to the weight of their labels, each with all its
-                budgets. None: as many as there are labels.
-            help_weight: factor on the weight of labels that say help.
+                budgets. None: the number of labels.
+            help_weight: factor on the weight of labels whose action is help.
             interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
             costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weight its
                 offset, and must be those of the env that it plays in. None: unknown; each call is one cost unit.
-            augment: rewrites an observation without changing its meaning (``augment`` of a task), against memorising
-                single places. Each drawn observation is rewritten.
-            features: the feature key of observations, where it is known. Predicting it is an auxiliary task (our
-                extension): it takes fewer examples to learn than the choice does.
-            patience: hold out the labels of a ``share`` of the tasks and stop after so many validations on them
+            augment: rewrites an observation without changing its meaning (``augment`` of a task), to reduce
+                overfitting. It is applied to each drawn observation.
+            features: the feature key of observations, if known. Predicting it is an auxiliary task (our extension) that
+                needs fewer examples than the choice.
+            patience: hold out the labels of a ``share`` of the tasks, and stop after this many validations on them
                 without improvement; the best weights are kept. None: train on all labels to the end. If all held-out
                 labels have weight 0, validation is impossible: it warns and trains to the end.
             share: share of the tasks that are held out if ``patience`` is given.
-            dtype, device: of the model, in training and afterwards.
+            dtype, device: those of the model, in training and later use.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: there are no labels, actions beyond K, or a named backbone to which more than 5 % of
-                the tokens are unknown.
+            InvalidArgumentError: there are no labels, actions beyond K, or a named backbone with more than 5 %
+                unknown tokens.
             UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
         from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
@@ -362,7 +362,7 @@ class LMHelper(Helper):
         return cls(model, load_tokenizer(path), memo=memo, **fields)
 
     def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
-        """Write a ``transformers.decision`` repository that decides alike (:mod:`selfreg_gym.lm.decision_export`).
+        """Write a ``transformers.decision`` repository with the same decisions (:mod:`selfreg_gym.lm.decision_export`).
 
         The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
         (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` set the budget, with

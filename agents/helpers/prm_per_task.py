@@ -1,4 +1,4 @@
-"""Decide once, at the first step: a task that looks hard is helped at every step, any other never."""
+"""Decide at the first step of an episode: ask at every step if p(s) is low there, otherwise never."""
 
 from __future__ import annotations
 

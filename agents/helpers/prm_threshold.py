@@ -1,4 +1,4 @@
-"""Ask for help where the process reward model says that the actor will probably fail."""
+"""Ask for help in states where the process reward model p(s) is below a threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask in the share of decisions with the lowest p(s); stored scores set the threshold, without new rollouts."""
+"""Ask in a given share of the decisions, those with the lowest p(s); the threshold is a quantile of stored scores."""
 
 from __future__ import annotations
 

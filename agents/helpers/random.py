@@ -1,4 +1,4 @@
-"""Ask at random: at each step with probability p. What a helper must beat at equal usage."""
+"""Ask at random with probability p at each step: the baseline at equal usage."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Random(Helper):
         self, p: float = 0.5, seed: int = 0, *, intervention: int | str | None = None, k: int | None = None
     ) -> None:
         if isinstance(p, bool | str) or not 0 <= p <= 1:
-            raise InvalidArgumentError(f"p is a probability in [0, 1], received {p!r}.")
+            raise InvalidArgumentError(f"p must be a probability in [0, 1], received {p!r}.")
         self.p, self.seed = float(p), checked_seed(seed)
         intervention = deprecated_k(intervention, k, None)
         self.intervention = None if intervention is None else checked_intervention(intervention)

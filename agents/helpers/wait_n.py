@@ -1,4 +1,4 @@
-"""Let the actor try alone for n steps, then ask at every step."""
+"""Do not ask in the first n steps; then ask at every step."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WaitN(AsksOne):
     def __init__(self, n: int = 10, *, intervention: int | str = 1) -> None:
         super().__init__(intervention)
         if isinstance(n, bool | str) or not np.isfinite(n) or n != int(n) or n < 0:
-            raise InvalidArgumentError(f"wait-n waits an integer number of steps, at least 0, received n={n!r}.")
+            raise InvalidArgumentError(f"n of wait-n must be an integer of at least 0, received n={n!r}.")
         self.n = int(n)
 
     @property

@@ -172,7 +172,7 @@ class SIF(gym.Env[str, str]):
         """
         world = self._running_world()
         if not isinstance(action, str):
-            raise InvalidArgumentError(f"an action of SIF is a str, received {type(action).__name__}.")
+            raise InvalidArgumentError(f"an action of SIF must be a str, received {type(action).__name__}.")
         self._actions += 1
         read = actions.parse(action, self._admissible)
         invalid = read is None

@@ -57,7 +57,7 @@ def _map(observation: str) -> tuple[str, list[str], str]:
     match = re.compile(r"Room \d:[^\n]*(?:\nRoom \d:[^\n]*)*").match(observation, begin)
     if begin < len(_MAP) or match is None:
         raise InvalidArgumentError(
-            f"an observation of SIF has the lines of its map after {_MAP!r}, received {observation[:200]!r}."
+            f"an observation of SIF must have the lines of its map after {_MAP!r}, received {observation[:200]!r}."
         )
     return observation[:begin], match[0].split("\n"), observation[match.end() :]
 

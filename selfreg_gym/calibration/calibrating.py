@@ -60,10 +60,10 @@ def calibrate(
         max_episodes: upper bound on the episodes at the accepted knob, which are added until the 95 % half-width of its
             usage is at most 5 % of C. None: ten times ``episodes`` (or the listed episodes).
         tasks: training tasks, never test tasks.
-        seed: of the episodes and of the helper's draws.
+        seed: seed of the episodes and of the helper's random numbers.
         tolerance: accepted difference between usage and C, as a share of C.
         probes: number of probed knobs; up to twice as many while the usages on the two sides of C are far apart.
-        num_envs: size of the batch; changes no result.
+        num_envs: size of the batch; does not affect results.
 
     Returns:
         The helper at another knob, or a :class:`CoinMixture` of the two sides of a jump. Its ``calibration`` is a dict:
@@ -115,14 +115,14 @@ def calibrate_many(
         tasks: training tasks, for all or by key.
         workers: number of processes (needs ``env`` as keyword arguments). Helpers with a common model stay in one
             process, because the model keeps its scores in memory.
-        resume: directory of finished results; a second call with the same arguments, helpers and env does the rest.
+        resume: directory of finished results; a call with the same arguments, helpers and env computes the others.
         progress: called with each key when it is done.
 
     Returns:
         The calibrated helpers, by key.
     """
     if workers > 1 and not isinstance(env, Mapping):
-        raise InvalidArgumentError("each of several processes builds the env: pass its keyword arguments.")
+        raise InvalidArgumentError("several processes each build the env: pass env as keyword arguments.")
     settings: dict[str, Any] = {"seed": seed, "tolerance": tolerance, "probes": probes}
     helpers: dict[str, Helper] = {}
     groups: dict[tuple[bytes, tuple[EpisodeSpec, ...]], Group] = {}
@@ -170,7 +170,7 @@ def _plan(
         plan = tuple(episodes)
         if not plan or not all(isinstance(spec, EpisodeSpec) for spec in plan):
             raise InvalidArgumentError(
-                "episodes is a number, or a list of EpisodeSpec(task index, seed) with at least one; "
+                "episodes must be a number or a non-empty list of EpisodeSpec(task index, seed); "
                 f"received {episodes!r}."
             )
         return plan, len(plan)

@@ -41,7 +41,7 @@ class CoinMixture(Helper):
 
     def __init__(self, low: Helper, high: Helper, *, weight: float, seed: int = 0) -> None:
         if not 0.0 <= weight <= 1.0:
-            raise InvalidArgumentError(f"the weight of a mixture lies in [0, 1], received {weight!r}.")
+            raise InvalidArgumentError(f"the weight of a mixture must be in [0, 1], received {weight!r}.")
         self.low, self.high, self.weight = as_helper(low), as_helper(high), float(weight)
         self.seed = int(seed)
         self.intervention, self.knows_tasks = self.low.intervention, self.low.knows_tasks

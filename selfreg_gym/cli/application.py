@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""When should a language-model actor pay for help? Collect rollouts, solve, train a helper, compare helpers.
 
-Start with `selfreg run --preset tiny`: the whole method on CPU (15 minutes on two cores), ending in a report.""",
+Start with `selfreg run --preset tiny`: it runs the whole method on CPU in 15 minutes and writes a report.""",
 )
 
 
@@ -43,7 +43,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; may follow any command.")
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed after any command.")
     ] = False,
 ) -> None:
     """Global options. ``main`` removes ``--debug`` from the arguments, so that it works at any place."""

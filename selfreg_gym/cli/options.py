@@ -38,21 +38,21 @@ def changes(task: str | None, overrides: Sequence[str] | None) -> list[str]:
 
 Preset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A shipped config: tiny (the demo) or smoke (a test that takes seconds)."),
+    typer.Option(metavar="NAME", help="A built-in config: tiny (the demo) or smoke (a test that takes seconds)."),
 ]
 Config = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
         readable=False,
-        help="A TOML file; see examples/*.toml. Keys that are not in it have their defaults.",
+        help="A TOML file; see examples/*.toml. Missing keys have their defaults.",
     ),
 ]
 Task = Annotated[
     str | None,
     typer.Option(
         metavar="ID",
-        help="Short for --set task.id=ID. Arguments and splits of the config's own task are dropped.",
+        help="Short for --set task.id=ID. Drops the arguments and splits of the config's task.",
     ),
 ]
 Set = Annotated[
@@ -64,7 +64,7 @@ Out = Annotated[
     typer.Option(
         metavar="DIRECTORY",
         readable=False,
-        help="The run directory. Default: the one in runs/ that was used last.",
+        help="The run directory. Default: the most recent one in runs/.",
     ),
 ]
 NewOut = Annotated[
@@ -72,7 +72,7 @@ NewOut = Annotated[
     typer.Option(
         metavar="DIRECTORY",
         readable=False,  # checked later, with one message for all faults
-        help="The run directory; a run in it is continued. Default: runs/NAME-OF-CONFIG.",
+        help="The run directory; an existing run is continued. Default: runs/NAME-OF-CONFIG.",
     ),
 ]
 Until = Annotated[
@@ -80,6 +80,6 @@ Until = Annotated[
     typer.Option(metavar="STAGE", help=f"Stop after this stage: {', '.join(stage.name for stage in STAGES)}."),
 ]
 Update = Annotated[
-    bool, typer.Option("--update", help="Change the config of an existing run; run again what depends on the change.")
+    bool, typer.Option("--update", help="Change the config of an existing run and repeat the stages that depend on it.")
 ]
 Redo = Annotated[bool, typer.Option("--redo", help="Run even if the output is up to date.")]

@@ -56,11 +56,11 @@ def _latest() -> Path:
     found = sorted(Path("runs").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise RunDirectoryError(
-            "a stage needs a run, and there is none in runs/. Give its directory with --out, or begin one with "
+            "a stage needs a run, and there is none in runs/. Give its directory with --out, or start one with "
             "`selfreg run --preset tiny`."
         )
     latest = found[-1].parent
-    others = f" (the latest of {len(found)} in runs/; another: --out)" if len(found) > 1 else ""
+    others = f" (the latest of {len(found)} in runs/; choose another with --out)" if len(found) > 1 else ""
     say(f"run: {latest}{others}")
     return latest
 
@@ -80,11 +80,11 @@ def run_command(
 
     Stages that are up to date are skipped, so after Ctrl-C the same command continues.
 
-    - `selfreg run` runs the preset tiny in runs/tiny
-    - `selfreg run --preset smoke` takes seconds
-    - `selfreg run --preset smoke --task selfreg/Coin-v0 --out runs/coin` runs another task
+    - `selfreg run`: the preset tiny, in runs/tiny
+    - `selfreg run --preset smoke`: a test that takes seconds
+    - `selfreg run --preset smoke --task selfreg/Coin-v0 --out runs/coin`: another task
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
-    - `selfreg run --out runs/mine` continues the run in runs/mine
+    - `selfreg run --out runs/mine`: continue the run in runs/mine
     """
     stages = stages_until(until) if until else None
     show(_advance(_begin(out, preset, config, task, overrides, update), stages, redo))
@@ -127,9 +127,9 @@ def solve_command(out: Out = None, redo: Redo = False) -> None:
 
 @app.command("train-helper", cls=Command)
 def train_helper_command(out: Out = None, redo: Redo = False) -> None:
-    """Label the collected states by the solution and fine-tune the helper on them, into labels.jsonl and helper/.
+    """Label the collected states with the solution's actions, into labels.jsonl; fine-tune the helper, into helper/.
 
-    Reinforcement learners that the config names (rl.algorithms) are trained too, into rl/.
+    The RL algorithms of the config (rl.algorithms) are also trained, into rl/.
 
     - `selfreg train-helper --out runs/mine`
     """
@@ -140,7 +140,7 @@ def train_helper_command(out: Out = None, redo: Redo = False) -> None:
 def evaluate_command(out: Out = None, redo: Redo = False) -> None:
     """Calibrate every helper to every budget and evaluate it on new episodes, into evaluation.json.
 
-    A file in agents/helpers/ is a helper and is compared with the others.
+    Each file in agents/helpers/ is a helper and is part of the comparison.
 
     - `selfreg evaluate --out runs/mine`
     """

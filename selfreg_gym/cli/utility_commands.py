@@ -23,7 +23,7 @@ def list_command(
     group: Annotated[
         str | None, typer.Argument(metavar="GROUP", help="tasks, actors, interventions or helpers; default: all.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the registered tasks, actors, interventions and helpers, with the distribution and module of each.
 
@@ -97,14 +97,14 @@ def play_command(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A task argument: --set kind=pnp.")
     ] = None,
     help_probability: Annotated[
-        float, typer.Option(metavar="P", min=0, max=1, help="Probability per step that you are asked as intervention.")
+        float, typer.Option(metavar="P", min=0, max=1, help="Probability of help per step in the role intervention.")
     ] = 0.3,
 ) -> None:
     """Play one episode in the terminal.
 
-    - `selfreg play` you are the actor in the household task; `--set kind=s_hum` chooses the kind of task
-    - `selfreg play --role helper --actor tiny` you decide when the tiny actor asks the expert
-    - `selfreg play --role intervention` you give the help that is asked for
+    - `selfreg play`: you are the actor in the household task; `--set kind=s_hum` chooses the kind of task
+    - `selfreg play --role helper --actor tiny`: you decide when to ask the expert to act for the tiny actor
+    - `selfreg play --role intervention`: you act in the steps with help
     """
     from selfreg_gym.pipeline.config import parse_overrides
     from selfreg_gym.playing.interactive import play_episode

@@ -275,7 +275,7 @@ def _describe_live(env: Any) -> dict[str, Any]:
     base = getattr(env, "unwrapped", env)
     if not isinstance(base, InterventionEnv | InterventionVectorEnv):
         raise InvalidArgumentError(
-            "env is a dict of keyword arguments (task, actor, interventions), an InterventionEnv or an "
+            "env must be a dict of keyword arguments (task, actor, interventions), an InterventionEnv or an "
             f"InterventionVectorEnv; received {type(env).__name__}."
         )
     task = base.slots[0].task

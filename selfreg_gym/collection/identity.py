@@ -1,4 +1,4 @@
-"""The identity of a collection's task, actor and interventions, which decides whether a store can be continued.
+"""The identity of a collection's task, actor and interventions, which determines whether a store can be continued.
 
 Two lambdas have the same qualified name, so names alone do not identify functions:
 

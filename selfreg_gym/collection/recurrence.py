@@ -1,4 +1,4 @@
-"""State recurrence: how often collected states are visited again, which a table of states needs.
+"""State recurrence: how often collected states are visited again, which tabular policies need.
 
 A state that was visited once, with one action, carries no information about the other actions. With random tasks nearly
 all observations are unique; a fixed set of tasks, many episodes of each and a canonical state key make states recur.

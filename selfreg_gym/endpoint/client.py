@@ -1,4 +1,4 @@
-"""``Client``: one request, retried until it has an answer or has failed for good."""
+"""``Client``: one request, retried until it has an answer or the retries are used up."""
 
 from __future__ import annotations
 

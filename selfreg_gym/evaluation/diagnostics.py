@@ -1,4 +1,4 @@
-"""Warnings of an evaluation: what would mislead a reader of its rows."""
+"""Warnings of an evaluation about misleading results."""
 
 from __future__ import annotations
 

@@ -70,21 +70,21 @@ def evaluate(
             few probabilities.
         tasks: task indices (``reset(options={"episode": task_index})``).
         episodes: per task, a number or one for each key; a helper with fewer episodes plays the first ones.
-        seed: of the plan, and of helpers that draw. Another seed gives fresh episodes.
-        split: the name of this set of tasks.
-        fixed_tasks: True: the intervals are about new episodes of these tasks, whose episodes are resampled. False:
-            they are about new tasks, and tasks are resampled. The default is False. (Deprecated: it is True for a split
+        seed: seed of the plan and of stochastic helpers. Another seed gives new episodes.
+        split: name of this set of tasks.
+        fixed_tasks: True: the intervals hold for new episodes of these tasks; episodes are resampled. False: they hold
+            for new tasks; tasks are resampled. The default is False. (Deprecated: it is True for a split
             named "collected".)
         budgets: C of the keys without a budget.
-        expected: by key, what the helper is expected to use and reach: ``{"usage": E[U], "success": E[SR]}``. By
-            default, on fixed tasks only, what the helper expects itself (``expected_usage``, ``expected_success``).
+        expected: by key, expected usage and success: ``{"usage": E[U], "success": E[SR]}``. Default: the helper's own
+            expectations (``expected_usage``, ``expected_success``), on fixed tasks only.
         traces: keep the steps of these episodes, or of this many of each kind, for every helper.
         prm: scores the observations of the traces (``score(observations)``), which then show p(s).
         workers: number of processes; more than one needs ``env`` as keyword arguments. It does not change the result.
         num_envs: episodes played at a time in each process.
         deterministic: helpers take their most likely action.
-        retries: how often an episode that ends in an error is played again.
-        progress: show a bar; or a function of (episodes done, episodes in all).
+        retries: maximum number of repetitions of an episode that ends in an error.
+        progress: show a bar; or a function of (finished episodes, all episodes).
         warn: issue the evaluation's ``warnings`` as :class:`EvaluationWarning`; False for a part that is merged later.
 
     Raises:

@@ -37,9 +37,9 @@ class Evaluation:
     Attributes:
         tables: the measured episodes, by split.
         budgets: C by helper key, in cost units per episode.
-        expected: by split and helper key, what the helper is expected to use and to reach.
+        expected: expected usage and success, by split and helper key.
         traces: the steps of selected episodes.
-        meta: by split, how it was evaluated, and what its helpers declare (``"helpers"``, by name).
+        meta: by split, the settings of the evaluation and the descriptions of its helpers (``"helpers"``, by name).
     """
 
     tables: dict[str, EpisodeTable]
@@ -65,11 +65,11 @@ class Evaluation:
 
         Raises:
             UnknownNameError: no such split.
-            InvalidArgumentError: no split was named, and there are several.
+            InvalidArgumentError: no split was given, and there are several.
         """
         if split is None:
             if len(self.tables) != 1:
-                raise InvalidArgumentError(f"say which split: this evaluation holds {', '.join(self.tables)}.")
+                raise InvalidArgumentError(f"give a split: this evaluation has {', '.join(self.tables)}.")
             return next(iter(self._results.values()))
         if split not in self.tables:
             raise UnknownNameError("split", split, self.tables)
@@ -84,7 +84,7 @@ class Evaluation:
         return self.results(split).helpers
 
     def description(self, helper: str) -> HelperDescription:
-        """What a helper declares of itself, see :attr:`SplitResults.descriptions`."""
+        """The description of a helper, see :attr:`SplitResults.descriptions`."""
         known = (one.descriptions[helper] for one in self._results.values() if helper in one.descriptions)
         return next(known, None) or registered_description(helper)
 

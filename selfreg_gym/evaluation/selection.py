@@ -1,4 +1,4 @@
-"""Selection of a helper by calibration, and, apart from it, by an oracle.
+"""Selection of a helper by calibration, and separately by an oracle.
 
 A user of several helpers deploys one of them at a budget C. Selection *by calibration* takes the helper with the
 highest success on the training episodes that set the knobs. The *oracle* reads the test episodes themselves: among

@@ -27,7 +27,7 @@ def choose_traces(plan: Sequence[EpisodeSpec], traces: int | Sequence[EpisodeSpe
     if not isinstance(traces, int):
         wanted = set(map(episode_id, traces))
         if missing := wanted - set(map(episode_id, plan)):
-            raise InvalidArgumentError(f"traces are episodes of the plan; (task, seed) {min(missing)} is not in it.")
+            raise InvalidArgumentError(f"traces must be in the plan; the episode (task, seed) {min(missing)} is not.")
         return wanted
     first: dict[int, int] = {}
     for spec in plan:

@@ -145,9 +145,7 @@ def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[st
     """
     if not isinstance(actor, str):
         if actor_kwargs:
-            raise InvalidArgumentError(
-                f"actor_kwargs are arguments of an actor that is given by its name, received the actor {actor!r}."
-            )
+            raise InvalidArgumentError(f"actor_kwargs needs an actor given by its name, received the actor {actor!r}.")
         return as_actor(actor)
     return construct("actors", actor, actor_kwargs)
 
@@ -187,7 +185,7 @@ def constructing(what: str, kind: Any) -> Iterator[None]:
         point = getattr(kind, "entry_point", kind)  # a task's Gymnasium spec has one
         known = point if isinstance(point, str) else f"{point.__module__}.{point.__qualname__}" if point else ""
         raise RegistryError(
-            f"the {what} cannot be made: its constructor {known}{' ' if known else ''}raised {type(error).__name__}: "
+            f"the {what} cannot be built: its constructor {known}{' ' if known else ''}raised {type(error).__name__}: "
             f"{shown(str(error))}. "
             "Check its arguments and the files, packages and servers that it needs."
         ) from error
@@ -230,11 +228,11 @@ def build_interventions(
     """
     if isinstance(interventions, str | Intervention):
         raise InvalidArgumentError(
-            f"interventions is a list, received one {type(interventions).__name__}: write [{shown(interventions)}]."
+            f"interventions must be a list, received {type(interventions).__name__}: write [{shown(interventions)}]."
         )
     if not isinstance(interventions, Sequence):
         raise InvalidArgumentError(
-            "interventions is a list of registered names and selfreg_gym.Intervention objects, received "
+            "interventions must be a list of registered names and selfreg_gym.Intervention objects, received "
             f"{shown(interventions)}: write [] for none."
         )
     arguments = check_kwargs("intervention_kwargs (arguments by the intervention's name)", intervention_kwargs)
@@ -248,7 +246,7 @@ def build_interventions(
     for one in built:
         if not isinstance(one, Intervention):
             raise InvalidArgumentError(
-                f"an intervention is a registered name or a selfreg_gym.Intervention, received {type(one).__name__}: "
+                f"an intervention must be a registered name or an Intervention, received {type(one).__name__}: "
                 "write Intervention(actor, name='...', cost=1.0)."
             )
     names = [one.name for one in built]
@@ -299,9 +297,7 @@ def build_task(
                 raise UnknownNameError("task", task, registry.names("envs")) from None
             raise
     elif task_kwargs:
-        raise InvalidArgumentError(
-            f"task_kwargs are arguments of a task that is given by its id, received the task {task!r}."
-        )
+        raise InvalidArgumentError(f"task_kwargs needs a task given by its id, received the task {task!r}.")
     else:
         if callable(task) and not isinstance(task, gym.Env):
             with constructing("task", task if hasattr(task, "__qualname__") else type(task)):
@@ -310,7 +306,7 @@ def build_task(
             env = task
         if not isinstance(env, gym.Env):
             raise InvalidArgumentError(
-                f"a task is an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
+                f"a task must be an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
             )
         if render_mode is not None and render_mode != env.render_mode:
             raise InvalidArgumentError(

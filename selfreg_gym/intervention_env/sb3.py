@@ -1,4 +1,4 @@
-"""A Gymnasium vector env as a Stable-Baselines3 ``VecEnv``. ``to_sb3`` imports this module late: SB3 loads torch."""
+"""A Gymnasium vector env as a Stable-Baselines3 ``VecEnv``. ``to_sb3`` imports this module lazily: SB3 loads torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones: the checkpoints from which training starts, and the test of whether one can read the task.
+"""Backbones: the checkpoints from which training starts, and the test that one can read the task.
 
 A backbone is a directory, the id of an actor with a checkpoint, or ``"auto"``: the first of the following trunks that
 can read the collected texts, or else a small Llama built from these texts.

@@ -87,7 +87,7 @@ def check_checkpoint(path: str | Path) -> Path:
         CheckpointError: it is not a directory, or has no readable ``config.json`` or no safetensors weights.
     """
     folder = Path(path)
-    rule = "a checkpoint is a local directory with config.json and *.safetensors (as save_pretrained writes it)"
+    rule = "a checkpoint must be a local directory with config.json and *.safetensors (as save_pretrained writes it)"
     if not folder.is_dir():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which is not a directory.")
     if not (folder / "config.json").is_file():

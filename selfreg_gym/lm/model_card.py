@@ -1,4 +1,4 @@
-"""Model cards: the README.md beside saved weights.
+"""Model cards: the README.md of a saved model.
 
 The YAML header is the format of model hubs (``huggingface_hub`` writes it; nothing is uploaded). The text describes the
 model, its training and its measured performance. A card contains recorded values only.

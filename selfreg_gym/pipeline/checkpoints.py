@@ -69,7 +69,7 @@ def check_models(run: Run, *, update: bool = False) -> None:
         changed = sorted(name for name in models.keys() | recorded.keys() if models.get(name) != recorded.get(name))
         raise RunDirectoryError(
             f"{str(run.path)!r} was begun with other checkpoints: {', '.join(changed)}. Choose another directory with "
-            "--out, or run again what depends on them with --update."
+            "--out, or repeat the dependent stages with --update."
         )
     if models != recorded:
         run.manifest.note(models=models)

@@ -81,7 +81,7 @@ def load_config(
         UnknownNameError: no such preset.
     """
     if preset is not None and path is not None:
-        raise ConfigError(f"a run has a preset or a file, received both: preset={preset!r} and {str(path)!r}.")
+        raise ConfigError(f"a run takes a preset or a file, received both: preset={preset!r} and {str(path)!r}.")
     if preset is not None:
         if preset not in preset_names():
             raise UnknownNameError("preset", preset, preset_names())

@@ -134,7 +134,7 @@ class Manifest:
                 raise RunDirectoryError(
                     f"{str(directory)!r} holds a run with another config (its value -> the value received): "
                     + "; ".join(f"{key}: {old!r} -> {new!r}" for key, old, new in changed)
-                    + ". Choose another directory with --out, or run again what depends on it with --update."
+                    + ". Choose another directory with --out, or repeat the dependent stages with --update."
                 )
         manifest.data["config"] = to_dict(config)
         manifest.data["seeds"] = {

@@ -63,7 +63,7 @@ def open_run(
     validate(config)  # now, and not when the first stage needs it, which may be after an hour
     opened = Run.open(out, config, update=update, **more)
     if preset is None and path is None and not continued:  # the directory may be misspelt
-        opened.say(f"{visible(str(out))} holds no run yet: a new run of the preset tiny begins")
+        opened.say(f"{visible(str(out))} has no run yet: starting a new run of the preset tiny")
     with locked(opened.path):
         check_models(opened, update=update)
     return opened

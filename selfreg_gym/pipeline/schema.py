@@ -14,11 +14,11 @@ from selfreg_gym.errors import UnknownNameError
 
 __all__ = ["ADDED", "SPEED", "RunConfig", "Section"]
 
-SPEED = "changes how fast a run is or how it is shown, and no result"
+SPEED = "affects only the speed or the display of a run, not its results"
 """Marks keys that are not part of a run's identity."""
 
 ADDED = "added after the first release"
-"""Marks keys that are part of a run's identity only where they differ from the default, so that older runs go on."""
+"""Marks keys that belong to a run's identity only if they differ from the default, so that older runs can continue."""
 
 Count = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -61,16 +61,16 @@ class Section(BaseModel):
 
 
 class TaskConfig(Section):
-    """The task, and the splits of it that helpers are evaluated on."""
+    """The task, and its splits for the evaluation."""
 
     id: str = "selfreg/SIF-v0"
     """Gymnasium id."""
     kwargs: dict[str, Any] = {}
     """Keyword arguments of ``gym.make(id, ...)``."""
     splits: Annotated[dict[str, dict[str, Any]], Field(min_length=1), AfterValidator(_named)] = {"collected": {}}
-    """Name of each split -> keyword arguments of the task in addition to ``kwargs``. Rollouts are collected on tasks
-    of the split named ``collected``, or of the first one if there is none, and helpers are calibrated on further tasks
-    of it. The report's headline is about the last split."""
+    """Name of each split -> keyword arguments of the task in addition to ``kwargs``. Rollouts are collected on the
+    split ``collected``, or on the first one if none has this name; helpers are calibrated on other tasks of this split.
+    The report's headline is about the last split."""
     titles: Annotated[dict[str, str], SPEED] = {}
     """Name of a split -> its heading in tables and plots; default: the name."""
 
@@ -125,7 +125,7 @@ class TrainingConfig(Section):
     """Keys common to the trainings of the process reward model and the helper."""
 
     lr: Annotated[float, Field(ge=0)] = 0.0
-    """Peak learning rate; 0: the default of this kind of training."""
+    """Peak learning rate; 0: the default of the trained model."""
     batch_size: Count = 8
     """Examples per forward pass; for the helper: observations, each with all its budgets."""
     accumulate: Count = 1
@@ -133,14 +133,14 @@ class TrainingConfig(Section):
     patience: NonNegative = 0
     """Stop after this many validations on held-out tasks without improvement; 0: never."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the model, in training and wherever it is used afterwards."""
+    """Data type of the model, in training and later use."""
     device: Annotated[str, SPEED] = "cpu"
-    """Of the model, in training and wherever it is used afterwards."""
+    """Torch device of the model, in training and later use."""
     backbone: str = "auto"
-    """``auto``: the actor's trunk, or the shipped one, if it can read the collected texts; otherwise a small Llama with
-    a vocabulary built from them. Or the id of an actor that ships a checkpoint, or a path."""
+    """``auto``: the checkpoint of the actor or of ``tiny`` if it can read the collected texts, otherwise a small Llama
+    with a vocabulary built from them. Or the id of an actor with a checkpoint, or a path."""
     lora_rank: NonNegative = 0
-    """Rank of the LoRA adapters; 0 trains every weight, as is always done with a built backbone."""
+    """Rank of the LoRA adapters; 0 trains all weights, as does a built backbone."""
     epochs: Count = 1
 
 
@@ -148,13 +148,13 @@ class PRMConfig(TrainingConfig):
     """The process reward model p(s) = P(success | observation)."""
 
     targets: Literal["nohelp", "mixture"] = "nohelp"
-    """Success of the actor alone (``nohelp``), or under the help that was given (``mixture``)."""
+    """Success without further help (``nohelp``), or with the help in the collection (``mixture``)."""
     epochs: Count = 2
     lora_rank: NonNegative = 8
     max_states: NonNegative = 6000
-    """At most this many decisions are trained on; 0: all."""
+    """Maximum number of decisions in the training set; 0: all."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the *tasks* that are held out to measure calibration."""
+    """Share of the *tasks* that are held out to calibrate and measure p(s)."""
     seed: Seed = 2
     batch_size: Count = 16
 
@@ -165,20 +165,20 @@ class TransitionsConfig(Section):
     key: Literal["state", "feature", "observation"] = "state"
     """What identifies a state."""
     backoff: Literal["feature", ""] = "feature"
-    """Key whose counts are the prior of a state's; empty: none."""
+    """Key whose counts are the prior of a state; empty: none."""
     prior: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
-    """Weight of that prior in visits."""
+    """Weight of this prior, in visits."""
     min_visits: Count = 3
     horizon: bool | Annotated[int, Field(ge=0)] = True
-    """True: solve over (state, steps left), with the longest episode collected; a number: with at most this many steps;
-    false: over the states alone."""
+    """true: solve over (state, steps left), up to the length of the longest collected episode; a number: up to this
+    many steps; false: solve over states only."""
 
 
 class SolveConfig(Section):
     """The solver."""
 
     gap: Annotated[float, Field(gt=0)] = 1e-3
-    """Certified distance of the computed frontier from the exact one, in success."""
+    """Maximum certified distance between the computed and the exact frontier, in success."""
 
 
 class LabelConfig(Section):
@@ -187,7 +187,7 @@ class LabelConfig(Section):
     budgets: Budgets = ()
     """Budgets of the labels, in cost units per episode; empty: ``evaluate.budgets``."""
     scope: Literal["all", "trajectory"] = "all"
-    """All collected states, or those that the solution's policy reaches."""
+    """``all``: all collected states; ``trajectory``: those that the solution's policy reaches."""
 
 
 class HelperConfig(TrainingConfig):
@@ -196,7 +196,7 @@ class HelperConfig(TrainingConfig):
     id: Annotated[str, ADDED] = "lm"
     """Id of a helper whose class has ``train``."""
     augment: bool = True
-    """Train on observations that the task's ``augment`` rewrites, if it has one."""
+    """Train on observations rewritten by the task's ``augment``, if it has one."""
     features: bool = True
     """Also learn to predict each observation's feature key, if the task has feature keys."""
     max_labels: NonNegative = 20_000
@@ -207,48 +207,48 @@ class HelperConfig(TrainingConfig):
 
 
 class RLConfig(Section):
-    """Reinforcement learning on features (Stable-Baselines3): baselines that are trained only if they are named."""
+    """Reinforcement learning on features (Stable-Baselines3): optional baselines."""
 
     algorithms: Texts = ()
-    """Ids of helpers that learn by reinforcement learning (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``)."""
+    """Ids of the helpers to train (``ppo``, ``dqn``, ``maskable-ppo``, ``recurrent-ppo``)."""
     help_cost: Annotated[float, Field(ge=0)] = 0.1
     """r, in success per cost unit."""
     steps: Count = 100_000
-    """Decisions that each algorithm plays on the collected tasks."""
+    """Training decisions of each algorithm, on the collected tasks."""
     cap: Annotated[float, Field(gt=0)] = 3.0
-    """Hard budget per episode, in cost units, of algorithms that need one."""
+    """Hard budget per episode, in cost units, for algorithms that need one."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 6  # Stable-Baselines3's bound
 
 
 class CalibrateConfig(Section):
-    """Fresh episodes on training tasks that set each helper's knob, so that its usage meets the budget."""
+    """Calibration: new episodes on training tasks set each helper's knob such that its usage meets the budget."""
 
     tasks: Count = 60
-    """Number of tasks: the collected ones for a helper whose table names them, the next ones for all others."""
+    """Number of tasks: the collected ones for helpers with ``Helper.knows_tasks``, the next ones for others."""
     episodes: Count = 420
-    """Episodes of each knob that is tried."""
+    """Episodes per tried knob."""
     max_episodes: NonNegative = 0
-    """At the accepted knob, episodes are added until the 95 % half-width of the usage is at most 5 % of the budget,
-    and at most so many; 0: ten times ``episodes``."""
+    """Maximum number of episodes at the accepted knob, which are added until the 95 % half-width of the usage is at
+    most 5 % of the budget; 0: ten times ``episodes``."""
     seed: Seed = 4
     workers: Workers = 2
     num_envs: Workers = 16
 
 
 class EvaluateConfig(Section):
-    """The comparison of helpers: all play the same episodes, ``tasks`` x ``episodes`` of each split."""
+    """The comparison of helpers on the same episodes, ``tasks`` x ``episodes`` of each split."""
 
     helpers: Texts = ()
-    """Ids of helpers; empty: every registered one that needs no server."""
+    """Ids of helpers; empty: all registered helpers that need no server."""
     kwargs: dict[str, dict[str, Any]] = {}
     """Arguments of a helper, by id."""
     decisive: Texts = ()
-    """Helpers that are measured at all ``budgets`` with ``episodes`` per task; empty: all that are not ``minor``."""
+    """Helpers evaluated at all ``budgets`` with ``episodes`` per task; empty: all that are not ``minor``."""
     minor: Texts | None = None
-    """Helpers that are measured at ``budgets_others`` with ``episodes_others`` per task; not set: those that declare it
-    (``Helper.minor``)."""
+    """Helpers evaluated at ``budgets_others`` with ``episodes_others`` per task; not set: those with
+    ``Helper.minor``."""
     budgets: Budgets = (0.5, 1.0, 2.0, 3.0)
-    """Budgets of the run, in cost units per episode: helpers are labelled, calibrated and evaluated at them."""
+    """Budgets of labels, calibration and evaluation, in cost units per episode."""
     budgets_others: Budgets = (1.0,)
     tasks: Count = 84
     episodes: Count = 6

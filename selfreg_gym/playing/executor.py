@@ -1,4 +1,4 @@
-"""Executors: where the shards of a job run. ``run_sharded`` chooses one by the number of workers.
+"""Executors run the shards of a job. ``run_sharded`` chooses one by the number of workers.
 
 A job is a function and a list of shards. An executor calls the function once per shard and passes each result to the
 caller *as soon as it arrives*, so that the caller can store it: results that were delivered before a Ctrl-C or a crash

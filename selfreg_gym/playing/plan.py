@@ -1,4 +1,4 @@
-"""``EpisodeSpec``: which task an episode plays, with which seed and help probability."""
+"""``EpisodeSpec``: task index, seed and help probability of an episode."""
 
 from __future__ import annotations
 

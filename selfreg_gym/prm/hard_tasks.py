@@ -1,4 +1,4 @@
-"""Precision and recall of "hard task": does p(s) at reset identify the tasks on which the actor fails alone?
+"""Precision and recall of hard tasks: whether p(s) at reset identifies tasks on which the actor alone fails.
 
 A task is *hard* at a threshold x if its success rate without help is below x, and *flagged* if its mean p(s) at reset
 is below x. A helper that decides once per task asks this question, at the threshold to which it was calibrated. With

@@ -93,15 +93,15 @@ class ProcessRewardModel:
 
         Args:
             rollouts: a ``Rollouts`` store or an iterable of episodes.
-            backbone: a checkpoint directory, the id of an actor with a checkpoint, or "auto": the first trunk that
-                can read the observations (the actor's, then the shipped actor's), otherwise a small Llama built from
+            backbone: a checkpoint directory, the id of an actor with a checkpoint, or "auto": the first checkpoint
+                that can read the observations (of the actor, then of ``tiny``), otherwise a small Llama built from
                 the observations (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint; default: that of the actor in the store's spec.
             targets: "nohelp" or "mixture" (:mod:`selfreg_gym.prm.targets`).
-            seed: of the split by task, the sample, the new head and the order of the examples.
+            seed: seed of the split by task, the sample, the new head and the order of the examples.
             epochs: passes over the sample; for a built backbone up to 8, if ``epochs`` gives fewer than 1,000 steps.
-            lora: adapter rank on all linear layers, merged after training; None trains every weight. A built backbone
-                has random weights, so every weight is trained in any case.
+            lora: adapter rank on all linear layers, merged after training; None trains all weights. A built backbone
+                has random weights, so all weights are trained in any case.
             lr: learning rate; default 1e-3 with LoRA and for a built backbone, else 5e-4.
             batch_size: examples per forward pass.
             accumulate: forward passes per optimiser step.
@@ -110,7 +110,7 @@ class ProcessRewardModel:
             clip: largest inverse-probability weight.
             patience: stop after this many validations on held-out tasks without improvement, and keep the best
                 weights. None: train to the end.
-            dtype, device: of the model, in training and afterwards.
+            dtype, device: those of the model, in training and later use.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 

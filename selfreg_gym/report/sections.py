@@ -23,7 +23,7 @@ TRACED_HELPERS = 5
 
 @dataclass(frozen=True)
 class Section:
-    """A section: its title, its parts (HTML), and a note above them. It is left out if all parts are empty."""
+    """A section: its title, its parts (HTML), and a note above them. It is omitted if all parts are empty."""
 
     title: str
     parts: Sequence[str]
@@ -35,7 +35,7 @@ def sections(data: ReportData, plots_folder: Path) -> list[Section]:
 
     Args:
         data: the run's evaluation and its other records.
-        plots_folder: folder for the PNG files; the page has the same figures as SVG.
+        plots_folder: folder for the PNG files; the report has the same figures as SVG.
     """
     found = [
         _success_and_usage(data, plots_folder),
@@ -70,7 +70,7 @@ def facts(data: ReportData) -> str:
 
 
 def _by_split(data: ReportData, table: Any, splits: Sequence[str] | None = None) -> list[str]:
-    """The table of each split below the split's heading; empty tables are left out."""
+    """The table of each split below the split's heading; empty tables are omitted."""
     found = []
     for split in data.splits if splits is None else splits:
         content = table(data, split)
@@ -83,13 +83,13 @@ def _success_and_usage(data: ReportData, folder: Path) -> Section:
     names = dict.fromkeys(style.short for style in yardsticks if style.declared.role == "yardstick")
     caption = (
         "Measured points with 95 % intervals of U and SR; numbers are budgets C. A line is the upper hull of a "
-        "helper's points: the success of choosing at random, once per episode, between neighbouring points. The dotted "
-        "line is such a choice between never and always; a helper below it is worse than that."
+        "helper's points: the success of a random choice, once per episode, between neighbouring points. The dotted "
+        "line is the random choice between never and always; a helper below it is worse than this choice."
     )
     if names:
         caption += (
-            f" {' and '.join(names)}: a yardstick, which uses what no deployed helper knows and cannot be used on new "
-            "tasks."
+            f" {' and '.join(names)}: a yardstick with information that a deployed helper does not have; it cannot be "
+            "used on new tasks."
         )
     svg = export(
         plots.success_and_usage(data),
@@ -112,7 +112,7 @@ def _shares(data: ReportData) -> Section:
         _by_split(data, tables.shares, [split for split in data.splits if data.has_gap(split)]),
         "(SR \N{MINUS SIGN} SR of never) / (SR of always \N{MINUS SIGN} SR of never), with its paired 95 % interval; U "
         f"is the usage ({data.unit} per episode). Last line: the share of random help at the same usage, and the "
-        "paired difference Δ in percentage points, bold where its interval excludes zero. * U differs from C by more "
+        "paired difference Δ in percentage points, bold if its interval excludes zero. * U differs from C by more "
         "than 5 %, so both shares are interpolated at C, between the helper's points, never and always. ! Calibration "
         "did not meet C.",
     )
@@ -141,9 +141,9 @@ def _selection(data: ReportData) -> Section:
     return Section(
         "Selection of a helper",
         [tables.selected_helpers(data), macros.details("The knob of each helper", knobs) if knobs else ""],
-        "Chosen in calibration: the helper with the highest success on the training episodes that set its knob. The "
+        "Chosen in calibration: the helper with the highest success on the calibration episodes. The "
         "oracle chooses on the evaluated episodes, so its share is a maximum over noisy estimates and biased upwards; "
-        "it bounds what a better choice could add. Helpers that know the collected tasks take no part.",
+        "it bounds what a better choice could add. Helpers that know the collected tasks are excluded.",
     )
 
 
@@ -156,9 +156,9 @@ def _expectations(data: ReportData) -> Section:
             tables.expectations(data) or macros.note("No row has an expectation of the solver."),
             macros.details("Usage in calibration and in the evaluation", found, missed) if found else "",
         ],
-        "E[U] and E[SR] are what the solver expects on the collected tasks, from the data that it planned on; U and "
-        "SR are measured on new episodes. Their differences show how accurate the transition model is, and may have "
-        "either sign. U calibrated is the usage of the training episodes that set the knob.",
+        "E[U] and E[SR] are the solver's expectations on the collected tasks, computed in-sample; U and SR are "
+        "measured on new episodes. The differences show the accuracy of the transition model and may have either sign. "
+        "U calibrated is the usage in calibration, on episodes of training tasks.",
     )
 
 
@@ -193,15 +193,15 @@ def _toggling(data: ReportData, folder: Path) -> Section:
             counts,
             macros.note(
                 "A toggle is a return to help after a pause (help, nohelp, help), counted per episode. Threshold: help "
-                "where p(s) is low. * It has no point within 5 % of this usage: its toggles are interpolated between "
-                "its two nearest points."
+                "where p(s) is low. * The threshold has no point within 5 % of this usage: its toggles are "
+                "interpolated between its two nearest points."
             ),
         ]
     return Section("Toggling", parts)
 
 
 def _choose_traces(data: ReportData) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """By split and kind: one episode under the helpers that matter, each at the budget nearest to 1.
+    """By split and kind: one episode under each traced helper, at the budget nearest to 1.
 
     The split is the first with new tasks; the episode is the one with the most changes between help and nohelp.
     """
@@ -253,14 +253,14 @@ def _process_reward_model(data: ReportData, folder: Path) -> Section:
         "Process reward model",
         parts,
         "p(s) is the probability that the actor succeeds from state s without help, measured on held-out tasks. Bins "
-        "have equal mass; bars are 95 % binomial intervals that treat decisions as independent and so are too narrow.",
+        "have equal mass; bars are 95 % binomial intervals that treat decisions as independent, hence too narrow.",
     )
 
 
 def _kinds(data: ReportData) -> Section:
     kinds = {row["kind"] for row in data.evaluation.rows}
     budget = data.headline_budget
-    at = "" if budget is None else f", at C = {budget:g}; helpers without this budget at their nearest one"
+    at = "" if budget is None else f", at C = {budget:g}; helpers without this budget are shown at their nearest one"
     return Section(
         "By kind of task",
         _by_split(data, tables.kinds) if len(kinds) > 2 else [],  # "all" and a single kind are the same
@@ -288,19 +288,19 @@ def _glossary(data: ReportData) -> Section:
     each = (
         "every call costs one unit"
         if data.calls_are_units
-        else "calls differ in cost, so a number of calls is not a number of cost units"
+        else "calls have different costs, so the number of calls differs from the number of cost units"
     )
     entries = {
         "SR": "success rate",
         "U": f"usage: cost units of help per episode ({each})",
         "C": "budget: the usage that a helper was calibrated to, on new episodes of training tasks",
         "gap": "SR of always asking minus SR of never asking",
-        "knob": "the one number of a helper that calibration sets, so that it uses C",
-        "coin": "a coin flip per episode between never and always: it recovers U / U of always",
+        "knob": "the parameter of a helper that calibration sets such that its usage is C",
+        "coin": "a random choice per episode between never and always; its share of the gap is U / (U of always)",
         "hull": "upper hull of a helper's points and both ends; slightly optimistic, so no number is computed from it",
         "SPL": "success weighted by the expert's path length divided by the path length taken",
         "interval": "95 %: Wilson's with an effective number of episodes for rates, else paired bootstrap, which "
-        "resamples episodes within tasks where the tasks are fixed, and tasks within kinds where they are new",
+        "resamples episodes within tasks if the tasks are fixed, and tasks within kinds if they are new",
     }
     return Section("Glossary", [macros.glossary(entries)])
 

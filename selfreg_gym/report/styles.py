@@ -1,4 +1,4 @@
-"""How helpers are drawn: one label, colour and marker each, the same in every plot and table.
+"""Styles of helpers: one label, colour and marker per helper, equal in all plots and tables.
 
 Helpers declare label, colour and marker (:class:`selfreg_gym.Helper`); what they leave open is chosen here by their id.
 Figures are drawn in the colours of a light page and refer to CSS variables in the page, so a dark page has a lighter

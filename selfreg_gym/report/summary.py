@@ -62,8 +62,8 @@ def headline(source: ReportData | Evaluation) -> str:
     lower, upper = data.end(split, "lower"), data.end(split, "upper")
     if item is None or lower is None or upper is None:
         return (
-            "No share of the gap is known: it needs never, always and a helper to compare with them. The tables below "
-            "show success and usage."
+            "There is no share of the gap, because it requires results of never, of always and of another helper. The "
+            "tables below show success and usage."
         )
     row = data.row(split, item["key"])
     calls = row["calls"] if row is not None and not item["adjusted"] else None
@@ -81,8 +81,8 @@ def headline(source: ReportData | Evaluation) -> str:
     if item["random"] is not None and item["random"]["value"] is not None:
         text += f"; random help recovers {percent(item['random']['value'])}"
     return (
-        f"{text}. The gap is what help at every step, {_amount(data, upper)} per episode, adds to the "
-        f"{percent(lower['success_rate'])} success of the actor alone."
+        f"{text}. The gap is the increase in success from help at every step ({_amount(data, upper)} per "
+        f"episode) over the {percent(lower['success_rate'])} of the actor alone."
     )
 
 

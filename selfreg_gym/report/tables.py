@@ -189,7 +189,7 @@ def calibrations(data: ReportData) -> str:
 
 
 def usage_by_intervention(data: ReportData, split: str) -> str:
-    """Cost units per episode of each intervention, with the calls where their costs differ."""
+    """Cost units per episode of each intervention, with the calls if their costs differ."""
     names = data.interventions
 
     def cell(usage: float | None, calls: float | None) -> str:
@@ -229,7 +229,7 @@ def kinds(data: ReportData, split: str) -> str:
 
 
 def measurements(data: ReportData, split: str) -> str:
-    """All that was measured of every row of a split."""
+    """All measurements of each row of a split."""
     body = [
         [
             macros.helper(data.style(row["helper"])),

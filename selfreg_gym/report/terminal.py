@@ -31,7 +31,7 @@ def describe(run: str | Path) -> tuple[Group, list[str]]:
     data = ReportData.load(Path(run))
     informed = [row["helper"] for row in data.evaluation.summary_rows if data.style(row["helper"]).declared.knows_tasks]
     notes = [
-        f"{helper} knows the collected tasks by their states: compare it with the others on these tasks only."
+        f"{helper} has a table of the collected tasks' states: compare it with the others on these tasks only."
         for helper in dict.fromkeys(informed)
     ]
     return format_table(data), [*notes, *data.warnings]
@@ -51,7 +51,7 @@ def format_table(source: ReportData | Evaluation) -> Group:
 
 
 def _ordered(data: ReportData, split: str) -> list[ResultRow]:
-    """The ends of the usage axis first and the most important helpers last, right above the prompt."""
+    """The ends of the usage axis first and the most important helpers last, just above the prompt."""
 
     def position(row: Mapping[str, Any]) -> tuple[int, int]:
         style = data.style(row["helper"])
@@ -66,15 +66,15 @@ def _legend(data: ReportData) -> str:
     entries = [
         "SR: success rate",
         f"U: usage ({data.unit} per episode)",
-        "gap: share recovered of what always adds to never",
-        "rand: the same of random help at equal usage",
+        "gap: share of the gap between never and always",
+        "rand: the same for random help at equal usage",
         "tog: returns to help per episode" if data.calls_are_units else calls,
         "[95 % intervals]",
     ]
     if any(item["adjusted"] for item in data.evaluation.comparisons):
         entries.append(
-            "*: U differs from C by more than 5 %, so the share is interpolated at C, on the line from never through "
-            "the helper's points to always"
+            "*: U differs from C by more than 5 %, so the share is interpolated at C, between never, "
+            "the helper's points and always"
         )
     if any(data.missed(row["key"]) for row in data.evaluation.summary_rows):
         entries.append("!: calibration did not meet C")

@@ -31,7 +31,9 @@ def checked_number(what: str, value: Any, *, finite: bool = False) -> float:
     """
     array = _numeric(value)
     if array is None or array.ndim or not array >= 0 or (finite and not np.isfinite(array)):
-        raise InvalidArgumentError(f"{what} is a {'finite ' if finite else ''}number >= 0, received {shown(value)}.")
+        raise InvalidArgumentError(
+            f"{what} must be a {'finite ' if finite else ''}number >= 0, received {shown(value)}."
+        )
     return float(array)
 
 
@@ -43,7 +45,7 @@ def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: floa
     """
     array = _numeric(value)
     limit = f" from 0 to {high:g}" if np.isfinite(high) else " >= 0"
-    rule = f"{what} holds {'finite ' if finite else ''}numbers{limit}, in an array of shape {shape}"
+    rule = f"{what} must have {'finite ' if finite else ''}numbers{limit}, in an array of shape {shape}"
     if array is None:
         raise InvalidArgumentError(f"{rule}, received {shown(value)}.")
     if array.shape != shape:
@@ -65,7 +67,7 @@ def checked_whole(what: str, value: Any) -> int:
     """
     array = _numeric(value)
     if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or array < 0:
-        raise InvalidArgumentError(f"{what} is a whole number >= 0, received {shown(value)}.")
+        raise InvalidArgumentError(f"{what} must be an integer >= 0, received {shown(value)}.")
     return int(array)
 
 

@@ -87,7 +87,7 @@ def solve_caps(
         InvalidArgumentError: a negative or fractional cap, or an invalid price.
     """
     hard_cap = checked_whole("a hard cap, the number of calls per episode,", hard_cap)
-    help_cost = checked_number("help_cost beside a hard cap, one price for all interventions,", help_cost, finite=True)
+    help_cost = checked_number("help_cost with a hard cap, one price for all interventions,", help_cost, finite=True)
     engine = Engine(model, backend=backend, discount=discount)
     solver = _Pass(engine, hard_cap + 1, help_cost)
     for level in range(model.levels):

@@ -67,7 +67,7 @@ class Engine:
         check_choice("backend", backend, ("auto", "numba", "numpy"))
         self.model, self.discount = model, checked_number("a discount, at most 1 and above 0,", discount, finite=True)
         if not 0 < self.discount <= 1:
-            raise InvalidArgumentError(f"a discount lies in (0, 1], received {discount!r}.")
+            raise InvalidArgumentError(f"a discount must be in (0, 1], received {discount!r}.")
         self.prepared = prepare(model)
         self.kernels = None if backend == "numpy" else _kernels(required=backend == "numba")
         self.passes = 0

@@ -53,7 +53,7 @@ class Frontier:
         help_cost: ``(B,)`` a price at which each point is optimal, decreasing.
         usage: ``(B,)`` expected cost units.
         success: ``(B,)`` expected success.
-        gap: bound on the success that a mixture of neighbouring points is below the optimum for its usage.
+        gap: upper bound on the optimal success minus that of the frontier, at equal usage.
         discount: per step.
         passes: number of passes over the model.
     """
@@ -150,13 +150,13 @@ class Frontier:
             curves = {name: np.asarray(read[name], np.float64) for name in ("help_cost", "usage", "success")}
             help_cost, usage, success = curves.values()
             if usage.ndim != 1 or not len(usage) or not usage.shape == success.shape == help_cost.shape:
-                raise ValueError("help_cost, usage and success hold one number per point")
+                raise ValueError("help_cost, usage and success must have one number per point")
             if not all(np.isfinite(one).all() and (one >= 0).all() for one in curves.values()):
-                raise ValueError("help_cost, usage and success hold finite numbers >= 0")
+                raise ValueError("help_cost, usage and success must have finite numbers >= 0")
             if (np.diff(usage) <= 0).any():
                 raise ValueError("usage rises from point to point")
             if not (0 < float(read["discount"]) <= 1 and float(read["gap"]) >= 0):
-                raise ValueError("the discount lies in (0, 1] and the gap is >= 0")
+                raise ValueError("the discount must be in (0, 1] and the gap >= 0")
             return cls(
                 model, **curves, gap=float(read["gap"]), discount=float(read["discount"]), passes=int(read["passes"])
             )
@@ -185,9 +185,9 @@ def solve_frontier(
     Args:
         model: the problem.
         gap: certified bound on the distance of the piecewise linear result below the optimum, in success; 0 finds all
-            corners (to rounding).
+            corners (up to rounding).
         discount, backend: as in :func:`selfreg_gym.solver.solve`.
-        progress: called after each pass with the number of points and the present gap.
+        progress: called after each pass with the number of points and the current gap.
 
     Raises:
         InvalidArgumentError: a negative gap.

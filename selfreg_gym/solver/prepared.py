@@ -1,4 +1,4 @@
-"""A transition model in the order of solution: successors first, the rows of a state's actions side by side.
+"""A transition model in the order of solution: successors first, the rows of a state's actions adjacent.
 
 The order is that of :mod:`selfreg_gym.transitions.condensation`: strongly connected components, those without
 successors first. A backward pass over this layout reads each row once, in ascending memory order.

@@ -141,7 +141,7 @@ class MixedPolicy:
         weights = np.asarray(self.weights, np.float64)
         if len(weights) != len(self.policies) or (weights < 0).any() or abs(weights.sum() - 1) > 1e-9:
             raise InvalidArgumentError(
-                f"a mixture has one weight >= 0 per policy, summing to 1: received {len(self.policies)} policies, "
+                f"a mixture must have one weight >= 0 per policy, with sum 1: received {len(self.policies)} policies, "
                 f"weights {weights}."
             )
 

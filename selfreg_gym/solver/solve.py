@@ -83,7 +83,7 @@ def solve(
         from selfreg_gym.solver.caps import solve_caps
 
         if value != "exact" or method != "auto" or tie != "low":
-            raise InvalidArgumentError("a hard cap is solved with value='exact', method='auto' and tie='low' only.")
+            raise InvalidArgumentError("hard_cap needs value='exact', method='auto' and tie='low'.")
         return solve_caps(model, hard_cap=hard_cap, help_cost=help_cost, discount=discount, backend=backend)
     prices = checked_prices(model, help_cost)
     engine = Engine(model, backend=backend, discount=discount)
@@ -135,20 +135,20 @@ def evaluate_policy(
         policy = policy.astype(np.int64)
     if policy.dtype.kind not in "iu":
         raise InvalidArgumentError(
-            f"a policy holds whole numbers, the action of each state, received {policy.dtype} values such as "
+            f"a policy must have integers, the action of each state, received {policy.dtype} values such as "
             f"{policy.ravel()[0]!r}."
             if policy.size
-            else f"a policy has one action per state, received {given!r}."
+            else f"a policy must have one action per state, received {given!r}."
         )
     if policy.shape != (model.n,):
-        raise InvalidArgumentError(f"a policy has one action per state: {(model.n,)}, received {policy.shape}.")
+        raise InvalidArgumentError(f"a policy must have one action per state: {(model.n,)}, received {policy.shape}.")
     nodes = np.arange(model.n) % model.nodes
     bad = np.flatnonzero((policy < 0) | (policy >= model.actions))
     if not len(bad):
         bad = np.flatnonzero(~model.available[policy.astype(np.int64), nodes])
     if len(bad):
         raise InvalidArgumentError(
-            f"a policy takes available actions of 0..{model.actions - 1}: state {model.describe(int(bad[0]))} has "
+            f"a policy must take available actions of 0..{model.actions - 1}: state {model.describe(int(bad[0]))} has "
             f"action {policy[bad[0]]}."
         )
     engine = Engine(model, backend=backend, discount=discount)

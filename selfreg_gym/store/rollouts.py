@@ -246,7 +246,7 @@ class Rollouts:
         plan = list(plan)
         if not plan or len({(p.run, p.task_index, p.seed, p.help_probability) for p in plan}) < len(plan):
             raise InvalidArgumentError(
-                "a plan has at least one episode and no two with the same task, seed and help probability; "
+                "a plan must have at least one episode and no two with the same task, seed and help probability; "
                 f"received {len(plan)} episodes."
             )
         if any(p.plan_index is None for p in plan):
@@ -256,7 +256,7 @@ class Rollouts:
         with schema.explained(self.path), schema.transaction(self._connection):
             for run in sorted({p.run for p in plan}):
                 if self._connection.execute("SELECT 1 FROM plan WHERE run = ? LIMIT 1", (run,)).fetchone():
-                    raise StoreError(f"run {run} of {self.path} has its plan already, and a plan cannot be changed.")
+                    raise StoreError(f"run {run} of {self.path} already has a plan, which cannot be changed.")
                 self._connection.execute("INSERT INTO meta VALUES (?, 'fixed')", (f"plan {run}",))
             rows = [(p.run, p.plan_index, p.task_index, p.seed, p.help_probability) for p in plan]
             self._connection.executemany("INSERT INTO plan VALUES (?, ?, ?, ?, ?)", rows)

@@ -132,7 +132,7 @@ def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
         InvalidArgumentError: ``spec`` is not plain JSON.
     """
     text = spec_json(spec)
-    taken = StoreError(f"{path} exists already: open it with Rollouts.open, or choose another path.")
+    taken = StoreError(f"{path} already exists: open it with Rollouts.open, or choose another path.")
     if path.exists():
         raise taken
     with explained(path):

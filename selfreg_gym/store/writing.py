@@ -134,7 +134,7 @@ def _check_episode(episode: Episode) -> None:
         InvalidArgumentError: it is not; the message has the first problem.
     """
     if not isinstance(episode, Episode):
-        raise InvalidArgumentError(f"a store holds selfreg_gym.Episode objects, received {shown(episode)}.")
+        raise InvalidArgumentError(f"a store takes selfreg_gym.Episode objects, received {shown(episode)}.")
     try:
         problem = _problem(episode)
     except (TypeError, ValueError, AttributeError) as error:  # a field of another type

@@ -97,7 +97,7 @@ def _answers(actor: Any, decisions: Sequence[Decision], *, count: bool = True) -
     try:
         answers = actor.act(decisions)
     except Exception as error:
-        raise TaskContractError(f"an actor answers its decisions; this one raised {error!r}.") from error
+        raise TaskContractError(f"an actor must answer its decisions; this one raised {error!r}.") from error
     if isinstance(answers, str) or not isinstance(answers, Sequence | np.ndarray):
         broken("an actor answers N decisions with a list of N acts", shown(answers))
     if count and len(answers) != len(decisions):

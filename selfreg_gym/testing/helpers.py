@@ -87,7 +87,7 @@ def _wrapped(helper: Helper, env: Any) -> Any:
     except SelfRegError:
         raise
     except Exception as error:
-        raise TaskContractError(f"a helper's wrap takes an intervention env; this one raised {error!r}.") from error
+        raise TaskContractError(f"wrap must accept an intervention env; this one raised {error!r}.") from error
 
 
 def _prediction(helper: Helper, observation: Any, state: Any, start: np.ndarray) -> tuple[Any, Any]:
@@ -96,7 +96,7 @@ def _prediction(helper: Helper, observation: Any, state: Any, start: np.ndarray)
     except SelfRegError:
         raise
     except Exception as error:
-        raise TaskContractError(f"a helper's predict answers an observation; this one raised {error!r}.") from error
+        raise TaskContractError(f"predict must answer every observation; this one raised {error!r}.") from error
     if not isinstance(answer, tuple) or len(answer) != 2:
         broken("predict returns (actions, state)", repr(answer))
     return answer

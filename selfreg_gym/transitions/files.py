@@ -48,18 +48,18 @@ def load_model(path: str | Path) -> TransitionModel:
     read = read_arrays(path, FORMAT, "a transition model (TransitionModel.save)")
     try:
         if read["success"].ndim != 2:
-            raise ModelError(f"success has shape (A, N), received {read['success'].shape}.")
+            raise ModelError(f"success must have shape (A, N), received {read['success'].shape}.")
         nodes, levels = int(read["success"].shape[1]), int(read["levels"])
         if levels < 1:
-            raise ModelError(f"levels is at least 1, received {levels}.")
+            raise ModelError(f"levels must be at least 1, received {levels}.")
         rows = [_rows(read, a, nodes, levels) for a in range(len(read["success"]))]
         if not rows:
-            raise ModelError("success has at least one action, received none.")
+            raise ModelError("success must have at least one action, received none.")
         keys = _parse(read["keys"])
         if keys is not None:
             named = isinstance(keys, list) and all(isinstance(key, str | int) for key in keys)
             if not named or len(keys) != nodes or len(set(keys)) != nodes:
-                raise ModelError(f"keys are {nodes} different texts or integers, one per state.")
+                raise ModelError(f"keys must be {nodes} different texts or integers, one per state.")
         model = TransitionModel.__new__(TransitionModel)
         success, last_success = read["success"], read["last_success"]
         model._set(
@@ -69,12 +69,12 @@ def load_model(path: str | Path) -> TransitionModel:
         if "fitted" in read:
             about = _parse(read["fitted"])
             if not all(isinstance(about[name], dict) for name in ("settings", "coverage")) or keys is None:
-                raise ModelError("a fitted model has settings, coverage and keys.")
+                raise ModelError("a fitted model must have settings, coverage and keys.")
             for name, shape in (("counts", success.shape), ("is_feature", (nodes,)), ("feature_of_node", (nodes,))):
                 if read[name].shape != shape or not np.isfinite(read[name]).all():
-                    raise ModelError(f"{name} has finite numbers in shape {shape}, received {read[name].shape}.")
+                    raise ModelError(f"{name} must have finite numbers in shape {shape}, received {read[name].shape}.")
             if not ((read["feature_of_node"] >= -1) & (read["feature_of_node"] < nodes)).all():
-                raise ModelError("feature_of_node has indices of nodes, or -1.")
+                raise ModelError("feature_of_node must have indices of nodes, or -1.")
             arrays = read["counts"], read["is_feature"], read["feature_of_node"]
             model = model.fitted_to(Fitted(*arrays, about["settings"], about["coverage"]), keys)
         return model
@@ -98,17 +98,17 @@ def _rows(read: dict[str, np.ndarray], action: int, nodes: int, levels: int) -> 
     drop = read.get(f"row{action}_drop")
     whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (indptr, indices))
     if not whole or data.ndim != 1 or data.dtype.kind != "f":
-        raise ModelError(f"the rows of action {action} have integer indices and real probabilities.")
+        raise ModelError(f"the rows of action {action} must have integer indices and real probabilities.")
     if len(indptr) != nodes + 1 or indptr[0] != 0 or (np.diff(indptr.astype(np.int64)) < 0).any():
-        raise ModelError(f"the row pointer of action {action} has {nodes + 1} entries, non-decreasing from 0.")
+        raise ModelError(f"the row pointer of action {action} must have {nodes + 1} entries, non-decreasing from 0.")
     if not len(data) == len(indices) == int(indptr[-1]):
         raise ModelError(
-            f"action {action} has {int(indptr[-1])} transitions, received {len(indices)} indices, {len(data)} numbers."
+            f"action {action} needs {int(indptr[-1])} entries, received {len(indices)} indices, {len(data)} numbers."
         )
     if drop is None and levels > 1:
-        raise ModelError(f"every action of a model over steps left has a drop array: action {action} has none.")
+        raise ModelError(f"every action of a model over steps left must have a drop array: action {action} has none.")
     if drop is not None and (drop.shape != data.shape or drop.dtype.kind not in "iu" or (drop < 0).any()):
-        raise ModelError(f"the drop array of action {action} has one whole number >= 0 per transition.")
+        raise ModelError(f"the drop array of action {action} must have one integer >= 0 per transition.")
     return Rows(indptr, indices, np.asarray(data, np.float64), drop)
 
 

@@ -74,11 +74,11 @@ def fit(
     if isinstance(prior, str) and prior != "auto":
         raise UnknownNameError("prior", prior, ("auto", "a number of visits"))
     if not isinstance(prior, str) and not prior >= 0:
-        raise InvalidArgumentError(f"prior is a number of visits >= 0 or 'auto', received {prior!r}.")
+        raise InvalidArgumentError(f"prior must be a number of visits >= 0 or 'auto', received {prior!r}.")
     if min_visits < 1:
-        raise InvalidArgumentError(f"min_visits is at least 1, received {min_visits!r}.")
+        raise InvalidArgumentError(f"min_visits must be at least 1, received {min_visits!r}.")
     if horizon is not None and horizon is not True and horizon is not False and int(horizon) < 1:
-        raise InvalidArgumentError(f"horizon is True, None or a number of steps >= 1, received {horizon!r}.")
+        raise InvalidArgumentError(f"horizon must be True, None or a number of steps >= 1, received {horizon!r}.")
     table = tabulate(episodes, key=key, horizon=horizon)
     if isinstance(prior, str):
         kappa, kappa_feature = choose_shrinkage(table, backoff=backoff, min_visits=min_visits)

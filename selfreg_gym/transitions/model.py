@@ -120,14 +120,14 @@ class TransitionModel:
         """
         self = cls.__new__(cls)
         if levels < 1:
-            raise ModelError(f"levels is at least 1, received {levels!r}.")
+            raise ModelError(f"levels must be at least 1, received {levels!r}.")
         n = len(rows[0].indptr) - 1
         for a, row in enumerate(rows):
             if row.drop is None or len(row.drop) != len(row.data):
-                raise ModelError(f"every transition of a levelled model has a drop: action {a} has none.")
+                raise ModelError(f"every transition of a levelled model must have a drop: action {a} has none.")
             if len(row.drop) and int(row.drop.min()) < 0:
                 node = int(np.searchsorted(row.indptr, int(np.argmin(row.drop)), side="right")) - 1
-                raise ModelError(f"steps left never increase: node {node}, action {a} has a negative drop.")
+                raise ModelError(f"steps left must not increase: node {node}, action {a} has a negative drop.")
         longest = [int(np.diff(row.indptr).max(initial=0)) for row in rows]
         coarse = [tolerance(row.data, entries=most) for row, most in zip(rows, longest, strict=True)]
         rows = [row._replace(data=np.asarray(row.data, np.float64)) for row in rows]
@@ -141,7 +141,7 @@ class TransitionModel:
     ) -> None:  # fmt: skip
         """Validate and store the arrays; ``coarse`` has the rounding tolerance of each action's dtype."""
         if endless not in ("error", "fail"):
-            raise InvalidArgumentError(f"endless is 'error' or 'fail', received {endless!r}.")
+            raise InvalidArgumentError(f"endless must be 'error' or 'fail', received {endless!r}.")
         actions = len(rows)
         self.nodes, self.levels = n, levels
         self.keys = checked_keys(keys, n)
@@ -154,7 +154,7 @@ class TransitionModel:
             self.last_success = checked_array("last_success", last_success, (actions, n), self._name)
         self.available = np.array(np.broadcast_to(True if available is None else available, (actions, n)))
         if self.available.dtype != bool or not self.available[0].all():
-            raise ModelError("available is a bool (A, n) array with nohelp (row 0) available everywhere.")
+            raise ModelError("available must be a bool (A, n) array with nohelp (row 0) available everywhere.")
         if cost is None:
             cost = np.r_[0.0, np.ones(actions - 1)]
         tolerance(cost)
@@ -164,11 +164,11 @@ class TransitionModel:
         self.cost = checked_array("cost", cost, (actions, n), self._name, highest=np.inf)
         if self.cost[0].any():
             state = self._name(int(np.flatnonzero(self.cost[0])[0]))
-            raise ModelError(f"the cost of nohelp is 0: state {state} has cost {self.cost[0].max():g} under action 0.")
+            raise ModelError(f"the cost of nohelp must be 0: in state {state} it is {self.cost[0].max():g}.")
         self.start = checked_array("start", start, (n * levels,), self._name)
         total = float(self.start.sum())
         if abs(total - 1) > max(1e-6, tolerance(start, entries=len(self.start))):
-            raise ModelError(f"start is a distribution over states and sums to 1, received a sum of {total:g}.")
+            raise ModelError(f"start must be a distribution over states, received a sum of {total:g}.")
         if abs(total - 1) > 1e-12:
             self.start = self.start / total
         check_rows(rows, self.success, self.last_success, self._name, max(coarse))

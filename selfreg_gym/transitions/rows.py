@@ -57,7 +57,7 @@ def tolerance(*arrays: Any, entries: int = 1) -> float:
                 "digits: compute them in float64, or convert them before normalising the rows."
             )
         if kind.kind not in "fiub":
-            raise ModelError(f"probabilities and costs are real numbers, received an array of {kind.name}.")
+            raise ModelError(f"probabilities and costs must be real numbers, received an array of {kind.name}.")
         if kind.kind == "f" and kind.itemsize == 4:
             coarsest = max(coarsest, SINGLE, entries * float(np.finfo(np.float32).eps))
     return coarsest
@@ -94,13 +94,13 @@ def check_rows(
         if len(bad):
             at = name(int(np.searchsorted(row.indptr, bad[0], side="right")) - 1)
             raise ModelError(
-                f"a row leads to one of {nodes} states: state {at}, action {a}, goes to {int(row.indices[bad[0]])}."
+                f"a row must lead to one of {nodes} states: state {at}, action {a}, goes to {int(row.indices[bad[0]])}."
             )
         bad = np.flatnonzero(~(np.isfinite(row.data) & (row.data >= 0)))
         if len(bad):
             at = name(int(np.searchsorted(row.indptr, bad[0], side="right")) - 1)
             raise ModelError(
-                f"probabilities are numbers >= 0: state {at}, action {a}, goes to state "
+                f"probabilities must be numbers >= 0: state {at}, action {a}, goes to state "
                 f"{name(int(row.indices[bad[0]]))} with probability {float(row.data[bad[0]])!r}."
             )
         total = row_sums(row) + success[a]
@@ -110,7 +110,7 @@ def check_rows(
         worst = int(np.argmax(total))
         if total[worst] > 1 + rounding:
             raise ModelError(
-                f"a row of P and its success sum to at most 1 (the rest is failure): state {name(worst)}, "
+                f"a row of P and its success must sum to at most 1 (the rest is failure): state {name(worst)}, "
                 f"action {a}, sums to {float(total[worst])!r}."
             )
 
@@ -155,14 +155,14 @@ def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[floa
     from scipy import sparse
 
     if len(P) < 1:
-        raise ModelError("P has one (n, n) matrix per action, nohelp first; received none.")
+        raise ModelError("P must have one (n, n) matrix per action, nohelp first; received none.")
     rows, coarse = [], []
     try:
         shape = np.shape(P[0])
     except ValueError:
         shape = ()
     if len(shape) != 2:
-        raise ModelError(f"P has one (n, n) matrix per action, received a {type(P[0]).__name__} of shape {shape}.")
+        raise ModelError(f"P must have one (n, n) matrix per action, received {type(P[0]).__name__}, shape {shape}.")
     for a, matrix in enumerate(P):
         try:
             dimensions = np.ndim(matrix)
@@ -170,7 +170,7 @@ def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[floa
             dimensions = 0
         if dimensions != 2 or np.shape(matrix) != shape or shape[0] != shape[1]:
             has = f"shape {np.shape(matrix)}" if dimensions else "rows of different lengths"
-            raise ModelError(f"P has one (n, n) matrix per action: action {a} has {has}, action 0 has {shape}.")
+            raise ModelError(f"P must have one (n, n) matrix per action: action {a} has {has}, action 0 has {shape}.")
         coarse.append(tolerance(matrix, entries=shape[0]))
         csr = sparse.csr_array(matrix) if not sparse.issparse(matrix) or matrix.format != "csr" else matrix
         data = np.asarray(csr.data, np.float64)
@@ -181,7 +181,7 @@ def matrices_to_rows(P: Sequence[Any]) -> tuple[tuple[Rows, ...], int, list[floa
         indices = csr.indices.astype(np.int32, copy=False)
         rows.append(Rows(np.asarray(csr.indptr), indices, data))
     if shape[0] < 1:
-        raise ModelError("a model has at least one state, received P of shape (0, 0).")
+        raise ModelError("a model must have at least one state, received P of shape (0, 0).")
     return tuple(rows), int(shape[0]), coarse
 
 
@@ -190,9 +190,9 @@ def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, high
     try:
         given = np.asarray(value)
     except ValueError as error:  # a ragged list
-        raise ModelError(f"{what} has shape {shape}, received lists of different lengths.") from error
+        raise ModelError(f"{what} must have shape {shape}, received lists of different lengths.") from error
     if given.shape != shape:
-        raise ModelError(f"{what} has shape {shape}, received {given.shape}.")
+        raise ModelError(f"{what} must have shape {shape}, received {given.shape}.")
     allowed = tolerance(given)
     array = np.array(given, np.float64)
     if allowed > ROUNDING and np.isfinite(highest):
@@ -202,7 +202,7 @@ def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, high
         first = tuple(int(i) for i in bad[0])
         where = f"state {name(first[-1])}" + (f", action {first[0]}" if len(first) > 1 else "")
         limit = " <= 1" if np.isfinite(highest) else ""
-        raise ModelError(f"{what} has finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
+        raise ModelError(f"{what} must have finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
     return array
 
 
@@ -212,12 +212,12 @@ def checked_keys(keys: Sequence[Hashable] | None, n: int) -> tuple[Hashable, ...
         return None
     keys = tuple(keys)
     if len(keys) != n:
-        raise ModelError(f"keys has one key per state: {n} states, received {len(keys)} keys.")
+        raise ModelError(f"keys must have one key per state: {n} states, received {len(keys)} keys.")
     if len(set(keys)) < n:
         seen: dict[Hashable, int] = {}
         for i, key in enumerate(keys):
             if key in seen:
-                raise ModelError(f"keys are different: {key!r} is the key of state {seen[key]} and of state {i}.")
+                raise ModelError(f"keys must be different: {key!r} is the key of state {seen[key]} and of state {i}.")
             seen[key] = i
     return keys
 

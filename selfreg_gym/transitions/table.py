@@ -121,7 +121,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
                 left = max(clock - step.t, 0)
             if left is not None and before is not None and left > before:
                 raise ModelError(
-                    f"steps_left never increases: in episode {episode.task_index} (seed {episode.seed}) it goes from "
+                    f"steps_left must not increase: in episode {episode.task_index} (seed {episode.seed}) it goes from "
                     f"{before} to {left} at step {step.t}."
                 )
             before = left

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the modes of the user's umask."""
+"""Atomic writing of files, with the modes of the user's umask."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class ModelRecord:
         file = Path(folder) / self.file
         if not file.is_file():
             raise CheckpointError(
-                f"{self.what} is a directory with {self.file} (written by save_pretrained), received "
+                f"{self.what} must be a directory with {self.file} (written by save_pretrained), received "
                 f"{str(folder)!r}, which has none.{self.hint}"
             )
         remedy = "copy the directory again, or train again"

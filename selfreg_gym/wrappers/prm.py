@@ -35,7 +35,7 @@ def check_prm(prm: Any) -> PRM:
     """
     if not callable(getattr(prm, "score", None)):
         raise InvalidArgumentError(
-            f"a process reward model has score(observations) -> (N,), received {type(prm).__name__}."
+            f"a process reward model must have score(observations) -> (N,), received {type(prm).__name__}."
         )
     return prm
 

@@ -22,7 +22,7 @@ class _Keys:
     def __init__(self, parts: Sequence[str]) -> None:
         if isinstance(parts, str) or not isinstance(parts, Sequence) or not parts:
             raise InvalidArgumentError(
-                f"parts is a non-empty sequence of info keys such as ['state_key', 'kind'], received {shown(parts)}."
+                f"parts must be a non-empty sequence of info keys like ['state_key', 'kind'], received {shown(parts)}."
             )
         for part in parts:
             if part not in _PARTS:

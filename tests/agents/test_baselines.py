@@ -164,11 +164,11 @@ def test_a_single_text_gets_a_single_action():
 
 
 def test_invalid_arguments_are_errors():
-    with pytest.raises(InvalidArgumentError, match="k at least 1"):
+    with pytest.raises(InvalidArgumentError, match="k of every-k must be at least 1"):
         EveryK(0.5)
     with pytest.raises(InvalidArgumentError, match="integer"):
         WaitN(-1)
-    with pytest.raises(InvalidArgumentError, match="lies in"):
+    with pytest.raises(InvalidArgumentError, match="must be in"):
         ActorConfidence(1.5)
     with pytest.raises(InvalidArgumentError, match="scores"):
         Quantile(CoinPRM(), [])

@@ -91,7 +91,7 @@ def test_each_baseline_asks_the_intervention_that_it_is_given(make: Any) -> None
     with pytest.raises(InvalidArgumentError, match="this env has 3: a, b, c"):
         run_episodes(env(), [], make(4))
     for bad in (0, -1, True, 1.5, ""):
-        with pytest.raises(InvalidArgumentError, match="counts from 1"):
+        with pytest.raises(InvalidArgumentError, match="must be a number from 1"):
             make(bad)
 
 

@@ -101,7 +101,7 @@ def test_it_is_read_from_a_run(model, tmp_path):
 def test_other_policies_are_refused(model):
     with pytest.raises(InvalidArgumentError, match="MixedPolicy or a Frontier, received dict"):
         DP({})
-    with pytest.raises(InvalidArgumentError, match="has its budget already"):
+    with pytest.raises(InvalidArgumentError, match="already has a budget"):
         DP(solve_budget(model, budget=1), budget=1)
     with pytest.raises(InvalidArgumentError, match="use it on wrap"):
         DP(solve_budget(model, budget=1)).predict("You stand in the hall. What now?")

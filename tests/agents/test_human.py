@@ -29,7 +29,7 @@ def test_numbers_and_words(answer: str, meaning: str) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [("", "an empty input"), ("0", "from 1 to 3"), ("4", "from 1 to 3"), ("go", "or"), ("fly", "no action is called")],
+    [("", "an empty input"), ("0", "from 1 to 3"), ("4", "from 1 to 3"), ("go", "or"), ("fly", "no action has")],
 )
 def test_invalid_inputs_raise(answer: str, says: str) -> None:
     with pytest.raises(InvalidArgumentError, match=says):
@@ -49,7 +49,7 @@ def test_asks_again_until_it_is_an_action() -> None:
     assert act.error is None
     text = "\n".join(shown)
     assert "a house" in text
-    assert "no action is called 'fly'" in text
+    assert "no action has the name 'fly'" in text
     assert "from 1 to 3" in text
 
 

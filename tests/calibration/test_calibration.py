@@ -225,7 +225,7 @@ def test_invalid_arguments_are_errors(env):
         calibrate(Rate(), env, budget=1.0, tasks=TASKS, episodes=0)
     with pytest.raises(InvalidArgumentError, match="weight of a mixture"):
         CoinMixture(Rate(), Rate(), weight=1.5)
-    with pytest.raises(InvalidArgumentError, match="each of several processes builds the env"):
+    with pytest.raises(InvalidArgumentError, match="several processes each build the env"):
         calibrate_many({"a": (Rate(), 1.0)}, env, tasks=TASKS, workers=2)
 
 

@@ -184,11 +184,11 @@ def test_help_is_asked_for_at_some_cells_at_a_low_help_cost_and_never_at_a_high_
 
 
 def test_invalid_arguments_raise(lake):
-    with pytest.raises(InvalidArgumentError, match="max_steps is at least 1"):
+    with pytest.raises(InvalidArgumentError, match="max_steps must be at least 1"):
         gym.make("selfreg/FrozenLake-v0", max_steps=0)
     with pytest.raises(UnknownNameError, match="Did you mean 'ansi'"):
         type(lake.unwrapped)(render_mode="ansii")
     with pytest.raises(InvalidArgumentError, match=r"from 0 to 99, .*received 100"):
         lake.reset(options={"episode": 100})
-    with pytest.raises(InvalidArgumentError, match="noise is in"):
+    with pytest.raises(InvalidArgumentError, match="noise must be in"):
         lake.unwrapped.intervention_model([0], noise=2)

@@ -280,7 +280,7 @@ def test_merging_splits_and_helpers(coins):
     seen = run(split="seen", fixed_tasks=False, episodes=5)
     both = Evaluation.merge(coins, seen)
     assert {r["split"] for r in both.rows} == {"collected", "seen"}
-    with pytest.raises(InvalidArgumentError, match="say which split"):
+    with pytest.raises(InvalidArgumentError, match="give a split"):
         both.recovery("last", budget=1.0)
     assert both.recovery("last", budget=1.0, split="collected") == coins.recovery("last", budget=1.0)
     more = run({"last@3": LastCoins(3)}, episodes=10)  # fewer episodes, the same seeds: still paired

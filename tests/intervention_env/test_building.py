@@ -68,20 +68,20 @@ def test_a_task_with_kwargs_accepts_any_argument() -> None:
 def test_invalid_parts_raise() -> None:
     expert = Intervention(ExpertActor(), name="expert")
     for interventions, message in [
-        ("expert", "interventions is a list"),
-        (expert, "interventions is a list"),
+        ("expert", "interventions must be a list"),
+        (expert, "interventions must be a list"),
         ([expert, expert], "different names"),
         ([ExpertActor()], r"write Intervention\("),
     ]:
         with pytest.raises(InvalidArgumentError, match=message):
             make(interventions=interventions)
-    with pytest.raises(InvalidArgumentError, match="an actor has act"):
+    with pytest.raises(InvalidArgumentError, match="an actor must have act"):
         make(actor=7)
     with pytest.raises(InvalidArgumentError, match="observations must be text"):
         InterventionEnv("CartPole-v1", str, [])
     with pytest.raises(InvalidArgumentError, match="task_kwargs"):
         InterventionEnv(gym.make("selfreg/Coin-v0"), str, [], task_kwargs={"heads": 0.1})
-    with pytest.raises(InvalidArgumentError, match="a task is an id"):
+    with pytest.raises(InvalidArgumentError, match="a task must be an id"):
         InterventionEnv(7, str, [])  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="differs from the task's render mode"):
         InterventionEnv(gym.make("selfreg/Coin-v0"), str, [], render_mode="ansi")

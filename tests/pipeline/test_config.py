@@ -220,7 +220,7 @@ def test_a_run_that_begins_without_a_preset_prints_a_note(tmp_path: Path) -> Non
     said: list[str] = []
     open_run(tmp_path / "misspelt", progress=False, say=said.append)
     assert len(said) == 1
-    assert "misspelt holds no run yet: a new run of the preset tiny begins" in said[0]
+    assert "misspelt has no run yet: starting a new run of the preset tiny" in said[0]
     open_run(tmp_path / "misspelt", progress=False, say=said.append)
     open_run(tmp_path / "named", preset="smoke", progress=False, say=said.append)
     assert len(said) == 1

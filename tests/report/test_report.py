@@ -234,7 +234,7 @@ def test_without_both_ends_the_headline_says_what_is_missing(tmp_path):
     alone.save(tmp_path / "evaluation.json")
     text = write_report(tmp_path).read_text()
     assert "always asking not evaluated" in text
-    assert "No share of the gap is known" in text
+    assert "There is no share of the gap" in text
 
 
 def test_the_headline_is_computed(evaluation):

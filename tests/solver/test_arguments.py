@@ -61,7 +61,7 @@ def test_invalid_arrays_of_budgets_and_prices_raise(model, value):
 @pytest.mark.parametrize("cap", ["2", 1.5, float("inf"), True, -1, [1]])
 def test_invalid_hard_caps_raise(model, cap):
     for call in (lambda: solve(model, help_cost=0, hard_cap=cap), lambda: solve_budget(model, hard_cap=cap)):
-        with pytest.raises(InvalidArgumentError, match="whole number"):
+        with pytest.raises(InvalidArgumentError, match="an integer"):
             call()
 
 

@@ -262,7 +262,7 @@ def test_a_run_with_a_plan_accepts_no_other_episode(rollouts: Rollouts) -> None:
     rollouts.fix_plan(planned())
     with pytest.raises(StoreError, match="not in the plan of run 0"):
         rollouts.add(episode(5, 5))
-    with pytest.raises(StoreError, match="has its plan already"):
+    with pytest.raises(StoreError, match="already has a plan"):
         rollouts.fix_plan(planned())
     rollouts.add(episode(5, 5), run=1)
     with pytest.raises(InvalidArgumentError, match="no two with the same"):

@@ -21,7 +21,7 @@ from selfreg_gym.store.schema import FORMAT
 
 
 def test_create_does_not_overwrite(rollouts: Rollouts, path: Path) -> None:
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(StoreError, match="already exists"):
         Rollouts.create(path, spec=SPEC)
     assert not list(path.parent.glob(".*"))  # no drafts are left
 

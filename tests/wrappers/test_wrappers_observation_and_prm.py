@@ -265,7 +265,7 @@ def test_the_model_is_called_once_per_step_and_not_for_final_states() -> None:
 @pytest.mark.parametrize("wrapper", [PRMReward, PRMObservation, FeatureObservation])
 def test_an_invalid_model_raises(wrapper: Any) -> None:
     for env in (single(), vector(2)):
-        with pytest.raises(InvalidArgumentError, match="has score"):
+        with pytest.raises(InvalidArgumentError, match="must have score"):
             wrapper(env, prm=3)
 
 
