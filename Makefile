@@ -1,19 +1,19 @@
-# make demo      the main job from an empty machine: installs, runs everything, prints the table and where the report is
-# make test      installs if need be, runs every test that is not slow
-# make test-all  every test
-# make check     the one target before a commit: format, lint, types, import directions, tests
-# make bench     speed, measured against the text task itself
-# make format    rewrite the sources in the house's format
-# make files     renew docs/files.md, the list of source files
+# make demo      installs, runs the whole method, prints the table and the path of the report
+# make test      installs if necessary, runs all tests that are not slow
+# make test-all  all tests
+# make check     before a commit: format, lint, types, import directions, tests
+# make bench     speed of the env, compared with the text task
+# make format    format the sources
+# make files     update docs/files.md, the list of source files
 # make docs      build the documentation site into build/site, without network
-# make clean     remove what was built (runs/, .venv and build/editable stay: .venv points to the latter)
+# make clean     remove build outputs (runs/, .venv and build/editable stay: .venv points to the latter)
 
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-# The constraints of the interpreter's version; the newest ones for a Python that has none yet.
+# The constraints of the interpreter's version, or the newest ones.
 INTERPRETER := $(firstword $(wildcard $(BIN)/python) $(PYTHON))
 VERSION := $(shell $(INTERPRETER) -c 'import sys; print("py%d%d" % sys.version_info[:2])' 2>/dev/null)
 CONSTRAINTS ?= $(or $(wildcard constraints/$(VERSION).txt),$(lastword $(sort $(wildcard constraints/py*.txt))))

@@ -35,7 +35,7 @@ class Coin(gym.Env[str, str]):
     Text: ``heads`` or ``tails``. Any other text is an invalid action and ends the episode as a wrong call does.
 
     ## Observation Space
-    Text: the index of the present coin and the number of coins.
+    Text: the index of the current coin and the number of coins.
 
     ## Rewards
     1 on the last step of a successful episode, otherwise 0.

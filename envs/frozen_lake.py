@@ -53,7 +53,7 @@ class FrozenLake(gym.Env[str, str]):
     failure.
 
     ## Observation Space
-    Text: the map with the present cell, the four neighbouring cells, and the number of moves left.
+    Text: the map with the current cell, the four neighbouring cells, and the number of moves left.
 
     ## Rewards
     1 at the goal, otherwise 0.

@@ -82,10 +82,10 @@ class ForgetsRandomState(Coin):
     """``restore`` does not restore the random state."""
 
     def snapshot(self) -> object:
-        return self._episode, self._left, self._coins, self._coin
+        return self._task_index, self._left, self._coins, self._coin
 
     def restore(self, snapshot: Any) -> None:
-        self._episode, self._left, self._coins, self._coin = snapshot
+        self._task_index, self._left, self._coins, self._coin = snapshot
 
 
 class ExpertWithEffect(Coin):

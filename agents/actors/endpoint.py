@@ -39,9 +39,9 @@ class EndpointActor:
     The server is probed at the first decision. The strategy is the first supported one of ``echo`` (log-probabilities
     of the admissible actions), ``structured`` (an answer restricted to them), ``systemone`` (a typed choice of
     ``/v1/systemone``) and ``text`` (an action read from a generated text). Where the server returns probabilities, the
-    action is drawn here, from the random stream of the decision; where it generates a text, it receives a seed from
-    that stream. A call that fails for good, and a response without an answer (no text, a filter, an abort), is an
-    ``Act`` with an ``error``: the episode is truncated, excluded, and played again.
+    client samples the action with the random stream of the decision; where it generates a text, it receives a seed from
+    that stream. A call that fails after all retries, or a response without an answer (no text, a filter, an abort), is
+    an ``Act`` with an ``error``: the episode is truncated, excluded, and played again.
 
     Args:
         base_url: address of the API, including ``/v1``; default ``$OPENAI_BASE_URL``.

@@ -87,7 +87,7 @@ def best_action(gain: NDArray[np.float64], knob: float, costs: Sequence[float]) 
     """Choose ``argmax over k of gain_k + knob * cost_k``, where nohelp (0) has gain 0 and cost 0; ties are nohelp.
 
     This is the Lagrangian of a budget on cost units with multiplier -knob. Since the chosen cost does not fall when
-    the knob rises, whatever the gains, usage can be moved from never asking to always asking the most expensive
+    the knob rises, for all gains, usage can be moved from never asking to always asking the most expensive
     intervention.
 
     Args:

@@ -95,7 +95,7 @@ def draw_examples(
         limit: about so many (observation, budget) are drawn to train on.
         tokenizer, features, augment, help_weight: as in :meth:`LMHelper.train`.
         interventions: K.
-        seed: of the draws and of ``augment``.
+        seed: seed of the sample and of ``augment``.
 
     Returns:
         Examples to train on, examples for validation (not augmented), and the number of topics.

@@ -21,8 +21,8 @@ class ActorConfidence(AsksOne):
     """Help where the probability of the actor's most likely action is below the threshold.
 
     The actor is called before the helper decides, so each step takes one more call of the actor (an actor with a
-    memo answers the second call from it). An actor that gives no log-probabilities (``Act.logprobs``) has confidence 1
-    and is never helped.
+    memo answers the second call from it). An actor that gives no log-probabilities (``Act.logprobs``) has confidence 1,
+    so the helper never asks.
 
     Args:
         threshold: in [0, 1].

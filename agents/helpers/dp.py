@@ -25,16 +25,16 @@ __all__ = ["DP"]
 class DP(Helper):
     """Follow a solved policy by state key, then by feature key; in an unknown state, choose nohelp.
 
-    It knows the tasks that the model was fitted on, by the keys of their states. So it is privileged: a yardstick for
-    helpers that read text, and not a competitor. A mixture draws its coin once per episode, also when
-    ``deterministic``, from the helper's seed and the episode, whatever the batch.
+    It knows the tasks that the model was fitted on, by the keys of their states. So it is privileged: a reference for
+    helpers that read text, and not a competitor. A mixture draws its policy once per episode, also if
+    ``deterministic``, from the helper's seed and the episode, for any batch size.
 
     Args:
         policy: a :class:`MixedPolicy`, or a :class:`Frontier` to take one from.
         budget: C, the point of a ``Frontier``; None is the end of the curve.
-        seed: of the coins.
+        seed: seed of the draws of a mixture.
 
-    ``last_unseen`` says after each decision which states the model does not know.
+    ``last_unseen`` is True for the states of the last decision that the model does not know.
     """
 
     role, label, marker, colour = "yardstick", "DP policy (privileged)", "D", "orange"

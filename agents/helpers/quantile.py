@@ -21,8 +21,8 @@ MOST_SCORES = 2000
 class Quantile(AsksOne):
     """Help where p(s) is below the ``rate``-quantile of p over the observations of unhelped episodes.
 
-    The first thing practitioners try: "help in the worst tenth of decisions". It has no knob on purpose: help changes
-    which states are visited, so its usage misses the target, and this baseline shows by how much.
+    A common heuristic: "help in the worst tenth of decisions". It has no knob on purpose: help changes which states are
+    visited, so its usage misses the target, and this baseline measures by how much.
 
     Args:
         prm: anything with ``score(observations) -> (N,)``.

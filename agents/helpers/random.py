@@ -20,7 +20,7 @@ __all__ = ["Random"]
 
 
 class Random(Helper):
-    """Help with probability ``p`` at each step, whatever is observed.
+    """Ask with probability ``p`` at each step, for any observation.
 
     The draws of a step depend on the helper's seed, the episode and the step, and never on the batch or on
     ``deterministic``. A step that is helped at some p is helped at every larger p (common random numbers).

@@ -3,11 +3,11 @@
 An action is a pair of integers ``(op, argument)``. It is admissible under these conditions:
 
 * ``Explore Room 3``: the robot is in Room 3.
-* ``Go to Room 2``: always, for every room but the present one.
-* ``Pick up the cup``: the hand is empty, and the map has a cup in the present room.
-* ``Put the cup on the table``: the robot holds the cup, and the map has a table in the present room (no bench, fridge
+* ``Go to Room 2``: always, for every room but the current one.
+* ``Pick up the cup``: the hand is empty, and the map has a cup in the current room.
+* ``Put the cup on the table``: the robot holds the cup, and the map has a table in the current room (no bench, fridge
   or shelves).
-* ``Give the cup to the human``: the robot holds the cup, and sees or remembers the human in the present room.
+* ``Give the cup to the human``: the robot holds the cup, and sees or remembers the human in the current room.
 * ``Follow the human``: the human is walking and not lost.
 * ``Done!``: always.
 """
@@ -58,7 +58,7 @@ _ANSWER = re.compile(r"action\s*:\s*", re.IGNORECASE)
 
 
 def action_text(world: World, op: int, argument: int) -> str:
-    """The text of an action in the present state."""
+    """The text of an action in the current state."""
     if op == PUT:
         return PUT_TEXT[world.held][argument]
     table = (EXPLORE_TEXT, GO_TEXT, PICK_TEXT, (), GIVE_TEXT, (FOLLOW_TEXT,), (DONE_TEXT,))[op]

@@ -20,7 +20,7 @@ _SEARCH = 0.85  # probability that a spot is seen when the robot explores
 
 
 def look(world: World, draw: Callable[[], float], *, thorough: bool) -> list[int]:
-    """See part of the present room and return the spots seen, at least one.
+    """See part of the current room and return the spots seen, at least one.
 
     Exploring (``thorough``) looks at the spots not yet seen in the episode, or at all if there are none.
     """
@@ -40,7 +40,7 @@ def look(world: World, draw: Callable[[], float], *, thorough: bool) -> list[int
 
 
 def forget(world: World, kind: int) -> None:
-    """Remove objects of ``kind`` from the map of the present room where there are none, after a failed pick."""
+    """Remove objects of ``kind`` from the map of the current room where there are none, after a failed pick."""
     for s in world.house.spots[world.room]:
         believed = world.belief[s]
         if believed and kind not in world.truth[s]:

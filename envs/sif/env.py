@@ -63,7 +63,7 @@ class SIF(gym.Env[str, str]):
     the houses and the wording are our own.
 
     ## Action Space
-    Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the present room), ``Go to Room 2``,
+    Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the current room), ``Go to Room 2``,
     ``Pick up the cup``, ``Put the cup on the table``, ``Give the cup to the human``, ``Follow the human`` and
     ``Done!``. Case, white space and punctuation are ignored, and of an answer ``Reasoning: ... Action: ...`` only the
     action is read. Any other text is an invalid action: it ends the episode as a failure

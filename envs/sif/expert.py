@@ -55,7 +55,7 @@ def _fetch(world: World) -> Plan:
 
 
 def _put_down(world: World) -> Plan:
-    """Put down another object, in the present room or on the way to the target."""
+    """Put down another object, in the current room or on the way to the target."""
     home, here = world.house, world.room
     room = _target_room(world)[1]
     if here == HALL:

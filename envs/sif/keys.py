@@ -26,7 +26,7 @@ _HUMAN_NAMES = ("-", "lost", "stopped", "seen", "gone")
 
 
 def keys(world: World) -> tuple[str, str]:
-    """``(state_key, feature_key)`` of the present state; they end in ``over`` once the episode is over."""
+    """``(state_key, feature_key)`` of the current state; they end in ``over`` once the episode is over."""
     task, home, room, held = world.task, world.house, world.room, world.held
     target, belief = task.target, world.belief
     if world.over:

@@ -113,7 +113,7 @@ INVALID = "You cannot do that."
 
 
 def reveal(world: World, spots: Sequence[int]) -> str:
-    """The report of spots seen in the present room."""
+    """The report of spots seen in the current room."""
     kinds = world.house.spot_kind
     return f"You see {_things(tuple([kinds[s] for s in spots]), tuple([world.truth[s] for s in spots]))}."
 
@@ -132,7 +132,7 @@ def human_followed(room: int, *, stopped: bool, entered: bool) -> str:
 
 
 def human_here(*, stopped: bool) -> str:
-    """The report of noticing the human in the present room."""
+    """The report of noticing the human in the current room."""
     return " The human is standing here." if stopped else " The human is walking here."
 
 

@@ -97,7 +97,7 @@ class World:
     # ---------------------------------------------------------------- the actions
 
     def explore(self, draw: Callable[[], float]) -> str:
-        """Explore the present room."""
+        """Explore the current room."""
         self._pass_time(EXPLORE_STEPS)
         seen = look(self, draw, thorough=True)
         return text.reveal(self, seen) + self._watch(EXPLORE_STEPS, 1.0, draw)
@@ -112,7 +112,7 @@ class World:
         return text.reveal(self, seen) + self._watch(steps, _NOTICE, draw)
 
     def pick(self, kind: int, draw: Callable[[], float]) -> str:
-        """Pick up an object of ``kind`` that is on the map of the present room; fails if it is gone, or at random."""
+        """Pick up an object of ``kind`` that is on the map of the current room; fails if it is gone, or at random."""
         self.clock += PICK_STEPS
         for s in self.house.spots[self.room]:
             if kind in (self.belief[s] or ()) and kind in self.truth[s]:
@@ -128,7 +128,7 @@ class World:
         return text.NOT_THERE
 
     def put(self, kind: int) -> str:
-        """Put the held object on the receptacle of ``kind`` in the present room."""
+        """Put the held object on the receptacle of ``kind`` in the current room."""
         self.clock += PICK_STEPS
         s = self.house.spot(self.room, kind)
         self.truth[s] = self.belief[s] = (*self.truth[s], self.held)
@@ -228,7 +228,7 @@ class World:
     # ---------------------------------------------------------------- success
 
     def fulfilled(self) -> bool:
-        """Whether the command is fulfilled in the present state."""
+        """Whether the command is fulfilled in the current state."""
         task, target = self.task, self.task.target
         if task.goal == HUMAN:
             return target in self.received and not self.needless

@@ -26,7 +26,7 @@ class CoinMixture(Helper):
 
     It reaches any usage on the line between the two, which no fixed threshold does inside a jump. Both helpers see
     every step, so that their memory is complete. The coin is a function of ``seed`` and the episode
-    (:meth:`begin_episodes`), whatever the batch.
+    (:meth:`begin_episodes`), for any batch size.
 
     Args:
         low, high: helpers that read the same observations.

@@ -210,7 +210,7 @@ class Search:
             shortest = min(probe.played for probe in probes)
             if used.half_width <= PRECISION * budget or shortest >= len(group.plan):
                 return used
-            # The number of episodes for the wanted half-width, at most twice the present one.
+            # The number of episodes for the wanted half-width, at most twice the current one.
             wanted = np.ceil(shortest * (used.half_width / (PRECISION * budget)) ** 2)
             until = int(min(len(group.plan), max(shortest + BLOCK, min(wanted, 2 * shortest))))
             for probe in probes:

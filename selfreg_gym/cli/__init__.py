@@ -23,7 +23,7 @@ ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 """Set before torch loads: small models run many times faster with one thread per process on a shared machine. Progress
-bars of libraries would break up ours."""
+bars of libraries would break up those of this package."""
 
 MESSAGE = 4000
 """Maximum number of characters of an error message."""

@@ -117,7 +117,7 @@ class Client:
 
 
 def _parse(reply: Reply) -> dict[str, Any]:
-    """The JSON object in a reply, whatever its Content-Type; other bodies are transient errors, unless web pages."""
+    """The JSON object in a reply of any Content-Type; other bodies are transient errors, unless web pages."""
     try:
         data = _load(reply.body)
     except (ValueError, RecursionError):

@@ -20,7 +20,7 @@ bootstrap variance of the rate p over that of n independent episodes, ``p (1 - p
 
 * sampled tasks: ``d = (e d_boot + 2 d_max) / (e + 2)``, the estimate shrunk towards the worst case ``d_max = n / m``,
   the mean number of episodes per task. That case, in which all episodes of a task end alike, counts as 2 effective
-  units beside the ``e`` observed ones. So 168 tasks without a failure give [0.978, 1] for any number of episodes;
+  units besides the ``e`` observed ones. So 168 tasks without a failure give [0.978, 1] for any number of episodes;
 * fixed tasks: ``d`` is at most 1, because no such design is worse than independent episodes, and 3 events, ``3 / n^2``,
   are added to the variance.
 
@@ -186,7 +186,7 @@ def bootstrap_weights(
     if len(units) != n:
         raise InvalidArgumentError(f"strata and clusters need one label per episode, received {n} and {len(units)}.")
     if np.any(_per_unit(units, labels)[units] != labels):
-        raise InvalidArgumentError("a cluster must lie within one stratum; some task has two kinds.")
+        raise InvalidArgumentError("a cluster must be within one stratum, and a task has two kinds.")
     design = Design.of(labels, clusters)
     weights = np.empty((resamples, len(design.members)))
     for stratum in range(int(design.strata.max()) + 1):

@@ -1,6 +1,6 @@
 """Shares of the gap, and comparisons at equal usage.
 
-A success rate means little without the usage that it costs, so helpers are compared *at equal usage*. A helper with a
+A success rate is not informative without the usage, so helpers are compared *at equal usage*. A helper with a
 budget C is read at C, on the straight lines between never, its own points in the order of usage, and always; a coin per
 episode between two neighbouring points attains them. Helpers that use less than C and more than C are adjusted alike. A
 helper without a budget is read at its own usage. The curves of other helpers (never, their points, always) are read at

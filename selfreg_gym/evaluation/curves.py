@@ -2,9 +2,9 @@
 
 A coin per episode between two policies reaches every point of the straight line between them. The line from never to
 always, ``s_0 + (u - u_0) / (u_1 - u_0) (s_1 - s_0)``, is the **coin line**, which a helper must beat. The difference
-``s_1 - s_0`` is the **gap**. The upper hull of a helper's points is what it can deliver at the usages between them, if
-the points are known exactly. The hull of *measured* points is biased upwards, because it keeps the points that were
-lucky: use it for plots. Estimates with intervals are in :mod:`selfreg_gym.evaluation.curve_estimates`.
+``s_1 - s_0`` is the **gap**. The upper hull of a helper's points is its attainable success between them, if the points
+are known exactly. The hull of *measured* points is biased upwards, because it selects points with positive errors: use
+it for plots only. Estimates with intervals are in :mod:`selfreg_gym.evaluation.curve_estimates`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ ENDS: tuple[tuple[Reference, str], ...] = (("lower", "never asking"), ("upper", 
 
 
 class EvaluationWarning(UserWarning):
-    """A result that must not be taken at face value."""
+    """A result that may be misleading."""
 
 
 def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons: Sequence[Comparison]) -> list[str]:
@@ -50,8 +50,8 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
         if gap.low <= 0:
             found.append(
                 f"{split}: success of always asking minus that of never asking: {gap.value:+.1%} [{gap.low:+.1%}, "
-                f"{gap.high:+.1%}]. The gap is not clearly positive, so shares of it mean nothing: compare success at "
-                "equal usage."
+                f"{gap.high:+.1%}]. The gap is not clearly positive, so its shares are not meaningful: compare "
+                "success at equal usage."
             )
     few = [row for row in rows if row["episodes"] < DECISIVE]
     if few:
@@ -63,9 +63,7 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
         )
     over = [f"{row['key']} ({_units(row['usage'] or 0.0)})" for row in rows if _overspends(row)]
     if over:
-        found.append(
-            f"{split}: over budget are {', '.join(over)}; their shares of the gap are read off their own curves at C."
-        )
+        found.append(f"{split}: over budget are {', '.join(over)}; their shares of the gap are interpolated at C.")
     upper = results.reference("upper")
     most = next((row for row in rows if row["helper"] == upper), None)
     for row in rows:
@@ -108,13 +106,13 @@ def _row_warnings(row: ResultRow, *, fixed_tasks: bool, call: float) -> list[str
         return found
     if expected is not None and usage > max(RUNAWAY * expected, expected + call / 2):
         found.append(
-            f"{name}: used {_units(usage)} units per episode where {_units(expected)} were expected. In unknown states "
+            f"{name}: used {_units(usage)} units per episode, {_units(expected)} were expected. In unknown states "
             "a helper asks too often: check the coverage of the rollouts, and calibrate."
         )
     unseen = row["unseen_state_rate"]
     if fixed_tasks and budget is not None and unseen is not None and unseen > UNSEEN:
         found.append(
-            f"{name}: {unseen:.0%} of decisions fell in states that the model never saw. The coverage is too thin for "
+            f"{name}: {unseen:.0%} of decisions are in states unknown to the model. The coverage is insufficient for "
             f"C = {budget:g}: collect more episodes per task, or use a coarser state key."
         )
     return found

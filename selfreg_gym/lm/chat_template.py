@@ -26,7 +26,7 @@ _REMEDY = "correct chat_template.jinja (or chat_template in tokenizer_config.jso
 _QUESTION, _REPLY = "Zq question qZ", "Zq reply qZ"
 
 #: End-of-turn tokens of known model families. A model with such a token in its vocabulary ends its turns with it,
-#: whatever its configuration says; a model that never writes it is not affected.
+#: regardless of its configuration; a model that never writes it is not affected.
 _END_OF_TURN = (
     *("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<turn|>", "<|end_of_turn|>", "<|endofturn|>"),
     *("<|END_OF_TURN_TOKEN|>", "<|END_RESPONSE|>", "<|return|>", "<end_of_utterance>", "<|endoftext|>"),
@@ -86,7 +86,7 @@ def stop_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
     Ranking counts them (:mod:`selfreg_gym.lm.scoring`) and generation stops at them. They are the end-of-text tokens of
     the tokenizer, of the model's generation config and of its config, the token that the chat template writes after an
     answer, and the end-of-turn tokens of known families in the vocabulary. A pad token whose name contains "pad" is
-    excluded, whatever the config says, and so are ids beyond the output layer.
+    excluded, regardless of the config, and so are ids beyond the output layer.
 
     Raises:
         CheckpointError: a configured end-of-text token is not a token id.

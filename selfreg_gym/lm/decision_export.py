@@ -30,7 +30,7 @@ from selfreg_gym.utils.files import set_default_modes
 __all__ = ["DecisionHead", "save_decision"]
 
 _PROBES = ("Room 1: table.\nYou can: Done!", "Room 2 has: a cup on a table.\n\nThe human said: bring me the cup.")
-_TOLERANCE = {torch.float32: 1e-3}  # of a logit (ours are rounded to four decimals); 0.1 in 16-bit types
+_TOLERANCE = {torch.float32: 1e-3}  # of a logit (exported ones are rounded to four decimals); 0.1 in 16-bit types
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def save_decision(
 
 
 def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any) -> float:
-    """Return the largest difference between the answers of transformers and ours, in logits clipped to +-15."""
+    """The largest difference between the answers of transformers and of this model, in logits clipped to +-15."""
     from transformers.pipelines import DecisionPipeline
 
     pipe = DecisionPipeline(model=decision, tokenizer=copy.deepcopy(tokenizer))  # a copy: two marks are added to it

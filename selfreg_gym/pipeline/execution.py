@@ -114,7 +114,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
 
 
 def is_current(run: Run, stage: Stage, settings: Any = None) -> bool:
-    """Return whether a stage was finished with the present settings and inputs, and its outputs are intact."""
+    """Return whether a stage was finished with the current settings and inputs, and its outputs are intact."""
     return run.manifest.is_current(
         stage.name, settings=settings or _settings(run, stage), inputs=stage.inputs, outputs=stage.outputs
     )
@@ -200,7 +200,7 @@ def _check_inputs(run: Run, stage: Stage, stages: Sequence[Stage], checked: set[
             )
         if inputs := [one for one in changed if one in maker.inputs]:
             raise RunDirectoryError(
-                f"{' and '.join(maker.outputs)} in {str(run.path)!r} must be made from the present files, and the "
+                f"{' and '.join(maker.outputs)} in {str(run.path)!r} must be made from the current files, and the "
                 f"stage {maker.name} made it from another {' and another '.join(inputs)}. Make it again: {command}"
             )
         if not is_current(run, maker):

@@ -150,6 +150,6 @@ def _checked(
         raise InvalidArgumentError(f"{rule}, received the shapes {p.shape}, {y.shape}, {w.shape}.")
     if not ((p >= 0) & (p <= 1)).all() or not np.isin(y, (0, 1)).all() or (w < 0).any() or w.sum() <= 0:
         raise InvalidArgumentError(
-            "probabilities must lie in [0, 1], outcomes be 0 or 1, weights be non-negative and not all 0."
+            "probabilities must be in [0, 1], outcomes 0 or 1, and weights non-negative and not all 0."
         )
     return p, y, w

@@ -81,7 +81,7 @@ class Style:
         label: its name in tables and legends.
         colour: a name in :data:`PALETTE`.
         marker: Matplotlib's code.
-        declared: what the helper says of itself.
+        declared: the description that the helper declares.
     """
 
     label: str
@@ -114,11 +114,6 @@ class Style:
     def emphasised(self) -> bool:
         """Whether its rows are bold and its points are labelled with their budgets."""
         return self.declared.role != "baseline" and not self.declared.minor
-
-    @property
-    def has_intervals(self) -> bool:
-        """Whether its points have intervals; those of all helpers would hide each other."""
-        return not self.declared.minor
 
     @property
     def has_hull(self) -> bool:

@@ -66,7 +66,7 @@ def _legend(data: ReportData) -> str:
     entries = [
         "SR: success rate",
         f"U: usage ({data.unit} per episode)",
-        "gap: share of the gap between never and always",
+        "gap: recovered share of always minus never",
         "rand: the same for random help at equal usage",
         "tog: returns to help per episode" if data.calls_are_units else calls,
         "[95 % intervals]",

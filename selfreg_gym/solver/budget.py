@@ -113,14 +113,14 @@ def solve_budget(
     if hard_cap is not None:
         from selfreg_gym.solver.caps import solve_caps
 
-        _only_exact("a hard cap is", value, method)
+        _only_exact("hard_cap needs", value, method)
         return solve_caps(model, hard_cap=hard_cap, discount=discount, backend=backend)
     assert budget is not None
     check_costs(model)
     if np.ndim(budget):
         from selfreg_gym.solver.many_budgets import solve_budgets
 
-        _only_exact("several budgets are", value, method)
+        _only_exact("several budgets need", value, method)
         return solve_budgets(model, budget=budget, discount=discount, backend=backend, progress=progress)
     limit = checked_number("a budget, in cost units per episode,", budget)
 
@@ -163,9 +163,7 @@ def solve_budget(
 
 def _only_exact(what: str, value: str, method: str) -> None:
     if value != "exact" or method != "auto":
-        raise InvalidArgumentError(
-            f"{what} solved with value='exact' and method='auto' only, received {value!r} and {method!r}."
-        )
+        raise InvalidArgumentError(f"{what} value='exact' and method='auto', received {value!r} and {method!r}.")
 
 
 class Point(NamedTuple):
