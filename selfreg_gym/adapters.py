@@ -19,7 +19,7 @@ from selfreg_gym.helper import Helper, HelperDescription, batch_size
 from selfreg_gym.types import Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
-__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "batch_size", "global_generators"]
+__all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "global_generators"]
 
 _COPIED = (
     *HelperDescription.__slots__,
@@ -302,8 +302,7 @@ def as_helper_class(cls: type[Any]) -> type[Helper]:
 
     declared: dict[str, Any] = {name: getattr(cls, name) for name in _COPIED if hasattr(cls, name)}
     declared = {name: value for name, value in declared.items() if not isinstance(value, property)}
-    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-        declared[name] = getattr(cls, name)
+    declared |= {name: getattr(cls, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")}
     for name in ("made_in", "from_run"):
         if hasattr(cls, name):
             declared[name] = staticmethod(_adapted(getattr(cls, name)))

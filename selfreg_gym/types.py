@@ -65,11 +65,9 @@ class TextTask(Protocol):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode and return ``(observation, info)``."""
-        ...
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Apply one text action and return ``(observation, reward, terminated, truncated, info)``."""
-        ...
 
 
 class OptionalTaskMembers(Protocol):
@@ -85,19 +83,15 @@ class OptionalTaskMembers(Protocol):
 
     def snapshot(self) -> object:
         """The exact state, the random state included. Without it, actions are replayed."""
-        ...
 
     def restore(self, snapshot: Any) -> None:
         """Return to the state of a snapshot, as often as it is called."""
-        ...
 
     def expert_action(self) -> str:
         """A good admissible action in the current state, which does not change."""
-        ...
 
     def augment(self, observation: str, rng: np.random.Generator) -> str:
         """Another possible observation of the same state, for training."""
-        ...
 
 
 class OptionalActorMembers(Protocol):
@@ -135,7 +129,6 @@ class Decision:
         self,
         observation: str,
         admissible_actions: tuple[str, ...] | None = None,
-        *,
         task: Any = None,
         key: tuple[int, ...] = (0,),
     ) -> None:
@@ -153,22 +146,9 @@ class Decision:
             self._rng = generator(self._key)
         return self._rng
 
-    @classmethod
-    def quick(
-        cls, observation: str, admissible_actions: tuple[str, ...] | None, task: Any, key: tuple[int, ...]
-    ) -> Decision:
-        """The same as ``Decision(...)`` in half the time: the envs create one at every step."""
-        decision = cls.__new__(cls)
-        decision.observation = observation
-        decision.admissible_actions = admissible_actions
-        decision.task = task
-        decision._key = key
-        decision._rng = None
-        return decision
-
     def renewed(self) -> Decision:
         """The same decision with its random stream reset."""
-        return Decision(self.observation, self.admissible_actions, task=self.task, key=self._key)
+        return Decision(self.observation, self.admissible_actions, self.task, self._key)
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
@@ -207,7 +187,6 @@ class Actor(Protocol):
 
     def act(self, decisions: Sequence[Decision]) -> Sequence[str | Act]:
         """Answer every decision."""
-        ...
 
 
 class FunctionActor:
@@ -278,14 +257,9 @@ class HelperPolicy(Protocol):
     """
 
     def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        self, observation: Any, state: Any = None, episode_start: np.ndarray | None = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """``(actions, state)``: 0 (nohelp) or k (help from the k-th intervention); see :meth:`Helper.predict`."""
-        ...
 
     def wrap(self, env: Any) -> Any:
         """The env (single or vector) whose observations this helper reads; the identity by default."""

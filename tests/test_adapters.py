@@ -14,14 +14,14 @@ import pytest
 from old_helpers import BarePredict, OldInterface
 
 from selfreg_gym import FeatureObservation, Intervention, InterventionVectorEnv, StateKeyObservation, as_helper, to_sb3
-from selfreg_gym.adapters import FunctionHelper, ModelHelper, as_helper_class, batch_size
+from selfreg_gym.adapters import FunctionHelper, ModelHelper, as_helper_class
 from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.evaluation import evaluate
-from selfreg_gym.helper import HelperDescription, HelperKey
+from selfreg_gym.helper import HelperDescription, HelperKey, batch_size
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import ExpertActor, RandomActor

@@ -50,10 +50,7 @@ Config = Annotated[
 ]
 Task = Annotated[
     str | None,
-    typer.Option(
-        metavar="ID",
-        help="Short for --set task.id=ID. Drops the arguments and splits of the config's task.",
-    ),
+    typer.Option(metavar="ID", help="Short for --set task.id=ID. Drops the arguments and splits of the config's task."),
 ]
 Set = Annotated[
     list[str] | None,
@@ -61,11 +58,7 @@ Set = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIRECTORY",
-        readable=False,
-        help="The run directory. Default: the most recent one in runs/.",
-    ),
+    typer.Option(metavar="DIRECTORY", readable=False, help="The run directory. Default: the most recent one in runs/."),
 ]
 NewOut = Annotated[
     Path | None,

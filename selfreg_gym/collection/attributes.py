@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import hashlib
 import inspect
 import re
 import types
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.collection.code import assigned_attributes, assigned_variables, is_installed, name_of
+from selfreg_gym.collection.code import assigned_attributes, assigned_variables, hashed, is_installed, name_of, slots_of
 from selfreg_gym.types import FunctionActor, Intervention
 
 __all__ = ["PLAIN", "attributes_of"]
@@ -95,7 +94,7 @@ def _describe(value: Any, digest: Callable[[Any], str], depth: int) -> Any:
     if isinstance(value, (*PLAIN, bytearray, range, slice)):
         return repr(value)
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return f"array of {value.dtype}, shape {value.shape}, hash {_hash(np.ascontiguousarray(value).tobytes())}"
+        return f"array of {value.dtype}, shape {value.shape}, hash {hashed(np.ascontiguousarray(value).tobytes())}"
     if depth <= 0:
         return name_of(kind)
 
@@ -121,16 +120,10 @@ def _describe(value: Any, digest: Callable[[Any], str], depth: int) -> Any:
 
 def _instance_attributes(value: Any) -> dict[str, Any]:
     """The attributes in ``__dict__`` and in slots, without cached properties."""
-    found = dict(getattr(value, "__dict__", {}))
-    for base in type(value).__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                found[name] = getattr(value, name)
-        for name, member in vars(base).items():
-            if isinstance(member, functools.cached_property):
-                found.pop(name, None)
-    return {str(name): item for name, item in found.items()}
+    found = getattr(value, "__dict__", {}) | slots_of(value)
+    members = [item for base in type(value).__mro__ for item in vars(base).items()]
+    cached = {name for name, member in members if isinstance(member, functools.cached_property)}
+    return {str(name): item for name, item in found.items() if name not in cached}
 
 
 def _contents(cell: types.CellType) -> Any:
@@ -149,15 +142,9 @@ def _is_foreign(kind: type) -> bool:
 def _readable(name: str, text: str) -> str:
     """The text, or its length and hash if it is long or may be a secret."""
     text = _unless_secret(name, text)
-    return text if len(text) <= _MAX_CHARACTERS else f"{text[:40]}... ({len(text)} characters, hash {_hash(text)})"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:40]}... ({len(text)} characters, hash {hashed(text)})"
 
 
 def _unless_secret(name: str, text: str) -> str:
     """The text, or its hash if the name suggests a secret."""
-    return f"hash {_hash(text)}" if _SECRET.search(name) and text not in ("None", "''") else text
-
-
-def _hash(data: str | bytes) -> str:
-    return hashlib.sha256(data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace")).hexdigest()[
-        :16
-    ]
+    return f"hash {hashed(text)}" if _SECRET.search(name) and text not in ("None", "''") else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import hashlib
 import sys
 import sysconfig
 import types
@@ -10,17 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
-    "CONSTRUCTORS",
     "assigned_attributes",
     "assigned_variables",
     "code_function",
+    "hashed",
     "is_installed",
     "name_of",
     "nested_code",
+    "slots_of",
 ]
 
-CONSTRUCTORS = ("__init__", "__new__", "__post_init__")
-
+_CONSTRUCTORS = ("__init__", "__new__", "__post_init__")
 _FOLDERS = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
 
@@ -30,7 +31,7 @@ def assigned_attributes(kind: type) -> set[str]:
         str(step.argval)
         for base in kind.__mro__
         for name, member in vars(base).items()
-        if name not in CONSTRUCTORS and (function := code_function(member)) is not None
+        if name not in _CONSTRUCTORS and (function := code_function(member)) is not None
         for code in nested_code(function.__code__)
         for step in dis.get_instructions(code)
         if step.opname in ("STORE_ATTR", "DELETE_ATTR")
@@ -45,6 +46,22 @@ def assigned_variables(code: types.CodeType) -> set[str]:
         for step in dis.get_instructions(inner)
         if step.opname in ("STORE_DEREF", "STORE_GLOBAL", "DELETE_DEREF", "DELETE_GLOBAL")
     }
+
+
+def slots_of(value: Any) -> dict[str, Any]:
+    """The values of an object's slots by name."""
+    found: dict[str, Any] = {}
+    for base in type(value).__mro__:
+        slots = vars(base).get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else tuple(slots)
+        found |= {name: getattr(value, name) for name in names if hasattr(value, name)}
+    return found
+
+
+def hashed(data: str | bytes) -> str:
+    """16 hexadecimal digits of the SHA-256 of a text or of bytes."""
+    data = data if isinstance(data, bytes) else data.encode("utf-8", "backslashreplace")
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def nested_code(code: types.CodeType) -> Iterator[types.CodeType]:

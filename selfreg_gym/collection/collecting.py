@@ -19,15 +19,7 @@ from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.collection.identity import identity_of, wrappers_of
 from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, collection_plan
 from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.intervention_env.building import (
-    build_actor,
-    build_interventions,
-    build_task,
-    check_help_cost,
-    check_kwargs,
-    check_limit,
-    material,
-)
+from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
@@ -125,35 +117,28 @@ def collect(
         } | ({"plan": version} if version > 1 else {})
 
     def plan_for(rollouts: Rollouts) -> list[EpisodeSpec]:
-        version = _plan_version(rollouts)
+        version = int(rollouts.spec.get("plan", 1))
         rollouts.require_spec(spec_for(version))
         return collection_plan(tasks, episodes, probabilities, seed=seed, version=version)
 
     if isinstance(store, Rollouts):
         _fill(store, plan_for(store), player, workers=workers, progress=progress)
         return store
-    path = store
-    rollouts = Rollouts.open(path) if path.exists() else Rollouts.create(path, spec=spec_for(PLAN))
+    rollouts = Rollouts.open(store) if store.exists() else Rollouts.create(store, spec=spec_for(PLAN))
     made = rollouts.is_untouched()
     try:
-        plan = plan_for(rollouts)
-        _fill(rollouts, plan, player, workers=workers, progress=progress)
+        _fill(rollouts, plan_for(rollouts), player, workers=workers, progress=progress)
     except BaseException:
         empty = made and rollouts.is_untouched()
         rollouts.close()
         if empty:  # nothing was played (a misspelt id, ...), so the path can be used again
-            path.unlink()
+            store.unlink()
         raise
     return rollouts
 
 
 def _fill(
-    rollouts: Rollouts,
-    plan: list[EpisodeSpec],
-    player: _Player,
-    *,
-    workers: int,
-    progress: bool | Callable[[Episode], None],
+    rollouts: Rollouts, plan: list[EpisodeSpec], player: _Player, *, workers: int, progress: bool | Callable[..., None]
 ) -> None:
     """Play the missing episodes of the plan."""
     stored = [p for p in rollouts.plan if p.run == 0]
@@ -196,8 +181,7 @@ class _Player:
         self.kwargs: dict[str, Any] = {}
         self.env: Any = None
         if self.is_live:
-            self.env = env
-            self.description = _describe_live(env)
+            self.env, self.description = env, _describe_live(env)
             return
         for key in env:
             if key not in _KEYS:
@@ -205,33 +189,34 @@ class _Player:
         missing = [key for key in ("task", "actor", "interventions") if key not in env]
         if missing:
             raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(missing)} is missing.")
-        limit = check_limit(env.get("max_episode_steps"))
-        check_help_cost(env.get("help_cost", 0.0))
+        limit, help_cost = (
+            building.check_limit(env.get("max_episode_steps")),
+            building.check_help_cost(env.get("help_cost", 0.0)),
+        )
         if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
-            build_interventions(env["interventions"])  # raises
+            building.build_interventions(env["interventions"])  # raises
         self.kwargs = dict(env)
         # Made once here, so that wrong arguments raise before a store is created.
         if env.get("actor_kwargs"):
-            build_actor(env["actor"], env["actor_kwargs"])
+            building.build_actor(env["actor"], env["actor_kwargs"])
         if env.get("intervention_kwargs"):
-            build_interventions(env["interventions"], env["intervention_kwargs"])
+            building.build_interventions(env["interventions"], env["intervention_kwargs"])
         self.description = {
             "task": _name(env["task"]),
-            "task_kwargs": check_kwargs("task_kwargs", env.get("task_kwargs")),
+            "task_kwargs": building.check_kwargs("task_kwargs", env.get("task_kwargs")),
             "actor": _name(env["actor"]),
             "interventions": [_name(one) for one in env["interventions"]],
-            "help_cost": float(env.get("help_cost", 0.0)),
+            "help_cost": help_cost,
+            "identity": identity_of(env["task"], env["actor"], env["interventions"]),
         }
-        self.description["identity"] = identity_of(env["task"], env["actor"], env["interventions"])
         if limit is not None:
             self.description["max_episode_steps"] = limit
         if env.get("actor_kwargs"):
-            self.description["actor_kwargs"] = material("actors", env["actor"], dict(env["actor_kwargs"]))
+            self.description["actor_kwargs"] = building.material("actors", env["actor"], dict(env["actor_kwargs"]))
         if env.get("intervention_kwargs"):
-            self.description["intervention_kwargs"] = {
-                name: material("interventions", name, dict(kwargs))
-                for name, kwargs in env["intervention_kwargs"].items()
-            }
+            given = env["intervention_kwargs"].items()
+            kept = {name: building.material("interventions", name, dict(kwargs)) for name, kwargs in given}
+            self.description["intervention_kwargs"] = kept
 
     def build(self) -> None:
         """Make the env if it does not exist yet."""
@@ -242,7 +227,7 @@ class _Player:
         """Number of the env's tasks (``num_episodes``), or None if the task does not report it."""
         if self.env is not None:
             return episodes_of(self.env.unwrapped.slots[0].task)
-        task = build_task(self.kwargs["task"], self.kwargs.get("task_kwargs"))
+        task = building.build_task(self.kwargs["task"], self.kwargs.get("task_kwargs"))
         try:
             return episodes_of(task)
         finally:
@@ -280,20 +265,16 @@ def _describe_live(env: Any) -> dict[str, Any]:
         )
     task = base.slots[0].task
     task_spec = getattr(task, "spec", None)
+    kwargs = {} if task_spec is None else task_spec.kwargs
     limit = {} if base.max_episode_steps is None else {"max_episode_steps": base.max_episode_steps}
     return limit | {
         "task": task_spec.id if task_spec is not None else _name(task.unwrapped),
-        "task_kwargs": {k: v for k, v in (task_spec.kwargs if task_spec is not None else {}).items() if _is_plain(v)},
+        "task_kwargs": {k: v for k, v in kwargs.items() if v is None or isinstance(v, str | int | float)},
         "actor": _name(base.actor),
         "interventions": [one.name for one in base.interventions],
         "help_cost": float(base.help_cost),
         "identity": identity_of(task, base.actor, base.interventions, wrappers_of(env), wrappers_of(task)),
     }
-
-
-def _plan_version(rollouts: Rollouts) -> int:
-    """The version of the plan in a store."""
-    return int(rollouts.spec.get("plan", 1))
 
 
 def _name(value: Any) -> str:
@@ -305,7 +286,3 @@ def _name(value: Any) -> str:
         return name
     named = value if hasattr(value, "__qualname__") else type(value)  # a class or a function, else an object's class
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)

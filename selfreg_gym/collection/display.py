@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
@@ -51,9 +50,7 @@ class CollectionDisplay:
             self._console.print(f"collecting {self._total - self._done} of {self._total} episodes")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._live.stop()
         if self._shown:
             self._console.print(self.line())
@@ -80,12 +77,9 @@ class CollectionDisplay:
         text = f"{self._done} of {self._total} episodes, {speed:.1f} episodes/s"
         text += f", about {left / speed:.0f} s left" if left and speed else ""
         text += f", {self._errors} errors" if self._errors else ""
-        ends = [self._by_p[p] for p in sorted(self._by_p, key=_order)]
-        if ends:
-            low, high = sorted(self._by_p, key=_order)[0], sorted(self._by_p, key=_order)[-1]
-            text += f"; success {_rate(ends[0])} at p = {_p(low)}"
-            text += f", {_rate(ends[-1])} at p = {_p(high)}" if len(ends) > 1 else ""
-        return text
+        order = sorted(self._by_p, key=_order)
+        ends = [f"{_rate(self._by_p[p])} at p = {_p(p)}" for p in dict.fromkeys(order[:1] + order[-1:])]
+        return text + (f"; success {', '.join(ends)}" if ends else "")
 
     def _speed(self) -> float:
         return (self._done - self._before) / max(time.monotonic() - self._began, 1e-9)

@@ -18,7 +18,6 @@ Bytecode depends on the version of Python, so code is compared only between runs
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import sys
 import types
@@ -33,9 +32,11 @@ from selfreg_gym.collection.code import (
     assigned_attributes,
     assigned_variables,
     code_function,
+    hashed,
     is_installed,
     name_of,
     nested_code,
+    slots_of,
 )
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention, optional_member
@@ -59,8 +60,7 @@ def identity_of(
     """
     names = [one if isinstance(one, str) else getattr(one, "name", str(i)) for i, one in enumerate(interventions)]
     described = {name: _attributes(one) for name, one in zip(names, interventions, strict=True)}
-    task_values, task_functions = _attributes(_arguments_of_task(task))
-    values, functions = _attributes(actor)
+    played = {"task": _attributes(_arguments_of_task(task)), "actor": _attributes(actor)}
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "code": {
@@ -69,13 +69,11 @@ def identity_of(
             "interventions": [_digest(one) for one in interventions],
         },
         "attributes": {
-            "task": task_values,
-            "actor": values,
+            **{name: found[0] for name, found in played.items()},
             "interventions": {name: found[0] for name, found in described.items()},
         },
         "functions": {  # code of functions in attributes, compared like "code"
-            "task": task_functions,
-            "actor": functions,
+            **{name: found[1] for name, found in played.items()},
             "interventions": {name: found[1] for name, found in described.items()},
         },
         "costs": [one.cost if isinstance(one, Intervention) else None for one in interventions],
@@ -144,9 +142,7 @@ def _nothing(**bound: Any) -> None:
 
 
 def _code_digest(function: Any) -> str:
-    return hashlib.sha256(repr(_describe(function, _MAX_DEPTH, set())).encode("utf-8", "backslashreplace")).hexdigest()[
-        :16
-    ]
+    return hashed(repr(_describe(function, _MAX_DEPTH, set())))
 
 
 def _digest(value: Any) -> str | None:
@@ -155,10 +151,8 @@ def _digest(value: Any) -> str | None:
         value = value.actor
     if isinstance(value, FunctionActor):
         value = value.function
-    if isinstance(value, gym.Env) or (hasattr(value, "act") and not inspect.isroutine(value)):
+    if isinstance(value, gym.Env | str) or (hasattr(value, "act") and not inspect.isroutine(value)):
         return None  # identified by name, arguments, attributes and wrappers
-    if isinstance(value, str):
-        return None
     return _code_digest(value)
 
 
@@ -202,8 +196,7 @@ def _object(value: Any, depth: int, seen: set[int]) -> Any:
             own |= {name: one for name, member in vars(base).items() if (one := code_function(member)) is not None}
     code = [(name, _function(one, depth - 1, seen)) for name, one in sorted(own.items())]
     changed = assigned_attributes(kind)
-    slots = [name for base in kind.__mro__ for name in _names_of_slots(base) if hasattr(value, name)]
-    attributes = getattr(value, "__dict__", {}) | {name: getattr(value, name) for name in slots}
+    attributes = getattr(value, "__dict__", {}) | slots_of(value)
     changed |= set(optional_member(kind, "immaterial") or ())
     kept = [
         (name, _describe(item, depth - 1, seen))
@@ -211,11 +204,6 @@ def _object(value: Any, depth: int, seen: set[int]) -> Any:
         if name not in changed and isinstance(item, _MATERIAL)
     ]
     return ("object", name_of(value), code, kept)
-
-
-def _names_of_slots(base: type) -> Sequence[str]:
-    slots = vars(base).get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
@@ -233,33 +221,24 @@ def _function(function: types.FunctionType, depth: int, seen: set[int]) -> Any:
             continue
         parts.append((name, _describe(content, depth - 1, seen)))
     known = function.__globals__
-    parts += [
-        (name, _global(function, known[name], depth, seen)) for name in sorted((_names(code) - changed) & {*known})
-    ]
+    names = {name for inner in nested_code(code) for name in inner.co_names} - changed
+    parts += [(name, _global(function, known[name], depth, seen)) for name in sorted(names & {*known})]
     return ("function", *parts)
 
 
 def _global(function: types.FunctionType, value: Any, depth: int, seen: set[int]) -> Any:
     """A global that a function refers to: constants and functions of its own module count."""
-    if isinstance(value, PLAIN):
-        return _describe(value, depth - 1, seen)
-    if isinstance(value, types.FunctionType) and value.__module__ == function.__module__:
-        return _describe(value, depth - 1, seen)
-    return ("name", name_of(value))
+    own = isinstance(value, types.FunctionType) and value.__module__ == function.__module__
+    return _describe(value, depth - 1, seen) if own or isinstance(value, PLAIN) else ("name", name_of(value))
 
 
 def _code(code: types.CodeType) -> Any:
     """Instructions and constants of a code object, without file name and line numbers."""
-    constants: list[Any] = []
-    for constant in code.co_consts:
+
+    def plain(constant: Any) -> Any:
         if isinstance(constant, types.CodeType):
-            constants.append(_code(constant))
-        elif isinstance(constant, frozenset):
-            constants.append(sorted(map(repr, constant)))
-        else:
-            constants.append(repr(constant))
+            return _code(constant)
+        return sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant)
+
+    constants = [plain(constant) for constant in code.co_consts]
     return (code.co_code.hex(), constants, code.co_names, code.co_varnames[: code.co_argcount], code.co_freevars)
-
-
-def _names(code: types.CodeType) -> set[str]:
-    return {name for inner in nested_code(code) for name in inner.co_names}

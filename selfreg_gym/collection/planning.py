@@ -54,11 +54,9 @@ def collection_plan(
     episodes, seed = check_count("episodes (per task)", episodes_per_task), check_count("seed", seed, low=0)
     if version not in (1, PLAN):
         raise InvalidArgumentError(f"version of a plan must be 1 or {PLAN}, received {version!r}.")
-    positions = (
-        _turns(len(tasks), episodes, len(probabilities))
-        if version == 1
-        else _spread(len(tasks), episodes, len(probabilities), seed)
-    )
+    m, positions = len(probabilities), _spread(len(tasks), episodes, len(probabilities), seed)
+    if version == 1:
+        positions = [[(number * episodes + rollout) % m for rollout in range(episodes)] for number in range(len(tasks))]
     plan: list[EpisodeSpec] = []
     for number, task in enumerate(tasks):
         used: set[int] = set()
@@ -68,11 +66,6 @@ def collection_plan(
             used.add(own_seed)
             plan.append(EpisodeSpec(task, own_seed, probabilities[positions[number][rollout]], plan_index=len(plan)))
     return plan
-
-
-def _turns(tasks: int, episodes: int, m: int) -> list[list[int]]:
-    """Version 1: indices ``[task][episode]`` of the probabilities, taking turns through the whole list."""
-    return [[(number * episodes + rollout) % m for rollout in range(episodes)] for number in range(tasks)]
 
 
 def _spread(tasks: int, episodes: int, m: int, seed: int) -> Any:

@@ -1,4 +1,7 @@
-"""Make the tasks, actors and interventions of an env from ids, objects or functions, and validate arguments."""
+"""Make the tasks, actors and interventions of an env from ids, objects or functions, and validate arguments.
+
+The functions ``check_...`` return the value in its plain Python type, or raise ``InvalidArgumentError``.
+"""
 
 from __future__ import annotations
 
@@ -36,40 +39,24 @@ __all__ = [
 
 
 def check_help_cost(help_cost: float) -> float:
-    """Return ``help_cost`` as a float.
-
-    Raises:
-        InvalidArgumentError: not a finite number of at least 0 (text and bool are not numbers).
-    """
+    """Return the help cost r as a float; see :func:`selfreg_gym.utils.arguments.check_number`."""
     return check_number("help_cost (r)", help_cost)
 
 
 def check_limit(max_episode_steps: Any) -> int | None:
-    """Return ``max_episode_steps`` as an int, or None for no limit (Gymnasium's -1 means the same).
-
-    Raises:
-        InvalidArgumentError: not an integer of at least 1.
-    """
+    """Return ``max_episode_steps``, at least 1, as an int, or None for no limit (Gymnasium's -1 means the same)."""
     if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):
         return None
     return check_count("max_episode_steps", max_episode_steps)
 
 
 def check_budget(budget: Any) -> float:
-    """Return a budget C (cost units per episode) as a float.
-
-    Raises:
-        InvalidArgumentError: not a finite number of at least 0.
-    """
+    """Return a budget C as a float; see :func:`selfreg_gym.utils.arguments.check_number`."""
     return check_number("a budget C (cost units per episode)", budget)
 
 
 def check_seed(seed: Any) -> int | None:
-    """Return a seed as an int, or None.
-
-    Raises:
-        InvalidArgumentError: not an integer from 0 to 2**63 - 1.
-    """
+    """Return a seed, an integer from 0 to 2**63 - 1, as an int; or None."""
     if seed is None or (type(seed) is int and 0 <= seed <= LARGEST_INTEGER):
         return seed
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_INTEGER:
@@ -78,11 +65,7 @@ def check_seed(seed: Any) -> int | None:
 
 
 def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
-    """Return an action as an int in 0 .. K.
-
-    Raises:
-        InvalidArgumentError: another value; the message lists the actions.
-    """
+    """Return an action as an int in 0 .. K; the message of the error lists the actions."""
     k = len(interventions)
     scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
     if isinstance(scalar, int) and 0 <= scalar <= k:
@@ -95,11 +78,7 @@ def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
 
 
 def check_actions(actions: Any, n: int) -> np.ndarray:
-    """Return the actions of n environments as an integer array ``(n,)``.
-
-    Raises:
-        InvalidArgumentError: another shape or type.
-    """
+    """Return the actions of n environments as an integer array ``(n,)``."""
     try:
         array = np.asarray(actions)
     except ValueError:  # nested lists of different lengths
@@ -110,11 +89,7 @@ def check_actions(actions: Any, n: int) -> np.ndarray:
 
 
 def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
-    """Raise if ``unknown`` holds keyword arguments, none of which ``kind`` takes.
-
-    Raises:
-        UnknownNameError: it does; the message lists the arguments of ``kind``.
-    """
+    """Raise ``UnknownNameError`` with the arguments of ``kind`` if ``unknown`` holds others."""
     for key in unknown:
         parameters = inspect.signature(kind).parameters.values()
         known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
@@ -122,11 +97,7 @@ def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
 
 
 def check_kwargs(what: str, kwargs: Any) -> dict[str, Any]:
-    """Return keyword arguments as a dict; None means no arguments.
-
-    Raises:
-        InvalidArgumentError: not a dict whose keys are str.
-    """
+    """Return keyword arguments, a dict with keys of type str; None means no arguments."""
     if kwargs is None:
         return {}
     if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
@@ -172,11 +143,7 @@ def construct(group: str, name: str, kwargs: dict[str, Any] | None = None) -> An
 
 @contextlib.contextmanager
 def constructing(what: str, kind: Any) -> Iterator[None]:
-    """Add the name of the plug-in to errors of its constructor.
-
-    Raises:
-        RegistryError: for any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
-    """
+    """Raise ``RegistryError`` with the name of the plug-in for errors that are not of :mod:`selfreg_gym.errors`."""
     try:
         yield
     except SelfRegError:

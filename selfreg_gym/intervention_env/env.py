@@ -9,16 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
-from selfreg_gym.intervention_env.building import (
-    build_actor,
-    build_interventions,
-    build_task,
-    check_action,
-    check_help_cost,
-    check_limit,
-    check_no_more_arguments,
-    check_seed,
-)
+from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.episode import EpisodeState, ask
 from selfreg_gym.types import Actor, Intervention
 
@@ -98,15 +89,15 @@ class InterventionEnv(gym.Env[str, int]):
         render_mode: str | None = None,
         **unknown: Any,
     ) -> None:
-        check_no_more_arguments(type(self), unknown)
+        building.check_no_more_arguments(type(self), unknown)
         self._generator: np.random.Generator | None = None
         self._generator_seed: int | None = None
         self._warned = False
-        self.actor = build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions, intervention_kwargs)
-        self.help_cost = check_help_cost(help_cost)
-        self.max_episode_steps = check_limit(max_episode_steps)
-        self.task = build_task(task, task_kwargs, render_mode)
+        self.actor = building.build_actor(actor, actor_kwargs)
+        self.interventions = building.build_interventions(interventions, intervention_kwargs)
+        self.help_cost = building.check_help_cost(help_cost)
+        self.max_episode_steps = building.check_limit(max_episode_steps)
+        self.task = building.build_task(task, task_kwargs, render_mode)
         self.render_mode = render_mode
         self.metadata = {"render_modes": [], "render_fps": 1, **self.task.metadata}
         self.observation_space = self.task.observation_space
@@ -141,7 +132,7 @@ class InterventionEnv(gym.Env[str, int]):
         Returns:
             ``(observation, info)``.
         """
-        seed = check_seed(seed)
+        seed = building.check_seed(seed)
         if seed is None:
             self._episode.begin(int(self.np_random.integers(2**31)), options)
         else:
@@ -161,7 +152,7 @@ class InterventionEnv(gym.Env[str, int]):
         if episode.over:
             episode.raise_not_running("step")
         if type(action) is not int or not 0 <= action <= len(self.interventions):
-            action = check_action(action, self.interventions)
+            action = building.check_action(action, self.interventions)
         episode.apply(action, ask(self._actors[action], (episode.decision(action),))[0])
         if episode.truncated and episode.info["error"] and not self._warned:
             self._warned = True  # warn once; every failed episode has info["error"]

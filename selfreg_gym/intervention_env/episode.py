@@ -111,12 +111,8 @@ class EpisodeState:
 
     def decision(self, who: int) -> Decision:
         """The next decision of ``who`` (0 the actor, k the k-th intervention)."""
-        return Decision.quick(
-            self.observation,
-            self.info.get("admissible_actions"),
-            self.task,
-            (self.seed, self.t, who, _DECISION_TAG),  # type: ignore[arg-type]
-        )
+        key = (self.seed, self.t, who, _DECISION_TAG)
+        return Decision(self.observation, self.info.get("admissible_actions"), self.task, key)  # type: ignore[arg-type]
 
     def apply(self, who: int, act: str | Act) -> None:
         """Execute the act of ``who``, or end the episode if the act has an error.
@@ -155,9 +151,8 @@ class EpisodeState:
         self.over = self.terminated or self.truncated
         if cost:
             self.usage[who - 1] += cost
-        self._record(
-            observation, info, cost, name, text, -self._help_cost * cost if cost else 0.0, tokens, reported_cost
-        )
+        reward = -self._help_cost * cost if cost else 0.0
+        self._record(observation, info, cost, name, text, reward, tokens, reported_cost)
 
     def cut_off(self) -> None:
         """Truncate the episode, because a wrapper around the env (a ``TimeLimit``) has ended it."""
@@ -185,11 +180,7 @@ class EpisodeState:
         return task_snapshot, counters, (self.reward, self.terminated, self.truncated, self.over)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
-        """Restore the state in ``snapshot``, which :meth:`snapshot` returned.
-
-        Raises:
-            InvalidArgumentError: ``snapshot`` was not returned by :meth:`snapshot`.
-        """
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
         try:
             task_snapshot, counters, ending = snapshot
             seed, t, usage, observation, info = counters
@@ -215,12 +206,8 @@ class EpisodeState:
         error: str | None = None,
     ) -> None:
         """Set the attributes to the result of a reset or step."""
-        success = False
-        if self.over and error is None:
-            success = success_of(task_info, self.terminated)
-            if success:
-                reward += 1.0
-        self.observation, self.reward = observation, reward
+        success = self.over and error is None and success_of(task_info, self.terminated)
+        self.observation, self.reward = observation, reward + 1.0 if success else reward
         info = task_info.copy()  # copy and assignments: a display with ** takes twice as long
         if self._limit is not None or (
             "steps_left" in info and (type(left := info["steps_left"]) is not int or not 0 <= left <= LARGEST_INTEGER)
@@ -280,10 +267,8 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
         if isinstance(acts, str | bytes | dict):
             failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
         elif len(acts) == len(decisions):
-            return [
-                act if type(act) is str else _checked(act, decision)
-                for act, decision in zip(acts, decisions, strict=True)
-            ]
+            pairs = zip(acts, decisions, strict=True)
+            return [act if type(act) is str else _checked(act, decision) for act, decision in pairs]
         else:
             counts = f"{len(acts)} for {len(decisions)}"
             failure = f"{type(actor).__name__}.act must return one act per decision, received {counts}."
@@ -299,12 +284,10 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
 
 def _checked(act: Any, decision: Decision) -> str | Act:
     """The act with plain Python types, or an act with an error about the invalid field."""
+    if isinstance(act, str):
+        return str(act)
     if not isinstance(act, Act):
-        return (
-            str(act)
-            if isinstance(act, str)
-            else Act("", error=f"an act must be a str or an Act, received {shown(act)}.")
-        )
+        return Act("", error=f"an act must be a str or an Act, received {shown(act)}.")
     if act.error is not None:
         return act if isinstance(act.error, str) else Act("", error=_shortened(str(act.error)))
     tokens, cost, logprobs = act.tokens, act.cost, act.logprobs
@@ -321,12 +304,8 @@ def _checked(act: Any, decision: Decision) -> str | Act:
         problem = _logprobs_problem(logprobs, decision.admissible_actions)
     if problem is not None:
         return Act("", error=f"an act's {problem}.")
-    return Act(
-        str(act.text),
-        None if logprobs is None else tuple(float(x) for x in logprobs),
-        None if tokens is None else int(tokens),
-        None if cost is None else float(cost),
-    )
+    plain = None if logprobs is None else tuple(float(x) for x in logprobs)
+    return Act(str(act.text), plain, None if tokens is None else int(tokens), None if cost is None else float(cost))
 
 
 def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:
@@ -338,10 +317,8 @@ def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str 
         return f"{rule}; any text is admissible here, so no list is complete. Received {len(logprobs)} values"
     if len(logprobs) != len(admissible):
         return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
-    for value in logprobs:
-        if not (_is_number(value) and value <= _ROUNDING):
-            return f"{rule}, received {shown(value)}"
-    return None
+    invalid = [value for value in logprobs if not (_is_number(value) and value <= _ROUNDING)]
+    return f"{rule}, received {shown(invalid[0])}" if invalid else None
 
 
 def _is_integer(value: Any) -> bool:

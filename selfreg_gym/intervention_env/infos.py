@@ -23,12 +23,11 @@ def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     values (text, None, tuples) an object array. Missing entries are zero or None.
     """
     n = len(infos)
-    present = np.array([i for i, info in enumerate(infos) if info is not None], dtype=np.intp)
     given = [info for info in infos if info is not None]
     if not given:
         return {}
-    given_mask = np.zeros(n, dtype=np.bool_)
-    given_mask[present] = True
+    given_mask = np.array([info is not None for info in infos])
+    present = np.flatnonzero(given_mask)
     batched: dict[str, Any] = {}
     for key in dict.fromkeys(chain.from_iterable(given)):
         try:

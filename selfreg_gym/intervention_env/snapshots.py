@@ -16,14 +16,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContractError
 
-__all__ = [
-    "LimitSnapshots",
-    "ReplaySnapshots",
-    "layers",
-    "restore_snapshot",
-    "take_snapshot",
-    "with_snapshots",
-]
+__all__ = ["LimitSnapshots", "ReplaySnapshots", "layers", "restore_snapshot", "take_snapshot", "with_snapshots"]
 
 _STATELESS = (OrderEnforcing, PassiveEnvChecker)  # their state is the same after every reset
 
@@ -42,17 +35,12 @@ def with_snapshots(task: gym.Env[str, str]) -> gym.Env[str, str]:
     A task whose own methods are exact is returned unchanged. Others are wrapped: in :class:`LimitSnapshots` if only
     ``TimeLimit`` wrappers hold state, else in :class:`ReplaySnapshots`.
     """
-    above = []
-    for layer in layers(task):
-        if _has_own_snapshots(layer):
-            break
-        above.append(layer)
-    else:
+    all_layers = layers(task)
+    own = next((i for i, layer in enumerate(all_layers) if _has_own_snapshots(layer)), None)
+    above = {type(layer) for layer in all_layers[:own]}
+    if own is None or above - {*_STATELESS, TimeLimit}:
         return ReplaySnapshots(task)
-    counting = [layer for layer in above if type(layer) is TimeLimit]
-    if any(type(layer) not in (*_STATELESS, TimeLimit) for layer in above):
-        return ReplaySnapshots(task)
-    return LimitSnapshots(task) if counting else task
+    return LimitSnapshots(task) if TimeLimit in above else task
 
 
 def _has_own_snapshots(layer: gym.Env[Any, Any]) -> bool:
@@ -107,11 +95,7 @@ class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructo
         return self.env.get_wrapper_attr("snapshot")(), tuple(limit._elapsed_steps for limit in self._limits)
 
     def restore(self, snapshot: Any) -> None:
-        """Restore the state in ``snapshot``, which :meth:`snapshot` returned.
-
-        Raises:
-            InvalidArgumentError: ``snapshot`` is not a snapshot of a task with as many time limits.
-        """
+        """Restore the state in ``snapshot``, which :meth:`snapshot` returned for a task with as many time limits."""
         if not isinstance(snapshot, tuple) or len(snapshot) != 2 or len(snapshot[1]) != len(self._limits):
             raise InvalidArgumentError(
                 f"restore takes a snapshot that this task returned, received {type(snapshot).__name__}."

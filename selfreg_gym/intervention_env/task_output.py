@@ -1,8 +1,8 @@
 """Validation of the return values of a text task's ``reset`` and ``step``.
 
-A value that the contract (:class:`selfreg_gym.types.TextTask`) does not allow raises here, where the task is known, and
-not later in the store or in an array. Two kinds of values are converted: NumPy scalars become Python's, and a key with
-the value None counts as missing.
+A value that the contract (:class:`selfreg_gym.types.TextTask`) does not allow raises ``TaskContractError`` here, where
+the task is known, and not later in the store or in an array. Two kinds of values are converted: NumPy scalars become
+Python's, and a key with the value None counts as missing.
 """
 
 from __future__ import annotations
@@ -16,32 +16,24 @@ import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
 
-__all__ = ["check_metrics", "complete_info", "read_reset", "read_step", "success_of"]
+__all__ = ["complete_info", "read_reset", "read_step", "success_of"]
 
 
 def read_reset(returned: Any) -> tuple[str, dict[str, Any]]:
-    """Observation and info from the return value of ``reset``.
-
-    Raises:
-        TaskContractError: not a pair of a text and a dict.
-    """
+    """Observation and info from the return value of ``reset``, a pair of a text and a dict."""
     if type(returned) is tuple and len(returned) == 2 and type(returned[0]) is str and type(returned[1]) is dict:
         return returned  # type: ignore[return-value]
     if not isinstance(returned, tuple | list) or len(returned) != 2:
-        _broken("reset must return (observation, info)", returned)
+        _broken("a task's reset must return (observation, info)", returned)
     observation, info = returned
     return _text("the observation", observation), _dict(info)
 
 
 def read_step(returned: Any) -> tuple[str, bool, bool, dict[str, Any]]:
-    """Observation, terminated, truncated and info from the return value of ``step``; the task's reward is not used.
-
-    Raises:
-        TaskContractError: not five values, or one of the wrong type.
-    """
+    """Observation, terminated, truncated and info from the return value of ``step``; the task's reward is not used."""
     # This runs at every step: exact types, the usual case, are compared first.
     if (type(returned) is not tuple and not isinstance(returned, tuple | list)) or len(returned) != 5:
-        _broken("step must return (observation, reward, terminated, truncated, info)", returned)
+        _broken("a task's step must return (observation, reward, terminated, truncated, info)", returned)
     observation, _, terminated, truncated, info = returned
     if type(observation) is str and type(terminated) is type(truncated) is bool and type(info) is dict:
         return observation, terminated, truncated, info
@@ -50,11 +42,7 @@ def read_step(returned: Any) -> tuple[str, bool, bool, dict[str, Any]]:
 
 
 def complete_info(info: dict[str, Any], observation: str) -> None:
-    """Check the keys that the package reads, in place, and add ``state_key``, ``task_id`` and ``invalid_action``.
-
-    Raises:
-        TaskContractError: a key of the wrong type.
-    """
+    """Check the keys that the package reads, in place, and add ``state_key``, ``task_id`` and ``invalid_action``."""
     # This runs at every step: the usual info is recognised by comparisons of exact types.
     try:
         if (
@@ -70,12 +58,10 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
             return
     except (KeyError, TypeError):
         pass
-    _complete(info, observation)
-
-
-def _complete(info: dict[str, Any], observation: str) -> None:
-    """:func:`complete_info` for any info."""
-    _required(info, observation)
+    key, name, invalid = info.get("state_key"), info.get("task_id"), info.get("invalid_action")
+    info["state_key"] = observation if key is None else _text("info['state_key']", key)
+    info["task_id"] = "" if name is None else _label("info['task_id']", name)
+    info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
     for key, check in (("kind", _label), ("feature_key", _text), ("metrics", _metrics)):
         if key in info:
             _optional(info, key, check)
@@ -83,25 +69,9 @@ def _complete(info: dict[str, Any], observation: str) -> None:
         info["admissible_actions"] = _actions(info["admissible_actions"])
 
 
-def _required(info: dict[str, Any], observation: str) -> None:
-    """Check the keys that every info has, and add missing ones."""
-    key, name, invalid = info.get("state_key"), info.get("task_id"), info.get("invalid_action")
-    info["state_key"] = observation if key is None else _text("info['state_key']", key)
-    info["task_id"] = "" if name is None else _label("info['task_id']", name)
-    info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
-
-
-def _metrics(what: str, value: Any) -> dict[str, float]:
-    return check_metrics(value)
-
-
-def check_metrics(metrics: Any) -> dict[str, float]:
-    """The task's metrics as floats; values that were not measured (None, NaN, infinity) are NaN.
-
-    Raises:
-        TaskContractError: not a dict of numbers.
-    """
-    rule = "info['metrics'] must be a dict of numbers (None or NaN: not measured)"
+def _metrics(what: str, metrics: Any) -> dict[str, float]:
+    """The task's metrics as floats; values that were not measured (None, NaN, infinity) are NaN."""
+    rule = f"{what} must be a dict of numbers (None or NaN: not measured)"
     if type(metrics) is not dict and not isinstance(metrics, Mapping):
         raise TaskContractError(f"{rule}, received {shown(metrics)}.")
     found = {}
@@ -112,17 +82,16 @@ def check_metrics(metrics: Any) -> dict[str, float]:
         plain = _plain(value)
         if not isinstance(name, str) or not (plain is None or isinstance(plain, numbers.Real)):
             raise TaskContractError(f"{rule}, received {shown(name)}: {shown(value)}.")
-        number = math.nan if plain is None else _float(plain)
+        try:
+            number = math.nan if plain is None else float(plain)
+        except OverflowError:  # an integer of more than 308 digits
+            number = math.nan
         found[name] = number if math.isfinite(number) else math.nan
     return found
 
 
 def success_of(info: Mapping[str, Any], terminated: bool) -> bool:
-    """The success that the task reports on its last step; without one, a truncated episode has failed.
-
-    Raises:
-        TaskContractError: the task terminated without reporting success, or success is not a bool.
-    """
+    """The success that the task must report where it terminates; without one, a truncated episode has failed."""
     success = info.get("success")
     if type(success) is bool:
         return success
@@ -136,7 +105,7 @@ def success_of(info: Mapping[str, Any], terminated: bool) -> bool:
 
 
 def _broken(rule: str, received: Any) -> NoReturn:
-    raise TaskContractError(f"a task's {rule}, received {shown(received)} of type {type(received).__name__}.")
+    raise TaskContractError(f"{rule}, received {shown(received)} of type {type(received).__name__}.")
 
 
 def _plain(value: Any) -> Any:
@@ -146,7 +115,7 @@ def _plain(value: Any) -> Any:
 def _text(what: str, value: Any) -> str:
     if isinstance(value, str):
         return str(value)
-    raise TaskContractError(f"{what} of a task must be a str, received {shown(value)} of type {type(value).__name__}.")
+    _broken(f"{what} of a task must be a str", value)
 
 
 def _label(what: str, value: Any) -> str:
@@ -156,11 +125,9 @@ def _label(what: str, value: Any) -> str:
 
 
 def _dict(value: Any) -> dict[str, Any]:
-    if type(value) is dict:
-        return value
     if isinstance(value, Mapping):
-        return dict(value)
-    raise TaskContractError(f"a task's info must be a dict, received {shown(value)} of type {type(value).__name__}.")
+        return value if type(value) is dict else dict(value)
+    _broken("a task's info must be a dict", value)
 
 
 def _flag(what: str, value: Any) -> bool:
@@ -168,7 +135,7 @@ def _flag(what: str, value: Any) -> bool:
     plain = _plain(value)
     if isinstance(plain, int | float) and plain in (0, 1):
         return bool(plain)
-    raise TaskContractError(f"{what} of a task must be a bool, received {shown(value)} of type {type(value).__name__}.")
+    _broken(f"{what} of a task must be a bool", value)
 
 
 def _optional(info: dict[str, Any], key: str, check: Any) -> None:
@@ -188,10 +155,3 @@ def _actions(actions: Any) -> tuple[str, ...]:
         "info['admissible_actions'] of a task must be a tuple of str, or absent if any text is admissible; received "
         f"{shown(actions)} of type {type(actions).__name__}."
     )
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        return math.inf

@@ -11,17 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
-from selfreg_gym.intervention_env.building import (
-    build_actor,
-    build_interventions,
-    build_task,
-    check_action,
-    check_actions,
-    check_help_cost,
-    check_limit,
-    check_no_more_arguments,
-    check_seed,
-)
+from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.episode import EpisodeState, ask
 from selfreg_gym.intervention_env.infos import batch_infos
 from selfreg_gym.types import Actor, Intervention
@@ -73,7 +63,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         render_mode: str | None = None,
         **unknown: Any,
     ) -> None:
-        check_no_more_arguments(type(self), unknown)
+        building.check_no_more_arguments(type(self), unknown)
         self.num_envs = check_count("num_envs", num_envs)
         if isinstance(task, gym.Env):
             raise InvalidArgumentError(
@@ -81,12 +71,12 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 f"task, received the env {task}."
             )
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
-        self.actor = build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions, intervention_kwargs)
-        self.help_cost = check_help_cost(help_cost)
-        self.max_episode_steps = check_limit(max_episode_steps)
+        self.actor = building.build_actor(actor, actor_kwargs)
+        self.interventions = building.build_interventions(interventions, intervention_kwargs)
+        self.help_cost = building.check_help_cost(help_cost)
+        self.max_episode_steps = building.check_limit(max_episode_steps)
         self.render_mode = render_mode
-        tasks = [build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
+        tasks = [building.build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
         if len({id(one.unwrapped) for one in tasks}) < self.num_envs:
             raise InvalidArgumentError(
                 f"each of the {self.num_envs} environments needs its own task: the function must return a new task env "
@@ -96,12 +86,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             EpisodeState(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks
         )
         self.act_retries = 0  # repetitions of a failed call; set by to_sb3
-        self.metadata = {
-            "render_modes": [],
-            "render_fps": 1,
-            **tasks[0].metadata,
-            "autoreset_mode": self.autoreset_mode,
-        }
+        own = {"autoreset_mode": self.autoreset_mode}
+        self.metadata = {"render_modes": [], "render_fps": 1, **tasks[0].metadata, **own}
         self.single_observation_space = tasks[0].observation_space
         self.single_action_space = gym.spaces.Discrete(1 + len(self.interventions))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -111,10 +97,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self._generators: list[np.random.Generator | int | None] = [None] * self.num_envs
 
     def reset(  # type: ignore[override]
-        self,
-        *,
-        seed: int | Sequence[int | None] | np.ndarray | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | Sequence[int | None] | np.ndarray | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Begin an episode in every environment, or in those of a mask.
 
@@ -257,23 +240,23 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     def _read_actions(self, actions: Any, finished: Sequence[bool]) -> list[int]:
         if all(episode.seed is None for episode in self.slots):
             raise NotResetError("step needs an episode: call reset() first.")
-        wanted = check_actions(actions, self.num_envs).tolist()
+        wanted = building.check_actions(actions, self.num_envs).tolist()
         for i, action in enumerate(wanted):
             if not finished[i] and not 0 <= action <= len(self.interventions):
-                check_action(action, self.interventions)
+                building.check_action(action, self.interventions)
         return wanted
 
     def _read_seeds(self, seed: Any) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, int | np.integer):
-            first = check_seed(seed)
-            return [check_seed(first + i) for i in range(self.num_envs)]  # type: ignore[operator]
+            first = building.check_seed(seed)
+            return [building.check_seed(first + i) for i in range(self.num_envs)]  # type: ignore[operator]
         if isinstance(seed, str | bytes | Mapping) or not isinstance(seed, Iterable):
             raise InvalidArgumentError(
                 f"seed must be an integer, {self.num_envs} integers (or None), or None, received {shown(seed)}."
             )
-        seeds = [check_seed(one) for one in seed]
+        seeds = [building.check_seed(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise InvalidArgumentError(
                 f"seed needs {self.num_envs} entries, one per environment, received {len(seeds)}."
@@ -286,16 +269,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         """A mask ``(N,)`` of the environments to reset, and the options of environment i as a function."""
         if options is None:
             return np.ones(self.num_envs, dtype=np.bool_), lambda i: None
-        if not isinstance(options, Mapping):
-            raise InvalidArgumentError(
-                f"options of reset must be a dict such as {{'episode': 0}} or None, received {shown(options)}."
-            )
-        check_options({key: None for key in options}, known=("episode", "reset_mask"))
+        names = dict.fromkeys(options) if isinstance(options, Mapping) else options
+        check_options(names, known=("episode", "reset_mask"))  # the values are read below
         common = dict(options)
         mask = common.pop("reset_mask", None)
-        if mask is None:
-            mask = np.ones(self.num_envs, dtype=np.bool_)
-        mask = np.asarray(mask)
+        mask = np.ones(self.num_envs, dtype=np.bool_) if mask is None else np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise InvalidArgumentError(
                 f"options['reset_mask'] must be a bool array of shape ({self.num_envs},) with at least one True, "

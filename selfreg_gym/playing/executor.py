@@ -21,7 +21,6 @@ class Executor(Protocol):
 
     def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
         """Call ``function(shard)`` for every shard; the arguments are those of :func:`run_sharded`."""
-        ...
 
 
 class SerialExecutor:
@@ -35,11 +34,7 @@ class SerialExecutor:
 
 
 def run_sharded(
-    function: Callable[[Any], Any],
-    shards: Sequence[Any],
-    *,
-    workers: int,
-    on_result: Callable[[Any], None],
+    function: Callable[[Any], Any], shards: Sequence[Any], *, workers: int, on_result: Callable[[Any], None]
 ) -> None:
     """Call ``function(shard)`` for every shard, in ``workers`` processes; the results do not depend on ``workers``.
 

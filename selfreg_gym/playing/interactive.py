@@ -61,11 +61,9 @@ def play_episode(
     loading = [f"task {task!r}"] + ([f"actor {actor!r}"] if role != "actor" else [])
     loading += [f"intervention {name!r}" for name in interventions] if role == "helper" else []
     say(f"Loading {', '.join(loading)} ...")
-    chosen: list[Any] = {
-        "actor": lambda: [],
-        "intervention": lambda: [registry.load("interventions", "human")(**person)],
-        "helper": lambda: list(interventions),
-    }[role]()
+    chosen: list[Any] = list(interventions) if role == "helper" else []
+    if role == "intervention":
+        chosen = [registry.load("interventions", "human")(**person)]
     acting = registry.load("actors", "human")(**person) if role == "actor" else actor
     env = InterventionEnv(task, acting, chosen, task_kwargs=task_kwargs)
     observation, info = env.reset(seed=seed, options={"episode": episode})

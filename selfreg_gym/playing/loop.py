@@ -71,31 +71,19 @@ def run_episodes(
             broke its contract.
     """
     decider = None if helper is None else as_helper(helper, what="the helper")
-    specs = _checked_specs(specs)
-    for spec in specs:
-        p = spec.help_probability
-        if helper is None and p is None:
-            raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
-    retries = check_count("retries", retries, low=0)
-    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, on_episode)
-
-
-def _checked_specs(specs: Any) -> list[EpisodeSpec]:
-    """The specs as a list.
-
-    Raises:
-        InvalidArgumentError: not a sequence of :class:`EpisodeSpec`.
-    """
     rule = "run_episodes takes a list of EpisodeSpec(task_index, seed, help_probability)"
     if isinstance(specs, EpisodeSpec | str | bytes) or not isinstance(specs, Iterable):
         raise InvalidArgumentError(f"{rule}, received {shown(specs)}.")
-    found = list(specs)
-    for spec in found:
+    specs = list(specs)
+    for spec in specs:
         if not isinstance(spec, EpisodeSpec):
             raise InvalidArgumentError(f"{rule}, received one item {shown(spec)}.")
         if spec.help_probability is not None:
             check_number("help_probability", spec.help_probability, high=1.0)
-    return found
+        elif helper is None:
+            raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
+    retries = check_count("retries", retries, low=0)
+    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, on_episode)
 
 
 def _play(
@@ -116,7 +104,7 @@ def _play(
             recorders[i] = _Recorder(spec, left, record_steps)
             starts[i] = True
         if starts.any():
-            batch.reset(starts, [one.spec if one is not None else None for one in recorders])
+            batch.reset(starts, [None if one is None else one.spec for one in recorders])
         busy = [(i, recorder) for i, recorder in enumerate(recorders) if recorder is not None]
         if not busy:
             return
@@ -125,10 +113,8 @@ def _play(
             for i, recorder in busy:
                 actions[i] = recorder.random_action(batch.k)
         else:
-            if starts.any() and batch.helper.draws_per_episode:
-                keys = [episode_key(one.spec.seed, one.spec.task_index) if one is not None else 0 for one in recorders]
-                with _helper_errors(batch.helper, "begin_episodes"):
-                    state = batch.helper.begin_episodes(state, starts.copy(), np.array(keys, dtype=np.int64))
+            if starts.any():
+                state = batch.begin_episodes(state, starts, [None if one is None else one.spec for one in recorders])
             chosen, state = batch.ask(state, starts, deterministic, [i for i, _ in busy])
             unseen = batch.helper.last_unseen
             for i, recorder in busy:
@@ -193,17 +179,21 @@ class _Batch:
             assert spec is not None
             self.observation, _ = self.env.reset(seed=spec.seed, options={"episode": spec.task_index})
             return
-        options = {
-            "reset_mask": mask.copy(),
-            "episode": np.array([spec.task_index if spec is not None else 0 for spec in specs]),
-        }
+        tasks = np.array([spec.task_index if spec is not None else 0 for spec in specs])
         seeds = [spec.seed if spec is not None else None for spec in specs]
-        self.observation, _ = self.env.reset(seed=seeds, options=options)
+        self.observation, _ = self.env.reset(seed=seeds, options={"reset_mask": mask.copy(), "episode": tasks})
 
-    def ask(
-        self, state: Any, starts: np.ndarray, deterministic: bool, busy: Sequence[int] | None = None
-    ) -> tuple[np.ndarray, Any]:
-        """One ``predict`` for all environments: actions ``(n,)``, valid in the ``busy`` ones (None: all)."""
+    def begin_episodes(self, state: Any, starts: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> Any:
+        """Give the helper the keys of the episodes that begin, and return its state."""
+        assert self.helper is not None
+        if not self.helper.draws_per_episode:
+            return state
+        keys = [episode_key(spec.seed, spec.task_index) if spec is not None else 0 for spec in specs]
+        with _helper_errors(self.helper, "begin_episodes"):
+            return self.helper.begin_episodes(state, starts.copy(), np.array(keys, dtype=np.int64))
+
+    def ask(self, state: Any, starts: np.ndarray, deterministic: bool, busy: Iterable[int]) -> tuple[np.ndarray, Any]:
+        """One ``predict`` for all environments: actions ``(n,)``, valid in the ``busy`` ones."""
         assert self.helper is not None
         with _helper_errors(self.helper, "predict"):
             result = self.helper.predict(
@@ -238,26 +228,19 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
         TaskContractError: not one integer action in 0 .. K per observation, or ``predict`` raised.
     """
     batch = _Batch(env, as_helper(helper))
-    assert batch.helper is not None
     mask = np.ones(batch.n, dtype=np.bool_)
     state: Any = None
     for i in range(0, len(tasks), batch.n):
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(batch.n)]
-        batch.reset(mask, [EpisodeSpec(task, seed + j) for j, task in enumerate(some)])
-        if batch.helper.draws_per_episode:
-            keys = np.array([episode_key(seed + j, task) for j, task in enumerate(some)], dtype=np.int64)
-            with _helper_errors(batch.helper, "begin_episodes"):
-                state = batch.helper.begin_episodes(state, mask.copy(), keys)
-        _, state = batch.ask(state, mask, deterministic=True)
+        specs = [EpisodeSpec(task, seed + j) for j, task in enumerate(some)]
+        batch.reset(mask, specs)
+        state = batch.begin_episodes(state, mask, specs)
+        _, state = batch.ask(state, mask, True, range(batch.n))
 
 
 @contextlib.contextmanager
 def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
-    """Add the class and the method of the helper to its errors.
-
-    Raises:
-        TaskContractError: for any exception that is not one of :mod:`selfreg_gym.errors`; those pass unchanged.
-    """
+    """Add the class and the method of the helper to any error that is not one of :mod:`selfreg_gym.errors`."""
     try:
         yield
     except SelfRegError:
@@ -270,12 +253,8 @@ def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
         ) from error
 
 
-def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Sequence[int] | None = None) -> np.ndarray:
-    """A helper's actions for n observations as an integer array ``(n,)``; those of ``busy`` environments lie in 0 .. k.
-
-    Raises:
-        TaskContractError: another shape, another type, or an action outside 0 .. k.
-    """
+def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Iterable[int]) -> np.ndarray:
+    """A helper's actions as an integer array ``(n,)``; those of the ``busy`` environments lie in 0 .. k."""
     rule = f"for N observations, a helper must return N integer actions from 0 to K (here N = {n} and K = {k})"
     try:
         actions = np.atleast_1d(np.asarray(values))
@@ -286,7 +265,7 @@ def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Sequence
             f"{rule}; {helper.type_name} returned an array of shape {actions.shape} and type {actions.dtype}, "
             f"{shown(values)}."
         )
-    if not all(0 <= actions[i] <= k for i in (range(n) if busy is None else busy)):
+    if not all(0 <= actions[i] <= k for i in busy):
         raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
     return actions
 
@@ -315,11 +294,7 @@ class _Recorder:
         return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
 
     def check_step(self, episode: EpisodeState, env: Any) -> None:
-        """Raise if a wrapper has not passed on the step exactly once.
-
-        Raises:
-            InvalidArgumentError: the env made no step, several, or has begun another episode.
-        """
+        """Raise if the env made no step, several, or has begun another episode, because of a wrapper."""
         if episode.t == self._before["t"] + 1 and episode.seed == self.spec.seed:
             return
         raise InvalidArgumentError(

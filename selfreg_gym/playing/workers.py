@@ -155,11 +155,9 @@ def _one_thread() -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in before:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 @contextlib.contextmanager
@@ -239,11 +237,7 @@ def results_of(function: Callable[[Any], Any], shard: Any) -> Iterator[Any]:
 
 
 def _pickled(value: Any, what: str, protocol: int | None = None) -> bytes:
-    """The value as bytes; ``what`` names it in the message.
-
-    Raises:
-        InvalidArgumentError: it cannot be pickled.
-    """
+    """The value as bytes, or an ``InvalidArgumentError`` about ``what``."""
     try:
         return pickle.dumps(value, protocol=protocol)
     except Exception as error:
@@ -270,9 +264,8 @@ def _end_with_parent() -> None:
 
 def _picklable(error: BaseException) -> bytes | None:
     """The exception as bytes that can be loaded again, or None (some exceptions cannot be rebuilt)."""
-    try:
+    with contextlib.suppress(Exception):
         data = pickle.dumps(error)
         pickle.loads(data)
-    except Exception:
-        return None
-    return data
+        return data
+    return None

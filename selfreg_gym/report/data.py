@@ -76,8 +76,6 @@ class ReportData:
         """The records of the run's stages."""
         return _mappings(_mapping(self.manifest.get("stages")))
 
-    # -- splits -------------------------------------------------------------------------------------------------------
-
     @cached_property
     def splits(self) -> list[str]:
         """The evaluated splits, in the order of the config, else of the evaluation."""
@@ -94,8 +92,6 @@ class ReportData:
         """The heading in the middle of a sentence."""
         title = self.title(split)
         return title[:1].lower() + title[1:]
-
-    # -- helpers ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _styles(self) -> dict[str, Style]:
@@ -135,8 +131,6 @@ class ReportData:
         """Whether both ends of the usage axis were evaluated."""
         return self.end(split, "lower") is not None and self.end(split, "upper") is not None
 
-    # -- rows ---------------------------------------------------------------------------------------------------------
-
     def rows(self, split: str) -> list[ResultRow]:
         """The summary rows of a split, by rank, helper and budget."""
         rows = [row for row in self.evaluation.summary_rows if row["split"] == split]
@@ -173,8 +167,6 @@ class ReportData:
         """Of :attr:`budgets`, 1 if there is one, else the smallest; None without any."""
         return _headline_budget(self.budgets)
 
-    # -- calls and cost units -----------------------------------------------------------------------------------------
-
     @cached_property
     def calls_are_units(self) -> bool:
         """Whether every call costs one unit, so that calls and cost units are the same number."""
@@ -198,8 +190,6 @@ class ReportData:
         names = [visible(name, limit=40) for name in self.section("interventions").get("ids") or ()]
         count = max((len(row["usage_by_intervention"]) for row in self.evaluation.summary_rows), default=0)
         return names if len(names) == count else [f"intervention {k}" for k in range(1, count + 1)]
-
-    # -- calibration and warnings -------------------------------------------------------------------------------------
 
     def missed(self, key: str) -> str | None:
         """How a calibration missed its budget: "under", "over" or "unknown"; None if it met it or there was none."""
@@ -253,11 +243,7 @@ def _counted(value: float, unit: str) -> str:
 
 
 def _read(path: Path, command: str) -> dict[str, Any]:
-    """Read a JSON object, whose file ``command`` writes; empty if there is no file.
-
-    Raises:
-        ConfigError: the file is malformed.
-    """
+    """Read a JSON object, whose file ``command`` writes; empty if there is no file."""
     if not path.exists():
         return {}
     remedy = f"restore it from a copy, or write it again: {command}"

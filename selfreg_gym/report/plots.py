@@ -32,9 +32,6 @@ def _at_budget(helper: Style, budget: float | None) -> str:
     return _label(helper.short, 28) + ("" if budget is None else f", C = {budget:g}")
 
 
-# -- success against usage --------------------------------------------------------------------------------------------
-
-
 def success_and_usage(data: ReportData) -> Any:
     """Success against usage, one panel per split: points with intervals, hulls, and the line from never to always."""
     splits = data.splits
@@ -86,7 +83,7 @@ def _points(axis: Any, data: ReportData, split: str, helper: str) -> Any:
     """Draw one helper; return its handle for the legend."""
     rows = [row for row in data.rows(split) if row["helper"] == helper and row["usage"] is not None]
     look = data.style(helper)
-    for row in rows if look.has_intervals else ():
+    for row in () if look.declared.minor else rows:  # the intervals of all helpers would hide each other
         (x0, x1), (y0, y1) = row["usage_ci"], row["success_rate_ci"]
         if None not in (x0, x1, y0, y1):
             bar = {"color": look.light, "lw": 1, "alpha": 0.55, "zorder": 2}
@@ -134,9 +131,6 @@ def _budgets_at(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[float, float], 
     return {point: ", ".join(f"{budget:g}" for budget in sorted(budgets)) for point, budgets in found.items()}
 
 
-# -- reliability ------------------------------------------------------------------------------------------------------
-
-
 def reliability(models: Mapping[str, Mapping[str, Any]]) -> Any:
     """Observed against predicted success, one panel per model, with the number of decisions in each bin below.
 
@@ -162,9 +156,6 @@ def reliability(models: Mapping[str, Mapping[str, Any]]) -> Any:
         axes[0, 0].set_ylabel("observed success rate")
         axes[1, 0].set_ylabel("decisions")
     return drawn
-
-
-# -- traces -----------------------------------------------------------------------------------------------------------
 
 
 def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: int) -> Any:
@@ -233,9 +224,6 @@ def _square(axis: Any, step: Mapping[str, Any], base: float, colour: str, longes
         axis.text(step["t"] + 0.5, base + 0.125, str(step["action"]), **text)
     if step["invalid"]:
         axis.plot(step["t"] + 0.5, base + 0.13, "x", color=_ALARM, ms=6, mew=1.6)
-
-
-# -- usage by intervention --------------------------------------------------------------------------------------------
 
 
 def usage_by_intervention(data: ReportData) -> Any:

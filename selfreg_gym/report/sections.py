@@ -78,6 +78,11 @@ def _by_split(data: ReportData, table: Any, splits: Sequence[str] | None = None)
     return found
 
 
+def _folded(summary: str, content: str, is_open: bool = False) -> str:
+    """The content below a line that opens it; empty without content."""
+    return macros.details(summary, content, is_open) if content else ""
+
+
 def _success_and_usage(data: ReportData, folder: Path) -> Section:
     yardsticks = [data.style(one) for split in data.splits for one in data.helpers(split)]
     names = dict.fromkeys(style.short for style in yardsticks if style.declared.role == "yardstick")
@@ -91,19 +96,10 @@ def _success_and_usage(data: ReportData, folder: Path) -> Section:
             f" {' and '.join(names)}: a yardstick with information that a deployed helper does not have; it cannot be "
             "used on new tasks."
         )
-    svg = export(
-        plots.success_and_usage(data),
-        folder / "success-against-usage.png",
-        title="Success rate against usage, one panel per split",
-    )
-    table = tables.curves(data)
-    return Section(
-        "Success against usage",
-        [
-            macros.figure(svg, caption),
-            macros.details("Area under each curve, and the usage needed", table) if table else "",
-        ],
-    )
+    title = "Success rate against usage, one panel per split"
+    svg = export(plots.success_and_usage(data), folder / "success-against-usage.png", title=title)
+    curves = _folded("Area under each curve, and the usage needed", tables.curves(data))
+    return Section("Success against usage", [macros.figure(svg, caption), curves])
 
 
 def _shares(data: ReportData) -> Section:
@@ -123,11 +119,8 @@ def _usage_by_intervention(data: ReportData, folder: Path) -> Section:
     found = _by_split(data, tables.usage_by_intervention) if len(data.interventions) > 1 else []
     if not found:
         return Section(title, [])
-    svg = export(
-        plots.usage_by_intervention(data),
-        folder / "usage-by-intervention.png",
-        title="Usage of each intervention, one bar per helper and budget",
-    )
+    label = "Usage of each intervention, one bar per helper and budget"
+    svg = export(plots.usage_by_intervention(data), folder / "usage-by-intervention.png", title=label)
     unit = "one call costs one unit" if data.calls_are_units else "in small print, calls per episode"
     return Section(
         title,
@@ -137,10 +130,9 @@ def _usage_by_intervention(data: ReportData, folder: Path) -> Section:
 
 
 def _selection(data: ReportData) -> Section:
-    knobs = tables.selected_knobs(data)
     return Section(
         "Selection of a helper",
-        [tables.selected_helpers(data), macros.details("The knob of each helper", knobs) if knobs else ""],
+        [tables.selected_helpers(data), _folded("The knob of each helper", tables.selected_knobs(data))],
         "Chosen in calibration: the helper with the highest success on the calibration episodes. The "
         "oracle chooses on the evaluated episodes, so its share is a maximum over noisy estimates and biased upwards; "
         "it bounds what a better choice could add. Helpers that know the collected tasks are excluded.",
@@ -148,13 +140,12 @@ def _selection(data: ReportData) -> Section:
 
 
 def _expectations(data: ReportData) -> Section:
-    found = tables.calibrations(data)
     missed = any(data.missed(row["key"]) for row in data.evaluation.summary_rows)
     return Section(
         "Expected and measured",
         [
             tables.expectations(data) or macros.note("No row has an expectation of the solver."),
-            macros.details("Usage in calibration and in the evaluation", found, missed) if found else "",
+            _folded("Usage in calibration and in the evaluation", tables.calibrations(data), missed),
         ],
         "E[U] and E[SR] are the solver's expectations on the collected tasks, computed in-sample; U and SR are "
         "measured on new episodes. The differences show the accuracy of the transition model and may have either sign. "
@@ -277,10 +268,8 @@ def _stages(data: ReportData) -> Section:
 
 
 def _measurements(data: ReportData) -> Section:
-    parts = [
-        macros.details(data.title(split), tables.measurements(data, split), i == 0)
-        for i, split in enumerate(data.splits)
-    ]
+    titles = enumerate(data.splits)
+    parts = [macros.details(data.title(split), tables.measurements(data, split), i == 0) for i, split in titles]
     return Section("All rows", parts, f"U: usage in {data.unit} per episode.")
 
 
@@ -307,4 +296,4 @@ def _glossary(data: ReportData) -> Section:
 
 def _manifest(data: ReportData) -> Section:
     text = macros.source(dumps(data.manifest, indent=2)) if data.manifest else ""
-    return Section("How the run was made", [macros.details("manifest.json", text) if text else ""])
+    return Section("How the run was made", [_folded("manifest.json", text)])

@@ -116,11 +116,6 @@ class Style:
         return self.declared.role != "baseline" and not self.declared.minor
 
     @property
-    def has_intervals(self) -> bool:
-        """Whether its points have intervals; those of all helpers would hide each other."""
-        return not self.declared.minor
-
-    @property
     def has_hull(self) -> bool:
         """Whether the hull of its points is drawn."""
         return self.rank <= 3

@@ -87,8 +87,6 @@ def export(drawn: Figure, png: Path, *, title: str) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
     prefix = re.sub(r"\W+", "-", png.stem)  # ids must be unique in the page, and each figure has a "figure_1"
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     label = escape(visible(title, limit=200))
     return Markup(to_css_variables(svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)))

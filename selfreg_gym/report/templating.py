@@ -13,14 +13,10 @@ from selfreg_gym.utils.printable import visible
 __all__ = ["macros", "render"]
 
 
-def _printable(value: object) -> object:
-    return value if isinstance(value, Markup) else visible(value, keep="\n\t")
-
-
 _environment = Environment(
     loader=PackageLoader("selfreg_gym.report"),
     autoescape=True,
-    finalize=_printable,
+    finalize=lambda value: value if isinstance(value, Markup) else visible(value, keep="\n\t"),
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=StrictUndefined,

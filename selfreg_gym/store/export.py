@@ -30,6 +30,10 @@ __all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
 
 _CHUNK = 16_384
 _LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
+_COLUMNS = (
+    "episode t task task_id kind seed help_probability success usage observation admissible_actions state_key "
+    "feature_key steps_left action action_text cost reward terminated truncated invalid tokens price"
+).split()
 _NO_EPISODES = "there is no episode to export: the store is empty, or no episode meets the filter."
 
 
@@ -48,9 +52,7 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "success": e.success,
                 "usage": list(e.usage),
                 "observation": repaired(s.observation),
-                "admissible_actions": (
-                    None if s.admissible_actions is None else [repaired(action) for action in s.admissible_actions]
-                ),
+                "admissible_actions": _repaired_list(s.admissible_actions),
                 "state_key": repaired(s.state_key),
                 "feature_key": None if s.feature_key is None else repaired(s.feature_key),
                 "steps_left": s.steps_left,
@@ -100,11 +102,7 @@ def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
 
 @contextlib.contextmanager
 def _explained(target: object) -> Iterator[None]:
-    """Convert the errors of libraries and of the file system into errors of this package.
-
-    Raises:
-        StoreError: for any exception that is not one of :mod:`selfreg_gym.errors`; the message has the target.
-    """
+    """Convert errors of libraries and of the file system into a ``StoreError`` with the target."""
     try:
         yield
     except SelfRegError:
@@ -155,11 +153,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "task_id": [_without_nul(e.task_id)] * (len(e) + 1),
             "state_key": [_without_nul(s.state_key) for s in e.steps] + [""],
             "feature_key": [_without_nul(s.feature_key or "") for s in e.steps] + [""],
-            "admissible_actions": [
-                json.dumps(None if s.admissible_actions is None else [repaired(a) for a in s.admissible_actions])
-                for s in e.steps
-            ]
-            + ["null"],
+            "admissible_actions": [json.dumps(_repaired_list(s.admissible_actions)) for s in e.steps] + ["null"],
             "action_text": ["", *(_without_nul(s.action_text) for s in e.steps)],
             "cost": np.array([0.0, *(s.cost for s in e.steps)]),
             "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
@@ -196,12 +190,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
 
 
 def _minari_target(dataset_id: str) -> Path:
-    """The folder of a new dataset.
-
-    Raises:
-        InvalidArgumentError: the id is malformed.
-        StoreError: the dataset exists.
-    """
+    """The folder of a new dataset; raises if the id is malformed or the dataset exists (:func:`to_minari`)."""
     dataset = importlib.import_module("minari.dataset.minari_dataset")
     roots = importlib.import_module("minari.storage.datasets_root_dir")
     rule = "the id of a Minari dataset must be like 'namespace/name-v0' (letters, digits, '-', '_')"
@@ -244,6 +233,10 @@ def _moved_when_complete(target: Path, dataset_id: str) -> Iterator[None]:
         (Path(folder) / dataset_id).rename(target)
 
 
+def _repaired_list(actions: Iterable[str] | None) -> list[str] | None:
+    return None if actions is None else [repaired(action) for action in actions]
+
+
 def _without_nul(text: str) -> str:
     """The text with U+FFFD in place of NUL and lone surrogates, which HDF5 cannot hold."""
     return repaired(text).replace("\0", "\ufffd")
@@ -251,34 +244,14 @@ def _without_nul(text: str) -> str:
 
 def _arrow_schema(arrow: Any) -> Any:
     """The columns of :func:`rows`, in its order."""
-    number, real, flag, text = arrow.int64(), arrow.float64(), arrow.bool_(), arrow.string()
-    return arrow.schema(
-        {
-            "episode": number,
-            "t": number,
-            "task": number,
-            "task_id": text,
-            "kind": text,
-            "seed": number,
-            "help_probability": real,
-            "success": flag,
-            "usage": arrow.list_(real),
-            "observation": text,
-            "admissible_actions": arrow.list_(text),
-            "state_key": text,
-            "feature_key": text,
-            "steps_left": number,
-            "action": number,
-            "action_text": text,
-            "cost": real,
-            "reward": real,
-            "terminated": flag,
-            "truncated": flag,
-            "invalid": flag,
-            "tokens": number,
-            "price": real,
-        }
-    )
+    types = {
+        **dict.fromkeys("task_id kind observation state_key feature_key action_text".split(), arrow.string()),
+        **dict.fromkeys(("help_probability", "cost", "reward", "price"), arrow.float64()),
+        **dict.fromkeys(("success", "terminated", "truncated", "invalid"), arrow.bool_()),
+        "usage": arrow.list_(arrow.float64()),
+        "admissible_actions": arrow.list_(arrow.string()),
+    }
+    return arrow.schema({name: types.get(name, arrow.int64()) for name in _COLUMNS})
 
 
 def _imported(name: str, extra: str) -> Any:

@@ -17,16 +17,7 @@ from selfreg_gym.errors import StoreDamagedError, UnknownNameError
 from selfreg_gym.store.schema import reading
 from selfreg_gym.types import Episode, Transition
 
-__all__ = [
-    "Coded",
-    "ProbabilitySummary",
-    "Spending",
-    "Summary",
-    "columns",
-    "condition",
-    "episodes",
-    "spending",
-]
+__all__ = ["Coded", "ProbabilitySummary", "Spending", "Summary", "columns", "condition", "episodes", "spending"]
 
 _CACHED_TEXTS = 200_000
 _CHUNK = 4096
@@ -103,18 +94,12 @@ class Summary(NamedTuple):
 
 
 def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
-    """Stream the episodes that meet ``where`` (of :func:`condition`) in the order of the plan.
-
-    Raises:
-        StoreDamagedError: steps of an episode are missing.
-    """
+    """Stream the episodes that meet ``where`` (of :func:`condition`) in the order of the plan."""
     test, values = where
     with reading(path) as connection:
         steps = _Texts(connection).transitions(_joined(connection, _TRANSITION, where))
-        for row in connection.execute(
-            f"SELECT {_EPISODE} FROM episodes e WHERE {test} ORDER BY e.run, e.episode", values
-        ):
-            task, seed, task_id, kind, probability, success, usage, metrics, length = row
+        rows = connection.execute(f"SELECT {_EPISODE} FROM episodes e WHERE {test} ORDER BY e.run, e.episode", values)
+        for task, seed, task_id, kind, probability, success, usage, metrics, length in rows:
             own = tuple(islice(steps, length))
             if len(own) != length:
                 raise StoreDamagedError(f"{path}: an episode of {length} steps has only {len(own)}.")
@@ -144,11 +129,7 @@ def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> d
 
 
 def condition(where: dict[str, Any]) -> tuple[str, list[Any]]:
-    """An SQL condition for filters on episodes, and its values.
-
-    Raises:
-        UnknownNameError: a filter does not exist.
-    """
+    """An SQL condition for filters on episodes, and its values; ``UnknownNameError`` for other filters."""
     parts, values = ["1"], []
     for name, wanted in where.items():
         if name not in _FILTERS:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.store import reading, schema
+from selfreg_gym.store import export, reading, schema
 from selfreg_gym.store.reading import Coded, ProbabilitySummary, Spending, Summary
 from selfreg_gym.store.writing import Writer
 from selfreg_gym.types import Episode
@@ -126,7 +126,7 @@ class Rollouts:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path,)
+        return partial(Rollouts.open, check=False), (self.path,)
 
     def __repr__(self) -> str:
         try:
@@ -139,8 +139,6 @@ class Rollouts:
 
     def __iter__(self) -> Iterator[Episode]:
         return self.episodes()
-
-    # ------------------------------------------------------------------ content
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -233,8 +231,6 @@ class Rollouts:
             by_help_probability=[ProbabilitySummary(*row) for row in rows],
         )
 
-    # ------------------------------------------------------------------ writing
-
     def fix_plan(self, plan: Iterable[EpisodeSpec]) -> None:
         """Store the plan of a run: all episodes to play. The run then accepts no other episodes.
 
@@ -288,8 +284,6 @@ class Rollouts:
         with schema.explained(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    # ------------------------------------------------------------------ reading
-
     def episodes(self, **where: Any) -> Iterator[Episode]:
         """Iterate over the episodes that were played without an error, in the order of the plan.
 
@@ -302,6 +296,7 @@ class Rollouts:
 
         Raises:
             UnknownNameError: a filter does not exist.
+            StoreDamagedError: steps of an episode are missing.
         """
         return reading.episodes(self.path, reading.condition(where))
 
@@ -324,24 +319,16 @@ class Rollouts:
         """
         return reading.columns(self.path, names, reading.condition(where))
 
-    # ------------------------------------------------------------------ exports
-
     def to_parquet(self, path: str | os.PathLike[str], **where: Any) -> Path:
         """Write a Parquet file with one row per transition; see :func:`selfreg_gym.store.export.to_parquet`."""
-        from selfreg_gym.store import export
-
         return export.to_parquet(self.episodes(**where), schema.check_path(path))
 
     def to_minari(self, dataset_id: str, **where: Any) -> Any:
         """Make a Minari dataset; see :func:`selfreg_gym.store.export.to_minari`."""
-        from selfreg_gym.store import export
-
         return export.to_minari(self.spec, self.episodes(**where), dataset_id)
 
     def to_hf_dataset(self, **where: Any) -> Any:
         """Make a Hugging Face ``datasets.Dataset``; see :func:`selfreg_gym.store.export.to_hf_dataset`."""
-        from selfreg_gym.store import export
-
         return export.to_hf_dataset(self.episodes(**where))
 
     def _specs(self, query: str) -> list[EpisodeSpec]:
@@ -351,18 +338,10 @@ class Rollouts:
         return self._rows(f"SELECT count(*) FROM {table}")[0][0]
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """The result of a query.
-
-        Raises:
-            StoreError: the store is closed, locked or unreadable.
-        """
+        """The result of a query; a ``StoreError`` if the store is closed, locked or unreadable."""
         with schema.explained(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
 _PLAN = "task, seed, help_probability, episode, run"  # in the order of EpisodeSpec
 _NOT_PLAYED = "NOT EXISTS (SELECT 1 FROM episodes e WHERE e.run = p.run AND e.episode = p.episode)"
-
-
-def _reopen(path: Path) -> Rollouts:
-    return Rollouts.open(path, check=False)

@@ -108,12 +108,7 @@ _NAMES = {"meta", "texts", "plan", "episodes", "transitions", "failures", "steps
 
 
 def check_path(path: Any) -> Path:
-    """Return the path of a store.
-
-    Raises:
-        InvalidArgumentError: not a str or a path.
-        StoreError: the file system does not allow the name.
-    """
+    """Return the path of a store, or raise if it is not a str or a path that the file system allows."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str) or "\0" in text:
         raise InvalidArgumentError(
@@ -125,31 +120,22 @@ def check_path(path: Any) -> Path:
 
 
 def create(path: Path, spec: dict[str, Any]) -> sqlite3.Connection:
-    """Create an empty store at ``path``, and missing folders; a failure leaves no file.
-
-    Raises:
-        StoreError: the path exists, or the file cannot be created.
-        InvalidArgumentError: ``spec`` is not plain JSON.
-    """
+    """Create an empty store at ``path``, and missing folders (``Rollouts.create``); a failure leaves no file."""
     text = spec_json(spec)
     taken = StoreError(f"{path} already exists: open it with Rollouts.open, or choose another path.")
     if path.exists():
         raise taken
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with (
-                atomic_path(path, overwrite=False) as temporary,
-                contextlib.closing(connect(temporary, mode="rwc")) as connection,
-            ):
-                _write_tables(connection, text)
+            with atomic_path(path, overwrite=False) as temporary:
+                _write_tables(temporary, text)
         except FileExistsError:
             raise taken from None
         return _writable(path)
 
 
-def _write_tables(connection: sqlite3.Connection, spec: str) -> None:
-    with transaction(connection):
+def _write_tables(path: Path, spec: str) -> None:
+    with contextlib.closing(connect(path, mode="rwc")) as connection, transaction(connection):
         for statement in [*_TABLES.split(";\n"), _VIEW]:
             connection.execute(statement)
         made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -167,17 +153,7 @@ def _writable(path: Path) -> sqlite3.Connection:
 
 
 def open_checked(path: Path, *, check: bool) -> sqlite3.Connection:
-    """Open a store for reading and writing, or for reading only if the file is read-only.
-
-    Args:
-        path: the file.
-        check: verify the whole file (SQLite's ``quick_check``; about 0.2 s per 100 MB).
-
-    Raises:
-        StoreError: there is no such file.
-        StoreVersionError: the file has another format version.
-        StoreDamagedError: not a database, not a rollout store, or damaged.
-    """
+    """Open a store for reading and writing, or for reading only if the file is read-only (``Rollouts.open``)."""
     if not path.exists():
         raise StoreError(f"there is no rollout store at {path}; collect(...) or Rollouts.create creates one.")
     if path.is_dir():
@@ -281,11 +257,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def spec_json(spec: dict[str, Any]) -> str:
-    """The spec as JSON with sorted keys.
-
-    Raises:
-        InvalidArgumentError: not a dict of plain JSON values.
-    """
+    """The spec, a dict of plain JSON values, as JSON with sorted keys."""
     if not isinstance(spec, dict):
         raise InvalidArgumentError(f"the spec of a store must be a dict, received {type(spec).__name__}.")
     try:

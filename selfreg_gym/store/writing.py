@@ -22,12 +22,7 @@ _CACHED_TEXTS = 200_000
 
 
 class Writer:
-    """Adds episodes to an open store. Several writers, in several processes, may share one file.
-
-    Args:
-        connection: in autocommit mode, from :func:`selfreg_gym.store.schema.connect`.
-        path: the file, for messages.
-    """
+    """Adds episodes to an open store; ``path`` is its name in messages. Several processes may write to one file."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
@@ -75,14 +70,11 @@ class Writer:
         observation, actions, state, feature, action_text = (
             None if x is None else self._text_id(x, new) for x in texts
         )
-        left = None if s.steps_left is None else int(s.steps_left)
+        left, tokens = (None if x is None else int(x) for x in (s.steps_left, s.tokens))
+        reported = None if s.reported_cost is None else float(s.reported_cost)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
-        counted = (
-            None if s.tokens is None else int(s.tokens),
-            None if s.reported_cost is None else float(s.reported_cost),
-        )
         acted = int(s.action), action_text, float(s.cost), float(s.reward)
-        return s.t, observation, actions, state, feature, left, *acted, *flags, *counted
+        return s.t, observation, actions, state, feature, left, *acted, *flags, tokens, reported
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
         """The index of an episode in the plan; an episode of a run without a fixed plan is appended."""
@@ -128,11 +120,7 @@ def _actions_json(actions: Sequence[str]) -> str:
 
 
 def _check_episode(episode: Episode) -> None:
-    """Check that an episode is complete and that its numbers and texts can be stored.
-
-    Raises:
-        InvalidArgumentError: it is not; the message has the first problem.
-    """
+    """Raise the first problem of an episode that is incomplete or has a number or text that cannot be stored."""
     if not isinstance(episode, Episode):
         raise InvalidArgumentError(f"a store takes selfreg_gym.Episode objects, received {shown(episode)}.")
     try:
@@ -158,9 +146,7 @@ def _problem(episode: Episode) -> str | None:
         problem = "it must end at its last step and not before (steps after the end are not transitions)"
     elif not all(0 <= s.action <= len(episode.usage) for s in steps):
         problem = f"an action is outside 0 .. {len(episode.usage)} (usage has one value per intervention)"
-    elif not all(
-        math.isfinite(s.cost) and math.isfinite(s.reward) and math.isfinite(s.reported_cost or 0) for s in steps
-    ):
+    elif not all(math.isfinite(x) for s in steps for x in (s.cost, s.reward, s.reported_cost or 0)):
         problem = "a cost, a reported cost or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
         problem = f"its steps cost {sum(s.cost for s in steps)!r}, but its usage is {episode.cost!r}"
@@ -191,11 +177,7 @@ def _text_problem(step: Transition) -> str | None:
 
 
 def _metrics(metrics: Any) -> dict[str, float | None]:
-    """Metrics with None for values that were not measured.
-
-    Raises:
-        InvalidArgumentError: not a dict of numbers.
-    """
+    """Metrics with None for values that were not measured."""
     try:
         return {repaired(name): None if x is None else float(x) for name, x in metrics.items()}
     except (AttributeError, TypeError, ValueError, OverflowError):

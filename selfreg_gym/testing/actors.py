@@ -11,7 +11,7 @@ import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
 from selfreg_gym.intervention_env.building import build_task
-from selfreg_gym.testing.common import SAMPLE_TASK, UntouchedGlobalRandomness, broken, rest
+from selfreg_gym.testing.common import SAMPLE_TASK, broken, rest, untouched_global_randomness
 from selfreg_gym.types import Act, Decision, Intervention
 
 __all__ = ["check_actor", "check_intervention"]
@@ -43,7 +43,7 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
         before = env.get_wrapper_attr("snapshot")()
         admissible = info.get("admissible_actions")
         decision = Decision(observation, admissible, task=env, key=(11 + episode, 0, 0, 1))
-        with UntouchedGlobalRandomness("an actor"):
+        with untouched_global_randomness("an actor"):
             alone = _answers(actor, [decision])[0]
         _check_act(alone, admissible)
         follow = alone.text if isinstance(alone, Act) else alone

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from selfreg_gym.errors import TaskContractError
 
-__all__ = ["SAMPLE_TASK", "UntouchedGlobalRandomness", "broken", "frozen", "rest"]
+__all__ = ["SAMPLE_TASK", "broken", "frozen", "rest", "untouched_global_randomness"]
 
 SAMPLE_TASK = "selfreg/Coin-v0"
 """The default task on which actors and helpers are checked."""
@@ -41,20 +42,15 @@ def rest(env: Any, actions: Sequence[str]) -> list[Any]:
     return shown
 
 
-class UntouchedGlobalRandomness:
-    """Raises ``TaskContractError`` if the block uses the global generator of NumPy or Python."""
+@contextlib.contextmanager
+def untouched_global_randomness(user: str) -> Iterator[None]:
+    """Raise ``TaskContractError`` if the block uses the global generator of NumPy or Python."""
+    before = _random_state()
+    yield
+    if _random_state() != before:
+        broken(f"{user} draws from its own generator", "a draw from np.random or random")
 
-    def __init__(self, user: str) -> None:
-        self._user = user
 
-    def __enter__(self) -> None:
-        self._before = self._state()
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        if kind is None and self._state() != self._before:
-            broken(f"{self._user} draws from its own generator", "a draw from np.random or random")
-
-    @staticmethod
-    def _state() -> tuple[Any, ...]:
-        state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
-        return repr(state["state"]["key"].tobytes()), state["state"]["pos"], random.getstate()
+def _random_state() -> tuple[Any, ...]:
+    state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    return state["state"]["key"].tobytes(), state["state"]["pos"], random.getstate()

@@ -11,7 +11,7 @@ import numpy as np
 
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
-from selfreg_gym.testing.common import UntouchedGlobalRandomness, broken, frozen, rest
+from selfreg_gym.testing.common import broken, frozen, rest, untouched_global_randomness
 from selfreg_gym.types import optional_member
 
 __all__ = ["check_task"]
@@ -54,7 +54,7 @@ def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: i
 def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_steps: int) -> list[Any]:
     """Play an episode and return all results."""
     picker = np.random.default_rng(seed)
-    with UntouchedGlobalRandomness("a task"):
+    with untouched_global_randomness("a task"):
         answer = env.reset(seed=seed, options={"episode": episode})
         if not isinstance(answer, tuple) or len(answer) != 2:
             broken("reset returns (observation, info)", repr(answer))
@@ -150,17 +150,14 @@ def _check_snapshots(env: Any, episode: int, choose: Callable[..., str], max_ste
     for _ in range(2):
         env.get_wrapper_attr("restore")(snapshot)
         continuations.append(rest(env, actions))
-    if any(shown != _rest_from_reset(env, episode, actions) for shown in continuations):
+    env.reset(seed=episode, options={"episode": episode})
+    expected = rest(env, actions)
+    if any(shown != expected for shown in continuations):
         kind = "the replay" if isinstance(env, ReplaySnapshots) else "snapshot() and restore()"
         broken(
             "restore(snapshot) restores the exact state, the random state included, as often as it is called",
             f"another continuation through {kind}",
         )
-
-
-def _rest_from_reset(env: Any, episode: int, actions: Sequence[str]) -> list[Any]:
-    env.reset(seed=episode, options={"episode": episode})
-    return rest(env, actions)
 
 
 def _check_nonsense(env: Any, episode: int) -> None:
@@ -210,7 +207,7 @@ def _check_augment(env: Any, observations: list[str]) -> None:
     """An augmented observation is an observation, drawn from the given generator alone."""
     augment = optional_member(env, "augment")
     for observation in observations if augment is not None else ():
-        with UntouchedGlobalRandomness("a task"):
+        with untouched_global_randomness("a task"):
             text, again = (augment(observation, np.random.default_rng(3)) for _ in range(2))
         if not isinstance(text, str) or text not in env.observation_space:
             broken("augment(observation, rng) returns a str inside the observation space", f"{str(text)[:80]!r}")

@@ -38,9 +38,6 @@ def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.
     """Return a finite number in ``[low, high]`` (in ``(low, high]`` if ``above``) as a float.
 
     Text and booleans are invalid, although ``float`` would convert them: ``cost="1"`` or ``cost=True`` is a mistake.
-
-    Raises:
-        InvalidArgumentError: another value.
     """
     plain = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
     is_real = isinstance(plain, numbers.Real) and not isinstance(plain, bool)
@@ -57,11 +54,7 @@ def check_number(what: str, value: Any, *, low: float = 0.0, high: float = math.
 
 
 def check_count(what: str, value: Any, *, low: int = 1, high: int = LARGEST_INTEGER) -> int:
-    """Return an integer in ``[low, high]`` as an int; booleans are invalid.
-
-    Raises:
-        InvalidArgumentError: another value.
-    """
+    """Return an integer in ``[low, high]`` as an int; booleans are invalid."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and low <= value <= high:
         return int(value)
     bounds = f"of at least {low}" if high == LARGEST_INTEGER else f"from {low} to {high}"
@@ -70,11 +63,7 @@ def check_count(what: str, value: Any, *, low: int = 1, high: int = LARGEST_INTE
 
 
 def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0) -> list[float]:
-    """Return a non-empty sequence of different numbers in ``[low, high]`` as a list of floats.
-
-    Raises:
-        InvalidArgumentError: not a sequence, an empty sequence, or an invalid or repeated number.
-    """
+    """Return a non-empty sequence of different numbers in ``[low, high]`` as a list of floats."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         hint = f": write [{values}]" if isinstance(values, numbers.Real) else ""
         raise InvalidArgumentError(f"{what} must be a sequence of numbers, received {shown(values)}{hint}.")
@@ -87,11 +76,7 @@ def check_numbers(what: str, values: Any, *, low: float = 0.0, high: float = 1.0
 
 
 def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks") -> list[int]:
-    """Return a non-empty sequence of different task indices as a list, each below ``available`` if that is not None.
-
-    Raises:
-        InvalidArgumentError: not a sequence of integers, a repeated index, or an index that the task does not have.
-    """
+    """Return a non-empty sequence of different task indices as a list, each below ``available`` if that is not None."""
     if isinstance(tasks, int | np.integer) and not isinstance(tasks, bool):
         raise InvalidArgumentError(
             f"{what} must be a sequence of task indices, received the integer {tasks}: write range({tasks}) for the "

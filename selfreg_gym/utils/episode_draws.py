@@ -53,11 +53,8 @@ class EpisodeDraws:
     ) -> EpisodeDraws:
         """Set the streams where ``starts`` (N,) is True, from the helper's seed and the episodes' ``keys`` (N,)."""
         draws = _empty(len(starts)) if state is None else state
-        streams, steps = draws.streams.copy(), draws.steps.copy()
-        for i in np.flatnonzero(starts):
-            streams[i] = _stream(KEYED_DRAWS, seed, int(keys[i]))
-            steps[i] = 0
-        return replace(draws, streams=streams, steps=steps, keyed=draws.keyed | starts)
+        begun = draws._begun(np.flatnonzero(starts), KEYED_DRAWS, seed, keys[starts])
+        return replace(begun, keyed=draws.keyed | starts)
 
     @classmethod
     def at(
@@ -75,11 +72,19 @@ class EpisodeDraws:
         fresh = np.flatnonzero(starts & ~draws.keyed)
         if not len(fresh) and not draws.keyed.any():
             return draws
-        streams, steps = draws.streams.copy(), draws.steps.copy()
-        for number, i in enumerate(fresh):
-            streams[i] = _stream(COUNTED_DRAWS, seed, draws.counted + number)
+        numbers = draws.counted + np.arange(len(fresh))
+        begun = draws._begun(fresh, COUNTED_DRAWS, seed, numbers)
+        return replace(begun, keyed=np.zeros(n, dtype=bool), counted=draws.counted + len(fresh))
+
+    def _begun(
+        self, indices: NDArray[np.intp], purpose: Purpose, seed: int, numbers: NDArray[np.int64]
+    ) -> EpisodeDraws:
+        """The same with new streams at ``indices``."""
+        streams, steps = self.streams.copy(), self.steps.copy()
+        for i, number in zip(indices, numbers, strict=True):
+            streams[i] = seed_sequence(purpose, int(seed), int(number)).generate_state(1, np.uint64)[0]
             steps[i] = 0
-        return EpisodeDraws(streams, steps, np.zeros(n, dtype=bool), draws.counted + len(fresh))
+        return replace(self, streams=streams, steps=steps)
 
     def of_episode(self) -> NDArray[np.float64]:
         """``(N,)`` in [0, 1): one number per episode, equal at all of its steps."""
@@ -94,10 +99,6 @@ class EpisodeDraws:
 
 def _empty(n: int) -> EpisodeDraws:
     return EpisodeDraws(np.zeros(n, np.uint64), np.zeros(n, np.int64), np.zeros(n, bool))
-
-
-def _stream(purpose: Purpose, seed: int, number: int) -> np.uint64:
-    return seed_sequence(purpose, int(seed), number).generate_state(1, np.uint64)[0]
 
 
 def _uniform(streams: NDArray[np.uint64], number: NDArray[np.uint64]) -> NDArray[np.float64]:

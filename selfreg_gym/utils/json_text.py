@@ -39,12 +39,7 @@ def dumps(value: Any, **options: Any) -> str:
 
 
 def read_object(
-    file: str | Path,
-    *,
-    what: str,
-    remedy: str,
-    keys: Sequence[str] = (),
-    error: type[SelfRegError] = CheckpointError,
+    file: str | Path, *, what: str, remedy: str, keys: Sequence[str] = (), error: type[SelfRegError] = CheckpointError
 ) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -48,14 +48,9 @@ def visible(text: object, *, limit: int | None = None, keep: str = "") -> str:
     if limit is not None:
         written = shorten(written, limit)  # before escaping, so that the time does not grow with the text
     if not (written.isascii() and written.isprintable()):
-        written = "".join(map(lambda one: one if one in keep else _visible(one), written))
+        hidden = {one for one in set(written).difference(keep) if unicodedata.category(one) in _HIDDEN}
+        written = "".join(ascii(one)[1:-1] if one in hidden else one for one in written)
     return written if limit is None else shorten(written, limit)
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _HIDDEN:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def shorten(text: str, limit: int) -> str:

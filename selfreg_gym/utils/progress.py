@@ -15,22 +15,15 @@ __all__ = ["new_progress", "progress_bar"]
 
 def new_progress(*, elapsed: bool = False, transient: bool = False, console: Console | None = None) -> Progress:
     """Return a rich ``Progress``: description, bar, count, the task's field ``note``, (time elapsed,) time left."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        *([TimeElapsedColumn(), TextColumn("left")] if elapsed else []),
-        TimeRemainingColumn(),
+    return rich.Progress(
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[note]}", markup=False),
+        *([rich.TimeElapsedColumn(), rich.TextColumn("left")] if elapsed else []),
+        rich.TimeRemainingColumn(),
         transient=transient,
         console=console,
     )

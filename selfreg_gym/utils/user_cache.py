@@ -89,9 +89,8 @@ def _in_home() -> Path | None:
         local = os.environ.get("LOCALAPPDATA", "")
         return Path(local) / NAME / "Cache" if os.path.isabs(local) else None
     home = os.path.expanduser("~")
-    if not os.path.isabs(home):
-        return None
-    return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / NAME
+    folder = "Library/Caches" if sys.platform == "darwin" else ".cache"
+    return Path(home) / folder / NAME if os.path.isabs(home) else None
 
 
 def _in_temporary_files() -> Path | None:

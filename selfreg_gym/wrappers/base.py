@@ -106,27 +106,19 @@ def ended_indices(infos: Mapping[str, Any]) -> np.ndarray:
 class ObservationRule(Protocol):
     """Computes observations from texts and infos."""
 
-    @property
-    def space(self) -> gym.Space[Any]:
-        """The space of one observation."""
-        ...
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Keys of info that ``observe`` reads."""
-        ...
+    space: gym.Space[Any]
+    """The space of one observation."""
+    reads: tuple[str, ...]
+    """Keys of info that ``observe`` reads."""
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[Any]:
         """N observations from N texts and infos."""
-        ...
 
     def empty(self) -> Any:
         """The observation of an environment in which no episode has begun."""
-        ...
 
     def stack(self, observations: Sequence[Any]) -> Any:
         """N observations in the form that a vector env returns."""
-        ...
 
 
 class RuleObservation(VectorAware):
@@ -139,12 +131,10 @@ class RuleObservation(VectorAware):
         self._rule = rule
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and return the rule's observation."""
         text, info = self.env.reset(seed=seed, options=options)
         return self._rule.observe([text], [info])[0], info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env and return the rule's observation."""
         text, reward, terminated, truncated, info = self.env.step(action)
         return self._rule.observe([text], [info])[0], reward, terminated, truncated, info
 
@@ -164,12 +154,10 @@ class VectorRuleObservation(VectorCounterpart):
         self._current = [rule.empty() for _ in range(env.num_envs)]
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and return the rule's observations."""
         texts, infos = self.env.reset(seed=seed, options=options)
         return self._observe(texts, infos), infos
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env and return the rule's observations."""
         texts, rewards, terminations, truncations, infos = self.env.step(actions)
         ended = ended_indices(infos)
         if len(ended):

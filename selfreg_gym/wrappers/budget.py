@@ -54,12 +54,10 @@ class VectorHelpBudget(VectorCounterpart):
         return self._cap.masks()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and add ``budget_left`` and ``denied`` to ``infos``."""
         observations, infos = self.env.reset(seed=seed, options=options)
         return observations, self._add_budget(infos, np.zeros(self.num_envs, dtype=np.bool_))
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env; a call that exceeds the budget is executed as nohelp."""
         allowed = self._cap.masks()
         wanted = check_actions(actions, self.num_envs).astype(np.int64, copy=False)
         in_range = (wanted >= 0) & (wanted < allowed.shape[1])  # the env raises for the others
@@ -71,26 +69,19 @@ class VectorHelpBudget(VectorCounterpart):
     def _add_budget(self, infos: dict[str, Any], denied: np.ndarray) -> dict[str, Any]:
         if "usage" not in infos:
             return infos
-        mask = infos["_usage"]
-        found = {
-            **infos,
-            "budget_left": np.where(mask, self._cap.left(infos["usage"]), 0.0),
-            "_budget_left": mask.copy(),
-        }
         ended = ended_indices(infos)
+        if not len(ended):
+            return self._with_budget(infos, denied)
         current = denied.copy()
-        if len(ended):
-            current[ended] = False  # their infos belong to the reset; the denial belongs to final_info
-            final = infos["final_info"]
-            last = final["_usage"]
-            found["final_info"] = {
-                **final,
-                "budget_left": np.where(last, self._cap.left(final["usage"]), 0.0),
-                "_budget_left": last.copy(),
-                "denied": denied & last,
-                "_denied": last.copy(),
-            }
-        return {**found, "denied": current & mask, "_denied": mask.copy()}
+        current[ended] = False  # their infos belong to the reset; the denial belongs to final_info
+        final = self._with_budget(infos["final_info"], denied)
+        return self._with_budget({**infos, "final_info": final}, current)
+
+    def _with_budget(self, infos: dict[str, Any], denied: np.ndarray) -> dict[str, Any]:
+        mask = infos["_usage"]
+        left = np.where(mask, self._cap.left(infos["usage"]), 0.0)
+        masks = {"_budget_left": mask.copy(), "_denied": mask.copy()}
+        return {**infos, "budget_left": left, "denied": denied & mask, **masks}
 
 
 class HelpBudget(VectorAware):

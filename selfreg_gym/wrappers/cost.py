@@ -23,7 +23,6 @@ class VectorHelpCost(VectorCounterpart):
         self._difference = float(find_attr(env, "help_cost")) - self.help_cost
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step the env; the reward uses the new help cost."""
         observations, rewards, terminations, truncations, infos = self.env.step(actions)
         if "cost" in infos:
             cost = infos["cost"].copy()
@@ -68,6 +67,5 @@ class HelpCost(VectorAware):
         self._difference = float(find_attr(env, "help_cost")) - self.help_cost
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env; the reward uses the new help cost."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, float(reward) + self._difference * info["cost"], terminated, truncated, info

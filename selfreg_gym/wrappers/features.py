@@ -57,19 +57,16 @@ def feature_space() -> gym.spaces.Dict:
 class _Features:
     """The rule: hashed words, and four numbers."""
 
-    reads = ("feature_key", "usage", "budget_left", "steps_left", "step", "prm_score")
+    reads: tuple[str, ...] = ("feature_key", "usage", "budget_left", "steps_left", "step", "prm_score")
 
     def __init__(self, prm: PRM | None) -> None:
         self._prm = None if prm is None else check_prm(prm)
-        self.space = feature_space()
+        self.space: gym.Space[Any] = feature_space()
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """One dict per text; one call of the model for all."""
-        scores: Sequence[float]
-        if self._prm is not None:
-            scores = scores_of(self._prm, texts).tolist()
-        else:
-            scores = [info.get("prm_score", 0.0) for info in infos]
+        given = [info.get("prm_score", 0.0) for info in infos]
+        scores = given if self._prm is None else scores_of(self._prm, texts).tolist()
         return [self._one(text, info, p) for text, info, p in zip(texts, infos, scores, strict=True)]
 
     def _one(self, text: str, info: Mapping[str, Any], p: float) -> dict[str, np.ndarray]:
@@ -86,7 +83,7 @@ class _Features:
         return {"embedding": np.zeros(EMBEDDING_SIZE, dtype=np.float32), "scalars": np.zeros(4, dtype=np.float32)}
 
     def stack(self, observations: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        return {name: np.stack([observation[name] for observation in observations]) for name in self.space.spaces}
+        return {name: np.stack([one[name] for one in observations]) for name in ("embedding", "scalars")}
 
 
 class VectorFeatureObservation(VectorRuleObservation):

@@ -24,15 +24,10 @@ class PRM(Protocol):
 
     def score(self, observations: Sequence[str]) -> np.ndarray:
         """``(N,)`` numbers in [0, 1] for N observation texts."""
-        ...
 
 
 def check_prm(prm: Any) -> PRM:
-    """Return ``prm``.
-
-    Raises:
-        InvalidArgumentError: it has no method ``score``.
-    """
+    """Return ``prm``, or raise ``InvalidArgumentError`` if it has no method ``score``."""
     if not callable(getattr(prm, "score", None)):
         raise InvalidArgumentError(
             f"a process reward model must have score(observations) -> (N,), received {type(prm).__name__}."
@@ -87,7 +82,6 @@ class VectorPRMReward(VectorCounterpart):
         self._potential = np.zeros(env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and compute the potentials of the episodes that begin."""
         texts, infos = self.env.reset(seed=seed, options=options)
         self._set_potential(texts, np.flatnonzero(infos["_state_key"]))
         return texts, infos
@@ -175,13 +169,11 @@ class PRMReward(VectorAware):
         self._potential = 0.0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and compute the potential of the first state."""
         text, info = self.env.reset(seed=seed, options=options)
         self._potential = float(scores_of(self.prm, [text])[0])
         return text, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env and add ``gamma * p(s') - p(s)``."""
         text, reward, terminated, truncated, info = self.env.step(action)
         before = self._potential
         self._potential = 0.0 if terminated or truncated else float(scores_of(self.prm, [text])[0])
@@ -209,7 +201,6 @@ class VectorPRMObservation(VectorCounterpart):
         self.prm = check_prm(prm)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and score the episodes that begin."""
         texts, infos = self.env.reset(seed=seed, options=options)
         return texts, self._add_scores(texts, infos)
 
@@ -271,11 +262,9 @@ class PRMObservation(VectorAware):
         self.prm = check_prm(prm)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the env and score the first text."""
         text, info = self.env.reset(seed=seed, options=options)
         return text, {**info, "prm_score": float(scores_of(self.prm, [text])[0])}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the env and score the text."""
         text, reward, terminated, truncated, info = self.env.step(action)
         return text, reward, terminated, truncated, {**info, "prm_score": float(scores_of(self.prm, [text])[0])}

@@ -27,7 +27,7 @@ class _Keys:
         for part in parts:
             if part not in _PARTS:
                 raise UnknownNameError("part of a state key", part, _PARTS)
-        self.space = FreeText()
+        self.space: gym.Space[Any] = FreeText()
         self.reads = tuple(parts)
 
     def observe(self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]]) -> list[str]:
