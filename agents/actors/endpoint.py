@@ -101,9 +101,8 @@ class EndpointActor:
         self.strategy = strategy
         seed = check_seed(seed)
         self.options = GenerationOptions(temperature, seed, max_tokens, reasoning, nearest, api, instructions)
-        self.connection = Connection(
-            Server.of(base_url, also_known=keyword_names(EndpointActor), **server), cache=cache
-        )
+        own = keyword_names(EndpointActor)
+        self.connection = Connection(Server.of(base_url, also_known=own, **server), cache=cache)
         self._reset()
 
     def _reset(self) -> None:
@@ -166,10 +165,9 @@ class EndpointActor:
         except EndpointError as error:
             return [Act("", error=str(error)) for _ in decisions]
         acts: list[Act | None] = [None] * len(decisions)
-        for name, indices in (
-            (strategy, [i for i, d in enumerate(decisions) if d.admissible_actions]),
-            ("text", [i for i, d in enumerate(decisions) if d.admissible_actions is None]),
-        ):
+        offered = [i for i, d in enumerate(decisions) if d.admissible_actions]
+        free = [i for i, d in enumerate(decisions) if d.admissible_actions is None]
+        for name, indices in ((strategy, offered), ("text", free)):
             for i, act in zip(indices, self._act_by(name, [decisions[i] for i in indices]), strict=True):
                 acts[i] = act
         return [act or Act("", error="there is no admissible action to choose from.") for act in acts]

@@ -89,7 +89,12 @@ class LM:
         self.memo = memo
         self.scoring = scoring
         self._scorer: CandidateScorer | None = None
-        _check_files(self.checkpoint_dir)
+        folder = self.checkpoint_dir  # not by `loading.check_checkpoint`, which imports torch
+        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+            raise CheckpointError(
+                "an actor's checkpoint must be a local directory with config.json and *.safetensors "
+                f"(as save_pretrained writes it), received {str(folder)!r}."
+            )
 
     @property
     def scorer(self) -> CandidateScorer:
@@ -125,10 +130,9 @@ class LM:
         scorer = self.scorer
         prompts = [actor_prompt(d.observation, tokenizer=scorer.encoder.tokenizer) for d in decisions]
         candidates = [tuple(map(answer_text, d.admissible_actions or ())) for d in decisions]
+        scored = scorer.score(prompts, candidates)
         acts = []
-        for decision, prompt, offered, scores in zip(
-            decisions, prompts, candidates, scorer.score(prompts, candidates), strict=True
-        ):
+        for decision, prompt, offered, scores in zip(decisions, prompts, candidates, scored, strict=True):
             probabilities = softmax(scores, temperature=self.temperature)
             chosen = int(np.argmax(scores)) if self.temperature == 0 else sample_index(probabilities, decision.rng)
             scaled = scores / (self.temperature or 1.0)
@@ -136,13 +140,8 @@ class LM:
             logprobs = scaled - np.log(np.exp(scaled).sum())
             assert decision.admissible_actions is not None
             answer = scorer.encoder.continuation(offered[chosen], after=prompt[-1:])
-            acts.append(
-                Act(
-                    decision.admissible_actions[chosen],
-                    logprobs=tuple(logprobs.tolist()),
-                    tokens=len(scorer.encoder.prompt(prompt)) + len(answer),
-                )
-            )
+            tokens = len(scorer.encoder.prompt(prompt)) + len(answer)
+            acts.append(Act(decision.admissible_actions[chosen], logprobs=tuple(logprobs.tolist()), tokens=tokens))
         return acts
 
     def _generate(self, decisions: Sequence[Decision]) -> list[Act]:
@@ -180,13 +179,4 @@ class LM:
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}({str(self.checkpoint_dir)!r}, mode={self.mode!r}, temperature={self.temperature:g})"
-        )
-
-
-def _check_files(path: Path) -> None:
-    """Check that a checkpoint exists, without importing torch as ``loading.check_checkpoint`` does."""
-    if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
-        raise CheckpointError(
-            "an actor's checkpoint must be a local directory with config.json and *.safetensors "
-            f"(as save_pretrained writes it), received {str(path)!r}."
         )

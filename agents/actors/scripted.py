@@ -108,11 +108,9 @@ def _parse(text: str) -> _Scene | None:
 def _next_action(scene: _Scene, actions: Sequence[str]) -> str | None:
     """Return the next action of the plan, or None."""
     last = scene.past[-1] if scene.past else ""
-    if last.startswith(f"Give the {scene.target}") and "takes it" in last:
-        return "Done!"
-    if last.startswith(f"Put the {scene.target} on the ") and (
-        scene.goal == "in" or f"on the {scene.goal_name}." in last
-    ):
+    given = last.startswith(f"Give the {scene.target}") and "takes it" in last
+    placed = last.startswith(f"Put the {scene.target} on the ")
+    if given or (placed and (scene.goal == "in" or f"on the {scene.goal_name}." in last)):
         return "Done!"
     if scene.held and scene.held != scene.target:
         return next((action for action in actions if action.startswith("Put ")), None)

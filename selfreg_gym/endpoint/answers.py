@@ -211,11 +211,7 @@ def _index(choice: dict[str, Any], place: int) -> int:
 
 
 def _is_truncated(choice: dict[str, Any]) -> bool:
-    """Whether a choice ends at the token limit.
-
-    Raises:
-        EndpointError: it ends with an error, a filter, a refusal, or for an unknown reason.
-    """
+    """Whether a choice ends at the token limit; raise if with an error, a filter, a refusal or for another reason."""
     check_errors(choice)
     reason = choice.get("finish_reason")
     if isinstance(reason, dict):  # SGLang: {"type": "length", "length": 64}

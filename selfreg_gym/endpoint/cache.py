@@ -70,10 +70,9 @@ class AnswerCache:
 
     def put(self, key: bytes, answer: Any) -> None:
         """Store an answer, unless the key has one: two processes that ask at once read the same answer later."""
+        row = key, json.dumps(answer, allow_nan=False)
         with self._errors():
-            self._connection.execute(
-                "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, json.dumps(answer, allow_nan=False))
-            )
+            self._connection.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", row)
 
     def drop(self, key: bytes) -> None:
         """Delete the answer of ``key``, if there is one."""

@@ -65,7 +65,8 @@ class Client:
             try:
                 answer = read(self._once(path, body))
             except EndpointError as error:
-                last = not error.transient or attempt >= self._retries(error)
+                unreached = isinstance(error, NotReached) and not self._answered  # waiting seldom helps
+                last = not error.transient or attempt >= self.server.retries or (unreached and attempt >= 1)
                 if last or self._stopped.wait(self._pause(attempt, error.retry_after)):
                     self.meter.count(failed=1)
                     tried = f" (tried {attempt + 1} times)" if attempt else ""
@@ -85,11 +86,6 @@ class Client:
         self._stopped.set()
         self._transport.close()
 
-    def _retries(self, error: EndpointError) -> int:
-        """Number of retries after ``error``: at most one if the server was never reached."""
-        unreached = isinstance(error, NotReached) and not self._answered
-        return min(1, self.server.retries) if unreached else self.server.retries
-
     def _pause(self, attempt: int, asked: float | None) -> float:
         """Seconds before the next attempt: the back-off, or ``Retry-After`` if that is longer."""
         server = self.server
@@ -98,10 +94,9 @@ class Client:
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """One attempt. A failure is an EndpointError; its text may contain anything from the server."""
+        seconds = self.server.timeout if self._answered else self.server.load_timeout
         try:
-            reply = self._transport.send(
-                path, body, self.server.timeout if self._answered else self.server.load_timeout
-            )
+            reply = self._transport.send(path, body, seconds)
         except (OSError, RuntimeError):
             if not self._stopped.is_set():
                 raise
@@ -122,11 +117,7 @@ class Client:
 
 
 def _parse(reply: Reply) -> dict[str, Any]:
-    """The JSON object in a reply, for any Content-Type.
-
-    Raises:
-        EndpointError: the body is not a JSON object; transient, unless it is a web page.
-    """
+    """The JSON object in a reply of any Content-Type; other bodies are transient errors, unless web pages."""
     try:
         data = _load(reply.body)
     except (ValueError, RecursionError):

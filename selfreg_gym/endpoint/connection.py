@@ -83,14 +83,11 @@ class _Resources:
 
     def close(self) -> None:
         """Close all of them."""
-        client, pool, cache = self.client, self.pool, self.cache
+        resources = self.client, self.pool, self.cache
         self.client = self.pool = self.cache = None
-        if client is not None:
-            client.close()
-        if pool is not None:
-            pool.close()
-        if cache is not None:
-            cache.close()
+        for resource in resources:
+            if resource is not None:
+                resource.close()
 
 
 def _finalize(resources: _Resources) -> None:
@@ -190,9 +187,12 @@ class Connection:
             found[key] = self._cached(request, key) if request.cached else None
             if found[key] is not None:
                 continue
-            batchable = lists and request.batchable and not self._lists_refused
-            groups.setdefault(_batch_key(request, bodies[i]) if batchable else key, []).append(i)
-        jobs = [part for group in groups.values() for part in _chunks(group, self.server.batch)]
+            if lists and request.batchable and not self._lists_refused:
+                rest = {name: value for name, value in bodies[i].items() if name != "prompt"}
+                key = request_key(request.path, rest, request.draw)
+            groups.setdefault(key, []).append(i)
+        size = self.server.batch
+        jobs = [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
         for part, outcome in self._send(jobs, requests, bodies):
             for i, answer in zip(part, outcome, strict=True):
                 found[keys[i]] = answer
@@ -236,37 +236,25 @@ class Connection:
             answers = self.client.send(path, body, read)
         except EndpointError as error:
             if len(bodies) > 1 and error.reached and error.status not in _NOT_ABOUT_LISTS:
-                return self._ask_singly(requests, bodies)
+                # Single requests; if one succeeds, lists are not used again.
+                answers = [self._answers([request], [body])[0] for request, body in zip(requests, bodies, strict=True)]
+                self._lists_refused |= any(not isinstance(answer, EndpointError) for answer in answers)
+                return answers
             self._raise_if_model_is_missing(error)
             return [error] * len(bodies)
-        if path != SYSTEMONE:
-            answers = [_redacted(answer, self.client) for answer in answers]
-        spent = [answer.tokens for answer in answers if isinstance(answer, Answer) and answer.tokens is not None]
-        for tokens in spent:
-            self.meter.count(tokens=tokens)
         if path == SYSTEMONE:
             self.meter.count(tokens=answers[0][1])
-        return answers
-
-    def _ask_singly(self, requests: Sequence[Request], bodies: Sequence[dict[str, Any]]) -> list[Any]:
-        """Send single requests after a list failed. If one succeeds, lists are not used again."""
-        answers = [self._answers([request], [body])[0] for request, body in zip(requests, bodies, strict=True)]
-        self._lists_refused = self._lists_refused or any(not isinstance(answer, EndpointError) for answer in answers)
+            return answers
+        answers = [_redacted(answer, self.client) for answer in answers]
+        for answer in answers:
+            self.meter.count(tokens=answer.tokens)
         return answers
 
     def _raise_if_model_is_missing(self, error: EndpointError) -> None:
-        """Raise if the server refused a request because it does not have the model.
-
-        Raises:
-            SetupError: its message is about a missing model, and it does not list the model.
-        """
+        """Raise SetupError if the message is about a missing model and the server does not list the model."""
         name = self._model or ""
-        if (
-            not name
-            or error.status is None
-            or error.status in _NOT_ABOUT_LISTS
-            or not _MODEL_MISSING.search(str(error))
-        ):
+        relevant = error.status is not None and error.status not in _NOT_ABOUT_LISTS
+        if not name or not relevant or not _MODEL_MISSING.search(str(error)):
             return
         with self._models_lock:
             if self._model_names is None:
@@ -351,14 +339,6 @@ def _clean(value: Any) -> Any:
     if isinstance(value, dict):
         return {_clean(key): _clean(item) for key, item in value.items()}
     return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _batch_key(request: Request, body: dict[str, Any]) -> bytes:
-    return request_key(request.path, {name: value for name, value in body.items() if name != "prompt"}, request.draw)
-
-
-def _chunks(group: list[int], size: int) -> list[list[int]]:
-    return [group[start : start + size] for start in range(0, len(group), size)]
 
 
 def _shown_names(names: Sequence[str]) -> str:

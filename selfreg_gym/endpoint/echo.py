@@ -42,13 +42,11 @@ def action_scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
         if isinstance(answer, EndpointError):
             raise answer
     rows = [echoed_tokens(text, answer) for text, answer in zip(texts, answers, strict=True)]
-    shared = sum(
-        1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*(row[0] for row in rows), strict=False))
-    )
-    ends = [_log_ending(pieces, rows) for pieces, _ in rows]
+    columns = zip(*(pieces for pieces, _ in rows), strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
     scores = [
-        float(sum(value or 0.0 for value in values[shared:])) + end  # only the first token has None
-        for (_, values), end in zip(rows, ends, strict=True)
+        float(sum(value or 0.0 for value in values[shared:])) + _log_ending(pieces, rows)  # only the first is None
+        for pieces, values in rows
     ]
     read = sum(len(pieces) for pieces, _ in rows)
     return [scores, [read, sum(len(answer.pieces) for answer in answers) - read]]
@@ -70,12 +68,9 @@ def echoed_tokens(text: str, answer: Answer) -> tuple[tuple[str, ...], tuple[flo
     pieces = answer.pieces
     if not pieces or not answer.text.startswith(text):
         raise no_answer("an echo without the prompt and its log-probabilities")
-    if answer.text == text:  # no text, or an end token, which may or may not be listed
-        last = pieces[-1].replace("\u2581", " ").replace("\u0120", " ")
-        extra = 0 if last and text.endswith(last) else 1
-    else:
-        extra = 1
-    end = len(pieces) - extra
+    last = pieces[-1].replace("\u2581", " ").replace("\u0120", " ")
+    # Without a new text there is no token, or an end token, which may or may not be listed.
+    end = len(pieces) - (0 if answer.text == text and last and text.endswith(last) else 1)
     if any(value is None for value in answer.logprobs[1:end]):  # the first token has none
         raise no_answer("an echoed token without a log-probability")
     return pieces[:end], answer.logprobs[:end]

@@ -141,10 +141,8 @@ class _Prober:
 
     def _models(self) -> Finding:
         names = self.connection.models()
-        return Finding(
-            bool(names),
-            f"lists {', '.join(name[:60] for name in names[:4]) or 'none'}{' ...' if len(names) > 4 else ''}",
-        )
+        shown = ", ".join(name[:60] for name in names[:4]) or "none"
+        return Finding(bool(names), f"lists {shown}{' ...' if len(names) > 4 else ''}")
 
     def _completions(self) -> Finding:
         if self.api == "chat":
@@ -176,8 +174,7 @@ class _Prober:
             return Finding(False, "needs completions")
         if self.find("echo"):
             return self._echo_lists()
-        bodies = [{"prompt": prompt, "max_tokens": 1} for prompt in _PROMPTS[:2]]
-        self._send_list(bodies)
+        self._send_list([{"prompt": prompt, "max_tokens": 1} for prompt in _PROMPTS[:2]])
         return Finding(True, "answered two prompts in one request")
 
     def _echo_lists(self) -> Finding:
@@ -234,9 +231,8 @@ class _Prober:
                 return Finding(False, problem)
         if not agreed:
             return Finding(False, "no generated token occurs in its echo, so the log-probabilities cannot be verified")
-        return Finding(
-            True, f"log-probabilities of echoed and generated tokens agree ({agreed} of {len(_PROMPTS)} prompts)"
-        )
+        share = f"{agreed} of {len(_PROMPTS)} prompts"
+        return Finding(True, f"log-probabilities of echoed and generated tokens agree ({share})")
 
     def _structured(self) -> Finding:
         refused = []
@@ -289,8 +285,7 @@ def _disagreement(text: str, generated: Answer, echoed: Answer) -> str | None:
     expected, value = generated.logprobs[0], echoed.logprobs[place]
     assert expected is not None
     if value is None or abs(value - expected) > _TOLERANCE:
-        return (
-            f"echo is wrong: the token {generated.pieces[0][:20]!r} was generated with log-probability "
-            f"{expected:.3f} and is echoed with {'none' if value is None else format(value, '.3f')}"
-        )
+        token, shown = repr(generated.pieces[0][:20]), "none" if value is None else f"{value:.3f}"
+        rule = f"the token {token} was generated with log-probability {expected:.3f}"
+        return f"echo is wrong: {rule} and is echoed with {shown}"
     return ""

@@ -104,9 +104,8 @@ class Server:
         _check_url(self.base_url)
         if self.model is not None:
             _check_model(self.model)
-        if self.api_key_env is not None and not (
-            isinstance(self.api_key_env, str) and _VARIABLE.fullmatch(self.api_key_env)
-        ):
+        variable = self.api_key_env
+        if variable is not None and not (isinstance(variable, str) and _VARIABLE.fullmatch(variable)):
             # The received value is not shown: it may be the key itself.
             raise InvalidArgumentError(
                 "api_key_env must be the NAME of an environment variable, in capitals ('OPENAI_API_KEY'), never the "
@@ -172,9 +171,8 @@ def check_cache(cache: Any) -> Path | None:
     if cache is None:
         return None
     if not isinstance(cache, str | os.PathLike) or not str(cache).strip() or "\0" in str(cache):
-        raise InvalidArgumentError(
-            f"cache must be the path of a file for the answers, or None; received {shown(cache)}."
-        )
+        rule = "cache must be the path of a file for the answers, or None"
+        raise InvalidArgumentError(f"{rule}; received {shown(cache)}.")
     return Path(cache)
 
 

@@ -96,12 +96,8 @@ def choose_strategy(capabilities: Capabilities, strategy: str = "auto") -> Choic
     Raises:
         EndpointError: the server supports none, or not the requested one.
     """
-    works = {
-        "echo": capabilities.works("echo"),
-        "structured": capabilities.works("structured"),
-        "systemone": capabilities.works("systemone"),
-        "text": capabilities.works("chat") or capabilities.works("completions"),
-    }
+    works = {name: capabilities.works(name) for name in STRATEGIES[:3]}
+    works["text"] = capabilities.works("chat") or capabilities.works("completions")
     why = {name: capabilities.why(name) for name in STRATEGIES[:3]}
     why["text"] = f"chat: {capabilities.why('chat')}; completions: {capabilities.why('completions')}"
     if strategy != "auto":
@@ -130,22 +126,15 @@ class _Strategies:
         chat = capabilities.works("chat") and options.api != "completions"
         self.path = CHAT if chat else COMPLETIONS
 
-    # ------------------------------------------------------------------ text
-
     def text(self, decisions: Sequence[Decision]) -> list[Act]:
         """Read the action in a generated text."""
         after_mark = self.path == COMPLETIONS and not self.options.reasoning
-        requests = [
-            replace(
-                self._request(self.path, self._text_body(d.observation), d),
-                check=self._action_check(d, after_mark=after_mark),
-            )
-            for d in decisions
-        ]
-        answers = self._texts(requests)
-        return [
-            self._act_of_text(d, answer, after_mark=after_mark) for d, answer in zip(decisions, answers, strict=True)
-        ]
+        requests = []
+        for d in decisions:
+            request = self._request(self.path, self._text_body(d.observation), d)
+            requests.append(replace(request, check=self._action_check(d, after_mark=after_mark)))
+        pairs = zip(decisions, self._texts(requests), strict=True)
+        return [self._act_of_text(d, answer, after_mark=after_mark) for d, answer in pairs]
 
     def _texts(self, requests: Sequence[Request]) -> list[Any]:
         """The answers to ``requests``.
@@ -182,14 +171,11 @@ class _Strategies:
         options = self.options
         limit = self.capabilities.limit_name if path == CHAT else "max_tokens"
         body = {**body, limit: max(options.max_tokens, max_tokens), "temperature": options.temperature}
-        if options.temperature == 0:
-            return Request(path, body, needs_text=True)
-        draw = int(decision.rng.integers(2**31 - 1))
-        if options.seed is None:
-            return Request(path, body, draw=draw, needs_text=True)
-        words = seed_sequence(REQUEST_SEED, options.seed, draw).generate_state(1)
-        seed = int(words[0]) >> 1  # 31 bits, which all servers accept
-        return Request(path, {**body, "seed": seed}, draw=seed, needs_text=True)
+        draw = None if options.temperature == 0 else int(decision.rng.integers(2**31 - 1))
+        if draw is not None and options.seed is not None:
+            words = seed_sequence(REQUEST_SEED, options.seed, draw).generate_state(1)
+            body["seed"] = draw = int(words[0]) >> 1  # 31 bits, which all servers accept
+        return Request(path, body, draw=draw, needs_text=True)
 
     def _action(self, decision: Decision, text: str, *, after_mark: bool) -> str:
         """The action in a text, which continues the mark "Action:" of the prompt if ``after_mark``."""
@@ -237,41 +223,28 @@ class _Strategies:
             cost=server.cost_of(tokens.prompt, tokens.completion) if tokens is not None and server.priced else None,
         )
 
-    # ------------------------------------------------------------------ structured
-
     def structured(self, decisions: Sequence[Decision]) -> list[Act]:
         """Restrict the generated text to the admissible actions."""
         form = self.capabilities.form
         assert form is not None
+        after_mark = form.path == COMPLETIONS
         requests = []
         for decision in decisions:
             offered = decision.admissible_actions or ()
             longest = max(len(action.encode()) for action in offered) + 16  # a token is at least one byte
-            request = self._request(form.path, self._structured_body(form, decision), decision, max_tokens=longest)
-            check = self._action_check(decision, after_mark=form.path == COMPLETIONS, form=form)
-            requests.append(replace(request, check=check))
-        answers = self.connection.ask(requests)
-        after_mark = form.path == COMPLETIONS
-        pairs = zip(decisions, answers, strict=True)
+            body = form.body(actor_prompt(decision.observation) if after_mark else "", offered)
+            if not after_mark:
+                body["messages"] = self._messages(decision.observation, ACTION_REQUEST)
+            request = self._request(form.path, body, decision, max_tokens=longest)
+            requests.append(replace(request, check=self._action_check(decision, after_mark=after_mark, form=form)))
+        pairs = zip(decisions, self.connection.ask(requests), strict=True)
         return [self._act_of_text(d, answer, after_mark=after_mark, form=form) for d, answer in pairs]
-
-    def _structured_body(self, form: Form, decision: Decision) -> dict[str, Any]:
-        offered = decision.admissible_actions or ()
-        if form.path == COMPLETIONS:
-            return form.body(actor_prompt(decision.observation), offered)
-        return {**form.body("", offered), "messages": self._messages(decision.observation, ACTION_REQUEST)}
-
-    # ------------------------------------------------------------------ echo
 
     def echo(self, decisions: Sequence[Decision]) -> list[Act]:
         """Draw from softmax(score / temperature), the score being an action's log-probability."""
         prompts = [actor_prompt(d.observation) for d in decisions]
-        keys = [
-            request_key(
-                "echo scores 2", {"model": self.connection.model, "prompt": p, "actions": d.admissible_actions}, None
-            )
-            for p, d in zip(prompts, decisions, strict=True)
-        ]
+        bodies = [{"prompt": p, "actions": d.admissible_actions} for p, d in zip(prompts, decisions, strict=True)]
+        keys = [request_key("echo scores 2", {"model": self.connection.model, **body}, None) for body in bodies]
         known: dict[bytes, Any] = {}
         requests: list[Request] = []
         places: dict[bytes, slice] = {}
@@ -300,15 +273,15 @@ class _Strategies:
                 self.connection.store(key, known[key])
             except EndpointError as error:
                 known[key] = error
-        return [self._act_of_scores(d, known[key]) for d, key in zip(decisions, keys, strict=True)]
+        found = [known[key] for key in keys]
+        scored = [one if isinstance(one, EndpointError) else (np.array(one[0]), Tokens(*one[1])) for one in found]
+        return [self._drawn(d, one) for d, one in zip(decisions, scored, strict=True)]
 
-    def _act_of_scores(self, decision: Decision, found: Any) -> Act:
+    def _drawn(self, decision: Decision, found: EndpointError | tuple[np.ndarray, Tokens]) -> Act:
+        """An action drawn by its score (A,), a log-probability; at temperature 0 the one with the highest score."""
         if isinstance(found, EndpointError):
             return _failed(found)
-        return self._drawn(decision, np.array(found[0]), Tokens(*found[1]))
-
-    def _drawn(self, decision: Decision, scores: np.ndarray, tokens: Tokens) -> Act:
-        """An action drawn by its score (A,), a log-probability; at temperature 0 the one with the highest score."""
+        scores, tokens = found
         assert decision.admissible_actions is not None
         temperature = self.options.temperature
         scores = np.round(scores, _DECIMALS) + 0.0
@@ -318,42 +291,27 @@ class _Strategies:
         logprobs = scaled - np.log(np.exp(scaled).sum())
         return self._act(decision.admissible_actions[chosen], tokens, logprobs)
 
-    # ------------------------------------------------------------------ systemone
-
     def systemone(self, decisions: Sequence[Decision]) -> list[Act]:
         """Draw from the probabilities of a choice; more than 26 actions go to the strategy ``text``."""
         wide = [d for d in decisions if len(d.admissible_actions or ()) > _OPTIONS]
         narrow = [d for d in decisions if len(d.admissible_actions or ()) <= _OPTIONS]
-        requests = [
-            Request(SYSTEMONE, _choice(d), check=partial(_log_probabilities, d.admissible_actions or ()))
-            for d in narrow
-        ]
-        answers = self.connection.ask(requests)
-        acts = {id(d): self._act_of_choice(d, answer) for d, answer in zip(narrow, answers, strict=True)}
+        reads = [partial(_log_probabilities, d.admissible_actions or ()) for d in narrow]
+        requests = [Request(SYSTEMONE, _choice(d), check=read) for d, read in zip(narrow, reads, strict=True)]
+        acts: dict[int, Act] = {}
+        for d, read, one in zip(narrow, reads, self.connection.ask(requests), strict=True):
+            acts[id(d)] = self._drawn(d, one if isinstance(one, EndpointError) else (read(one), one[1]))
         acts |= {id(d): act for d, act in zip(wide, self.text(wide) if wide else [], strict=True)}
         return [acts[id(d)] for d in decisions]
 
-    def _act_of_choice(self, decision: Decision, answer: Any) -> Act:
-        if isinstance(answer, EndpointError):
-            return _failed(answer)
-        return self._drawn(decision, _log_probabilities(decision.admissible_actions or (), answer), answer[1])
-
 
 def _choice(decision: Decision) -> dict[str, Any]:
-    question = {
-        "type": "choice",
-        "instructions": _INSTRUCTIONS,
-        "criteria": dict.fromkeys(decision.admissible_actions or ()),
-    }
+    criteria = dict.fromkeys(decision.admissible_actions or ())
+    question = {"type": "choice", "instructions": _INSTRUCTIONS, "criteria": criteria}
     return {"state": decision.observation, "questions": {"action": question}}
 
 
 def _log_probabilities(actions: Sequence[str], answer: Any) -> np.ndarray:
-    """Log-probabilities of A actions in an answer of systemone, ``(A,)``.
-
-    Raises:
-        EndpointError: an action has no probability, or all are 0.
-    """
+    """Log-probabilities ``(A,)`` in an answer of systemone; raise if an action has no probability, or all are 0."""
     found = answer[0].get("action", {}).get("probabilities")
     values = [found.get(action) for action in actions] if isinstance(found, dict) else []
     if not values or not all(in_range(value, 1) for value in values) or not any(values):

@@ -64,10 +64,6 @@ def _gbnf(choices: Sequence[str]) -> dict[str, Any]:
     return {"grammar": "root ::= " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)}
 
 
-def _regex(choices: Sequence[str]) -> dict[str, Any]:
-    return {"regex": "(" + "|".join(re.escape(choice) for choice in choices) + ")"}
-
-
 def _schema(choices: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -96,6 +92,6 @@ FORMS = (
     Form("response_format in chat", CHAT, _json_schema, reads_json=True),
     Form("TGI's response_format in chat", CHAT, _json_value, reads_json=True),
     Form("grammar in completions", COMPLETIONS, _gbnf),
-    Form("regex in completions", COMPLETIONS, _regex),
+    Form("regex in completions", COMPLETIONS, lambda choices: {"regex": f"({'|'.join(map(re.escape, choices))})"}),
 )
 """In the order of the probe."""

@@ -49,15 +49,11 @@ class Question:
         for name, several in (("levels", self.levels), ("options", self.options)):
             if several is None:
                 continue
-            texts = isinstance(several, Sequence) and not isinstance(several, str | bytes)
-            if (
-                not texts
-                or not all(isinstance(text, str) and text for text in several)
-                or (len(set(several)) < max(2, len(several)))
-            ):
-                raise InvalidArgumentError(
-                    f"{name} must be a list of at least two different texts, received {shown(several)}."
-                )
+            valid = isinstance(several, Sequence) and not isinstance(several, str | bytes)
+            valid = valid and all(isinstance(text, str) and text for text in several)
+            if not valid or len(set(several)) < max(2, len(several)):
+                rule = "a list of at least two different texts"
+                raise InvalidArgumentError(f"{name} must be {rule}, received {shown(several)}.")
             object.__setattr__(self, name, tuple(several))
 
     def body(self, state: str) -> dict[str, Any]:
@@ -101,12 +97,9 @@ def probabilities(connection: Connection, question: Question, states: Sequence[s
     Raises:
         EndpointError: one of the requests failed for good.
     """
-    requests = [
-        Request(SYSTEMONE, question.body(state), check=lambda answer: question.read(answer[0])) for state in states
-    ]
-    found = connection.ask(requests) if requests else []
+    requests = [Request(SYSTEMONE, question.body(one), check=lambda answer: question.read(answer[0])) for one in states]
     rows = []
-    for answer in found:
+    for answer in connection.ask(requests) if requests else ():
         if isinstance(answer, EndpointError):
             raise answer
         rows.append(question.read(answer[0]))

@@ -133,7 +133,8 @@ class Transport:
             # An auth function excludes credentials from .netrc.
             response = self._http.send(request, auth=lambda request: request, stream=True)
             try:
-                return Reply(response.status_code, _headers(response), _body(response, deadline))
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status_code, headers, _body(response, deadline))
             finally:
                 response.close()
         except (httpx.ConnectTimeout, httpx.PoolTimeout):
@@ -151,11 +152,7 @@ class Transport:
 
 @lru_cache(maxsize=8)
 def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> ssl.SSLContext:
-    """The client's TLS context for these environment variables; reading the authorities takes a third of a second.
-
-    Raises:
-        SetupError: the authorities cannot be read, and ``scheme`` is https.
-    """
+    """The client's TLS context for these environment variables; reading the authorities takes a third of a second."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:
@@ -165,13 +162,6 @@ def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> s
                 f"({error}): correct or remove these environment variables."
             ) from error
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; HTTP needs none
-
-
-# ---------------------------------------------------------------- responses
-
-
-def _headers(response: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
 
 
 def _body(response: Any, deadline: float) -> bytes:
@@ -205,12 +195,7 @@ def _body(response: Any, deadline: float) -> bytes:
 
 
 def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Decompress incrementally, at most ``_CHUNK`` bytes at a time.
-
-    Raises:
-        zlib.error: damaged data.
-        EOFError: incomplete data.
-    """
+    """Decompress at most ``_CHUNK`` bytes at a time; zlib.error for damaged data, EOFError for incomplete data."""
     decoder = None
     for part in parts:
         data = part
@@ -234,11 +219,7 @@ def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
-    """The target of a redirect.
-
-    Raises:
-        EndpointError: another host, a redirect that turns POST into GET, or no target.
-    """
+    """The target of a redirect; an error for another host, for a redirect that turns POST into GET, or without one."""
     try:
         target = urljoin(url, reply.headers.get("location", "").strip())
         here, there = (
@@ -263,9 +244,6 @@ def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
         status=reply.status,
         reached=True,
     )
-
-
-# ---------------------------------------------------------------- failed connections
 
 
 def _unreached(error: BaseException, url: str) -> EndpointError:
@@ -317,8 +295,6 @@ def _unreached(error: BaseException, url: str) -> EndpointError:
     return EndpointError(f"the connection failed: {kind}, {text}", transient=True)
 
 
-# ---------------------------------------------------------------- deadline of an exchange
-
 _now = threading.local()
 """``deadline`` (of ``time.monotonic``) of the thread's current exchange, or None."""
 
@@ -348,11 +324,8 @@ class _Stream:
     def start_tls(self, ssl_context: Any, server_hostname: Any = None, timeout: float | None = None) -> _Stream:
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout), self._late)
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-    def close(self) -> None:
-        self._stream.close()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Backend:

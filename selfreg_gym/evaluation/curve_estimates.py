@@ -75,7 +75,9 @@ def best_lift(table: EpisodeTable, columns: Sequence[Column]) -> Estimate:
         if first.all() or not first.any():
             return UNKNOWN
         a, b = (_lifts(resampled_means(weights[:, part], values[part]), half) for part in (first, ~first))
-        lifts += [measured[np.arange(len(weights)), _best(selecting)] for selecting, measured in ((a, b), (b, a))]
+        for selecting, measured in ((a, b), (b, a)):
+            best = np.argmax(np.nan_to_num(selecting, nan=-np.inf), axis=1)  # (1 + B,)
+            lifts.append(measured[np.arange(len(weights)), best])
     draws = np.mean(lifts, axis=0)
     # Each resample selects its own point, so that the interval includes the selection. Resamples are noisier than the
     # data, which shifts all of them; the shift of their median is removed.
@@ -84,11 +86,6 @@ def best_lift(table: EpisodeTable, columns: Sequence[Column]) -> Estimate:
     median = float(np.median(known_draws)) if known_draws.size else np.nan
     low, high = (wider * (end - median) for end in percentile_interval(draws[1:]))
     return Estimate(float(draws[0]), float(draws[0]) + low, float(draws[0]) + high)
-
-
-def _best(lifts: Floats) -> np.ndarray:
-    """``(B,)`` index of the largest lift of each resample."""
-    return np.argmax(np.nan_to_num(lifts, nan=-np.inf), axis=1)
 
 
 def _lifts(found: Floats, half: int) -> Floats:
@@ -135,10 +132,7 @@ def usage_for(table: EpisodeTable, columns: Sequence[Column], share: float) -> E
 
 
 def _crossing(usage: Floats, success: Floats, share: float) -> Floats:
-    """``(B,)`` the least usage at which B isotonic curves have the share; infinite where they do not, or help harms.
-
-    ``usage`` and ``success`` are ``(B, m)``: never, the points, always.
-    """
+    """``(B,)`` usages at which curves ``(B, m)`` first have the share; infinite where they do not, or help harms."""
     never, always = success[:, 0], success[:, -1]
     wanted = never + share * (always - never)
     order = np.argsort(usage, axis=1, kind="stable")

@@ -109,15 +109,11 @@ class Curve:
         object.__setattr__(self, "usage", np.asarray(self.usage, dtype=np.float64))
         object.__setattr__(self, "success", np.asarray(self.success, dtype=np.float64))
         if self.usage.shape != self.success.shape or self.usage.ndim != 1:
-            raise InvalidArgumentError(
-                f"a curve needs one success rate per usage, received shapes {self.usage.shape} and "
-                f"{self.success.shape}."
-            )
+            received = f"shapes {self.usage.shape} and {self.success.shape}"
+            raise InvalidArgumentError(f"a curve needs one success rate per usage, received {received}.")
         if not self.always[0] > self.never[0]:
-            raise InvalidArgumentError(
-                f"always asking must use more help than never asking, received usages {self.always[0]:g} and "
-                f"{self.never[0]:g}."
-            )
+            received = f"usages {self.always[0]:g} and {self.never[0]:g}"
+            raise InvalidArgumentError(f"always asking must use more help than never asking, received {received}.")
 
     @property
     def gap(self) -> float:
@@ -127,10 +123,8 @@ class Curve:
     @property
     def hull(self) -> tuple[Floats, Floats]:
         """Usage and success ``(h,)`` of the upper hull of all points, extended to the usage of always."""
-        usage, success = hull(
-            np.concatenate([[self.never[0]], self.usage, [self.always[0]]]),
-            np.concatenate([[self.never[1]], self.success, [self.always[1]]]),
-        )
+        first, last = ([[value] for value in anchor] for anchor in (self.never, self.always))
+        usage, success = hull(*np.concatenate([first, [self.usage, self.success], last], axis=1))
         if usage[-1] < self.always[0]:
             usage, success = np.append(usage, self.always[0]), np.append(success, success[-1])
         return usage, success

@@ -23,7 +23,6 @@ RUNAWAY = 1.5
 UNSEEN = 0.2
 """Above this share of decisions in unknown states, the model does not control the usage."""
 
-
 ENDS: tuple[tuple[Reference, str], ...] = (("lower", "never asking"), ("upper", "always asking"))
 
 

@@ -56,10 +56,9 @@ def measure(episode: Episode) -> EpisodeMeasures:
         "unseen": float(episode.metrics.get("unseen", np.nan)),  # decisions in states that the helper does not know
         "spl": float(episode.metrics.get("spl", np.nan)),  # success weighted by path length, if the task says it
     }
-    for k, usage in enumerate(episode.usage, 1):
-        values[f"usage_{k}"] = float(usage)  # cost units of the k-th intervention
-    for k in range(1, len(episode.usage) + 1):
-        values[f"calls_{k}"] = float(sum(step.action == k for step in episode.steps))  # decisions with its help
+    actions = [step.action for step in episode.steps]
+    values |= {f"usage_{k}": float(usage) for k, usage in enumerate(episode.usage, 1)}  # cost units of the k-th one
+    values |= {f"calls_{k}": float(actions.count(k)) for k in range(1, len(episode.usage) + 1)}  # decisions
     if episode.error is not None:
         values = dict.fromkeys(values, np.nan)
     values["error"] = float(episode.error is not None)

@@ -136,10 +136,8 @@ def evaluate_splits(
     The other arguments, and the errors, are those of :func:`evaluate`.
     """
     if not helpers or not isinstance(helpers, Mapping):
-        received = shown(helpers) if helpers else "none"
-        raise InvalidArgumentError(
-            f"evaluate needs at least one helper, for instance {{'never': Never()}}; received {received}."
-        )
+        example, received = "{'never': Never()}", shown(helpers) if helpers else "none"
+        raise InvalidArgumentError(f"evaluate needs at least one helper, for instance {example}; received {received}.")
     players = {
         HelperKey.parse(key): as_helper(helper, what=f"the helper {str(key)!r}") for key, helper in helpers.items()
     }
@@ -156,15 +154,9 @@ def evaluate_splits(
                 f"'interventions': ['expert']}}, or workers=1. Received {type(split.env).__name__}."
             )
     runs = {name: _SplitRun(name, split, players, seed, traces, num_envs) for name, split in plans.items()}
-    player = Player(
-        {name: split.env for name, split in splits.items()},
-        players,
-        {name: run.traced for name, run in runs.items()},
-        seed=seed,
-        num_envs=num_envs,
-        deterministic=deterministic,
-        retries=retries,
-    )
+    envs = {name: split.env for name, split in splits.items()}
+    traced = {name: run.traced for name, run in runs.items()}
+    player = Player(envs, players, traced, seed, num_envs, deterministic, retries)
     done: dict[str, Evaluation] = {}
     total = sum(run.left for run in runs.values())
     with progress_bar(f"evaluate {', '.join(splits)}", total, shown=progress is True) as update:
@@ -190,12 +182,7 @@ def evaluate_splits(
 
 
 def _known_budgets(players: Mapping[HelperKey, Helper], budgets: Mapping[Any, float] | None) -> dict[HelperKey, float]:
-    """The budget of each key that has one: from ``budgets``, or from the key itself.
-
-    Raises:
-        InvalidArgumentError: not a mapping of numbers >= 0, or another budget than in the key.
-        UnknownNameError: the key of no helper.
-    """
+    """The budget of each key that has one: from ``budgets``, or from the key itself."""
     if budgets is not None and not isinstance(budgets, Mapping):
         raise InvalidArgumentError(f"budgets must be a dict of budgets by helper key, received {shown(budgets)}.")
     found = {key: key.budget for key in players if key.budget is not None}

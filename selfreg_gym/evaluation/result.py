@@ -53,8 +53,6 @@ class Evaluation:
         object.__setattr__(self, "budgets", _by_key(self.budgets))
         object.__setattr__(self, "expected", expected)
 
-    # -- look-ups ---------------------------------------------------------------------------------------------------
-
     @cached_property
     def _results(self) -> dict[str, SplitResults]:
         return {
@@ -94,8 +92,6 @@ class Evaluation:
         """See :meth:`SplitResults.curve`."""
         return self.results(split).curve(helper, kind=kind)
 
-    # -- comparisons ------------------------------------------------------------------------------------------------
-
     def paired_difference(
         self, a: str, b: str, *, measure: str = "success", split: str | None = None, kind: str = "all"
     ) -> Estimate:
@@ -121,8 +117,6 @@ class Evaluation:
     ) -> EqualUsage:
         """A helper and another at equal usage, see :func:`selfreg_gym.evaluation.comparison.at_equal_usage`."""
         return at_equal_usage(self.results(split), helper, budget=budget, other=other, measure=measure, kind=kind)
-
-    # -- records ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def rows(self) -> list[ResultRow]:
@@ -162,8 +156,6 @@ class Evaluation:
             rows = [row for row in self.summary_rows if row["split"] == split]
             found += find_warnings(results, rows, [item for item in self.comparisons if item["split"] == split])
         return found
-
-    # -- files ------------------------------------------------------------------------------------------------------
 
     @classmethod
     def merge(cls, *evaluations: Evaluation) -> Evaluation:

@@ -11,7 +11,6 @@ on new tasks and are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from selfreg_gym.evaluation.records import Comparison, HelperSelection, KnobSelection
 from selfreg_gym.evaluation.split_results import SplitResults
@@ -19,37 +18,31 @@ from selfreg_gym.evaluation.split_results import SplitResults
 __all__ = ["helper_selections", "knob_selections"]
 
 
-class _Candidate(NamedTuple):
-    calibrated_success: float
-    share: float
-    helper: str
-
-
 def helper_selections(results: SplitResults, comparisons: Sequence[Comparison]) -> list[HelperSelection]:
     """The selections of a helper at each budget at which two or more have a calibrated success and a share."""
-    candidates: dict[float, list[_Candidate]] = {}
+    candidates: dict[float, list[tuple[float, float, str]]] = {}  # calibrated success, share, helper; by budget
     for item in comparisons:
         success = results.expected.get(results.keys(item["key"])[0], {}).get("calibrated_success")
         share = item["share"]["value"]
         privileged = item["key"] in results.meta.get("knows_tasks", ())
         if item["budget"] is not None and not privileged and success is not None and share is not None:
-            candidates.setdefault(item["budget"], []).append(_Candidate(success, share, item["helper"]))
+            candidates.setdefault(item["budget"], []).append((success, share, item["helper"]))
     found: list[HelperSelection] = []
     for budget, several in candidates.items():
         if len(several) < 2:
             continue
-        selected = max(several, key=lambda one: one.calibrated_success)
-        oracle = max(several, key=lambda one: one.share)
+        calibrated_success, share, selected = max(several, key=lambda one: one[0])
+        _, oracle_share, oracle = max(several, key=lambda one: one[1])
         found.append({
             "split": results.table.split,
             "budget": budget,
-            "among": sorted(one.helper for one in several),
-            "selected": selected.helper,
-            "calibrated_success": selected.calibrated_success,
-            "share": selected.share,
-            "oracle": oracle.helper,
-            "oracle_share": oracle.share,
-            "lost": oracle.share - selected.share,
+            "among": sorted(helper for _, _, helper in several),
+            "selected": selected,
+            "calibrated_success": calibrated_success,
+            "share": share,
+            "oracle": oracle,
+            "oracle_share": oracle_share,
+            "lost": oracle_share - share,
         })  # fmt: skip
     return found
 

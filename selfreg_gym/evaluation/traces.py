@@ -51,14 +51,12 @@ def trace_records(
         traces: as in :func:`choose_traces`.
         prm: scores the observations (``score(observations)``), or None.
     """
-    kinds: dict[EpisodeId, str] = {}
-    for _, episode in sorted(kept, key=lambda item: episode_id(item[1])):
-        kinds.setdefault(episode_id(episode), episode.kind)
-    chosen = list(kinds)
+    kinds = {episode_id(episode): episode.kind for _, episode in reversed(kept)}
+    chosen = sorted(kinds)
     if isinstance(traces, int):
         by_kind: dict[str, list[EpisodeId]] = {}
-        for one, kind in kinds.items():
-            by_kind.setdefault(kind, []).append(one)
+        for one in chosen:
+            by_kind.setdefault(kinds[one], []).append(one)
         chosen = [one for several in by_kind.values() for one in several[:traces]]
     shown = [(key, episode) for key, episode in kept if episode_id(episode) in chosen]
     shown.sort(key=lambda item: (item[1].kind, *episode_id(item[1]), keys.index(item[0])))

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,6 +30,7 @@ __all__ = ["Label", "Labels"]
 
 _FORMAT = "selfreg_gym labels"
 _VERSION = 1
+_DECISION, _CHOICE = ("observation", "task_id", "plan_index"), ("budget", "action", "weight", "advantage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,11 @@ class Labels(Sequence[Label]):
         )
 
     def __iter__(self) -> Iterator[Label]:
-        return iter(self._all())
+        texts, tasks = self.observation.values, self.task_id.values
+        numbers = self.budget, self.action, self.weight, self.advantage, self.plan_index
+        columns = [column.tolist() for column in (self.observation.codes, *numbers, self.task_id.codes)]
+        for text, budget, action, weight, advantage, plan_index, task in zip(*columns, strict=True):
+            yield Label(texts[text], budget, action, weight, advantage, plan_index, tasks[task])
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{row['budget']:g}: {row['help_share']:.1%}" for row in self.summary())
@@ -108,14 +114,8 @@ class Labels(Sequence[Label]):
         for budget in np.unique(self.budget):
             here = self.budget == budget
             helps, weight = self.action[here] > 0, self.weight[here]
-            rows.append(
-                {
-                    "budget": float(budget),
-                    "labels": int(here.sum()),
-                    "help_share": float(helps.mean()),
-                    "help_weight": float(weight[helps].sum() / weight.sum()),
-                }
-            )
+            shares = {"help_share": float(helps.mean()), "help_weight": float(weight[helps].sum() / weight.sum())}
+            rows.append({"budget": float(budget), "labels": int(here.sum()), **shares})
         return rows
 
     def merged(self) -> Labels:
@@ -144,12 +144,9 @@ class Labels(Sequence[Label]):
         header = {"format": _FORMAT, "version": _VERSION, "count": len(self), **self.info}
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write(json.dumps(header, allow_nan=False) + "\n")
-            for (text, task, plan_index), labels in groupby(self, key=_decision):
-                by_budget = [
-                    {"budget": x.budget, "action": x.action, "weight": x.weight, "advantage": x.advantage}
-                    for x in labels
-                ]
-                line = {"observation": text, "task_id": task, "plan_index": plan_index, "labels": by_budget}
+            for decision, labels in groupby(self, key=attrgetter(*_DECISION)):
+                by_budget = [{name: getattr(one, name) for name in _CHOICE} for one in labels]
+                line = {**dict(zip(_DECISION, decision, strict=True)), "labels": by_budget}
                 file.write(json.dumps(line, allow_nan=False) + "\n")
 
     @classmethod
@@ -204,25 +201,8 @@ class Labels(Sequence[Label]):
         """The labels at ``index``, with all texts."""
         names = ("budget", "action", "weight", "advantage", "plan_index")
         arrays = {name: getattr(self, name)[index] for name in names}
-        texts = {name: replace(getattr(self, name), codes=getattr(self, name).codes[index]) for name in _TEXTS}
-        return replace(self, **arrays, **texts)
-
-    def _all(self) -> Iterator[Label]:
-        texts, tasks = self.observation.values, self.task_id.values
-        for text, budget, action, weight, advantage, plan_index, task in zip(
-            self.observation.codes.tolist(),
-            self.budget.tolist(),
-            self.action.tolist(),
-            self.weight.tolist(),
-            self.advantage.tolist(),
-            self.plan_index.tolist(),
-            self.task_id.codes.tolist(),
-            strict=True,
-        ):
-            yield Label(texts[text], budget, action, weight, advantage, plan_index, tasks[task])
-
-
-_TEXTS = ("observation", "task_id")
+        observation, task_id = (replace(text, codes=text.codes[index]) for text in (self.observation, self.task_id))
+        return replace(self, **arrays, observation=observation, task_id=task_id)
 
 
 def _header(line: str, path: Any) -> dict[str, Any]:
@@ -249,9 +229,8 @@ def _rows(lines: Iterator[str], path: Any) -> Iterator[Label]:
             labels = decision.pop("labels")
             rows = [_checked(Label(**decision, **one)) for one in labels]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise StoreDamagedError(
-                f"{path}, line {number}, has no valid labels ({error}). Write the file again."
-            ) from error
+            what = f"{path}, line {number}, has no valid labels ({error})"
+            raise StoreDamagedError(f"{what}. Write the file again.") from error
         yield from rows
 
 
@@ -265,13 +244,8 @@ def _checked(label: Label) -> Label:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value < high:
             raise ValueError(f"{name} must be an integer from {low} to {high - 1}, received {value!r}")
     for name in ("budget", "weight", "advantage"):
-        value = getattr(label, name)
-        if not is_number(value):
+        if not is_number(value := getattr(label, name)):
             raise ValueError(f"{name} must be a finite number, received {value!r}")
     if label.weight <= 0:
         raise ValueError(f"weight must be positive, received {label.weight!r}")
     return label
-
-
-def _decision(label: Label) -> tuple[str, str, int]:
-    return label.observation, label.task_id, label.plan_index

@@ -77,11 +77,9 @@ def label(
         raise UnknownNameError("scope", scope, _SCOPES)
     mixtures = _mixtures(solution, budgets)
     model = mixtures[0][1].model if model is None else model
-    sizes = {len(policy.policy) for _, mixture in mixtures for policy in mixture.policies}
-    if sizes != {model.n}:
-        raise InvalidArgumentError(
-            f"the policies have {sizes} states and the model {model.n}: pass the model that was solved."
-        )
+    if (sizes := {len(policy.policy) for _, mixture in mixtures for policy in mixture.policies}) != {model.n}:
+        found = f"the policies have {sizes} states and the model {model.n}"
+        raise InvalidArgumentError(f"{found}: pass the model that was solved.")
     decisions = _decisions(rollouts)
     state = _locate(model, decisions)
     known = state >= 0
@@ -91,10 +89,8 @@ def label(
         )
     parts, scale = [], {}
     for budget, mixture in mixtures:
-        rows, action, weight, advantage, top = _of_mixture(
-            mixture, decisions, state, reachable_only=scope == "trajectory"
-        )
-        parts.append((rows, np.full(len(rows), budget), action, weight, advantage))
+        rows, *values, top = _of_mixture(mixture, decisions, state, reachable_only=scope == "trajectory")
+        parts.append((rows, np.full(len(rows), budget), *values))
         scale[f"{budget:g}"] = top
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[2], columns[1], columns[0]))
@@ -142,8 +138,9 @@ def _of_mixture(
     policy = np.stack([np.where(known, one.policy[state], 0) for one in mixture.policies]).astype(np.int64)  # (m, n)
     advantage = np.stack([np.where(known, one.advantage[state], 0.0) for one in mixture.policies])
     share = np.where(known, share, 0.0)
-    if reachable_only:
-        share = share * np.stack([_reachable(decisions, own) for own in policy])
+    if reachable_only:  # all earlier recorded actions of the episode are the policy's
+        before = np.pad(np.cumsum(decisions.action != policy, axis=1), ((0, 0), (1, 0)))  # disagreements, (m, n + 1)
+        share = share * (before[:, :-1] == before[:, decisions.begins])
     used = share.sum(axis=0) > 0
     size = np.abs(advantage)
     average = (share * size).sum(axis=0)[used] / share.sum(axis=0)[used]
@@ -161,16 +158,9 @@ def _of_mixture(
     return rows, actions, weights, gains, top
 
 
-def _reachable(decisions: _Decisions, policy: np.ndarray) -> np.ndarray:
-    """(n,) bool: whether all earlier recorded actions of the episode are the policy's."""
-    before = np.concatenate(([0], np.cumsum(decisions.action != policy)))  # disagreements before each decision
-    return before[:-1] == before[decisions.begins]
-
-
 def _locate(model: TransitionModel, decisions: _Decisions) -> np.ndarray:
     """(n,) state of each decision, -1 if unknown to the model; equal decisions are looked up once."""
-    fitted = getattr(model, "fitted", None)
-    by_text = fitted is not None and fitted.settings["key"] == "observation"
+    by_text = model.fitted is not None and model.fitted.settings["key"] == "observation"
     state, feature = decisions.observation if by_text else decisions.state_key, decisions.feature_key
     features = len(feature.values) + 1
     left = decisions.steps_left + 1
@@ -181,7 +171,7 @@ def _locate(model: TransitionModel, decisions: _Decisions) -> np.ndarray:
         [feature.values[i] if i >= 0 else None for i in feature.codes[first].tolist()],
         [i if i >= 0 else None for i in decisions.steps_left[first].tolist()],
     )
-    return np.asarray(found, np.int64)[group.reshape(-1)]
+    return found[group.reshape(-1)]
 
 
 def _mixtures(
@@ -190,11 +180,10 @@ def _mixtures(
     """The budgets and their policies."""
     if budgets is not None:
         if isinstance(budgets, str) or np.ndim(budgets) != 1:
-            raise InvalidArgumentError(
-                f"budgets must be a list of numbers (cost units per episode), received {budgets!r}."
-            )
+            what = "a list of numbers (cost units per episode)"
+            raise InvalidArgumentError(f"budgets must be {what}, received {budgets!r}.")
         budgets = [checked_number("a budget, in cost units per episode,", budget, finite=True) for budget in budgets]
-        if not budgets or len(set(budgets)) < len(budgets) or not all(0 <= c < np.inf for c in budgets):
+        if not budgets or len(set(budgets)) < len(budgets):
             raise InvalidArgumentError(f"budgets must be different finite numbers of at least 0, received {budgets}.")
     if isinstance(solution, Frontier):
         return [(budget, solution.policy(budget=budget)) for budget in budgets or BUDGETS]

@@ -38,9 +38,8 @@ def micro_batches(lengths: Sequence[int], *, rows: int, tokens: int = _TOKENS) -
     """
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        last = batches[-1] if batches else None
-        if last is not None and len(last) < rows and (len(last) + 1) * lengths[i] <= tokens:
-            last.append(i)
+        if batches and len(batches[-1]) < rows and (len(batches[-1]) + 1) * lengths[i] <= tokens:
+            batches[-1].append(i)
         else:
             batches.append([i])
     return batches

@@ -135,12 +135,11 @@ def _parsed(tokenizer: Any) -> _Parsed:
 
 
 def _parse(template: str, tokenizer: Any) -> _Parsed:
-    parts = False
-    before = _render(question := _messages(_QUESTION, parts=False), tokenizer)
-    if _QUESTION not in before:
-        parts = True
-        before = _render(question := _messages(_QUESTION, parts=True), tokenizer)
-    if _QUESTION not in before:
+    for parts in (False, True):
+        before = _render(question := _messages(_QUESTION, parts=parts), tokenizer)
+        if _QUESTION in before:
+            break
+    else:
         raise CheckpointError(
             f"a chat template must write the text of the user's message, received one of {_name_of(tokenizer)} that "
             f"writes {before[:100]!r} instead: {_REMEDY}."

@@ -116,11 +116,7 @@ def train_choice(
 
 @contextmanager
 def _topic_head(model: Any, topics: int, *, seed: int) -> Iterator[Callable[[], torch.Tensor]]:
-    """Give the model a linear layer ``topic_head`` inside the block.
-
-    Yields:
-        A function that returns the output layer's last input, ``(B, kept columns, hidden)``.
-    """
+    """Give the model a layer ``topic_head``; yield a getter of the output layer's last input (B, columns, hidden)."""
     last: list[torch.Tensor] = []
 
     def keep(module: Any, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -44,9 +44,7 @@ def mark_controls(text: str, tokenizer: Any) -> str:
         return text
     if not text.isascii():
         text = text.replace(_BEGIN, "").replace(_END, "")
-        normal = unicodedata.normalize(
-            "NFKC", text
-        )  # a tokenizer's normalizer could turn wide letters into a control token
+        normal = unicodedata.normalize("NFKC", text)  # a tokenizer's normalizer could make wide letters a control token
         if len(pattern.findall(normal)) > len(pattern.findall(text)):
             text = normal
     return pattern.sub(lambda match: f"{_BEGIN}{match.group()}{_END}", text)
@@ -106,10 +104,7 @@ class PlainEncoder:
 
     @cached_property
     def _backends(self) -> tuple[Any, Any, dict[int, int]]:
-        """Two backends without control tokens, for the beginning of a text and for text after a control token.
-
-        Added words have other ids in these copies; the third item maps them to the original ids.
-        """
+        """Backends without control tokens for the start and the rest of a text; original ids of their added words."""
         core: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if type(core).__name__ != "Tokenizer":
             return None, None, {}
@@ -130,19 +125,10 @@ def _parts(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, bool]]:
     """Yield the parts of a text in order, and whether each is marked; unmarked text is split at control tokens."""
     begin = 0
     for match in _MARKED.finditer(text):
-        yield from ((part, False) for part in _split(pattern, text[begin : match.start()]))
+        yield from ((part, False) for part in pattern.split(text[begin : match.start()]))
         yield match.group(1) or "", True
         begin = match.end()
-    yield from ((part, False) for part in _split(pattern, text[begin:]))
-
-
-def _split(pattern: re.Pattern[str], text: str) -> list[str]:
-    """Split ``text`` around each control token."""
-    parts, begin = [], 0
-    for match in pattern.finditer(text):
-        parts += [text[begin : match.start()], match.group()]
-        begin = match.end()
-    return [*parts, text[begin:]]
+    yield from ((part, False) for part in pattern.split(text[begin:]))
 
 
 def _spaced(text: str, between: str | None) -> str:
@@ -164,7 +150,7 @@ def _no_prefix(data: Any) -> None:
 
 
 class _Controls(NamedTuple):
-    """The ids of control tokens, a case-insensitive pattern of their texts (None without tokens), an exact pattern."""
+    """The ids of control tokens, a case-insensitive pattern of their texts (None without tokens), an exact group."""
 
     ids: dict[str, int]
     any_case: re.Pattern[str] | None
@@ -186,7 +172,7 @@ def _controls(tokenizer: Any) -> _Controls:
         if len(content.strip()) > 1 and (token.special or _BRACKETED.fullmatch(content.strip())):
             found[content] = int(tokenizer.convert_tokens_to_ids(content))
     longest = sorted(found, key=lambda content: (-len(content), content))
-    exact = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+    exact = re.compile(f"({'|'.join(map(re.escape, longest)) or '(?!)'})")
     any_case = re.compile("|".join(re.escape(content.strip()) for content in longest), re.IGNORECASE) if found else None
     result = _Controls(found, any_case, exact)
     _known[tokenizer] = (size, result)

@@ -140,20 +140,16 @@ def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str 
     trims = bool(before) and turn(f" {placeholder} ", tokenizer) == turn(placeholder, tokenizer)
     begin = "".join(tokenizer.convert_ids_to_tokens(PromptEncoder(tokenizer).prompt("")))
     begin = "" if before.startswith(begin) else begin  # the chat template already writes it
+    refused = {}  # condition and message
+    if options := list(head.options.get("choice", ())):
+        condition = f'question.type == "choice" and question.options != {json.dumps(options)}'
+        refused[condition] = f"a choice question to this model has the options {', '.join(options)}"
+    for kind in ("noul", "choice", "score"):
+        if kind not in head.options:
+            refused[f'question.type == "{kind}"'] = f"this model answers no {kind} question"
     lines = [
-        "{%- if " + f'question.type == "{kind}" and question.options != {json.dumps(list(options))}' + " -%}"
-        "{{- raise_exception("
-        + jinja_literal(f"a {kind} question to this model has the options {', '.join(options)}")
-        + ") -}}"
-        "{%- endif -%}"
-        for kind, options in head.options.items()
-        if kind == "choice"
-    ]
-    lines += [
-        "{%- if " + f'question.type == "{kind}"' + " -%}"
-        "{{- raise_exception(" + jinja_literal(f"this model answers no {kind} question") + ") -}}{%- endif -%}"
-        for kind in ("noul", "choice", "score")
-        if kind not in head.options
+        f"{{%- if {condition} -%}}{{{{- raise_exception({jinja_literal(message)}) -}}}}{{%- endif -%}}"
+        for condition, message in refused.items()
     ]
     last = tail.split("\n")[-1]
     text, closing = tail[: len(tail) - len(last)], jinja_literal(last)

@@ -75,7 +75,9 @@ def generate(
     for row in ids:
         limits.check(row, more=max_new_tokens)
     answers: list[list[int]] = [[] for _ in prompts]
-    hidden = _hidden_tokens(tokenizer)
+    # Special tokens are left out of texts, except the marks of thoughts, channels and answers.
+    special = zip(tokenizer.all_special_ids, tokenizer.convert_ids_to_tokens(tokenizer.all_special_ids), strict=True)
+    hidden = frozenset(int(token_id) for token_id, token in special if not is_mark(token))
 
     def text_of(tokens: Sequence[int]) -> str:
         return tokenizer.decode([token for token in tokens if token not in hidden], skip_special_tokens=False)
@@ -229,9 +231,3 @@ def _agrees(model: Any) -> bool:
             if not float(gap.abs().max()) <= tolerance * 10:  # the largest gap over the whole vocabulary
                 return False
     return True
-
-
-def _hidden_tokens(tokenizer: Any) -> frozenset[int]:
-    """Return the special tokens that are left out of texts: all but the marks of thoughts, channels and answers."""
-    special = zip(tokenizer.all_special_ids, tokenizer.convert_ids_to_tokens(tokenizer.all_special_ids), strict=True)
-    return frozenset(int(token_id) for token_id, token in special if not is_mark(token))

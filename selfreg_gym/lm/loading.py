@@ -90,8 +90,7 @@ def check_checkpoint(path: str | Path) -> Path:
     rule = "a checkpoint must be a local directory with config.json and *.safetensors (as save_pretrained writes it)"
     if not folder.is_dir():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which is not a directory.")
-    config = folder / "config.json"
-    if not config.is_file():
+    if not (folder / "config.json").is_file():
         raise CheckpointError(f"{rule}, received {str(path)!r}, which has no config.json.")
     for name in _JSON_FILES:  # without some of them transformers loads the model, but with other stop tokens
         if (folder / name).is_file():
@@ -199,10 +198,7 @@ def _load(
 
 
 def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_head: bool) -> None:
-    """Raise if weights are missing, unknown to the model, not finite or of another shape.
-
-    Transformers initialises missing weights at random, and such a model would answer wrongly without an error.
-    """
+    """Raise if weights are missing (transformers initialises them at random), unknown, not finite or of other shape."""
     trunk = f"{model.base_model_prefix}."
 
     def is_required(name: str) -> bool:

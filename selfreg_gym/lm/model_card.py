@@ -57,25 +57,17 @@ def write_card(
 
     known = {**(info.get("data") or {}), **(info.get("run") or {})}
     task = str(known.get("task", "selfreg_gym rollouts"))
-    # entries that are not part of the header's format
-    extra = {"selfreg": json.loads(dumps(dict(info), default=str))}
     header = ModelCardData(
         library_name="transformers",
         tags=["selfreg-gym", *tags],
         base_model=None if info.get("backbone_built") else str(info.get("backbone", "unknown")),
         model_name=title if figures else None,
         eval_results=[
-            EvalResult(
-                task_type="text-classification",
-                dataset_type=task,
-                dataset_name=one.on,
-                metric_type=one.name,
-                metric_value=float(one.value),
-            )
+            EvalResult("text-classification", task, one.on, metric_type=one.name, metric_value=float(one.value))
             for one in figures
         ]
         or None,
-        **extra,
+        selfreg=json.loads(dumps(dict(info), default=str)),  # no part of the header's format
     )
     text = [f"# {title}", what]
     if figures:

@@ -143,18 +143,16 @@ def _visible(answer: str) -> str:
 def _marked(text: str, admissible: Sequence[str] | None) -> tuple[str | None, str | None]:
     """Return the text after the decisive mark and its admissible action; ``(None, None)`` without a mark."""
     tagged = [match.group(1) or match.group(2) or "" for match in _TAGGED.finditer(text)]
-    if tagged:
-        lines = _lines(tagged[-1])
-        return _read(lines[0] if lines else "", admissible)
-    marks = list(_AT_LINE.finditer(text)) or list(_IN_LINE.finditer(text))
-    if not marks:
-        return None, None
-    chosen = marks[-1]
-    if chosen["number"]:  # of a plan, the first action is taken
-        chosen = next((mark for mark in reversed(marks) if mark["number"] == "1"), chosen)
-    end = next((mark.start() for mark in marks if mark.start() >= chosen.end()), len(text))
-    lines = _lines(text[chosen.end() : end])
-    return _read(lines[0] if lines else "", admissible)
+    if not tagged:
+        marks = list(_AT_LINE.finditer(text)) or list(_IN_LINE.finditer(text))
+        if not marks:
+            return None, None
+        chosen = marks[-1]
+        if chosen["number"]:  # of a plan, the first action is taken
+            chosen = next((mark for mark in reversed(marks) if mark["number"] == "1"), chosen)
+        end = next((mark.start() for mark in marks if mark.start() >= chosen.end()), len(text))
+        tagged = [text[chosen.end() : end]]
+    return _read(next(iter(_lines(tagged[-1])), ""), admissible)
 
 
 def _unmarked(visible: str, admissible: Sequence[str] | None) -> tuple[str, str | None]:
@@ -184,11 +182,7 @@ def _read(line: str, admissible: Sequence[str] | None) -> tuple[str, str | None]
 
 
 def _readings(line: str) -> Iterator[str]:
-    """Yield possible actions of a line.
-
-    They are the whole line, the content of a tag around it, a quotation at its beginning, the line up to a remark
-    (longest first), and the text after a mark.
-    """
+    """Yield the line, the content of a tag around it, a quotation at its start, beginnings before remarks, the rest."""
     yield line
     if wrapped := _WRAPPED.match(line):
         yield wrapped.group(2)

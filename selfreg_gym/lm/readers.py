@@ -205,10 +205,8 @@ class PromptGroupReader(_Reader):
                     self.limits.check(ids)
             if self._each_alone:
                 for index, group in zip(new, encoded, strict=True):
-                    each = [
-                        logits_separate(self.model, [replace(group, prompts=(ids,))], self.answers, self.pad)
-                        for ids in group.prompts
-                    ]
+                    alone = [replace(group, prompts=(ids,)) for ids in group.prompts]
+                    each = [logits_separate(self.model, [one], self.answers, self.pad) for one in alone]
                     yield index, _rounded(torch.cat(each), self.decimals)
                 return
             # A single prompt shares no prefix, and plain causal attention is faster.

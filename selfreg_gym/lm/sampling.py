@@ -10,9 +10,7 @@ __all__ = ["sample_index", "softmax"]
 def softmax(scores: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
     """Return probabilities ``(n,)``; temperature 0 gives probability 1 to the first of the largest scores."""
     if temperature == 0:
-        out = np.zeros(len(scores))
-        out[int(np.argmax(scores))] = 1.0
-        return out
+        return (np.arange(len(scores)) == np.argmax(scores)).astype(np.float64)
     weights = np.exp((scores - scores.max()) / temperature)
     return weights / weights.sum()
 

@@ -66,8 +66,8 @@ def best_path(model: Any, *, longest: float = math.inf, packed: bool = True) -> 
     """
     windowed = longest > window_of(model)
     # In a recurrent state each branch of a tree would depend on the branches before it.
-    no_4d_mask = "flash" in str(getattr(model.config, "_attn_implementation", "")) or getattr(
-        model, "_is_stateful", False
+    no_4d_mask = getattr(model, "_is_stateful", False) or "flash" in str(
+        getattr(model.config, "_attn_implementation", "")
     )
     rng = np.random.Generator(np.random.PCG64(0))
     vocabulary = int(model.config.get_text_config().vocab_size)
@@ -114,17 +114,12 @@ def _score_tree(
     values = picked.astype(np.float64) - norm[rows, source]
     if len(ends) > 1:  # a candidate's last token stands for all end tokens
         offsets = np.cumsum([0, *(len(trie.source) for trie in tries[:-1])])
-        final = np.concatenate(
-            [offset + np.asarray(trie.stops) - 1 for offset, trie in zip(offsets, tries, strict=True)]
-        )
+        stops = [offset + np.asarray(trie.stops) for offset, trie in zip(offsets, tries, strict=True)]
+        final = np.concatenate(stops) - 1
         chosen = logits[torch.from_numpy(rows[final]), torch.from_numpy(source[final])]
         values[final] = chosen[:, list(ends)].logsumexp(-1).cpu().numpy() - norm[rows[final], source[final]]
-    out, begin = [], 0
-    for trie in tries:
-        end = begin + len(trie.source)
-        out.append(np.add.reduceat(values[begin:end], trie.starts))
-        begin = end
-    return out
+    parts = np.split(values, np.cumsum([len(trie.source) for trie in tries])[:-1])
+    return [np.add.reduceat(part, trie.starts) for part, trie in zip(parts, tries, strict=True)]
 
 
 def _score_kv(

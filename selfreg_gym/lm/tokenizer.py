@@ -50,9 +50,7 @@ def build_tokenizer(texts: Iterable[str], *, control_words: Sequence[str] = CONT
     """
     from tokenizers import models
 
-    found: set[str] = set()
-    for text in texts:
-        found.update(WORD.findall(text))
+    found = {word for text in texts for word in WORD.findall(text)}
     vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS.values(), *control_words, *sorted(found)]))
     ids = {word: i for i, word in enumerate(vocabulary)}
     core = models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"])
@@ -146,7 +144,4 @@ def _leading_specials(tokenizer: Any) -> list[int]:
     """Return the special tokens that a tokenizer puts before a text (Llama: one, GPT-2 and Qwen: none)."""
     plain = tokenizer.encode("a", add_special_tokens=False)
     whole = list(tokenizer.encode("a"))
-    for begin in range(len(whole)):
-        if whole[begin : begin + len(plain)] == plain:
-            return whole[:begin]
-    return []
+    return next((whole[:i] for i in range(len(whole)) if whole[i : i + len(plain)] == plain), [])

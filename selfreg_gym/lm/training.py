@@ -151,10 +151,11 @@ def finetune(
     fingerprint = f"{total}/{accumulate}/{batch_size}/{len(examples)}/{sum(lengths)}/{seed}/{lr}"
     store = TrainingState(resume, fingerprint=fingerprint)
     done, losses, validation, best = store.load(trainable, optimizer)
-    begun, saved, stopped = time.perf_counter(), time.perf_counter(), False
+    begun, saved, stopped, average = time.perf_counter(), time.perf_counter(), False, math.nan
     since_best = len(validation) - 1 - min(range(len(validation)), key=lambda i: validation[i][1], default=-1)
     model.train()
-    with _loss_bar(description, total, done, progress) as advance, seeded(seed):
+    bar = progress_bar(description, total, done=done, shown=progress, transient=False)
+    with bar as update, seeded(seed):
         for step in range(done, total):
             torch.manual_seed(seed + 0x9E3779B1 * (step + 1))  # the same dropout in a resumed run
             value = 0.0
@@ -171,7 +172,8 @@ def finetune(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             losses.append(value)
-            advance(value)
+            average = value if math.isnan(average) else 0.95 * average + 0.05 * value
+            update(step + 1, f"loss {average:.3f}")
             last = step + 1 == total
             if validate is not None and (last or (step + 1) % validate_every == 0):
                 model.eval()
@@ -313,18 +315,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _loss_bar(description: str, total: int, done: int, show: bool) -> Iterator[Callable[[float], None]]:
-    """Draw a progress bar with the exponential moving average of the loss; yield a function that takes each loss."""
-    average = math.nan
-    with progress_bar(description, total, done=done, shown=show, transient=False) as update:
-
-        def advance(loss: float) -> None:
-            nonlocal done, average
-            done += 1
-            average = loss if math.isnan(average) else 0.95 * average + 0.05 * loss
-            update(done, f"loss {average:.3f}")
-
-        yield advance

@@ -23,6 +23,9 @@ __all__ = ["Best", "Progress", "TrainingState"]
 _NAME = "training_state.safetensors"
 _REMEDY = "delete it to restart the training"
 
+Tensors = Mapping[str, torch.Tensor]
+"""Tensors (parameters of the model, or their saved values) by name."""
+
 
 class Best(NamedTuple):
     """The smallest validation score so far, and its weights by name."""
@@ -51,10 +54,9 @@ class TrainingState:
     def __init__(self, folder: str | Path | None, *, fingerprint: str) -> None:
         self.path = None if folder is None else Path(folder) / _NAME
         self.fingerprint = fingerprint
+        self._title = f"the training state {str(self.path)!r}"
 
-    def save(
-        self, progress: Progress, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> None:
+    def save(self, progress: Progress, trainable: Tensors, optimizer: torch.optim.Optimizer) -> None:
         """Save the state of a run."""
         if self.path is None:
             return
@@ -70,7 +72,7 @@ class TrainingState:
         with atomic_path(self.path) as temporary:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"state": dumps(record)})
 
-    def load(self, trainable: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
+    def load(self, trainable: Tensors, optimizer: torch.optim.Optimizer) -> Progress:
         """Restore weights and optimiser, and return the progress, which is empty without a saved state.
 
         Raises:
@@ -79,8 +81,12 @@ class TrainingState:
         """
         if self.path is None or not self.path.is_file():
             return Progress(0, [], [], None)
+        from safetensors import safe_open
+
         try:
-            record, tensors = _read(self.path)
+            with safe_open(self.path, framework="pt") as file:
+                record = json.loads(file.metadata()["state"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             matches = record["fingerprint"] == self.fingerprint
         except Exception as error:
             raise CheckpointError(f"{self._title} cannot be read ({error}): {_REMEDY}.") from error
@@ -107,16 +113,7 @@ class TrainingState:
         validation = [(int(step), float(score)) for step, score in record["validation"]]
         return Progress(record["done"], record["losses"], validation, best)
 
-    @property
-    def _title(self) -> str:
-        return f"the training state {str(self.path)!r}"
-
-    def _check(
-        self,
-        record: Mapping[str, Any],
-        tensors: Mapping[str, torch.Tensor],
-        trainable: Mapping[str, torch.nn.Parameter],
-    ) -> None:
+    def _check(self, record: Mapping[str, Any], tensors: Tensors, trainable: Tensors) -> None:
         """Raise if a tensor is missing, unknown, not finite or of another shape, or if the record is malformed."""
         try:
             done, losses, validation = record["done"], record["losses"], record["validation"]
@@ -155,10 +152,3 @@ class TrainingState:
         """Delete the saved state."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["state"]), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

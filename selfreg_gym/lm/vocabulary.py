@@ -67,9 +67,7 @@ def unknown_tokens(tokenizer: Any, texts: Sequence[str]) -> UnknownTokens:
     texts = distinct(texts)
     if not texts:
         return UnknownTokens(0.0, (), 0.0)
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(re.findall(_WORDS, text))
+    counts = Counter(word for text in texts for word in re.findall(_WORDS, text))
     total = unknown = 0
     missed: dict[str, int] = {}
     for word, count in counts.items():
@@ -130,9 +128,7 @@ def build_open_tokenizer(texts: Iterable[str], *, words: Sequence[str] = (), max
     from tokenizers import AddedToken, models
 
     pattern = re.compile(_PATTERN)
-    within: Counter[str] = Counter()  # number of distinct texts with the word
-    for text in distinct(texts):
-        within.update(set(pattern.findall(text)))
+    within = Counter(word for text in distinct(texts) for word in set(pattern.findall(text)))  # texts with the word
     frequent = sorted((word for word in within if within[word] > 1), key=lambda word: (-within[word], word))[:max_words]
     characters = {chr(code) for code in range(0x21, 0x7F)} | {character for word in within for character in word}
     fixed = [*SPECIAL_TOKENS.values(), *(f"<0x{byte:02X}>" for byte in range(256)), "\n", *_ANSWERS, *words]

@@ -146,10 +146,8 @@ def _checked(
     y = np.asarray(outcome, dtype=np.float64)
     w = np.ones(len(p)) if weight is None else np.asarray(weight, dtype=np.float64)
     if p.ndim != 1 or len(p) == 0 or p.shape != y.shape or p.shape != w.shape:
-        raise InvalidArgumentError(
-            "probabilities, outcomes and weights must be vectors of equal length, "
-            f"received the shapes {p.shape}, {y.shape}, {w.shape}."
-        )
+        rule = "probabilities, outcomes and weights must be vectors of equal length"
+        raise InvalidArgumentError(f"{rule}, received the shapes {p.shape}, {y.shape}, {w.shape}.")
     if not ((p >= 0) & (p <= 1)).all() or not np.isin(y, (0, 1)).all() or (w < 0).any() or w.sum() <= 0:
         raise InvalidArgumentError(
             "probabilities must be in [0, 1], outcomes 0 or 1, and weights non-negative and not all 0."

@@ -65,14 +65,10 @@ class Examples:
 
     def take(self, rows: np.ndarray, *, weight: np.ndarray | None = None) -> Examples:
         """The examples at the indices ``rows``, with new weights if given."""
-        return Examples(
-            tuple(self.observations[i] for i in rows),
-            self.outcome[rows],
-            self.weight[rows] if weight is None else weight,
-            self.task[rows],
-            self.unhelped[rows],
-            self.first[rows],
-        )
+        columns = {name: getattr(self, name)[rows] for name in ("outcome", "weight", "task", "unhelped", "first")}
+        if weight is not None:
+            columns["weight"] = weight
+        return Examples(tuple(self.observations[i] for i in rows), **columns)
 
 
 def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Examples:
@@ -92,15 +88,8 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
     if not clip >= 1:
         raise InvalidArgumentError(f"clip must be at least 1, received {clip!r}.")
     episodes: Iterable[Episode] = rollouts.episodes() if hasattr(rollouts, "episodes") else rollouts
-    texts: list[str] = []
-    outcome: list[float] = []
-    probability: list[float] = []  # p of the episode, NaN if unknown
-    left: list[int] = []  # decisions left, including this one
-    steps: list[int] = []
+    rows: list[tuple[Any, ...]] = []
     lengths: dict[float, list[int]] = {}  # of the episodes with each p
-    task: list[str] = []
-    unhelped: list[bool] = []
-    first: list[bool] = []
     for episode in episodes:
         if episode.error is not None or not episode.steps:
             continue
@@ -108,30 +97,21 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
         without_help = not p and all(step.action == 0 for step in episode.steps)
         if p is not None:
             lengths.setdefault(p, []).append(len(episode.steps))
-        begin = 0 if targets == "mixture" else _last_help(episode) + 1
-        for t in range(begin, len(episode.steps)):
-            texts.append(episode.steps[t].observation)
-            outcome.append(float(episode.success))
-            probability.append(np.nan if p is None else p)
-            left.append(len(episode.steps) - t)
-            steps.append(t)
-            task.append(episode.task_id)
-            unhelped.append(without_help)
-            first.append(t == 0)
-    if not texts:
+        helped = [t for t, step in enumerate(episode.steps) if step.action != 0 and targets == "nohelp"]
+        known = np.nan if p is None else p
+        for t in range(max(helped, default=-1) + 1, len(episode.steps)):
+            ahead = len(episode.steps) - t  # decisions left, including this one
+            text = episode.steps[t].observation
+            rows.append((text, episode.success, known, ahead, t, episode.task_id, without_help, t == 0))
+    if not rows:
         raise InvalidArgumentError(
             f"no decision is an example of the target {targets!r}: it needs completed episodes that end without help."
         )
-    return Examples(
-        tuple(texts),
-        np.asarray(outcome),
-        _weights(np.array(probability), np.array(left), np.array(steps), lengths, clip)
-        if targets == "nohelp"
-        else np.ones(len(texts)),
-        np.asarray(task, dtype=object),
-        np.asarray(unhelped, dtype=bool),
-        np.asarray(first, dtype=bool),
-    )
+    texts, outcome, *counts, task, unhelped, first = zip(*rows, strict=True)
+    probability, left, steps = map(np.array, counts)
+    weight = _weights(probability, left, steps, lengths, clip) if targets == "nohelp" else np.ones(len(texts))
+    columns = np.asarray(outcome, np.float64), weight, np.asarray(task, dtype=object)
+    return Examples(texts, *columns, np.asarray(unhelped, dtype=bool), np.asarray(first, dtype=bool))
 
 
 def split_tasks(tasks: Sequence[str] | np.ndarray, *, share: float, seed: int) -> np.ndarray:
@@ -149,21 +129,12 @@ def split_tasks(tasks: Sequence[str] | np.ndarray, *, share: float, seed: int) -
     return np.asarray([task in chosen for task in tasks], dtype=bool)
 
 
-def _last_help(episode: Episode) -> int:
-    return max((t for t, step in enumerate(episode.steps) if step.action != 0), default=-1)
-
-
 def _weights(
     probability: np.ndarray, left: np.ndarray, steps: np.ndarray, lengths: dict[float, list[int]], clip: float
 ) -> np.ndarray:
-    """``(N,)`` weights of "nohelp" (see the head of this module), clipped; 1 where p is unknown.
+    """``(N,)`` weights of "nohelp" (see the head of this module), at most ``clip``; 1 where p is unknown (NaN).
 
-    Args:
-        probability: ``(N,)`` p of the episode, NaN if unknown.
-        left: ``(N,)`` n, decisions left.
-        steps: ``(N,)`` t.
-        lengths: p to the lengths of the episodes with this p.
-        clip: largest weight.
+    ``left`` is n, ``steps`` is t, ``lengths`` the lengths of the episodes by p.
     """
     if not lengths:
         return np.ones(len(left))

@@ -23,20 +23,18 @@ SMALLEST_COST, LARGEST_RATIO = 1e-300, 1e15
 """Limits on the costs of one model, because float64 has 16 digits."""
 
 
-def checked_number(what: str, value: Any, *, low: float = 0.0, finite: bool = False) -> float:
+def checked_number(what: str, value: Any, *, finite: bool = False) -> float:
     """Return ``value`` as a float.
 
     Raises:
-        InvalidArgumentError: not a single number (text, a bool, a list), NaN, below ``low``, or not ``finite``.
+        InvalidArgumentError: not a single number (text, a bool, a list), NaN, negative, or not ``finite``.
     """
     array = _numeric(value)
-    bound = f"a {'finite ' if finite else ''}number >= {low:g}"
-    if array is None or array.ndim:
-        raise InvalidArgumentError(f"{what} must be {bound}, received {shown(value)}.")
-    number = float(array)
-    if not number >= low or (finite and not np.isfinite(number)):
-        raise InvalidArgumentError(f"{what} must be {bound}, received {shown(value)}.")
-    return number
+    if array is None or array.ndim or not array >= 0 or (finite and not np.isfinite(array)):
+        raise InvalidArgumentError(
+            f"{what} must be a {'finite ' if finite else ''}number >= 0, received {shown(value)}."
+        )
+    return float(array)
 
 
 def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: float = np.inf, finite: bool) -> np.ndarray:
@@ -61,15 +59,15 @@ def checked_numbers(what: str, value: Any, shape: tuple[int, ...], *, high: floa
     return array
 
 
-def checked_whole(what: str, value: Any, *, low: int = 0) -> int:
+def checked_whole(what: str, value: Any) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        InvalidArgumentError: not a single whole number, or below ``low``.
+        InvalidArgumentError: not a single whole number, or negative.
     """
     array = _numeric(value)
-    if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or int(array) < low:
-        raise InvalidArgumentError(f"{what} must be an integer >= {low}, received {shown(value)}.")
+    if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or array < 0:
+        raise InvalidArgumentError(f"{what} must be an integer >= 0, received {shown(value)}.")
     return int(array)
 
 
@@ -123,6 +121,4 @@ def _numeric(value: Any) -> np.ndarray | None:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):
         return None
-    if array.dtype.kind not in "iuf":
-        return None
-    return array.astype(np.float64)
+    return array.astype(np.float64) if array.dtype.kind in "iuf" else None

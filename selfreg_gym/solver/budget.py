@@ -192,11 +192,7 @@ def _neighbours(points: Sequence[Point], limit: float) -> tuple[Point, Point]:
 
 
 def _prices_around(left: Point, right: Point, limit: float, slope: float) -> list[float]:
-    """Return seven prices around the one at which usage probably equals the limit.
-
-    Usage falls in many small steps as the price rises, so it is interpolated linearly. A wrong guess costs passes, not
-    exactness.
-    """
+    """Return seven prices around the one at which usage, interpolated linearly, equals the limit."""
     share = (limit - left.usage) / (right.usage - left.usage)
     guess = left.price + share * (right.price - left.price)
     width = left.price - right.price

@@ -115,7 +115,11 @@ class _Pass:
         if not p.is_acyclic:
             nohelp.success[:] = np.where(self.is_nohelp, success, 0.0)
         if self.engine.kernels is None:
-            self._in_numpy(offset)
+            for low, high, components in p.layers():
+                if high > low:
+                    self._run(low, high, offset)
+                for c in components:
+                    self._block(c, offset)
             return
         from selfreg_gym.solver.kernels_caps import sweep_caps
 
@@ -131,14 +135,6 @@ class _Pass:
             if c < len(p.cyclic):
                 self._block(c, offset)
             begin = c + 1
-
-    def _in_numpy(self, offset: int) -> None:
-        """Solve layer by layer: the single states of a layer together, then its cyclic components."""
-        for low, high, components in self.engine.prepared.layers():
-            if high > low:
-                self._run(low, high, offset)
-            for c in components:
-                self._block(c, offset)
 
     def _run(self, first: int, last: int, offset: int) -> None:
         """Solve single states that do not depend on each other."""

@@ -16,7 +16,7 @@ import hashlib
 import importlib.resources
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,18 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     Warns once per process if no directory for the cache is writable; the function is then compiled in each process.
     """
-    dispatcher = numba.njit(nogil=True)(function)
-    found = _cache_of(function)
-    if found is not None:
-        dispatcher._cache = found  # what `cache=True` does, with the class and the directory below
+    dispatcher, directory = numba.njit(nogil=True)(function), _directory()
+    if directory is None:
+        return dispatcher
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)  # the user's functions keep theirs
+    try:
+        found = _SafeCache(function)
+    except (RuntimeError, OSError):  # this function cannot be cached
+        return dispatcher
+    finally:
+        numba.config.CACHE_DIR = before
+    if Path(function.__code__.co_filename).parent not in Path(found.cache_path).parents:  # not in the source folder
+        dispatcher._cache = found  # what `cache=True` does, with this class and directory
     return dispatcher
 
 
@@ -60,19 +68,6 @@ class _SafeCache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError):  # full disk, quota, removed directory
             super().save_overload(sig, data)
-
-
-def _cache_of(function: Callable[..., Any]) -> FunctionCache | None:
-    directory = _directory()
-    if directory is None:
-        return None
-    with _numba_cache_directory(directory):
-        try:
-            found = _SafeCache(function)
-        except (RuntimeError, OSError):  # this function cannot be cached
-            return None
-    in_source_folder = Path(function.__code__.co_filename).parent in Path(found.cache_path).parents
-    return None if in_source_folder else found
 
 
 @cache
@@ -104,14 +99,3 @@ def _key() -> str:
     digest.update(repr((numba.__version__, processor, numba.config.CPU_NAME, numba.config.CPU_FEATURES)).encode())
     version = sys.modules["selfreg_gym"].__version__
     return f"{version}-{digest.hexdigest()[:16]}"
-
-
-@contextlib.contextmanager
-def _numba_cache_directory(directory: Path) -> Iterator[None]:
-    """Set Numba's cache directory temporarily; the user's functions keep theirs."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(directory)
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before

@@ -29,7 +29,7 @@ from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.transitions.fitting import fit, fit_table
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
-__all__ = ["CrossFitted", "cross_fitted_value", "transfer_policy"]
+__all__ = ["CrossFitted", "cross_fitted_value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +130,7 @@ def cross_fitted_value(
 
         error = np.sqrt(np.sum(variances, axis=0)) / folds
         half = float(stdtrit(max(sum(groups) - folds, 1), 0.975)) * error
-        low, high = value - half, value + half
-        low, high = np.maximum(low, 0.0), np.array([min(high[0], 1.0), high[1]])
+        low, high = np.maximum(value - half, 0.0), np.minimum(value + half, [1.0, np.inf])
     return CrossFitted(
         budget=budget, expected_success=float(value[0]), expected_usage=float(value[1]),
         success_ci=(float(low[0]), float(high[0])), usage_ci=(float(low[1]), float(high[1])),
@@ -140,18 +139,11 @@ def cross_fitted_value(
     )  # fmt: skip
 
 
-def transfer_policy(policy: np.ndarray, model: TransitionModel, onto: TransitionModel) -> np.ndarray:
-    """Return a policy of ``model`` as ``(n,)`` actions on another fitted model; nohelp where that is not possible.
+def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(levels, nodes)`` states of ``model`` for those of ``onto`` (-1: none), and their actions.
 
     A state node is found by its state key, else by its feature key; a feature node by its feature key.
     """
-    _, actions = _transferred(policy, model, onto)
-    usable = onto.available[actions.astype(np.int64), np.arange(onto.nodes)]
-    return np.where(usable, actions, 0).ravel()
-
-
-def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionModel) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``(levels, nodes)`` states of ``model`` for those of ``onto`` (-1: none), and their actions."""
     fitted, keys = onto.fitted, onto.keys
     if fitted is None or keys is None:
         raise InvalidArgumentError("a policy is transferred by key, to a model made by TransitionModel.fit.")
@@ -186,8 +178,7 @@ def _evaluated(policy: MixedPolicy, table: TransitionTable, options: dict[str, A
 def _completed(part: Solution, model: TransitionModel, onto: TransitionModel) -> tuple[TransitionModel, np.ndarray]:
     """Return ``onto`` with all actions of a policy available, and the policy's ``(n,)`` actions on it.
 
-    An action that was never tried ends the episode with the success and the usage from the policy's own model (the mean
-    over the levels at which the policy takes it).
+    An action never tried ends the episode with the policy's own values (the mean over the levels where it is taken).
     """
     state, actions = _transferred(part.policy, model, onto)
     nodes = np.arange(onto.nodes)

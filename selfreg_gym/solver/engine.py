@@ -125,7 +125,7 @@ class Engine:
             if endless >= 0:
                 raise ModelError(
                     "this policy never stops asking for help, so its usage is infinite: it does not reach an end from "
-                    f"state {self.model.describe(self.state_of(endless))}."
+                    f"state {self.model.describe(offset + int(p.order[endless - offset]))}."
                 )
         if unit != 1.0:
             values[:, 1] *= unit
@@ -182,11 +182,6 @@ class Engine:
         The sum is in order, because the last bit of a matrix product can depend on the alignment of the arrays.
         """
         return np.einsum("i,ij->j", self._weights, values[self._begins])
-
-    def state_of(self, position: int) -> int:
-        """Return the state at a position in the order of solution."""
-        level, at = divmod(int(position), self.prepared.nodes)
-        return level * self.prepared.nodes + int(self.prepared.order[at])
 
     def model_order(self, array: np.ndarray) -> np.ndarray:
         """Return an array over positions in the model's order of states."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -202,27 +202,24 @@ def solve_frontier(
     width = POINT_TOLERANCE * max(point.usage for point in points)
     heap: list[tuple[float, int, Point, Point]] = []
     done: list[tuple[float, Point, Point]] = []
-    counter = 0
+    counter = count()  # breaks ties in the heap
 
     def add(left: Point, right: Point) -> None:
-        nonlocal counter
-        counter += 1
         height = _height(left, right)
         if height <= CHORD_TOLERANCE:
             done.append((height, left, right))
         else:
-            heapq.heappush(heap, (-height, counter, left, right))
+            heapq.heappush(heap, (-height, next(counter), left, right))
 
     for left, right in pairwise(hull):
         add(left, right)
     while heap and -heap[0][0] > gap:
         worst = [heapq.heappop(heap) for _ in range(min(WIDTH, len(heap)))]
         slopes = [_slope(left, right) for _, _, left, right in worst]
-        extra = _filling([(left, right) for _, _, left, right in worst], slopes, WIDTH - len(slopes))
-        found = solve_points(engine, slopes + extra)
-        for (_, _, left, right), slope, middle in zip(
-            worst, slopes, found, strict=False
-        ):  # `found` has the extra prices as well
+        # More prices on both sides of the slopes fill the pass.
+        extra = [(end.price + slope) / 2 for (_, _, *ends), slope in zip(worst, slopes, strict=True) for end in ends]
+        found = solve_points(engine, slopes + extra[: WIDTH - len(slopes)])
+        for (_, _, left, right), slope, middle in zip(worst, slopes, found, strict=False):
             chord = left.success - slope * left.usage
             own = [p for p in found if left.price >= p.price >= right.price]
             if middle.success - slope * middle.usage - chord <= CHORD_TOLERANCE:
@@ -233,8 +230,7 @@ def solve_frontier(
             if not chain:  # the points above the chord are its ends, to rounding
                 done.append((0.0, left, right))
                 continue
-            chain = [left, *chain, right]
-            for a, b in pairwise(chain):
+            for a, b in pairwise([left, *chain, right]):
                 add(a, b)
         if progress is not None:
             progress(len(heap) + len(done) + 1, -heap[0][0] if heap else 0.0)
@@ -262,11 +258,3 @@ def _height(left: Point, right: Point) -> float:
     slope = _slope(left, right)
     rise, fall = left.price - slope, slope - right.price
     return max(width * rise * fall / (rise + fall), 0.0) if rise > 0 and fall > 0 else 0.0
-
-
-def _filling(intervals: list[tuple[Point, Point]], slopes: list[float], count: int) -> list[float]:
-    """Return up to ``count`` more prices on both sides of the slopes, to fill a pass; worst interval first."""
-    prices: list[float] = []
-    for (left, right), slope in zip(intervals, slopes, strict=True):
-        prices += [(left.price + slope) / 2, (right.price + slope) / 2]
-    return prices[:count]

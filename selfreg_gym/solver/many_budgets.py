@@ -115,11 +115,8 @@ def solve_budgets(
 
 def _ceiling(model: TransitionModel) -> np.ndarray:
     """Return ``(K,)`` prices at which only free help is used: a call increases success by at most 1."""
-    prices = np.ones(model.actions - 1)
-    for k in range(1, model.actions):
-        costs = model.cost[k][model.available[k] & (model.cost[k] > 0)]
-        prices[k - 1] = 1.001 / costs.min() if len(costs) else 1.0
-    return prices
+    least = np.where(model.available[1:] & (model.cost[1:] > 0), model.cost[1:], np.inf).min(axis=1)
+    return np.where(np.isfinite(least), 1.001 / least, 1.0)
 
 
 def _column(engine: Engine, prices: np.ndarray, unit: np.ndarray) -> _Column:

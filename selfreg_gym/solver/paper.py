@@ -61,14 +61,7 @@ def solve_paper(engine: Engine, *, help_cost: float, prm: np.ndarray | None = No
 
 def _policy_step(success: np.ndarray, usage: np.ndarray, help_cost: float) -> np.ndarray:
     """Return ``(n,)`` actions: the help of largest gain among those with r < dp / dM, else nohelp."""
-    policy = np.zeros(success.shape[1], np.int8)
-    best = np.full(success.shape[1], -np.inf)
-    for a in range(1, len(success)):
-        dp, dm = success[a] - success[0], usage[a] - usage[0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            helps = dp / dm > help_cost
-        helps &= dm > 0
-        gain = np.where(helps, dp - help_cost * dm, -np.inf)
-        better = gain > best
-        policy[better], best[better] = a, gain[better]
-    return policy
+    dp, dm = success - success[0], usage - usage[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = np.where((dp / dm > help_cost) & (dm > 0), dp - help_cost * dm, -np.inf)
+    return gain.argmax(axis=0).astype(np.int8)

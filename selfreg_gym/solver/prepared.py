@@ -79,12 +79,8 @@ def cost_unit(model: TransitionModel) -> float:
 
 def prepare(model: TransitionModel) -> Prepared:
     """Return the model in the order of solution, computed once per model."""
-    if "prepared" not in model.cache:
-        model.cache["prepared"] = _prepare(model)
-    return model.cache["prepared"]
-
-
-def _prepare(model: TransitionModel) -> Prepared:
+    if "prepared" in model.cache:
+        return model.cache["prepared"]
     n, actions, order = model.nodes, model.actions, model.condensation
     rank = np.empty(n, np.uint32)
     rank[order.order] = np.arange(n, dtype=np.uint32)
@@ -115,7 +111,8 @@ def _prepare(model: TransitionModel) -> Prepared:
     cost = np.where(model.available, model.cost / unit, np.inf).T[order.order].ravel()
     total = np.add.reduceat(np.append(data, 0.0), indptr[:-1].astype(np.int64)) * (lengths > 0)
     leaving = (success > 0) | (1 - total - success > 1e-12)
-    return Prepared(
+    model.cache["prepared"] = Prepared(
         n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, leaving,
         order.component_start, order.cyclic, order.layer_start, order.is_acyclic, unit,
     )  # fmt: skip
+    return model.cache["prepared"]

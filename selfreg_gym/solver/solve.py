@@ -87,7 +87,12 @@ def solve(
         return solve_caps(model, hard_cap=hard_cap, help_cost=help_cost, discount=discount, backend=backend)
     prices = checked_prices(model, help_cost)
     engine = Engine(model, backend=backend, discount=discount)
-    frozen = _checked_prm(model, prm) if value == "prm" else None
+    frozen = None
+    if value == "prm":
+        if prm is None:
+            raise InvalidArgumentError("value='prm' needs prm=(n,) success probabilities, received none.")
+        what = "prm, the success probability of each state,"
+        frozen = checked_numbers(what, prm, (model.n,), high=1.0, finite=True)
     if method == "paper":
         from selfreg_gym.solver.paper import solve_paper
 
@@ -157,10 +162,3 @@ def checked_prices(model: TransitionModel, help_cost: Any) -> float | np.ndarray
     if np.ndim(help_cost) == 0:
         return checked_number("help_cost, the price of a cost unit,", help_cost, finite=True)
     return checked_numbers("help_cost, one price per intervention,", help_cost, (model.actions - 1,), finite=True)
-
-
-def _checked_prm(model: TransitionModel, prm: Any) -> np.ndarray:
-    """Return p(s) as ``(n,)`` float64."""
-    if prm is None:
-        raise InvalidArgumentError("value='prm' needs prm=(n,) success probabilities, received none.")
-    return checked_numbers("prm, the success probability of each state,", prm, (model.n,), high=1.0, finite=True)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, ModelError
-from selfreg_gym.transitions.fitted import Fitted
-from selfreg_gym.transitions.model import Rows, TransitionModel
+from selfreg_gym.transitions.model import Fitted, Rows, TransitionModel
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["load_model", "read_arrays", "save_model"]
@@ -27,25 +26,15 @@ def save_model(model: TransitionModel, path: str | Path) -> None:
     keys = list(model.keys) if model.keys is not None else None
     if keys is not None and not all(isinstance(key, (str, int)) for key in keys):
         raise ModelError("only models with text or integer keys can be saved: use str keys, or none.")
-    arrays: dict[str, np.ndarray] = {
-        "format": np.array(FORMAT),
-        "levels": np.array(model.levels),
-        "success": model.success,
-        "last_success": model.last_success,
-        "cost": model.cost,
-        "start": model.start,
-        "available": model.available,
-        "keys": _text(keys),
-    }
+    arrays = {"format": np.array(FORMAT), "levels": np.array(model.levels), "keys": _text(keys)}
+    arrays |= {name: getattr(model, name) for name in ("success", "last_success", "cost", "start", "available")}
     for a, row in enumerate(model.rows):
         for name, array in row._asdict().items():
             if array is not None:
                 arrays[f"row{a}_{name}"] = array
     if model.fitted is not None:
         arrays["fitted"] = _text({"settings": model.fitted.settings, "coverage": model.fitted.coverage})
-        arrays["counts"] = model.fitted.counts
-        arrays["is_feature"] = model.fitted.is_feature
-        arrays["feature_of_node"] = model.fitted.feature_of_node
+        arrays |= {name: getattr(model.fitted, name) for name in ("counts", "is_feature", "feature_of_node")}
     with Path(path).open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
 
@@ -81,9 +70,7 @@ def load_model(path: str | Path) -> TransitionModel:
             about = _parse(read["fitted"])
             if not all(isinstance(about[name], dict) for name in ("settings", "coverage")) or keys is None:
                 raise ModelError("a fitted model must have settings, coverage and keys.")
-            for name, shape in {
-                "counts": success.shape, "is_feature": (nodes,), "feature_of_node": (nodes,),
-            }.items():  # fmt: skip
+            for name, shape in (("counts", success.shape), ("is_feature", (nodes,)), ("feature_of_node", (nodes,))):
                 if read[name].shape != shape or not np.isfinite(read[name]).all():
                     raise ModelError(f"{name} must have finite numbers in shape {shape}, received {read[name].shape}.")
             if not ((read["feature_of_node"] >= -1) & (read["feature_of_node"] < nodes)).all():
@@ -106,11 +93,7 @@ def damaged(path: str | Path, error: BaseException, remedy: str) -> CheckpointEr
 
 
 def _rows(read: dict[str, np.ndarray], action: int, nodes: int, levels: int) -> Rows:
-    """Return the rows of an action, after a check of their CSR arrays.
-
-    Raises:
-        KeyError, ModelError: an array is missing or invalid.
-    """
+    """Return the rows of an action; raise KeyError or ModelError if a CSR array is missing or invalid."""
     indptr, indices, data = (read[f"row{action}_{name}"] for name in ("indptr", "indices", "data"))
     drop = read.get(f"row{action}_drop")
     whole = all(array.ndim == 1 and array.dtype.kind in "iu" for array in (indptr, indices))

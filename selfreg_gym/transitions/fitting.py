@@ -28,13 +28,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.transitions.coverage import coverage
-from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.held_out import choose_shrinkage
-from selfreg_gym.transitions.model import Rows, TransitionModel
-from selfreg_gym.transitions.nodes import Nodes, assign_nodes, visit_weights
+from selfreg_gym.transitions.model import Fitted, Rows, TransitionModel
+from selfreg_gym.transitions.nodes import Nodes, assign_nodes, coverage, visit_weights
+from selfreg_gym.transitions.rows import row_sums
 from selfreg_gym.transitions.table import TransitionTable, tabulate
 
 __all__ = ["fit", "fit_table"]
@@ -111,19 +111,15 @@ def fit_table(
 
     goes_on = used & ~table.last[row]
     row, source, weight = row[goes_on], source[goes_on], weight[goes_on]
-    drop = (
-        (table.steps_left[row] - table.steps_left[row + 1]).astype(np.int64) if levels > 1 else np.zeros(len(row), int)
-    )
+    drop = (table.steps_left[row] - table.steps_left[row + 1]).astype(np.int64) * (levels > 1)
     width = max(int(drop.max(initial=0)) + 1, 2)  # a column of the counts is next node * width + drop
     column = nodes.of_row[row + 1].astype(np.int64) * width + drop
     shape = (count, count * width)
     moves = [_counts(source, column, weight * (table.action[row] == a), shape) for a in range(actions)]
 
     to_features = None
-    full_counts = [
-        np.bincount(pair, used * each, minlength=count * actions).reshape(count, actions)
-        for each in (np.ones(len(pair)), table.success[nodes.row])
-    ]
+    each = used, used & table.success[nodes.row]
+    full_counts = [np.bincount(pair, one, minlength=count * actions).reshape(count, actions) for one in each]
     if kappa_feature > 0 and nodes.of_feature is not None:
         projected = nodes.feature_node_of_row[row + 1].astype(np.int64) * width + drop
         to_features = [
@@ -152,14 +148,14 @@ def fit_table(
     if levels > 1:
         level = np.clip(table.steps_left[first], 1, levels) - 1
         start = np.bincount(level * count + at, minlength=levels * count) / len(first)
-        last_success = _last_success(table, nodes, near_end)
-        last_success = np.minimum(last_success, 1 - np.stack([_without_drop(row, count) for row in rows]))
+        staying = [row_sums(row._replace(data=row.data * (row.drop == 0))) for row in rows]
+        last_success = np.minimum(_last_success(table, nodes, near_end), 1 - np.minimum(staying, 1.0))
         model = TransitionModel.levelled(
             rows, levels, success, start, cost, available=available, last_success=last_success, endless="fail"
         )
     else:
-        matrices = [_square(row, count) for row in rows]
-        model = TransitionModel(matrices, success, start, cost, available=available, endless="fail")
+        square = [sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count)) for row in rows]
+        model = TransitionModel(square, success, start, cost, available=available, endless="fail")
     weights = {"kappa": kappa, "kappa_feature": kappa_feature}
     settings = {"key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels} | weights
     settings |= {"episodes": table.episodes, "decisions": len(table.action)}
@@ -178,8 +174,6 @@ def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
 
 def _counts(source: np.ndarray, column: np.ndarray, weight: np.ndarray, shape: tuple[int, int]) -> Any:
     """Return the sparse matrix of weighted counts of (source, column) pairs."""
-    from scipy import sparse
-
     some = weight > 0
     return sparse.csr_array(sparse.coo_array((weight[some], (source[some], column[some])), shape=shape))
 
@@ -193,8 +187,6 @@ def _shrunk(
     ``full_counts`` has visits and wins (N, A) in which every decision counts fully for its feature key; states shrink
     towards these.
     """
-    from scipy import sparse
-
     total = visits.sum(axis=1)
     pooled, pooled_wins = sum(moves[1:], moves[0]), wins.sum(axis=1)
     everywhere = nodes.is_feature if nodes.is_feature.any() else np.ones(nodes.count, bool)
@@ -227,8 +219,6 @@ def _shrunk(
 
 def _scale(matrix: Any, factors: np.ndarray) -> Any:
     """Return ``diag(factors) @ matrix`` without rows of zeros."""
-    from scipy import sparse
-
     scaled = sparse.csr_array(sparse.diags_array(factors) @ matrix)
     scaled.eliminate_zeros()
     return scaled
@@ -240,8 +230,6 @@ def _with_drop_prior(matrix: Any, visits: np.ndarray, width: int) -> Any:
     Every episode ends, so no step can leave ``steps_left`` unchanged forever. Without this prior, a few visits that all
     leave it unchanged would be estimated as an infinite loop.
     """
-    from scipy import sparse
-
     stays = sparse.csr_array(matrix * (np.arange(matrix.shape[1]) % width == 0)[None, :])
     stays.eliminate_zeros()
     share = _scale(stays, 0.5 / (visits + 0.5))
@@ -265,16 +253,3 @@ def _last_success(table: TransitionTable, nodes: Nodes, near_end: np.ndarray) ->
         prior = np.where((of >= 0)[:, None], rate[np.maximum(of, 0)], both[:, None])
         rate = np.where((of >= 0)[:, None], (k + LAST_VISITS * prior) / (n + LAST_VISITS), rate)
     return rate.T
-
-
-def _without_drop(row: Rows, count: int) -> np.ndarray:
-    """Return ``(N,)`` probabilities of transitions without a drop."""
-    tails = np.repeat(np.arange(count), np.diff(row.indptr))
-    assert row.drop is not None
-    return np.minimum(np.bincount(tails, row.data * (row.drop == 0), minlength=count), 1.0)
-
-
-def _square(row: Rows, count: int) -> Any:
-    from scipy import sparse
-
-    return sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count))

@@ -25,7 +25,6 @@ from selfreg_gym.transitions.table import TransitionTable, tabulate
 __all__ = ["choose_shrinkage", "held_out_likelihood"]
 
 KAPPAS = (0.0, 1.0, 3.0, 10.0)
-FEATURE_KAPPAS = (0.0, 1.0, 3.0, 10.0)
 FLOOR = 0.02
 FOLDS = 4
 
@@ -77,7 +76,7 @@ def _grid(
     with_features = isinstance(fixed, str) and bool(known.any())
     scores = {}
     for kappa in kappas:
-        for kappa_feature in FEATURE_KAPPAS if with_features else (0.0,):
+        for kappa_feature in KAPPAS if with_features else (0.0,):
             weight = n + kappa + kappa_feature * known
             p = np.divide(c + kappa * pool + kappa_feature * feature, weight, out=base.copy(), where=weight > 0)
             scores[kappa, kappa_feature] = float(np.log((1 - FLOOR) * p + FLOOR * base).mean())

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
-from selfreg_gym.transitions.fitted import Fitted
 from selfreg_gym.transitions.rows import (
     ROUNDING,
     Rows,
@@ -40,9 +40,28 @@ from selfreg_gym.transitions.rows import (
     tolerance,
 )
 
-__all__ = ["Rows", "TransitionModel"]
+__all__ = ["Fitted", "Rows", "TransitionModel"]
 
 _DERIVED = ("condensation", "fingerprint", "_index", "cache")
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Description of the data that a model was fitted to.
+
+    Attributes:
+        counts: ``(A, N)`` visits of each row.
+        is_feature: ``(N,)`` bool, whether a node is that of a feature key.
+        feature_of_node: ``(N,)`` the node of a state's feature key, -1 where there is none.
+        settings: the arguments of the fit and the chosen weights.
+        coverage: see :func:`selfreg_gym.transitions.nodes.coverage`.
+    """
+
+    counts: np.ndarray
+    is_feature: np.ndarray
+    feature_of_node: np.ndarray
+    settings: dict[str, Any]
+    coverage: dict[str, float]
 
 
 class TransitionModel:
@@ -130,14 +149,10 @@ class TransitionModel:
         coarse = [max(one, tolerance(success)) for one in coarse] if len(coarse) == actions else [ROUNDING] * actions
         rows, self.success = rescaled(rows, self.success, coarse)
         self.rows = rows
-        self.last_success = (
-            self.success
-            if last_success is None
-            else checked_array("last_success", last_success, (actions, n), self._name)
-        )
-        self.available = (
-            np.ones((actions, n), bool) if available is None else np.array(np.broadcast_to(available, (actions, n)))
-        )
+        self.last_success = self.success
+        if last_success is not None:
+            self.last_success = checked_array("last_success", last_success, (actions, n), self._name)
+        self.available = np.array(np.broadcast_to(True if available is None else available, (actions, n)))
         if self.available.dtype != bool or not self.available[0].all():
             raise ModelError("available must be a bool (A, n) array with nohelp (row 0) available everywhere.")
         if cost is None:
@@ -172,8 +187,6 @@ class TransitionModel:
             )
         super().__setattr__(name, value)
 
-    # -- properties ---------------------------------------------------------------------------------------------
-
     @property
     def n(self) -> int:
         """Number of states: nodes times levels."""
@@ -206,9 +219,8 @@ class TransitionModel:
 
     def flat(self) -> TransitionModel:
         """Return the time-expanded model without levels, for other solvers and for tests."""
-        success, cost, available = (
-            np.tile(array, (1, self.levels)) for array in (self.success, self.cost, self.available)
-        )
+        outcomes = self.success, self.cost, self.available
+        success, cost, available = (np.tile(array, (1, self.levels)) for array in outcomes)
         success[:, : self.nodes] = self.last_success
         return TransitionModel(self.P, success, self.start, cost, available=available, endless="fail")
 
@@ -254,22 +266,17 @@ class TransitionModel:
 
     def _replaced(self, **attributes: Any) -> TransitionModel:
         other = TransitionModel.__new__(TransitionModel)
-        other.__dict__.update(
-            {k: v for k, v in self.__dict__.items() if k not in _DERIVED} | attributes | {"cache": {}}
-        )
+        other.__dict__.update(self.__getstate__() | attributes)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out derived attributes, because models are sent to worker processes."""
-        kept = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
-        return kept | {"cache": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in _DERIVED} | {"cache": {}}
 
     def __repr__(self) -> str:
         entries = sum(len(row.data) for row in self.rows)
         levels = f" = {self.nodes} nodes x {self.levels} steps left" if self.levels > 1 else ""
         return f"TransitionModel({self.n} states{levels}, {self.actions} actions, {entries} transitions)"
-
-    # -- from data -----------------------------------------------------------------------------------------------
 
     @classmethod
     def fit(
@@ -297,7 +304,7 @@ class TransitionModel:
         return self._fit().counts
 
     def coverage(self) -> dict[str, float]:
-        """Coverage of a fitted model by its data; see :func:`selfreg_gym.transitions.coverage.coverage`."""
+        """Coverage of a fitted model by its data; see :func:`selfreg_gym.transitions.nodes.coverage`."""
         return dict(self._fit().coverage)
 
     def _fit(self) -> Fitted:
@@ -307,16 +314,13 @@ class TransitionModel:
             )
         return self.fitted
 
-    # -- lookup of states ---------------------------------------------------------------------------------------
-
     @cached_property
     def _index(self) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
         """The nodes of the state keys, and of the feature keys."""
-        if self.fitted is not None:
-            states = {key: i for i, key in enumerate(self.keys or ()) if not self.fitted.is_feature[i]}
-            features = {key: i for i, key in enumerate(self.keys or ()) if self.fitted.is_feature[i]}
-            return states, features
-        return {key: i for i, key in enumerate(self.keys or ())}, {}
+        maps: tuple[dict[Hashable, int], dict[Hashable, int]] = {}, {}
+        for i, key in enumerate(self.keys or ()):
+            maps[self.fitted is not None and bool(self.fitted.is_feature[i])][key] = i
+        return maps
 
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
         """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
@@ -353,8 +357,6 @@ class TransitionModel:
 
     def _name(self, node: int) -> str:
         return f"{node} ({self.keys[node]!r})" if self.keys is not None and node < self.nodes else str(node)
-
-    # -- on disk -------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write the model to one ``.npz`` file without pickles; see :mod:`selfreg_gym.transitions.files`."""

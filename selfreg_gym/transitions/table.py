@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from selfreg_gym.types import Episode
 __all__ = ["TransitionTable", "tabulate"]
 
 KEYS = ("state", "feature", "observation")
+COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode")
+DTYPES = (np.int32, np.int32, np.int32, np.int8, np.float64, bool, bool, bool, np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +68,9 @@ class TransitionTable:
         lengths_taken = lengths[episodes]
         begin = np.repeat(starts[episodes] - np.r_[0, np.cumsum(lengths_taken)[:-1]], lengths_taken)
         rows = begin + np.arange(int(lengths_taken.sum()))
-        columns = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success")
-        return TransitionTable(
-            **{name: getattr(self, name)[rows] for name in columns},
-            episode=np.repeat(np.arange(len(episodes), dtype=np.int32), lengths_taken),
-            task=self.task[episodes],
-            state_keys=self.state_keys,
-            feature_keys=self.feature_keys,
-            key=self.key,
-            actions=self.actions,
-        )
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
+        columns["episode"] = np.repeat(np.arange(len(episodes), dtype=np.int32), lengths_taken)
+        return replace(self, **columns, task=self.task[episodes])
 
 
 def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = True) -> TransitionTable:
@@ -141,20 +136,13 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
             )  # fmt: skip
     if not columns:
         raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
-    state, features_of, lefts, action, cost, last, truncated, success, numbers = zip(*columns, strict=True)
+    filled = zip(COLUMNS, DTYPES, zip(*columns, strict=True), strict=True)
+    arrays = {name: np.array(values, dtype) for name, dtype, values in filled}
     return TransitionTable(
-        state=np.array(state, np.int32),
-        feature=np.array(features_of, np.int32),
-        steps_left=np.array(lefts, np.int32),
-        action=np.array(action, np.int8),
-        cost=np.array(cost, np.float64),
-        last=np.array(last, bool),
-        truncated=np.array(truncated, bool),
-        success=np.array(success, bool),
-        episode=np.array(numbers, np.int32),
+        **arrays,
         task=np.array(task, np.int32),
         state_keys=tuple(states),
         feature_keys=tuple(features),
         key=key,
-        actions=max(interventions + 1, int(max(action)) + 1, 2),
+        actions=max(interventions + 1, int(arrays["action"].max()) + 1, 2),
     )

@@ -394,7 +394,7 @@ def test_errors_of_invalid_arguments(coins, tmp_path):
         run(episodes=0)
     with pytest.raises(InvalidArgumentError, match="different indices"):
         run(tasks=[1, 1])
-    with pytest.raises(InvalidArgumentError, match="NAME@BUDGET#SEED"):
+    with pytest.raises(InvalidArgumentError, match=r"NAME\[@BUDGET\[#SEED\]\]"):
         run({"lm@cheap": Constant(0)})
     with pytest.raises(InvalidArgumentError, match="several processes"):
         run(env=make_env(coin_env(), 2), workers=2)
