@@ -10,12 +10,6 @@ import importlib
 import importlib.util
 from typing import Any
 
-from selfreg_gym.utils.interrupts import exit_quietly_on_ctrl_c as _exit_quietly_on_ctrl_c
-from selfreg_gym.utils.interrupts import is_command as _is_command
-
-if _is_command():  # before the imports, which take most of the time until the command line is ready
-    _exit_quietly_on_ctrl_c()
-
 import gymnasium as _gym
 import lazy_loader as _lazy_loader
 

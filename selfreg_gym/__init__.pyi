@@ -21,83 +21,33 @@ from .playing.loop import run_episodes as run_episodes
 from .playing.plan import EpisodeSpec as EpisodeSpec
 from .prm import ProcessRewardModel as ProcessRewardModel
 from .report import write_report as write_report
-from .solver import (
-    CappedSolution as CappedSolution,
-)
-from .solver import (
-    Frontier as Frontier,
-)
-from .solver import (
-    MixedPolicy as MixedPolicy,
-)
-from .solver import (
-    Solution as Solution,
-)
-from .solver import (
-    cross_fitted_value as cross_fitted_value,
-)
-from .solver import (
-    evaluate_policy as evaluate_policy,
-)
-from .solver import (
-    solve as solve,
-)
-from .solver import (
-    solve_budget as solve_budget,
-)
-from .solver import (
-    solve_caps as solve_caps,
-)
-from .solver import (
-    solve_frontier as solve_frontier,
-)
+from .solver import CappedSolution as CappedSolution
+from .solver import Frontier as Frontier
+from .solver import MixedPolicy as MixedPolicy
+from .solver import Solution as Solution
+from .solver import cross_fitted_value as cross_fitted_value
+from .solver import evaluate_policy as evaluate_policy
+from .solver import solve as solve
+from .solver import solve_budget as solve_budget
+from .solver import solve_caps as solve_caps
+from .solver import solve_frontier as solve_frontier
 from .spaces import FreeText as FreeText
 from .store.rollouts import Rollouts as Rollouts
 from .transitions import TransitionModel as TransitionModel
-from .types import (
-    Act as Act,
-)
-from .types import (
-    Actor as Actor,
-)
-from .types import (
-    Decision as Decision,
-)
-from .types import (
-    Episode as Episode,
-)
-from .types import (
-    HelperPolicy as HelperPolicy,
-)
-from .types import (
-    Intervention as Intervention,
-)
-from .types import (
-    TextTask as TextTask,
-)
-from .types import (
-    Transition as Transition,
-)
-from .types import (
-    as_actor as as_actor,
-)
-from .wrappers import (
-    FeatureObservation as FeatureObservation,
-)
-from .wrappers import (
-    HelpBudget as HelpBudget,
-)
-from .wrappers import (
-    HelpCost as HelpCost,
-)
-from .wrappers import (
-    PRMObservation as PRMObservation,
-)
-from .wrappers import (
-    PRMReward as PRMReward,
-)
-from .wrappers import (
-    StateKeyObservation as StateKeyObservation,
-)
+from .types import Act as Act
+from .types import Actor as Actor
+from .types import Decision as Decision
+from .types import Episode as Episode
+from .types import HelperPolicy as HelperPolicy
+from .types import Intervention as Intervention
+from .types import TextTask as TextTask
+from .types import Transition as Transition
+from .types import as_actor as as_actor
+from .wrappers import FeatureObservation as FeatureObservation
+from .wrappers import HelpBudget as HelpBudget
+from .wrappers import HelpCost as HelpCost
+from .wrappers import PRMObservation as PRMObservation
+from .wrappers import PRMReward as PRMReward
+from .wrappers import StateKeyObservation as StateKeyObservation
 
 __version__: str

@@ -14,21 +14,17 @@ from typing import Any
 __all__ = ["MOVED", "install", "renamed"]
 
 MOVED = {
-    "arguments": "utils.arguments",
     "building": "intervention_env.building",
     "dataset": "store.rollouts",
     "env": "intervention_env.env",
     "export": "store.export",
     "helpers": "adapters",
-    "infos": "intervention_env.infos",
     "play": "playing.interactive",
     "rollout": "playing.loop",
-    "row": "intervention_env.episode",
     "sb3": "intervention_env.sb3",
     "snapshots": "intervention_env.snapshots",
     "statistics": "evaluation.bootstrap",
     "vector_env": "intervention_env.vector_env",
-    "workers": "playing.executor",
 }
 """Former name: present name, both without the prefix ``selfreg_gym.``."""
 
@@ -46,9 +42,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         name = spec.name.partition(".")[2]
         present = f"selfreg_gym.{MOVED[name]}"
         warnings.warn(
-            f"{spec.name} is now {present}; the next release removes the former name.",
-            DeprecationWarning,
-            stacklevel=2,
+            f"{spec.name} is now {present}; the next release removes the former name.", DeprecationWarning, stacklevel=2
         )
         return importlib.import_module(present)
 

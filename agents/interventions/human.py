@@ -20,11 +20,7 @@ class Human(Intervention):
     """
 
     def __init__(
-        self,
-        *,
-        read: Callable[[str], str] | None = None,
-        write: Callable[[str], None] = print,
-        cost: float = 1.0,
+        self, *, read: Callable[[str], str] | None = None, write: Callable[[str], None] = print, cost: float = 1.0
     ) -> None:
         person = registry.load("actors", "human")(read=read, write=write, title="your help is requested")
         super().__init__(person, name="human", cost=cost)

@@ -64,11 +64,7 @@ class CoinMixture(Helper):
         return CoinMixture(low, high, weight=self.weight, seed=self.seed)
 
     def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
+        self, observation: Any, state: Any = None, episode_start: np.ndarray | None = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
         """Follow the coin of each episode; it is drawn also when ``deterministic``."""
         draws, low_state, high_state = (None, None, None) if state is None else state

@@ -43,9 +43,7 @@ Preset = Annotated[
 Config = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE",
-        readable=False,
-        help="A TOML file; see examples/*.toml. Missing keys have their defaults.",
+        metavar="FILE", readable=False, help="A TOML file; see examples/*.toml. Missing keys have their defaults."
     ),
 ]
 Task = Annotated[

@@ -1,36 +1,19 @@
-"""Executors run the shards of a job. ``run_sharded`` chooses one by the number of workers.
+"""``run_sharded`` runs the shards of a job, in this process or in a pool of processes.
 
-A job is a function and a list of shards. An executor calls the function once per shard and passes each result to the
-caller *as soon as it arrives*, so that the caller can store it: results that were delivered before a Ctrl-C or a crash
-are kept. Another place for the work (a cluster) is one more class with the method ``run``.
+A job is a function and a list of shards. The function is called once per shard, and each result is passed to the caller
+*as soon as it arrives*, so that the caller can store it: results that were delivered before a Ctrl-C or a crash are
+kept. Another place for the work (a cluster) is one more class with the method ``run`` of ``ProcessPool``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from selfreg_gym.playing.workers import ProcessPool, results_of
 from selfreg_gym.utils.arguments import check_count
 
-__all__ = ["Executor", "SerialExecutor", "run_sharded"]
-
-
-class Executor(Protocol):
-    """Runs the shards of a job."""
-
-    def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
-        """Call ``function(shard)`` for every shard; the arguments are those of :func:`run_sharded`."""
-
-
-class SerialExecutor:
-    """Runs all shards in this process, one after the other."""
-
-    def run(self, function: Callable[[Any], Any], shards: Sequence[Any], on_result: Callable[[Any], None]) -> None:
-        """Call ``function(shard)`` for every shard in order; nothing needs to be picklable."""
-        for shard in shards:
-            for result in results_of(function, shard):
-                on_result(result)
+__all__ = ["run_sharded"]
 
 
 def run_sharded(
@@ -54,5 +37,9 @@ def run_sharded(
         Exception: whatever ``function`` raised, with the traceback of the worker as its cause.
         KeyboardInterrupt: on Ctrl-C, after all workers have ended.
     """
-    executor: Executor = SerialExecutor() if check_count("workers", workers) == 1 else ProcessPool(workers)
-    executor.run(function, list(shards), on_result)
+    if check_count("workers", workers) > 1:
+        ProcessPool(workers).run(function, list(shards), on_result)
+        return
+    for shard in shards:
+        for result in results_of(function, shard):
+            on_result(result)

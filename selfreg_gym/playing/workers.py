@@ -41,7 +41,7 @@ _GRACE_SECONDS = 2.0  # between asking a process to end and killing it
 
 
 class ProcessPool:
-    """An executor that runs shards in ``workers`` processes (:class:`selfreg_gym.playing.executor.Executor`)."""
+    """Runs shards in ``workers`` processes (:func:`selfreg_gym.playing.executor.run_sharded`)."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers

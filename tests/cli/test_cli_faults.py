@@ -185,31 +185,3 @@ def test_unreadable_and_unwritable(begun: Path) -> None:
         assert len(errors) == 3, result.stderr
         assert all("ermission" in line for line in errors), errors
     shutil.rmtree(folder)
-
-
-@pytest.mark.parametrize("module", ["gymnasium", "typer", "selfreg_gym.pipeline"])
-@pytest.mark.parametrize("way", ["script", "module"])
-def test_ctrl_c_while_the_command_line_is_imported(tmp_path: Path, module: str, way: str) -> None:
-    finder = (
-        "import sys\n"
-        "class Interrupt:\n"
-        "    def find_spec(self, name, *_):\n"
-        f"        if name == {module!r}: raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupt())\n"
-    )
-    (tmp_path / "selfreg").write_text(finder + "from selfreg_gym.cli import main\nmain()\n")
-    (tmp_path / "sitecustomize.py").write_text(finder)
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    words = [str(tmp_path / "selfreg")] if way == "script" else ["-m", "selfreg_gym"]
-    command = [sys.executable, *words, "list", "helpers"]
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": path if way == "module" else os.environ.get("PYTHONPATH", "")},
-    )  # fmt: skip
-    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
-
-
-def test_ctrl_c_in_a_program_that_imports_the_package_keeps_its_traceback() -> None:
-    command = [sys.executable, "-c", "import selfreg_gym; raise KeyboardInterrupt"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Traceback" in result.stderr
