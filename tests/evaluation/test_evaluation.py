@@ -15,7 +15,7 @@ from selfreg_gym.evaluation.planning import SplitPlan
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.evaluation.protocol import evaluate_splits
 from selfreg_gym.helper import Helper, HelperKey
-from selfreg_gym.intervention_env import building, vector_env
+from selfreg_gym.intervention_env import building
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Act, Intervention
 from selfreg_gym.utils.random_streams import Purpose
@@ -316,7 +316,6 @@ def test_splits_share_an_actor_that_has_arguments(monkeypatch):
     built = []
     real = building.build_actor
     monkeypatch.setattr(building, "build_actor", lambda actor, kwargs=None: built.append(actor) or real(actor, kwargs))
-    monkeypatch.setattr(vector_env, "build_actor", building.build_actor)
     evaluation = evaluate_splits(plans, {"never": Constant(0)}, progress=False)
     assert {entry["split"] for entry in evaluation.rows} == {"train", "val-unseen"}
     assert [actor for actor in built if isinstance(actor, str)] == ["scripted"]

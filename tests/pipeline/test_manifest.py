@@ -66,7 +66,7 @@ def test_a_directory_with_other_files_raises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("{", "cannot be read"), ("[]", "cannot be read"), ('{"format": 99}', "format 99"), ("{}", "cannot be read")],
+    [("{", "cannot be read"), ("[]", "cannot be read"), ('{"format": 99}', "received 99"), ("{}", "cannot be read")],
 )
 def test_messages_of_invalid_manifests(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "manifest.json").write_text(content)

@@ -44,7 +44,7 @@ def test_arguments_of_helpers_are_checked_first(override: str, error: type[Excep
 
 
 def test_a_message_about_a_value_out_of_range_names_the_helper() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be built.*k at least 1"):
+    with pytest.raises(InvalidArgumentError, match=r"'every-k' cannot be built.*must be at least 1"):
         check("evaluate.kwargs.every-k={k=0.5}", 'evaluate.helpers=["every-k"]')
     check("evaluate.kwargs.every-k={k=3}", "evaluate.kwargs.random={intervention=1}")
 
