@@ -17,13 +17,11 @@ MOVED = {
     "building": "intervention_env.building",
     "dataset": "store.rollouts",
     "env": "intervention_env.env",
-    "export": "store.export",
     "helpers": "adapters",
     "play": "playing.interactive",
     "rollout": "playing.loop",
     "sb3": "intervention_env.sb3",
     "snapshots": "intervention_env.snapshots",
-    "statistics": "evaluation.bootstrap",
     "vector_env": "intervention_env.vector_env",
 }
 """Former name: present name, both without the prefix ``selfreg_gym.``."""

@@ -78,6 +78,8 @@ class Helper:
     """It asks only :attr:`intervention`, which is an argument; a run compares it once per intervention."""
     knows_tasks: bool = False
     """It has a table of the collected tasks' keys: it is calibrated on these tasks and never selected."""
+    follows_policy: bool = False
+    """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``."""
     needs_cap: bool | None = None
     """Whether a helper trained by reinforcement learning needs a hard budget; None for all other helpers."""
 

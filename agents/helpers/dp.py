@@ -40,6 +40,7 @@ class DP(Helper):
     role, label, marker, colour = "yardstick", "DP policy (privileged)", "D", "orange"
     takes_budget = True
     knows_tasks = True
+    follows_policy = True
     seed: int
 
     def __init__(self, policy: MixedPolicy | Frontier, *, budget: float | None = None, seed: int = 0) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym import registry
-from selfreg_gym.adapters import as_helper
+from selfreg_gym.adapters import as_helper, as_helper_class
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
@@ -27,9 +27,6 @@ from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.random_streams import CALIBRATION_EPISODES
 
 __all__ = ["calibrate", "calibrate_many"]
-
-_FOLLOWER = "dp"
-"""The registered helper that follows a solved policy."""
 
 EXTENDED = 10
 """Default ``max_episodes``, as a multiple of ``episodes``."""
@@ -191,7 +188,8 @@ def _plan(
 def _with_knob(helper: Any, budget: float) -> Helper:
     """The helper, which must have a knob; a frontier becomes the helper that follows it."""
     if not hasattr(helper, "predict") and hasattr(helper, "policy"):  # a frontier, without an import of the solver
-        helper = registry.load("helpers", _FOLLOWER)(helper, budget=budget)
+        kinds = (registry.load("helpers", name) for name in registry.names("helpers"))
+        helper = next(kind for kind in kinds if as_helper_class(kind).follows_policy)(helper, budget=budget)
     helper = as_helper(helper, what="a helper that is calibrated")
     if not helper.has_knob:
         raise InvalidArgumentError(
