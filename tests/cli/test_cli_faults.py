@@ -134,7 +134,7 @@ import resource, runpy, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)   # a file that grows beyond the limit is an OSError, as on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), -1))
 sys.argv = ["selfreg", *sys.argv[2:]]
-runpy.run_module("selfreg_gym.cli", run_name="__main__")
+runpy.run_module("selfreg_gym", run_name="__main__")
 """
 
 
