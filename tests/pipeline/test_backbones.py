@@ -89,7 +89,7 @@ def test_a_plug_in_with_two_intervention_costs_and_no_features_runs_to_a_report(
     command = [
         sys.executable,
         "-m",
-        "selfreg_gym.cli",
+        "selfreg_gym",
         "run",
         "--preset",
         "smoke",
