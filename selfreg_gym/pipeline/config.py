@@ -11,6 +11,7 @@ Examples:
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import tomllib
 import warnings
@@ -219,15 +220,17 @@ def material_config(config: RunConfig) -> RunConfig:
         "actor": {"kwargs": material("actors", c.actor.id, c.actor.kwargs)},
         "interventions": {"kwargs": parts("interventions", c.interventions.kwargs)},
         "label": {"budgets": c.label_budgets},
-        "evaluate": {"kwargs": parts("helpers", c.evaluate.kwargs), "minor": _minor(c)},
+        "evaluate": {
+            "kwargs": parts("helpers", c.evaluate.kwargs),
+            "minor": _minor() if c.evaluate.minor is None else c.evaluate.minor,
+        },
     }
     return c.model_copy(update={name: getattr(c, name).model_copy(update=values) for name, values in changes.items()})
 
 
-def _minor(config: RunConfig) -> tuple[str, ...]:
-    """Ids of minor helpers."""
-    if config.evaluate.minor is not None:
-        return config.evaluate.minor
+@functools.cache
+def _minor() -> tuple[str, ...]:
+    """Ids of this package's minor helpers; finding them imports every helper."""
     own = [entry.name for entry in registry.describe("helpers") if entry.origin == "selfreg_gym"]
     return tuple(name for name in own if as_helper_class(registry.load("helpers", name)).minor)
 
