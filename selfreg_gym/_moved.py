@@ -14,7 +14,6 @@ from typing import Any
 __all__ = ["MOVED", "install", "renamed"]
 
 MOVED = {
-    "building": "intervention_env.building",
     "dataset": "store.rollouts",
     "env": "intervention_env.env",
     "helpers": "adapters",
