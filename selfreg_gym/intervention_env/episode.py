@@ -45,7 +45,7 @@ class EpisodeState:
         t: number of steps.
         who: who acted in the last step (0 the actor, k the k-th intervention).
         usage: float64 ``(K,)``, cost units so far per intervention.
-        calls: int64 ``(K,)``, calls so far per intervention; a new array at each call.
+        calls: int64 ``(K,)``, calls so far per intervention.
         observation, reward, terminated, truncated, info: return values of the last reset or step.
         over: True if the episode has ended or none has begun.
     """
@@ -129,7 +129,6 @@ class EpisodeState:
         if who:
             intervention = self._interventions[who - 1]
             name, cost = intervention.name, intervention.cost
-            self.calls = self.calls.copy()  # infos keep the former array
             self.calls[who - 1] += 1
         if isinstance(act, str):
             text = act
@@ -196,7 +195,7 @@ class EpisodeState:
             ) from None
         self.task.get_wrapper_attr("restore")(task_snapshot)
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
-        self.usage, self.calls = usage.copy(), info["calls"]
+        self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending
 
     def _record(
@@ -221,7 +220,7 @@ class EpisodeState:
             self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
-        info["calls"] = self.calls
+        info["calls"] = self.calls.copy()
         info["intervention"] = intervention
         info["action_text"] = action_text
         info["cost"] = cost
