@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -30,10 +30,6 @@ class Block(Protocol):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Its constants that are arrays."""
-
-    @classmethod
-    def restored(cls, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
-        """The block with these constants."""
 
 
 @dataclass(frozen=True, eq=False)

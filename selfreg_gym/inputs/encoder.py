@@ -112,7 +112,8 @@ class InputEncoder:
             elif name == ActorSignals.name:
                 blocks.append(ActorSignals.fit(table, action_kinds))
             else:
-                blocks.append(_PLAIN[name].fit(table))  # type: ignore[attr-defined]
+                plain: Any = _PLAIN[name]
+                blocks.append(plain.fit(table))
         return cls(blocks, interventions=table.interventions)
 
     @property
@@ -139,8 +140,8 @@ class InputEncoder:
         """
         found = np.zeros((len(table), self.width), np.float32)
         for block, columns in zip(self._blocks, self.blocks.values(), strict=True):
-            embeds = isinstance(block, Embedding)
-            found[:, columns] = block.encode(table, progress=progress) if embeds else block.encode(table)
+            options = {"progress": progress} if isinstance(block, Embedding) else {}
+            found[:, columns] = block.encode(table, **options)
         return found
 
     def observe(
