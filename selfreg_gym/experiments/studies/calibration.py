@@ -167,7 +167,7 @@ def _held_out(model: ProcessRewardModel, words: BagOfWords) -> dict[str, Any]:
 
 def _hard(names: Sequence[str], scores: np.ndarray, success: np.ndarray, even: np.ndarray) -> dict[str, Any]:
     """Precision, recall and share of hard tasks by threshold; scores and success rates of the odd rollouts."""
-    odd = np.flatnonzero(~even)
+    odd = np.flatnonzero(~even).tolist()
     tasks: TaskScores = per_task([names[i] for i in odd], scores[odd], success[odd], np.ones(len(odd)))
     found = {}
     for x in THRESHOLDS:

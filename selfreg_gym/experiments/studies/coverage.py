@@ -99,12 +99,10 @@ help, was tried there less than three times in the seed's own rollouts.
         for budget in BUDGETS:
             policy = frontier.policy(budget)
             mass = occupancy(model, policy)
-            gain = sum(
-                weight * gain_in_success(part) for weight, part in zip(policy.weights, policy.policies, strict=True)
-            )
+            gain = np.average([gain_in_success(part) for part in policy.policies], axis=0, weights=policy.weights)
             by_node, mass_of_node = node_average(model, gain, mass)
             of_node = np.searchsorted(EDGES, by_node, side="right")
-            of_visit = np.where(state >= 0, np.searchsorted(EDGES, gain[state], side="right"), -1)
+            of_visit = np.where(state >= 0, np.searchsorted(EDGES, gain[np.maximum(state, 0)], side="right"), -1)
             missed = (visits < FEW).any(axis=0)
             rows = []
             for number, name in enumerate(GAINS):
