@@ -45,7 +45,7 @@ class InterventionEnv(gym.Env[str, int]):
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
     environments require.
 
-    * ``usage``: float64 ``(K,)``, cost units so far per intervention;
+    * ``usage``: float64 ``(K,)``, cost units so far per intervention; ``calls``: int64 ``(K,)``, calls so far;
     * ``intervention``: name of the intervention that acted, or None; ``action_text``: its text, None after a reset;
     * ``cost``: float, cost units of this step; ``step``: int, steps done;
     * ``tokens``: int, tokens of the call, -1 if not counted;

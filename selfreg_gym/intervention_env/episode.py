@@ -40,6 +40,7 @@ class EpisodeState:
         t: number of steps.
         who: who acted in the last step (0 the actor, k the k-th intervention).
         usage: float64 ``(K,)``, cost units so far per intervention.
+        calls: int64 ``(K,)``, calls so far per intervention.
         observation, reward, terminated, truncated, info: return values of the last reset or step.
         over: True if the episode has ended or none has begun.
         act: the actor's act at this step if it was asked before the step (:func:`ask_ahead`), else None.
@@ -52,6 +53,7 @@ class EpisodeState:
         "_interventions",
         "_limit",
         "act",
+        "calls",
         "extra_actor_calls",
         "info",
         "observation",
@@ -81,6 +83,7 @@ class EpisodeState:
         self.seed: int | None = None
         self.t = self.who = 0
         self.usage = np.zeros(len(self._interventions))
+        self.calls = np.zeros(len(self._interventions), np.int64)
         self.observation = ""
         self.reward = 0.0
         self.terminated = self.truncated = False
@@ -107,6 +110,7 @@ class EpisodeState:
             self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
         observation, info = read_reset(returned)
         self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
+        self.calls = np.zeros(len(self._interventions), np.int64)
         self.over = self.terminated = self.truncated = False
         self.act, self.extra_actor_calls = None, 0
         self._record(observation, info, 0.0, None, None, 0.0)
@@ -130,6 +134,7 @@ class EpisodeState:
         if who:
             intervention = self._interventions[who - 1]
             name, cost = intervention.name, intervention.cost
+            self.calls[who - 1] += 1
         if isinstance(act, str):
             text = act
         else:
@@ -196,7 +201,7 @@ class EpisodeState:
             ) from None
         self.task.get_wrapper_attr("restore")(task_snapshot)
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
-        self.usage = usage.copy()
+        self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending
         self.act, self.extra_actor_calls = asked
 
@@ -222,6 +227,7 @@ class EpisodeState:
             self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
+        info["calls"] = self.calls.copy()
         info["intervention"] = intervention
         info["action_text"] = action_text
         info["cost"] = cost
