@@ -26,7 +26,7 @@ def list_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the registered tasks, actors, interventions, helpers and experiments, with the distribution and module of each.
+    """List the tasks, actors, interventions, helpers and experiments, with the distribution and module of each.
 
     - `selfreg list helpers`
     - `selfreg list --json`
