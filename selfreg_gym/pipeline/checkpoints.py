@@ -31,7 +31,7 @@ def models_of(config: RunConfig) -> dict[str, str]:
     for name, intervention in zip(ids, build_interventions(ids, config.interventions.kwargs), strict=True):
         found[f"intervention {name}"] = checkpoint_of(intervention.actor)
     for section in ("prm", "helper"):
-        name = getattr(config, section).backbone
+        name: str | None = getattr(config, section).backbone
         if name == AUTO:  # every run of this version has the same default checkpoint; the actor's own may differ
             name = found["actor"] or default_actor()
         found[f"{section} backbone"] = None if name is None else find_backbone(name, what=f"{section}.backbone")
