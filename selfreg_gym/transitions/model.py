@@ -21,7 +21,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,9 @@ from selfreg_gym.transitions.rows import (
     tails_of,
     tolerance,
 )
+
+if TYPE_CHECKING:
+    from selfreg_gym.types import Episode
 
 __all__ = ["Fitted", "Rows", "TransitionModel"]
 
@@ -293,6 +296,19 @@ class TransitionModel:
         from selfreg_gym.transitions.fitting import fit
 
         return fit(episodes, key=key, backoff=backoff, prior=prior, min_visits=min_visits, horizon=horizon)
+
+    def sample(
+        self,
+        episodes: int,
+        *,
+        help_probabilities: Sequence[float] = tuple(i / 10 for i in range(11)),
+        seed: int = 0,
+        horizon: int | None = None,
+    ) -> list[Episode]:
+        """Sample episodes with random help; :func:`selfreg_gym.transitions.sampling.sample` has every argument."""
+        from selfreg_gym.transitions.sampling import sample
+
+        return sample(self, episodes, help_probabilities=help_probabilities, seed=seed, horizon=horizon)
 
     @property
     def counts(self) -> np.ndarray:
