@@ -5,6 +5,7 @@ Every prompt begins with the observation; the differences follow at the end, so 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from selfreg_gym.lm.chat_template import PROMPT_DATE, chat, has_template, turn_of
@@ -16,6 +17,7 @@ __all__ = [
     "actor_prompt",
     "answer_text",
     "chat",
+    "gain_prompt",
     "helper_prompt",
     "success_prompt",
     "turn",
@@ -63,6 +65,29 @@ def helper_prompt(observation: str, budget: float, *, tokenizer: Any = None) -> 
     With a chat template the observation is the user's turn, as for the actor, and the budget begins the answer.
     """
     return f"{_before_answer(observation, tokenizer)}Budget {budget:.2f}. Help?"
+
+
+def gain_prompt(
+    observation: str,
+    *,
+    facts: str | None = None,
+    steps_left: int | None = None,
+    calls: Sequence[int] = (),
+    tokenizer: Any = None,
+) -> str:
+    """Return the prompt of a helper with value heads: the observation, what the text does not tell, and ``Help?``.
+
+    Args:
+        observation: the observation of the task.
+        facts: a description of the state by the task (its feature key), which becomes a line of the observation.
+        steps_left: steps until the task ends the episode, if they are known.
+        calls: calls of each intervention so far in the episode.
+        tokenizer: its chat template is applied, if it has one.
+    """
+    text = observation if facts is None else f"{observation}\nFacts: {facts}"
+    left = "" if steps_left is None else f"Steps left {steps_left}. "
+    asked = f"Calls {' '.join(map(str, calls))}. " if len(calls) else ""
+    return f"{_before_answer(text, tokenizer)}{left}{asked}Help?"
 
 
 def turn(text: str, tokenizer: Any) -> str:
