@@ -28,6 +28,16 @@ def make_helper(policy: np.ndarray):
     return lambda text: table[text]
 
 
+def action_probabilities(episodes, policy: np.ndarray, count: int = 2) -> np.ndarray:
+    """``(n, count)`` of a policy on a known model, at the decisions of the episodes."""
+    return np.eye(count)[policy[[int(step.state_key) for one in episodes for step in one]]]
+
+
+@pytest.fixture(scope="session")
+def probabilities():
+    return action_probabilities
+
+
 @pytest.fixture(scope="session")
 def known():
     return make_known

@@ -24,40 +24,40 @@ def _within(estimate, truth: float, slack: float = 2.0) -> bool:
 
 
 @pytest.mark.parametrize("method", ["wdr", "wis", "fqe"])
-def test_values_of_fixed_policies_on_a_known_model(known, tabular, method) -> None:
+def test_values_of_fixed_policies_on_a_known_model(known, probabilities, method) -> None:
     model = known(3)
-    episodes = model.sample(3_000, seed=0)
+    episodes = model.sample(2_000, seed=0)
     for price in (0.05, 0.4):
         solution = solve(model, help_cost=price)
-        found = evaluate_off_policy(episodes, tabular(solution.policy), methods=[method])[method]
+        policy = probabilities(episodes, solution.policy)
+        found = evaluate_off_policy(episodes, policy, methods=[method])[method]
         assert found.supported
         assert _within(found.success, solution.expected_success)
         assert _within(found.usage, solution.expected_usage)
-        assert found.success.high - found.success.low < 0.25
+        assert found.success.high - found.success.low < 0.3
 
 
 def test_never_and_always_are_estimated_from_all_episodes(known) -> None:
     model = known(4)
-    episodes = model.sample(4_000, seed=1)
+    episodes = model.sample(2_000, seed=1)
     for helper, action in ((Never(), 0), (Always(), 1)):
         truth = evaluate_policy(model, np.full(model.n, action))
-        found = evaluate_off_policy(episodes, helper)
-        assert _within(found["wdr"].success, truth.expected_success)
-        assert _within(found["wdr"].usage, truth.expected_usage)
-        alone = [e.success for e in episodes if e.help_probability == float(action)]
-        half = 1.96 * np.std(alone) / np.sqrt(len(alone))
-        assert (found["wdr"].success.high - found["wdr"].success.low) / 2 < half
+        found = evaluate_off_policy(episodes, helper, methods=["wdr"], fixed_tasks=True)["wdr"]
+        assert _within(found.success, truth.expected_success)
+        assert _within(found.usage, truth.expected_usage)
+        alone = np.array([e.success for e in episodes if e.help_probability == float(action)])
+        assert np.sqrt(np.square(found.contributions[:, 0]).sum()) < alone.std() / np.sqrt(len(alone))
 
 
 def test_random_help_draws_and_probabilities_agree(known) -> None:
     model = known(5)
-    episodes = model.sample(3_000, seed=2)
+    episodes = model.sample(1_000, seed=2)
     n = sum(map(len, episodes))
-    drawn = evaluate_off_policy(episodes, Random(0.3, seed=1), draws=30)
-    exact = evaluate_off_policy(episodes, np.tile([0.7, 0.3], (n, 1)))
-    assert abs(drawn["wdr"].success.value - exact["wdr"].success.value) < 0.03
-    assert abs(drawn["wdr"].usage.value - exact["wdr"].usage.value) < 0.06
-    mixed = [(1 - 0.3) * a.toarray() + 0.3 * b.toarray() for a, b in [model.P]][0]
+    drawn = evaluate_off_policy(episodes, Random(0.3, seed=1), draws=10, methods=["wdr"])
+    exact = evaluate_off_policy(episodes, np.tile([0.7, 0.3], (n, 1)), methods=["wdr"])
+    assert abs(drawn["wdr"].success.value - exact["wdr"].success.value) < 0.05
+    assert abs(drawn["wdr"].usage.value - exact["wdr"].usage.value) < 0.1
+    mixed = 0.7 * model.P[0].toarray() + 0.3 * model.P[1].toarray()
     success = 0.7 * model.success[0] + 0.3 * model.success[1]
     truth = model.start @ np.linalg.solve(np.eye(model.n) - mixed, np.stack([success, np.full(model.n, 0.3)], axis=1))
     assert _within(exact["wdr"].success, truth[0])
@@ -66,7 +66,7 @@ def test_random_help_draws_and_probabilities_agree(known) -> None:
 
 def test_a_coin_per_episode_is_evaluated_without_draws(known) -> None:
     model = known(6)
-    episodes = model.sample(3_000, seed=3)
+    episodes = model.sample(600, seed=3)
     coin = CoinMixture(Never(), Always(), weight=0.25)
     found = evaluate_off_policy(episodes, coin)
     parts = [evaluate_off_policy(episodes, one) for one in (Never(), Always())]
@@ -77,21 +77,20 @@ def test_a_coin_per_episode_is_evaluated_without_draws(known) -> None:
 
 def test_a_mixed_solution_is_evaluated_policy_by_policy(known) -> None:
     model = known(7)
-    named = TransitionModel(
-        model.P, model.success, model.start, model.cost, keys=[str(i) for i in range(model.n)]
-    )
+    named = TransitionModel(model.P, model.success, model.start, model.cost, keys=[str(i) for i in range(model.n)])
     policy = solve_budget(named, budget=0.4)
     assert len(policy.policies) == 2
-    found = evaluate_off_policy(named.sample(4_000, seed=4), DP(policy))
+    found = evaluate_off_policy(named.sample(1_500, seed=4), DP(policy), methods=["wdr"])
     assert _within(found.best.success, policy.expected_success)
     assert _within(found.best.usage, policy.expected_usage)
 
 
-def test_several_interventions_have_usage_of_their_own(known, tabular) -> None:
+def test_several_interventions_have_usage_of_their_own(known, probabilities) -> None:
     model = known(8, interventions=2)
     solution = solve(model, help_cost=0.1)
     assert set(solution.policy.tolist()) == {0, 1, 2}
-    found = evaluate_off_policy(model.sample(6_000, seed=5), tabular(solution.policy)).best
+    episodes = model.sample(4_000, seed=5)
+    found = evaluate_off_policy(episodes, probabilities(episodes, solution.policy, 3), methods=["wdr"]).best
     assert _within(found.success, solution.expected_success)
     for estimate, truth in zip(found.usage_by_intervention, solution.expected_usage_by_intervention, strict=True):
         assert _within(estimate, truth)
@@ -103,7 +102,7 @@ def test_an_estimate_without_support_is_refused(known, tabular) -> None:
     model = known(9)
     solution = solve(model, help_cost=0.2)
     helper = tabular(solution.policy)
-    found = evaluate_off_policy(model.sample(1_000, help_probabilities=[0.0, 1.0], seed=6), helper)
+    found = evaluate_off_policy(model.sample(300, help_probabilities=[0.0, 1.0], seed=6), helper)
     assert not found["wdr"].supported
     assert "was never tried" in found["fqe"].reason
     with pytest.raises(OffPolicySupportError, match="no off-policy estimate is supported"):
@@ -111,7 +110,7 @@ def test_an_estimate_without_support_is_refused(known, tabular) -> None:
     few = evaluate_off_policy(model.sample(60, seed=7), helper, min_effective=55, methods=["wis", "wdr"])
     assert "effective episodes, fewer than 55" in few["wis"].reason
     assert few.rows()[0]["supported"] is False
-    assert evaluate_off_policy(model.sample(1_000, help_probabilities=[0.0], seed=8), Always()).out_of_support == 1.0
+    assert evaluate_off_policy(model.sample(100, help_probabilities=[0.0], seed=8), Always()).out_of_support == 1.0
 
 
 def test_the_batch_size_changes_nothing_and_progress_is_counted(known, tabular) -> None:
@@ -122,13 +121,6 @@ def test_the_batch_size_changes_nothing_and_progress_is_counted(known, tabular) 
     many = evaluate_off_policy(episodes, helper, num_envs=64, progress=lambda *x: calls.append(x))
     assert one.rows() == many.rows()
     assert calls[-1] == (200, 200)
-
-
-def test_fixed_tasks_have_narrower_intervals(known) -> None:
-    episodes = known(1).sample(2_000, seed=1)
-    new, fixed = (evaluate_off_policy(episodes, Never(), fixed_tasks=one)["wdr"].success for one in (False, True))
-    assert new.value == fixed.value
-    assert fixed.high - fixed.low < new.high - new.low
 
 
 def test_bad_arguments_are_explained(known) -> None:

@@ -64,7 +64,7 @@ def test_a_model_over_steps_left_gives_steps_left_and_its_values(levelled) -> No
     wins = np.array([e.success for e in episodes])
     assert abs(wins.mean() - value.expected_success) < 4 * wins.std() / np.sqrt(len(wins))
     lefts = [[step.steps_left for step in e] for e in episodes]
-    assert all(1 <= left[-1] and left == sorted(left, reverse=True) for left in lefts)
+    assert all(left[-1] >= 1 and left == sorted(left, reverse=True) for left in lefts)
     last = [e.steps[-1] for e in episodes]
     assert {step.steps_left for step in last if step.truncated} == {1}
     assert all(step.truncated != step.terminated for step in last)
