@@ -1,11 +1,11 @@
-"""The registry of tasks, actors, interventions and helpers. Listing names imports none of them.
+"""The registry of tasks, actors, interventions, helpers and experiments. Listing names imports none of them.
 
-A plug-in is a file. In ``agents/`` its id is the file name with hyphens (``every_k.py`` is ``every-k``), and
-``__all__`` names its one class. In ``envs/`` a file, or the ``__init__.py`` of a package, declares two literals, which
-are read from the source: ``IDS = ("selfreg/Coin-v0",)``, and the class of these ids, ``ENTRY = "Coin"``. Files whose
-names begin with an underscore are not plug-ins. Other distributions use the entry-point groups ``selfreg_gym.envs``
-(name: the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, with values
-``module:Class``.
+A plug-in is a file. In ``agents/`` and ``selfreg_gym/experiments/studies/`` its id is the file name with hyphens
+(``every_k.py`` is ``every-k``), and ``__all__`` names its one class. In ``envs/`` a file, or the ``__init__.py`` of a
+package, declares two literals, which are read from the source: ``IDS = ("selfreg/Coin-v0",)``, and the class of these
+ids, ``ENTRY = "Coin"``. Files whose names begin with an underscore are not plug-ins. Other distributions use the
+entry-point groups ``selfreg_gym.envs`` (name: the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions``,
+``selfreg_gym.helpers`` and ``selfreg_gym.experiments``, with values ``module:Class``.
 """
 
 from __future__ import annotations
@@ -36,11 +36,18 @@ GROUPS = {
     "actors": "selfreg_gym.agents.actors",
     "interventions": "selfreg_gym.agents.interventions",
     "helpers": "selfreg_gym.agents.helpers",
+    "experiments": "selfreg_gym.experiments.studies",
 }
 """Group -> the package whose files are its plug-ins."""
 
 _OWN = "selfreg_gym"
-SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
+SINGULAR = {
+    "envs": "task",
+    "actors": "actor",
+    "interventions": "intervention",
+    "helpers": "helper",
+    "experiments": "experiment",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 from selfreg_gym.pipeline.schema import EvaluateConfig
 
-__all__ = ["build", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive", "sources"]
+__all__ = [
+    "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive",
+    "sources",
+]  # fmt: skip
 
 
 def helper_class(name: str) -> type[Helper]:
@@ -128,9 +131,27 @@ def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Helper]:
-    """Budget -> helper."""
+    """Budget -> helper, at the budgets of the config."""
+    c = run.config.evaluate
+    return build_helper(run, name, c.budgets if is_decisive(name, c) else c.budgets_others, **kwargs)
+
+
+def build_helper(run: Run, name: str, budgets: Sequence[float], **kwargs: Any) -> dict[float | None, Helper]:
+    """Build one helper at every budget: budget -> helper.
+
+    A helper without a knob and without ``takes_budget`` has the budget None. One that does not take the budget is the
+    same object for all budgets, and ``Helper.for_budgets`` shares a model.
+
+    Args:
+        run: the run whose artifacts it reads.
+        name: its id.
+        budgets: cost units per episode.
+        **kwargs: its arguments.
+
+    Raises:
+        SelfRegError: the class of the helper's own error, with the name of the helper in the message.
+    """
     kind, c = helper_class(name), run.config.evaluate
-    budgets = c.budgets if is_decisive(name, c) else c.budgets_others
 
     def from_run(budget: float | None) -> Helper:
         helper = kind.from_run(run.path, budget=budget, seed=c.seed, **kwargs)
