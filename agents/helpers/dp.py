@@ -125,7 +125,7 @@ class DP(Helper):
         """The deterministic policies of the mixture with their weights."""
         if len(self.policy.policies) == 1:
             return [(1.0, self)]
-        parts = []
+        parts: list[tuple[float, Helper]] = []
         for weight, one in zip(self.policy.weights, self.policy.policies, strict=True):
             alone = replace(self.policy, policies=(one,), weights=np.ones(1))
             parts.append((float(weight), DP(alone, seed=self.seed)))

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fitted", "Rows", "TransitionModel"]
 
+HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
+"""Probabilities of random help of sampled episodes, as in a collection."""
+
 _DERIVED = ("condensation", "fingerprint", "_index", "cache")
 
 
@@ -301,7 +304,7 @@ class TransitionModel:
         self,
         episodes: int,
         *,
-        help_probabilities: Sequence[float] = tuple(i / 10 for i in range(11)),
+        help_probabilities: Sequence[float] = HELP_PROBABILITIES,
         seed: int = 0,
         horizon: int | None = None,
     ) -> list[Episode]:

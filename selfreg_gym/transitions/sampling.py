@@ -12,13 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError
-from selfreg_gym.transitions.model import TransitionModel
+from selfreg_gym.transitions.model import HELP_PROBABILITIES, TransitionModel
 from selfreg_gym.types import Episode, Transition
 from selfreg_gym.utils.arguments import check_count, check_numbers
 
-__all__ = ["HELP_PROBABILITIES", "sample"]
+__all__ = ["sample"]
 
-HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 LONGEST = 3_000
 """Largest number of steps of an episode without a time limit."""
 
