@@ -213,6 +213,14 @@ class Helper:
         """
         return state
 
+    def episode_mixture(self) -> Sequence[tuple[float, Helper]] | None:
+        """The helpers from which this one draws at the start of an episode, with their probabilities.
+
+        Off-policy evaluation evaluates each of them. A helper that defines :meth:`begin_episodes` but makes no draw
+        that matters returns ``[(1.0, self)]``. None: no such draw, or draws of another kind.
+        """
+        return None
+
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
         """Decide on N observations.
 
