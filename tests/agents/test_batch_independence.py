@@ -37,13 +37,13 @@ def kwargs() -> dict[str, Any]:
     return {"task": "selfreg/Coin-v0", "actor": RandomActor(), "interventions": people}
 
 
-def _lm() -> Any:
+def _lm_sft() -> Any:
     from selfreg_gym.agents.helpers._lm_examples import answer_tokens
-    from selfreg_gym.agents.helpers.lm import LMHelper
+    from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 
     tokenizer = load_tokenizer(CHECKPOINT)
-    return LMHelper(load_causal(CHECKPOINT), tokenizer, answers=answer_tokens(tokenizer, 2), costs=COSTS)
+    return LMSFTHelper(load_causal(CHECKPOINT), tokenizer, answers=answer_tokens(tokenizer, 2), costs=COSTS)
 
 
 def _learner(name: str, **more: Any) -> Any:
@@ -73,7 +73,7 @@ def helpers(server: Loopback) -> dict[str, Any]:
         "dqn": _learner("dqn", learning_starts=32),
         "endpoint": load("helpers", "endpoint")(server.url, model="rule", options=("no", "help", "help2")),
         "every-k": load("helpers", "every-k")(2, intervention=2),
-        "lm": _lm(),
+        "lm-sft": _lm_sft(),
         "maskable-ppo": _learner("maskable-ppo", cap=1.0, n_steps=32, batch_size=32),
         "never": load("helpers", "never")(),
         "ppo": _learner("ppo", n_steps=32, batch_size=32),
@@ -120,7 +120,7 @@ def test_evaluations_are_identical(helpers: dict[str, Any], reference: str, num_
 
 
 def test_calibrations_are_identical(helpers: dict[str, Any]) -> None:
-    names = ("dp", "every-k", "lm", "mixture", "ppo", "prm-threshold", "random")
+    names = ("dp", "every-k", "lm-sft", "mixture", "ppo", "prm-threshold", "random")
     requests = {name: (helpers[name], 0.5) for name in names if helpers[name].has_knob}
     assert len(requests) == 6
     few: dict[str, Any] = {"tasks": range(8), "episodes": 32, "max_episodes": 96, "seed": 2}
@@ -133,7 +133,7 @@ def test_calibrations_are_identical(helpers: dict[str, Any]) -> None:
     first = found(1)
     assert found(4) == first
     assert found(16) == first
-    light = found(4, workers=3, without=("lm", "ppo"))  # processes that need not load torch start much faster
+    light = found(4, workers=3, without=("lm-sft", "ppo"))  # processes that need not load torch start much faster
     assert light == {name: first[name] for name in light}
 
 
@@ -158,7 +158,7 @@ def test_a_coin_differs_between_tasks_that_share_a_seed(helpers: dict[str, Any])
 
 def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str, Any]) -> None:
     """With one offset for all answers, the cheap intervention was asked at every budget."""
-    for name in ("dqn", "lm", "ppo", "recurrent-ppo"):
+    for name in ("dqn", "lm-sft", "ppo", "recurrent-ppo"):
         helper = helpers[name]
         low, high = helper.knob_bounds
         specs = [EpisodeSpec(i % 8, i) for i in range(32)]
@@ -176,7 +176,7 @@ def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str
 def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, Any]) -> None:
     people = kwargs()["interventions"]
     dearer = [Intervention(ExpertActor(), name="cheap", cost=0.5), people[1]]
-    for name in ("lm", "ppo"):
+    for name in ("lm-sft", "ppo"):
         for others, message in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
             env = make_env({**kwargs(), "interventions": others}, 2)
             with pytest.raises(InvalidArgumentError, match=message):
@@ -188,7 +188,7 @@ def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, 
 def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
     helpers: dict[str, Any], tmp_path: Path
 ) -> None:
-    for name, file, older in (("lm", "helper.json", "selfreg-helper-1"), ("ppo", "rl.json", "selfreg-rl-1")):
+    for name, file, older in (("lm-sft", "helper.json", "selfreg-helper-1"), ("ppo", "rl.json", "selfreg-rl-1")):
         helper = helpers[name].with_knob(0.7)
         helper.save_pretrained(tmp_path / name)
         loaded = type(helper).from_pretrained(tmp_path / name)
@@ -196,7 +196,7 @@ def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
         assert loaded.knob_bounds != type(helper).knob_bounds
         record = json.loads((tmp_path / name / file).read_text())
         record["format"] = older
-        if name == "lm":
+        if name == "lm-sft":
             del record["costs"]
         (tmp_path / name / file).write_text(json.dumps(record))
         old = type(helper).from_pretrained(tmp_path / name)
