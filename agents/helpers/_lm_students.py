@@ -35,7 +35,7 @@ def train_student(
     rollouts: Any,
     teacher: Any,
     *,
-    inputs: tuple[str, ...],
+    inputs: tuple[str, ...] | None,
     facts: bool,
     prm: Any,
     costs: Sequence[float] | None,
@@ -68,6 +68,7 @@ def train_student(
     gains = teacher_gains(teacher, table)
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
     held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
+    inputs = _available(table) if inputs is None else inputs
     encoder, numbers = _numbers(table, inputs, rollouts, prm)
     inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
     if not len(inside) or not len(outside):
@@ -80,8 +81,8 @@ def train_student(
 
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
     trunk_of_actor = actor if actor is not None else trunk_of_spec(getattr(rollouts, "spec", None))
-    texts = [*table.observation.values, *lines]
-    with opened_backbone(backbone, texts, prompts=[_TAIL], actor=trunk_of_actor, seed=seed) as start:
+    prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
+    with opened_backbone(backbone, table.observation.values, prompts=prompts, actor=trunk_of_actor, seed=seed) as start:
         tokenizer = load_tokenizer(start.path)
         trunk = load_causal(start.path, dtype=dtype, device=device)
         origin = start.record()
@@ -175,6 +176,16 @@ def train_student(
         "encoder": encoder,
         "info": info,
     }
+
+
+def _available(table: DecisionTable) -> tuple[str, ...]:
+    """The inputs that are read by default, of those that the table has."""
+    has = {
+        "actor": table.actor_logprobs is not None,
+        "steps_left": bool((table.steps_left >= 0).any()),
+        "calls_so_far": table.interventions > 0,
+    }
+    return tuple(name for name, there in has.items() if there)
 
 
 def _numbers(

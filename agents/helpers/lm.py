@@ -36,7 +36,6 @@ _RECORD = ModelRecord(
         "info": INFO,
     },
 )
-_INPUTS = ("actor", "steps_left", "calls_so_far")
 _DECIMALS = 6  # of the gains, so that they do not depend on the batch
 
 
@@ -104,7 +103,7 @@ class LMHelper(GainHelper):
         rollouts: Any,
         teacher: Any,
         *,
-        inputs: Sequence[str] = _INPUTS,
+        inputs: Sequence[str] | None = None,
         facts: bool = True,
         prm: Any = None,
         costs: Sequence[float] | None = None,
@@ -138,7 +137,8 @@ class LMHelper(GainHelper):
             rollouts: a ``Rollouts`` store, or episodes.
             teacher: fitted values (the result of ``solve_fitted``), or the transition model of the rollouts, which is
                 solved exactly (:func:`selfreg_gym.agents.helpers._teacher.teacher_gains`).
-            inputs: names of the numbers that the heads read (:class:`selfreg_gym.inputs.InputEncoder`); may be empty.
+            inputs: names of the numbers that the heads read (:class:`selfreg_gym.inputs.InputEncoder`), or none of
+                them. None: those of ``actor``, ``steps_left`` and ``calls_so_far`` that the rollouts have.
             facts: put the feature key into the prompt, where the task has one.
             prm: for the input ``prm``: a process reward model or its folder.
             costs: ``(K,)`` cost units of a call of each intervention; None: 1 each. They must be those of the env that
@@ -172,7 +172,7 @@ class LMHelper(GainHelper):
         parts = train_student(
             rollouts,
             teacher,
-            inputs=tuple(inputs),
+            inputs=None if inputs is None else tuple(inputs),
             facts=facts,
             prm=prm,
             costs=costs,

@@ -121,8 +121,8 @@ def text_features(trunk: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -
     Returns:
         float32 ``(B, TEXT_FEATURES * hidden size)``.
     """
-    hidden = trunk(input_ids=input_ids, output_hidden_states=True, use_cache=False, logits_to_keep=1).hidden_states[-1]
-    hidden = hidden.float()
+    plain = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk  # a PEFT wrapper
+    hidden = plain.base_model(input_ids=input_ids, use_cache=False).last_hidden_state.float()
     count = torch.as_tensor(list(lengths), device=hidden.device)
     column = torch.arange(hidden.shape[1], device=hidden.device)
     parts = [hidden[torch.arange(len(count)), count - 1]]

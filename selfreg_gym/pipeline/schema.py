@@ -201,8 +201,9 @@ class HelperConfig(TrainingConfig):
     """Train on observations rewritten by the task's ``augment``, if it has one."""
     features: bool = True
     """Also learn to predict each observation's feature key, if the task has feature keys."""
-    inputs: Texts = ("actor", "steps_left", "calls_so_far")
-    """Names of the numbers that a helper trained on gains reads (``selfreg_gym.inputs``)."""
+    inputs: Texts | None = None
+    """Names of the numbers that a helper trained on gains reads (``selfreg_gym.inputs``); not set: those of ``actor``,
+    ``steps_left`` and ``calls_so_far`` that the rollouts have."""
     facts: bool = True
     """The prompt of a helper trained on gains has the feature key, if the task has feature keys."""
     max_decisions: NonNegative = 12_000
