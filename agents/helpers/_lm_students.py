@@ -15,7 +15,7 @@ from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prom
 from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
-from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
+from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone
 from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead, GainModel, text_features
 from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.readers import TextReader
@@ -80,7 +80,7 @@ def train_student(
     judged, judged_weight = draw_decisions(table, outside, size=max(_VALIDATION, len(drawn) // 20), seed=seed)
 
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
-    trunk_of_actor = actor if actor is not None else trunk_of_spec(getattr(rollouts, "spec", None))
+    trunk_of_actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
     prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
     with opened_backbone(backbone, table.observation.values, prompts=prompts, actor=trunk_of_actor, seed=seed) as start:
         tokenizer = load_tokenizer(start.path)
