@@ -9,7 +9,7 @@ install it into a folder of its own::
     python examples/smollm2.py check models/smollm2                                  # prints results and times
 
 ``selfreg run --set actor.id=lm --set actor.kwargs.path=models/smollm2 ...`` then uses it as the actor, and
-``prm.backbone`` and ``helper.backbone`` can use it as a trunk. Without training it solves almost no household task, and
+``prm.backbone`` and ``helper.backbone`` can use it. Without training it solves almost no household task, and
 on a CPU a decision takes some seconds. The example shows with a small model how to use a large one.
 """
 

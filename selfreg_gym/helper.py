@@ -79,7 +79,8 @@ class Helper:
     knows_tasks: bool = False
     """It has a table of the collected tasks' keys: it is calibrated on these tasks and never selected."""
     follows_policy: bool = False
-    """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``."""
+    """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``. :func:`selfreg_gym.calibrate` finds
+    it by the literal True in its source."""
     needs_cap: bool | None = None
     """Whether a helper trained by reinforcement learning needs a hard budget; None for all other helpers."""
 

@@ -25,6 +25,7 @@ from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 from selfreg_gym.pipeline.schema import EvaluateConfig
+from selfreg_gym.types import optional_member
 
 __all__ = [
     "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive",
@@ -107,7 +108,7 @@ def build(run: Run, *, knobs_only: bool = False) -> dict[HelperKey, Helper]:
             continue
         for variant, kwargs in _variants(run, name):
             for budget, helper in _build_one(run, name, kwargs).items():
-                source = getattr(helper.prm, "source", None)
+                source = optional_member(helper.prm, "source")
                 if source is not None:
                     helper.prm = models.setdefault(source, helper.prm)
                 found[HelperKey(variant, budget)] = helper

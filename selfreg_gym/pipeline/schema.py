@@ -45,7 +45,7 @@ Budgets = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Af
 
 
 class Section(BaseModel):
-    """One section of the config. Values are not converted, except whole numbers to floats and lists to tuples."""
+    """One section of the config. Values are not converted, except integers to floats and lists to tuples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 

@@ -124,7 +124,7 @@ def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
         return []
     return [
         f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}: choose an actor that can "
-        "read this task (actor.id). The models of this run are trained on another trunk, which can read it."
+        "read this task (actor.id). The models of this run are trained on another backbone, which can read it."
     ]
 
 

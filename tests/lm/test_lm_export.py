@@ -292,7 +292,7 @@ def test_a_new_head_learns_in_float32_and_is_saved_in_the_models_dtype(checkpoin
     )
 
 
-def test_merging_keeps_a_classifier_with_a_tied_trunk(family: tuple[str, Path]) -> None:
+def test_merging_keeps_a_classifier_with_a_tied_backbone(family: tuple[str, Path]) -> None:
     from selfreg_gym.lm.training import add_lora, merge_lora
 
     if family[0] == "Granite":

@@ -104,10 +104,10 @@ def test_constants_saved_by_older_versions_are_ignored(checkpoint: Path, tmp_pat
 
 
 @pytest.mark.parametrize("change", DAMAGES)
-def test_training_requires_a_complete_trunk(
+def test_training_requires_a_complete_backbone(
     change: Callable[[Tensors], None], checkpoint: Path, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(checkpoint, tmp_path / "trunk"))
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "backbone"))
     damage(folder, change)
     with pytest.raises(CheckpointError, match=DAMAGES[change]):
         ProcessRewardModel.train(episodes(), backbone=folder, progress=False)

@@ -31,7 +31,7 @@ def told(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_task_that_no_trunk_can_read_gets_a_new_vocabulary(tmp_path: Path) -> None:
+def test_a_task_that_no_backbone_can_read_gets_a_new_vocabulary(tmp_path: Path) -> None:
     said: list[str] = []
     run = open_run(tmp_path / "r", preset="smoke", overrides=COIN, progress=False, say=said.append)
     advance(run, ["collect", *TRAININGS])
@@ -55,12 +55,12 @@ def test_a_named_backbone_that_cannot_read_the_task_stops_the_run(tmp_path: Path
         assert not (out / section).exists()
 
 
-def test_the_household_task_uses_the_shipped_trunk() -> None:
+def test_the_household_task_uses_the_shipped_backbone() -> None:
     config = load_config(preset="smoke")
     assert config.prm.backbone == config.helper.backbone == "auto"
     tiny = models_of(load_config(preset="tiny"))
     assert tiny["prm backbone"] == tiny["helper backbone"] == tiny["actor"]
-    assert models_of(config)["prm backbone"] == tiny["actor"], "the actor 'scripted' has no trunk"
+    assert models_of(config)["prm backbone"] == tiny["actor"], "the actor 'scripted' has no backbone"
 
 
 def test_a_model_below_the_baseline_warns() -> None:
