@@ -31,10 +31,11 @@ def models_of(config: RunConfig) -> dict[str, str]:
     for name, intervention in zip(ids, build_interventions(ids, config.interventions.kwargs), strict=True):
         found[f"intervention {name}"] = checkpoint_of(intervention.actor)
     for section in ("prm", "helper"):
-        name: str | None = getattr(config, section).backbone
-        if name == AUTO:  # every run of this version has the same default checkpoint; the actor's own may differ
-            name = found["actor"] or default_actor()
-        found[f"{section} backbone"] = None if name is None else find_backbone(name, what=f"{section}.backbone")
+        backbone: str | None = getattr(config, section).backbone
+        if backbone == AUTO:  # every run of this version has the same default checkpoint; the actor's own may differ
+            backbone = found["actor"] or default_actor()
+        if backbone is not None:
+            found[f"{section} backbone"] = find_backbone(backbone, what=f"{section}.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
 
 
