@@ -172,10 +172,10 @@ def test_an_episode_without_a_task_index_draws_a_training_task() -> None:
 
 
 def test_their_env_passes_the_checker_of_stable_baselines(recwarn: pytest.WarningsRecorder) -> None:
-    from selfreg_gym.agents.helpers._sb3 import _wrap
+    from selfreg_gym.agents.helpers._sb3_env import wrapped
 
     for cap in (None, 2.0):
-        check_env(_wrap(InterventionEnv(**env()), cap))
+        check_env(wrapped(InterventionEnv(**env()), cap))
     assert not [w for w in recwarn if "selfreg" in str(w.message) or issubclass(w.category, UserWarning)]
 
 

@@ -34,7 +34,8 @@ The optimal policy of the fitted model promises an expected usage E[U] and an ex
 It is played on the collected tasks with new seeds, without a calibration, and both promises are compared with what is
 observed. Then a language-model helper is fine-tuned on the labels of this policy in two ways: one helper with the
 budget in its prompt, trained on the labels of all budgets, and one helper for each budget, trained on the labels of
-this budget alone. They are evaluated on the last split (new tasks). Each of the helpers for one budget sees as many labels of its budget as the common helper does.
+this budget alone. They are evaluated on the last split (new tasks). Each of the helpers for one budget sees as many
+labels of its budget as the common helper does.
 """
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:

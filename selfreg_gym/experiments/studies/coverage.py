@@ -42,8 +42,8 @@ class Coverage(Experiment):
     question = """
 The helper is trained on the actions of the optimal policy in collected states. *All states*: in every state that
 random help visited. *Trajectory only*: in those states of each rollout that the optimal policy itself could have
-reached, up to the first recorded action that is not its own. Both sets have the labels of the budgets 1 and 2. The helpers are
-evaluated on the last split (new tasks).
+reached, up to the first recorded action that is not its own. Both sets have the labels of the budgets 1 and 2. The
+helpers are evaluated on the last split (new tasks).
 
 Then the visits under random help are compared with the occupancy of the optimal policy (its expected visits per
 episode), by the gain of help in success: few decisions are decisive. So that a state can be missing, model, policy
