@@ -43,8 +43,19 @@ class Experiment(ABC):
     """The heading of its page."""
     question: ClassVar[str]
     """What is asked and how it is answered, in a paragraph of Markdown."""
-    full: ClassVar[Sequence[str]] = ()
-    """Changes of the config (``section.key=value``) for the full version."""
+    full: ClassVar[Sequence[str]] = (
+        "collect.tasks=100",
+        "collect.episodes=22",
+        "prm.max_states=4000",
+        "helper.max_labels=10000",
+        "calibrate.tasks=100",
+        "calibrate.episodes=60",
+        "calibrate.max_episodes=120",
+        "evaluate.tasks=84",
+        "evaluate.episodes=2",
+    )
+    """Changes of the config (``section.key=value``) for the full version: half an hour on two cores, or less. The
+    same for all experiments, so that they share their runs; with three seeds a row has 504 episodes."""
     quick: ClassVar[Sequence[str]] = (
         "collect.tasks=12",
         "collect.episodes=11",
