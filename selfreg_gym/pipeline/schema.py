@@ -129,7 +129,7 @@ class TrainingConfig(Section):
     lr: Annotated[float, Field(ge=0)] = 0.0
     """Peak learning rate; 0: the default of the trained model."""
     batch_size: Count = 8
-    """Examples per forward pass; for the helper: observations, each with all its budgets."""
+    """Examples per forward pass; for a helper trained on labels: observations, each with all its budgets."""
     accumulate: Count = 1
     """Forward passes per optimizer step."""
     patience: NonNegative = 0
