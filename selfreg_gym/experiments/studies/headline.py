@@ -19,6 +19,7 @@ from selfreg_gym.experiments.plots import against_usage, ends_of, split_title
 from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.tables import comparison_table, measure_of
 from selfreg_gym.experiments.trial import Trial
+from selfreg_gym.pipeline import STAGES as ALL_STAGES
 from selfreg_gym.pipeline.config import RunConfig
 
 __all__ = ["Headline", "usage_reaching"]
@@ -66,7 +67,8 @@ the usage at which it first reaches the wanted success.
         splits = ends_of(trial.config)
         if cell == "ends":
             return trial.compare(["never", "always"], splits=splits, seeded=False)
-        trial.run(*STAGES[cell])
+        known = [stage.name for stage in ALL_STAGES]
+        trial.run(*(stage for stage in STAGES[cell] if stage in known))
         some = splits[:1] if cell in KNOWS_TASKS else splits
         return trial.compare([cell], splits=some, budgets=BUDGETS, seeded=bool(STAGES[cell]))
 
