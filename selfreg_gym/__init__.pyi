@@ -4,6 +4,7 @@ from . import errors as errors
 from . import testing as testing
 from .adapters import as_helper as as_helper
 from .agents.helpers.lm import LMHelper as LMHelper
+from .agents.helpers.lm_sft import LMSFTHelper as LMSFTHelper
 from .calibration import calibrate as calibrate
 from .calibration import calibrate_many as calibrate_many
 from .collection import collect as collect

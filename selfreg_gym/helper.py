@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.types import Intervention
 
-__all__ = ["Helper", "HelperDescription", "HelperKey", "Reference", "Role", "batch_size"]
+__all__ = ["Helper", "HelperDescription", "HelperKey", "Learns", "Reference", "Role", "batch_size"]
 
 Role = Literal["deployable", "yardstick", "baseline"]
 Reference = Literal["lower", "upper", "random", "threshold"]
+Learns = Literal["labels", "gains"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class Helper:
     follows_policy: bool = False
     """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``. :func:`selfreg_gym.calibrate` finds
     it by the literal True in its source."""
+    learns: Learns = "labels"
+    """What ``train`` of a trained helper takes. ``labels``: the labels of the solution, ``train(labels, ...)``.
+    ``gains``: rollouts and a teacher with the gains of help at all prices, ``train(rollouts, teacher, ...)``."""
     needs_cap: bool | None = None
     """Whether a helper trained by reinforcement learning needs a hard budget; None for all other helpers."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.experiments.cpu_time import cpu_seconds, stage_cpu_seconds
+from selfreg_gym.experiments.cpu_time import add_cpu_seconds, cpu_seconds, recorded_cpu_seconds
 from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.page import check_folder, write_page
 from selfreg_gym.experiments.results import Results
@@ -17,6 +18,7 @@ from selfreg_gym.pipeline.config import RunConfig, load_config
 from selfreg_gym.pipeline.manifest import provenance
 from selfreg_gym.pipeline.validation import validate
 from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.files import remove
 
 __all__ = ["CACHE", "config_of", "run_experiment"]
 
@@ -91,8 +93,14 @@ def run_experiment(
         if found is None:
             say(f"{label} ...")
             before, stages = cpu_seconds(), _stage_seconds(trials)
-            value = experiment.measure(trial, cell.name)
-            found = unit.save(value, seconds=cpu_seconds() - before - (_stage_seconds(trials) - stages))
+            if redo:
+                remove(unit.parts)
+            try:
+                value = experiment.measure(replace(trial, parts=unit.parts), cell.name)
+            finally:  # an interrupted measurement continues, and its time counts
+                used = cpu_seconds() - before - (_stage_seconds(trials) - stages)
+                add_cpu_seconds(unit.parts, cell.name, used)
+            found = unit.save(value, seconds=recorded_cpu_seconds(unit.parts).get(cell.name, 0.0))
             say(f"{label}: done in {found['cpu_seconds']:.0f} s of CPU time")
         else:
             say(f"{label}: measured before")
@@ -176,4 +184,4 @@ def _seeds(config: RunConfig) -> dict[str, int]:
 
 def _stage_seconds(trials: Sequence[Trial]) -> float:
     """CPU seconds of all stages of the trials' runs."""
-    return sum(sum(stage_cpu_seconds(trial.run().path).values()) for trial in trials)
+    return sum(sum(recorded_cpu_seconds(trial.run().path).values()) for trial in trials)

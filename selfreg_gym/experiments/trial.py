@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.errors import FailedEpisodesError
+from selfreg_gym.errors import CheckpointError, FailedEpisodesError
 from selfreg_gym.evaluation import Evaluation, SplitPlan
 from selfreg_gym.experiments.cpu_time import add_cpu_seconds, cpu_seconds
-from selfreg_gym.experiments.packing import pack
+from selfreg_gym.experiments.packing import pack, unpack
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.pipeline import STAGES, advance
 from selfreg_gym.pipeline.candidates import build_helper
@@ -21,6 +21,9 @@ from selfreg_gym.pipeline.comparison import num_tasks
 from selfreg_gym.pipeline.config import RunConfig, from_dict, to_dict
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.utils.files import write_text
+from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.printable import file_name
 
 __all__ = ["FIRST_TASK", "Trial", "of_seed"]
 
@@ -46,6 +49,7 @@ class Trial:
         say: called with each line of output.
         base: the config without the seeds of this trial.
         seeds: number of seeds of the experiment.
+        parts: folder for finished parts of the cell that is measured, which continues with them after an interruption.
     """
 
     seed: int
@@ -55,6 +59,7 @@ class Trial:
     say: Callable[[str], None] = print
     base: RunConfig | None = None
     seeds: int = 1
+    parts: Path | None = None
 
     def others(self) -> tuple[Trial, ...]:
         """The trials of the other seeds of the experiment; empty if there is one seed."""
@@ -77,17 +82,21 @@ class Trial:
         order = [stage.name for stage in STAGES]
         for stage in sorted(stages, key=lambda name: order.index(name) if name in order else -1):
             begun = cpu_seconds()
-            advance(run, [stage])
-            add_cpu_seconds(run.path, stage, cpu_seconds() - begun)
+            try:
+                advance(run, [stage])
+            finally:
+                add_cpu_seconds(run.path, stage, cpu_seconds() - begun)
         return run
 
     def rollouts(self) -> Rollouts:
         """The rollouts of this seed, opened; the caller closes them."""
         return Rollouts.open(self.run("collect").path / "rollouts.sqlite")
 
-    def work(self, name: str) -> Path:
-        """A folder for the unfinished work of a cell, such as the state of a training."""
-        folder = self.run().path / "work" / name
+    def work(self, name: str) -> Path | None:
+        """A folder for unfinished work of the cell, such as the state of a training; None if nothing is kept."""
+        if self.parts is None:
+            return None
+        folder = self.parts / file_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -139,6 +148,7 @@ class Trial:
             seed=c.seed,
             workers=c.workers,
             num_envs=c.num_envs,
+            resume=self.work("calibrations"),
             progress=lambda key: self.say(f"    {key} calibrated"),
         )
         return {**helpers, **{key: found[str(key)] for key in wanted}}
@@ -198,8 +208,25 @@ class Trial:
         return self.played(self.helpers(names, budgets=budgets, seeded=seeded), splits=splits)
 
     def played(self, helpers: Mapping[HelperKey, Helper], *, splits: Sequence[str]) -> dict[str, Any]:
-        """Evaluate helpers on several splits: ``{"evaluation": ...}``, as a cell returns it."""
-        return {"evaluation": pack(Evaluation.merge(*(self.evaluate(helpers, split=split) for split in splits)))}
+        """Evaluate helpers on several splits: ``{"evaluation": ...}``, as a cell returns it.
+
+        Each helper on each split is a part of the cell, which is kept after an interruption.
+        """
+        found = []
+        for split in splits:
+            for name in dict.fromkeys(key.name for key in helpers):
+                some = {key: helper for key, helper in helpers.items() if key.name == name}
+                folder = self.work("evaluations")
+                path = None if folder is None else folder / f"{file_name(f'{name} {split}')}.json"
+                if path is not None and path.exists():
+                    stored = read_object(path, what="an evaluation", remedy="delete it", error=CheckpointError)
+                    found.append(unpack(stored))
+                    continue
+                found.append(self.evaluate(some, split=split))
+                self.say(f"    {name} evaluated on {split}")
+                if path is not None:
+                    write_text(path, dumps(pack(found[-1])) + "\n")
+        return {"evaluation": pack(Evaluation.merge(*found))}
 
     def _is_collected(self, split: str | None) -> bool:
         return split is None or split == self.config.task.collected

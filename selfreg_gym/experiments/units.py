@@ -17,7 +17,7 @@ from typing import Any
 
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.pipeline.manifest import fingerprint, now, provenance
-from selfreg_gym.utils.files import write_text
+from selfreg_gym.utils.files import remove, write_text
 from selfreg_gym.utils.json_text import dumps, read_object
 
 __all__ = ["Unit"]
@@ -50,6 +50,11 @@ class Unit:
         made_of = json.dumps([code, self.cell, self.seed, self.identity], sort_keys=True, default=str)
         return self.folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:24]}.json"
 
+    @property
+    def parts(self) -> Path:
+        """The folder of finished parts of an unfinished measurement."""
+        return self.path.with_suffix(".parts")
+
     def load(self) -> dict[str, Any] | None:
         """The unit, or None if it has not been measured: ``value, cpu_seconds, git, finished``.
 
@@ -63,7 +68,7 @@ class Unit:
         return read_object(path, what="a measured cell", remedy="delete it", keys=keys, error=CheckpointError)
 
     def save(self, value: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
-        """Write what was measured, atomically, and return the unit."""
+        """Write what was measured, atomically, remove the parts, and return the unit."""
         git = provenance()["git"]
         unit = {
             "cell": self.cell,
@@ -74,4 +79,5 @@ class Unit:
             "value": dict(value),
         }
         write_text(self.path, dumps(unit) + "\n")
+        remove(self.parts)
         return unit

@@ -9,7 +9,7 @@ from typing import Any
 from selfreg_gym.errors import FailedEpisodesError, RunDirectoryError
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.episode import episodes_of
-from selfreg_gym.pipeline.candidates import build, is_decisive
+from selfreg_gym.pipeline.candidates import build, helper_class, is_decisive
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.utils.json_text import dumps
 from selfreg_gym.utils.printable import file_name
@@ -85,6 +85,8 @@ def _not_met(calibrations: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _not_labelled(run: Run, keys: Iterable[HelperKey]) -> list[str]:
     """A warning if the trained helper is asked at budgets that no label had."""
     labelled = run.config.label_budgets
+    if helper_class(run.config.helper.id).learns != "labels":
+        return []
     other = [f"{key.budget:g}" for key in keys if key.helper_id == run.config.helper.id and key.budget not in labelled]
     if not other:
         return []

@@ -13,6 +13,9 @@ from command_line import said
 from selfreg_gym import registry
 from selfreg_gym.errors import ConfigError, InvalidArgumentError, RunDirectoryError, UnknownNameError
 from selfreg_gym.experiments import Cell, Column, Experiment, Findings, Published, Results, Table, Trial, run_experiment
+from selfreg_gym.experiments.running import config_of
+from selfreg_gym.experiments.trial import of_seed
+from selfreg_gym.helper import HelperKey
 
 OVERRIDES = ["task.id=selfreg/Coin-v0", "actor.id=scripted", "collect.tasks=2", "collect.episodes=4"]
 
@@ -98,6 +101,20 @@ def test_an_interrupted_experiment_continues(run: Any) -> None:
     Counting.fails = False
     run()
     assert Counting.calls[4:] == [("own", 1), ("others", 1)], "what was measured before is kept"
+
+
+def test_finished_parts_of_a_cell_are_kept(tmp_path: Path) -> None:
+    """Of a cell with two helpers, the one that was evaluated before an interruption is not played again."""
+    config = config_of(Counting(), quick=True, overrides=OVERRIDES)
+    lines: list[str] = []
+    trial = Trial(0, of_seed(config, 0), tmp_path, False, lines.append, parts=tmp_path / "parts")
+    helpers = {HelperKey(name): registry.load("helpers", name)() for name in ("never", "always")}
+    whole = trial.played(helpers, splits=["collected"])
+    assert lines == ["    never evaluated on collected", "    always evaluated on collected"]
+    (part,) = (tmp_path / "parts").rglob("never*.json")
+    part.unlink()
+    assert trial.played(helpers, splits=["collected"]) == whole
+    assert lines[2:] == ["    never evaluated on collected"]
 
 
 def test_another_config_is_measured_on_its_own(run: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.lm.backbone import AUTO, BUILT, backbone_path, checkpoint_of_spec, opened_backbone, weights_hash
 from selfreg_gym.lm.prompts import helper_prompt
@@ -97,20 +97,20 @@ def test_budgets_with_equal_prompts_raise() -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"differ when written with two decimals, received \[0\.001, 0\.002\]"
     ):
-        LMHelper.train(alike, progress=False)
+        LMSFTHelper.train(alike, progress=False)
 
 
 def test_a_named_backbone_that_cannot_read_the_task_raises_before_training(tmp_path: Path) -> None:
     rule = r"at most 5% of a task's tokens .* received 'tiny'.*'(Post|glows|lamp|azure)'.*backbone=\"auto\""
     with pytest.raises(InvalidArgumentError, match=rule):
-        LMHelper.train(labels(), backbone="tiny", resume=tmp_path / "resume", progress=False)
+        LMSFTHelper.train(labels(), backbone="tiny", resume=tmp_path / "resume", progress=False)
     with pytest.raises(InvalidArgumentError, match=rule):
         ProcessRewardModel.train(episodes(), backbone="tiny", resume=tmp_path / "resume", progress=False)
     assert not (tmp_path / "resume").exists()
 
 
 def test_a_helper_learns_a_task_that_no_shipped_backbone_can_read() -> None:
-    helper = LMHelper.train(labels(), seed=1, progress=False)
+    helper = LMSFTHelper.train(labels(), seed=1, progress=False)
     assert helper.info["backbone"] == BUILT
     assert (helper.info["backbone_built"], helper.info["unknown_tokens"]) == (True, 0.0)
     right = [int(helper.with_budget(row.budget).predict(row.observation)[0]) == row.action for row in labels()[:108]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.experiments.experiment import Cell, Experiment
@@ -24,6 +24,9 @@ __all__ = ["BudgetSweep"]
 
 OPTIMUM, ONE, EACH = "dp", "one-for-all", "one-per-budget"
 
+TRAINED = "lm-sft"
+"""The helper that is trained on the labels."""
+
 
 class BudgetSweep(Experiment):
     """The optimal policy of the fitted model at four budgets, and a trained helper with the budget in its prompt."""
@@ -34,9 +37,9 @@ The optimal policy of the fitted model promises an expected usage E[U] and an ex
 It is played on the collected tasks with new seeds, without a calibration, and both promises are compared with what is
 observed. Then a language-model helper is fine-tuned on the labels of this policy in two ways: one helper with the
 budget in its prompt, trained on the labels of all budgets, and one helper for each budget, trained on the labels of
-this budget alone. Each of the helpers for one budget sees as many labels of its budget as the common helper does.
+this budget alone. They are evaluated on the last split (new tasks). Each of the helpers for one budget sees as many
+labels of its budget as the common helper does.
 """
-    full: ClassVar[Sequence[str]] = ("evaluate.tasks=84", "helper.max_labels=20000")
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """References once; for each seed the optimal policy, the common helper, and the helpers for one budget."""
@@ -61,14 +64,14 @@ this budget alone. Each of the helpers for one budget sees as many labels of its
             for name, some in sets.items():
                 labels = label(rollouts, frontier, model=model, budgets=some, scope=c.label.scope)
                 share = -(-c.helper.max_labels * len(some) // len(budgets))
-                helper: Any = train_on_labels(trial, labels, helper=c.helper.id, name=name, max_labels=share)
+                helper: Any = train_on_labels(trial, labels, helper=TRAINED, name=name, max_labels=share)
                 trained[name] = {
                     "labels": len(labels),
                     **{key: helper.info.get(key) for key in ("trained_on", "steps")},
                 }
                 for budget in some:
                     helpers[HelperKey(cell, budget, trial.seed)] = helper.with_budget(budget)
-        return {**trial.played(trial.calibrated(helpers), splits=splits), "trained": trained}
+        return {**trial.played(trial.calibrated(helpers), splits=splits[-1:]), "trained": trained}
 
     def _optimum(self, trial: Trial, run: Run, splits: Sequence[str]) -> dict[str, Any]:
         """The optimal policy at every budget, as solved."""
@@ -114,7 +117,7 @@ this budget alone. Each of the helpers for one budget sees as many labels of its
             f"and has {100 * row['success'].value:.0f} %."
             for row in promises
         ]
-        for split in splits:
+        for split in splits[-1:]:
             texts = []
             for budget in budgets:
                 one, each = (100 * share_of(results, split, name, budget).value for name in (ONE, EACH))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +43,6 @@ succeeds in less than the share x of its rollouts, and flagged if p(s) at its fi
 regression on word counts is the baseline. The success rate of a task is measured on half of its rollouts, and the
 success rate of the other half, taken as a prediction, shows the best precision and recall that so few rollouts allow.
 """
-    full: ClassVar[Sequence[str]] = ("evaluate.tasks=84",)
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """One cell: a process reward model of each seed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ __all__ = ["Coverage"]
 SCOPES = {"all": "all-states", "trajectory": "trajectory-only"}
 """Scope of the labels -> name of the helper that is trained on them."""
 
+TRAINED = "lm-sft"
+"""The helper that is trained on the labels."""
+
 BUDGETS = (1.0, 2.0)
 EDGES = (0.02, 0.1, 0.3)
 """Limits between the classes of gain in success."""
@@ -42,14 +45,14 @@ class Coverage(Experiment):
     question = """
 The helper is trained on the actions of the optimal policy in collected states. *All states*: in every state that
 random help visited. *Trajectory only*: in those states of each rollout that the optimal policy itself could have
-reached, up to the first recorded action that is not its own. Both sets have the labels of the budgets 1 and 2.
+reached, up to the first recorded action that is not its own. Both sets have the labels of the budgets 1 and 2. The
+helpers are evaluated on the last split (new tasks).
 
 Then the visits under random help are compared with the occupancy of the optimal policy (its expected visits per
 episode), by the gain of help in success: few decisions are decisive. So that a state can be missing, model, policy
 and gains come from the rollouts of the *other* seeds, which played the same tasks. A state is missed if nohelp, or
 help, was tried there less than three times in the seed's own rollouts.
 """
-    full: ClassVar[Sequence[str]] = ("evaluate.tasks=84", "helper.max_labels=20000")
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """References once; trained helpers and visits for each seed."""
@@ -57,7 +60,7 @@ help, was tried there less than three times in the seed's own rollouts.
 
     def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
         """Train and evaluate a helper, or count visits."""
-        splits = ends_of(trial.config)
+        splits = ends_of(trial.config)[-1:]
         if cell == "references":
             return trial.compare(["never", "always", "random"], splits=splits, budgets=BUDGETS, seeded=False)
         if cell == "visits":
@@ -67,7 +70,7 @@ help, was tried there less than three times in the seed's own rollouts.
         frontier = Frontier.load(run.path / "solution.npz", model)
         with trial.rollouts() as rollouts:
             labels = label(rollouts, frontier, model=model, budgets=BUDGETS, scope=cell)
-        helper: Any = train_on_labels(trial, labels, helper=trial.config.helper.id, name=f"coverage-{cell}")
+        helper: Any = train_on_labels(trial, labels, helper=TRAINED, name=f"coverage-{cell}")
         helpers: dict[HelperKey, Helper] = {
             HelperKey(SCOPES[cell], budget, trial.seed): helper.with_budget(budget) for budget in BUDGETS
         }
@@ -139,7 +142,7 @@ help, was tried there less than three times in the seed's own rollouts.
 
     def findings(self, results: Results) -> Findings:
         """The trained helpers, and visits by gain."""
-        splits = ends_of(results.config)
+        splits = ends_of(results.config)[-1:]
         helpers = ["never", "always", "random", *SCOPES.values()]
         return Findings(
             statements=[*self._scope_statements(results, splits), *self._visit_statements(results)],

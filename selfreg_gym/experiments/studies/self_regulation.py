@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
@@ -30,7 +30,6 @@ or in none. Both are compared with random help and with the optimal policy of th
 same budgets C. The optimal policy knows the collected tasks by the keys of their states, so it is compared on these;
 on new tasks it exceeds its budget.
 """
-    full: ClassVar[Sequence[str]] = ("evaluate.tasks=84",)
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """The references are measured once; thresholds and optimum for each seed."""
