@@ -103,11 +103,16 @@ def choose_model(
         fold = np.random.default_rng(seed).permutation(logged.episodes) % folds
     design = Design.of([one.kind for one in episodes], logged.task) if new_tasks else Design.of(logged.task)
     read: dict[str, list[tuple[float, np.ndarray]]] = {}
-    for done, (name, arguments) in enumerate(settings.items()):
-        curve = _held_out_curve(
-            episodes, logged, fold, dict(arguments), design,
-            lambda g, done=done: progress(done * folds + g, len(settings) * folds) if progress else None,
-        )  # fmt: skip
+    done = 0
+
+    def report() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, len(settings) * folds)
+
+    for name, arguments in settings.items():
+        curve = _held_out_curve(episodes, logged, fold, dict(arguments), design, report)
         read[name] = [curve.at(budget)[:2] for budget in budgets]
     means = {name: float(np.mean([value for value, _ in points])) for name, points in read.items()}
     parts = {name: np.mean([own for _, own in points], axis=0) for name, points in read.items()}
@@ -124,7 +129,7 @@ def choose_model(
 
 def _held_out_curve(
     episodes: list[Episode], logged: Logged, fold: np.ndarray, arguments: dict[str, Any], design: Design,
-    report: Callable[[int], None],
+    report: Callable[[], None],
 ) -> Curve:  # fmt: skip
     """The estimates of the policies of one setting, each decision by the model of the other folds."""
     n, actions = len(logged.action), logged.interventions + 1
@@ -140,7 +145,7 @@ def _held_out_curve(
             solution = solve(model, help_cost=price)
             policies[i, mine] = np.where(place >= 0, solution.policy[np.maximum(place, 0)], 0)
             q[i, mine] = _values(solution, place, actions)
-        report(g + 1)
+        report()
     outcome = np.stack([logged.outcome[:, 0], logged.outcome[:, 1:].sum(axis=1)], axis=1)
     own = Logged(logged.action, outcome, logged.begin, logged.help_probability, logged.task, logged.interventions)
     points, contributions = [], []

@@ -160,7 +160,12 @@ def fit_table(
         square = [sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count)) for row in rows]
         model = TransitionModel(square, success, start, cost, available=available, endless="fail")
     weights = {"kappa": kappa, "kappa_feature": kappa_feature}
-    settings = {"key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels} | weights
+    settings: dict[str, Any] = {
+        "key": table.key,
+        "backoff": backoff,
+        "min_visits": min_visits,
+        "levels": levels,
+    } | weights
     settings |= {"episodes": table.episodes, "decisions": len(table.action)}
     if table.time_edges is not None:
         settings["time_edges"] = list(table.time_edges)
