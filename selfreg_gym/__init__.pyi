@@ -24,6 +24,7 @@ from .labels import label as label
 from .off_policy import OffPolicyEstimate as OffPolicyEstimate
 from .off_policy import OffPolicyEvaluation as OffPolicyEvaluation
 from .off_policy import choose as choose
+from .off_policy import choose_model as choose_model
 from .off_policy import evaluate_off_policy as evaluate_off_policy
 from .playing.loop import run_episodes as run_episodes
 from .playing.plan import EpisodeSpec as EpisodeSpec
