@@ -11,6 +11,9 @@ from .collection import collect as collect
 from .errors import SelfRegError as SelfRegError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .fitted import FittedFrontier as FittedFrontier
+from .fitted import FittedPolicy as FittedPolicy
+from .fitted import solve_fitted as solve_fitted
 from .helper import Helper as Helper
 from .helper import HelperKey as HelperKey
 from .intervention_env.env import InterventionEnv as InterventionEnv
