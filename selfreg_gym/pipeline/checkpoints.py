@@ -35,6 +35,8 @@ def models_of(config: RunConfig) -> dict[str, str]:
         if name == AUTO:  # every run of this version has the same shipped trunk; the actor's own may differ
             name = str(found["actor"] or SHIPPED)
         found[f"{section} backbone"] = find_trunk(name, what=f"{section}.backbone")
+    if config.values.trunk not in ("actor", "prm"):
+        found["values trunk"] = find_trunk(config.values.trunk, what="values.trunk")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
 
 

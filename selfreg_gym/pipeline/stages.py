@@ -7,6 +7,7 @@ collect               the task, the actor, the interventions     rollouts.sqlite
 train-prm             rollouts.sqlite                            prm/
 fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
+fit-values            rollouts.sqlite                            values/
 label                 rollouts, transitions, solution            labels.jsonl
 train-helper          rollouts, labels.jsonl                     helper/
 train-rl              the task, the actor, the interventions     rl/
@@ -32,13 +33,14 @@ from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.pipeline.values import fit_values, read_models
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
 _ENV = ("task", "actor", "interventions")
-_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl")
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "values", "helper", "rl")
 
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
@@ -311,6 +313,8 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
           more=lambda run: some_models(run, "prm")),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
+    Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
+          more=lambda run: some_models(run, "values")),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
     Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl"), ("helper",), ("helper",),
           more=lambda run: some_models(run, "helper")),
