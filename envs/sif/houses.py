@@ -80,6 +80,11 @@ class House:
         """Low-level steps from the hall at ``x`` metres to the middle of ``room``."""
         return max(1, round((abs(x - self.x[room]) + self.depth[room]) / ROBOT_SPEED))
 
+    def steps_to_hall(self, room: int, x: float, to: float) -> int:
+        """Low-level steps to the hall at ``to`` metres, from ``room`` or from the hall at ``x`` metres."""
+        metres = abs(x - to) if room == HALL else self.depth[room] + abs(self.x[room] - to)
+        return round(metres / ROBOT_SPEED)
+
     def spot(self, room: int, kind: int) -> int:
         """The spot of receptacle ``kind`` in ``room``, or -1."""
         for s in self.spots[room]:

@@ -17,6 +17,8 @@ __all__ = ["action_kinds_of", "fit_inputs"]
 
 def action_kinds_of(rollouts: Any) -> tuple[str, ...]:
     """The kinds of actions that the task of some rollouts declares (``action_kinds``); none if it is not known."""
+    if kinds := getattr(rollouts, "action_kinds", ()):
+        return tuple(kinds)
     spec = getattr(rollouts, "spec", None)
     env = spec.get("env") if isinstance(spec, Mapping) else None
     task = env.get("task") if isinstance(env, Mapping) else None

@@ -70,15 +70,14 @@ class DecisionTable:
                     "episodes first."
                 )
             return cls._from_episodes(rollouts)
-        optional = [name for name in ("actor_logprobs", "feature_vector") if name in _optional_columns(rollouts)]
-        columns = rollouts.columns(*_COLUMNS, "t", "action", *optional, **where)
+        columns = rollouts.columns(*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector", **where)
         action = columns.pop("action")
         first = columns.pop("t") == 0
         return cls._checked(
             **{name: columns[name] for name in _COLUMNS},
             calls_so_far=_calls_before(action, first, _interventions(rollouts, action)),
-            actor_logprobs=_given(columns.get("actor_logprobs")),
-            feature_vector=_stacked(columns.get("feature_vector")),
+            actor_logprobs=_given(columns["actor_logprobs"]),
+            feature_vector=_stacked([None if np.isnan(row).all() else row for row in columns["feature_vector"]]),
         )
 
     @classmethod
@@ -149,11 +148,6 @@ class DecisionTable:
             return None if value is None else value[rows]
 
         return DecisionTable(**{one.name: part(getattr(self, one.name)) for one in fields(self)})
-
-
-def _optional_columns(rollouts: Any) -> Sequence[str]:
-    """The columns of a store that not every store has."""
-    return tuple(getattr(rollouts, "optional_columns", ()))
 
 
 def _interventions(rollouts: Any, action: np.ndarray) -> int:

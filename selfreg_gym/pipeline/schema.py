@@ -119,6 +119,8 @@ class CollectConfig(Section):
     """Number of processes."""
     num_envs: Workers = 16
     """Episodes that a process plays at the same time, in one batch."""
+    ask_actor_always: Annotated[bool, ADDED] = False
+    """Ask the actor at the steps with help too, and store its log-probabilities at every step."""
 
 
 class TrainingConfig(Section):

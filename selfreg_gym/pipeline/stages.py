@@ -58,6 +58,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
+        ask_actor_always=c.ask_actor_always,
         progress=run.progress,
     )
     with rollouts:
