@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
+from selfreg_gym.agents.helpers._teacher import teacher_gains
 
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
-from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.student import Student
@@ -34,8 +34,10 @@ _RECORD = ModelRecord(
         ),
         "curve": Rule(
             "a list of pairs (usage, success)",
-            lambda curve, _: isinstance(curve, list)
-            and all(isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) for pair in curve),
+            lambda curve, _: (
+                isinstance(curve, list)
+                and all(isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) for pair in curve)
+            ),
         ),
         "position": Rule("a number", lambda position, _: is_number(position)),
         "info": INFO,
@@ -159,9 +161,7 @@ class ValuesHelper(GainHelper):
         self.values.save(folder / "values")
         self._write_card(folder)
         curve = [] if self.curve is None else self.curve.tolist()
-        _RECORD.write(
-            folder, values=kind, costs=list(self.costs), curve=curve, position=self.position, info=self.info
-        )
+        _RECORD.write(folder, values=kind, costs=list(self.costs), curve=curve, position=self.position, info=self.info)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
@@ -192,9 +192,9 @@ class ValuesHelper(GainHelper):
         write_card(
             folder,
             title=f"Helper on fitted values: {inputs}",
-            what=f"Decides whether to ask for help from these inputs: {inputs}. The gains of help in success and usage "
-            f"at {len(self.prices)} prices are functions of the inputs; the knob is the position on the axis of prices, "
-            f"and one helper serves every budget. Costs per call: {', '.join(f'{cost:g}' for cost in self.costs)}. "
+            what=f"Decides whether to ask for help from these inputs: {inputs}. The gains of help in success and "
+            f"usage at {len(self.prices)} prices are functions of the inputs; the knob is the position on the axis of "
+            f"prices, and one helper serves every budget. Costs per call: {', '.join(map(str, self.costs))}. "
             "Its results in episodes are in the evaluation.json of its run.",
             tags=("helper",),
             info=self.info,
