@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
-from selfreg_gym.agents.helpers._teacher import teacher_gains
 
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
+from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
 from selfreg_gym.intervention_env.building import check_budget

@@ -25,12 +25,12 @@ def read_models(config: RunConfig) -> tuple[str, ...]:
 
 def fit_values(run: Run) -> dict[str, Any]:
     """Fit success and usage at all prices, and make the helpers that follow them or learn from them."""
-    from selfreg_gym.fitted import solve_fitted
+    from selfreg_gym.fitted.solve import solve_fitted
     from selfreg_gym.inputs import action_kinds_of, trunk_folder
     from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.values
-    warnings: list[str] = []
+    made, left_out, warnings = [], [], []
     models: dict[str, Any] = {"prm": run.path / "prm" if "prm" in c.inputs else None}
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit-values", "values") as out:
         inputs = c.inputs or _known_inputs(rollouts)
@@ -52,7 +52,6 @@ def fit_values(run: Run) -> dict[str, Any]:
         )
         teacher.save(out / "teacher")
         costs = [cost for _, cost in interventions_of(run)]
-        made = []
         for name in registry.names("helpers"):
             kind: Any = helper_class(name)
             if not kind.of_values:
@@ -60,7 +59,9 @@ def fit_values(run: Run) -> dict[str, Any]:
             try:
                 helper = kind.train(rollouts, teacher, costs=costs, seed=c.seed, progress=run.progress)
             except InvalidArgumentError as error:  # the rollouts lack an input of this helper
-                warnings.append(f"the helper {name!r} is not made: {error}")
+                left_out.append(name)
+                if name in run.config.evaluate.helpers:
+                    warnings.append(f"the helper {name!r} is not made: {error}")
                 continue
             helper.save_pretrained(out / name)
             made.append(name)
@@ -68,6 +69,7 @@ def fit_values(run: Run) -> dict[str, Any]:
     return {
         "inputs": ", ".join(inputs),
         "helpers": ", ".join(made),
+        **({"left out (inputs are missing)": ", ".join(left_out)} if left_out else {}),
         "held-out success without help": next(row["success"] for row in ends if row["policy"] == "never"),
         "largest held-out success": max(row["success"] for row in ends),
         "warnings": [*teacher.warnings, *warnings],
