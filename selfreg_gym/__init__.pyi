@@ -4,6 +4,7 @@ from . import errors as errors
 from . import testing as testing
 from .adapters import as_helper as as_helper
 from .agents.helpers.lm import LMHelper as LMHelper
+from .agents.helpers.lm_sft import LMSFTHelper as LMSFTHelper
 from .calibration import calibrate as calibrate
 from .calibration import calibrate_many as calibrate_many
 from .collection import collect as collect
@@ -17,6 +18,10 @@ from .intervention_env.vector_env import InterventionVectorEnv as InterventionVe
 from .intervention_env.vector_env import to_sb3 as to_sb3
 from .labels import Labels as Labels
 from .labels import label as label
+from .off_policy import OffPolicyEstimate as OffPolicyEstimate
+from .off_policy import OffPolicyEvaluation as OffPolicyEvaluation
+from .off_policy import choose as choose
+from .off_policy import evaluate_off_policy as evaluate_off_policy
 from .playing.loop import run_episodes as run_episodes
 from .playing.plan import EpisodeSpec as EpisodeSpec
 from .prm import ProcessRewardModel as ProcessRewardModel

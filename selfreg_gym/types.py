@@ -102,12 +102,14 @@ class OptionalActorMembers(Protocol):
 
     checkpoint_dir: str | Path | None
     """The directory of its language model, which can be the backbone of other models."""
+    default_backbone: bool
+    """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
 
 def optional_member(owner: Any, name: str) -> Any:
-    """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
+    """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it."""
     find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
     try:
         return getattr(owner, name) if find is None else find(name)

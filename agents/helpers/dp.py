@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,16 @@ class DP(Helper):
         """Set the random streams of the episodes that begin (:meth:`selfreg_gym.Helper.begin_episodes`)."""
         draws, made = (None, np.zeros(len(starts), int)) if state is None else state
         return EpisodeDraws.begin(draws, starts, keys, seed=self.seed), np.where(starts, 0, made)
+
+    def episode_mixture(self) -> list[tuple[float, Helper]]:
+        """The deterministic policies of the mixture with their weights."""
+        if len(self.policy.policies) == 1:
+            return [(1.0, self)]
+        parts: list[tuple[float, Helper]] = []
+        for weight, one in zip(self.policy.weights, self.policy.policies, strict=True):
+            alone = replace(self.policy, policies=(one,), weights=np.ones(1))
+            parts.append((float(weight), DP(alone, seed=self.seed)))
+        return parts
 
     def wrap(self, env: Any) -> Any:
         """The env that shows state key, feature key and steps left, one per line."""

@@ -61,7 +61,7 @@ class SIF(gym.Env[str, str]):
       the robot has to follow or to search).
 
     Tasks, actions, clocks and success rules follow Situated Instruction Following (arXiv 2407.12061). The simulator,
-    the houses and the wording are our own.
+    the houses and the wording are those of this package.
 
     ## Action Space
     Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the current room), ``Go to Room 2``,

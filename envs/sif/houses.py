@@ -5,8 +5,8 @@ A house is a hall with rooms on both sides. The door of a room is ``x`` metres a
 receptacles ("spots"). The *function* of a room (kitchen, bathroom, ...) is never printed; it can be inferred from the
 furniture. A fixed seed makes the houses the same in every process.
 
-Source: object categories, room functions and speeds are those of Situated Instruction Following (arXiv 2407.12061); the
-houses are our own.
+Source: object categories, room functions and speeds are those of Situated Instruction Following (arXiv 2407.12061). The
+houses are not.
 """
 
 from __future__ import annotations

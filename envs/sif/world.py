@@ -2,7 +2,7 @@
 
 Low-level steps (limit 600) measure the time of moving and handling, decisions (limit 15, Follow not counted) the number
 of actions. The human walks while the robot goes, explores or follows, and stands still while it picks up, puts down or
-gives. Each action is a method that returns the sentence that reports it.
+gives. Each action is a method that returns a sentence about its result.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Scale
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.lm.backbone import find_trunk, trunk_of_spec
+from selfreg_gym.lm.backbone import checkpoint_of_spec, find_backbone
 from selfreg_gym.store.reading import Coded
 from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import read_object
@@ -48,7 +48,7 @@ def trunk_folder(trunk: str | Path, *, spec: Any = None, prm: Any = None) -> Pat
         UnknownNameError: another text that is neither an actor nor a folder.
     """
     if str(trunk) == "actor":
-        found = trunk_of_spec(spec)
+        found = checkpoint_of_spec(spec)
         if found is None:
             raise InvalidArgumentError(
                 'trunk="actor" needs rollouts of an actor with a checkpoint, and these have none: choose "prm", the id '
@@ -63,7 +63,7 @@ def trunk_folder(trunk: str | Path, *, spec: Any = None, prm: Any = None) -> Pat
                 f"prm={shown(prm)}."
             )
         return Path(folder)
-    return find_trunk(trunk, what="trunk")
+    return find_backbone(trunk, what="trunk")
 
 
 class Embedding:

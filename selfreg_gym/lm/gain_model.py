@@ -1,8 +1,9 @@
 """A language model with a value head: dS and dM of K interventions at P prices, from a text and numbers.
 
-The head reads the trunk's last hidden state, its mean over the text, and further numbers about the decision::
+The head reads the trunk's last layer at the last token, the means of this layer over the last 32 tokens (where the
+prompt states facts) and over the text, and further numbers about the decision::
 
-    [hidden at the last token | mean hidden | numbers] -> 2 x (P, K)
+    [last token | mean of the last 32 tokens | mean of the text | numbers] -> 2 x (P, K)
 
 The answer is a sum of two networks, one of the numbers alone and one of everything. The first one can be trained on
 many decisions in seconds, and the trunk then learns what the numbers do not tell.
@@ -20,10 +21,14 @@ from torch import nn
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.training import seeded
 
-__all__ = ["GainHead", "GainModel", "gain_loss", "load_head", "save_head", "text_features"]
+__all__ = ["TEXT_FEATURES", "GainHead", "GainModel", "gain_loss", "load_head", "save_head", "text_features"]
+
+TEXT_FEATURES = 3
+"""Length of the text features, in hidden sizes of the trunk."""
 
 _FILE = "head.safetensors"
 _WIDTH, _DROPOUT = 192, 0.1
+_TAIL = 32
 
 
 class GainHead(nn.Module):
@@ -106,13 +111,25 @@ class GainModel(nn.Module):
 
 
 def text_features(trunk: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
-    """The last layer's hidden state at the last token, and its mean over the text: float32 ``(B, 2 * hidden)``."""
-    hidden = trunk(input_ids=input_ids, output_hidden_states=True, use_cache=False, logits_to_keep=1).hidden_states[-1]
-    hidden = hidden.float()
+    """The last layer's hidden state at the last token, and its means over the last tokens and over the text.
+
+    Args:
+        trunk: a causal LM.
+        input_ids: ``(B, L)`` token rows, padded on the right.
+        lengths: B numbers of tokens without padding.
+
+    Returns:
+        float32 ``(B, TEXT_FEATURES * hidden size)``.
+    """
+    plain = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk  # a PEFT wrapper
+    hidden = plain.base_model(input_ids=input_ids, use_cache=False).last_hidden_state.float()
     count = torch.as_tensor(list(lengths), device=hidden.device)
-    real = (torch.arange(hidden.shape[1], device=hidden.device) < count[:, None]).unsqueeze(-1)
-    mean = (hidden * real).sum(1) / count[:, None]
-    return torch.cat([hidden[torch.arange(len(count)), count - 1], mean], dim=1)
+    column = torch.arange(hidden.shape[1], device=hidden.device)
+    parts = [hidden[torch.arange(len(count)), count - 1]]
+    for size in (_TAIL, hidden.shape[1]):
+        inside = (column < count[:, None]) & (column >= count[:, None] - size)
+        parts.append((hidden * inside.unsqueeze(-1)).sum(1) / count[:, None].clamp_max(size))
+    return torch.cat(parts, dim=1)
 
 
 def gain_loss(head: GainHead, found: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

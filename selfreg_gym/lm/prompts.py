@@ -1,4 +1,4 @@
-"""Prompts of actors, process reward models and helpers, which share a trunk.
+"""Prompts of actors, process reward models and helpers, which share a backbone.
 
 Every prompt begins with the observation; the differences follow at the end, so that all three read the same prefix.
 """
@@ -33,7 +33,7 @@ def actor_prompt(observation: str, *, tokenizer: Any = None, reasoning: bool = F
     """Return the prompt before an action (``reasoning=False``) or before an answer with reasoning.
 
     Control tokens in the observation are marked, so that :class:`selfreg_gym.lm.tokenizer.PromptEncoder` encodes them
-    as plain text. If the chat template opens a thought, the thought is closed before an action.
+    as plain text. If the chat template opens reasoning, it is closed before an action.
 
     Args:
         observation: the observation of the task.
@@ -54,7 +54,7 @@ def answer_text(action: str) -> str:
 def success_prompt(observation: str, *, tokenizer: Any = None) -> str:
     """Return the prompt of a process reward model: the actor's own prompt before an action.
 
-    At its last token the hidden state of the actor's trunk determines the action.
+    At its last token the hidden state of the actor's backbone determines the action.
     """
     return actor_prompt(observation, tokenizer=tokenizer)
 
@@ -91,10 +91,10 @@ def gain_prompt(
 
 
 def turn(text: str, tokenizer: Any) -> str:
-    """Return :func:`chat` with the template's text that closes a thought or skips thinking, if there is one."""
+    """Return :func:`chat` with the template's text that closes or skips reasoning, if there is one."""
     return chat(text, tokenizer) + turn_of(tokenizer).closing
 
 
 def _before_answer(text: str, tokenizer: Any) -> str:
-    """Return ``text`` in the template's turn, or with a line break, before an answer without a thought."""
+    """Return ``text`` in the template's turn, or with a line break, before an answer without reasoning."""
     return turn(text, tokenizer) if has_template(tokenizer) else f"{chat(text, tokenizer)}\n"

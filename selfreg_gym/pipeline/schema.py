@@ -45,7 +45,7 @@ Budgets = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Af
 
 
 class Section(BaseModel):
-    """One section of the config. Values are not converted, except whole numbers to floats and lists to tuples."""
+    """One section of the config. Values are not converted, except integers to floats and lists to tuples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
@@ -129,7 +129,7 @@ class TrainingConfig(Section):
     lr: Annotated[float, Field(ge=0)] = 0.0
     """Peak learning rate; 0: the default of the trained model."""
     batch_size: Count = 8
-    """Examples per forward pass; for the helper: observations, each with all its budgets."""
+    """Examples per forward pass; for a helper trained on labels: observations, each with all its budgets."""
     accumulate: Count = 1
     """Forward passes per optimizer step."""
     patience: NonNegative = 0
@@ -214,7 +214,7 @@ class LabelConfig(Section):
 
 
 class HelperConfig(TrainingConfig):
-    """The language-model helper, fine-tuned on the labels."""
+    """The language-model helper, fine-tuned on the gains of a teacher or on the labels (``Helper.learns``)."""
 
     id: Annotated[str, ADDED] = "lm"
     """Id of a helper whose class has ``train``."""
@@ -222,10 +222,17 @@ class HelperConfig(TrainingConfig):
     """Train on observations rewritten by the task's ``augment``, if it has one."""
     features: bool = True
     """Also learn to predict each observation's feature key, if the task has feature keys."""
+    inputs: Texts | None = None
+    """Names of the numbers that a helper trained on gains reads (``selfreg_gym.inputs``); not set: those of ``actor``,
+    ``steps_left`` and ``calls_so_far`` that the rollouts have."""
+    facts: bool = True
+    """The prompt of a helper trained on gains has the feature key, if the task has feature keys."""
+    max_decisions: NonNegative = 12_000
+    """A helper trained on gains: fine-tune on this many decisions; 0: on all."""
     max_labels: NonNegative = 20_000
-    """Train on about this many (observation, budget) pairs; 0: on all."""
+    """A helper trained on labels: train on about this many (observation, budget) pairs; 0: on all."""
     help_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Factor on the weight of labels whose action is help."""
+    """A helper trained on labels: factor on the weight of labels whose action is help."""
     seed: Seed = 3
 
 

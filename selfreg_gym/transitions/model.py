@@ -21,7 +21,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,13 @@ from selfreg_gym.transitions.rows import (
     tolerance,
 )
 
+if TYPE_CHECKING:
+    from selfreg_gym.types import Episode
+
 __all__ = ["Fitted", "Rows", "TransitionModel"]
+
+HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
+"""Probabilities of random help of sampled episodes, as in a collection."""
 
 _DERIVED = ("condensation", "fingerprint", "_index", "cache")
 
@@ -293,6 +299,19 @@ class TransitionModel:
         from selfreg_gym.transitions.fitting import fit
 
         return fit(episodes, key=key, backoff=backoff, prior=prior, min_visits=min_visits, horizon=horizon)
+
+    def sample(
+        self,
+        episodes: int,
+        *,
+        help_probabilities: Sequence[float] = HELP_PROBABILITIES,
+        seed: int = 0,
+        horizon: int | None = None,
+    ) -> list[Episode]:
+        """Sample episodes with random help; :func:`selfreg_gym.transitions.sampling.sample` has every argument."""
+        from selfreg_gym.transitions.sampling import sample
+
+        return sample(self, episodes, help_probabilities=help_probabilities, seed=seed, horizon=horizon)
 
     @property
     def counts(self) -> np.ndarray:

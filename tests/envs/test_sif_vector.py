@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from selfreg_gym import EpisodeSpec, Rollouts, collect, run_episodes
+from selfreg_gym import EpisodeSpec, Rollouts, TransitionModel, collect, run_episodes
 from selfreg_gym.envs.sif import SIF
 from selfreg_gym.envs.sif.episodes import make_task
 from selfreg_gym.envs.sif.houses import HALL
@@ -142,6 +142,8 @@ def test_vectors_are_in_infos_transitions_and_stores(tmp_path: Any) -> None:
         assert columns["state_key"].values == columns["observation"].values  # the default
         left = columns["feature_vector"][:, NAMES.index("decisions_left")] * MAX_DECISIONS
         np.testing.assert_allclose(left, columns["steps_left"], atol=1e-5)
+        model = TransitionModel.fit(r)  # a state is an observation
+        assert model.coverage()["feature_nodes"] == 0
         played = list(run_episodes(InterventionEnv(**kwargs), [EpisodeSpec(0, p.seed, 0.5) for p in r.plan[:1]]))
         assert played[0].steps == next(iter(r)).steps
 

@@ -130,7 +130,7 @@ def test_feature_vectors_are_standardised() -> None:
         encoder.encode(table(info(None, 1)))
 
 
-def test_the_process_reward_model_gives_probability_and_logit() -> None:
+def test_the_process_reward_model_gives_probability_and_logit(tmp_path: Path) -> None:
     decisions = table(*ROWS)
     encoder = InputEncoder.fit(decisions, ["prm"], prm=Length())
     p = Length().score(decisions.observation.values)
@@ -138,7 +138,7 @@ def test_the_process_reward_model_gives_probability_and_logit() -> None:
     expected = np.stack([p, (logit - logit.mean()) / logit.std()], axis=1)
     np.testing.assert_allclose(encoder.encode(decisions), expected, rtol=1e-5)
     with pytest.raises(InvalidArgumentError, match="Length has none"):
-        encoder.save("nowhere")
+        encoder.save(tmp_path / "encoder")
 
 
 def test_subset_keeps_the_constants_and_columns_finds_them() -> None:

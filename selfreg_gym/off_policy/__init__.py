@@ -1,0 +1,14 @@
+"""Off-policy evaluation: success and usage of a helper, estimated from collected episodes without playing it."""
+
+from selfreg_gym.off_policy.choosing import Choice, choose
+from selfreg_gym.off_policy.evaluating import evaluate_off_policy
+from selfreg_gym.off_policy.result import OffPolicyEstimate, OffPolicyEvaluation, OffPolicySupportError
+
+__all__ = [
+    "Choice",
+    "OffPolicyEstimate",
+    "OffPolicyEvaluation",
+    "OffPolicySupportError",
+    "choose",
+    "evaluate_off_policy",
+]
