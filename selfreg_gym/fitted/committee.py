@@ -60,7 +60,10 @@ class Committee:
             usage=float(self.cost.sum() * unit / len(mine)), generator=generator,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
-            self.networks.trainable().values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            self.networks.trainable().values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
 
     def logged_returns(self) -> tuple[np.ndarray, np.ndarray]:

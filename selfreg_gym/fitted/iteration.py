@@ -208,9 +208,7 @@ def held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]
                 action = np.full(len(policy), p - len(prices))
                 q = len(prices) - 1 if p == len(prices) else 0
             at = np.arange(len(action)), action, q
-            terms, _ = episode_values(
-                rows, components, action, success[at], usage[at], unit=committee.networks.unit
-            )
+            terms, _ = episode_values(rows, components, action, success[at], usage[at], unit=committee.networks.unit)
             result[:, episodes, p] = terms.T
     result[1, :, len(prices)] = 0.0  # never asking costs nothing
     return result[0], result[1]

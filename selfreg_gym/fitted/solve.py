@@ -92,9 +92,7 @@ def fit_decisions(
     for note in notes:
         warnings.warn(note, MissingSupportWarning, stacklevel=2)
     with progress_bar("Fitted values", settings.rounds + settings.final_rounds, shown=progress) as update:
-        found = iterate(
-            decisions, settings, folder=folder, progress=lambda done, total, note: update(done, note=note)
-        )
+        found = iterate(decisions, settings, folder=folder, progress=lambda done, total, note: update(done, note=note))
     order = decisions.order
     return FittedFrontier(
         networks=found.networks, prices=found.prices, encoder=encoder, settings=settings.fields(),

@@ -9,7 +9,7 @@ fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
 fit-values            rollouts.sqlite                            values/
 label                 rollouts, transitions, solution            labels.jsonl
-train-helper          rollouts, labels.jsonl, transitions.npz    helper/
+train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
@@ -247,11 +247,11 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
 
 
 def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
+    from selfreg_gym.fitted.frontier import FittedFrontier
     from selfreg_gym.store.rollouts import Rollouts
-    from selfreg_gym.transitions import TransitionModel
 
     c = run.config.helper
-    teacher = TransitionModel.load(run.path / "transitions.npz")
+    teacher = FittedFrontier.load(run.path / "values" / "teacher")
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
         return kind.train(
             rollouts,
@@ -347,7 +347,7 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
           more=lambda run: some_models(run, "values")),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "transitions.npz"), ("helper",),
+    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "values"), ("helper",),
           ("helper",), more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),

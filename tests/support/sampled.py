@@ -27,9 +27,7 @@ def sample_decisions(
     rng = np.random.default_rng(seed)
     flat = model.flat() if model.levels > 1 else model
     inputs = state_inputs(model) if inputs is None else inputs
-    moves = [
-        np.cumsum(np.column_stack([P.toarray(), flat.success[a]]), axis=1) for a, P in enumerate(flat.P)
-    ]
+    moves = [np.cumsum(np.column_stack([P.toarray(), flat.success[a]]), axis=1) for a, P in enumerate(flat.P)]
     state = rng.choice(model.n, size=episodes, p=model.start)
     probability = np.arange(episodes) % 11 / 10
     live = np.arange(episodes)
