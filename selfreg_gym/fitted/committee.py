@@ -11,13 +11,12 @@ from torch.nn import functional
 
 from selfreg_gym.fitted.decisions import Folds, LoggedDecisions
 from selfreg_gym.fitted.held_out import FoldRows
-from selfreg_gym.fitted.networks import CHUNK, Networks
+from selfreg_gym.fitted.networks import Networks, chunks, mean_values
 from selfreg_gym.fitted.settings import Settings
-from selfreg_gym.fitted.shape import non_increasing
 from selfreg_gym.fitted.targets import Backward, policy_values, trace_targets
 from selfreg_gym.utils.random_streams import FITTED_BATCHES, FITTED_WEIGHTS, seed_sequence, stream
 
-__all__ = ["Committee", "mean_values"]
+__all__ = ["Committee"]
 
 
 SMALLEST_BATCH = 64
@@ -80,9 +79,9 @@ class Committee:
         success, usage = np.empty(shape, np.float32), np.empty(shape, np.float32)
         agree = np.empty(shape, bool)
         for member in range(self.networks.count):
-            for at in _chunks(np.flatnonzero(self.part == member)):
-                values = self.networks.values(torch.from_numpy(self.decisions.x[self.rows[at]]), member)
-                action, success[at], usage[at] = policy_values(*(one.numpy() for one in values), self.prices)
+            for at in chunks(np.flatnonzero(self.part == member)):
+                s, m = self.networks.values(torch.from_numpy(self.decisions.x[self.rows[at]]), member)
+                action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices)
                 agree[at] = action == self.action[at, None]
         usage /= np.float32(self.networks.unit)
         trace = self.settings.trace
@@ -152,7 +151,7 @@ class Committee:
         """The decisions of the fold, with the hidden layer of the first network as features."""
         rows, d = self.held_out, self.decisions
         hidden = np.empty((len(rows), self.settings.hidden), np.float32)
-        for at in _chunks(np.arange(len(rows))):
+        for at in chunks(np.arange(len(rows))):
             hidden[at] = self.networks.hidden(torch.from_numpy(d.x[rows[at]]), 0).numpy()
         return FoldRows(hidden, d.action[rows], d.cost[rows], d.success[rows], d.last[rows])
 
@@ -163,30 +162,6 @@ class Committee:
     def held_out_values(self) -> tuple[np.ndarray, np.ndarray]:
         """``(n, A, P)`` success and usage at the decisions of the fold."""
         return self.values_at(self.held_out)
-
-
-def mean_values(
-    committees: list[Networks], x: np.ndarray, rows: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean success and usage ``(n, A, P)`` float32 over all networks, as sequences that do not rise with the price."""
-    rows = np.arange(len(x)) if rows is None else rows
-    shape = len(rows), committees[0].actions, committees[0].prices
-    result = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    count = sum(networks.count for networks in committees)
-    for at in _chunks(np.arange(len(rows))):
-        inputs = torch.from_numpy(np.ascontiguousarray(x[rows[at]], np.float32))
-        for networks in committees:
-            for member in range(networks.count):
-                for total, one in zip(result, networks.values(inputs, member), strict=True):
-                    total[at] += one.numpy() / np.float32(count)
-        for total in result:
-            total[at] = non_increasing(total[at])
-    return result
-
-
-def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    for begin in range(0, len(rows), CHUNK):
-        yield rows[begin : begin + CHUNK]
 
 
 def _integer(purpose: object, *key: int) -> int:

@@ -19,8 +19,8 @@ class Estimates:
     """Estimates of P + 1 + K policies: greedy at each of P rising prices, never asking, always asking intervention k.
 
     Attributes:
-        success, usage: ``(P + 1 + K,)`` held-out E[S] and E[M] in cost units. Those of the greedy policies are projected:
-            they do not rise with the price.
+        success, usage: ``(P + 1 + K,)`` held-out E[S] and E[M] in cost units. Those of the greedy policies are
+            projected: they do not rise with the price.
         success_replicates, usage_replicates: ``(B, P + 1 + K)`` the same for bootstrap samples of the episodes.
         prices: P.
     """

@@ -68,7 +68,7 @@ class FittedFrontier:
         Raises:
             InvalidArgumentError: ``x`` has another shape.
         """
-        from selfreg_gym.fitted.committee import mean_values
+        from selfreg_gym.fitted.networks import mean_values
         from selfreg_gym.fitted.threads import one_thread
 
         x = np.asarray(x, np.float32)
@@ -98,8 +98,8 @@ class FittedFrontier:
     def policy(self, budget: float) -> FittedPolicy:
         """The policy whose held-out usage is the budget.
 
-        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of the
-        lowest price and always asking, whose usage no price reaches.
+        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of
+        the lowest price and always asking, whose usage no price reaches.
 
         Args:
             budget: C, cost units per episode.
@@ -188,7 +188,7 @@ class FittedFrontier:
     def __repr__(self) -> str:
         e, count = self.estimates, sum(networks.count for networks in self.networks)
         return (
-            f"FittedFrontier({len(self.prices)} prices 0..{self.prices[-1]:.3g}, {count} networks of {self.inputs} inputs, "
-            f"{self.decisions} decisions of {self.episodes} episodes, held-out usage 0..{e.usage[0]:.3g}, success "
-            f"{e.success[e.never]:.3f}..{e.success[0]:.3f})"
+            f"FittedFrontier({len(self.prices)} prices 0..{self.prices[-1]:.3g}, {count} networks of {self.inputs} "
+            f"inputs, {self.decisions} decisions of {self.episodes} episodes, held-out usage 0..{e.usage[0]:.3g}, "
+            f"success {e.success[e.never]:.3f}..{e.success[0]:.3f})"
         )

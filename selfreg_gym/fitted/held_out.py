@@ -69,7 +69,7 @@ def episode_values(
         unit: unit of usage, in cost units.
 
     Returns:
-        ``(E, 2)`` success and usage of each episode, whose means are the estimates, and ``(n,)`` the weights of the rows.
+        ``(E, 2)`` success and usage of each episode, whose means are the estimates, and ``(n,)`` weights of the rows.
     """
     n = len(policy)
     helps = [policy == k for k in range(1, int(policy.max()) + 1) if (policy == k).any() and (policy != k).any()]

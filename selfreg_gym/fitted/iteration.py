@@ -7,16 +7,16 @@ For a price ``r`` the optimal pair satisfies, with ``a*(s) = argmax_a S_a(s) - r
 Each round regresses both on the logged decisions, for all prices (Ernst, Geurts and Wehenkel 2005; with networks:
 Riedmiller 2005). The data need no policy of a certain kind, but help must have been tried at random.
 
-**Cross-fitting.** Episodes are divided into folds of tasks. The networks of fold f see all other folds only, so what they
-say about fold f is held out: outcomes, targets and choices of actions. Within the other folds, the targets of a part of
-the tasks come from networks that did not see this part. The deployed policy uses the mean of all networks.
+**Cross-fitting.** Episodes are divided into folds of tasks. The networks of fold f see all other folds only, so what
+they say about fold f is held out: outcomes, targets and choices of actions. Within the other folds, the targets of a
+part of the tasks come from networks that did not see this part. The deployed policy uses the mean of all networks.
 
-**Prices.** The first rounds use a general grid. Then prices are moved so that the held-out usage changes by equal steps,
-and the iteration continues from interpolated outputs.
+**Prices.** The first rounds use a general grid. Then prices are moved so that the held-out success and usage change by
+equal steps, and the iteration continues from interpolated outputs.
 
 **End.** After each round at the final prices the held-out value, mean over the prices of E[S] - r E[M], is estimated
-(:mod:`selfreg_gym.fitted.held_out`). When it has not improved for ``patience`` rounds, a few rounds with smaller learning
-rates follow, which are the last ones.
+(:mod:`selfreg_gym.fitted.held_out`). When it has not improved for ``patience`` rounds, a few rounds with smaller
+learning rates follow, which are the last ones.
 """
 
 from __future__ import annotations

@@ -8,15 +8,16 @@ output per action, price and quantity. Success is its sigmoid; usage is its soft
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from selfreg_gym.fitted.prices import interpolation
+from selfreg_gym.fitted.shape import non_increasing
 
-__all__ = ["Networks", "input_scale"]
+__all__ = ["Networks", "chunks", "input_scale", "mean_values"]
 
 WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3")
 CHUNK = 8192  # rows of one forward pass
@@ -134,3 +135,28 @@ def input_scale(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     spread = np.sqrt(square / len(x))
     scale = np.where(binary | (spread < 1e-6), 1.0, 1 / np.maximum(spread, 1e-6))
     return torch.as_tensor(np.where(binary, 0.0, mean)).float(), torch.as_tensor(scale).float()
+
+
+def mean_values(
+    several: Sequence[Networks], x: np.ndarray, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean success and usage ``(n, A, P)`` float32 over all networks, as sequences that do not rise with the price."""
+    rows = np.arange(len(x)) if rows is None else rows
+    shape = len(rows), several[0].actions, several[0].prices
+    result = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    count = sum(networks.count for networks in several)
+    for at in chunks(np.arange(len(rows))):
+        inputs = torch.from_numpy(np.ascontiguousarray(x[rows[at]], np.float32))
+        for networks in several:
+            for member in range(networks.count):
+                for total, one in zip(result, networks.values(inputs, member), strict=True):
+                    total[at] += one.numpy() / np.float32(count)
+        for total in result:
+            total[at] = non_increasing(total[at])
+    return result
+
+
+def chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Slices of an array of rows, small enough for one forward pass."""
+    for begin in range(0, len(rows), CHUNK):
+        yield rows[begin : begin + CHUNK]

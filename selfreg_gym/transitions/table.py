@@ -11,7 +11,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
 from selfreg_gym.types import Episode
 
-__all__ = ["TransitionTable", "tabulate"]
+__all__ = ["TransitionTable", "bucket_of", "tabulate", "timed_key", "with_time"]
 
 KEYS = ("state", "feature", "observation")
 COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode")
@@ -34,6 +34,9 @@ class TransitionTable:
         state_keys, feature_keys: the texts of the indices.
         key: the text that identifies a state, one of ``KEYS``.
         actions: number of actions A = 1 + K.
+        plain: ``(T,)`` int32 feature (else state) without the time, if :func:`with_time` added it to the keys; one of
+            ``plain_count``.
+        time_edges: the edges of the buckets of steps left in the keys; None without.
     """
 
     state: np.ndarray
@@ -50,6 +53,9 @@ class TransitionTable:
     feature_keys: tuple[str, ...]
     key: str
     actions: int
+    plain: np.ndarray | None = None
+    plain_count: int = 0
+    time_edges: tuple[int, ...] | None = None
 
     @property
     def episodes(self) -> int:
@@ -70,10 +76,61 @@ class TransitionTable:
         rows = begin + np.arange(int(lengths_taken.sum()))
         columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         columns["episode"] = np.repeat(np.arange(len(episodes), dtype=np.int32), lengths_taken)
+        columns["plain"] = None if self.plain is None else self.plain[rows]
         return replace(self, **columns, task=self.task[episodes])
 
 
-def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = True) -> TransitionTable:
+def bucket_of(steps_left: Any, edges: tuple[int, ...]) -> Any:
+    """The bucket of a number of steps left: bucket b has those above ``edges[b - 1]``, up to ``edges[b]``."""
+    return np.searchsorted(edges, steps_left, side="left")
+
+
+def timed_key(key: Any, bucket: int) -> str:
+    """The key of a state with its bucket of steps left."""
+    return f"{key} [time {bucket}]"
+
+
+def with_time(table: TransitionTable, buckets: int) -> TransitionTable:
+    """The table whose keys include a bucket of steps left.
+
+    Args:
+        table: the table.
+        buckets: their largest number; they have about equally many decisions.
+
+    Raises:
+        InvalidArgumentError: fewer than 2 buckets, or decisions without ``steps_left``.
+    """
+    if buckets < 2:
+        raise InvalidArgumentError(f"time_buckets must be at least 2, or None for none, received {buckets!r}.")
+    if (table.steps_left < 0).any():
+        raise InvalidArgumentError(
+            "time_buckets needs steps left, and the task does not report them: pass horizon=T, the time limit."
+        )
+    quantiles = np.quantile(table.steps_left, np.arange(1, buckets) / buckets, method="lower")
+    edges = tuple(np.unique(quantiles[quantiles < table.steps_left.max()]).astype(int).tolist())
+    bucket = bucket_of(table.steps_left, edges)
+    state, state_keys = _crossed(table.state, bucket, table.state_keys)
+    feature, feature_keys = _crossed(table.feature, bucket, table.feature_keys)
+    of_features = bool((table.feature >= 0).all())
+    return replace(
+        table, state=state, state_keys=state_keys, feature=feature, feature_keys=feature_keys, time_edges=edges,
+        plain=table.feature if of_features else table.state,
+        plain_count=len(table.feature_keys if of_features else table.state_keys),
+    )  # fmt: skip
+
+
+def _crossed(codes: np.ndarray, bucket: np.ndarray, keys: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes and keys of the pairs (key, bucket) that occur; -1 stays -1."""
+    count = int(bucket.max()) + 1
+    pairs, which = np.unique(np.where(codes >= 0, codes.astype(np.int64) * count + bucket, -1), return_inverse=True)
+    missing = int(len(pairs) > 0 and pairs[0] < 0)
+    names = tuple(timed_key(keys[pair // count], int(pair % count)) for pair in pairs[missing:])
+    return (which.reshape(-1) - missing).astype(np.int32), names
+
+
+def tabulate(
+    episodes: Any, *, key: str = "state", horizon: int | bool | None = True, time_buckets: int | None = None
+) -> TransitionTable:
     """Read episodes into a table.
 
     Args:
@@ -82,6 +139,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
         key: the text that identifies a state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
             (``feature_key``).
         horizon: an int sets steps left = horizon - t for tasks that do not report them.
+        time_buckets: see :func:`with_time`; None: the keys without time. A table is returned as it is.
 
     Raises:
         UnknownNameError: an unknown key.
@@ -138,7 +196,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
         raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
     filled = zip(COLUMNS, DTYPES, zip(*columns, strict=True), strict=True)
     arrays = {name: np.array(values, dtype) for name, dtype, values in filled}
-    return TransitionTable(
+    table = TransitionTable(
         **arrays,
         task=np.array(task, np.int32),
         state_keys=tuple(states),
@@ -146,3 +204,4 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
         key=key,
         actions=max(interventions + 1, int(arrays["action"].max()) + 1, 2),
     )
+    return table if time_buckets is None else with_time(table, int(time_buckets))

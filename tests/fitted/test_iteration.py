@@ -9,8 +9,8 @@ import pytest
 
 from selfreg_gym import registry, solve_frontier
 from selfreg_gym.errors import CheckpointError
-from selfreg_gym.fitted.committee import mean_values
 from selfreg_gym.fitted.iteration import iterate
+from selfreg_gym.fitted.networks import mean_values
 from selfreg_gym.fitted.settings import Settings
 from selfreg_gym.fitted.solve import fit_decisions
 from selfreg_gym.fitted.targets import greedy
@@ -48,6 +48,7 @@ def test_the_finite_horizon_optimum_is_found_with_time_as_an_input():
     assert regrets(frontier, model, [0.5, 1.0, 2.0]).max() < 0.02
 
 
+@pytest.mark.slow
 def test_two_interventions_with_costs():
     base = make_random_model(np.random.default_rng(8), 15, actions=3)
     model = TransitionModel(base.P, base.success, base.start, np.array([0.0, 0.4, 1.5]))
@@ -70,6 +71,7 @@ def fold_values(found, model, inputs):
     return np.reshape(values, (len(found.networks), -1, 2)).mean(axis=0).T
 
 
+@pytest.mark.slow
 def test_held_out_values_are_within_their_sampling_error(model):
     settings = Settings(prices=8, folds=2, hidden=24, rounds=9)
     z = []
@@ -83,6 +85,7 @@ def test_held_out_values_are_within_their_sampling_error(model):
     assert np.abs(np.mean(z)) < 1
 
 
+@pytest.mark.slow
 def test_networks_that_fit_noise_promise_more_than_the_held_out_value(model):
     """Inputs that say nothing: without cross-fitting, the maximum over noisy values is taken for success."""
     rng = np.random.default_rng(0)

@@ -6,26 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from selfreg_gym import registry
-from selfreg_gym.evaluation import Evaluation
-from selfreg_gym.evaluation.bootstrap import Estimate, Floats
-from selfreg_gym.evaluation.curve_estimates import isotonic
-from selfreg_gym.evaluation.paired import means
+from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
 from selfreg_gym.experiments.plots import against_usage, ends_of, split_title
 from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.tables import comparison_table, measure_of
 from selfreg_gym.experiments.trial import Trial
+from selfreg_gym.experiments.usage_needed import usage_reaching
 from selfreg_gym.pipeline import STAGES as ALL_STAGES
 from selfreg_gym.pipeline.config import RunConfig
 
-__all__ = ["Headline", "usage_reaching"]
+__all__ = ["Headline"]
 
 BUDGETS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-ENOUGH = 0.95
 
 STAGES = {
     "random": (),
@@ -37,7 +32,8 @@ STAGES = {
     "fitted": ("collect", "train-prm", "fit", "solve", "fit-values"),
     "dp": ("collect", "fit", "solve"),
 }
-"""Compared helper -> the stages of a run that it needs. Helpers that are not registered are left out."""
+"""Compared helper -> the stages of a run that it needs. Helpers that are not registered are left out; if the config
+names helpers (``evaluate.helpers``), those that it does not name are left out, too."""
 
 KNOWS_TASKS = ("dp",)
 """Helpers that are evaluated on the collected tasks only, whose names they know."""
@@ -56,7 +52,7 @@ the usage at which it first reaches the wanted success.
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """The ends of the usage axis once, random help once, every other helper for each seed."""
-        known = registry.names("helpers")
+        known = set(registry.names("helpers")) & set(config.evaluate.helpers or STAGES)
         return [
             Cell("ends", shared=True),
             *(Cell(name, shared=not stages) for name, stages in STAGES.items() if name in known),
@@ -112,44 +108,6 @@ the usage at which it first reaches the wanted success.
                 )
             ],
         )
-
-
-def usage_reaching(evaluation: Evaluation, split: str, helper: str, *, of_gap: bool = False) -> Estimate:
-    """The least usage at which a helper's isotonic curve reaches 95 % of the success of always asking, or of the gap.
-
-    Args:
-        evaluation: has never and always asking, and the helper, on the split.
-        split: its name.
-        helper: the helper's name.
-        of_gap: 95 % of the gap, in place of 95 % of the success of always asking.
-    """
-    results = evaluation.results(split)
-    never, always = results.anchors
-    points = [never, *results.points(helper), always]
-    found = means(results.table, [(one, measure) for measure in ("usage", "success") for one in points])
-    draws = _crossing(found[:, : len(points)], found[:, len(points) :], of_gap=of_gap)
-    low, high = np.quantile(draws[1:], [0.025, 0.975], method="inverted_cdf")  # interpolates no infinite value
-    return Estimate(float(draws[0]), float(low), float(high))
-
-
-def _crossing(usage: Floats, success: Floats, *, of_gap: bool) -> Floats:
-    """``(B,)`` usages at which curves ``(B, m)`` from never to always first reach the wanted success.
-
-    Infinite where always asking has no success, or does not help.
-    """
-    never, always = success[:, 0], success[:, -1]
-    wanted = never + ENOUGH * (always - never) if of_gap else ENOUGH * always
-    order = np.argsort(usage, axis=1, kind="stable")
-    x = np.take_along_axis(usage, order, axis=1)
-    y = isotonic(np.take_along_axis(success, order, axis=1))
-    enough = y >= wanted[:, None] - 1e-12
-    right = np.argmax(enough, axis=1)
-    left = np.maximum(right - 1, 0)
-    each = np.arange(len(x))
-    x0, x1, y0, y1 = x[each, left], x[each, right], y[each, left], y[each, right]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        at = np.where(y1 > y0, x0 + (x1 - x0) * (wanted - y0) / (y1 - y0), x1)
-    return np.where(enough.any(axis=1) & (always > 0), at, np.inf)
 
 
 def _statement(results: Results, rows: Sequence[Mapping[str, Any]], split: str) -> str:

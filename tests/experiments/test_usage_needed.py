@@ -7,7 +7,7 @@ import pytest
 
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.table import EpisodeTable
-from selfreg_gym.experiments.studies.headline import usage_reaching
+from selfreg_gym.experiments.usage_needed import usage_reaching
 
 
 def evaluation(points: dict[str, tuple[float, float]], n: int = 400) -> Evaluation:
