@@ -8,10 +8,11 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.fitted.frontier import FittedFrontier
+from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
 from selfreg_gym.intervention_env.building import check_budget
@@ -75,13 +76,14 @@ class ValuesHelper(GainHelper):
         seed: int = 0,
         info: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(values.prices, costs, position=position, seed=seed)
+        super().__init__([float(price) for price in values.prices], costs, position=position, seed=seed)
         if values.encoder is None:
             raise InvalidArgumentError(
                 f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
                 "use solve_fitted(rollouts), or pass encoder= to Student.train."
             )
         self.values = values
+        self.encoder: InputEncoder = values.encoder
         self.curve = None if curve is None else np.asarray(curve, np.float64).reshape(-1, 2)
         if self.curve is not None and len(self.curve) != len(self.prices) + 2:
             raise InvalidArgumentError(
@@ -102,8 +104,7 @@ class ValuesHelper(GainHelper):
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Self:
         """The helper of a run, at the position of the teacher's usage for this budget; calibration corrects it."""
-        helper = cls.from_pretrained(Path(run) / "values" / cls.folder_name())
-        helper = helper.with_seed(seed)
+        helper = cls.from_pretrained(Path(run) / "values" / cls.folder_name())._replaced(seed=checked_seed(seed))
         return helper if budget is None else helper.with_budget(budget)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, Self]:
@@ -137,7 +138,7 @@ class ValuesHelper(GainHelper):
         """The env that shows the inputs of the encoder, float32 ``(N, D)``."""
         from selfreg_gym.wrappers import EncodedObservation
 
-        return EncodedObservation(env, self.values.encoder)
+        return EncodedObservation(env, self.encoder)
 
     def gains(self, observations: Any) -> Gains:
         """dS and dM of N rows of inputs, each ``(N, P, K)``."""
@@ -171,10 +172,11 @@ class ValuesHelper(GainHelper):
             CheckpointError: the folder has no complete helper, another format, or damaged files.
         """
         _, fields = _RECORD.read(path)
-        values = _KINDS[fields["values"]].load(Path(path) / "values")
+        kind: Any = _KINDS[fields["values"]]
+        values = kind.load(Path(path) / "values")
         try:
             return cls(
-                values,  # type: ignore[arg-type]
+                values,
                 costs=fields["costs"],
                 curve=fields["curve"] or None,
                 position=fields["position"],
@@ -188,7 +190,7 @@ class ValuesHelper(GainHelper):
         if explained := self.info.get("r2"):
             mean = sum(explained) / len(explained)
             figures.append(Figure("explained variance", mean, "gains of the teacher on held-out tasks"))
-        inputs = ", ".join(self.values.encoder.names)  # type: ignore[union-attr]
+        inputs = ", ".join(self.encoder.names)
         write_card(
             folder,
             title=f"Helper on fitted values: {inputs}",

@@ -45,7 +45,7 @@ class ActorSignals(ValuesHelper):
         Raises:
             InvalidArgumentError: an input that the rollouts lack.
         """
-        options = {"hidden": (32, 32), "dropout": 0.0} | student
+        options: dict[str, Any] = {"hidden": (32, 32), "dropout": 0.0} | student
         return train_student(
             cls, rollouts, teacher, inputs=inputs, costs=costs, seed=seed, progress=progress, **options
         )

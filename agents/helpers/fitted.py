@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from selfreg_gym.agents.helpers._values import ValuesHelper, curve_of, train_student
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.fitted.frontier import FittedFrontier
+from selfreg_gym.fitted import FittedFrontier
 
 __all__ = ["Fitted"]
 

@@ -247,7 +247,7 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
 
 
 def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
-    from selfreg_gym.fitted.frontier import FittedFrontier
+    from selfreg_gym.fitted import FittedFrontier
     from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.helper

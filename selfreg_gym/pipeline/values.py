@@ -25,22 +25,18 @@ def read_models(config: RunConfig) -> tuple[str, ...]:
 
 def fit_values(run: Run) -> dict[str, Any]:
     """Fit success and usage at all prices, and make the helpers that follow them or learn from them."""
-    from selfreg_gym.fitted.solve import solve_fitted
-    from selfreg_gym.inputs import action_kinds_of, trunk_folder
+    from selfreg_gym.fitted import solve_fitted
     from selfreg_gym.store.rollouts import Rollouts
 
     c = run.config.values
     made, left_out, warnings = [], [], []
-    models: dict[str, Any] = {"prm": run.path / "prm" if "prm" in c.inputs else None}
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit-values", "values") as out:
         inputs = c.inputs or _known_inputs(rollouts)
-        if "embedding" in inputs:
-            models["trunk"] = trunk_folder(c.trunk, spec=rollouts.spec, prm=run.path / "prm")
         teacher = solve_fitted(
             rollouts,
             inputs=inputs,
-            action_kinds=action_kinds_of(rollouts),
-            **models,
+            trunk=c.trunk,
+            prm=run.path / "prm" if "prm" in read_models(run.config) else None,
             prices=c.prices,
             folds=c.folds,
             members=c.members,

@@ -13,8 +13,7 @@ from selfreg_gym import InterventionEnv, InterventionVectorEnv, Rollouts, collec
 from selfreg_gym.agents.helpers.actor_signals import ActorSignals
 from selfreg_gym.agents.helpers.fitted import Fitted
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.fitted.frontier import FittedFrontier
-from selfreg_gym.fitted.solve import solve_fitted
+from selfreg_gym.fitted import FittedFrontier, solve_fitted
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable
 from selfreg_gym.playing.plan import EpisodeSpec

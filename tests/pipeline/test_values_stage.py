@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfreg_gym.errors import UnknownNameError
-from selfreg_gym.fitted.frontier import FittedFrontier
+from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.pipeline import STAGES
 from selfreg_gym.pipeline.config import RunConfig, load_config
 from selfreg_gym.pipeline.directory import Run
