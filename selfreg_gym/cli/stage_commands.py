@@ -120,9 +120,11 @@ def train_prm_command(out: Out = None, redo: Redo = False) -> None:
 def solve_command(out: Out = None, redo: Redo = False) -> None:
     """Fit the transition model to the rollouts and solve it for every budget, into transitions.npz and solution.npz.
 
+    A second model, over feature keys and steps left, is fitted and solved in the same way, into features/.
+
     - `selfreg solve --out runs/mine`
     """
-    _advance(_continue(out), ["fit", "solve"], redo)
+    _advance(_continue(out), ["fit", "solve", "solve-features"], redo)
 
 
 @app.command("fit-values", cls=Command)

@@ -174,6 +174,10 @@ class TransitionsConfig(Section):
     horizon: bool | Annotated[int, Field(ge=0)] = True
     """true: solve over (state, steps left), up to the length of the longest collected episode; a number: up to this
     many steps; false: solve over states only."""
+    time_buckets: Annotated[NonNegative, ADDED] = 0
+    """Put steps left into the keys, in this many buckets, instead of a clock; 0: do not."""
+    features_time_buckets: Annotated[NonNegative, ADDED] = 12
+    """The same for the second model, over feature keys, if the task reports steps left."""
 
 
 class SolveConfig(Section):
