@@ -7,11 +7,8 @@ collect               the task, the actor, the interventions     rollouts.sqlite
 train-prm             rollouts.sqlite                            prm/
 fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
-<<<<<<< HEAD
-fit-values            rollouts.sqlite                            values/
-=======
 solve-features        rollouts.sqlite                            features/
->>>>>>> main
+fit-values            rollouts.sqlite                            values/
 label                 rollouts, transitions, solution            labels.jsonl
 train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
@@ -44,11 +41,7 @@ from selfreg_gym.utils.json_text import dumps
 __all__ = ["STAGES"]
 
 _ENV = ("task", "actor", "interventions")
-<<<<<<< HEAD
-_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "values", "helper", "rl")
-=======
-_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "features", "helper", "rl")
->>>>>>> main
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "features", "values", "helper", "rl")
 
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
@@ -378,12 +371,9 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
           more=lambda run: some_models(run, "prm")),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
-<<<<<<< HEAD
+    Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
     Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
           more=lambda run: some_models(run, "values")),
-=======
-    Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
->>>>>>> main
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
     Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "values"), ("helper",),
           ("helper",), more=lambda run: some_models(run, "helper")),
