@@ -127,6 +127,15 @@ def solve_command(out: Out = None, redo: Redo = False) -> None:
     _advance(_continue(out), ["fit", "solve", "solve-features"], redo)
 
 
+@app.command("fit-values", cls=Command)
+def fit_values_command(out: Out = None, redo: Redo = False) -> None:
+    """Fit success and usage at all prices to the rollouts, and make the helpers that follow them, into values/.
+
+    - `selfreg fit-values --out runs/mine`
+    """
+    _advance(_continue(out), ["fit-values"], redo)
+
+
 @app.command("train-helper", cls=Command)
 def train_helper_command(out: Out = None, redo: Redo = False) -> None:
     """Label the collected states with the solution's actions, into labels.jsonl; fine-tune the helper, into helper/.

@@ -8,8 +8,9 @@ train-prm             rollouts.sqlite                            prm/
 fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
 solve-features        rollouts.sqlite                            features/
+fit-values            rollouts.sqlite                            values/
 label                 rollouts, transitions, solution            labels.jsonl
-train-helper          rollouts, labels.jsonl, transitions.npz    helper/
+train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
@@ -33,13 +34,14 @@ from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.pipeline.values import fit_values, read_models
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
 _ENV = ("task", "actor", "interventions")
-_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "features", "helper", "rl")
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "features", "values", "helper", "rl")
 
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
@@ -272,11 +274,11 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
 
 
 def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
+    from selfreg_gym.fitted import FittedFrontier
     from selfreg_gym.store.rollouts import Rollouts
-    from selfreg_gym.transitions import TransitionModel
 
     c = run.config.helper
-    teacher = TransitionModel.load(run.path / "transitions.npz")
+    teacher = FittedFrontier.load(run.path / "values" / "teacher")
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
         return kind.train(
             rollouts,
@@ -370,8 +372,10 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
     Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
+    Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
+          more=lambda run: some_models(run, "values")),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "transitions.npz"), ("helper",),
+    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "values"), ("helper",),
           ("helper",), more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
