@@ -115,7 +115,7 @@ class LMHelper(GainHelper):
         lr: float | None = None,
         batch_size: int = 16,
         accumulate: int = 1,
-        max_decisions: int | None = 12_000,
+        max_decisions: int | None = 8_000,
         augment: Callable[[str, np.random.Generator], str] | None = None,
         topics: bool = True,
         patience: int | None = None,
@@ -138,7 +138,8 @@ class LMHelper(GainHelper):
             teacher: fitted values (the result of ``solve_fitted``), or the transition model of the rollouts, which is
                 solved exactly (:func:`selfreg_gym.agents.helpers._teacher.teacher_gains`).
             inputs: names of the numbers that the heads read (:class:`selfreg_gym.inputs.InputEncoder`), or none of
-                them. None: those of ``actor``, ``steps_left`` and ``calls_so_far`` that the rollouts have.
+                them. None: those of ``actor``, ``steps_left``, ``calls_so_far`` and, with ``facts``, ``features`` that
+                the rollouts have.
             facts: put the feature key into the prompt, where the task has one.
             prm: for the input ``prm``: a process reward model or its folder.
             costs: ``(K,)`` cost units of a call of each intervention; None: 1 each. They must be those of the env that
