@@ -11,6 +11,9 @@ from .collection import collect as collect
 from .errors import SelfRegError as SelfRegError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .fitted import FittedFrontier as FittedFrontier
+from .fitted import FittedPolicy as FittedPolicy
+from .fitted import solve_fitted as solve_fitted
 from .helper import Helper as Helper
 from .helper import HelperKey as HelperKey
 from .intervention_env.env import InterventionEnv as InterventionEnv
@@ -21,6 +24,7 @@ from .labels import label as label
 from .off_policy import OffPolicyEstimate as OffPolicyEstimate
 from .off_policy import OffPolicyEvaluation as OffPolicyEvaluation
 from .off_policy import choose as choose
+from .off_policy import choose_model as choose_model
 from .off_policy import evaluate_off_policy as evaluate_off_policy
 from .playing.loop import run_episodes as run_episodes
 from .playing.plan import EpisodeSpec as EpisodeSpec

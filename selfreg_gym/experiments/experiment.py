@@ -44,18 +44,18 @@ class Experiment(ABC):
     question: ClassVar[str]
     """What is asked and how it is answered, in a paragraph of Markdown."""
     full: ClassVar[Sequence[str]] = (
-        "collect.tasks=100",
+        "collect.tasks=60",
         "collect.episodes=22",
-        "prm.max_states=4000",
-        "helper.max_labels=10000",
+        "prm.max_states=3000",
+        "helper.max_labels=6000",
         "calibrate.tasks=100",
-        "calibrate.episodes=60",
-        "calibrate.max_episodes=120",
+        "calibrate.episodes=40",
+        "calibrate.max_episodes=80",
         "evaluate.tasks=84",
-        "evaluate.episodes=2",
+        "evaluate.episodes=1",
     )
-    """Changes of the config (``section.key=value``) for the full version: half an hour on two cores, or less. The
-    same for all experiments, so that they share their runs; with three seeds a row has 504 episodes."""
+    """Changes of the config (``section.key=value``) for the full version: about ten minutes for each experiment. They
+    are the same for all experiments, which therefore share their runs. With three seeds a row has 252 episodes."""
     quick: ClassVar[Sequence[str]] = (
         "collect.tasks=12",
         "collect.episodes=11",

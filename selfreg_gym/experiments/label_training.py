@@ -1,4 +1,4 @@
-"""Train the helper of a config on labels, as the pipeline does, for experiments that change the labels."""
+"""Train a helper on labels, as the pipeline does, for experiments that change the labels."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.evaluation.bootstrap import Estimate, Z, widening
+from selfreg_gym.evaluation.bootstrap import Estimate
+from selfreg_gym.off_policy.curves import Curve, estimate_of
 from selfreg_gym.off_policy.evaluating import Collected, evaluate_off_policy
 from selfreg_gym.off_policy.result import METHODS, OffPolicyEvaluation, OffPolicySupportError
 from selfreg_gym.utils.arguments import check_number
@@ -122,7 +123,7 @@ def choose(
     found = []
     for name in names:
         one = read[name]
-        apart = _estimate(one.value - best.value, one.contributions - best.contributions, one.freedom)
+        apart = estimate_of(one.value - best.value, one.contributions - best.contributions, one.freedom)
         found.append(Candidate(name, one.success, one.points, apart, not one.reason, one.reason))
     return Choice(names[0], budget, tuple(found))
 
@@ -139,7 +140,7 @@ class _Read:
 
     @property
     def success(self) -> Estimate:
-        return _estimate(self.value, self.contributions, self.freedom)
+        return estimate_of(self.value, self.contributions, self.freedom)
 
     def order(self, by: str) -> tuple[bool, float]:
         return not self.reason, self.success.low if by == "lower" else self.value
@@ -152,21 +153,7 @@ def _read(own: list[OffPolicyEvaluation], ends: list[OffPolicyEvaluation], metho
     success = np.array([one.success.value for one in estimates])
     points = np.stack([usage, success], axis=1)[: len(own)]
     freedom = own[0].freedom if method != "fqe" else len(estimates[0].contributions) - 1
-    below = np.flatnonzero(usage <= budget + 1e-12)
-    above = np.flatnonzero(usage > budget + 1e-12)
-    low = below[np.lexsort((success[below], usage[below]))[-1]]  # never asking has usage 0
-    if not len(above):
-        one = estimates[low]
-        return _Read(float(success[low]), one.contributions[:, 0], points, freedom, one.reason)
-    high = above[np.lexsort((-success[above], usage[above]))[0]]
-    w = (budget - usage[low]) / (usage[high] - usage[low])
-    slope = (success[high] - success[low]) / (usage[high] - usage[low])
-    mixed = (1 - w) * estimates[low].contributions + w * estimates[high].contributions
-    reason = estimates[low].reason or estimates[high].reason
-    value = float((1 - w) * success[low] + w * success[high])
-    return _Read(value, mixed[:, 0] - slope * mixed[:, 1], points, freedom, reason)
-
-
-def _estimate(value: float, contributions: np.ndarray, freedom: int) -> Estimate:
-    half = Z * widening(contributions, freedom) * float(np.sqrt(np.square(contributions).sum()))
-    return Estimate(value, value - half, value + half)
+    curve = Curve(np.stack([usage, success], axis=1), np.stack([one.contributions for one in estimates]))
+    value, contributions, read_off = curve.at(budget)
+    reason = next((estimates[i].reason for i in read_off if estimates[i].reason), "")
+    return _Read(value, contributions, points, freedom, reason)

@@ -15,7 +15,7 @@ from selfreg_gym.experiments import run_experiment
 SMALL = (
     "task.id=selfreg/Coin-v0", "actor.id=scripted", "collect.tasks=8", "collect.episodes=11", "prm.max_states=64",
     "helper.max_labels=64", "calibrate.tasks=6", "calibrate.episodes=12", "calibrate.max_episodes=12",
-    "evaluate.tasks=6", "evaluate.episodes=2", "evaluate.budgets=[1.0]",
+    "evaluate.tasks=6", "evaluate.episodes=2", "evaluate.budgets=[1.0]", "evaluate.helpers=['random', 'dp']",
 )  # fmt: skip
 
 
@@ -77,6 +77,13 @@ def test_labels_of_trajectories_are_some_of_those_of_all_states(cache: Path) -> 
     visits = [row for row in tables["visits"]["rows"] if row["budget"] == 1.0]
     assert sum(row["random"]["value"] for row in visits) > 1  # decisions per episode
     assert all(row["random_help"]["value"] <= row["random"]["value"] for row in visits)
+
+
+def test_calls_needed_are_at_most_those_of_always(cache: Path) -> None:
+    _, tables = run("headline", cache)
+    for row in tables["usage"]["rows"]:
+        assert 0 < row["success"]["value"] <= row["always"]
+        assert row["success"]["value"] <= row["gap"]["value"] + 1e-9, "95 % of the gap is more than 95 % of always"
 
 
 @pytest.mark.slow

@@ -24,6 +24,9 @@ __all__ = ["BudgetSweep"]
 
 OPTIMUM, ONE, EACH = "dp", "one-for-all", "one-per-budget"
 
+TRAINED = "lm-sft"
+"""The helper that is trained on the labels."""
+
 
 class BudgetSweep(Experiment):
     """The optimal policy of the fitted model at four budgets, and a trained helper with the budget in its prompt."""
@@ -61,7 +64,7 @@ labels of its budget as the common helper does.
             for name, some in sets.items():
                 labels = label(rollouts, frontier, model=model, budgets=some, scope=c.label.scope)
                 share = -(-c.helper.max_labels * len(some) // len(budgets))
-                helper: Any = train_on_labels(trial, labels, helper=c.helper.id, name=name, max_labels=share)
+                helper: Any = train_on_labels(trial, labels, helper=TRAINED, name=name, max_labels=share)
                 trained[name] = {
                     "labels": len(labels),
                     **{key: helper.info.get(key) for key in ("trained_on", "steps")},

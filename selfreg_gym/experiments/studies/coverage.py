@@ -26,6 +26,9 @@ __all__ = ["Coverage"]
 SCOPES = {"all": "all-states", "trajectory": "trajectory-only"}
 """Scope of the labels -> name of the helper that is trained on them."""
 
+TRAINED = "lm-sft"
+"""The helper that is trained on the labels."""
+
 BUDGETS = (1.0, 2.0)
 EDGES = (0.02, 0.1, 0.3)
 """Limits between the classes of gain in success."""
@@ -67,7 +70,7 @@ help, was tried there less than three times in the seed's own rollouts.
         frontier = Frontier.load(run.path / "solution.npz", model)
         with trial.rollouts() as rollouts:
             labels = label(rollouts, frontier, model=model, budgets=BUDGETS, scope=cell)
-        helper: Any = train_on_labels(trial, labels, helper=trial.config.helper.id, name=f"coverage-{cell}")
+        helper: Any = train_on_labels(trial, labels, helper=TRAINED, name=f"coverage-{cell}")
         helpers: dict[HelperKey, Helper] = {
             HelperKey(SCOPES[cell], budget, trial.seed): helper.with_budget(budget) for budget in BUDGETS
         }
