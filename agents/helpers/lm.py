@@ -36,6 +36,7 @@ _RECORD = ModelRecord(
         "info": INFO,
     },
 )
+_ANSWERS = ("selfreg-helper-1", "selfreg-helper-2")  # formats of helpers with answer tokens
 _DECIMALS = 6  # of the gains, so that they do not depend on the batch
 
 
@@ -287,6 +288,11 @@ class LMHelper(GainHelper):
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
         folder = Path(path)
+        if saved_format(folder / _RECORD.file) in _ANSWERS:
+            raise CheckpointError(
+                f"{str(path)!r} holds a helper that answers with tokens, not one with value heads: load it with "
+                "LMSFTHelper (the helper lm-sft)."
+            )
         _, fields = _RECORD.read(folder)
         names = fields.pop("inputs")
         encoder = InputEncoder.load(folder / "inputs") if names else None
