@@ -43,7 +43,7 @@ _BASE = [
     f"label.budgets={list(BUDGETS)}", f"evaluate.budgets={list(BUDGETS)}", "task.splits={collected={}}",
     "task.kwargs={}", "collect.tasks=200", "evaluate.tasks=60", "evaluate.episodes=10", "calibrate.tasks=40",
     "helper.max_labels=20000", "prm.max_states=4000",
-    'evaluate.helpers=["never", "always", "random", "dp", "lm"]',
+    'helper.id=lm-sft', 'evaluate.helpers=["never", "always", "random", "dp", "lm-sft"]',
 ]  # fmt: skip
 
 
@@ -168,10 +168,10 @@ def report(name: str, out: Path, case: Case, seconds: float) -> None:
             print(f"  warning of {stage}: {warning}")
     print("  helper      C   usage  success  optimum at usage  regret  optimum at C  below it")
     calibrations = json.loads((out / "calibration.json").read_text())
-    helpers = registry.load("helpers", "lm").from_pretrained(out / "helper").for_budgets(BUDGETS)
+    helpers = registry.load("helpers", "lm-sft").from_pretrained(out / "helper").for_budgets(BUDGETS)
     for budget, helper in helpers.items():
-        success, usage = exact_value(apply_calibration(helper, calibrations[f"lm@{budget:g}"]), model, texts)
-        _row("lm (exact)", budget, usage, success, frontier)
+        success, usage = exact_value(apply_calibration(helper, calibrations[f"lm-sft@{budget:g}"]), model, texts)
+        _row("lm-sft (exact)", budget, usage, success, frontier)
     for row in json.loads((out / "evaluation.json").read_text())["rows"]:
         if row["kind"] == "all" and row["seed"] is None:
             _row(row["helper"], row["budget"], row["usage"], row["success_rate"], frontier)

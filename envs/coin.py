@@ -59,6 +59,7 @@ class Coin(gym.Env[str, str]):
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
     num_episodes = 1000
     """Number of distinct tasks."""
+    action_kinds = ("heads", "tails")
 
     def __init__(self, *, heads: float = 0.5, render_mode: str | None = None) -> None:
         if not 0 < heads < 1:

@@ -78,6 +78,7 @@ class FrozenLake(gym.Env[str, str]):
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
     num_episodes = 100
     """Number of distinct tasks."""
+    action_kinds = MOVES
 
     def __init__(self, *, slippery: bool = True, max_steps: int = 100, render_mode: str | None = None) -> None:
         if max_steps < 1:

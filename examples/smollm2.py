@@ -9,7 +9,7 @@ install it into a folder of its own::
     python examples/smollm2.py check models/smollm2                                  # prints results and times
 
 ``selfreg run --set actor.id=lm --set actor.kwargs.path=models/smollm2 ...`` then uses it as the actor, and
-``prm.backbone`` and ``helper.backbone`` can use it as a trunk. Without training it solves almost no household task, and
+``prm.backbone`` and ``helper.backbone`` can use it. Without training it solves almost no household task, and
 on a CPU a decision takes some seconds. The example shows with a small model how to use a large one.
 """
 
@@ -29,7 +29,7 @@ import torch
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
 from selfreg_gym.agents.actors.lm import LM
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.collection import collect
 from selfreg_gym.lm.batching import pad_right
 from selfreg_gym.lm.loading import one_thread
@@ -174,7 +174,7 @@ def check(path: Path, *, dtype: str = "float32") -> None:
     with timed("a helper's logit, untrained") as note:
         from selfreg_gym.agents.helpers._lm_examples import answer_tokens
 
-        helper = LMHelper(merged, tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
+        helper = LMSFTHelper(merged, tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
         words = tokenizer.convert_ids_to_tokens(list(helper.answers))
         note(f"{helper.logits([observation])[0, 0]:.3f}, of the tokens {words}")
     print("all checks passed")

@@ -4,12 +4,16 @@ from . import errors as errors
 from . import testing as testing
 from .adapters import as_helper as as_helper
 from .agents.helpers.lm import LMHelper as LMHelper
+from .agents.helpers.lm_sft import LMSFTHelper as LMSFTHelper
 from .calibration import calibrate as calibrate
 from .calibration import calibrate_many as calibrate_many
 from .collection import collect as collect
 from .errors import SelfRegError as SelfRegError
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .fitted import FittedFrontier as FittedFrontier
+from .fitted import FittedPolicy as FittedPolicy
+from .fitted import solve_fitted as solve_fitted
 from .helper import Helper as Helper
 from .helper import HelperKey as HelperKey
 from .intervention_env.env import InterventionEnv as InterventionEnv
@@ -17,6 +21,11 @@ from .intervention_env.vector_env import InterventionVectorEnv as InterventionVe
 from .intervention_env.vector_env import to_sb3 as to_sb3
 from .labels import Labels as Labels
 from .labels import label as label
+from .off_policy import OffPolicyEstimate as OffPolicyEstimate
+from .off_policy import OffPolicyEvaluation as OffPolicyEvaluation
+from .off_policy import choose as choose
+from .off_policy import choose_model as choose_model
+from .off_policy import evaluate_off_policy as evaluate_off_policy
 from .playing.loop import run_episodes as run_episodes
 from .playing.plan import EpisodeSpec as EpisodeSpec
 from .prm import ProcessRewardModel as ProcessRewardModel
@@ -43,6 +52,7 @@ from .types import Intervention as Intervention
 from .types import TextTask as TextTask
 from .types import Transition as Transition
 from .types import as_actor as as_actor
+from .wrappers import EncodedObservation as EncodedObservation
 from .wrappers import FeatureObservation as FeatureObservation
 from .wrappers import HelpBudget as HelpBudget
 from .wrappers import HelpCost as HelpCost

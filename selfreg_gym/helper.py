@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.types import Intervention
 
-__all__ = ["Helper", "HelperDescription", "HelperKey", "Reference", "Role", "batch_size"]
+__all__ = ["Helper", "HelperDescription", "HelperKey", "Learns", "Reference", "Role", "batch_size"]
 
 Role = Literal["deployable", "yardstick", "baseline"]
 Reference = Literal["lower", "upper", "random", "threshold"]
+Learns = Literal["labels", "gains"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,15 @@ class Helper:
     """It asks only :attr:`intervention`, which is an argument; a run compares it once per intervention."""
     knows_tasks: bool = False
     """It has a table of the collected tasks' keys: it is calibrated on these tasks and never selected."""
+    of_values: bool = False
+    """It is made from fitted values, ``train(rollouts, teacher, costs=..., seed=..., progress=...)``; a run makes it in
+    the stage ``fit-values``."""
     follows_policy: bool = False
-    """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``."""
+    """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``. :func:`selfreg_gym.calibrate` finds
+    it by the literal True in its source."""
+    learns: Learns = "labels"
+    """What ``train`` of a trained helper takes. ``labels``: the labels of the solution, ``train(labels, ...)``.
+    ``gains``: rollouts and a teacher with the gains of help at all prices, ``train(rollouts, teacher, ...)``."""
     needs_cap: bool | None = None
     """Whether a helper trained by reinforcement learning needs a hard budget; None for all other helpers."""
 
@@ -211,6 +219,14 @@ class Helper:
             The state for ``predict``, which gets the same ``starts`` as ``episode_start``.
         """
         return state
+
+    def episode_mixture(self) -> Sequence[tuple[float, Helper]] | None:
+        """The helpers from which this one draws at the start of an episode, with their probabilities.
+
+        Off-policy evaluation evaluates each of them. A helper that defines :meth:`begin_episodes` but makes no draw
+        that matters returns ``[(1.0, self)]``. None: no such draw, or draws of another kind.
+        """
+        return None
 
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
         """Decide on N observations.

@@ -1,24 +1,30 @@
-"""The registry of tasks, actors, interventions and helpers. Listing names imports none of them.
+"""The registry of tasks, actors, interventions, helpers and experiments. Listing names imports none of them.
 
-A plug-in is a file. In ``agents/`` its id is the file name with hyphens (``every_k.py`` is ``every-k``), and
-``__all__`` names its one class. In ``envs/`` a file, or the ``__init__.py`` of a package, declares two literals, which
-are read from the source: ``IDS = ("selfreg/Coin-v0",)``, and the class of these ids, ``ENTRY = "Coin"``. Files whose
-names begin with an underscore are not plug-ins. Other distributions use the entry-point groups ``selfreg_gym.envs``
-(name: the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions`` and ``selfreg_gym.helpers``, with values
-``module:Class``.
+A plug-in is a file. In ``agents/`` and ``selfreg_gym/experiments/studies/`` its id is the file name with hyphens
+(``every_k.py`` is ``every-k``), and ``__all__`` names its one class. In ``envs/`` a file, or the ``__init__.py`` of a
+package, declares two literals, which are read from the source: ``IDS = ("selfreg/Coin-v0",)``, and the class of these
+ids, ``ENTRY = "Coin"``. Files whose names begin with an underscore are not plug-ins. Other distributions use the
+entry-point groups ``selfreg_gym.envs`` (name: the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions``,
+``selfreg_gym.helpers`` and ``selfreg_gym.experiments``, with values ``module:Class``.
+
+The folders are read again only when a file in them or an installed distribution changes.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
+import sys
 import warnings
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +42,18 @@ GROUPS = {
     "actors": "selfreg_gym.agents.actors",
     "interventions": "selfreg_gym.agents.interventions",
     "helpers": "selfreg_gym.agents.helpers",
+    "experiments": "selfreg_gym.experiments.studies",
 }
 """Group -> the package whose files are its plug-ins."""
 
 _OWN = "selfreg_gym"
-SINGULAR = {"envs": "task", "actors": "actor", "interventions": "intervention", "helpers": "helper"}
+SINGULAR = {
+    "envs": "task",
+    "actors": "actor",
+    "interventions": "intervention",
+    "helpers": "helper",
+    "experiments": "experiment",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ class Entry:
         summary: first line of the docstring of the class or module, read from the source; for another distribution
             whose source is not found, the summary of the distribution. For other distributions only :func:`describe`
             sets it.
+        flags: names that the body of a class in the module sets to the literal True; empty for other distributions.
     """
 
     name: str
@@ -64,16 +78,17 @@ class Entry:
     origin: str
     attribute: str | None = None
     summary: str = ""
+    flags: frozenset[str] = frozenset()
 
 
-def names(group: str) -> list[str]:
-    """Return the names of a group, sorted.
+def names(group: str, *, flag: str | None = None) -> list[str]:
+    """Return the names of a group, sorted; with ``flag``, only those with ``flag`` in ``Entry.flags``.
 
     Raises:
         UnknownNameError: there is no such group.
         RegistryError: two plug-ins have the same name.
     """
-    return sorted(_scan(group))
+    return sorted(name for name, entry in _scan(group).items() if flag is None or flag in entry.flags)
 
 
 def describe(group: str) -> list[Entry]:
@@ -200,12 +215,23 @@ def _source(module: str) -> Path | None:
     return None
 
 
-def _files(group: str) -> list[Entry]:
-    package = GROUPS[group]
-    spec = importlib.util.find_spec(package)
-    paths = spec.submodule_search_locations if spec is not None else None
+def _files(group: str) -> tuple[Entry, ...]:
+    spec = importlib.util.find_spec(GROUPS[group])
+    folders = tuple(spec.submodule_search_locations or ()) if spec is not None else ()
+    return _plugins(group, GROUPS[group], folders, tuple(map(_contents, folders)))
+
+
+def _contents(folder: str) -> tuple[tuple[str, int], ...]:
+    """Names and times of change of a folder's plug-ins; empty for a folder in a zip file, which is read once."""
+    found = os.scandir(folder) if os.path.isdir(folder) else ()
+    return tuple(sorted((one.name, _changed(one.path)) for one in found if not one.name.startswith("_")))
+
+
+@lru_cache(maxsize=32)
+def _plugins(group: str, package: str, folders: tuple[str, ...], contents: Any) -> tuple[Entry, ...]:
+    """The plug-ins in the folders of a package. ``contents`` is only a part of the cache's key."""
     entries = []
-    for found in pkgutil.iter_modules(paths):
+    for found in pkgutil.iter_modules(folders):
         if found.name.startswith("_"):
             continue
         module = f"{package}.{found.name}"
@@ -214,9 +240,11 @@ def _files(group: str) -> list[Entry]:
             continue
         summary = (ast.get_docstring(tree) or "").partition("\n")[0]
         if group != "envs":
-            entries.append(Entry(found.name.replace("_", "-"), group, module, _OWN, None, summary))
+            bodies = [_literals(node.body) for node in tree.body if isinstance(node, ast.ClassDef)]
+            flags = frozenset(name for body in bodies for name, value in body.items() if value is True)
+            entries.append(Entry(found.name.replace("_", "-"), group, module, _OWN, None, summary, flags))
             continue
-        literals = _literals(tree)
+        literals = _literals(tree.body)
         ids, attribute = literals.get("IDS"), literals.get("ENTRY")
         if not isinstance(ids, tuple) or not isinstance(attribute, str):
             warnings.warn(
@@ -228,7 +256,7 @@ def _files(group: str) -> list[Entry]:
             )
             continue
         entries += [Entry(name, group, module, _OWN, attribute, summary) for name in ids]
-    return entries
+    return tuple(entries)
 
 
 def _parse(found: pkgutil.ModuleInfo) -> ast.Module | None:
@@ -244,24 +272,32 @@ def _parse(found: pkgutil.ModuleInfo) -> ast.Module | None:
         return None
 
 
-def _literals(tree: ast.Module) -> dict[str, Any]:
-    """Values of ``IDS`` and ``ENTRY`` at module level, if they are literals."""
+def _literals(body: list[ast.stmt]) -> dict[str, Any]:
+    """Name -> value of the assignments of literals in the body of a module or class."""
     values: dict[str, Any] = {}
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(targets[0], ast.Name):
-            continue
-        if targets[0].id in {"IDS", "ENTRY"} and node.value is not None:
-            try:
-                values[targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            with contextlib.suppress(ValueError, TypeError):
+                if isinstance(target, ast.Name):
+                    values[target.id] = ast.literal_eval(node.value)
     return values
+
+
+@lru_cache(maxsize=32)
+def _installed(group: str, path: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of other distributions. ``path``, the folders with their times of change, is the cache's key."""
+    return tuple(entry_points(group=group))
+
+
+def _changed(path: str) -> int:
+    """The time of change of a file or folder in ns; 0 if it does not exist."""
+    return os.stat(path or ".").st_mtime_ns if os.path.exists(path or ".") else 0
 
 
 def _entry_points(group: str) -> list[Entry]:
     entries = []
-    for point in entry_points(group=f"selfreg_gym.{group}"):
+    for point in _installed(f"selfreg_gym.{group}", tuple((folder, _changed(folder)) for folder in sys.path)):
         origin = point.dist.name if point.dist is not None else "unknown"
         if not _NAME.fullmatch(point.name):
             warnings.warn(

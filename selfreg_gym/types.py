@@ -49,6 +49,7 @@ class TextTask(Protocol):
     * ``state_key`` (str, default: the observation): equal for equal states; it includes the task id;
     * ``feature_key`` (str, optional): the same without the task id, with a few hundred values;
     * ``kind`` (str, optional): a group of tasks with separate results;
+    * ``feature_vector`` (float32 ``(d,)``, optional): the same as numbers, for tasks whose states are continuous;
     * ``steps_left`` (int, optional): an upper bound on the steps until the task ends the episode;
     * ``success`` and ``is_success`` (bool) on the last step;
     * ``invalid_action`` (bool, optional): the last action was not admissible;
@@ -80,6 +81,8 @@ class OptionalTaskMembers(Protocol):
     else on the first one. A run uses them unless its config has ``task.splits``."""
     split_titles: Mapping[str, str]
     """Class attribute: name of a split -> its heading in tables and plots."""
+    action_kinds: tuple[str, ...]
+    """Class attribute: prefixes of action texts. An action is of the kind of the first prefix that it begins with."""
 
     def snapshot(self) -> object:
         """The exact state, the random state included. Without it, actions are replayed."""
@@ -99,12 +102,14 @@ class OptionalActorMembers(Protocol):
 
     checkpoint_dir: str | Path | None
     """The directory of its language model, which can be the backbone of other models."""
+    default_backbone: bool
+    """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
 
 def optional_member(owner: Any, name: str) -> Any:
-    """A member of :class:`OptionalTaskMembers` or :class:`OptionalActorMembers`; None if ``owner`` does not have it."""
+    """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it."""
     find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
     try:
         return getattr(owner, name) if find is None else find(name)
@@ -281,6 +286,10 @@ class Transition:
         invalid: whether ``action_text`` was not admissible.
         tokens: tokens read and written for the action (``Act.tokens``), or None if they are not counted.
         reported_cost: cost units that the call reported (``Act.cost``), or None.
+        actor_logprobs: log-probabilities that the actor gives to ``admissible_actions``, in their order and rounded to
+            float32, whoever acted. None for all steps of a store, unless the actor was asked at every step
+            (``ask_actor_always``): an entry that is missing at some steps only would reveal who acted there.
+        feature_vector: ``info["feature_vector"]`` before the action, or None.
     """
 
     t: int
@@ -298,6 +307,8 @@ class Transition:
     invalid: bool
     tokens: int | None = None
     reported_cost: float | None = None
+    actor_logprobs: tuple[float, ...] | None = None
+    feature_vector: tuple[float, ...] | None = None
 
     @property
     def price(self) -> float | None:

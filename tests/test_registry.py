@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import textwrap
@@ -27,9 +28,8 @@ class _Point:
 
 
 def _with_points(monkeypatch: pytest.MonkeyPatch, group: str, *points: _Point) -> None:
-    monkeypatch.setattr(
-        registry, "entry_points", lambda group, wanted=group: list(points) if group == f"selfreg_gym.{wanted}" else []
-    )
+    name = f"selfreg_gym.{group}"
+    monkeypatch.setattr(registry, "_installed", lambda found, _: points if found == name else ())
 
 
 def test_names_are_file_names_with_hyphens_and_ids() -> None:
@@ -115,6 +115,31 @@ def test_new_files_are_found_and_private_files_are_not(tmp_path: Path, monkeypat
     monkeypatch.setitem(registry.GROUPS, "helpers", "dropped")
     assert registry.names("helpers") == ["every-other"]
     assert registry.load("helpers", "every-other").__name__ == "EveryOther"
+    (tmp_path / "dropped" / "later.py").write_text("__all__ = ['Later']\nclass Later:\n    follows_policy = True")
+    assert registry.names("helpers") == ["every-other", "later"], "a file added after the first look is found"
+    assert registry.names("helpers", flag="follows_policy") == ["later"]
+
+
+def test_folders_are_parsed_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _package(tmp_path, "edited", "task", "IDS = ('a/Old-v0',)\nENTRY = 'Task'")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(registry.GROUPS, "envs", "edited")
+    parsed: list[str] = []
+    parse = registry._parse
+    monkeypatch.setattr(registry, "_parse", lambda found: parsed.append(found.name) or parse(found))
+    assert registry.names("envs") == registry.names("envs") == ["a/Old-v0"]
+    assert parsed == ["task"]
+    file = tmp_path / "edited" / "task.py"
+    file.write_text("IDS = ('a/New-v0',)\nENTRY = 'Task'")
+    os.utime(file, ns=(1, 1))
+    assert registry.names("envs") == ["a/New-v0"]
+    assert parsed == ["task", "task"]
+
+
+def test_flags_of_classes_are_read_from_the_source() -> None:
+    assert "dp" in registry.names("helpers", flag="follows_policy")
+    assert registry.names("actors", flag="default_backbone") == ["tiny"]
+    assert registry.names("helpers", flag="no_such_flag") == []
 
 
 def test_task_files_without_literals_and_broken_files_are_skipped_with_a_warning(
@@ -145,6 +170,7 @@ def test_scanning_reads_zip_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_this_checkout_scans_without_a_warning() -> None:
+    registry._plugins.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for group in registry.GROUPS:

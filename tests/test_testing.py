@@ -43,6 +43,23 @@ class Changed(Coin):
 
 
 @pytest.mark.parametrize(
+    ("kinds", "rule"),
+    [
+        (["heads"], "a tuple of texts"),
+        (("heads", ""), "a tuple of texts"),
+        (("heads", 1), "a tuple of texts"),
+        (("heads", "heads"), "each prefix once"),
+    ],
+)
+def test_invalid_action_kinds(kinds: Any, rule: str) -> None:
+    class Kinds(Coin):
+        action_kinds = kinds
+
+    with broken(f"action_kinds .*{rule}"):
+        check_task(Kinds())
+
+
+@pytest.mark.parametrize(
     ("change", "rule"),
     [
         (lambda info, over: info.pop("task_id"), r"info\['task_id'\] names the task"),
@@ -52,6 +69,11 @@ class Changed(Coin):
         (lambda info, over: info.update(admissible_actions=["heads"]), "is a tuple of str"),
         (lambda info, over: info.update(admissible_actions=("heads", "heads")), "has each action once"),
         (lambda info, over: info.update(admissible_actions=()), "at least one action is admissible"),
+        (lambda info, over: info.update(feature_vector=[1.0]), r"info\['feature_vector'\] is a float32 array"),
+        (
+            lambda info, over: info.update(feature_vector=np.zeros(info["steps_left"], np.float32)),
+            r"info\['feature_vector'\] has one length",
+        ),
         (lambda info, over: info.update(steps_left=-1), "int of at least 0"),
         (lambda info, over: info.update(steps_left=9 - info["steps_left"]), "never grows|0 only when"),
         (lambda info, over: info.pop("success", None), r"info\['success'\] is a bool"),

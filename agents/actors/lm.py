@@ -26,7 +26,7 @@ class LM:
     "rank" draws an admissible action with probability ``softmax(score / temperature)``; a score is the log-probability
     of the whole action and an end of turn after it (:mod:`selfreg_gym.lm.scoring`). "generate" writes an answer and
     parses the action (:mod:`selfreg_gym.lm.parsing`). An answer that is not an admissible action is returned as it is,
-    and the task treats it as invalid; a thought that ``max_new_tokens`` cuts off gives the empty action.
+    and the task treats it as invalid; reasoning that ``max_new_tokens`` cuts off gives the empty action.
 
     Each decision draws from its own ``rng``, so an action does not depend on the batch. The model is loaded at the
     first use. Pickling keeps the path, not the model.

@@ -22,5 +22,7 @@ class Tiny(LM):
         temperature: 1 samples from the model's distribution, 0 takes the most likely action.
     """
 
+    default_backbone = True
+
     def __init__(self, mode: str = "rank", temperature: float = 1.0) -> None:
         super().__init__(_CHECKPOINT, mode=mode, temperature=temperature)

@@ -93,7 +93,7 @@ def draw_examples(
         gathered: observations to train on.
         held_out: labels of the held-out tasks.
         limit: about so many (observation, budget) are drawn to train on.
-        tokenizer, features, augment, help_weight: as in :meth:`LMHelper.train`.
+        tokenizer, features, augment, help_weight: as in :meth:`LMSFTHelper.train`.
         interventions: K.
         seed: seed of the sample and of ``augment``.
 

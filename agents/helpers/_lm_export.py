@@ -14,12 +14,13 @@ from selfreg_gym.lm.prompts import helper_prompt, turn
 
 if TYPE_CHECKING:
     from selfreg_gym.agents.helpers.lm import LMHelper
+    from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 
-__all__ = ["export_decision", "write_model_card"]
+__all__ = ["export_decision", "write_gain_card", "write_model_card"]
 
 
-def export_decision(helper: LMHelper, path: str | Path, *, budget: float | None) -> None:
-    """See :meth:`selfreg_gym.agents.helpers.lm.LMHelper.export_decision`."""
+def export_decision(helper: LMSFTHelper, path: str | Path, *, budget: float | None) -> None:
+    """See :meth:`selfreg_gym.agents.helpers.lm_sft.LMSFTHelper.export_decision`."""
     exported = helper if budget is None else helper.with_budget(budget).with_offset(helper.offset)
     head = exported.model.get_output_embeddings()
     tokens = list(exported.answers)
@@ -43,9 +44,9 @@ def export_decision(helper: LMHelper, path: str | Path, *, budget: float | None)
 
 
 _LOAD = """
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 
-helper = LMHelper.from_pretrained("PATH").with_budget(1.0)
+helper = LMSFTHelper.from_pretrained("PATH").with_budget(1.0)
 action, _ = helper.predict(observation)
 """
 _LOAD_DECISION = """
@@ -57,7 +58,7 @@ p = pipe({"state": observation, "questions": {"help": question}})["help"]["noul"
 """
 
 
-def write_model_card(helper: LMHelper, folder: Path, *, decision: bool = False) -> None:
+def write_model_card(helper: LMSFTHelper, folder: Path, *, decision: bool = False) -> None:
     """Write ``README.md`` of a helper, or of its export as a decision repository."""
     stopping = helper.info.get("early_stopping")
     figures = []
@@ -75,5 +76,36 @@ def write_model_card(helper: LMHelper, folder: Path, *, decision: bool = False) 
         tags=("helper", *(["decision"] if decision else [])),
         info=helper.info,
         usage=_LOAD_DECISION if decision else _LOAD,
+        figures=figures,
+    )
+
+
+_LOAD_GAINS = """
+from selfreg_gym import LMHelper, evaluate
+
+helper = LMHelper.from_pretrained("PATH").with_price(0.3)  # success per cost unit; a lower price asks more
+evaluate(env, {"helper": helper}, tasks=range(100), episodes=3)
+"""
+
+
+def write_gain_card(helper: LMHelper, folder: Path) -> None:
+    """Write ``README.md`` of a helper with value heads."""
+    prices, r2 = helper.info.get("prices") or [], helper.info.get("r2") or []
+    figures = [
+        Figure(f"explained variance of the gains at price {price:g}", value, "decisions of held-out tasks")
+        for price, value in zip(prices, r2, strict=True)
+    ]
+    numbers = ", ".join(helper.encoder.names) if helper.encoder is not None else "none"
+    write_card(
+        folder,
+        title=f"Helper with value heads on {helper.info.get('backbone', 'a language model')}",
+        what="Reads a decision of an agent, and gives for each intervention by how much success and usage would change "
+        f"if it were asked now, at {len(helper.prices)} prices. It asks where success minus price times usage rises. "
+        "The price sets the usage, so one model serves every budget. Besides the text it reads these numbers: "
+        f"{numbers}. Costs of the interventions: {', '.join(f'{cost:g}' for cost in helper.costs)}. Its results in "
+        "episodes are in the evaluation.json of its run.",
+        tags=("helper",),
+        info=helper.info,
+        usage=_LOAD_GAINS,
         figures=figures,
     )

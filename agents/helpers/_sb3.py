@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 
 from selfreg_gym.adapters import global_generators
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
+from selfreg_gym.agents.helpers._sb3_env import DrawnTasks, budget_left, observation_space, wrapped
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Intervention
-from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.arguments import check_number, is_number
 from selfreg_gym.utils.model_record import INFO, NUMBER, ModelRecord, Rule
 from selfreg_gym.utils.progress import progress_bar
-from selfreg_gym.utils.random_streams import TRAINING_TASKS, stream
 
 _FILE, _WEIGHTS, _FORMAT = "rl.json", "policy.safetensors", "selfreg-rl-2"
+_INPUTS = "inputs"  # the folder of an encoder
 _OLDER = "selfreg-rl-1"  # its offset was the same for all interventions
 
 
 class SB3Helper(Helper):
-    """A policy of Stable-Baselines3 that reads :class:`~selfreg_gym.wrappers.FeatureObservation`.
+    """A policy of Stable-Baselines3 that reads :class:`~selfreg_gym.wrappers.FeatureObservation`, or encoded inputs.
 
     It is trained at one help cost r. Afterwards an offset per cost unit moves it along its curve: the action is
     ``argmax over k of gain_k + offset * cost_k``, with 0 for nohelp, where gain_k is the log-probability or the Q value
@@ -39,6 +40,7 @@ class SB3Helper(Helper):
         offset: gain added per cost unit; the knob.
         settings: ``policy_kwargs`` of its network.
         info: facts about its training.
+        encoder: a :class:`selfreg_gym.inputs.InputEncoder`, whose inputs it reads in place of the features.
     """
 
     role = "baseline"
@@ -49,6 +51,7 @@ class SB3Helper(Helper):
     algorithm: ClassVar[str]
     module: ClassVar[str] = "stable_baselines3"
     policy_name: ClassVar[str] = "MultiInputPolicy"
+    encoded_policy_name: ClassVar[str] = "MlpPolicy"
     defaults: ClassVar[dict[str, Any]] = {}
     network: ClassVar[dict[str, Any]] = {"net_arch": [64, 64]}
 
@@ -61,8 +64,9 @@ class SB3Helper(Helper):
         offset: float = 0.0,
         settings: Mapping[str, Any] | None = None,
         info: Mapping[str, Any] | None = None,
+        encoder: Any = None,
     ) -> None:
-        self.policy = policy
+        self.policy, self.encoder = policy, encoder
         self.costs = tuple(map(float, costs))
         self.cap = cap
         self.offset = float(offset)
@@ -85,6 +89,8 @@ class SB3Helper(Helper):
         help_cost: float = 0.1,
         steps: int = 100_000,
         cap: float | None = None,
+        spend: float | None = None,
+        encoder: Any = None,
         seed: int = 0,
         num_envs: int = 16,
         progress: bool = True,
@@ -98,6 +104,8 @@ class SB3Helper(Helper):
             help_cost: r.
             steps: number of decisions, over all envs.
             cap: hard budget, cost units per episode (``HelpBudget``), or None.
+            spend: cost units after which the training stops, even if ``steps`` are not reached; None: no limit.
+            encoder: a fitted :class:`selfreg_gym.inputs.InputEncoder`, to observe its inputs in place of the features.
             seed: of the network, the tasks and the episodes.
             num_envs: size of the batch.
             progress: show a progress bar.
@@ -110,6 +118,8 @@ class SB3Helper(Helper):
         from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv, to_sb3
         from selfreg_gym.lm.loading import one_thread
 
+        if spend is not None:
+            check_number("spend (cost units)", spend, above=True)
         if steps < 1 or (tasks is not None and len(tasks) == 0):
             raise InvalidArgumentError(
                 f"a training needs steps and tasks, received steps={steps!r} and "
@@ -118,36 +128,40 @@ class SB3Helper(Helper):
         one_thread()
         kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep"}
         task, task_kwargs = kwargs.pop("task"), kwargs.pop("task_kwargs", None)
-        vector = InterventionVectorEnv(num_envs, lambda: _DrawnTasks(build_task(task, task_kwargs), tasks), **kwargs)
+        vector = InterventionVectorEnv(num_envs, lambda: DrawnTasks(build_task(task, task_kwargs), tasks), **kwargs)
         costs = (0.0, *(intervention.cost for intervention in vector.interventions))
         algorithm = cls._load_algorithm()
         begun = time.monotonic()
         with global_generators():
             model = algorithm(
-                cls.policy_name,
-                to_sb3(_wrap(vector, cap)),
+                cls.policy_name if encoder is None else cls.encoded_policy_name,
+                to_sb3(wrapped(vector, cap, encoder)),
                 seed=seed,
                 policy_kwargs=dict(cls.network),
                 device="cpu",
                 **{**cls.defaults, **arguments},
             )
             with progress_bar(cls.algorithm, steps, shown=progress) as update:
+                spent = 0.0
 
-                def show(*_: Any) -> bool:
+                def show(found: Mapping[str, Any], _: Any) -> bool:
+                    nonlocal spent
+                    spent += sum(info["cost"] for info in found["infos"])
                     update(min(model.num_timesteps, steps))
-                    return True
+                    return spend is None or spent < spend
 
                 model.learn(steps, callback=show)
         info = {
             "help_cost": float(help_cost),
             "steps": int(model.num_timesteps),
+            "spent": round(spent, 6),
             "tasks": None if tasks is None else len(tasks),
             "seed": seed,
             "arguments": {name: repr(value) for name, value in {**cls.defaults, **arguments}.items()},
             "seconds": round(time.monotonic() - begun, 1),
         }
         model.policy.set_training_mode(False)
-        return cls(model.policy, costs=costs, cap=cap, info=info)
+        return cls(model.policy, costs=costs, cap=cap, info=info, encoder=encoder)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
@@ -182,26 +196,34 @@ class SB3Helper(Helper):
         return self
 
     def wrap(self, env: Any) -> Any:
-        """The env with features as observations, under the hard budget of its training, if any."""
-        return _wrap(env, self.cap)
+        """The env with the observations that it reads, under the hard budget of its training, if any."""
+        return wrapped(env, self.cap, self.encoder)
 
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
-        """Take the best action for each dict of features; ties are nohelp."""
+        """Take the best action for each observation of :meth:`wrap`; ties are nohelp."""
         import torch
 
-        if not isinstance(observations, Mapping):
+        read: Any = observations
+        if self.encoder is not None:
+            read = np.asarray(observations)
+        if not isinstance(read, Mapping) and not (self.encoder is not None and read.dtype.kind == "f"):
             raise InvalidArgumentError(f"{self._name()} reads features, not text: use it on wrap(env).")
         with torch.inference_mode():
-            tensors = {name: torch.as_tensor(values) for name, values in observations.items()}
+            tensors: Any = (
+                {name: torch.as_tensor(values) for name, values in read.items()}
+                if isinstance(read, Mapping)
+                else torch.as_tensor(read)
+            )
             values, state = self._values(tensors, state, start)
         gain = (values[:, 1:] - values[:, :1]).double().numpy()
         if self.cap is not None:
-            left = observations["scalars"][:, 2:3]
-            gain = np.where(np.asarray(self.costs[1:]) <= left + 1e-6, gain, -np.inf)
+            gain = np.where(np.asarray(self.costs[1:]) <= budget_left(read) + 1e-6, gain, -np.inf)
         return best_action(gain, self.offset, self._weights), state
 
     def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:
         """A single observation has its scalars in a vector."""
+        if isinstance(observation, np.ndarray) and observation.dtype.kind == "f":
+            return None if observation.ndim == 1 else len(observation)
         if not isinstance(observation, Mapping):
             return super().batch_size(observation, episode_start)
         return None if np.ndim(observation["scalars"]) == 1 else len(observation["scalars"])
@@ -218,6 +240,8 @@ class SB3Helper(Helper):
         weights = {name: tensor.detach().contiguous().clone() for name, tensor in self.policy.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
         fields = {name: getattr(self, name) for name in ("algorithm", "cap", "offset", "settings", "info")}
+        if self.encoder is not None:
+            self.encoder.save(folder / _INPUTS)
         form = _FORMAT if self._weights == self.costs[1:] else _OLDER
         self._record().write(folder, format=form, costs=list(self.costs), **fields)
 
@@ -231,7 +255,7 @@ class SB3Helper(Helper):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from selfreg_gym.wrappers.features import feature_space
+        from selfreg_gym.inputs import InputEncoder
 
         form, fields = cls._record().read(path)
         file = Path(path) / _FILE
@@ -248,10 +272,12 @@ class SB3Helper(Helper):
                 f"the weights in {str(Path(path) / _WEIGHTS)!r} must be finite, received NaN or infinity in "
                 f"{broken[0]!r}: copy the directory again, or train again."
             )
-        policy_class = cls._load_algorithm().policy_aliases[cls.policy_name]
+        encoder = InputEncoder.load(Path(path) / _INPUTS) if (Path(path) / _INPUTS).is_dir() else None
+        name = cls.policy_name if encoder is None else cls.encoded_policy_name
+        policy_class = cls._load_algorithm().policy_aliases[name]
         actions = gym.spaces.Discrete(len(fields["costs"]))
         try:
-            policy = policy_class(feature_space(), actions, lambda _: 0.0, **fields["settings"])
+            policy = policy_class(observation_space(encoder), actions, lambda _: 0.0, **fields["settings"])
         except (TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"'settings' in {str(file)!r} must be arguments of {policy_class.__name__}, received "
@@ -264,7 +290,7 @@ class SB3Helper(Helper):
                 f"{str(path)!r}: the weights do not fit the network: {error}: copy the directory again, or train again."
             ) from error
         policy.set_training_mode(False)
-        helper = cls(policy, **fields)
+        helper = cls(policy, **fields, encoder=encoder)
         if form == _OLDER:
             helper._set_weights([1.0] * (len(helper.costs) - 1))
         return helper
@@ -305,23 +331,3 @@ class SB3Helper(Helper):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(offset={self.offset:g}, cap={self.cap}, K={len(self.costs) - 1})"
-
-
-def _wrap(env: Any, cap: float | None) -> Any:
-    from selfreg_gym.wrappers import FeatureObservation, HelpBudget
-
-    return FeatureObservation(env if cap is None else HelpBudget(env, cap))
-
-
-class _DrawnTasks(gym.Wrapper):  # type: ignore[type-arg]
-    """Draws the task of an episode from ``tasks``, by the episode's seed, where ``reset`` does not choose it."""
-
-    def __init__(self, env: Any, tasks: Sequence[int] | None) -> None:
-        super().__init__(env)
-        self._tasks = tasks
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        if self._tasks is not None and (options is None or "episode" not in options):
-            drawn = int(stream(TRAINING_TASKS, 0 if seed is None else seed).integers(len(self._tasks)))
-            options = {**(options or {}), "episode": int(self._tasks[drawn])}
-        return self.env.reset(seed=seed, options=options)

@@ -20,9 +20,9 @@ __all__ = ["ActorConfidence"]
 class ActorConfidence(AsksOne):
     """Help where the probability of the actor's most likely action is below the threshold.
 
-    The actor is called before the helper decides, so each step takes one more call of the actor (an actor with a
-    memo answers the second call from it). An actor that gives no log-probabilities (``Act.logprobs``) has confidence 1,
-    so the helper never asks.
+    The actor is called before the helper decides (``InterventionEnv.actor_acts``); without help the env executes its
+    act, so only the steps with help take one more call of the actor. An actor that gives no log-probabilities
+    (``Act.logprobs``), or fails, has confidence 1, so the helper does not ask.
 
     Args:
         threshold: in [0, 1].
@@ -69,16 +69,11 @@ class ActorConfidence(AsksOne):
         return f"ActorConfidence({self.threshold:g}, intervention={self.intervention!r})"
 
 
-def confidences(actor: Any, rows: Sequence[Any]) -> np.ndarray:
+def confidences(acts: Sequence[Act | None]) -> np.ndarray:
     """``(N,)`` the probability of the actor's most likely action; 1 where the episode is over or it gives none."""
-    result = np.ones(len(rows))
-    live = [i for i, row in enumerate(rows) if not row.over]
-    if live:
-        # These are the decisions that the actor gets later, with the same random streams: its answers are the same.
-        for i, act in zip(live, actor.act([rows[i].decision(0) for i in live]), strict=True):
-            if isinstance(act, Act) and act.logprobs:
-                result[i] = min(1.0, float(np.exp(max(act.logprobs))))
-    return result
+    return np.array([
+        min(1.0, float(np.exp(max(act.logprobs)))) if act is not None and act.logprobs else 1.0 for act in acts
+    ])  # fmt: skip
 
 
 class _Confidence(gym.ObservationWrapper):  # type: ignore[type-arg]
@@ -88,7 +83,7 @@ class _Confidence(gym.ObservationWrapper):  # type: ignore[type-arg]
 
     def observation(self, observation: Any) -> Any:
         base: Any = self.unwrapped
-        return confidences(base.actor, base.slots)[0]
+        return confidences([base.actor_acts()])[0]
 
 
 class _VectorConfidence(gym.vector.VectorObservationWrapper):  # type: ignore[type-arg]
@@ -99,4 +94,4 @@ class _VectorConfidence(gym.vector.VectorObservationWrapper):  # type: ignore[ty
 
     def observations(self, observations: Any) -> Any:
         base: Any = self.unwrapped
-        return confidences(base.actor, base.slots)
+        return confidences(base.actor_acts())

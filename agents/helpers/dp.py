@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class DP(Helper):
     takes_budget = True
     knows_tasks = True
     follows_policy = True
+    folder = ""
+    """The folder of the model and its solution in a run directory."""
     seed: int
 
     def __init__(self, policy: MixedPolicy | Frontier, *, budget: float | None = None, seed: int = 0) -> None:
@@ -49,7 +52,8 @@ class DP(Helper):
             policy = policy.policy(float(policy.usage[-1]) if budget is None else budget)
         elif not isinstance(policy, MixedPolicy):
             raise InvalidArgumentError(
-                f"DP needs a MixedPolicy or a Frontier, received {type(policy).__name__}: see solve_budget."
+                f"{self.type_name} needs a MixedPolicy or a Frontier, received {type(policy).__name__}: see "
+                "solve_budget."
             )
         elif budget is not None:
             raise InvalidArgumentError("budget needs a Frontier; a MixedPolicy already has a budget.")
@@ -69,8 +73,9 @@ class DP(Helper):
         Raises:
             CheckpointError: a file is missing or damaged, or the two do not belong together.
         """
-        model = TransitionModel.load(Path(run) / "transitions.npz")
-        return cls(Frontier.load(Path(run) / "solution.npz", model), budget=budget, seed=seed)
+        folder = Path(run) / cls.folder
+        model = TransitionModel.load(folder / "transitions.npz")
+        return cls(Frontier.load(folder / "solution.npz", model), budget=budget, seed=seed)
 
     @property
     def knob(self) -> float:
@@ -90,9 +95,9 @@ class DP(Helper):
         low, high = self.knob_bounds
         x = min(max(float(x), low), high)
         if self.frontier is not None:
-            helper = DP(self.frontier, budget=x, seed=self.seed)
+            helper = type(self)(self.frontier, budget=x, seed=self.seed)
         else:
-            helper = DP(solve_budget(self.policy.model, budget=x), seed=self.seed)
+            helper = type(self)(solve_budget(self.policy.model, budget=x), seed=self.seed)
         helper._index = self._index
         return helper
 
@@ -119,6 +124,16 @@ class DP(Helper):
         """Set the random streams of the episodes that begin (:meth:`selfreg_gym.Helper.begin_episodes`)."""
         draws, made = (None, np.zeros(len(starts), int)) if state is None else state
         return EpisodeDraws.begin(draws, starts, keys, seed=self.seed), np.where(starts, 0, made)
+
+    def episode_mixture(self) -> list[tuple[float, Helper]]:
+        """The deterministic policies of the mixture with their weights."""
+        if len(self.policy.policies) == 1:
+            return [(1.0, self)]
+        parts: list[tuple[float, Helper]] = []
+        for weight, one in zip(self.policy.weights, self.policy.policies, strict=True):
+            alone = replace(self.policy, policies=(one,), weights=np.ones(1))
+            parts.append((float(weight), type(self)(alone, seed=self.seed)))
+        return parts
 
     def wrap(self, env: Any) -> Any:
         """The env that shows state key, feature key and steps left, one per line."""
@@ -163,4 +178,4 @@ class DP(Helper):
         return self.policy.model.locate(state_key, feature_key or None, int(left) if left else None)
 
     def __repr__(self) -> str:
-        return f"DP({self.policy!r}, seed={self.seed})"
+        return f"{type(self).__name__}({self.policy!r}, seed={self.seed})"

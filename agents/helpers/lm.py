@@ -1,129 +1,123 @@
-"""The trained helper: a language model that reads the observation and the budget, and answers help or nohelp."""
+"""The trained helper: a language model with value heads, which gives the gain of each intervention at every price."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from selfreg_gym.agents.helpers._arguments import checked_costs
-from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
-from selfreg_gym.agents.helpers._lm_examples import answer_tokens, draw_examples, gather, split_by_task
+from selfreg_gym.agents.helpers._gains import GainHelper, Gains
+from selfreg_gym.agents.helpers._saved import saved_format
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
-from selfreg_gym.helper import Helper
-from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.model_record import INFO, NUMBER, ModelRecord, Rule
 
 if TYPE_CHECKING:
-    from selfreg_gym.types import Intervention
+    from selfreg_gym.inputs import InputEncoder
 
 __all__ = ["LMHelper"]
 
+_NUMBERS = Rule(
+    "a list of at least one number",
+    lambda values, _: isinstance(values, list) and bool(values) and all(map(is_number, values)),
+)
 _RECORD = ModelRecord(
-    "a helper",
+    "a helper with value heads",
     "helper.json",
-    "selfreg-helper-2",
+    "selfreg-gains-1",
     {
-        "answers": Rule(
-            "at least 2 different token ids",
-            lambda ids, _: (
-                isinstance(ids, list)
-                and all(type(token) is int and token >= 0 for token in ids)
-                and len(set(ids)) == len(ids) > 1
-            ),
-        ),
-        "budget": Rule("a number of at least 0", lambda budget, _: is_number(budget) and budget >= 0),
-        "offset": NUMBER,
-        "costs": Rule(
-            "null, or a number for each help answer",
-            lambda costs, fields: (
-                costs is None
-                or (isinstance(costs, list) and len(costs) == len(fields["answers"]) - 1 and all(map(is_number, costs)))
-            ),
-        ),
+        "prices": _NUMBERS,
+        "costs": _NUMBERS,
+        "position": NUMBER,
+        "facts": Rule("true or false", lambda value, _: isinstance(value, bool)),
+        "inputs": Rule("a list of names", lambda names, _: isinstance(names, list)),
         "info": INFO,
     },
-    older={"selfreg-helper-1": {"costs": None}},
 )
+_DECIMALS = 6  # of the gains, so that they do not depend on the batch
 
 
-class LMHelper(Helper):
-    """Chooses between the answers "nohelp", "help", "help2", ... by their logits and the costs of the interventions.
+class LMHelper(GainHelper):
+    """A language model that reads the decision, and value heads that give dS and dM at a grid of prices.
 
-    The action is ``argmax over k of logit_k - logit_0 + offset * cost_k``, with 0 for nohelp. The prompt is the
-    observation, then ``Budget 1.00. Help?``; one model serves every budget. It is trained on labels
-    (:func:`selfreg_gym.labels.label`), each with its weight.
+    It is a student: its gains are regressed on those of a teacher, which may know more than is known when the helper
+    decides (:mod:`selfreg_gym.fitted`). One forward pass serves every budget; the knob is the price
+    (:mod:`selfreg_gym.agents.helpers._gains`). The prompt is the observation, the facts that the task reports about the
+    state (its feature key), steps left and calls so far. The heads also read numbers, such as the actor's distribution.
 
     Args:
-        model: a causal LM in eval mode.
+        trunk: a causal LM in eval mode.
         tokenizer: its tokenizer.
-        answers: token ids of the K + 1 answers, nohelp first.
-        budget: C in its prompt, cost units of help per episode; :meth:`with_budget` changes it.
-        offset: logits added per cost unit of an intervention; the knob.
-        costs: ``(K,)`` cost units of a call of each intervention; None: unknown (helpers saved by earlier versions),
-            and every intervention counts as one cost unit.
+        head: a :class:`selfreg_gym.lm.gain_model.GainHead`.
+        prices: ``(P,)``, success per cost unit.
+        costs: ``(K,)`` cost units of a call of each intervention.
+        encoder: the encoder of the numbers, or None.
+        facts: whether the prompt has the feature key.
+        position: the knob, in [0, P + 1]; None is the middle.
         info: facts about its training, for the model card.
-        memo: number of (observation, budget) whose logits are kept in memory.
+        seed: seed of the coins at the ends of the axis of prices.
+        memo: number of prompts whose features are kept in memory.
 
     Raises:
-        InvalidArgumentError: the budget is negative, or there are fewer than two different answers.
+        InvalidArgumentError: an argument is out of range, or the head belongs to other prices, costs or inputs.
     """
 
     label, marker, colour = "LM helper", "o", "blue"
-    takes_budget = True
-    knob_bounds = (-20.0, 20.0)  # in logits per cost unit, where one intervention costs 1
-    knob_step = 0.5
+    learns = "gains"
 
     def __init__(
         self,
-        model: Any,
+        trunk: Any,
         tokenizer: Any,
+        head: Any,
         *,
-        answers: Sequence[int],
-        budget: float = 1.0,
-        offset: float = 0.0,
-        costs: Sequence[float] | None = None,
+        prices: Sequence[float],
+        costs: Sequence[float],
+        encoder: InputEncoder | None = None,
+        facts: bool = True,
+        position: float | None = None,
         info: dict[str, Any] | None = None,
+        seed: int = 0,
         memo: int = 50_000,
     ) -> None:
-        if len(set(answers)) < 2 or len(set(answers)) != len(answers):
+        from selfreg_gym.agents.helpers._lm_reader import DecisionReader
+
+        super().__init__(prices, costs, position=position, seed=seed)
+        self.reader = DecisionReader(trunk, tokenizer, encoder, facts=facts, memo=memo)
+        width = 0 if encoder is None else encoder.width
+        wanted = (self.reader.text_width, width, len(self.prices), len(self.costs))
+        if head.sizes != wanted:
             raise InvalidArgumentError(
-                f"a helper needs at least 2 different answer tokens, received {list(answers)!r}."
+                f"a value head for this trunk, these inputs, prices and costs has the sizes {wanted}, received a head "
+                f"with {head.sizes}."
             )
-        self.model = model
-        self.tokenizer = tokenizer
-        self.answers = tuple(int(token) for token in answers)
-        self.budget = check_budget(budget)
-        self.offset = float(offset)
-        self.costs = None if costs is None else checked_costs(costs, len(self.answers) - 1)
-        self.knob_bounds, self.knob_step = knob_range(type(self).knob_bounds, type(self).knob_step, self.offset_weights)
+        self.trunk, self.tokenizer, self.head = trunk, tokenizer, head.eval()
+        self.encoder, self.facts = encoder, bool(facts)
         self.info: dict[str, Any] = dict(info or {})
-        self._budgets: tuple[float, ...] = ()  # read along with this helper's own
-        self._reader = _reader(model, tokenizer, self.answers, memo)
 
     @classmethod
     def train(
         cls,
-        labels: Iterable[Any],
+        rollouts: Any,
+        teacher: Any,
         *,
+        inputs: Sequence[str] | None = None,
+        facts: bool = True,
+        prm: Any = None,
+        costs: Sequence[float] | None = None,
         backbone: str | Path = "auto",
         actor: str | Path | None = None,
         seed: int = 0,
         epochs: float = 1.0,
         lora: int | bool = False,
         lr: float | None = None,
-        batch_size: int = 8,
+        batch_size: int = 16,
         accumulate: int = 1,
-        max_labels: int | None = 20_000,
-        help_weight: float = 1.0,
-        interventions: int | None = None,
-        costs: Sequence[float] | None = None,
+        max_decisions: int | None = 12_000,
         augment: Callable[[str, np.random.Generator], str] | None = None,
-        features: Mapping[str, str] | None = None,
+        topics: bool = True,
         patience: int | None = None,
         share: float = 0.1,
         dtype: str = "float32",
@@ -131,263 +125,182 @@ class LMHelper(Helper):
         resume: str | Path | None = None,
         progress: bool = True,
     ) -> LMHelper:
-        """Supervised fine-tuning on labels of all budgets at once.
+        """Regress the gains of a teacher at every stored decision, at all prices.
+
+        The loss is the squared error of the gains dS - r dM, at each price relative to their variance
+        (:func:`selfreg_gym.lm.gain_model.gain_loss`). The network of the numbers is trained on all decisions; then
+        trunk and head are trained end to end on a sample. Decisions of a share of the tasks are held out: the weights
+        with the smallest loss on them are kept, and ``info["r2"]`` is the share of the variance of their gains that is
+        explained, by price.
 
         Args:
-            labels: objects with ``observation, budget, action, weight``.
-            backbone: a directory with a checkpoint, the id of an actor that has one, or "auto": the first one that
-                can read the labels' observations (the actor's, then that of the shipped actor), otherwise a small Llama
-                built from them (:mod:`selfreg_gym.lm.backbone`).
-            actor: for "auto", the actor's checkpoint.
-            seed: seed of the sample and of the order of training.
+            rollouts: a ``Rollouts`` store, or episodes.
+            teacher: fitted values (the result of ``solve_fitted``), or the transition model of the rollouts, which is
+                solved exactly (:func:`selfreg_gym.agents.helpers._teacher.teacher_gains`).
+            inputs: names of the numbers that the heads read (:class:`selfreg_gym.inputs.InputEncoder`), or none of
+                them. None: those of ``actor``, ``steps_left`` and ``calls_so_far`` that the rollouts have.
+            facts: put the feature key into the prompt, where the task has one.
+            prm: for the input ``prm``: a process reward model or its folder.
+            costs: ``(K,)`` cost units of a call of each intervention; None: 1 each. They must be those of the env that
+                it plays in.
+            backbone, actor: as for :class:`selfreg_gym.ProcessRewardModel`.
+            seed: seed of the split, the sample, new weights and the order of training.
             epochs: passes over the sample; for a built backbone up to 8, where fewer are less than 1,000 steps.
             lora: False trains all weights; True or a rank trains adapters on all linear layers and merges them. A built
                 backbone has random weights, so all weights are trained for any ``lora``.
-            lr: default 5e-4, with LoRA 3e-3, for a built backbone 1e-3.
-            batch_size, accumulate: observations (with all budgets) per forward pass, forward passes per step.
-            max_labels: approximate number of drawn (observation, budget) pairs, at most the number of labels.
-                Observations are drawn with replacement in proportion to the weight of their labels, each with all its
-                budgets. None: the number of labels.
-            help_weight: factor on the weight of labels whose action is help.
-            interventions: K; default: the number of costs, or the largest action among the labels, at least 1.
-            costs: ``(K,)`` cost units of a call of each intervention. They are saved with the helper, weight its
-                offset, and must be those of the env that it plays in. None: unknown; each call is one cost unit.
-            augment: rewrites an observation without changing its meaning (``augment`` of a task), to reduce
-                overfitting. It is applied to each drawn observation.
-            features: the feature key of observations, if known. Predicting it is an auxiliary task (our extension) that
-                needs fewer examples than the choice.
-            patience: hold out the labels of a ``share`` of the tasks, and stop after this many validations on them
-                without improvement; the best weights are kept. None: train on all labels to the end. If all held-out
-                labels have weight 0, validation is impossible: it warns and trains to the end.
-            share: share of the tasks that are held out if ``patience`` is given.
-            dtype, device: those of the model, in training and later use.
+            lr: default 1e-3, with LoRA 3e-3.
+            batch_size, accumulate: decisions per forward pass, forward passes per step.
+            max_decisions: number of decisions in the sample, all with different prompts; frequent prompts are drawn
+                with a higher probability, and their weights keep the loss unbiased. None: all.
+            augment: rewrites an observation without changing its meaning (``augment`` of a task). It is applied to
+                each drawn observation.
+            topics: also learn to predict the feature key, where the task has one. This auxiliary task needs fewer
+                examples than the gains, which depend on it.
+            patience: stop after this many validations without improvement; None: train to the end.
+            share: share of the tasks that are held out.
+            dtype, device: those of the trunk, in training and later use.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: there are no labels, actions beyond K, or a named backbone with more than 5 %
-                unknown tokens.
-            UnknownNameError, CheckpointError: the backbone is not a checkpoint.
+            InvalidArgumentError: fewer than two tasks, an input that the rollouts lack, an invalid teacher, or a named
+                backbone with more than 5 % unknown tokens.
+            UnknownNameError, CheckpointError: an unknown input, or the backbone is not a checkpoint.
         """
-        from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
-        from selfreg_gym.lm.choice_training import train_choice
-        from selfreg_gym.lm.loading import load_causal, load_tokenizer
-        from selfreg_gym.lm.prompts import helper_prompt
-        from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
-        from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
+        from selfreg_gym.agents.helpers._lm_students import train_student
 
-        if str(backbone) != AUTO:
-            backbone_path(backbone)  # an unknown name is an error before the labels are read
-        rows = list(labels)
-        interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
-        if costs is not None:
-            costs = checked_costs(costs, interventions)
-        rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
-        gathered = gather(rows, interventions=interventions, help_weight=help_weight)
-        if not gathered:
-            raise InvalidArgumentError("labels must have weights, not all 0.")
-        budgets = sorted({budget for one in gathered for budget in one.budgets})
-        prompts = [helper_prompt("", budget) for budget in budgets]
-        if len(set(prompts)) < len(prompts):
-            raise InvalidArgumentError(
-                f"the budgets of a helper must differ when written with two decimals, received {budgets}: choose "
-                "others, or count cost units in a smaller unit (costs and budgets times 100)."
-            )
-        texts = [one.observation for one in gathered]
-        with opened_backbone(backbone, texts, prompts=prompts, actor=actor, seed=seed) as start:
-            tokenizer = load_tokenizer(start.path)
-            answers = answer_tokens(tokenizer, interventions)
-            model = load_causal(start.path, dtype=dtype, device=device)
-            origin = start.record()
-        lora = 0 if start.built else lora
-        chosen, validation, topics = draw_examples(
-            gathered,
-            held,
-            limit=len(rows) if max_labels is None else min(max_labels, len(rows)),
-            tokenizer=tokenizer,
-            features=features or {},
-            augment=augment,
-            interventions=interventions,
-            help_weight=help_weight,
+        parts = train_student(
+            rollouts,
+            teacher,
+            inputs=None if inputs is None else tuple(inputs),
+            facts=facts,
+            prm=prm,
+            costs=costs,
+            backbone=backbone,
+            actor=actor,
             seed=seed,
-        )
-        if lora:
-            model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
-        least = None
-        if start.built:
-            least = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
-        log = train_choice(
-            model,
-            tokenizer,
-            chosen,
-            answers,
-            held_out=validation,
-            topics=topics,
-            patience=patience,
-            seed=seed,
-            lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
             epochs=epochs,
-            steps=least,
+            lora=lora,
+            lr=lr,
             batch_size=batch_size,
             accumulate=accumulate,
+            max_decisions=max_decisions,
+            augment=augment,
+            topics=topics,
+            patience=patience,
+            share=share,
+            dtype=dtype,
+            device=device,
             resume=resume,
             progress=progress,
-            description="helper",
         )
-        merged = merge_lora(model) if lora else model
-        data = dict(getattr(labels, "info", {}))
-        if "source" in data:
-            data["source"] = Path(data["source"]).name  # model cards are published: no local folders
-        info = {
-            **origin,
-            "data": data or None,
-            "seed": seed,
-            "epochs": epochs,
-            "lora": int(lora),
-            "augmented": augment is not None,
-            "features": topics,
-            "labels": len(rows),
-            "trained_on": sum(len(example.prompts) for example in chosen),
-            "budgets": sorted({round(float(row.budget), 4) for row in rows}),
-            "help_share": float(np.mean([row.action > 0 for row in rows])),
-            "steps": log.steps,
-            "loss": [round(value, 4) for value in log.loss],
-            "seconds": round(log.seconds, 1),
-            "dtype": str(merged.dtype).removeprefix("torch."),
-            "device": str(device),
-        }
-        if patience is not None and log.validation:
-            info["early_stopping"] = early_stopping(log, patience=patience)
-        return cls(merged.eval(), tokenizer, answers=answers, costs=costs, info=info)
+        return cls(**parts, facts=facts)
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """Whether the helper of the run is one with value heads."""
+        return saved_format(Path(run) / "helper" / _RECORD.file) == _RECORD.format
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> LMHelper:
-        """The trained helper of a run, at this budget."""
-        helper = cls.from_pretrained(Path(run) / "helper")
-        return helper if budget is None else helper.with_budget(budget)
+        """The trained helper of a run, which serves every budget."""
+        return cls.from_pretrained(Path(run) / "helper", seed=seed)
 
-    def with_budget(self, budget: float) -> LMHelper:
-        """The same model with another budget in its prompt (cost units per episode), and offset 0 as in training."""
-        return self._replaced(budget=check_budget(budget), offset=0.0)
+    def wrap(self, env: Any) -> Any:
+        """The env that shows features of the text, and numbers (:class:`selfreg_gym.EncodedObservation`)."""
+        from selfreg_gym.wrappers import EncodedObservation
 
-    def for_budgets(self, budgets: Sequence[float]) -> dict[float, LMHelper]:
-        """The same model at several budgets; each observation is read once for all of them."""
-        helpers = {budget: self.with_budget(budget) for budget in budgets}
-        for helper in helpers.values():
-            helper._budgets = tuple(sorted(helper.budget for helper in helpers.values()))
-        return helpers
+        return EncodedObservation(env, self.reader)
 
-    def with_offset(self, offset: float) -> LMHelper:
-        """The same model with another offset (logits per cost unit)."""
-        return self._replaced(offset=float(offset))
-
-    @property
-    def knob(self) -> float:
-        """The offset, in logits per cost unit."""
-        return self.offset
-
-    @property
-    def offset_weights(self) -> tuple[float, ...]:
-        """``(K,)`` change of each help answer's logit per unit of the offset: the costs, or 1 if they are unknown."""
-        return (1.0,) * (len(self.answers) - 1) if self.costs is None else self.costs
-
-    def for_interventions(self, interventions: Sequence[Intervention]) -> LMHelper:
-        """The helper itself, if number and costs of the interventions are those of its training.
+    def gains(self, observations: Any) -> Gains:
+        """dS and dM of N observations of :meth:`wrap`, each ``(N, P, K)`` float64.
 
         Raises:
-            InvalidArgumentError: their number or their costs differ.
+            InvalidArgumentError: the observations are text, or have another width.
         """
-        check_costs(self, len(self.answers) - 1, self.costs, interventions)
-        return self
+        import torch
 
-    def with_knob(self, x: float) -> LMHelper:
-        """As :meth:`with_offset`."""
-        return self.with_offset(x)
+        given = np.asarray(observations)
+        if given.dtype.kind != "f" or given.ndim != 2 or given.shape[1] != self.reader.width:
+            raise InvalidArgumentError(
+                f"this helper reads {self.reader.width} numbers per decision, received an array of {given.dtype} with "
+                f"the shape {given.shape}: use it on wrap(env)."
+            )
+        with torch.inference_mode():
+            x = torch.from_numpy(np.array(given, np.float32))
+            found = self.head(x[:, : self.reader.text_width], x[:, self.reader.text_width :]).double().numpy()
+        found = np.round(found, _DECIMALS) + 0.0
+        return found[..., 0], found[..., 1]
 
-    def logits(self, observations: Sequence[str]) -> np.ndarray:
-        """Logit of each help answer minus that of nohelp, without offset, ``(N, K)`` float64."""
-        from selfreg_gym.lm.prompts import helper_prompt
-
-        if len(observations) == 0:
-            return np.zeros((0, len(self.answers) - 1))
-        budgets = sorted({*self._budgets, self.budget})
-        asked = [[helper_prompt(text, budget, tokenizer=self.tokenizer) for budget in budgets] for text in observations]
-        values = self._reader.read(asked)[:, budgets.index(self.budget)]
-        return values[:, 1:] - values[:, :1]
-
-    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
-        """Take the best action for each text; ties are nohelp."""
-        return best_action(self.logits(observations), self.offset, self.offset_weights), state
+    def batch_size(self, observation: Any, episode_start: Any) -> int | None:
+        """A single observation is a vector."""
+        return None if np.ndim(observation) == 1 else len(observation)
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write weights (safetensors), tokenizer, model card and, last, ``helper.json``: its folder is complete."""
-        from selfreg_gym.agents.helpers._lm_export import write_model_card
+        """Write weights (safetensors), tokenizer, encoder, model card and, last, ``helper.json``."""
+        from selfreg_gym.agents.helpers._lm_export import write_gain_card
+        from selfreg_gym.lm.gain_model import save_head
         from selfreg_gym.utils.files import set_default_modes
 
         folder = _RECORD.begin(path)
-        self.model.save_pretrained(folder)
-        set_default_modes(*folder.glob("*.safetensors"))
+        self.trunk.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        write_model_card(self, folder)
-        costs = None if self.costs is None else list(self.costs)
+        save_head(self.head, folder)
+        set_default_modes(*folder.glob("*.safetensors"))
+        if self.encoder is not None:
+            self.encoder.save(folder / "inputs")
+        write_gain_card(self, folder)
         _RECORD.write(
-            folder, answers=list(self.answers), budget=self.budget, offset=self.offset, costs=costs, info=self.info
+            folder,
+            prices=list(self.prices),
+            costs=list(self.costs),
+            position=self.position,
+            facts=self.facts,
+            inputs=[] if self.encoder is None else list(self.encoder.names),
+            info=self.info,
         )
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, dtype: str | None = None, device: str | None = None, memo: int = 50_000
+        cls,
+        path: str | Path,
+        *,
+        dtype: str | None = None,
+        device: str | None = None,
+        seed: int = 0,
+        memo: int = 50_000,
     ) -> LMHelper:
         """Load what :meth:`save_pretrained` wrote.
 
         Args:
-            dtype, device: None: those of its training (the CPU if that device does not exist).
-            memo: number of (observation, budget) whose logits are kept in memory.
+            dtype, device: of the trunk; None: those of its training (the CPU if that device does not exist).
+            seed: seed of the coins at the ends of the axis of prices.
+            memo: number of prompts whose features are kept in memory.
 
         Raises:
-            CheckpointError: the directory has no complete helper, another format, or weights that are missing, unknown,
-                of another shape or not finite.
+            CheckpointError: the directory has no complete helper with value heads, or weights that are missing,
+                unknown, of another shape or not finite.
         """
+        from selfreg_gym.inputs import InputEncoder
+        from selfreg_gym.lm.gain_model import TEXT_FEATURES, load_head
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
-        _, fields = _RECORD.read(path)
-        dtype, device = trained_with(fields["info"], dtype=dtype, device=device)
-        model = load_causal(path, dtype=dtype, device=device)
-        outputs = model.get_output_embeddings().weight.shape[0]
-        if max(fields["answers"]) >= outputs:
+        folder = Path(path)
+        _, fields = _RECORD.read(folder)
+        names = fields.pop("inputs")
+        encoder = InputEncoder.load(folder / "inputs") if names else None
+        if encoder is not None and list(encoder.names) != names:
             raise CheckpointError(
-                f"'answers' in {str(Path(path) / _RECORD.file)!r} must be below {outputs}, the size of the model's "
-                f"output layer, received {fields['answers']!r}: the record belongs to another model."
+                f"the encoder in {str(folder / 'inputs')!r} must have the inputs {names}, and has "
+                f"{list(encoder.names)}: copy the directory again, or train again."
             )
-        return cls(model, load_tokenizer(path), memo=memo, **fields)
-
-    def export_decision(self, path: str | Path, *, budget: float | None = None) -> None:
-        """Write a ``transformers.decision`` repository with the same decisions (:mod:`selfreg_gym.lm.decision_export`).
-
-        The question is of type ``choice`` between "nohelp", "help", "help2", ...; with one intervention also ``noul``
-        (yes or no; ``noul`` of the answer is P(help)). Instructions such as ``Budget 2.00. Help?`` set the budget, with
-        the same offset; all others are ignored::
-
-            pipe = transformers.pipeline("decision", model=path)
-            pipe({"state": observation, "questions": {"help": {"type": "noul"}}})["help"]["noul"]
-
-        Args:
-            path: the directory.
-            budget: the budget if the instructions name none; None is this helper's own.
-
-        Raises:
-            InvalidArgumentError: a negative budget, or the installed transformers has no decision models.
-            CheckpointError: the exported model gives other answers.
-        """
-        from selfreg_gym.agents.helpers._lm_export import export_decision
-
-        export_decision(self, path, budget=budget)
-
-    def __repr__(self) -> str:
-        return f"LMHelper(budget={self.budget:g}, offset={self.offset:g}, costs={self.offset_weights})"
-
-
-def _reader(model: Any, tokenizer: Any, answers: Sequence[int], memo: int) -> Any:
-    from selfreg_gym.lm.readers import PromptGroupReader
-
-    return PromptGroupReader(model, tokenizer, answers, memo=memo)
+        dtype, device = trained_with(fields["info"], dtype=dtype, device=device)
+        trunk = load_causal(folder, dtype=dtype, device=device)
+        head = load_head(
+            folder,
+            text=TEXT_FEATURES * int(trunk.config.get_text_config().hidden_size),
+            numbers=0 if encoder is None else encoder.width,
+            prices=fields["prices"],
+            interventions=len(fields["costs"]),
+        )
+        return cls(trunk, load_tokenizer(folder), head, encoder=encoder, seed=seed, memo=memo, **fields)

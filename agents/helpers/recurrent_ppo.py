@@ -19,6 +19,7 @@ class RecurrentPPO(SB3Helper):
     algorithm = "RecurrentPPO"
     module = "sb3_contrib"
     policy_name = "MultiInputLstmPolicy"
+    encoded_policy_name = "MlpLstmPolicy"
     defaults: ClassVar[dict[str, Any]] = {"n_steps": 64, "batch_size": 256, "gamma": 1.0, "learning_rate": 1e-3}
     network: ClassVar[dict[str, Any]] = {"net_arch": [64], "lstm_hidden_size": 64}
 

@@ -19,9 +19,11 @@ import re
 from selfreg_gym.envs.sif.houses import HALL, NO_PUT, OBJECTS, RECEPTACLES
 from selfreg_gym.envs.sif.world import SEEN, STOPPED, World
 
-__all__ = ["DONE", "EXPLORE", "FOLLOW", "GIVE", "GO", "PICK", "PUT", "action_text", "admissible", "parse"]
+__all__ = ["DONE", "EXPLORE", "FOLLOW", "GIVE", "GO", "KINDS", "PICK", "PUT", "action_text", "admissible", "parse"]
 
 EXPLORE, GO, PICK, PUT, GIVE, FOLLOW, DONE = range(7)
+KINDS = ("Explore", "Go", "Pick", "Put", "Give", "Follow", "Done")
+"""The first word of each kind of action, in the order of the numbers above."""
 _MAX_ROOMS = 8
 
 EXPLORE_TEXT = tuple(f"Explore Room {room + 1}" for room in range(_MAX_ROOMS))

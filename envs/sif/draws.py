@@ -1,7 +1,7 @@
 """Uniform random numbers from an env's ``np_random``, drawn in blocks of 32.
 
-One call of ``Generator.random()`` takes longer than the physics of a step, and a block little longer than one number.
-The rest of the block belongs to the random state, so a snapshot includes it.
+A call of ``Generator.random()`` takes longer than the physics of a step, and a block of numbers little longer than one
+number. The unused rest of the block is part of the random state, so a snapshot includes it.
 """
 
 from __future__ import annotations

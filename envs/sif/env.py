@@ -14,8 +14,9 @@ from selfreg_gym.envs.sif import actions, text
 from selfreg_gym.envs.sif.draws import Draws
 from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task, split_size
 from selfreg_gym.envs.sif.expert import plan
-from selfreg_gym.envs.sif.keys import keys
+from selfreg_gym.envs.sif.keys import keys as keys_of
 from selfreg_gym.envs.sif.renumbering import count_rooms, renumbered
+from selfreg_gym.envs.sif.vector import vector as vector_of
 from selfreg_gym.envs.sif.world import MAX_DECISIONS, MAX_STEPS, World
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
 from selfreg_gym.spaces import FreeText
@@ -60,7 +61,7 @@ class SIF(gym.Env[str, str]):
       the robot has to follow or to search).
 
     Tasks, actions, clocks and success rules follow Situated Instruction Following (arXiv 2407.12061). The simulator,
-    the houses and the wording are our own.
+    the houses and the wording are those of this package.
 
     ## Action Space
     Text, one of ``info["admissible_actions"]``: ``Explore Room 3`` (the current room), ``Go to Room 2``,
@@ -98,6 +99,10 @@ class SIF(gym.Env[str, str]):
     * ``split``: ``"train"`` (default), ``"val-seen"``, ``"test-seen"`` and ``"actor-train"`` have six houses,
       ``"val-unseen"`` and ``"test-unseen"`` four others. No two splits have a task in common.
     * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
+    * ``vector`` (bool, default False): add ``info["feature_vector"]``, float32 ``(41,)``: the robot's knowledge as
+      positions, distances, clocks and beliefs (:data:`selfreg_gym.envs.sif.vector.ENTRIES`).
+    * ``keys`` (bool, default True): False leaves out ``info["state_key"]`` and ``info["feature_key"]``, as in a task
+      whose states are continuous.
     * ``render_mode``: None or ``"ansi"`` (the observation).
 
     ## Version History
@@ -115,6 +120,7 @@ class SIF(gym.Env[str, str]):
         "seen": "New tasks, seen houses",
         "unseen": "New tasks, unseen houses",
     }
+    action_kinds: ClassVar = actions.KINDS
 
     def __init__(
         self,
@@ -122,6 +128,8 @@ class SIF(gym.Env[str, str]):
         kind: str = "mixed",
         split: str = "train",
         invalid_action: str = "terminate",
+        vector: bool = False,
+        keys: bool = True,
         render_mode: str | None = None,
     ) -> None:
         if kind not in (*KINDS, "mixed"):
@@ -133,6 +141,10 @@ class SIF(gym.Env[str, str]):
         if render_mode not in (None, "ansi"):
             raise UnknownNameError("render_mode of SIF", render_mode, ("ansi",))
         self.kind, self.split, self.invalid_action, self.render_mode = kind, split, invalid_action, render_mode
+        for name, value in (("vector", vector), ("keys", keys)):
+            if not isinstance(value, bool):
+                raise InvalidArgumentError(f"{name} must be True or False, received {name}={value!r}.")
+        self.vector, self.keys = vector, keys
         self.num_episodes = split_size(split, kind)
         self.observation_space = FreeText()
         self.action_space = FreeText(1_000)
@@ -295,16 +307,18 @@ class SIF(gym.Env[str, str]):
         return ""
 
     def _info(self, world: World, *, invalid: bool) -> dict[str, Any]:
-        state_key, feature_key = keys(world)
-        return {
+        info = {
             "task_id": world.task.task_id,
             "kind": world.task.kind,
             "admissible_actions": self._admissible,
-            "state_key": state_key,
-            "feature_key": feature_key,
             "steps_left": world.left,
             "invalid_action": invalid,
         }
+        if self.keys:
+            info["state_key"], info["feature_key"] = keys_of(world)
+        if self.vector:
+            info["feature_vector"] = vector_of(world)
+        return info
 
     def _metrics(self, world: World, success: bool, counted: int) -> dict[str, float]:
         oracle = world.task.oracle_steps

@@ -5,8 +5,8 @@ A house is a hall with rooms on both sides. The door of a room is ``x`` metres a
 receptacles ("spots"). The *function* of a room (kitchen, bathroom, ...) is never printed; it can be inferred from the
 furniture. A fixed seed makes the houses the same in every process.
 
-Source: object categories, room functions and speeds are those of Situated Instruction Following (arXiv 2407.12061); the
-houses are our own.
+Source: object categories, room functions and speeds are those of Situated Instruction Following (arXiv 2407.12061). The
+houses are not.
 """
 
 from __future__ import annotations
@@ -79,6 +79,11 @@ class House:
     def steps_from_hall(self, x: float, room: int) -> int:
         """Low-level steps from the hall at ``x`` metres to the middle of ``room``."""
         return max(1, round((abs(x - self.x[room]) + self.depth[room]) / ROBOT_SPEED))
+
+    def steps_to_hall(self, room: int, x: float, to: float) -> int:
+        """Low-level steps to the hall at ``to`` metres, from ``room`` or from the hall at ``x`` metres."""
+        metres = abs(x - to) if room == HALL else self.depth[room] + abs(self.x[room] - to)
+        return round(metres / ROBOT_SPEED)
 
     def spot(self, room: int, kind: int) -> int:
         """The spot of receptacle ``kind`` in ``room``, or -1."""

@@ -1,13 +1,15 @@
 """The state key and the feature key of a state.
 
 ``state_key``: the task id and the relevant part of the robot's knowledge: its room, the held object, the mapped room of
-the target, the progress of the search, the known position of the human, whether the command is fulfilled, and whether
-following was needless. States that differ only in facts unknown to the robot (the distance that an unseen human has
-walked) have equal keys. To keep the number of states small, keys also leave out: actions on other objects, irrelevant
-receptacles, the searched rooms (only their number is kept), and the low-level clock (only one of three ranges is kept).
+the target, the progress of the search, the known position of the human, whether the command is fulfilled, whether
+following was needless, and whether an object was put down in the episode (an actor that has put the object in a wrong
+place is about to end the episode; one that has just found it is not). States that differ only in facts unknown to the
+robot (the distance that an unseen human has walked) have equal keys. To keep the number of states small, keys also
+leave out: actions on other objects, irrelevant receptacles, the searched rooms (only their number is kept), and the
+low-level clock (only one of three ranges is kept).
 ``steps_left`` is reported separately.
 
-``feature_key``: the same without task id and room numbers (50 to 300 values in all).
+``feature_key``: the same without task id and room numbers (a few hundred values in all).
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ def keys(world: World) -> tuple[str, str]:
     status = world.human_status
     human = _HUMAN_NAMES[status]
     near = status >= 2 and world.human_room == room != HALL
-    flags = f"{'F' if fulfilled else ''}{'N' if world.needless else ''}{late or ''}"
+    placed = "placed" if world.placed else ""
+    flags = f"{'F' if fulfilled else ''}{'N' if world.needless else ''}{late or ''}{'P' if world.placed else ''}"
     state = (
         f"{task.task_id}|in {room + 1}|holds {hand}|map {where + 1}{'old' if old else ''}|{searched}{looked}"
         f"|{'put' if put_here else ''}|{human} {world.human_room + 1 if status else ''}|{flags}"
@@ -84,7 +87,8 @@ def keys(world: World) -> tuple[str, str]:
         feature = f"fetch|{spot}|{seen}|{min(searched, 2)}"
     clear = "clear" if task.clear else "vague"
     who = f"{human}{' near' if near else ''}" if status else ""
-    return state, f"{task.kind} {clear}|{feature}|{who}|{'N' if world.needless else ''}{'late' if late else ''}"
+    late_text = f"{'N' if world.needless else ''}{'late' if late else ''}"
+    return state, f"{task.kind} {clear}|{feature}|{who}|{late_text}|{placed}"
 
 
 def _is_goal_room(world: World, room: int) -> bool:

@@ -1,4 +1,4 @@
-"""Text of the observations; the wording is our own.
+"""Text of the observations. The wording differs from that of the original benchmark.
 
 An observation consists of: the role of the reader, one line for each past action, the map, the command, the known
 position of the human, the mapped places of the object and the receptacle, the admissible actions, and the robot's
@@ -188,7 +188,7 @@ def _rooms(kind: str, rooms: tuple[int, ...]) -> str:
 def _mapped(world: World) -> str:
     """The mapped places of the object (until it is held) and of the receptacle of the command.
 
-    The original prompt repeats the command near its end; this line is our substitute.
+    The prompt of the original benchmark repeats the command near its end; this line replaces the repetition.
     """
     task, home, belief = world.task, world.house, world.belief
     seek = task.target if world.held != task.target else -1

@@ -2,7 +2,7 @@
 
 Low-level steps (limit 600) measure the time of moving and handling, decisions (limit 15, Follow not counted) the number
 of actions. The human walks while the robot goes, explores or follows, and stands still while it picks up, puts down or
-gives. Each action is a method that returns the sentence that reports it.
+gives. Each action is a method that returns a sentence about its result.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class World:
         clock: low-level steps so far.
         left: counted decisions left; 0 when the episode is over.
         over: whether the episode is over.
+        placed: whether the robot has put down an object in the episode.
         received: objects that the human holds.
         needless: whether the human was followed needlessly in a clear task.
         walk, walked, pace: the human's walk, metres walked, metres per low-level step.
@@ -60,8 +61,8 @@ class World:
 
     __slots__ = (
         "belief", "clock", "fresh", "heading", "held", "house", "human_room", "human_status", "human_x", "left",
-        "lines", "needless", "over", "pace", "received", "room", "stale", "task", "truth", "unseen", "visited", "walk",
-        "walked", "x",
+        "lines", "needless", "over", "pace", "placed", "received", "room", "stale", "task", "truth", "unseen",
+        "visited", "walk", "walked", "x",
     )  # fmt: skip
 
     def __init__(self, task: Task, draw: Callable[[], float]) -> None:
@@ -74,7 +75,7 @@ class World:
         self.stale: set[int] = set()
         self.clock, self.left, self.over = 0, MAX_DECISIONS, False
         self.received: tuple[int, ...] = ()
-        self.needless = False
+        self.needless = self.placed = False
         self.walk, self.walked, self.pace = NO_WALK, 0.0, 0.0
         self.human_status, self.human_room, self.human_x, self.heading, self.unseen = NO_HUMAN, HALL, 0.0, 0, 0
         if task.goal == HUMAN:
@@ -134,7 +135,7 @@ class World:
         self.truth[s] = self.belief[s] = (*self.truth[s], self.held)
         self.fresh |= 1 << s
         self.stale.add(self.room)
-        self.held = -1
+        self.held, self.placed = -1, True
         return text.PUT_DOWN
 
     def give(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym import registry
-from selfreg_gym.adapters import as_helper, as_helper_class
+from selfreg_gym.adapters import as_helper
 from selfreg_gym.calibration.mixture import apply_calibration
 from selfreg_gym.calibration.search import TOLERANCE, Group, Search
 from selfreg_gym.errors import InvalidArgumentError
@@ -21,6 +21,7 @@ from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.solver.frontier import Frontier
 from selfreg_gym.utils.arguments import check_tasks
 from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, read_object
@@ -48,8 +49,9 @@ def calibrate(
     """Return ``helper`` at the knob whose usage on new episodes meets ``budget``.
 
     Args:
-        helper: a helper with a knob (:attr:`selfreg_gym.Helper.knob`), or a ``Frontier``, which the registered helper
-            ``dp`` follows. Outside a bracket the search moves by four ``knob_step``, then by steps that double.
+        helper: a helper with a knob (:attr:`selfreg_gym.Helper.knob`), or a ``Frontier``, for which the helper with
+            ``follows_policy`` is used. Outside a bracket the search moves by four ``knob_step``, then by steps that
+            double.
         env: keyword arguments of ``selfreg/Intervention-v0``, or a ready env (vector: in DISABLED mode).
         budget: C, cost units per episode.
         episodes: number of episodes per probed knob, spread evenly over ``tasks`` with new seeds; or the list of
@@ -187,9 +189,9 @@ def _plan(
 
 def _with_knob(helper: Any, budget: float) -> Helper:
     """The helper, which must have a knob; a frontier becomes the helper that follows it."""
-    if not hasattr(helper, "predict") and hasattr(helper, "policy"):  # a frontier, without an import of the solver
-        kinds = (registry.load("helpers", name) for name in registry.names("helpers"))
-        helper = next(kind for kind in kinds if as_helper_class(kind).follows_policy)(helper, budget=budget)
+    if isinstance(helper, Frontier):
+        kind = registry.load("helpers", registry.names("helpers", flag="follows_policy")[0])
+        helper = kind(helper, budget=budget)
     helper = as_helper(helper, what="a helper that is calibrated")
     if not helper.has_knob:
         raise InvalidArgumentError(

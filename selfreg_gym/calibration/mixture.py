@@ -63,6 +63,10 @@ class CoinMixture(Helper):
         low, high = (helper.for_interventions(interventions) for helper in (self.low, self.high))
         return CoinMixture(low, high, weight=self.weight, seed=self.seed)
 
+    def episode_mixture(self) -> list[tuple[float, Helper]]:
+        """The two helpers with their probabilities."""
+        return [(1.0 - self.weight, self.low), (self.weight, self.high)]
+
     def predict(
         self, observation: Any, state: Any = None, episode_start: np.ndarray | None = None, deterministic: bool = False
     ) -> tuple[Any, Any]:

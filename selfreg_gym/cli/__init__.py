@@ -7,7 +7,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from selfreg_gym.cli import stage_commands, utility_commands  # noqa: F401 (they add their commands to the application)
+from selfreg_gym.cli import (  # noqa: F401 (they add their commands to the application)
+    experiment_command,
+    stage_commands,
+    utility_commands,
+)
 from selfreg_gym.cli.application import app
 from selfreg_gym.cli.system_errors import complain, system_error
 from selfreg_gym.errors import SelfRegError

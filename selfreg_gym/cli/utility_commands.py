@@ -21,11 +21,12 @@ GROUP_NAMES = {"tasks": "envs"}
 @app.command("list", cls=Command)
 def list_command(
     group: Annotated[
-        str | None, typer.Argument(metavar="GROUP", help="tasks, actors, interventions or helpers; default: all.")
+        str | None,
+        typer.Argument(metavar="GROUP", help="tasks, actors, interventions, helpers or experiments; default: all."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the registered tasks, actors, interventions and helpers, with the distribution and module of each.
+    """List the tasks, actors, interventions, helpers and experiments, with the distribution and module of each.
 
     - `selfreg list helpers`
     - `selfreg list --json`

@@ -28,7 +28,7 @@ from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.store import schema
 from selfreg_gym.store.rollouts import Rollouts
-from selfreg_gym.types import Episode
+from selfreg_gym.types import Episode, optional_member
 from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
 
 __all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
@@ -49,6 +49,7 @@ def collect(
     workers: int = 1,
     num_envs: int = 16,
     retries: int = 2,
+    ask_actor_always: bool = False,
     progress: bool | Callable[[Episode], None] = True,
 ) -> Rollouts:
     """Play a number of episodes of each task with random help, and store every episode.
@@ -80,6 +81,8 @@ def collect(
         workers: number of processes.
         num_envs: episodes at once in each process (a live env has its own number).
         retries: repetitions of an episode with an error within this call.
+        ask_actor_always: ask the actor at the steps with help too, and store its log-probabilities at every step
+            (``Transition.actor_logprobs``); the episodes are otherwise the same. Without it, none are stored.
         progress: True shows a live display; a function is called with each episode instead.
 
     Returns:
@@ -97,9 +100,11 @@ def collect(
         raise InvalidArgumentError(
             f"progress must be True, False or a function of an Episode, received {shown(progress)}."
         )
+    if not isinstance(ask_actor_always, bool):
+        raise InvalidArgumentError(f"ask_actor_always must be True or False, received {shown(ask_actor_always)}.")
     if not isinstance(store, Rollouts):
         store = schema.check_path(store)
-    player = _Player(env, num_envs=num_envs, retries=retries)
+    player = _Player(env, num_envs=num_envs, retries=retries, ask_actor_always=ask_actor_always)
     workers = check_count("workers", workers)
     if workers > 1 and player.is_live:
         raise InvalidArgumentError(
@@ -114,7 +119,10 @@ def collect(
             "episodes": episodes,
             "help_probabilities": probabilities,
             "seed": seed,
-        } | ({"plan": version} if version > 1 else {})
+            # Settings of later versions are entries only where they differ from what earlier versions did.
+            **({"plan": version} if version > 1 else {}),
+            **({"ask_actor_always": True} if ask_actor_always else {}),
+        }
 
     def plan_for(rollouts: Rollouts) -> list[EpisodeSpec]:
         version = int(rollouts.spec.get("plan", 1))
@@ -151,7 +159,10 @@ def _fill(
         return
     if workers == 1:
         player.build()
-    check_tasks(dict.fromkeys(p.task_index for p in plan), available=player.available())
+    available, kinds = player.task_members()
+    check_tasks(dict.fromkeys(p.task_index for p in plan), available=available)
+    if kinds != rollouts.action_kinds:
+        rollouts.set_action_kinds(kinds)
     errors_in_a_row = 0
     with CollectionDisplay(rollouts, total=len(plan), shown=progress is True) as display:
 
@@ -175,8 +186,9 @@ def _fill(
 class _Player:
     """Plays shards (lists of episode specs). It is sent to each worker once and makes its env at the first shard."""
 
-    def __init__(self, env: Any, *, num_envs: int, retries: int) -> None:
+    def __init__(self, env: Any, *, num_envs: int, retries: int, ask_actor_always: bool) -> None:
         self.is_live = not isinstance(env, Mapping)
+        self.ask_actor_always = ask_actor_always
         self.num_envs, self.retries = check_count("num_envs", num_envs), check_count("retries", retries, low=0)
         self.kwargs: dict[str, Any] = {}
         self.env: Any = None
@@ -223,20 +235,24 @@ class _Player:
         if self.env is None:
             self.env = InterventionVectorEnv(self.num_envs, **self.kwargs, autoreset_mode="Disabled")
 
-    def available(self) -> int | None:
-        """Number of the env's tasks (``num_episodes``), or None if the task does not report it."""
+    def task_members(self) -> tuple[int | None, tuple[str, ...]]:
+        """The task's ``num_episodes`` (None if it does not report it) and ``action_kinds`` (empty if it has none)."""
+
+        def members(task: Any) -> tuple[int | None, tuple[str, ...]]:
+            return episodes_of(task), tuple(optional_member(task, "action_kinds") or ())
+
         if self.env is not None:
-            return episodes_of(self.env.unwrapped.slots[0].task)
+            return members(self.env.unwrapped.slots[0].task)
         task = building.build_task(self.kwargs["task"], self.kwargs.get("task_kwargs"))
         try:
-            return episodes_of(task)
+            return members(task)
         finally:
             if task is not self.kwargs["task"]:
                 task.close()
 
     def __call__(self, shard: Sequence[EpisodeSpec]) -> Iterator[Episode]:
         self.build()
-        yield from run_episodes(self.env, shard, retries=self.retries)
+        yield from run_episodes(self.env, shard, retries=self.retries, ask_actor_always=self.ask_actor_always)
 
 
 def _shards(missing: Sequence[EpisodeSpec], workers: int) -> list[list[EpisodeSpec]]:

@@ -4,8 +4,8 @@ Formats: OpenAI's ``/completions`` (``choices[i].text``, ``logprobs.tokens``, ``
 ``/chat/completions`` (``choices[0].message.content``), as vLLM, llama.cpp, TGI, SGLang, ``transformers serve`` and
 gateways to other APIs write them.
 
-``finish_reason`` of a choice tells why it ends. "stop" and "length" (and their synonyms), "tool_calls" and null are
-answers; anything else is an error. An abort or a failure is transient, a filter or a refusal is not.
+``finish_reason`` of a choice is the reason for its end. "stop", "length" and their synonyms, "tool_calls" and null are
+answers; all other values are errors. An abort or a failure is transient; a filter or a refusal is permanent.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Answer:
 
 
 def no_answer(what: str, *, transient: bool = True) -> EndpointError:
-    """The error of a response without an answer. A ``transient`` one is worth a retry."""
+    """The error of a response without an answer; a ``transient`` one is retried."""
     return EndpointError(f"the response has no answer: {what}", transient=transient, reached=True)
 
 
@@ -211,7 +211,7 @@ def _index(choice: dict[str, Any], place: int) -> int:
 
 
 def _is_truncated(choice: dict[str, Any]) -> bool:
-    """Whether a choice ends at the token limit; raise if with an error, a filter, a refusal or for another reason."""
+    """Whether a choice ends at the token limit; raise for an error, a filter, a refusal or an unknown reason."""
     check_errors(choice)
     reason = choice.get("finish_reason")
     if isinstance(reason, dict):  # SGLang: {"type": "length", "length": 64}

@@ -65,7 +65,7 @@ class Client:
             try:
                 answer = read(self._once(path, body))
             except EndpointError as error:
-                unreached = isinstance(error, NotReached) and not self._answered  # waiting seldom helps
+                unreached = isinstance(error, NotReached) and not self._answered  # a retry rarely succeeds
                 last = not error.transient or attempt >= self.server.retries or (unreached and attempt >= 1)
                 if last or self._stopped.wait(self._pause(attempt, error.retry_after)):
                     self.meter.count(failed=1)
@@ -93,7 +93,7 @@ class Client:
         return max(own, min(asked or 0.0, server.max_wait))
 
     def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """One attempt. A failure is an EndpointError; its text may contain anything from the server."""
+        """One attempt. A failure is an EndpointError; the message may contain any text of the server."""
         seconds = self.server.timeout if self._answered else self.server.load_timeout
         try:
             reply = self._transport.send(path, body, seconds)

@@ -33,7 +33,7 @@ _MODEL_MISSING = re.compile(  # "The model `x` does not exist", "model 'x' not f
     r"|\bmodel\b.{0,400}\b(?:not (?:found|exist|available|supported|loaded|served|known)|unknown|unavailable)\b",
     re.IGNORECASE,
 )
-_NOT_ABOUT_LISTS = (401, 403, 408, 429)  # HTTP statuses that single prompts would get as well
+_NOT_ABOUT_LISTS = (401, 403, 408, 429)  # HTTP statuses that are not caused by the list of prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Request:
 
 
 class _Resources:
-    """The open resources of a connection; an object of its own, so that they can be closed after its collection."""
+    """The open resources of a connection, in a separate object, to be closed after its garbage collection."""
 
     def __init__(self) -> None:
         self.client: Client | None = None

@@ -28,8 +28,8 @@ def action_scores(texts: Sequence[str], answers: Sequence[Any]) -> list[Any]:
     """``[scores, [tokens read, tokens written]]`` of A texts, each a prompt with one action.
 
     A score is the sum of the log-probabilities after the common prefix of all texts. The prefix (the prompt and the
-    first tokens of the actions) has the same log-probability in each text, so the end of the prompt need not be known:
-    no tokenizer is needed, and a token across the border is counted correctly.
+    first tokens of the actions) has the same log-probability in each text, so no tokenizer is needed
+    to find the end of the prompt, and a token that spans it is counted correctly.
 
     If one action is the beginning of another ("look", "look at"), the score of the shorter one includes the
     log-probability that the model does not continue as a longer one. The local scorer uses the end-of-text token

@@ -2,8 +2,8 @@
 
 Servers differ, some silently: ``transformers serve`` accepts and ignores ``logprobs``, ``echo`` and
 ``response_format``; llama.cpp returns log-probabilities of new tokens only; llama-cpp-python shifted those of the
-prompt by one token. So each capability is tested by a small request, and the echoed log-probability of a token must
-agree with that of the same token when it was generated.
+prompt by one token. So each capability is tested by a small request, and the log-probability of an echoed token
+must agree with that of the same token when it was generated.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The tested capabilities of a server. One that was not tested counts as not working."""
+    """The tested capabilities of a server. An untested capability counts as not working."""
 
     findings: dict[str, Finding]
 

@@ -5,8 +5,8 @@
 ``systemone``: a typed question of ``/v1/systemone`` gives a probability for each action, of which one is drawn here.
 ``text``: the server writes freely and the action is read from the text; an inadmissible action stays inadmissible.
 
-In all of them a response without an answer (no text, an abort, a filter) is an act with an error, not an invalid
-action.
+With every strategy, a response without an answer (no text, an abort, a filter) is an act with an error, not an
+invalid action.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A thread pool that does not delay the end of the program.
 
-``concurrent.futures`` joins its threads at exit: after Ctrl-C the program would wait there for a server that hangs.
+``concurrent.futures`` joins its threads at exit, so after Ctrl-C the program would wait for a server that hangs.
 """
 
 from __future__ import annotations

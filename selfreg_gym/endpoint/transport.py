@@ -1,9 +1,9 @@
-"""``Transport``: one HTTP exchange, bounded in time and size, with the headers that the user named and no others.
+"""``Transport``: one HTTP exchange, limited in time and size, whose headers come from the arguments only.
 
-The HTTP client is that of the ``openai`` package (httpx, or its successor), without the package's API class, which adds
-headers, keys and addresses from a dozen environment variables. Of the HTTP client's own environment, the network part
-stays on (``HTTP_PROXY``, ``SSL_CERT_FILE`` and so on; a loopback address never uses a proxy); credentials (``.netrc``)
-and state (cookies) are off.
+The HTTP client is that of the ``openai`` package (httpx, or its successor). The API class of the package is not used,
+because it adds headers, keys and addresses from a dozen environment variables. The HTTP client reads the environment
+variables of the network (``HTTP_PROXY``, ``SSL_CERT_FILE`` and so on; a loopback address never uses a proxy), but
+neither credentials (``.netrc``) nor cookies.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LOOPBACK = ("localhost", "::1")
 
 
 class NotReached(EndpointError):
-    """No connection to the address: refused, an unknown host, no TLS. Waiting seldom helps."""
+    """No connection to the address: refused, an unknown host, no TLS. A retry rarely succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Reply:
 
 
 class Transport:
-    """Sends single requests; thread-safe. Redirects on the same host are followed if they keep the method.
+    """Sends single requests; thread-safe. Redirects to the same host are followed if they keep the method.
 
     Args:
         base_url: prefix of the paths.
@@ -109,7 +109,7 @@ class Transport:
             seconds: time limit of the whole exchange, until the last byte of the answer.
 
         Raises:
-            EndpointError: no complete answer; its text may contain anything from the server.
+            EndpointError: no complete answer; the message may contain any text of the server.
         """
         url = self.base_url + path
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -152,7 +152,7 @@ class Transport:
 
 @lru_cache(maxsize=8)
 def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> ssl.SSLContext:
-    """The client's TLS context for these environment variables; reading the authorities takes a third of a second."""
+    """The client's TLS context for these environment variables; reading the certificates takes a third of a second."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:
@@ -165,7 +165,7 @@ def _trusted(httpx: Any, scheme: str, file: str | None, folder: str | None) -> s
 
 
 def _body(response: Any, deadline: float) -> bytes:
-    """The decoded body; of an HTTP error its beginning. The bound applies to decoded bytes (decompression bombs)."""
+    """The decoded body, or its beginning for an HTTP error. Decoded bytes are limited (decompression bombs)."""
     failed = response.status_code >= 300
     parts: Iterable[bytes] = response.iter_raw()
     encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
@@ -219,7 +219,7 @@ def _inflated(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _redirected(url: str, reply: Reply, posted: bool, path: str) -> str:
-    """The target of a redirect; an error for another host, for a redirect that turns POST into GET, or without one."""
+    """The target of a redirect; raise if it is missing or on another host, or if POST would become GET."""
     try:
         target = urljoin(url, reply.headers.get("location", "").strip())
         here, there = (
@@ -300,6 +300,7 @@ _now = threading.local()
 
 
 def _left(timeout: float | None, late: type[Exception]) -> float | None:
+    """``timeout``, shortened to the deadline of the thread's exchange; raises ``late`` after the deadline."""
     deadline = getattr(_now, "deadline", None)
     if deadline is None:
         return timeout
@@ -310,7 +311,7 @@ def _left(timeout: float | None, late: type[Exception]) -> float | None:
 
 
 class _Stream:
-    """A network stream whose reads and writes end at the deadline of the exchange; httpx bounds each one alone."""
+    """A network stream whose reads and writes end at the deadline; httpx limits only each of them separately."""
 
     def __init__(self, stream: Any, late: tuple[type[Exception], type[Exception]]) -> None:
         self._stream, self._late = stream, late
@@ -329,7 +330,7 @@ class _Stream:
 
 
 class _Backend:
-    """A network backend that opens these streams."""
+    """A network backend that opens streams with a deadline."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -344,7 +345,7 @@ class _Backend:
 
 
 def _apply_deadlines(http: Any) -> None:
-    """Make every exchange of a client end at its thread's deadline, also if headers arrive byte by byte.
+    """End each exchange of a client at the deadline of its thread, also if headers arrive byte by byte.
 
     The client's transports have no public argument for a network backend. If their attributes have other names, the
     deadline is checked between the chunks of a body only.

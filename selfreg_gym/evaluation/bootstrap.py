@@ -1,37 +1,40 @@
 """95 % confidence intervals of means and rates over episodes: the stratified bootstrap, expressed as weights.
 
-**Resampling.** A resample of n episodes is one weight per episode, so B resamples form a matrix ``W`` of shape (B, n).
-The mean of a measure ``x`` (n,) in each resample is ``W @ x / W.sum(axis=1)``. All helpers play the same episodes and
-share ``W``: a difference taken resample by resample is a *paired* difference, and any function of several means (a
-share of a gap, a point read off a curve) gets its interval in the same way.
+**Resampling.** A resample of n episodes is a vector of n weights, so B resamples are a matrix ``W (B, n)``. The mean of
+a measure ``x (n,)`` in each resample is ``W @ x / W.sum(axis=1)``. All helpers play the same episodes and share ``W``.
+Differences within each resample are therefore *paired* differences, and any function of several means (a share of the
+gap, a point of a curve) has an interval of the same kind.
 
 There are two populations:
 
-* fixed tasks: the intervals are about new episodes of these tasks. A stratum is a task, a unit is an episode;
-* sampled tasks: the intervals are about new tasks. A stratum is a kind of task, a unit is a task with all its episodes.
+* fixed tasks: all episodes of the same tasks. The strata are the tasks, the units are the episodes;
+* sampled tasks: all tasks of the same kinds. The strata are the kinds, the units are the tasks with all their episodes.
 
 Units are resampled within their stratum. From a stratum of m units, m - 1 are drawn with replacement, each with weight
-m / (m - 1). Drawing m would shrink the variance by (m - 1) / m, which is one half for two episodes per task (Rao and Wu
-1988, "Resampling inference with complex survey data", JASA 83). Strata of one unit carry no information about their
-spread and are pooled (Cochran 1977, "Sampling techniques", section 5A.12).
+m / (m - 1). With m draws the variance would be too small by the factor (m - 1) / m, one half for two episodes per task
+(Rao and Wu 1988, "Resampling inference with complex survey data", JASA 83). A stratum of one unit gives no estimate of
+its variance, so these strata are pooled (Cochran 1977, "Sampling techniques", section 5A.12).
 
 **Rates** have Wilson's score interval (Wilson 1927, JASA 22) with ``n / d`` trials. The design effect ``d`` is the
-bootstrap variance of the rate p over that of n independent episodes, ``p (1 - p) / n`` (Kish 1965, "Survey sampling"):
+ratio of the bootstrap variance of the rate p to ``p (1 - p) / n``, that of n independent episodes (Kish 1965, "Survey
+sampling"):
 
 * sampled tasks: ``d = (e d_boot + 2 d_max) / (e + 2)``, the estimate shrunk towards the worst case ``d_max = n / m``,
-  the mean number of episodes per task. That case, in which all episodes of a task end alike, counts as 2 effective
-  units besides the ``e`` observed ones. So 168 tasks without a failure give [0.978, 1] for any number of episodes;
-* fixed tasks: ``d`` is at most 1, because no such design is worse than independent episodes, and 3 events, ``3 / n^2``,
-  are added to the variance.
+  the mean number of episodes per task, in which all episodes of a task have the same outcome. The worst case has the
+  weight of 2 effective units, the estimate that of the ``e`` observed ones. So 168 tasks without a failure give
+  [0.978, 1] for any number of episodes;
+* fixed tasks: ``d`` is at most 1, because stratification does not increase the variance, and 3 events, ``3 / n^2``, are
+  added to the variance.
 
-**Other statistics** have the percentile interval of the bootstrap, which is too narrow where few units differ from the
-others and has no width where none does. It is widened by the factor ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))`` for m
-units: the quantile of Student's t over the normal one, or, with few effective units, about the ratio of Wilson's
-interval to the normal interval. The variance of a rate over sampled tasks is multiplied by ``t^2 / z^2``, too.
+**Other statistics** have the percentile interval of the bootstrap. It is too narrow if few units differ from the
+others, and has width 0 if none does. For m units it is widened by ``sqrt(max(t^2 / z^2, 1 + 3 / e - 9 / m))``. The
+first term is the squared ratio of the quantiles of Student's t and the normal distribution. With few effective units,
+the second one is about the squared ratio of the widths of Wilson's interval and the normal interval. The variance of a
+rate over sampled tasks is also multiplied by ``t^2 / z^2``.
 
-The number of **effective units** is ``e = (sum psi^2)^2 / sum psi^4``, where psi are the units' contributions to the
-statistic (its influence function): m / 3 if they are normal, the number of failures for a rate with few failures.
-``benchmarks/interval_coverage.py`` measures the coverage of all intervals.
+The number of **effective units** is ``e = (sum psi^2)^2 / sum psi^4``, where psi are the contributions of the units to
+the statistic (its influence function). It is m / 3 for normal contributions, and the number of failures for a rate with
+few failures. ``benchmarks/interval_coverage.py`` measures the coverage of all intervals.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ COMPARABLE = 30
 """Episodes that a row needs for a comparison with the coin line."""
 
 RUNAWAY = 1.5
-"""A usage above this times E[U], and above E[U] by half the cost of a call, is reported as unexpected."""
+"""A usage is reported as unexpected above this multiple of E[U], if it exceeds E[U] by half the cost of a call."""
 
 UNSEEN = 0.2
-"""Above this share of decisions in unknown states, the model does not control the usage."""
+"""With a larger share of decisions in unknown states, the model does not control the usage."""
 
 ENDS: tuple[tuple[Reference, str], ...] = (("lower", "never asking"), ("upper", "always asking"))
 
@@ -34,15 +34,16 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
     """The warnings about a split.
 
     Args:
-        results: of the split.
+        results: the results of the split.
         rows: its summary rows (all kinds and training seeds together).
-        comparisons: of its points.
+        comparisons: the comparisons of its points.
     """
     split, found = results.table.split, []
     missing = [what for which, what in ENDS if results.reference(which) is None]
     if missing:
         found.append(
-            f"{split}: {' and '.join(missing)} not evaluated, so shares of the gap and the coin line are unknown."
+            f"{split}: the evaluation has no result of {' and '.join(missing)}, so shares of the gap and the coin line "
+            "are unknown: add these helpers to evaluate.helpers."
         )
     else:
         never, always = results.anchors

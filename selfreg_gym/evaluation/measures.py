@@ -54,6 +54,8 @@ def measure(episode: Episode) -> EpisodeMeasures:
         "invalid": float(any(step.invalid for step in episode.steps)),  # 1 if an action was not admissible
         "invalid_after_help": float(after),  # 1 if such an action came at most AFTER_HELP steps after help
         "unseen": float(episode.metrics.get("unseen", np.nan)),  # decisions in states that the helper does not know
+        # Steps with help at which the actor was asked too: the helper's own cost. Absent if there are none.
+        "extra_actor_calls": float(episode.metrics.get("extra_actor_calls", 0.0)),
         "spl": float(episode.metrics.get("spl", np.nan)),  # success weighted by path length, if the task says it
     }
     actions = [step.action for step in episode.steps]

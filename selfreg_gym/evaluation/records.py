@@ -58,6 +58,7 @@ class ResultRow(TypedDict):
     calls_ci: Interval
     usage_by_intervention: list[float | None]  # (K,)
     calls_by_intervention: list[float | None]  # (K,)
+    extra_actor_calls: float | None  # per episode, for the helper's decision at steps where help was given
     errors: int  # truncated episodes, excluded from all other numbers
 
 

@@ -80,6 +80,7 @@ def _row(results: SplitResults, point: Point, seed: int | None, kind: str) -> Re
         calls_ci=plain(calls)["ci"],
         usage_by_intervention=units,
         calls_by_intervention=counts if counts != [None] else [plain(calls.value)],  # [None]: of an earlier version
+        extra_actor_calls=_mean(column("extra_actor_calls")),
         errors=int(sum(np.nansum(table.columns[one]["error"][chosen]) for one in point)),
     )
 

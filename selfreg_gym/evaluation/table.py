@@ -163,7 +163,7 @@ class EpisodeTable:
         return replace(self, task_index=task_index, seeds=seeds, kinds=kinds, columns=columns, _weights={}, _designs={})
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists; NaN as None, whole numbers as integers, helper keys as text."""
+        """Plain lists; NaN as None, integral values as integers, helper keys as text."""
         return {
             "split": self.split,
             "fixed_tasks": self.fixed_tasks,
@@ -193,7 +193,7 @@ class EpisodeTable:
                 raise ValueError(f"helper {key!r} has no {missing[0]}")
         whole = {name: _loaded(name, data[name], n) for name in ("task", "seed")}
         if any(not (np.isfinite(v).all() and (v == np.rint(v)).all()) for v in whole.values()):
-            raise ValueError("task and seed must hold whole numbers")
+            raise ValueError("task and seed must hold integers")
         if len(data["kind"]) != n or not all(isinstance(kind, str) for kind in data["kind"]):
             raise ValueError(f"kind must hold one text per episode ({n})")
         if not n or not columns:

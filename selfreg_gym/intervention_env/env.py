@@ -10,8 +10,9 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env import building
-from selfreg_gym.intervention_env.episode import EpisodeState, ask
-from selfreg_gym.types import Actor, Intervention
+from selfreg_gym.intervention_env.asking import ask
+from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
+from selfreg_gym.types import Act, Actor, Intervention
 
 __all__ = ["InterventionEnv"]
 
@@ -44,7 +45,7 @@ class InterventionEnv(gym.Env[str, int]):
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
     environments require.
 
-    * ``usage``: float64 ``(K,)``, cost units so far per intervention;
+    * ``usage``: float64 ``(K,)``, cost units so far per intervention; ``calls``: int64 ``(K,)``, calls so far;
     * ``intervention``: name of the intervention that acted, or None; ``action_text``: its text, None after a reset;
     * ``cost``: float, cost units of this step; ``step``: int, steps done;
     * ``tokens``: int, tokens of the call, -1 if not counted;
@@ -153,14 +154,26 @@ class InterventionEnv(gym.Env[str, int]):
             episode.raise_not_running("step")
         if type(action) is not int or not 0 <= action <= len(self.interventions):
             action = building.check_action(action, self.interventions)
-        episode.apply(action, ask(self._actors[action], (episode.decision(action),))[0])
+        act: str | Act | None = None if action else episode.act
+        if act is None:
+            act = ask(self._actors[action], (episode.decision(action),))[0]
+        episode.apply(action, act)
         if episode.truncated and episode.info["error"] and not self._warned:
             self._warned = True  # warn once; every failed episode has info["error"]
             gym.logger.warn(f"the episode is truncated and excluded from statistics: {episode.info['error']}")
         return episode.observation, episode.reward, episode.terminated, episode.truncated, episode.info.copy()
 
+    def actor_acts(self) -> Act | None:
+        """The act that the actor would take now, with its log-probabilities; None if the episode is over.
+
+        The actor is asked at most once per step. A following action 0 executes this act; after help it is discarded,
+        and ``slots[0].extra_actor_calls`` counts it. So an episode is the same whether the actor is asked or not. An
+        act with an ``error`` ends the episode only if it is executed.
+        """
+        return ask_ahead(self.actor, self.slots)[0]
+
     def snapshot(self) -> object:
-        """The exact state: the task's snapshot, the counters, and ``np_random``.
+        """The exact state: the task's snapshot, the counters, the act of :meth:`actor_acts`, and ``np_random``.
 
         The state of wrappers around this env (``TimeLimit``, which ``gym.make(max_episode_steps=n)`` adds) is not
         included; :func:`selfreg_gym.intervention_env.snapshots.take_snapshot` includes it.

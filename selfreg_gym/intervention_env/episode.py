@@ -1,7 +1,7 @@
 """``EpisodeState``: one episode in progress, with the task, the counters and the result of the last step.
 
 ``InterventionEnv`` holds one :class:`EpisodeState` and ``InterventionVectorEnv`` N of them, so both play the same
-episodes by construction; only the calls of actors are batched, by :func:`ask`.
+episodes by construction; only the calls of actors are batched (:mod:`selfreg_gym.intervention_env.asking`).
 """
 
 from __future__ import annotations
@@ -13,27 +13,22 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import (
-    CheckpointError,
     EpisodeOverError,
     InvalidArgumentError,
-    MissingPackageError,
     NotResetError,
     SelfRegError,
-    SetupError,
     TaskContractError,
     shown,
 )
+from selfreg_gym.intervention_env.asking import ask_repeatedly, is_integer
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
 from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
 from selfreg_gym.utils.random_streams import DECISION
 
-__all__ = ["EpisodeState", "ask", "episodes_of"]
+__all__ = ["EpisodeState", "ask_ahead", "episodes_of"]
 
-_MAX_TOKENS = 2**53  # per act, so that sums are exact and fit an int64
-_MAX_COST = 1e12  # cost units per act, so that sums are finite
 _DECISION_TAG = DECISION.tag
-_ROUNDING = 1e-6  # a log-probability may exceed 0 by this rounding error
 
 
 class EpisodeState:
@@ -45,8 +40,11 @@ class EpisodeState:
         t: number of steps.
         who: who acted in the last step (0 the actor, k the k-th intervention).
         usage: float64 ``(K,)``, cost units so far per intervention.
+        calls: int64 ``(K,)``, calls so far per intervention.
         observation, reward, terminated, truncated, info: return values of the last reset or step.
         over: True if the episode has ended or none has begun.
+        act: the actor's act at this step if it was asked before the step (:func:`ask_ahead`), else None.
+        extra_actor_calls: number of steps at which the actor was asked and an intervention acted.
     """
 
     __slots__ = (
@@ -54,6 +52,9 @@ class EpisodeState:
         "_help_cost",
         "_interventions",
         "_limit",
+        "act",
+        "calls",
+        "extra_actor_calls",
         "info",
         "observation",
         "over",
@@ -82,11 +83,14 @@ class EpisodeState:
         self.seed: int | None = None
         self.t = self.who = 0
         self.usage = np.zeros(len(self._interventions))
+        self.calls = np.zeros(len(self._interventions), np.int64)
         self.observation = ""
         self.reward = 0.0
         self.terminated = self.truncated = False
         self.info: dict[str, Any] = {}
         self.over = True
+        self.act: Act | None = None
+        self.extra_actor_calls = 0
 
     def begin(self, seed: int, options: dict[str, Any] | None) -> None:
         """Reset the task with ``seed``, and the counters.
@@ -106,7 +110,9 @@ class EpisodeState:
             self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
         observation, info = read_reset(returned)
         self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
+        self.calls = np.zeros(len(self._interventions), np.int64)
         self.over = self.terminated = self.truncated = False
+        self.act, self.extra_actor_calls = None, 0
         self._record(observation, info, 0.0, None, None, 0.0)
 
     def decision(self, who: int) -> Decision:
@@ -122,9 +128,13 @@ class EpisodeState:
         """
         name, cost, tokens, reported_cost = None, 0.0, None, None
         self.who = who
+        if self.act is not None:
+            self.extra_actor_calls += who > 0
+            self.act = None
         if who:
             intervention = self._interventions[who - 1]
             name, cost = intervention.name, intervention.cost
+            self.calls[who - 1] += 1
         if isinstance(act, str):
             text = act
         else:
@@ -172,17 +182,18 @@ class EpisodeState:
         ) from error
 
     def snapshot(self) -> tuple[Any, ...]:
-        """The snapshot of the task, the counters and the result of the last step."""
+        """The snapshot of the task, the counters, the result of the last step, and the actor's act at this step."""
         if self.seed is None:
             self.raise_not_running("snapshot")
         task_snapshot = self.task.get_wrapper_attr("snapshot")()
         counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
-        return task_snapshot, counters, (self.reward, self.terminated, self.truncated, self.over)
+        ending = (self.reward, self.terminated, self.truncated, self.over)
+        return task_snapshot, counters, ending, (self.act, self.extra_actor_calls)
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
         try:
-            task_snapshot, counters, ending = snapshot
+            task_snapshot, counters, ending, asked = snapshot
             seed, t, usage, observation, info = counters
         except (TypeError, ValueError):
             raise InvalidArgumentError(
@@ -190,8 +201,9 @@ class EpisodeState:
             ) from None
         self.task.get_wrapper_attr("restore")(task_snapshot)
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
-        self.usage = usage.copy()
+        self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending
+        self.act, self.extra_actor_calls = asked
 
     def _record(
         self,
@@ -215,6 +227,7 @@ class EpisodeState:
             self._count_steps_left(info)
         complete_info(info, observation)
         info["usage"] = self.usage.copy()
+        info["calls"] = self.calls.copy()
         info["intervention"] = intervention
         info["action_text"] = action_text
         info["cost"] = cost
@@ -231,7 +244,7 @@ class EpisodeState:
     def _count_steps_left(self, info: dict[str, Any]) -> None:
         """Limit ``steps_left`` by ``max_episode_steps``; remove the key if neither task nor env counts steps."""
         left = info.get("steps_left")
-        if left is not None and not (_is_integer(left) and 0 <= left <= LARGEST_INTEGER):
+        if left is not None and not (is_integer(left) and 0 <= left <= LARGEST_INTEGER):
             raise TaskContractError(
                 f"info['steps_left'] must be an integer of at least 0 or absent, received {shown(left)} from the task."
             )
@@ -250,84 +263,15 @@ def episodes_of(task: gym.Env[Any, Any]) -> int | None:
     return int(number) if isinstance(number, int | np.integer) and not isinstance(number, bool) else None
 
 
-def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
-    """Call an actor once for all decisions, and return one act per decision; a failure is an ``Act`` with ``error``.
+def ask_ahead(actor: Actor, episodes: Sequence[EpisodeState], retries: int = 0) -> list[Act | None]:
+    """The actor's acts at the current step of N episodes, asked at most once per step; None where one is over.
 
-    If a batched call raises or returns the wrong number of acts, each decision is repeated alone, so that one bad
-    decision does not end the other episodes.
-
-    Raises:
-        SetupError, MissingPackageError, CheckpointError: the actor cannot work with its settings; this is not a failure
-            of an episode.
+    The acts are kept in the episodes, and a step without help executes them. The decisions are those that the actor
+    would get in the step, with the same random streams, so asking ahead does not change the episodes.
     """
-    try:
-        acts = actor.act(decisions)
-        if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
-            return acts  # the usual result for one decision
-        if isinstance(acts, str | bytes | dict):
-            failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
-        elif len(acts) == len(decisions):
-            pairs = zip(acts, decisions, strict=True)
-            return [act if type(act) is str else _checked(act, decision) for act, decision in pairs]
-        else:
-            counts = f"{len(acts)} for {len(decisions)}"
-            failure = f"{type(actor).__name__}.act must return one act per decision, received {counts}."
-    except (SetupError, MissingPackageError, CheckpointError):
-        raise
-    except Exception as error:
-        failure = f"{type(error).__name__}: {_shortened(str(error))}"
-    if len(decisions) == 1:
-        return [Act("", error=failure)]
-    # The failed call may have drawn from the random streams, so they begin again.
-    return [ask(actor, (decision.renewed(),))[0] for decision in decisions]
-
-
-def _checked(act: Any, decision: Decision) -> str | Act:
-    """The act with plain Python types, or an act with an error about the invalid field."""
-    if isinstance(act, str):
-        return str(act)
-    if not isinstance(act, Act):
-        return Act("", error=f"an act must be a str or an Act, received {shown(act)}.")
-    if act.error is not None:
-        return act if isinstance(act.error, str) else Act("", error=_shortened(str(act.error)))
-    tokens, cost, logprobs = act.tokens, act.cost, act.logprobs
-    if type(act.text) is str and tokens is None and cost is None and logprobs is None:
-        return act
-    problem = None
-    if not isinstance(act.text, str):
-        problem = f"text must be a str, received {shown(act.text)}"
-    elif tokens is not None and not (_is_integer(tokens) and 0 <= tokens <= _MAX_TOKENS):
-        problem = f"tokens must be an integer from 0 to 2**53, received {shown(tokens)}"
-    elif cost is not None and not (_is_number(cost) and 0 <= cost <= _MAX_COST):
-        problem = f"cost must be a number from 0 to {_MAX_COST:g}, received {shown(cost)}"
-    elif logprobs is not None:
-        problem = _logprobs_problem(logprobs, decision.admissible_actions)
-    if problem is not None:
-        return Act("", error=f"an act's {problem}.")
-    plain = None if logprobs is None else tuple(float(x) for x in logprobs)
-    return Act(str(act.text), plain, None if tokens is None else int(tokens), None if cost is None else float(cost))
-
-
-def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:
-    """The problem of an act's log-probabilities, or None."""
-    rule = "logprobs must be one log-probability (at most 0) per admissible action, in their order, or None"
-    if isinstance(logprobs, str | bytes | dict) or not hasattr(logprobs, "__len__"):
-        return f"{rule}, received {shown(logprobs)}"
-    if admissible is None:
-        return f"{rule}; any text is admissible here, so no list is complete. Received {len(logprobs)} values"
-    if len(logprobs) != len(admissible):
-        return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
-    invalid = [value for value in logprobs if not (_is_number(value) and value <= _ROUNDING)]
-    return f"{rule}, received {shown(invalid[0])}" if invalid else None
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
-
-
-def _shortened(text: str, limit: int = 2000) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+    unasked = [episode for episode in episodes if not episode.over and episode.act is None]
+    if unasked:
+        acts = ask_repeatedly(actor, [episode.decision(0) for episode in unasked], retries)
+        for episode, act in zip(unasked, acts, strict=True):
+            episode.act = Act(act) if isinstance(act, str) else act
+    return [None if episode.over else episode.act for episode in episodes]

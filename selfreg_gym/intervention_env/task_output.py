@@ -53,6 +53,8 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
             and ("feature_key" not in info or type(info["feature_key"]) is str)
         ):
             "".join(info["admissible_actions"])  # the fastest check that all are str
+            if "feature_vector" in info:
+                _optional(info, "feature_vector", _vector)
             if "metrics" in info:
                 _optional(info, "metrics", _metrics)
             return
@@ -62,7 +64,8 @@ def complete_info(info: dict[str, Any], observation: str) -> None:
     info["state_key"] = observation if key is None else _text("info['state_key']", key)
     info["task_id"] = "" if name is None else _label("info['task_id']", name)
     info["invalid_action"] = False if invalid is None else _flag("info['invalid_action']", invalid)
-    for key, check in (("kind", _label), ("feature_key", _text), ("metrics", _metrics)):
+    checks = (("kind", _label), ("feature_key", _text), ("feature_vector", _vector), ("metrics", _metrics))
+    for key, check in checks:
         if key in info:
             _optional(info, key, check)
     if info.get("admissible_actions") is not None:
@@ -88,6 +91,24 @@ def _metrics(what: str, metrics: Any) -> dict[str, float]:
             number = math.nan
         found[name] = number if math.isfinite(number) else math.nan
     return found
+
+
+def _vector(what: str, vector: Any) -> np.ndarray:
+    """The vector as float32 ``(d,)``."""
+    if type(vector) is np.ndarray and vector.dtype == np.float32 and vector.ndim == 1 and np.isfinite(vector).all():
+        return vector
+    rule = f"{what} of a task must be a float32 array (d,) of finite numbers"
+    try:
+        found = np.asarray(vector)
+    except ValueError:  # nested lists of different lengths
+        _broken(rule, vector)
+    if found.ndim != 1 or found.dtype.kind not in "fiub":
+        _broken(rule, vector)
+    with np.errstate(over="ignore"):
+        plain = found.astype(np.float32)
+    if not np.isfinite(plain).all():
+        _broken(rule, vector)
+    return plain
 
 
 def success_of(info: Mapping[str, Any], terminated: bool) -> bool:

@@ -12,9 +12,10 @@ from gymnasium.vector.utils import batch_space
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.intervention_env import building
-from selfreg_gym.intervention_env.episode import EpisodeState, ask
+from selfreg_gym.intervention_env.asking import ask_repeatedly
+from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
 from selfreg_gym.intervention_env.infos import batch_infos
-from selfreg_gym.types import Actor, Intervention
+from selfreg_gym.types import Act, Actor, Intervention
 from selfreg_gym.utils.arguments import check_count, check_options
 
 __all__ = ["InterventionVectorEnv", "to_sb3"]
@@ -138,17 +139,16 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         wanted = self._read_actions(actions, finished)
         asked: dict[int, list[int]] = {}
         for i in range(n):
-            if not finished[i]:
+            if finished[i]:
+                continue
+            known = slots[i].act
+            if known is not None and wanted[i] == 0:
+                slots[i].apply(0, known)
+            else:
                 asked.setdefault(wanted[i], []).append(i)
         for who in sorted(asked):
-            acts = ask(self._actors[who], [slots[i].decision(who) for i in asked[who]])
-            for _ in range(self.act_retries):
-                failed = [j for j, act in enumerate(acts) if not isinstance(act, str) and act.error is not None]
-                if not failed:
-                    break
-                again = ask(self._actors[who], [slots[asked[who][j]].decision(who) for j in failed])
-                for j, act in zip(failed, again, strict=True):
-                    acts[j] = act
+            decisions = [slots[i].decision(who) for i in asked[who]]
+            acts = ask_repeatedly(self._actors[who], decisions, self.act_retries)
             for i, act in zip(asked[who], acts, strict=True):
                 slots[i].apply(who, act)
 
@@ -167,6 +167,15 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = self._restart(infos, finished)
         return self._observations(), rewards, terminations, truncations, batch_infos(infos) | final
+
+    def actor_acts(self) -> list[Act | None]:
+        """The acts that the actor would take now, with their log-probabilities; None where the episode is over.
+
+        One batched call asks the actor for the environments where it was not asked at this step. A following action 0
+        executes the act; after help it is discarded, and ``slots[i].extra_actor_calls`` counts it. So an episode is the
+        same whether the actor is asked or not. An act with an ``error`` ends the episode only if it is executed.
+        """
+        return ask_ahead(self.actor, self.slots, self.act_retries)
 
     def snapshot(self) -> tuple[object, ...]:
         """One snapshot per environment (None where no episode has begun)."""

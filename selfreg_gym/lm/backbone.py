@@ -1,14 +1,14 @@
 """Backbones: the checkpoints from which training starts, and the test that one can read the task.
 
-A backbone is a directory, the id of an actor with a checkpoint, or ``"auto"``: the first of the following trunks that
-can read the collected texts, or else a small Llama built from these texts.
+A backbone is a directory, the id of an actor with a checkpoint, or ``"auto"``: the first of the following checkpoints
+that can read the collected texts, or else a small Llama built from these texts.
 
-1. the actor's trunk, if the actor is a language model with a checkpoint;
-2. the trunk of the shipped actor ``tiny``.
+1. that of the actor, if the actor is a language model;
+2. that of the registered actor with ``default_backbone`` (:class:`selfreg_gym.types.OptionalActorMembers`).
 
-A trunk can read the texts if its tokenizer knows at least 95 % of their tokens, and if unknown tokens make at most 5 %
-of the texts equal to others. A named backbone that cannot read them is an error before training. This module imports
-torch only when it opens a checkpoint.
+A checkpoint can read the texts if its tokenizer knows at least 95 % of their tokens, and if unknown tokens make at most
+5 % of the texts equal to others. A named backbone that cannot read them is an error before training. This module
+imports torch only when it opens a checkpoint.
 """
 
 from __future__ import annotations
@@ -29,21 +29,19 @@ from selfreg_gym.types import optional_member
 __all__ = [
     "AUTO",
     "BUILT",
-    "SHIPPED",
     "Backbone",
-    "actor_trunk",
     "backbone_path",
     "candidates",
-    "find_trunk",
+    "checkpoint_of",
+    "checkpoint_of_spec",
+    "default_actor",
+    "find_backbone",
     "opened_backbone",
-    "trunk_of_spec",
     "weights_hash",
 ]
 
 AUTO = "auto"
 BUILT = "a small Llama built from the texts"
-SHIPPED = "tiny"
-"""Id of the actor whose trunk is shipped with the package."""
 _SHOWN = 12  # largest number of words listed in an error or a model card
 
 
@@ -56,7 +54,7 @@ class Backbone:
         name: its name in a model card.
         built: whether it was built from the texts, with random weights.
         unknown: the unknown tokens of the texts.
-        rejected: for ``"auto"``, the trunks that cannot read the texts, with their shares of unknown tokens.
+        rejected: for ``"auto"``, the checkpoints that cannot read the texts, with their shares of unknown tokens.
     """
 
     path: Path
@@ -79,23 +77,23 @@ class Backbone:
 
 
 def backbone_path(backbone: str | Path) -> Path:
-    """Return the checkpoint directory of a backbone, as :func:`find_trunk`, and check that it contains a checkpoint.
+    """Return the checkpoint directory of a backbone, as :func:`find_backbone`, and check that it contains a checkpoint.
 
     Raises:
-        UnknownNameError, InvalidArgumentError: as :func:`find_trunk`.
+        UnknownNameError, InvalidArgumentError: as :func:`find_backbone`.
         CheckpointError: the directory contains no checkpoint.
     """
     from selfreg_gym.lm.loading import check_checkpoint
 
-    return check_checkpoint(find_trunk(backbone))
+    return check_checkpoint(find_backbone(backbone))
 
 
-def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
+def find_backbone(backbone: str | Path, *, what: str = "backbone") -> Path:
     """Return the directory of a backbone without checking its contents.
 
     Args:
-        backbone: the id of an actor with a ``checkpoint_dir`` ("tiny"), or a directory. An actor takes precedence over
-            a directory of the same name.
+        backbone: the id of an actor with a ``checkpoint_dir``, or a directory. An actor takes precedence over a
+            directory of the same name.
         what: name of the setting, for the error message.
 
     Raises:
@@ -109,39 +107,45 @@ def find_trunk(backbone: str | Path, *, what: str = "backbone") -> Path:
         raise UnknownNameError(
             f"{what} ('auto', an actor's id, or a directory with a checkpoint)", name, [AUTO, *actors]
         )
-    folder = actor_trunk(registry.load("actors", name)())
+    folder = checkpoint_of(registry.load("actors", name)())
     if folder is None:
         raise InvalidArgumentError(f"{what} must be an actor that has a checkpoint, received {name!r}, which has none.")
     return folder
 
 
-def actor_trunk(actor: Any) -> Path | None:
+def checkpoint_of(actor: Any) -> Path | None:
     """The checkpoint directory of an actor, or None for an actor without one."""
     folder = optional_member(actor, "checkpoint_dir")
     return Path(folder) if isinstance(folder, str | Path) else None
 
 
-def trunk_of_spec(spec: Any) -> Path | None:
+def default_actor() -> str | None:
+    """Return the id of the actor whose class declares ``default_backbone``, or None if there is none."""
+    return next(iter(registry.names("actors", flag="default_backbone")), None)
+
+
+def checkpoint_of_spec(spec: Any) -> Path | None:
     """Return the checkpoint of the actor in a store's ``spec``, or None if it is not available."""
     env = spec.get("env") if isinstance(spec, Mapping) else None
     actor = env.get("actor") if isinstance(env, Mapping) else None
     if not isinstance(env, Mapping) or not isinstance(actor, str) or actor not in registry.names("actors"):
         return None
     try:
-        return actor_trunk(registry.load("actors", actor)(**dict(env.get("actor_kwargs") or {})))
+        return checkpoint_of(registry.load("actors", actor)(**dict(env.get("actor_kwargs") or {})))
     except (SelfRegError, TypeError):  # the actor cannot be created on this machine, and training does not need it
         return None
 
 
 def candidates(actor: str | Path | None = None) -> dict[str, Path]:
-    """Return the trunks that ``"auto"`` tries, by name and in order: the checkpoint of the actor, the shipped one."""
+    """Return the checkpoints that ``"auto"`` tries, by name and in order: that of the actor, the default one."""
     from selfreg_gym.lm.loading import check_checkpoint
 
     found: dict[str, Path] = {}
-    shipped = backbone_path(SHIPPED)
-    if actor is not None and Path(actor).resolve() != shipped.resolve():
+    default = None if (name := default_actor()) is None else backbone_path(name)
+    if actor is not None and (default is None or Path(actor).resolve() != default.resolve()):
         found[Path(actor).name] = check_checkpoint(actor)
-    found[shipped.name if shipped.name not in found else f"selfreg_gym's {shipped.name}"] = shipped
+    if default is not None:
+        found[default.name if default.name not in found else f"selfreg_gym's {default.name}"] = default
     return found
 
 
@@ -154,7 +158,7 @@ def opened_backbone(
     actor: str | Path | None = None,
     seed: int = 0,
 ) -> Iterator[Backbone]:
-    """Open a backbone that can read the texts; for ``"auto"``, build one if no trunk can.
+    """Open a backbone that can read the texts; for ``"auto"``, build one if no checkpoint can.
 
     Args:
         backbone: ``"auto"``, a directory, or the id of an actor.

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.control_tokens import control_tokens, mark_controls
-from selfreg_gym.lm.reasoning_marks import closing_of, has_mark, open_thought
+from selfreg_gym.lm.reasoning_marks import closing_of, has_mark, open_reasoning
 
 __all__ = ["PROMPT_DATE", "Turn", "chat", "has_template", "jinja_literal", "stop_tokens", "turn_of"]
 
@@ -38,9 +38,9 @@ class Turn(NamedTuple):
     """The text that a chat template puts around an answer.
 
     Attributes:
-        opened: the opening mark of the thought that the template begins before the answer ("<think>"), or "".
-        closing: the text that closes this thought, or the text that the template writes before an answer without a
-            thought (``<think>\\n\\n</think>``, ``<|channel|>final<|message|>``), or "".
+        opened: the opening mark of the reasoning that the template begins before the answer ("<think>"), or "".
+        closing: the text that closes this reasoning, or the text that the template writes before an answer without
+            reasoning (``<think>\\n\\n</think>``, ``<|channel|>final<|message|>``), or "".
         end: the control token that the template writes after an answer, or "".
     """
 
@@ -144,7 +144,7 @@ def _parse(template: str, tokenizer: Any) -> _Parsed:
             f"a chat template must write the text of the user's message, received one of {_name_of(tokenizer)} that "
             f"writes {before[:100]!r} instead: {_REMEDY}."
         )
-    opened = open_thought(before.rpartition(_QUESTION)[2])
+    opened = open_reasoning(before.rpartition(_QUESTION)[2])
     try:
         whole = _render([*question, {"role": "assistant", "content": _REPLY}], tokenizer, answered=True)
     except CheckpointError:  # the template accepts no answers, or needs more than a text

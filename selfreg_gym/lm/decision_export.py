@@ -2,10 +2,10 @@
 
 ``transformers`` answers questions of the types ``noul`` (yes or no), ``choice`` and ``score`` about a ``state`` with a
 probability for each option, from one forward pass: ``pipeline("decision", model=folder)``, or ``POST /v1/systemone`` of
-``transformers serve folder``. The architecture ``JevForDecision`` represents our models exactly: a trunk of any family,
-and scores that are linear in the hidden state before a mark, with a bias. The weights of its head are rows of the
-output layer (or the classifier), its bias contains the helper's offset or the scale of the process reward model, and
-its template is our prompt.
+``transformers serve folder``. The architecture ``JevForDecision`` represents the models of this package exactly: a
+backbone of any family, and scores that are linear in the hidden state before a mark, with a bias. The weights of its
+head are rows of the output layer (or the classifier), its bias contains the helper's offset or the scale of the process
+reward model, and its template is the prompt of the original.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TOLERANCE = {torch.float32: 1e-3}  # of a logit (exported ones are rounded to f
 
 @dataclass(frozen=True, slots=True)
 class DecisionHead:
-    """A linear layer from the trunk's last hidden state (H) to the scores of R options.
+    """A linear layer from the backbone's last hidden state (H) to the scores of R options.
 
     Attributes:
         weight: ``(R, H)``.
@@ -71,7 +71,7 @@ def save_decision(
 
     Raises:
         InvalidArgumentError: the installed transformers has no decision models.
-        CheckpointError: the answers differ, because this model family has an operation between trunk and scores, or
+        CheckpointError: the answers differ, because this model family has an operation between backbone and scores, or
             its tokenizer encodes the written-out first token of a prompt differently.
     """
     try:
@@ -81,11 +81,11 @@ def save_decision(
         raise InvalidArgumentError(
             f"the export needs transformers 5.23 or later, which has decision models: {error}."
         ) from None
-    trunk = getattr(model, model.base_model_prefix)
+    backbone = getattr(model, model.base_model_prefix)
     rows, hidden = head.weight.shape
     softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     config = JevConfig(
-        text_config=trunk.config.to_dict(),
+        text_config=backbone.config.to_dict(),
         hidden_size=hidden,
         num_verbalizers=rows,
         offsets=dict.fromkeys(("noul", "choice", "score"), 0),
@@ -93,7 +93,7 @@ def save_decision(
         dtype=str(model.dtype).removeprefix("torch."),
     )
     decision = cast_parameters(JevForDecision(config), model.dtype)
-    decision.model.load_state_dict(trunk.state_dict())
+    decision.model.load_state_dict(backbone.state_dict())
     with torch.no_grad():
         decision.proj.weight.copy_(head.weight)
         decision.proj.bias.copy_(head.bias)
@@ -101,13 +101,13 @@ def save_decision(
         labels={kind: list(options) for kind, options in head.options.items()},
         chat_template=_template(tokenizer, head, tail=tail, instructed=instructed),
         noul_options=["false", "true"],
-        sanitize_control_tokens=True,  # as our prompts do
+        sanitize_control_tokens=True,  # as the original prompts do
     )
     gap = _difference(decision.eval().to(model.device), tokenizer, head, expected)
     if not gap <= _TOLERANCE.get(model.dtype, 0.1):
         raise CheckpointError(
             f"a decision repository of this {type(model).__name__} would answer differently (by {gap:.2g} in a logit): "
-            "its family has an operation between trunk and scores that the format cannot represent. Serve the model "
+            "its family has an operation between backbone and scores that the format cannot represent. Serve the model "
             "from Python instead."
         )
     out = Path(folder)
@@ -134,7 +134,7 @@ def _difference(decision: Any, tokenizer: Any, head: DecisionHead, expected: Any
 
 
 def _template(tokenizer: Any, head: DecisionHead, *, tail: str, instructed: str | None) -> str:
-    """Return our prompt as a Jinja template that ends in the mark."""
+    """Return the original prompt as a Jinja template that ends in the mark."""
     placeholder = "\u2603STATE\u2603"
     before, after = turn(placeholder, tokenizer).split(placeholder)
     trims = bool(before) and turn(f" {placeholder} ", tokenizer) == turn(placeholder, tokenizer)

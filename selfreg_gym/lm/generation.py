@@ -55,7 +55,7 @@ def generate(
         encoder: the tokenizer's encoder, if the caller has one.
 
     Returns:
-        N pairs: the new text (of special tokens it keeps only marks of thoughts, channels and answers), and the number
+        N pairs: the new text (of special tokens it keeps only marks of reasoning, channels and answers), and the number
         of tokens read and written.
 
     Raises:
@@ -75,7 +75,7 @@ def generate(
     for row in ids:
         limits.check(row, more=max_new_tokens)
     answers: list[list[int]] = [[] for _ in prompts]
-    # Special tokens are left out of texts, except the marks of thoughts, channels and answers.
+    # Special tokens are left out of texts, except the marks of reasoning, channels and answers.
     special = zip(tokenizer.all_special_ids, tokenizer.convert_ids_to_tokens(tokenizer.all_special_ids), strict=True)
     hidden = frozenset(int(token_id) for token_id, token in special if not is_mark(token))
 

@@ -199,10 +199,10 @@ def _load(
 
 def _check_weights(model: Any, report: Mapping[str, Any], folder: Path, *, new_head: bool) -> None:
     """Raise if weights are missing (transformers initialises them at random), unknown, not finite or of other shape."""
-    trunk = f"{model.base_model_prefix}."
+    backbone = f"{model.base_model_prefix}."
 
     def is_required(name: str) -> bool:
-        return not new_head or name.startswith(trunk)
+        return not new_head or name.startswith(backbone)
 
     shapes = [
         f"{name} has the shape {tuple(found)} and must have {tuple(wanted)}"

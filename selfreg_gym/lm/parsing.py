@@ -98,8 +98,8 @@ def nearest_action(text: str, admissible: Sequence[str]) -> str | None:
 def parse_action(answer: str, admissible: Sequence[str] | None = None, *, nearest: bool = False) -> str:
     """Return the action in a model's answer.
 
-    An answer that is an admissible action is returned at once. Otherwise thoughts, special tokens and answer tags are
-    removed (:mod:`selfreg_gym.lm.reasoning_marks`; an unfinished thought gives no answer), and so is text that the
+    An answer that is an admissible action is returned at once. Otherwise reasoning, special tokens and answer tags are
+    removed (:mod:`selfreg_gym.lm.reasoning_marks`; unfinished reasoning gives no answer), and so is text that the
     model writes for the environment ("Observation: ...") after its action. Then the first rule that applies decides:
 
     1. ``<action>...</action>`` or ``\\boxed{...}``: the last one.
@@ -131,7 +131,7 @@ def parse_action(answer: str, admissible: Sequence[str] | None = None, *, neares
 
 
 def _visible(answer: str) -> str:
-    """Return the answer without thoughts and special tokens, up to where the model continues in another role."""
+    """Return the answer without reasoning and special tokens, up to where the model continues in another role."""
     after = answer_of(answer)
     if not _ACTION_TAG.search(after):  # the prompt has opened the tag
         after = _ACTION_TAG_END.split(after, maxsplit=1)[0]

@@ -1,17 +1,17 @@
-"""Marks that language models put around thoughts, answers and turns. This module does not import torch.
+"""Marks that language models put around reasoning, answers and turns. This module does not import torch.
 
-Model families enclose a thought in tags (``<think>`` of DeepSeek, Qwen, GLM, Nemotron and many others,
+Model families enclose reasoning in tags (``<think>`` of DeepSeek, Qwen, GLM, Nemotron and many others,
 ``<seed:think>``, ``<thought>``, ``<reasoning>``), brackets (``[THINK]`` of Magistral), special tokens
 (``<|START_THINKING|>`` of Command, ``<|begin_of_thought|>`` of OpenThinker, ``<|inner_prefix|>`` of Apertus,
 ``<unused94>`` of MedGemma), arrows (Kimi), sentences (Granite, Apriel), or channels (``<|channel|>analysis<|message|>``
-of gpt-oss, ``<|channel>thought`` of Gemma). The answer is the text outside of thoughts, or in the final channel.
+of gpt-oss, ``<|channel>thought`` of Gemma). The answer is the text outside of reasoning, or in the final channel.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["answer_of", "closing_of", "has_mark", "is_mark", "open_thought"]
+__all__ = ["answer_of", "closing_of", "has_mark", "is_mark", "open_reasoning"]
 
 _NAME = (
     r"(?:(?!end[:_-])[a-z]{1,20}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratch[_-]?pad|reflect(?:ion)?|monologue|"
@@ -23,7 +23,7 @@ _GRANITE = ("here is my thought process:", "here is my response:")
 _APRIEL = ("here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", r"\[END FINAL RESPONSE\]")
 _ANSWER = r"(?:final[_ -]?)?(?:answer|response|output|solution|conclusion)|final"
 
-#: Marks that open and close a thought.
+#: Marks that open and close reasoning.
 _OPEN = "|".join(
     [
         rf"<\s?{_NAME}(?:\s[^<>\n]{{0,80}})?>",
@@ -102,11 +102,11 @@ _FINAL = ("final", "answer", "response")
 
 
 def answer_of(text: str) -> str:
-    """Return the final channel, the content of the last answer tag, or the last text outside of thoughts.
+    """Return the final channel, the content of the last answer tag, or the last text outside of reasoning.
 
-    Padding tokens are removed, and an end-of-turn token ends the answer. A thought without end gives no answer. A
-    closing mark without an opening one closes a thought that the prompt has opened. An answer before a thought counts
-    if nothing follows the thought.
+    Padding tokens are removed, and an end-of-turn token ends the answer. Reasoning without an end gives no answer.
+    A closing mark without an opening one closes reasoning that the prompt has opened. An answer before reasoning counts
+    if nothing follows the reasoning.
 
     Returns:
         The answer, possibly with line breaks; empty if there is none.
@@ -125,21 +125,21 @@ def answer_of(text: str) -> str:
 
 
 def _outside(text: str) -> str:
-    parts: list[str] = []  # texts outside of thoughts
+    parts: list[str] = []  # texts outside of reasoning
     boxes: list[str] = []  # texts inside answer tags
-    begin, thinking, boxed = 0, False, False
+    begin, reasoning, boxed = 0, False, False
     for event in _EVENT.finditer(text):
         kind = event.lastgroup
-        if thinking:
+        if reasoning:
             if kind == "close":
-                thinking, begin = False, event.end()
+                reasoning, begin = False, event.end()
             continue
         part = text[begin : event.start()]
-        if kind == "close":  # the prompt has opened the thought
+        if kind == "close":  # the prompt has opened the reasoning
             parts, boxes, boxed = [], [], False
         elif kind == "open":
             (boxes if boxed else parts).append(part)
-            thinking = True
+            reasoning = True
         elif kind == "box":
             parts.append(part)
             boxed = True
@@ -148,18 +148,18 @@ def _outside(text: str) -> str:
             boxed = False
         elif part.strip() or any(one.strip() for one in parts):
             parts.append(part)
-            thinking = True  # text after the turn is ignored
+            reasoning = True  # text after the turn is ignored
             break
         begin = event.end()
-    if not thinking:
+    if not reasoning:
         (boxes if boxed else parts).append(text[begin:])
     if boxes:
         return next((part for part in reversed(boxes) if part.strip()), "")
     return next((part for part in reversed(parts) if part.strip()), "")
 
 
-def open_thought(text: str) -> str:
-    """Return the opening mark of the thought that is open at the end of ``text``, or the empty string."""
+def open_reasoning(text: str) -> str:
+    """Return the opening mark of the reasoning that is open at the end of ``text``, or the empty string."""
     mark = ""
     for event in _EVENT.finditer(text):
         if event.lastgroup == "open":
@@ -170,7 +170,7 @@ def open_thought(text: str) -> str:
 
 
 def closing_of(mark: str) -> str:
-    """Return the text that closes a thought opened by ``mark``, up to the beginning of the answer."""
+    """Return the text that closes reasoning opened by ``mark``, up to the beginning of the answer."""
     if _CHANNEL.match(mark):
         return "<|end|><|start|>assistant<|channel|>final<|message|>"
     for opening, closing in _CLOSING.items():
@@ -187,7 +187,7 @@ def closing_of(mark: str) -> str:
 
 
 def has_mark(text: str) -> bool:
-    """Return whether ``text`` contains a mark of a thought, an answer tag or a channel."""
+    """Return whether ``text`` contains a mark of reasoning, an answer tag or a channel."""
     return bool(_CHANNEL.search(text)) or any(event.lastgroup != "end" for event in _EVENT.finditer(text))
 
 

@@ -1,6 +1,6 @@
 """A small Llama with random weights and a vocabulary built from the collected texts.
 
-It is the trunk of a process reward model or a helper if no trained trunk can read the task. Its tokenizer
+It is the backbone of a process reward model or a helper if no trained checkpoint can read the task. Its tokenizer
 (:func:`selfreg_gym.lm.vocabulary.build_open_tokenizer`) reads every text. The weights depend only on the texts and the
 seed. Random weights need more steps than trained ones (:func:`steps_from_scratch`) and a larger learning rate.
 """

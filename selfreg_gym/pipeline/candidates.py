@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,12 @@ from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 from selfreg_gym.pipeline.schema import EvaluateConfig
+from selfreg_gym.types import optional_member
 
-__all__ = ["build", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive", "sources"]
+__all__ = [
+    "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive",
+    "sources",
+]  # fmt: skip
 
 
 def helper_class(name: str) -> type[Helper]:
@@ -104,7 +108,7 @@ def build(run: Run, *, knobs_only: bool = False) -> dict[HelperKey, Helper]:
             continue
         for variant, kwargs in _variants(run, name):
             for budget, helper in _build_one(run, name, kwargs).items():
-                source = getattr(helper.prm, "source", None)
+                source = optional_member(helper.prm, "source")
                 if source is not None:
                     helper.prm = models.setdefault(source, helper.prm)
                 found[HelperKey(variant, budget)] = helper
@@ -128,9 +132,27 @@ def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Helper]:
-    """Budget -> helper."""
+    """Budget -> helper, at the budgets of the config."""
+    c = run.config.evaluate
+    return build_helper(run, name, c.budgets if is_decisive(name, c) else c.budgets_others, **kwargs)
+
+
+def build_helper(run: Run, name: str, budgets: Sequence[float], **kwargs: Any) -> dict[float | None, Helper]:
+    """Build one helper at every budget: budget -> helper.
+
+    A helper without a knob and without ``takes_budget`` has the budget None. One that does not take the budget is the
+    same object for all budgets, and ``Helper.for_budgets`` shares a model.
+
+    Args:
+        run: the run whose artifacts it reads.
+        name: its id.
+        budgets: cost units per episode.
+        **kwargs: its arguments.
+
+    Raises:
+        SelfRegError: the class of the helper's own error, with the name of the helper in the message.
+    """
     kind, c = helper_class(name), run.config.evaluate
-    budgets = c.budgets if is_decisive(name, c) else c.budgets_others
 
     def from_run(budget: float | None) -> Helper:
         helper = kind.from_run(run.path, budget=budget, seed=c.seed, **kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError
 from selfreg_gym.intervention_env.building import build_actor, build_interventions
-from selfreg_gym.lm.backbone import AUTO, SHIPPED, actor_trunk, find_trunk
+from selfreg_gym.lm.backbone import AUTO, checkpoint_of, default_actor, find_backbone
 from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
@@ -19,7 +19,7 @@ __all__ = ["actor_checkpoint", "check_models", "models_of", "some_models"]
 def models_of(config: RunConfig) -> dict[str, str]:
     """Return the SHA-256 of every checkpoint that the config names; actors without one are left out.
 
-    For the backbone ``"auto"`` it is the trunk from which the choice starts (:mod:`selfreg_gym.lm.backbone`).
+    For the backbone ``"auto"`` it is the checkpoint that is tried first (:mod:`selfreg_gym.lm.backbone`).
 
     Raises:
         UnknownNameError: an actor, intervention or backbone that does not exist.
@@ -29,18 +29,21 @@ def models_of(config: RunConfig) -> dict[str, str]:
     found: dict[str, Any] = {"actor": actor_checkpoint(config)}
     ids = config.interventions.ids
     for name, intervention in zip(ids, build_interventions(ids, config.interventions.kwargs), strict=True):
-        found[f"intervention {name}"] = actor_trunk(intervention.actor)
+        found[f"intervention {name}"] = checkpoint_of(intervention.actor)
     for section in ("prm", "helper"):
-        name = getattr(config, section).backbone
-        if name == AUTO:  # every run of this version has the same shipped trunk; the actor's own may differ
-            name = str(found["actor"] or SHIPPED)
-        found[f"{section} backbone"] = find_trunk(name, what=f"{section}.backbone")
+        backbone: str | None = getattr(config, section).backbone
+        if backbone == AUTO:  # every run of this version has the same default checkpoint; the actor's own may differ
+            backbone = found["actor"] or default_actor()
+        if backbone is not None:
+            found[f"{section} backbone"] = find_backbone(backbone, what=f"{section}.backbone")
+    if config.values.trunk not in ("actor", "prm"):
+        found["values trunk"] = find_backbone(config.values.trunk, what="values.trunk")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
 
 
 def actor_checkpoint(config: RunConfig) -> Path | None:
     """Return the checkpoint of the run's actor; None for an actor without one."""
-    return actor_trunk(build_actor(config.actor.id, config.actor.kwargs))
+    return checkpoint_of(build_actor(config.actor.id, config.actor.kwargs))
 
 
 def some_models(run: Run, *prefixes: str) -> dict[str, str]:

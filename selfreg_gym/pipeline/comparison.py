@@ -9,12 +9,12 @@ from typing import Any
 from selfreg_gym.errors import FailedEpisodesError, RunDirectoryError
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.episode import episodes_of
-from selfreg_gym.pipeline.candidates import build, is_decisive
+from selfreg_gym.pipeline.candidates import build, helper_class, is_decisive
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.utils.json_text import dumps
 from selfreg_gym.utils.printable import file_name
 
-__all__ = ["calibrate_helpers", "evaluate_helpers"]
+__all__ = ["calibrate_helpers", "evaluate_helpers", "num_tasks"]
 
 
 def calibrate_helpers(run: Run) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     c = run.config.calibrate
     collected = run.config.collect.tasks
     known = range(min(c.tasks, collected))
-    new = range(collected, min(collected + c.tasks, _num_tasks(run))) or known
+    new = range(collected, min(collected + c.tasks, num_tasks(run))) or known
     helpers = {key: helper for key, helper in build(run, knobs_only=True).items() if key.budget is not None}
     found = calibrate_many(
         {str(key): (helper, key.budget) for key, helper in helpers.items() if key.budget is not None},
@@ -53,7 +53,7 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     }
 
 
-def _num_tasks(run: Run, split: str | None = None) -> int:
+def num_tasks(run: Run, split: str | None = None) -> int:
     """Number of tasks of a split, as the task declares it (``num_episodes``); ``sys.maxsize`` if it does not."""
     import gymnasium as gym
 
@@ -85,6 +85,8 @@ def _not_met(calibrations: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _not_labelled(run: Run, keys: Iterable[HelperKey]) -> list[str]:
     """A warning if the trained helper is asked at budgets that no label had."""
     labelled = run.config.label_budgets
+    if helper_class(run.config.helper.id).learns != "labels":
+        return []
     other = [f"{key.budget:g}" for key in keys if key.helper_id == run.config.helper.id and key.budget not in labelled]
     if not other:
         return []
@@ -131,7 +133,7 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     plans = {}
     for split in splits:
         # With fewer tasks than c.tasks more episodes of each are played, so that each row has as many episodes.
-        tasks = min(c.tasks, _num_tasks(run, split))
+        tasks = min(c.tasks, num_tasks(run, split))
         collected = split == run.config.task.collected
         tasks = min(tasks, run.config.collect.tasks) if collected else tasks
         counts = {key: -(-each * c.tasks // tasks) for key, each in episodes.items() if each}

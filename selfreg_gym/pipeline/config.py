@@ -42,11 +42,11 @@ FORMER_SECTIONS = {"model": "transitions"}
 """Former name of a section -> its name."""
 
 LARGEST = 2**63
-"""Bound on the size of whole numbers: databases and random generators take 64 bits."""
+"""Bound on the size of integers: databases and random generators take 64 bits."""
 
 RULES = {
     "model_type": "a section (a table of keys)",
-    "int_type": "a whole number",
+    "int_type": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a text",
@@ -302,7 +302,7 @@ def _check_plain(value: Any, key: str) -> None:
     """Raise unless a value comes back equal from the manifest and fits in a database.
 
     Raises:
-        ConfigError: a date, NaN or infinity, a whole number of more than 64 bits, or text that is not valid Unicode.
+        ConfigError: a date, NaN or infinity, an integer of more than 64 bits, or text that is not valid Unicode.
     """
     if isinstance(value, str):
         _check_text(value, key)
@@ -318,7 +318,7 @@ def _check_plain(value: Any, key: str) -> None:
             raise ConfigError(f"{key} must be a finite number, received {value!r}.")
     elif isinstance(value, int):
         if not -LARGEST <= value < LARGEST:
-            raise ConfigError(f"{key} must be a whole number of at most 64 bits, received {shown(value)}.")
+            raise ConfigError(f"{key} must be an integer of at most 64 bits, received {shown(value)}.")
     elif value is not None:
         raise ConfigError(
             f"{key} must be a text, a number, true, false, a list or a table, received {value!r} of type "

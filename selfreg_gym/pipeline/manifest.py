@@ -292,11 +292,11 @@ def provenance() -> dict[str, Any]:
 
 def _git_commit() -> str | None:
     """The commit of the checkout, ``-dirty`` if it has changes; None for an installed package."""
-    here = Path(__file__).resolve().parent
-    if not (here.parent / ".git").exists():
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
         return None
     try:
-        command = ["git", "-C", str(here.parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -45,7 +45,7 @@ Budgets = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Strict(False), Af
 
 
 class Section(BaseModel):
-    """One section of the config. Values are not converted, except whole numbers to floats and lists to tuples."""
+    """One section of the config. Values are not converted, except integers to floats and lists to tuples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
@@ -119,6 +119,8 @@ class CollectConfig(Section):
     """Number of processes."""
     num_envs: Workers = 16
     """Episodes that a process plays at the same time, in one batch."""
+    ask_actor_always: Annotated[bool, ADDED] = False
+    """Ask the actor at the steps with help too, and store its log-probabilities at every step."""
 
 
 class TrainingConfig(Section):
@@ -127,7 +129,7 @@ class TrainingConfig(Section):
     lr: Annotated[float, Field(ge=0)] = 0.0
     """Peak learning rate; 0: the default of the trained model."""
     batch_size: Count = 8
-    """Examples per forward pass; for the helper: observations, each with all its budgets."""
+    """Examples per forward pass; for a helper trained on labels: observations, each with all its budgets."""
     accumulate: Count = 1
     """Forward passes per optimizer step."""
     patience: NonNegative = 0
@@ -172,6 +174,10 @@ class TransitionsConfig(Section):
     horizon: bool | Annotated[int, Field(ge=0)] = True
     """true: solve over (state, steps left), up to the length of the longest collected episode; a number: up to this
     many steps; false: solve over states only."""
+    time_buckets: Annotated[NonNegative, ADDED] = 0
+    """Put steps left into the keys, in this many buckets, instead of a clock; 0: do not."""
+    features_time_buckets: Annotated[NonNegative, ADDED] = 12
+    """The same for the second model, over feature keys, if the task reports steps left."""
 
 
 class SolveConfig(Section):
@@ -179,6 +185,27 @@ class SolveConfig(Section):
 
     gap: Annotated[float, Field(gt=0)] = 1e-3
     """Maximum certified distance between the computed and the exact frontier, in success."""
+
+
+class ValuesConfig(Section):
+    """Fitted values: success and usage at all prices as functions of what is known at a decision (``solve_fitted``)."""
+
+    inputs: Texts = ()
+    """Names of the inputs (``selfreg_gym.inputs``); empty: those of ``features``, ``steps_left`` and ``actor`` that the
+    rollouts have, and ``embedding`` if the task has no features."""
+    trunk: str = "actor"
+    """Language model of the input ``embedding``: ``actor``, ``prm``, the id of an actor, or a path."""
+    prices: Annotated[int, Field(ge=4)] = 16
+    """Number of prices."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds of tasks; the values of a fold are judged by networks that did not see its tasks."""
+    members: Count = 2
+    """Networks per fold."""
+    hidden: Count = 128
+    """Units of each of the two hidden layers."""
+    rounds: Count = 16
+    """Largest number of rounds of fitted Q-iteration."""
+    seed: Seed = 7
 
 
 class LabelConfig(Section):
@@ -191,7 +218,7 @@ class LabelConfig(Section):
 
 
 class HelperConfig(TrainingConfig):
-    """The language-model helper, fine-tuned on the labels."""
+    """The language-model helper, fine-tuned on the gains of a teacher or on the labels (``Helper.learns``)."""
 
     id: Annotated[str, ADDED] = "lm"
     """Id of a helper whose class has ``train``."""
@@ -199,10 +226,17 @@ class HelperConfig(TrainingConfig):
     """Train on observations rewritten by the task's ``augment``, if it has one."""
     features: bool = True
     """Also learn to predict each observation's feature key, if the task has feature keys."""
+    inputs: Texts | None = None
+    """Names of the numbers that a helper trained on gains reads (``selfreg_gym.inputs``); not set: those of ``actor``,
+    ``steps_left`` and ``calls_so_far`` that the rollouts have."""
+    facts: bool = True
+    """The prompt of a helper trained on gains has the feature key, if the task has feature keys."""
+    max_decisions: NonNegative = 12_000
+    """A helper trained on gains: fine-tune on this many decisions; 0: on all."""
     max_labels: NonNegative = 20_000
-    """Train on about this many (observation, budget) pairs; 0: on all."""
+    """A helper trained on labels: train on about this many (observation, budget) pairs; 0: on all."""
     help_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Factor on the weight of labels whose action is help."""
+    """A helper trained on labels: factor on the weight of labels whose action is help."""
     seed: Seed = 3
 
 
@@ -268,6 +302,7 @@ class RunConfig(Section):
     prm: PRMConfig = PRMConfig()
     transitions: TransitionsConfig = TransitionsConfig()
     solve: SolveConfig = SolveConfig()
+    values: ValuesConfig = ValuesConfig()
     label: LabelConfig = LabelConfig()
     helper: HelperConfig = HelperConfig()
     rl: RLConfig = RLConfig()

@@ -7,8 +7,10 @@ collect               the task, the actor, the interventions     rollouts.sqlite
 train-prm             rollouts.sqlite                            prm/
 fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
+solve-features        rollouts.sqlite                            features/
+fit-values            rollouts.sqlite                            values/
 label                 rollouts, transitions, solution            labels.jsonl
-train-helper          rollouts, labels.jsonl                     helper/
+train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
@@ -26,19 +28,20 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
-from selfreg_gym.pipeline.candidates import interventions_of, sources
+from selfreg_gym.pipeline.candidates import helper_class, interventions_of, sources
 from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.pipeline.values import fit_values, read_models
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
 _ENV = ("task", "actor", "interventions")
-_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl")
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "features", "values", "helper", "rl")
 
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
@@ -56,6 +59,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
+        ask_actor_always=c.ask_actor_always,
         progress=run.progress,
     )
     with rollouts:
@@ -123,7 +127,7 @@ def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
         return []
     return [
         f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}: choose an actor that can "
-        "read this task (actor.id). The models of this run are trained on another trunk, which can read it."
+        "read this task (actor.id). The models of this run are trained on another backbone, which can read it."
     ]
 
 
@@ -171,6 +175,7 @@ def fit(run: Run) -> dict[str, Any]:
             prior=c.prior,
             min_visits=c.min_visits,
             horizon=c.horizon or None,
+            time_buckets=c.time_buckets or None,
         )
         model.save(out)
         return {"states": model.n, **model.coverage()}
@@ -186,6 +191,31 @@ def solve(run: Run) -> dict[str, Any]:
     with run.writing("solve", "solution.npz") as out:
         frontier.save(out)
     return {"points": len(frontier.usage), "gap": float(frontier.gap)}
+
+
+def solve_features(run: Run) -> dict[str, Any]:
+    """Fit and solve a second model, over feature keys and steps left, whose policy can be used on new tasks.
+
+    Without feature keys the folder is empty.
+    """
+    from selfreg_gym.solver import solve_frontier
+    from selfreg_gym.store.rollouts import Rollouts
+    from selfreg_gym.transitions import TransitionModel
+    from selfreg_gym.transitions.table import tabulate, with_time
+
+    c = run.config.transitions
+    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("solve-features", "features") as out:
+        out.mkdir(parents=True)
+        if (rollouts.columns("feature_key")["feature_key"].codes < 0).any():  # type: ignore[union-attr]
+            return {"feature keys": 0}
+        table = tabulate(rollouts, key="feature", horizon=c.horizon or None)
+        if c.features_time_buckets > 1 and (table.steps_left >= 0).all():
+            table = with_time(table, c.features_time_buckets)
+        model = TransitionModel.fit(table, key="feature", backoff=None, prior=c.prior, horizon=c.horizon or None)
+        model.save(out / "transitions.npz")
+        frontier = solve_frontier(model, gap=run.config.solve.gap)
+        frontier.save(out / "solution.npz")
+        return {"states": model.n, "points": len(frontier.usage), "gap": float(frontier.gap)}
 
 
 def label_states(run: Run) -> dict[str, Any]:
@@ -205,30 +235,60 @@ def label_states(run: Run) -> dict[str, Any]:
 
 
 def train_helper(run: Run) -> dict[str, Any]:
-    """Fine-tune the language-model helper on the labels."""
+    """Fine-tune the helper on the labels, or on the gains of a teacher."""
+    c = run.config.helper
+    kind = helper_class(c.id)
+    with run.writing("train-helper", "helper") as out:
+        common: dict[str, Any] = {
+            "backbone": c.backbone,
+            "actor": actor_checkpoint(run.config),
+            "epochs": c.epochs,
+            "lora": c.lora_rank,
+            **_training(c),
+            "seed": c.seed,
+            "costs": [cost for _, cost in interventions_of(run)],
+            "augment": _augment(run) if c.augment else None,
+            "resume": run.partial("train-helper") / "training",
+            "progress": run.progress,
+        }
+        helper = (_trained_on_gains if kind.learns == "gains" else _trained_on_labels)(run, kind, common)
+        helper.info["run"] = _description(run)
+        helper.save_pretrained(out)
+    figures = {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
+    if helper.info.get("r2"):
+        figures["explained variance of the gains"] = sum(helper.info["r2"]) / len(helper.info["r2"])
+    return {**figures, **_backbone_figures(helper.info)}
+
+
+def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
     from selfreg_gym.labels import Labels
 
     c = run.config.helper
-    with run.writing("train-helper", "helper") as out:
-        helper = registry.load("helpers", c.id).train(
-            Labels.load(run.path / "labels.jsonl"),
-            backbone=c.backbone,
-            actor=actor_checkpoint(run.config),
-            epochs=c.epochs,
-            lora=c.lora_rank,
-            **_training(c),
-            seed=c.seed,
-            max_labels=c.max_labels or None,
-            help_weight=c.help_weight,
-            costs=[cost for _, cost in interventions_of(run)],
-            augment=_augment(run) if c.augment else None,
-            features=_features(run) if c.features else None,
-            resume=run.partial("train-helper") / "training",
-            progress=run.progress,
+    return kind.train(
+        Labels.load(run.path / "labels.jsonl"),
+        **common,
+        max_labels=c.max_labels or None,
+        help_weight=c.help_weight,
+        features=_features(run) if c.features else None,
+    )
+
+
+def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
+    from selfreg_gym.fitted import FittedFrontier
+    from selfreg_gym.store.rollouts import Rollouts
+
+    c = run.config.helper
+    teacher = FittedFrontier.load(run.path / "values" / "teacher")
+    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
+        return kind.train(
+            rollouts,
+            teacher,
+            **common,
+            inputs=c.inputs,
+            facts=c.facts,
+            topics=c.features,
+            max_decisions=c.max_decisions or None,
         )
-        helper.info["run"] = _description(run)
-        helper.save_pretrained(out)
-    return {"steps": helper.info["steps"], "trained on": helper.info["trained_on"], **_backbone_figures(helper.info)}
 
 
 def _features(run: Run) -> dict[str, str]:
@@ -311,9 +371,12 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
           more=lambda run: some_models(run, "prm")),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
+    Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
+    Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
+          more=lambda run: some_models(run, "values")),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl"), ("helper",), ("helper",),
-          more=lambda run: some_models(run, "helper")),
+    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "values"), ("helper",),
+          ("helper",), more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
     Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),

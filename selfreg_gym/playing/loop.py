@@ -23,10 +23,10 @@ from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.types import Episode, HelperPolicy, Transition
+from selfreg_gym.playing.recording import Recorder
+from selfreg_gym.types import Act, Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.episode_draws import episode_key
-from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
 __all__ = ["check_answers", "run_episodes"]
 
@@ -41,6 +41,7 @@ def run_episodes(
     deterministic: bool = True,
     record_steps: bool = True,
     retries: int = 2,
+    ask_actor_always: bool = False,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Play every spec once and yield the episodes in the order in which they end.
@@ -55,13 +56,18 @@ def run_episodes(
             their actions are ignored. None for random help: at each step with the spec's ``help_probability``, from
             one of the K interventions, uniformly.
         deterministic: passed to ``helper.predict``.
-        record_steps: False leaves ``observation`` and ``admissible_actions`` of the transitions empty.
+        record_steps: False leaves ``observation``, ``admissible_actions``, ``actor_logprobs`` and ``feature_vector`` of
+            the transitions empty.
         retries: repetitions of an episode in which an actor failed, before it is yielded with ``error``.
+        ask_actor_always: ask the actor at every step, and record its log-probabilities (``actor_logprobs``) also where
+            help is given. An episode in which it fails at such a step ends in its error too, because a missing
+            distribution would reveal that help was given. Episodes are otherwise the same.
         on_episode: called with each episode before it is yielded.
 
     Yields:
-        One ``Episode`` per spec. ``metrics`` holds the task's metrics, and under ``"unseen"`` the number of decisions
-        in states that are new to the helper, if the helper sets ``last_unseen``.
+        One ``Episode`` per spec. ``metrics`` holds the task's metrics; under ``"unseen"`` the number of decisions in
+        states that are new to the helper, if the helper sets ``last_unseen``; and under ``"extra_actor_calls"`` the
+        number of steps with help at which the actor was asked too, if there are any.
 
     Raises:
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
@@ -83,7 +89,7 @@ def run_episodes(
         elif helper is None:
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
-    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, on_episode)
+    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, ask_actor_always, on_episode)
 
 
 def _play(
@@ -92,16 +98,17 @@ def _play(
     deterministic: bool,
     record_steps: bool,
     retries: int,
+    ask_actor_always: bool,
     on_episode: Callable[[Episode], None] | None,
 ) -> Iterator[Episode]:
     waiting = deque((spec, retries) for spec in specs)
-    recorders: list[_Recorder | None] = [None] * batch.n
+    recorders: list[Recorder | None] = [None] * batch.n
     starts = np.zeros(batch.n, dtype=np.bool_)
     state: Any = None
     while True:
         free = [i for i in range(batch.n) if recorders[i] is None]
         for i, (spec, left) in zip(free, [waiting.popleft() for _ in free[: len(waiting)]], strict=False):
-            recorders[i] = _Recorder(spec, left, record_steps)
+            recorders[i] = Recorder(spec, left, record_steps)
             starts[i] = True
         if starts.any():
             batch.reset(starts, [None if one is None else one.spec for one in recorders])
@@ -122,8 +129,14 @@ def _play(
                 if unseen is not None:
                     recorder.unseen = (recorder.unseen or 0) + int(np.atleast_1d(unseen)[i])
         starts[:] = False
-        for i, recorder in busy:
-            recorder.record_state(batch.slots[i])
+        if ask_actor_always:
+            for act, (i, recorder) in zip(batch.actor_acts([i for i, _ in busy]), busy, strict=True):
+                recorder.record_state(batch.slots[i], act.logprobs)
+                if act.error is not None:
+                    actions[i] = 0  # executes the failed act, which ends the episode
+        else:
+            for i, recorder in busy:
+                recorder.record_state(batch.slots[i])
         rewards, terminations, truncations = batch.step(actions)
         for i, recorder in busy:
             current = batch.slots[i]
@@ -206,6 +219,12 @@ class _Batch:
         actions, state = result
         return _checked_actions(self.helper, actions, self.n, self.k, busy), state
 
+    def actor_acts(self, busy: Iterable[int]) -> list[Act]:
+        """The acts that the actor would take now in the ``busy`` environments."""
+        acts = self.env.unwrapped.actor_acts()
+        every = [acts] if self.single else acts
+        return [every[i] for i in busy]
+
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Step all environments; rewards, terminations and truncations ``(n,)`` of the outermost wrapper."""
         if self.single:
@@ -268,86 +287,3 @@ def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Iterable
     if not all(0 <= actions[i] <= k for i in busy):
         raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
     return actions
-
-
-class _Recorder:
-    """Records one episode while it is played."""
-
-    __slots__ = ("_before", "_record", "_steps", "_stream", "retries_left", "spec", "unseen")
-
-    def __init__(self, spec: EpisodeSpec, retries_left: int, record: bool) -> None:
-        self.spec, self.retries_left, self._record = spec, retries_left, record
-        self._steps: list[Transition] = []
-        self._before: dict[str, Any] = {}
-        self._stream: np.random.Generator | None = None
-        self.unseen: int | None = None
-
-    def random_action(self, k: int) -> int:
-        """The random action of the next step: two uniforms, one for whether to ask and one for whom.
-
-        Both are drawn at every step (common random numbers): as long as two episodes agree, help at probability p
-        occurs at every step where it occurs at a smaller p.
-        """
-        if self._stream is None:
-            self._stream = stream(RANDOM_HELP, self.spec.seed)
-        whether, whom = self._stream.random(2)
-        return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
-
-    def check_step(self, episode: EpisodeState, env: Any) -> None:
-        """Raise if the env made no step, several, or has begun another episode, because of a wrapper."""
-        if episode.t == self._before["t"] + 1 and episode.seed == self.spec.seed:
-            return
-        raise InvalidArgumentError(
-            "a wrapper around the intervention env must pass on every step exactly once and must not reset the env: "
-            f"after step {self._before['t'] + 1} of the episode with seed {self.spec.seed}, the env is at step "
-            f"{episode.t} of the episode with seed {episode.seed}. Remove this wrapper from {env}."
-        )
-
-    def record_state(self, episode: EpisodeState) -> None:
-        """Record the state before the action."""
-        info = episode.info
-        self._before = {
-            "t": episode.t,
-            "observation": episode.observation if self._record else "",
-            "admissible_actions": info.get("admissible_actions") if self._record else None,
-            "state_key": info["state_key"],
-            "feature_key": info.get("feature_key"),
-            "steps_left": info.get("steps_left"),
-        }
-
-    def record_step(self, episode: EpisodeState, reward: float, terminated: bool, truncated: bool) -> None:
-        """Record the action and its results. ``who`` is who acted: a wrapper may have denied the chosen call."""
-        info = episode.info
-        self._steps.append(
-            Transition(
-                **self._before,
-                action=episode.who,
-                action_text=info["action_text"] or "",
-                cost=info["cost"],
-                reward=float(reward),
-                terminated=terminated,
-                truncated=truncated,
-                invalid=info["invalid_action"],
-                tokens=None if info["tokens"] < 0 else info["tokens"],
-                reported_cost=None if info["reported_cost"] < 0 else info["reported_cost"],
-            )
-        )
-
-    def finish(self, episode: EpisodeState) -> Episode:
-        """The whole episode."""
-        info = episode.info
-        metrics = dict(info.get("metrics", {}))
-        if self.unseen is not None:
-            metrics["unseen"] = float(self.unseen)
-        return Episode(
-            task_index=self.spec.task_index,
-            seed=self.spec.seed,
-            task_id=str(info["task_id"]),
-            kind=str(info.get("kind", "")),
-            help_probability=self.spec.help_probability,
-            success=info["success"],
-            usage=tuple(episode.usage.tolist()),
-            steps=tuple(self._steps),
-            error=info["error"],
-            metrics=metrics,
-        )

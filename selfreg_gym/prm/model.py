@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone, trunk_of_spec
+from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.readers import TextReader, classifier_logits
@@ -36,7 +36,7 @@ _RECORD = ModelRecord("a process reward model", "prm.json", "selfreg-prm-1", {"s
 class ProcessRewardModel:
     """P(success | observation) under a named continuation policy: ``sigmoid(a * logit + b)``.
 
-    The logit is that of a sequence classifier on the actor's trunk; (a, b) are Platt's, fitted on held-out tasks.
+    The logit is that of a sequence classifier on the actor's backbone; (a, b) are Platt's, fitted on held-out tasks.
 
     Args:
         model: a transformers sequence classifier with one logit, in eval mode.
@@ -94,8 +94,8 @@ class ProcessRewardModel:
         Args:
             rollouts: a ``Rollouts`` store or an iterable of episodes.
             backbone: a checkpoint directory, the id of an actor with a checkpoint, or "auto": the first checkpoint
-                that can read the observations (of the actor, then of ``tiny``), otherwise a small Llama built from
-                the observations (:mod:`selfreg_gym.lm.backbone`).
+                that can read the observations (of the actor, then the default one), otherwise a small Llama built
+                from the observations (:mod:`selfreg_gym.lm.backbone`).
             actor: for "auto", the actor's checkpoint; default: that of the actor in the store's spec.
             targets: "nohelp" or "mixture" (:mod:`selfreg_gym.prm.targets`).
             seed: seed of the split by task, the sample, the new head and the order of the examples.
@@ -134,8 +134,8 @@ class ProcessRewardModel:
             chosen, weight = subsample(judged.weight, max(256, len(fit) // 20), rng)
             validation = judged.take(chosen, weight=weight)
 
-        trunk = actor if actor is not None else trunk_of_spec(getattr(rollouts, "spec", None))
-        with opened_backbone(backbone, examples.observations, actor=trunk, seed=seed) as start:
+        checkpoint = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
+        with opened_backbone(backbone, examples.observations, actor=checkpoint, seed=seed) as start:
             with seeded(seed):  # the new head is random
                 base = load_classifier(start.path, dtype=dtype, device=device)
             tokenizer = load_tokenizer(start.path)

@@ -247,13 +247,15 @@ def measurements(data: ReportData, split: str) -> str:
             percent(row["invalid_rate"], 1),
             percent(row["invalid_after_help"], 1),
             percent(row["unseen_state_rate"], 1),
+            _number(row["extra_actor_calls"] or None),
             str(row["errors"] or DASH),
         ]
         for row in data.rows(split)
     ]
     head = [
         "Helper", "C", "episodes", "SR, %", "U", "calls", "toggles", "switches", "steps with help",
-        "episodes with help", "length", "SPL", "invalid", "invalid after help", "unseen states", "errors",
+        "episodes with help", "length", "SPL", "invalid", "invalid after help", "unseen states", "extra actor calls",
+        "errors",
     ]  # fmt: skip
     return _table(head, body)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ def _legend(data: ReportData) -> str:
         "tog: returns to help per episode" if data.calls_are_units else calls,
         "[95 % intervals]",
     ]
+    if _asks_ahead(data.evaluation.summary_rows):
+        entries.append("extra: calls of the actor per episode for decisions to help, whose acts were not executed")
     if any(item["adjusted"] for item in data.evaluation.comparisons):
         entries.append(
             "*: U differs from C by more than 5 %, so the share is interpolated at C, between never, "
@@ -88,6 +90,8 @@ def _table(data: ReportData, rows: Sequence[Mapping[str, Any]]) -> Table:
     widths = {"C": 3, "SR %": 13, "U": 4, "E[U]": 4, "gap %": 12, "rand": 4, **last}
     if all(row["expected_usage"] is None for row in rows):
         del widths["E[U]"]
+    if _asks_ahead(rows):
+        widths["extra"] = 4
     for name, width in widths.items():
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for row in rows:
@@ -106,10 +110,16 @@ def _table(data: ReportData, rows: Sequence[Mapping[str, Any]]) -> Table:
             share,
             random,
             _number(row["toggles"]) if data.calls_are_units else _calls(data, row),
+            *([_number(row["extra_actor_calls"] or None)] if "extra" in widths else []),
         )
         # Text and not str: rich reads square brackets of a str as markup.
         table.add_row(*map(Text, cells), style="bold" if data.style(row["helper"]).emphasised else "")
     return table
+
+
+def _asks_ahead(rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether some helper asked the actor before it decided to help."""
+    return any(row["extra_actor_calls"] for row in rows)
 
 
 def _number(value: float | None) -> str:

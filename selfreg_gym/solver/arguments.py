@@ -63,7 +63,7 @@ def checked_whole(what: str, value: Any) -> int:
     """Return ``value`` as an int.
 
     Raises:
-        InvalidArgumentError: not a single whole number, or negative.
+        InvalidArgumentError: not a single integer, or negative.
     """
     array = _numeric(value)
     if array is None or array.ndim or not np.isfinite(array) or float(array) != int(array) or array < 0:

@@ -1,7 +1,7 @@
-"""The passes in NumPy and SciPy: without Numba, and for components too large for a dense solve.
+"""The passes in NumPy and SciPy, used without Numba and for components that are too large for a dense solve.
 
-Layout and modes are those of :mod:`selfreg_gym.solver.kernels`. The independent states of a layer are one vectorised
-step.
+Arguments and modes are those of :mod:`selfreg_gym.solver.kernels`. The independent states of a layer are solved in one
+vectorised step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["backup_run", "lookahead", "solve_block", "sweep_run"]
 
 
 def lookahead(prepared: Prepared, first: int, last: int, offset: int, values: np.ndarray) -> np.ndarray:
-    """Return ``((last - first) * A, columns)`` sums of p * values over the successors of consecutive states."""
+    """Return ``((last - first) * A, columns)``: the sums of p * values over the successors, for consecutive states."""
     low, high = first * prepared.actions, last * prepared.actions
     begin, end = int(prepared.indptr[low]), int(prepared.indptr[high])
     rows = np.repeat(np.arange(high - low), np.diff(prepared.indptr[low : high + 1]))
@@ -75,7 +75,7 @@ def solve_block(
     prepared: Prepared, first: int, last: int, offset: int, price: float, discount: float, eps: float, high: bool,
     mode: int, values: np.ndarray, policy: np.ndarray,
 ) -> int:  # fmt: skip
-    """Policy iteration on one cyclic component with a sparse direct solve; returns the same as ``sweep_blocks``."""
+    """Policy iteration on one cyclic component with a sparse direct solve; same result as ``sweep_blocks``."""
     from scipy import sparse
     from scipy.sparse.linalg import splu
 
@@ -131,7 +131,7 @@ def solve_block(
 
 
 def _reaches(graph, ends: np.ndarray) -> np.ndarray:
-    """Return ``(n,)`` bool, whether a state with ``ends`` is reachable from each state along a sparse matrix."""
+    """Return ``(n,)`` bool: whether each state reaches one with ``ends (n,)`` along the entries of a sparse matrix."""
     into = graph.T.tocsr()
     reached = ends.copy()
     current = np.flatnonzero(reached)

@@ -69,6 +69,7 @@ def cross_fitted_value(
     prior: float | str = "auto",
     min_visits: int = 3,
     horizon: int | bool | None = True,
+    time_buckets: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CrossFitted:
     """Estimate E[SR] and E[U] of the policy for a budget, on episodes to which it was not fitted.
@@ -80,7 +81,8 @@ def cross_fitted_value(
         bootstrap: groups of episodes per fold, each left out once (at most the episodes of the fold); at least 2, or 0
             for no intervals (NaN). The name is from an earlier version.
         seed: seed of the folds and groups.
-        key, backoff, prior, min_visits, horizon: of the fit, see :func:`selfreg_gym.transitions.fitting.fit`.
+        key, backoff, prior, min_visits, horizon, time_buckets: of the fit, see
+            :func:`selfreg_gym.transitions.fitting.fit`.
         progress: called after each evaluation with the number done and the total.
 
     Raises:
@@ -91,7 +93,7 @@ def cross_fitted_value(
     seed = checked_whole("seed", seed)
     if bootstrap == 1:
         raise InvalidArgumentError("an interval needs at least 2 groups, received bootstrap=1: 0 gives no interval.")
-    table = tabulate(episodes, key=key, horizon=horizon)
+    table = tabulate(episodes, key=key, horizon=horizon, time_buckets=time_buckets)
     if folds < 2 or table.episodes < 2 * folds:
         raise InvalidArgumentError(
             f"cross-fitting needs folds >= 2 and two episodes per fold: received folds={folds}, "
@@ -165,7 +167,8 @@ def _evaluated(policy: MixedPolicy, table: TransitionTable, options: dict[str, A
     clock, the pool of all actions is mixed in with the weight of a quarter of a visit: it reaches an end from every
     state, so an action that was only seen to return does not return forever.
     """
-    clock = options["horizon"] is not None and bool((table.steps_left >= 0).all())
+    timed = table.time_edges is None and bool((table.steps_left >= 0).all())
+    clock = options["horizon"] is not None and timed
     onto = fit_table(table, kappa=0.0 if clock else 0.25, kappa_feature=0.0, **options)
     success = usage = 0.0
     for weight, part in zip(policy.weights, policy.policies, strict=True):

@@ -32,7 +32,7 @@ DENSE_LIMIT = 200
 
 
 class Options(NamedTuple):
-    """The options of a pass."""
+    """The options of a pass: price in its unit, tolerance of ties, whether ties go to the larger usage, mode."""
 
     price: float
     discount: float
@@ -57,8 +57,8 @@ class Engine:
         discount: per step, in (0, 1]; 1 is the problem of the paper.
 
     Attributes:
-        batches: whether ``run_many`` makes one pass for all prices. False for models with cycles, and for models with
-            so few successors per state that ``WIDTH`` values per state take more memory than the model.
+        batches: whether ``run_many`` makes one pass for all prices. False for models with cycles, and if ``WIDTH``
+            values per state take more memory than the model, because states have few successors.
         passes: number of passes so far.
     """
 
@@ -94,7 +94,7 @@ class Engine:
             price: help cost r >= 0 of one cost unit of the model.
             tie: ``"low"`` or ``"high"`` usage among actions of equal value.
             mode: FREE chooses actions, FIXED evaluates ``policy``, FROZEN chooses actions with S fixed at ``success``.
-            cost: ``(N * A,)`` in the order of solution, instead of the model's; M is then in its unit.
+            cost: ``(N * A,)`` in the order of solution, instead of the model's; M is then in the unit of ``cost``.
             policy, success: ``(n,)`` in the order of solution, for FIXED and FROZEN.
 
         Raises:
@@ -143,7 +143,7 @@ class Engine:
         self.passes += 1
         from selfreg_gym.solver.kernels_batch import aligned, sweep_many
 
-        # Allocation takes as long as a pass, so the model keeps the memory. Threads do not share it while it is in use.
+        # Allocation takes as long as a pass, so the model keeps the memory. A second thread allocates its own.
         values = self.model.cache.pop("batch", None)
         if values is None:
             values = aligned(2 * WIDTH * p.nodes * p.levels)
@@ -156,7 +156,7 @@ class Engine:
         )  # fmt: skip
         found = self.over_start(values.reshape(-1, 2 * WIDTH)).reshape(2, -1).T[: len(prices)].copy()
         found[:, 1] *= p.unit
-        self.model.cache["batch"] = values  # last, because the next pass overwrites it
+        self.model.cache["batch"] = values  # last, because another pass may then overwrite it
         return found
 
     def backup(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -184,7 +184,7 @@ class Engine:
         return np.einsum("i,ij->j", self._weights, values[self._begins])
 
     def model_order(self, array: np.ndarray) -> np.ndarray:
-        """Return an array over positions in the model's order of states."""
+        """Return an array in the order of solution in the model's order of states."""
         p = self.prepared
         out = np.empty_like(array)
         out.reshape(p.levels, p.nodes, -1)[:, p.order] = array.reshape(p.levels, p.nodes, -1)
@@ -196,7 +196,7 @@ class Engine:
         return np.ascontiguousarray(array.reshape(p.levels, p.nodes, -1)[:, p.order]).reshape(array.shape)
 
     def _mixed_level(self, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
-        """Solve components in order: small ones by the compiled pass, large ones by a sparse solve."""
+        """Solve the components of a level in order: small ones by the compiled pass, large ones by a sparse solve."""
         p, kernels = self.prepared, self.kernels
         assert kernels is not None
         large = np.flatnonzero(np.diff(p.component_start) > DENSE_LIMIT)
@@ -214,7 +214,7 @@ class Engine:
         return -1
 
     def _numpy_level(self, offset: int, cost: np.ndarray, options: Options, values: Any, policy: Any) -> int:
-        """Solve layer by layer: the single states of a layer together, then its cyclic components."""
+        """Solve a level layer by layer: the single states of a layer together, then its cyclic components."""
         p = self._with_cost(cost)
         for low, high, components in p.layers():
             if high > low:

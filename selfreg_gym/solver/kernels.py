@@ -1,9 +1,16 @@
 """The compiled passes, imported only if Numba is installed.
 
-Layout: states are in the order of solution. ``values`` is ``(n, 2)`` with S and M of a state in one cache line. The
-rows of a state's actions are adjacent (row = state * A + action). A missing action has infinite cost. ``drop`` is None
-in a flat model, for which Numba compiles a separate kernel. Indices are unsigned, because Numba tests signed ones for
-negative values at each read.
+The arguments of all kernels, for N nodes in the order of solution, A actions and n = N * levels states:
+
+* ``offset``: the first state of the level; state = offset + node, row = node * A + action;
+* ``indptr (N * A + 1,)``, ``indices``, ``data``: the transition probabilities in CSR form; an index is a node;
+* ``drop``: the number of levels by which each transition descends; below level 0 the episode is over. None in a model
+  with one level, for which Numba compiles a separate kernel;
+* ``success``, ``cost`` ``(N * A,)``: of a step; a missing action has infinite cost;
+* ``price``, ``discount``, ``eps``, ``high``, ``mode``: the options of a pass (:mod:`selfreg_gym.solver.engine`);
+* ``values (n, 2)``: S and M of each state, in one cache line; ``policy (n,)``: its action.
+
+Indices are unsigned, because Numba tests signed ones for negative values at each read.
 """
 
 from __future__ import annotations
@@ -41,7 +48,7 @@ def sweep(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount, eps, high, mode,
     values, policy,
 ):  # fmt: skip
-    """Choose actions at the positions ``first`` to ``last`` of the level that begins at ``offset``.
+    """Set values and policy of the nodes from ``first`` to ``last`` (exclusive) of one level.
 
     The innermost loop, which takes nearly all of the time, is inlined and has one running index over the entries.
     """
@@ -91,7 +98,7 @@ def sweep(
 def evaluate(
     first, last, offset, nodes, actions, indptr, indices, data, drop, success, cost, discount, values, policy
 ):  # fmt: skip
-    """Evaluate the actions of ``policy``; arguments as in ``sweep``."""
+    """Set the values of the nodes from ``first`` to ``last`` (exclusive) of one level, under ``policy``."""
     for i in range(first, last):
         row = i * actions + np.int64(policy[offset + i])
         s, m = _lookahead(row, offset, nodes, indptr, indices, data, drop, values)
@@ -104,7 +111,7 @@ def backup(
     nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, discount, values, s_by_action,
     m_by_action,
 ):  # fmt: skip
-    """Fill (n, A) arrays with the one-step lookahead of ``values``; NaN where an action is not available."""
+    """Fill ``s_by_action`` and ``m_by_action`` ``(n, A)`` with the one-step lookahead; NaN for a missing action."""
     for level in range(levels):
         offset = level * nodes
         ends_well = success if level > 0 else last_success
@@ -125,11 +132,12 @@ def sweep_blocks(
     first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
     eps, high, mode, leaving, values, policy,
 ):  # fmt: skip
-    """Solve the components ``first`` to ``last``, small enough for a dense solve.
+    """Solve the components from ``first`` to ``last`` (exclusive), which are small enough for a dense solve.
 
     A single state takes one step of the backward pass, a cyclic component policy iteration (Howard 1960) with exact
-    evaluation. ``leaving`` (rows) is whether a row leads to an end, so that rounding does not create an end. Returns
-    the position of a state at which a fixed policy has infinite usage, or -1.
+    evaluation. ``starts`` has the first node of each component, ``cyclic`` whether it has a cycle, and ``leaving
+    (N * A,)`` whether a row can end the episode, which rounding errors must not decide. Returns a state in which a
+    fixed policy has infinite usage, or -1.
     """
     for c in range(first, last):
         low = starts[c]

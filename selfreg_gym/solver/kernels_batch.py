@@ -1,9 +1,9 @@
 """The compiled pass at eight prices, which reads the model once for all of them.
 
-The sums for eight prices are one vector (LLVM's ``<8 x double>``: one AVX-512 register, or two or four smaller ones), a
-type that this module adds to Numba. Eight scalar variables are slower, because the choice of an action is then an
-unpredictable branch per price. Products are rounded before they are added, as in :mod:`selfreg_gym.solver.kernels`, so
-the results of both passes are equal to the bit.
+The sums for eight prices are one vector (LLVM's ``<8 x double>``: one AVX-512 register, or two or four smaller ones).
+This module adds the type to Numba. Eight scalar variables are slower, because the choice of an action is then an
+unpredictable branch for each price. Products are rounded before they are added, as in
+:mod:`selfreg_gym.solver.kernels`, so the results of both passes are equal to the bit.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def _broadcast(builder, number):
 
 
 def _address(context, builder, array_type, array, at):
+    """The address of ``array[at]``, as a pointer to eight numbers."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), _EIGHT.as_pointer())
 
@@ -125,9 +126,10 @@ def _choose(typing, gain, saved, eps, new, old):
 def sweep_many(
     nodes, levels, actions, indptr, indices, data, drop, success, last_success, cost, prices, discount, eps, values
 ):  # fmt: skip
-    """Solve a model without cycles at ``WIDTH`` prices.
+    """Solve a model without cycles at ``WIDTH`` prices; other arguments as in :mod:`selfreg_gym.solver.kernels`.
 
-    ``values`` (n * 2 * WIDTH) has for every position S at each price, then M at each price. Both arrays are aligned.
+    ``values (n * 2 * WIDTH,)`` has, for each state, S at each price and then M at each price. ``prices`` and ``values``
+    are aligned (:func:`aligned`).
     """
     width = np.uint64(WIDTH)
     price = _read(prices, np.uint64(0))

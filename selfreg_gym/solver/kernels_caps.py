@@ -1,7 +1,8 @@
 """The compiled pass under hard caps, for all numbers of calls left at once (:mod:`selfreg_gym.solver.caps`).
 
-``values`` is ``(n, 2 c + 2)``: S and M without calls left, with one, and so on, so that the values of a successor are
-adjacent in memory.
+For caps 0 to c, ``values`` is ``(n, 2 c + 2)``: S and M with no call left, with one call left, and so on, so that the
+values of a successor are adjacent in memory. ``policy`` is ``(n, c + 1)``. The other arguments are those of
+:mod:`selfreg_gym.solver.kernels`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["sweep_caps"]
 
 @compiled
 def _backup_row(row, skip, offset, nodes, indptr, indices, data, drop, success, cost, discount, values, ahead):
-    """Fill ``ahead`` from column ``skip`` on with S and M of one row, which takes ``skip / 2`` calls."""
+    """Fill ``ahead (2 c + 2,)`` from column ``skip`` on with S and M of one row, which takes ``skip / 2`` calls."""
     columns = np.uint64(len(ahead) - skip)
     ahead = ahead[skip:]
     for x in range(columns):
@@ -42,11 +43,11 @@ def sweep_caps(
     first, last, starts, cyclic, offset, nodes, actions, indptr, indices, data, drop, success, cost, price, discount,
     eps, nohelp, nohelp_success, nohelp_cost, values, policy,
 ):  # fmt: skip
-    """Solve the components ``first`` to ``last``, small enough for a dense solve, with every number of calls left.
+    """Solve the components from ``first`` to ``last`` (exclusive), small enough for a dense solve, for all calls left.
 
-    Help takes a call, so the cycles of a component contain nohelp only. A cyclic component is solved for 0, 1, ...
-    calls left in turn: ``nohelp`` (indptr, indices, data, drop, leaving) holds the rows without help, and help is an
-    end with the values ``nohelp_success`` and ``nohelp_cost``.
+    Help takes a call, so all cycles consist of nohelp steps. A cyclic component is solved for 0, 1, ... calls left in
+    turn: ``nohelp`` (indptr, indices, data, drop, leaving) has the rows without help, and help ends the episode with
+    the values ``nohelp_success`` and ``nohelp_cost``.
     """
     caps = values.shape[1] // 2
     ahead = np.empty(2 * caps)

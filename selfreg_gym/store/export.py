@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import string
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ _CHUNK = 16_384
 _LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 _COLUMNS = (
     "episode t task task_id kind seed help_probability success usage observation admissible_actions state_key "
-    "feature_key steps_left action action_text cost reward terminated truncated invalid tokens price"
+    "feature_key steps_left action action_text cost reward terminated truncated invalid tokens price actor_logprobs "
+    "feature_vector"
 ).split()
 _NO_EPISODES = "there is no episode to export: the store is empty, or no episode meets the filter."
 
@@ -65,6 +67,8 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "invalid": s.invalid,
                 "tokens": s.tokens,
                 "price": s.reported_cost,
+                "actor_logprobs": None if s.actor_logprobs is None else list(s.actor_logprobs),
+                "feature_vector": None if s.feature_vector is None else list(s.feature_vector),
             }
 
 
@@ -129,9 +133,11 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
     """Make a Minari dataset: observations and actions as in ``selfreg/Intervention-v0``, other values in ``infos``.
 
     Minari needs one more observation than actions. The observation after the last action is not stored, because no
-    decision is made there, so it is the empty string. ``admissible_actions`` are JSON strings. Tokens that were not
-    counted are -1, costs that were not reported NaN. The observation space is a Gymnasium ``Text`` with the occurring
-    characters and the maximal length, so it contains every observation also after loading.
+    decision is made there, so it is the empty string. ``admissible_actions`` and ``actor_logprobs`` (if there are any)
+    are JSON strings, with null for a probability of 0. ``feature_vector`` is there if the task reports it, with NaN in
+    the last row. Tokens that were not counted are -1, costs that were not reported NaN. The observation space is a
+    Gymnasium ``Text`` with the occurring characters and the maximal length, so it contains every observation also after
+    loading.
 
     Args:
         spec: the store's spec, the description of the dataset.
@@ -147,6 +153,9 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
     target = _minari_target(dataset_id)
     buffers = []
     interventions = 0
+    episodes = list(episodes)
+    with_logprobs = any(s.actor_logprobs is not None for e in episodes for s in e.steps)
+    with_vectors = all(s.feature_vector is not None for e in episodes for s in e.steps)
     for number, e in enumerate(episodes):
         interventions = len(e.usage)
         infos = {
@@ -161,6 +170,11 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
             "success": np.array([False] * len(e) + [e.success]),
         }
+        if with_logprobs:
+            infos["actor_logprobs"] = [*(_logprobs_json(s.actor_logprobs) for s in e.steps), "null"]
+        if with_vectors:
+            vectors = [s.feature_vector for s in e.steps]
+            infos["feature_vector"] = np.array([*vectors, np.full(len(vectors[0] or ()), np.nan)], np.float32)
         buffers.append(
             minari.data_collector.EpisodeBuffer(
                 id=number,
@@ -237,6 +251,10 @@ def _repaired_list(actions: Iterable[str] | None) -> list[str] | None:
     return None if actions is None else [repaired(action) for action in actions]
 
 
+def _logprobs_json(logprobs: Sequence[float] | None) -> str:
+    return json.dumps(None if logprobs is None else [x if math.isfinite(x) else None for x in logprobs])
+
+
 def _without_nul(text: str) -> str:
     """The text with U+FFFD in place of NUL and lone surrogates, which HDF5 cannot hold."""
     return repaired(text).replace("\0", "\ufffd")
@@ -250,6 +268,7 @@ def _arrow_schema(arrow: Any) -> Any:
         **dict.fromkeys(("success", "terminated", "truncated", "invalid"), arrow.bool_()),
         "usage": arrow.list_(arrow.float64()),
         "admissible_actions": arrow.list_(arrow.string()),
+        **dict.fromkeys(("actor_logprobs", "feature_vector"), arrow.list_(arrow.float32())),
     }
     return arrow.schema({name: types.get(name, arrow.int64()) for name in _COLUMNS})
 

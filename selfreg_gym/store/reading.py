@@ -14,17 +14,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selfreg_gym.errors import StoreDamagedError, UnknownNameError
-from selfreg_gym.store.schema import reading
+from selfreg_gym.store.ragged import Ragged, from_blob
+from selfreg_gym.store.schema import ADDED_COLUMNS, reading
 from selfreg_gym.types import Episode, Transition
 
-__all__ = ["Coded", "ProbabilitySummary", "Spending", "Summary", "columns", "condition", "episodes", "spending"]
+__all__ = [
+    "Coded",
+    "Column",
+    "ProbabilitySummary",
+    "Spending",
+    "Summary",
+    "columns",
+    "condition",
+    "episodes",
+    "spending",
+]
 
 _CACHED_TEXTS = 200_000
 _CHUNK = 4096
 _EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.usage, e.metrics, e.length"
 _TRANSITION = (
     "r.t, r.observation, r.admissible_actions, r.state_key, r.feature_key, r.steps_left, r.action, r.action_text, "
-    "r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.tokens, r.price"
+    "r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.tokens, r.price, r.actor_logprobs, r.feature_vector"
 )
 _FILTERS = ("help_probability", "kind", "run", "seed", "success", "task", "task_id")
 _COLUMNS = {  # name: (expression, kind)
@@ -37,6 +48,8 @@ _COLUMNS = {  # name: (expression, kind)
     "action_text": ("r.action_text", "text"),
     "help_probability": ("e.help_probability", "float"),
     "success": ("e.success", "bool"),
+    "actor_logprobs": ("r.actor_logprobs", "ragged"),
+    "feature_vector": ("r.feature_vector", "matrix"),
 }
 _OPTIONAL = ("steps_left", "tokens")  # integers that may be missing
 
@@ -58,6 +71,10 @@ class Coded:
         """Code n texts in the order of their first occurrence; None has the code -1."""
         codes = {text: code for code, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
         return cls(np.array([codes.get(text, -1) if text is not None else -1 for text in texts], np.int64), list(codes))
+
+
+Column = np.ndarray | Coded | Ragged
+"""A column of transitions: numbers, texts, or lists of numbers."""
 
 
 class Spending(NamedTuple):
@@ -116,7 +133,7 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
             )
 
 
-def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> dict[str, np.ndarray | Coded]:
+def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> dict[str, Column]:
     """The transitions that meet ``where``, one array per name; :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
     for name in names:
         if name not in _COLUMNS:
@@ -164,10 +181,12 @@ def spending(path: Path) -> list[Spending]:
 
 
 def _present(connection: sqlite3.Connection, selected: str) -> str:
-    """The columns to select; those that a store of format 1 does not have are NULL."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] > 1:
-        return selected
-    return selected.replace("r.tokens", "NULL").replace("r.price", "NULL")
+    """The columns to select; those that a store of an earlier format does not have are NULL."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for added, declarations in ADDED_COLUMNS.items():
+        for declaration in declarations if added > version else ():
+            selected = selected.replace(f"r.{declaration.split()[0]}", "NULL")
+    return selected
 
 
 class _Texts:
@@ -186,12 +205,14 @@ class _Texts:
             self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
             known, lists = self.known, self.lists
             for row in chunk:
-                t, observation, actions, key, feature, left, action, text, cost, reward, end, cut, invalid, *call = row
+                t, observation, actions, key, feature, left, action, text, cost, reward, end, cut, invalid, *more = row
+                tokens, reported, logprobs, vector = more
                 if actions not in lists:
                     lists[actions] = tuple(json.loads(known[actions]))
                 yield Transition(
                     t, known[observation], lists[actions], known[key], known[feature], left, action, known[text],
-                    cost, reward, bool(end), bool(cut), bool(invalid), *call,
+                    cost, reward, bool(end), bool(cut), bool(invalid), tokens, reported, from_blob(logprobs),
+                    from_blob(vector),
                 )  # fmt: skip
 
     def load(self, ids: set[Any]) -> None:
@@ -200,7 +221,7 @@ class _Texts:
         self.known.update(self.connection.execute(query, (json.dumps(sorted(ids)),)))
 
 
-def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> np.ndarray | Coded:
+def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> Column:
     """One column. A missing number is -1 (int) or NaN (float), a missing text has the code -1."""
     kind = _COLUMNS[name][1]
     if kind == "int":
@@ -211,6 +232,9 @@ def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> np
         return np.array(part, bool)
     if kind == "word":
         return Coded.of(part)
+    if kind in ("ragged", "matrix"):
+        lists = Ragged.from_blobs(part)
+        return lists if kind == "ragged" else lists.matrix()
     ids, codes = np.unique(np.array([-1 if x is None else x for x in part], np.int64), return_inverse=True)
     missing = int(ids.size > 0 and ids[0] == -1)  # sorts first
     texts = _Texts(connection)

@@ -16,16 +16,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.store import export, reading, schema
-from selfreg_gym.store.reading import Coded, ProbabilitySummary, Spending, Summary
+from selfreg_gym.store.ragged import Ragged
+from selfreg_gym.store.reading import Coded, Column, ProbabilitySummary, Spending, Summary
 from selfreg_gym.store.writing import Writer
 from selfreg_gym.types import Episode
 
-__all__ = ["Coded", "Failure", "Rollouts", "UnfinishedStoreWarning"]
+__all__ = ["Coded", "Failure", "Ragged", "Rollouts", "UnfinishedStoreWarning"]
 
 
 class UnfinishedStoreWarning(UserWarning):
@@ -144,6 +143,19 @@ class Rollouts:
     def spec(self) -> dict[str, Any]:
         """The settings of the collection."""
         return json.loads(self._rows("SELECT value FROM meta WHERE key = 'spec'")[0][0])
+
+    @property
+    def action_kinds(self) -> tuple[str, ...]:
+        """The task's ``action_kinds`` (:class:`selfreg_gym.types.OptionalTaskMembers`); empty if it declares none."""
+        rows = self._rows("SELECT value FROM meta WHERE key = 'action_kinds'")
+        return tuple(json.loads(rows[0][0])) if rows else ()
+
+    def set_action_kinds(self, kinds: Iterable[str]) -> None:
+        """Record the task's ``action_kinds``, which readers of ``actor_logprobs`` need."""
+        with schema.explained(self.path), schema.transaction(self._connection):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('action_kinds', ?)", (json.dumps(list(kinds)),)
+            )
 
     @property
     def plan(self) -> list[EpisodeSpec]:
@@ -300,22 +312,25 @@ class Rollouts:
         """
         return reading.episodes(self.path, reading.condition(where))
 
-    def columns(self, *names: str, **where: Any) -> dict[str, np.ndarray | Coded]:
+    def columns(self, *names: str, **where: Any) -> dict[str, Column]:
         """The n transitions of :meth:`episodes`, in the same order, as one array per column.
 
         Args:
             *names: columns of the episode: ``run, episode`` (index in the plan), ``task, seed, help_probability,
                 task_id, kind, success, length``; of the transition: ``t, observation, admissible_actions, state_key,
                 feature_key, steps_left, action, action_text, cost, reward, terminated, truncated, invalid, tokens,
-                price`` (:class:`selfreg_gym.types.Transition`; ``price`` is its ``reported_cost``).
+                price, actor_logprobs, feature_vector`` (:class:`selfreg_gym.types.Transition`; ``price`` is its
+                ``reported_cost``).
             **where: as in :meth:`episodes`.
 
         Returns:
             Numbers as int64 or float64 ``(n,)`` (a missing float is NaN, a missing integer -1), booleans as bool
-            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists.
+            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists; ``actor_logprobs`` as
+            :class:`Ragged`; ``feature_vector`` as float32 ``(n, d)``, d = 0 if the task reports none.
 
         Raises:
             UnknownNameError: a column or a filter does not exist.
+            StoreDamagedError: feature vectors have different lengths.
         """
         return reading.columns(self.path, names, reading.condition(where))
 

@@ -13,8 +13,9 @@ Tables (the view ``steps`` joins transitions with their texts, for the ``sqlite3
     texts        id, hash, text                 each distinct text once (an observation of 1 kB recurs often)
     failures     run, episode, attempt, error   episodes that ended in an error; excluded from all statistics
 
-Format 2 adds the columns ``tokens`` and ``price`` (``Transition.reported_cost``) to format 1. A store of format 1 is
-read without them and converted to format 2 when an episode is added.
+Format 2 adds the columns ``tokens`` and ``price`` (``Transition.reported_cost``) to format 1; format 3 adds
+``actor_logprobs`` and ``feature_vector``, lists of float32 numbers as bytes (:mod:`selfreg_gym.store.ragged`). A store
+of an earlier format is read without them and converted when an episode is added.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError, StoreErr
 from selfreg_gym.utils.files import atomic_path
 
 __all__ = [
+    "ADDED_COLUMNS",
     "FORMAT",
     "can_write",
     "comparable",
@@ -46,8 +48,10 @@ __all__ = [
     "upgrade",
 ]
 
-FORMAT = 2  # PRAGMA user_version; increase it when the tables change
-_READABLE = (1, FORMAT)
+FORMAT = 3  # PRAGMA user_version; increase it when the tables change
+ADDED_COLUMNS = {2: ("tokens INTEGER", "price REAL"), 3: ("actor_logprobs BLOB", "feature_vector BLOB")}
+"""The columns that a format adds to the table ``transitions``, with their types."""
+_READABLE = range(1, FORMAT + 1)
 _APPLICATION = 0x53524759  # "SRGY", PRAGMA application_id: marks the database as a rollout store
 _HINTS = {
     "readonly": " It is read-only: it can be read but not continued. Copy it to a writable folder.",
@@ -80,7 +84,7 @@ CREATE TABLE transitions (
     steps_left INTEGER, action INTEGER NOT NULL, action_text INTEGER NOT NULL,
     cost REAL NOT NULL, reward REAL NOT NULL,
     terminated INTEGER NOT NULL, truncated INTEGER NOT NULL, invalid INTEGER NOT NULL,
-    tokens INTEGER, price REAL,
+    tokens INTEGER, price REAL, actor_logprobs BLOB, feature_vector BLOB,
     PRIMARY KEY (run, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE failures (
@@ -189,10 +193,12 @@ def _verify(connection: sqlite3.Connection, path: Path, *, check: bool) -> None:
 
 def upgrade(connection: sqlite3.Connection) -> None:
     """Convert a store of an older format to this one, within the current transaction."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == FORMAT:
         return
-    for column in ("tokens INTEGER", "price REAL"):
-        connection.execute(f"ALTER TABLE transitions ADD COLUMN {column}")
+    for added in range(version + 1, FORMAT + 1):
+        for column in ADDED_COLUMNS[added]:
+            connection.execute(f"ALTER TABLE transitions ADD COLUMN {column}")
     connection.execute("DROP VIEW steps")
     connection.execute(_VIEW)
     connection.execute(f"PRAGMA user_version = {FORMAT}")

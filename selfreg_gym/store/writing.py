@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
+from selfreg_gym.store.ragged import to_blob
 from selfreg_gym.store.schema import explained, transaction, upgrade
 from selfreg_gym.types import Episode, Transition
 from selfreg_gym.utils.json_text import dumps
@@ -55,7 +56,7 @@ class Writer:
                  dumps(_metrics(episode.metrics))),
             )  # fmt: skip
             self._connection.executemany(
-                f"INSERT INTO transitions VALUES ({', '.join('?' * 17)})",
+                f"INSERT INTO transitions VALUES ({', '.join('?' * 19)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
         if len(self._text_ids) > _CACHED_TEXTS:
@@ -74,7 +75,8 @@ class Writer:
         reported = None if s.reported_cost is None else float(s.reported_cost)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
         acted = int(s.action), action_text, float(s.cost), float(s.reward)
-        return s.t, observation, actions, state, feature, left, *acted, *flags, tokens, reported
+        lists = to_blob(s.actor_logprobs), to_blob(s.feature_vector)
+        return s.t, observation, actions, state, feature, left, *acted, *flags, tokens, reported, *lists
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
         """The index of an episode in the plan; an episode of a run without a fixed plan is appended."""
@@ -155,8 +157,22 @@ def _problem(episode: Episode) -> str | None:
     elif not all(0 <= number < 2**63 for s in steps for number in (s.steps_left or 0, s.tokens or 0)):
         problem = "steps_left and tokens must be in 0 .. 2**63 - 1"
     else:
-        problem = next((found for step in steps if (found := _text_problem(step))), None)
+        problem = next((found for step in steps if (found := _text_problem(step) or _list_problem(step))), None)
     return problem
+
+
+def _list_problem(step: Transition) -> str | None:
+    """The problem with a list of numbers of a transition, or None."""
+    logprobs, offered = step.actor_logprobs, step.admissible_actions
+    if logprobs is not None:
+        rule = "actor_logprobs must be one log-probability (at most 0) per admissible action, or None"
+        if offered is not None and len(logprobs) != len(offered):
+            return f"{rule}, received {len(logprobs)} for {len(offered)} actions"
+        if not all(number <= 1e-6 for number in logprobs):  # False for NaN
+            return f"{rule}, received {shown(logprobs)}"
+    if step.feature_vector is not None and not all(map(math.isfinite, step.feature_vector)):
+        return f"feature_vector must have finite numbers, received {shown(step.feature_vector)}"
+    return None
 
 
 def _text_problem(step: Transition) -> str | None:

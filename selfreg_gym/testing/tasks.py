@@ -31,6 +31,7 @@ def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: i
         TaskContractError: the first rule that the task breaks.
     """
     env = build_task(task)
+    _check_action_kinds(env)
     available = optional_member(env, "num_episodes") or episodes
     for episode in range(min(episodes, available)):
         for chooser in (_random_choice, _expert_choice):
@@ -61,7 +62,7 @@ def _trace(env: Any, episode: int, seed: int, choose: Callable[..., str], max_st
         observation, info = answer
         _check_state(env, observation, info)
         trace: list[Any] = [(observation, frozen(info))]
-        kinds: dict[str, type] = {}
+        kinds: dict[str, Any] = {}
         _check_types(kinds, info)
         left = info.get("steps_left")
         for _ in range(max_steps):
@@ -113,6 +114,14 @@ def _check_state(env: Any, observation: Any, info: Any, *, over: bool = False) -
         broken("info['admissible_actions'] has each action once", repr(actions))
     if actions == () and not over:
         broken("at least one action is admissible until the episode is over", "an empty tuple")
+    vector = info.get("feature_vector")
+    if vector is not None and not (
+        isinstance(vector, np.ndarray)
+        and vector.dtype == np.float32
+        and vector.ndim == 1
+        and bool(np.isfinite(vector).all())
+    ):
+        broken("info['feature_vector'] is a float32 array (d,) of finite numbers", repr(vector))
     left = info.get("steps_left")
     if left is not None and (not isinstance(left, int) or left < 0 or (left == 0 and not over)):
         broken("info['steps_left'] is an int of at least 0, and 0 only when the episode is over", repr(left))
@@ -124,10 +133,22 @@ def _check_state(env: Any, observation: Any, info: Any, *, over: bool = False) -
             broken("info['success'] and info['is_success'] agree", f"{info['success']} and {info['is_success']}")
 
 
-def _check_types(kinds: dict[str, type], info: dict[str, Any]) -> None:
+def _check_action_kinds(env: Any) -> None:
+    kinds = optional_member(env, "action_kinds")
+    if kinds is None:
+        return
+    if not isinstance(kinds, tuple) or not all(isinstance(kind, str) and kind for kind in kinds):
+        broken("action_kinds is a tuple of texts that are not empty", repr(kinds))
+    if len(set(kinds)) < len(kinds):
+        broken("action_kinds has each prefix once", repr(kinds))
+
+
+def _check_types(kinds: dict[str, Any], info: dict[str, Any]) -> None:
     """A key of info has one type on every step: Gymnasium's vector envs make an array of the first type."""
     for key, value in info.items():
         kind = float if isinstance(value, float) else bool if isinstance(value, bool | np.bool_) else type(value)
+        if key == "feature_vector" and kinds.setdefault("its length", len(value)) != len(value):
+            broken("info['feature_vector'] has one length", f"{len(value)} after {kinds['its length']}")
         if kinds.setdefault(key, kind) is not kind and {kinds[key], kind} & {int, float, bool, np.ndarray, dict}:
             broken(
                 f"info[{key!r}] has one type on every step (leave the key out where there is no value)",

@@ -12,7 +12,8 @@ share the node of their feature key, to which states with nodes of their own con
 
 **Time.** Rows are pooled over time and solved over (node, steps left): each transition is stored with the number of
 steps that it takes. With one step left the time limit determines the outcome, so these decisions are excluded from the
-pooled rows and estimate ``last_success``.
+pooled rows and estimate ``last_success``. Where keys hide part of the state, steps left tell something about that part,
+and pooling loses it. With ``time_buckets`` a node is a key with a bucket of steps left, and there is no clock.
 
 **Shrinkage.** With few visits the best of several noisy rows is optimistic (winner's curse). ``kappa`` shrinks the
 difference between the actions, ``kappa_f`` (``kappa_feature``) the difference between a state and its features. Both
@@ -51,6 +52,7 @@ def fit(
     prior: float | str = "auto",
     min_visits: int = 3,
     horizon: int | bool | None = True,
+    time_buckets: int | None = None,
 ) -> TransitionModel:
     """Estimate a model from episodes.
 
@@ -64,6 +66,7 @@ def fit(
             node of its own.
         horizon: True: states are (node, steps left) if the task reports ``steps_left``; an int: the number of levels,
             and the time limit of tasks that do not report it; None: without time.
+        time_buckets: the keys include steps left, in this many buckets, and the model has no clock (one level).
 
     Raises:
         InvalidArgumentError, UnknownNameError: an argument out of range, or no usable episode.
@@ -79,7 +82,7 @@ def fit(
         raise InvalidArgumentError(f"min_visits must be at least 1, received {min_visits!r}.")
     if horizon is not None and horizon is not True and horizon is not False and int(horizon) < 1:
         raise InvalidArgumentError(f"horizon must be True, None or a number of steps >= 1, received {horizon!r}.")
-    table = tabulate(episodes, key=key, horizon=horizon)
+    table = tabulate(episodes, key=key, horizon=horizon, time_buckets=time_buckets)
     if isinstance(prior, str):
         kappa, kappa_feature = choose_shrinkage(table, backoff=backoff, min_visits=min_visits)
     else:
@@ -157,8 +160,15 @@ def fit_table(
         square = [sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count)) for row in rows]
         model = TransitionModel(square, success, start, cost, available=available, endless="fail")
     weights = {"kappa": kappa, "kappa_feature": kappa_feature}
-    settings = {"key": table.key, "backoff": backoff, "min_visits": min_visits, "levels": levels} | weights
+    settings: dict[str, Any] = {
+        "key": table.key,
+        "backoff": backoff,
+        "min_visits": min_visits,
+        "levels": levels,
+    } | weights
     settings |= {"episodes": table.episodes, "decisions": len(table.action)}
+    if table.time_edges is not None:
+        settings["time_edges"] = list(table.time_edges)
     about = coverage(table, nodes) | weights
     fitted = Fitted(visits.T.copy(), nodes.is_feature, nodes.feature_of_node, settings, about)
     return model.fitted_to(fitted, nodes.keys)
@@ -166,7 +176,7 @@ def fit_table(
 
 def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
     """Return the number of levels, 1 without steps left."""
-    if horizon is None or horizon is False or (table.steps_left < 0).any():
+    if horizon is None or horizon is False or table.time_edges is not None or (table.steps_left < 0).any():
         return 1
     longest = int(table.steps_left.max())
     return max(longest if horizon is True else min(longest, int(horizon)), 1)

@@ -36,16 +36,17 @@ def held_out_likelihood(
     backoff: str | None = "feature",
     prior: float | str = "auto",
     min_visits: int = 3,
+    time_buckets: int | None = None,
     folds: int = FOLDS,
 ) -> float:
     """Return the mean held-out log-likelihood of the outcome of a decision, in nats (higher is better).
 
     Args:
-        episodes, key, backoff, prior, min_visits: as in :func:`selfreg_gym.transitions.fitting.fit`. Keys can be
-            compared on the same episodes. ``"auto"`` takes the best weights of the grid.
+        episodes, key, backoff, prior, min_visits, time_buckets: as in :func:`selfreg_gym.transitions.fitting.fit`. Keys
+            can be compared on the same episodes. ``"auto"`` takes the best weights of the grid.
         folds: number of folds; each episode is predicted from the other folds.
     """
-    table = tabulate(episodes, key=key)
+    table = tabulate(episodes, key=key, time_buckets=time_buckets)
     scores = _grid(table, backoff=backoff, min_visits=min_visits, folds=folds, fixed=prior)
     return float(max(scores.values()))
 
@@ -124,7 +125,9 @@ def _predictions(
 
 def _outcomes(table: TransitionTable) -> tuple[np.ndarray, int]:
     """Return the ``(T,)`` outcome of each decision, and the number of different outcomes."""
-    if (table.feature >= 0).all():
+    if table.plain is not None:
+        after, kinds = table.plain, table.plain_count
+    elif (table.feature >= 0).all():
         after, kinds = table.feature, len(table.feature_keys)
     else:
         after, kinds = table.state, len(table.state_keys)

@@ -21,7 +21,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,8 +39,15 @@ from selfreg_gym.transitions.rows import (
     tails_of,
     tolerance,
 )
+from selfreg_gym.transitions.table import locate_timed
+
+if TYPE_CHECKING:
+    from selfreg_gym.types import Episode
 
 __all__ = ["Fitted", "Rows", "TransitionModel"]
+
+HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
+"""Probabilities of random help of sampled episodes, as in a collection."""
 
 _DERIVED = ("condensation", "fingerprint", "_index", "cache")
 
@@ -288,11 +295,24 @@ class TransitionModel:
         prior: float | str = "auto",
         min_visits: int = 3,
         horizon: int | bool | None = True,
+        time_buckets: int | None = None,
     ) -> TransitionModel:
         """Estimate a model from episodes; :func:`selfreg_gym.transitions.fitting.fit` has every argument."""
         from selfreg_gym.transitions.fitting import fit
 
-        return fit(episodes, key=key, backoff=backoff, prior=prior, min_visits=min_visits, horizon=horizon)
+        return fit(
+            episodes, key=key, backoff=backoff, prior=prior, min_visits=min_visits, horizon=horizon,
+            time_buckets=time_buckets,
+        )  # fmt: skip
+
+    def sample(
+        self, episodes: int, *, help_probabilities: Sequence[float] = HELP_PROBABILITIES, seed: int = 0,
+        horizon: int | None = None,
+    ) -> list[Episode]:  # fmt: skip
+        """Sample episodes with random help; :func:`selfreg_gym.transitions.sampling.sample` has every argument."""
+        from selfreg_gym.transitions.sampling import sample
+
+        return sample(self, episodes, help_probabilities=help_probabilities, seed=seed, horizon=horizon)
 
     @property
     def counts(self) -> np.ndarray:
@@ -309,9 +329,7 @@ class TransitionModel:
 
     def _fit(self) -> Fitted:
         if self.fitted is None:
-            raise ModelError(
-                "this model was built from arrays, not fitted, so it has no counts: use TransitionModel.fit."
-            )
+            raise ModelError("a model built from arrays, not fitted, has no counts: use TransitionModel.fit.")
         return self.fitted
 
     @cached_property
@@ -325,9 +343,12 @@ class TransitionModel:
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
         """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
 
-        ``steps_left`` outside the levels of the model is set to the nearest one, None to the highest.
+        ``steps_left`` outside the levels (or the buckets) of the model is set to the nearest one, None to the highest.
         """
         states, features = self._index
+        edges = None if self.fitted is None else self.fitted.settings.get("time_edges")
+        if edges is not None:
+            return locate_timed(states, features, state_key, feature_key, edges, steps_left)
         node = states.get(state_key, -1)
         if node < 0 and feature_key is not None:
             node = features.get(feature_key, -1)
@@ -346,8 +367,7 @@ class TransitionModel:
         state_keys = list(state_keys)
         none = [None] * len(state_keys)
         feature_keys = none if feature_keys is None else feature_keys
-        steps_left = none if steps_left is None else steps_left
-        triples = zip(state_keys, feature_keys, steps_left, strict=True)
+        triples = zip(state_keys, feature_keys, none if steps_left is None else steps_left, strict=True)
         return np.fromiter((self.locate(*triple) for triple in triples), np.int64, count=len(state_keys))
 
     def describe(self, index: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
 from selfreg_gym.types import Episode
 
-__all__ = ["TransitionTable", "tabulate"]
+__all__ = ["TransitionTable", "locate_timed", "tabulate", "with_time"]
 
 KEYS = ("state", "feature", "observation")
 COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode")
@@ -34,6 +35,9 @@ class TransitionTable:
         state_keys, feature_keys: the texts of the indices.
         key: the text that identifies a state, one of ``KEYS``.
         actions: number of actions A = 1 + K.
+        plain: ``(T,)`` int32 feature (else state) without the time, if :func:`with_time` added it to the keys; one of
+            ``plain_count``.
+        time_edges: the edges of the buckets of steps left in the keys; None without.
     """
 
     state: np.ndarray
@@ -50,6 +54,9 @@ class TransitionTable:
     feature_keys: tuple[str, ...]
     key: str
     actions: int
+    plain: np.ndarray | None = None
+    plain_count: int = 0
+    time_edges: tuple[int, ...] | None = None
 
     @property
     def episodes(self) -> int:
@@ -70,10 +77,74 @@ class TransitionTable:
         rows = begin + np.arange(int(lengths_taken.sum()))
         columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         columns["episode"] = np.repeat(np.arange(len(episodes), dtype=np.int32), lengths_taken)
+        columns["plain"] = None if self.plain is None else self.plain[rows]
         return replace(self, **columns, task=self.task[episodes])
 
 
-def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = True) -> TransitionTable:
+def timed_key(key: Any, bucket: int) -> str:
+    """The key of a state with its bucket of steps left."""
+    return f"{key} [time {bucket}]"
+
+
+def locate_timed(
+    states: Mapping[Any, int], features: Mapping[Any, int], state_key: Any, feature_key: Any,
+    edges: Sequence[int], steps_left: int | None,
+) -> int:  # fmt: skip
+    """The node of a state by its key and time, else by its feature key and time; -1 if both keys are unknown.
+
+    A key that has no node in the bucket of ``steps_left`` (None: the last bucket) has that of the nearest bucket.
+    """
+    bucket = len(edges) if steps_left is None else bisect_left(edges, steps_left)
+    for other in sorted(range(len(edges) + 1), key=lambda b: abs(b - bucket)):
+        node = states.get(timed_key(state_key, other), -1)
+        if node < 0 and feature_key is not None:
+            node = features.get(timed_key(feature_key, other), -1)
+        if node >= 0:
+            return node
+    return -1
+
+
+def with_time(table: TransitionTable, buckets: int) -> TransitionTable:
+    """The table whose keys include a bucket of steps left.
+
+    Args:
+        table: the table.
+        buckets: their largest number; they have about equally many decisions.
+
+    Raises:
+        InvalidArgumentError: fewer than 2 buckets, or decisions without ``steps_left``.
+    """
+    if buckets < 2:
+        raise InvalidArgumentError(f"time_buckets must be at least 2, or None for none, received {buckets!r}.")
+    if (table.steps_left < 0).any():
+        raise InvalidArgumentError(
+            "time_buckets needs steps left, and the task does not report them: pass horizon=T, the time limit."
+        )
+    quantiles = np.quantile(table.steps_left, np.arange(1, buckets) / buckets, method="lower")
+    edges = tuple(np.unique(quantiles[quantiles < table.steps_left.max()]).astype(int).tolist())
+    bucket = np.searchsorted(edges, table.steps_left, side="left")
+    state, state_keys = _crossed(table.state, bucket, table.state_keys)
+    feature, feature_keys = _crossed(table.feature, bucket, table.feature_keys)
+    of_features = bool((table.feature >= 0).all())
+    return replace(
+        table, state=state, state_keys=state_keys, feature=feature, feature_keys=feature_keys, time_edges=edges,
+        plain=table.feature if of_features else table.state,
+        plain_count=len(table.feature_keys if of_features else table.state_keys),
+    )  # fmt: skip
+
+
+def _crossed(codes: np.ndarray, bucket: np.ndarray, keys: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes and keys of the pairs (key, bucket) that occur; -1 stays -1."""
+    count = int(bucket.max()) + 1
+    pairs, which = np.unique(np.where(codes >= 0, codes.astype(np.int64) * count + bucket, -1), return_inverse=True)
+    missing = int(len(pairs) > 0 and pairs[0] < 0)
+    names = tuple(timed_key(keys[pair // count], int(pair % count)) for pair in pairs[missing:])
+    return (which.reshape(-1) - missing).astype(np.int32), names
+
+
+def tabulate(
+    episodes: Any, *, key: str = "state", horizon: int | bool | None = True, time_buckets: int | None = None
+) -> TransitionTable:
     """Read episodes into a table.
 
     Args:
@@ -82,6 +153,7 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
         key: the text that identifies a state: ``"state"`` (``state_key``), ``"observation"``, or ``"feature"``
             (``feature_key``).
         horizon: an int sets steps left = horizon - t for tasks that do not report them.
+        time_buckets: see :func:`with_time`; None: the keys without time. A table is returned as it is.
 
     Raises:
         UnknownNameError: an unknown key.
@@ -137,8 +209,8 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
     if not columns:
         raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
     filled = zip(COLUMNS, DTYPES, zip(*columns, strict=True), strict=True)
-    arrays = {name: np.array(values, dtype) for name, dtype, values in filled}
-    return TransitionTable(
+    arrays: dict[str, Any] = {name: np.array(values, dtype) for name, dtype, values in filled}
+    table = TransitionTable(
         **arrays,
         task=np.array(task, np.int32),
         state_keys=tuple(states),
@@ -146,3 +218,4 @@ def tabulate(episodes: Any, *, key: str = "state", horizon: int | bool | None = 
         key=key,
         actions=max(interventions + 1, int(arrays["action"].max()) + 1, 2),
     )
+    return table if time_buckets is None else with_time(table, int(time_buckets))

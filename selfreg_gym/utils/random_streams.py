@@ -59,6 +59,9 @@ BAG_OF_WORDS_EXAMPLES = Purpose(0xBA6)  # seed: the same for the bag of words
 LABEL_EXAMPLES = Purpose(0x4E19)  # seed: labels that a helper is trained on
 BATCHES = Purpose(0x7EA1)  # seed: the order of the batches
 TRAINING_TASKS = Purpose(0x7A5C, 0)  # seed of the episode: the task of an episode without a task index
+FITTED_FOLDS = Purpose(0xF01D)  # seed: folds of fitted values
+FITTED_WEIGHTS = Purpose(0xF17E)  # seed, fold, ...: initial weights and dropout of fitted values
+FITTED_BATCHES = Purpose(0xF17B)  # seed, fold, network, round, epoch: the order of the rows
 # Statistics.
 BOOTSTRAP = Purpose(0x5E1F, 0)  # bootstrap seed: resamples
 SPLIT_HALVES = Purpose(0x5B117, 0)  # bootstrap seed: halves of the data, one to choose and one to measure

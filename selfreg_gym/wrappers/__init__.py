@@ -1,15 +1,25 @@
 """Wrappers of the intervention env. Each wraps a single env and, under the same name, a vector env.
 
-``StateKeyObservation`` and ``FeatureObservation`` change observations, ``PRMObservation`` infos, ``HelpCost`` and
-``PRMReward`` rewards, and ``HelpBudget`` the allowed actions.
+``StateKeyObservation``, ``FeatureObservation`` and ``EncodedObservation`` change observations,
+``PRMObservation`` infos, ``HelpCost`` and ``PRMReward`` rewards, and ``HelpBudget`` the allowed actions.
 """
 
 from __future__ import annotations
 
 from selfreg_gym.wrappers.budget import HelpBudget
 from selfreg_gym.wrappers.cost import HelpCost
+from selfreg_gym.wrappers.encoded import EncodedObservation
 from selfreg_gym.wrappers.features import FeatureObservation
 from selfreg_gym.wrappers.prm import PRM, PRMObservation, PRMReward
 from selfreg_gym.wrappers.state_key import StateKeyObservation
 
-__all__ = ["PRM", "FeatureObservation", "HelpBudget", "HelpCost", "PRMObservation", "PRMReward", "StateKeyObservation"]
+__all__ = [
+    "PRM",
+    "EncodedObservation",
+    "FeatureObservation",
+    "HelpBudget",
+    "HelpCost",
+    "PRMObservation",
+    "PRMReward",
+    "StateKeyObservation",
+]

@@ -20,7 +20,11 @@ _ROUNDING = 1e-6  # a score of float32 arithmetic may leave [0, 1] by that much
 
 @runtime_checkable
 class PRM(Protocol):
-    """An estimator of p(s), the probability of success from a state."""
+    """An estimator of p(s), the probability of success from a state.
+
+    Its optional member ``source`` (:func:`selfreg_gym.types.optional_member`) is the ``Path`` of the directory from
+    which it was loaded; the helpers of a run share one object per directory.
+    """
 
     def score(self, observations: Sequence[str]) -> np.ndarray:
         """``(N,)`` numbers in [0, 1] for N observation texts."""

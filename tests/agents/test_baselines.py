@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from selfreg_gym import registry
 from selfreg_gym.agents.helpers.actor_confidence import ActorConfidence
@@ -12,10 +15,12 @@ from selfreg_gym.agents.helpers.prm_per_task import PRMPerTask
 from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.evaluation import evaluate
 from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.report.terminal import format_table
 from selfreg_gym.types import Act, Intervention
 
 
@@ -174,3 +179,23 @@ def test_invalid_arguments_are_errors():
         Quantile(CoinPRM(), [])
     with pytest.raises(InvalidArgumentError, match=r"wrap\(env\)"):
         ActorConfidence().predict("text")
+
+
+def test_an_evaluation_reports_the_calls_of_the_actor_without_effect():
+    """At a step with help, the actor's call for the decision is the helper's own cost."""
+    helpers = {"never": EveryK().with_knob(0.0), "actor-confidence": ActorConfidence(0.75)}
+    found = evaluate(kwargs(Ranked()), helpers, tasks=range(8), episodes=2, seed=0, progress=False, warn=False)
+    rows = {row["helper"]: row for row in found.summary_rows}
+    assert rows["never"]["extra_actor_calls"] == 0
+    assert rows["actor-confidence"]["extra_actor_calls"] == rows["actor-confidence"]["calls"] > 0
+    console = Console(width=80, file=io.StringIO())
+    console.print(format_table(found))
+    shown = console.file.getvalue()
+    assert "extra: calls of the actor" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+    silent = evaluate(
+        kwargs(Ranked()), {"never": helpers["never"]}, tasks=range(4), episodes=1, progress=False, warn=False
+    )
+    console = Console(width=80, file=io.StringIO())
+    console.print(format_table(silent))
+    assert "extra" not in console.file.getvalue()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from loopback import Loopback
 
 from selfreg_gym import registry
@@ -37,13 +38,42 @@ def kwargs() -> dict[str, Any]:
     return {"task": "selfreg/Coin-v0", "actor": RandomActor(), "interventions": people}
 
 
-def _lm() -> Any:
+def _lm_sft() -> Any:
     from selfreg_gym.agents.helpers._lm_examples import answer_tokens
-    from selfreg_gym.agents.helpers.lm import LMHelper
+    from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 
     tokenizer = load_tokenizer(CHECKPOINT)
-    return LMHelper(load_causal(CHECKPOINT), tokenizer, answers=answer_tokens(tokenizer, 2), costs=COSTS)
+    return LMSFTHelper(load_causal(CHECKPOINT), tokenizer, answers=answer_tokens(tokenizer, 2), costs=COSTS)
+
+
+def _lm(episodes: Sequence[Any]) -> Any:
+    """Value heads with random weights, which read steps left and calls so far."""
+    from selfreg_gym.agents.helpers.lm import LMHelper
+    from selfreg_gym.inputs import DecisionTable, InputEncoder
+    from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead
+    from selfreg_gym.lm.loading import load_causal, load_tokenizer
+
+    trunk, prices = load_causal(CHECKPOINT), (0.5, 0.2, 0.05)
+    encoder = InputEncoder.fit(DecisionTable.from_rollouts(episodes), ["steps_left", "calls_so_far"])
+    head = GainHead(TEXT_FEATURES * trunk.config.hidden_size, encoder.width, prices, 2, seed=3)
+    torch.nn.init.normal_(head.of_text[-1].weight, std=0.05, generator=torch.Generator().manual_seed(4))
+    return LMHelper(trunk, load_tokenizer(CHECKPOINT), head, prices=prices, costs=COSTS, encoder=encoder, seed=2)
+
+
+def _values(name: str, episodes: Sequence[Any]) -> Any:
+    """A student with random gains, which reads steps left and calls so far."""
+    from selfreg_gym.fitted.student import Student
+    from selfreg_gym.inputs import DecisionTable, InputEncoder
+
+    table = DecisionTable.from_rollouts(episodes)
+    encoder = InputEncoder.fit(table, ["steps_left", "calls_so_far"])
+    gains = np.random.default_rng(5).normal(size=(2, len(table), 3, 2))
+    values = Student.train(
+        encoder.encode(table), (gains[0], gains[1]), (0.5, 0.2, 0.05), tasks=np.arange(len(table)) % 8, encoder=encoder,
+        hidden=(8,), epochs=1,
+    )  # fmt: skip
+    return registry.load("helpers", name)(values, costs=COSTS, seed=2)
 
 
 def _learner(name: str, **more: Any) -> Any:
@@ -68,12 +98,15 @@ def helpers(server: Loopback) -> dict[str, Any]:
     load = registry.load
     found = {
         "actor-confidence": load("helpers", "actor-confidence")(0.9, intervention="cheap"),
+        "actor-signals": _values("actor-signals", episodes),
         "always": load("helpers", "always")(intervention="expert"),
         "dp": load("helpers", "dp")(solve_frontier(TransitionModel.fit(episodes)), budget=0.7),
         "dqn": _learner("dqn", learning_starts=32),
         "endpoint": load("helpers", "endpoint")(server.url, model="rule", options=("no", "help", "help2")),
         "every-k": load("helpers", "every-k")(2, intervention=2),
-        "lm": _lm(),
+        "fitted": _values("fitted", episodes),
+        "lm": _lm(episodes),
+        "lm-sft": _lm_sft(),
         "maskable-ppo": _learner("maskable-ppo", cap=1.0, n_steps=32, batch_size=32),
         "never": load("helpers", "never")(),
         "ppo": _learner("ppo", n_steps=32, batch_size=32),
@@ -120,9 +153,9 @@ def test_evaluations_are_identical(helpers: dict[str, Any], reference: str, num_
 
 
 def test_calibrations_are_identical(helpers: dict[str, Any]) -> None:
-    names = ("dp", "every-k", "lm", "mixture", "ppo", "prm-threshold", "random")
+    names = ("dp", "every-k", "lm", "lm-sft", "mixture", "ppo", "prm-threshold", "random")
     requests = {name: (helpers[name], 0.5) for name in names if helpers[name].has_knob}
-    assert len(requests) == 6
+    assert len(requests) == 7
     few: dict[str, Any] = {"tasks": range(8), "episodes": 32, "max_episodes": 96, "seed": 2}
 
     def found(num_envs: int, workers: int = 1, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -133,7 +166,7 @@ def test_calibrations_are_identical(helpers: dict[str, Any]) -> None:
     first = found(1)
     assert found(4) == first
     assert found(16) == first
-    light = found(4, workers=3, without=("lm", "ppo"))  # processes that need not load torch start much faster
+    light = found(4, workers=3, without=("lm", "lm-sft", "ppo"))  # processes that need not load torch start much faster
     assert light == {name: first[name] for name in light}
 
 
@@ -158,7 +191,7 @@ def test_a_coin_differs_between_tasks_that_share_a_seed(helpers: dict[str, Any])
 
 def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str, Any]) -> None:
     """With one offset for all answers, the cheap intervention was asked at every budget."""
-    for name in ("dqn", "lm", "ppo", "recurrent-ppo"):
+    for name in ("dqn", "lm", "lm-sft", "ppo", "recurrent-ppo"):
         helper = helpers[name]
         low, high = helper.knob_bounds
         specs = [EpisodeSpec(i % 8, i) for i in range(32)]
@@ -176,7 +209,7 @@ def test_the_knob_of_every_trained_helper_reaches_every_budget(helpers: dict[str
 def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, Any]) -> None:
     people = kwargs()["interventions"]
     dearer = [Intervention(ExpertActor(), name="cheap", cost=0.5), people[1]]
-    for name in ("lm", "ppo"):
+    for name in ("lm-sft", "ppo"):
         for others, message in ((people[:1], "has 1: cheap"), (dearer, r"costs 0\.3, 1.*cheap \(cost 0\.5\)")):
             env = make_env({**kwargs(), "interventions": others}, 2)
             with pytest.raises(InvalidArgumentError, match=message):
@@ -188,7 +221,7 @@ def test_a_helper_trained_for_other_interventions_is_refused(helpers: dict[str, 
 def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
     helpers: dict[str, Any], tmp_path: Path
 ) -> None:
-    for name, file, older in (("lm", "helper.json", "selfreg-helper-1"), ("ppo", "rl.json", "selfreg-rl-1")):
+    for name, file, older in (("lm-sft", "helper.json", "selfreg-helper-1"), ("ppo", "rl.json", "selfreg-rl-1")):
         helper = helpers[name].with_knob(0.7)
         helper.save_pretrained(tmp_path / name)
         loaded = type(helper).from_pretrained(tmp_path / name)
@@ -196,7 +229,7 @@ def test_saved_helpers_keep_their_costs_and_older_ones_their_single_offset(
         assert loaded.knob_bounds != type(helper).knob_bounds
         record = json.loads((tmp_path / name / file).read_text())
         record["format"] = older
-        if name == "lm":
+        if name == "lm-sft":
             del record["costs"]
         (tmp_path / name / file).write_text(json.dumps(record))
         old = type(helper).from_pretrained(tmp_path / name)

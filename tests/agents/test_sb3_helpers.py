@@ -16,6 +16,7 @@ from selfreg_gym.calibration import calibrate
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.evaluation.planning import evaluation_plan
 from selfreg_gym.evaluation.playing import make_env
+from selfreg_gym.inputs import DecisionTable, InputEncoder
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.testing import check_helper
@@ -115,6 +116,39 @@ def test_a_memory_is_forgotten_where_an_episode_begins() -> None:
     assert np.abs(kept[0][:, 0] - fresh[0][:, 0]).max() > 1e-4  # gone on
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_it_learns_from_the_inputs_of_an_encoder(name: str, tmp_path: Path) -> None:
+    """The same inputs as fitted values have; with the rest of the budget under a hard cap."""
+    live = make_env(env(), 8)
+    live.reset(seed=0, options={"episode": np.arange(8)})
+    encoder = InputEncoder.fit(DecisionTable.from_slots(live.slots), ["features", "steps_left"])
+    few = {"steps": 512, "num_envs": 8, "seed": 1, "progress": False, **SETTINGS[name]}
+    helper = registry.load("helpers", name).train(env(), tasks=range(8), encoder=encoder, **few)
+    check_helper(helper)
+    low, high = helper.knob_bounds
+    assert usage(helper.with_knob(low)) == 0.0
+    assert usage(helper.with_knob(high)) == (2.0 if helper.cap else pytest.approx(3.5, abs=0.2))
+    helper.save_pretrained(tmp_path)
+    loaded = type(helper).from_pretrained(tmp_path)
+    plan = evaluation_plan(range(8), 1, seed=5)
+    played = [
+        sorted((e.seed, [s.action for s in e.steps]) for e in run_episodes(make_env(env(), 4), plan, one))
+        for one in (helper, loaded)
+    ]
+    assert played[0] == played[1]
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_training_stops_when_its_interventions_are_spent(name: str) -> None:
+    learner = registry.load("helpers", name)
+    few = {"num_envs": 4, "seed": 0, "progress": False, **({"n_steps": 8, "batch_size": 32} if name == "ppo" else {})}
+    helper = learner.train(env(), tasks=range(8), steps=2000, spend=60.0, **few)
+    assert 60.0 <= helper.info["spent"] < 60.0 + 4, "at most one step of every env more"
+    assert helper.info["steps"] < 2000
+    with pytest.raises(InvalidArgumentError, match=r"spend \(cost units\) must be a positive number"):
+        learner.train(env(), tasks=range(8), steps=16, spend=0.0, **few)
+
+
 def test_training_is_seeded_and_restores_the_global_generators() -> None:
     learner = registry.load("helpers", "ppo")
     few = {"tasks": range(4), "steps": 1024, "num_envs": 4, "n_steps": 64, "progress": False}
@@ -127,10 +161,10 @@ def test_training_is_seeded_and_restores_the_global_generators() -> None:
 
 
 def test_an_episode_without_a_task_index_draws_a_training_task() -> None:
-    from selfreg_gym.agents.helpers._sb3 import _DrawnTasks
+    from selfreg_gym.agents.helpers._sb3_env import DrawnTasks
     from selfreg_gym.intervention_env.building import build_task
 
-    task = _DrawnTasks(build_task("selfreg/Coin-v0"), [3, 5])
+    task = DrawnTasks(build_task("selfreg/Coin-v0"), [3, 5])
     drawn = {task.reset(seed=seed)[1]["task_id"] for seed in range(20)}
     chosen = {task.reset(seed=0, options={"episode": i})[1]["task_id"] for i in (3, 5)}
     assert drawn == chosen
@@ -138,10 +172,10 @@ def test_an_episode_without_a_task_index_draws_a_training_task() -> None:
 
 
 def test_their_env_passes_the_checker_of_stable_baselines(recwarn: pytest.WarningsRecorder) -> None:
-    from selfreg_gym.agents.helpers._sb3 import _wrap
+    from selfreg_gym.agents.helpers._sb3_env import wrapped
 
     for cap in (None, 2.0):
-        check_env(_wrap(InterventionEnv(**env()), cap))
+        check_env(wrapped(InterventionEnv(**env()), cap))
     assert not [w for w in recwarn if "selfreg" in str(w.message) or issubclass(w.category, UserWarning)]
 
 

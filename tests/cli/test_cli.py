@@ -16,7 +16,7 @@ from command_line import said
 from selfreg_gym import __version__, registry
 from selfreg_gym.pipeline import STAGES
 
-COMMANDS = ("run", "collect", "train-prm", "solve", "train-helper", "evaluate", "report", "list", "play")
+COMMANDS = ("run", "collect", "train-prm", "solve", "train-helper", "evaluate", "report", "list", "play", "experiment")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +135,8 @@ def test_list_accepts_both_names_of_the_group_of_tasks(capsys: pytest.CaptureFix
         assert "tasks" in out.splitlines()[1]
     code, _, err = said(capsys, "list", "taks")
     assert code == 2
-    assert "unknown group: received 'taks'. Did you mean 'tasks'? Known: actors, helpers, interventions, tasks." in err
+    known = "actors, experiments, helpers, interventions, tasks"
+    assert f"unknown group: received 'taks'. Did you mean 'tasks'? Known: {known}." in err
 
 
 def test_play_shows_a_malformed_task_argument(capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,3 +161,24 @@ def test_invalid_arguments_create_no_store(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="api_key_env must be the NAME"):
         fill("http://127.0.0.1:9/v1", tmp_path / "r.sqlite", {"api_key_env": "sk-verysecret"})
     assert not list(tmp_path.glob("r.sqlite*"))
+
+
+def test_asking_the_actor_at_every_step_gives_the_same_episodes(serve: Any, calm: list, tmp_path: Path) -> None:
+    server = serve(can=("chat",))
+    with fill(server.url, tmp_path / "a.sqlite", CALM, ask_actor_always=True) as rollouts:
+        for (spec, episode), (other, plain) in zip(content(rollouts), calm, strict=True):
+            helped = sum(step.action > 0 for step in episode)
+            assert spec == other
+            assert episode.metrics.pop("extra_actor_calls", 0) == helped
+            assert episode == plain  # this server gives no log-probabilities
+
+
+def test_a_failed_call_at_a_step_with_help_is_a_failed_episode(serve: Any, calm: list, tmp_path: Path) -> None:
+    server = serve(can=("chat",), fault=random_faults(0.2, seed=2, kinds=("500", "reset")))
+    no_retries = {**CALM, "retries": 0, "strategy": "text", "api": "chat"}
+    path = tmp_path / "r.sqlite"
+    with fill(server.url, path, no_retries, retries=0, ask_actor_always=True) as rollouts:
+        assert any(spec.help_probability == 1 for spec, _ in rollouts.failures())
+    server.fault = None
+    with fill(server.url, path, no_retries, retries=0, ask_actor_always=True) as rollouts:
+        assert [episode.steps for episode in rollouts] == [episode.steps for _, episode in calm]

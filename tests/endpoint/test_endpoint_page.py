@@ -27,13 +27,13 @@ def blocks(repository: Path, language: str) -> list[str]:
 def _smoke_run(folder: Path) -> None:
     """Untrained models in place of ``runs/smoke/helper`` and ``runs/smoke/prm``."""
     from selfreg_gym.agents.helpers._lm_examples import answer_tokens
-    from selfreg_gym.agents.helpers.lm import LMHelper
+    from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
     from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
     from selfreg_gym.prm import ProcessRewardModel
 
     backbone = LM().checkpoint_dir
     tokenizer = load_tokenizer(backbone)
-    helper = LMHelper(load_causal(backbone), tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
+    helper = LMSFTHelper(load_causal(backbone), tokenizer, answers=answer_tokens(tokenizer, 1), budget=1.0)
     helper.save_pretrained(folder / "helper")
     ProcessRewardModel(load_classifier(backbone), tokenizer).save_pretrained(folder / "prm")
 

@@ -193,3 +193,10 @@ def test_a_human_command_requires_that_the_human_holds_the_target():
     assert w.fulfilled()
     w.needless = True
     assert not w.fulfilled()
+
+
+def test_every_action_is_of_the_kind_that_its_text_begins_with():
+    for text, (op, _) in actions._MEANING.items():
+        assert [kind for kind in actions.KINDS if text.startswith(kind)] == [actions.KINDS[op]]
+    assert actions.KINDS[actions.PUT] == "Put"
+    assert actions.KINDS[actions.DONE] == "Done"

@@ -9,6 +9,7 @@ import pytest
 
 from selfreg_gym.agents.actors.scripted import Scripted
 from selfreg_gym.envs.sif import SIF
+from selfreg_gym.envs.sif.houses import RECEPTACLES as _RECEPTACLES
 from selfreg_gym.envs.sif.keys import keys
 from selfreg_gym.types import Decision
 
@@ -82,6 +83,7 @@ def test_relevant_changes_change_both_keys():
         lambda w: setattr(w, "needless", True),
         lambda w: setattr(w, "held", w.task.target),
         lambda w: setattr(w, "held", (w.task.target + 1) % 8),
+        lambda w: setattr(w, "placed", True),
         lambda w: setattr(w, "received", (w.task.target,)),
         lambda w: setattr(w, "human_status", 1),
         lambda w: setattr(w, "human_status", 2),
@@ -95,3 +97,37 @@ def test_relevant_changes_change_both_keys():
         assert both[0] not in {state for state, _ in seen}
         assert both[1] not in {feature for _, feature in seen}
         seen.add(both)
+
+
+def test_the_feature_key_is_a_function_of_the_state_key(decisions):
+    """A fitted model takes the node of the feature key as the prior of the state's node."""
+    features = defaultdict(set)
+    for info, _ in decisions:
+        features[info["state_key"]].add(info["feature_key"])
+    assert all(len(found) == 1 for found in features.values())
+
+
+def test_an_object_found_and_an_object_in_a_wrong_place_have_different_keys():
+    for seed in range(60):
+        env = SIF(kind="pnp")
+        _, info = env.reset(seed=seed, options={"episode": seed})
+        world = env._world
+        if "carry" in info["feature_key"] or world.task.goal != 0:
+            continue
+        while info["admissible_actions"] and not any(a.startswith("Put") for a in info["admissible_actions"]):
+            _, _, _, _, info = env.step(env.expert_action())
+        wrong = [a for a in info["admissible_actions"] if a.startswith("Put")]
+        wrong = [a for a in wrong if not a.endswith(f" {_RECEPTACLES[world.task.goal_arg]}")]
+        if not wrong:
+            continue
+        snapshot = env.snapshot()
+        _, _, _, _, info = env.step(wrong[0])
+        assert info["feature_key"].endswith("|placed")
+        assert info["state_key"].endswith("P")
+        env.restore(snapshot)
+        assert "placed" not in env.step("Done!")[4]["feature_key"]
+        env.restore(snapshot)
+        assert env._world.placed is False
+        assert env.step(wrong[0])[4]["feature_key"] == info["feature_key"]
+        return
+    raise AssertionError("no episode led past a wrong receptacle")

@@ -15,7 +15,7 @@ import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym import Act, FreeText, Intervention, InterventionVectorEnv
 from selfreg_gym.collection import collect
 from selfreg_gym.errors import TaskContractError
-from selfreg_gym.intervention_env.episode import ask
+from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.types import Decision
 
 NAN = math.nan

@@ -1,4 +1,4 @@
-"""``backbone="auto"`` chooses a trunk that can read the task, or builds one; a named trunk must be able to read it."""
+"""``backbone="auto"`` chooses a checkpoint that can read the task, or builds one; a named one must read it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.backbone import AUTO, BUILT, backbone_path, opened_backbone, trunk_of_spec, weights_hash
+from selfreg_gym.lm.backbone import AUTO, BUILT, backbone_path, checkpoint_of_spec, opened_backbone, weights_hash
 from selfreg_gym.lm.prompts import helper_prompt
 from selfreg_gym.lm.small_llama import build_small_llama, steps_from_scratch
 from selfreg_gym.prm import ProcessRewardModel
@@ -57,13 +57,13 @@ def episodes() -> list[Episode]:
     return found
 
 
-def test_auto_chooses_the_actors_trunk_if_it_can_read_the_task(checkpoint: Path) -> None:
+def test_auto_chooses_the_actors_backbone_if_it_can_read_the_task(checkpoint: Path) -> None:
     with opened_backbone(AUTO, ROOMS, prompts=ASKED, actor=checkpoint) as found:
         assert (found.path, found.built, found.rejected) == (checkpoint, False, {})
         assert found.record()["unknown_tokens"] <= 0.05
 
 
-def test_auto_chooses_the_shipped_trunk_if_the_actors_cannot_read_or_is_missing(checkpoint: Path) -> None:
+def test_auto_chooses_the_shipped_backbone_if_the_actors_cannot_read_or_is_missing(checkpoint: Path) -> None:
     household = ["You are in Room 3 and hold nothing.\nHelp?", "You are in Room 2 and hold a cup."]
     with opened_backbone(AUTO, household, prompts=ASKED) as found:
         assert (found.name, found.built) == ("tiny", False)
@@ -72,7 +72,7 @@ def test_auto_chooses_the_shipped_trunk_if_the_actors_cannot_read_or_is_missing(
         assert found.rejected[checkpoint.name] > 0.05
 
 
-def test_auto_builds_a_trunk_if_no_other_can_read_the_task() -> None:
+def test_auto_builds_a_backbone_if_no_other_can_read_the_task() -> None:
     with opened_backbone(AUTO, SIGNALS, prompts=ASKED, seed=3) as found:
         assert (found.name, found.built, found.unknown.share) == (BUILT, True, 0.0)
         assert found.rejected["tiny"] > 0.05
@@ -97,27 +97,27 @@ def test_budgets_with_equal_prompts_raise() -> None:
     with pytest.raises(
         InvalidArgumentError, match=r"differ when written with two decimals, received \[0\.001, 0\.002\]"
     ):
-        LMHelper.train(alike, progress=False)
+        LMSFTHelper.train(alike, progress=False)
 
 
 def test_a_named_backbone_that_cannot_read_the_task_raises_before_training(tmp_path: Path) -> None:
     rule = r"at most 5% of a task's tokens .* received 'tiny'.*'(Post|glows|lamp|azure)'.*backbone=\"auto\""
     with pytest.raises(InvalidArgumentError, match=rule):
-        LMHelper.train(labels(), backbone="tiny", resume=tmp_path / "resume", progress=False)
+        LMSFTHelper.train(labels(), backbone="tiny", resume=tmp_path / "resume", progress=False)
     with pytest.raises(InvalidArgumentError, match=rule):
         ProcessRewardModel.train(episodes(), backbone="tiny", resume=tmp_path / "resume", progress=False)
     assert not (tmp_path / "resume").exists()
 
 
-def test_a_helper_learns_a_task_that_no_shipped_trunk_can_read() -> None:
-    helper = LMHelper.train(labels(), seed=1, progress=False)
+def test_a_helper_learns_a_task_that_no_shipped_backbone_can_read() -> None:
+    helper = LMSFTHelper.train(labels(), seed=1, progress=False)
     assert helper.info["backbone"] == BUILT
     assert (helper.info["backbone_built"], helper.info["unknown_tokens"]) == (True, 0.0)
     right = [int(helper.with_budget(row.budget).predict(row.observation)[0]) == row.action for row in labels()[:108]]
     assert np.mean(right) == 1.0
 
 
-def test_a_process_reward_model_learns_a_task_that_no_shipped_trunk_can_read(tmp_path: Path) -> None:
+def test_a_process_reward_model_learns_a_task_that_no_shipped_backbone_can_read(tmp_path: Path) -> None:
     model = ProcessRewardModel.train(episodes(), seed=1, epochs=4, progress=False)
     assert (model.info["backbone"], model.info["lora"]) == (BUILT, None)
     scores = model.score([f"Post 4 of 9. The {lamp} lamp glows." for lamp in LAMPS])
@@ -137,7 +137,7 @@ def test_steps_from_scratch() -> None:
     assert steps_from_scratch(4000, epochs=1, batch_size=8, accumulate=4) == 1000
 
 
-def test_a_built_trunk_has_positions_for_longer_texts(tmp_path: Path) -> None:
+def test_a_built_backbone_has_positions_for_longer_texts(tmp_path: Path) -> None:
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 
     folder = build_small_llama(["word " * 700, "another word"], tmp_path)
@@ -147,8 +147,8 @@ def test_a_built_trunk_has_positions_for_longer_texts(tmp_path: Path) -> None:
         build_small_llama(["", ""], tmp_path)
 
 
-def test_the_trunk_of_the_actor_that_a_store_names(checkpoint: Path) -> None:
-    assert trunk_of_spec({"env": {"actor": "lm", "actor_kwargs": {"path": str(checkpoint)}}}) == checkpoint
-    assert trunk_of_spec({"env": {"actor": "tiny"}}) == backbone_path("tiny")
+def test_the_backbone_of_the_actor_that_a_store_names(checkpoint: Path) -> None:
+    assert checkpoint_of_spec({"env": {"actor": "lm", "actor_kwargs": {"path": str(checkpoint)}}}) == checkpoint
+    assert checkpoint_of_spec({"env": {"actor": "tiny"}}) == backbone_path("tiny")
     for spec in (None, {}, {"env": {"actor": "scripted"}}, {"env": {"actor": "lm", "actor_kwargs": {"path": "gone"}}}):
-        assert trunk_of_spec(spec) is None
+        assert checkpoint_of_spec(spec) is None

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from selfreg_gym.agents.helpers._lm_examples import answer_tokens
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm.backbone import weights_hash
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
@@ -62,8 +62,8 @@ def episodes(count: int = 24) -> list[Episode]:
 
 
 @pytest.fixture(scope="module")
-def helper(checkpoint: Path) -> LMHelper:
-    return LMHelper.train(labels(), backbone=checkpoint, seed=1, lr=1e-2, patience=2, share=0.25, progress=False)
+def helper(checkpoint: Path) -> LMSFTHelper:
+    return LMSFTHelper.train(labels(), backbone=checkpoint, seed=1, lr=1e-2, patience=2, share=0.25, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,14 @@ def prm(checkpoint: Path) -> ProcessRewardModel:
 
 
 def test_early_stopping_is_recorded_and_reproducible(
-    helper: LMHelper, prm: ProcessRewardModel, checkpoint: Path
+    helper: LMSFTHelper, prm: ProcessRewardModel, checkpoint: Path
 ) -> None:
     for info in (helper.info, prm.info):
         record = info["early_stopping"]
         assert record["patience"] == 2
         assert record["best_step"] in [step for step, _ in record["validation"]]
         assert min(record["validation"], key=lambda entry: entry[1])[0] == record["best_step"]
-    again = LMHelper.train(labels(), backbone=checkpoint, seed=1, lr=1e-2, patience=2, share=0.25, progress=False)
+    again = LMSFTHelper.train(labels(), backbone=checkpoint, seed=1, lr=1e-2, patience=2, share=0.25, progress=False)
     np.testing.assert_array_equal(again.logits(OBSERVATIONS), helper.logits(OBSERVATIONS))
     assert helper.info["labels"] == 48  # six of the eight tasks
 
@@ -93,7 +93,7 @@ def test_labels_without_tasks_cannot_be_held_out(checkpoint: Path) -> None:
         weight: float = 1.0
 
     with pytest.raises(InvalidArgumentError, match="needs a task_id"):
-        LMHelper.train([Bare()], backbone=checkpoint, patience=2, progress=False)
+        LMSFTHelper.train([Bare()], backbone=checkpoint, patience=2, progress=False)
 
 
 def test_nothing_is_pickled(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_pickled(checkpoint: Path, tmp_path: Path, monkeypatch: pytes
     trained: list[Any] = []
     for _ in range(2):  # the second finds the state of the first
         trained = [
-            LMHelper.train(labels(), resume=tmp_path / "h", **more),
+            LMSFTHelper.train(labels(), resume=tmp_path / "h", **more),
             ProcessRewardModel.train(episodes(), resume=tmp_path / "p", **more),
         ]
     for i, model in enumerate(trained):
@@ -162,7 +162,7 @@ def test_the_card_contains_the_training_record(
         assert int(names["action"]) == int(model.with_budget(1.0).predict(OBSERVATIONS[0])[0])
 
 
-def test_the_exported_helper_answers_as_the_helper(helper: LMHelper, tmp_path: Path) -> None:
+def test_the_exported_helper_answers_as_the_helper(helper: LMSFTHelper, tmp_path: Path) -> None:
     shifted = helper.with_budget(1.5).with_offset(0.7)
     shifted.export_decision(tmp_path, budget=2.0)
     pipe = transformers.pipeline("decision", model=str(tmp_path))
@@ -201,7 +201,7 @@ def test_the_exported_prm_answers_as_the_prm(prm: ProcessRewardModel, tmp_path: 
 
 def test_several_interventions_are_a_choice(checkpoint: Path, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(checkpoint)
-    three = LMHelper(load_causal(checkpoint), tokenizer, answers=answer_tokens(tokenizer, 2), budget=1.0)
+    three = LMSFTHelper(load_causal(checkpoint), tokenizer, answers=answer_tokens(tokenizer, 2), budget=1.0)
     three.export_decision(tmp_path)
     pipe = transformers.pipeline("decision", model=str(tmp_path))
     criteria = dict.fromkeys(("nohelp", "help", "help2"))
@@ -242,7 +242,7 @@ def family(request: pytest.FixtureRequest, tokenizer: Any, tmp_path: Path) -> tu
 def test_other_families_train_with_adapters_and_export(family: tuple[str, Path], tmp_path: Path) -> None:
     name, base = family
     assert load_tokenizer(base).chat_template
-    helper = LMHelper.train(labels(), backbone=base, lora=4, lr=1e-2, progress=False).with_budget(2.0)
+    helper = LMSFTHelper.train(labels(), backbone=base, lora=4, lr=1e-2, progress=False).with_budget(2.0)
     if name == "Granite":
         with pytest.raises(
             CheckpointError, match="checkpoint for AutoModelForSequenceClassification and cannot be loaded"
@@ -264,13 +264,13 @@ def test_other_families_train_with_adapters_and_export(family: tuple[str, Path],
 
 
 def test_a_loaded_model_keeps_its_dtype_and_falls_back_to_the_cpu(checkpoint: Path, tmp_path: Path) -> None:
-    helper = LMHelper.train(labels(16), backbone=checkpoint, lora=4, dtype="bfloat16", progress=False)
+    helper = LMSFTHelper.train(labels(16), backbone=checkpoint, lora=4, dtype="bfloat16", progress=False)
     helper.info["device"] = "cuda:7"  # trained elsewhere
     helper.save_pretrained(tmp_path)
-    loaded = LMHelper.from_pretrained(tmp_path)
+    loaded = LMSFTHelper.from_pretrained(tmp_path)
     assert (loaded.model.dtype, loaded.model.device.type) == (torch.bfloat16, "cpu")
     np.testing.assert_array_equal(loaded.logits(OBSERVATIONS), helper.logits(OBSERVATIONS))
-    exact = LMHelper.from_pretrained(tmp_path, dtype="float32")
+    exact = LMSFTHelper.from_pretrained(tmp_path, dtype="float32")
     np.testing.assert_allclose(exact.logits(OBSERVATIONS), helper.logits(OBSERVATIONS), atol=0.25)
 
 
@@ -292,7 +292,7 @@ def test_a_new_head_learns_in_float32_and_is_saved_in_the_models_dtype(checkpoin
     )
 
 
-def test_merging_keeps_a_classifier_with_a_tied_trunk(family: tuple[str, Path]) -> None:
+def test_merging_keeps_a_classifier_with_a_tied_backbone(family: tuple[str, Path]) -> None:
     from selfreg_gym.lm.training import add_lora, merge_lora
 
     if family[0] == "Granite":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier
 from selfreg_gym.lm.model_card import write_card
@@ -44,9 +44,9 @@ def test_a_scale_that_is_not_a_number_raises(checkpoint: Path, tokenizer: Any, t
 
 
 def test_a_helper(checkpoint: Path, tokenizer: Any, tmp_path: Path) -> None:
-    LMHelper(load_causal(checkpoint), tokenizer, answers=[5, 9], info=INFO).save_pretrained(tmp_path)
+    LMSFTHelper(load_causal(checkpoint), tokenizer, answers=[5, 9], info=INFO).save_pretrained(tmp_path)
     assert strict((tmp_path / "helper.json").read_text())["info"] == PLAIN
-    assert LMHelper.from_pretrained(tmp_path).info == PLAIN
+    assert LMSFTHelper.from_pretrained(tmp_path).info == PLAIN
 
 
 def test_a_card(tmp_path: Path) -> None:

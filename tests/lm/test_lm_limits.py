@@ -14,7 +14,7 @@ import transformers
 
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers._lm_examples import answer_tokens
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.lm import scoring, scoring_paths
 from selfreg_gym.lm.generation import generate
@@ -75,8 +75,8 @@ def test_no_result_depends_on_the_batch_with_another_pad_token_in_the_config(
         torch.manual_seed(1)
         return ProcessRewardModel(load_classifier(folder), load_tokenizer(folder), memo=0)
 
-    def helper() -> LMHelper:
-        return LMHelper(load_causal(folder), words, answers=answer_tokens(words, 1), memo=0)
+    def helper() -> LMSFTHelper:
+        return LMSFTHelper(load_causal(folder), words, answers=answer_tokens(words, 1), memo=0)
 
     assert prm().model.config.pad_token_id == words.pad_token_id
     np.testing.assert_array_equal(prm().score(texts), [prm().score([text])[0] for text in texts])
@@ -119,7 +119,7 @@ def test_a_pad_token_beyond_the_embedding_raises(words: Any, tmp_path: Path) -> 
         load_classifier,
         lambda path: LM(path).act([Decision("Room 2", ("go left",), key=(1,))]),
         lambda path: ProcessRewardModel.train(episodes(), backbone=path, progress=False),
-        lambda path: LMHelper.train(labels(), backbone=path, progress=False),
+        lambda path: LMSFTHelper.train(labels(), backbone=path, progress=False),
     ):
         with pytest.raises(CheckpointError, match=rf"below {rows}.*the pad token {rows}"):
             load(folder)
@@ -149,7 +149,7 @@ def test_a_text_beyond_the_maximum_length_raises(family: str, words: Any, tmp_pa
     text, fits = "one two three " * 20, "one two three " * 8  # with <s>, line break and "Action :" 63 and 27 tokens
     model = load_causal(folder)
     assert Limits.of(model) == (len(words), 32)
-    helper = LMHelper(model, words, answers=answer_tokens(words, 1))
+    helper = LMSFTHelper(model, words, answers=answer_tokens(words, 1))
     prm = ProcessRewardModel(load_classifier(folder), words)
     generating = LM(folder, mode="generate", max_new_tokens=5)
     for call in (
@@ -178,7 +178,7 @@ def test_training_with_texts_that_are_too_long_raises(words: Any, tmp_path: Path
     with pytest.raises(InvalidArgumentError, match="12 positions"):
         ProcessRewardModel.train(episodes(), backbone=folder, progress=False)
     with pytest.raises(InvalidArgumentError, match="12 positions"):
-        LMHelper.train(labels(), backbone=folder, progress=False)
+        LMSFTHelper.train(labels(), backbone=folder, progress=False)
 
 
 def test_long_rows_are_scored_without_a_packed_mask(
@@ -214,7 +214,7 @@ def test_a_folder_without_tokenizer_loads(words: Any, tmp_path: Path) -> None:
 def test_unusual_texts_are_read(text: str, words: Any, tmp_path: Path) -> None:
     folder = save(tmp_path, words)
     model = load_causal(folder)
-    assert LMHelper(model, words, answers=answer_tokens(words, 1)).predict(text)[0] in (0, 1)
+    assert LMSFTHelper(model, words, answers=answer_tokens(words, 1)).predict(text)[0] in (0, 1)
     assert 0 <= ProcessRewardModel(load_classifier(folder), words).score([text])[0] <= 1
     for mode in ("rank", "generate"):
         [act] = LM(folder, mode=mode, max_new_tokens=3).act([Decision(text, ("go left", f"say {text}"), key=(1,))])

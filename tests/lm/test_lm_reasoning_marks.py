@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from selfreg_gym.lm.parsing import parse_action
-from selfreg_gym.lm.reasoning_marks import answer_of, closing_of, has_mark, is_mark, open_thought
+from selfreg_gym.lm.reasoning_marks import answer_of, closing_of, has_mark, is_mark, open_reasoning
 
 ACTIONS = ("go north", "go south")
 CONSIDERED = "Maybe\nAction: go south\nno, a wall."
@@ -55,8 +55,8 @@ def test_a_thought_that_is_cut_off_gives_no_answer(opening: str, closing: str) -
     assert parse_action(f"{opening}{CONSIDERED}", ACTIONS) == ""
     assert parse_action(f"{opening}{CONSIDERED}", None) == ""
     assert parse_action(f"{opening}{CONSIDERED}</s>", ACTIONS) == ""
-    assert open_thought(f"assistant\n{opening}") == opening
-    assert open_thought(f"assistant\n{opening}{CONSIDERED}{closing}") == ""
+    assert open_reasoning(f"assistant\n{opening}") == opening
+    assert open_reasoning(f"assistant\n{opening}{CONSIDERED}{closing}") == ""
     assert closing_of(opening) == closing
     assert has_mark(opening)
     assert has_mark(closing)
@@ -146,6 +146,6 @@ def test_marks_of_more_families(said: str) -> None:
     ],
 )
 def test_closing_marks_of_more_families(mark: str, closing: str) -> None:
-    assert open_thought(f"question\n{mark}\n") == mark
+    assert open_reasoning(f"question\n{mark}\n") == mark
     assert closing_of(mark) == closing
-    assert open_thought(f"{mark}\nx\n{closing}\n") == ""
+    assert open_reasoning(f"{mark}\nx\n{closing}\n") == ""

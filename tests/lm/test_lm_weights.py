@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers._lm_examples import answer_tokens
-from selfreg_gym.agents.helpers.lm import LMHelper
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.loading import load_causal, load_classifier, load_tokenizer
 from selfreg_gym.lm.training_state import Best, Progress, TrainingState
@@ -71,14 +71,16 @@ def saved(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         root / "prm"
     )
     tokenizer = load_tokenizer(checkpoint)
-    LMHelper(load_causal(checkpoint), tokenizer, answers=answer_tokens(tokenizer, 1)).save_pretrained(root / "helper")
+    LMSFTHelper(load_causal(checkpoint), tokenizer, answers=answer_tokens(tokenizer, 1)).save_pretrained(
+        root / "helper"
+    )
     return {name: root / name for name in ("actor", "prm", "helper")}
 
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "actor": lambda folder: LM(folder).act([Decision("red", ("one", "two"), key=(1,))]),
     "prm": ProcessRewardModel.from_pretrained,
-    "helper": LMHelper.from_pretrained,
+    "helper": LMSFTHelper.from_pretrained,
 }
 
 
@@ -104,10 +106,10 @@ def test_constants_saved_by_older_versions_are_ignored(checkpoint: Path, tmp_pat
 
 
 @pytest.mark.parametrize("change", DAMAGES)
-def test_training_requires_a_complete_trunk(
+def test_training_requires_a_complete_backbone(
     change: Callable[[Tensors], None], checkpoint: Path, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(checkpoint, tmp_path / "trunk"))
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "backbone"))
     damage(folder, change)
     with pytest.raises(CheckpointError, match=DAMAGES[change]):
         ProcessRewardModel.train(episodes(), backbone=folder, progress=False)
@@ -164,7 +166,7 @@ def test_answers_beyond_the_output_layer_raise(saved: dict[str, Path], tmp_path:
     record = json.loads((folder / "helper.json").read_text())
     (folder / "helper.json").write_text(json.dumps({**record, "answers": [1, 10**6]}))
     with pytest.raises(CheckpointError, match=r"helper\.json.*1000000"):
-        LMHelper.from_pretrained(folder)
+        LMSFTHelper.from_pretrained(folder)
 
 
 def test_saved_weights_have_the_mode_of_other_files(saved: dict[str, Path], tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_saved_weights_have_the_mode_of_other_files(saved: dict[str, Path], tmp_
         assert set(modes.values()) == {usual}, modes
     before = os.umask(0o027)
     try:
-        LMHelper.from_pretrained(saved["helper"]).save_pretrained(tmp_path / "helper")
+        LMSFTHelper.from_pretrained(saved["helper"]).save_pretrained(tmp_path / "helper")
     finally:
         os.umask(before)
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "helper").iterdir()} == {0o640}

@@ -69,7 +69,8 @@ def test_a_run_with_a_server_continues_at_another_address(server: Loopback, tmp_
 def test_a_helper_that_needs_a_server_is_compared_only_if_it_is_named(server: Loopback, tmp_path: Path) -> None:
     run = open_run(tmp_path / "r", preset="smoke", overrides=["evaluate.helpers=[]"], progress=False)
     assert "endpoint" not in helper_names(run)
-    assert {"never", "lm", "dp"} <= set(helper_names(run))
+    assert {"never", "always", "dp"} <= set(helper_names(run))
+    assert not {"lm", "lm-sft"} & set(helper_names(run)), "none is trained yet"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def told(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_task_that_no_trunk_can_read_gets_a_new_vocabulary(tmp_path: Path) -> None:
+def test_a_task_that_no_backbone_can_read_gets_a_new_vocabulary(tmp_path: Path) -> None:
     said: list[str] = []
     run = open_run(tmp_path / "r", preset="smoke", overrides=COIN, progress=False, say=said.append)
     advance(run, ["collect", *TRAININGS])
@@ -39,7 +39,7 @@ def test_a_task_that_no_trunk_can_read_gets_a_new_vocabulary(tmp_path: Path) -> 
     for stage, model in (("train-prm", "prm"), ("train-helper", "helper")):
         assert found[model]["backbone"] == found["stages"][stage]["figures"]["backbone"] == BUILT
         assert found[model]["unknown_tokens"] == found["stages"][stage]["figures"]["unknown tokens"] == 0.0
-        assert found[model]["backbones_passed_over"]["tiny"] > 0.3
+        assert found[model]["backbones_passed_over"]["tiny"] > 0.25
         assert "unknown_tokens" in (run.path / model / "README.md").read_text()
     assert any("unknown tokens 0" in line for line in said)
 
@@ -50,17 +50,17 @@ def test_a_named_backbone_that_cannot_read_the_task_stops_the_run(tmp_path: Path
         overrides = [*COIN, f"{section}.backbone=tiny"]
         run = open_run(out, preset="smoke", overrides=overrides, progress=False, say=lambda line: None)
         advance(run, ["collect", "fit", "solve", "label"])
-        with pytest.raises(InvalidArgumentError, match=r"at most 5% .* received 'tiny', to which 3\d\.\d% .*'heads'"):
+        with pytest.raises(InvalidArgumentError, match=r"at most 5% .* received 'tiny', to which \d\d\.\d% .*'heads'"):
             advance(run, [stage])
         assert not (out / section).exists()
 
 
-def test_the_household_task_uses_the_shipped_trunk() -> None:
+def test_the_household_task_uses_the_shipped_backbone() -> None:
     config = load_config(preset="smoke")
     assert config.prm.backbone == config.helper.backbone == "auto"
     tiny = models_of(load_config(preset="tiny"))
     assert tiny["prm backbone"] == tiny["helper backbone"] == tiny["actor"]
-    assert models_of(config)["prm backbone"] == tiny["actor"], "the actor 'scripted' has no trunk"
+    assert models_of(config)["prm backbone"] == tiny["actor"], "the actor 'scripted' has no backbone"
 
 
 def test_a_model_below_the_baseline_warns() -> None:

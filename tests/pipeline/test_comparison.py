@@ -29,12 +29,15 @@ def test_warnings_about_budgets_that_were_not_met() -> None:
 
 
 def test_a_warning_about_budgets_that_no_label_had(tmp_path: Path) -> None:
-    config = load_config(preset="smoke", overrides=["evaluate.budgets=[1, 4]", "label.budgets=[1]"])
+    settings = ["evaluate.budgets=[1, 4]", "label.budgets=[1]"]
+    config = load_config(preset="smoke", overrides=[*settings, "helper.id=lm-sft"])
     run = Run.open(tmp_path / "run", config)
-    keys = [HelperKey("lm", 1.0), HelperKey("lm", 4.0), HelperKey("random", 4.0)]
+    keys = [HelperKey("lm-sft", 1.0), HelperKey("lm-sft", 4.0), HelperKey("random", 4.0)]
     (warning,) = _not_labelled(run, keys)
-    assert "the helper 'lm' is asked at the budget 4, and its labels are for 1" in warning
+    assert "the helper 'lm-sft' is asked at the budget 4, and its labels are for 1" in warning
     assert _not_labelled(run, keys[:1]) == []
+    gains = Run.open(tmp_path / "gains", load_config(preset="smoke", overrides=settings))
+    assert _not_labelled(gains, [HelperKey("lm", 4.0)]) == [], "one model serves every budget"
 
 
 def test_a_helper_without_a_calibration_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,7 +233,7 @@ def test_without_both_ends_the_headline_says_what_is_missing(tmp_path):
     alone = evaluate(ENV, {"never": load("never")}, tasks=range(3), episodes=1, progress=False, warn=False)
     alone.save(tmp_path / "evaluation.json")
     text = write_report(tmp_path).read_text()
-    assert "always asking not evaluated" in text
+    assert "has no result of always asking" in text
     assert "There is no share of the gap" in text
 
 

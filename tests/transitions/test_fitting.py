@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.solver import evaluate_policy, solve, solve_frontier
+from selfreg_gym.solver import evaluate_policy, solve, solve_budget, solve_frontier
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode
 
@@ -196,3 +196,48 @@ def test_back_off_is_not_biased_by_easy_tasks(step, episode):
     assert model.success[0, model.locate("hard-3", "f")] < 0.3
     never = evaluate_policy(model, np.zeros(model.n, int))
     assert never.expected_success == pytest.approx(0.5 + 0.5 * 0.2, abs=0.05)  # 10 of the 50 without help succeed
+
+
+def test_time_in_the_nodes_separates_what_one_key_hides(step, episode) -> None:
+    """The only key is the same throughout; help succeeds only with one step left, nohelp never."""
+    episodes = []
+    for i in range(300):
+        p, steps, success = (i % 11) / 10, [], False
+        rng = np.random.default_rng(i)
+        for t in range(3):
+            action = int(rng.random() < p)
+            success = t == 2 and action == 1
+            steps.append(step(t, "s", action, feature="f", left=3 - t, done=t == 2))
+        episodes.append(episode(steps, success, number=i))
+    pooled = TransitionModel.fit(episodes, key="feature", backoff=None, horizon=None, prior=0.0)
+    timed = TransitionModel.fit(episodes, key="feature", backoff=None, prior=0.0, time_buckets=3)
+    assert (pooled.n, timed.n, timed.levels) == (1, 3, 1)
+    assert solve_budget(timed, budget=1.0).expected_success == pytest.approx(1.0)
+    assert solve_budget(pooled, budget=1.0).expected_success < 0.9
+    policy = solve_budget(timed, budget=1.0).policies[0]
+    assert [policy.action(timed.locate(None, "f", left)) for left in (3, 2, 1)] == [0, 0, 1]
+    assert timed.locate(None, "f", 99) == timed.locate(None, "f") == timed.locate(None, "f", 3) >= 0
+    assert timed.locate(None, "g", 1) == -1
+
+
+def test_few_buckets_have_about_equally_many_decisions_and_survive_saving(play, truth, tmp_path) -> None:
+    episodes = play(truth(1), 600, np.random.default_rng(0), horizon=12)
+    model = TransitionModel.fit(episodes, time_buckets=3, prior=1.0)
+    edges = model.fitted.settings["time_edges"]
+    left = np.array([s.steps_left for e in episodes for s in e])
+    assert len(edges) == 2
+    assert (np.bincount(np.searchsorted(edges, left)) > len(left) / 6).all()
+    model.save(tmp_path / "m.npz")
+    again = TransitionModel.load(tmp_path / "m.npz")
+    keys = [(s.state_key, s.feature_key, s.steps_left) for e in episodes[:50] for s in e]
+    found = model.locate_many(*zip(*keys, strict=True))
+    assert (found >= 0).all()
+    assert np.array_equal(found, again.locate_many(*zip(*keys, strict=True)))
+
+
+def test_time_in_the_nodes_needs_steps_left(play, truth) -> None:
+    episodes = play(truth(0), 50, np.random.default_rng(0))
+    with pytest.raises(InvalidArgumentError, match="time_buckets needs steps left"):
+        TransitionModel.fit(episodes, time_buckets=4)
+    with pytest.raises(InvalidArgumentError, match="time_buckets must be at least 2"):
+        TransitionModel.fit(play(truth(0), 50, np.random.default_rng(0), horizon=9), time_buckets=1)

@@ -32,3 +32,14 @@ def test_rows_of_feature_keys_have_the_weights_of_the_fit(step, episode):
     # a row of 75 failures and 3 shared successes, for each action
     likely = np.log(0.98 * 75 / 78 + 0.02 / 2)
     assert held_out_likelihood(easy + hard, prior=0.0) == pytest.approx((known + likely) / 2, abs=2e-3)
+
+
+def test_likelihoods_with_and_without_time_predict_the_same_outcomes(step, episode) -> None:
+    """With one key, the next key depends on nothing but time: time in the nodes predicts it."""
+    episodes = []
+    for i in range(200):
+        action = np.random.default_rng(i).integers(2, size=4)
+        steps = [step(t, "ab"[t > 1], int(action[t]), feature="xy"[t == 2], left=4 - t, done=t == 3) for t in range(4)]
+        episodes.append(episode(steps, bool(i % 2), number=i))
+    without, time = (held_out_likelihood(episodes, key="feature", backoff=None, time_buckets=b) for b in (None, 4))
+    assert time > without + 0.2

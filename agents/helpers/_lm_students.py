@@ -1,0 +1,222 @@
+"""Training of a language-model student: its data, its trunk with the words of its prompts, its heads, its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfreg_gym.agents.helpers._arguments import checked_costs
+from selfreg_gym.agents.helpers._lm_gains import GainExamples, r_squared, train_gains, train_numbers
+from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prompts_of
+from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
+from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone
+from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead, GainModel, text_features
+from selfreg_gym.lm.loading import load_causal, load_tokenizer
+from selfreg_gym.lm.readers import TextReader
+from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
+from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
+from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
+from selfreg_gym.prm.targets import split_tasks
+from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
+
+__all__ = ["train_student"]
+
+_VALIDATION = 256  # smallest number of held-out decisions, if there are so many
+_TAIL = "Steps left 1. Calls 1. Help?"
+
+
+def train_student(
+    rollouts: Any,
+    teacher: Any,
+    *,
+    inputs: tuple[str, ...] | None,
+    facts: bool,
+    prm: Any,
+    costs: Sequence[float] | None,
+    backbone: str | Path,
+    actor: str | Path | None,
+    seed: int,
+    epochs: float,
+    lora: int | bool,
+    lr: float | None,
+    batch_size: int,
+    accumulate: int,
+    max_decisions: int | None,
+    augment: Augment | None,
+    topics: bool,
+    patience: int | None,
+    share: float,
+    dtype: str,
+    device: str,
+    resume: str | Path | None,
+    progress: bool,
+) -> dict[str, Any]:
+    """Train the parts of a :class:`selfreg_gym.LMHelper`; ``LMHelper.train`` explains the arguments.
+
+    Returns:
+        ``trunk, tokenizer, head, prices, costs, encoder, info``.
+    """
+    if str(backbone) != AUTO:
+        backbone_path(backbone)  # an unknown name is an error before the rollouts are read
+    table = DecisionTable.from_rollouts(rollouts)
+    gains = teacher_gains(teacher, table)
+    costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
+    held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
+    inputs = _available(table) if inputs is None else inputs
+    encoder, numbers = _numbers(table, inputs, rollouts, prm)
+    inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
+    if not len(inside) or not len(outside):
+        raise InvalidArgumentError(
+            "the teacher must know decisions of the tasks to train on and of the held-out tasks, received "
+            f"{len(inside)} and {len(outside)}: collect more tasks, or use another share or seed."
+        )
+    drawn, weight = draw_decisions(table, inside, size=max_decisions, seed=seed)
+    judged, judged_weight = draw_decisions(table, outside, size=max(_VALIDATION, len(drawn) // 20), seed=seed)
+
+    lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
+    trunk_of_actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
+    prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
+    with opened_backbone(backbone, table.observation.values, prompts=prompts, actor=trunk_of_actor, seed=seed) as start:
+        tokenizer = load_tokenizer(start.path)
+        trunk = load_causal(start.path, dtype=dtype, device=device)
+        origin = start.record()
+    added = extend_vocabulary(trunk, tokenizer, [*lines, _TAIL], seed=seed)
+
+    rng = stream(LABEL_EXAMPLES, seed, 1)
+    kinds = table.feature_key.codes if topics else np.full(len(table), -1)
+
+    def examples(rows: np.ndarray, weights: np.ndarray, *, rewrite: bool) -> GainExamples:
+        prompts = prompts_of(
+            table.take(rows), facts=facts, tokenizer=tokenizer, augment=augment if rewrite else None, rng=rng
+        )
+        return GainExamples(prompts, numbers[rows], gains.values[rows], weights, kinds[rows])
+
+    fit, validation = examples(drawn, weight, rewrite=True), examples(judged, judged_weight, rewrite=False)
+    text_width = TEXT_FEATURES * int(trunk.config.get_text_config().hidden_size)
+    head = GainHead(text_width, numbers.shape[1], gains.prices, gains.interventions, seed=seed)
+    head.fit_scale(torch.from_numpy(gains.values[inside]))
+    record: dict[str, Any] = {}
+    if encoder is not None:
+        rows = np.concatenate([inside, outside])
+        parts = numbers[rows], gains.values[rows], np.arange(len(rows)) >= len(inside)
+        train_numbers(head, *parts, seed=seed, resume=None if resume is None else Path(resume) / "numbers")
+        with torch.inference_mode():
+            alone = head.eval().without_text(torch.from_numpy(validation.numbers)).numpy()
+        record["r2_of_numbers"] = _rounded(
+            r_squared(_gain(alone, gains), _gain(validation.targets, gains), judged_weight)
+        )
+    lora = 0 if start.built else lora
+    model = GainModel(
+        add_lora(trunk, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed) if lora else trunk,
+        head.to(device),
+    )
+    least = None
+    if start.built:
+        least = steps_from_scratch(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+    log = train_gains(
+        model,
+        tokenizer,
+        fit,
+        validation,
+        topics=len(table.feature_key.values) if topics else 0,
+        batch_size=batch_size,
+        seed=seed,
+        lr=lr or (3e-3 if lora else LEARNING_RATE),
+        epochs=epochs,
+        steps=least,
+        accumulate=accumulate,
+        patience=patience,
+        resume=resume,
+        progress=progress,
+        description="helper",
+    )
+    merged = (merge_lora(model.trunk) if lora else model.trunk).eval()
+    head = model.head.cpu().eval()
+    features = TextReader(merged, tokenizer, text_features, memo=0).read(validation.prompts).astype(np.float32)
+    with torch.inference_mode():
+        found = head(torch.from_numpy(features), torch.from_numpy(validation.numbers)).numpy()
+    record["r2"] = _rounded(r_squared(_gain(found, gains), _gain(validation.targets, gains), judged_weight))
+    info = {
+        **origin,
+        "teacher": gains.source,
+        "inputs": list(inputs),
+        "facts": facts,
+        "seed": seed,
+        "epochs": epochs,
+        "lora": int(lora),
+        "augmented": augment is not None,
+        "features": len(table.feature_key.values) if topics else 0,
+        "added_words": added,
+        "decisions": len(table),
+        "trained_on": len(drawn),
+        "held_out_decisions": len(judged),
+        "prices": [round(r, 4) for r in gains.prices],
+        **record,
+        "steps": log.steps,
+        "loss": [round(value, 4) for value in log.loss],
+        "seconds": round(log.seconds, 1),
+        "dtype": str(merged.dtype).removeprefix("torch."),
+        "device": str(device),
+        "validation": [[step, round(value, 5)] for step, value in log.validation],
+    }
+    if patience is not None:
+        info["early_stopping"] = early_stopping(log, patience=patience)
+    return {
+        "trunk": merged,
+        "tokenizer": tokenizer,
+        "head": head,
+        "prices": gains.prices,
+        "costs": costs,
+        "encoder": encoder,
+        "info": info,
+    }
+
+
+def _available(table: DecisionTable) -> tuple[str, ...]:
+    """The inputs that are read by default, of those that the table has."""
+    has = {
+        "actor": table.actor_logprobs is not None,
+        "steps_left": bool((table.steps_left >= 0).any()),
+        "calls_so_far": table.interventions > 0,
+    }
+    return tuple(name for name, there in has.items() if there)
+
+
+def _numbers(
+    table: DecisionTable, inputs: Sequence[str], rollouts: Any, prm: Any
+) -> tuple[InputEncoder | None, np.ndarray]:
+    """The encoder of the numbers, and the numbers float32 ``(n, D)``; None and ``(n, 0)`` without inputs."""
+    if not inputs:
+        return None, np.zeros((len(table), 0), np.float32)
+    encoder = InputEncoder.fit(table, inputs, prm=prm, action_kinds=action_kinds_of(rollouts))
+    return encoder, encoder.encode(table)
+
+
+def _tasks(rollouts: Any, count: int) -> list[str]:
+    """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
+    if hasattr(rollouts, "columns"):
+        column = rollouts.columns("task_id")["task_id"]
+        tasks = [column.values[code] for code in column.codes.tolist()]
+    else:
+        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.steps]
+    if len(tasks) != count:
+        raise InvalidArgumentError(
+            f"rollouts must be a store or a list of episodes that can be read twice, received "
+            f"{type(rollouts).__name__} with {count} decisions, then {len(tasks)}."
+        )
+    return tasks
+
+
+def _gain(values: np.ndarray, gains: TeacherGains) -> np.ndarray:
+    """dS - r dM, ``(n, P, K)``."""
+    return np.asarray(values[..., 0] - np.asarray(gains.prices, np.float32)[:, None] * values[..., 1])
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 4) for value in values]

@@ -1,0 +1,88 @@
+"""``Experiment``: the base class of experiments, and ``Cell``: a part of one that is measured once per seed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from selfreg_gym.pipeline.config import RunConfig
+
+if TYPE_CHECKING:
+    from selfreg_gym.experiments.findings import Findings
+    from selfreg_gym.experiments.results import Results
+    from selfreg_gym.experiments.trial import Trial
+
+__all__ = ["Cell", "Experiment"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of an experiment, measured once per seed.
+
+    Attributes:
+        name: its name, different from those of the other cells.
+        shared: it does not depend on the training seed and is measured once, with the first seed.
+        reads_others: it reads the runs of the other seeds, so it is measured again if their number changes.
+    """
+
+    name: str
+    shared: bool = False
+    reads_others: bool = False
+
+
+class Experiment(ABC):
+    """A question, and how it is answered: cells that are measured for several seeds, and findings from all of them.
+
+    A subclass sets the class attributes and defines :meth:`cells`, :meth:`measure` and :meth:`findings`. Seeds differ
+    in the rollouts and in all trainings; they share the tasks, and the episodes of the evaluation.
+    """
+
+    title: ClassVar[str]
+    """The heading of its page."""
+    question: ClassVar[str]
+    """What is asked and how it is answered, in a paragraph of Markdown."""
+    full: ClassVar[Sequence[str]] = (
+        "collect.tasks=60",
+        "collect.episodes=22",
+        "prm.max_states=3000",
+        "helper.max_labels=6000",
+        "calibrate.tasks=100",
+        "calibrate.episodes=40",
+        "calibrate.max_episodes=80",
+        "evaluate.tasks=84",
+        "evaluate.episodes=1",
+    )
+    """Changes of the config (``section.key=value``) for the full version: about ten minutes for each experiment. They
+    are the same for all experiments, which therefore share their runs. With three seeds a row has 252 episodes."""
+    quick: ClassVar[Sequence[str]] = (
+        "collect.tasks=12",
+        "collect.episodes=11",
+        "collect.workers=1",
+        "prm.epochs=1",
+        "prm.max_states=256",
+        "helper.epochs=1",
+        "helper.max_labels=512",
+        "solve.gap=0.01",
+        "calibrate.tasks=12",
+        "calibrate.episodes=24",
+        "calibrate.max_episodes=24",
+        "calibrate.workers=1",
+        "evaluate.tasks=12",
+        "evaluate.episodes=2",
+        "evaluate.workers=1",
+    )
+    """Changes of the config for the quick version, which ends in less than two minutes."""
+
+    @abstractmethod
+    def cells(self, config: RunConfig) -> Sequence[Cell]:
+        """The cells, in the order in which they are measured."""
+
+    @abstractmethod
+    def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
+        """Measure a cell for the seed of ``trial``; returns plain JSON values."""
+
+    @abstractmethod
+    def findings(self, results: Results) -> Findings:
+        """The findings from all cells and seeds."""

@@ -1,0 +1,118 @@
+"""The files of an experiment: ``index.md``, ``results.json``, ``manifest.json`` and the plots as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym.errors import RunDirectoryError
+from selfreg_gym.experiments.experiment import Experiment
+from selfreg_gym.experiments.findings import Column, Findings, Plot, Table
+from selfreg_gym.pipeline.config import RunConfig, to_dict
+from selfreg_gym.utils.files import atomic_path, write_text
+from selfreg_gym.utils.json_text import dumps, read_object
+
+__all__ = ["FORMAT", "check_folder", "write_page"]
+
+FORMAT = "selfreg_gym experiment 1"
+MANIFEST, RESULTS, PAGE = "manifest.json", "results.json", "index.md"
+
+
+def check_folder(folder: Path, name: str) -> None:
+    """Check that the results of an experiment can be written to a folder: it is empty, or has its former results.
+
+    Raises:
+        RunDirectoryError: it holds other files, or the results of another experiment.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    rule = f"the results of an experiment need a folder of their own, received {str(folder)!r}"
+    if not folder.is_dir() or not (folder / MANIFEST).is_file():
+        raise RunDirectoryError(f"{rule}, which holds other files. Choose another with --out.")
+    found = read_object(
+        folder / MANIFEST, what="the manifest of an experiment", remedy="choose another with --out",
+        keys=("format", "experiment"), error=RunDirectoryError,
+    )  # fmt: skip
+    if found["format"] != FORMAT or found["experiment"] != name:
+        other = found["experiment"] if found["format"] == FORMAT else "something else"
+        raise RunDirectoryError(f"{rule} for {name!r}, which holds {other!r}. Choose another with --out.")
+
+
+def write_page(
+    folder: Path, experiment: Experiment, findings: Findings, config: RunConfig, manifest: Mapping[str, Any]
+) -> None:
+    """Write all files, the page last; plots of former results are removed.
+
+    Args:
+        folder: the results of this experiment, or nothing (:func:`check_folder`).
+        experiment: gives title and question.
+        findings: what was found.
+        config: the config, without the seeds of the trials.
+        manifest: seeds, versions, units, commits and CPU time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for plot in findings.plots:
+        _save(plot, folder / f"{plot.name}.png")
+    wanted = {f"{plot.name}.png" for plot in findings.plots}
+    for left in folder.glob("*.png"):
+        if left.name not in wanted:
+            left.unlink()
+    tables = {table.name: table.to_json() for table in findings.tables}
+    published = [vars(one) for one in findings.published]
+    content = {"statements": list(findings.statements), "published": published, "tables": tables}
+    write_text(folder / RESULTS, dumps(content, indent=1) + "\n")
+    write_text(folder / MANIFEST, dumps({"format": FORMAT, **manifest, "config": to_dict(config)}, indent=1) + "\n")
+    write_text(folder / PAGE, _page(experiment, findings, config, manifest))
+
+
+def _page(experiment: Experiment, findings: Findings, config: RunConfig, manifest: Mapping[str, Any]) -> str:
+    """The page in Markdown."""
+    parts = [f"# {experiment.title}\n", f"{experiment.question.strip()}\n"]
+    if findings.statements:
+        parts.append("## Results\n\n" + "\n".join(f"- {one}" for one in findings.statements) + "\n")
+    parts += [f"![{plot.title}]({plot.name}.png)\n\n*{plot.title}*\n" for plot in findings.plots]
+    parts += [table.markdown() for table in findings.tables]
+    if findings.published:
+        columns = (Column("what", "quantity"), Column("published", "published"), Column("ours", "here"))
+        rows = [{"what": one.what, "published": one.published, "ours": one.ours} for one in findings.published]
+        sources = "; ".join(dict.fromkeys(one.source for one in findings.published))
+        note = (
+            f"Published in: {sources}. Only a summary of the publication was available, so its tables and figures are "
+            "not cited by number. It used another simulator, another actor and another expert: compare the pattern, "
+            "not the numbers."
+        )
+        parts.append(Table("published", "Published numbers", columns, rows, note).markdown())
+    parts.append(_method(findings.notes, config, manifest))
+    return "\n".join(parts)
+
+
+def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]) -> str:
+    """The section on sizes, seeds, CPU time and files."""
+    c, e, k = config.collect, config.evaluate, config.calibrate
+    commits = ", ".join(f"`{commit}`" for commit in manifest["commits"]) or "unknown (not a checkout)"
+    most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
+    lines = [
+        f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions "
+        f"{', '.join(f'`{one}`' for one in config.interventions.ids)}.",
+        f"- {manifest['seeds']} training seed{'s' if manifest['seeds'] > 1 else ''}; each has its own rollouts "
+        f"({c.tasks} tasks x {c.episodes} episodes) and its own trainings.",
+        f"- Evaluation: {e.tasks} tasks x {e.episodes} episodes per helper and split, the same for all helpers and "
+        f"seeds, with evaluation seed {e.seed}. Calibration: {k.episodes} episodes per tried knob{most}.",
+        "- Intervals are 95 % intervals over tasks and, with several seeds, over seeds (Student's t).",
+        f"- CPU time: {manifest['cpu_seconds']['cells']:.0f} s for this experiment, and "
+        f"{manifest['cpu_seconds']['stages']:.0f} s for the runs that it shares with others.",
+        f"- Measured by commit {commits}.",
+        *(f"- {note}" for note in notes),
+        f"- Repeat it with `{manifest['command']}`. Numbers: [{RESULTS}]({RESULTS}); config, seeds and versions: "
+        f"[{MANIFEST}]({MANIFEST}).",
+    ]
+    return "## Method and sizes\n\n" + "\n".join(lines) + "\n"
+
+
+def _save(plot: Plot, path: Path) -> None:
+    """Write a plot as PNG, atomically."""
+    from selfreg_gym.report.svg import style
+
+    with atomic_path(path) as temporary, style():
+        plot.figure.savefig(temporary, dpi=130, format="png", metadata={"Software": None})

@@ -1,0 +1,187 @@
+"""``run_experiment``: measure all cells of an experiment for several seeds, and write its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym import registry
+from selfreg_gym.experiments.cpu_time import add_cpu_seconds, cpu_seconds, recorded_cpu_seconds
+from selfreg_gym.experiments.experiment import Cell, Experiment
+from selfreg_gym.experiments.page import check_folder, write_page
+from selfreg_gym.experiments.results import Results
+from selfreg_gym.experiments.trial import Trial, of_seed
+from selfreg_gym.experiments.units import Unit
+from selfreg_gym.pipeline.config import RunConfig, load_config
+from selfreg_gym.pipeline.manifest import provenance
+from selfreg_gym.pipeline.validation import validate
+from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.files import remove
+
+__all__ = ["CACHE", "config_of", "run_experiment"]
+
+CACHE = Path("runs/experiments")
+"""Default directory of the runs and of the measured cells, which experiments share."""
+
+COMMON = ("evaluate.seed=7001", "calibrate.seed=7002")
+"""Changes of the config for all experiments: seeds of the evaluation that nothing else has used."""
+
+
+def run_experiment(
+    name: str,
+    *,
+    out: str | Path | None = None,
+    seeds: int = 3,
+    episodes: int | None = None,
+    quick: bool = False,
+    preset: str = "tiny",
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    workers: int | None = None,
+    cache: str | Path = CACHE,
+    redo: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Run an experiment, or continue it, and write its page.
+
+    Args:
+        name: its id (``selfreg list experiments``).
+        out: folder of the results. Default: ``docs/results/NAME``, for the quick version ``CACHE/quick/NAME``.
+        seeds: number of training seeds.
+        episodes: evaluation episodes per helper and split; None: ``evaluate.tasks`` x ``evaluate.episodes``.
+        quick: the small version, which ends in less than two minutes; its results are noisy.
+        preset, path, overrides: the config (:func:`config_of`).
+        workers: number of processes; None: those of the config. It does not change results.
+        cache: directory of the runs and of the measured cells.
+        redo: measure all cells again; finished stages of the runs are kept.
+        progress: draw progress bars.
+        say: called with each line of output.
+
+    Returns:
+        The folder of the results.
+
+    Raises:
+        UnknownNameError: no such experiment.
+        InvalidArgumentError: a number of seeds or episodes below 1.
+        ConfigError: an invalid config.
+        RunDirectoryError: ``out`` holds other files.
+    """
+    kind = registry.load("experiments", name)
+    experiment: Experiment = kind()
+    check_count("the number of seeds", seeds)
+    cache = Path(cache)
+    folder = Path(out) if out is not None else (cache / "quick" / name if quick else Path("docs/results") / name)
+    check_folder(folder, name)
+    config = config_of(
+        experiment, quick=quick, episodes=episodes, preset=preset, path=path, overrides=overrides, workers=workers
+    )
+    validate(config)
+    trials = [
+        Trial(seed, of_seed(config, seed), cache, progress, say, base=config, seeds=seeds) for seed in range(seeds)
+    ]
+    units = cache / "units" / name
+    wanted = [(cell, trial) for trial in trials for cell in _cells(experiment, config, trial.seed)]
+    measured: dict[tuple[str, int], Mapping[str, Any]] = {}
+    records: list[dict[str, Any]] = []
+    for number, (cell, trial) in enumerate(wanted, 1):
+        unit = Unit(units, kind.__module__, cell.name, trial.seed, _identity(trial, cell))
+        found = None if redo else unit.load()
+        label = f"{number}/{len(wanted)} {name}: {cell.name}" + ("" if cell.shared else f", seed {trial.seed}")
+        if found is None:
+            say(f"{label} ...")
+            before, stages = cpu_seconds(), _stage_seconds(trials)
+            if redo:
+                remove(unit.parts)
+            try:
+                value = experiment.measure(replace(trial, parts=unit.parts), cell.name)
+            finally:  # an interrupted measurement continues, and its time counts
+                used = cpu_seconds() - before - (_stage_seconds(trials) - stages)
+                add_cpu_seconds(unit.parts, cell.name, used)
+            found = unit.save(value, seconds=recorded_cpu_seconds(unit.parts).get(cell.name, 0.0))
+            say(f"{label}: done in {found['cpu_seconds']:.0f} s of CPU time")
+        else:
+            say(f"{label}: measured before")
+        measured[cell.name, trial.seed] = found["value"]
+        records.append({key: value for key, value in found.items() if key != "value"})
+    findings = experiment.findings(Results(config, tuple(range(seeds)), measured))
+    command = ["selfreg experiment", name, f"--seeds {seeds}", *(["--quick"] if quick else [])]
+    command += [f"--episodes {episodes}"] if episodes is not None else []
+    command += [f"--preset {preset}"] if preset != "tiny" else []
+    command += [f"--set {change}" for change in overrides]
+    commits = list(dict.fromkeys(str(record["git"]) for record in records if record["git"]))
+    write_page(
+        folder,
+        experiment,
+        findings,
+        config,
+        {
+            "experiment": name,
+            "quick": quick,
+            "command": " ".join(command),
+            "seeds": seeds,
+            "seeds_of_trials": [_seeds(trial.config) for trial in trials],
+            **provenance(),
+            "commits": commits,
+            "cpu_seconds": {
+                "cells": round(sum(record["cpu_seconds"] for record in records), 1),
+                "stages": round(_stage_seconds(trials), 1),
+            },
+            "units": records,
+        },
+    )
+    say(f"results: {folder}")
+    return folder
+
+
+def config_of(
+    experiment: Experiment,
+    *,
+    quick: bool = False,
+    episodes: int | None = None,
+    preset: str = "tiny",
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    workers: int | None = None,
+) -> RunConfig:
+    """The config of an experiment: a preset or a file, then the experiment's changes, then ``overrides``.
+
+    Raises:
+        ConfigError, UnknownNameError: an invalid config.
+        InvalidArgumentError: a number of episodes or workers below 1.
+    """
+    changes = [*COMMON, *(experiment.quick if quick else experiment.full)]
+    if workers is not None:
+        count = check_count("workers", workers)
+        changes += [f"{section}.workers={count}" for section in ("collect", "calibrate", "evaluate")]
+    source: dict[str, Any] = {"path": path} if path is not None else {"preset": preset}
+    config = load_config(**source, overrides=[*changes, *overrides])
+    if episodes is None:
+        return config
+    tasks = min(check_count("episodes", episodes), config.evaluate.tasks)
+    sizes = [f"evaluate.tasks={tasks}", f"evaluate.episodes={-(-episodes // tasks)}"]
+    return load_config(**source, overrides=[*changes, *overrides, *sizes])
+
+
+def _cells(experiment: Experiment, config: RunConfig, seed: int) -> list[Cell]:
+    """The cells that are measured for this seed."""
+    return [cell for cell in experiment.cells(config) if seed == 0 or not cell.shared]
+
+
+def _identity(trial: Trial, cell: Cell) -> dict[str, Any]:
+    """All settings on which the value of a cell depends."""
+    config = trial.config
+    found = {name: getattr(config, name).identity() for name in type(config).model_fields}
+    return found | ({"number of seeds": trial.seeds} if cell.reads_others else {})
+
+
+def _seeds(config: RunConfig) -> dict[str, int]:
+    sections = {name: getattr(config, name) for name in type(config).model_fields}
+    return {name: section.seed for name, section in sections.items() if hasattr(section, "seed")}
+
+
+def _stage_seconds(trials: Sequence[Trial]) -> float:
+    """CPU seconds of all stages of the trials' runs."""
+    return sum(sum(recorded_cpu_seconds(trial.run().path).values()) for trial in trials)

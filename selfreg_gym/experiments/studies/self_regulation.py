@@ -1,0 +1,136 @@
+"""Self-regulation: thresholds on p(s) that are applied at each state, or once per task, against the optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfreg_gym.experiments.experiment import Cell, Experiment
+from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
+from selfreg_gym.experiments.plots import against_usage, ends_of, split_title
+from selfreg_gym.experiments.results import Results
+from selfreg_gym.experiments.tables import comparison_table, difference_of, measure_of, share_of
+from selfreg_gym.experiments.trial import Trial
+from selfreg_gym.pipeline.config import RunConfig
+
+__all__ = ["SelfRegulation"]
+
+PER_STATE, PER_TASK, OPTIMUM, RANDOM = "prm-threshold", "prm-per-task", "dp", "random"
+
+
+class SelfRegulation(Experiment):
+    """Help where p(s) is below a threshold: decided at each state, or once per task."""
+
+    title = "Self-regulation: a threshold on p(s), per state and per task"
+    question = """
+A process reward model predicts p(s), the probability that the actor succeeds alone from state s. The simplest helper
+asks where p(s) is below a threshold. Applied at each state it toggles: help raises p(s) above the threshold, help
+stops, and p(s) falls again. Applied once per task, at the first observation, it gives help in all steps of an episode
+or in none. Both are compared with random help and with the optimal policy of the fitted model, each calibrated to the
+same budgets C. The optimal policy knows the collected tasks by the keys of their states, so it is compared on these;
+on new tasks it exceeds its budget.
+"""
+
+    def cells(self, config: RunConfig) -> Sequence[Cell]:
+        """The references are measured once; thresholds and optimum for each seed."""
+        return Cell("references", shared=True), Cell("thresholds"), Cell("optimum")
+
+    def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
+        """Calibrate and evaluate the helpers of a cell."""
+        splits = ends_of(trial.config)
+        if cell == "references":
+            return trial.compare(["never", "always", RANDOM], splits=splits, seeded=False)
+        if cell == "thresholds":
+            trial.run("collect", "train-prm")
+            return trial.compare([PER_STATE, PER_TASK], splits=splits)
+        trial.run("collect", "fit", "solve")
+        return trial.compare([OPTIMUM], splits=splits[:1])
+
+    def findings(self, results: Results) -> Findings:
+        """Shares, switches, and differences at equal usage."""
+        budgets, splits = results.config.evaluate.budgets, ends_of(results.config)
+        helpers = ["never", "always", RANDOM, PER_STATE, PER_TASK, OPTIMUM]
+        differences = []
+        for split in splits:
+            for helper, other in (
+                (PER_STATE, PER_TASK),
+                (PER_STATE, RANDOM),
+                (PER_STATE, OPTIMUM),
+                (PER_TASK, OPTIMUM),
+            ):
+                if not {helper, other} <= set(results.evaluation.results(split).helpers):
+                    continue
+                for budget in budgets:
+                    row = {
+                        "split": split_title(results.config, split),
+                        "pair": f"`{helper}` minus `{other}`",
+                        "budget": budget,
+                    }
+                    for measure in ("success", "switches"):
+                        row[measure] = difference_of(results, split, helper, other, budget, measure=measure)
+                    differences.append(row)
+        columns = (
+            Column("split", "split"),
+            Column("pair", "difference"),
+            Column("budget", "C", digits=1),
+            Column("success", "success rate", "%", 0),
+            Column("switches", "switches per episode"),
+        )
+        tables = (
+            comparison_table(results, splits=splits, helpers=helpers, budgets=budgets),
+            Table(
+                "differences",
+                "Differences at equal usage",
+                columns,
+                differences,
+                "Paired over the same episodes; the second helper is read at the usage of the first one.",
+            ),
+        )
+        figure = against_usage(
+            results.evaluation, results.config, splits=splits, helpers=helpers[2:], measures=("success", "switches")
+        )
+        return Findings(
+            statements=[self._statement(results, splits[0], budget) for budget in budgets],
+            tables=tables,
+            plots=[Plot("curves", "Success rate and switches against usage; means over seeds.", figure)],
+            published=_published(results, splits),
+        )
+
+    def _statement(self, results: Results, split: str, budget: float) -> str:
+        """One sentence about a budget."""
+        parts = []
+        for helper, name in (
+            (PER_STATE, "the threshold per state"),
+            (PER_TASK, "once per task"),
+            (OPTIMUM, "the optimum"),
+        ):
+            share = share_of(results, split, helper, budget)
+            switches = measure_of(results, split, helper, budget, "switches")
+            parts.append(
+                f"{name} recovers {_percent(share.value)} of the gap with {switches.value:.1f} switches per episode"
+            )
+        return f"{split_title(results.config, split)}, C = {budget:g}: {', '.join(parts)}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share == share else "an unknown share"
+
+
+def _published(results: Results, splits: Sequence[str]) -> list[Published]:
+    """The published usage and success of the optimal policy at C = 1."""
+    budget = 1.0
+    if budget not in results.config.evaluate.budgets:
+        return []
+    success = measure_of(results, splits[0], OPTIMUM, budget, "success_rate")
+    usage = measure_of(results, splits[0], OPTIMUM, budget, "usage")
+    always = measure_of(results, splits[0], "always", None, "success_rate")
+    most = measure_of(results, splits[0], "always", None, "usage")
+    return [
+        Published(
+            "success at about one intervention per task, against always intervening",
+            "62.5 % at 1.0 calls, comparable to intervening at every step (about 8 calls)",
+            f"{100 * success.value:.1f} % at {usage.value:.2f} calls, {100 * always.value:.1f} % at {most.value:.2f} "
+            "calls (optimal policy of the fitted model, collected tasks)",
+            "arXiv 2502.04576",
+        )
+    ]

@@ -1,0 +1,52 @@
+"""The least usage at which a helper has 95 % of what always asking has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfreg_gym.evaluation import Evaluation
+from selfreg_gym.evaluation.bootstrap import Estimate, Floats
+from selfreg_gym.evaluation.curve_estimates import isotonic
+from selfreg_gym.evaluation.paired import means
+
+__all__ = ["usage_reaching"]
+
+ENOUGH = 0.95
+
+
+def usage_reaching(evaluation: Evaluation, split: str, helper: str, *, of_gap: bool = False) -> Estimate:
+    """The least usage at which a helper's isotonic curve reaches 95 % of the success of always asking, or of the gap.
+
+    Args:
+        evaluation: has never and always asking, and the helper, on the split.
+        split: its name.
+        helper: the helper's name.
+        of_gap: 95 % of the gap, in place of 95 % of the success of always asking.
+    """
+    results = evaluation.results(split)
+    never, always = results.anchors
+    points = [never, *results.points(helper), always]
+    found = means(results.table, [(one, measure) for measure in ("usage", "success") for one in points])
+    draws = _crossing(found[:, : len(points)], found[:, len(points) :], of_gap=of_gap)
+    low, high = np.quantile(draws[1:], [0.025, 0.975], method="inverted_cdf")  # interpolates no infinite value
+    return Estimate(float(draws[0]), float(low), float(high))
+
+
+def _crossing(usage: Floats, success: Floats, *, of_gap: bool) -> Floats:
+    """``(B,)`` usages at which curves ``(B, m)`` from never to always first reach the wanted success.
+
+    Infinite where always asking has no success, or does not help.
+    """
+    never, always = success[:, 0], success[:, -1]
+    wanted = never + ENOUGH * (always - never) if of_gap else ENOUGH * always
+    order = np.argsort(usage, axis=1, kind="stable")
+    x = np.take_along_axis(usage, order, axis=1)
+    y = isotonic(np.take_along_axis(success, order, axis=1))
+    enough = y >= wanted[:, None] - 1e-12
+    right = np.argmax(enough, axis=1)
+    left = np.maximum(right - 1, 0)
+    each = np.arange(len(x))
+    x0, x1, y0, y1 = x[each, left], x[each, right], y[each, left], y[each, right]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        at = np.where(y1 > y0, x0 + (x1 - x0) * (wanted - y0) / (y1 - y0), x1)
+    return np.where(enough.any(axis=1) & (always > 0), at, np.inf)

@@ -1,0 +1,168 @@
+"""The networks of one fold: their targets, their training, their values on the fold itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from selfreg_gym.fitted.decisions import Folds, LoggedDecisions
+from selfreg_gym.fitted.held_out import FoldRows
+from selfreg_gym.fitted.networks import Networks, chunks, mean_values
+from selfreg_gym.fitted.settings import Settings
+from selfreg_gym.fitted.targets import Backward, policy_values, trace_targets
+from selfreg_gym.utils.random_streams import FITTED_BATCHES, FITTED_WEIGHTS, seed_sequence, stream
+
+__all__ = ["Committee"]
+
+
+SMALLEST_BATCH = 64
+PRICED = (0.3, 2.0)
+"""Bounds of the price of one unit of usage, in success, as a weight of errors of usage."""
+
+
+class Committee:
+    """The networks that never see the episodes of one fold.
+
+    Args:
+        decisions: all decisions.
+        folds: of their episodes.
+        fold: number of the fold.
+        settings: of the iteration.
+        prices: ``(P,)``.
+        shift, scale: of the inputs.
+        unit: unit of usage, in cost units.
+    """
+
+    def __init__(
+        self, decisions: LoggedDecisions, folds: Folds, fold: int, settings: Settings, prices: np.ndarray,
+        shift: torch.Tensor, scale: torch.Tensor, unit: float,
+    ) -> None:  # fmt: skip
+        self.decisions, self.folds, self.fold, self.settings = decisions, folds, fold, settings
+        self.prices = prices
+        order = decisions.order
+        mine = order[folds.fold[order] != fold]
+        self.rows = decisions.rows_of(mine)
+        self.part = np.repeat(folds.part[mine], decisions.length[mine]).astype(np.int8)
+        self.backward = Backward(decisions.length[mine])
+        self.held_out = decisions.rows_of(order[folds.fold[order] == fold])
+        self.success = decisions.success[self.rows].astype(np.float32)
+        self.cost = decisions.cost[self.rows] / np.float32(unit)
+        self.action = decisions.action[self.rows]
+        generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, fold))
+        self.networks = Networks(
+            folds.members, decisions.x.shape[1], settings.hidden, decisions.actions, len(prices), shift=shift,
+            scale=scale, unit=unit, success=float(self.success.sum() / len(mine)),
+            usage=float(self.cost.sum() * unit / len(mine)), generator=generator,
+        )  # fmt: skip
+        self.optimizer = torch.optim.AdamW(
+            self.networks.trainable().values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+
+    def logged_returns(self) -> tuple[np.ndarray, np.ndarray]:
+        """``(n, P)`` success and usage of the logged continuation of each decision: the first targets."""
+        shape = len(self.rows), len(self.prices)
+        value, agree = np.zeros(shape, np.float32), np.ones(shape, bool)
+        rewards = self.success, self.cost
+        success, usage = (trace_targets(reward, value, agree, self.backward, trace=1.0) for reward in rewards)
+        return success, usage
+
+    def targets(self) -> tuple[np.ndarray, np.ndarray]:
+        """``(n, P)`` targets of success and of usage (in its unit), from networks that did not see the row's part."""
+        shape = len(self.rows), len(self.prices)
+        success, usage = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        agree = np.empty(shape, bool)
+        for member in range(self.networks.count):
+            for at in chunks(np.flatnonzero(self.part == member)):
+                s, m = self.networks.values(torch.from_numpy(self.decisions.x[self.rows[at]]), member)
+                action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices)
+                agree[at] = action == self.action[at, None]
+        usage /= np.float32(self.networks.unit)
+        trace = self.settings.trace
+        return (
+            trace_targets(self.success, success, agree, self.backward, trace=trace),
+            trace_targets(self.cost, usage, agree, self.backward, trace=trace),
+        )
+
+    def train(self, targets: tuple[np.ndarray, np.ndarray], round_: int, rate: float) -> float:
+        """Fit to the targets for the epochs of one round; return the mean loss."""
+        settings, networks = self.settings, self.networks
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, self.fold, 1 + round_))
+        success, usage = (torch.from_numpy(target) for target in targets)
+        action = torch.from_numpy(self.action)
+        # Usage enters the value multiplied by the price: so does its error, within bounds.
+        priced = np.clip(self.prices * networks.unit, *PRICED) ** 2
+        weight = torch.as_tensor(settings.usage_weight * priced, dtype=torch.float32)
+        total, steps = 0.0, 0
+        for batch in self._batches(round_):
+            x = torch.from_numpy(self.decisions.x[self.rows[batch]])
+            keep = None
+            if settings.dropout > 0:
+                shape = networks.count, batch.shape[1], settings.hidden
+                draws = torch.rand(shape, generator=generator)
+                keep = (draws >= settings.dropout).float().div_(1 - settings.dropout)
+            at = torch.from_numpy(batch)
+            index = action[at][:, :, None, None, None].expand(-1, -1, 2, 1, networks.prices)
+            z = networks.outputs(x, keep).gather(3, index)[:, :, :, 0]
+            per_network = batch.shape[1] * networks.prices
+            loss = functional.binary_cross_entropy_with_logits(z[:, :, 0], success[at], reduction="sum")
+            error = functional.softplus(z[:, :, 1]) - usage[at]
+            loss = (loss + (error.square() * weight).sum()) / per_network
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            total, steps = total + float(loss.detach()), steps + 1
+        return total / max(steps, 1) / networks.count
+
+    def _batches(self, round_: int) -> Iterator[np.ndarray]:
+        """Batches ``(members, B)`` of local row numbers; each member sees the rows of the other parts."""
+        settings, members = self.settings, self.networks.count
+        own = [np.flatnonzero(self.part != m) if members > 1 else np.arange(len(self.rows)) for m in range(members)]
+        count = max(len(rows) for rows in own)
+        batch = max(min(settings.batch, count // settings.steps), min(SMALLEST_BATCH, settings.batch))
+        for epoch in range(max(settings.epochs, math.ceil(settings.steps * batch / count))):
+            orders = []
+            for member, rows in enumerate(own):
+                rng = stream(FITTED_BATCHES, settings.seed, self.fold, member, round_, epoch)
+                orders.append(np.resize(rng.permutation(rows), count))
+            order = np.stack(orders)
+            for begin in range(0, count, batch):
+                yield order[:, begin : begin + batch]
+
+    def move_prices(self, new: np.ndarray) -> None:
+        """Continue at other prices, from interpolated outputs."""
+        weights = self.networks.move_prices(self.prices, new)
+        for name in ("w3", "b3"):
+            state = self.optimizer.state[getattr(self.networks, name)]
+            for moment in ("exp_avg", "exp_avg_sq"):
+                blocks = state[moment].view(*state[moment].shape[:2], -1, self.networks.prices)
+                state[moment].copy_((blocks @ weights.T).reshape(state[moment].shape))
+        self.prices = new
+
+    def fold_rows(self) -> FoldRows:
+        """The decisions of the fold, with the hidden layer of the first network as features."""
+        rows, d = self.held_out, self.decisions
+        hidden = np.empty((len(rows), self.settings.hidden), np.float32)
+        for at in chunks(np.arange(len(rows))):
+            hidden[at] = self.networks.hidden(torch.from_numpy(d.x[rows[at]]), 0).numpy()
+        return FoldRows(hidden, d.action[rows], d.cost[rows], d.success[rows], d.last[rows])
+
+    def values_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``(len(rows), A, P)`` success and usage at rows of the data."""
+        return mean_values([self.networks], self.decisions.x, rows)
+
+    def held_out_values(self) -> tuple[np.ndarray, np.ndarray]:
+        """``(n, A, P)`` success and usage at the decisions of the fold."""
+        return self.values_at(self.held_out)
+
+
+def _integer(purpose: object, *key: int) -> int:
+    return int(seed_sequence(purpose, *key).generate_state(1)[0])  # type: ignore[arg-type]

@@ -1,0 +1,69 @@
+"""Held-out usage and success of the policies of a fitted frontier, with bootstrap replicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfreg_gym.fitted.shape import non_increasing
+from selfreg_gym.utils.random_streams import BOOTSTRAP, stream
+
+__all__ = ["Estimates", "estimate"]
+
+REPLICATES = 400
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Estimates of P + 1 + K policies: greedy at each of P rising prices, never asking, always asking intervention k.
+
+    Attributes:
+        success, usage: ``(P + 1 + K,)`` held-out E[S] and E[M] in cost units. Those of the greedy policies are
+            projected: they do not rise with the price.
+        success_replicates, usage_replicates: ``(B, P + 1 + K)`` the same for bootstrap samples of the episodes.
+        prices: P.
+    """
+
+    success: np.ndarray
+    usage: np.ndarray
+    success_replicates: np.ndarray
+    usage_replicates: np.ndarray
+    prices: int
+
+    @property
+    def never(self) -> int:
+        """Index of the policy that never asks."""
+        return self.prices
+
+    def best_always(self) -> int:
+        """Index of the constant policy with the largest success among those that always ask."""
+        return self.never + 1 + int(np.argmax(self.success[self.never + 1 :]))
+
+    def interval(self, weights: np.ndarray, *, of: str) -> tuple[float, float]:
+        """95 % interval of a mixture, ``weights`` ``(P + 1 + K,)``, of ``"success"`` or ``"usage"``."""
+        replicates = self.success_replicates if of == "success" else self.usage_replicates
+        low, high = np.quantile(replicates @ weights, [0.025, 0.975])
+        return float(low), float(high)
+
+
+def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int) -> Estimates:
+    """Means over episodes, and over bootstrap samples of them.
+
+    Args:
+        success, usage: ``(E, P + 1 + K)`` terms of each episode, in an order that does not depend on the data's.
+        prices: P.
+        seed: seed of the bootstrap.
+    """
+    episodes = len(success)
+    rng = stream(BOOTSTRAP, seed, 0xF17)
+    counts = np.stack([rng.multinomial(episodes, np.full(episodes, 1 / episodes)) for _ in range(REPLICATES)])
+
+    def means(terms: np.ndarray, high: float) -> tuple[np.ndarray, np.ndarray]:
+        found = np.concatenate([terms.mean(axis=0)[None], counts @ terms / episodes])
+        found = np.clip(found, 0.0, high)
+        found[:, :prices] = non_increasing(found[:, :prices])
+        return found[0], found[1:]
+
+    (s, s_all), (m, m_all) = means(success, 1.0), means(usage, np.inf)
+    return Estimates(s, m, s_all, m_all, prices)

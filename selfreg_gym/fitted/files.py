@@ -1,0 +1,139 @@
+"""Fitted frontiers on disk: safetensors and JSON, checked when they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import CheckpointError, ModelError
+from selfreg_gym.fitted.estimates import Estimates
+from selfreg_gym.fitted.frontier import FittedFrontier
+from selfreg_gym.utils.files import atomic_path
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
+
+__all__ = ["load_frontier", "save_frontier"]
+
+WEIGHTS = "networks.safetensors"
+INPUTS = "inputs"
+
+
+def _count(low: int) -> Rule:
+    return Rule(f"an integer >= {low}", lambda value, fields: type(value) is int and value >= low)
+
+
+RECORD = ModelRecord(
+    what="a fitted frontier",
+    file="fitted.json",
+    format="selfreg_gym fitted 1",
+    rules={
+        "folds": _count(1), "members": _count(1), "inputs": _count(1), "hidden": _count(1), "actions": _count(2),
+        "prices": _count(2), "episodes": _count(0), "decisions": _count(0), "settings": INFO,
+        "unit": Rule("a positive number", lambda value, fields: isinstance(value, float) and 0 < value < 1e300),
+        "encoder": Rule("true or false", lambda value, fields: type(value) is bool),
+        "history": Rule("a list", lambda value, fields: isinstance(value, list)),
+        "warnings": Rule("a list of texts", lambda value, fields: isinstance(value, list)),
+    },
+)  # fmt: skip
+_REMEDY = "fit again with solve_fitted and save"
+
+
+def save_frontier(frontier: FittedFrontier, folder: str | Path) -> Path:
+    """Write a frontier; the record comes last, so that a folder with a record is complete."""
+    import torch
+    from safetensors.torch import save_file
+
+    place = RECORD.begin(folder)
+    first, e = frontier.networks[0], frontier.estimates
+    arrays = {
+        "prices": frontier.prices, "success": e.success, "usage": e.usage,
+        "success_replicates": e.success_replicates, "usage_replicates": e.usage_replicates,
+    }  # fmt: skip
+    tensors = {name: torch.from_numpy(np.array(array, np.float64)) for name, array in arrays.items()}
+    tensors |= {"shift": first.shift.clone(), "scale": first.scale.clone()}
+    for fold, networks in enumerate(frontier.networks):
+        tensors |= {f"{fold}/{name}": w.detach().clone() for name, w in networks.trainable().items()}
+    with atomic_path(place / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    if frontier.encoder is not None:
+        frontier.encoder.save(place / INPUTS)
+    RECORD.write(
+        place, folds=len(frontier.networks), members=first.count, inputs=frontier.inputs, hidden=first.w1.shape[2],
+        actions=frontier.actions, prices=len(frontier.prices), unit=first.unit, encoder=frontier.encoder is not None,
+        settings=frontier.settings, history=frontier.history, episodes=frontier.episodes,
+        decisions=frontier.decisions, warnings=list(frontier.warnings),
+    )  # fmt: skip
+    return place
+
+
+def load_frontier(folder: str | Path) -> FittedFrontier:
+    """Read a frontier.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or of another format.
+    """
+    from safetensors.torch import load_file
+
+    from selfreg_gym.fitted.networks import Networks
+
+    _, record = RECORD.read(folder)
+    place = Path(folder)
+    try:
+        tensors = load_file(place / WEIGHTS)
+    except Exception as error:
+        raise CheckpointError(f"{str(place / WEIGHTS)!r} cannot be read ({error}): {_REMEDY}.") from error
+    try:
+        shape = record["inputs"], record["hidden"], record["actions"], record["prices"]
+        _check(tensors, record["folds"], record["members"], *shape)
+        networks = []
+        for fold in range(record["folds"]):
+            one = Networks(
+                record["members"], *shape, shift=tensors["shift"], scale=tensors["scale"], unit=record["unit"]
+            )
+            one.load_weights({name: tensors[f"{fold}/{name}"] for name in one.trainable()})
+            networks.append(one)
+    except (KeyError, ModelError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(f"{str(place / WEIGHTS)!r} is damaged: {what}. {_REMEDY.capitalize()}.") from error
+    encoder = None
+    if record["encoder"]:
+        from selfreg_gym.inputs import InputEncoder
+
+        encoder = InputEncoder.load(place / INPUTS)
+        if encoder.width != record["inputs"]:
+            raise CheckpointError(
+                f"{str(place / INPUTS)!r} has {encoder.width} inputs, the networks {record['inputs']}: {_REMEDY}."
+            )
+    names = ("success", "usage", "success_replicates", "usage_replicates")
+    return FittedFrontier(
+        networks=networks, prices=tensors["prices"].numpy(), encoder=encoder, settings=record["settings"],
+        estimates=Estimates(**{name: tensors[name].numpy() for name in names}, prices=record["prices"]),
+        history=record["history"], episodes=record["episodes"], decisions=record["decisions"],
+        warnings=tuple(map(str, record["warnings"])),
+    )  # fmt: skip
+
+
+def _check(
+    tensors: dict[str, Any], folds: int, members: int, inputs: int, hidden: int, actions: int, prices: int
+) -> None:
+    """Raise ModelError or KeyError if an array is missing, of another shape, or not finite."""
+    import torch
+
+    outputs, policies = 2 * actions * prices, prices + actions
+    shapes: dict[str, tuple[int, ...]] = {"prices": (prices,), "shift": (inputs,), "scale": (inputs,)}
+    shapes |= {name: (policies,) for name in ("success", "usage")}
+    replicates = len(tensors["success_replicates"])
+    shapes |= {name: (replicates, policies) for name in ("success_replicates", "usage_replicates")}
+    for fold in range(folds):
+        layers = {"1": (inputs, hidden), "2": (hidden, hidden), "3": (hidden, outputs)}
+        for layer, (fan_in, fan_out) in layers.items():
+            shapes[f"{fold}/w{layer}"] = (members, fan_in, fan_out)
+            shapes[f"{fold}/b{layer}"] = (members, 1, fan_out)
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise ModelError(f"{name} must have shape {shape}, received {tuple(tensors[name].shape)}.")
+        if not torch.isfinite(tensors[name]).all():
+            raise ModelError(f"{name} must have finite numbers.")
+    if (torch.diff(tensors["prices"]) < 0).any() or float(tensors["prices"][0]) < 0:
+        raise ModelError("prices must rise from 0 on.")

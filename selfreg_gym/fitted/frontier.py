@@ -1,0 +1,194 @@
+"""``FittedFrontier``: fitted success and usage at all prices, its policies and their held-out values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.fitted.estimates import Estimates
+from selfreg_gym.fitted.policy import Component, FittedPolicy, budget_mixture
+from selfreg_gym.fitted.prices import interpolation
+from selfreg_gym.utils.arguments import check_number
+
+if TYPE_CHECKING:
+    from selfreg_gym.fitted.networks import Networks
+
+__all__ = ["FittedFrontier"]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedFrontier:
+    """Success and usage of the best policy at each of P prices, as functions of the inputs.
+
+    Attributes:
+        networks: the networks of each fold; the values are the mean over all of them.
+        prices: ``(P,)`` rising, per cost unit.
+        estimates: held-out usage and success of the policies.
+        encoder: the encoder of the inputs, with ``encode`` and ``save``; None if it was fitted to arrays.
+        settings: the settings of the fit.
+        history: one record per round.
+        episodes, decisions: size of the data.
+        warnings: what the data cannot tell.
+    """
+
+    networks: Sequence[Networks]
+    prices: np.ndarray
+    estimates: Estimates
+    encoder: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    episodes: int = 0
+    decisions: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def actions(self) -> int:
+        """A = 1 + K, the number of actions."""
+        return self.networks[0].actions
+
+    @property
+    def inputs(self) -> int:
+        """D, the number of inputs."""
+        return int(self.networks[0].w1.shape[1])
+
+    def values(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Success and usage of each action, followed by the best policy at each price.
+
+        Args:
+            x: ``(n, D)`` inputs.
+
+        Returns:
+            ``(n, P, K + 1)`` float32 each; usage in cost units. Neither rises with the price.
+
+        Raises:
+            InvalidArgumentError: ``x`` has another shape.
+        """
+        from selfreg_gym.fitted.networks import mean_values
+        from selfreg_gym.fitted.threads import one_thread
+
+        x = np.asarray(x, np.float32)
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise InvalidArgumentError(f"x must have shape (n, {self.inputs}), received {x.shape}.")
+        with one_thread():
+            success, usage = mean_values(self.networks, x)
+        return success.transpose(0, 2, 1), usage.transpose(0, 2, 1)
+
+    def gains(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """``(n, P, K)`` success and usage of help k minus those of nohelp; arguments as in :meth:`values`."""
+        success, usage = self.values(x)
+        return success[..., 1:] - success[..., :1], usage[..., 1:] - usage[..., :1]
+
+    def advantage(self, x: Any, price: float) -> np.ndarray:
+        """``(n, K)`` gain of help k at a price: success minus price times usage, between prices by interpolation."""
+        weights = interpolation(self.prices, np.array([check_number("price", price)]))[0]
+        success, usage = (np.tensordot(gain, weights, axes=(1, 0)) for gain in self.gains(x))
+        return success - price * usage
+
+    def action(self, x: Any, price: float) -> np.ndarray:
+        """``(n,)`` int64 actions with the largest S - price * M; nohelp where no gain is positive."""
+        advantage = self.advantage(x, price)
+        best = advantage.argmax(axis=1)
+        return np.where(advantage[np.arange(len(best)), best] > 0, best + 1, 0).astype(np.int64)
+
+    def policy(self, budget: float) -> FittedPolicy:
+        """The policy whose held-out usage is the budget.
+
+        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of
+        the lowest price and always asking, whose usage no price reaches.
+
+        Args:
+            budget: C, cost units per episode.
+
+        Raises:
+            InvalidArgumentError: a negative budget.
+        """
+        budget = check_number("a budget, in cost units per episode,", budget)
+        weights, message = budget_mixture(self.estimates, budget)
+        used = np.flatnonzero(weights > 0)
+        components = []
+        for i in used:
+            constant = int(i) - self.estimates.never
+            components.append(Component(None, constant) if constant >= 0 else Component(float(self.prices[i])))
+        e = self.estimates
+        return FittedPolicy(
+            frontier=self, components=tuple(components), weights=weights[used], budget=budget,
+            expected_success=float(e.success @ weights), expected_usage=float(e.usage @ weights),
+            success_ci=e.interval(weights, of="success"), usage_ci=e.interval(weights, of="usage"), message=message,
+        )  # fmt: skip
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per policy, in order of usage: ``policy, help_cost, usage, success``, and the ends of the intervals.
+
+        ``policy`` is ``"price"``, ``"never"`` or ``"always k"``; ``help_cost`` is None for the last two.
+        """
+        e, rows = self.estimates, []
+        for i in [e.never, *range(e.prices - 1, -1, -1), *range(e.never + 1, len(e.usage))]:
+            weights = np.zeros(len(e.usage))
+            weights[i] = 1.0
+            greedy = i < e.prices
+            (s_low, s_high), (m_low, m_high) = (e.interval(weights, of=of) for of in ("success", "usage"))
+            rows.append(
+                {
+                    "policy": "price" if greedy else str(Component(None, i - e.never)),
+                    "help_cost": float(self.prices[i]) if greedy else None,
+                    "usage": float(e.usage[i]), "usage_low": m_low, "usage_high": m_high,
+                    "success": float(e.success[i]), "success_low": s_low, "success_high": s_high,
+                }
+            )  # fmt: skip
+        return rows
+
+    def success_at(self, budget: Any) -> np.ndarray:
+        """Held-out success of :meth:`policy` at one or more budgets."""
+        found = [self.policy(float(one)).expected_success for one in np.atleast_1d(budget)]
+        return np.reshape(found, np.shape(budget))
+
+    def plot(self, ax: Any = None, *, label: str | None = "fitted", **style: Any) -> Any:
+        """Plot held-out success against usage with 95 % intervals; return the Matplotlib axes."""
+        if ax is None:
+            from matplotlib.figure import Figure
+
+            ax = Figure(figsize=(5, 3.5), layout="constrained").subplots()
+        rows = [row for row in self.rows() if row["policy"] in ("price", "never")]
+        always = self.rows()[1 + self.estimates.prices + self.estimates.best_always() - self.estimates.never - 1]
+        usage, success = ([row[name] for row in rows] for name in ("usage", "success"))
+        (line,) = ax.plot(usage, success, label=label, **{"marker": ".", "markersize": 4, **style})
+        low, high = ([row[name] for row in rows] for name in ("success_low", "success_high"))
+        ax.fill_between(usage, low, high, alpha=0.15, color=line.get_color())
+        end = rows[-1]
+        ax.plot(
+            [end["usage"], always["usage"]], [end["success"], always["success"]], "--", linewidth=1,
+            color=line.get_color(), label="coin with always",
+        )  # fmt: skip
+        ax.set(xlabel="expected usage E[U] (cost units per episode)", ylabel="expected success")
+        ax.legend(frameon=False)
+        return ax
+
+    def save(self, folder: str | Path) -> None:
+        """Write the networks, the estimates and the encoder to a folder (safetensors and JSON)."""
+        from selfreg_gym.fitted.files import save_frontier
+
+        save_frontier(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> FittedFrontier:
+        """Read a folder of ``save``.
+
+        Raises:
+            CheckpointError: a file is missing, damaged or of another format.
+        """
+        from selfreg_gym.fitted.files import load_frontier
+
+        return load_frontier(folder)
+
+    def __repr__(self) -> str:
+        e, count = self.estimates, sum(networks.count for networks in self.networks)
+        return (
+            f"FittedFrontier({len(self.prices)} prices 0..{self.prices[-1]:.3g}, {count} networks of {self.inputs} "
+            f"inputs, {self.decisions} decisions of {self.episodes} episodes, held-out usage 0..{e.usage[0]:.3g}, "
+            f"success {e.success[e.never]:.3f}..{e.success[0]:.3f})"
+        )

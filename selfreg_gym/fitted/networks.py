@@ -1,0 +1,162 @@
+"""Networks from inputs to success and usage, for all actions and all prices at once.
+
+Several networks of one shape are stored and trained together: each parameter has the network as its first axis, and a
+layer is one batched matrix product. Two hidden layers of rectified linear units are followed by a linear layer with one
+output per action, price and quantity. Success is its sigmoid; usage is its softplus times the unit of cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from selfreg_gym.fitted.prices import interpolation
+from selfreg_gym.fitted.shape import non_increasing
+
+__all__ = ["Networks", "chunks", "input_scale", "mean_values"]
+
+WEIGHTS = ("w1", "b1", "w2", "b2", "w3", "b3")
+CHUNK = 8192  # rows of one forward pass
+
+
+class Networks(torch.nn.Module):
+    """N networks with D inputs, H units in each hidden layer, A actions and P prices.
+
+    Args:
+        networks, inputs, hidden, actions, prices: N, D, H, A, P.
+        shift, scale: ``(D,)``; an input x enters as ``(x - shift) * scale``.
+        unit: unit of usage, in cost units.
+        success, usage: mean success and usage per episode, from which the outputs start.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        networks: int,
+        inputs: int,
+        hidden: int,
+        actions: int,
+        prices: int,
+        *,
+        shift: torch.Tensor,
+        scale: torch.Tensor,
+        unit: float,
+        success: float = 0.5,
+        usage: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.actions, self.prices, self.unit = actions, prices, float(unit)
+        self.shift: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("shift", shift.float())
+        self.register_buffer("scale", scale.float())
+
+        def uniform(fan_in: int, *shape: int) -> torch.nn.Parameter:
+            bound = 1 / math.sqrt(fan_in)
+            return torch.nn.Parameter((2 * torch.rand(networks, *shape, generator=generator) - 1) * bound)
+
+        self.w1, self.b1 = uniform(inputs, inputs, hidden), uniform(inputs, 1, hidden)
+        self.w2, self.b2 = uniform(hidden, hidden, hidden), uniform(hidden, 1, hidden)
+        # One block of outputs per quantity, action and price; prices start equal.
+        outputs = 2 * actions * prices
+        w3 = uniform(hidden, hidden, 2 * actions).detach().repeat_interleave(prices, dim=2)
+        self.w3 = torch.nn.Parameter(0.3 * w3)
+        b3 = torch.zeros(networks, 1, outputs)
+        rate = min(max(success, 0.01), 0.99)
+        b3[:, :, : outputs // 2] = math.log(rate / (1 - rate))
+        b3[:, :, outputs // 2 :] = math.log(math.expm1(min(max(usage / self.unit, 0.01), 50.0)))
+        self.b3 = torch.nn.Parameter(b3)
+
+    @property
+    def count(self) -> int:
+        """N, the number of networks."""
+        return self.w1.shape[0]
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters by name; the first axis of each is the network."""
+        return {name: getattr(self, name) for name in WEIGHTS}
+
+    def outputs(self, x: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """``(N, B, 2, A, P)`` outputs before sigmoid and softplus, of ``(N, B, D)`` inputs.
+
+        ``keep`` ``(N, B, H)`` multiplies the first hidden layer (dropout).
+        """
+        hidden = torch.relu_(torch.baddbmm(self.b1, (x - self.shift) * self.scale, self.w1))
+        if keep is not None:
+            hidden = hidden * keep
+        hidden = torch.relu_(torch.baddbmm(self.b2, hidden, self.w2))
+        return torch.baddbmm(self.b3, hidden, self.w3).view(*hidden.shape[:2], 2, self.actions, self.prices)
+
+    @torch.no_grad()
+    def values(self, x: torch.Tensor, network: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Success and usage ``(B, A, P)`` of one network, for ``(B, D)`` inputs."""
+        z = torch.addmm(self.b3[network], self.hidden(x, network), self.w3[network])
+        z = z.view(len(x), 2, self.actions, self.prices)
+        return torch.sigmoid(z[:, 0]), functional.softplus(z[:, 1]) * self.unit
+
+    @torch.no_grad()
+    def hidden(self, x: torch.Tensor, network: int) -> torch.Tensor:
+        """``(B, H)`` second hidden layer of one network."""
+        first = torch.relu_(torch.addmm(self.b1[network], (x - self.shift) * self.scale, self.w1[network]))
+        return torch.relu_(torch.addmm(self.b2[network], first, self.w2[network]))
+
+    @torch.no_grad()
+    def move_prices(self, old: np.ndarray, new: np.ndarray) -> torch.Tensor:
+        """Set the outputs to those at other prices, by linear interpolation; return the ``(P, P)`` weights."""
+        weights = torch.as_tensor(interpolation(old, new), dtype=torch.float32)
+        for parameter in (self.w3, self.b3):
+            blocks = parameter.view(*parameter.shape[:2], 2 * self.actions, self.prices)
+            parameter.copy_((blocks @ weights.T).reshape(parameter.shape))
+        return weights
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Copy weights by name."""
+        for name, parameter in self.trainable().items():
+            parameter.copy_(weights[name])
+
+
+def input_scale(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(D,)`` shift and scale that standardise the inputs; inputs with only the values 0 and 1 are unchanged."""
+    width = x.shape[1]
+    total, binary = np.zeros(width), np.ones(width, bool)
+    for begin in range(0, len(x), CHUNK):
+        chunk = x[begin : begin + CHUNK]
+        total += chunk.sum(axis=0, dtype=np.float64)
+        binary &= ((chunk == 0) | (chunk == 1)).all(axis=0)
+    mean, square = total / len(x), np.zeros(width)
+    for begin in range(0, len(x), CHUNK):
+        square += np.square(x[begin : begin + CHUNK] - mean).sum(axis=0)
+    spread = np.sqrt(square / len(x))
+    scale = np.where(binary | (spread < 1e-6), 1.0, 1 / np.maximum(spread, 1e-6))
+    return torch.as_tensor(np.where(binary, 0.0, mean)).float(), torch.as_tensor(scale).float()
+
+
+def mean_values(
+    several: Sequence[Networks], x: np.ndarray, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean success and usage ``(n, A, P)`` float32 over all networks, as sequences that do not rise with the price."""
+    rows = np.arange(len(x)) if rows is None else rows
+    shape = len(rows), several[0].actions, several[0].prices
+    result = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    count = sum(networks.count for networks in several)
+    for at in chunks(np.arange(len(rows))):
+        inputs = torch.from_numpy(np.ascontiguousarray(x[rows[at]], np.float32))
+        for networks in several:
+            for member in range(networks.count):
+                for total, one in zip(result, networks.values(inputs, member), strict=True):
+                    total[at] += one.numpy() / np.float32(count)
+        for total in result:
+            total[at] = non_increasing(total[at])
+    return result
+
+
+def chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Slices of an array of rows, small enough for one forward pass."""
+    for begin in range(0, len(rows), CHUNK):
+        yield rows[begin : begin + CHUNK]

@@ -1,0 +1,155 @@
+"""``solve_fitted``: fitted success and usage at all prices from rollouts, without a table of states."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.fitted.decisions import LoggedDecisions, behaviour_warnings
+from selfreg_gym.fitted.frontier import FittedFrontier
+from selfreg_gym.fitted.settings import Settings
+from selfreg_gym.types import Episode
+from selfreg_gym.utils.progress import progress_bar
+
+__all__ = ["MissingSupportWarning", "fit_decisions", "logged_decisions", "solve_fitted"]
+
+
+class MissingSupportWarning(UserWarning):
+    """The rollouts lack actions whose values are to be fitted."""
+
+
+def solve_fitted(
+    rollouts: Any,
+    *,
+    inputs: Sequence[str] = ("features", "steps_left"),
+    trunk: str | Path = "actor",
+    prm: Any = None,
+    action_kinds: Sequence[str] | None = None,
+    folder: str | Path | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> FittedFrontier:
+    """Fit success and usage of the best policy at all prices to rollouts with random help.
+
+    Args:
+        rollouts: a ``Rollouts`` store, or a sequence of :class:`selfreg_gym.types.Episode`; episodes with an error or
+            without steps are excluded, and an episode that was cut off counts by its ``success``.
+        inputs: what is known at a decision, by name: see :class:`selfreg_gym.inputs.InputEncoder`.
+        trunk: of the input ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        prm: of the input ``prm``, and of the trunk ``"prm"``: a process reward model or its folder.
+        action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
+        folder: where the state of an unfinished fit is kept; the same call continues it. None keeps nothing.
+        progress: whether to draw a progress bar.
+        **settings: see :class:`selfreg_gym.fitted.settings.Settings`.
+
+    Raises:
+        UnknownNameError: an unknown input or setting.
+        InvalidArgumentError: too few episodes, or a setting out of range.
+        CheckpointError: the state in ``folder`` belongs to other rollouts or settings.
+
+    Warns:
+        MissingSupportWarning: an action never occurs in the rollouts.
+    """
+    from selfreg_gym.inputs import fit_inputs
+
+    checked = _settings(settings)
+    if hasattr(rollouts, "require_complete"):
+        rollouts.require_complete()  # warns: an unfinished collection is a biased sample
+    else:
+        rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
+    encoder, table = fit_inputs(rollouts, inputs, trunk=trunk, prm=prm, action_kinds=action_kinds, progress=progress)
+    x = encoder.encode(table, progress=progress)
+    return fit_decisions(logged_decisions(rollouts, x), checked, encoder=encoder, folder=folder, progress=progress)
+
+
+def fit_decisions(
+    decisions: LoggedDecisions,
+    settings: Settings | None = None,
+    *,
+    encoder: Any = None,
+    folder: str | Path | None = None,
+    progress: bool = False,
+) -> FittedFrontier:
+    """Fit to arrays; :func:`solve_fitted` makes them from rollouts.
+
+    Args:
+        decisions: the data.
+        settings: of the iteration.
+        encoder: of the inputs, stored in the result.
+        folder, progress: as in :func:`solve_fitted`.
+    """
+    from selfreg_gym.fitted.estimates import estimate
+    from selfreg_gym.fitted.iteration import iterate
+
+    settings = settings or Settings()
+    notes = behaviour_warnings(decisions)
+    for note in notes:
+        warnings.warn(note, MissingSupportWarning, stacklevel=2)
+    with progress_bar("Fitted values", settings.rounds + settings.final_rounds, shown=progress) as update:
+        found = iterate(decisions, settings, folder=folder, progress=lambda done, total, note: update(done, note=note))
+    order = decisions.order
+    return FittedFrontier(
+        networks=found.networks, prices=found.prices, encoder=encoder, settings=settings.fields(),
+        estimates=estimate(found.success[order], found.usage[order], prices=len(found.prices), seed=settings.seed),
+        history=found.history, episodes=decisions.episodes, decisions=len(decisions), warnings=tuple(notes),
+    )  # fmt: skip
+
+
+def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
+    """Actions, costs and outcomes of rollouts, whose inputs ``(n, D)`` are known, in the order of the rollouts.
+
+    Args:
+        rollouts: a ``Rollouts`` store, or a sequence of episodes without errors.
+        x: the inputs of the decisions, episode by episode.
+
+    Raises:
+        InvalidArgumentError: no episodes, or another number of decisions than rows of ``x``.
+    """
+    columns = _of_store(rollouts) if hasattr(rollouts, "columns") else _of_episodes(rollouts)
+    action, cost, last, success, task, interventions = columns
+    if not len(action):
+        raise InvalidArgumentError("fitted values need finished episodes without errors: received none.")
+    return LoggedDecisions(x, action, cost, last, success, task, actions=1 + interventions)
+
+
+def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    c = rollouts.columns("action", "cost", "t", "success", "task", "task_id")
+    if not len(c["action"]):
+        return (np.empty(0),) * 5 + (1,)
+    last = np.r_[c["t"][1:] == 0, True]
+    first = np.r_[True, last[:-1]]
+    pairs = np.stack([c["task"][first], c["task_id"].codes[first]], axis=1)
+    task = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    interventions = max(len(rollouts.spec.get("env", {}).get("interventions", ())), int(c["action"].max()), 1)
+    return c["action"], c["cost"], last, c["success"] & last, task, interventions
+
+
+def _of_episodes(
+    episodes: Iterable[Episode],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    episodes = list(episodes)
+    steps = [step for episode in episodes for step in episode.steps]
+    length = np.array([len(episode.steps) for episode in episodes], np.int64)
+    last = np.zeros(len(steps), bool)
+    last[np.cumsum(length) - 1] = True
+    success = last.copy()
+    success[last] = [episode.success for episode in episodes]
+    tasks = {name: i for i, name in enumerate(sorted({(e.task_id, e.task_index) for e in episodes}))}
+    task = np.array([tasks[episode.task_id, episode.task_index] for episode in episodes], np.int64)
+    action = np.array([step.action for step in steps], np.int64)
+    interventions = max([len(episode.usage) for episode in episodes] + [int(action.max(initial=0)), 1])
+    return action, np.array([step.cost for step in steps], np.float32), last, success, task, interventions
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    known = [field.name for field in fields(Settings)]
+    for name in given:
+        if name not in known:
+            raise UnknownNameError("setting of fitted values", name, known)
+    return Settings(**given)

@@ -1,0 +1,65 @@
+"""``fit_inputs``: the inputs of stored rollouts, with the actor's trunk and the task's kinds of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfreg_gym import registry
+from selfreg_gym.inputs.encoder import InputEncoder, check_names
+from selfreg_gym.inputs.table import DecisionTable
+from selfreg_gym.inputs.trunk import trunk_folder
+from selfreg_gym.types import optional_member
+
+__all__ = ["action_kinds_of", "fit_inputs"]
+
+
+def action_kinds_of(rollouts: Any) -> tuple[str, ...]:
+    """The kinds of actions that the task of some rollouts declares (``action_kinds``); none if it is not known."""
+    if kinds := getattr(rollouts, "action_kinds", ()):
+        return tuple(kinds)
+    spec = getattr(rollouts, "spec", None)
+    env = spec.get("env") if isinstance(spec, Mapping) else None
+    task = env.get("task") if isinstance(env, Mapping) else None
+    if not isinstance(task, str) or task not in registry.names("envs"):
+        return ()
+    return tuple(optional_member(registry.load("envs", task), "action_kinds") or ())
+
+
+def fit_inputs(
+    rollouts: Any,
+    names: Sequence[str],
+    *,
+    trunk: str | Path = "actor",
+    prm: Any = None,
+    action_kinds: Sequence[str] | None = None,
+    progress: bool = False,
+    **where: Any,
+) -> tuple[InputEncoder, DecisionTable]:
+    """Fit the inputs of stored decisions.
+
+    Args:
+        rollouts: a ``Rollouts`` store, or an iterable of episodes.
+        names: inputs, each once (:class:`InputEncoder`).
+        trunk: for ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        prm: for ``prm``, and for the trunk ``"prm"``: a process reward model or its folder.
+        action_kinds: for ``actor``, prefixes of action texts; None: :func:`action_kinds_of`.
+        progress: show a progress bar while texts are embedded.
+        **where: filters of the store.
+
+    Returns:
+        The encoder and the table of the decisions; ``encoder.encode(table)`` is float32 ``(n, width)``.
+
+    Raises:
+        UnknownNameError: an unknown input, filter or trunk.
+        InvalidArgumentError: no decisions, or an input that the rollouts lack.
+    """
+    names = check_names(names)
+    table = DecisionTable.from_rollouts(rollouts, **where)
+    folder = None
+    if "embedding" in names:
+        folder = trunk_folder(trunk, spec=getattr(rollouts, "spec", None), prm=prm)
+    kinds = action_kinds_of(rollouts) if action_kinds is None else action_kinds
+    encoder = InputEncoder.fit(table, names, trunk=folder, prm=prm, action_kinds=kinds, progress=progress)
+    return encoder, table

@@ -1,0 +1,113 @@
+"""Calls of an actor or intervention: one batched call, repeated for each decision alone if it fails; checked acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.errors import CheckpointError, MissingPackageError, SetupError, shown
+from selfreg_gym.types import Act, Actor, Decision
+
+__all__ = ["ask", "ask_repeatedly", "is_integer"]
+
+_MAX_TOKENS = 2**53  # per act, so that sums are exact and fit an int64
+_MAX_COST = 1e12  # cost units per act, so that sums are finite
+_ROUNDING = 1e-6  # a log-probability may exceed 0 by this rounding error
+
+
+def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
+    """Call an actor once for all decisions, and return one act per decision; a failure is an ``Act`` with ``error``.
+
+    If a batched call raises or returns the wrong number of acts, each decision is repeated alone, so that one bad
+    decision does not end the other episodes.
+
+    Raises:
+        SetupError, MissingPackageError, CheckpointError: the actor cannot work with its settings; this is not a failure
+            of an episode.
+    """
+    try:
+        acts = actor.act(decisions)
+        if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
+            return acts  # the usual result for one decision
+        if isinstance(acts, str | bytes | dict):
+            failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
+        elif len(acts) == len(decisions):
+            pairs = zip(acts, decisions, strict=True)
+            return [act if type(act) is str else _checked(act, decision) for act, decision in pairs]
+        else:
+            counts = f"{len(acts)} for {len(decisions)}"
+            failure = f"{type(actor).__name__}.act must return one act per decision, received {counts}."
+    except (SetupError, MissingPackageError, CheckpointError):
+        raise
+    except Exception as error:
+        failure = f"{type(error).__name__}: {_shortened(str(error))}"
+    if len(decisions) == 1:
+        return [Act("", error=failure)]
+    # The failed call may have drawn from the random streams, so they begin again.
+    return [ask(actor, (decision.renewed(),))[0] for decision in decisions]
+
+
+def ask_repeatedly(actor: Actor, decisions: Sequence[Decision], retries: int) -> list[str | Act]:
+    """:func:`ask`, with up to ``retries`` repetitions of the decisions whose acts failed."""
+    acts = ask(actor, decisions)
+    for _ in range(retries):
+        failed = [j for j, act in enumerate(acts) if not isinstance(act, str) and act.error is not None]
+        if not failed:
+            break
+        again = ask(actor, [decisions[j].renewed() for j in failed])
+        for j, act in zip(failed, again, strict=True):
+            acts[j] = act
+    return acts
+
+
+def _checked(act: Any, decision: Decision) -> str | Act:
+    """The act with plain Python types, or an act with an error about the invalid field."""
+    if isinstance(act, str):
+        return str(act)
+    if not isinstance(act, Act):
+        return Act("", error=f"an act must be a str or an Act, received {shown(act)}.")
+    if act.error is not None:
+        return act if isinstance(act.error, str) else Act("", error=_shortened(str(act.error)))
+    tokens, cost, logprobs = act.tokens, act.cost, act.logprobs
+    if type(act.text) is str and tokens is None and cost is None and logprobs is None:
+        return act
+    problem = None
+    if not isinstance(act.text, str):
+        problem = f"text must be a str, received {shown(act.text)}"
+    elif tokens is not None and not (is_integer(tokens) and 0 <= tokens <= _MAX_TOKENS):
+        problem = f"tokens must be an integer from 0 to 2**53, received {shown(tokens)}"
+    elif cost is not None and not (_is_number(cost) and 0 <= cost <= _MAX_COST):
+        problem = f"cost must be a number from 0 to {_MAX_COST:g}, received {shown(cost)}"
+    elif logprobs is not None:
+        problem = _logprobs_problem(logprobs, decision.admissible_actions)
+    if problem is not None:
+        return Act("", error=f"an act's {problem}.")
+    plain = None if logprobs is None else tuple(float(x) for x in logprobs)
+    return Act(str(act.text), plain, None if tokens is None else int(tokens), None if cost is None else float(cost))
+
+
+def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:
+    """The problem of an act's log-probabilities, or None."""
+    rule = "logprobs must be one log-probability (at most 0) per admissible action, in their order, or None"
+    if isinstance(logprobs, str | bytes | dict) or not hasattr(logprobs, "__len__"):
+        return f"{rule}, received {shown(logprobs)}"
+    if admissible is None:
+        return f"{rule}; any text is admissible here, so no list is complete. Received {len(logprobs)} values"
+    if len(logprobs) != len(admissible):
+        return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
+    invalid = [value for value in logprobs if not (_is_number(value) and value <= _ROUNDING)]
+    return f"{rule}, received {shown(invalid[0])}" if invalid else None
+
+
+def is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
+
+
+def _shortened(text: str, limit: int = 2000) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

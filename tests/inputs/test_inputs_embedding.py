@@ -1,0 +1,130 @@
+"""The embedding of the text: hidden states by hand, batches, saved copies; stored decisions equal those in progress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selfreg_gym import InterventionEnv, InterventionVectorEnv, Rollouts, collect
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs, trunk_folder
+from selfreg_gym.inputs.trunk import _chosen_layers
+from selfreg_gym.lm.loading import load_causal, load_tokenizer
+from selfreg_gym.lm.prompts import actor_prompt
+from selfreg_gym.store.reading import Coded
+
+ENV = {
+    "task": "selfreg/SIF-v0", "task_kwargs": {"kind": "mixed"}, "actor": "tiny", "interventions": ["expert"]
+}  # fmt: skip
+NAMES = ("features", "steps_left", "calls_so_far", "embedding", "state", "actor")
+
+
+@pytest.fixture(scope="module")
+def rollouts(tmp_path_factory: pytest.TempPathFactory) -> Rollouts:
+    store = tmp_path_factory.mktemp("inputs") / "rollouts.sqlite"
+    return collect(
+        ENV,
+        store=store,
+        tasks=range(3),
+        episodes=4,
+        help_probabilities=(0.0, 0.5),
+        ask_actor_always=True,
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(rollouts: Rollouts) -> tuple[InputEncoder, DecisionTable, np.ndarray]:
+    encoder, table = fit_inputs(rollouts, NAMES)
+    return encoder, table, encoder.encode(table)
+
+
+def test_columns_are_hidden_states_of_the_last_token_and_the_mean_of_the_last_layer(
+    fitted: tuple[InputEncoder, DecisionTable, np.ndarray],
+) -> None:
+    encoder, table, x = fitted
+    folder = trunk_folder("tiny")
+    model, tokenizer = load_causal(folder), load_tokenizer(folder)
+    found = []
+    for text in table.observation.values:
+        ids = torch.tensor([encoder._blocks[3]._reader.encoder.prompt(actor_prompt(text, tokenizer=tokenizer))])
+        with torch.inference_mode():
+            hidden = model(input_ids=ids, output_hidden_states=True).hidden_states
+        found.append(torch.cat([*(one[0, -1] for one in hidden[1:]), hidden[-1][0].mean(0)]).numpy())
+    values = np.array(found, np.float64)[table.observation.codes]
+    expected = (values - values.mean(0)) / values.std(0)
+    np.testing.assert_allclose(x[:, encoder.blocks["embedding"]], expected, atol=2e-3)
+
+
+def test_the_batch_does_not_matter(fitted: tuple[InputEncoder, DecisionTable, np.ndarray]) -> None:
+    encoder, table, x = fitted
+    for row in (0, 7, len(table) - 1):
+        alone = table.take(np.array([row]))
+        alone = DecisionTable(
+            **{**vars(alone), "observation": Coded.of([table.observation.values[alone.observation.codes[0]]])}
+        )
+        np.testing.assert_allclose(encoder.encode(alone)[0], x[row], atol=1e-4)
+
+
+def test_stored_decisions_equal_those_in_progress(
+    rollouts: Rollouts, fitted: tuple[InputEncoder, DecisionTable, np.ndarray]
+) -> None:
+    encoder, _, x = fitted
+    env, row = InterventionEnv(**ENV), 0
+    for episode in rollouts.episodes():
+        _, info = env.reset(seed=episode.seed, options={"episode": episode.task_index})
+        for step in episode:
+            live = encoder.encode(DecisionTable.from_slots(env.slots, [env.actor_acts()]))[0]
+            exact = np.ones(encoder.width, bool)
+            exact[encoder.blocks["embedding"]] = exact[encoder.blocks["actor"]] = False
+            np.testing.assert_array_equal(live[exact], x[row, exact])
+            np.testing.assert_allclose(live, x[row], atol=1e-3)  # the actor rounds to 4 decimals, after batching
+            *_, info = env.step(step.action)
+            row += 1
+        assert info["success"] == episode.success
+    assert row == len(x)
+
+
+def test_a_saved_encoder_contains_its_trunk(
+    tmp_path: Path, fitted: tuple[InputEncoder, DecisionTable, np.ndarray]
+) -> None:
+    encoder, table, x = fitted
+    encoder.subset(["embedding", "features"]).save(tmp_path / "inputs")
+    again = InputEncoder.load(tmp_path / "inputs")
+    assert (tmp_path / "inputs" / "trunk" / "model.safetensors").is_file()
+    np.testing.assert_allclose(again.encode(table), x[:, encoder.columns(["embedding", "features"])], atol=1e-4)
+
+
+def test_batches_of_a_vector_env_equal_single_envs(fitted: tuple[InputEncoder, DecisionTable, np.ndarray]) -> None:
+    encoder = fitted[0]
+    envs = InterventionVectorEnv(4, **ENV, autoreset_mode="Disabled")
+    envs.reset(seed=3)
+    for _ in range(3):
+        acts = envs.actor_acts()
+        together = encoder.encode(DecisionTable.from_slots(envs.slots, acts))
+        for i, slot in enumerate(envs.slots):
+            alone = encoder.encode(DecisionTable.from_slots([slot], [acts[i]]))[0]
+            np.testing.assert_allclose(alone, together[i], atol=1e-4)
+        envs.step(np.array([0, 1, 0, 1]))
+
+
+def test_trunks_by_name(rollouts: Rollouts, tmp_path: Path) -> None:
+    assert trunk_folder("actor", spec={"env": {"actor": "tiny"}}) == trunk_folder("tiny")
+    assert trunk_folder("prm", prm=tmp_path) == tmp_path
+    assert trunk_folder("actor", spec=rollouts.spec) == trunk_folder("tiny")
+    with pytest.raises(InvalidArgumentError, match="actor with a checkpoint"):
+        trunk_folder("actor", spec={"env": {"actor": "scripted"}})
+    with pytest.raises(InvalidArgumentError, match="loaded from a folder"):
+        trunk_folder("prm")
+    with pytest.raises(UnknownNameError, match="trunk"):
+        trunk_folder("tinny")
+
+
+def test_deep_trunks_contribute_evenly_spaced_layers() -> None:
+    assert _chosen_layers(2, 96) == (1, 2)
+    assert _chosen_layers(30, 576) == (15, 30)
+    assert _chosen_layers(16, 2048) == (16,)
+    assert _chosen_layers(12, 256) == (2, 3, 5, 7, 9, 10, 12)
