@@ -130,8 +130,8 @@ def solve_averagers(
     Args:
         model: made by :func:`selfreg_gym.averagers.fit_averagers` with at least two folds.
         prices: the prices (success per cost unit), or how many to take from the frontier of the model.
-        neighbours: numbers of neighbours to choose from, by the mean of the held-out S - r M over the prices r; None: those
-            of the model.
+        neighbours: numbers of neighbours to choose from, by the mean of the held-out S - r M over the prices r; None:
+            that of the model.
         gap: of that frontier, see :func:`selfreg_gym.solve_frontier`.
         progress: show a progress bar.
 

@@ -41,9 +41,7 @@ def held_out_estimates(
         rows = model.rows([fold])
         S, M = action_values(model.neighbours_of(rows, others), ValueTables.solve(model, prices, folds=others))
         greedy = (S - prices[:, None].astype(np.float32) * M).argmax(axis=2)
-        data = FoldRows(
-            model.points[rows], given.action[rows], given.cost[rows], given.success[rows], given.last[rows]
-        )
+        data = FoldRows(model.points[rows], given.action[rows], given.cost[rows], given.success[rows], given.last[rows])
         components = data.components()
         episodes = given.episode[rows][data.last]
         for p in range(policies):

@@ -6,11 +6,11 @@ distances ``d_j``. The model follows one of them, drawn with probability
     w_j = (1 / (d_j / scale + smoothing)) / sum over i in N_a(s) of (1 / (d_i / scale + smoothing)),
 
 to the decision that came after it, or to the end of its episode with its outcome. So only stored decisions are reached,
-and the model is finite: the exact solver finds its whole frontier. With probability ``min(1, distance_cost * d / scale)``,
-where ``d`` is the mean of the ``d_j``, the episode fails instead: a cost of being far from the data. (Shrestha, Lee,
-Tadepalli and Fern 2020, *DeepAveragers*, https://arxiv.org/abs/2010.08891; they subtract the cost from the reward.
-Averagers: Gordon 1995.) ``scale`` is the median of ``d`` over the stored decisions, so that the other constants do not
-depend on the unit of the representation.
+and the model is finite: the exact solver finds its whole frontier. Let ``d`` be the mean of the ``d_j``. With
+probability ``min(1, distance_cost * d / scale)`` the episode fails instead: a cost of being far from the data.
+``scale`` is the median of ``d`` over the stored decisions, so that the other constants do not depend on the unit of
+the representation. (Shrestha, Lee, Tadepalli and Fern 2020, *DeepAveragers*, https://arxiv.org/abs/2010.08891; they
+subtract the cost from the reward, and their ``smoothing`` is small. Averagers: Gordon 1995.)
 
 A decision is no neighbour of the decisions of its own episode. Otherwise it would be its own nearest neighbour, the
 model would follow each episode to its known end, and the values would be those of hindsight.
@@ -150,7 +150,7 @@ def fit_averagers(
 ) -> AveragerModel:
     """Find the neighbours of every decision.
 
-    The search takes time in proportion to the square of the number of decisions, and memory in proportion to their number.
+    The time of the search is proportional to the square of the number of decisions, the memory to their number.
 
     Args:
         decisions: n stored decisions; ``x`` is a representation of the state before each, and distances in it are

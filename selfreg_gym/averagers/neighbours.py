@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfreg_gym.errors import InvalidArgumentError
 
-__all__ = ["NeighbourIndex", "Nearest"]
+__all__ = ["Nearest", "NeighbourIndex"]
 
 GROUPS = 512
 """Number of groups of points whose minima bound a distance."""

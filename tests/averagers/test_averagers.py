@@ -66,7 +66,7 @@ def test_no_decision_leads_to_its_own_episode() -> None:
     assert not set(tasks[fold == 0].tolist()) & set(tasks[fold > 0].tolist())
 
 
-def regret(frontier: AveragerFrontier, walk: Walk, *, episodes: int = 20_000) -> float:
+def regret(frontier: AveragerFrontier, walk: Walk, *, episodes: int = 3000) -> float:
     """Mean over the prices of the optimal success at the played usage minus the played success."""
     exact, found = solve_frontier(walk.exact(), gap=1e-4), []
     for price in frontier.prices:
@@ -77,11 +77,12 @@ def regret(frontier: AveragerFrontier, walk: Walk, *, episodes: int = 20_000) ->
 
 def test_regret_falls_with_episodes_to_a_continuous_optimum(walk: Walk) -> None:
     regrets = []
-    for episodes in (100, 2000):
-        model = fit_averagers(walk.collect(episodes, seed=0), neighbours=60, folds=2)
-        frontier = solve_averagers(model, prices=4, neighbours=(10, 60))
+    for episodes in (60, 1200):
+        model = fit_averagers(walk.collect(episodes, seed=0), neighbours=50, folds=2)
+        frontier = solve_averagers(model, prices=4, neighbours=(5, 50))
         regrets.append(regret(frontier, walk))
-    assert regrets[1] < 0.01 < 2 * regrets[1] + 0.01 < regrets[0]
+    assert regrets[1] < 0.012
+    assert regrets[0] > 0.03
 
 
 def test_held_out_values_are_those_of_play_and_hindsight_promises_more(walk: Walk) -> None:
@@ -107,7 +108,7 @@ def test_the_policy_of_a_budget_uses_the_budget(walk: Walk) -> None:
     success, usage = policy.weights @ np.array(played)
     assert usage == pytest.approx(2.0, abs=0.15)
     assert success == pytest.approx(policy.expected_success, abs=0.05)
-    assert [row["policy"] for row in frontier.rows()][0] == "never"
+    assert frontier.rows()[0]["policy"] == "never"
 
 
 def test_far_decisions_are_not_supported_and_may_cost(walk: Walk) -> None:
@@ -125,7 +126,8 @@ def test_an_action_that_was_never_taken_is_never_chosen() -> None:
     frontier = solve_averagers(fit_averagers(data, neighbours=5, folds=2), prices=[0.0, 0.1])
     assert set(frontier.action(data.x, 0.0).tolist()) <= {0, 1}
     success, usage = frontier.values(data.x)
-    assert (success[..., 2] == success[..., 0]).all() and (usage[..., 2] > usage[..., 0]).all()
+    assert (success[..., 2] == success[..., 0]).all()
+    assert (usage[..., 2] > usage[..., 0]).all()
 
 
 def test_equal_seeds_give_equal_results_and_batches_do_not_matter(walk: Walk) -> None:
@@ -145,7 +147,9 @@ def test_a_saved_frontier_gives_the_same_values(walk: Walk, tmp_path: Path) -> N
     loaded = AveragerFrontier.load(tmp_path / "saved")
     x = np.random.default_rng(0).random((30, 2)).astype(np.float32)
     assert all((a == b).all() for a, b in zip(frontier.values(x), loaded.values(x), strict=True))
-    assert repr(loaded) == repr(frontier) and loaded.rows() == frontier.rows() and loaded.limit == frontier.limit
+    assert repr(loaded) == repr(frontier)
+    assert loaded.rows() == frontier.rows()
+    assert loaded.limit == frontier.limit
     file = tmp_path / "saved" / "averagers.safetensors"
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(CheckpointError, match="Solve the averagers again"):

@@ -81,4 +81,3 @@ class Walk:
         start[-bins:] = 1 / bins
         none = np.zeros((2, bins))
         return TransitionModel.levelled(rows, STEPS, none, start, last_success=last)
-
