@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._choice import check_costs
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.helper import Helper
+from selfreg_gym.helper import Helper, Role
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Intervention
@@ -38,7 +38,8 @@ class DP(Helper):
     ``last_unseen`` is True for the states of the last decision that the model does not know.
     """
 
-    role, label, marker, colour = "yardstick", "DP policy (privileged)", "D", "orange"
+    role: Role = "yardstick"
+    label, marker, colour = "DP policy (privileged)", "D", "orange"
     takes_budget = True
     knows_tasks = True
     follows_policy = True

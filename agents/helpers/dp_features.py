@@ -7,6 +7,7 @@ from typing import Any
 
 from selfreg_gym.agents.helpers.dp import DP
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.helper import Role
 from selfreg_gym.solver import Frontier, MixedPolicy
 
 __all__ = ["DPFeatures"]
@@ -29,7 +30,8 @@ class DPFeatures(DP):
         InvalidArgumentError: the model has other keys.
     """
 
-    role, label, marker, colour = "deployable", "DP over features", "d", "orange"
+    role: Role = "deployable"
+    label, marker, colour = "DP over features", "d", "orange"
     knows_tasks = False
     follows_policy = False
     folder = "features"
