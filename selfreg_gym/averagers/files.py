@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfreg_gym.averagers.projection import Projection
-from selfreg_gym.averagers.representation import HiddenLayers, LearnedValues
+from selfreg_gym.averagers.representation import HiddenLayers, LearnedValues, Representation
 from selfreg_gym.averagers.search import DecisionIndex, Kernel
 from selfreg_gym.averagers.values import ValueTables
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, ModelError
@@ -24,7 +24,7 @@ __all__ = ["load_frontier", "save_frontier"]
 ARRAYS = "averagers.safetensors"
 INPUTS = "inputs"
 TRUNK = "trunk"
-REPRESENTATIONS = {"hidden": HiddenLayers, "values": LearnedValues}
+REPRESENTATIONS: dict[str, type[HiddenLayers | LearnedValues]] = {"hidden": HiddenLayers, "values": LearnedValues}
 _REMEDY = "solve the averagers again with solve_averagers and save"
 
 
@@ -55,7 +55,7 @@ def save_frontier(frontier: AveragerFrontier, folder: str | Path) -> Path:
     """
     from safetensors.numpy import save_file
 
-    names = {kind: name for name, kind in REPRESENTATIONS.items()}
+    names: dict[type, str] = {kind: name for name, kind in REPRESENTATIONS.items()}
     given = frontier.representation
     if given is not None and type(given) not in names:
         raise InvalidArgumentError(
@@ -109,7 +109,8 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
     except Exception as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise CheckpointError(f"{str(place / ARRAYS)!r} cannot be read: {what}. {_REMEDY.capitalize()}.") from error
-    encoder = representation = None
+    encoder: Any = None
+    representation: Representation | None = None
     if record["encoder"]:
         from selfreg_gym.inputs import InputEncoder
 
@@ -119,10 +120,11 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
 
         representation = REPRESENTATIONS[record["representation"]](FittedFrontier.load(place / TRUNK))
     names = "success", "usage", "success_replicates", "usage_replicates"
+    held_out: dict[str, Any] = {name: arrays[name] for name in names}
     action = arrays["action"].astype(np.int64)
     return AveragerFrontier(
         prices=arrays["prices"], planned=arrays["planned"],
-        estimates=Estimates(*(arrays[name] for name in names), prices=len(arrays["prices"])),
+        estimates=Estimates(**held_out, prices=len(arrays["prices"])),
         index=DecisionIndex(arrays["points"], action, actions=record["actions"], seed=record["seed"]),
         tables=ValueTables(arrays["success_after"], arrays["usage_after"], arrays["cost"]),
         projection=Projection(arrays["mean"], arrays.get("components"), record["explained"]),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,9 @@ def solve_averagers(
     found: list[tuple[float, AveragerModel, Estimates]] = []
     with progress_bar("held-out values", policies * len(choices), shown=progress) as update:
         for choice in choices:
-            begun = policies * len(found)
-            e = held_out_estimates(choice, grid, progress=lambda done, begun=begun: update(begun + done))
-            P = len(grid)
-            found.append((float(np.mean(e.success[:P] - grid * e.usage[:P])), choice, e))
+            e = held_out_estimates(choice, grid, progress=partial(_advance, update, policies * len(found)))
+            score = np.mean(e.success[: len(grid)] - grid * e.usage[: len(grid)])
+            found.append((float(score), choice, e))
     _, model, estimates = max(found, key=lambda one: one[0])
     tables = ValueTables.solve(model, grid)
     S, M = action_values(model.neighbours_of(model.decisions.first), tables)
@@ -167,3 +167,8 @@ def solve_averagers(
         grid, estimates, planned.astype(np.float64), model.index(), tables, model.projection, model.kernel,
         model.neighbours, float(np.quantile(finite, SUPPORT)) if len(finite) else 0.0,
     )  # fmt: skip
+
+
+def _advance(update: Callable[[int], None], before: int, done: int) -> None:
+    """Show the policies done, of this number of neighbours and of those before."""
+    update(before + done)

@@ -9,7 +9,7 @@ proportional to queries times points, the memory to one block.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ ROUNDING = 4e-6
 """Bound on the rounding error of a squared distance in single precision, relative to the squared norms."""
 
 
-class Nearest(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Nearest:
     """Nearest points of n queries, nearest first.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ from selfreg_gym.utils.random_streams import AVERAGER_TIES, stream
 __all__ = ["DecisionIndex", "Kernel", "Neighbours", "merge"]
 
 
-class Neighbours(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Neighbours:
     """Neighbours of n decisions, for each of A actions.
 
     Attributes:
@@ -76,8 +76,9 @@ class DecisionIndex:
             block = slice(first, first + 2048)
             own = None if exclude is None else exclude[block]
             for action, (rows, part) in enumerate(zip(self.rows, self.parts, strict=True)):
-                local, found.distance[block, action] = part.query(x[block], count, exclude=own)
-                found.index[block, action] = np.where(local >= 0, rows[local] if len(rows) else -1, -1)
+                local = part.query(x[block], count, exclude=own)
+                found.distance[block, action] = local.distance
+                found.index[block, action] = np.where(local.index >= 0, rows[local.index] if len(rows) else -1, -1)
             if progress is not None:
                 progress(min(2048, len(x) - first))
         return found

@@ -37,14 +37,14 @@ class ValueTables:
         given, rows = model.decisions, model.rows(None if folds is None else list(folds))
         transitions = model.transitions(None if folds is None else list(folds))
         goes_on = np.flatnonzero(~given.last[rows])  # the next decision is the next row
-        tables = [np.full((len(prices), len(given)), np.nan, np.float32) for _ in range(2)]
+        after, used = (np.full((len(prices), len(given)), np.nan, np.float32) for _ in range(2))
         for i, price in enumerate(prices.tolist()):
             solution = solve(transitions, help_cost=price)
             success, usage = given.success[rows].astype(float), np.zeros(len(rows))
             success[goes_on] = solution.success[-len(rows) :][goes_on + 1]  # with the most steps left
             usage[goes_on] = solution.usage[-len(rows) :][goes_on + 1]
-            tables[0][i, rows], tables[1][i, rows] = success, usage
-        return cls(*tables, given.cost.astype(np.float32))
+            after[i, rows], used[i, rows] = success, usage
+        return cls(after, used, given.cost.astype(np.float32))
 
 
 def action_values(near: Neighbours, tables: ValueTables) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
