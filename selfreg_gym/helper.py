@@ -79,6 +79,9 @@ class Helper:
     """It asks only :attr:`intervention`, which is an argument; a run compares it once per intervention."""
     knows_tasks: bool = False
     """It has a table of the collected tasks' keys: it is calibrated on these tasks and never selected."""
+    of_values: bool = False
+    """It is made from fitted values, ``train(rollouts, teacher, costs=..., seed=..., progress=...)``; a run makes it in
+    the stage ``fit-values``."""
     follows_policy: bool = False
     """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``. :func:`selfreg_gym.calibrate` finds
     it by the literal True in its source."""

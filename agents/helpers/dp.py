@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._choice import check_costs
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.helper import Helper
+from selfreg_gym.helper import Helper, Role
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Intervention
@@ -38,10 +38,13 @@ class DP(Helper):
     ``last_unseen`` is True for the states of the last decision that the model does not know.
     """
 
-    role, label, marker, colour = "yardstick", "DP policy (privileged)", "D", "orange"
+    role: Role = "yardstick"
+    label, marker, colour = "DP policy (privileged)", "D", "orange"
     takes_budget = True
     knows_tasks = True
     follows_policy = True
+    folder = ""
+    """The folder of the model and its solution in a run directory."""
     seed: int
 
     def __init__(self, policy: MixedPolicy | Frontier, *, budget: float | None = None, seed: int = 0) -> None:
@@ -50,7 +53,8 @@ class DP(Helper):
             policy = policy.policy(float(policy.usage[-1]) if budget is None else budget)
         elif not isinstance(policy, MixedPolicy):
             raise InvalidArgumentError(
-                f"DP needs a MixedPolicy or a Frontier, received {type(policy).__name__}: see solve_budget."
+                f"{self.type_name} needs a MixedPolicy or a Frontier, received {type(policy).__name__}: see "
+                "solve_budget."
             )
         elif budget is not None:
             raise InvalidArgumentError("budget needs a Frontier; a MixedPolicy already has a budget.")
@@ -70,8 +74,9 @@ class DP(Helper):
         Raises:
             CheckpointError: a file is missing or damaged, or the two do not belong together.
         """
-        model = TransitionModel.load(Path(run) / "transitions.npz")
-        return cls(Frontier.load(Path(run) / "solution.npz", model), budget=budget, seed=seed)
+        folder = Path(run) / cls.folder
+        model = TransitionModel.load(folder / "transitions.npz")
+        return cls(Frontier.load(folder / "solution.npz", model), budget=budget, seed=seed)
 
     @property
     def knob(self) -> float:
@@ -91,9 +96,9 @@ class DP(Helper):
         low, high = self.knob_bounds
         x = min(max(float(x), low), high)
         if self.frontier is not None:
-            helper = DP(self.frontier, budget=x, seed=self.seed)
+            helper = type(self)(self.frontier, budget=x, seed=self.seed)
         else:
-            helper = DP(solve_budget(self.policy.model, budget=x), seed=self.seed)
+            helper = type(self)(solve_budget(self.policy.model, budget=x), seed=self.seed)
         helper._index = self._index
         return helper
 
@@ -128,7 +133,7 @@ class DP(Helper):
         parts: list[tuple[float, Helper]] = []
         for weight, one in zip(self.policy.weights, self.policy.policies, strict=True):
             alone = replace(self.policy, policies=(one,), weights=np.ones(1))
-            parts.append((float(weight), DP(alone, seed=self.seed)))
+            parts.append((float(weight), type(self)(alone, seed=self.seed)))
         return parts
 
     def wrap(self, env: Any) -> Any:
@@ -174,4 +179,4 @@ class DP(Helper):
         return self.policy.model.locate(state_key, feature_key or None, int(left) if left else None)
 
     def __repr__(self) -> str:
-        return f"DP({self.policy!r}, seed={self.seed})"
+        return f"{type(self).__name__}({self.policy!r}, seed={self.seed})"

@@ -120,9 +120,20 @@ def train_prm_command(out: Out = None, redo: Redo = False) -> None:
 def solve_command(out: Out = None, redo: Redo = False) -> None:
     """Fit the transition model to the rollouts and solve it for every budget, into transitions.npz and solution.npz.
 
+    A second model, over feature keys and steps left, is fitted and solved in the same way, into features/.
+
     - `selfreg solve --out runs/mine`
     """
-    _advance(_continue(out), ["fit", "solve"], redo)
+    _advance(_continue(out), ["fit", "solve", "solve-features"], redo)
+
+
+@app.command("fit-values", cls=Command)
+def fit_values_command(out: Out = None, redo: Redo = False) -> None:
+    """Fit success and usage at all prices to the rollouts, and make the helpers that follow them, into values/.
+
+    - `selfreg fit-values --out runs/mine`
+    """
+    _advance(_continue(out), ["fit-values"], redo)
 
 
 @app.command("train-helper", cls=Command)

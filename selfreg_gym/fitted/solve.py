@@ -28,9 +28,9 @@ def solve_fitted(
     rollouts: Any,
     *,
     inputs: Sequence[str] = ("features", "steps_left"),
-    trunk: Any = None,
+    trunk: str | Path = "actor",
     prm: Any = None,
-    action_kinds: Sequence[str] = (),
+    action_kinds: Sequence[str] | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
@@ -41,7 +41,9 @@ def solve_fitted(
         rollouts: a ``Rollouts`` store, or a sequence of :class:`selfreg_gym.types.Episode`; episodes with an error or
             without steps are excluded, and an episode that was cut off counts by its ``success``.
         inputs: what is known at a decision, by name: see :class:`selfreg_gym.inputs.InputEncoder`.
-        trunk, prm, action_kinds: of the inputs ``embedding``, ``prm`` and ``actor``.
+        trunk: of the input ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        prm: of the input ``prm``, and of the trunk ``"prm"``: a process reward model or its folder.
+        action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
         folder: where the state of an unfinished fit is kept; the same call continues it. None keeps nothing.
         progress: whether to draw a progress bar.
         **settings: see :class:`selfreg_gym.fitted.settings.Settings`.
@@ -54,18 +56,16 @@ def solve_fitted(
     Warns:
         MissingSupportWarning: an action never occurs in the rollouts.
     """
-    from selfreg_gym.inputs import DecisionTable, InputEncoder
+    from selfreg_gym.inputs import fit_inputs
 
     checked = _settings(settings)
     if hasattr(rollouts, "require_complete"):
         rollouts.require_complete()  # warns: an unfinished collection is a biased sample
     else:
         rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
-    table = DecisionTable.from_rollouts(rollouts)
-    encoder = InputEncoder.fit(table, inputs, trunk=trunk, prm=prm, action_kinds=tuple(action_kinds))
-    return fit_decisions(
-        logged_decisions(rollouts, encoder.encode(table)), checked, encoder=encoder, folder=folder, progress=progress
-    )
+    encoder, table = fit_inputs(rollouts, inputs, trunk=trunk, prm=prm, action_kinds=action_kinds, progress=progress)
+    x = encoder.encode(table, progress=progress)
+    return fit_decisions(logged_decisions(rollouts, x), checked, encoder=encoder, folder=folder, progress=progress)
 
 
 def fit_decisions(

@@ -59,7 +59,7 @@ class InputEncoder:
     ``state``          one-hot ``state_key``, which names the task: for teachers and oracles, never on new tasks
     =================  =============================================================================================
 
-    A key that did not occur in fitting is an all-zero one-hot code.
+    A key that did not occur in fitting is an all-zero one-hot code, as is a key beyond the 2,048 most frequent ones.
 
     Attributes:
         names: the inputs, in the order of the columns.

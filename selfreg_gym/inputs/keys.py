@@ -14,6 +14,9 @@ from selfreg_gym.store.reading import Coded
 
 __all__ = ["Features", "StateKeys"]
 
+_MOST_KEYS = 2048
+"""Largest number of keys with a column of their own; rarer keys are all zero."""
+
 
 class _Keys:
     """The one-hot code of a key."""
@@ -24,9 +27,10 @@ class _Keys:
 
     @classmethod
     def of(cls, column: Coded) -> _Keys:
-        """The keys that occur, in the order of the column's values."""
-        used = np.unique(column.codes[column.codes >= 0])
-        return cls([column.values[code] for code in used.tolist()])
+        """The most frequent keys, at most 2,048, in the order of the column's values."""
+        used, counts = np.unique(column.codes[column.codes >= 0], return_counts=True)
+        most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_KEYS])
+        return cls([column.values[code] for code in used[most].tolist()])
 
     def one_hot(self, column: Coded) -> np.ndarray:
         """float32 ``(n, keys)``; all zero for a missing or unknown key."""

@@ -33,6 +33,7 @@ def fit_inputs(
     *,
     trunk: str | Path = "actor",
     prm: Any = None,
+    action_kinds: Sequence[str] | None = None,
     progress: bool = False,
     **where: Any,
 ) -> tuple[InputEncoder, DecisionTable]:
@@ -43,6 +44,7 @@ def fit_inputs(
         names: inputs, each once (:class:`InputEncoder`).
         trunk: for ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
         prm: for ``prm``, and for the trunk ``"prm"``: a process reward model or its folder.
+        action_kinds: for ``actor``, prefixes of action texts; None: :func:`action_kinds_of`.
         progress: show a progress bar while texts are embedded.
         **where: filters of the store.
 
@@ -58,7 +60,6 @@ def fit_inputs(
     folder = None
     if "embedding" in names:
         folder = trunk_folder(trunk, spec=getattr(rollouts, "spec", None), prm=prm)
-    encoder = InputEncoder.fit(
-        table, names, trunk=folder, prm=prm, action_kinds=action_kinds_of(rollouts), progress=progress
-    )
+    kinds = action_kinds_of(rollouts) if action_kinds is None else action_kinds
+    encoder = InputEncoder.fit(table, names, trunk=folder, prm=prm, action_kinds=kinds, progress=progress)
     return encoder, table

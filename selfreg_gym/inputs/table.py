@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.store.ragged import Ragged
 from selfreg_gym.store.reading import Coded
 from selfreg_gym.types import Act, Episode
 
@@ -71,13 +72,12 @@ class DecisionTable:
                 )
             return cls._from_episodes(rollouts)
         columns = rollouts.columns(*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector", **where)
-        action = columns.pop("action")
-        first = columns.pop("t") == 0
+        action, first = columns["action"], columns["t"] == 0
         return cls._checked(
             **{name: columns[name] for name in _COLUMNS},
             calls_so_far=_calls_before(action, first, _interventions(rollouts, action)),
             actor_logprobs=_given(columns["actor_logprobs"]),
-            feature_vector=_stacked([None if np.isnan(row).all() else row for row in columns["feature_vector"]]),
+            feature_vector=_vectors(columns["feature_vector"]),
         )
 
     @classmethod
@@ -87,7 +87,6 @@ class DecisionTable:
         action = np.array([step.action for step in steps], np.int64)
         first = np.array([i == 0 for episode in kept for i in range(len(episode.steps))], bool)
         interventions = max([len(episode.usage) for episode in kept], default=0)
-        logprobs = [getattr(step, "actor_logprobs", None) for step in steps]
         return cls._checked(
             observation=Coded.of([step.observation for step in steps]),
             admissible_actions=Coded.of([_as_json(step.admissible_actions) for step in steps]),
@@ -95,8 +94,8 @@ class DecisionTable:
             feature_key=Coded.of([step.feature_key for step in steps]),
             steps_left=np.array([-1 if step.steps_left is None else step.steps_left for step in steps], np.int64),
             calls_so_far=_calls_before(action, first, max(interventions, int(action.max(initial=0)))),
-            actor_logprobs=_given([None if one is None else np.asarray(one, np.float32) for one in logprobs]),
-            feature_vector=_stacked([getattr(step, "feature_vector", None) for step in steps]),
+            actor_logprobs=_given(Ragged.of([step.actor_logprobs for step in steps])),
+            feature_vector=_vectors(Ragged.of([step.feature_vector for step in steps]).matrix()),
         )
 
     @classmethod
@@ -124,7 +123,7 @@ class DecisionTable:
             steps_left=np.array([-1 if one is None else one for one in left], np.int64),
             calls_so_far=np.array([info["calls"] for info in infos], np.int64).reshape(len(infos), -1),
             actor_logprobs=None if acts is None else [_logprobs(act) for act in acts],
-            feature_vector=_stacked([info.get("feature_vector") for info in infos]),
+            feature_vector=_vectors(Ragged.of([info.get("feature_vector") for info in infos]).matrix()),
         )
 
     @classmethod
@@ -169,36 +168,30 @@ def _logprobs(act: Any) -> np.ndarray | None:
     """The log-probabilities of an act as the store keeps them; None if it has none."""
     if not isinstance(act, Act) or act.logprobs is None or act.error is not None:
         return None
-    return np.asarray(act.logprobs, np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(act.logprobs, np.float32)
 
 
-def _given(logprobs: Any) -> list[np.ndarray | None] | None:
+def _given(logprobs: Ragged) -> list[np.ndarray | None] | None:
     """The log-probabilities as a list, or None if no decision has them."""
-    if logprobs is None:
-        return None
-    found = [None if one is None else np.asarray(one, np.float32) for one in logprobs]
-    return None if all(one is None for one in found) else found
+    return list(logprobs) if logprobs.present.any() else None
 
 
-def _stacked(vectors: Any) -> np.ndarray | None:
-    """Feature vectors as float32 ``(n, d)``, or None if no decision has one.
+def _vectors(vectors: np.ndarray) -> np.ndarray | None:
+    """Feature vectors float32 ``(n, d)``, or None if no decision has one (d = 0).
 
     Raises:
-        InvalidArgumentError: only some decisions have one, or their lengths differ.
+        InvalidArgumentError: only some decisions have one.
     """
-    if vectors is None:
+    if not vectors.shape[1]:
         return None
-    found = [None if one is None else np.asarray(one, np.float32) for one in vectors]
-    missing = sum(one is None for one in found)
-    if missing == len(found):
-        return None
-    shapes = {one.shape for one in found if one is not None}
-    if missing or len(shapes) > 1 or len(next(iter(shapes))) != 1:
+    missing = int(np.isnan(vectors).any(axis=1).sum())
+    if missing:
         raise InvalidArgumentError(
-            "info['feature_vector'] must be a vector of the same length at every decision, received the shapes "
-            f"{shown(sorted(shapes))} and {missing} decisions without one."
+            "info['feature_vector'] must be reported at every decision or at none, and it is missing at "
+            f"{missing} of {len(vectors)}: report it always."
         )
-    return np.stack([one for one in found if one is not None])
+    return vectors
 
 
 def _as_json(actions: Sequence[str] | None) -> str | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError, UnknownNameError
-from selfreg_gym.pipeline.config import FORMER_SECTIONS, material_config
+from selfreg_gym.pipeline.config import FORMER_SECTIONS, RunConfig, material_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.locking import locked
 from selfreg_gym.playing.workers import background
@@ -48,6 +48,7 @@ class Stage:
             outputs appear when they are complete.
         background: it uses one core for long and runs in a process of its own, while the next stages run.
         more: other settings on which it depends, as plain values.
+        reads: further artifacts that it reads with a given config.
     """
 
     name: str
@@ -58,6 +59,11 @@ class Stage:
     in_place: bool = False
     background: bool = False
     more: Callable[[Run], Any] | None = None
+    reads: Callable[[RunConfig], tuple[str, ...]] | None = None
+
+    def of(self, config: RunConfig) -> Stage:
+        """The stage whose ``inputs`` are all artifacts that it reads with this config."""
+        return self if self.reads is None else replace(self, inputs=(*self.inputs, *self.reads(config)), reads=None)
 
 
 def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = None, *, redo: bool = False) -> None:
@@ -80,6 +86,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
     for name in names or ():
         if name not in (known := [stage.name for stage in stages]):
             raise UnknownNameError("stage", name, known)
+    stages = [stage.of(run.config) for stage in stages]
     wanted = [stage for stage in stages if names is None or stage.name in names]
     checked: set[str] = set()  # stages whose outputs are up to date or have been checked
     with locked(run.path), ExitStack() as processes:
@@ -115,6 +122,7 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
 
 def is_current(run: Run, stage: Stage, settings: Any = None) -> bool:
     """Return whether a stage was finished with the current settings and inputs, and its outputs are intact."""
+    stage = stage.of(run.config)
     return run.manifest.is_current(
         stage.name, settings=settings or _settings(run, stage), inputs=stage.inputs, outputs=stage.outputs
     )

@@ -174,6 +174,10 @@ class TransitionsConfig(Section):
     horizon: bool | Annotated[int, Field(ge=0)] = True
     """true: solve over (state, steps left), up to the length of the longest collected episode; a number: up to this
     many steps; false: solve over states only."""
+    time_buckets: Annotated[NonNegative, ADDED] = 0
+    """Put steps left into the keys, in this many buckets, instead of a clock; 0: do not."""
+    features_time_buckets: Annotated[NonNegative, ADDED] = 12
+    """The same for the second model, over feature keys, if the task reports steps left."""
 
 
 class SolveConfig(Section):
@@ -181,6 +185,27 @@ class SolveConfig(Section):
 
     gap: Annotated[float, Field(gt=0)] = 1e-3
     """Maximum certified distance between the computed and the exact frontier, in success."""
+
+
+class ValuesConfig(Section):
+    """Fitted values: success and usage at all prices as functions of what is known at a decision (``solve_fitted``)."""
+
+    inputs: Texts = ()
+    """Names of the inputs (``selfreg_gym.inputs``); empty: those of ``features``, ``steps_left`` and ``actor`` that the
+    rollouts have, and ``embedding`` if the task has no features."""
+    trunk: str = "actor"
+    """Language model of the input ``embedding``: ``actor``, ``prm``, the id of an actor, or a path."""
+    prices: Annotated[int, Field(ge=4)] = 16
+    """Number of prices."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds of tasks; the values of a fold are judged by networks that did not see its tasks."""
+    members: Count = 2
+    """Networks per fold."""
+    hidden: Count = 128
+    """Units of each of the two hidden layers."""
+    rounds: Count = 16
+    """Largest number of rounds of fitted Q-iteration."""
+    seed: Seed = 7
 
 
 class LabelConfig(Section):
@@ -277,6 +302,7 @@ class RunConfig(Section):
     prm: PRMConfig = PRMConfig()
     transitions: TransitionsConfig = TransitionsConfig()
     solve: SolveConfig = SolveConfig()
+    values: ValuesConfig = ValuesConfig()
     label: LabelConfig = LabelConfig()
     helper: HelperConfig = HelperConfig()
     rl: RLConfig = RLConfig()

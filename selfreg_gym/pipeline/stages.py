@@ -7,8 +7,10 @@ collect               the task, the actor, the interventions     rollouts.sqlite
 train-prm             rollouts.sqlite                            prm/
 fit                   rollouts.sqlite                            transitions.npz
 solve                 transitions.npz                            solution.npz
+solve-features        rollouts.sqlite                            features/
+fit-values            rollouts.sqlite                            values/
 label                 rollouts, transitions, solution            labels.jsonl
-train-helper          rollouts, labels.jsonl, transitions.npz    helper/
+train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
 evaluate              all of the above                           evaluation.json
@@ -32,13 +34,14 @@ from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.pipeline.values import fit_values, read_models
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
 _ENV = ("task", "actor", "interventions")
-_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "helper", "rl")
+_MODELS = ("rollouts.sqlite", "prm", "transitions.npz", "solution.npz", "features", "values", "helper", "rl")
 
 
 def collect_rollouts(run: Run) -> dict[str, Any]:
@@ -172,6 +175,7 @@ def fit(run: Run) -> dict[str, Any]:
             prior=c.prior,
             min_visits=c.min_visits,
             horizon=c.horizon or None,
+            time_buckets=c.time_buckets or None,
         )
         model.save(out)
         return {"states": model.n, **model.coverage()}
@@ -187,6 +191,31 @@ def solve(run: Run) -> dict[str, Any]:
     with run.writing("solve", "solution.npz") as out:
         frontier.save(out)
     return {"points": len(frontier.usage), "gap": float(frontier.gap)}
+
+
+def solve_features(run: Run) -> dict[str, Any]:
+    """Fit and solve a second model, over feature keys and steps left, whose policy can be used on new tasks.
+
+    Without feature keys the folder is empty.
+    """
+    from selfreg_gym.solver import solve_frontier
+    from selfreg_gym.store.rollouts import Rollouts
+    from selfreg_gym.transitions import TransitionModel
+    from selfreg_gym.transitions.table import tabulate, with_time
+
+    c = run.config.transitions
+    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("solve-features", "features") as out:
+        out.mkdir(parents=True)
+        if (rollouts.columns("feature_key")["feature_key"].codes < 0).any():  # type: ignore[union-attr]
+            return {"feature keys": 0}
+        table = tabulate(rollouts, key="feature", horizon=c.horizon or None)
+        if c.features_time_buckets > 1 and (table.steps_left >= 0).all():
+            table = with_time(table, c.features_time_buckets)
+        model = TransitionModel.fit(table, key="feature", backoff=None, prior=c.prior, horizon=c.horizon or None)
+        model.save(out / "transitions.npz")
+        frontier = solve_frontier(model, gap=run.config.solve.gap)
+        frontier.save(out / "solution.npz")
+        return {"states": model.n, "points": len(frontier.usage), "gap": float(frontier.gap)}
 
 
 def label_states(run: Run) -> dict[str, Any]:
@@ -245,11 +274,11 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
 
 
 def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
+    from selfreg_gym.fitted import FittedFrontier
     from selfreg_gym.store.rollouts import Rollouts
-    from selfreg_gym.transitions import TransitionModel
 
     c = run.config.helper
-    teacher = TransitionModel.load(run.path / "transitions.npz")
+    teacher = FittedFrontier.load(run.path / "values" / "teacher")
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
         return kind.train(
             rollouts,
@@ -342,8 +371,11 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
           more=lambda run: some_models(run, "prm")),
     Stage("fit", fit, ("rollouts.sqlite",), ("transitions.npz",), ("transitions",)),
     Stage("solve", solve, ("transitions.npz",), ("solution.npz",), ("solve",)),
+    Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
+    Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
+          more=lambda run: some_models(run, "values")),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "transitions.npz"), ("helper",),
+    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "values"), ("helper",),
           ("helper",), more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),

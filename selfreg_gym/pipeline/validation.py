@@ -12,6 +12,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.helper import Helper
+from selfreg_gym.inputs import INPUTS
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.pipeline.candidates import errors_named, helper_class
@@ -62,6 +63,9 @@ def _check_names(config: RunConfig) -> None:
         for name in ids:
             if name not in known:
                 raise UnknownNameError(what, name, known)
+    for name in config.values.inputs:
+        if name not in INPUTS:
+            raise UnknownNameError("input in values.inputs", name, INPUTS)
     for name in config.rl.algorithms:
         learners = [one for one in registry.names("helpers") if helper_class(one).needs_cap is not None]
         if name not in learners:

@@ -54,7 +54,7 @@ PALETTE = {
 }
 """Name: (light, dark) of the colours that a helper may declare."""
 
-AUTOMATIC = ("forest", "brick", "navy", "moss", "clay", "cyan", "purple")
+AUTOMATIC = ("forest", "brick", "navy", "moss", "clay")
 """Colours of helpers that declare none."""
 
 INTERVENTION_COLOURS = (

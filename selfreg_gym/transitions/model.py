@@ -17,7 +17,6 @@ level.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +39,7 @@ from selfreg_gym.transitions.rows import (
     tails_of,
     tolerance,
 )
-from selfreg_gym.transitions.table import timed_key
+from selfreg_gym.transitions.table import locate_timed
 
 if TYPE_CHECKING:
     from selfreg_gym.types import Episode
@@ -349,8 +348,7 @@ class TransitionModel:
         states, features = self._index
         edges = None if self.fitted is None else self.fitted.settings.get("time_edges")
         if edges is not None:
-            bucket = len(edges) if steps_left is None else bisect_left(edges, steps_left)
-            state_key, feature_key = timed_key(state_key, bucket), timed_key(feature_key, bucket)
+            return locate_timed(states, features, state_key, feature_key, edges, steps_left)
         node = states.get(state_key, -1)
         if node < 0 and feature_key is not None:
             node = features.get(feature_key, -1)

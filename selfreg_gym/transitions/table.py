@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
 from selfreg_gym.types import Episode
 
-__all__ = ["TransitionTable", "bucket_of", "tabulate", "timed_key", "with_time"]
+__all__ = ["TransitionTable", "locate_timed", "tabulate", "with_time"]
 
 KEYS = ("state", "feature", "observation")
 COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode")
@@ -80,14 +81,27 @@ class TransitionTable:
         return replace(self, **columns, task=self.task[episodes])
 
 
-def bucket_of(steps_left: Any, edges: tuple[int, ...]) -> Any:
-    """The bucket of a number of steps left: bucket b has those above ``edges[b - 1]``, up to ``edges[b]``."""
-    return np.searchsorted(edges, steps_left, side="left")
-
-
 def timed_key(key: Any, bucket: int) -> str:
     """The key of a state with its bucket of steps left."""
     return f"{key} [time {bucket}]"
+
+
+def locate_timed(
+    states: Mapping[Any, int], features: Mapping[Any, int], state_key: Any, feature_key: Any,
+    edges: Sequence[int], steps_left: int | None,
+) -> int:  # fmt: skip
+    """The node of a state by its key and time, else by its feature key and time; -1 if both keys are unknown.
+
+    A key that has no node in the bucket of ``steps_left`` (None: the last bucket) has that of the nearest bucket.
+    """
+    bucket = len(edges) if steps_left is None else bisect_left(edges, steps_left)
+    for other in sorted(range(len(edges) + 1), key=lambda b: abs(b - bucket)):
+        node = states.get(timed_key(state_key, other), -1)
+        if node < 0 and feature_key is not None:
+            node = features.get(timed_key(feature_key, other), -1)
+        if node >= 0:
+            return node
+    return -1
 
 
 def with_time(table: TransitionTable, buckets: int) -> TransitionTable:
@@ -108,7 +122,7 @@ def with_time(table: TransitionTable, buckets: int) -> TransitionTable:
         )
     quantiles = np.quantile(table.steps_left, np.arange(1, buckets) / buckets, method="lower")
     edges = tuple(np.unique(quantiles[quantiles < table.steps_left.max()]).astype(int).tolist())
-    bucket = bucket_of(table.steps_left, edges)
+    bucket = np.searchsorted(edges, table.steps_left, side="left")
     state, state_keys = _crossed(table.state, bucket, table.state_keys)
     feature, feature_keys = _crossed(table.feature, bucket, table.feature_keys)
     of_features = bool((table.feature >= 0).all())
@@ -195,7 +209,7 @@ def tabulate(
     if not columns:
         raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
     filled = zip(COLUMNS, DTYPES, zip(*columns, strict=True), strict=True)
-    arrays = {name: np.array(values, dtype) for name, dtype, values in filled}
+    arrays: dict[str, Any] = {name: np.array(values, dtype) for name, dtype, values in filled}
     table = TransitionTable(
         **arrays,
         task=np.array(task, np.int32),

@@ -61,6 +61,21 @@ def _lm(episodes: Sequence[Any]) -> Any:
     return LMHelper(trunk, load_tokenizer(CHECKPOINT), head, prices=prices, costs=COSTS, encoder=encoder, seed=2)
 
 
+def _values(name: str, episodes: Sequence[Any]) -> Any:
+    """A student with random gains, which reads steps left and calls so far."""
+    from selfreg_gym.fitted.student import Student
+    from selfreg_gym.inputs import DecisionTable, InputEncoder
+
+    table = DecisionTable.from_rollouts(episodes)
+    encoder = InputEncoder.fit(table, ["steps_left", "calls_so_far"])
+    gains = np.random.default_rng(5).normal(size=(2, len(table), 3, 2))
+    values = Student.train(
+        encoder.encode(table), (gains[0], gains[1]), (0.5, 0.2, 0.05), tasks=np.arange(len(table)) % 8, encoder=encoder,
+        hidden=(8,), epochs=1,
+    )  # fmt: skip
+    return registry.load("helpers", name)(values, costs=COSTS, seed=2)
+
+
 def _learner(name: str, **more: Any) -> Any:
     return registry.load("helpers", name).train(kwargs(), tasks=range(8), **FEW, **more)
 
@@ -83,11 +98,13 @@ def helpers(server: Loopback) -> dict[str, Any]:
     load = registry.load
     found = {
         "actor-confidence": load("helpers", "actor-confidence")(0.9, intervention="cheap"),
+        "actor-signals": _values("actor-signals", episodes),
         "always": load("helpers", "always")(intervention="expert"),
         "dp": load("helpers", "dp")(solve_frontier(TransitionModel.fit(episodes)), budget=0.7),
         "dqn": _learner("dqn", learning_starts=32),
         "endpoint": load("helpers", "endpoint")(server.url, model="rule", options=("no", "help", "help2")),
         "every-k": load("helpers", "every-k")(2, intervention=2),
+        "fitted": _values("fitted", episodes),
         "lm": _lm(episodes),
         "lm-sft": _lm_sft(),
         "maskable-ppo": _learner("maskable-ppo", cap=1.0, n_steps=32, batch_size=32),

@@ -17,20 +17,28 @@ from selfreg_gym.lm.prompts import actor_prompt
 from selfreg_gym.store.reading import Coded
 
 ENV = {
-    "task": "selfreg/SIF-v0", "task_kwargs": {"kind": "mixed"}, "actor": "scripted", "interventions": ["expert"]
+    "task": "selfreg/SIF-v0", "task_kwargs": {"kind": "mixed"}, "actor": "tiny", "interventions": ["expert"]
 }  # fmt: skip
-NAMES = ("features", "steps_left", "calls_so_far", "embedding", "state")
+NAMES = ("features", "steps_left", "calls_so_far", "embedding", "state", "actor")
 
 
 @pytest.fixture(scope="module")
 def rollouts(tmp_path_factory: pytest.TempPathFactory) -> Rollouts:
     store = tmp_path_factory.mktemp("inputs") / "rollouts.sqlite"
-    return collect(ENV, store=store, tasks=range(3), episodes=4, help_probabilities=(0.0, 0.5), progress=False)
+    return collect(
+        ENV,
+        store=store,
+        tasks=range(3),
+        episodes=4,
+        help_probabilities=(0.0, 0.5),
+        ask_actor_always=True,
+        progress=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def fitted(rollouts: Rollouts) -> tuple[InputEncoder, DecisionTable, np.ndarray]:
-    encoder, table = fit_inputs(rollouts, NAMES, trunk="tiny")
+    encoder, table = fit_inputs(rollouts, NAMES)
     return encoder, table, encoder.encode(table)
 
 
@@ -69,11 +77,11 @@ def test_stored_decisions_equal_those_in_progress(
     for episode in rollouts.episodes():
         _, info = env.reset(seed=episode.seed, options={"episode": episode.task_index})
         for step in episode:
-            live = encoder.encode(DecisionTable.from_slots(env.slots))[0]
+            live = encoder.encode(DecisionTable.from_slots(env.slots, [env.actor_acts()]))[0]
             exact = np.ones(encoder.width, bool)
-            exact[encoder.blocks["embedding"]] = False
+            exact[encoder.blocks["embedding"]] = exact[encoder.blocks["actor"]] = False
             np.testing.assert_array_equal(live[exact], x[row, exact])
-            np.testing.assert_allclose(live, x[row], atol=1e-4)
+            np.testing.assert_allclose(live, x[row], atol=1e-3)  # the actor rounds to 4 decimals, after batching
             *_, info = env.step(step.action)
             row += 1
         assert info["success"] == episode.success
@@ -95,17 +103,20 @@ def test_batches_of_a_vector_env_equal_single_envs(fitted: tuple[InputEncoder, D
     envs = InterventionVectorEnv(4, **ENV, autoreset_mode="Disabled")
     envs.reset(seed=3)
     for _ in range(3):
-        together = encoder.encode(DecisionTable.from_slots(envs.slots))
+        acts = envs.actor_acts()
+        together = encoder.encode(DecisionTable.from_slots(envs.slots, acts))
         for i, slot in enumerate(envs.slots):
-            np.testing.assert_allclose(encoder.encode(DecisionTable.from_slots([slot]))[0], together[i], atol=1e-4)
+            alone = encoder.encode(DecisionTable.from_slots([slot], [acts[i]]))[0]
+            np.testing.assert_allclose(alone, together[i], atol=1e-4)
         envs.step(np.array([0, 1, 0, 1]))
 
 
 def test_trunks_by_name(rollouts: Rollouts, tmp_path: Path) -> None:
     assert trunk_folder("actor", spec={"env": {"actor": "tiny"}}) == trunk_folder("tiny")
     assert trunk_folder("prm", prm=tmp_path) == tmp_path
+    assert trunk_folder("actor", spec=rollouts.spec) == trunk_folder("tiny")
     with pytest.raises(InvalidArgumentError, match="actor with a checkpoint"):
-        trunk_folder("actor", spec=rollouts.spec)
+        trunk_folder("actor", spec={"env": {"actor": "scripted"}})
     with pytest.raises(InvalidArgumentError, match="loaded from a folder"):
         trunk_folder("prm")
     with pytest.raises(UnknownNameError, match="trunk"):

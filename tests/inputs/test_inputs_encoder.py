@@ -61,6 +61,16 @@ def test_a_value_that_did_not_occur_in_fitting_is_all_zero() -> None:
     np.testing.assert_allclose(x[:, encoder.blocks["steps_left"]], [[0, 0, 0, 1, 3.0], [0, 0, 0, 0, 0]])
 
 
+def test_rare_keys_beyond_the_limit_are_all_zero() -> None:
+    rows = [info(f"key {i}", 1) for i in range(2100)]
+    decisions = table(*rows, *rows[60:])
+    encoder = InputEncoder.fit(decisions, ["features"])
+    assert encoder.width == 2048
+    x = encoder.encode(decisions)
+    assert x[:60].sum() == 8  # the first ones of those that occur once
+    assert (x[60:].sum(axis=1) == 1).all()
+
+
 def test_large_numbers_of_steps_share_the_last_column() -> None:
     encoder = InputEncoder.fit(table(info("a", 600), info("a", 10)), ["steps_left"])
     assert encoder.width == 66

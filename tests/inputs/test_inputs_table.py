@@ -103,5 +103,5 @@ def test_feature_vectors_have_one_length() -> None:
     table = DecisionTable.from_infos(["x", "y"], vectors)
     assert table.feature_vector is not None
     assert table.feature_vector.tolist() == [[0.0, 1.0], [1.0, 1.0]]
-    with pytest.raises(InvalidArgumentError, match="same length"):
+    with pytest.raises(InvalidArgumentError, match="at every decision or at none"):
         DecisionTable.from_infos(["x", "y"], [vectors[0], info])

@@ -1,0 +1,293 @@
+"""`ValuesHelper`: the base class of helpers that read the inputs of fitted values, or of a student of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from selfreg_gym.agents.helpers._arguments import checked_seed
+from selfreg_gym.agents.helpers._gains import GainHelper, Gains
+from selfreg_gym.agents.helpers._teacher import teacher_gains
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.student import Student
+from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
+from selfreg_gym.intervention_env.building import check_budget
+from selfreg_gym.lm.model_card import Figure, write_card
+from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
+
+__all__ = ["ValuesHelper", "curve_of", "train_student"]
+
+_KINDS = {"frontier": FittedFrontier, "student": Student}
+_RECORD = ModelRecord(
+    "a helper with fitted values",
+    "helper.json",
+    "selfreg-values-helper-1",
+    {
+        "values": Rule(f"one of {', '.join(_KINDS)}", lambda kind, _: kind in _KINDS),
+        "costs": Rule(
+            "positive numbers",
+            lambda costs, _: isinstance(costs, list) and bool(costs) and all(is_number(c) and c > 0 for c in costs),
+        ),
+        "curve": Rule(
+            "a list of pairs (usage, success)",
+            lambda curve, _: (
+                isinstance(curve, list)
+                and all(isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) for pair in curve)
+            ),
+        ),
+        "position": Rule("a number", lambda position, _: is_number(position)),
+        "info": INFO,
+    },
+)
+_DECIMALS = 5  # the last digits of float32 sums depend on the batch
+
+
+class ValuesHelper(GainHelper):
+    """Asks for help by gains that are functions of the inputs of an encoder.
+
+    Args:
+        values: a :class:`FittedFrontier` or a :class:`Student` with an ``encoder``.
+        costs: ``(K,)`` cost units of a call of each intervention.
+        curve: held-out usage and success of the teacher at the positions 0 (never), 1 (the largest price) to P (the
+            smallest) and P + 1 (always); None if they are not known.
+        position, seed: see :class:`GainHelper`.
+        info: facts about its training, for the model card.
+
+    Raises:
+        InvalidArgumentError: values without an encoder, or for another number of interventions than there are costs.
+    """
+
+    takes_budget = True
+    learns = "gains"
+    of_values = True
+
+    def __init__(
+        self,
+        values: FittedFrontier | Student,
+        *,
+        costs: Sequence[float],
+        curve: Sequence[Sequence[float]] | None = None,
+        position: float | None = None,
+        seed: int = 0,
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__([float(price) for price in values.prices], costs, position=position, seed=seed)
+        if values.encoder is None:
+            raise InvalidArgumentError(
+                f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
+                "use solve_fitted(rollouts), or pass encoder= to Student.train."
+            )
+        self.values = values
+        self.encoder: InputEncoder = values.encoder
+        self.curve = None if curve is None else np.asarray(curve, np.float64).reshape(-1, 2)
+        if self.curve is not None and len(self.curve) != len(self.prices) + 2:
+            raise InvalidArgumentError(
+                f"curve must have P + 2 = {len(self.prices) + 2} pairs (usage, success), received {len(self.curve)}."
+            )
+        self.info: dict[str, Any] = dict(info or {})
+
+    @classmethod
+    def made_in(cls, run: Path) -> bool:
+        """Whether the run has trained it."""
+        return (Path(run) / "values" / cls.folder_name() / _RECORD.file).is_file()
+
+    @classmethod
+    def folder_name(cls) -> str:
+        """The name of its folder in ``values/`` of a run: the id under which it is registered."""
+        return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    @classmethod
+    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Self:
+        """The helper of a run, at the position of the teacher's usage for this budget; calibration corrects it."""
+        helper = cls.from_pretrained(Path(run) / "values" / cls.folder_name())._replaced(seed=checked_seed(seed))
+        return helper if budget is None else helper.with_budget(budget)
+
+    def for_budgets(self, budgets: Sequence[float]) -> dict[float, Self]:
+        """The same values at several budgets."""
+        return {budget: self.with_budget(budget) for budget in budgets}
+
+    def with_budget(self, budget: float) -> Self:
+        """The helper at the position where the teacher's held-out usage is ``budget`` (cost units per episode)."""
+        budget = check_budget(budget)
+        if self.curve is None:
+            return self
+        usage = np.maximum.accumulate(self.curve[:, 0])
+        return self.with_knob(float(np.interp(budget, usage, np.arange(len(usage)))))
+
+    @property
+    def expected_usage(self) -> float | None:
+        """Held-out usage of the teacher at this position; None for a student, whose usage differs."""
+        return self._at(0)
+
+    @property
+    def expected_success(self) -> float | None:
+        """Held-out success of the teacher at this position; None for a student, whose success differs."""
+        return self._at(1)
+
+    def _at(self, column: int) -> float | None:
+        if self.curve is None or isinstance(self.values, Student):
+            return None
+        return float(np.interp(self.position, np.arange(len(self.curve)), self.curve[:, column]))
+
+    def wrap(self, env: Any) -> Any:
+        """The env that shows the inputs of the encoder, float32 ``(N, D)``."""
+        from selfreg_gym.wrappers import EncodedObservation
+
+        return EncodedObservation(env, self.encoder)
+
+    def gains(self, observations: Any) -> Gains:
+        """dS and dM of N rows of inputs, each ``(N, P, K)``."""
+        x = np.asarray(observations)
+        if x.dtype.kind != "f" or x.ndim != 2:
+            raise InvalidArgumentError(
+                f"{self.type_name} reads the inputs of its encoder, not text: use it on wrap(env). Received an array "
+                f"of shape {x.shape} and type {x.dtype}."
+            )
+        success, usage = self.values.gains(x)
+        return np.round(success.astype(np.float64), _DECIMALS), np.round(usage.astype(np.float64), _DECIMALS)
+
+    def batch_size(self, observation: Any, episode_start: Any) -> int | None:
+        """A single observation is a vector."""
+        return None if np.ndim(observation) < 2 else len(observation)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the values with their encoder, a model card and, last, ``helper.json``, which marks it as complete."""
+        folder = _RECORD.begin(path)
+        kind = "student" if isinstance(self.values, Student) else "frontier"
+        self.values.save(folder / "values")
+        self._write_card(folder)
+        curve = [] if self.curve is None else self.curve.tolist()
+        _RECORD.write(folder, values=kind, costs=list(self.costs), curve=curve, position=self.position, info=self.info)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Self:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Raises:
+            CheckpointError: the folder has no complete helper, another format, or damaged files.
+        """
+        _, fields = _RECORD.read(path)
+        kind: Any = _KINDS[fields["values"]]
+        values = kind.load(Path(path) / "values")
+        try:
+            return cls(
+                values,
+                costs=fields["costs"],
+                curve=fields["curve"] or None,
+                position=fields["position"],
+                info=fields["info"],
+            )
+        except InvalidArgumentError as error:
+            raise CheckpointError(f"{str(path)!r} holds parts of different helpers: {error} Train it again.") from error
+
+    def _write_card(self, folder: Path) -> None:
+        figures = []
+        if explained := self.info.get("r2"):
+            mean = sum(explained) / len(explained)
+            figures.append(Figure("explained variance", mean, "gains of the teacher on held-out tasks"))
+        inputs = ", ".join(self.encoder.names)
+        write_card(
+            folder,
+            title=f"Helper on fitted values: {inputs}",
+            what=f"Decides whether to ask for help from these inputs: {inputs}. The gains of help in success and "
+            f"usage at {len(self.prices)} prices are functions of the inputs; the knob is the position on the axis of "
+            f"prices, and one helper serves every budget. Costs per call: {', '.join(map(str, self.costs))}. "
+            "Its results in episodes are in the evaluation.json of its run.",
+            tags=("helper",),
+            info=self.info,
+            usage=f"from {type(self).__module__} import {type(self).__name__}\n\n"
+            f'helper = {type(self).__name__}.from_pretrained("PATH").with_budget(1.0)\nenv = helper.wrap(env)',
+            figures=figures,
+        )
+
+
+_H = TypeVar("_H", bound=ValuesHelper)
+
+
+def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
+    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it is not a fitted frontier."""
+    if not isinstance(teacher, FittedFrontier):
+        return None
+    rows = teacher.rows()
+    always = f"always {int(np.argmax(costs)) + 1}"
+    by_price = sorted((row for row in rows if row["policy"] == "price"), key=lambda row: -row["help_cost"])
+    (never,) = (row for row in rows if row["policy"] == "never")
+    (end,) = (row for row in rows if row["policy"] == always)
+    return [[float(row["usage"]), float(row["success"])] for row in (never, *by_price, end)]
+
+
+def train_student(
+    kind: type[_H],
+    rollouts: Any,
+    teacher: Any,
+    *,
+    inputs: Sequence[str],
+    costs: Sequence[float],
+    trunk: str | Path = "actor",
+    prm: Any = None,
+    seed: int = 0,
+    progress: bool = True,
+    **student: Any,
+) -> _H:
+    """A helper of class ``kind`` whose values are a student of the teacher.
+
+    Args:
+        kind: a subclass of :class:`ValuesHelper`.
+        rollouts, teacher, inputs, costs, trunk, prm, seed, progress: see
+            :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
+        **student: further arguments of :meth:`Student.train`.
+    """
+    table = DecisionTable.from_rollouts(rollouts)
+    encoder, x = _inputs_of(rollouts, teacher, table, inputs, trunk=trunk, prm=prm, progress=progress)
+    found = teacher_gains(teacher, table)
+    rows = found.known
+    values = Student.train(
+        x[rows],
+        (found.values[rows][..., 0], found.values[rows][..., 1]),
+        found.prices,
+        tasks=_tasks_of(rollouts)[rows],
+        encoder=encoder,
+        seed=seed,
+        progress=progress,
+        **student,
+    )
+    info = {**values.info, "teacher": found.source}
+    return kind(values, costs=costs, curve=curve_of(teacher, costs), info=info)
+
+
+def _inputs_of(
+    rollouts: Any, teacher: Any, table: DecisionTable, names: Sequence[str], **options: Any
+) -> tuple[InputEncoder, np.ndarray]:
+    """The encoder of these inputs and the inputs of the table; the teacher's encoder is used where it has them."""
+    progress = options.pop("progress")
+    own = getattr(teacher, "encoder", None)
+    if isinstance(own, InputEncoder) and set(names) <= set(own.names):
+        encoder = own.subset(names)
+    else:
+        folder = None
+        if "embedding" in names:
+            folder = trunk_folder(options["trunk"], spec=getattr(rollouts, "spec", None), prm=options["prm"])
+        encoder = InputEncoder.fit(
+            table,
+            names,
+            trunk=folder,
+            prm=options["prm"],
+            action_kinds=action_kinds_of(rollouts),
+            progress=progress,
+        )
+    return encoder, encoder.encode(table, progress=progress)
+
+
+def _tasks_of(rollouts: Any) -> np.ndarray:
+    """``(n,)`` the task of each decision, as a number."""
+    if hasattr(rollouts, "columns"):
+        columns = rollouts.columns("task", "task_id")
+        pairs = np.stack([columns["task"], columns["task_id"].codes], axis=1)
+        return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.steps]
+    return np.unique(names, return_inverse=True)[1]

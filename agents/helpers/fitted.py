@@ -1,0 +1,73 @@
+"""The policy of fitted values: help where its gain in success exceeds the price, computed from what is known now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from selfreg_gym.agents.helpers._values import ValuesHelper, curve_of, train_student
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.fitted import FittedFrontier
+
+__all__ = ["Fitted"]
+
+_PRIVILEGED = ("state",)
+"""Inputs that name the task, so that they are zero on a new one."""
+
+
+class Fitted(ValuesHelper):
+    """Follows fitted values (:func:`selfreg_gym.solve_fitted`), or a student of them where fewer inputs are known.
+
+    Make one with :meth:`train`, or from a solved frontier: ``Fitted(frontier, costs=[1.0])``.
+    """
+
+    label, marker, colour = "fitted values", "H", "purple"
+
+    @classmethod
+    def train(
+        cls,
+        rollouts: Any,
+        teacher: Any,
+        *,
+        inputs: Sequence[str] = (),
+        costs: Sequence[float],
+        trunk: str | Path = "actor",
+        prm: Any = None,
+        seed: int = 0,
+        progress: bool = True,
+        **student: Any,
+    ) -> Self:
+        """Make the helper from a teacher.
+
+        Args:
+            rollouts: the decisions on which a student is trained.
+            teacher: the result of :func:`selfreg_gym.solve_fitted`, or a transition model.
+            inputs: what is known at deployment, by name; empty: the teacher's inputs without ``state``. If these are
+                the teacher's inputs, the helper follows the teacher itself; otherwise it follows a student that is
+                regressed on the teacher's gains.
+            costs: ``(K,)`` cost units of a call of each intervention.
+            trunk, prm: of the inputs ``embedding`` and ``prm`` (:func:`selfreg_gym.inputs.fit_inputs`).
+            seed: seed of the student.
+            progress: show a progress bar.
+            **student: further arguments of :meth:`selfreg_gym.fitted.student.Student.train`.
+
+        Raises:
+            InvalidArgumentError: ``state`` among the inputs, or an input that the rollouts lack.
+        """
+        if privileged := [name for name in inputs if name in _PRIVILEGED]:
+            raise InvalidArgumentError(
+                f"a deployed helper must not read {', '.join(privileged)}, which names the task and is unknown on new "
+                "tasks: leave it out, and give it to the teacher."
+            )
+        known = tuple(teacher.encoder.names) if isinstance(teacher, FittedFrontier) and teacher.encoder else ()
+        wanted = tuple(inputs) or tuple(name for name in known if name not in _PRIVILEGED)
+        if not wanted:
+            raise InvalidArgumentError("a student needs inputs, by name, because the teacher has none: pass inputs=.")
+        if isinstance(teacher, FittedFrontier) and wanted == known:
+            info = {"inputs": list(known), "decisions": teacher.decisions, "episodes": teacher.episodes}
+            return cls(teacher, costs=costs, curve=curve_of(teacher, costs), info=info | teacher.settings)
+        return train_student(
+            cls, rollouts, teacher, inputs=wanted, costs=costs, trunk=trunk, prm=prm, seed=seed, progress=progress,
+            **student,
+        )  # fmt: skip

@@ -1,0 +1,89 @@
+"""The stage ``fit-values``: fitted values of the rollouts, and the helpers that are made from them.
+
+It writes the folder ``values/``: ``teacher/`` is the fitted frontier, and each helper with ``Helper.of_values`` has a
+folder of its own, named by its id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selfreg_gym import registry
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.pipeline.candidates import helper_class, interventions_of
+from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.directory import Run
+
+__all__ = ["fit_values", "read_models"]
+
+
+def read_models(config: RunConfig) -> tuple[str, ...]:
+    """The artifacts that the stage reads besides the rollouts: the process reward model, if an input needs it."""
+    c = config.values
+    return ("prm",) if "prm" in c.inputs or ("embedding" in c.inputs and c.trunk == "prm") else ()
+
+
+def fit_values(run: Run) -> dict[str, Any]:
+    """Fit success and usage at all prices, and make the helpers that follow them or learn from them."""
+    from selfreg_gym.fitted import solve_fitted
+    from selfreg_gym.store.rollouts import Rollouts
+
+    c = run.config.values
+    made, left_out, warnings = [], [], []
+    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit-values", "values") as out:
+        inputs = c.inputs or _known_inputs(rollouts)
+        teacher = solve_fitted(
+            rollouts,
+            inputs=inputs,
+            trunk=c.trunk,
+            prm=run.path / "prm" if "prm" in read_models(run.config) else None,
+            prices=c.prices,
+            folds=c.folds,
+            members=c.members,
+            hidden=c.hidden,
+            rounds=c.rounds,
+            seed=c.seed,
+            folder=run.partial("fit-values") / "iteration",
+            progress=run.progress,
+        )
+        teacher.save(out / "teacher")
+        costs = [cost for _, cost in interventions_of(run)]
+        for name in registry.names("helpers"):
+            kind: Any = helper_class(name)
+            if not kind.of_values:
+                continue
+            try:
+                helper = kind.train(rollouts, teacher, costs=costs, seed=c.seed, progress=run.progress)
+            except InvalidArgumentError as error:  # the rollouts lack an input of this helper
+                left_out.append(name)
+                if name in run.config.evaluate.helpers:
+                    warnings.append(f"the helper {name!r} is not made: {error}")
+                continue
+            helper.save_pretrained(out / name)
+            made.append(name)
+    ends = teacher.rows()
+    return {
+        "inputs": ", ".join(inputs),
+        "helpers": ", ".join(made),
+        **({"left out (inputs are missing)": ", ".join(left_out)} if left_out else {}),
+        "held-out success without help": next(row["success"] for row in ends if row["policy"] == "never"),
+        "largest held-out success": max(row["success"] for row in ends),
+        "warnings": [*teacher.warnings, *warnings],
+    }
+
+
+def _known_inputs(rollouts: Any) -> tuple[str, ...]:
+    """The inputs that the rollouts have: feature keys or vectors, steps left, and the actor's distribution.
+
+    Without any of them, the number of calls so far and an embedding of the text.
+    """
+    from selfreg_gym.inputs import DecisionTable
+
+    table = DecisionTable.from_rollouts(rollouts)
+    known = {
+        "features": bool((table.feature_key.codes >= 0).any()) or table.feature_vector is not None,
+        "steps_left": bool((table.steps_left >= 0).any()),
+        "actor": table.actor_logprobs is not None and all(one is not None for one in table.actor_logprobs),
+    }
+    found = tuple(name for name, has in known.items() if has)
+    return found if known["features"] else (*found, "embedding")

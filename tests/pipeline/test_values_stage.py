@@ -1,0 +1,79 @@
+"""The stage fit-values: its inputs, the helpers it makes, and what it reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.pipeline import STAGES
+from selfreg_gym.pipeline.config import RunConfig, load_config
+from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.pipeline.execution import run_stages
+from selfreg_gym.pipeline.validation import validate
+
+SMALL = (
+    "values.prices=4", "values.folds=2", "values.members=1", "values.hidden=16", "values.rounds=2",
+    "collect.tasks=4", "collect.episodes=6",
+)  # fmt: skip
+
+
+def finished(out: Path, config: RunConfig) -> Run:
+    run = Run.open(out, config, progress=False, say=lambda line: None)
+    run_stages(run, STAGES, ["collect", "fit-values"])
+    return run
+
+
+@pytest.mark.parametrize(
+    ("actor", "inputs", "made"),
+    [("tiny", "features, steps_left, actor", "actor-signals, fitted"), ("scripted", "features, steps_left", "fitted")],
+)
+def test_inputs_and_helpers_are_those_that_the_rollouts_allow(
+    tmp_path: Path, actor: str, inputs: str, made: str
+) -> None:
+    run = finished(tmp_path / "run", load_config(preset="smoke", overrides=(*SMALL, f"actor.id={actor}")))
+    figures = run.manifest.data["stages"]["fit-values"]["figures"]
+    assert (figures["inputs"], figures["helpers"]) == (inputs, made)
+    folder = run.path / "values"
+    assert {path.name for path in folder.iterdir()} == {"teacher", *made.split(", ")}
+    teacher = FittedFrontier.load(folder / "teacher")
+    assert teacher.encoder.names == tuple(inputs.split(", "))
+    assert len(teacher.prices) == 4
+    warnings = run.manifest.data["stages"]["fit-values"].get("warnings", [])
+    assert not any("is not made" in line for line in warnings)
+
+
+def test_a_helper_that_is_asked_for_and_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
+    overrides = (*SMALL, 'evaluate.helpers=["never", "always", "actor-signals"]')
+    run = finished(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
+    (warning,) = (
+        one for one in run.manifest.data["stages"]["fit-values"]["warnings"] if "'actor-signals' is not made" in one
+    )
+    assert "ask_actor_always" in warning
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reads"),
+    [
+        ((), ()),
+        (('values.inputs=["steps_left", "embedding"]',), ()),
+        (('values.inputs=["steps_left", "embedding"]', "values.trunk=prm"), ("prm",)),
+        (('values.inputs=["prm"]',), ("prm",)),
+    ],
+)
+def test_the_process_reward_model_is_read_only_where_an_input_needs_it(
+    overrides: tuple[str, ...], reads: tuple[str, ...]
+) -> None:
+    (stage,) = (stage for stage in STAGES if stage.name == "fit-values")
+    config = load_config(preset="smoke", overrides=overrides)
+    assert stage.of(config).inputs == ("rollouts.sqlite", *reads)
+    assert stage.of(config).of(config).inputs == stage.of(config).inputs
+
+
+def test_unknown_inputs_are_refused_before_a_run() -> None:
+    with pytest.raises(UnknownNameError, match=r"values\.inputs.*Did you mean 'features'"):
+        validate(load_config(preset="smoke", overrides=('values.inputs=["feature"]',)))
+    with pytest.raises(UnknownNameError, match=r"values\.trunk"):
+        validate(load_config(preset="smoke", overrides=("values.trunk=tinny",)))
