@@ -97,6 +97,15 @@ class GainHelper(Helper):
         """Set the coins of the episodes that begin (:meth:`selfreg_gym.Helper.begin_episodes`)."""
         return EpisodeDraws.begin(state, starts, keys, seed=self.seed)
 
+    def episode_mixture(self) -> list[tuple[float, Helper]]:
+        """The policies between which the coin chooses; inside the grid of prices, the helper itself."""
+        grid = len(self.prices)
+        for low in (0, grid):
+            if low < self.position < low + 1:
+                weight = self.position - low
+                return [(1 - weight, self.with_knob(low)), (weight, self.with_knob(low + 1))]
+        return [(1.0, self)]
+
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
         """Take the action with the largest gain at the position; ties are nohelp."""
         draws = EpisodeDraws.at(state, len(start), start, seed=self.seed)

@@ -12,7 +12,9 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.utils.random_streams import FITTED_FOLDS, stream
 
-__all__ = ["Folds", "LoggedDecisions", "assign_folds"]
+__all__ = ["Folds", "LoggedDecisions", "assign_folds", "behaviour_warnings"]
+
+CHUNK = 8192  # rows checked at once, which bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class LoggedDecisions:
             if column.shape != (n,):
                 raise InvalidArgumentError(f"{name} must have shape ({n},), one per row of x, received {column.shape}.")
         for name, column in {"x": x, "cost": columns["cost"]}.items():
-            if not np.isfinite(column).all():
+            if not all(np.isfinite(column[begin : begin + CHUNK]).all() for begin in range(0, n, CHUNK)):
                 raise InvalidArgumentError(f"{name} must have finite numbers, received NaN or infinity.")
         object.__setattr__(self, "x", np.ascontiguousarray(x, np.float32))
         for name, kind in kinds.items():

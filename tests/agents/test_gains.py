@@ -118,3 +118,16 @@ def test_invalid_arguments_are_errors(table: Table) -> None:
         table.with_knob(5.1)
     with pytest.raises(InvalidArgumentError, match="was trained for 1"):
         table.for_interventions([Intervention(lambda text: text, name="other", cost=2.0)])
+
+
+@pytest.mark.parametrize("position", [0.0, 0.3, 1.0, 2.6, 4.0, 4.7, 5.0])
+def test_the_mixture_is_that_of_the_coins(table: Table, model: Any, position: float) -> None:
+    helper = table.with_knob(position)
+    mixture = helper.episode_mixture()
+    assert sum(weight for weight, _ in mixture) == pytest.approx(1.0)
+    coins = (np.arange(200) + 0.5) / 200
+    drawn = np.mean([actions_of(helper, model.n, coin) for coin in coins], axis=0)
+    mixed = sum(weight * actions_of(one, model.n) for weight, one in mixture)
+    np.testing.assert_allclose(drawn, mixed, atol=1e-9)
+    for _, one in mixture:
+        assert [part is one for _, part in one.episode_mixture()] == [True]

@@ -21,6 +21,7 @@ from selfreg_gym.inputs import DecisionTable, InputEncoder
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.solver import solve
+from selfreg_gym.testing import check_helper
 from selfreg_gym.testing.reference_actors import ExpertActor, RandomActor
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode, Intervention, Transition
@@ -180,6 +181,9 @@ def test_damaged_files_are_refused(helper: LMHelper, tmp_path: Path) -> None:
     (tmp_path / "helper.json").unlink()
     with pytest.raises(CheckpointError, match="helper\\.json"):
         LMHelper.from_pretrained(tmp_path)
+    (tmp_path / "helper.json").write_text(json.dumps({"format": "selfreg-helper-2"}))
+    with pytest.raises(CheckpointError, match="load it with LMSFTHelper"):
+        LMHelper.from_pretrained(tmp_path)
 
 
 def test_the_same_seed_gives_the_same_helper(teacher: KnownTeacher) -> None:
@@ -273,6 +277,7 @@ def test_it_plays_in_an_env_and_reads_there_what_it_read_in_training() -> None:
         one.cost for one in run_episodes(gym.make("selfreg/Intervention-v0", **coin()), [EpisodeSpec(1, 1)], always)
     ]
     assert costs == [3.0]
+    check_helper(helper)
 
 
 def test_invalid_arguments_are_errors(teacher: KnownTeacher, helper: LMHelper) -> None:

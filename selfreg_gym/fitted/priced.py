@@ -1,0 +1,127 @@
+"""``PricedFrontier``: gains, policies and held-out results from values at a grid of prices, wherever they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from selfreg_gym.fitted.estimates import Estimates
+from selfreg_gym.fitted.policy import Component, FittedPolicy, budget_mixture
+from selfreg_gym.fitted.prices import interpolation
+from selfreg_gym.utils.arguments import check_number
+
+__all__ = ["PricedFrontier"]
+
+
+class PricedFrontier(ABC):
+    """Success and usage of the best policy at each of P prices, as functions of inputs.
+
+    Attributes:
+        prices: ``(P,)`` rising, per cost unit.
+        estimates: held-out usage and success of the policies.
+        encoder: the encoder of the inputs, with ``encode`` and ``save``; None if they are arrays of the caller.
+    """
+
+    prices: np.ndarray
+    estimates: Estimates
+    encoder: Any
+
+    @abstractmethod
+    def values(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Success and usage of each action at inputs ``(n, D)``, followed by the best policy at each price.
+
+        Returns:
+            ``(n, P, K + 1)`` float32 each; usage in cost units.
+        """
+
+    def gains(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """``(n, P, K)`` success and usage of help k minus those of nohelp; arguments as in :meth:`values`."""
+        success, usage = self.values(x)
+        return success[..., 1:] - success[..., :1], usage[..., 1:] - usage[..., :1]
+
+    def advantage(self, x: Any, price: float) -> np.ndarray:
+        """``(n, K)`` gain of help k at a price: success minus price times usage, between prices by interpolation."""
+        weights = interpolation(self.prices, np.array([check_number("price", price)]))[0]
+        success, usage = (np.tensordot(gain, weights, axes=(1, 0)) for gain in self.gains(x))
+        return success - price * usage
+
+    def action(self, x: Any, price: float) -> np.ndarray:
+        """``(n,)`` int64 actions with the largest S - price * M; nohelp where no gain is positive."""
+        advantage = self.advantage(x, price)
+        best = advantage.argmax(axis=1)
+        return np.where(advantage[np.arange(len(best)), best] > 0, best + 1, 0).astype(np.int64)
+
+    def policy(self, budget: float) -> FittedPolicy:
+        """The policy whose held-out usage is the budget.
+
+        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of
+        the lowest price and always asking, whose usage no price reaches.
+
+        Args:
+            budget: C, cost units per episode.
+
+        Raises:
+            InvalidArgumentError: a negative budget.
+        """
+        budget = check_number("a budget, in cost units per episode,", budget)
+        weights, message = budget_mixture(self.estimates, budget)
+        used = np.flatnonzero(weights > 0)
+        components = []
+        for i in used:
+            constant = int(i) - self.estimates.never
+            components.append(Component(None, constant) if constant >= 0 else Component(float(self.prices[i])))
+        e = self.estimates
+        return FittedPolicy(
+            frontier=self, components=tuple(components), weights=weights[used], budget=budget,
+            expected_success=float(e.success @ weights), expected_usage=float(e.usage @ weights),
+            success_ci=e.interval(weights, of="success"), usage_ci=e.interval(weights, of="usage"), message=message,
+        )  # fmt: skip
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per policy, in order of usage: ``policy, help_cost, usage, success``, and the ends of the intervals.
+
+        ``policy`` is ``"price"``, ``"never"`` or ``"always k"``; ``help_cost`` is None for the last two.
+        """
+        e, rows = self.estimates, []
+        for i in [e.never, *range(e.prices - 1, -1, -1), *range(e.never + 1, len(e.usage))]:
+            weights = np.zeros(len(e.usage))
+            weights[i] = 1.0
+            greedy = i < e.prices
+            (s_low, s_high), (m_low, m_high) = (e.interval(weights, of=of) for of in ("success", "usage"))
+            rows.append(
+                {
+                    "policy": "price" if greedy else str(Component(None, i - e.never)),
+                    "help_cost": float(self.prices[i]) if greedy else None,
+                    "usage": float(e.usage[i]), "usage_low": m_low, "usage_high": m_high,
+                    "success": float(e.success[i]), "success_low": s_low, "success_high": s_high,
+                }
+            )  # fmt: skip
+        return rows
+
+    def success_at(self, budget: Any) -> np.ndarray:
+        """Held-out success of :meth:`policy` at one or more budgets."""
+        found = [self.policy(float(one)).expected_success for one in np.atleast_1d(budget)]
+        return np.reshape(found, np.shape(budget))
+
+    def plot(self, ax: Any = None, *, label: str | None = "fitted", **style: Any) -> Any:
+        """Plot held-out success against usage with 95 % intervals; return the Matplotlib axes."""
+        if ax is None:
+            from matplotlib.figure import Figure
+
+            ax = Figure(figsize=(5, 3.5), layout="constrained").subplots()
+        rows = [row for row in self.rows() if row["policy"] in ("price", "never")]
+        always = self.rows()[1 + self.estimates.prices + self.estimates.best_always() - self.estimates.never - 1]
+        usage, success = ([row[name] for row in rows] for name in ("usage", "success"))
+        (line,) = ax.plot(usage, success, label=label, **{"marker": ".", "markersize": 4, **style})
+        low, high = ([row[name] for row in rows] for name in ("success_low", "success_high"))
+        ax.fill_between(usage, low, high, alpha=0.15, color=line.get_color())
+        end = rows[-1]
+        ax.plot(
+            [end["usage"], always["usage"]], [end["success"], always["success"]], "--", linewidth=1,
+            color=line.get_color(), label="coin with always",
+        )  # fmt: skip
+        ax.set(xlabel="expected usage E[U] (cost units per episode)", ylabel="expected success")
+        ax.legend(frameon=False)
+        return ax
