@@ -10,7 +10,7 @@ import numpy as np
 from selfreg_gym.fitted.estimates import Estimates
 
 if TYPE_CHECKING:
-    from selfreg_gym.fitted.frontier import FittedFrontier
+    from selfreg_gym.fitted.priced import PricedFrontier
 
 __all__ = ["Component", "FittedPolicy", "budget_mixture"]
 
@@ -42,7 +42,7 @@ class FittedPolicy:
         cap: the largest number of calls of an episode, or None.
     """
 
-    frontier: FittedFrontier
+    frontier: PricedFrontier
     components: tuple[Component, ...]
     weights: np.ndarray
     budget: float | None
