@@ -25,7 +25,7 @@ from selfreg_gym.lm.training import TrainingLog, finetune, held_out_loss, seeded
 __all__ = ["GainExamples", "r_squared", "train_gains", "train_numbers"]
 
 TOPIC_WEIGHT = 0.3
-_BATCH, _RATE, _EPOCHS = 512, 2e-3, 12  # of the network of the numbers
+_BATCH, _RATE, _EPOCHS = 512, 2e-3, 6  # of the network of the numbers
 
 
 class GainExamples(NamedTuple):

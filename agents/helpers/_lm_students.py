@@ -68,7 +68,7 @@ def train_student(
     gains = teacher_gains(teacher, table)
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
     held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
-    inputs = _available(table) if inputs is None else inputs
+    inputs = _available(table, facts=facts) if inputs is None else inputs
     encoder, numbers = _numbers(table, inputs, rollouts, prm)
     inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
     if not len(inside) or not len(outside):
@@ -77,7 +77,7 @@ def train_student(
             f"{len(inside)} and {len(outside)}: collect more tasks, or use another share or seed."
         )
     drawn, weight = draw_decisions(table, inside, size=max_decisions, seed=seed)
-    judged, judged_weight = draw_decisions(table, outside, size=max(_VALIDATION, len(drawn) // 20), seed=seed)
+    judged, judged_weight = draw_decisions(table, outside, size=max(_VALIDATION, len(drawn) // 40), seed=seed)
 
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
     trunk_of_actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
@@ -178,10 +178,11 @@ def train_student(
     }
 
 
-def _available(table: DecisionTable) -> tuple[str, ...]:
+def _available(table: DecisionTable, *, facts: bool) -> tuple[str, ...]:
     """The inputs that are read by default, of those that the table has."""
     has = {
-        "actor": table.actor_logprobs is not None,
+        "features": facts and bool((table.feature_key.codes >= 0).any()),
+        "actor": table.actor_logprobs is not None and all(one is not None for one in table.actor_logprobs),
         "steps_left": bool((table.steps_left >= 0).any()),
         "calls_so_far": table.interventions > 0,
     }

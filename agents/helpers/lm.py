@@ -36,6 +36,7 @@ _RECORD = ModelRecord(
         "info": INFO,
     },
 )
+_ANSWERS = ("selfreg-helper-1", "selfreg-helper-2")  # formats of helpers with answer tokens
 _DECIMALS = 6  # of the gains, so that they do not depend on the batch
 
 
@@ -115,7 +116,7 @@ class LMHelper(GainHelper):
         lr: float | None = None,
         batch_size: int = 16,
         accumulate: int = 1,
-        max_decisions: int | None = 12_000,
+        max_decisions: int | None = 8_000,
         augment: Callable[[str, np.random.Generator], str] | None = None,
         topics: bool = True,
         patience: int | None = None,
@@ -138,7 +139,8 @@ class LMHelper(GainHelper):
             teacher: fitted values (the result of ``solve_fitted``), or the transition model of the rollouts, which is
                 solved exactly (:func:`selfreg_gym.agents.helpers._teacher.teacher_gains`).
             inputs: names of the numbers that the heads read (:class:`selfreg_gym.inputs.InputEncoder`), or none of
-                them. None: those of ``actor``, ``steps_left`` and ``calls_so_far`` that the rollouts have.
+                them. None: those of ``actor``, ``steps_left``, ``calls_so_far`` and, with ``facts``, ``features`` that
+                the rollouts have.
             facts: put the feature key into the prompt, where the task has one.
             prm: for the input ``prm``: a process reward model or its folder.
             costs: ``(K,)`` cost units of a call of each intervention; None: 1 each. They must be those of the env that
@@ -286,6 +288,11 @@ class LMHelper(GainHelper):
         from selfreg_gym.lm.loading import load_causal, load_tokenizer, trained_with
 
         folder = Path(path)
+        if saved_format(folder / _RECORD.file) in _ANSWERS:
+            raise CheckpointError(
+                f"{str(path)!r} holds a helper that answers with tokens, not one with value heads: load it with "
+                "LMSFTHelper (the helper lm-sft)."
+            )
         _, fields = _RECORD.read(folder)
         names = fields.pop("inputs")
         encoder = InputEncoder.load(folder / "inputs") if names else None

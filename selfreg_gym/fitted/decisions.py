@@ -12,7 +12,9 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.utils.random_streams import FITTED_FOLDS, stream
 
-__all__ = ["Folds", "LoggedDecisions", "assign_folds"]
+__all__ = ["Folds", "LoggedDecisions", "assign_folds", "behaviour_warnings"]
+
+CHUNK = 8192  # rows checked at once, which bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,8 @@ class LoggedDecisions:
         success: ``(n,)`` bool, True at the last decision of a successful episode, False elsewhere.
         task: ``(E,)`` int64 task of each episode.
         actions: A = 1 + K, the number of actions.
+        closed: ``(n,)`` bool, where no help may be asked; None: nowhere. A logged call there ends its episode, and is
+            no data on what follows.
 
     Raises:
         InvalidArgumentError: arrays of other shapes, numbers that are not finite, an action outside 0 .. A - 1, a
@@ -40,6 +44,7 @@ class LoggedDecisions:
     success: np.ndarray
     task: np.ndarray
     actions: int = 2
+    closed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x = np.asarray(self.x)
@@ -52,7 +57,7 @@ class LoggedDecisions:
             if column.shape != (n,):
                 raise InvalidArgumentError(f"{name} must have shape ({n},), one per row of x, received {column.shape}.")
         for name, column in {"x": x, "cost": columns["cost"]}.items():
-            if not np.isfinite(column).all():
+            if not all(np.isfinite(column[begin : begin + CHUNK]).all() for begin in range(0, n, CHUNK)):
                 raise InvalidArgumentError(f"{name} must have finite numbers, received NaN or infinity.")
         object.__setattr__(self, "x", np.ascontiguousarray(x, np.float32))
         for name, kind in kinds.items():
@@ -73,8 +78,21 @@ class LoggedDecisions:
             )
         object.__setattr__(self, "task", task.astype(np.int64))
 
+        if self.closed is not None:
+            closed = np.asarray(self.closed, bool)
+            if closed.shape != (n,) or (closed & (self.action > 0) & ~self.last).any():
+                raise InvalidArgumentError(
+                    "closed must have one flag per row, and a call where it is set ends an episode."
+                )
+            object.__setattr__(self, "closed", closed)
+
     def __len__(self) -> int:
         return len(self.x)
+
+    @cached_property
+    def cut(self) -> np.ndarray:
+        """``(n,)`` bool, whether a call was logged where none may be asked."""
+        return np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
 
     @property
     def episodes(self) -> int:

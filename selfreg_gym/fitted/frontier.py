@@ -11,9 +11,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted.estimates import Estimates
-from selfreg_gym.fitted.policy import Component, FittedPolicy, budget_mixture
-from selfreg_gym.fitted.prices import interpolation
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.fitted.priced import PricedFrontier
 
 if TYPE_CHECKING:
     from selfreg_gym.fitted.networks import Networks
@@ -22,18 +20,19 @@ __all__ = ["FittedFrontier"]
 
 
 @dataclass(frozen=True, eq=False)
-class FittedFrontier:
+class FittedFrontier(PricedFrontier):
     """Success and usage of the best policy at each of P prices, as functions of the inputs.
 
     Attributes:
         networks: the networks of each fold; the values are the mean over all of them.
         prices: ``(P,)`` rising, per cost unit.
-        estimates: held-out usage and success of the policies.
+        estimates: held-out usage and success of the policies; under the largest cap, if there are hard caps.
         encoder: the encoder of the inputs, with ``encode`` and ``save``; None if it was fitted to arrays.
         settings: the settings of the fit.
         history: one record per round.
         episodes, decisions: size of the data.
         warnings: what the data cannot tell.
+        caps: the estimates under a hard cap of 1, 2, ... calls per episode; empty without a cap.
     """
 
     networks: Sequence[Networks]
@@ -45,6 +44,7 @@ class FittedFrontier:
     episodes: int = 0
     decisions: int = 0
     warnings: tuple[str, ...] = ()
+    caps: tuple[Estimates, ...] = ()
 
     @property
     def actions(self) -> int:
@@ -77,96 +77,6 @@ class FittedFrontier:
         with one_thread():
             success, usage = mean_values(self.networks, x)
         return success.transpose(0, 2, 1), usage.transpose(0, 2, 1)
-
-    def gains(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """``(n, P, K)`` success and usage of help k minus those of nohelp; arguments as in :meth:`values`."""
-        success, usage = self.values(x)
-        return success[..., 1:] - success[..., :1], usage[..., 1:] - usage[..., :1]
-
-    def advantage(self, x: Any, price: float) -> np.ndarray:
-        """``(n, K)`` gain of help k at a price: success minus price times usage, between prices by interpolation."""
-        weights = interpolation(self.prices, np.array([check_number("price", price)]))[0]
-        success, usage = (np.tensordot(gain, weights, axes=(1, 0)) for gain in self.gains(x))
-        return success - price * usage
-
-    def action(self, x: Any, price: float) -> np.ndarray:
-        """``(n,)`` int64 actions with the largest S - price * M; nohelp where no gain is positive."""
-        advantage = self.advantage(x, price)
-        best = advantage.argmax(axis=1)
-        return np.where(advantage[np.arange(len(best)), best] > 0, best + 1, 0).astype(np.int64)
-
-    def policy(self, budget: float) -> FittedPolicy:
-        """The policy whose held-out usage is the budget.
-
-        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of
-        the lowest price and always asking, whose usage no price reaches.
-
-        Args:
-            budget: C, cost units per episode.
-
-        Raises:
-            InvalidArgumentError: a negative budget.
-        """
-        budget = check_number("a budget, in cost units per episode,", budget)
-        weights, message = budget_mixture(self.estimates, budget)
-        used = np.flatnonzero(weights > 0)
-        components = []
-        for i in used:
-            constant = int(i) - self.estimates.never
-            components.append(Component(None, constant) if constant >= 0 else Component(float(self.prices[i])))
-        e = self.estimates
-        return FittedPolicy(
-            frontier=self, components=tuple(components), weights=weights[used], budget=budget,
-            expected_success=float(e.success @ weights), expected_usage=float(e.usage @ weights),
-            success_ci=e.interval(weights, of="success"), usage_ci=e.interval(weights, of="usage"), message=message,
-        )  # fmt: skip
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One dict per policy, in order of usage: ``policy, help_cost, usage, success``, and the ends of the intervals.
-
-        ``policy`` is ``"price"``, ``"never"`` or ``"always k"``; ``help_cost`` is None for the last two.
-        """
-        e, rows = self.estimates, []
-        for i in [e.never, *range(e.prices - 1, -1, -1), *range(e.never + 1, len(e.usage))]:
-            weights = np.zeros(len(e.usage))
-            weights[i] = 1.0
-            greedy = i < e.prices
-            (s_low, s_high), (m_low, m_high) = (e.interval(weights, of=of) for of in ("success", "usage"))
-            rows.append(
-                {
-                    "policy": "price" if greedy else str(Component(None, i - e.never)),
-                    "help_cost": float(self.prices[i]) if greedy else None,
-                    "usage": float(e.usage[i]), "usage_low": m_low, "usage_high": m_high,
-                    "success": float(e.success[i]), "success_low": s_low, "success_high": s_high,
-                }
-            )  # fmt: skip
-        return rows
-
-    def success_at(self, budget: Any) -> np.ndarray:
-        """Held-out success of :meth:`policy` at one or more budgets."""
-        found = [self.policy(float(one)).expected_success for one in np.atleast_1d(budget)]
-        return np.reshape(found, np.shape(budget))
-
-    def plot(self, ax: Any = None, *, label: str | None = "fitted", **style: Any) -> Any:
-        """Plot held-out success against usage with 95 % intervals; return the Matplotlib axes."""
-        if ax is None:
-            from matplotlib.figure import Figure
-
-            ax = Figure(figsize=(5, 3.5), layout="constrained").subplots()
-        rows = [row for row in self.rows() if row["policy"] in ("price", "never")]
-        always = self.rows()[1 + self.estimates.prices + self.estimates.best_always() - self.estimates.never - 1]
-        usage, success = ([row[name] for row in rows] for name in ("usage", "success"))
-        (line,) = ax.plot(usage, success, label=label, **{"marker": ".", "markersize": 4, **style})
-        low, high = ([row[name] for row in rows] for name in ("success_low", "success_high"))
-        ax.fill_between(usage, low, high, alpha=0.15, color=line.get_color())
-        end = rows[-1]
-        ax.plot(
-            [end["usage"], always["usage"]], [end["success"], always["success"]], "--", linewidth=1,
-            color=line.get_color(), label="coin with always",
-        )  # fmt: skip
-        ax.set(xlabel="expected usage E[U] (cost units per episode)", ylabel="expected success")
-        ax.legend(frameon=False)
-        return ax
 
     def save(self, folder: str | Path) -> None:
         """Write the networks, the estimates and the encoder to a folder (safetensors and JSON)."""

@@ -228,10 +228,10 @@ class HelperConfig(TrainingConfig):
     """Also learn to predict each observation's feature key, if the task has feature keys."""
     inputs: Texts | None = None
     """Names of the numbers that a helper trained on gains reads (``selfreg_gym.inputs``); not set: those of ``actor``,
-    ``steps_left`` and ``calls_so_far`` that the rollouts have."""
+    ``steps_left``, ``calls_so_far`` and, with ``facts``, ``features`` that the rollouts have."""
     facts: bool = True
-    """The prompt of a helper trained on gains has the feature key, if the task has feature keys."""
-    max_decisions: NonNegative = 12_000
+    """A helper trained on gains knows the feature key, if the task has feature keys: its prompt states it."""
+    max_decisions: NonNegative = 8_000
     """A helper trained on gains: fine-tune on this many decisions; 0: on all."""
     max_labels: NonNegative = 20_000
     """A helper trained on labels: train on about this many (observation, budget) pairs; 0: on all."""

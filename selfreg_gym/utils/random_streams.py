@@ -62,6 +62,7 @@ TRAINING_TASKS = Purpose(0x7A5C, 0)  # seed of the episode: the task of an episo
 FITTED_FOLDS = Purpose(0xF01D)  # seed: folds of fitted values
 FITTED_WEIGHTS = Purpose(0xF17E)  # seed, fold, ...: initial weights and dropout of fitted values
 FITTED_BATCHES = Purpose(0xF17B)  # seed, fold, network, round, epoch: the order of the rows
+AVERAGER_TIES = Purpose(0xA7E5)  # seed: the order of stored decisions at equal distance
 # Statistics.
 BOOTSTRAP = Purpose(0x5E1F, 0)  # bootstrap seed: resamples
 SPLIT_HALVES = Purpose(0x5B117, 0)  # bootstrap seed: halves of the data, one to choose and one to measure

@@ -21,6 +21,7 @@ from selfreg_gym.inputs import DecisionTable, InputEncoder
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.solver import solve
+from selfreg_gym.testing import check_helper
 from selfreg_gym.testing.reference_actors import ExpertActor, RandomActor
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode, Intervention, Transition
@@ -180,6 +181,9 @@ def test_damaged_files_are_refused(helper: LMHelper, tmp_path: Path) -> None:
     (tmp_path / "helper.json").unlink()
     with pytest.raises(CheckpointError, match="helper\\.json"):
         LMHelper.from_pretrained(tmp_path)
+    (tmp_path / "helper.json").write_text(json.dumps({"format": "selfreg-helper-2"}))
+    with pytest.raises(CheckpointError, match="load it with LMSFTHelper"):
+        LMHelper.from_pretrained(tmp_path)
 
 
 def test_the_same_seed_gives_the_same_helper(teacher: KnownTeacher) -> None:
@@ -187,6 +191,18 @@ def test_the_same_seed_gives_the_same_helper(teacher: KnownTeacher) -> None:
     first, second, other = (LMHelper.train(ROLLOUTS, teacher, seed=seed, **few) for seed in (4, 4, 5))
     assert first.info["loss"] == second.info["loss"] != other.info["loss"]
     assert first.info["r2"] == second.info["r2"]
+
+
+def test_adapters_are_merged_and_the_head_is_trained_with_them(teacher: KnownTeacher, tmp_path: Path) -> None:
+    few = {**FAST, "epochs": 1, "max_decisions": 64}
+    adapted = LMHelper.train(ROLLOUTS, teacher, lora=4, patience=2, seed=4, **few)
+    assert adapted.info["lora"] == 4
+    assert adapted.info["early_stopping"]["patience"] == 2
+    assert not any("lora" in name for name, _ in adapted.trunk.named_parameters())
+    adapted.save_pretrained(tmp_path)
+    x = read(adapted, ROLLOUTS[:20])
+    assert (LMHelper.from_pretrained(tmp_path).gains(x)[0] == adapted.gains(x)[0]).all()
+    assert (LMHelper.from_pretrained(tmp_path).reader.encode(DecisionTable.from_rollouts(ROLLOUTS[:20])) == x).all()
 
 
 def test_an_interrupted_training_continues_without_a_difference(
@@ -273,6 +289,7 @@ def test_it_plays_in_an_env_and_reads_there_what_it_read_in_training() -> None:
         one.cost for one in run_episodes(gym.make("selfreg/Intervention-v0", **coin()), [EpisodeSpec(1, 1)], always)
     ]
     assert costs == [3.0]
+    check_helper(helper)
 
 
 def test_invalid_arguments_are_errors(teacher: KnownTeacher, helper: LMHelper) -> None:

@@ -67,7 +67,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, predict: Any = None, init: Any = Non
     monkeypatch.setitem(sys.modules, module.__name__, module)
     names, load = registry.names, registry.load
     monkeypatch.setattr(
-        registry, "names", lambda group: [*names(group), called] if group == "helpers" else names(group)
+        registry, "names", lambda group, **flag: [*names(group, **flag), *([called] if group == "helpers" else [])]
     )
     monkeypatch.setattr(
         registry, "load", lambda group, name: kind if (group, name) == ("helpers", called) else load(group, name)

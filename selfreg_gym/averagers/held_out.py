@@ -1,0 +1,60 @@
+"""Held-out values of deep averagers: each fold judges the policies of the other folds' decisions.
+
+The largest of several noisy values is optimistic, so the frontier of a model promises more than its policies reach.
+Here the model of the other folds chooses the actions at the decisions of a fold and predicts their values; the episodes
+of the fold correct the predictions (:mod:`selfreg_gym.fitted.held_out`). It has seen neither their tasks nor their
+outcomes, unless the representation was learned from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfreg_gym.averagers.model import AveragerModel
+from selfreg_gym.averagers.values import ValueTables, action_values
+from selfreg_gym.fitted.estimates import Estimates, estimate
+from selfreg_gym.fitted.held_out import FoldRows, episode_values
+
+__all__ = ["held_out_estimates"]
+
+
+def held_out_estimates(
+    model: AveragerModel, prices: NDArray[np.float64], *, progress: Callable[[int], None] | None = None
+) -> Estimates:
+    """Estimate success and usage of the greedy policies of the prices and of the constant policies.
+
+    Args:
+        model: with at least two folds.
+        prices: ``(P,)`` rising, success per cost unit.
+        progress: called with the number of policies done, of F (P + 1 + K).
+    """
+    given = model.decisions
+    policies = len(prices) + given.actions
+    terms = np.zeros((2, given.episodes, policies))
+    unit = float(given.cost[given.action > 0].mean()) if (given.action > 0).any() else 1.0
+    done = 0
+    for fold in range(model.folds):
+        others = [other for other in range(model.folds) if other != fold]
+        rows = model.rows([fold])
+        S, M = action_values(model.neighbours_of(rows, others), ValueTables.solve(model, prices, folds=others))
+        greedy = (S - prices[:, None].astype(np.float32) * M).argmax(axis=2)
+        data = FoldRows(model.points[rows], given.action[rows], given.cost[rows], given.success[rows], given.last[rows])
+        components = data.components()
+        episodes = given.episode[rows][data.last]
+        for p in range(policies):
+            if p < len(prices):
+                action, q = greedy[:, p], p
+            else:  # a constant policy: its values start from those at the highest, or at the lowest price
+                action = np.full(len(rows), p - len(prices))
+                q = len(prices) - 1 if p == len(prices) else 0
+            at = np.arange(len(rows)), q, action
+            found, _ = episode_values(data, components, action, S[at], M[at], unit=unit if unit > 0 else 1.0)
+            terms[:, episodes, p] = found.T
+            done += 1
+            if progress is not None:
+                progress(done)
+    order = given.order
+    return estimate(terms[0][order], terms[1][order], prices=len(prices), seed=model.seed)
