@@ -11,8 +11,10 @@ import numpy as np
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.agents.helpers._teacher import teacher_gains
+from selfreg_gym.averagers import AveragerFrontier
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
 from selfreg_gym.intervention_env.building import check_budget
@@ -22,7 +24,7 @@ from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
 
 __all__ = ["ValuesHelper", "curve_of", "train_student"]
 
-_KINDS = {"frontier": FittedFrontier, "student": Student}
+_KINDS = {"frontier": FittedFrontier, "student": Student, "averagers": AveragerFrontier}
 _RECORD = ModelRecord(
     "a helper with fitted values",
     "helper.json",
@@ -51,7 +53,7 @@ class ValuesHelper(GainHelper):
     """Asks for help by gains that are functions of the inputs of an encoder.
 
     Args:
-        values: a :class:`FittedFrontier` or a :class:`Student` with an ``encoder``.
+        values: a :class:`PricedFrontier` (fitted values, deep averagers) or a :class:`Student`, with an ``encoder``.
         costs: ``(K,)`` cost units of a call of each intervention.
         curve: held-out usage and success of the teacher at the positions 0 (never), 1 (the largest price) to P (the
             smallest) and P + 1 (always); None if they are not known.
@@ -68,7 +70,7 @@ class ValuesHelper(GainHelper):
 
     def __init__(
         self,
-        values: FittedFrontier | Student,
+        values: PricedFrontier | Student,
         *,
         costs: Sequence[float],
         curve: Sequence[Sequence[float]] | None = None,
@@ -158,7 +160,7 @@ class ValuesHelper(GainHelper):
     def save_pretrained(self, path: str | Path) -> None:
         """Write the values with their encoder, a model card and, last, ``helper.json``, which marks it as complete."""
         folder = _RECORD.begin(path)
-        kind = "student" if isinstance(self.values, Student) else "frontier"
+        kind = next(name for name, kind in _KINDS.items() if isinstance(self.values, kind))
         self.values.save(folder / "values")
         self._write_card(folder)
         curve = [] if self.curve is None else self.curve.tolist()
@@ -210,8 +212,8 @@ _H = TypeVar("_H", bound=ValuesHelper)
 
 
 def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
-    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it is not a fitted frontier."""
-    if not isinstance(teacher, FittedFrontier):
+    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it has no such estimates."""
+    if not isinstance(teacher, PricedFrontier):
         return None
     rows = teacher.rows()
     always = f"always {int(np.argmax(costs)) + 1}"
