@@ -53,7 +53,7 @@ class ValuesHelper(GainHelper):
     """Asks for help by gains that are functions of the inputs of an encoder.
 
     Args:
-        values: a :class:`PricedFrontier` (fitted values, deep averagers) or a :class:`Student`, with an ``encoder``.
+        values: a :class:`FittedFrontier`, an :class:`AveragerFrontier` or a :class:`Student`, with an ``encoder``.
         costs: ``(K,)`` cost units of a call of each intervention.
         curve: held-out usage and success of the teacher at the positions 0 (never), 1 (the largest price) to P (the
             smallest) and P + 1 (always); None if they are not known.
@@ -70,7 +70,7 @@ class ValuesHelper(GainHelper):
 
     def __init__(
         self,
-        values: PricedFrontier | Student,
+        values: FittedFrontier | AveragerFrontier | Student,
         *,
         costs: Sequence[float],
         curve: Sequence[Sequence[float]] | None = None,

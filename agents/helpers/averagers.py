@@ -16,7 +16,7 @@ from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
 
 __all__ = ["Averagers"]
 
-_REPRESENTATIONS = {"values": LearnedValues, "hidden": HiddenLayers}
+_REPRESENTATIONS: dict[str, type[HiddenLayers | LearnedValues]] = {"values": LearnedValues, "hidden": HiddenLayers}
 
 
 class Averagers(ValuesHelper):
@@ -69,13 +69,15 @@ class Averagers(ValuesHelper):
         if not hasattr(rollouts, "columns"):
             rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
         table = DecisionTable.from_rollouts(rollouts)
+        learned: HiddenLayers | LearnedValues | None = None
         if teacher is None:
             encoder = inputs if isinstance(inputs, InputEncoder) else _fitted(table, inputs, rollouts)
-            learned, x = None, encoder.encode(table)
+            x = encoder.encode(table)
         elif teacher.encoder is None:
             raise InvalidArgumentError("deep averagers need a teacher with an encoder: use solve_fitted(rollouts).")
         else:
-            encoder, learned = teacher.encoder, _REPRESENTATIONS[representation](teacher)
+            encoder = teacher.encoder
+            learned = _REPRESENTATIONS[representation](teacher)
             rows = encoder.encode(table)
             x = np.concatenate([learned(rows[i : i + 8192]) for i in range(0, len(rows), 8192)])
         decisions = logged_decisions(rollouts, x)

@@ -52,6 +52,7 @@ class Committee:
         self.success = decisions.success[self.rows].astype(np.float32)
         self.cost = decisions.cost[self.rows] / np.float32(unit)
         self.action = decisions.action[self.rows]
+        self.cut = decisions.cut[self.rows]
         generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, fold))
         self.networks = Networks(
             folds.members, decisions.x.shape[1], settings.hidden, decisions.actions, len(prices), shift=shift,
@@ -68,10 +69,13 @@ class Committee:
     def logged_returns(self) -> tuple[np.ndarray, np.ndarray]:
         """``(n, P)`` success and usage of the logged continuation of each decision: the first targets."""
         shape = len(self.rows), len(self.prices)
-        value, agree = np.zeros(shape, np.float32), np.ones(shape, bool)
-        rewards = self.success, self.cost
-        success, usage = (trace_targets(reward, value, agree, self.backward, trace=1.0) for reward in rewards)
-        return success, usage
+        agree = np.repeat(~self.cut[:, None], len(self.prices), axis=1)
+        rate = self.success.sum() / max((~self.cut)[self.backward.rows[0]].sum(), 1)
+        found = []
+        for reward, onward in ((self.success, rate), (self.cost, 0.0)):
+            value = np.full(shape, onward, np.float32)  # after a cut
+            found.append(trace_targets(reward, value, agree, self.backward, trace=1.0))
+        return found[0], found[1]
 
     def targets(self) -> tuple[np.ndarray, np.ndarray]:
         """``(n, P)`` targets of success and of usage (in its unit), from networks that did not see the row's part."""
@@ -81,7 +85,8 @@ class Committee:
         for member in range(self.networks.count):
             for at in chunks(np.flatnonzero(self.part == member)):
                 s, m = self.networks.values(torch.from_numpy(self.decisions.x[self.rows[at]]), member)
-                action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices)
+                closed = self.closed_at(self.rows[at])
+                action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices, closed)
                 agree[at] = action == self.action[at, None]
         usage /= np.float32(self.networks.unit)
         trace = self.settings.trace
@@ -125,7 +130,7 @@ class Committee:
     def _batches(self, round_: int) -> Iterator[np.ndarray]:
         """Batches ``(members, B)`` of local row numbers; each member sees the rows of the other parts."""
         settings, members = self.settings, self.networks.count
-        own = [np.flatnonzero(self.part != m) if members > 1 else np.arange(len(self.rows)) for m in range(members)]
+        own = [np.flatnonzero(~self.cut & ((self.part != m) | (members == 1))) for m in range(members)]
         count = max(len(rows) for rows in own)
         batch = max(min(settings.batch, count // settings.steps), min(SMALLEST_BATCH, settings.batch))
         for epoch in range(max(settings.epochs, math.ceil(settings.steps * batch / count))):
@@ -154,6 +159,10 @@ class Committee:
         for at in chunks(np.arange(len(rows))):
             hidden[at] = self.networks.hidden(torch.from_numpy(d.x[rows[at]]), 0).numpy()
         return FoldRows(hidden, d.action[rows], d.cost[rows], d.success[rows], d.last[rows])
+
+    def closed_at(self, rows: np.ndarray) -> np.ndarray | None:
+        """``(len(rows),)`` where only nohelp is possible; None: nowhere."""
+        return None if self.decisions.closed is None else self.decisions.closed[rows]
 
     def values_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(len(rows), A, P)`` success and usage at rows of the data."""

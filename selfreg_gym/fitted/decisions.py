@@ -29,6 +29,8 @@ class LoggedDecisions:
         success: ``(n,)`` bool, True at the last decision of a successful episode, False elsewhere.
         task: ``(E,)`` int64 task of each episode.
         actions: A = 1 + K, the number of actions.
+        closed: ``(n,)`` bool, where no help may be asked; None: nowhere. A logged call there ends its episode, and is
+            no data on what follows.
 
     Raises:
         InvalidArgumentError: arrays of other shapes, numbers that are not finite, an action outside 0 .. A - 1, a
@@ -42,6 +44,7 @@ class LoggedDecisions:
     success: np.ndarray
     task: np.ndarray
     actions: int = 2
+    closed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x = np.asarray(self.x)
@@ -75,8 +78,21 @@ class LoggedDecisions:
             )
         object.__setattr__(self, "task", task.astype(np.int64))
 
+        if self.closed is not None:
+            closed = np.asarray(self.closed, bool)
+            if closed.shape != (n,) or (closed & (self.action > 0) & ~self.last).any():
+                raise InvalidArgumentError(
+                    "closed must have one flag per row, and a call where it is set ends an episode."
+                )
+            object.__setattr__(self, "closed", closed)
+
     def __len__(self) -> int:
         return len(self.x)
+
+    @cached_property
+    def cut(self) -> np.ndarray:
+        """``(n,)`` bool, whether a call was logged where none may be asked."""
+        return np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
 
     @property
     def episodes(self) -> int:

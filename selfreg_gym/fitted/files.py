@@ -16,6 +16,7 @@ from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
 __all__ = ["load_frontier", "save_frontier"]
 
 WEIGHTS = "networks.safetensors"
+ESTIMATES = ("success", "usage", "success_replicates", "usage_replicates")
 INPUTS = "inputs"
 
 
@@ -26,10 +27,11 @@ def _count(low: int) -> Rule:
 RECORD = ModelRecord(
     what="a fitted frontier",
     file="fitted.json",
-    format="selfreg_gym fitted 1",
+    format="selfreg_gym fitted 2",
+    older={"selfreg_gym fitted 1": {"cap": 0}},
     rules={
         "folds": _count(1), "members": _count(1), "inputs": _count(1), "hidden": _count(1), "actions": _count(2),
-        "prices": _count(2), "episodes": _count(0), "decisions": _count(0), "settings": INFO,
+        "prices": _count(2), "episodes": _count(0), "decisions": _count(0), "settings": INFO, "cap": _count(0),
         "unit": Rule("a positive number", lambda value, fields: isinstance(value, float) and 0 < value < 1e300),
         "encoder": Rule("true or false", lambda value, fields: type(value) is bool),
         "history": Rule("a list", lambda value, fields: isinstance(value, list)),
@@ -46,10 +48,9 @@ def save_frontier(frontier: FittedFrontier, folder: str | Path) -> Path:
 
     place = RECORD.begin(folder)
     first, e = frontier.networks[0], frontier.estimates
-    arrays = {
-        "prices": frontier.prices, "success": e.success, "usage": e.usage,
-        "success_replicates": e.success_replicates, "usage_replicates": e.usage_replicates,
-    }  # fmt: skip
+    arrays = {"prices": frontier.prices} | {name: getattr(e, name) for name in ESTIMATES}
+    for cap, capped in enumerate(frontier.caps, 1):
+        arrays |= {f"cap {cap}/{name}": getattr(capped, name) for name in ESTIMATES}
     tensors = {name: torch.from_numpy(np.array(array, np.float64)) for name, array in arrays.items()}
     tensors |= {"shift": first.shift.clone(), "scale": first.scale.clone()}
     for fold, networks in enumerate(frontier.networks):
@@ -62,7 +63,7 @@ def save_frontier(frontier: FittedFrontier, folder: str | Path) -> Path:
         place, folds=len(frontier.networks), members=first.count, inputs=frontier.inputs, hidden=first.w1.shape[2],
         actions=frontier.actions, prices=len(frontier.prices), unit=first.unit, encoder=frontier.encoder is not None,
         settings=frontier.settings, history=frontier.history, episodes=frontier.episodes,
-        decisions=frontier.decisions, warnings=list(frontier.warnings),
+        decisions=frontier.decisions, warnings=list(frontier.warnings), cap=len(frontier.caps),
     )  # fmt: skip
     return place
 
@@ -85,7 +86,7 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
         raise CheckpointError(f"{str(place / WEIGHTS)!r} cannot be read ({error}): {_REMEDY}.") from error
     try:
         shape = record["inputs"], record["hidden"], record["actions"], record["prices"]
-        _check(tensors, record["folds"], record["members"], *shape)
+        _check(tensors, record["folds"], record["members"], record["cap"], *shape)
         networks = []
         for fold in range(record["folds"]):
             one = Networks(
@@ -101,30 +102,36 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
         from selfreg_gym.inputs import InputEncoder
 
         encoder = InputEncoder.load(place / INPUTS)
-        if encoder.width != record["inputs"]:
+        columns = record["inputs"] - (record["cap"] + 1 if record["cap"] else 0)
+        if encoder.width != columns:
             raise CheckpointError(
-                f"{str(place / INPUTS)!r} has {encoder.width} inputs, the networks {record['inputs']}: {_REMEDY}."
+                f"{str(place / INPUTS)!r} has {encoder.width} inputs, the networks {columns}: {_REMEDY}."
             )
-    names = ("success", "usage", "success_replicates", "usage_replicates")
+
+    def estimates(prefix: str = "") -> Estimates:
+        found = {name: tensors[prefix + name].numpy() for name in ESTIMATES}
+        return Estimates(**found, prices=record["prices"])
+
     return FittedFrontier(
         networks=networks, prices=tensors["prices"].numpy(), encoder=encoder, settings=record["settings"],
-        estimates=Estimates(**{name: tensors[name].numpy() for name in names}, prices=record["prices"]),
+        estimates=estimates(), caps=tuple(estimates(f"cap {cap}/") for cap in range(1, record["cap"] + 1)),
         history=record["history"], episodes=record["episodes"], decisions=record["decisions"],
         warnings=tuple(map(str, record["warnings"])),
     )  # fmt: skip
 
 
 def _check(
-    tensors: dict[str, Any], folds: int, members: int, inputs: int, hidden: int, actions: int, prices: int
+    tensors: dict[str, Any], folds: int, members: int, cap: int, inputs: int, hidden: int, actions: int, prices: int
 ) -> None:
     """Raise ModelError or KeyError if an array is missing, of another shape, or not finite."""
     import torch
 
     outputs, policies = 2 * actions * prices, prices + actions
     shapes: dict[str, tuple[int, ...]] = {"prices": (prices,), "shift": (inputs,), "scale": (inputs,)}
-    shapes |= {name: (policies,) for name in ("success", "usage")}
     replicates = len(tensors["success_replicates"])
-    shapes |= {name: (replicates, policies) for name in ("success_replicates", "usage_replicates")}
+    for prefix in ("", *(f"cap {one}/" for one in range(1, cap + 1))):
+        for name in ESTIMATES:
+            shapes[prefix + name] = (replicates, policies) if "replicates" in name else (policies,)
     for fold in range(folds):
         layers = {"1": (inputs, hidden), "2": (hidden, hidden), "3": (hidden, outputs)}
         for layer, (fan_in, fan_out) in layers.items():

@@ -26,12 +26,13 @@ class FittedFrontier(PricedFrontier):
     Attributes:
         networks: the networks of each fold; the values are the mean over all of them.
         prices: ``(P,)`` rising, per cost unit.
-        estimates: held-out usage and success of the policies.
+        estimates: held-out usage and success of the policies; under the largest cap, if there are hard caps.
         encoder: the encoder of the inputs, with ``encode`` and ``save``; None if it was fitted to arrays.
         settings: the settings of the fit.
         history: one record per round.
         episodes, decisions: size of the data.
         warnings: what the data cannot tell.
+        caps: the estimates under a hard cap of 1, 2, ... calls per episode; empty without a cap.
     """
 
     networks: Sequence[Networks]
@@ -43,6 +44,7 @@ class FittedFrontier(PricedFrontier):
     episodes: int = 0
     decisions: int = 0
     warnings: tuple[str, ...] = ()
+    caps: tuple[Estimates, ...] = ()
 
     @property
     def actions(self) -> int:

@@ -176,7 +176,7 @@ def _held_out_value(committees: list[Committee]) -> tuple[float, float]:
         success, usage = committee.held_out_values()
         rows = committee.fold_rows()
         components = rows.components()
-        policy = greedy(success, usage, prices)
+        policy = greedy(success, usage, prices, committee.closed_at(committee.held_out))
         of_policy = chosen(success, policy), chosen(usage, policy)
         start = np.r_[0, np.flatnonzero(rows.last)[:-1] + 1]
         count += len(start)
@@ -198,7 +198,8 @@ def held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]
         success, usage = committee.held_out_values()
         rows = committee.fold_rows()
         components = rows.components()
-        policy = greedy(success, usage, prices)
+        closed = committee.closed_at(committee.held_out)
+        policy = greedy(success, usage, prices, closed)
         order = d.order
         episodes = order[committee.folds.fold[order] == committee.fold]
         for p in range(count):
@@ -207,6 +208,8 @@ def held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]
             else:  # constant policies: their values start from those at the highest and at the lowest price
                 action = np.full(len(policy), p - len(prices))
                 q = len(prices) - 1 if p == len(prices) else 0
+                if closed is not None:
+                    action[closed] = 0
             at = np.arange(len(action)), action, q
             terms, _ = episode_values(rows, components, action, success[at], usage[at], unit=committee.networks.unit)
             result[:, episodes, p] = terms.T

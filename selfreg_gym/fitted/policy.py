@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,21 +35,23 @@ class FittedPolicy:
         frontier: the fitted values.
         components: the policies.
         weights: ``(m,)`` their probabilities.
-        budget: C, cost units per episode.
+        budget: C, cost units per episode; None if only a hard cap limits the usage.
         expected_success, expected_usage: held-out estimates of E[S] and E[M] of the mixture.
         success_ci, usage_ci: 95 % bootstrap intervals over episodes.
         message: a note on the result, or "".
+        cap: the largest number of calls of an episode, or None.
     """
 
     frontier: PricedFrontier
     components: tuple[Component, ...]
     weights: np.ndarray
-    budget: float
+    budget: float | None
     expected_success: float
     expected_usage: float
     success_ci: tuple[float, float]
     usage_ci: tuple[float, float]
     message: str = ""
+    cap: int | None = None
 
     @property
     def help_cost(self) -> float | None:
@@ -60,12 +62,21 @@ class FittedPolicy:
         """Draw the index of the component of one episode."""
         return int(np.searchsorted(np.cumsum(self.weights), rng.random() * float(self.weights.sum()), side="right"))
 
-    def action(self, x: np.ndarray, component: int = 0) -> np.ndarray:
-        """``(n,)`` int64 actions of a component at inputs ``(n, D)``."""
+    def action(self, x: np.ndarray, component: int = 0, *, left: Any = None) -> np.ndarray:
+        """``(n,)`` int64 actions of a component.
+
+        Args:
+            x: ``(n, D)`` inputs, as the encoder makes them.
+            component: the index of the drawn policy.
+            left: ``(n,)`` calls left, under a hard cap; at first they are ``cap``.
+        """
         price, constant = self.components[component]
-        if price is None:
-            return np.full(len(x), constant, np.int64)
-        return self.frontier.action(x, price)
+        if self.cap is not None:
+            x = self.frontier.with_calls_left(x, left)
+        if price is not None:
+            return self.frontier.action(x, price)
+        action = np.full(len(x), constant, np.int64)
+        return action if self.cap is None else np.where(np.asarray(left) > 0, action, 0)
 
     def __repr__(self) -> str:
         parts = " + ".join(f"{w:.3g} * {c}" for w, c in zip(self.weights, self.components, strict=True))

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.fitted.capped import calls_left_inputs
 from selfreg_gym.fitted.estimates import Estimates
 from selfreg_gym.fitted.policy import Component, FittedPolicy, budget_mixture
 from selfreg_gym.fitted.prices import interpolation
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_count, check_number
 
 __all__ = ["PricedFrontier"]
 
@@ -22,11 +24,14 @@ class PricedFrontier(ABC):
         prices: ``(P,)`` rising, per cost unit.
         estimates: held-out usage and success of the policies.
         encoder: the encoder of the inputs, with ``encode`` and ``save``; None if they are arrays of the caller.
+        caps: the estimates under a hard cap of 1, 2, ... calls per episode; empty without a cap. Values under caps have
+            the calls left among their inputs (:meth:`with_calls_left`).
     """
 
     prices: np.ndarray
     estimates: Estimates
     encoder: Any
+    caps: tuple[Estimates, ...] = ()
 
     @abstractmethod
     def values(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -47,37 +52,65 @@ class PricedFrontier(ABC):
         success, usage = (np.tensordot(gain, weights, axes=(1, 0)) for gain in self.gains(x))
         return success - price * usage
 
+    def with_calls_left(self, x: Any, left: Any) -> np.ndarray:
+        """``(n, D)`` inputs of values under a hard cap, from those of the encoder and ``(n,)`` calls left.
+
+        Raises:
+            InvalidArgumentError: the values have no cap, or the calls left are not from 0 to the largest cap.
+        """
+        left, most = np.asarray(left), len(self.caps)
+        if not most:
+            raise InvalidArgumentError("these values have no hard cap, received calls left: fit them with cap=.")
+        if left.shape != np.shape(x)[:1] or left.dtype.kind not in "iu" or ((left < 0) | (left > most)).any():
+            raise InvalidArgumentError(f"left must be (n,) integers from 0 to {most}, the calls left; received {left}.")
+        return calls_left_inputs(np.asarray(x, np.float32), left, most)
+
     def action(self, x: Any, price: float) -> np.ndarray:
-        """``(n,)`` int64 actions with the largest S - price * M; nohelp where no gain is positive."""
+        """``(n,)`` int64 actions with the largest S - price * M; nohelp without a positive gain, or without calls."""
         advantage = self.advantage(x, price)
+        if self.caps:
+            advantage[np.asarray(x)[:, -len(self.caps) - 1] > 0] = 0.0
         best = advantage.argmax(axis=1)
         return np.where(advantage[np.arange(len(best)), best] > 0, best + 1, 0).astype(np.int64)
 
-    def policy(self, budget: float) -> FittedPolicy:
+    def policy(self, budget: float | None = None, *, cap: int | None = None) -> FittedPolicy:
         """The policy whose held-out usage is the budget.
 
         It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of
         the lowest price and always asking, whose usage no price reaches.
 
         Args:
-            budget: C, cost units per episode.
+            budget: C, cost units per episode; None for no limit in expectation, which needs a cap.
+            cap: the largest number of calls of an episode, if the values were fitted with ``cap=``; None: the largest.
 
         Raises:
-            InvalidArgumentError: a negative budget.
+            InvalidArgumentError: a negative budget, or a cap that the values were not fitted for.
         """
-        budget = check_number("a budget, in cost units per episode,", budget)
-        weights, message = budget_mixture(self.estimates, budget)
+        cap = self._checked_cap(cap)
+        if budget is None and not cap:
+            raise InvalidArgumentError("a policy needs a budget, received None: only a hard cap can replace it.")
+        if budget is not None:
+            budget = check_number("a budget, in cost units per episode,", budget)
+        e = self.caps[cap - 1] if cap else self.estimates
+        weights, message = budget_mixture(e, np.inf if budget is None else budget)
+        message = "" if budget is None else message
         used = np.flatnonzero(weights > 0)
         components = []
         for i in used:
-            constant = int(i) - self.estimates.never
+            constant = int(i) - e.never
             components.append(Component(None, constant) if constant >= 0 else Component(float(self.prices[i])))
-        e = self.estimates
         return FittedPolicy(
-            frontier=self, components=tuple(components), weights=weights[used], budget=budget,
+            frontier=self, components=tuple(components), weights=weights[used], budget=budget, cap=cap,
             expected_success=float(e.success @ weights), expected_usage=float(e.usage @ weights),
             success_ci=e.interval(weights, of="success"), usage_ci=e.interval(weights, of="usage"), message=message,
         )  # fmt: skip
+
+    def _checked_cap(self, cap: int | None) -> int | None:
+        if cap is None:
+            return len(self.caps) or None
+        if not self.caps:
+            raise InvalidArgumentError(f"these values have no hard cap, received cap={cap}: fit them with cap={cap}.")
+        return check_count("cap, the number of calls per episode,", cap, high=len(self.caps))
 
     def rows(self) -> list[dict[str, Any]]:
         """One dict per policy, in order of usage: ``policy, help_cost, usage, success``, and the ends of the intervals.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.fitted.capped import with_caps
 from selfreg_gym.fitted.decisions import LoggedDecisions, behaviour_warnings
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.settings import Settings
 from selfreg_gym.types import Episode
+from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.progress import progress_bar
 
 __all__ = ["MissingSupportWarning", "fit_decisions", "logged_decisions", "solve_fitted"]
@@ -31,6 +33,7 @@ def solve_fitted(
     trunk: str | Path = "actor",
     prm: Any = None,
     action_kinds: Sequence[str] | None = None,
+    cap: int | None = None,
     folder: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
@@ -44,6 +47,8 @@ def solve_fitted(
         trunk: of the input ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
         prm: of the input ``prm``, and of the trunk ``"prm"``: a process reward model or its folder.
         action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
+        cap: largest hard cap on the calls of an episode: the result has policies for each cap from 1 on
+            (``policy(budget, cap=...)``). Each takes the memory of the rollouts once.
         folder: where the state of an unfinished fit is kept; the same call continues it. None keeps nothing.
         progress: whether to draw a progress bar.
         **settings: see :class:`selfreg_gym.fitted.settings.Settings`.
@@ -65,13 +70,15 @@ def solve_fitted(
         rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
     encoder, table = fit_inputs(rollouts, inputs, trunk=trunk, prm=prm, action_kinds=action_kinds, progress=progress)
     x = encoder.encode(table, progress=progress)
-    return fit_decisions(logged_decisions(rollouts, x), checked, encoder=encoder, folder=folder, progress=progress)
+    decisions = logged_decisions(rollouts, x)
+    return fit_decisions(decisions, checked, cap=cap, encoder=encoder, folder=folder, progress=progress)
 
 
 def fit_decisions(
     decisions: LoggedDecisions,
     settings: Settings | None = None,
     *,
+    cap: int | None = None,
     encoder: Any = None,
     folder: str | Path | None = None,
     progress: bool = False,
@@ -82,22 +89,34 @@ def fit_decisions(
         decisions: the data.
         settings: of the iteration.
         encoder: of the inputs, stored in the result.
-        folder, progress: as in :func:`solve_fitted`.
+        cap, folder, progress: as in :func:`solve_fitted`.
     """
-    from selfreg_gym.fitted.estimates import estimate
+    from selfreg_gym.fitted.estimates import Estimates, estimate
     from selfreg_gym.fitted.iteration import iterate
 
     settings = settings or Settings()
+    cap_of = np.zeros(decisions.episodes, np.int64)
+    if cap is not None:
+        if len(np.unique(decisions.task)) < settings.folds * settings.members:
+            # Folds of episodes: an episode is in one fold under all caps.
+            decisions = replace(decisions, task=np.argsort(decisions.order))
+        decisions, cap_of = with_caps(decisions, check_count("cap, the number of calls per episode,", cap))
     notes = behaviour_warnings(decisions)
     for note in notes:
         warnings.warn(note, MissingSupportWarning, stacklevel=2)
     with progress_bar("Fitted values", settings.rounds + settings.final_rounds, shown=progress) as update:
         found = iterate(decisions, settings, folder=folder, progress=lambda done, total, note: update(done, note=note))
     order = decisions.order
+
+    def estimates(most: int) -> Estimates:
+        own = order[cap_of[order] == most]
+        return estimate(found.success[own], found.usage[own], prices=len(found.prices), seed=settings.seed)
+
+    caps = tuple(estimates(most) for most in range(1, (cap or 0) + 1))
     return FittedFrontier(
         networks=found.networks, prices=found.prices, encoder=encoder, settings=settings.fields(),
-        estimates=estimate(found.success[order], found.usage[order], prices=len(found.prices), seed=settings.seed),
-        history=found.history, episodes=decisions.episodes, decisions=len(decisions), warnings=tuple(notes),
+        estimates=caps[-1] if caps else estimates(0), history=found.history, episodes=decisions.episodes,
+        decisions=len(decisions), warnings=tuple(notes), caps=caps,
     )  # fmt: skip
 
 

@@ -24,9 +24,15 @@ from selfreg_gym.fitted.shape import non_increasing
 __all__ = ["Backward", "chosen", "greedy", "policy_values", "trace_targets"]
 
 
-def greedy(success: np.ndarray, usage: np.ndarray, prices: np.ndarray) -> np.ndarray:
-    """``(n, P)`` int8 actions with the largest S - r M, for ``(n, A, P)`` values; ties go to the smaller action."""
-    return (success - prices * usage).argmax(axis=1).astype(np.int8)
+def greedy(success: np.ndarray, usage: np.ndarray, prices: np.ndarray, closed: np.ndarray | None = None) -> np.ndarray:
+    """``(n, P)`` int8 actions with the largest S - r M, for ``(n, A, P)`` values; ties go to the smaller action.
+
+    ``closed`` ``(n,)`` is True where only nohelp is possible.
+    """
+    action = (success - prices * usage).argmax(axis=1).astype(np.int8)
+    if closed is not None:
+        action[closed] = 0
+    return action
 
 
 def chosen(values: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -73,8 +79,8 @@ def trace_targets(
 
 
 def policy_values(
-    success: np.ndarray, usage: np.ndarray, prices: np.ndarray
+    success: np.ndarray, usage: np.ndarray, prices: np.ndarray, closed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Greedy actions, and their success and usage as sequences that do not rise with the price, ``(n, P)`` each."""
-    action = greedy(success, usage, prices)
+    action = greedy(success, usage, prices, closed)
     return action, non_increasing(chosen(success, action)), non_increasing(chosen(usage, action))

@@ -16,7 +16,10 @@ from command_line import said
 from selfreg_gym import __version__, registry
 from selfreg_gym.pipeline import STAGES
 
-COMMANDS = ("run", "collect", "train-prm", "solve", "train-helper", "evaluate", "report", "list", "play", "experiment")
+COMMANDS = (
+    "run", "collect", "train-prm", "solve", "fit-values", "train-helper", "evaluate", "report", "list", "play",
+    "experiment",
+)  # fmt: skip
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,7 @@ def test_a_damaged_folder_raises(frontier, tmp_path, damage):
     if damage == "record":
         record.write_text(record.read_text()[:50])
     elif damage == "format":
-        record.write_text(record.read_text().replace("fitted 1", "fitted 9"))
+        record.write_text(record.read_text().replace("fitted 2", "fitted 9"))
     elif damage == "weights":
         weights.write_bytes(weights.read_bytes()[:-100])
     else:

@@ -21,6 +21,7 @@ from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.inputs import DecisionTable, InputEncoder
 from selfreg_gym.pipeline.candidates import interventions_of
 from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.schema import ValuesConfig
 from selfreg_gym.solver import solve_frontier
 from selfreg_gym.store.reading import Coded
 from selfreg_gym.transitions import TransitionModel
@@ -76,7 +77,7 @@ budgets 0.5, 1, 1.5, 2 and 3 without a calibration; shares of the gap are read a
         costs = [cost for _, cost in interventions_of(trial.run("collect"))]
         promised: dict[str, dict[str, list[float]]] = {}
         helpers: dict[HelperKey, Helper] = {}
-        for method, helper in fitted_helpers(some, costs, seed=trial.config.collect.seed, progress=trial.progress):
+        for method, helper in fitted_helpers(some, costs, trial.config.values, progress=trial.progress):
             promised[method] = {"usage": [], "success": []}
             for budget in BUDGETS:
                 own: Any = helper(budget)
@@ -127,7 +128,9 @@ def sizes(config: RunConfig) -> list[int]:
     return [count for count in (total // 9, total // 3, total) if count >= FEWEST] or [total]
 
 
-def fitted_helpers(episodes: Sequence[Episode], costs: Sequence[float], *, seed: int, progress: bool) -> list[Any]:
+def fitted_helpers(
+    episodes: Sequence[Episode], costs: Sequence[float], c: ValuesConfig, *, progress: bool
+) -> list[Any]:
     """Fit every method; returns pairs of its prefix and a function from a budget to its helper."""
     table = DecisionTable.from_rollouts(episodes)
     found: list[Any] = []
@@ -139,12 +142,15 @@ def fitted_helpers(episodes: Sequence[Episode], costs: Sequence[float], *, seed:
         follow = registry.load("helpers", "dp-features")
         found.append(("table", lambda budget: follow(frontier, budget=budget)))
     if table.feature_vector is not None:  # the vector alone: no decision has a key
-        table = replace(table, feature_key=Coded(np.full(len(table), -1), ()))
+        table = replace(table, feature_key=Coded(np.full(len(table), -1), []))
     encoder = InputEncoder.fit(table, ("features", "steps_left"))
     decisions = logged_decisions(episodes, encoder.encode(table))
-    values = fit_decisions(decisions, Settings(seed=seed), encoder=encoder, progress=progress)
+    settings = Settings(
+        prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden, rounds=c.rounds, seed=c.seed
+    )
+    values = fit_decisions(decisions, settings, encoder=encoder, progress=progress)
     averagers = registry.load("helpers", "averagers")
-    options = {"costs": costs, "seed": seed, "progress": progress}
+    options = {"costs": costs, "seed": c.seed, "progress": progress}
     made = {
         "fitted": registry.load("helpers", "fitted").train(episodes, values, costs=costs, progress=progress),
         "averagers": averagers.train(episodes, values, **options),

@@ -106,7 +106,7 @@ help, was tried there less than three times in the seed's own rollouts.
             by_node, mass_of_node = node_average(model, gain, mass)
             of_node = np.searchsorted(EDGES, by_node, side="right")
             of_visit = np.where(state >= 0, np.searchsorted(EDGES, gain[np.maximum(state, 0)], side="right"), -1)
-            missed = (visits < FEW).any(axis=0)
+            missed = visits.min(axis=0) < FEW
             rows = []
             for number, name in enumerate(GAINS):
                 mine = of_node == number

@@ -1,0 +1,46 @@
+"""Fitted values in experiments: those of a run, and a fit to other episodes with the same inputs and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from selfreg_gym import registry
+from selfreg_gym.experiments.trial import Trial
+from selfreg_gym.fitted.frontier import FittedFrontier
+from selfreg_gym.helper import Helper
+from selfreg_gym.pipeline.candidates import interventions_of
+from selfreg_gym.types import Episode
+
+__all__ = ["FITTED", "fit_helper", "values_of"]
+
+FITTED = "fitted"
+"""The helper that follows fitted values."""
+
+
+def values_of(trial: Trial) -> FittedFrontier:
+    """The fitted values of the trial's run, with their encoder of the inputs."""
+    return FittedFrontier.load(trial.run("collect", "fit-values").path / "values" / "teacher")
+
+
+def fit_helper(trial: Trial, episodes: Sequence[Episode], values: FittedFrontier) -> Helper:
+    """The helper that follows values fitted to other episodes.
+
+    Args:
+        trial: gives the settings of the fit (section ``values`` of the config).
+        episodes: the episodes.
+        values: gives the encoder of the inputs, which is not fitted again.
+    """
+    from selfreg_gym.fitted.settings import Settings
+    from selfreg_gym.fitted.solve import fit_decisions, logged_decisions
+    from selfreg_gym.inputs import DecisionTable
+
+    c, encoder = trial.config.values, values.encoder
+    settings = Settings(
+        prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden, rounds=c.rounds, seed=c.seed
+    )
+    x = encoder.encode(DecisionTable.from_rollouts(episodes))
+    frontier = fit_decisions(logged_decisions(episodes, x), settings, encoder=encoder, progress=trial.progress)
+    costs = [cost for _, cost in interventions_of(trial.run("collect"))]
+    made: Any = registry.load("helpers", FITTED)
+    return made(frontier, costs=costs)
