@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from selfreg_gym.agents.helpers._values import ValuesHelper, curve_of
+from selfreg_gym.agents.helpers._students import curve_of
+from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.averagers import HiddenLayers, LearnedValues, fit_averagers, solve_averagers
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.fitted import FittedFrontier

@@ -104,6 +104,17 @@ def test_a_student_asks_where_the_actor_is_unsure(signals: ActorSignals) -> None
     assert np.mean([episode.success for episode in episodes]) > 0.95
 
 
+def test_usage_and_success_of_a_student_are_expected(signals: ActorSignals) -> None:
+    played, expected = [], []
+    for position in range(1, 7):
+        at = signals.with_knob(position)
+        episodes = play(at, episodes=150)
+        played.append([np.mean([episode.cost for episode in episodes]), np.mean([e.success for e in episodes])])
+        expected.append([at.expected_usage, at.expected_success])
+    assert np.abs(np.array(played) - np.array(expected)).mean() < 0.2
+    assert np.corrcoef(np.array(played)[:, 0], np.array(expected)[:, 0])[0, 1] > 0.9
+
+
 def test_the_ends_of_the_knob_are_never_and_always(signals: ActorSignals) -> None:
     low, high = signals.knob_bounds
     assert sum(episode.cost for episode in play(signals.with_knob(low), episodes=20)) == 0
