@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
-from selfreg_gym.agents.helpers._teacher import teacher_gains
+from selfreg_gym.averagers import AveragerFrontier
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.student import Student
-from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
+from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.intervention_env.building import check_budget
 from selfreg_gym.lm.model_card import Figure, write_card
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
 
-__all__ = ["ValuesHelper", "curve_of", "train_student"]
+__all__ = ["ValuesHelper"]
 
-_KINDS = {"frontier": FittedFrontier, "student": Student}
+_KINDS = {"frontier": FittedFrontier, "student": Student, "averagers": AveragerFrontier}
 _RECORD = ModelRecord(
     "a helper with fitted values",
     "helper.json",
@@ -51,10 +51,10 @@ class ValuesHelper(GainHelper):
     """Asks for help by gains that are functions of the inputs of an encoder.
 
     Args:
-        values: a :class:`FittedFrontier` or a :class:`Student` with an ``encoder``.
+        values: a :class:`FittedFrontier`, an :class:`AveragerFrontier` or a :class:`Student`, with an ``encoder``.
         costs: ``(K,)`` cost units of a call of each intervention.
-        curve: held-out usage and success of the teacher at the positions 0 (never), 1 (the largest price) to P (the
-            smallest) and P + 1 (always); None if they are not known.
+        curve: expected usage and success on the tasks of the rollouts at the positions 0 (never), 1 (the largest price)
+            to P (the smallest) and P + 1 (always); None if they are not known.
         position, seed: see :class:`GainHelper`.
         info: facts about its training, for the model card.
 
@@ -68,7 +68,7 @@ class ValuesHelper(GainHelper):
 
     def __init__(
         self,
-        values: FittedFrontier | Student,
+        values: FittedFrontier | AveragerFrontier | Student,
         *,
         costs: Sequence[float],
         curve: Sequence[Sequence[float]] | None = None,
@@ -103,7 +103,7 @@ class ValuesHelper(GainHelper):
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Self:
-        """The helper of a run, at the position of the teacher's usage for this budget; calibration corrects it."""
+        """The helper of a run, at the position of this expected usage; calibration corrects it."""
         helper = cls.from_pretrained(Path(run) / "values" / cls.folder_name())._replaced(seed=checked_seed(seed))
         return helper if budget is None else helper.with_budget(budget)
 
@@ -112,7 +112,7 @@ class ValuesHelper(GainHelper):
         return {budget: self.with_budget(budget) for budget in budgets}
 
     def with_budget(self, budget: float) -> Self:
-        """The helper at the position where the teacher's held-out usage is ``budget`` (cost units per episode)."""
+        """The helper at the position where its expected usage is ``budget`` (cost units per episode)."""
         budget = check_budget(budget)
         if self.curve is None:
             return self
@@ -121,16 +121,16 @@ class ValuesHelper(GainHelper):
 
     @property
     def expected_usage(self) -> float | None:
-        """Held-out usage of the teacher at this position; None for a student, whose usage differs."""
+        """Expected usage on the tasks of the rollouts, interpolated between the prices; None if it is not known."""
         return self._at(0)
 
     @property
     def expected_success(self) -> float | None:
-        """Held-out success of the teacher at this position; None for a student, whose success differs."""
+        """Expected success on the tasks of the rollouts, interpolated between the prices; None if it is not known."""
         return self._at(1)
 
     def _at(self, column: int) -> float | None:
-        if self.curve is None or isinstance(self.values, Student):
+        if self.curve is None:
             return None
         return float(np.interp(self.position, np.arange(len(self.curve)), self.curve[:, column]))
 
@@ -158,7 +158,7 @@ class ValuesHelper(GainHelper):
     def save_pretrained(self, path: str | Path) -> None:
         """Write the values with their encoder, a model card and, last, ``helper.json``, which marks it as complete."""
         folder = _RECORD.begin(path)
-        kind = "student" if isinstance(self.values, Student) else "frontier"
+        kind = next(name for name, kind in _KINDS.items() if isinstance(self.values, kind))
         self.values.save(folder / "values")
         self._write_card(folder)
         curve = [] if self.curve is None else self.curve.tolist()
@@ -204,90 +204,3 @@ class ValuesHelper(GainHelper):
             f'helper = {type(self).__name__}.from_pretrained("PATH").with_budget(1.0)\nenv = helper.wrap(env)',
             figures=figures,
         )
-
-
-_H = TypeVar("_H", bound=ValuesHelper)
-
-
-def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
-    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it is not a fitted frontier."""
-    if not isinstance(teacher, FittedFrontier):
-        return None
-    rows = teacher.rows()
-    always = f"always {int(np.argmax(costs)) + 1}"
-    by_price = sorted((row for row in rows if row["policy"] == "price"), key=lambda row: -row["help_cost"])
-    (never,) = (row for row in rows if row["policy"] == "never")
-    (end,) = (row for row in rows if row["policy"] == always)
-    return [[float(row["usage"]), float(row["success"])] for row in (never, *by_price, end)]
-
-
-def train_student(
-    kind: type[_H],
-    rollouts: Any,
-    teacher: Any,
-    *,
-    inputs: Sequence[str],
-    costs: Sequence[float],
-    trunk: str | Path = "actor",
-    prm: Any = None,
-    seed: int = 0,
-    progress: bool = True,
-    **student: Any,
-) -> _H:
-    """A helper of class ``kind`` whose values are a student of the teacher.
-
-    Args:
-        kind: a subclass of :class:`ValuesHelper`.
-        rollouts, teacher, inputs, costs, trunk, prm, seed, progress: see
-            :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
-        **student: further arguments of :meth:`Student.train`.
-    """
-    table = DecisionTable.from_rollouts(rollouts)
-    encoder, x = _inputs_of(rollouts, teacher, table, inputs, trunk=trunk, prm=prm, progress=progress)
-    found = teacher_gains(teacher, table)
-    rows = found.known
-    values = Student.train(
-        x[rows],
-        (found.values[rows][..., 0], found.values[rows][..., 1]),
-        found.prices,
-        tasks=_tasks_of(rollouts)[rows],
-        encoder=encoder,
-        seed=seed,
-        progress=progress,
-        **student,
-    )
-    info = {**values.info, "teacher": found.source}
-    return kind(values, costs=costs, curve=curve_of(teacher, costs), info=info)
-
-
-def _inputs_of(
-    rollouts: Any, teacher: Any, table: DecisionTable, names: Sequence[str], **options: Any
-) -> tuple[InputEncoder, np.ndarray]:
-    """The encoder of these inputs and the inputs of the table; the teacher's encoder is used where it has them."""
-    progress = options.pop("progress")
-    own = getattr(teacher, "encoder", None)
-    if isinstance(own, InputEncoder) and set(names) <= set(own.names):
-        encoder = own.subset(names)
-    else:
-        folder = None
-        if "embedding" in names:
-            folder = trunk_folder(options["trunk"], spec=getattr(rollouts, "spec", None), prm=options["prm"])
-        encoder = InputEncoder.fit(
-            table,
-            names,
-            trunk=folder,
-            prm=options["prm"],
-            action_kinds=action_kinds_of(rollouts),
-            progress=progress,
-        )
-    return encoder, encoder.encode(table, progress=progress)
-
-
-def _tasks_of(rollouts: Any) -> np.ndarray:
-    """``(n,)`` the task of each decision, as a number."""
-    if hasattr(rollouts, "columns"):
-        columns = rollouts.columns("task", "task_id")
-        pairs = np.stack([columns["task"], columns["task_id"].codes], axis=1)
-        return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
-    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.steps]
-    return np.unique(names, return_inverse=True)[1]

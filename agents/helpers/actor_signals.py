@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
-from selfreg_gym.agents.helpers._values import ValuesHelper, train_student
+from selfreg_gym.agents.helpers._students import train_student
+from selfreg_gym.agents.helpers._values import ValuesHelper
 
 __all__ = ["ActorSignals"]
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from selfreg_gym.agents.helpers._values import ValuesHelper, curve_of, train_student
+from selfreg_gym.agents.helpers._students import curve_of, train_student
+from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
 

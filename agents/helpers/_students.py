@@ -1,0 +1,123 @@
+"""Helpers whose values are a student of fitted values: their training, and their expected usage and success."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from selfreg_gym.agents.helpers._teacher import teacher_gains
+from selfreg_gym.agents.helpers._values import ValuesHelper
+from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.priced import PricedFrontier
+from selfreg_gym.fitted.student import Student
+from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
+
+__all__ = ["curve_of", "train_student"]
+
+_H = TypeVar("_H", bound=ValuesHelper)
+
+
+def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
+    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it has no such estimates."""
+    if not isinstance(teacher, PricedFrontier):
+        return None
+    rows = teacher.rows()
+    always = f"always {int(np.argmax(costs)) + 1}"
+    by_price = sorted((row for row in rows if row["policy"] == "price"), key=lambda row: -row["help_cost"])
+    (never,) = (row for row in rows if row["policy"] == "never")
+    (end,) = (row for row in rows if row["policy"] == always)
+    return [[float(row["usage"]), float(row["success"])] for row in (never, *by_price, end)]
+
+
+def train_student(
+    kind: type[_H],
+    rollouts: Any,
+    teacher: Any,
+    *,
+    inputs: Sequence[str],
+    costs: Sequence[float],
+    trunk: str | Path = "actor",
+    prm: Any = None,
+    seed: int = 0,
+    progress: bool = True,
+    **student: Any,
+) -> _H:
+    """A helper of class ``kind`` whose values are a student of the teacher.
+
+    Args:
+        kind: a subclass of :class:`ValuesHelper`.
+        rollouts, teacher, inputs, costs, trunk, prm, seed, progress: see
+            :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
+        **student: further arguments of :meth:`Student.train`.
+    """
+    table = DecisionTable.from_rollouts(rollouts)
+    encoder, x = _inputs_of(rollouts, teacher, table, inputs, trunk=trunk, prm=prm, progress=progress)
+    found = teacher_gains(teacher, table)
+    rows = found.known
+    values = Student.train(
+        x[rows],
+        (found.values[rows][..., 0], found.values[rows][..., 1]),
+        found.prices,
+        tasks=_tasks_of(rollouts)[rows],
+        encoder=encoder,
+        seed=seed,
+        progress=progress,
+        **student,
+    )
+    curve = curve_of(teacher, costs)
+    if curve is not None:
+        curve[1:-1] = _student_points(rollouts, table, teacher, values, x)
+    info = {**values.info, "teacher": found.source}
+    return kind(values, costs=costs, curve=curve, info=info)
+
+
+def _student_points(
+    rollouts: Any, table: DecisionTable, teacher: FittedFrontier, student: Student, x: np.ndarray
+) -> list[list[float]]:
+    """Expected usage and success of a student at each price, from the largest to the smallest."""
+    from selfreg_gym.fitted.solve import logged_decisions
+    from selfreg_gym.fitted.student_curve import student_curve
+
+    assert teacher.encoder is not None
+    inputs = teacher.encoder.encode(table)
+    success, usage = student.gains(x)
+    gains = success - np.asarray(teacher.prices, np.float32)[:, None] * usage
+    actions = np.where(gains.max(axis=2) > 0, gains.argmax(axis=2) + 1, 0)
+    points = student_curve(logged_decisions(rollouts, inputs), teacher.values(inputs), actions)
+    return points[np.argsort(-np.asarray(teacher.prices), kind="stable")].tolist()
+
+
+def _inputs_of(
+    rollouts: Any, teacher: Any, table: DecisionTable, names: Sequence[str], **options: Any
+) -> tuple[InputEncoder, np.ndarray]:
+    """The encoder of these inputs and the inputs of the table; the teacher's encoder is used where it has them."""
+    progress = options.pop("progress")
+    own = getattr(teacher, "encoder", None)
+    if isinstance(own, InputEncoder) and set(names) <= set(own.names):
+        encoder = own.subset(names)
+    else:
+        folder = None
+        if "embedding" in names:
+            folder = trunk_folder(options["trunk"], spec=getattr(rollouts, "spec", None), prm=options["prm"])
+        encoder = InputEncoder.fit(
+            table,
+            names,
+            trunk=folder,
+            prm=options["prm"],
+            action_kinds=action_kinds_of(rollouts),
+            progress=progress,
+        )
+    return encoder, encoder.encode(table, progress=progress)
+
+
+def _tasks_of(rollouts: Any) -> np.ndarray:
+    """``(n,)`` the task of each decision, as a number."""
+    if hasattr(rollouts, "columns"):
+        columns = rollouts.columns("task", "task_id")
+        pairs = np.stack([columns["task"], columns["task_id"].codes], axis=1)
+        return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.steps]
+    return np.unique(names, return_inverse=True)[1]
