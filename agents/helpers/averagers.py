@@ -23,8 +23,7 @@ _REPRESENTATIONS: dict[str, type[HiddenLayers | LearnedValues]] = {"values": Lea
 class Averagers(ValuesHelper):
     """Follows the exact solution of a model over the collected decisions (:mod:`selfreg_gym.averagers`).
 
-    Make one with :meth:`train`. It has no place in the pipeline; a run compares it if it is saved in
-    ``values/averagers`` of the run directory.
+    Make one with :meth:`train`. A run makes and compares it if ``evaluate.helpers`` names it.
     """
 
     label, marker, colour = "deep averagers", "p", "teal"
