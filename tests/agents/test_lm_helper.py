@@ -193,6 +193,18 @@ def test_the_same_seed_gives_the_same_helper(teacher: KnownTeacher) -> None:
     assert first.info["r2"] == second.info["r2"]
 
 
+def test_adapters_are_merged_and_the_head_is_trained_with_them(teacher: KnownTeacher, tmp_path: Path) -> None:
+    few = {**FAST, "epochs": 1, "max_decisions": 64}
+    adapted = LMHelper.train(ROLLOUTS, teacher, lora=4, patience=2, seed=4, **few)
+    assert adapted.info["lora"] == 4
+    assert adapted.info["early_stopping"]["patience"] == 2
+    assert not any("lora" in name for name, _ in adapted.trunk.named_parameters())
+    adapted.save_pretrained(tmp_path)
+    x = read(adapted, ROLLOUTS[:20])
+    assert (LMHelper.from_pretrained(tmp_path).gains(x)[0] == adapted.gains(x)[0]).all()
+    assert (LMHelper.from_pretrained(tmp_path).reader.encode(DecisionTable.from_rollouts(ROLLOUTS[:20])) == x).all()
+
+
 def test_an_interrupted_training_continues_without_a_difference(
     teacher: KnownTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +299,8 @@ def test_invalid_arguments_are_errors(teacher: KnownTeacher, helper: LMHelper) -
         LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("feature",)})
     with pytest.raises(InvalidArgumentError, match="log-probabilities"):
         LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("actor",)})
+    with pytest.raises(InvalidArgumentError, match="reads the text itself"):
+        LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("embedding",)})
     with pytest.raises(InvalidArgumentError, match="at least 2 tasks"):
         LMHelper.train(episodes(20, tasks=1), teacher, **FAST)
     with pytest.raises(InvalidArgumentError, match="read twice"):
