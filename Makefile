@@ -2,6 +2,7 @@
 # make test      installs if necessary, runs all tests that are not slow
 # make test-all  all tests
 # make check     before a commit: format, lint, types, import directions, tests
+# make experiments  all experiments, into docs/results; continues after an interruption (an hour or more on two cores)
 # make bench     speed of the env, compared with the text task
 # make format    format the sources
 # make files     update docs/files.md, the list of source files
@@ -25,7 +26,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-all check bench format lint types imports install files docs clean
+.PHONY: demo experiments test test-all check bench format lint types imports install files docs clean
 
 install: $(STAMP)
 
@@ -37,6 +38,10 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 
 demo: $(STAMP)
 	$(BIN)/selfreg run --preset tiny --out runs/demo
+
+experiments: $(STAMP)
+	@for name in $$($(BIN)/selfreg list experiments --json | $(BIN)/python -c 'import json, sys; print(*(one["name"] for one in json.load(sys.stdin)["experiments"]))'); do \
+	    $(BIN)/selfreg experiment $$name || exit; done
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow"

@@ -62,6 +62,10 @@ def train_student(
     Returns:
         ``trunk, tokenizer, head, prices, costs, encoder, info``.
     """
+    if "embedding" in (inputs or ()):
+        raise InvalidArgumentError(
+            "a language-model helper reads the text itself: leave 'embedding' out of its inputs."
+        )
     if str(backbone) != AUTO:
         backbone_path(backbone)  # an unknown name is an error before the rollouts are read
     table = DecisionTable.from_rollouts(rollouts)

@@ -11,6 +11,7 @@ import numpy as np
 from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
 
@@ -20,8 +21,8 @@ _H = TypeVar("_H", bound=ValuesHelper)
 
 
 def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
-    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it is not a fitted frontier."""
-    if not isinstance(teacher, FittedFrontier):
+    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it has no such estimates."""
+    if not isinstance(teacher, PricedFrontier):
         return None
     rows = teacher.rows()
     always = f"always {int(np.argmax(costs)) + 1}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
+from selfreg_gym.averagers import AveragerFrontier
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.student import Student
@@ -21,7 +22,7 @@ from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
 
 __all__ = ["ValuesHelper"]
 
-_KINDS = {"frontier": FittedFrontier, "student": Student}
+_KINDS = {"frontier": FittedFrontier, "student": Student, "averagers": AveragerFrontier}
 _RECORD = ModelRecord(
     "a helper with fitted values",
     "helper.json",
@@ -50,7 +51,7 @@ class ValuesHelper(GainHelper):
     """Asks for help by gains that are functions of the inputs of an encoder.
 
     Args:
-        values: a :class:`FittedFrontier` or a :class:`Student` with an ``encoder``.
+        values: a :class:`FittedFrontier`, an :class:`AveragerFrontier` or a :class:`Student`, with an ``encoder``.
         costs: ``(K,)`` cost units of a call of each intervention.
         curve: expected usage and success on the tasks of the rollouts at the positions 0 (never), 1 (the largest price)
             to P (the smallest) and P + 1 (always); None if they are not known.
@@ -58,7 +59,7 @@ class ValuesHelper(GainHelper):
         info: facts about its training, for the model card.
 
     Raises:
-        InvalidArgumentError: values without an encoder, or for another number of interventions than there are costs.
+        InvalidArgumentError: values without an encoder, or under a hard cap.
     """
 
     takes_budget = True
@@ -67,7 +68,7 @@ class ValuesHelper(GainHelper):
 
     def __init__(
         self,
-        values: FittedFrontier | Student,
+        values: FittedFrontier | AveragerFrontier | Student,
         *,
         costs: Sequence[float],
         curve: Sequence[Sequence[float]] | None = None,
@@ -80,6 +81,11 @@ class ValuesHelper(GainHelper):
             raise InvalidArgumentError(
                 f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
                 "use solve_fitted(rollouts), or pass encoder= to Student.train."
+            )
+        if getattr(values, "caps", ()):
+            raise InvalidArgumentError(
+                f"{self.type_name} follows values without a hard cap, received values for caps of up to "
+                f"{len(values.caps)} calls: fit them without cap, and wrap the env in HelpBudget."
             )
         self.values = values
         self.encoder: InputEncoder = values.encoder
@@ -157,7 +163,7 @@ class ValuesHelper(GainHelper):
     def save_pretrained(self, path: str | Path) -> None:
         """Write the values with their encoder, a model card and, last, ``helper.json``, which marks it as complete."""
         folder = _RECORD.begin(path)
-        kind = "student" if isinstance(self.values, Student) else "frontier"
+        kind = next(name for name, kind in _KINDS.items() if isinstance(self.values, kind))
         self.values.save(folder / "values")
         self._write_card(folder)
         curve = [] if self.curve is None else self.curve.tolist()

@@ -110,6 +110,7 @@ def run_experiment(
     command = ["selfreg experiment", name, f"--seeds {seeds}", *(["--quick"] if quick else [])]
     command += [f"--episodes {episodes}"] if episodes is not None else []
     command += [f"--preset {preset}"] if preset != "tiny" else []
+    command += [f"--config {Path(path).name}"] if path is not None else []
     command += [f"--set {change}" for change in overrides]
     commits = list(dict.fromkeys(str(record["git"]) for record in records if record["git"]))
     write_page(

@@ -12,6 +12,7 @@ from torch.nn import functional
 from selfreg_gym.fitted.decisions import Folds, LoggedDecisions
 from selfreg_gym.fitted.held_out import FoldRows
 from selfreg_gym.fitted.networks import Networks, chunks, mean_values
+from selfreg_gym.fitted.packed import PackedInputs
 from selfreg_gym.fitted.settings import Settings
 from selfreg_gym.fitted.targets import Backward, policy_values, trace_targets
 from selfreg_gym.utils.random_streams import FITTED_BATCHES, FITTED_WEIGHTS, seed_sequence, stream
@@ -29,6 +30,7 @@ class Committee:
 
     Args:
         decisions: all decisions.
+        x: their inputs.
         folds: of their episodes.
         fold: number of the fold.
         settings: of the iteration.
@@ -38,11 +40,12 @@ class Committee:
     """
 
     def __init__(
-        self, decisions: LoggedDecisions, folds: Folds, fold: int, settings: Settings, prices: np.ndarray,
-        shift: torch.Tensor, scale: torch.Tensor, unit: float,
+        self, decisions: LoggedDecisions, x: PackedInputs, folds: Folds, fold: int, settings: Settings,
+        prices: np.ndarray, shift: torch.Tensor, scale: torch.Tensor, unit: float,
     ) -> None:  # fmt: skip
         self.decisions, self.folds, self.fold, self.settings = decisions, folds, fold, settings
         self.prices = prices
+        self.x = x
         order = decisions.order
         mine = order[folds.fold[order] != fold]
         self.rows = decisions.rows_of(mine)
@@ -84,7 +87,7 @@ class Committee:
         agree = np.empty(shape, bool)
         for member in range(self.networks.count):
             for at in chunks(np.flatnonzero(self.part == member)):
-                s, m = self.networks.values(torch.from_numpy(self.decisions.x[self.rows[at]]), member)
+                s, m = self.networks.values(self.x.batch(self.rows[at]), member)
                 closed = self.closed_at(self.rows[at])
                 action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices, closed)
                 agree[at] = action == self.action[at, None]
@@ -108,7 +111,7 @@ class Committee:
         weight = torch.as_tensor(settings.usage_weight * priced, dtype=torch.float32)
         total, steps = 0.0, 0
         for batch in self._batches(round_):
-            x = torch.from_numpy(self.decisions.x[self.rows[batch]])
+            x = self.x.batch(self.rows[batch])
             keep = None
             if settings.dropout > 0:
                 shape = networks.count, batch.shape[1], settings.hidden
@@ -157,7 +160,7 @@ class Committee:
         rows, d = self.held_out, self.decisions
         hidden = np.empty((len(rows), self.settings.hidden), np.float32)
         for at in chunks(np.arange(len(rows))):
-            hidden[at] = self.networks.hidden(torch.from_numpy(d.x[rows[at]]), 0).numpy()
+            hidden[at] = self.networks.hidden(self.x.batch(rows[at]), 0).numpy()
         return FoldRows(hidden, d.action[rows], d.cost[rows], d.success[rows], d.last[rows])
 
     def closed_at(self, rows: np.ndarray) -> np.ndarray | None:
@@ -166,7 +169,7 @@ class Committee:
 
     def values_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(len(rows), A, P)`` success and usage at rows of the data."""
-        return mean_values([self.networks], self.decisions.x, rows)
+        return mean_values([self.networks], self.x, rows)
 
     def held_out_values(self) -> tuple[np.ndarray, np.ndarray]:
         """``(n, A, P)`` success and usage at the decisions of the fold."""

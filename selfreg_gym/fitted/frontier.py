@@ -69,13 +69,14 @@ class FittedFrontier(PricedFrontier):
             InvalidArgumentError: ``x`` has another shape.
         """
         from selfreg_gym.fitted.networks import mean_values
+        from selfreg_gym.fitted.packed import PackedInputs
         from selfreg_gym.fitted.threads import one_thread
 
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise InvalidArgumentError(f"x must have shape (n, {self.inputs}), received {x.shape}.")
         with one_thread():
-            success, usage = mean_values(self.networks, x)
+            success, usage = mean_values(self.networks, PackedInputs(x))
         return success.transpose(0, 2, 1), usage.transpose(0, 2, 1)
 
     def save(self, folder: str | Path) -> None:

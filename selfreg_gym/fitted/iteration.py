@@ -32,6 +32,7 @@ from selfreg_gym.fitted.committee import Committee
 from selfreg_gym.fitted.decisions import Folds, LoggedDecisions, assign_folds
 from selfreg_gym.fitted.held_out import episode_values
 from selfreg_gym.fitted.networks import Networks, input_scale
+from selfreg_gym.fitted.packed import PackedInputs
 from selfreg_gym.fitted.prices import first_prices, relocated_prices
 from selfreg_gym.fitted.resume import IterationState
 from selfreg_gym.fitted.settings import Settings
@@ -103,8 +104,9 @@ def _iterate(
     positive = paid[paid > 0]
     unit = _usage_unit(decisions)
     prices = first_prices(settings.prices, float(positive.min()) if len(positive) else 1.0)
+    x = PackedInputs(decisions.x)
     committees = [
-        Committee(decisions, folds, fold, settings, prices, shift, scale, unit) for fold in range(settings.folds)
+        Committee(decisions, x, folds, fold, settings, prices, shift, scale, unit) for fold in range(settings.folds)
     ]
     state = IterationState(folder, decisions, settings)
     history = state.load(committees)

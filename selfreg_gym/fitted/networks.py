@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from selfreg_gym.fitted.packed import Batch, PackedInputs, plain
 from selfreg_gym.fitted.prices import interpolation
 from selfreg_gym.fitted.shape import non_increasing
 
@@ -81,28 +82,45 @@ class Networks(torch.nn.Module):
         """The parameters by name; the first axis of each is the network."""
         return {name: getattr(self, name) for name in WEIGHTS}
 
-    def outputs(self, x: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
-        """``(N, B, 2, A, P)`` outputs before sigmoid and softplus, of ``(N, B, D)`` inputs.
+    def outputs(self, x: Batch | torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """``(N, B, 2, A, P)`` outputs before sigmoid and softplus.
 
-        ``keep`` ``(N, B, H)`` multiplies the first hidden layer (dropout).
+        Args:
+            x: inputs with leading axes ``(N, B)``.
+            keep: ``(N, B, H)``, multiplies the first hidden layer (dropout).
         """
-        hidden = torch.relu_(torch.baddbmm(self.b1, (x - self.shift) * self.scale, self.w1))
+        x = plain(x) if isinstance(x, torch.Tensor) else x
+        numbers = (x.numbers - self.shift[x.numeric]) * self.scale[x.numeric]
+        hidden = torch.baddbmm(self.b1, numbers, self.w1[:, x.numeric])
+        if x.column.shape[-1]:
+            networks, width, units = self.w1.shape
+            place = x.column + torch.arange(networks)[:, None, None] * width
+            sums = functional.embedding_bag(
+                place.flatten(0, 1), self.w1.view(-1, units), per_sample_weights=x.weight.flatten(0, 1), mode="sum"
+            )
+            hidden = hidden + sums.view(hidden.shape)
+        hidden = torch.relu_(hidden)
         if keep is not None:
             hidden = hidden * keep
         hidden = torch.relu_(torch.baddbmm(self.b2, hidden, self.w2))
         return torch.baddbmm(self.b3, hidden, self.w3).view(*hidden.shape[:2], 2, self.actions, self.prices)
 
     @torch.no_grad()
-    def values(self, x: torch.Tensor, network: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Success and usage ``(B, A, P)`` of one network, for ``(B, D)`` inputs."""
+    def values(self, x: Batch | torch.Tensor, network: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Success and usage ``(B, A, P)`` of one network, for B inputs."""
         z = torch.addmm(self.b3[network], self.hidden(x, network), self.w3[network])
-        z = z.view(len(x), 2, self.actions, self.prices)
+        z = z.view(-1, 2, self.actions, self.prices)
         return torch.sigmoid(z[:, 0]), functional.softplus(z[:, 1]) * self.unit
 
     @torch.no_grad()
-    def hidden(self, x: torch.Tensor, network: int) -> torch.Tensor:
+    def hidden(self, x: Batch | torch.Tensor, network: int) -> torch.Tensor:
         """``(B, H)`` second hidden layer of one network."""
-        first = torch.relu_(torch.addmm(self.b1[network], (x - self.shift) * self.scale, self.w1[network]))
+        x = plain(x) if isinstance(x, torch.Tensor) else x
+        numbers = (x.numbers - self.shift[x.numeric]) * self.scale[x.numeric]
+        first = torch.addmm(self.b1[network], numbers, self.w1[network, x.numeric])
+        if x.column.shape[-1]:
+            first += functional.embedding_bag(x.column, self.w1[network], per_sample_weights=x.weight, mode="sum")
+        first = torch.relu_(first)
         return torch.relu_(torch.addmm(self.b2[network], first, self.w2[network]))
 
     @torch.no_grad()
@@ -138,7 +156,7 @@ def input_scale(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def mean_values(
-    several: Sequence[Networks], x: np.ndarray, rows: np.ndarray | None = None
+    several: Sequence[Networks], x: PackedInputs, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean success and usage ``(n, A, P)`` float32 over all networks, as sequences that do not rise with the price."""
     rows = np.arange(len(x)) if rows is None else rows
@@ -146,7 +164,7 @@ def mean_values(
     result = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     count = sum(networks.count for networks in several)
     for at in chunks(np.arange(len(rows))):
-        inputs = torch.from_numpy(np.ascontiguousarray(x[rows[at]], np.float32))
+        inputs = x.batch(rows[at])
         for networks in several:
             for member in range(networks.count):
                 for total, one in zip(result, networks.values(inputs, member), strict=True):

@@ -66,7 +66,7 @@ class PricedFrontier(ABC):
         return calls_left_inputs(np.asarray(x, np.float32), left, most)
 
     def action(self, x: Any, price: float) -> np.ndarray:
-        """``(n,)`` int64 actions with the largest S - price * M; nohelp where no gain is positive or no call is left."""
+        """``(n,)`` int64 actions with the largest S - price * M; nohelp without a positive gain, or without calls."""
         advantage = self.advantage(x, price)
         if self.caps:
             advantage[np.asarray(x)[:, -len(self.caps) - 1] > 0] = 0.0

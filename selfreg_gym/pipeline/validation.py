@@ -63,9 +63,10 @@ def _check_names(config: RunConfig) -> None:
         for name in ids:
             if name not in known:
                 raise UnknownNameError(what, name, known)
-    for name in config.values.inputs:
-        if name not in INPUTS:
-            raise UnknownNameError("input in values.inputs", name, INPUTS)
+    for section, inputs in (("values", config.values.inputs), ("helper", config.helper.inputs or ())):
+        for name in inputs:
+            if name not in INPUTS:
+                raise UnknownNameError(f"input in {section}.inputs", name, INPUTS)
     for name in config.rl.algorithms:
         learners = [one for one in registry.names("helpers") if helper_class(one).needs_cap is not None]
         if name not in learners:

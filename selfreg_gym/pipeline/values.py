@@ -1,7 +1,7 @@
 """The stage ``fit-values``: fitted values of the rollouts, and the helpers that are made from them.
 
 It writes the folder ``values/``: ``teacher/`` is the fitted frontier, and each helper with ``Helper.of_values`` has a
-folder of its own, named by its id.
+folder of its own, named by its id. A minor helper is made if ``evaluate.helpers`` names it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def fit_values(run: Run) -> dict[str, Any]:
         costs = [cost for _, cost in interventions_of(run)]
         for name in registry.names("helpers"):
             kind: Any = helper_class(name)
-            if not kind.of_values:
+            if not kind.of_values or (kind.minor and name not in run.config.evaluate.helpers):
                 continue
             try:
                 helper = kind.train(rollouts, teacher, costs=costs, seed=c.seed, progress=run.progress)

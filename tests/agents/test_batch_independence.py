@@ -100,6 +100,9 @@ def helpers(server: Loopback) -> dict[str, Any]:
         "actor-confidence": load("helpers", "actor-confidence")(0.9, intervention="cheap"),
         "actor-signals": _values("actor-signals", episodes),
         "always": load("helpers", "always")(intervention="expert"),
+        "averagers": load("helpers", "averagers").train(
+            episodes, inputs=["steps_left", "calls_so_far"], costs=COSTS, neighbours=[5], folds=2, progress=False
+        ),
         "dp": load("helpers", "dp")(solve_frontier(TransitionModel.fit(episodes)), budget=0.7),
         "dqn": _learner("dqn", learning_starts=32),
         "endpoint": load("helpers", "endpoint")(server.url, model="rule", options=("no", "help", "help2")),

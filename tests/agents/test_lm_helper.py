@@ -299,6 +299,8 @@ def test_invalid_arguments_are_errors(teacher: KnownTeacher, helper: LMHelper) -
         LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("feature",)})
     with pytest.raises(InvalidArgumentError, match="log-probabilities"):
         LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("actor",)})
+    with pytest.raises(InvalidArgumentError, match="reads the text itself"):
+        LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("embedding",)})
     with pytest.raises(InvalidArgumentError, match="at least 2 tasks"):
         LMHelper.train(episodes(20, tasks=1), teacher, **FAST)
     with pytest.raises(InvalidArgumentError, match="read twice"):

@@ -11,8 +11,9 @@ import pytest
 
 from selfreg_gym import InterventionEnv, InterventionVectorEnv, Rollouts, collect, run_episodes
 from selfreg_gym.agents.helpers.actor_signals import ActorSignals
+from selfreg_gym.agents.helpers.averagers import Averagers
 from selfreg_gym.agents.helpers.fitted import Fitted
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.fitted import FittedFrontier, solve_fitted
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable
@@ -163,6 +164,32 @@ def test_saved_helpers_are_the_same(
     assert fitted.expected_usage == pytest.approx(0.9)
     before, after = (play(one, episodes=20) for one in (signals.with_budget(1.0), again.with_seed(0)))
     assert [e.steps for e in before] == [e.steps for e in after]
+
+
+def test_averagers_follow_the_nearest_decisions(rollouts: Rollouts, own: FittedFrontier, tmp_path: Path) -> None:
+    helper = Averagers.train(rollouts, own, costs=[1.0], neighbours=(10, 30), progress=False)
+    check_helper(helper)
+    assert helper.info["neighbours"] in (10, 30)
+    errors = []
+    for position in np.linspace(1, len(helper.prices), 4).round():  # grid prices: usage jumps between them
+        at = helper.with_knob(position)
+        episodes = play(at)
+        played = np.array([np.mean([e.cost for e in episodes]), np.mean([e.success for e in episodes])])
+        errors.append(np.abs(played - [at.expected_usage, at.expected_success]))
+    assert (np.mean(errors, axis=0) < [0.25, 0.08]).all()
+    at = helper.with_budget(0.9)
+    at.save_pretrained(tmp_path / "values" / "averagers")
+    again = Averagers.from_run(tmp_path, budget=0.9)
+    assert [e.steps for e in play(again, episodes=20)] == [e.steps for e in play(at, episodes=20)]
+
+
+def test_averagers_need_a_representation(rollouts: Rollouts, own: FittedFrontier) -> None:
+    with pytest.raises(InvalidArgumentError, match="a teacher, or names of inputs, and not both"):
+        Averagers.train(rollouts, costs=[1.0])
+    with pytest.raises(InvalidArgumentError, match="a teacher, or names of inputs, and not both"):
+        Averagers.train(rollouts, own, inputs=("steps_left",), costs=[1.0])
+    with pytest.raises(UnknownNameError, match="unknown representation: received 'layers'"):
+        Averagers.train(rollouts, own, representation="layers", costs=[1.0])
 
 
 def test_damaged_and_foreign_folders_are_refused(signals: ActorSignals, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from selfreg_gym import registry, solve_frontier
 from selfreg_gym.errors import CheckpointError
 from selfreg_gym.fitted.iteration import iterate
 from selfreg_gym.fitted.networks import mean_values
+from selfreg_gym.fitted.packed import PackedInputs
 from selfreg_gym.fitted.settings import Settings
 from selfreg_gym.fitted.solve import fit_decisions
 from selfreg_gym.fitted.targets import greedy
@@ -64,7 +65,7 @@ def fold_values(found, model, inputs):
     """``(2, P)`` exact success and usage of the policies of the folds, on average."""
     values = []
     for networks in found.networks:
-        success, usage = mean_values([networks], inputs)
+        success, usage = mean_values([networks], PackedInputs(inputs))
         for actions in greedy(success, usage, found.prices).T:
             value = evaluate_policy(model, actions.astype(int))
             values.append((value.expected_success, value.expected_usage))

@@ -36,6 +36,7 @@ def check(*overrides: str) -> None:
         ("evaluate.kwargs.prm-threshold={intervention=1.5}", InvalidArgumentError, r"intervention must be int \| str"),
         ("evaluate.kwargs.random={intervention=2}", InvalidArgumentError, r"random\.intervention must be from 1 to 1"),
         ('evaluate.minor=["radnom"]', UnknownNameError, "Did you mean 'random'"),
+        ('helper.inputs=["step_left"]', UnknownNameError, r"helper\.inputs.*Did you mean 'steps_left'"),
     ],
 )
 def test_arguments_of_helpers_are_checked_first(override: str, error: type[Exception], told: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selfreg_gym import registry
 from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.pipeline import STAGES
@@ -43,6 +44,14 @@ def test_inputs_and_helpers_are_those_that_the_rollouts_allow(
     assert len(teacher.prices) == 4
     warnings = run.manifest.data["stages"]["fit-values"].get("warnings", [])
     assert not any("is not made" in line for line in warnings)
+
+
+def test_a_minor_helper_is_made_if_the_config_names_it(tmp_path: Path) -> None:
+    overrides = (*SMALL, 'evaluate.helpers=["never", "always", "fitted", "averagers"]', "actor.id=scripted")
+    run = finished(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
+    helper = registry.load("helpers", "averagers").from_run(run.path, budget=1.0)
+    assert helper.expected_usage is not None
+    assert helper.encoder.names == ("features", "steps_left")
 
 
 def test_a_helper_that_is_asked_for_and_cannot_be_made_is_a_warning(tmp_path: Path) -> None:

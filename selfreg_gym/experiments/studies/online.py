@@ -106,6 +106,10 @@ after `rl.steps` decisions. They are trained at one help cost, `rl.help_cost`; M
                 comparison_table(results, splits=[split], helpers=helpers, budgets=budgets),
             ),
             plots=[Plot("curves", "Success rate against usage; means over seeds.", figure)],
+            notes=[
+                "Calibration plays the same number of episodes per tried knob for every helper; the interventions that "
+                "it spends are not counted.",
+            ],
         )
 
 

@@ -1,0 +1,95 @@
+"""Deep averagers: help where the most similar stored decisions gained from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from selfreg_gym.agents.helpers._students import curve_of
+from selfreg_gym.agents.helpers._values import ValuesHelper
+from selfreg_gym.averagers import HiddenLayers, LearnedValues, fit_averagers, solve_averagers
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.solve import logged_decisions
+from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
+
+__all__ = ["Averagers"]
+
+_REPRESENTATIONS: dict[str, type[HiddenLayers | LearnedValues]] = {"values": LearnedValues, "hidden": HiddenLayers}
+
+
+class Averagers(ValuesHelper):
+    """Follows the exact solution of a model over the collected decisions (:mod:`selfreg_gym.averagers`).
+
+    Make one with :meth:`train`. A run makes and compares it if ``evaluate.helpers`` names it.
+    """
+
+    label, marker, colour = "deep averagers", "p", "teal"
+    minor = True
+
+    @classmethod
+    def train(
+        cls,
+        rollouts: Any,
+        teacher: FittedFrontier | None = None,
+        *,
+        costs: Sequence[float],
+        representation: str = "values",
+        inputs: Sequence[str] | InputEncoder = (),
+        neighbours: Sequence[int] = (15, 40),
+        seed: int = 0,
+        progress: bool = True,
+        **options: Any,
+    ) -> Self:
+        """Find the neighbours of every decision, and solve the model.
+
+        Args:
+            rollouts: a ``Rollouts`` store, or episodes.
+            teacher: the result of :func:`selfreg_gym.solve_fitted`, whose networks give the representation; None: the
+                standardised ``inputs`` themselves.
+            costs: ``(K,)`` cost units of a call of each intervention.
+            representation: of the teacher, ``"values"`` of all actions at all prices, or the ``"hidden"`` layers.
+            inputs: names of inputs, or their encoder, without a teacher.
+            neighbours: numbers of neighbours to choose from by held-out value.
+            seed: of folds and of ties between equal distances.
+            progress: show progress bars.
+            **options: further arguments of :func:`selfreg_gym.averagers.fit_averagers`.
+
+        Raises:
+            UnknownNameError: an unknown representation or input.
+            InvalidArgumentError: both or neither of ``teacher`` and ``inputs``, or a teacher without an encoder.
+        """
+        if representation not in _REPRESENTATIONS:
+            raise UnknownNameError("representation", representation, _REPRESENTATIONS)
+        has_inputs = isinstance(inputs, InputEncoder) or bool(inputs)
+        if (teacher is None) != has_inputs:
+            raise InvalidArgumentError("deep averagers need a teacher, or names of inputs, and not both.")
+        if not hasattr(rollouts, "columns"):
+            rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
+        table = DecisionTable.from_rollouts(rollouts)
+        learned: HiddenLayers | LearnedValues | None = None
+        if teacher is None:
+            encoder = inputs if isinstance(inputs, InputEncoder) else _fitted(table, inputs, rollouts)
+            x = encoder.encode(table)
+        elif teacher.encoder is None:
+            raise InvalidArgumentError("deep averagers need a teacher with an encoder: use solve_fitted(rollouts).")
+        else:
+            encoder = teacher.encoder
+            learned = _REPRESENTATIONS[representation](teacher)
+            rows = encoder.encode(table)
+            x = np.concatenate([learned(rows[i : i + 8192]) for i in range(0, len(rows), 8192)])
+        decisions = logged_decisions(rollouts, x)
+        model = fit_averagers(decisions, neighbours=max(neighbours), seed=seed, progress=progress, **options)
+        frontier = solve_averagers(model, neighbours=neighbours, progress=progress).with_inputs(learned, encoder)
+        info = {
+            "inputs": list(encoder.names), "representation": representation if teacher else "inputs",
+            "neighbours": frontier.neighbours, "decisions": len(decisions), "episodes": decisions.episodes,
+        }  # fmt: skip
+        return cls(frontier, costs=costs, curve=curve_of(frontier, costs), info=info)
+
+
+def _fitted(table: DecisionTable, names: Sequence[str], rollouts: Any) -> InputEncoder:
+    """The encoder of inputs of these names."""
+    return InputEncoder.fit(table, names, action_kinds=action_kinds_of(rollouts))
