@@ -59,7 +59,7 @@ class ValuesHelper(GainHelper):
         info: facts about its training, for the model card.
 
     Raises:
-        InvalidArgumentError: values without an encoder, or for another number of interventions than there are costs.
+        InvalidArgumentError: values without an encoder, or under a hard cap.
     """
 
     takes_budget = True
@@ -81,6 +81,11 @@ class ValuesHelper(GainHelper):
             raise InvalidArgumentError(
                 f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
                 "use solve_fitted(rollouts), or pass encoder= to Student.train."
+            )
+        if getattr(values, "caps", ()):
+            raise InvalidArgumentError(
+                f"{self.type_name} follows values without a hard cap, received values for caps of up to "
+                f"{len(values.caps)} calls: fit them without cap, and wrap the env in HelpBudget."
             )
         self.values = values
         self.encoder: InputEncoder = values.encoder

@@ -166,7 +166,21 @@ class Embedding:
         return cls(*_load(folder / "trunk"), Scale.restored(arrays))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_latest": None}
+        """Config and weights: a model that has returned hidden states holds hooks, which cannot be pickled."""
+        model = self._model
+        parts = type(model), model.config, model.state_dict(), model.dtype, model.device
+        return {"model": parts, "tokenizer": self._tokenizer, "scale": self._scale}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        from selfreg_gym.lm.training import seeded
+
+        kind, config, weights, dtype, device = state["model"]
+        with seeded(0):  # the new model draws weights, which are replaced
+            model = kind(config)
+        model.load_state_dict(weights)
+        self.__init__(  # type: ignore[misc]
+            model.to(device, dtype).eval().requires_grad_(False), state["tokenizer"], state["scale"]
+        )
 
 
 class Success:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,15 @@ def test_a_saved_encoder_contains_its_trunk(
     again = InputEncoder.load(tmp_path / "inputs")
     assert (tmp_path / "inputs" / "trunk" / "model.safetensors").is_file()
     np.testing.assert_allclose(again.encode(table), x[:, encoder.columns(["embedding", "features"])], atol=1e-4)
+
+
+def test_a_used_encoder_can_be_sent_to_another_process(
+    fitted: tuple[InputEncoder, DecisionTable, np.ndarray],
+) -> None:
+    encoder, table, x = fitted
+    again = pickle.loads(pickle.dumps(encoder))
+    np.testing.assert_allclose(again.encode(table), x, atol=1e-4)
+    assert len(pickle.dumps(again)) < 1.5 * len(pickle.dumps(encoder))
 
 
 def test_batches_of_a_vector_env_equal_single_envs(fitted: tuple[InputEncoder, DecisionTable, np.ndarray]) -> None:

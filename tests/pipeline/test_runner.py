@@ -202,7 +202,8 @@ def test_a_reinforcement_learner_is_trained_calibrated_and_compared(smoke: tuple
 def test_compared_helpers(tmp_path: Path) -> None:
     every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
     conditional = {name for name in registry.names("helpers") if helper_class(name).overrides("made_in")}
-    assert conditional == {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "endpoint"}
+    trained = {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "lm", "lm-sft", "dp-features", "fitted", "actor-signals"}
+    assert conditional == {*trained, "endpoint"}
     assert helper_names(every) == [name for name in registry.names("helpers") if name not in conditional]
     one = open_run(tmp_path / "b", preset="smoke", overrides=["evaluate.helpers=['never']"])
     assert helper_names(one) == ["never"]

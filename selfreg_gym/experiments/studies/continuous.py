@@ -48,13 +48,14 @@ class Continuous(Experiment):
 
     title = "Continuous states: a table of keys, fitted values and deep averagers"
     question = """
-A task with continuous states has no keys to count. The household task can also report what the robot knows as a vector
-of positions, distances, clocks and beliefs. From this vector and the number of steps left, *fitted values* regress
-success and usage at all prices, and *deep averagers* solve a finite model over the collected decisions exactly: what
-follows a decision is an average over its nearest neighbours, either in the values of the fitted networks or in the
-standardised inputs. The *table* counts transitions between feature keys and steps left, which are made by hand for
-this task, and is the reference. All are fitted to the same random subsets of the rollouts. They are played at the
-budgets 0.5, 1, 1.5, 2 and 3 without a calibration; shares of the gap are read at usage C between these points.
+A task with continuous states has no keys to count. The household task can also report what the robot knows as a
+vector of positions, distances, clocks and beliefs. From this vector and the number of steps left, *fitted values*
+regress success and usage at all prices, and *deep averagers* solve a finite model over the collected decisions
+exactly: what follows a decision is an average over its nearest neighbours, either in the values of the fitted
+networks or in the standardised inputs. The *table* counts transitions between feature keys and steps left, which are
+made by hand for this task, and is the reference. All are fitted to the same random subsets of the rollouts. They are
+played at the budgets 0.5, 1, 1.5, 2 and 3 without a calibration; shares of the gap are read at usage C between these
+points.
 """
     full = (*Experiment.full, "task.kwargs={'vector': true}")
     quick = (*Experiment.quick, "task.kwargs={'vector': true}")
