@@ -57,8 +57,8 @@ made by hand for this task, and is the reference. All are fitted to the same ran
 played at the budgets 0.5, 1, 1.5, 2 and 3 without a calibration; shares of the gap are read at usage C between these
 points.
 """
-    full = (*Experiment.full, "task.kwargs={'vector': true}")
-    quick = (*Experiment.quick, "task.kwargs={'vector': true}")
+    full = (*Experiment.full, "task.kwargs={vector=true}")
+    quick = (*Experiment.quick, "task.kwargs={vector=true}")
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """Never and always once; a cell for each number of episodes."""
