@@ -117,7 +117,13 @@ points.
             tables=(
                 Table("shares", "Shares of the gap", columns, shares),
                 _promises(results, splits[0], methods, counts[-1]),
-                comparison_table(results, splits=splits, helpers=["never", "always", *names], budgets=BUDGETS),
+                comparison_table(
+                    results,
+                    splits=splits,
+                    helpers=["never", "always", *names],
+                    budgets=BUDGETS,
+                    note="In this experiment no helper is calibrated.",
+                ),
             ),
             plots=[Plot("shares", "Share of the gap at C = 1 against episodes; means over seeds.", _plot(shares))],
         )
