@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym import EpisodeSpec, Rollouts, TransitionModel, registry, run_episodes, solve, solve_fitted
+from selfreg_gym import Episode, EpisodeSpec, Rollouts, TransitionModel, registry, run_episodes, solve, solve_fitted
 from selfreg_gym.evaluation.bootstrap import Design
 from selfreg_gym.off_policy.curves import Curve, estimate_of
 from selfreg_gym.solver import MixedPolicy
@@ -36,7 +36,7 @@ TABLES: dict[str, dict[str, dict[str, Any]]] = {
 INPUTS = {"feature key": ("features",), "feature key, steps left": ("features", "steps_left")}
 
 
-def counted(rollouts: Rollouts, **options: Any) -> Iterator[Any]:
+def counted(rollouts: list[Episode], **options: Any) -> Iterator[Any]:
     """The policies of a solved table, from low to high usage."""
     model = TransitionModel.fit(rollouts, key="feature", backoff=None, **options)
     kind = registry.load("helpers", "dp-features")
@@ -44,9 +44,9 @@ def counted(rollouts: Rollouts, **options: Any) -> Iterator[Any]:
         yield kind(MixedPolicy((solve(model, help_cost=price),), np.ones(1), price))
 
 
-def fitted(rollouts: Rollouts, inputs: tuple[str, ...], seed: int) -> Iterator[Any]:
+def fitted(rollouts: list[Episode], inputs: tuple[str, ...], seed: int) -> Iterator[Any]:
     """The policies of fitted values, from low to high usage."""
-    frontier = solve_fitted(rollouts, inputs=inputs, seed=seed)
+    frontier = solve_fitted(rollouts, inputs=inputs, seed=seed, progress=False)
     helper = registry.load("helpers", "fitted")(frontier, costs=[1.0])
     for position in np.linspace(1, len(frontier.prices), len(PRICES)):
         yield helper.with_knob(float(position))
@@ -56,6 +56,7 @@ def main() -> None:
     """Train, play, and print one line per method."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("rollouts", type=Path)
+    arguments.add_argument("--collected", type=int, help="number of collected tasks that are used; default: all")
     arguments.add_argument("--split", default="val-unseen")
     arguments.add_argument("--tasks", type=int, default=168)
     arguments.add_argument("--episodes", type=int, default=2)
@@ -64,7 +65,9 @@ def main() -> None:
     arguments.add_argument("--inputs", nargs="+", choices=list(TABLES), default=list(TABLES))
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
-    rollouts = Rollouts.open(options.rollouts)
+    with Rollouts.open(options.rollouts) as store:
+        tasks = sorted({spec.task_index for spec in store.plan})[: options.collected]
+        rollouts = list(store.episodes(task=tasks))
     env = gym.make_vec(
         "selfreg/Intervention-v0", num_envs=48, task="selfreg/SIF-v0",
         task_kwargs={"kind": "mixed", "split": options.split}, actor="tiny", interventions=["expert"],
@@ -80,7 +83,8 @@ def main() -> None:
 
     ends = [played(registry.load("helpers", name)()) for name in ("never", "always")]
     low, high = (one[:, 0].mean() for one in ends)
-    print(f"{options.split}: never {low:.3f}, always {high:.3f} at usage {ends[1][:, 1].mean():.2f}")
+    print(f"{len(rollouts)} episodes of {len(tasks)} collected tasks, played on {options.split}")
+    print(f"success of never {low:.3f}, of always {high:.3f} at usage {ends[1][:, 1].mean():.2f}")
     print(f"{'inputs':24} {'method':22}" + "".join(f" share at U = {u:<9g}" for u in options.usages))
 
     def line(inputs: str, method: str, helpers: Iterator[Any]) -> None:

@@ -86,10 +86,13 @@ class DP(Helper):
 
     @cached_property
     def knob_bounds(self) -> tuple[float, float]:  # type: ignore[override]
-        """Budget 0, and the usage above which more help does not raise success in the model."""
+        """Budget 0, and the usage above which more help does not raise success in the model.
+
+        In a model in which help is of no use the second is 1e-6, because the bounds must differ.
+        """
         if self.frontier is not None:
-            return 0.0, float(self.frontier.usage[-1])
-        return 0.0, solve_budget(self.policy.model, budget=float("inf")).expected_usage
+            return 0.0, max(float(self.frontier.usage[-1]), 1e-6)
+        return 0.0, max(solve_budget(self.policy.model, budget=float("inf")).expected_usage, 1e-6)
 
     def with_knob(self, x: float) -> DP:
         """The same helper for another nominal budget."""

@@ -21,8 +21,8 @@ def with_caps(decisions: LoggedDecisions, cap: int) -> tuple[LoggedDecisions, np
         The decisions, whose inputs end with the ``cap + 1`` columns of :func:`calls_left_inputs`, and the cap of each
         of their episodes.
     """
-    calls = np.cumsum(decisions.action > 0)
-    calls -= decisions.action > 0
+    asked = (decisions.action > 0).astype(np.int64)
+    calls = np.cumsum(asked) - asked
     calls -= np.repeat(calls[decisions.first], decisions.length)
     parts, caps = [], []
     for most in range(1, cap + 1):

@@ -104,6 +104,9 @@ def helpers(server: Loopback) -> dict[str, Any]:
             episodes, inputs=["steps_left", "calls_so_far"], costs=COSTS, neighbours=[5], folds=2, progress=False
         ),
         "dp": load("helpers", "dp")(solve_frontier(TransitionModel.fit(episodes)), budget=0.7),
+        "dp-features": load("helpers", "dp-features")(
+            solve_frontier(TransitionModel.fit(episodes, key="feature", backoff=None)), budget=0.7
+        ),
         "dqn": _learner("dqn", learning_starts=32),
         "endpoint": load("helpers", "endpoint")(server.url, model="rule", options=("no", "help", "help2")),
         "every-k": load("helpers", "every-k")(2, intervention=2),

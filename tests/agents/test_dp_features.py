@@ -77,3 +77,14 @@ def test_a_model_over_state_keys_is_refused(model) -> None:
     plain = TransitionModel([np.zeros((1, 1))] * 2, [[0.1], [0.9]], [1.0])
     with pytest.raises(InvalidArgumentError, match="received one from arrays"):
         DPFeatures(solve_budget(plain, budget=1.0))
+
+
+def test_a_model_in_which_help_is_of_no_use_has_a_knob() -> None:
+    """Few episodes can give a frontier of one point, and a run with it must still be calibrated."""
+    episodes = [one for one in _episodes() if one.cost == 0]
+    frontier = solve_frontier(TransitionModel.fit(episodes, key="feature", backoff=None, prior=0.0))
+    assert len(frontier.usage) == 1
+    helper = DPFeatures(frontier, budget=1.0)
+    low, high = helper.knob_bounds
+    assert low < high
+    assert [helper.with_knob(x).predict(["f\n1"])[0].tolist() for x in (low, high)] == [[0], [0]]

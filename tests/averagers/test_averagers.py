@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from walk import Walk
 
-from selfreg_gym.averagers import AveragerFrontier, fit_averagers, solve_averagers
+from selfreg_gym.averagers import AveragerFrontier, HiddenLayers, LearnedValues, fit_averagers, solve_averagers
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted.decisions import LoggedDecisions
+from selfreg_gym.fitted.settings import Settings
+from selfreg_gym.fitted.solve import fit_decisions
 from selfreg_gym.solver import solve_frontier
 
 
@@ -154,6 +156,33 @@ def test_a_saved_frontier_gives_the_same_values(walk: Walk, tmp_path: Path) -> N
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(CheckpointError, match="Solve the averagers again"):
         AveragerFrontier.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("kind", [HiddenLayers, LearnedValues])
+def test_a_learned_representation_is_saved_with_the_frontier(
+    kind: type[HiddenLayers | LearnedValues], walk: Walk, tmp_path: Path
+) -> None:
+    data = walk.collect(60, seed=10)
+    small = Settings(prices=4, folds=2, members=1, hidden=8, rounds=1, final_rounds=0, steps=4)
+    learned = kind(fit_decisions(data, small))
+    model = fit_averagers(replace(data, x=learned(data.x)), neighbours=10, folds=2)
+    frontier = solve_averagers(model, prices=[0.1, 0.2]).with_inputs(learned)
+    assert frontier.inputs == 2
+    frontier.save(tmp_path / "saved")
+    loaded = AveragerFrontier.load(tmp_path / "saved")
+    assert type(loaded.representation) is kind
+    assert all((a == b).all() for a, b in zip(frontier.values(data.x), loaded.values(data.x), strict=True))
+    with pytest.raises(InvalidArgumentError, match="a representation can be saved if it is HiddenLayers"):
+        frontier.with_inputs(Halved()).save(tmp_path / "other")
+
+
+class Halved:
+    """A representation of the caller."""
+
+    inputs = 2
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return x / 2
 
 
 def test_bad_arguments_are_explained(walk: Walk) -> None:

@@ -13,7 +13,7 @@ from selfreg_gym.transitions import TransitionModel
 from tests.solver.conftest import make_random_model
 from tests.support.sampled import sample_decisions
 
-SMALL = {"prices": 8, "folds": 2, "members": 2, "hidden": 24, "rounds": 9, "final_rounds": 1, "batch": 256}
+SMALL = {"prices": 8, "folds": 2, "members": 2, "hidden": 24, "rounds": 9, "final_rounds": 1, "steps": 24}
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,9 @@ def test_closed_calls_end_episodes(decisions):
 
 @pytest.fixture(scope="module")
 def capped_frontier(model) -> FittedFrontier:
-    return fit_decisions(sample_decisions(model, 3000, 7), cap=2, settings=Settings(**{**SMALL, "hidden": 32}))
+    return fit_decisions(
+        sample_decisions(model, 3000, 7), cap=2, settings=Settings(**{**SMALL, "hidden": 32, "steps": 64})
+    )
 
 
 def true_success(model, policy) -> float:
