@@ -57,13 +57,11 @@ def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int) 
     """
     episodes = len(success)
     rng = stream(BOOTSTRAP, seed, 0xF17)
-    counts = np.stack([rng.multinomial(episodes, np.full(episodes, 1 / episodes)) for _ in range(REPLICATES)])
-
-    def means(terms: np.ndarray, high: float) -> tuple[np.ndarray, np.ndarray]:
-        found = np.concatenate([terms.mean(axis=0)[None], counts @ terms / episodes])
-        found = np.clip(found, 0.0, high)
-        found[:, :prices] = non_increasing(found[:, :prices])
-        return found[0], found[1:]
-
-    (s, s_all), (m, m_all) = means(success, 1.0), means(usage, np.inf)
-    return Estimates(s, m, s_all, m_all, prices)
+    terms = np.concatenate([success, usage], axis=1)
+    equal = np.full(episodes, 1 / episodes)
+    samples = [rng.multinomial(episodes, equal) @ terms / episodes for _ in range(REPLICATES)]
+    found = np.maximum([terms.mean(axis=0), *samples], 0.0)
+    s, m = np.minimum(found[:, : success.shape[1]], 1.0), found[:, success.shape[1] :]
+    for one in (s, m):
+        one[:, :prices] = non_increasing(one[:, :prices])
+    return Estimates(s[0], m[0], s[1:], m[1:], prices)
