@@ -203,7 +203,8 @@ def test_compared_helpers(tmp_path: Path) -> None:
     every = open_run(tmp_path / "a", preset="smoke", overrides=["evaluate.helpers=[]"])
     conditional = {name for name in registry.names("helpers") if helper_class(name).overrides("made_in")}
     trained = {"ppo", "dqn", "maskable-ppo", "recurrent-ppo", "lm", "lm-sft", "dp-features", "fitted", "actor-signals"}
-    assert conditional == {*trained, "endpoint"}
+    assert conditional >= {*trained, "endpoint"}
+    assert not conditional & {"never", "always", "random", "prm-threshold", "dp"}
     assert helper_names(every) == [name for name in registry.names("helpers") if name not in conditional]
     one = open_run(tmp_path / "b", preset="smoke", overrides=["evaluate.helpers=['never']"])
     assert helper_names(one) == ["never"]
