@@ -12,7 +12,9 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of fitted Q-iteration; the defaults were chosen by held-out value on household tasks.
+    """Settings of fitted Q-iteration.
+
+    On household tasks, the held-out success of other values of ``trace``, ``members`` and ``epochs`` was within the noise.
 
     Attributes:
         prices: P, number of prices.
