@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from selfreg_gym.errors import UnknownNameError
-from selfreg_gym.experiments.exploring import Explorer, explore
+from selfreg_gym.evaluation.playing import make_env
+from selfreg_gym.experiments.exploring import RULES, Explorer, explore
+from selfreg_gym.fitted import solve_fitted
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
 
 N = 20_000
 
@@ -55,3 +59,23 @@ def test_every_price_is_drawn() -> None:
 def test_an_unknown_rule_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="rule of exploration: received 'greedy'"):
         Explorer(None, rule="greedy")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_its_episodes_depend_on_neither_batch_nor_order(rule: str) -> None:
+    env = {"task": "selfreg/Coin-v0", "actor": "scripted", "interventions": ["expert"]}
+    random = [EpisodeSpec(i % 8, i, help_probability=(i % 3) / 2) for i in range(48)]
+    values = solve_fitted(
+        sorted(run_episodes(make_env(env, 8), random), key=lambda episode: episode.seed),
+        folds=2, members=1, rounds=2, prices=4, progress=False,
+    )  # fmt: skip
+    specs = [EpisodeSpec(i % 8, 100 + i) for i in range(24)]
+    played = [
+        {
+            episode.seed: [step.action for step in episode.steps]
+            for episode in run_episodes(make_env(env, size), order, Explorer(values, rule=rule, seed=3))
+        }
+        for size, order in ((4, specs), (7, specs[::-1]))
+    ]
+    assert played[0] == played[1]
+    assert len({tuple(actions) for actions in played[0].values()}) > 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfreg_gym.evaluation.bootstrap import Z
 from selfreg_gym.off_policy import evaluate_off_policy
 from selfreg_gym.off_policy.behaviour import importance_weights
 from selfreg_gym.off_policy.estimators import Part, weighted_doubly_robust, weighted_importance_sampling
@@ -101,7 +100,8 @@ def test_intervals_cover_exact_values_of_random_models(known, probabilities, fix
         for method, one in found.estimates.items():
             for estimate, truth in ((one.success, solution.expected_success), (one.usage, solution.expected_usage)):
                 covered[method].append(estimate.low <= truth <= estimate.high)
-                errors[method].append((estimate.value - truth) / max((estimate.high - estimate.low) / (2 * Z), 1e-9))
-    for method in covered:
-        assert np.mean(covered[method]) > 0.88, (method, np.mean(covered[method]))
-        assert abs(np.mean(errors[method])) < 0.5, (method, np.mean(errors[method]))
+                errors[method].append(estimate.value - truth)
+    for method, least in (("wdr", 0.9), ("wis", 0.85), ("fqe", 0.88)):
+        assert np.mean(covered[method]) >= least, (method, np.mean(covered[method]))
+        bias, spread = np.mean(errors[method]), np.std(errors[method])
+        assert abs(bias) < 0.4 * spread, (method, bias, spread)
