@@ -14,8 +14,8 @@ __all__ = ["Settings"]
 class Settings:
     """Settings of fitted Q-iteration.
 
-    On household tasks other values of ``trace``, ``members`` and ``epochs`` changed the held-out success by less than its
-    error.
+    On household tasks other values of ``trace``, ``members`` and ``epochs`` changed the held-out success by less than
+    its error.
 
     Attributes:
         prices: P, number of prices.
