@@ -162,8 +162,8 @@ success rate of the other half, taken as a prediction, shows the best precision 
                 )
             ],
             notes=[
-                f"Here each evaluated task has {ROLLOUTS} rollouts without help, whatever the config says. {SCORED} of them "
-                "count for reliability; the odd ones give the success rate of the task.",
+                f"Here each evaluated task has {ROLLOUTS} rollouts without help, whatever the config says. {SCORED} of "
+                "them count for reliability; the odd ones give the success rate of the task.",
             ],
         )
 
