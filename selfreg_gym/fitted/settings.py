@@ -12,7 +12,10 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of fitted Q-iteration; the defaults were chosen by held-out value on household tasks.
+    """Settings of fitted Q-iteration.
+
+    On household tasks other values of ``trace``, ``members`` and ``epochs`` changed the held-out success by less than
+    its error.
 
     Attributes:
         prices: P, number of prices.

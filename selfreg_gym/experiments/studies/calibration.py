@@ -25,8 +25,11 @@ from selfreg_gym.prm.reliability import calibration_table
 __all__ = ["Calibration"]
 
 THRESHOLDS = (0.3, 0.5, 0.7)
-REPEATS = 4
-"""Rollouts of each task, as a multiple of the episodes per task of an evaluation: success rates need many."""
+ROLLOUTS = 12
+"""Rollouts of each task without help; half of them give its success rate."""
+
+SCORED = 4
+"""Rollouts of each task whose decisions are all scored; of the others, the first decision."""
 
 MODELS = {"prm": "process reward model", "words": "bag of words", "rollouts": "success rate of other rollouts"}
 
@@ -64,7 +67,7 @@ success rate of the other half, taken as a prediction, shows the best precision 
 
     def _on_split(self, trial: Trial, split: str, model: ProcessRewardModel, words: BagOfWords) -> dict[str, Any]:
         e = trial.config.evaluate
-        plan = evaluation_plan(trial.tasks(split), REPEATS * e.episodes, seed=e.seed)
+        plan = evaluation_plan(trial.tasks(split), ROLLOUTS, seed=e.seed)
         plan = [replace(spec, help_probability=0.0) for spec in plan]
         env = make_env(trial.run().env_kwargs(split), e.num_envs)
         played = {(one.task_index, one.seed): one for one in run_episodes(env, plan)}
@@ -74,19 +77,21 @@ success rate of the other half, taken as a prediction, shows the best precision 
                 f"{len(failed)} did not: {failed[0].error}. Remove the cause and run again."
             )
         episodes = [played[spec.task_index, spec.seed] for spec in plan]
-        texts = [step.observation for one in episodes for step in one.steps]
-        outcome = np.array([float(one.success) for one in episodes for _ in one.steps])
-        length = np.array([len(one.steps) for one in episodes])
+        first = [one.steps[0].observation for one in episodes]
+        scored = [one for i, one in enumerate(episodes) if i % ROLLOUTS < SCORED]  # the plan goes task by task
+        texts = [step.observation for one in scored for step in one.steps]
+        outcome = np.array([float(one.success) for one in scored for _ in one.steps])
+        length = np.array([len(one.steps) for one in scored])
         weight = np.repeat(1.0 / length, length)  # every episode counts equally
-        first = np.cumsum(length) - length
         result: dict[str, Any] = {}
         success = np.array([float(one.success) for one in episodes])
         even = np.arange(len(episodes)) % 2 == 0  # halves of the rollouts of every task
         names = [one.task_id for one in episodes]
-        for name, scores in (("prm", model.score(texts)), ("words", words.score(texts))):
+        predictors: tuple[tuple[str, Any], ...] = (("prm", model), ("words", words))
+        for name, predictor in predictors:
             result[name] = {
-                "reliability": calibration_table(scores, outcome, weight=weight),
-                "hard": _hard(names, scores[first], success, even),
+                "reliability": calibration_table(predictor.score(texts), outcome, weight=weight),
+                "hard": _hard(names, predictor.score(first), success, even),
             }
         task = np.unique(names, return_inverse=True)[1]
         rate = np.bincount(task[even], success[even]) / np.bincount(task[even])
@@ -155,6 +160,10 @@ success rate of the other half, taken as a prediction, shows the best precision 
                     _range(hard, split_title(results.config, splits[-1])),
                     "arXiv 2502.04576",
                 )
+            ],
+            notes=[
+                f"Here each evaluated task has {ROLLOUTS} rollouts without help, whatever the config says. {SCORED} of "
+                "them count for reliability; the odd ones give the success rate of the task.",
             ],
         )
 
