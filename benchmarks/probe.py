@@ -1,4 +1,4 @@
-"""What the trunk of a trained helper reads: a linear probe of its frozen features for the feature key of new tasks.
+"""What the backbone of a trained helper reads: a linear probe of its frozen features for the feature key of new tasks.
 
     python benchmarks/probe.py runs/demo                       # the helper of a run
     python benchmarks/probe.py runs/demo --without-facts       # the same helper with prompts that lack the facts
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     helper = LMHelper.from_pretrained(given.helper or given.run / "helper")
     facts = helper.facts and not given.without_facts
-    reader = DecisionReader(helper.trunk, helper.tokenizer, None, facts=facts, memo=0)
+    reader = DecisionReader(helper.backbone, helper.tokenizer, None, facts=facts, memo=0)
     with Rollouts.open(given.run / "rollouts.sqlite") as rollouts:
         fitted = sample(DecisionTable.from_rollouts(rollouts), given.limit, given.seed)
         env: dict[str, Any] = {name: value for name, value in rollouts.spec["env"].items() if name in ENV}

@@ -1,7 +1,7 @@
 """Training of the language-model helper with value heads: regression of a teacher's gains at all prices.
 
 1. The network of the numbers (signals of the actor, steps left, ...) is trained on all decisions, in seconds.
-2. Trunk and head are trained end to end on a sample of the decisions, starting from the answers of step 1.
+2. Backbone and head are trained end to end on a sample of the decisions, starting from the answers of step 1.
 
 Both are validated on held-out tasks, and the best weights are kept.
 """
@@ -105,11 +105,11 @@ def train_gains(
     seed: int,
     **arguments: Any,
 ) -> TrainingLog:
-    """Train trunk and head, in place, with an optional auxiliary classification of the topic.
+    """Train backbone and head, in place, with an optional auxiliary classification of the topic.
 
     Args:
-        model: trunk and head.
-        tokenizer: of the trunk.
+        model: backbone and head.
+        tokenizer: of the backbone.
         examples: at least one.
         held_out: examples for validation and the choice of the best weights, or None.
         topics: number of classes of the auxiliary task, which a linear layer on the text features learns: what the
@@ -119,10 +119,10 @@ def train_gains(
         **arguments: of :func:`selfreg_gym.lm.training.finetune`.
 
     Raises:
-        InvalidArgumentError: a prompt exceeds the trunk's maximum length, or has tokens beyond its embedding.
+        InvalidArgumentError: a prompt exceeds the backbone's maximum length, or has tokens beyond its embedding.
     """
     encoder, pad = PromptEncoder(tokenizer), int(tokenizer.pad_token_id)
-    limits = match_tokenizer(model.trunk, tokenizer)
+    limits = match_tokenizer(model.backbone, tokenizer)
     device = next(model.parameters()).device
 
     def encoded(part: GainExamples) -> list[list[int]]:
@@ -138,7 +138,7 @@ def train_gains(
         def loss(net: GainModel, batch: Sequence[int]) -> torch.Tensor:
             ids = [rows[i] for i in batch]
             chosen = torch.as_tensor(list(batch), device=device)
-            text = text_features(net.trunk, pad_right(ids, pad=pad).to(device), [len(one) for one in ids])
+            text = text_features(net.backbone, pad_right(ids, pad=pad).to(device), [len(one) for one in ids])
             found = net.head(text, numbers[chosen])
             value = (weight[chosen].float() * gain_loss(net.head, found, targets[chosen])).mean()
             known = topic[chosen] >= 0

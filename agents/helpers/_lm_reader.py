@@ -20,17 +20,17 @@ class DecisionReader:
     """Maps decisions to ``[text features | numbers]``; the encoder of :class:`selfreg_gym.EncodedObservation`.
 
     Args:
-        trunk: a causal LM in eval mode.
+        backbone: a causal LM in eval mode.
         tokenizer: its tokenizer.
         encoder: of the numbers; None: there are none.
         facts: whether the prompt has the feature key.
         memo: number of prompts whose features are kept in memory.
     """
 
-    def __init__(self, trunk: Any, tokenizer: Any, encoder: InputEncoder | None, *, facts: bool, memo: int) -> None:
+    def __init__(self, backbone: Any, tokenizer: Any, encoder: InputEncoder | None, *, facts: bool, memo: int) -> None:
         self.tokenizer, self.encoder, self.facts = tokenizer, encoder, facts
-        self.text_width = TEXT_FEATURES * int(trunk.config.get_text_config().hidden_size)
-        self.reader = TextReader(trunk, tokenizer, text_features, memo=memo)
+        self.text_width = TEXT_FEATURES * int(backbone.config.get_text_config().hidden_size)
+        self.reader = TextReader(backbone, tokenizer, text_features, memo=memo)
 
     @property
     def width(self) -> int:

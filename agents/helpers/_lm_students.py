@@ -1,4 +1,4 @@
-"""Training of a language-model student: its data, its trunk with the words of its prompts, its heads, its record."""
+"""Training of a language-model student: its data, its backbone with the words of its prompts, its heads, its record."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def train_student(
     """Train the parts of a :class:`selfreg_gym.LMHelper`; ``LMHelper.train`` explains the arguments.
 
     Returns:
-        ``trunk, tokenizer, head, prices, costs, encoder, info``.
+        ``backbone, tokenizer, head, prices, costs, encoder, info``.
     """
     if "embedding" in (inputs or ()):
         raise InvalidArgumentError(
@@ -84,13 +84,15 @@ def train_student(
     judged, judged_weight = draw_decisions(table, outside, size=max(_VALIDATION, len(drawn) // 40), seed=seed)
 
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
-    trunk_of_actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
+    backbone_of_actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
     prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
-    with opened_backbone(backbone, table.observation.values, prompts=prompts, actor=trunk_of_actor, seed=seed) as start:
+    with opened_backbone(
+        backbone, table.observation.values, prompts=prompts, actor=backbone_of_actor, seed=seed
+    ) as start:
         tokenizer = load_tokenizer(start.path)
-        trunk = load_causal(start.path, dtype=dtype, device=device)
+        model = load_causal(start.path, dtype=dtype, device=device)
         origin = start.record()
-    added = extend_vocabulary(trunk, tokenizer, [*lines, _TAIL], seed=seed)
+    added = extend_vocabulary(model, tokenizer, [*lines, _TAIL], seed=seed)
 
     rng = stream(LABEL_EXAMPLES, seed, 1)
     kinds = table.feature_key.codes if topics else np.full(len(table), -1)
@@ -102,7 +104,7 @@ def train_student(
         return GainExamples(prompts, numbers[rows], gains.values[rows], weights, kinds[rows])
 
     fit, validation = examples(drawn, weight, rewrite=True), examples(judged, judged_weight, rewrite=False)
-    text_width = TEXT_FEATURES * int(trunk.config.get_text_config().hidden_size)
+    text_width = TEXT_FEATURES * int(model.config.get_text_config().hidden_size)
     head = GainHead(text_width, numbers.shape[1], gains.prices, gains.interventions, seed=seed)
     head.fit_scale(torch.from_numpy(gains.values[inside]))
     record: dict[str, Any] = {}
@@ -116,15 +118,14 @@ def train_student(
             r_squared(_gain(alone, gains), _gain(validation.targets, gains), judged_weight)
         )
     lora = 0 if start.built else lora
-    model = GainModel(
-        add_lora(trunk, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed) if lora else trunk,
-        head.to(device),
-    )
+    if lora:
+        model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+    student = GainModel(model, head.to(device))
     least = None
     if start.built:
         least = steps_from_scratch(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
     log = train_gains(
-        model,
+        student,
         tokenizer,
         fit,
         validation,
@@ -140,8 +141,8 @@ def train_student(
         progress=progress,
         description="helper",
     )
-    merged = (merge_lora(model.trunk) if lora else model.trunk).eval()
-    head = model.head.cpu().eval()
+    merged = (merge_lora(student.backbone) if lora else student.backbone).eval()
+    head = student.head.cpu().eval()
     features = TextReader(merged, tokenizer, text_features, memo=0).read(validation.prompts).astype(np.float32)
     with torch.inference_mode():
         found = head(torch.from_numpy(features), torch.from_numpy(validation.numbers)).numpy()
@@ -172,7 +173,7 @@ def train_student(
     if patience is not None:
         info["early_stopping"] = early_stopping(log, patience=patience)
     return {
-        "trunk": merged,
+        "backbone": merged,
         "tokenizer": tokenizer,
         "head": head,
         "prices": gains.prices,

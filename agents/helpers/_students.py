@@ -13,7 +13,7 @@ from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
-from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, trunk_folder
+from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, backbone_folder
 
 __all__ = ["curve_of", "train_student"]
 
@@ -39,7 +39,7 @@ def train_student(
     *,
     inputs: Sequence[str],
     costs: Sequence[float],
-    trunk: str | Path = "actor",
+    backbone: str | Path = "actor",
     prm: Any = None,
     seed: int = 0,
     progress: bool = True,
@@ -49,12 +49,12 @@ def train_student(
 
     Args:
         kind: a subclass of :class:`ValuesHelper`.
-        rollouts, teacher, inputs, costs, trunk, prm, seed, progress: see
+        rollouts, teacher, inputs, costs, backbone, prm, seed, progress: see
             :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
         **student: further arguments of :meth:`Student.train`.
     """
     table = DecisionTable.from_rollouts(rollouts)
-    encoder, x = _inputs_of(rollouts, teacher, table, inputs, trunk=trunk, prm=prm, progress=progress)
+    encoder, x = _inputs_of(rollouts, teacher, table, inputs, backbone=backbone, prm=prm, progress=progress)
     found = teacher_gains(teacher, table)
     rows = found.known
     values = Student.train(
@@ -101,11 +101,11 @@ def _inputs_of(
     else:
         folder = None
         if "embedding" in names:
-            folder = trunk_folder(options["trunk"], spec=getattr(rollouts, "spec", None), prm=options["prm"])
+            folder = backbone_folder(options["backbone"], spec=getattr(rollouts, "spec", None), prm=options["prm"])
         encoder = InputEncoder.fit(
             table,
             names,
-            trunk=folder,
+            backbone=folder,
             prm=options["prm"],
             action_kinds=action_kinds_of(rollouts),
             progress=progress,

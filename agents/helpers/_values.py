@@ -13,6 +13,7 @@ from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.averagers import AveragerFrontier
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.intervention_env.building import check_budget
@@ -82,7 +83,7 @@ class ValuesHelper(GainHelper):
                 f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
                 "use solve_fitted(rollouts), or pass encoder= to Student.train."
             )
-        if getattr(values, "caps", ()):
+        if isinstance(values, PricedFrontier) and values.caps:
             raise InvalidArgumentError(
                 f"{self.type_name} follows values without a hard cap, received values for caps of up to "
                 f"{len(values.caps)} calls: fit them without cap, and wrap the env in HelpBudget."

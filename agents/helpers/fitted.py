@@ -33,7 +33,7 @@ class Fitted(ValuesHelper):
         *,
         inputs: Sequence[str] = (),
         costs: Sequence[float],
-        trunk: str | Path = "actor",
+        backbone: str | Path = "actor",
         prm: Any = None,
         seed: int = 0,
         progress: bool = True,
@@ -48,7 +48,7 @@ class Fitted(ValuesHelper):
                 the teacher's inputs, the helper follows the teacher itself; otherwise it follows a student that is
                 regressed on the teacher's gains.
             costs: ``(K,)`` cost units of a call of each intervention.
-            trunk, prm: of the inputs ``embedding`` and ``prm`` (:func:`selfreg_gym.inputs.fit_inputs`).
+            backbone, prm: of the inputs ``embedding`` and ``prm`` (:func:`selfreg_gym.inputs.fit_inputs`).
             seed: seed of the student.
             progress: show a progress bar.
             **student: further arguments of :meth:`selfreg_gym.fitted.student.Student.train`.
@@ -69,6 +69,6 @@ class Fitted(ValuesHelper):
             info = {"inputs": list(known), "decisions": teacher.decisions, "episodes": teacher.episodes}
             return cls(teacher, costs=costs, curve=curve_of(teacher, costs), info=info | teacher.settings)
         return train_student(
-            cls, rollouts, teacher, inputs=wanted, costs=costs, trunk=trunk, prm=prm, seed=seed, progress=progress,
-            **student,
+            cls, rollouts, teacher, inputs=wanted, costs=costs, backbone=backbone, prm=prm, seed=seed,
+            progress=progress, **student,
         )  # fmt: skip

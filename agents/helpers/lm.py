@@ -49,7 +49,7 @@ class LMHelper(GainHelper):
     state (its feature key), steps left and calls so far. The heads also read numbers, such as the actor's distribution.
 
     Args:
-        trunk: a causal LM in eval mode.
+        backbone: a causal LM in eval mode.
         tokenizer: its tokenizer.
         head: a :class:`selfreg_gym.lm.gain_model.GainHead`.
         prices: ``(P,)``, success per cost unit.
@@ -70,7 +70,7 @@ class LMHelper(GainHelper):
 
     def __init__(
         self,
-        trunk: Any,
+        backbone: Any,
         tokenizer: Any,
         head: Any,
         *,
@@ -86,15 +86,15 @@ class LMHelper(GainHelper):
         from selfreg_gym.agents.helpers._lm_reader import DecisionReader
 
         super().__init__(prices, costs, position=position, seed=seed)
-        self.reader = DecisionReader(trunk, tokenizer, encoder, facts=facts, memo=memo)
+        self.reader = DecisionReader(backbone, tokenizer, encoder, facts=facts, memo=memo)
         width = 0 if encoder is None else encoder.width
         wanted = (self.reader.text_width, width, len(self.prices), len(self.costs))
         if head.sizes != wanted:
             raise InvalidArgumentError(
-                f"a value head for this trunk, these inputs, prices and costs has the sizes {wanted}, received a head "
-                f"with {head.sizes}."
+                f"a value head for this backbone, these inputs, prices and costs has the sizes {wanted}, received a "
+                f"head with {head.sizes}."
             )
-        self.trunk, self.tokenizer, self.head = trunk, tokenizer, head.eval()
+        self.backbone, self.tokenizer, self.head = backbone, tokenizer, head.eval()
         self.encoder, self.facts = encoder, bool(facts)
         self.info: dict[str, Any] = dict(info or {})
 
@@ -130,8 +130,8 @@ class LMHelper(GainHelper):
 
         The loss is the squared error of the gains dS - r dM, at each price relative to their variance
         (:func:`selfreg_gym.lm.gain_model.gain_loss`). The network of the numbers is trained on all decisions; then
-        trunk and head are trained end to end on a sample. Decisions of a share of the tasks are held out: the weights
-        with the smallest loss on them are kept, and ``info["r2"]`` is the share of the variance of their gains that is
+        backbone and head are trained end to end on a sample. Decisions of a share of the tasks are held out: the
+        weights with the smallest loss on them are kept, and ``info["r2"]`` is the share of the variance of their gains that is
         explained, by price.
 
         Args:
@@ -160,7 +160,7 @@ class LMHelper(GainHelper):
                 examples than the gains, which depend on it.
             patience: stop after this many validations without improvement; None: train to the end.
             share: share of the tasks that are held out.
-            dtype, device: those of the trunk, in training and later use.
+            dtype, device: those of the backbone, in training and later use.
             resume: directory for the state of an unfinished training.
             progress: show a progress bar.
 
@@ -245,7 +245,7 @@ class LMHelper(GainHelper):
         from selfreg_gym.utils.files import set_default_modes
 
         folder = _RECORD.begin(path)
-        self.trunk.save_pretrained(folder)
+        self.backbone.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         save_head(self.head, folder)
         set_default_modes(*folder.glob("*.safetensors"))
@@ -275,7 +275,7 @@ class LMHelper(GainHelper):
         """Load what :meth:`save_pretrained` wrote.
 
         Args:
-            dtype, device: of the trunk; None: those of its training (the CPU if that device does not exist).
+            dtype, device: of the backbone; None: those of its training (the CPU if that device does not exist).
             seed: seed of the coins at the ends of the axis of prices.
             memo: number of prompts whose features are kept in memory.
 
@@ -302,12 +302,12 @@ class LMHelper(GainHelper):
                 f"{list(encoder.names)}: copy the directory again, or train again."
             )
         dtype, device = trained_with(fields["info"], dtype=dtype, device=device)
-        trunk = load_causal(folder, dtype=dtype, device=device)
+        backbone = load_causal(folder, dtype=dtype, device=device)
         head = load_head(
             folder,
-            text=TEXT_FEATURES * int(trunk.config.get_text_config().hidden_size),
+            text=TEXT_FEATURES * int(backbone.config.get_text_config().hidden_size),
             numbers=0 if encoder is None else encoder.width,
             prices=fields["prices"],
             interventions=len(fields["costs"]),
         )
-        return cls(trunk, load_tokenizer(folder), head, encoder=encoder, seed=seed, memo=memo, **fields)
+        return cls(backbone, load_tokenizer(folder), head, encoder=encoder, seed=seed, memo=memo, **fields)

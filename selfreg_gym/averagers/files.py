@@ -23,7 +23,7 @@ __all__ = ["load_frontier", "save_frontier"]
 
 ARRAYS = "averagers.safetensors"
 INPUTS = "inputs"
-TRUNK = "trunk"
+FITTED = "fitted"
 REPRESENTATIONS: dict[str, type[HiddenLayers | LearnedValues]] = {"hidden": HiddenLayers, "values": LearnedValues}
 _REMEDY = "solve the averagers again with solve_averagers and save"
 
@@ -81,7 +81,7 @@ def save_frontier(frontier: AveragerFrontier, folder: str | Path) -> Path:
     if frontier.encoder is not None:
         frontier.encoder.save(place / INPUTS)
     if isinstance(given, HiddenLayers | LearnedValues):
-        given.frontier.save(place / TRUNK)
+        given.frontier.save(place / FITTED)
     RECORD.write(
         place, actions=frontier.actions, neighbours=frontier.neighbours, seed=index.seed, scale=frontier.kernel.scale,
         smoothing=frontier.kernel.smoothing, distance_cost=frontier.kernel.distance_cost, limit=frontier.limit,
@@ -118,7 +118,7 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
     if record["representation"] is not None:
         from selfreg_gym.fitted.frontier import FittedFrontier
 
-        representation = REPRESENTATIONS[record["representation"]](FittedFrontier.load(place / TRUNK))
+        representation = REPRESENTATIONS[record["representation"]](FittedFrontier.load(place / FITTED))
     names = "success", "usage", "success_replicates", "usage_replicates"
     held_out: dict[str, Any] = {name: arrays[name] for name in names}
     action = arrays["action"].astype(np.int64)

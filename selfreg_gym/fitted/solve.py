@@ -30,7 +30,7 @@ def solve_fitted(
     rollouts: Any,
     *,
     inputs: Sequence[str] = ("features", "steps_left"),
-    trunk: str | Path = "actor",
+    backbone: str | Path = "actor",
     prm: Any = None,
     action_kinds: Sequence[str] | None = None,
     cap: int | None = None,
@@ -44,8 +44,8 @@ def solve_fitted(
         rollouts: a ``Rollouts`` store, or a sequence of :class:`selfreg_gym.types.Episode`; episodes with an error or
             without steps are excluded, and an episode that was cut off counts by its ``success``.
         inputs: what is known at a decision, by name: see :class:`selfreg_gym.inputs.InputEncoder`.
-        trunk: of the input ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
-        prm: of the input ``prm``, and of the trunk ``"prm"``: a process reward model or its folder.
+        backbone: of the input ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        prm: of the input ``prm``, and of the backbone ``"prm"``: a process reward model or its folder.
         action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
         cap: largest hard cap on the calls of an episode: the result has policies for each cap from 1 on
             (``policy(budget, cap=...)``). Each takes the memory of the rollouts once.
@@ -68,7 +68,9 @@ def solve_fitted(
         rollouts.require_complete()  # warns: an unfinished collection is a biased sample
     else:
         rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
-    encoder, table = fit_inputs(rollouts, inputs, trunk=trunk, prm=prm, action_kinds=action_kinds, progress=progress)
+    encoder, table = fit_inputs(
+        rollouts, inputs, backbone=backbone, prm=prm, action_kinds=action_kinds, progress=progress
+    )
     x = encoder.encode(table, progress=progress)
     decisions = logged_decisions(rollouts, x)
     return fit_decisions(decisions, checked, cap=cap, encoder=encoder, folder=folder, progress=progress)

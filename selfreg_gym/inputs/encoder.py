@@ -13,9 +13,9 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNam
 from selfreg_gym.inputs.blocks import Block
 from selfreg_gym.inputs.counts import Calls, StepsLeft
 from selfreg_gym.inputs.keys import Features, StateKeys
+from selfreg_gym.inputs.language_models import Embedding, Success
 from selfreg_gym.inputs.signals import ActorSignals
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.inputs.trunk import Embedding, Success
 from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.model_record import ModelRecord, Rule
@@ -77,7 +77,7 @@ class InputEncoder:
         table: DecisionTable,
         names: Sequence[str],
         *,
-        trunk: str | Path | None = None,
+        backbone: str | Path | None = None,
         prm: Any = None,
         action_kinds: Sequence[str] = (),
         progress: bool = False,
@@ -87,7 +87,7 @@ class InputEncoder:
         Args:
             table: the decisions.
             names: inputs, each once.
-            trunk: for ``embedding``, the checkpoint folder of a causal LM or a process reward model.
+            backbone: for ``embedding``, the checkpoint folder of a causal LM or a process reward model.
             prm: for ``prm``, a process reward model or its folder.
             action_kinds: for ``actor``, prefixes of action texts (``action_kinds`` of the task).
             progress: show a progress bar while texts are embedded.
@@ -102,11 +102,11 @@ class InputEncoder:
         blocks: list[Block] = []
         for name in names:
             if name == Embedding.name:
-                if trunk is None:
+                if backbone is None:
                     raise InvalidArgumentError(
-                        "the input 'embedding' needs trunk, the checkpoint folder of a language model, received None."
+                        "the input 'embedding' needs backbone, the checkpoint of a language model; received None."
                     )
-                blocks.append(Embedding.fit(table, trunk, progress=progress))
+                blocks.append(Embedding.fit(table, backbone, progress=progress))
             elif name == Success.name:
                 blocks.append(Success.fit(table, prm))
             elif name == ActorSignals.name:

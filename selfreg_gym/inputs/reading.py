@@ -1,4 +1,4 @@
-"""``fit_inputs``: the inputs of stored rollouts, with the actor's trunk and the task's kinds of actions."""
+"""``fit_inputs``: the inputs of stored rollouts, with the actor's backbone and the task's kinds of actions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.inputs.encoder import InputEncoder, check_names
+from selfreg_gym.inputs.language_models import backbone_folder
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.inputs.trunk import trunk_folder
 from selfreg_gym.types import optional_member
 
 __all__ = ["action_kinds_of", "fit_inputs"]
@@ -31,7 +31,7 @@ def fit_inputs(
     rollouts: Any,
     names: Sequence[str],
     *,
-    trunk: str | Path = "actor",
+    backbone: str | Path = "actor",
     prm: Any = None,
     action_kinds: Sequence[str] | None = None,
     progress: bool = False,
@@ -42,8 +42,8 @@ def fit_inputs(
     Args:
         rollouts: a ``Rollouts`` store, or an iterable of episodes.
         names: inputs, each once (:class:`InputEncoder`).
-        trunk: for ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
-        prm: for ``prm``, and for the trunk ``"prm"``: a process reward model or its folder.
+        backbone: for ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        prm: for ``prm``, and for the backbone ``"prm"``: a process reward model or its folder.
         action_kinds: for ``actor``, prefixes of action texts; None: :func:`action_kinds_of`.
         progress: show a progress bar while texts are embedded.
         **where: filters of the store.
@@ -52,14 +52,14 @@ def fit_inputs(
         The encoder and the table of the decisions; ``encoder.encode(table)`` is float32 ``(n, width)``.
 
     Raises:
-        UnknownNameError: an unknown input, filter or trunk.
+        UnknownNameError: an unknown input, filter or backbone.
         InvalidArgumentError: no decisions, or an input that the rollouts lack.
     """
     names = check_names(names)
     table = DecisionTable.from_rollouts(rollouts, **where)
     folder = None
     if "embedding" in names:
-        folder = trunk_folder(trunk, spec=getattr(rollouts, "spec", None), prm=prm)
+        folder = backbone_folder(backbone, spec=getattr(rollouts, "spec", None), prm=prm)
     kinds = action_kinds_of(rollouts) if action_kinds is None else action_kinds
-    encoder = InputEncoder.fit(table, names, trunk=folder, prm=prm, action_kinds=kinds, progress=progress)
+    encoder = InputEncoder.fit(table, names, backbone=folder, prm=prm, action_kinds=kinds, progress=progress)
     return encoder, table

@@ -1,12 +1,12 @@
 """A language model with a value head: dS and dM of K interventions at P prices, from a text and numbers.
 
-The head reads the trunk's last layer at the last token, the means of this layer over the last 32 tokens (where the
+The head reads the backbone's last layer at the last token, the means of this layer over the last 32 tokens (where the
 prompt states facts) and over the text, and further numbers about the decision::
 
     [last token | mean of the last 32 tokens | mean of the text | numbers] -> 2 x (P, K)
 
 The answer is a sum of two networks, one of the numbers alone and one of everything. The first one can be trained on
-many decisions in seconds, and the trunk then learns what the numbers do not tell.
+many decisions in seconds, and the backbone then learns what the numbers do not tell.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from selfreg_gym.lm.training import seeded
 __all__ = ["TEXT_FEATURES", "GainHead", "GainModel", "gain_loss", "load_head", "save_head", "text_features"]
 
 TEXT_FEATURES = 3
-"""Length of the text features, in hidden sizes of the trunk."""
+"""Length of the text features, in hidden sizes of the backbone."""
 
 _FILE = "head.safetensors"
 _WIDTH, _DROPOUT = 192, 0.1
@@ -94,34 +94,34 @@ class GainHead(nn.Module):
 
 
 class GainModel(nn.Module):
-    """A trunk and its :class:`GainHead`, as one module to train.
+    """A backbone and its :class:`GainHead`, as one module to train.
 
     Args:
-        trunk: a causal LM, or its PEFT wrapper.
+        backbone: a causal LM, or its PEFT wrapper.
         head: the head.
     """
 
-    def __init__(self, trunk: Any, head: GainHead) -> None:
+    def __init__(self, backbone: Any, head: GainHead) -> None:
         super().__init__()
-        self.trunk, self.head = trunk, head
+        self.backbone, self.head = backbone, head
 
     def forward(self, input_ids: torch.Tensor, lengths: Sequence[int], numbers: torch.Tensor) -> torch.Tensor:
         """dS and dM, ``(B, P, K, 2)``, from token rows ``(B, L)`` padded on the right and numbers ``(B, D)``."""
-        return self.head(text_features(self.trunk, input_ids, lengths), numbers)
+        return self.head(text_features(self.backbone, input_ids, lengths), numbers)
 
 
-def text_features(trunk: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+def text_features(backbone: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     """The last layer's hidden state at the last token, and its means over the last tokens and over the text.
 
     Args:
-        trunk: a causal LM.
+        backbone: a causal LM.
         input_ids: ``(B, L)`` token rows, padded on the right.
         lengths: B numbers of tokens without padding.
 
     Returns:
         float32 ``(B, TEXT_FEATURES * hidden size)``.
     """
-    plain = trunk.get_base_model() if hasattr(trunk, "get_base_model") else trunk  # a PEFT wrapper
+    plain = backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone  # a PEFT wrapper
     hidden = plain.base_model(input_ids=input_ids, use_cache=False).last_hidden_state.float()
     count = torch.as_tensor(list(lengths), device=hidden.device)
     column = torch.arange(hidden.shape[1], device=hidden.device)

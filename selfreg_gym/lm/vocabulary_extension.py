@@ -1,7 +1,7 @@
 """Extend a closed word-level vocabulary by the missing words of some texts, and the embedding by their rows.
 
-The shipped trunks read a task with one token per word, and every other word is ``<unk>``. A model whose prompts have
-further words (the facts of a state) extends its own copy of the trunk; the checkpoint on disk does not change.
+The shipped backbones read a task with one token per word, and every other word is ``<unk>``. A model whose prompts have
+further words (the facts of a state) extends its own copy of the backbone; the checkpoint on disk does not change.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ class ValuesConfig(Section):
     inputs: Texts = ()
     """Names of the inputs (``selfreg_gym.inputs``); empty: those of ``features``, ``steps_left`` and ``actor`` that the
     rollouts have, and ``embedding`` if the task has no features."""
-    trunk: str = "actor"
+    backbone: str = "actor"
     """Language model of the input ``embedding``: ``actor``, ``prm``, the id of an actor, or a path."""
     prices: Annotated[int, Field(ge=4)] = 16
     """Number of prices."""

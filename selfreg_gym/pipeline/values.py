@@ -20,7 +20,7 @@ __all__ = ["fit_values", "read_models"]
 def read_models(config: RunConfig) -> tuple[str, ...]:
     """The artifacts that the stage reads besides the rollouts: the process reward model, if an input needs it."""
     c = config.values
-    return ("prm",) if "prm" in c.inputs or ("embedding" in c.inputs and c.trunk == "prm") else ()
+    return ("prm",) if "prm" in c.inputs or ("embedding" in c.inputs and c.backbone == "prm") else ()
 
 
 def fit_values(run: Run) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def fit_values(run: Run) -> dict[str, Any]:
         teacher = solve_fitted(
             rollouts,
             inputs=inputs,
-            trunk=c.trunk,
+            backbone=c.backbone,
             prm=run.path / "prm" if "prm" in read_models(run.config) else None,
             prices=c.prices,
             folds=c.folds,

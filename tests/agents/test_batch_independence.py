@@ -54,11 +54,11 @@ def _lm(episodes: Sequence[Any]) -> Any:
     from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead
     from selfreg_gym.lm.loading import load_causal, load_tokenizer
 
-    trunk, prices = load_causal(CHECKPOINT), (0.5, 0.2, 0.05)
+    backbone, prices = load_causal(CHECKPOINT), (0.5, 0.2, 0.05)
     encoder = InputEncoder.fit(DecisionTable.from_rollouts(episodes), ["steps_left", "calls_so_far"])
-    head = GainHead(TEXT_FEATURES * trunk.config.hidden_size, encoder.width, prices, 2, seed=3)
+    head = GainHead(TEXT_FEATURES * backbone.config.hidden_size, encoder.width, prices, 2, seed=3)
     torch.nn.init.normal_(head.of_text[-1].weight, std=0.05, generator=torch.Generator().manual_seed(4))
-    return LMHelper(trunk, load_tokenizer(CHECKPOINT), head, prices=prices, costs=COSTS, encoder=encoder, seed=2)
+    return LMHelper(backbone, load_tokenizer(CHECKPOINT), head, prices=prices, costs=COSTS, encoder=encoder, seed=2)
 
 
 def _values(name: str, episodes: Sequence[Any]) -> Any:

@@ -132,7 +132,7 @@ def test_the_words_of_the_facts_are_added_to_its_own_copy(helper: LMHelper) -> N
 
 def test_without_facts_in_the_prompt_it_cannot_know_them(helper: LMHelper) -> None:
     parts = {"prices": PRICES, "costs": (1.0,), "encoder": helper.encoder}
-    blind = LMHelper(helper.trunk, helper.tokenizer, helper.head, facts=False, **parts)
+    blind = LMHelper(helper.backbone, helper.tokenizer, helper.head, facts=False, **parts)
     one = ROLLOUTS[0]
     other = replace(one, steps=(replace(one.steps[0], feature_key="shoe|calm"),))
     assert (read(blind, [one]) == read(blind, [other])).all()
@@ -198,7 +198,7 @@ def test_adapters_are_merged_and_the_head_is_trained_with_them(teacher: KnownTea
     adapted = LMHelper.train(ROLLOUTS, teacher, lora=4, patience=2, seed=4, **few)
     assert adapted.info["lora"] == 4
     assert adapted.info["early_stopping"]["patience"] == 2
-    assert not any("lora" in name for name, _ in adapted.trunk.named_parameters())
+    assert not any("lora" in name for name, _ in adapted.backbone.named_parameters())
     adapted.save_pretrained(tmp_path)
     x = read(adapted, ROLLOUTS[:20])
     assert (LMHelper.from_pretrained(tmp_path).gains(x)[0] == adapted.gains(x)[0]).all()
@@ -308,7 +308,7 @@ def test_invalid_arguments_are_errors(teacher: KnownTeacher, helper: LMHelper) -
     with pytest.raises(InvalidArgumentError, match=r"on wrap\(env\)"):
         helper.gains(np.array(["a text"]))
     with pytest.raises(InvalidArgumentError, match="the sizes"):
-        LMHelper(helper.trunk, helper.tokenizer, helper.head, prices=(0.1,), costs=(1.0,), encoder=helper.encoder)
+        LMHelper(helper.backbone, helper.tokenizer, helper.head, prices=(0.1,), costs=(1.0,), encoder=helper.encoder)
 
     class Wrong(KnownTeacher):
         def gains(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

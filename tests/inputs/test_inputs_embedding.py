@@ -11,8 +11,8 @@ import torch
 
 from selfreg_gym import InterventionEnv, InterventionVectorEnv, Rollouts, collect
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs, trunk_folder
-from selfreg_gym.inputs.trunk import _chosen_layers
+from selfreg_gym.inputs import DecisionTable, InputEncoder, backbone_folder, fit_inputs
+from selfreg_gym.inputs.language_models import _chosen_layers
 from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt
 from selfreg_gym.store.reading import Coded
@@ -47,7 +47,7 @@ def test_columns_are_hidden_states_of_the_last_token_and_the_mean_of_the_last_la
     fitted: tuple[InputEncoder, DecisionTable, np.ndarray],
 ) -> None:
     encoder, table, x = fitted
-    folder = trunk_folder("tiny")
+    folder = backbone_folder("tiny")
     model, tokenizer = load_causal(folder), load_tokenizer(folder)
     found = []
     for text in table.observation.values:
@@ -89,13 +89,13 @@ def test_stored_decisions_equal_those_in_progress(
     assert row == len(x)
 
 
-def test_a_saved_encoder_contains_its_trunk(
+def test_a_saved_encoder_contains_its_backbone(
     tmp_path: Path, fitted: tuple[InputEncoder, DecisionTable, np.ndarray]
 ) -> None:
     encoder, table, x = fitted
     encoder.subset(["embedding", "features"]).save(tmp_path / "inputs")
     again = InputEncoder.load(tmp_path / "inputs")
-    assert (tmp_path / "inputs" / "trunk" / "model.safetensors").is_file()
+    assert (tmp_path / "inputs" / "backbone" / "model.safetensors").is_file()
     np.testing.assert_allclose(again.encode(table), x[:, encoder.columns(["embedding", "features"])], atol=1e-4)
 
 
@@ -121,19 +121,19 @@ def test_batches_of_a_vector_env_equal_single_envs(fitted: tuple[InputEncoder, D
         envs.step(np.array([0, 1, 0, 1]))
 
 
-def test_trunks_by_name(rollouts: Rollouts, tmp_path: Path) -> None:
-    assert trunk_folder("actor", spec={"env": {"actor": "tiny"}}) == trunk_folder("tiny")
-    assert trunk_folder("prm", prm=tmp_path) == tmp_path
-    assert trunk_folder("actor", spec=rollouts.spec) == trunk_folder("tiny")
+def test_backbones_by_name(rollouts: Rollouts, tmp_path: Path) -> None:
+    assert backbone_folder("actor", spec={"env": {"actor": "tiny"}}) == backbone_folder("tiny")
+    assert backbone_folder("prm", prm=tmp_path) == tmp_path
+    assert backbone_folder("actor", spec=rollouts.spec) == backbone_folder("tiny")
     with pytest.raises(InvalidArgumentError, match="actor with a checkpoint"):
-        trunk_folder("actor", spec={"env": {"actor": "scripted"}})
+        backbone_folder("actor", spec={"env": {"actor": "scripted"}})
     with pytest.raises(InvalidArgumentError, match="loaded from a folder"):
-        trunk_folder("prm")
-    with pytest.raises(UnknownNameError, match="trunk"):
-        trunk_folder("tinny")
+        backbone_folder("prm")
+    with pytest.raises(UnknownNameError, match="backbone"):
+        backbone_folder("tinny")
 
 
-def test_deep_trunks_contribute_evenly_spaced_layers() -> None:
+def test_deep_backbones_contribute_evenly_spaced_layers() -> None:
     assert _chosen_layers(2, 96) == (1, 2)
     assert _chosen_layers(30, 576) == (15, 30)
     assert _chosen_layers(16, 2048) == (16,)

@@ -184,7 +184,7 @@ def test_names_are_checked() -> None:
     for names in ("features", [], ["state", "state"]):
         with pytest.raises(InvalidArgumentError, match="different names"):
             InputEncoder.fit(table(*ROWS), names)
-    with pytest.raises(InvalidArgumentError, match="needs trunk"):
+    with pytest.raises(InvalidArgumentError, match="needs backbone"):
         InputEncoder.fit(table(*ROWS), ["embedding"])
     with pytest.raises(InvalidArgumentError, match="score"):
         InputEncoder.fit(table(*ROWS), ["prm"])

@@ -41,21 +41,21 @@ def test_before_training_the_text_adds_nothing() -> None:
 
 
 def test_the_features_of_a_text_do_not_depend_on_padding() -> None:
-    trunk = load_causal(TINY)
+    backbone = load_causal(TINY)
     rows = [[1, 20, 30, 40, 50], [1, 25, 35]]
     padded = torch.tensor([rows[0], [*rows[1], 0, 0]])
     with torch.inference_mode():
-        both = text_features(trunk, padded, [5, 3])
-        alone = torch.cat([text_features(trunk, torch.tensor([row]), [len(row)]) for row in rows])
-        hidden = trunk.model(torch.tensor([rows[0]])).last_hidden_state[0]
+        both = text_features(backbone, padded, [5, 3])
+        alone = torch.cat([text_features(backbone, torch.tensor([row]), [len(row)]) for row in rows])
+        hidden = backbone.model(torch.tensor([rows[0]])).last_hidden_state[0]
     torch.testing.assert_close(both, alone, atol=1e-5, rtol=0)
     torch.testing.assert_close(both[0], torch.cat([hidden[-1], hidden.mean(0), hidden.mean(0)]), atol=1e-5, rtol=0)
     long = torch.randint(5, 250, (1, 100), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        hidden, found = trunk.model(long).last_hidden_state[0], text_features(trunk, long, [100])[0]
+        hidden, found = backbone.model(long).last_hidden_state[0], text_features(backbone, long, [100])[0]
     parts = torch.cat([hidden[-1], hidden[-32:].mean(0), hidden.mean(0)])
     torch.testing.assert_close(found, parts, atol=1e-5, rtol=0)
-    model = GainModel(trunk, GainHead(both.shape[1], 0, PRICES, 1)).eval()
+    model = GainModel(backbone, GainHead(both.shape[1], 0, PRICES, 1)).eval()
     assert model(padded, [5, 3], torch.zeros(2, 0)).shape == (2, len(PRICES), 1, 2)
 
 

@@ -68,7 +68,7 @@ def test_a_helper_that_is_asked_for_and_cannot_be_made_is_a_warning(tmp_path: Pa
     [
         ((), ()),
         (('values.inputs=["steps_left", "embedding"]',), ()),
-        (('values.inputs=["steps_left", "embedding"]', "values.trunk=prm"), ("prm",)),
+        (('values.inputs=["steps_left", "embedding"]', "values.backbone=prm"), ("prm",)),
         (('values.inputs=["prm"]',), ("prm",)),
     ],
 )
@@ -84,5 +84,5 @@ def test_the_process_reward_model_is_read_only_where_an_input_needs_it(
 def test_unknown_inputs_are_refused_before_a_run() -> None:
     with pytest.raises(UnknownNameError, match=r"values\.inputs.*Did you mean 'features'"):
         validate(load_config(preset="smoke", overrides=('values.inputs=["feature"]',)))
-    with pytest.raises(UnknownNameError, match=r"values\.trunk"):
-        validate(load_config(preset="smoke", overrides=("values.trunk=tinny",)))
+    with pytest.raises(UnknownNameError, match=r"values\.backbone"):
+        validate(load_config(preset="smoke", overrides=("values.backbone=tinny",)))

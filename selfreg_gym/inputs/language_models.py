@@ -1,4 +1,4 @@
-"""The inputs of language models: an embedding of the text by a frozen trunk, and p(s) of a process reward model."""
+"""The inputs of language models: an embedding of the text by a frozen backbone, and p(s) of a process reward model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from selfreg_gym.utils.progress import progress_bar
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Embedding", "Success", "trunk_folder"]
+__all__ = ["Embedding", "Success", "backbone_folder"]
 
 _WIDEST = 2048
-"""Largest number of columns; of a deeper trunk, the last and evenly spaced layers are taken."""
+"""Largest number of columns; of a deeper backbone, the last and evenly spaced layers are taken."""
 
 _CHUNK = 512
 """Texts that are read between two updates of the progress bar."""
@@ -34,12 +34,12 @@ _MEMO = 10_000
 _DECIMALS = 6
 
 
-def trunk_folder(trunk: str | Path, *, spec: Any = None, prm: Any = None) -> Path:
-    """Return the checkpoint folder of the trunk of the input ``embedding``.
+def backbone_folder(backbone: str | Path, *, spec: Any = None, prm: Any = None) -> Path:
+    """Return the checkpoint folder of the backbone of the input ``embedding``.
 
     Args:
-        trunk: ``"actor"`` (the trunk of the rollouts' actor), ``"prm"`` (that of the process reward model), the id of
-            an actor with a checkpoint, or a folder.
+        backbone: ``"actor"`` (the backbone of the rollouts' actor), ``"prm"`` (that of the process reward model), the id
+            of an actor with a checkpoint, or a folder.
         spec: the spec of the rollouts, for ``"actor"``.
         prm: the process reward model or its folder, for ``"prm"``.
 
@@ -47,33 +47,33 @@ def trunk_folder(trunk: str | Path, *, spec: Any = None, prm: Any = None) -> Pat
         InvalidArgumentError: the actor has no checkpoint, or the process reward model was not loaded from a folder.
         UnknownNameError: another text that is neither an actor nor a folder.
     """
-    if str(trunk) == "actor":
+    if str(backbone) == "actor":
         found = checkpoint_of_spec(spec)
         if found is None:
             raise InvalidArgumentError(
-                'trunk="actor" needs rollouts of an actor with a checkpoint, and these have none: choose "prm", the id '
-                "of an actor, or a folder."
+                'backbone="actor" needs rollouts of an actor with a checkpoint, and these have none: choose "prm", the '
+                "id of an actor, or a folder."
             )
         return found
-    if str(trunk) == "prm":
+    if str(backbone) == "prm":
         folder = prm if isinstance(prm, str | Path) else getattr(prm, "source", None)
         if folder is None:
             raise InvalidArgumentError(
-                'trunk="prm" needs a process reward model that was loaded from a folder (from_pretrained), received '
+                'backbone="prm" needs a process reward model that was loaded from a folder (from_pretrained), received '
                 f"prm={shown(prm)}."
             )
         return Path(folder)
-    return find_backbone(trunk, what="trunk")
+    return find_backbone(backbone, what="backbone")
 
 
 class Embedding:
-    """``embedding``: hidden states of a frozen trunk at the end of the actor's prompt, standardised.
+    """``embedding``: hidden states of a frozen backbone at the end of the actor's prompt, standardised.
 
     The columns are the hidden states of each layer at the last token, then the mean of the last layer over all tokens.
-    A trunk with more than 2,048 such numbers contributes fewer layers. Each distinct text is read once.
+    A backbone with more than 2,048 such numbers contributes fewer layers. Each distinct text is read once.
 
     Args:
-        model: a causal LM or a sequence classifier in eval mode; only its trunk is used.
+        model: a causal LM or a sequence classifier in eval mode; only its backbone is used.
         tokenizer: its tokenizer.
         scale: that of the columns; None before :meth:`fit`.
     """
@@ -89,14 +89,14 @@ class Embedding:
         self._latest: tuple[list[str], np.ndarray] | None = None  # from fit to the first encode of the same texts
 
     @classmethod
-    def fit(cls, table: DecisionTable, trunk: str | Path, *, progress: bool = False) -> Embedding:
-        """Load the trunk and read the texts of the table, for the scale.
+    def fit(cls, table: DecisionTable, backbone: str | Path, *, progress: bool = False) -> Embedding:
+        """Load the backbone and read the texts of the table, for the scale.
 
         Raises:
             CheckpointError: the folder is not a checkpoint.
-            InvalidArgumentError: a text is too long for the trunk.
+            InvalidArgumentError: a text is too long for the backbone.
         """
-        block = cls(*_load(Path(trunk)))
+        block = cls(*_load(Path(backbone)))
         found = block._read(table.observation, progress=progress)
         used, counts = np.unique(table.observation.codes, return_counts=True)
         block._scale = Scale.of(found[used], counts)
@@ -136,9 +136,9 @@ class Embedding:
     def _head(self, model: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         import torch
 
-        trunk = getattr(model, model.base_model_prefix)
+        backbone = getattr(model, model.base_model_prefix)
         # Rows are padded on the right, and a causal model does not look ahead: no attention mask is needed.
-        out = trunk(input_ids=input_ids, output_hidden_states=True, use_cache=False)
+        out = backbone(input_ids=input_ids, output_hidden_states=True, use_cache=False)
         ends = torch.as_tensor(lengths, device=input_ids.device)
         rows = torch.arange(len(ends), device=input_ids.device)
         inside = (torch.arange(input_ids.shape[1], device=input_ids.device)[None] < ends[:, None]).float()[..., None]
@@ -155,15 +155,15 @@ class Embedding:
         return self._scale.arrays()
 
     def save_model(self, folder: Path) -> None:
-        """Save trunk and tokenizer into the folder ``trunk``."""
-        self._model.save_pretrained(folder / "trunk")
-        set_default_modes(*(folder / "trunk").glob("*.safetensors"))
-        self._tokenizer.save_pretrained(folder / "trunk")
+        """Save backbone and tokenizer into the folder ``backbone``."""
+        self._model.save_pretrained(folder / "backbone")
+        set_default_modes(*(folder / "backbone").glob("*.safetensors"))
+        self._tokenizer.save_pretrained(folder / "backbone")
 
     @classmethod
     def restored(cls, folder: Path, arrays: Mapping[str, np.ndarray]) -> Embedding:
         """The block saved in ``folder``."""
-        return cls(*_load(folder / "trunk"), Scale.restored(arrays))
+        return cls(*_load(folder / "backbone"), Scale.restored(arrays))
 
     def __getstate__(self) -> dict[str, Any]:
         """Config and weights: a model that has returned hidden states holds hooks, which cannot be pickled."""
