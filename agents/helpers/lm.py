@@ -131,8 +131,8 @@ class LMHelper(GainHelper):
         The loss is the squared error of the gains dS - r dM, at each price relative to their variance
         (:func:`selfreg_gym.lm.gain_model.gain_loss`). The network of the numbers is trained on all decisions; then
         backbone and head are trained end to end on a sample. Decisions of a share of the tasks are held out: the
-        weights with the smallest loss on them are kept, and ``info["r2"]`` is the share of the variance of their gains that is
-        explained, by price.
+        weights with the smallest loss on them are kept, and ``info["r2"]`` is the share of the variance of their gains
+        that is explained, by price.
 
         Args:
             rollouts: a ``Rollouts`` store, or episodes.

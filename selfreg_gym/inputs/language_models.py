@@ -38,8 +38,8 @@ def backbone_folder(backbone: str | Path, *, spec: Any = None, prm: Any = None) 
     """Return the checkpoint folder of the backbone of the input ``embedding``.
 
     Args:
-        backbone: ``"actor"`` (the backbone of the rollouts' actor), ``"prm"`` (that of the process reward model), the id
-            of an actor with a checkpoint, or a folder.
+        backbone: ``"actor"`` (the backbone of the rollouts' actor), ``"prm"`` (that of the process reward model), the
+            id of an actor with a checkpoint, or a folder.
         spec: the spec of the rollouts, for ``"actor"``.
         prm: the process reward model or its folder, for ``"prm"``.
 
