@@ -13,7 +13,7 @@ from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
-from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of, backbone_folder
+from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs
 
 __all__ = ["curve_of", "train_student"]
 
@@ -39,7 +39,7 @@ def train_student(
     *,
     inputs: Sequence[str],
     costs: Sequence[float],
-    backbone: str | Path = "actor",
+    backbone: str | Path = "auto",
     prm: Any = None,
     seed: int = 0,
     progress: bool = True,
@@ -99,17 +99,7 @@ def _inputs_of(
     if isinstance(own, InputEncoder) and set(names) <= set(own.names):
         encoder = own.subset(names)
     else:
-        folder = None
-        if "embedding" in names:
-            folder = backbone_folder(options["backbone"], spec=getattr(rollouts, "spec", None), prm=options["prm"])
-        encoder = InputEncoder.fit(
-            table,
-            names,
-            backbone=folder,
-            prm=options["prm"],
-            action_kinds=action_kinds_of(rollouts),
-            progress=progress,
-        )
+        encoder, _ = fit_inputs(rollouts, names, backbone=options["backbone"], prm=options["prm"], progress=progress)
     return encoder, encoder.encode(table, progress=progress)
 
 

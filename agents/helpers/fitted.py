@@ -33,7 +33,7 @@ class Fitted(ValuesHelper):
         *,
         inputs: Sequence[str] = (),
         costs: Sequence[float],
-        backbone: str | Path = "actor",
+        backbone: str | Path = "auto",
         prm: Any = None,
         seed: int = 0,
         progress: bool = True,

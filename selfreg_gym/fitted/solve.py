@@ -30,7 +30,7 @@ def solve_fitted(
     rollouts: Any,
     *,
     inputs: Sequence[str] = ("features", "steps_left"),
-    backbone: str | Path = "actor",
+    backbone: str | Path = "auto",
     prm: Any = None,
     action_kinds: Sequence[str] | None = None,
     cap: int | None = None,
@@ -44,7 +44,8 @@ def solve_fitted(
         rollouts: a ``Rollouts`` store, or a sequence of :class:`selfreg_gym.types.Episode`; episodes with an error or
             without steps are excluded, and an episode that was cut off counts by its ``success``.
         inputs: what is known at a decision, by name: see :class:`selfreg_gym.inputs.InputEncoder`.
-        backbone: of the input ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        backbone: of the input ``embedding``: ``"auto"``, ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint
+            folder (:func:`selfreg_gym.inputs.fit_inputs`).
         prm: of the input ``prm``, and of the backbone ``"prm"``: a process reward model or its folder.
         action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
         cap: largest hard cap on the calls of an episode: the result has policies for each cap from 1 on

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from selfreg_gym.inputs.encoder import INPUTS, InputEncoder
-from selfreg_gym.inputs.language_models import backbone_folder
+from selfreg_gym.inputs.language_models import embedding_backbone
 from selfreg_gym.inputs.reading import action_kinds_of, fit_inputs
 from selfreg_gym.inputs.table import DecisionTable
 
-__all__ = ["INPUTS", "DecisionTable", "InputEncoder", "action_kinds_of", "backbone_folder", "fit_inputs"]
+__all__ = ["INPUTS", "DecisionTable", "InputEncoder", "action_kinds_of", "embedding_backbone", "fit_inputs"]

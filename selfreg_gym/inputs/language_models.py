@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Scale
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.lm.backbone import checkpoint_of_spec, find_backbone
+from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, find_backbone, opened_backbone
 from selfreg_gym.store.reading import Coded
 from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import read_object
@@ -20,7 +21,7 @@ from selfreg_gym.utils.progress import progress_bar
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Embedding", "Success", "backbone_folder"]
+__all__ = ["Embedding", "Success", "backbone_folder", "embedding_backbone"]
 
 _WIDEST = 2048
 """Largest number of columns; of a deeper backbone, the last and evenly spaced layers are taken."""
@@ -64,6 +65,23 @@ def backbone_folder(backbone: str | Path, *, spec: Any = None, prm: Any = None) 
             )
         return Path(folder)
     return find_backbone(backbone, what="backbone")
+
+
+@contextmanager
+def embedding_backbone(
+    backbone: str | Path, texts: Sequence[str], *, spec: Any = None, prm: Any = None
+) -> Iterator[Path]:
+    """Open the backbone of the input ``embedding``, which must be loaded within the block.
+
+    ``"auto"`` is the checkpoint of the rollouts' actor or of the default actor, if it can read the texts, otherwise a
+    small Llama with random weights and the texts' vocabulary (:func:`selfreg_gym.lm.backbone.opened_backbone`). For
+    other values see :func:`backbone_folder`.
+    """
+    if str(backbone) != AUTO:
+        yield backbone_folder(backbone, spec=spec, prm=prm)
+        return
+    with opened_backbone(AUTO, texts, actor=checkpoint_of_spec(spec)) as found:
+        yield found.path
 
 
 class Embedding:

@@ -8,7 +8,7 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.inputs.encoder import InputEncoder, check_names
-from selfreg_gym.inputs.language_models import backbone_folder
+from selfreg_gym.inputs.language_models import embedding_backbone
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import optional_member
 
@@ -31,7 +31,7 @@ def fit_inputs(
     rollouts: Any,
     names: Sequence[str],
     *,
-    backbone: str | Path = "actor",
+    backbone: str | Path = "auto",
     prm: Any = None,
     action_kinds: Sequence[str] | None = None,
     progress: bool = False,
@@ -42,7 +42,8 @@ def fit_inputs(
     Args:
         rollouts: a ``Rollouts`` store, or an iterable of episodes.
         names: inputs, each once (:class:`InputEncoder`).
-        backbone: for ``embedding``: ``"actor"``, ``"prm"``, the id of an actor, or a checkpoint folder.
+        backbone: for ``embedding``: ``"auto"`` (:func:`~selfreg_gym.inputs.embedding_backbone`), ``"actor"``,
+            ``"prm"``, the id of an actor, or a checkpoint folder.
         prm: for ``prm``, and for the backbone ``"prm"``: a process reward model or its folder.
         action_kinds: for ``actor``, prefixes of action texts; None: :func:`action_kinds_of`.
         progress: show a progress bar while texts are embedded.
@@ -57,9 +58,11 @@ def fit_inputs(
     """
     names = check_names(names)
     table = DecisionTable.from_rollouts(rollouts, **where)
-    folder = None
-    if "embedding" in names:
-        folder = backbone_folder(backbone, spec=getattr(rollouts, "spec", None), prm=prm)
     kinds = action_kinds_of(rollouts) if action_kinds is None else action_kinds
-    encoder = InputEncoder.fit(table, names, backbone=folder, prm=prm, action_kinds=kinds, progress=progress)
+    options: dict[str, Any] = {"prm": prm, "action_kinds": kinds, "progress": progress}
+    if "embedding" not in names:
+        return InputEncoder.fit(table, names, **options), table
+    spec = getattr(rollouts, "spec", None)
+    with embedding_backbone(backbone, table.observation.values, spec=spec, prm=prm) as folder:
+        encoder = InputEncoder.fit(table, names, backbone=folder, **options)
     return encoder, table

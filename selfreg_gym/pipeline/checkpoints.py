@@ -36,7 +36,7 @@ def models_of(config: RunConfig) -> dict[str, str]:
             backbone = found["actor"] or default_actor()
         if backbone is not None:
             found[f"{section} backbone"] = find_backbone(backbone, what=f"{section}.backbone")
-    if config.values.backbone not in ("actor", "prm"):
+    if config.values.backbone not in (AUTO, "actor", "prm"):
         found["values backbone"] = find_backbone(config.values.backbone, what="values.backbone")
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
 

@@ -193,8 +193,9 @@ class ValuesConfig(Section):
     inputs: Texts = ()
     """Names of the inputs (``selfreg_gym.inputs``); empty: those of ``features``, ``steps_left`` and ``actor`` that the
     rollouts have, and ``embedding`` if the task has no features."""
-    backbone: str = "actor"
-    """Language model of the input ``embedding``: ``actor``, ``prm``, the id of an actor, or a path."""
+    backbone: str = "auto"
+    """Language model of the input ``embedding``: ``auto`` (the actor's, if it can read the task, else the default
+    actor's, else a small Llama built from the texts), ``actor``, ``prm``, the id of an actor, or a path."""
     prices: Annotated[int, Field(ge=4)] = 16
     """Number of prices."""
     folds: Annotated[int, Field(ge=2)] = 5

@@ -33,7 +33,7 @@ from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
 from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
-from selfreg_gym.pipeline.schema import TrainingConfig
+from selfreg_gym.pipeline.schema import RunConfig, TrainingConfig
 from selfreg_gym.pipeline.values import fit_values, read_models
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
@@ -365,6 +365,13 @@ def _compared(run: Run) -> dict[str, Any]:
     return {"models": _actor_models(run), "helpers": sources(run)}
 
 
+def _training_data(config: RunConfig) -> tuple[str, ...]:
+    """The artifacts that the helper of this config is trained on, besides the rollouts."""
+    if helper_class(config.helper.id).learns == "labels":
+        return ("labels.jsonl",)
+    return ("values", "prm") if "prm" in (config.helper.inputs or ()) else ("values",)
+
+
 # fmt: off
 STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("collect", collect_rollouts, (), ("rollouts.sqlite",), (*_ENV, "collect"), in_place=True, more=_actor_models),
@@ -376,9 +383,8 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
           more=lambda run: some_models(run, "values")),
     Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
-    Stage("train-helper", train_helper, ("rollouts.sqlite", "labels.jsonl", "values"), ("helper",),
-          ("helper",), more=lambda run: some_models(run, "helper"),
-          reads=lambda config: ("prm",) if "prm" in (config.helper.inputs or ()) else ()),
+    Stage("train-helper", train_helper, ("rollouts.sqlite",), ("helper",), ("helper",), reads=_training_data,
+          more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
     Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),

@@ -11,8 +11,8 @@ import torch
 
 from selfreg_gym import InterventionEnv, InterventionVectorEnv, Rollouts, collect
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.inputs import DecisionTable, InputEncoder, backbone_folder, fit_inputs
-from selfreg_gym.inputs.language_models import _chosen_layers
+from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs
+from selfreg_gym.inputs.language_models import _chosen_layers, backbone_folder, embedding_backbone
 from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt
 from selfreg_gym.store.reading import Coded
@@ -131,6 +131,16 @@ def test_backbones_by_name(rollouts: Rollouts, tmp_path: Path) -> None:
         backbone_folder("prm")
     with pytest.raises(UnknownNameError, match="backbone"):
         backbone_folder("tinny")
+
+
+def test_a_backbone_is_built_if_no_checkpoint_can_read_the_texts(rollouts: Rollouts) -> None:
+    with embedding_backbone("auto", list(rollouts.columns("observation")["observation"].values)) as folder:
+        assert folder == backbone_folder("tiny")
+    texts = [f"stone {i} glitters quietly" for i in range(20)]
+    with embedding_backbone("auto", texts) as folder:
+        assert folder != backbone_folder("tiny")
+        assert (folder / "model.safetensors").is_file()
+    assert not folder.exists()
 
 
 def test_deep_backbones_contribute_evenly_spaced_layers() -> None:

@@ -19,7 +19,7 @@ from selfreg_gym.pipeline.config import load_config
 from selfreg_gym.pipeline.stages import _below_baseline, _unread_by_actor
 
 COIN = ["task.id=selfreg/Coin-v0", "task.kwargs={}", "task.splits={collected={}}"]
-TRAININGS = ["train-prm", "fit", "solve", "label", "train-helper"]
+TRAININGS = ["train-prm", "fit", "solve", "fit-values", "train-helper"]
 
 
 def told(folder: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_a_named_backbone_that_cannot_read_the_task_stops_the_run(tmp_path: Path
         out = tmp_path / section
         overrides = [*COIN, f"{section}.backbone=tiny"]
         run = open_run(out, preset="smoke", overrides=overrides, progress=False, say=lambda line: None)
-        advance(run, ["collect", "fit", "solve", "label"])
+        advance(run, ["collect", "fit", "solve", "fit-values"])
         with pytest.raises(InvalidArgumentError, match=r"at most 5% .* received 'tiny', to which \d\d\.\d% .*'heads'"):
             advance(run, [stage])
         assert not (out / section).exists()

@@ -190,7 +190,7 @@ def test_a_reinforcement_learner_is_trained_calibrated_and_compared(smoke: tuple
     changed = ["rl.algorithms=['ppo']", "rl.steps=512", "evaluate.helpers=['never', 'always', 'ppo']"]
     said: list[str] = []
     advance(open_run(out, overrides=changed, update=True, progress=False, say=said.append))
-    assert sum("up to date" in line for line in said) == 7  # all before train-rl
+    assert sum("up to date" in line for line in said) == 8  # all before train-rl
     assert (out / "rl" / "ppo" / "policy.safetensors").is_file()
     assert "ppo@1" in json.loads((out / "calibration.json").read_text())
     rows = json.loads((out / "evaluation.json").read_text())["rows"]
