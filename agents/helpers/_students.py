@@ -105,9 +105,10 @@ def _inputs_of(
 
 def _tasks_of(rollouts: Any) -> np.ndarray:
     """``(n,)`` the task of each decision, as a number."""
+    from selfreg_gym.fitted.solve import task_numbers
+
     if hasattr(rollouts, "columns"):
         columns = rollouts.columns("task", "task_id")
-        pairs = np.stack([columns["task"], columns["task_id"].codes], axis=1)
-        return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+        return task_numbers(columns["task"], columns["task_id"].codes)
     names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.steps]
     return np.unique(names, return_inverse=True)[1]

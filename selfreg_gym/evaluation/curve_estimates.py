@@ -38,7 +38,7 @@ from selfreg_gym.evaluation.split_results import Point, SplitResults
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.utils.random_streams import SPLIT_HALVES, stream
 
-__all__ = ["area", "best_lift", "describe_all", "isotonic", "usage_for"]
+__all__ = ["area", "best_lift", "describe_all", "first_usage", "isotonic", "usage_for"]
 
 SPLITS = 4
 """Random splits over which an estimate of the best lift is averaged."""
@@ -134,7 +134,12 @@ def usage_for(table: EpisodeTable, columns: Sequence[Column], share: float) -> E
 def _crossing(usage: Floats, success: Floats, share: float) -> Floats:
     """``(B,)`` usages at which curves ``(B, m)`` first have the share; infinite where they do not, or help harms."""
     never, always = success[:, 0], success[:, -1]
-    wanted = never + share * (always - never)
+    found = first_usage(usage, success, never + share * (always - never))
+    return np.where(always > never, found, np.inf)
+
+
+def first_usage(usage: Floats, success: Floats, wanted: Floats) -> Floats:
+    """``(B,)`` usages at which isotonic curves ``(B, m)`` first reach a success ``(B,)``; infinite if they do not."""
     order = np.argsort(usage, axis=1, kind="stable")
     x = np.take_along_axis(usage, order, axis=1)
     y = isotonic(np.take_along_axis(success, order, axis=1))
@@ -145,7 +150,7 @@ def _crossing(usage: Floats, success: Floats, share: float) -> Floats:
     x0, x1, y0, y1 = x[each, left], x[each, right], y[each, left], y[each, right]
     with np.errstate(invalid="ignore", divide="ignore"):
         at = np.where(y1 > y0, x0 + (x1 - x0) * (wanted - y0) / (y1 - y0), x1)
-    return np.where(enough.any(axis=1) & (always > never), at, np.inf)
+    return np.where(enough.any(axis=1), at, np.inf)
 
 
 def describe_all(results: SplitResults) -> list[CurveRecord]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.bootstrap import Estimate, Floats
-from selfreg_gym.evaluation.curve_estimates import isotonic
+from selfreg_gym.evaluation.curve_estimates import first_usage
 from selfreg_gym.evaluation.paired import means
 
 __all__ = ["usage_reaching"]
@@ -39,14 +39,4 @@ def _crossing(usage: Floats, success: Floats, *, of_gap: bool) -> Floats:
     """
     never, always = success[:, 0], success[:, -1]
     wanted = never + ENOUGH * (always - never) if of_gap else ENOUGH * always
-    order = np.argsort(usage, axis=1, kind="stable")
-    x = np.take_along_axis(usage, order, axis=1)
-    y = isotonic(np.take_along_axis(success, order, axis=1))
-    enough = y >= wanted[:, None] - 1e-12
-    right = np.argmax(enough, axis=1)
-    left = np.maximum(right - 1, 0)
-    each = np.arange(len(x))
-    x0, x1, y0, y1 = x[each, left], x[each, right], y[each, left], y[each, right]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        at = np.where(y1 > y0, x0 + (x1 - x0) * (wanted - y0) / (y1 - y0), x1)
-    return np.where(enough.any(axis=1) & (always > 0), at, np.inf)
+    return np.where(always > 0, first_usage(usage, success, wanted), np.inf)

@@ -19,7 +19,7 @@ from selfreg_gym.types import Episode
 from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.progress import progress_bar
 
-__all__ = ["MissingSupportWarning", "fit_decisions", "logged_decisions", "solve_fitted"]
+__all__ = ["MissingSupportWarning", "fit_decisions", "logged_decisions", "solve_fitted", "task_numbers"]
 
 
 class MissingSupportWarning(UserWarning):
@@ -140,14 +140,18 @@ def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     return LoggedDecisions(x, action, cost, last, success, task, actions=1 + interventions)
 
 
+def task_numbers(index: np.ndarray, name: np.ndarray) -> np.ndarray:
+    """``(n,)`` a number for each distinct pair of task index and code of the task id, ``(n,)`` each."""
+    return np.unique(np.stack([index, name], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+
+
 def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     c = rollouts.columns("action", "cost", "t", "success", "task", "task_id")
     if not len(c["action"]):
         return (np.empty(0),) * 5 + (1,)
     last = np.r_[c["t"][1:] == 0, True]
     first = np.r_[True, last[:-1]]
-    pairs = np.stack([c["task"][first], c["task_id"].codes[first]], axis=1)
-    task = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    task = task_numbers(c["task"][first], c["task_id"].codes[first])
     interventions = max(len(rollouts.spec.get("env", {}).get("interventions", ())), int(c["action"].max()), 1)
     return c["action"], c["cost"], last, c["success"] & last, task, interventions
 

@@ -29,6 +29,7 @@ from selfreg_gym.types import optional_member
 
 __all__ = [
     "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive",
+    "share_model",
     "sources",
 ]  # fmt: skip
 
@@ -108,11 +109,19 @@ def build(run: Run, *, knobs_only: bool = False) -> dict[HelperKey, Helper]:
             continue
         for variant, kwargs in _variants(run, name):
             for budget, helper in _build_one(run, name, kwargs).items():
-                source = optional_member(helper.prm, "source")
-                if source is not None:
-                    helper.prm = models.setdefault(source, helper.prm)
+                share_model(helper, models)
                 found[HelperKey(variant, budget)] = helper
     return found
+
+
+def share_model(helper: Helper, models: dict[Path, Any]) -> None:
+    """Give the helper the process reward model in ``models`` that was loaded from the same folder, or add its own.
+
+    So one model is in memory, and its scores are computed once for all helpers.
+    """
+    source = optional_member(helper.prm, "source")
+    if source is not None:
+        helper.prm = models.setdefault(source, helper.prm)
 
 
 def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
