@@ -105,6 +105,8 @@ class OptionalActorMembers(Protocol):
     """The directory of its language model, which can be the backbone of other models."""
     default_backbone: bool
     """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
+    unknown_tokens: Callable[[Sequence[str]], tuple[int, int]]
+    """From texts to the number of their unknown tokens and of all their tokens, for an actor that reads tokens."""
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
@@ -166,15 +168,23 @@ class Decision:
         """The same decision with its random stream reset."""
         return Decision(self.observation, self.admissible_actions, self.task, self._key)
 
-    def derived(self, number: int, *, observation: str | None = None) -> Decision:
-        """The same decision with another random stream, for an actor that samples several answers.
+    def derived(
+        self, number: int, *, observation: str | None = None, admissible_actions: Any = ..., task: Any = ...
+    ) -> Decision:
+        """A decision with another random stream, for an actor that asks another actor, once or several times.
 
         Args:
-            number: number of the answer, not negative; each has a stream of its own.
+            number: number of the question, not negative; each has a stream of its own.
             observation: another text to act on; None: the same.
+            admissible_actions: others, or None if any text is admissible; ``...``: the same.
+            task: another task; ``...``: the same.
         """
-        text = self.observation if observation is None else observation
-        return Decision(text, self.admissible_actions, self.task, (*self._key, DERIVED_DECISION.tag, number))  # type: ignore[arg-type]
+        return Decision(
+            self.observation if observation is None else observation,
+            self.admissible_actions if admissible_actions is ... else admissible_actions,
+            self.task if task is ... else task,
+            (*self._key, DERIVED_DECISION.tag, number),  # type: ignore[arg-type]
+        )
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
