@@ -154,6 +154,25 @@ def test_lasting_is_a_copy_with_another_duration() -> None:
     assert longer.actor is once.actor
 
 
+def test_every_registered_intervention_takes_a_duration() -> None:
+    kwargs = {"long": {"duration": "end", "cost_per": "step", "cost": 2.0}, "expert": {"cost_per": "step"}}
+    env = InterventionEnv("selfreg/Coin-v0", Hasty(), ["expert", "long=expert"], intervention_kwargs=kwargs)
+    found = [(one.name, one.duration, one.cost_per, one.cost) for one in env.interventions]
+    assert found == [("expert", 1, "step", 1.0), ("long", "end", "step", 2.0)]
+    with pytest.raises(InvalidArgumentError, match="number of steps"):
+        InterventionEnv("selfreg/Coin-v0", Hasty(), ["expert"], intervention_kwargs={"expert": {"duration": -1}})
+
+
+def test_binding_to_the_actor_keeps_the_duration() -> None:
+    class Bound(Intervention):
+        def with_actor(self, actor: Any) -> Intervention:
+            return Intervention(actor, name=self.name)
+
+    env = InterventionEnv("selfreg/Coin-v0", Hasty(), [Bound(Walks(), name="x", duration="end", cost_per="step")])
+    assert (env.interventions[0].duration, env.interventions[0].cost_per) == ("end", "step")
+    assert env.interventions[0].actor is env.actor
+
+
 # --- single equals vector ---------------------------------------------------------------------------------------------
 
 
