@@ -105,9 +105,7 @@ class EndpointActor:
             raise InvalidArgumentError("request replaces the request for reasoning: pass request or reasoning=True.")
         self.strategy = strategy
         seed = check_seed(seed)
-        self.options = GenerationOptions(
-            temperature, seed, max_tokens, reasoning, nearest, api, instructions, request
-        )
+        self.options = GenerationOptions(temperature, seed, max_tokens, reasoning, nearest, api, instructions, request)
         own = keyword_names(EndpointActor)
         self.connection = Connection(Server.of(base_url, also_known=own, **server), cache=cache)
         self._reset()
