@@ -90,6 +90,16 @@ class OptionalTaskMembers(Protocol):
     def restore(self, snapshot: Any) -> None:
         """Return to the state of a snapshot, as often as it is called."""
 
+    def reseed(self, seed: int) -> None:
+        """Continue in the same state with a new random stream, so that future random events are drawn anew."""
+
+    def sample_hidden(self, rng: np.random.Generator) -> None:
+        """Replace the facts that the actor cannot know by a sample from what its observations so far allow.
+
+        Nothing that the actor has observed changes, nor does the random stream. The sample does not depend on the true
+        facts. A task without hidden facts defines it without effect: a planner then knows that there are none.
+        """
+
     def expert_action(self) -> str:
         """A good admissible action in the current state, which does not change."""
 
@@ -124,11 +134,13 @@ class Decision:
         observation: the text to act on.
         admissible_actions: the actions that will be accepted, or None if any text is admissible.
         task: the live task env. A planner may take a snapshot and must restore it.
+        info: the env's info at this decision; empty if it is not known.
+        memory: the ``Act.memory`` of the last act in this episode of the same actor or intervention, or None.
         rng: a random stream for (episode seed, step, actor), created at its first use. It is independent of other
             streams, so neither batching nor a memo changes a sample.
     """
 
-    __slots__ = ("_key", "_rng", "admissible_actions", "observation", "task")
+    __slots__ = ("_key", "_rng", "admissible_actions", "info", "memory", "observation", "task")
 
     def __init__(
         self,
@@ -136,11 +148,15 @@ class Decision:
         admissible_actions: tuple[str, ...] | None = None,
         task: Any = None,
         key: tuple[int, ...] = (0,),
+        info: Mapping[str, Any] | None = None,
+        memory: Any = None,
     ) -> None:
         """``key``: non-negative integers (episode seed, step, actor) that seed ``rng``."""
         self.observation = observation
         self.admissible_actions = admissible_actions
         self.task = task
+        self.info: Mapping[str, Any] = {} if info is None else info
+        self.memory = memory
         self._key = key
         self._rng: np.random.Generator | None = None
 
@@ -153,7 +169,7 @@ class Decision:
 
     def renewed(self) -> Decision:
         """The same decision with its random stream reset."""
-        return Decision(self.observation, self.admissible_actions, self.task, self._key)
+        return Decision(self.observation, self.admissible_actions, self.task, self._key, self.info, self.memory)
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
@@ -170,6 +186,8 @@ class Act:
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
             cost is in ``info["reported_cost"]`` and never charged.
         error: the reason of a failure, or None. An act with an error is not executed.
+        memory: what the actor finds as ``decision.memory`` at its next decision of this episode; None leaves it as it
+            is. It belongs to the episode, so snapshots include it. It must not be changed later, and is not stored.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
     ``info["error"]``, and no other episode is affected.
@@ -180,6 +198,7 @@ class Act:
     tokens: int | None = None
     cost: float | None = None
     error: str | None = None
+    memory: Any = field(default=None, compare=False, repr=False)
 
 
 @runtime_checkable
@@ -239,12 +258,19 @@ class Intervention:
         cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
     """
 
+    privileged: bool = False
+    """Whether it uses facts that the actor cannot know: hidden facts, or the random events to come."""
+
     def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"an intervention needs a name (a non-empty str), received {shown(name)}.")
         self.actor = as_actor(actor)
         self.name = name
         self.cost = check_number(f"the cost of intervention {shown(name)} (cost units per call)", cost, above=True)
+
+    def privileged_on(self, task: Any) -> bool:
+        """Whether it uses facts of this task (an env) that the actor cannot know; :attr:`privileged` by default."""
+        return self.privileged
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Intervention:
         return self
