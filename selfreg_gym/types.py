@@ -18,7 +18,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.utils.arguments import check_number
-from selfreg_gym.utils.random_streams import generator
+from selfreg_gym.utils.random_streams import DERIVED_DECISION, generator
 
 __all__ = [
     "Act",
@@ -29,6 +29,7 @@ __all__ = [
     "HelperPolicy",
     "Intervention",
     "OptionalActorMembers",
+    "OptionalInterventionMembers",
     "OptionalTaskMembers",
     "TextTask",
     "Transition",
@@ -118,6 +119,16 @@ class OptionalActorMembers(Protocol):
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
 
+class OptionalInterventionMembers(Protocol):
+    """Members that an intervention may have."""
+
+    def with_actor(self, actor: Actor) -> Intervention:
+        """The intervention for an env with this actor, for one that calls the env's actor; ``self`` does not change.
+
+        An env calls it once, when it is made. The result has the same name.
+        """
+
+
 def optional_member(owner: Any, name: str) -> Any:
     """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it."""
     find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
@@ -170,6 +181,16 @@ class Decision:
     def renewed(self) -> Decision:
         """The same decision with its random stream reset."""
         return Decision(self.observation, self.admissible_actions, self.task, self._key, self.info, self.memory)
+
+    def derived(self, number: int, *, observation: str | None = None) -> Decision:
+        """The same decision with another random stream, for an actor that samples several answers.
+
+        Args:
+            number: number of the answer, not negative; each has a stream of its own.
+            observation: another text to act on; None: the same.
+        """
+        text = self.observation if observation is None else observation
+        return Decision(text, self.admissible_actions, self.task, (*self._key, DERIVED_DECISION.tag, number))  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"

@@ -1,4 +1,4 @@
-"""Make the tasks, actors and interventions of an env from ids, objects or functions, and validate arguments.
+"""Make the task and the actor of an env from ids, objects or functions, and validate arguments.
 
 The functions ``check_...`` return the value in its plain Python type, or raise ``InvalidArgumentError``.
 """
@@ -22,7 +22,6 @@ from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_numb
 
 __all__ = [
     "build_actor",
-    "build_interventions",
     "build_task",
     "check_action",
     "check_actions",
@@ -182,44 +181,6 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     except UnknownNameError:  # from the config of another installation; making the object raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}
-
-
-def build_interventions(
-    interventions: Sequence[Intervention | str], intervention_kwargs: dict[str, dict[str, Any]] | None = None
-) -> tuple[Intervention, ...]:
-    """Make interventions from registered names and their arguments (by name), or from objects.
-
-    Raises:
-        UnknownNameError: a name or an argument does not exist.
-        InvalidArgumentError: not a list of names and interventions, or two with the same name.
-    """
-    if isinstance(interventions, str | Intervention):
-        raise InvalidArgumentError(
-            f"interventions must be a list, received {type(interventions).__name__}: write [{shown(interventions)}]."
-        )
-    if not isinstance(interventions, Sequence):
-        raise InvalidArgumentError(
-            "interventions must be a list of registered names and selfreg_gym.Intervention objects, received "
-            f"{shown(interventions)}: write [] for none."
-        )
-    arguments = check_kwargs("intervention_kwargs (arguments by the intervention's name)", intervention_kwargs)
-    named = [one for one in interventions if isinstance(one, str)]
-    for name in arguments:
-        if name not in named:
-            raise UnknownNameError("intervention in intervention_kwargs", name, named)
-    built = tuple(
-        construct("interventions", one, arguments.get(one)) if isinstance(one, str) else one for one in interventions
-    )
-    for one in built:
-        if not isinstance(one, Intervention):
-            raise InvalidArgumentError(
-                f"an intervention must be a registered name or an Intervention, received {type(one).__name__}: "
-                "write Intervention(actor, name='...', cost=1.0)."
-            )
-    names = [one.name for one in built]
-    if len(set(names)) < len(names):
-        raise InvalidArgumentError(f"interventions must have different names, received {names}.")
-    return built
 
 
 def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:

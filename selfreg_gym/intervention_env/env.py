@@ -12,6 +12,7 @@ from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
+from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.types import Act, Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -56,13 +57,14 @@ class InterventionEnv(gym.Env[str, int]):
     ## Arguments
     * ``task``: id of a text task, the task env itself, or a function that makes it.
     * ``actor``: a registered name, an actor, or a function of the observation.
-    * ``interventions``: registered names or :class:`selfreg_gym.Intervention` objects.
+    * ``interventions``: registered names, :class:`selfreg_gym.Intervention` objects, or texts ``NAME=ID`` for a
+      registered intervention under another name.
     * ``help_cost``: r, the reward subtracted per cost unit (not negative).
     * ``max_episode_steps``: truncate episodes after this many steps, or None. ``gym.make`` instead adds a ``TimeLimit``
       wrapper, whose counter is not part of this env's snapshots.
     * ``task_kwargs``: arguments of a task that is given by its id.
     * ``actor_kwargs``: arguments of an actor that is given by its name.
-    * ``intervention_kwargs``: arguments by intervention name, ``{"endpoint": {"base_url": ...}}``.
+    * ``intervention_kwargs``: arguments by the intervention's name, ``{"endpoint": {"base_url": ...}}``.
     * ``render_mode``: the task's render mode.
 
     Raises:
@@ -95,7 +97,7 @@ class InterventionEnv(gym.Env[str, int]):
         self._generator_seed: int | None = None
         self._warned = False
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = building.build_interventions(interventions, intervention_kwargs)
+        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.task = building.build_task(task, task_kwargs, render_mode)

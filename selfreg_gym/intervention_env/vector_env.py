@@ -15,6 +15,7 @@ from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask_repeatedly
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
 from selfreg_gym.intervention_env.infos import batch_infos
+from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.types import Act, Actor, Intervention
 from selfreg_gym.utils.arguments import check_count, check_options
 
@@ -73,7 +74,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             )
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = building.build_interventions(interventions, intervention_kwargs)
+        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.render_mode = render_mode
