@@ -1,6 +1,7 @@
 """The types of the whole package: tasks, decisions, actors, interventions, helpers, episodes.
 
 Tasks and actors are protocols: any object with the right methods is one, and :mod:`selfreg_gym.testing` checks it.
+Their optional members are in :mod:`selfreg_gym.optional_members`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.optional_members import (
+    OptionalActorMembers,
+    OptionalInterventionMembers,
+    OptionalTaskMembers,
+    optional_member,
+)
 from selfreg_gym.utils.arguments import check_number
 from selfreg_gym.utils.random_streams import DERIVED_DECISION, generator
 
@@ -72,72 +78,6 @@ class TextTask(Protocol):
         """Apply one text action and return ``(observation, reward, terminated, truncated, info)``."""
 
 
-class OptionalTaskMembers(Protocol):
-    """Members that a task may have; :func:`optional_member` finds them through its wrappers."""
-
-    num_episodes: int
-    """The number of tasks: ``options={"episode": i}`` takes ``0 <= i < num_episodes``."""
-    splits: Mapping[str, Mapping[str, Any]]
-    """Class attribute: name of a split -> constructor arguments of its tasks. Rollouts are collected on ``collected``,
-    else on the first one. A run uses them unless its config has ``task.splits``."""
-    split_titles: Mapping[str, str]
-    """Class attribute: name of a split -> its heading in tables and plots."""
-    action_kinds: tuple[str, ...]
-    """Class attribute: prefixes of action texts. An action is of the kind of the first prefix that it begins with."""
-
-    def snapshot(self) -> object:
-        """The exact state, the random state included. Without it, actions are replayed."""
-
-    def restore(self, snapshot: Any) -> None:
-        """Return to the state of a snapshot, as often as it is called."""
-
-    def reseed(self, seed: int) -> None:
-        """Continue in the same state with a new random stream, so that future random events are drawn anew."""
-
-    def sample_hidden(self, rng: np.random.Generator) -> None:
-        """Replace the facts that the actor cannot know by a sample from what its observations so far allow.
-
-        Nothing that the actor has observed changes, nor does the random stream. The sample does not depend on the true
-        facts. A task without hidden facts defines it without effect: a planner then knows that there are none.
-        """
-
-    def expert_action(self) -> str:
-        """A good admissible action in the current state, which does not change."""
-
-    def augment(self, observation: str, rng: np.random.Generator) -> str:
-        """Another possible observation of the same state, for training."""
-
-
-class OptionalActorMembers(Protocol):
-    """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
-
-    checkpoint_dir: str | Path | None
-    """The directory of its language model, which can be the backbone of other models."""
-    default_backbone: bool
-    """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
-    immaterial: tuple[str, ...]
-    """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
-
-
-class OptionalInterventionMembers(Protocol):
-    """Members that an intervention may have."""
-
-    def with_actor(self, actor: Actor) -> Intervention:
-        """The intervention for an env with this actor, for one that calls the env's actor; ``self`` does not change.
-
-        An env calls it once, when it is made. The result has the same name.
-        """
-
-
-def optional_member(owner: Any, name: str) -> Any:
-    """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it."""
-    find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
-    try:
-        return getattr(owner, name) if find is None else find(name)
-    except AttributeError:
-        return None
-
-
 class Decision:
     """One decision of the actor or of an intervention.
 
@@ -190,7 +130,8 @@ class Decision:
             observation: another text to act on; None: the same.
         """
         text = self.observation if observation is None else observation
-        return Decision(text, self.admissible_actions, self.task, (*self._key, DERIVED_DECISION.tag, number))  # type: ignore[arg-type]
+        key = (*self._key, DERIVED_DECISION.tag, number)
+        return Decision(text, self.admissible_actions, self.task, key, self.info)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
