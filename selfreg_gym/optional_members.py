@@ -49,6 +49,10 @@ class OptionalTaskMembers(Protocol):
     def augment(self, observation: str, rng: np.random.Generator) -> str:
         """Another possible observation of the same state, for training."""
 
+    def subgoal(self) -> str:
+        """The name of the current sub-goal, by what the actor can know. A call with ``duration="subgoal"`` ends where
+        the name changes."""
+
 
 class OptionalActorMembers(Protocol):
     """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""

@@ -6,16 +6,17 @@ Their optional members are in :mod:`selfreg_gym.optional_members`.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import types
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.episodes import Episode, Transition
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.optional_members import (
     OptionalActorMembers,
@@ -23,13 +24,15 @@ from selfreg_gym.optional_members import (
     OptionalTaskMembers,
     optional_member,
 )
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_number
 from selfreg_gym.utils.random_streams import DERIVED_DECISION, generator
 
 __all__ = [
     "Act",
     "Actor",
+    "CostPer",
     "Decision",
+    "Duration",
     "Episode",
     "FunctionActor",
     "HelperPolicy",
@@ -42,6 +45,13 @@ __all__ = [
     "as_actor",
     "optional_member",
 ]
+
+Duration = int | Literal["subgoal", "end"]
+"""How long a call lasts: a number of steps, until the task's sub-goal changes, or to the end of the episode."""
+CostPer = Literal["call", "step"]
+"""Whether the cost of an intervention is that of a call or that of each of its steps."""
+DURATIONS = ("subgoal", "end")
+COSTS_PER = ("call", "step")
 
 
 @runtime_checkable
@@ -212,23 +222,50 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
 
 
 class Intervention:
-    """An actor that can be asked for help, and the cost of a call.
+    """An actor that can be asked for help, the cost of a call, and its duration.
 
     Args:
         actor: an :class:`Actor`, or a function of the observation.
         name: its name in ``info`` and in tables.
-        cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
+        cost: expected cost units of one call, or of one step of it (positive); an ``Act.cost`` overrides it for that
+            step.
+        duration: how long it acts when it is called: a number of steps (at least 1), ``"subgoal"``: until the task's
+            current sub-goal changes (``OptionalTaskMembers.subgoal``), or ``"end"``: to the end of the episode. A call
+            also ends with the episode.
+        cost_per: ``"call"``: ``cost`` is spent on the first step of a call; ``"step"``: on each of its steps.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
     """
 
     privileged: bool = False
     """Whether it uses facts that the actor cannot know: hidden facts, or the random events to come."""
 
-    def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
+    def __init__(
+        self,
+        actor: Actor | Callable[[str], str],
+        *,
+        name: str,
+        cost: float = 1.0,
+        duration: Duration = 1,
+        cost_per: CostPer = "call",
+    ) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"an intervention needs a name (a non-empty str), received {shown(name)}.")
         self.actor = as_actor(actor)
         self.name = name
         self.cost = check_number(f"the cost of intervention {shown(name)} (cost units per call)", cost, above=True)
+        self.duration, self.cost_per = _checked_duration(name, duration, cost_per)
+
+    def lasting(self, duration: Duration, cost_per: CostPer | None = None) -> Intervention:
+        """The same intervention with calls of another duration, and if given with another unit of the cost.
+
+        Raises:
+            InvalidArgumentError: an argument is out of range.
+        """
+        other = copy.copy(self)
+        other.duration, other.cost_per = _checked_duration(self.name, duration, cost_per or self.cost_per)
+        return other
 
     def privileged_on(self, task: Any) -> bool:
         """Whether it uses facts of this task (an env) that the actor cannot know; :attr:`privileged` by default."""
@@ -239,6 +276,23 @@ class Intervention:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.actor!r}, name={self.name!r}, cost={self.cost:g})"
+
+
+def _checked_duration(name: str, duration: Any, cost_per: Any) -> tuple[Duration, CostPer]:
+    """The duration and the unit of the cost of an intervention's calls, checked."""
+    if isinstance(duration, np.integer):
+        duration = int(duration)
+    steps = type(duration) is int and 1 <= duration <= LARGEST_INTEGER
+    if not steps and not (isinstance(duration, str) and duration in DURATIONS):
+        raise InvalidArgumentError(
+            f"the duration of intervention {shown(name)} must be a number of steps (at least 1), 'subgoal' or 'end', "
+            f"received {shown(duration)}."
+        )
+    if not isinstance(cost_per, str) or cost_per not in COSTS_PER:
+        raise InvalidArgumentError(
+            f"cost_per of intervention {shown(name)} must be 'call' or 'step', received {shown(cost_per)}."
+        )
+    return duration, cost_per  # type: ignore[return-value]
 
 
 @runtime_checkable
@@ -257,89 +311,3 @@ class HelperPolicy(Protocol):
     def wrap(self, env: Any) -> Any:
         """The env (single or vector) whose observations this helper reads; the identity by default."""
         return env
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One step of a stored episode.
-
-    Attributes:
-        t: step number in the episode, from 0.
-        observation, admissible_actions, state_key, feature_key, steps_left: the state *before* the action.
-        action: 0 nohelp, k help from the k-th intervention.
-        action_text: the action on the task.
-        cost: cost units spent at this step.
-        reward: the env's reward for this step.
-        terminated, truncated: whether the episode ended here.
-        invalid: whether ``action_text`` was not admissible.
-        tokens: tokens read and written for the action (``Act.tokens``), or None if they are not counted.
-        reported_cost: cost units that the call reported (``Act.cost``), or None.
-        actor_logprobs: log-probabilities that the actor gives to ``admissible_actions``, in their order and rounded to
-            float32, whoever acted. None for all steps of a store, unless the actor was asked at every step
-            (``ask_actor_always``): an entry that is missing at some steps only would reveal who acted there.
-        feature_vector: ``info["feature_vector"]`` before the action, or None.
-    """
-
-    t: int
-    observation: str
-    admissible_actions: tuple[str, ...] | None
-    state_key: str
-    feature_key: str | None
-    steps_left: int | None
-    action: int
-    action_text: str
-    cost: float
-    reward: float
-    terminated: bool
-    truncated: bool
-    invalid: bool
-    tokens: int | None = None
-    reported_cost: float | None = None
-    actor_logprobs: tuple[float, ...] | None = None
-    feature_vector: tuple[float, ...] | None = None
-
-    @property
-    def price(self) -> float | None:
-        """Former name of ``reported_cost``."""
-        warnings.warn("Transition.price is now Transition.reported_cost.", DeprecationWarning, stacklevel=2)
-        return self.reported_cost
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A played episode: its transitions and its outcome.
-
-    Attributes:
-        task_index: index of the task (``reset(options={"episode": task_index})``).
-        seed: seed of the episode (``reset(seed=seed)``).
-        task_id: the name of the task (``info["task_id"]``).
-        kind: the task's kind, or ``""`` (``info["kind"]``).
-        help_probability: the probability of random help at each step; None if a helper decided.
-        success: the outcome.
-        usage: ``(K,)`` cost units per intervention over the episode.
-        steps: its transitions.
-        error: the reason of a failure, or None; a failed episode is excluded from all statistics.
-        metrics: numbers that the task reported at the end (``info["metrics"]``, for instance ``{"spl": 0.8}``).
-    """
-
-    task_index: int
-    seed: int
-    task_id: str
-    kind: str
-    help_probability: float | None
-    success: bool
-    usage: tuple[float, ...]
-    steps: tuple[Transition, ...]
-    error: str | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def cost(self) -> float:
-        """Cost units of the whole episode."""
-        return float(sum(self.usage))
-
-    def __iter__(self) -> Iterator[Transition]:
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)

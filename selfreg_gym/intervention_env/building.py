@@ -26,6 +26,7 @@ __all__ = [
     "check_action",
     "check_actions",
     "check_budget",
+    "check_flag",
     "check_help_cost",
     "check_kwargs",
     "check_limit",
@@ -54,6 +55,13 @@ def check_budget(budget: Any) -> float:
     return check_number("a budget C (cost units per episode)", budget)
 
 
+def check_flag(what: str, value: Any) -> bool:
+    """Return a bool; any other value is an error."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InvalidArgumentError(f"{what} must be True or False, received {shown(value)}.")
+
+
 def check_seed(seed: Any) -> int | None:
     """Return a seed, an integer from 0 to 2**63 - 1, as an int; or None."""
     if seed is None or (type(seed) is int and 0 <= seed <= LARGEST_INTEGER):
@@ -63,15 +71,16 @@ def check_seed(seed: Any) -> int | None:
     raise InvalidArgumentError(f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}.")
 
 
-def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
-    """Return an action as an int in 0 .. K; the message of the error lists the actions."""
-    k = len(interventions)
+def check_action(action: Any, interventions: Sequence[Intervention], *, abort: bool = False) -> int:
+    """Return an action as an int in 0 .. K, or K + 1 with ``abort``; the message of the error lists the actions."""
+    k = len(interventions) + abort
     scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
     if isinstance(scalar, int) and 0 <= scalar <= k:
         return int(scalar)
-    meaning = ", ".join([f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)])
+    meaning = [f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)]
+    meaning += [f"{k} = abort"] if abort else []
     raise InvalidArgumentError(
-        f"an action must be an integer from 0 to {k} (0 = nohelp{', ' if meaning else ''}{meaning}), "
+        f"an action must be an integer from 0 to {k} ({', '.join(['0 = nohelp', *meaning])}), "
         f"received {action!r} of type {type(action).__name__}."
     )
 

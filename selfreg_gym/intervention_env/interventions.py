@@ -5,13 +5,17 @@ be used several times with different arguments, which are given by name::
 
     interventions = ["few=best-of-n", "many=best-of-n"]
     intervention_kwargs = {"few": {"n": 4}, "many": {"n": 16}}
+
+Every id takes the arguments ``duration`` and ``cost_per`` of :class:`selfreg_gym.Intervention`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
 from selfreg_gym.intervention_env.building import check_kwargs, construct, material
 from selfreg_gym.types import Actor, Intervention, optional_member
@@ -57,7 +61,8 @@ def build_interventions(
 
     Args:
         interventions: ids, texts ``NAME=ID``, or :class:`selfreg_gym.Intervention` objects.
-        intervention_kwargs: arguments of the constructors, by the name of the intervention.
+        intervention_kwargs: arguments of the constructors, and ``duration`` and ``cost_per``, by the name of the
+            intervention.
         actor: the env's actor, to which interventions with ``with_actor`` are bound; None: they are not bound.
 
     Raises:
@@ -97,10 +102,13 @@ def build_interventions(
 
 def _build(text: str, arguments: Mapping[str, dict[str, Any]]) -> Intervention:
     name, known = name_and_id(text)
-    built: Intervention = construct("interventions", known, arguments.get(name))
+    given = dict(arguments.get(name) or {})
+    own = inspect.signature(registry.load("interventions", known)).parameters
+    common = {key: given.pop(key) for key in ("duration", "cost_per") if key in given and key not in own}
+    built: Intervention = construct("interventions", known, given)
     if name != known and isinstance(built, Intervention):
         built.name = name
-    return built
+    return built.lasting(**{"duration": built.duration, **common}) if common else built
 
 
 def bind(intervention: Intervention, actor: Actor) -> Intervention:
@@ -122,4 +130,5 @@ def bind(intervention: Intervention, actor: Actor) -> Intervention:
     if not isinstance(bound, Intervention) or bound.name != intervention.name:
         received = f"one named {shown(bound.name)}" if isinstance(bound, Intervention) else shown(bound)
         raise RegistryError(f"{rule}, an Intervention with the same name; received {received}.")
-    return bound
+    same = (bound.duration, bound.cost_per) == (intervention.duration, intervention.cost_per)
+    return bound if same else bound.lasting(intervention.duration, intervention.cost_per)
