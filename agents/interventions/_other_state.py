@@ -13,11 +13,14 @@ from selfreg_gym.types import Decision, optional_member
 __all__ = ["other_state"]
 
 
+_DRAWS = 16  # of a task, until it is another one
+
+
 @contextmanager
 def other_state(decision: Decision, steps: int) -> Iterator[Decision]:
     """A decision in a state of another task; afterwards the task is in its state again.
 
-    The other task is drawn from all tasks of the env, except for the current one where the env counts its tasks. The
+    The other task is drawn from the tasks of the env (from other seeds of the same one if the env has only one). The
     state is reached by random admissible actions: as many as are drawn from 0 to ``steps``, or fewer if the episode
     would end. All draws come from the stream of the decision.
 
@@ -38,7 +41,8 @@ def other_state(decision: Decision, steps: int) -> Iterator[Decision]:
     before = snapshot()
     try:
         observation, info = _reach(decision, steps)
-        yield decision.derived(1, observation=observation, admissible_actions=info.get("admissible_actions"))
+        offered = info.get("admissible_actions")
+        yield decision.derived(1, observation=observation, admissible_actions=offered, info=info)
     finally:
         restore(before)
 
@@ -48,8 +52,11 @@ def _reach(decision: Decision, steps: int) -> tuple[str, dict[str, Any]]:
     task, rng = decision.task, decision.rng
     number = optional_member(task, "num_episodes")
     seed, wanted = int(rng.integers(2**31)), int(rng.integers(steps + 1))
-    options = {"episode": int(rng.integers(number))} if number else None
-    observation, info = read_reset(task.reset(seed=seed, options=options))
+    for _ in range(_DRAWS):
+        options = {"episode": int(rng.integers(number))} if number else None
+        observation, info = read_reset(task.reset(seed=seed, options=options))
+        if info.get("task_id") != decision.info.get("task_id"):
+            break
     actions: list[str] = []
     while len(actions) < wanted and info.get("admissible_actions"):
         action = str(rng.choice(info["admissible_actions"]))
