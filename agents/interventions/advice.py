@@ -128,7 +128,7 @@ class Advice(CallsActor):
         adviser: Actor | Callable[[str], str] | str = "expert",
         *,
         adviser_kwargs: dict[str, Any] | None = None,
-        template: str = "{observation}\nHelp: {advice}",
+        template: str = "Help: {advice}\n{observation}",
         shuffled: bool = False,
         name: str = "advice",
         cost: float = 1.0,

@@ -15,6 +15,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError, TaskContra
 from selfreg_gym.search.leaf_values import KINDS, LeafValue, TaskState, advance, leaf_value
 from selfreg_gym.types import Act, Actor, Decision, optional_member
 from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.random_streams import generator
 
 __all__ = ["BestOfN"]
 
@@ -22,7 +23,7 @@ _DECIMALS = 6  # of values: their last digits depend on the batch
 
 
 class _Outcome(NamedTuple):
-    """A state after a candidate action: the index of the decision and of the candidate, and the state or the success."""
+    """The outcome of a candidate action: indices of the decision and of the candidate, the state or the success."""
 
     decision: int
     candidate: int
@@ -100,9 +101,9 @@ class _Best(CallingActor):
             for future in range(self.futures if reseed or sample_hidden else 1):
                 restore(before)
                 if sample_hidden is not None:
-                    sample_hidden(np.random.default_rng((seed, 1, future)))
+                    sample_hidden(generator((seed, 1, future)))
                 if reseed is not None:
-                    reseed(int(np.random.SeedSequence((seed, 2, future)).generate_state(1, np.uint64)[0]) >> 1)
+                    reseed(int(generator((seed, 2, future)).integers(2**62)))
                 world = snapshot()
                 for number, action in enumerate(candidates):
                     if number:
@@ -137,8 +138,7 @@ class BestOfN(CallsActor):
 
     The actor cannot know hidden facts and random events to come. So before an action is tried, hidden facts are
     replaced by a sample from what the actor can know (the task's ``sample_hidden``) and the random stream is replaced
-    (``reseed``), equally for all actions. On a task with neither, the actions are tried as they will turn out, and the
-    intervention is privileged.
+    (``reseed``), equally for all actions. On a task without one of the two, the intervention is privileged.
 
     Args:
         n: number of answers, each with a random stream of its own.
@@ -176,3 +176,7 @@ class BestOfN(CallsActor):
     ) -> None:
         best = _Best(n, value, folder, price, rollouts, futures, actor, actor_kwargs)
         super().__init__(best, name=name, cost=cost)
+
+    def privileged_on(self, task: Any) -> bool:
+        """Whether its trials can show the facts of this task that the actor cannot know."""
+        return optional_member(task, "sample_hidden") is None or optional_member(task, "reseed") is None

@@ -14,8 +14,8 @@ __all__ = ["Human"]
 class Human(CallsActor):
     """The actor ``human`` (:mod:`selfreg_gym.agents.actors.human`) as an intervention.
 
-    The person may answer "pass": the env's actor acts instead, and the call costs ``pass_cost``. An answer that does not
-    come in time counts as "pass". A call that is passed counts as a call.
+    The person may answer "pass": the env's actor acts instead, and the call costs ``pass_cost``. An answer that does
+    not come in time counts as "pass". A call that is passed counts as a call.
 
     Args:
         read: shows a prompt and returns the input; the terminal by default.

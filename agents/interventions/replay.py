@@ -11,7 +11,7 @@ from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActo
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.store.rollouts import Rollouts
-from selfreg_gym.types import Act, Actor, Decision, Episode
+from selfreg_gym.types import Act, Decision, Episode
 
 __all__ = ["Replay"]
 
@@ -71,7 +71,8 @@ class _Source:
 
 def _stored(store: Rollouts) -> Iterable[tuple[str, int, bool, tuple[str, ...], tuple[str, ...]]]:
     c = store.columns("task_id", "seed", "success", "length", "t", "state_key", "action_text")
-    texts = {name: list(c[name]) for name in ("task_id", "state_key", "action_text")}
+    coded = {name: c[name] for name in ("task_id", "state_key", "action_text")}
+    texts = {name: ["" if i < 0 else column.values[i] for i in column.codes] for name, column in coded.items()}
     start = 0
     while start < len(c["seed"]):
         end = start + int(c["length"][start])
@@ -126,13 +127,13 @@ class Replay(CallsActor):
     """Help from a recorded episode of the same task: the action that was taken in the same state.
 
     Of the recorded episodes of a task, the shortest successful one is replayed (of equally short ones that with the
-    smallest seed). A state is the same if its ``state_key`` is; of several visits the action of the last one counts. The
-    live episode is off the recorded path if its task or its state is not recorded; ``otherwise`` says what a call does
-    there. The record may have used hidden facts, so the intervention is privileged.
+    smallest seed). A state is the same if its ``state_key`` is; of several visits the action of the last one counts.
+    The live episode is off the recorded path if its task or its state is not recorded; ``otherwise`` says what a call
+    does there. The record may have used hidden facts, so the intervention is privileged.
 
     Args:
-        source: a store of rollouts or its path; a list of :class:`selfreg_gym.Episode`; or a list of action texts, which
-            is replayed by the number of the step, on every task.
+        source: a store of rollouts or its path; a list of :class:`selfreg_gym.Episode`; or a list of action texts,
+            which is replayed by the number of the step, on every task.
         same_seed: replay only where the seed of the episode is recorded too.
         only_successful: do not replay episodes that failed.
         otherwise: off the recorded path, ``"actor"``: the env's actor acts, at no cost; ``"step"``: the recorded action

@@ -16,6 +16,7 @@ from selfreg_gym.errors import InvalidArgumentError, SetupError, UnknownNameErro
 from selfreg_gym.testing import RandomActor, check_intervention
 from selfreg_gym.types import Act
 
+END = "{observation}\nHelp: {advice}"
 COIN: dict[str, Any] = {"task": "selfreg/Coin-v0", "task_kwargs": {"heads": 0.5}}
 
 
@@ -48,7 +49,7 @@ def played(actor: Any, advice: Advice, *, num_envs: int = 4, episodes: int = 12)
 
 def test_the_actor_reads_the_sentence_and_acts() -> None:
     actor = Obedient()
-    episodes = played(actor, Advice())
+    episodes = played(actor, Advice(template=END))
     assert all(episode.success for episode in episodes)
     assert all(len(batch) <= 4 for batch in actor.batches)
     assert len(actor.batches[0]) == 4, "one call for all decisions of a step"
@@ -69,7 +70,7 @@ def test_a_function_or_an_actor_advises() -> None:
     env = InterventionEnv(**COIN, actor=Obedient(), interventions=[Advice(adviser, template="{advice}. {observation}")])
     env.reset(seed=0)
     assert env.step(1)[4]["action_text"] == "edge"
-    env = InterventionEnv(**COIN, actor=Obedient(), interventions=[Advice(adviser)])
+    env = InterventionEnv(**COIN, actor=Obedient(), interventions=[Advice(adviser, template=END)])
     env.reset(seed=0)
     assert env.step(1)[4]["action_text"] == "tails"
 
@@ -78,7 +79,7 @@ def test_a_function_or_an_actor_advises() -> None:
             assert all(decision.admissible_actions is None for decision in decisions)
             return [Act("tails", tokens=5, cost=0.125) for _ in decisions]
 
-    env = InterventionEnv(**COIN, actor=Obedient(), interventions=[Advice(Counted())])
+    env = InterventionEnv(**COIN, actor=Obedient(), interventions=[Advice(Counted(), template=END)])
     env.reset(seed=0)
     info = env.step(1)[4]
     assert (info["action_text"], info["tokens"], info["cost"]) == ("tails", 8, 0.125)
@@ -87,7 +88,9 @@ def test_a_function_or_an_actor_advises() -> None:
 @pytest.mark.parametrize("adviser", [lambda text: "", lambda text: 1 / 0, lambda text: 3])
 def test_a_failing_adviser_ends_only_its_episode(adviser: Any) -> None:
     actor = Obedient()
-    envs = InterventionVectorEnv(2, **COIN, actor=actor, interventions=[Advice(adviser)], autoreset_mode="Disabled")
+    envs = InterventionVectorEnv(
+        2, **COIN, actor=actor, interventions=[Advice(adviser, template=END)], autoreset_mode="Disabled"
+    )
     envs.reset(seed=0)
     infos = envs.step([1, 0])[4]
     assert infos["error"][0] is not None
@@ -96,10 +99,10 @@ def test_a_failing_adviser_ends_only_its_episode(adviser: Any) -> None:
 
 
 def test_shuffled_advice_is_that_of_another_state_and_does_not_change_the_task() -> None:
-    episodes = played(Obedient(), Advice(shuffled=True), episodes=60)
+    episodes = played(Obedient(), Advice(shuffled=True, template=END), episodes=60)
     calls = sum(len(episode) for episode in episodes)  # an episode ends at its first wrong call
     assert 0.35 < 1 - sum(not episode.success for episode in episodes) / calls < 0.65, "as good as a guess"
-    assert episodes == played(Obedient(), Advice(shuffled=True), episodes=60, num_envs=1)
+    assert episodes == played(Obedient(), Advice(shuffled=True, template=END), episodes=60, num_envs=1)
     texts = [step.action_text for episode in episodes for step in episode]
     assert {"heads", "tails"} == set(texts)
 
@@ -171,6 +174,8 @@ def test_a_server_is_asked_for_a_sentence() -> None:
 def test_a_person_advises() -> None:
     lines = iter(["tails"])
     person = {"read": lambda prompt: next(lines), "write": lambda text: None}
-    env = InterventionEnv(**COIN, actor=Obedient(), interventions=[Advice("human", adviser_kwargs=person)])
+    env = InterventionEnv(
+        **COIN, actor=Obedient(), interventions=[Advice("human", adviser_kwargs=person, template=END)]
+    )
     env.reset(seed=0)
     assert env.step(1)[4]["action_text"] == "tails"
