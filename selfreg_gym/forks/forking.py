@@ -69,7 +69,8 @@ def fork(
             id, which is not changed.
         states: from :func:`selfreg_gym.forks.stored_states` or :func:`selfreg_gym.forks.live_states`; None: those that
             the live env ``env`` is at.
-        first_actions: F first actions, each an action or a sequence of actions; default: 0 (nohelp), 1, ..., K.
+        first_actions: F first actions, each an action or a sequence of actions; default: 0 (nohelp), 1, ..., K. An
+            action of a call that lasts several steps stands for the whole call.
         then: the helper that is followed afterwards; None is nohelp to the end of the episode. At a live state it
             begins without memory.
         repetitions: R, continuations of each first action.
@@ -106,7 +107,8 @@ def fork(
         )
     probe = ForkEnv(1, ForkTable([()]), kwargs)
     names = tuple(one.name for one in probe.interventions)
-    first = as_first_actions(first_actions, int(probe.single_action_space.n))  # type: ignore[attr-defined]
+    actions = int(probe.single_action_space.n)  # type: ignore[attr-defined]
+    first = as_first_actions(range(1 + len(names)) if first_actions is None else first_actions, actions)
     reseeded = optional_member(probe.slots[0].task, "reseed") is not None
     probe.close()
     decider = None if then is None else as_helper(then, what="then")
@@ -196,7 +198,7 @@ def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
 def _measured(episode: Episode, before: int) -> tuple[bool, float, tuple[int, ...], int, int, bool]:
     """Success, cost, calls, steps, first invalid step and failure of a continuation after ``before`` recorded steps."""
     own = episode.steps[before:]
-    counts = np.bincount([step.action for step in own], minlength=1 + len(episode.usage))
+    counts = np.bincount([step.action for step in own if not step.continuation], minlength=1 + len(episode.usage))
     invalid = next((i for i, step in enumerate(own) if step.invalid), -1)
     calls = tuple(counts[1 : 1 + len(episode.usage)].tolist())
     return (

@@ -52,6 +52,7 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
     Attributes:
         state: the state that is continued.
         t: steps since the reset.
+        decisions: decisions from the state on.
     """
 
     num_episodes = LARGEST_INTEGER
@@ -61,7 +62,7 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
         self.table = table
         self.state: ForkState | None = None
         self.first: tuple[int, ...] = ()
-        self.t = self.seed = 0
+        self.t = self.seed = self.decisions = 0
         self._reseed = optional_member(env, "reseed")
 
     @property
@@ -69,18 +70,23 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
         """The recorded step that comes next; None from the state on."""
         return self.state.steps[self.t] if self.state is not None and self.t < len(self.state.steps) else None
 
-    @property
-    def forced(self) -> int | None:
-        """The action of the next step, if it is a recorded or a first action."""
+    def forced(self, calling: int) -> int | None:
+        """The action of the next step, if it is a recorded or a first action; called once per step.
+
+        Args:
+            calling: k if a call of the k-th intervention goes on, so that no decision is due; else 0.
+        """
         if (step := self.recorded) is not None:
             return step.action
-        done = 0 if self.state is None else self.t - len(self.state.steps)
-        return self.first[done] if done < len(self.first) else None
+        if calling:
+            return calling
+        self.decisions += 1
+        return self.first[self.decisions - 1] if self.decisions <= len(self.first) else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin a fork with the seed of its repetition: the recorded episode from its start, or a live state."""
         state, self.first = self.table.at(int((options or {})["episode"]))
-        self.state, self.t, self.seed = state, 0, int(seed or 0)
+        self.state, self.t, self.seed, self.decisions = state, 0, int(seed or 0), 0
         if state.snapshot is None:
             observation, info = self.env.reset(seed=state.seed, options={"episode": state.task_index})
         else:
@@ -98,11 +104,11 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
 
     def snapshot(self) -> object:
         """The task's snapshot, and the place in the fork."""
-        return self.env.get_wrapper_attr("snapshot")(), (self.state, self.first, self.t, self.seed)
+        return self.env.get_wrapper_attr("snapshot")(), (self.state, self.first, self.t, self.seed, self.decisions)
 
     def restore(self, snapshot: Any) -> None:
         """Return to the state of a snapshot."""
-        inner, (self.state, self.first, self.t, self.seed) = snapshot
+        inner, (self.state, self.first, self.t, self.seed, self.decisions) = snapshot
         self.env.get_wrapper_attr("restore")(inner)
 
     def _arrive(self, observation: str, info: Mapping[str, Any], *, over: bool) -> None:
@@ -242,6 +248,6 @@ class FirstActions(Helper):
             answer, state = self.then.predict(observation, state, episode_start, deterministic)
             answer = np.atleast_1d(np.array(answer))
         for i, slot in enumerate(self.slots):
-            if not slot.over and (forced := slot.task.get_wrapper_attr("forced")) is not None:
+            if not slot.over and (forced := slot.task.get_wrapper_attr("forced")(slot.calling)) is not None:
                 answer[i] = forced
         return answer, state

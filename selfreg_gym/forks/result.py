@@ -247,7 +247,7 @@ class Forks:
 
 
 def as_first_actions(first_actions: Any, actions: int) -> tuple[tuple[int, ...], ...]:
-    """First actions as tuples; None stands for each action alone.
+    """First actions as tuples.
 
     Args:
         first_actions: actions, or sequences of actions; at least one, all different.
@@ -260,8 +260,6 @@ def as_first_actions(first_actions: Any, actions: int) -> tuple[tuple[int, ...],
         f"first_actions must be different actions from 0 to {actions - 1}, or sequences of them, such as "
         "[0, 1] or [(1, 2), (2, 2)]"
     )
-    if first_actions is None:
-        return tuple((action,) for action in range(actions))
     try:
         found = tuple(
             (int(one),) if isinstance(one, int | np.integer) else tuple(int(action) for action in one)

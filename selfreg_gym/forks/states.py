@@ -48,8 +48,17 @@ class ForkState:
 
     @classmethod
     def of_episode(cls, episode: Episode, t: int, row: int | None = None) -> ForkState:
-        """The state of a stored episode before its step ``t``."""
+        """The state of a stored episode before its step ``t``.
+
+        Raises:
+            InvalidArgumentError: step ``t`` continues a call, so no decision was made there.
+        """
         here = episode.steps[t]
+        if here.continuation:
+            raise InvalidArgumentError(
+                f"a fork begins at a decision, and step {t} of task {episode.task_id!r} (seed {episode.seed}) "
+                "continues a call of several steps: choose another step."
+            )
         return cls(
             task_index=episode.task_index, seed=episode.seed, t=t, task_id=episode.task_id, kind=episode.kind,
             observation=here.observation, state_key=here.state_key, feature_key=here.feature_key,
@@ -106,7 +115,8 @@ def choose_rows(
     """Choose decisions of a store, at most one for each pair of state key and steps left.
 
     Args:
-        columns: ``state_key`` and ``steps_left`` of the n decisions (:meth:`selfreg_gym.Rollouts.columns`).
+        columns: ``state_key`` and ``steps_left`` of the n steps (:meth:`selfreg_gym.Rollouts.columns`), and
+            ``continuation``, if calls last several steps.
         count: number of decisions; fewer are returned if there are fewer different states.
         seed: seed of the draw.
         gain: ``(n,)`` gain of help by a table or by fitted values, NaN where it is unknown.
@@ -125,13 +135,13 @@ def choose_rows(
     count = check_count("the number of states", count)
     if gain is None and (least is not None or largest):
         raise InvalidArgumentError("a choice by gain needs the gain of each decision, received none: pass gain=.")
-    allowed = np.ones(n, bool)
+    allowed = ~np.asarray(columns.get("continuation", np.zeros(n, bool)))
     if gain is not None:
         gain = np.asarray(gain, np.float64)
         if gain.shape != (n,):
             raise InvalidArgumentError(f"gain must have one number per decision, ({n},), received {gain.shape}.")
         if least is not None or largest:
-            allowed = np.isfinite(gain) & (np.nan_to_num(gain) >= (-np.inf if least is None else least))
+            allowed &= np.isfinite(gain) & (np.nan_to_num(gain) >= (-np.inf if least is None else least))
     if not allowed.any():
         raise InvalidArgumentError(
             f"no stored decision has a gain of at least {least}: choose a smaller limit, or another price."

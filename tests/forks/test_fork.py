@@ -7,9 +7,11 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
+from corridor import STEPS, Corridor, Hasty, moves
 from small_actors import Heads, NoisyExpert
 
 import selfreg_gym
+from selfreg_gym import EpisodeSpec, InterventionEnv, InterventionVectorEnv, run_episodes
 from selfreg_gym.agents.helpers.dp import DP
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.agents.helpers.wait_n import WaitN
@@ -177,6 +179,53 @@ def test_sequences_of_first_actions(lake_env, lake_rollouts) -> None:
     assert forks.differences((1, 2), (2, 2)).success.shape == (len(states),)
     assert forks.index([2, 1]) == 2
     assert (fork(env, states[:1], repetitions=1).first_actions) == ((0,), (1,), (2,))
+
+
+class TestCallsOfSeveralSteps:
+    class Walkway(Corridor):
+        def reseed(self, seed: int) -> None:
+            self.np_random = np.random.default_rng(seed)
+
+    def _value(self, expert_steps: int) -> float:
+        """Probability of success from the start, with some steps of the expert and then the actor."""
+        P, win = moves()
+        value = np.zeros(len(win[0]))
+        for left in range(1, STEPS + 1):
+            who = int(STEPS - left < expert_steps)
+            value = win[who] + P[who] @ value
+        return float(value[0])
+
+    @pytest.mark.parametrize(("duration", "expert_steps"), [(3, 3), ("end", STEPS)])
+    def test_an_action_stands_for_the_whole_call(self, duration, expert_steps: int) -> None:
+        expert = Intervention(lambda text: "walk", name="expert", duration=duration)
+        env = InterventionEnv(self.Walkway(), Hasty(), [expert])
+        env.reset(seed=0)
+        kwargs = {"task": self.Walkway, "actor": Hasty(), "interventions": [expert]}
+        forks = fork(kwargs, live_states(env), first_actions=[(0,), (1,), (1, 1)], repetitions=400, num_envs=64)
+        for first, steps in (((0,), 0), ((1,), expert_steps), ((1, 1), min(STEPS, 2 * expert_steps))):
+            rate = forks.rates(first)[0][0]
+            assert rate == pytest.approx(self._value(steps), abs=3.3 * np.sqrt(0.25 / 400))
+        assert (forks.calls[0, 1, :, 0] == 1).all()
+        assert forks.calls[0, 2, :, 0].max() == (1 if duration == "end" else 2)
+
+    def test_a_state_within_a_call(self, tmp_path) -> None:
+        expert = Intervention(lambda text: "walk", name="expert", duration=3)
+        kwargs = {"task": self.Walkway, "actor": Hasty(), "interventions": [expert]}
+        vector = InterventionVectorEnv(4, **kwargs, autoreset_mode="Disabled")
+        episodes = list(run_episodes(vector, [EpisodeSpec(0, i, 0.5) for i in range(20)]))
+        rows = [step for episode in episodes for step in episode.steps]
+        inside = next(i for i, step in enumerate(rows) if step.continuation)
+        with pytest.raises(InvalidArgumentError, match="continues a call"):
+            stored_states(episodes, [inside])
+        after = next(i for i in range(inside, len(rows)) if rows[i].t > 2 and not rows[i].continuation)
+        forks = fork(kwargs, stored_states(episodes, [after]), repetitions=5)
+        assert (forks.cost[0, 1] - forks.cost[0, 0] == 1.0).all()
+        env = InterventionEnv(self.Walkway(), Hasty(), [expert])
+        env.reset(seed=0)
+        env.step(1)
+        forks = fork(kwargs, live_states(env), repetitions=5)
+        assert (forks.steps[0, 0] >= 2).all()
+        assert not forks.cost[0, 0].any()  # the call that goes on was paid before the state
 
 
 def test_a_changed_task_is_an_error(lake_env, lake_rollouts) -> None:
