@@ -186,7 +186,7 @@ class _Player:
         )
         for episode in played:
             state, _ = self._table.at(episode.task_index)
-            yield _Outcome(*place[episode.task_index, episode.seed], *_measured(episode, len(state.steps)))
+            yield _measured(episode, len(state.steps), *place[episode.task_index, episode.seed])
 
 
 def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
@@ -195,14 +195,15 @@ def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
     return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _measured(episode: Episode, before: int) -> tuple[bool, float, tuple[int, ...], int, int, bool]:
-    """Success, cost, calls, steps, first invalid step and failure of a continuation after ``before`` recorded steps."""
+def _measured(episode: Episode, before: int, state: int, first: int, repetition: int) -> _Outcome:
+    """The outcome of a continuation after ``before`` recorded steps."""
     own = episode.steps[before:]
     counts = np.bincount([step.action for step in own if not step.continuation], minlength=1 + len(episode.usage))
     invalid = next((i for i, step in enumerate(own) if step.invalid), -1)
-    calls = tuple(counts[1 : 1 + len(episode.usage)].tolist())
-    return (
-        episode.success, float(sum(step.cost for step in own)), calls, len(own), invalid, episode.error is not None
+    return _Outcome(
+        state=state, first=first, repetition=repetition, success=episode.success,
+        cost=float(sum(step.cost for step in own)), calls=tuple(counts[1 : 1 + len(episode.usage)].tolist()),
+        steps=len(own), invalid_at=invalid, failed=episode.error is not None,
     )  # fmt: skip
 
 

@@ -234,7 +234,7 @@ class Forks:
         try:
             states = [ForkState(**{name: one.get(name) for name in _STATE}) for one in found["states"]]
             first = tuple(tuple(one) for one in found["first_actions"])
-            arrays = {name: np.array(found[name], kind) for name, kind in _ARRAYS.items()}
+            arrays: dict[str, Any] = {name: np.array(found[name], kind) for name, kind in _ARRAYS.items()}
             shape = (len(states), len(first))
             if any(array.shape[:2] != shape for array in arrays.values()):
                 raise ValueError(f"its arrays do not have the shape {shape}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from small_actors import NoisyExpert
 
@@ -13,13 +12,10 @@ MOVES = 12
 
 
 class Lake(FrozenLake):
-    """The lake with at most 12 moves, whose slips can be drawn anew."""
+    """The lake with at most 12 moves."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(max_steps=MOVES, **kwargs)
-
-    def reseed(self, seed: int) -> None:
-        self.np_random = np.random.default_rng(seed)
 
 
 @pytest.fixture(scope="session")
