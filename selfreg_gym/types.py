@@ -290,6 +290,8 @@ class Transition:
             float32, whoever acted. None for all steps of a store, unless the actor was asked at every step
             (``ask_actor_always``): an entry that is missing at some steps only would reveal who acted there.
         feature_vector: ``info["feature_vector"]`` before the action, or None.
+        propensities: ``(1 + K,)`` the probabilities with which the behaviour drew each action here, rounded to
+            float32; None if they are unknown, for instance because a deterministic helper decided.
     """
 
     t: int
@@ -309,6 +311,7 @@ class Transition:
     reported_cost: float | None = None
     actor_logprobs: tuple[float, ...] | None = None
     feature_vector: tuple[float, ...] | None = None
+    propensities: tuple[float, ...] | None = None
 
     @property
     def price(self) -> float | None:
