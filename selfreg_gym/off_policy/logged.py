@@ -131,7 +131,9 @@ def _propensities(episode: Episode, interventions: int) -> np.ndarray:
     Stores before format 4 have none: their help was drawn with the episode's probability, in equal shares.
     """
     if episode.steps[0].propensities is not None:
-        found = np.array([step.propensities for step in episode.steps], np.float64)
+        stored = np.array([step.propensities for step in episode.steps], np.float64)[:, : 1 + interventions]
+        found = np.zeros((len(stored), 1 + interventions))  # an env with abort has one action more, never drawn
+        found[:, : stored.shape[1]] = stored
         return found / found.sum(axis=1, keepdims=True)  # they are stored as float32
     assert episode.help_probability is not None
     p = RandomHelp(interventions).propensities(episode.help_probability)

@@ -157,7 +157,7 @@ def _description(run: Run) -> dict[str, Any]:
         "task_kwargs": task.kwargs,
         "splits": task.splits,
         "actor": run.config.actor.id,
-        "interventions": list(run.config.interventions.ids),
+        "interventions": list(run.config.interventions.names),
         "collected": f"{collected.tasks} tasks x {collected.episodes} episodes, seed {collected.seed}",
     }
 

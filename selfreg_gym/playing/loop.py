@@ -67,6 +67,9 @@ def run_episodes(
         help_shares: ``(K,)`` the share of each intervention in random help, with the sum 1; None: equal shares.
         on_episode: called with each episode before it is yielded.
 
+    A call of several steps (``Intervention.duration``) is one decision: on its other steps the helper is asked too, so
+    that its memory sees every observation, and its answer is not used.
+
     Yields:
         One ``Episode`` per spec. ``metrics`` holds the task's metrics; under ``"unseen"`` the number of decisions in
         states that are new to the helper, if the helper sets ``last_unseen``; and under ``"extra_actor_calls"`` the
@@ -76,8 +79,8 @@ def run_episodes(
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
             ``help_probability`` where it is needed, invalid ``help_shares``, a task index that the task does not have,
             or a wrapper that skips, repeats or resets steps.
-        TaskContractError: the helper raised, or did not return one action in 0 .. K per environment; or the task
-            broke its contract.
+        TaskContractError: the helper raised, or did not return one action per environment, in 0 .. K (K + 1 if the env
+            has ``abort``); or the task broke its contract.
     """
     decider = None if helper is None else as_helper(helper, what="the helper")
     rule = "run_episodes takes a list of EpisodeSpec(task_index, seed, help_probability)"
@@ -93,7 +96,7 @@ def run_episodes(
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
     batch = _Batch(env, decider)
-    help = RandomHelp(batch.k, checked_shares(help_shares, batch.k))
+    help = RandomHelp(batch.k, checked_shares(help_shares, batch.k), abort=batch.abort)
     return _play(batch, specs, help, deterministic, record_steps, retries, ask_actor_always, on_episode)
 
 
@@ -125,7 +128,7 @@ def _play(
         if batch.helper is None:
             allowed = batch.action_masks()
             for i, recorder in busy:
-                actions[i] = recorder.random_action(help, None if allowed is None else allowed[i])
+                actions[i] = recorder.random_action(help, allowed[i])
         else:
             if starts.any():
                 state = batch.begin_episodes(state, starts, [None if one is None else one.spec for one in recorders])
@@ -133,13 +136,16 @@ def _play(
             unseen = batch.helper.last_unseen
             for i, recorder in busy:
                 actions[i] = chosen[i]
-                if unseen is not None:
+                if unseen is not None and not batch.slots[i].calling:
                     recorder.unseen = (recorder.unseen or 0) + int(np.atleast_1d(unseen)[i])
+        for i, _ in busy:
+            if batch.slots[i].calling:
+                actions[i] = batch.slots[i].calling  # a call goes on: there is no decision
         starts[:] = False
         if ask_actor_always:
             for act, (i, recorder) in zip(batch.actor_acts([i for i, _ in busy]), busy, strict=True):
                 recorder.record_state(batch.slots[i], act.logprobs)
-                if act.error is not None:
+                if act.error is not None and not batch.slots[i].calling:
                     actions[i] = 0  # executes the failed act, which ends the episode
         else:
             for i, recorder in busy:
@@ -190,6 +196,7 @@ class _Batch:
                 self.env = self.helper.wrap(env)
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
+        self.abort: bool = base.abort
         self.observation: Any = None
 
     def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
@@ -224,15 +231,11 @@ class _Batch:
                 f"predict must return (actions, state); {self.helper.type_name} returned {shown(result)}."
             )
         actions, state = result
-        return _checked_actions(self.helper, actions, self.n, self.k, busy), state
+        return _checked_actions(self.helper, actions, self.n, self.k, busy, abort=self.abort), state
 
-    def action_masks(self) -> list[list[bool]] | None:
-        """``(n, 1 + K)`` the allowed actions, of a wrapper that masks actions; None without one."""
-        try:
-            masks = self.env.get_wrapper_attr("action_masks")
-        except AttributeError:
-            return None
-        return np.reshape(masks(), (self.n, 1 + self.k)).tolist()
+    def action_masks(self) -> list[list[bool]]:
+        """``(n, A)`` the actions that are possible and that no wrapper forbids."""
+        return np.reshape(self.env.get_wrapper_attr("action_masks")(), (self.n, -1)).tolist()
 
     def actor_acts(self, busy: Iterable[int]) -> list[Act]:
         """The acts that the actor would take now in the ``busy`` environments."""
@@ -287,9 +290,14 @@ def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
         ) from error
 
 
-def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Iterable[int]) -> np.ndarray:
-    """A helper's actions as an integer array ``(n,)``; those of the ``busy`` environments lie in 0 .. k."""
-    rule = f"for N observations, a helper must return N integer actions from 0 to K (here N = {n} and K = {k})"
+def _checked_actions(
+    helper: Helper, values: Any, n: int, k: int, busy: Iterable[int], *, abort: bool = False
+) -> np.ndarray:
+    """A helper's actions as an integer array ``(n,)``; those of the ``busy`` environments are possible ones."""
+    rule = (
+        f"for N observations, a helper must return N integer actions from 0 to K{' + 1 (abort)' if abort else ''} "
+        f"(here N = {n} and K = {k})"
+    )
     try:
         actions = np.atleast_1d(np.asarray(values))
     except ValueError:  # nested lists of different lengths
@@ -299,6 +307,6 @@ def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Iterable
             f"{rule}; {helper.type_name} returned an array of shape {actions.shape} and type {actions.dtype}, "
             f"{shown(values)}."
         )
-    if not all(0 <= actions[i] <= k for i in busy):
+    if not all(0 <= actions[i] <= k + abort for i in busy):
         raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
     return actions

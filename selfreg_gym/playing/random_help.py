@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -33,29 +34,23 @@ class RandomHelp:
     Attributes:
         interventions: K.
         shares: ``(K,)`` the share of each intervention among the calls; None: equal shares.
+        abort: whether the env has the action K + 1, which is never drawn.
     """
 
     interventions: int
     shares: tuple[float, ...] | None = None
+    abort: bool = False
 
     def propensities(self, p: float, allowed: Sequence[bool] | None = None) -> tuple[float, ...]:
-        """``(1 + K,)`` probabilities of the actions, rounded to float32 as they are stored.
+        """``(A,)`` probabilities of the actions, rounded to float32 as they are stored.
 
         Args:
             p: total probability of help, in [0, 1].
-            allowed: ``(1 + K,)`` True where an action is allowed; None: everywhere.
+            allowed: ``(A,)`` True where an action is allowed; None: everywhere.
         """
-        k = self.interventions
-        p = p if k else 0.0
-        shares = self.shares or (1 / max(k, 1),) * k
-        chances = [1.0 - p, *(p * share for share in shares)]
-        if allowed is not None:
-            place = _instead(allowed)
-            for action, allows in enumerate(allowed):
-                if not allows:
-                    moved, chances[action] = chances[action], 0.0
-                    chances[place] += moved
-        return tuple(np.array(chances, np.float32).tolist())
+        if allowed is not None and all(allowed):
+            allowed = None
+        return _propensities(self, p, None if allowed is None else tuple(map(bool, allowed)))
 
     def draw(self, p: float, whether: float, whom: float, allowed: Sequence[bool] | None = None) -> int:
         """The action of two uniform numbers in [0, 1): one for whether to ask, one for whom; arguments as above."""
@@ -69,6 +64,21 @@ class RandomHelp:
                 reached = (n for n, edge in enumerate(edges, 1) if whom < edge and self.shares[n - 1] > 0)
                 action = next(reached, 1 + max(n for n, share in enumerate(self.shares) if share > 0))
         return action if allowed is None or allowed[action] else _instead(allowed)
+
+
+@lru_cache(maxsize=4096)
+def _propensities(help: RandomHelp, p: float, allowed: tuple[bool, ...] | None) -> tuple[float, ...]:
+    k = help.interventions
+    p = p if k else 0.0
+    shares = help.shares or (1 / max(k, 1),) * k
+    chances = [1.0 - p, *(p * share for share in shares), *[0.0] * help.abort]
+    if allowed is not None:
+        place = _instead(allowed)
+        for action, allows in enumerate(allowed):
+            if not allows:
+                moved, chances[action] = chances[action], 0.0
+                chances[place] += moved
+    return tuple(np.array(chances, np.float32).tolist())
 
 
 def _instead(allowed: Sequence[bool]) -> int:

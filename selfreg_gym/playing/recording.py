@@ -39,7 +39,7 @@ class Recorder:
 
         Args:
             help: its distribution over the interventions.
-            allowed: ``(1 + K,)`` True where an action is allowed; None: everywhere.
+            allowed: ``(A,)`` True where an action is allowed; None: everywhere.
         """
         if self._stream is None:
             self._stream = stream(RANDOM_HELP, self.spec.seed)
@@ -98,6 +98,7 @@ class Recorder:
                 invalid=info["invalid_action"],
                 tokens=None if info["tokens"] < 0 else info["tokens"],
                 reported_cost=None if info["reported_cost"] < 0 else info["reported_cost"],
+                continuation=episode.continued,
             )
         )
 

@@ -214,7 +214,7 @@ class _Texts:
                 yield Transition(
                     t, known[observation], lists[actions], known[key], known[feature], left, action, known[text],
                     cost, reward, bool(end), bool(cut), bool(invalid), tokens, reported, from_blob(logprobs),
-                    from_blob(vector), from_blob(chances),
+                    from_blob(vector), propensities=from_blob(chances),
                 )  # fmt: skip
 
     def load(self, ids: set[Any]) -> None:

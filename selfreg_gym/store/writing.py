@@ -181,10 +181,11 @@ def _propensity_problem(step: Transition, episode: Episode) -> str | None:
     chances = step.propensities
     if chances is None:
         return None
-    rule = "propensities must be the probabilities of the 1 + K actions, with that of the taken action above 0, or None"
-    if len(chances) != 1 + len(episode.usage) or not all(0 <= chance <= 1 for chance in chances):
+    rule = "propensities must be the probabilities of all actions, with that of the taken action above 0, or None"
+    count = len(chances) - 1 - len(episode.usage)  # 1 if the env has the action K + 1
+    if count not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
         return f"{rule}, received {shown(chances)}"
-    if abs(sum(chances) - 1) > 1e-5 or not chances[step.action]:
+    if abs(sum(chances) - 1) > 1e-5 or step.action >= len(chances) or not chances[step.action]:
         return f"{rule}, received {shown(chances)} for action {step.action}"
     return None
 

@@ -66,8 +66,8 @@ def test_vectors_of_different_lengths_cannot_be_one_column(rollouts: Rollouts) -
         ({"actor_logprobs": (-1.0, "x")}, "wrong type"),
         ({"feature_vector": (float("inf"),)}, "feature_vector must have finite numbers"),
         ({"feature_vector": 3.0}, "wrong type"),
-        ({"propensities": (0.5, 0.5)}, "probabilities of the 1 \\+ K actions"),
-        ({"propensities": (0.5, 0.5, 0.5)}, "probabilities of the 1 \\+ K actions"),
+        ({"propensities": (0.5, 0.5)}, "probabilities of all actions"),
+        ({"propensities": (0.5, 0.5, 0.5)}, "probabilities of all actions"),
         ({"propensities": (0.0, 0.5, 0.5)}, "that of the taken action above 0"),
     ],
 )
