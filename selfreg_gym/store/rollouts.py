@@ -146,7 +146,7 @@ class Rollouts:
 
     @property
     def action_kinds(self) -> tuple[str, ...]:
-        """The task's ``action_kinds`` (:class:`selfreg_gym.types.OptionalTaskMembers`); empty if it declares none."""
+        """The task's ``action_kinds`` (:mod:`selfreg_gym.optional_members`); empty if it declares none."""
         rows = self._rows("SELECT value FROM meta WHERE key = 'action_kinds'")
         return tuple(json.loads(rows[0][0])) if rows else ()
 
