@@ -79,15 +79,20 @@ def sample(
         if horizon is not None and t + 1 == horizon:
             cut, over = ~over, np.ones(len(alive), bool)
         left = level + 1 if model.levels > 1 else np.full(len(alive), -1 if horizon is None else horizon - t)
+        calling = model.calling[node]
+        action = np.where(calling > 0, calling, action)  # the call goes on
         helped = np.flatnonzero(action)
         usage[alive[helped], action[helped] - 1] += cost[helped]
-        columns = alive, node, left, action, cost, following == SUCCESS, over & ~cut, cut
-        for i, s, h, a, c, won, ended, truncated in zip(*(column.tolist() for column in columns), strict=True):
+        columns = alive, node, left, action, cost, following == SUCCESS, over & ~cut, cut, calling > 0
+        for i, s, h, a, c, won, ended, truncated, continues in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
             steps[i].append(
                 Transition(
                     t=t, observation=names.state[s], admissible_actions=None, state_key=names.state[s],
                     feature_key=names.feature[s], steps_left=None if h < 0 else h, action=a, action_text="", cost=c,
                     reward=float(won), terminated=ended, truncated=truncated, invalid=False,
+                    continuation=continues,
                 )
             )  # fmt: skip
         wins[alive] = following == SUCCESS

@@ -80,7 +80,7 @@ def test_a_store_of_format_2_is_read_and_converted_when_it_is_written(rollouts: 
     rollouts.close()
     connection = sqlite3.connect(path)  # what format 2 was: the same without the two columns
     connection.execute("DROP VIEW steps")
-    for column in ("actor_logprobs", "feature_vector"):
+    for column in ("actor_logprobs", "feature_vector", "continuation"):
         connection.execute(f"ALTER TABLE transitions DROP COLUMN {column}")
     connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
     connection.execute("PRAGMA user_version = 2")
@@ -92,7 +92,7 @@ def test_a_store_of_format_2_is_read_and_converted_when_it_is_written(rollouts: 
         assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (2,)  # reading changes nothing
         again.add(with_lists(1))
         assert list(again) == [episode(), with_lists(1)]
-        assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (3,)
+        assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_a_damaged_list_is_reported(rollouts: Rollouts, path: Path) -> None:
