@@ -13,6 +13,7 @@ label                 rollouts, transitions, solution            labels.jsonl
 train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
+select                all of the above                           selection.json
 evaluate              all of the above                           evaluation.json
 report                all of the above                           report.html, plots/
 ====================  =========================================  ==================
@@ -34,6 +35,7 @@ from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
 from selfreg_gym.pipeline.schema import RunConfig, TrainingConfig
+from selfreg_gym.pipeline.selection import select_helper
 from selfreg_gym.pipeline.values import fit_values, read_models
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
@@ -372,6 +374,11 @@ def _training_data(config: RunConfig) -> tuple[str, ...]:
     return ("values", "prm") if "prm" in (config.helper.inputs or ()) else ("values",)
 
 
+def _selection(config: RunConfig) -> tuple[str, ...]:
+    """The record of the selection, if it was made on validation splits; the calibration is read in any case."""
+    return ("selection.json",) if config.select.splits else ()
+
+
 # fmt: off
 STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("collect", collect_rollouts, (), ("rollouts.sqlite",), (*_ENV, "collect"), in_place=True, more=_actor_models),
@@ -387,9 +394,11 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
           more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
+    Stage("select", select_helper, (*_MODELS, "calibration.json"), ("selection.json",), ("select", "evaluate"),
+          more=_compared),
     Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),
           more=_compared),
     Stage("report", write_report, ("evaluation.json", "calibration.json", "prm"), ("report.html", "plots"), (),
-          more=lambda run: run.config.task.titles),
+          reads=_selection, more=lambda run: run.config.task.titles),
 )
 # fmt: on
