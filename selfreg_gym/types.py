@@ -5,36 +5,47 @@ Tasks and actors are protocols: any object with the right methods is one, and :m
 
 from __future__ import annotations
 
+import copy
 import inspect
 import types
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 
+from selfreg_gym.episodes import Episode, Transition
 from selfreg_gym.errors import InvalidArgumentError, shown
-from selfreg_gym.utils.arguments import check_number
-from selfreg_gym.utils.random_streams import generator
+from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_number
+from selfreg_gym.utils.random_streams import DERIVED_DECISION, generator
 
 __all__ = [
     "Act",
     "Actor",
+    "CostPer",
     "Decision",
+    "Duration",
     "Episode",
     "FunctionActor",
     "HelperPolicy",
     "Intervention",
     "OptionalActorMembers",
+    "OptionalInterventionMembers",
     "OptionalTaskMembers",
     "TextTask",
     "Transition",
     "as_actor",
     "optional_member",
 ]
+
+Duration = int | Literal["subgoal", "end"]
+"""How long a call lasts: a number of steps, until the task's sub-goal changes, or to the end of the episode."""
+CostPer = Literal["call", "step"]
+"""Whether the cost of an intervention is that of a call or that of each of its steps."""
+DURATIONS = ("subgoal", "end")
+COSTS_PER = ("call", "step")
 
 
 @runtime_checkable
@@ -99,6 +110,10 @@ class OptionalTaskMembers(Protocol):
     def augment(self, observation: str, rng: np.random.Generator) -> str:
         """Another possible observation of the same state, for training."""
 
+    def subgoal(self) -> str:
+        """The name of the current sub-goal, by what the actor can know. A call with ``duration="subgoal"`` ends where
+        the name changes."""
+
 
 class OptionalActorMembers(Protocol):
     """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
@@ -109,6 +124,16 @@ class OptionalActorMembers(Protocol):
     """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
+
+
+class OptionalInterventionMembers(Protocol):
+    """Members that an intervention may have."""
+
+    def with_actor(self, actor: Actor) -> Intervention:
+        """The intervention for an env with this actor, for one that calls the env's actor; ``self`` does not change.
+
+        An env calls it once, when it is made. The result has the same name.
+        """
 
 
 def optional_member(owner: Any, name: str) -> Any:
@@ -157,6 +182,16 @@ class Decision:
     def renewed(self) -> Decision:
         """The same decision with its random stream reset."""
         return Decision(self.observation, self.admissible_actions, self.task, self._key)
+
+    def derived(self, number: int, *, observation: str | None = None) -> Decision:
+        """The same decision with another random stream, for an actor that samples several answers.
+
+        Args:
+            number: number of the answer, not negative; each has a stream of its own.
+            observation: another text to act on; None: the same.
+        """
+        text = self.observation if observation is None else observation
+        return Decision(text, self.admissible_actions, self.task, (*self._key, DERIVED_DECISION.tag, number))  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
@@ -234,26 +269,70 @@ def as_actor(actor: Actor | Callable[[str], str]) -> Actor:
 
 
 class Intervention:
-    """An actor that can be asked for help, and the cost of a call.
+    """An actor that can be asked for help, the cost of a call, and its duration.
 
     Args:
         actor: an :class:`Actor`, or a function of the observation.
         name: its name in ``info`` and in tables.
-        cost: expected cost units of one call (positive); an ``Act.cost`` overrides it for that call.
+        cost: expected cost units of one call, or of one step of it (positive); an ``Act.cost`` overrides it for that
+            step.
+        duration: how long it acts when it is called: a number of steps (at least 1), ``"subgoal"``: until the task's
+            current sub-goal changes (``OptionalTaskMembers.subgoal``), or ``"end"``: to the end of the episode. A call
+            also ends with the episode.
+        cost_per: ``"call"``: ``cost`` is spent on the first step of a call; ``"step"``: on each of its steps.
+
+    Raises:
+        InvalidArgumentError: an argument is out of range.
     """
 
-    def __init__(self, actor: Actor | Callable[[str], str], *, name: str, cost: float = 1.0) -> None:
+    def __init__(
+        self,
+        actor: Actor | Callable[[str], str],
+        *,
+        name: str,
+        cost: float = 1.0,
+        duration: Duration = 1,
+        cost_per: CostPer = "call",
+    ) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"an intervention needs a name (a non-empty str), received {shown(name)}.")
         self.actor = as_actor(actor)
         self.name = name
         self.cost = check_number(f"the cost of intervention {shown(name)} (cost units per call)", cost, above=True)
+        self.duration, self.cost_per = _checked_duration(name, duration, cost_per)
+
+    def lasting(self, duration: Duration, cost_per: CostPer | None = None) -> Intervention:
+        """The same intervention with calls of another duration, and if given with another unit of the cost.
+
+        Raises:
+            InvalidArgumentError: an argument is out of range.
+        """
+        other = copy.copy(self)
+        other.duration, other.cost_per = _checked_duration(self.name, duration, cost_per or self.cost_per)
+        return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Intervention:
         return self
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.actor!r}, name={self.name!r}, cost={self.cost:g})"
+
+
+def _checked_duration(name: str, duration: Any, cost_per: Any) -> tuple[Duration, CostPer]:
+    """The duration and the unit of the cost of an intervention's calls, checked."""
+    if isinstance(duration, np.integer):
+        duration = int(duration)
+    steps = type(duration) is int and 1 <= duration <= LARGEST_INTEGER
+    if not steps and not (isinstance(duration, str) and duration in DURATIONS):
+        raise InvalidArgumentError(
+            f"the duration of intervention {shown(name)} must be a number of steps (at least 1), 'subgoal' or 'end', "
+            f"received {shown(duration)}."
+        )
+    if not isinstance(cost_per, str) or cost_per not in COSTS_PER:
+        raise InvalidArgumentError(
+            f"cost_per of intervention {shown(name)} must be 'call' or 'step', received {shown(cost_per)}."
+        )
+    return duration, cost_per  # type: ignore[return-value]
 
 
 @runtime_checkable
@@ -272,89 +351,3 @@ class HelperPolicy(Protocol):
     def wrap(self, env: Any) -> Any:
         """The env (single or vector) whose observations this helper reads; the identity by default."""
         return env
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One step of a stored episode.
-
-    Attributes:
-        t: step number in the episode, from 0.
-        observation, admissible_actions, state_key, feature_key, steps_left: the state *before* the action.
-        action: 0 nohelp, k help from the k-th intervention.
-        action_text: the action on the task.
-        cost: cost units spent at this step.
-        reward: the env's reward for this step.
-        terminated, truncated: whether the episode ended here.
-        invalid: whether ``action_text`` was not admissible.
-        tokens: tokens read and written for the action (``Act.tokens``), or None if they are not counted.
-        reported_cost: cost units that the call reported (``Act.cost``), or None.
-        actor_logprobs: log-probabilities that the actor gives to ``admissible_actions``, in their order and rounded to
-            float32, whoever acted. None for all steps of a store, unless the actor was asked at every step
-            (``ask_actor_always``): an entry that is missing at some steps only would reveal who acted there.
-        feature_vector: ``info["feature_vector"]`` before the action, or None.
-    """
-
-    t: int
-    observation: str
-    admissible_actions: tuple[str, ...] | None
-    state_key: str
-    feature_key: str | None
-    steps_left: int | None
-    action: int
-    action_text: str
-    cost: float
-    reward: float
-    terminated: bool
-    truncated: bool
-    invalid: bool
-    tokens: int | None = None
-    reported_cost: float | None = None
-    actor_logprobs: tuple[float, ...] | None = None
-    feature_vector: tuple[float, ...] | None = None
-
-    @property
-    def price(self) -> float | None:
-        """Former name of ``reported_cost``."""
-        warnings.warn("Transition.price is now Transition.reported_cost.", DeprecationWarning, stacklevel=2)
-        return self.reported_cost
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A played episode: its transitions and its outcome.
-
-    Attributes:
-        task_index: index of the task (``reset(options={"episode": task_index})``).
-        seed: seed of the episode (``reset(seed=seed)``).
-        task_id: the name of the task (``info["task_id"]``).
-        kind: the task's kind, or ``""`` (``info["kind"]``).
-        help_probability: the probability of random help at each step; None if a helper decided.
-        success: the outcome.
-        usage: ``(K,)`` cost units per intervention over the episode.
-        steps: its transitions.
-        error: the reason of a failure, or None; a failed episode is excluded from all statistics.
-        metrics: numbers that the task reported at the end (``info["metrics"]``, for instance ``{"spl": 0.8}``).
-    """
-
-    task_index: int
-    seed: int
-    task_id: str
-    kind: str
-    help_probability: float | None
-    success: bool
-    usage: tuple[float, ...]
-    steps: tuple[Transition, ...]
-    error: str | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def cost(self) -> float:
-        """Cost units of the whole episode."""
-        return float(sum(self.usage))
-
-    def __iter__(self) -> Iterator[Transition]:
-        return iter(self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)

@@ -16,6 +16,7 @@ from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task, split_size
 from selfreg_gym.envs.sif.expert import plan
 from selfreg_gym.envs.sif.keys import keys as keys_of
 from selfreg_gym.envs.sif.renumbering import count_rooms, renumbered
+from selfreg_gym.envs.sif.subgoals import subgoal
 from selfreg_gym.envs.sif.vector import vector as vector_of
 from selfreg_gym.envs.sif.world import MAX_DECISIONS, MAX_STEPS, World
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
@@ -263,6 +264,16 @@ class SIF(gym.Env[str, str]):
         """The next action of a planner that knows the true state; always admissible."""
         world = self._running_world()
         return actions.action_text(world, *plan(world))
+
+    def subgoal(self) -> str:
+        """The current sub-goal by the robot's knowledge, one of :data:`selfreg_gym.envs.sif.subgoals.SUBGOALS`.
+
+        Raises:
+            NotResetError: before the first ``reset``.
+        """
+        if self._world is None:
+            raise NotResetError("subgoal() needs an episode: call reset() first.")
+        return subgoal(self._world)
 
     def augment(self, observation: str, rng: np.random.Generator) -> str:
         """The observation under a random numbering of the rooms, for training; needs no running episode."""

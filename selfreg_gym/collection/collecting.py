@@ -22,6 +22,7 @@ from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractErr
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import episodes_of
+from selfreg_gym.intervention_env.interventions import build_interventions, material_kwargs, name_and_id
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes
@@ -206,18 +207,20 @@ class _Player:
             building.check_help_cost(env.get("help_cost", 0.0)),
         )
         if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
-            building.build_interventions(env["interventions"])  # raises
+            build_interventions(env["interventions"])  # raises
         self.kwargs = dict(env)
         # Made once here, so that wrong arguments raise before a store is created.
         if env.get("actor_kwargs"):
             building.build_actor(env["actor"], env["actor_kwargs"])
         if env.get("intervention_kwargs"):
-            building.build_interventions(env["interventions"], env["intervention_kwargs"])
+            build_interventions(env["interventions"], env["intervention_kwargs"])
         self.description = {
             "task": _name(env["task"]),
             "task_kwargs": building.check_kwargs("task_kwargs", env.get("task_kwargs")),
             "actor": _name(env["actor"]),
-            "interventions": [_name(one) for one in env["interventions"]],
+            "interventions": [
+                name_and_id(one)[0] if isinstance(one, str) else _name(one) for one in env["interventions"]
+            ],
             "help_cost": help_cost,
             "identity": identity_of(env["task"], env["actor"], env["interventions"]),
         }
@@ -226,9 +229,11 @@ class _Player:
         if env.get("actor_kwargs"):
             self.description["actor_kwargs"] = building.material("actors", env["actor"], dict(env["actor_kwargs"]))
         if env.get("intervention_kwargs"):
-            given = env["intervention_kwargs"].items()
-            kept = {name: building.material("interventions", name, dict(kwargs)) for name, kwargs in given}
+            kept = material_kwargs(env["interventions"], env["intervention_kwargs"])
             self.description["intervention_kwargs"] = kept
+        named = dict(name_and_id(one) for one in env["interventions"] if isinstance(one, str))
+        if renamed := {name: known for name, known in named.items() if name != known}:
+            self.description["intervention_ids"] = renamed
 
     def build(self) -> None:
         """Make the env if it does not exist yet."""

@@ -38,6 +38,7 @@ from selfreg_gym.collection.code import (
     nested_code,
     slots_of,
 )
+from selfreg_gym.intervention_env.interventions import name_and_id
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention, optional_member
 
@@ -58,7 +59,10 @@ def identity_of(
         interventions: ids or :class:`selfreg_gym.Intervention` objects.
         wrappers, task_wrappers: results of :func:`wrappers_of` for a live env.
     """
-    names = [one if isinstance(one, str) else getattr(one, "name", str(i)) for i, one in enumerate(interventions)]
+    names = [
+        name_and_id(one)[0] if isinstance(one, str) else getattr(one, "name", str(i))
+        for i, one in enumerate(interventions)
+    ]
     described = {name: _attributes(one) for name, one in zip(names, interventions, strict=True)}
     played = {"task": _attributes(_arguments_of_task(task)), "actor": _attributes(actor)}
     return {

@@ -94,7 +94,7 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
     most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
     lines = [
         f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions "
-        f"{', '.join(f'`{one}`' for one in config.interventions.ids)}.",
+        f"{', '.join(f'`{one}`' for one in config.interventions.names)}.",
         f"- {manifest['seeds']} training seed{'s' if manifest['seeds'] > 1 else ''}; each has its own rollouts "
         f"({c.tasks} tasks x {c.episodes} episodes) and its own trainings.",
         f"- Evaluation: {e.tasks} tasks x {e.episodes} episodes per helper and split, the same for all helpers and "

@@ -1,4 +1,4 @@
-"""Make the tasks, actors and interventions of an env from ids, objects or functions, and validate arguments.
+"""Make the task and the actor of an env from ids, objects or functions, and validate arguments.
 
 The functions ``check_...`` return the value in its plain Python type, or raise ``InvalidArgumentError``.
 """
@@ -22,11 +22,11 @@ from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_numb
 
 __all__ = [
     "build_actor",
-    "build_interventions",
     "build_task",
     "check_action",
     "check_actions",
     "check_budget",
+    "check_flag",
     "check_help_cost",
     "check_kwargs",
     "check_limit",
@@ -55,6 +55,13 @@ def check_budget(budget: Any) -> float:
     return check_number("a budget C (cost units per episode)", budget)
 
 
+def check_flag(what: str, value: Any) -> bool:
+    """Return a bool; any other value is an error."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InvalidArgumentError(f"{what} must be True or False, received {shown(value)}.")
+
+
 def check_seed(seed: Any) -> int | None:
     """Return a seed, an integer from 0 to 2**63 - 1, as an int; or None."""
     if seed is None or (type(seed) is int and 0 <= seed <= LARGEST_INTEGER):
@@ -64,15 +71,16 @@ def check_seed(seed: Any) -> int | None:
     raise InvalidArgumentError(f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}.")
 
 
-def check_action(action: Any, interventions: Sequence[Intervention]) -> int:
-    """Return an action as an int in 0 .. K; the message of the error lists the actions."""
-    k = len(interventions)
+def check_action(action: Any, interventions: Sequence[Intervention], *, abort: bool = False) -> int:
+    """Return an action as an int in 0 .. K, or K + 1 with ``abort``; the message of the error lists the actions."""
+    k = len(interventions) + abort
     scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
     if isinstance(scalar, int) and 0 <= scalar <= k:
         return int(scalar)
-    meaning = ", ".join([f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)])
+    meaning = [f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)]
+    meaning += [f"{k} = abort"] if abort else []
     raise InvalidArgumentError(
-        f"an action must be an integer from 0 to {k} (0 = nohelp{', ' if meaning else ''}{meaning}), "
+        f"an action must be an integer from 0 to {k} ({', '.join(['0 = nohelp', *meaning])}), "
         f"received {action!r} of type {type(action).__name__}."
     )
 
@@ -182,44 +190,6 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     except UnknownNameError:  # from the config of another installation; making the object raises
         immaterial = ()
     return {key: value for key, value in kwargs.items() if key not in immaterial}
-
-
-def build_interventions(
-    interventions: Sequence[Intervention | str], intervention_kwargs: dict[str, dict[str, Any]] | None = None
-) -> tuple[Intervention, ...]:
-    """Make interventions from registered names and their arguments (by name), or from objects.
-
-    Raises:
-        UnknownNameError: a name or an argument does not exist.
-        InvalidArgumentError: not a list of names and interventions, or two with the same name.
-    """
-    if isinstance(interventions, str | Intervention):
-        raise InvalidArgumentError(
-            f"interventions must be a list, received {type(interventions).__name__}: write [{shown(interventions)}]."
-        )
-    if not isinstance(interventions, Sequence):
-        raise InvalidArgumentError(
-            "interventions must be a list of registered names and selfreg_gym.Intervention objects, received "
-            f"{shown(interventions)}: write [] for none."
-        )
-    arguments = check_kwargs("intervention_kwargs (arguments by the intervention's name)", intervention_kwargs)
-    named = [one for one in interventions if isinstance(one, str)]
-    for name in arguments:
-        if name not in named:
-            raise UnknownNameError("intervention in intervention_kwargs", name, named)
-    built = tuple(
-        construct("interventions", one, arguments.get(one)) if isinstance(one, str) else one for one in interventions
-    )
-    for one in built:
-        if not isinstance(one, Intervention):
-            raise InvalidArgumentError(
-                f"an intervention must be a registered name or an Intervention, received {type(one).__name__}: "
-                "write Intervention(actor, name='...', cost=1.0)."
-            )
-    names = [one.name for one in built]
-    if len(set(names)) < len(names):
-        raise InvalidArgumentError(f"interventions must have different names, received {names}.")
-    return built
 
 
 def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
+from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.types import Act, Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -24,7 +25,12 @@ class InterventionEnv(gym.Env[str, int]):
     The action of a step selects who acts on the task: the actor (0, nohelp) or the k-th intervention (k, help).
 
     ## Action Space
-    ``Discrete(1 + K)``: 0 is nohelp, k >= 1 is help from the k-th of K interventions.
+    ``Discrete(1 + K)``: 0 is nohelp, k >= 1 is help from the k-th of K interventions. With ``abort=True`` it is
+    ``Discrete(2 + K)``, and the last action ends the episode without success and without further cost.
+
+    A call of an intervention lasts one step, or longer (``Intervention.duration``). While it goes on, each step is an
+    ordinary step with one possible action, that of the intervention; any other action is an error.
+    ``info["action_mask"]`` and ``action_masks()`` have the possible actions.
 
     ## Observation Space
     The task's observation space: the text that the actor reads.
@@ -45,24 +51,29 @@ class InterventionEnv(gym.Env[str, int]):
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
     environments require.
 
-    * ``usage``: float64 ``(K,)``, cost units so far per intervention; ``calls``: int64 ``(K,)``, calls so far;
+    * ``action_mask``: int8 ``(A,)``, 1 for the actions that are possible in the next step;
+    * ``usage``: float64 ``(K,)``, cost units so far per intervention; ``calls``: int64 ``(K,)``, calls so far, of one
+      or several steps each;
     * ``intervention``: name of the intervention that acted, or None; ``action_text``: its text, None after a reset;
     * ``cost``: float, cost units of this step; ``step``: int, steps done;
     * ``tokens``: int, tokens of the call, -1 if not counted;
     * ``reported_cost``: float, cost units that the call reported, -1 if none (also under its former key ``price``);
     * ``success``, ``is_success``, ``invalid_action``: bool; ``error``: str or None;
+    * ``aborted``: bool, whether the episode was aborted (with ``abort=True`` only);
     * ``state_key``, ``task_id``: str; ``task_seed``: int.
 
     ## Arguments
     * ``task``: id of a text task, the task env itself, or a function that makes it.
     * ``actor``: a registered name, an actor, or a function of the observation.
-    * ``interventions``: registered names or :class:`selfreg_gym.Intervention` objects.
+    * ``interventions``: registered names, :class:`selfreg_gym.Intervention` objects, or texts ``NAME=ID`` for a
+      registered intervention under another name.
     * ``help_cost``: r, the reward subtracted per cost unit (not negative).
     * ``max_episode_steps``: truncate episodes after this many steps, or None. ``gym.make`` instead adds a ``TimeLimit``
       wrapper, whose counter is not part of this env's snapshots.
+    * ``abort``: whether the last action ends the episode without success and without further cost.
     * ``task_kwargs``: arguments of a task that is given by its id.
     * ``actor_kwargs``: arguments of an actor that is given by its name.
-    * ``intervention_kwargs``: arguments by intervention name, ``{"endpoint": {"base_url": ...}}``.
+    * ``intervention_kwargs``: arguments by the intervention's name, ``{"endpoint": {"base_url": ...}}``.
     * ``render_mode``: the task's render mode.
 
     Raises:
@@ -84,6 +95,7 @@ class InterventionEnv(gym.Env[str, int]):
         *,
         help_cost: float = 0.0,
         max_episode_steps: int | None = None,
+        abort: bool = False,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
@@ -95,15 +107,19 @@ class InterventionEnv(gym.Env[str, int]):
         self._generator_seed: int | None = None
         self._warned = False
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = building.build_interventions(interventions, intervention_kwargs)
+        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
+        self.abort = building.check_flag("abort", abort)
         self.task = building.build_task(task, task_kwargs, render_mode)
         self.render_mode = render_mode
         self.metadata = {"render_modes": [], "render_fps": 1, **self.task.metadata}
         self.observation_space = self.task.observation_space
-        self.action_space = gym.spaces.Discrete(1 + len(self.interventions))  # type: ignore[assignment]
-        self._episode = EpisodeState(self.task, self.interventions, self.help_cost, self.max_episode_steps)
+        self._last_action = len(self.interventions) + self.abort
+        self.action_space = gym.spaces.Discrete(1 + self._last_action)  # type: ignore[assignment]
+        self._episode = EpisodeState(
+            self.task, self.interventions, self.help_cost, self.max_episode_steps, abort=self.abort
+        )
         self._actors = (self.actor, *(intervention.actor for intervention in self.interventions))
 
     # Gymnasium makes the generator in reset(seed=...), which takes 12 us. Episodes with a seed do not use it, so it is
@@ -142,18 +158,23 @@ class InterventionEnv(gym.Env[str, int]):
         return self._episode.observation, self._episode.info.copy()  # wrappers may change the dict
 
     def step(self, action: int) -> tuple[str, float, bool, bool, dict[str, Any]]:  # type: ignore[override]
-        """Let the actor (0) or the ``action``-th intervention act once.
+        """Let the actor (0) or the ``action``-th intervention act once, or end the episode (the last action, if it is
+        ``abort``).
 
         Raises:
             NotResetError: no episode has begun.
             EpisodeOverError: the episode has ended.
-            InvalidArgumentError: ``action`` is not an integer from 0 to K.
+            InvalidArgumentError: ``action`` is no action, or not the one that is possible while a call goes on.
         """
         episode = self._episode
         if episode.over:
             episode.raise_not_running("step")
-        if type(action) is not int or not 0 <= action <= len(self.interventions):
-            action = building.check_action(action, self.interventions)
+        if type(action) is not int or not 0 <= action <= self._last_action:
+            action = building.check_action(action, self.interventions, abort=self.abort)
+        episode.require_possible(action)
+        if action > len(self.interventions):
+            episode.abort()
+            return episode.observation, episode.reward, True, False, episode.info.copy()
         act: str | Act | None = None if action else episode.act
         if act is None:
             act = ask(self._actors[action], (episode.decision(action),))[0]
@@ -162,6 +183,10 @@ class InterventionEnv(gym.Env[str, int]):
             self._warned = True  # warn once; every failed episode has info["error"]
             gym.logger.warn(f"the episode is truncated and excluded from statistics: {episode.info['error']}")
         return episode.observation, episode.reward, episode.terminated, episode.truncated, episode.info.copy()
+
+    def action_masks(self) -> np.ndarray:
+        """``(A,)`` bool: True for the actions that are possible in the next step (MaskablePPO reads this)."""
+        return self._episode.mask.astype(bool)
 
     def actor_acts(self) -> Act | None:
         """The act that the actor would take now, with its log-probabilities; None if the episode is over.

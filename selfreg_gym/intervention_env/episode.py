@@ -21,6 +21,7 @@ from selfreg_gym.errors import (
     shown,
 )
 from selfreg_gym.intervention_env.asking import ask_repeatedly, is_integer
+from selfreg_gym.intervention_env.calls import CallInProgress
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
 from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
@@ -44,11 +45,14 @@ class EpisodeState:
         observation, reward, terminated, truncated, info: return values of the last reset or step.
         over: True if the episode has ended or none has begun.
         act: the actor's act at this step if it was asked before the step (:func:`ask_ahead`), else None.
-        extra_actor_calls: number of steps at which the actor was asked and an intervention acted.
+        extra_actor_calls: number of steps at which the actor was asked and did not act.
+        calling: k if the call of the k-th intervention goes on: it must act in the next step. 0 if a decision is due.
+        continued: whether the last step continued a call that had begun before.
     """
 
     __slots__ = (
         "_available",
+        "_call",
         "_help_cost",
         "_interventions",
         "_limit",
@@ -74,8 +78,11 @@ class EpisodeState:
         interventions: Sequence[Intervention],
         help_cost: float,
         max_episode_steps: int | None = None,
+        *,
+        abort: bool = False,
     ) -> None:
         self.task = task
+        self._call = CallInProgress(task, interventions, abort=abort)
         self._available = episodes_of(task)
         self._limit = max_episode_steps
         self._interventions = tuple(interventions)
@@ -109,10 +116,11 @@ class EpisodeState:
         except Exception as error:
             self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
         observation, info = read_reset(returned)
-        self.seed, self.t, self.usage = seed, 0, np.zeros(len(self._interventions))
+        self.seed, self.t, self.who, self.usage = seed, 0, 0, np.zeros(len(self._interventions))
         self.calls = np.zeros(len(self._interventions), np.int64)
         self.over = self.terminated = self.truncated = False
         self.act, self.extra_actor_calls = None, 0
+        self._call.clear()
         self._record(observation, info, 0.0, None, None, 0.0)
 
     def decision(self, who: int) -> Decision:
@@ -132,15 +140,17 @@ class EpisodeState:
             self.extra_actor_calls += who > 0
             self.act = None
         if who:
-            intervention = self._interventions[who - 1]
-            name, cost = intervention.name, intervention.cost
-            self.calls[who - 1] += 1
+            name, cost = self._interventions[who - 1].name, self._call.begin_step(who)
+            self.calls[who - 1] += not self._call.continued
+        elif self._call.continued:
+            self._call.continued = False
         if isinstance(act, str):
             text = act
         else:
             if act.error is not None:
                 self.t += 1
                 self.terminated, self.truncated, self.over = False, True, True
+                self._call.who = 0
                 self._record(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
                 return
             text, tokens = act.text, act.tokens
@@ -159,15 +169,60 @@ class EpisodeState:
         if self._limit is not None and self.t >= self._limit:
             self.truncated = True
         self.over = self.terminated or self.truncated
+        if who:
+            self._call.end_step(over=self.over)
         if cost:
             self.usage[who - 1] += cost
         reward = -self._help_cost * cost if cost else 0.0
         self._record(observation, info, cost, name, text, reward, tokens, reported_cost)
 
+    def abort(self) -> None:
+        """End the episode without success; nobody acts on the task, and nothing is spent."""
+        self.who = len(self._interventions) + 1
+        self.extra_actor_calls += self.act is not None
+        self.act = None
+        self.t += 1
+        self.terminated, self.truncated, self.over = True, False, True
+        self._call.clear()
+        self._record(self.observation, {**self.info, "invalid_action": False}, 0.0, None, None, 0.0)
+
     def cut_off(self) -> None:
         """Truncate the episode, because a wrapper around the env (a ``TimeLimit``) has ended it."""
         if not self.over:
             self.truncated = self.over = True
+            self.end_call()
+
+    @property
+    def calling(self) -> int:
+        return self._call.who
+
+    @property
+    def continued(self) -> bool:
+        return self._call.continued
+
+    @property
+    def mask(self) -> np.ndarray:
+        """int8 ``(A,)``: 1 for the actions that are possible in the next step."""
+        return self._call.mask
+
+    def next_cost(self, action: int) -> float:
+        """Expected cost units of the next step, if it is ``action``."""
+        return self._call.cost_of(action)
+
+    def end_call(self) -> None:
+        """End the call in progress before its time, so that the next step is a decision."""
+        if self._call.who:
+            self._call.who = 0
+            self.info["action_mask"] = self._call.mask
+
+    def require_possible(self, action: int) -> None:
+        """Raise if a call is in progress and ``action`` is another one.
+
+        Raises:
+            InvalidArgumentError: the call allows one action only.
+        """
+        if self._call.who and action != self._call.who:
+            self._call.raise_forbidden(action)
 
     def raise_not_running(self, what: str) -> NoReturn:
         """Raise the error for a call ``what`` that needs an episode in progress."""
@@ -188,12 +243,12 @@ class EpisodeState:
         task_snapshot = self.task.get_wrapper_attr("snapshot")()
         counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
         ending = (self.reward, self.terminated, self.truncated, self.over)
-        return task_snapshot, counters, ending, (self.act, self.extra_actor_calls)
+        return task_snapshot, counters, ending, (self.act, self.extra_actor_calls), self._call.state()
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
         try:
-            task_snapshot, counters, ending, asked = snapshot
+            task_snapshot, counters, ending, asked, call = snapshot
             seed, t, usage, observation, info = counters
         except (TypeError, ValueError):
             raise InvalidArgumentError(
@@ -204,6 +259,7 @@ class EpisodeState:
         self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending
         self.act, self.extra_actor_calls = asked
+        self._call.set_state(call)
 
     def _record(
         self,
@@ -236,6 +292,9 @@ class EpisodeState:
         # "price" is the former name; a dict cannot warn, so both keys are there for one release.
         info["reported_cost"] = info["price"] = -1.0 if reported_cost is None else reported_cost
         info["step"] = self.t
+        info["action_mask"] = self._call.mask
+        if self._call.abort:
+            info["aborted"] = self.t > 0 and self.who > len(self._interventions)
         info["success"] = info["is_success"] = success
         info["task_seed"] = self.seed
         info["error"] = error

@@ -15,6 +15,7 @@ from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask_repeatedly
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
 from selfreg_gym.intervention_env.infos import batch_infos
+from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.types import Act, Actor, Intervention
 from selfreg_gym.utils.arguments import check_count, check_options
 
@@ -38,8 +39,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
     Args:
         num_envs: N.
         task: id of a text task, or a function that returns a new task env at each of N calls.
-        actor, interventions, help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs, render_mode:
-            as for ``InterventionEnv``.
+        actor, interventions, help_cost, max_episode_steps, abort, task_kwargs, actor_kwargs, intervention_kwargs,
+            render_mode: as for ``InterventionEnv``.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode``, its name or its value.
 
     Raises:
@@ -57,6 +58,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         *,
         help_cost: float = 0.0,
         max_episode_steps: int | None = None,
+        abort: bool = False,
         task_kwargs: dict[str, Any] | None = None,
         actor_kwargs: dict[str, Any] | None = None,
         intervention_kwargs: dict[str, dict[str, Any]] | None = None,
@@ -73,9 +75,10 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             )
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = building.build_interventions(interventions, intervention_kwargs)
+        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
+        self.abort = building.check_flag("abort", abort)
         self.render_mode = render_mode
         tasks = [building.build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
         if len({id(one.unwrapped) for one in tasks}) < self.num_envs:
@@ -84,13 +87,15 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
                 f"at each call, and it returned {tasks[0]} twice."
             )
         self.slots = tuple(
-            EpisodeState(one, self.interventions, self.help_cost, self.max_episode_steps) for one in tasks
+            EpisodeState(one, self.interventions, self.help_cost, self.max_episode_steps, abort=self.abort)
+            for one in tasks
         )
         self.act_retries = 0  # repetitions of a failed call; set by to_sb3
         own = {"autoreset_mode": self.autoreset_mode}
         self.metadata = {"render_modes": [], "render_fps": 1, **tasks[0].metadata, **own}
         self.single_observation_space = tasks[0].observation_space
-        self.single_action_space = gym.spaces.Discrete(1 + len(self.interventions))
+        self._last_action = len(self.interventions) + self.abort
+        self.single_action_space = gym.spaces.Discrete(1 + self._last_action)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._actors = (self.actor, *(intervention.actor for intervention in self.interventions))
@@ -121,10 +126,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         return self._observations(), batch_infos(infos)
 
     def step(self, actions: Any) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Let the actor (0) or the k-th intervention (k) act once in every environment.
+        """Let the actor (0) or the k-th intervention (k) act once in every environment, or abort its episode (K + 1).
 
         Args:
-            actions: N integers from 0 to K; those of finished environments are ignored.
+            actions: N integers, the possible ones (``infos["action_mask"]``); those of finished environments are
+                ignored.
 
         Returns:
             ``(observations, rewards, terminations, truncations, infos)``: N strings, float64 ``(N,)``, bool ``(N,)``,
@@ -132,7 +138,8 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
 
         Raises:
             NotResetError: ``reset`` was never called.
-            InvalidArgumentError: not N integers from 0 to K.
+            InvalidArgumentError: not N integers from 0 to K (K + 1 with ``abort``), or an action that is not possible
+                while a call goes on. No environment is stepped.
         """
         n, slots = self.num_envs, self.slots
         finished = [episode.over for episode in slots]
@@ -142,7 +149,9 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             if finished[i]:
                 continue
             known = slots[i].act
-            if known is not None and wanted[i] == 0:
+            if wanted[i] > len(self.interventions):
+                slots[i].abort()
+            elif known is not None and wanted[i] == 0:
                 slots[i].apply(0, known)
             else:
                 asked.setdefault(wanted[i], []).append(i)
@@ -167,6 +176,10 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         elif self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = self._restart(infos, finished)
         return self._observations(), rewards, terminations, truncations, batch_infos(infos) | final
+
+    def action_masks(self) -> np.ndarray:
+        """``(N, A)`` bool: True for the actions that are possible in the next step (MaskablePPO reads this method)."""
+        return np.stack([episode.mask for episode in self.slots]).astype(bool)
 
     def actor_acts(self) -> list[Act | None]:
         """The acts that the actor would take now, with their log-probabilities; None where the episode is over.
@@ -251,8 +264,11 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             raise NotResetError("step needs an episode: call reset() first.")
         wanted = building.check_actions(actions, self.num_envs).tolist()
         for i, action in enumerate(wanted):
-            if not finished[i] and not 0 <= action <= len(self.interventions):
-                building.check_action(action, self.interventions)
+            if finished[i]:
+                continue
+            if not 0 <= action <= self._last_action:
+                building.check_action(action, self.interventions, abort=self.abort)
+            self.slots[i].require_possible(action)
         return wanted
 
     def _read_seeds(self, seed: Any) -> list[int | None]:

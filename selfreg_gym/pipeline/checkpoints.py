@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import RunDirectoryError
-from selfreg_gym.intervention_env.building import build_actor, build_interventions
+from selfreg_gym.intervention_env.building import build_actor
+from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.lm.backbone import AUTO, checkpoint_of, default_actor, find_backbone
 from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig
@@ -27,8 +28,8 @@ def models_of(config: RunConfig) -> dict[str, str]:
         CheckpointError: an actor whose checkpoint is missing.
     """
     found: dict[str, Any] = {"actor": actor_checkpoint(config)}
-    ids = config.interventions.ids
-    for name, intervention in zip(ids, build_interventions(ids, config.interventions.kwargs), strict=True):
+    names, ids = config.interventions.names, config.interventions.ids
+    for name, intervention in zip(names, build_interventions(ids, config.interventions.kwargs), strict=True):
         found[f"intervention {name}"] = checkpoint_of(intervention.actor)
     for section in ("prm", "helper"):
         backbone: str | None = getattr(config, section).backbone

@@ -25,6 +25,7 @@ from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, shown
 from selfreg_gym.intervention_env.building import material
+from selfreg_gym.intervention_env.interventions import material_kwargs
 from selfreg_gym.pipeline.schema import RunConfig, TaskConfig
 from selfreg_gym.types import optional_member
 
@@ -121,7 +122,8 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
     for section, key in (("interventions", "ids"), ("evaluate", "helpers")):
         new, part = given.get(section, {}).get(key), base.get(section)
         if isinstance(new, list) and new and isinstance(part, dict) and isinstance(part.get("kwargs"), Mapping):
-            part["kwargs"] = {name: values for name, values in part["kwargs"].items() if name in new}
+            named = {str(one).partition("=")[0].strip() for one in new}
+            part["kwargs"] = {name: values for name, values in part["kwargs"].items() if name in named}
     validation = _add_declared_splits(base, given.get("task", {}))
     parse_overrides(overrides, base)
     task, select = base.get("task", {}), base.get("select", {})
@@ -235,7 +237,7 @@ def material_config(config: RunConfig) -> RunConfig:
     c = config
     changes = {
         "actor": {"kwargs": material("actors", c.actor.id, c.actor.kwargs)},
-        "interventions": {"kwargs": parts("interventions", c.interventions.kwargs)},
+        "interventions": {"kwargs": material_kwargs(c.interventions.ids, c.interventions.kwargs)},
         "label": {"budgets": c.label_budgets},
         "evaluate": {
             "kwargs": parts("helpers", c.evaluate.kwargs),

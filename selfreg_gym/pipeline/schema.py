@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model
 from pydantic_core import PydanticCustomError
 
 from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.intervention_env.interventions import names_of
 
 __all__ = ["ADDED", "SPEED", "RunConfig", "Section"]
 
@@ -100,9 +101,14 @@ class InterventionsConfig(Section):
     """The interventions that a helper may ask."""
 
     ids: Annotated[Texts, Field(min_length=1)] = ("expert",)
-    """Ids of interventions; action k asks the k-th."""
+    """Ids of interventions; action k asks the k-th. ``"NAME=ID"`` is ID under another name, to use it twice."""
     kwargs: dict[str, dict[str, Any]] = {}
-    """Arguments of an intervention, by id."""
+    """Arguments of an intervention, by name (the id where it has no other name)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the interventions, in the order of the actions 1 to K."""
+        return tuple(names_of(self.ids))
 
 
 class CollectConfig(Section):

@@ -14,6 +14,7 @@ from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownN
 from selfreg_gym.helper import Helper
 from selfreg_gym.inputs import INPUTS
 from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.interventions import name_and_id
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.pipeline.candidates import errors_named, helper_class
 from selfreg_gym.pipeline.checkpoints import models_of
@@ -54,7 +55,7 @@ def _check_names(config: RunConfig) -> None:
     c = config.evaluate
     for group, what, ids in (
         ("actors", "actor", (config.actor.id,)),
-        ("interventions", "intervention", config.interventions.ids),
+        ("interventions", "intervention", [name_and_id(one)[1] for one in config.interventions.ids]),
         ("helpers", "helper", (*c.helpers, *c.decisive, config.helper.id)),
         ("helpers", "helper in evaluate.kwargs", c.kwargs),
         ("helpers", "helper in evaluate.minor", c.minor or ()),
@@ -150,7 +151,7 @@ def _check_answers(name: str, helper: Helper, config: RunConfig) -> None:
         2,
         config.task.id,
         _FirstAction(),
-        [Intervention(_FirstAction(), name=one) for one in dict.fromkeys(config.interventions.ids)],
+        [Intervention(_FirstAction(), name=one) for one in dict.fromkeys(config.interventions.names)],
         task_kwargs={**config.task.kwargs, **config.task.splits[config.task.collected]},
         autoreset_mode="Disabled",
     )

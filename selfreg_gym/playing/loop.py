@@ -64,6 +64,9 @@ def run_episodes(
             distribution would reveal that help was given. Episodes are otherwise the same.
         on_episode: called with each episode before it is yielded.
 
+    A call of several steps (``Intervention.duration``) is one decision: on its other steps the helper is asked too, so
+    that its memory sees every observation, and its answer is not used.
+
     Yields:
         One ``Episode`` per spec. ``metrics`` holds the task's metrics; under ``"unseen"`` the number of decisions in
         states that are new to the helper, if the helper sets ``last_unseen``; and under ``"extra_actor_calls"`` the
@@ -73,8 +76,8 @@ def run_episodes(
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
             ``help_probability`` where it is needed, a task index that the task does not have, or a wrapper that skips,
             repeats or resets steps.
-        TaskContractError: the helper raised, or did not return one action in 0 .. K per environment; or the task
-            broke its contract.
+        TaskContractError: the helper raised, or did not return one action per environment, in 0 .. K (K + 1 if the env
+            has ``abort``); or the task broke its contract.
     """
     decider = None if helper is None else as_helper(helper, what="the helper")
     rule = "run_episodes takes a list of EpisodeSpec(task_index, seed, help_probability)"
@@ -126,13 +129,16 @@ def _play(
             unseen = batch.helper.last_unseen
             for i, recorder in busy:
                 actions[i] = chosen[i]
-                if unseen is not None:
+                if unseen is not None and not batch.slots[i].calling:
                     recorder.unseen = (recorder.unseen or 0) + int(np.atleast_1d(unseen)[i])
+        for i, _ in busy:
+            if batch.slots[i].calling:
+                actions[i] = batch.slots[i].calling  # a call goes on: there is no decision
         starts[:] = False
         if ask_actor_always:
             for act, (i, recorder) in zip(batch.actor_acts([i for i, _ in busy]), busy, strict=True):
                 recorder.record_state(batch.slots[i], act.logprobs)
-                if act.error is not None:
+                if act.error is not None and not batch.slots[i].calling:
                     actions[i] = 0  # executes the failed act, which ends the episode
         else:
             for i, recorder in busy:
@@ -183,6 +189,7 @@ class _Batch:
                 self.env = self.helper.wrap(env)
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
+        self.abort: bool = base.abort
         self.observation: Any = None
 
     def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
@@ -217,7 +224,7 @@ class _Batch:
                 f"predict must return (actions, state); {self.helper.type_name} returned {shown(result)}."
             )
         actions, state = result
-        return _checked_actions(self.helper, actions, self.n, self.k, busy), state
+        return _checked_actions(self.helper, actions, self.n, self.k, busy, abort=self.abort), state
 
     def actor_acts(self, busy: Iterable[int]) -> list[Act]:
         """The acts that the actor would take now in the ``busy`` environments."""
@@ -272,9 +279,14 @@ def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
         ) from error
 
 
-def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Iterable[int]) -> np.ndarray:
-    """A helper's actions as an integer array ``(n,)``; those of the ``busy`` environments lie in 0 .. k."""
-    rule = f"for N observations, a helper must return N integer actions from 0 to K (here N = {n} and K = {k})"
+def _checked_actions(
+    helper: Helper, values: Any, n: int, k: int, busy: Iterable[int], *, abort: bool = False
+) -> np.ndarray:
+    """A helper's actions as an integer array ``(n,)``; those of the ``busy`` environments are possible ones."""
+    rule = (
+        f"for N observations, a helper must return N integer actions from 0 to K{' + 1 (abort)' if abort else ''} "
+        f"(here N = {n} and K = {k})"
+    )
     try:
         actions = np.atleast_1d(np.asarray(values))
     except ValueError:  # nested lists of different lengths
@@ -284,6 +296,6 @@ def _checked_actions(helper: Helper, values: Any, n: int, k: int, busy: Iterable
             f"{rule}; {helper.type_name} returned an array of shape {actions.shape} and type {actions.dtype}, "
             f"{shown(values)}."
         )
-    if not all(0 <= actions[i] <= k for i in busy):
+    if not all(0 <= actions[i] <= k + abort for i in busy):
         raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
     return actions

@@ -81,6 +81,7 @@ class Recorder:
                 invalid=info["invalid_action"],
                 tokens=None if info["tokens"] < 0 else info["tokens"],
                 reported_cost=None if info["reported_cost"] < 0 else info["reported_cost"],
+                continuation=episode.continued,
             )
         )
 

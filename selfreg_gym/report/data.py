@@ -12,6 +12,7 @@ from selfreg_gym.errors import ConfigError
 from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.records import Comparison, ResultRow
 from selfreg_gym.helper import HelperDescription, HelperKey
+from selfreg_gym.intervention_env.interventions import names_of
 from selfreg_gym.report.styles import Style, styles_of
 from selfreg_gym.utils.json_text import read_object
 from selfreg_gym.utils.printable import visible
@@ -202,7 +203,8 @@ class ReportData:
     @cached_property
     def interventions(self) -> list[str]:
         """Names of the interventions, in the order of the actions 1 .. K."""
-        names = [visible(name, limit=40) for name in self.section("interventions").get("ids") or ()]
+        given = self.section("interventions").get("ids") or ()
+        names = [visible(name, limit=40) for name in names_of(list(map(str, given)))]
         count = max((len(row["usage_by_intervention"]) for row in self.evaluation.summary_rows), default=0)
         return names if len(names) == count else [f"intervention {k}" for k in range(1, count + 1)]
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from selfreg_gym.intervention_env.interventions import names_of
 from selfreg_gym.report import plots, tables
 from selfreg_gym.report.data import ReportData
 from selfreg_gym.report.svg import export
@@ -57,7 +58,7 @@ def sections(data: ReportData, plots_folder: Path) -> list[Section]:
 def facts(data: ReportData) -> str:
     """One line below the headline: task, actor, interventions, sizes, date."""
     task, actor, collect = (data.section(name) for name in ("task", "actor", "collect"))
-    names = ", ".join(map(str, data.section("interventions").get("ids", ())))
+    names = ", ".join(names_of(list(map(str, data.section("interventions").get("ids", ())))))
     found = [f"{task['id']}, actor {actor['id']}"] if "id" in task and "id" in actor else []
     found += [f"help from {names}"] if names else []
     if "tasks" in collect and "episodes" in collect:

@@ -11,8 +11,10 @@ import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
 from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.interventions import bind
 from selfreg_gym.testing.common import SAMPLE_TASK, broken, rest, untouched_global_randomness
-from selfreg_gym.types import Act, Decision, Intervention
+from selfreg_gym.testing.reference_actors import RandomActor
+from selfreg_gym.types import Act, Actor, Decision, Intervention
 
 __all__ = ["check_actor", "check_intervention"]
 
@@ -71,12 +73,15 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
         )
 
 
-def check_intervention(intervention: Any, *, task: gym.Env[str, str] | str | None = None) -> None:
-    """Check an intervention: its name, its cost, and its actor.
+def check_intervention(
+    intervention: Any, *, task: gym.Env[str, str] | str | None = None, actor: Actor | None = None
+) -> None:
+    """Check an intervention: its name, its cost, its ``with_actor`` if it has one, and its actor.
 
     Args:
         intervention: a :class:`selfreg_gym.Intervention`.
         task: as for :func:`check_actor`.
+        actor: the actor to which ``with_actor`` binds it; default: one that acts at random.
 
     Raises:
         TaskContractError: the first rule that the intervention breaks.
@@ -90,7 +95,12 @@ def check_intervention(intervention: Any, *, task: gym.Env[str, str] | str | Non
         broken("an intervention's cost is a positive float (cost units of one call)", repr(cost))
     if copy.deepcopy(intervention) is not intervention:
         broken("an intervention's __deepcopy__ returns itself", f"a copy of {intervention!r}")
-    check_actor(intervention.actor, task=task)
+    before = dict(vars(intervention))
+    bound = bind(intervention, RandomActor() if actor is None else actor)
+    if vars(intervention) != before:
+        changed = [name for name, value in vars(intervention).items() if before.get(name) is not value]
+        broken("with_actor(actor) returns another intervention and leaves this one unchanged", f"changed {changed}")
+    check_actor(bound.actor, task=task)
 
 
 def _answers(actor: Any, decisions: Sequence[Decision], *, count: bool = True) -> list[str | Act]:

@@ -11,8 +11,8 @@ import numpy as np
 from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import SelfRegError, TaskContractError, shown
 from selfreg_gym.helper import Helper
-from selfreg_gym.intervention_env.building import build_interventions
 from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec

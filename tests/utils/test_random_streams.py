@@ -10,6 +10,7 @@ from selfreg_gym.utils.random_streams import Purpose, seed_sequence, stream
 
 STORED = {  # key, first 32-bit word of the seed sequence, first uniform of the stream; older than the module
     "DECISION": ((3, 5, 2), 3851441456, 0.037060073422303996),
+    "DERIVED_DECISION": ((3, 5, 2, 1, 7), 2895763865, 0.7555244288623342),
     "RANDOM_HELP": ((3,), 856669532, 0.8783461970317795),
     "COLLECTION_PLAN": ((3,), 564601873, 0.05143326967986073),
     "COLLECTION_EPISODES": ((3, 5, 7), 140523827, 0.5968570093657358),
