@@ -27,6 +27,7 @@ Seed = Annotated[int, Field(ge=0)]
 Workers = Annotated[int, Field(ge=1), SPEED]
 Texts = Annotated[tuple[str, ...], Strict(False)]
 Probabilities = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Strict(False), Field(min_length=1)]
+Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Strict(False)]
 
 
 def _distinct(budgets: tuple[float, ...]) -> tuple[float, ...]:
@@ -120,6 +121,8 @@ class CollectConfig(Section):
     """Episodes per task, spread evenly over ``help_probabilities``."""
     help_probabilities: Probabilities = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     """Probabilities of help at each step."""
+    help_shares: Annotated[Shares, ADDED] = ()
+    """Share of each intervention in the help, in the order of ``interventions.ids``, with the sum 1; empty: equal."""
     seed: Seed = 1
     workers: Workers = 2
     """Number of processes."""
@@ -362,6 +365,13 @@ class RunConfig(Section):
                     "select.splits.{name} = {kwargs} and task.splits {splits}.",
                     {"name": name, "kwargs": str(kwargs), "splits": str(self.task.splits)},
                 )
+        shares, count = self.collect.help_shares, len(self.interventions.ids)
+        if shares and (len(shares) != count or abs(sum(shares) - 1) > 1e-6):
+            raise PydanticCustomError(
+                "text",
+                "collect.help_shares must have one number per intervention ({count}), with the sum 1, received {it}.",
+                {"count": count, "it": str(list(shares))},
+            )
         if not self.label_budgets:
             raise PydanticCustomError(
                 "text", "evaluate.budgets or label.budgets must name at least one budget, received none."

@@ -55,6 +55,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
         tasks=range(c.tasks),
         episodes=c.episodes,
         help_probabilities=c.help_probabilities,
+        help_shares=c.help_shares or None,
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
