@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
@@ -104,6 +105,15 @@ class Coin(gym.Env[str, str]):
     def restore(self, snapshot: Any) -> None:
         """Return to a state that ``snapshot`` returned."""
         self._task_index, self._left, self._coins, self._coin, self.np_random.bit_generator.state = snapshot
+
+    def reseed(self, seed: int) -> None:
+        """Draw the coming coins from a new stream; the coin under the cup stays."""
+        self._np_random, self._np_random_seed = gym.utils.seeding.np_random(seed)
+
+    def sample_hidden(self, rng: np.random.Generator) -> None:
+        """Toss the coin under the cup again."""
+        if self._left:
+            self._coin = "heads" if rng.random() < self.heads else "tails"
 
     def render(self) -> str | None:
         """The observation, for ``render_mode="ansi"``."""

@@ -132,6 +132,13 @@ class FrozenLake(gym.Env[str, str]):
         self._task_index, self._cell, self._left, self._over, self.np_random.bit_generator.state = snapshot
         self._lake = _lake(self._task_index, self.slippery)
 
+    def reseed(self, seed: int) -> None:
+        """Draw the coming slips from a new stream."""
+        self._np_random, self._np_random_seed = gym.utils.seeding.np_random(seed)
+
+    def sample_hidden(self, rng: np.random.Generator) -> None:
+        """No effect: the lake has no hidden facts."""
+
     def render(self) -> str | None:
         """The observation, for ``render_mode="ansi"``."""
         return self._text() if self.render_mode == "ansi" else None

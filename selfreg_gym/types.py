@@ -1,6 +1,7 @@
 """The types of the whole package: tasks, decisions, actors, interventions, helpers, episodes.
 
 Tasks and actors are protocols: any object with the right methods is one, and :mod:`selfreg_gym.testing` checks it.
+Their optional members are in :mod:`selfreg_gym.optional_members`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ import copy
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -18,6 +18,12 @@ import numpy as np
 
 from selfreg_gym.episodes import Episode, Transition
 from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.optional_members import (
+    OptionalActorMembers,
+    OptionalInterventionMembers,
+    OptionalTaskMembers,
+    optional_member,
+)
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_number
 from selfreg_gym.utils.random_streams import DERIVED_DECISION, generator
 
@@ -82,66 +88,6 @@ class TextTask(Protocol):
         """Apply one text action and return ``(observation, reward, terminated, truncated, info)``."""
 
 
-class OptionalTaskMembers(Protocol):
-    """Members that a task may have; :func:`optional_member` finds them through its wrappers."""
-
-    num_episodes: int
-    """The number of tasks: ``options={"episode": i}`` takes ``0 <= i < num_episodes``."""
-    splits: Mapping[str, Mapping[str, Any]]
-    """Class attribute: name of a split -> constructor arguments of its tasks. Rollouts are collected on ``collected``,
-    else on the first one. A run uses them unless its config has ``task.splits``."""
-    split_titles: Mapping[str, str]
-    """Class attribute: name of a split -> its heading in tables and plots."""
-    action_kinds: tuple[str, ...]
-    """Class attribute: prefixes of action texts. An action is of the kind of the first prefix that it begins with."""
-
-    def snapshot(self) -> object:
-        """The exact state, the random state included. Without it, actions are replayed."""
-
-    def restore(self, snapshot: Any) -> None:
-        """Return to the state of a snapshot, as often as it is called."""
-
-    def expert_action(self) -> str:
-        """A good admissible action in the current state, which does not change."""
-
-    def augment(self, observation: str, rng: np.random.Generator) -> str:
-        """Another possible observation of the same state, for training."""
-
-    def subgoal(self) -> str:
-        """The name of the current sub-goal, by what the actor can know. A call with ``duration="subgoal"`` ends where
-        the name changes."""
-
-
-class OptionalActorMembers(Protocol):
-    """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
-
-    checkpoint_dir: str | Path | None
-    """The directory of its language model, which can be the backbone of other models."""
-    default_backbone: bool
-    """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
-    immaterial: tuple[str, ...]
-    """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
-
-
-class OptionalInterventionMembers(Protocol):
-    """Members that an intervention may have."""
-
-    def with_actor(self, actor: Actor) -> Intervention:
-        """The intervention for an env with this actor, for one that calls the env's actor; ``self`` does not change.
-
-        An env calls it once, when it is made. The result has the same name.
-        """
-
-
-def optional_member(owner: Any, name: str) -> Any:
-    """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it."""
-    find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
-    try:
-        return getattr(owner, name) if find is None else find(name)
-    except AttributeError:
-        return None
-
-
 class Decision:
     """One decision of the actor or of an intervention.
 
@@ -149,11 +95,13 @@ class Decision:
         observation: the text to act on.
         admissible_actions: the actions that will be accepted, or None if any text is admissible.
         task: the live task env. A planner may take a snapshot and must restore it.
+        info: the env's info at this decision; empty if it is not known.
+        memory: the ``Act.memory`` of the last act in this episode of the same actor or intervention, or None.
         rng: a random stream for (episode seed, step, actor), created at its first use. It is independent of other
             streams, so neither batching nor a memo changes a sample.
     """
 
-    __slots__ = ("_key", "_rng", "admissible_actions", "observation", "task")
+    __slots__ = ("_key", "_rng", "admissible_actions", "info", "memory", "observation", "task")
 
     def __init__(
         self,
@@ -161,11 +109,15 @@ class Decision:
         admissible_actions: tuple[str, ...] | None = None,
         task: Any = None,
         key: tuple[int, ...] = (0,),
+        info: Mapping[str, Any] | None = None,
+        memory: Any = None,
     ) -> None:
         """``key``: non-negative integers (episode seed, step, actor) that seed ``rng``."""
         self.observation = observation
         self.admissible_actions = admissible_actions
         self.task = task
+        self.info: Mapping[str, Any] = {} if info is None else info
+        self.memory = memory
         self._key = key
         self._rng: np.random.Generator | None = None
 
@@ -178,7 +130,7 @@ class Decision:
 
     def renewed(self) -> Decision:
         """The same decision with its random stream reset."""
-        return Decision(self.observation, self.admissible_actions, self.task, self._key)
+        return Decision(self.observation, self.admissible_actions, self.task, self._key, self.info, self.memory)
 
     def derived(self, number: int, *, observation: str | None = None) -> Decision:
         """The same decision with another random stream, for an actor that samples several answers.
@@ -188,7 +140,8 @@ class Decision:
             observation: another text to act on; None: the same.
         """
         text = self.observation if observation is None else observation
-        return Decision(text, self.admissible_actions, self.task, (*self._key, DERIVED_DECISION.tag, number))  # type: ignore[arg-type]
+        key = (*self._key, DERIVED_DECISION.tag, number)
+        return Decision(text, self.admissible_actions, self.task, key, self.info)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"
@@ -205,6 +158,8 @@ class Act:
         cost: cost units of this call (0 to 1e12), or None; overrides the intervention's expected cost. The actor's own
             cost is in ``info["reported_cost"]`` and never charged.
         error: the reason of a failure, or None. An act with an error is not executed.
+        memory: what the actor finds as ``decision.memory`` at its next decision of this episode; None leaves it as it
+            is. It belongs to the episode, so snapshots include it. It must not be changed later, and is not stored.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
     ``info["error"]``, and no other episode is affected.
@@ -215,6 +170,7 @@ class Act:
     tokens: int | None = None
     cost: float | None = None
     error: str | None = None
+    memory: Any = field(default=None, compare=False, repr=False)
 
 
 @runtime_checkable
@@ -282,6 +238,9 @@ class Intervention:
         InvalidArgumentError: an argument is out of range.
     """
 
+    privileged: bool = False
+    """Whether it uses facts that the actor cannot know: hidden facts, or the random events to come."""
+
     def __init__(
         self,
         actor: Actor | Callable[[str], str],
@@ -307,6 +266,10 @@ class Intervention:
         other = copy.copy(self)
         other.duration, other.cost_per = _checked_duration(self.name, duration, cost_per or self.cost_per)
         return other
+
+    def privileged_on(self, task: Any) -> bool:
+        """Whether it uses facts of this task (an env) that the actor cannot know; :attr:`privileged` by default."""
+        return self.privileged
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Intervention:
         return self

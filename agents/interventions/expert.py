@@ -47,5 +47,7 @@ class Expert(Intervention):
         cost: cost units of one call.
     """
 
+    privileged = True
+
     def __init__(self, *, cost: float = 1.0) -> None:
         super().__init__(_TaskExpert(), name="expert", cost=cost)

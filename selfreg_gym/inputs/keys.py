@@ -116,7 +116,7 @@ class Features:
             received = "none" if vectors is None else f"vectors of length {vectors.shape[1]}"
             raise InvalidArgumentError(
                 f"the input 'features' was fitted to feature vectors of length {len(self._scale.mean)}, received "
-                f"{received}: use it with the task of its rollouts."
+                f"{received}: use it with the task of its rollouts, made with the same arguments."
             )
         return np.concatenate([keys, self._scale(vectors)], axis=1)
 

@@ -85,7 +85,8 @@ def _checked(act: Any, decision: Decision) -> str | Act:
     if problem is not None:
         return Act("", error=f"an act's {problem}.")
     plain = None if logprobs is None else tuple(float(x) for x in logprobs)
-    return Act(str(act.text), plain, None if tokens is None else int(tokens), None if cost is None else float(cost))
+    tokens, cost = None if tokens is None else int(tokens), None if cost is None else float(cost)
+    return Act(str(act.text), plain, tokens, cost, memory=act.memory)
 
 
 def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:

@@ -46,6 +46,7 @@ class EpisodeState:
         over: True if the episode has ended or none has begun.
         act: the actor's act at this step if it was asked before the step (:func:`ask_ahead`), else None.
         extra_actor_calls: number of steps at which the actor was asked and did not act.
+        memory: by actor (0) and intervention (k), the ``memory`` of its last act in the episode.
         calling: k if the call of the k-th intervention goes on: it must act in the next step. 0 if a decision is due.
         continued: whether the last step continued a call that had begun before.
     """
@@ -60,6 +61,7 @@ class EpisodeState:
         "calls",
         "extra_actor_calls",
         "info",
+        "memory",
         "observation",
         "over",
         "reward",
@@ -98,6 +100,7 @@ class EpisodeState:
         self.over = True
         self.act: Act | None = None
         self.extra_actor_calls = 0
+        self.memory: dict[int, Any] = {}
 
     def begin(self, seed: int, options: dict[str, Any] | None) -> None:
         """Reset the task with ``seed``, and the counters.
@@ -119,14 +122,21 @@ class EpisodeState:
         self.seed, self.t, self.who, self.usage = seed, 0, 0, np.zeros(len(self._interventions))
         self.calls = np.zeros(len(self._interventions), np.int64)
         self.over = self.terminated = self.truncated = False
-        self.act, self.extra_actor_calls = None, 0
+        self.act, self.extra_actor_calls, self.memory = None, 0, {}
         self._call.clear()
         self._record(observation, info, 0.0, None, None, 0.0)
 
     def decision(self, who: int) -> Decision:
         """The next decision of ``who`` (0 the actor, k the k-th intervention)."""
         key = (self.seed, self.t, who, _DECISION_TAG)
-        return Decision(self.observation, self.info.get("admissible_actions"), self.task, key)  # type: ignore[arg-type]
+        return Decision(
+            self.observation,
+            self.info.get("admissible_actions"),
+            self.task,
+            key,  # type: ignore[arg-type]
+            self.info,
+            self.memory.get(who),
+        )
 
     def apply(self, who: int, act: str | Act) -> None:
         """Execute the act of ``who``, or end the episode if the act has an error.
@@ -154,6 +164,8 @@ class EpisodeState:
                 self._record(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
                 return
             text, tokens = act.text, act.tokens
+            if act.memory is not None:
+                self.memory[who] = act.memory
             if act.cost is not None:
                 reported_cost = float(act.cost)
                 if who:
@@ -243,7 +255,8 @@ class EpisodeState:
         task_snapshot = self.task.get_wrapper_attr("snapshot")()
         counters = (self.seed, self.t, self.usage.copy(), self.observation, self.info)
         ending = (self.reward, self.terminated, self.truncated, self.over)
-        return task_snapshot, counters, ending, (self.act, self.extra_actor_calls), self._call.state()
+        asked = self.act, self.extra_actor_calls, dict(self.memory)
+        return task_snapshot, counters, ending, asked, self._call.state()
 
     def restore(self, snapshot: tuple[Any, ...]) -> None:
         """Restore the state in ``snapshot``, which :meth:`snapshot` returned."""
@@ -258,7 +271,8 @@ class EpisodeState:
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
         self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending
-        self.act, self.extra_actor_calls = asked
+        self.act, self.extra_actor_calls, memory = asked
+        self.memory = dict(memory)
         self._call.set_state(call)
 
     def _record(

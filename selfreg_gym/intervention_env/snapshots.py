@@ -8,10 +8,13 @@ episode had.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContractError
@@ -110,7 +113,7 @@ class LimitSnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructo
 class _Replay:
     seed: int
     options: dict[str, Any] | None
-    actions: tuple[str, ...]
+    events: tuple[tuple[str, Any], ...]
     observation: str
 
 
@@ -118,7 +121,8 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
     """Give a text task ``snapshot`` and ``restore`` by replay of seed, options and actions.
 
     Without a seed, ``reset`` draws one from ``np_random``, so that every episode can be replayed. The task must be
-    deterministic given its seed; ``restore`` raises if the last observation differs.
+    deterministic given its seed; ``restore`` raises if the last observation differs. Calls of the task's ``reseed`` and
+    ``sample_hidden``, where it has them, are replayed too.
 
     Examples:
         >>> import gymnasium as gym, selfreg_gym
@@ -137,32 +141,55 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
         gym.Wrapper.__init__(self, env)
         self._seed: int | None = None
         self._options: dict[str, Any] | None = None
-        self._actions: list[str] = []
+        self._events: list[tuple[str, Any]] = []
         self._last: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Reset the task, with a drawn seed if ``seed`` is None."""
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self._options = None if options is None else dict(options)
-        self._actions = []
+        self._events = []
         self._last = self.env.reset(seed=self._seed, options=options)
         return self._last
 
     def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
         """Step the task and record the action."""
         self._last = self.env.step(action)
-        self._actions.append(action)
+        self._events.append(("step", action))
         return self._last
 
+    @property
+    def reseed(self) -> Callable[[int], None]:
+        """The task's ``reseed``; AttributeError if it has none."""
+        own = self.env.get_wrapper_attr("reseed")
+
+        def reseed(seed: int) -> None:
+            own(seed)
+            self._events.append(("reseed", seed))
+
+        return reseed
+
+    @property
+    def sample_hidden(self) -> Callable[[np.random.Generator], None]:
+        """The task's ``sample_hidden``; AttributeError if it has none."""
+        own = self.env.get_wrapper_attr("sample_hidden")
+
+        def sample_hidden(rng: np.random.Generator) -> None:
+            before = copy.deepcopy(rng)
+            own(rng)
+            self._events.append(("sample_hidden", before))
+
+        return sample_hidden
+
     def snapshot(self) -> object:
-        """Seed, options and actions so far.
+        """Seed, options, actions, and the other calls so far.
 
         Raises:
             NotResetError: no episode has begun.
         """
         if self._seed is None:
             raise NotResetError("snapshot needs an episode: call reset() first.")
-        return _Replay(self._seed, self._options, tuple(self._actions), self._last[0])
+        return _Replay(self._seed, self._options, tuple(self._events), self._last[0])
 
     def restore(self, snapshot: object) -> None:
         """Replay the episode up to the step of ``snapshot``.
@@ -176,11 +203,11 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
                 f"restore takes a snapshot that ReplaySnapshots returned, received {type(snapshot).__name__}."
             )
         self.reset(seed=snapshot.seed, options=snapshot.options)
-        for action in snapshot.actions:
-            self.step(action)
+        for name, argument in snapshot.events:
+            getattr(self, name)(copy.deepcopy(argument))
         if self._last[0] != snapshot.observation:
             raise TaskContractError(
                 "a task must be determined by its seed, options and actions: replaying "
-                f"{len(snapshot.actions)} actions from seed {snapshot.seed} led to {self._last[0][:80]!r} "
+                f"{len(snapshot.events)} calls from seed {snapshot.seed} led to {self._last[0][:80]!r} "
                 f"instead of {snapshot.observation[:80]!r}. Draw all random numbers from self.np_random."
             )

@@ -4,7 +4,7 @@ A backbone is a directory, the id of an actor with a checkpoint, or ``"auto"``: 
 that can read the collected texts, or else a small Llama built from these texts.
 
 1. that of the actor, if the actor is a language model;
-2. that of the registered actor with ``default_backbone`` (:class:`selfreg_gym.types.OptionalActorMembers`).
+2. that of the registered actor with ``default_backbone`` (:class:`selfreg_gym.optional_members.OptionalActorMembers`).
 
 A checkpoint can read the texts if its tokenizer knows at least 95 % of their tokens, and if unknown tokens make at most
 5 % of the texts equal to others. A named backbone that cannot read them is an error before training. This module

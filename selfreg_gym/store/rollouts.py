@@ -147,7 +147,7 @@ class Rollouts:
 
     @property
     def action_kinds(self) -> tuple[str, ...]:
-        """The task's ``action_kinds`` (:class:`selfreg_gym.types.OptionalTaskMembers`); empty if it declares none."""
+        """The task's ``action_kinds`` (:mod:`selfreg_gym.optional_members`); empty if it declares none."""
         rows = self._rows("SELECT value FROM meta WHERE key = 'action_kinds'")
         return tuple(json.loads(rows[0][0])) if rows else ()
 
@@ -320,16 +320,17 @@ class Rollouts:
             *names: columns of the episode: ``run, episode`` (index in the plan), ``task, seed, help_probability,
                 task_id, kind, success, length``; of the transition: ``t, observation, admissible_actions, state_key,
                 feature_key, steps_left, action, action_text, cost, reward, terminated, truncated, invalid, tokens,
-                price, actor_logprobs, feature_vector, continuation`` (:class:`selfreg_gym.types.Transition`; ``price``
-                is its ``reported_cost``).
+                price, actor_logprobs, feature_vector, propensities, continuation``
+                (:class:`selfreg_gym.types.Transition`; ``price`` is its ``reported_cost``).
             decisions: one row per decision instead of one per step: all steps of a call are one row
                 (:func:`selfreg_gym.episodes.merged_calls`).
             **where: as in :meth:`episodes`.
 
         Returns:
             Numbers as int64 or float64 ``(n,)`` (a missing float is NaN, a missing integer -1), booleans as bool
-            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists; ``actor_logprobs`` as
-            :class:`Ragged`; ``feature_vector`` as float32 ``(n, d)``, d = 0 if the task reports none.
+            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists; ``actor_logprobs`` and
+            ``propensities`` as :class:`Ragged`; ``feature_vector`` as float32 ``(n, d)``, d = 0 if the task reports
+            none.
 
         Raises:
             UnknownNameError: a column or a filter does not exist.

@@ -12,6 +12,7 @@ import numpy as np
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.snapshots import ReplaySnapshots
 from selfreg_gym.testing.common import broken, frozen, rest, untouched_global_randomness
+from selfreg_gym.testing.planning import check_planning_members
 from selfreg_gym.types import optional_member
 
 __all__ = ["check_task"]
@@ -20,7 +21,7 @@ _NONSENSE = "\u00bfqu\u00e9? (no such action)"
 
 
 def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: int = 1000) -> None:
-    """Check a text task: spaces, infos, episode ends, determinism, snapshots, the expert, ``augment``, invalid actions.
+    """Check a text task: spaces, infos, episode ends, determinism, snapshots, invalid actions, optional members.
 
     Args:
         task: the task env, or its id.
@@ -47,6 +48,7 @@ def check_task(task: gym.Env[str, str] | str, *, episodes: int = 3, max_steps: i
                 )
             _check_snapshots(env, episode, chooser, max_steps)
             _check_augment(env, [first[0][0], *(step[1] for step in first[1:])])
+        check_planning_members(env, episode)
         _check_nonsense(env, episode)
     _check_episode_option(env, range(min(2, available)))
     _check_unseeded(env)

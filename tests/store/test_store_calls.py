@@ -112,18 +112,24 @@ def test_wrong_continuations_and_aborts(rollouts: Rollouts, wrong: Episode, mess
         rollouts.add(wrong)
 
 
-def test_a_store_of_format_3_is_read_and_converted_when_it_is_written(rollouts: Rollouts, path: Path) -> None:
+def test_a_store_of_format_4_is_read_and_converted_when_it_is_written(rollouts: Rollouts, path: Path) -> None:
     rollouts.add(episode())
     rollouts.close()
-    with sqlite3.connect(path) as connection:  # what format 3 was: the same without this column
+    with sqlite3.connect(path) as connection:  # what format 4 was: the same without this column
         connection.execute("DROP VIEW steps")
         connection.execute("ALTER TABLE transitions DROP COLUMN continuation")
         connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     with Rollouts.open(path, spec=SPEC) as again:
         assert list(again) == [episode()]
         assert not again.columns("continuation")["continuation"].any()
-        episodes = [dataclasses.replace(one, task_index=7, usage=(*one.usage, 0.0)) for one in played()]
+        episodes = [
+            dataclasses.replace(
+                one, task_index=7, usage=(*one.usage, 0.0),
+                steps=tuple(dataclasses.replace(step, propensities=None) for step in one.steps),
+            )
+            for one in played()
+        ]  # fmt: skip
         again.add(episodes)
         assert list(again) == [episode(), *episodes]
 

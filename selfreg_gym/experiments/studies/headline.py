@@ -10,32 +10,30 @@ from selfreg_gym import registry
 from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
-from selfreg_gym.experiments.plots import against_usage, ends_of, split_title
+from selfreg_gym.experiments.plots import against_usage, split_title
 from selfreg_gym.experiments.results import Results
-from selfreg_gym.experiments.tables import comparison_table, measure_of
+from selfreg_gym.experiments.tables import comparison_table, difference_of, measure_of
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.experiments.usage_needed import usage_reaching
 from selfreg_gym.pipeline.config import RunConfig
 
 __all__ = ["Headline"]
 
-BUDGETS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+BUDGETS = (1.0, 1.5, 2.0, 3.0)
 
 STAGES = {
     "random": (),
-    "prm-threshold": ("collect", "train-prm"),
     "actor-confidence": ("collect",),
-    "dp-features": ("collect", "solve-features"),
     "actor-signals": ("collect", "fit-values"),
-    "lm": ("collect", "fit", "solve", "fit-values", "label", "train-helper"),
     "fitted": ("collect", "fit-values"),
-    "dp": ("collect", "fit", "solve"),
+    "lm": ("collect", "fit-values", "train-helper"),
+    "dp-features": ("collect", "solve-features"),
 }
 """Compared helper -> the stages of a run that it needs. Helpers that are not registered are left out; if the config
 names helpers (``evaluate.helpers``), those that it does not name are left out, too."""
 
-KNOWS_TASKS = ("dp",)
-"""Helpers that are evaluated on the collected tasks only, whose names they know."""
+RIVALS = (("fitted", "actor-confidence"), ("lm", "actor-confidence"), ("lm", "actor-signals"), ("fitted", "lm"))
+"""Pairs of helpers that are compared at equal usage."""
 
 
 class Headline(Experiment):
@@ -44,10 +42,18 @@ class Headline(Experiment):
     title = "Headline: how many calls reach 95 % of always asking"
     question = """
 Always asking succeeds most often and calls the intervention in every step. How many calls are enough for 95 % of its
-success rate, and for 95 % of the gap between never and always asking? Each helper is calibrated to six budgets. Its
-success as a function of usage is the isotonic regression of its points, from never to always asking; the table has
-the usage at which it first reaches the wanted success.
+success rate, and for 95 % of the gap between never and always asking? Each helper is calibrated to four budgets. Its
+success as a function of usage is the isotonic regression of its points, from never to always asking; the first table
+has the usage at which it first reaches the wanted success. The rollouts are as many as those of the demo. Evaluated
+are the collected tasks with new seeds, and tasks of the other splits from index 1000 on.
 """
+    full = (
+        "calibrate.tasks=200",
+        "calibrate.episodes=120",
+        "calibrate.max_episodes=600",
+        "evaluate.tasks=168",
+        "evaluate.episodes=3",
+    )
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
         """The ends of the usage axis once, random help once, every other helper for each seed."""
@@ -59,16 +65,15 @@ the usage at which it first reaches the wanted success.
 
     def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
         """Calibrate and evaluate a helper."""
-        splits = ends_of(trial.config)
+        splits = list(trial.config.task.splits)
         if cell == "ends":
             return trial.compare(["never", "always"], splits=splits, seeded=False)
         trial.run(*STAGES[cell])
-        some = splits[:1] if cell in KNOWS_TASKS else splits
-        return trial.compare([cell], splits=some, budgets=BUDGETS, seeded=bool(STAGES[cell]))
+        return trial.compare([cell], splits=splits, budgets=BUDGETS, seeded=bool(STAGES[cell]))
 
     def findings(self, results: Results) -> Findings:
         """Usages needed, and the curves."""
-        splits = ends_of(results.config)
+        splits = list(results.config.task.splits)
         rows = []
         for split in splits:
             found = results.evaluation.results(split)
@@ -92,10 +97,27 @@ the usage at which it first reaches the wanted success.
             "usage", "Calls needed", columns, rows, "Cost units per episode; one call costs one unit by default."
         )
         helpers = ["never", "always", *STAGES]
+        rivals = [
+            {
+                "split": split_title(results.config, split),
+                "pair": f"`{helper}` minus `{other}`",
+                "budget": budget,
+                "difference": difference_of(results, split, helper, other, budget),
+            }
+            for split in splits
+            for helper, other in RIVALS
+            if {helper, other} <= set(results.evaluation.results(split).helpers)
+            for budget in BUDGETS
+        ]
+        tables = [table, comparison_table(results, splits=splits, helpers=helpers, budgets=BUDGETS)]
+        if rivals:
+            tables.append(_table_of_rivals(rivals))
+        if expected := _expectations(results, results.config.task.collected):
+            tables.append(_table_of_expectations(expected))
         figure = against_usage(results.evaluation, results.config, splits=splits, helpers=list(STAGES))
         return Findings(
             statements=[_statement(results, rows, split) for split in splits],
-            tables=(table, comparison_table(results, splits=splits, helpers=helpers, budgets=BUDGETS)),
+            tables=tables,
             plots=[Plot("curves", "Success rate against usage; means over seeds.", figure)],
             published=[
                 Published(
@@ -114,6 +136,42 @@ def _statement(results: Results, rows: Sequence[Mapping[str, Any]], split: str) 
     texts = [f"{row['helper']} {_number(row['success'])}" for row in own]
     always = own[0]["always"] if own else math.nan
     return f"{title}: calls for 95 % of the success of always asking ({always:.1f} calls): {', '.join(texts)}."
+
+
+def _table_of_rivals(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = (
+        Column("split", "split"),
+        Column("pair", "helpers"),
+        Column("budget", "C", digits=1),
+        Column("difference", "difference in success", "%", 1),
+    )
+    note = "At the usage of the first helper, calibrated to C; the other one is read between its own points."
+    return Table("rivals", "Differences in success at equal usage", columns, rows, note)
+
+
+def _expectations(results: Results, split: str) -> list[dict[str, Any]]:
+    """Expected and observed usage and success of the helpers that expect any, calibrated to each budget."""
+    rows: list[dict[str, Any]] = []
+    for helper in (name for name in STAGES if name in results.evaluation.results(split).helpers):
+        for budget in BUDGETS:
+            measures = ("expected_usage", "usage", "expected_success", "success_rate")
+            row = {name: measure_of(results, split, helper, budget, name) for name in measures}
+            if not math.isnan(row["expected_usage"].value):
+                rows.append({"helper": f"`{helper}`", "budget": budget, **row})
+    return rows
+
+
+def _table_of_expectations(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = (
+        Column("helper", "helper"),
+        Column("budget", "C", digits=1),
+        Column("expected_usage", "E[U]"),
+        Column("usage", "U"),
+        Column("expected_success", "E[SR]", "%", 1),
+        Column("success_rate", "SR", "%", 1),
+    )
+    note = "Expected on the tasks of the rollouts, from folds of tasks; observed on these tasks with new seeds."
+    return Table("expectations", "Expected and observed: collected tasks", columns, rows, note)
 
 
 def _number(estimate: Estimate) -> str:
