@@ -117,6 +117,10 @@ class SIF(gym.Env[str, str]):
         "seen": {"split": "test-seen"},  # new tasks in the same houses
         "unseen": {"split": "test-unseen"},  # new tasks in new houses
     }
+    val_splits: ClassVar = {
+        "val-seen": {"split": "val-seen"},
+        "val-unseen": {"split": "val-unseen"},
+    }
     split_titles: ClassVar = {
         "collected": "Collected tasks",
         "seen": "New tasks, seen houses",
