@@ -28,6 +28,9 @@ CACHE = Path("runs/experiments")
 COMMON = ("evaluate.seed=7001", "calibrate.seed=7002")
 """Changes of the config for all experiments: evaluation and calibration have seeds that no other command uses."""
 
+UNUSED = ("select",)
+"""Sections of the config that no cell uses: experiments do not run the stage ``select``."""
+
 
 def run_experiment(
     name: str,
@@ -187,7 +190,7 @@ def _cells(experiment: Experiment, config: RunConfig, seed: int) -> list[Cell]:
 def _identity(trial: Trial, cell: Cell) -> dict[str, Any]:
     """All settings on which the value of a cell depends."""
     config = trial.config
-    found = {name: getattr(config, name).identity() for name in type(config).model_fields}
+    found = {name: getattr(config, name).identity() for name in type(config).model_fields if name not in UNUSED}
     return found | ({"number of seeds": trial.seeds} if cell.reads_others else {})
 
 

@@ -33,7 +33,7 @@ FIRST_TASK = 1000
 SEED_STEP = 1000
 """Difference between the seeds of a config section for two neighbouring seeds of an experiment."""
 
-NOT_OF_A_RUN = ("calibrate", "evaluate")
+NOT_OF_A_RUN = ("calibrate", "select", "evaluate")
 """Sections of the config on which the shared run directories do not depend."""
 
 
@@ -71,8 +71,8 @@ class Trial:
     def run(self, *stages: str) -> Run:
         """The run of this seed, after the given stages; stages that are not finished are run.
 
-        The directory depends on all sections of the config but ``calibrate`` and ``evaluate``, so experiments that
-        agree in the other sections share it.
+        The directory depends on all sections of the config but ``calibrate``, ``select`` and ``evaluate``, so
+        experiments that agree in the other sections share it.
 
         Raises:
             UnknownNameError: no such stage.
@@ -233,7 +233,7 @@ class Trial:
 
 
 def of_seed(config: RunConfig, seed: int) -> RunConfig:
-    """The config of a trial: all sections but ``calibrate`` and ``evaluate`` have different seeds in each trial."""
+    """The config of a trial: all sections but those of ``NOT_OF_A_RUN`` have different seeds in each trial."""
     table = to_dict(config)
     for name, section in table.items():
         if name not in NOT_OF_A_RUN and isinstance(section, dict) and "seed" in section:
@@ -245,11 +245,13 @@ def _config_of_run(config: RunConfig) -> RunConfig:
     """The config of the shared run: the sections on which it does not depend have default values."""
     table = to_dict(config)
     table["label"] = {**table["label"], "budgets": config.label_budgets}
-    for offset, name in enumerate(NOT_OF_A_RUN, 1):
+    for offset, name in enumerate(("calibrate", "evaluate"), 1):
         table[name] = {"seed": config.collect.seed + offset}  # the seeds of a config must differ
+    table["select"] = {}
     return from_dict(table)
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:
-    """All settings that can change a result."""
-    return {name: getattr(config, name).identity() for name in type(config).model_fields}
+    """All settings that can change a result; a section without any is left out."""
+    found = {name: getattr(config, name).identity() for name in type(config).model_fields}
+    return {name: section for name, section in found.items() if section}

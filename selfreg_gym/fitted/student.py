@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,10 @@ from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
 from selfreg_gym.utils.progress import progress_bar
 
-__all__ = ["Layers", "Student"]
+if TYPE_CHECKING:
+    from selfreg_gym.fitted.student_training import Layers
+
+__all__ = ["Student"]
 
 _RECORD = ModelRecord(
     "a student",
@@ -48,9 +51,6 @@ _RECORD = ModelRecord(
 )
 _ARRAYS = "student.safetensors"
 _ROWS = 65_536  # rows of one forward pass
-
-Layers = list[tuple[np.ndarray, np.ndarray]]
-"""Weight ``(out, in)`` and bias ``(out,)`` of each layer of a network."""
 
 
 class Student:

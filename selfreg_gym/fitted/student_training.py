@@ -18,12 +18,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from selfreg_gym.fitted.student import Layers
 from selfreg_gym.fitted.threads import one_thread
 from selfreg_gym.lm.training import seeded
 from selfreg_gym.utils.random_streams import HELD_OUT_TASKS, stream
 
-__all__ = ["held_out_rows", "train_network"]
+__all__ = ["Layers", "held_out_rows", "train_network"]
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+"""Weight ``(out, in)`` and bias ``(out,)`` of each layer of a network."""
 
 PARTS_WEIGHT = 0.1
 """Weight of the errors of dS and dM, relative to that of the gain."""

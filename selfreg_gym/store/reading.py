@@ -35,7 +35,8 @@ _CHUNK = 4096
 _EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.usage, e.metrics, e.length"
 _TRANSITION = (
     "r.t, r.observation, r.admissible_actions, r.state_key, r.feature_key, r.steps_left, r.action, r.action_text, "
-    "r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.tokens, r.price, r.actor_logprobs, r.feature_vector"
+    "r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.tokens, r.price, r.actor_logprobs, r.feature_vector, "
+    "r.propensities"
 )
 _FILTERS = ("help_probability", "kind", "run", "seed", "success", "task", "task_id")
 _COLUMNS = {  # name: (expression, kind)
@@ -50,6 +51,7 @@ _COLUMNS = {  # name: (expression, kind)
     "success": ("e.success", "bool"),
     "actor_logprobs": ("r.actor_logprobs", "ragged"),
     "feature_vector": ("r.feature_vector", "matrix"),
+    "propensities": ("r.propensities", "ragged"),
 }
 _OPTIONAL = ("steps_left", "tokens")  # integers that may be missing
 
@@ -206,13 +208,13 @@ class _Texts:
             known, lists = self.known, self.lists
             for row in chunk:
                 t, observation, actions, key, feature, left, action, text, cost, reward, end, cut, invalid, *more = row
-                tokens, reported, logprobs, vector = more
+                tokens, reported, logprobs, vector, chances = more
                 if actions not in lists:
                     lists[actions] = tuple(json.loads(known[actions]))
                 yield Transition(
                     t, known[observation], lists[actions], known[key], known[feature], left, action, known[text],
                     cost, reward, bool(end), bool(cut), bool(invalid), tokens, reported, from_blob(logprobs),
-                    from_blob(vector),
+                    from_blob(vector), propensities=from_blob(chances),
                 )  # fmt: skip
 
     def load(self, ids: set[Any]) -> None:

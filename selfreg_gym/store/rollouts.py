@@ -319,14 +319,15 @@ class Rollouts:
             *names: columns of the episode: ``run, episode`` (index in the plan), ``task, seed, help_probability,
                 task_id, kind, success, length``; of the transition: ``t, observation, admissible_actions, state_key,
                 feature_key, steps_left, action, action_text, cost, reward, terminated, truncated, invalid, tokens,
-                price, actor_logprobs, feature_vector`` (:class:`selfreg_gym.types.Transition`; ``price`` is its
-                ``reported_cost``).
+                price, actor_logprobs, feature_vector, propensities`` (:class:`selfreg_gym.types.Transition`; ``price``
+                is its ``reported_cost``).
             **where: as in :meth:`episodes`.
 
         Returns:
             Numbers as int64 or float64 ``(n,)`` (a missing float is NaN, a missing integer -1), booleans as bool
-            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists; ``actor_logprobs`` as
-            :class:`Ragged`; ``feature_vector`` as float32 ``(n, d)``, d = 0 if the task reports none.
+            ``(n,)``, texts as :class:`Coded`; ``admissible_actions`` as JSON lists; ``actor_logprobs`` and
+            ``propensities`` as :class:`Ragged`; ``feature_vector`` as float32 ``(n, d)``, d = 0 if the task reports
+            none.
 
         Raises:
             UnknownNameError: a column or a filter does not exist.

@@ -14,8 +14,9 @@ Tables (the view ``steps`` joins transitions with their texts, for the ``sqlite3
     failures     run, episode, attempt, error   episodes that ended in an error; excluded from all statistics
 
 Format 2 adds the columns ``tokens`` and ``price`` (``Transition.reported_cost``) to format 1; format 3 adds
-``actor_logprobs`` and ``feature_vector``, lists of float32 numbers as bytes (:mod:`selfreg_gym.store.ragged`). A store
-of an earlier format is read without them and converted when an episode is added.
+``actor_logprobs`` and ``feature_vector``, lists of float32 numbers as bytes (:mod:`selfreg_gym.store.ragged`); format 4
+adds ``propensities`` in the same form. A store of an earlier format is read without them and converted when an episode
+is added.
 """
 
 from __future__ import annotations
@@ -48,8 +49,12 @@ __all__ = [
     "upgrade",
 ]
 
-FORMAT = 3  # PRAGMA user_version; increase it when the tables change
-ADDED_COLUMNS = {2: ("tokens INTEGER", "price REAL"), 3: ("actor_logprobs BLOB", "feature_vector BLOB")}
+FORMAT = 4  # PRAGMA user_version; increase it when the tables change
+ADDED_COLUMNS = {
+    2: ("tokens INTEGER", "price REAL"),
+    3: ("actor_logprobs BLOB", "feature_vector BLOB"),
+    4: ("propensities BLOB",),
+}
 """The columns that a format adds to the table ``transitions``, with their types."""
 _READABLE = range(1, FORMAT + 1)
 _APPLICATION = 0x53524759  # "SRGY", PRAGMA application_id: marks the database as a rollout store
@@ -84,7 +89,7 @@ CREATE TABLE transitions (
     steps_left INTEGER, action INTEGER NOT NULL, action_text INTEGER NOT NULL,
     cost REAL NOT NULL, reward REAL NOT NULL,
     terminated INTEGER NOT NULL, truncated INTEGER NOT NULL, invalid INTEGER NOT NULL,
-    tokens INTEGER, price REAL, actor_logprobs BLOB, feature_vector BLOB,
+    tokens INTEGER, price REAL, actor_logprobs BLOB, feature_vector BLOB, propensities BLOB,
     PRIMARY KEY (run, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE failures (

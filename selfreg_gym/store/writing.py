@@ -56,7 +56,7 @@ class Writer:
                  dumps(_metrics(episode.metrics))),
             )  # fmt: skip
             self._connection.executemany(
-                f"INSERT INTO transitions VALUES ({', '.join('?' * 19)})",
+                f"INSERT INTO transitions VALUES ({', '.join('?' * 20)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
         if len(self._text_ids) > _CACHED_TEXTS:
@@ -75,7 +75,7 @@ class Writer:
         reported = None if s.reported_cost is None else float(s.reported_cost)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
         acted = int(s.action), action_text, float(s.cost), float(s.reward)
-        lists = to_blob(s.actor_logprobs), to_blob(s.feature_vector)
+        lists = to_blob(s.actor_logprobs), to_blob(s.feature_vector), to_blob(s.propensities)
         return s.t, observation, actions, state, feature, left, *acted, *flags, tokens, reported, *lists
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
@@ -158,6 +158,7 @@ def _problem(episode: Episode) -> str | None:
         problem = "steps_left and tokens must be in 0 .. 2**63 - 1"
     else:
         problem = next((found for step in steps if (found := _text_problem(step) or _list_problem(step))), None)
+        problem = problem or next((found for step in steps if (found := _propensity_problem(step, episode))), None)
     return problem
 
 
@@ -172,6 +173,20 @@ def _list_problem(step: Transition) -> str | None:
             return f"{rule}, received {shown(logprobs)}"
     if step.feature_vector is not None and not all(map(math.isfinite, step.feature_vector)):
         return f"feature_vector must have finite numbers, received {shown(step.feature_vector)}"
+    return None
+
+
+def _propensity_problem(step: Transition, episode: Episode) -> str | None:
+    """The problem with the probabilities of a transition's actions, or None."""
+    chances = step.propensities
+    if chances is None:
+        return None
+    rule = "propensities must be the probabilities of all actions, with that of the taken action above 0, or None"
+    count = len(chances) - 1 - len(episode.usage)  # 1 if the env has the action K + 1
+    if count not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
+        return f"{rule}, received {shown(chances)}"
+    if abs(sum(chances) - 1) > 1e-5 or step.action >= len(chances) or not chances[step.action]:
+        return f"{rule}, received {shown(chances)} for action {step.action}"
     return None
 
 

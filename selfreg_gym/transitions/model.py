@@ -306,13 +306,16 @@ class TransitionModel:
         )  # fmt: skip
 
     def sample(
-        self, episodes: int, *, help_probabilities: Sequence[float] = HELP_PROBABILITIES, seed: int = 0,
+        self, episodes: int, *, help_probabilities: Sequence[float] = HELP_PROBABILITIES,
+        help_shares: Sequence[float] | None = None, seed: int = 0,
         horizon: int | None = None,
     ) -> list[Episode]:  # fmt: skip
         """Sample episodes with random help; :func:`selfreg_gym.transitions.sampling.sample` has every argument."""
         from selfreg_gym.transitions.sampling import sample
 
-        return sample(self, episodes, help_probabilities=help_probabilities, seed=seed, horizon=horizon)
+        return sample(
+            self, episodes, help_probabilities=help_probabilities, help_shares=help_shares, seed=seed, horizon=horizon
+        )
 
     @property
     def counts(self) -> np.ndarray:
