@@ -16,7 +16,7 @@ from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.display import show
 from selfreg_gym.utils.printable import visible
 
-__all__: list[str] = []
+__all__ = ["latest_run"]
 
 
 def _begin(out: NewOut, preset: Preset, config: Config, task: Task, overrides: Set, update: Update) -> Run:
@@ -29,7 +29,7 @@ def _begin(out: NewOut, preset: Preset, config: Config, task: Task, overrides: S
 
 def _continue(out: Out) -> Run:
     """Open an existing run; None: the one in ``runs/`` that was used last."""
-    return Run.open(out or _latest(), progress=_bars(), say=say)
+    return Run.open(out or latest_run(), progress=_bars(), say=say)
 
 
 def _bars() -> bool:
@@ -51,7 +51,7 @@ def _advance(run: Run, stages: Sequence[str] | None, redo: bool) -> Run:
     return run
 
 
-def _latest() -> Path:
+def latest_run() -> Path:
     """The run directory in ``runs/`` whose manifest was written last; prints it."""
     found = sorted(Path("runs").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
     if not found:
@@ -76,7 +76,7 @@ def run_command(
     update: Update = False,
     redo: Redo = False,
 ) -> None:
-    """Run the whole method: collect, train the PRM, fit, solve, label, train the helper, calibrate, evaluate, report.
+    """Run the whole method: collect, train the PRM, fit, solve, label, train, calibrate, select, evaluate, report.
 
     Stages that are up to date are skipped, so after Ctrl-C the same command continues.
 
@@ -151,11 +151,13 @@ def train_helper_command(out: Out = None, redo: Redo = False) -> None:
 def evaluate_command(out: Out = None, redo: Redo = False) -> None:
     """Calibrate every helper to every budget and evaluate it on new episodes, into evaluation.json.
 
+    The deployable helper that the report presents is selected on the validation splits, into selection.json.
+
     Each file in agents/helpers/ is a helper and is part of the comparison.
 
     - `selfreg evaluate --out runs/mine`
     """
-    show(_advance(_continue(out), ["calibrate", "evaluate"], redo), made=("evaluate",))
+    show(_advance(_continue(out), ["calibrate", "select", "evaluate"], redo), made=("evaluate",))
 
 
 @app.command("report", cls=Command)
