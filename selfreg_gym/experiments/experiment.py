@@ -43,6 +43,8 @@ class Experiment(ABC):
     """The heading of its page."""
     question: ClassVar[str]
     """What is asked and how it is answered, in a paragraph of Markdown."""
+    defaults: ClassVar[Sequence[str]] = ()
+    """Changes of a preset (``section.key=value``) in both versions. A config file is not changed by them."""
     full: ClassVar[Sequence[str]] = (
         "collect.tasks=60",
         "collect.episodes=22",
