@@ -50,7 +50,7 @@ class PairForks:
         """From the result of :func:`selfreg_gym.fork` with ``first_actions=first_pairs(K)``."""
         actions = 1 + len(costs)
         found = np.where(forks.failed, np.nan, forks.success.astype(np.float64))
-        shape = len(forks), actions, actions, forks.repetitions
+        shape = len(forks.states), actions, actions, forks.repetitions
         task = np.array([state.task_index for state in forks.states], np.int64)
         return cls(found.reshape(shape), np.asarray(costs, np.float64), task)
 

@@ -278,7 +278,8 @@ def _statement(results: Results, names: Sequence[str], split: str, budget: float
     better = max(names, key=lambda name: results.values(_alone(name), "held_out_success", f"{budget:g}").value)
     lead = difference_of(results, split, TOGETHER, _alone(better), budget)
     verdict = "beat" if lead.low > 0 else "are worse than" if lead.high < 0 else "do not differ from"
+    points = f"{100 * lead.value:+.1f} points [{100 * lead.low:.1f}, {100 * lead.high:.1f}]"
     return (
         f"{split_title(results.config, split)}, C = {budget:g}: all interventions together {verdict} {better} alone, "
-        f"the better one by held-out success: {100 * lead.value:+.1f} points [{100 * lead.low:.1f}, {100 * lead.high:.1f}]."
+        f"the better one by held-out success: {points}."
     )
