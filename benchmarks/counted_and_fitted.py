@@ -3,7 +3,7 @@
     python benchmarks/counted_and_fitted.py runs/demo/rollouts.sqlite [--split val-unseen] [--tasks 168] [--episodes 2]
 
 A transition table that is solved exactly and fitted values differ in method, and usually also in what they read. Here
-both read the same: the feature key alone, or the feature key and steps left. With steps left the table has it either as
+both read the same: the feature key alone, or the feature key and steps left; feature vectors are removed. With steps left the table has it either as
 a clock (rows pooled over time) or in the keys (in buckets). Both are trained on the same rollouts of the household task
 and played on the same episodes of tasks that were not collected. The share of the gap between never and always asking
 is read off at equal usage, with 95 % intervals over tasks. By default the tasks are those of a validation split.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ def fitted(rollouts: list[Episode], inputs: tuple[str, ...], seed: int) -> Itera
         yield helper.with_knob(float(position))
 
 
+def without_vectors(episode: Episode) -> Episode:
+    """The episode without feature vectors, which a table cannot read."""
+    return replace(episode, steps=tuple(replace(step, feature_vector=None) for step in episode.steps))
+
+
 def main() -> None:
     """Train, play, and print one line per method."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,7 +73,7 @@ def main() -> None:
     options = arguments.parse_args()
     with Rollouts.open(options.rollouts) as store:
         tasks = sorted({spec.task_index for spec in store.plan})[: options.collected]
-        rollouts = list(store.episodes(task=tasks))
+        rollouts = [without_vectors(episode) for episode in store.episodes(task=tasks)]
     env = gym.make_vec(
         "selfreg/Intervention-v0", num_envs=48, task="selfreg/SIF-v0",
         task_kwargs={"kind": "mixed", "split": options.split}, actor="tiny", interventions=["expert"],
