@@ -3,10 +3,11 @@
     python benchmarks/counted_and_fitted.py runs/demo/rollouts.sqlite [--split val-unseen] [--tasks 168] [--episodes 2]
 
 A transition table that is solved exactly and fitted values differ in method, and usually also in what they read. Here
-both read the same: the feature key alone, or the feature key and steps left; feature vectors are removed. With steps left the table has it either as
-a clock (rows pooled over time) or in the keys (in buckets). Both are trained on the same rollouts of the household task
-and played on the same episodes of tasks that were not collected. The share of the gap between never and always asking
-is read off at equal usage, with 95 % intervals over tasks. By default the tasks are those of a validation split.
+both read the same: the feature key alone, or the feature key and steps left; feature vectors are removed. The table has
+steps left either as a clock (rows pooled over time) or in the keys (in buckets). Both are trained on the same rollouts
+of the household task and played on the same episodes of tasks that were not collected. The share of the gap between
+never and always asking is read off at equal usage, with 95 % intervals over tasks. By default the tasks are those of a
+validation split.
 """
 
 from __future__ import annotations
