@@ -145,9 +145,9 @@ class Trees:
 
     def insert(self, b: int, tree: Tree, root: int) -> None:
         """Copy the part of ``tree`` below node ``root`` into the empty tree b."""
-        below: dict[int, list[tuple[int, Outcome, int]]] = {}
-        for (parent, action, outcome), child in tree.children.items():
-            below.setdefault(parent, []).append((action, outcome, child))
+        below: dict[int, list[tuple[int, int]]] = {}
+        for (above, action, _), child in tree.children.items():
+            below.setdefault(above, []).append((action, child))
         waiting: list[tuple[int, tuple[int, int] | None]] = [(root, None)]
         while waiting:
             old, parent = waiting.pop(0)
@@ -158,7 +158,7 @@ class Trees:
                 self.expand(b, node, actions, tree.prior[old, :n])
             self.visits[b, node, :n] = tree.visits[old, :n]
             self.total[b, node, :n] = tree.total[old, :n]
-            waiting += [(child, (node, action)) for action, _, child in below.get(old, [])]
+            waiting += [(child, (node, action)) for action, child in below.get(old, [])]
 
     def _reserve(self, nodes: int, actions: int) -> None:
         """Enlarge the arrays to at least this many nodes and actions."""
