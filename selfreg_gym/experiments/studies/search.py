@@ -28,7 +28,7 @@ TARGET = 32
 LARGE = 128
 """From this number of simulations on, a third of the tasks is played."""
 
-OTHERS = {
+OTHERS: Mapping[str, Mapping[str, Any]] = {
     "prm 32": {"simulations": TARGET, "value": "prm"},
     "privileged 32": {"simulations": TARGET, "privileged": True},
 }
@@ -67,8 +67,7 @@ reward model. Tasks are new ones in the houses of the training tasks. The actor 
         if cell == "actor":
             return trial.compare(["never"], splits=[split], seeded=False)
         run = trial.run("collect", "fit-values", *(["train-prm"] if cell == "prm 32" else []))
-        known: Mapping[str, Any] = OTHERS.get(cell, {})
-        arguments = {"value": "fitted", **known}
+        arguments: dict[str, Any] = {"value": "fitted", **OTHERS.get(cell, {})}
         arguments.setdefault("simulations", int(cell.rpartition(" ")[2]))
         arguments["folder"] = str(run.path / ("prm" if arguments["value"] == "prm" else "values/teacher"))
         if arguments["simulations"] >= LARGE:
