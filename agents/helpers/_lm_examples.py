@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._lm_prompts import Augment
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from selfreg_gym.lm.choice_training import ChoiceExample
 
 __all__ = ["LabelledObservation", "answer_tokens", "draw_examples", "gather", "split_by_task"]
-
-Augment = Callable[[str, np.random.Generator], str]
 
 
 class LabelledObservation(NamedTuple):

@@ -14,6 +14,8 @@ from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 __all__ = ["Augment", "distinct_decisions", "draw_decisions", "prompts_of"]
 
 Augment = Callable[[str, np.random.Generator], str]
+"""A function that rewrites an observation without changing its meaning."""
+"""A function that rewrites an observation without changing its meaning."""
 
 
 def prompts_of(
