@@ -53,6 +53,7 @@ _RECORD = ModelRecord(
 )
 _ARRAYS = "student.safetensors"
 _PARTS = 0.1  # weight of the errors of dS and dM beside that of the gain
+_LEAST = 1e-3  # smallest unit of a gain
 _ROWS = 65_536  # rows of one forward pass
 _EVALUATIONS = 4096  # rows of one forward pass in validation
 
@@ -131,7 +132,8 @@ class Student:
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks.
+            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks, or inputs so
+                large that the training diverges.
         """
         x, target, prices_, names = _checked(x, gains, prices, tasks)
         check_count("members", members)
@@ -142,7 +144,9 @@ class Student:
         if not hidden:
             raise InvalidArgumentError(f"hidden must be the units of at least one layer, received {shown(hidden)}.")
         sizes = [check_count("hidden: each", units) for units in hidden]
-        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), 1e-3)
+        # Of the standard deviations; that of usage is in cost units, which may be small.
+        least = _LEAST * np.array([1.0, min(1.0, max(float(np.abs(target[..., 1]).max()), 1e-30))], np.float32)
+        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), least)
         trained, r2 = [], []
         with progress_bar("student", members * epochs, shown=progress) as update:
             for member in range(members):
@@ -339,6 +343,10 @@ def _fit(
             if error < best:
                 best, kept = error, {name: value.clone() for name, value in network.state_dict().items()}
             update(epoch + 1)
+        if not kept:
+            raise InvalidArgumentError(
+                "a student must have inputs of about unit size: its errors became NaN or infinite. Standardise x."
+            )
         network.load_state_dict(kept)
         with torch.no_grad():
             output = torch.cat([network(inputs[rows]) for rows in outside.split(_EVALUATIONS)])

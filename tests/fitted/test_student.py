@@ -61,6 +61,20 @@ def test_the_seed_determines_the_result(student: Student) -> None:
     assert not np.array_equal(short[0].gains(x[:5])[0], short[1].gains(x[:5])[0])
 
 
+def test_small_cost_units_do_not_matter(student: Student) -> None:
+    x, success, usage, tasks = problem()
+    prices = np.array(PRICES) * 1e6
+    small = Student.train(x, (success, usage * 1e-6), prices, tasks=tasks, hidden=(64,), epochs=15, batch=64, seed=1)
+    np.testing.assert_allclose(small.gains(x[:50])[0], student.gains(x[:50])[0], atol=1e-3)
+    np.testing.assert_allclose(small.gains(x[:50])[1] * 1e6, student.gains(x[:50])[1], atol=1e-3)
+
+
+def test_inputs_that_make_the_training_diverge_are_refused() -> None:
+    x, success, usage, tasks = problem(200)
+    with pytest.raises(InvalidArgumentError, match="of about unit size"):
+        Student.train(x * 1e30, (success, usage), PRICES, tasks=tasks, hidden=(8,), epochs=1)
+
+
 def test_the_batch_does_not_matter(student: Student) -> None:
     x = problem()[0][:32]
     together = student.gains(x)[0]
