@@ -14,6 +14,8 @@ from .evaluation import evaluate as evaluate
 from .fitted import FittedFrontier as FittedFrontier
 from .fitted import FittedPolicy as FittedPolicy
 from .fitted import solve_fitted as solve_fitted
+from .forks import Forks as Forks
+from .forks import fork as fork
 from .helper import Helper as Helper
 from .helper import HelperKey as HelperKey
 from .intervention_env.env import InterventionEnv as InterventionEnv

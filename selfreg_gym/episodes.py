@@ -29,6 +29,8 @@ class Transition:
             (``ask_actor_always``): an entry that is missing at some steps only would reveal who acted there.
         feature_vector: ``info["feature_vector"]`` before the action, or None.
         continuation: whether the step continues a call of several steps. No decision was made at such a step.
+        propensities: ``(A,)`` the probabilities with which the behaviour drew each of the A actions here, rounded to
+            float32; None if they are unknown, for instance because a deterministic helper decided.
     """
 
     t: int
@@ -49,6 +51,7 @@ class Transition:
     actor_logprobs: tuple[float, ...] | None = None
     feature_vector: tuple[float, ...] | None = None
     continuation: bool = False
+    propensities: tuple[float, ...] | None = None
 
     @property
     def price(self) -> float | None:

@@ -22,6 +22,9 @@ class OptionalTaskMembers(Protocol):
     splits: Mapping[str, Mapping[str, Any]]
     """Class attribute: name of a split -> constructor arguments of its tasks. Rollouts are collected on ``collected``,
     else on the first one. A run uses them unless its config has ``task.splits``."""
+    val_splits: Mapping[str, Mapping[str, Any]]
+    """Class attribute: name of a validation split -> constructor arguments of its tasks, which are in no other split. A
+    run chooses on them between helpers, unless its config has ``select.splits``."""
     split_titles: Mapping[str, str]
     """Class attribute: name of a split -> its heading in tables and plots."""
     action_kinds: tuple[str, ...]

@@ -76,7 +76,7 @@ def run_command(
     update: Update = False,
     redo: Redo = False,
 ) -> None:
-    """Run the whole method: collect, train the PRM, fit, solve, label, train the helper, calibrate, evaluate, report.
+    """Run the whole method: collect, train the PRM, fit, solve, label, train, calibrate, select, evaluate, report.
 
     Stages that are up to date are skipped, so after Ctrl-C the same command continues.
 
@@ -151,11 +151,13 @@ def train_helper_command(out: Out = None, redo: Redo = False) -> None:
 def evaluate_command(out: Out = None, redo: Redo = False) -> None:
     """Calibrate every helper to every budget and evaluate it on new episodes, into evaluation.json.
 
+    The deployable helper that the report presents is selected on the validation splits, into selection.json.
+
     Each file in agents/helpers/ is a helper and is part of the comparison.
 
     - `selfreg evaluate --out runs/mine`
     """
-    show(_advance(_continue(out), ["calibrate", "evaluate"], redo), made=("evaluate",))
+    show(_advance(_continue(out), ["calibrate", "select", "evaluate"], redo), made=("evaluate",))
 
 
 @app.command("report", cls=Command)

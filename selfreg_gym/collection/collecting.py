@@ -27,6 +27,7 @@ from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.random_help import checked_shares
 from selfreg_gym.store import schema
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode, optional_member
@@ -46,6 +47,7 @@ def collect(
     tasks: Sequence[int],
     episodes: int,
     help_probabilities: Sequence[float] = HELP_PROBABILITIES,
+    help_shares: Sequence[float] | None = None,
     seed: int = 0,
     workers: int = 1,
     num_envs: int = 16,
@@ -55,10 +57,10 @@ def collect(
 ) -> Rollouts:
     """Play a number of episodes of each task with random help, and store every episode.
 
-    At each step help is requested with the episode's probability, from one of the interventions, uniformly. After an
-    interruption (Ctrl-C, ``kill -9``), the same call plays the missing episodes; if none is missing, it does nothing.
-    An episode in which an actor failed is excluded from all statistics: it is kept in :meth:`Rollouts.failures` and
-    played again by the next call.
+    At each step help is requested with the episode's probability, from one of the interventions; the probability of
+    each action is stored with the step (``Transition.propensities``). After an interruption (Ctrl-C, ``kill -9``), the
+    same call plays the missing episodes; if none is missing, it does nothing. An episode in which an actor failed is
+    excluded from all statistics: it is kept in :meth:`Rollouts.failures` and played again by the next call.
 
     With several workers, the workers play and this process writes, so there is one writer and every delivered episode
     is stored. Where possible, a shard holds all episodes of its tasks, so that an actor with a cache visits the same
@@ -78,6 +80,7 @@ def collect(
         episodes: episodes of each task. A multiple of the number of help probabilities gives each task every
             probability equally often; otherwise see :func:`selfreg_gym.collection.planning.collection_plan`.
         help_probabilities: different probabilities of help at a step, each in [0, 1].
+        help_shares: ``(K,)`` the share of each intervention in the help, in [0, 1] with the sum 1; None: equal shares.
         seed: seed of the collection.
         workers: number of processes.
         num_envs: episodes at once in each process (a live env has its own number).
@@ -105,7 +108,9 @@ def collect(
         raise InvalidArgumentError(f"ask_actor_always must be True or False, received {shown(ask_actor_always)}.")
     if not isinstance(store, Rollouts):
         store = schema.check_path(store)
-    player = _Player(env, num_envs=num_envs, retries=retries, ask_actor_always=ask_actor_always)
+    player = _Player(
+        env, num_envs=num_envs, retries=retries, ask_actor_always=ask_actor_always, help_shares=help_shares
+    )
     workers = check_count("workers", workers)
     if workers > 1 and player.is_live:
         raise InvalidArgumentError(
@@ -123,6 +128,7 @@ def collect(
             # Settings of later versions are entries only where they differ from what earlier versions did.
             **({"plan": version} if version > 1 else {}),
             **({"ask_actor_always": True} if ask_actor_always else {}),
+            **({"help_shares": list(player.help_shares)} if player.help_shares else {}),
         }
 
     def plan_for(rollouts: Rollouts) -> list[EpisodeSpec]:
@@ -187,7 +193,9 @@ def _fill(
 class _Player:
     """Plays shards (lists of episode specs). It is sent to each worker once and makes its env at the first shard."""
 
-    def __init__(self, env: Any, *, num_envs: int, retries: int, ask_actor_always: bool) -> None:
+    def __init__(
+        self, env: Any, *, num_envs: int, retries: int, ask_actor_always: bool, help_shares: Sequence[float] | None
+    ) -> None:
         self.is_live = not isinstance(env, Mapping)
         self.ask_actor_always = ask_actor_always
         self.num_envs, self.retries = check_count("num_envs", num_envs), check_count("retries", retries, low=0)
@@ -195,6 +203,7 @@ class _Player:
         self.env: Any = None
         if self.is_live:
             self.env, self.description = env, _describe_live(env)
+            self.help_shares = checked_shares(help_shares, len(self.description["interventions"]))
             return
         for key in env:
             if key not in _KEYS:
@@ -208,6 +217,7 @@ class _Player:
         )
         if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
             build_interventions(env["interventions"])  # raises
+        self.help_shares = checked_shares(help_shares, len(env["interventions"]))
         self.kwargs = dict(env)
         # Made once here, so that wrong arguments raise before a store is created.
         if env.get("actor_kwargs"):
@@ -257,7 +267,13 @@ class _Player:
 
     def __call__(self, shard: Sequence[EpisodeSpec]) -> Iterator[Episode]:
         self.build()
-        yield from run_episodes(self.env, shard, retries=self.retries, ask_actor_always=self.ask_actor_always)
+        yield from run_episodes(
+            self.env,
+            shard,
+            retries=self.retries,
+            ask_actor_always=self.ask_actor_always,
+            help_shares=self.help_shares,
+        )
 
 
 def _shards(missing: Sequence[EpisodeSpec], workers: int) -> list[list[EpisodeSpec]]:

@@ -18,6 +18,7 @@ __all__ = [
     "ResultRow",
     "Selections",
     "Trace",
+    "ValidatedHelper",
     "plain",
 ]
 
@@ -118,6 +119,16 @@ class HelperSelection(TypedDict):
     oracle: str
     oracle_share: float
     lost: float  # oracle_share - share
+
+
+class ValidatedHelper(TypedDict):
+    """A helper at a budget C on validation tasks, see :mod:`selfreg_gym.evaluation.choice`."""
+
+    helper: str
+    success: EstimateRecord  # at C; the mean over the splits
+    difference: EstimateRecord  # to the best helper, paired
+    usage: float  # of its point nearest to C, cost units per episode
+    shares: dict[str, float | None]  # of the gap at C, by split
 
 
 class KnobSelection(TypedDict):

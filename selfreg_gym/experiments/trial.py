@@ -33,7 +33,7 @@ FIRST_TASK = 1000
 SEED_STEP = 1000
 """Difference between the seeds of a config section for two neighbouring seeds of an experiment."""
 
-NOT_OF_A_RUN = ("calibrate", "evaluate")
+NOT_OF_A_RUN = ("calibrate", "select", "evaluate")
 """Sections that the shared run directories do not depend on."""
 
 
@@ -243,11 +243,13 @@ def _config_of_run(config: RunConfig) -> RunConfig:
     """The config without what a shared run does not depend on: its sections for the evaluation have the defaults."""
     table = to_dict(config)
     table["label"] = {**table["label"], "budgets": config.label_budgets}
-    for offset, name in enumerate(NOT_OF_A_RUN, 1):
+    for offset, name in enumerate(("calibrate", "evaluate"), 1):
         table[name] = {"seed": config.collect.seed + offset}  # the seeds of a config must differ
+    table["select"] = {}
     return from_dict(table)
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:
-    """Every key that can change a result."""
-    return {name: getattr(config, name).identity() for name in type(config).model_fields}
+    """Every key that can change a result; a section without any is left out."""
+    found = {name: getattr(config, name).identity() for name in type(config).model_fields}
+    return {name: section for name, section in found.items() if section}

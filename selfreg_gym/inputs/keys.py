@@ -10,7 +10,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs.blocks import Scale, one_hot
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.columns import Coded
 
 __all__ = ["Features", "StateKeys"]
 

@@ -13,7 +13,7 @@ from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Scale
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, find_backbone, opened_backbone
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.columns import Coded
 from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import read_object
 from selfreg_gym.utils.progress import progress_bar

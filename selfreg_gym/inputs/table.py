@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.store.columns import Coded
 from selfreg_gym.store.ragged import Ragged
-from selfreg_gym.store.reading import Coded
 from selfreg_gym.types import Act, Episode
 
 __all__ = ["DecisionTable"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.playing.random_help import RandomHelp
 from selfreg_gym.types import Episode
 
 __all__ = ["Logged", "read_episodes"]
@@ -24,7 +25,7 @@ class Logged:
         outcome: ``(n, 1 + K)`` the success of the step (1 on the last step of a successful episode), and the cost units
             spent on each intervention.
         begin: ``(E + 1,)`` int64, the first decision of each episode; the last entry is n.
-        help_probability: ``(E,)`` the probability p of help at each step.
+        propensity: ``(n, 1 + K)`` float64, the probability with which the collection drew each action.
         task: ``(E,)`` int64, the task of each episode, numbered from 0.
         interventions: K.
     """
@@ -32,7 +33,7 @@ class Logged:
     action: np.ndarray
     outcome: np.ndarray
     begin: np.ndarray
-    help_probability: np.ndarray
+    propensity: np.ndarray
     task: np.ndarray
     interventions: int
 
@@ -50,7 +51,7 @@ class Logged:
         outcome[helped, action[helped]] = cost[helped]
         names: dict[Any, int] = {}
         task = [names.setdefault((one.task_id, one.task_index), len(names)) for one in episodes]
-        chance = np.array([one.help_probability for one in episodes], np.float64)
+        chance = np.concatenate([_propensities(one, count) for one in episodes])
         return cls(action, outcome, begin, chance, np.array(task, np.int64), count)
 
     @property
@@ -76,18 +77,35 @@ class Logged:
         return last
 
     @cached_property
+    def counts(self) -> np.ndarray:
+        """``(n, 1 + K)`` int64, how often each action occurs in the episode before each decision."""
+        one_hot = np.eye(1 + self.interventions, dtype=np.int64)[self.action]
+        sums = np.concatenate((np.zeros_like(one_hot[:1]), np.cumsum(one_hot, axis=0)))
+        return sums[:-1] - sums[self.begin[self.episode]]
+
+    @cached_property
     def calls(self) -> np.ndarray:
         """``(n,)`` the calls of help of the episode before each decision."""
-        helped = np.concatenate(([0], np.cumsum(self.action > 0)))
-        return helped[:-1] - helped[self.begin[self.episode]]
+        return self.counts[:, 1:].sum(axis=1)
+
+    @cached_property
+    def stationary(self) -> bool:
+        """Whether each episode has the same propensities at all of its decisions."""
+        return bool((self.propensity == self.propensity[self.begin[self.episode]]).all())
+
+    @cached_property
+    def behaviours(self) -> tuple[np.ndarray, np.ndarray]:
+        """``(J, 1 + K)`` the different propensities of the episodes, and ``(J,)`` their shares of the episodes."""
+        found, counts = np.unique(self.propensity[self.begin[:-1]], axis=0, return_counts=True)
+        return found, counts / counts.sum()
 
 
 def read_episodes(rollouts: Any) -> list[Episode]:
     """The episodes of a ``Rollouts`` store or of an iterable, without those that have an error or no step.
 
     Raises:
-        InvalidArgumentError: no episode is left, or one was played by a helper, so that the probabilities of its
-            actions are unknown.
+        InvalidArgumentError: no episode is left, or the probabilities of the actions of one are unknown, because a
+            helper decided or a wrapper changed its actions.
     """
     if hasattr(rollouts, "require_complete"):
         rollouts.require_complete()  # warns: an unfinished collection is a biased sample
@@ -96,9 +114,28 @@ def read_episodes(rollouts: Any) -> list[Episode]:
     if not episodes:
         raise InvalidArgumentError("off-policy evaluation needs finished episodes without errors, received none.")
     for one in episodes:
-        if one.help_probability is None:
-            raise InvalidArgumentError(
-                "off-policy evaluation needs episodes with random help of a known probability: an episode of task "
-                f"{one.task_id!r} (seed {one.seed}) has help_probability=None. Use a store of selfreg_gym.collect."
-            )
+        known = {step.propensities is not None for step in one.steps}
+        if known == {True} or (known == {False} and one.help_probability is not None):
+            continue
+        raise InvalidArgumentError(
+            "off-policy evaluation needs episodes with random help of a known probability: an episode of task "
+            f"{one.task_id!r} (seed {one.seed}) has help_probability={one.help_probability} and no propensities at "
+            "some steps. Use a store of selfreg_gym.collect; a wrapper that changes actions needs action_masks()."
+        )
     return episodes
+
+
+def _propensities(episode: Episode, interventions: int) -> np.ndarray:
+    """``(T, 1 + K)`` float64 propensities of an episode.
+
+    Stores before format 4 have none: their help was drawn with the episode's probability, in equal shares.
+    """
+    if episode.steps[0].propensities is not None:
+        stored = np.array([step.propensities for step in episode.steps], np.float64)[:, : 1 + interventions]
+        found = np.zeros((len(stored), 1 + interventions))  # an env with abort has one action more, never drawn
+        found[:, : stored.shape[1]] = stored
+        return found / found.sum(axis=1, keepdims=True)  # they are stored as float32
+    assert episode.help_probability is not None
+    p = RandomHelp(interventions).propensities(episode.help_probability)
+    row = np.array(p, np.float64)
+    return np.repeat(row[None] / row.sum(), len(episode.steps), axis=0)

@@ -10,7 +10,7 @@ episodes, so differences are paired. The regret of a setting is its shortfall ag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ def _held_out_curve(
             q[i, mine] = _values(solution, place, actions)
         report()
     outcome = np.stack([logged.outcome[:, 0], logged.outcome[:, 1:].sum(axis=1)], axis=1)
-    own = Logged(logged.action, outcome, logged.begin, logged.help_probability, logged.task, logged.interventions)
+    own = replace(logged, outcome=outcome)
     points, contributions = [], []
     for i in range(len(PRICES)):
         policy = np.eye(actions)[policies[i]]

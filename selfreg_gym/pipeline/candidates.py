@@ -91,7 +91,7 @@ def interventions_of(run: Run) -> tuple[tuple[str, float], ...]:
     return tuple((one["name"], float(one["cost"])) for one in recorded)
 
 
-def build(run: Run, *, knobs_only: bool = False) -> dict[HelperKey, Helper]:
+def build(run: Run, *, knobs_only: bool = False, names: Sequence[str] | None = None) -> dict[HelperKey, Helper]:
     """Build every helper at every budget; a helper without a knob and without ``takes_budget`` has no budget.
 
     Objects are shared, so that what was computed for one helper is cached for the others: a helper that does not take
@@ -101,10 +101,11 @@ def build(run: Run, *, knobs_only: bool = False) -> dict[HelperKey, Helper]:
     Args:
         run: the run.
         knobs_only: leave out helpers without a knob.
+        names: ids of helpers; None: all that are compared.
     """
     models: dict[Path, Any] = {}
     found: dict[HelperKey, Helper] = {}
-    for name in helper_names(run):
+    for name in helper_names(run) if names is None else names:
         if knobs_only and not helper_class(name).has_knob:
             continue
         for variant, kwargs in _variants(run, name):

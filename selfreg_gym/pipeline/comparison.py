@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfreg_gym.errors import FailedEpisodesError, RunDirectoryError
 from selfreg_gym.helper import Helper, HelperKey
@@ -14,7 +14,10 @@ from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.utils.json_text import dumps
 from selfreg_gym.utils.printable import file_name
 
-__all__ = ["calibrate_helpers", "evaluate_helpers", "num_tasks"]
+if TYPE_CHECKING:
+    from selfreg_gym.evaluation import Evaluation
+
+__all__ = ["calibrate_helpers", "calibrated", "check_complete", "evaluate_helpers", "num_tasks"]
 
 
 def calibrate_helpers(run: Run) -> dict[str, Any]:
@@ -106,13 +109,7 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     if missing:
 
         def keep(split: str, found: Evaluation) -> None:
-            failed = {row["helper"]: row["errors"] for row in found.rows if row["errors"]}
-            if failed:
-                raise FailedEpisodesError(
-                    f"all episodes of an evaluation must end without an error, and on {split!r} some did not (by "
-                    f"helper: {failed}); results of the others would be biased. Remove the cause and run again; "
-                    "finished splits are kept."
-                )
+            check_complete(split, found)
             found.save(parts[split])
 
         _play_splits(run, missing, on_split=keep)
@@ -122,13 +119,28 @@ def evaluate_helpers(run: Run) -> dict[str, Any]:
     return {"rows": len(evaluation.rows)}
 
 
+def check_complete(split: str, evaluation: Evaluation) -> None:
+    """Raise if an episode of an evaluated split ended in an error.
+
+    Raises:
+        FailedEpisodesError: an episode ended in an error at every attempt.
+    """
+    failed = {row["helper"]: row["errors"] for row in evaluation.rows if row["errors"]}
+    if failed:
+        raise FailedEpisodesError(
+            f"all episodes of an evaluation must end without an error, and on {split!r} some did not (by helper: "
+            f"{failed}); results of the others would be biased. Remove the cause and run again; finished splits are "
+            "kept."
+        )
+
+
 def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, Any], object]) -> None:
     """Evaluate every helper on these splits."""
     from selfreg_gym.evaluation import SplitPlan, evaluate_splits
     from selfreg_gym.prm import ProcessRewardModel
 
     c = run.config.evaluate
-    helpers = _calibrated(run)
+    helpers = calibrated(run)
     episodes = {key: c.episodes if is_decisive(key.name, c) else c.episodes_others for key in helpers}
     plans = {}
     for split in splits:
@@ -152,8 +164,12 @@ def _play_splits(run: Run, splits: Sequence[str], *, on_split: Callable[[str, An
     )
 
 
-def _calibrated(run: Run) -> dict[HelperKey, Helper]:
-    """All helpers at all budgets, with their calibrated knobs.
+def calibrated(run: Run, names: Sequence[str] | None = None) -> dict[HelperKey, Helper]:
+    """The helpers at all budgets, with their calibrated knobs.
+
+    Args:
+        run: the run.
+        names: ids of helpers; None: all that are compared.
 
     Raises:
         RunDirectoryError: calibration.json lacks a helper with a knob.
@@ -161,7 +177,7 @@ def _calibrated(run: Run) -> dict[HelperKey, Helper]:
     from selfreg_gym.calibration import apply_calibration, load_calibrations
 
     calibrations = load_calibrations(run.path / "calibration.json")
-    helpers = build(run)
+    helpers = build(run, names=names)
     for key, helper in helpers.items():
         if str(key) in calibrations:
             helpers[key] = apply_calibration(helper, calibrations[str(key)])

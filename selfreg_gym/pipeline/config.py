@@ -103,8 +103,9 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
     """Apply ``overrides`` to nested tables and validate the config.
 
     Arguments that no longer apply are dropped: an override of ``task.id`` drops the table's ``task.kwargs``,
-    ``task.splits`` and ``task.titles``, one of ``actor.id`` its ``actor.kwargs``, and one of ``interventions.ids`` or
-    ``evaluate.helpers`` the arguments of those that it does not name. Values in the overrides are kept.
+    ``task.splits``, ``task.titles`` and ``select.splits``, one of ``actor.id`` its ``actor.kwargs``, and one of
+    ``interventions.ids`` or ``evaluate.helpers`` the arguments of those that it does not name. Values in the overrides
+    are kept.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of range.
@@ -116,30 +117,39 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
         if new is not None and isinstance(part, dict) and new != part.get("id"):
             for key in dependent:
                 part.pop(key, None)
+            if section == "task" and isinstance(base.get("select"), dict):
+                base["select"].pop("splits", None)
     for section, key in (("interventions", "ids"), ("evaluate", "helpers")):
         new, part = given.get(section, {}).get(key), base.get(section)
         if isinstance(new, list) and new and isinstance(part, dict) and isinstance(part.get("kwargs"), Mapping):
             named = {str(one).partition("=")[0].strip() for one in new}
             part["kwargs"] = {name: values for name, values in part["kwargs"].items() if name in named}
-    _add_declared_splits(base, given.get("task", {}))
-    task = parse_overrides(overrides, base).get("task", {})
+    validation = _add_declared_splits(base, given.get("task", {}))
+    parse_overrides(overrides, base)
+    task, select = base.get("task", {}), base.get("select", {})
     splits, titles = task.get("splits"), task.get("titles")
+    if validation and isinstance(splits, dict) and "splits" not in given.get("select", {}):
+        kept = {name: one for name, one in validation.items() if name not in splits and one not in splits.values()}
+        select["splits"] = kept
     if isinstance(splits, dict) and isinstance(titles, dict):
         new = given.get("task", {}).get("titles", {})
         task["titles"] = {name: title for name, title in titles.items() if name in splits or name in new}
     return from_dict(base)
 
 
-def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> None:
-    """Add the splits and titles that the task declares, unless the table has its own.
+def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Add the splits, titles and validation splits that the task declares, unless the table has its own.
 
     Args:
         table: the config before the overrides.
         given: the overrides of its section ``task``. Splits are left out if they would replace arguments of the task.
+
+    Returns:
+        The validation splits that were added.
     """
     task = table.setdefault("task", {})
     if not isinstance(task, dict) or "splits" in task or "titles" in task:
-        return
+        return {}
     name = given.get("id", task.get("id", TaskConfig.model_fields["id"].default))
     kind = registry.load("envs", name) if name in registry.names("envs") else None
     splits = optional_member(kind, "splits") or {}
@@ -147,6 +157,13 @@ def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> Non
     if splits and not any(chosen.keys() & kwargs.keys() for kwargs in splits.values()):
         task["splits"] = {split: dict(kwargs) for split, kwargs in splits.items()}
         task["titles"] = dict(optional_member(kind, "split_titles") or {})
+        select = table.setdefault("select", {})
+        validation = {split: dict(kwargs) for split, kwargs in (optional_member(kind, "val_splits") or {}).items()}
+        replaced = any(chosen.keys() & kwargs.keys() for kwargs in validation.values())
+        if validation and not replaced and isinstance(select, dict) and "splits" not in select:
+            select["splits"] = validation
+            return validation
+    return {}
 
 
 def _table(value: Any) -> Mapping[str, Any]:

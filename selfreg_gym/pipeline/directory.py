@@ -51,14 +51,18 @@ class Run:
         return cls(Path(path), manifest.config, manifest, update=update, **more)
 
     def env_kwargs(self, split: str | None = None) -> dict[str, Any]:
-        """Return keyword arguments of ``selfreg/Intervention-v0`` for a split; None: the collected split."""
+        """Return keyword arguments of ``selfreg/Intervention-v0`` for a split; None: the collected split.
+
+        ``split`` can be an evaluated split or a validation split.
+        """
         task, actor, interventions = self.config.task, self.config.actor, self.config.interventions
+        splits = {**self.config.select.splits, **task.splits}
         split = task.collected if split is None else split
         return {
             "task": task.id,
             "actor": actor.id,
             "interventions": list(interventions.ids),
-            "task_kwargs": {**task.kwargs, **task.splits[split]},
+            "task_kwargs": {**task.kwargs, **splits[split]},
             **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
             **({"intervention_kwargs": dict(interventions.kwargs)} if interventions.kwargs else {}),
         }

@@ -27,6 +27,7 @@ Seed = Annotated[int, Field(ge=0)]
 Workers = Annotated[int, Field(ge=1), SPEED]
 Texts = Annotated[tuple[str, ...], Strict(False)]
 Probabilities = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Strict(False), Field(min_length=1)]
+Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Strict(False)]
 
 
 def _distinct(budgets: tuple[float, ...]) -> tuple[float, ...]:
@@ -120,6 +121,8 @@ class CollectConfig(Section):
     """Episodes per task, spread evenly over ``help_probabilities``."""
     help_probabilities: Probabilities = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     """Probabilities of help at each step."""
+    help_shares: Annotated[Shares, ADDED] = ()
+    """Share of each intervention in the help, in the order of ``interventions.ids``, with the sum 1; empty: equal."""
     seed: Seed = 1
     workers: Workers = 2
     """Number of processes."""
@@ -276,6 +279,20 @@ class CalibrateConfig(Section):
     num_envs: Workers = 16
 
 
+class SelectConfig(Section):
+    """The choice between deployable helpers, on validation tasks: they play ``tasks`` x ``episodes`` of each split."""
+
+    splits: Annotated[dict[str, dict[str, Any]], AfterValidator(_named), ADDED] = {}
+    """Name of each validation split -> keyword arguments of the task in addition to ``task.kwargs``. Its tasks must not
+    be evaluated. Empty: helpers are chosen by their success in calibration."""
+    tasks: Annotated[Count, ADDED] = 84
+    episodes: Annotated[Count, ADDED] = 1
+    """Episodes per task."""
+    seed: Annotated[Seed, ADDED] = 8
+    workers: Workers = 2
+    num_envs: Workers = 16
+
+
 class EvaluateConfig(Section):
     """The comparison of helpers on the same episodes, ``tasks`` x ``episodes`` of each split."""
 
@@ -314,12 +331,19 @@ class RunConfig(Section):
     helper: HelperConfig = HelperConfig()
     rl: RLConfig = RLConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    select: SelectConfig = SelectConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @property
     def processes(self) -> int:
         """Largest number of processes that a stage uses."""
-        return max(self.collect.workers, self.calibrate.workers, self.evaluate.workers)
+        return max(part.workers for part in (self.collect, self.calibrate, self.select, self.evaluate))
+
+    @property
+    def headline_budget(self) -> float | None:
+        """Of the budgets of the evaluation, 1 if it is one of them, else the smallest; None without any."""
+        budgets = self.evaluate.budgets
+        return 1.0 if 1.0 in budgets else min(budgets, default=None)
 
     @property
     def label_budgets(self) -> tuple[float, ...]:
@@ -332,6 +356,21 @@ class RunConfig(Section):
         if len(set(seeds.values())) < len(seeds):
             raise PydanticCustomError(
                 "text", "collect, calibrate and evaluate must have different seeds, received {it}.", {"it": str(seeds)}
+            )
+        for name, kwargs in self.select.splits.items():
+            if name in self.task.splits or kwargs in self.task.splits.values():
+                raise PydanticCustomError(
+                    "text",
+                    "a validation split must differ in name and arguments from the evaluated splits, received "
+                    "select.splits.{name} = {kwargs} and task.splits {splits}.",
+                    {"name": name, "kwargs": str(kwargs), "splits": str(self.task.splits)},
+                )
+        shares, count = self.collect.help_shares, len(self.interventions.ids)
+        if shares and (len(shares) != count or abs(sum(shares) - 1) > 1e-6):
+            raise PydanticCustomError(
+                "text",
+                "collect.help_shares must have one number per intervention ({count}), with the sum 1, received {it}.",
+                {"count": count, "it": str(list(shares))},
             )
         if not self.label_budgets:
             raise PydanticCustomError(

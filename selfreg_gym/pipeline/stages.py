@@ -13,6 +13,7 @@ label                 rollouts, transitions, solution            labels.jsonl
 train-helper          rollouts, labels.jsonl, values/            helper/
 train-rl              the task, the actor, the interventions     rl/
 calibrate             all of the above                           calibration.json
+select                all of the above                           selection.json
 evaluate              all of the above                           evaluation.json
 report                all of the above                           report.html, plots/
 ====================  =========================================  ==================
@@ -23,20 +24,18 @@ They are run, skipped and resumed by :mod:`selfreg_gym.pipeline.execution`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from selfreg_gym import registry
 from selfreg_gym.errors import StoreError
-from selfreg_gym.pipeline.candidates import helper_class, interventions_of, sources
-from selfreg_gym.pipeline.checkpoints import actor_checkpoint, some_models
+from selfreg_gym.pipeline.candidates import helper_class, sources
+from selfreg_gym.pipeline.checkpoints import some_models
 from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import Stage
-from selfreg_gym.pipeline.schema import RunConfig, TrainingConfig
+from selfreg_gym.pipeline.schema import RunConfig
+from selfreg_gym.pipeline.selection import select_helper
+from selfreg_gym.pipeline.training import train_helper, train_prm, train_rl
 from selfreg_gym.pipeline.values import fit_values, read_models
-from selfreg_gym.types import optional_member
-from selfreg_gym.utils.json_text import dumps
 
 __all__ = ["STAGES"]
 
@@ -56,6 +55,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
         tasks=range(c.tasks),
         episodes=c.episodes,
         help_probabilities=c.help_probabilities,
+        help_shares=c.help_shares or None,
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
@@ -72,93 +72,6 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
                 "(Rollouts.failures() lists all errors) and run again; only the missing episodes are played."
             )
         return {"episodes": rollouts.count()}
-
-
-def train_prm(run: Run) -> dict[str, Any]:
-    """Train p(success | observation), and a bag of words as the baseline that it should beat."""
-    from selfreg_gym.prm import BagOfWords, ProcessRewardModel
-    from selfreg_gym.store.rollouts import Rollouts
-
-    c = run.config.prm
-    common: dict[str, Any] = {"targets": c.targets, "seed": c.seed, "share": c.share}
-    common["max_states"] = c.max_states or None
-    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("train-prm", "prm") as out:
-        model = ProcessRewardModel.train(
-            rollouts,
-            backbone=c.backbone,
-            actor=actor_checkpoint(run.config),
-            epochs=c.epochs,
-            lora=c.lora_rank or None,
-            **_training(c),
-            resume=run.partial("train-prm") / "training",
-            progress=run.progress,
-            **common,
-        )
-        model.info["run"] = _description(run)
-        baseline: Mapping[str, Any] = BagOfWords.train(rollouts, **common).held_out or {}
-        measured: Mapping[str, Any] = model.calibration()
-        warnings = [*_below_baseline(measured, baseline), *_unread_by_actor(run, model.info)]
-        if warnings:
-            model.info["warnings"] = warnings
-        model.save_pretrained(out)
-        (out / "floor.json").write_text(dumps({"bag_of_words": baseline or None}, indent=1) + "\n")
-    figures = {name: measured.get(name) for name in ("auc", "ece", "brier")}
-    figures |= {"auc of a bag of words": baseline.get("auc")}
-    return {**figures, **_backbone_figures(model.info), "warnings": warnings}
-
-
-def _below_baseline(measured: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
-    """A warning if the process reward model ranks held-out outcomes worse than a bag of words does."""
-    auc, words = measured.get("auc"), baseline.get("auc")
-    if auc is None or words is None or auc >= words:
-        return []
-    return [
-        f"the process reward model's AUC is {auc:.3f} on {measured['n']} decisions of held-out tasks, below the "
-        f"{words:.3f} of a logistic regression on word counts. More rollouts, more epochs (prm.epochs) or another "
-        "backbone (prm.backbone) may help."
-    ]
-
-
-def _unread_by_actor(run: Run, info: dict[str, Any]) -> list[str]:
-    """A warning if the actor is a language model whose vocabulary lacks too many of the task's tokens."""
-    folder = actor_checkpoint(run.config)
-    share = None if folder is None else info.get("backbones_passed_over", {}).get(folder.name)
-    if not share:
-        return []
-    return [
-        f"{share:.0%} of the task's tokens are unknown to the actor {run.config.actor.id!r}: choose an actor that can "
-        "read this task (actor.id). The models of this run are trained on another backbone, which can read it."
-    ]
-
-
-def _backbone_figures(info: dict[str, Any]) -> dict[str, Any]:
-    """Figures about the backbone of a trained model."""
-    return {"unknown tokens": info["unknown_tokens"], "backbone": info["backbone"]}
-
-
-def _training(c: TrainingConfig) -> dict[str, Any]:
-    """The arguments that both trainings have."""
-    return {
-        "lr": c.lr or None,
-        "batch_size": c.batch_size,
-        "accumulate": c.accumulate,
-        "patience": c.patience or None,
-        "dtype": c.dtype,
-        "device": c.device,
-    }
-
-
-def _description(run: Run) -> dict[str, Any]:
-    """The run's description in a model card."""
-    task, collected = run.config.task, run.config.collect
-    return {
-        "task": task.id,
-        "task_kwargs": task.kwargs,
-        "splits": task.splits,
-        "actor": run.config.actor.id,
-        "interventions": list(run.config.interventions.names),
-        "collected": f"{collected.tasks} tasks x {collected.episodes} episodes, seed {collected.seed}",
-    }
 
 
 def fit(run: Run) -> dict[str, Any]:
@@ -234,106 +147,6 @@ def label_states(run: Run) -> dict[str, Any]:
         return {"labels": len(labels), "help": sum(one.action > 0 for one in labels) / max(1, len(labels))}
 
 
-def train_helper(run: Run) -> dict[str, Any]:
-    """Fine-tune the helper on the labels, or on the gains of a teacher."""
-    c = run.config.helper
-    kind = helper_class(c.id)
-    with run.writing("train-helper", "helper") as out:
-        common: dict[str, Any] = {
-            "backbone": c.backbone,
-            "actor": actor_checkpoint(run.config),
-            "epochs": c.epochs,
-            "lora": c.lora_rank,
-            **_training(c),
-            "seed": c.seed,
-            "costs": [cost for _, cost in interventions_of(run)],
-            "augment": _augment(run) if c.augment else None,
-            "resume": run.partial("train-helper") / "training",
-            "progress": run.progress,
-        }
-        helper = (_trained_on_gains if kind.learns == "gains" else _trained_on_labels)(run, kind, common)
-        helper.info["run"] = _description(run)
-        helper.save_pretrained(out)
-    figures = {"steps": helper.info["steps"], "trained on": helper.info["trained_on"]}
-    if helper.info.get("r2"):
-        figures["explained variance of the gains"] = sum(helper.info["r2"]) / len(helper.info["r2"])
-    return {**figures, **_backbone_figures(helper.info)}
-
-
-def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
-    from selfreg_gym.labels import Labels
-
-    c = run.config.helper
-    return kind.train(
-        Labels.load(run.path / "labels.jsonl"),
-        **common,
-        max_labels=c.max_labels or None,
-        help_weight=c.help_weight,
-        features=_features(run) if c.features else None,
-    )
-
-
-def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
-    from selfreg_gym.fitted import FittedFrontier
-    from selfreg_gym.store.rollouts import Rollouts
-
-    c = run.config.helper
-    teacher = FittedFrontier.load(run.path / "values" / "teacher")
-    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
-        return kind.train(
-            rollouts,
-            teacher,
-            **common,
-            inputs=c.inputs,
-            prm=run.path / "prm" if "prm" in (c.inputs or ()) else None,
-            facts=c.facts,
-            topics=c.features,
-            max_decisions=c.max_decisions or None,
-        )
-
-
-def _features(run: Run) -> dict[str, str]:
-    """Observation -> feature key, for the collected observations that have one."""
-    from selfreg_gym.store.rollouts import Rollouts
-
-    with Rollouts.open(run.path / "rollouts.sqlite") as rollouts:
-        columns: dict[str, Any] = rollouts.columns("observation", "feature_key")
-    text, feature = columns["observation"], columns["feature_key"]
-    pairs = dict(zip(text.codes.tolist(), feature.codes.tolist(), strict=True))
-    return {text.values[one]: feature.values[key] for one, key in pairs.items() if key >= 0}
-
-
-def _augment(run: Run) -> Any:
-    """The ``augment`` of the collected split's task, or None."""
-    import gymnasium as gym
-
-    kwargs = run.env_kwargs()
-    task = gym.make(kwargs["task"], **kwargs["task_kwargs"])
-    return optional_member(task, "augment")
-
-
-def train_rl(run: Run) -> dict[str, Any]:
-    """Train the reinforcement learners of ``rl.algorithms`` on the collected tasks; by default there are none."""
-    c = run.config.rl
-    steps: dict[str, Any] = {}
-    with run.writing("train-rl", "rl") as out:
-        out.mkdir(parents=True)
-        for name in c.algorithms:
-            learner = registry.load("helpers", name)
-            trained = learner.train(
-                run.env_kwargs(),
-                tasks=range(run.config.collect.tasks),
-                help_cost=c.help_cost,
-                steps=c.steps,
-                cap=c.cap if learner.needs_cap else None,
-                seed=c.seed,
-                progress=run.progress,
-            )
-            trained.save_pretrained(out / name)
-            steps[f"steps of {name}"] = trained.info["steps"]
-    return steps
-
-
 def write_report(run: Run) -> dict[str, Any]:
     """Write report.html and plots/."""
     from selfreg_gym.report import write_report as write
@@ -372,6 +185,11 @@ def _training_data(config: RunConfig) -> tuple[str, ...]:
     return ("values", "prm") if "prm" in (config.helper.inputs or ()) else ("values",)
 
 
+def _selection(config: RunConfig) -> tuple[str, ...]:
+    """The record of the selection, if it was made on validation splits; the calibration is read in any case."""
+    return ("selection.json",) if config.select.splits else ()
+
+
 # fmt: off
 STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("collect", collect_rollouts, (), ("rollouts.sqlite",), (*_ENV, "collect"), in_place=True, more=_actor_models),
@@ -387,9 +205,11 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
           more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),
     Stage("calibrate", calibrate_helpers, _MODELS, ("calibration.json",), ("calibrate", "evaluate"), more=_compared),
+    Stage("select", select_helper, (*_MODELS, "calibration.json"), ("selection.json",), ("select", "evaluate"),
+          more=_compared),
     Stage("evaluate", evaluate_helpers, (*_MODELS, "calibration.json"), ("evaluation.json",), ("task", "evaluate"),
           more=_compared),
     Stage("report", write_report, ("evaluation.json", "calibration.json", "prm"), ("report.html", "plots"), (),
-          more=lambda run: run.config.task.titles),
+          reads=_selection, more=lambda run: run.config.task.titles),
 )
 # fmt: on

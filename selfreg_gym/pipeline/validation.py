@@ -72,7 +72,7 @@ def _check_names(config: RunConfig) -> None:
         learners = [one for one in registry.names("helpers") if helper_class(one).needs_cap is not None]
         if name not in learners:
             raise UnknownNameError("reinforcement learner", name, learners)
-    for split in config.task.splits.values():
+    for split in (*config.task.splits.values(), *config.select.splits.values()):
         build_task(config.task.id, {**config.task.kwargs, **split}).close()
 
 

@@ -23,6 +23,7 @@ from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.random_help import RandomHelp, checked_shares
 from selfreg_gym.playing.recording import Recorder
 from selfreg_gym.types import Act, Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_number
@@ -42,6 +43,7 @@ def run_episodes(
     record_steps: bool = True,
     retries: int = 2,
     ask_actor_always: bool = False,
+    help_shares: Sequence[float] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Play every spec once and yield the episodes in the order in which they end.
@@ -54,7 +56,7 @@ def run_episodes(
         helper: a :class:`selfreg_gym.Helper`, an object with ``predict`` or a function; it reads the observations of
             ``helper.wrap(env)``. At the end of the list, idle environments are passed with their last observation, and
             their actions are ignored. None for random help: at each step with the spec's ``help_probability``, from
-            one of the K interventions, uniformly.
+            one of the K interventions; the probability of each action is in ``Transition.propensities``.
         deterministic: passed to ``helper.predict``.
         record_steps: False leaves ``observation``, ``admissible_actions``, ``actor_logprobs`` and ``feature_vector`` of
             the transitions empty.
@@ -62,6 +64,7 @@ def run_episodes(
         ask_actor_always: ask the actor at every step, and record its log-probabilities (``actor_logprobs``) also where
             help is given. An episode in which it fails at such a step ends in its error too, because a missing
             distribution would reveal that help was given. Episodes are otherwise the same.
+        help_shares: ``(K,)`` the share of each intervention in random help, with the sum 1; None: equal shares.
         on_episode: called with each episode before it is yielded.
 
     A call of several steps (``Intervention.duration``) is one decision: on its other steps the helper is asked too, so
@@ -74,8 +77,8 @@ def run_episodes(
 
     Raises:
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
-            ``help_probability`` where it is needed, a task index that the task does not have, or a wrapper that skips,
-            repeats or resets steps.
+            ``help_probability`` where it is needed, invalid ``help_shares``, a task index that the task does not have,
+            or a wrapper that skips, repeats or resets steps.
         TaskContractError: the helper raised, or did not return one action per environment, in 0 .. K (K + 1 if the env
             has ``abort``); or the task broke its contract.
     """
@@ -92,12 +95,15 @@ def run_episodes(
         elif helper is None:
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
-    return _play(_Batch(env, decider), specs, deterministic, record_steps, retries, ask_actor_always, on_episode)
+    batch = _Batch(env, decider)
+    help = RandomHelp(batch.k, checked_shares(help_shares, batch.k), abort=batch.abort)
+    return _play(batch, specs, help, deterministic, record_steps, retries, ask_actor_always, on_episode)
 
 
 def _play(
     batch: _Batch,
     specs: Sequence[EpisodeSpec],
+    help: RandomHelp,
     deterministic: bool,
     record_steps: bool,
     retries: int,
@@ -120,8 +126,9 @@ def _play(
             return
         actions = np.zeros(batch.n, dtype=np.int64)
         if batch.helper is None:
+            allowed = batch.action_masks()
             for i, recorder in busy:
-                actions[i] = recorder.random_action(batch.k)
+                actions[i] = recorder.random_action(help, allowed[i])
         else:
             if starts.any():
                 state = batch.begin_episodes(state, starts, [None if one is None else one.spec for one in recorders])
@@ -225,6 +232,10 @@ class _Batch:
             )
         actions, state = result
         return _checked_actions(self.helper, actions, self.n, self.k, busy, abort=self.abort), state
+
+    def action_masks(self) -> list[list[bool]]:
+        """``(n, A)`` the actions that are possible and that no wrapper forbids."""
+        return np.reshape(self.env.get_wrapper_attr("action_masks")(), (self.n, -1)).tolist()
 
     def actor_acts(self, busy: Iterable[int]) -> list[Act]:
         """The acts that the actor would take now in the ``busy`` environments."""

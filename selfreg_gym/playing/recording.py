@@ -10,6 +10,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.playing.random_help import RandomHelp
 from selfreg_gym.types import Episode, Transition
 from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
 
@@ -19,25 +20,35 @@ __all__ = ["Recorder"]
 class Recorder:
     """Records one episode while it is played."""
 
-    __slots__ = ("_before", "_record", "_steps", "_stream", "retries_left", "spec", "unseen")
+    __slots__ = ("_before", "_drawn", "_record", "_steps", "_stream", "propensities", "retries_left", "spec", "unseen")
 
     def __init__(self, spec: EpisodeSpec, retries_left: int, record: bool) -> None:
         self.spec, self.retries_left, self._record = spec, retries_left, record
         self._steps: list[Transition] = []
         self._before: dict[str, Any] = {}
         self._stream: np.random.Generator | None = None
+        self._drawn: int | None = None
+        self.propensities: tuple[float, ...] | None = None  # of the actions of the next step
         self.unseen: int | None = None
 
-    def random_action(self, k: int) -> int:
+    def random_action(self, help: RandomHelp, allowed: Sequence[bool] | None = None) -> int:
         """The random action of the next step: two uniforms, one for whether to ask and one for whom.
 
         Both are drawn at every step (common random numbers): as long as two episodes agree, help at probability p
-        occurs at every step where it occurs at a smaller p.
+        occurs at every step where it occurs at a smaller p. ``propensities`` are set to those of the draw.
+
+        Args:
+            help: its distribution over the interventions.
+            allowed: ``(A,)`` True where an action is allowed; None: everywhere.
         """
         if self._stream is None:
             self._stream = stream(RANDOM_HELP, self.spec.seed)
+        p = self.spec.help_probability
+        assert p is not None
         whether, whom = self._stream.random(2)
-        return 1 + int(whom * k) if k and whether < self.spec.help_probability else 0
+        self.propensities = help.propensities(p, allowed)
+        self._drawn = help.draw(p, whether, whom, allowed)
+        return self._drawn
 
     def check_step(self, episode: EpisodeState, env: Any) -> None:
         """Raise if the env made no step, several, or has begun another episode, because of a wrapper."""
@@ -64,11 +75,17 @@ class Recorder:
             "steps_left": info.get("steps_left"),
             "actor_logprobs": kept,
             "feature_vector": None if vector is None else tuple(vector.tolist()),
+            "propensities": self.propensities,
         }
 
     def record_step(self, episode: EpisodeState, reward: float, terminated: bool, truncated: bool) -> None:
-        """Record the action and its results. ``who`` is who acted: a wrapper may have denied the chosen call."""
+        """Record the action and its results. ``who`` is who acted: a wrapper may have denied the chosen call.
+
+        A wrapper that changes actions without ``action_masks()`` makes their probabilities unknown.
+        """
         info = episode.info
+        if self._drawn is not None and self._drawn != episode.who:
+            self._before["propensities"] = None
         self._steps.append(
             Transition(
                 **self._before,

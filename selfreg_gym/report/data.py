@@ -37,6 +37,7 @@ class ReportData:
         evaluation: rows, comparisons, curves.
         manifest: ``manifest.json`` of the run, or empty.
         calibration: ``calibration.json`` of the run by helper key, or empty.
+        selection: ``selection.json`` of the run, or empty.
         prm: the record of the process reward model (``info`` in ``prm/prm.json``), or empty.
         bag_of_words: the reliability table of the bag-of-words model (in ``prm/floor.json``), or None.
     """
@@ -44,6 +45,7 @@ class ReportData:
     evaluation: Evaluation
     manifest: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
     prm: Mapping[str, Any] = field(default_factory=dict)
     bag_of_words: Mapping[str, Any] | None = None
 
@@ -59,6 +61,7 @@ class ReportData:
             Evaluation.load(run / "evaluation.json"),
             manifest=_read(run / "manifest.json", "selfreg run"),
             calibration=_mappings(_read(run / "calibration.json", "selfreg evaluate --redo")),
+            selection=_read(run / "selection.json", "selfreg evaluate --redo"),
             prm=_mapping(_read(run / "prm" / "prm.json", train).get("info")),
             bag_of_words=_read(run / "prm" / "floor.json", train).get("bag_of_words"),
         )
@@ -163,6 +166,17 @@ class ReportData:
     def budgets(self) -> list[float]:
         """Every budget that a helper was evaluated at."""
         return sorted({row["budget"] for row in self.evaluation.rows if row["budget"] is not None})
+
+    @property
+    def validated(self) -> list[Mapping[str, Any]]:
+        """The deployable helpers by success on the validation splits, best first; empty if they were not played."""
+        found = self.selection.get("helpers") if self.selection.get("by") == "validation" else None
+        return [one for one in found or () if isinstance(one, Mapping)]
+
+    @property
+    def validation_splits(self) -> list[str]:
+        """Names of the splits on which a helper was selected."""
+        return [visible(name, limit=40) for name in self.selection.get("splits") or ()] if self.validated else []
 
     @property
     def headline_budget(self) -> float | None:

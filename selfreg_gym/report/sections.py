@@ -133,10 +133,24 @@ def _usage_by_intervention(data: ReportData, folder: Path) -> Section:
 def _selection(data: ReportData) -> Section:
     return Section(
         "Selection of a helper",
-        [tables.selected_helpers(data), _folded("The knob of each helper", tables.selected_knobs(data))],
-        "Chosen in calibration: the helper with the highest success on the calibration episodes. The "
-        "oracle chooses on the evaluated episodes, so its share is a maximum over noisy estimates and biased upwards; "
-        "it bounds what a better choice could add. Helpers that know the collected tasks are excluded.",
+        [
+            tables.validated_helpers(data),
+            tables.selected_helpers(data),
+            _folded("The knob of each helper", tables.selected_knobs(data)),
+        ],
+        f"{_validation(data)}Chosen in calibration: the helper with the highest success on the calibration episodes. "
+        "The oracle chooses on the evaluated episodes, so its share is a maximum over noisy estimates and biased "
+        "upwards; it bounds what a better choice could add. Helpers that know the collected tasks are excluded.",
+    )
+
+
+def _validation(data: ReportData) -> str:
+    """What the table of validated helpers shows; empty without validation tasks."""
+    if not data.validation_splits:
+        return ""
+    return (
+        f"The helper of the headline is the one with the highest success at C on validation tasks "
+        f"({', '.join(data.validation_splits)}), which are neither trained on nor evaluated; differences are paired. "
     )
 
 

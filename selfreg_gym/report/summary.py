@@ -26,19 +26,23 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 
 def _deployable(data: ReportData, split: str) -> list[str]:
-    """The deployable helpers of a split with a share of the gap, the most successful in calibration first.
+    """The deployable helpers of a split with a share of the gap, the most successful in the selection first.
 
-    Success on the evaluated tasks is not used for the choice, since the best of several noisy results is optimistic.
+    The selection is on validation tasks, or on the episodes of the calibration if the run has none. Success on the
+    evaluated tasks is not used for the choice, since the best of several noisy results is optimistic.
     """
+    order = [one.get("helper") for one in data.validated]
 
-    def calibrated(helper: str) -> float:
+    def place(helper: str) -> tuple[int, float]:
+        if helper in order:
+            return order.index(helper), 0.0
         item = data.headline_comparison(split, helper)
         row = None if item is None else data.row(split, item["key"])
-        found = None if row is None else row["calibrated_success"]
-        return -1.0 if found is None else found
+        success = None if row is None else row["calibrated_success"]
+        return len(order), 1.0 if success is None else -success
 
     names = [one for one in data.helpers(split) if data.style(one).rank == 0]
-    return sorted((one for one in names if data.headline_comparison(split, one)), key=calibrated, reverse=True)
+    return sorted((one for one in names if data.headline_comparison(split, one)), key=place)
 
 
 def _headline_item(data: ReportData) -> Comparison | None:
@@ -55,7 +59,7 @@ def _headline_item(data: ReportData) -> Comparison | None:
 
 
 def headline(source: ReportData | Evaluation) -> str:
-    """The main result in two sentences: the share of the gap, the usage, random help at this usage, and the gap."""
+    """The main result: share of the gap, usage, random help at this usage, the gap, and how the helper was chosen."""
     data = ReportData.of(source)
     item = _headline_item(data)
     split = "" if item is None else item["split"]
@@ -82,8 +86,18 @@ def headline(source: ReportData | Evaluation) -> str:
         text += f"; random help recovers {percent(item['random']['value'])}"
     return (
         f"{text}. The gap is the increase in success from help at every step ({_amount(data, upper)} per "
-        f"episode) over the {percent(lower['success_rate'])} of the actor alone."
+        f"episode) over the {percent(lower['success_rate'])} of the actor alone.{_choice(data, item)}"
     )
+
+
+def _choice(data: ReportData, item: Comparison) -> str:
+    """On what the helper of the headline was chosen; empty if there was no other to choose from."""
+    names = _deployable(data, item["split"])
+    if len(names) < 2 or item["helper"] not in names:
+        return ""
+    if data.validation_splits:
+        return f" It was chosen from {len(names)} helpers on validation tasks ({', '.join(data.validation_splits)})."
+    return f" It was chosen from {len(names)} helpers by its success in calibration; there are no validation tasks."
 
 
 def _amount(data: ReportData, row: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "shares",
     "toggles",
     "usage_by_intervention",
+    "validated_helpers",
 ]
 
 DASH = "\N{EN DASH}"
@@ -111,6 +112,23 @@ def curves(data: ReportData) -> str:
     ]
     head = ["Helper", "Split", "area", "U for 50 % of the gap", "U for 80 %", "best lift, points", "widest gap of U"]
     return _table(head, body, left=2)
+
+
+def validated_helpers(data: ReportData) -> str:
+    """The deployable helpers by success at C on the validation splits."""
+    body = []
+    for one in data.validated:
+        success, apart = one["success"], one["difference"]
+        body.append([
+            macros.helper(data.style(one["helper"])),
+            _number(one["usage"]),
+            _estimate(success["value"], success["ci"], scale=100, digits=0),
+            _estimate(apart["value"], apart["ci"], scale=100, digits=0, sign="+") if apart["value"] else DASH,
+            *(percent(one["shares"].get(split)) for split in data.selection["splits"]),
+        ])  # fmt: skip
+    budget = _budget(data.selection.get("budget"))
+    gaps = [f"share of the gap, {split}" for split in data.validation_splits]
+    return _table(["On validation tasks", "U", f"SR % at C = {budget}", "to the first", *gaps], body)
 
 
 def selected_helpers(data: ReportData) -> str:

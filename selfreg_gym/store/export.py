@@ -34,7 +34,7 @@ _LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 _COLUMNS = (
     "episode t task task_id kind seed help_probability success usage observation admissible_actions state_key "
     "feature_key steps_left action action_text cost reward terminated truncated invalid tokens price actor_logprobs "
-    "feature_vector"
+    "feature_vector propensities continuation"
 ).split()
 _NO_EPISODES = "there is no episode to export: the store is empty, or no episode meets the filter."
 
@@ -69,6 +69,8 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "price": s.reported_cost,
                 "actor_logprobs": None if s.actor_logprobs is None else list(s.actor_logprobs),
                 "feature_vector": None if s.feature_vector is None else list(s.feature_vector),
+                "propensities": None if s.propensities is None else list(s.propensities),
+                "continuation": s.continuation,
             }
 
 
@@ -134,10 +136,10 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
 
     Minari needs one more observation than actions. The observation after the last action is not stored, because no
     decision is made there, so it is the empty string. ``admissible_actions`` and ``actor_logprobs`` (if there are any)
-    are JSON strings, with null for a probability of 0. ``feature_vector`` is there if the task reports it, with NaN in
-    the last row. Tokens that were not counted are -1, costs that were not reported NaN. The observation space is a
-    Gymnasium ``Text`` with the occurring characters and the maximal length, so it contains every observation also after
-    loading.
+    are JSON strings, with null for a probability of 0. ``feature_vector`` is there if the task reports it, and
+    ``propensities`` if they are known at every step, with NaN in the last row. Tokens that were not counted are -1,
+    costs that were not reported NaN. The observation space is a Gymnasium ``Text`` with the occurring characters and
+    the maximal length, so it contains every observation also after loading.
 
     Args:
         spec: the store's spec, the description of the dataset.
@@ -155,7 +157,11 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
     interventions = 0
     episodes = list(episodes)
     with_logprobs = any(s.actor_logprobs is not None for e in episodes for s in e.steps)
-    with_vectors = all(s.feature_vector is not None for e in episodes for s in e.steps)
+    lists = [
+        name
+        for name in ("feature_vector", "propensities")
+        if all(getattr(s, name) is not None for e in episodes for s in e.steps)
+    ]
     for number, e in enumerate(episodes):
         interventions = len(e.usage)
         infos = {
@@ -168,13 +174,14 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
             "price": np.array([np.nan, *(np.nan if s.reported_cost is None else s.reported_cost for s in e.steps)]),
             "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
+            "continuation": np.array([False, *(s.continuation for s in e.steps)]),
             "success": np.array([False] * len(e) + [e.success]),
         }
         if with_logprobs:
             infos["actor_logprobs"] = [*(_logprobs_json(s.actor_logprobs) for s in e.steps), "null"]
-        if with_vectors:
-            vectors = [s.feature_vector for s in e.steps]
-            infos["feature_vector"] = np.array([*vectors, np.full(len(vectors[0] or ()), np.nan)], np.float32)
+        for name in lists:
+            vectors = [getattr(s, name) for s in e.steps]
+            infos[name] = np.array([*vectors, np.full(len(vectors[0]), np.nan)], np.float32)
         buffers.append(
             minari.data_collector.EpisodeBuffer(
                 id=number,
@@ -197,7 +204,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             dataset_id,
             buffers,
             observation_space=space,
-            action_space=Discrete(1 + interventions),
+            action_space=Discrete(1 + interventions + any(e.aborted for e in episodes)),
             description=json.dumps(spec, allow_nan=False),
         )
     return minari.load_dataset(dataset_id)
@@ -265,10 +272,10 @@ def _arrow_schema(arrow: Any) -> Any:
     types = {
         **dict.fromkeys("task_id kind observation state_key feature_key action_text".split(), arrow.string()),
         **dict.fromkeys(("help_probability", "cost", "reward", "price"), arrow.float64()),
-        **dict.fromkeys(("success", "terminated", "truncated", "invalid"), arrow.bool_()),
+        **dict.fromkeys(("success", "terminated", "truncated", "invalid", "continuation"), arrow.bool_()),
         "usage": arrow.list_(arrow.float64()),
         "admissible_actions": arrow.list_(arrow.string()),
-        **dict.fromkeys(("actor_logprobs", "feature_vector"), arrow.list_(arrow.float32())),
+        **dict.fromkeys(("actor_logprobs", "feature_vector", "propensities"), arrow.list_(arrow.float32())),
     }
     return arrow.schema({name: types.get(name, arrow.int64()) for name in _COLUMNS})
 

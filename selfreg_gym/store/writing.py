@@ -56,7 +56,7 @@ class Writer:
                  dumps(_metrics(episode.metrics))),
             )  # fmt: skip
             self._connection.executemany(
-                f"INSERT INTO transitions VALUES ({', '.join('?' * 19)})",
+                f"INSERT INTO transitions VALUES ({', '.join('?' * 21)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
         if len(self._text_ids) > _CACHED_TEXTS:
@@ -75,8 +75,9 @@ class Writer:
         reported = None if s.reported_cost is None else float(s.reported_cost)
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
         acted = int(s.action), action_text, float(s.cost), float(s.reward)
-        lists = to_blob(s.actor_logprobs), to_blob(s.feature_vector)
-        return s.t, observation, actions, state, feature, left, *acted, *flags, tokens, reported, *lists
+        lists = to_blob(s.actor_logprobs), to_blob(s.feature_vector), to_blob(s.propensities)
+        numbers = left, *acted, *flags, tokens, reported, *lists, int(s.continuation)
+        return s.t, observation, actions, state, feature, *numbers
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
         """The index of an episode in the plan; an episode of a run without a fixed plan is appended."""
@@ -146,8 +147,15 @@ def _problem(episode: Episode) -> str | None:
         problem = "its steps are not numbered 0, 1, 2, ..."
     elif any((s.terminated or s.truncated) != (i == last) for i, s in enumerate(steps)):
         problem = "it must end at its last step and not before (steps after the end are not transitions)"
-    elif not all(0 <= s.action <= len(episode.usage) for s in steps):
+    elif not all(0 <= s.action <= len(episode.usage) for s in steps[:-1]):
         problem = f"an action is outside 0 .. {len(episode.usage)} (usage has one value per intervention)"
+    elif not 0 <= steps[-1].action <= len(episode.usage) + 1 or (episode.aborted and _spent_or_won(episode)):
+        problem = (
+            f"its last action is outside 0 .. {len(episode.usage) + 1}, or it is the last of these (abort) and has a "
+            "cost or success"
+        )
+    elif any(_misplaced(before, step) for before, step in zip((None, *steps), steps, strict=False)):
+        problem = "a continuation must follow a step with the same call of help"
     elif not all(math.isfinite(x) for s in steps for x in (s.cost, s.reward, s.reported_cost or 0)):
         problem = "a cost, a reported cost or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
@@ -158,7 +166,17 @@ def _problem(episode: Episode) -> str | None:
         problem = "steps_left and tokens must be in 0 .. 2**63 - 1"
     else:
         problem = next((found for step in steps if (found := _text_problem(step) or _list_problem(step))), None)
+        problem = problem or next((found for step in steps if (found := _propensity_problem(step, episode))), None)
     return problem
+
+
+def _spent_or_won(episode: Episode) -> bool:
+    return episode.success or episode.steps[-1].cost != 0
+
+
+def _misplaced(before: Transition | None, step: Transition) -> bool:
+    """Whether a step is marked as the continuation of a call that is not the one before it."""
+    return step.continuation and (before is None or step.action == 0 or before.action != step.action)
 
 
 def _list_problem(step: Transition) -> str | None:
@@ -172,6 +190,20 @@ def _list_problem(step: Transition) -> str | None:
             return f"{rule}, received {shown(logprobs)}"
     if step.feature_vector is not None and not all(map(math.isfinite, step.feature_vector)):
         return f"feature_vector must have finite numbers, received {shown(step.feature_vector)}"
+    return None
+
+
+def _propensity_problem(step: Transition, episode: Episode) -> str | None:
+    """The problem with the probabilities of a transition's actions, or None."""
+    chances = step.propensities
+    if chances is None:
+        return None
+    rule = "propensities must be the probabilities of all actions, with that of the taken action above 0, or None"
+    count = len(chances) - 1 - len(episode.usage)  # 1 if the env has the action K + 1
+    if count not in (0, 1) or not all(0 <= chance <= 1 for chance in chances):
+        return f"{rule}, received {shown(chances)}"
+    if abs(sum(chances) - 1) > 1e-5 or step.action >= len(chances) or not chances[step.action]:
+        return f"{rule}, received {shown(chances)} for action {step.action}"
     return None
 
 

@@ -1,8 +1,9 @@
 """Episodes sampled from a transition model under random help, to test estimators where the true values are known.
 
 The steps of all episodes are drawn together. The outcome of an action comes from one uniform number, by inversion of
-the distribution function of its row. Help is drawn as in a collection: with the episode's probability p at each step,
-from one of the K interventions with equal probability. Where the drawn help is not available, the actor acts.
+the distribution function of its row. Help is drawn as in a collection (:mod:`selfreg_gym.playing.random_help`): with
+the episode's probability p at each step, from one of the K interventions. Where the drawn help is not available, the
+actor acts. Each step has the probabilities of its actions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError
+from selfreg_gym.playing.random_help import RandomHelp, checked_shares
 from selfreg_gym.transitions.model import HELP_PROBABILITIES, TransitionModel
 from selfreg_gym.types import Episode, Transition
 from selfreg_gym.utils.arguments import check_count, check_numbers
@@ -29,6 +31,7 @@ def sample(
     episodes: int,
     *,
     help_probabilities: Sequence[float] = HELP_PROBABILITIES,
+    help_shares: Sequence[float] | None = None,
     seed: int = 0,
     horizon: int | None = None,
 ) -> list[Episode]:
@@ -42,6 +45,7 @@ def sample(
         model: the model.
         episodes: number of episodes, at least 1.
         help_probabilities: probabilities p of help at each step; the episodes take them in turn.
+        help_shares: ``(K,)`` the share of each intervention in the help; None: equal shares.
         seed: seed of all draws.
         horizon: for a model without steps left: the largest number of steps. Such episodes report ``steps_left``, and
             one that reaches the limit is truncated and fails. None: no limit.
@@ -52,6 +56,7 @@ def sample(
     """
     count, seed = check_count("episodes", episodes), check_count("seed", seed, low=0)
     probabilities = check_numbers("help_probabilities", help_probabilities)
+    help = RandomHelp(model.actions - 1, checked_shares(help_shares, model.actions - 1))
     if horizon is not None:
         horizon = check_count("horizon", horizon)
         if model.levels > 1:
@@ -70,7 +75,7 @@ def sample(
     alive, state = np.arange(count), start
     for t in range(horizon or LONGEST):
         node, level = state % model.nodes, state // model.nodes
-        action = _actions(rng, model, chance[alive], node)
+        action = _actions(rng, model, help, chance[alive], node)
         following = draw.following(action, node, level, rng.random(len(alive)))
         over = following < 0
         cost = model.cost[action, node]
@@ -79,15 +84,22 @@ def sample(
         if horizon is not None and t + 1 == horizon:
             cut, over = ~over, np.ones(len(alive), bool)
         left = level + 1 if model.levels > 1 else np.full(len(alive), -1 if horizon is None else horizon - t)
+        calling = model.calling[node]
+        action = np.where(calling > 0, calling, action)  # the call goes on
         helped = np.flatnonzero(action)
         usage[alive[helped], action[helped] - 1] += cost[helped]
-        columns = alive, node, left, action, cost, following == SUCCESS, over & ~cut, cut
-        for i, s, h, a, c, won, ended, truncated in zip(*(column.tolist() for column in columns), strict=True):
+        chances = _propensities(model, help, chance[alive], node)
+        for i in np.flatnonzero(calling).tolist():
+            chances[i] = tuple(float(a == calling[i]) for a in range(model.actions))
+        columns = alive, node, left, action, cost, following == SUCCESS, over & ~cut, cut, calling > 0
+        lists = (column.tolist() for column in columns)
+        for i, s, h, a, c, won, ended, truncated, continues, p in zip(*lists, chances, strict=True):
             steps[i].append(
                 Transition(
                     t=t, observation=names.state[s], admissible_actions=None, state_key=names.state[s],
                     feature_key=names.feature[s], steps_left=None if h < 0 else h, action=a, action_text="", cost=c,
                     reward=float(won), terminated=ended, truncated=truncated, invalid=False,
+                    continuation=continues, propensities=p,
                 )
             )  # fmt: skip
         wins[alive] = following == SUCCESS
@@ -167,9 +179,30 @@ def _sums(data: np.ndarray) -> np.ndarray:
     return np.concatenate(([0.0], np.cumsum(data)))
 
 
-def _actions(rng: np.random.Generator, model: TransitionModel, chance: np.ndarray, node: np.ndarray) -> np.ndarray:
+def _actions(
+    rng: np.random.Generator, model: TransitionModel, help: RandomHelp, chance: np.ndarray, node: np.ndarray
+) -> np.ndarray:
     """Draw help with probability ``chance``, from one of the interventions; nohelp where it is not available."""
-    interventions = model.actions - 1
     whether, whom = rng.random((2, len(node)))
-    action = np.where(whether < chance, 1 + (whom * interventions).astype(np.int64), 0) if interventions else 0 * node
+    action = np.zeros(len(node), np.int64)
+    if help.interventions:
+        chosen = 1 + (whom * help.interventions).astype(np.int64)
+        if help.shares is not None:
+            edges = np.cumsum(help.shares)
+            chosen = 1 + np.searchsorted(edges / edges[-1], whom, side="right")
+        action = np.where(whether < chance, chosen, 0)
     return np.where(model.available[action, node], action, 0)
+
+
+def _propensities(
+    model: TransitionModel, help: RandomHelp, chance: np.ndarray, node: np.ndarray
+) -> list[tuple[float, ...]]:
+    """``(n, 1 + K)`` probabilities of the actions."""
+    found: dict[tuple[float, tuple[bool, ...]], tuple[float, ...]] = {}
+    rows = []
+    for p, allowed in zip(chance.tolist(), model.available[:, node].T.tolist(), strict=True):
+        key = p, tuple(allowed)
+        if key not in found:
+            found[key] = help.propensities(p, None if all(allowed) else allowed)
+        rows.append(found[key])
+    return rows

@@ -48,6 +48,11 @@ COLLECTION_EPISODES = Purpose(None)  # seed, task index, episode of the task: th
 EVALUATION_EPISODES = Purpose(0xE7A1)  # the same for an evaluation
 CALIBRATION_EPISODES = Purpose(0xCA11)  # the same for a calibration
 INTERACTIVE_HELP = Purpose(None)  # seed, task index: help at random in an episode with a person
+SIMULATION = Purpose(0x51A1)  # draw of the decision, number of the simulation: a simulation of a tree search
+ROLLOUT = Purpose(0x5011, 0)  # key of the state, number of the rollout: a rollout from a state
+FORK = Purpose(0xF02C)  # seed, task index, seed of the episode, step, repetition: the seed of a fork
+FORK_STEP = Purpose(0xF02D)  # seed of a fork, step: the task's stream
+FORK_STATES = Purpose(0xF02E)  # seed: the states that are forked
 # Helpers.
 EPISODE_KEY = Purpose(None)  # seed of the episode, task index: the key of a helper's draws
 KEYED_DRAWS = Purpose(0x6B6579)  # seed of the helper, key of the episode

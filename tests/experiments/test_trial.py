@@ -23,7 +23,7 @@ def test_trials_differ_in_all_seeds_but_those_of_the_evaluation() -> None:
         sections = [getattr(one, name) for one in (base, first, second)]
         if not hasattr(sections[0], "seed"):
             assert sections[0] == sections[1] == sections[2]
-        elif name in ("calibrate", "evaluate"):
+        elif name in ("calibrate", "select", "evaluate"):
             assert sections[0].seed == sections[1].seed == sections[2].seed
         else:
             assert len({section.seed for section in sections}) == 3, "also another seed than that of the demo"
@@ -45,7 +45,7 @@ def test_the_last_tasks_are_taken_where_there_are_few(tmp_path: Path) -> None:
 def test_sizes_of_the_evaluation_do_not_change_the_run(tmp_path: Path) -> None:
     paths = {
         Trial(0, of_seed(config(change), 0), tmp_path, say=lambda line: None).run().path
-        for change in ("evaluate.tasks=3", "evaluate.episodes=7", "calibrate.episodes=9")
+        for change in ("evaluate.tasks=3", "evaluate.episodes=7", "calibrate.episodes=9", "select.tasks=5")
     }
     assert len(paths) == 1
     other = Trial(0, of_seed(config("collect.episodes=5"), 0), tmp_path, say=lambda line: None).run().path

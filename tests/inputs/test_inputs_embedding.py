@@ -15,7 +15,7 @@ from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs
 from selfreg_gym.inputs.language_models import _chosen_layers, backbone_folder, embedding_backbone
 from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.columns import Coded
 
 ENV = {
     "task": "selfreg/SIF-v0", "task_kwargs": {"kind": "mixed"}, "actor": "tiny", "interventions": ["expert"]

@@ -11,7 +11,7 @@ from stored import SPEC, episode
 from selfreg_gym import InterventionEnv, Rollouts
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.inputs import DecisionTable
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.columns import Coded
 from selfreg_gym.testing import ExpertActor
 from selfreg_gym.types import Act, Intervention
 

@@ -14,6 +14,7 @@ from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.calibration.mixture import CoinMixture
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.off_policy import OffPolicySupportError, evaluate_off_policy
+from selfreg_gym.off_policy.logged import Logged
 from selfreg_gym.solver import evaluate_policy, solve, solve_budget
 from selfreg_gym.transitions import TransitionModel
 
@@ -96,6 +97,51 @@ def test_several_interventions_have_usage_of_their_own(known, probabilities) -> 
         assert _within(estimate, truth)
     total = sum(one.value for one in found.usage_by_intervention)
     assert found.usage.value == pytest.approx(total, abs=0.02)
+
+
+MIXED = (0.7, 0.2, 0.1)
+"""Probabilities of the actions of a policy that draws at every step."""
+
+
+def _exact(model, policy: np.ndarray) -> tuple[float, np.ndarray]:
+    """Success and usage of each intervention of a policy ``(n, 3)`` of random actions, by a linear system."""
+    chain = sum(policy[:, a, None] * model.P[a].toarray() for a in range(3))
+    reward = np.column_stack(
+        [(policy.T * model.success).sum(axis=0), policy[:, 1] * model.cost[1], policy[:, 2] * model.cost[2]]
+    )
+    success, *usage = model.start @ np.linalg.solve(np.eye(model.n) - chain, reward)
+    return success, np.array(usage)
+
+
+def test_unequal_shares_of_the_interventions_are_corrected_for(known) -> None:
+    model = known(8, interventions=2)
+    success, usage = _exact(model, np.tile(MIXED, (model.n, 1)))
+    episodes = model.sample(2_000, help_probabilities=[0.2, 0.5], help_shares=[0.85, 0.15], seed=11)
+    policy = np.tile(MIXED, (sum(map(len, episodes)), 1))
+    found = evaluate_off_policy(episodes, policy, methods=["wis"]).best
+    assert _within(found.success, success)
+    for estimate, truth in zip(found.usage_by_intervention, usage, strict=True):
+        assert _within(estimate, truth)
+    equal = [replace(one, steps=tuple(replace(step, propensities=None) for step in one)) for one in episodes]
+    assert not _within(evaluate_off_policy(equal, policy, methods=["wis"]).best.usage_by_intervention[0], usage[0], 3.0)
+
+
+def test_help_that_is_not_available_everywhere_has_weights_of_its_own(known) -> None:
+    full = known(8, interventions=2)
+    available = np.ones((3, full.n), bool)
+    available[1, ::2] = False
+    model = TransitionModel(full.P, full.success, full.start, available=available)
+    table = np.where(available.T, MIXED, [0.0, 0.0, 0.0])
+    table[:, 0] += 1 - table.sum(axis=1)
+    success, usage = _exact(model, table)
+    episodes = model.sample(2_000, help_probabilities=[0.2, 0.5], seed=12)
+    assert not Logged.of(episodes).stationary
+    policy = table[[int(step.state_key) for one in episodes for step in one]]
+    found = evaluate_off_policy(episodes, policy, methods=["wis"])
+    assert found.out_of_support == pytest.approx(0.0, abs=1e-6)
+    assert _within(found.best.success, success)
+    for estimate, truth in zip(found.best.usage_by_intervention, usage, strict=True):
+        assert _within(estimate, truth)
 
 
 def test_an_estimate_without_support_is_refused(known, tabular) -> None:

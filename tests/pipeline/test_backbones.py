@@ -16,7 +16,7 @@ from selfreg_gym.lm.backbone import BUILT
 from selfreg_gym.pipeline import advance, open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.stages import _below_baseline, _unread_by_actor
+from selfreg_gym.pipeline.training import _below_baseline, _unread_by_actor
 
 COIN = ["task.id=selfreg/Coin-v0", "task.kwargs={}", "task.splits={collected={}}"]
 TRAININGS = ["train-prm", "fit", "solve", "fit-values", "train-helper"]

@@ -46,9 +46,9 @@ def test_a_helper_without_a_calibration_raises(tmp_path: Path, monkeypatch: pyte
 
     run = Run.open(tmp_path / "run", load_config(preset="smoke"))
     (run.path / "calibration.json").write_text("{}")
-    monkeypatch.setattr(comparison, "build", lambda run: {HelperKey("mine", 1 / 3): Helper()})
+    monkeypatch.setattr(comparison, "build", lambda run, names=None: {HelperKey("mine", 1 / 3): Helper()})
     with pytest.raises(RunDirectoryError, match=r"'mine@0.3333333333333333' is missing.*--until calibrate"):
-        comparison._calibrated(run)
+        comparison.calibrated(run)
 
 
 def test_a_helper_whose_from_run_returns_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

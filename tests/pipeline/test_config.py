@@ -177,6 +177,28 @@ def test_arguments_of_another_task_are_dropped(tmp_path: Path) -> None:
     assert same == load_config(preset="smoke")
 
 
+def test_validation_splits_of_the_task_are_added_unless_they_are_evaluated() -> None:
+    declared = {"val-seen": {"split": "val-seen"}, "val-unseen": {"split": "val-unseen"}}
+    config = load_config(preset="smoke")
+    assert config.select.splits == declared
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert load_config(overrides=["task.id=selfreg/Coin-v0"]).select.splits == {}, "it declares none"
+    assert load_config(overrides=["task.kwargs.split=train"]).select.splits == {}, "they would replace an argument"
+    evaluated = load_config(overrides=["task.splits={collected={}, last={split='val-unseen'}}"])
+    assert evaluated.select.splits == {"val-seen": {"split": "val-seen"}}
+    assert load_config(overrides=["select.splits={}"]).select.splits == {}
+    with pytest.raises(ConfigError, match=r"must differ in name and arguments from the evaluated splits.*test-seen"):
+        load_config(overrides=["select.splits={mine={split='test-seen'}}"])
+
+
+def test_a_run_of_a_version_without_validation_splits_continues() -> None:
+    table = to_dict(load_config(preset="tiny"))
+    del table["select"]
+    older = from_dict(table)
+    assert older.select.splits == {}
+    assert differences(older, from_dict(to_dict(older))) == []
+
+
 def test_arguments_of_other_agents_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(

@@ -13,7 +13,7 @@ from selfreg_gym.intervention_env.building import build_actor
 from selfreg_gym.pipeline import open_run
 from selfreg_gym.pipeline.checkpoints import models_of
 from selfreg_gym.pipeline.config import load_config
-from selfreg_gym.pipeline.stages import _description, _training
+from selfreg_gym.pipeline.training import _description, _training
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from selfreg_gym.pipeline import STAGES, advance, comparison, open_run, stages, 
 from selfreg_gym.pipeline.candidates import helper_class, helper_names
 from selfreg_gym.pipeline.config import load_config, override, to_dict
 from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.report.data import ReportData
+from selfreg_gym.report.summary import headline
 
 ROW_KEYS = {
     "helper", "kind", "split", "seed", "budget", "episodes", "success_rate", "success_rate_ci", "usage", "usage_ci",
@@ -114,6 +116,58 @@ def test_no_episode_serves_two_purposes(smoke: tuple[Path, str]) -> None:
     assert not evaluated & calibrated
 
 
+def test_the_helper_of_the_headline_is_selected_on_validation_tasks(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    out, _ = smoke
+    record = json.loads((out / "selection.json").read_text())
+    assert (record["by"], record["splits"], record["budget"]) == ("validation", ["val-seen", "val-unseen"], 1.0)
+    assert {one["helper"] for one in record["helpers"]} == {"fitted", "lm"}, "dp knows the tasks"
+    assert record["selected"] == record["helpers"][0]["helper"]
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "It was chosen from 2 helpers on validation tasks (val-seen, val-unseen)." in report
+    other = tmp_path / "run"
+    shutil.copytree(out, other)
+    record["helpers"].reverse()
+    (other / "selection.json").write_text(json.dumps(record))
+    data = ReportData.load(other)
+    helper = data.style(record["helpers"][0]["helper"]).short
+    assert f"the {helper} recovers" in headline(data), "the report follows the selection"
+
+
+def test_the_selection_plays_validation_tasks_only(
+    smoke: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from selfreg_gym import evaluation
+
+    played: dict[str, Any] = {}
+    original = evaluation.evaluate_splits
+
+    def recorded(plans: dict[str, Any], helpers: dict[Any, Any], **more: Any) -> Any:
+        played.update({split: plan.env["task_kwargs"] for split, plan in plans.items()})
+        return original(plans, helpers, **more)
+
+    monkeypatch.setattr(evaluation, "evaluate_splits", recorded)
+    out = tmp_path / "run"
+    shutil.copytree(smoke[0], out)
+    (out / "evaluation.json").unlink()
+    before = json.loads((out / "selection.json").read_text())
+    advance(Run.open(out, progress=False, say=lambda line: None), ["select"], redo=True)
+    assert played == {name: {"kind": "mixed", "split": name} for name in ("val-seen", "val-unseen")}
+    assert json.loads((out / "selection.json").read_text()) == before
+
+
+def test_without_validation_splits_the_calibration_selects(smoke: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(smoke[0], out)
+    config = override(to_dict(load_config(preset="smoke")), ["select.splits={}"])
+    advance(Run.open(out, config, update=True, progress=False, say=lambda line: None), ["select"])
+    record = json.loads((out / "selection.json").read_text())
+    calibrated = json.loads((out / "calibration.json").read_text())
+    assert (record["by"], record["splits"]) == ("calibration", [])
+    success = {name: calibrated[f"{name}@1"]["success"] for name in ("fitted", "lm")}
+    assert record["selected"] == max(("fitted", "lm"), key=lambda name: success[name])
+    assert "by its success in calibration; there are no validation tasks." in headline(ReportData.load(out))
+
+
 def test_a_finished_run_runs_nothing_again(smoke: tuple[Path, str]) -> None:
     out, _ = smoke
     before = (out / "manifest.json").read_bytes()
@@ -161,7 +215,7 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
     said: list[str] = []
     advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
     assert played == [["collected", "seen", "unseen"], ["seen", "unseen"]]
-    assert sum("up to date" in line for line in said) == len(stages_until("calibrate"))
+    assert sum("up to date" in line for line in said) == len(stages_until("select"))
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     assert rows[0] == rows[1]
 

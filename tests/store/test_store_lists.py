@@ -1,4 +1,4 @@
-"""The actor's log-probabilities and feature vectors in a store, and stores of format 2."""
+"""Log-probabilities, feature vectors and propensities in a store, and stores of formats 2 and 3."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stored import SPEC, episode
 from selfreg_gym import Episode, Rollouts
 from selfreg_gym.errors import InvalidArgumentError, StoreDamagedError
 from selfreg_gym.store.ragged import Ragged, from_blob, to_blob
+from selfreg_gym.store.schema import FORMAT
 
 LISTS = [(-0.25, -1.5), (-0.5, -2.0, -3.25), (-0.125, float("-inf"))]  # exact in float32
 VECTORS = [(0.5, 1.0, -2.0), (0.0, 3.5, 1e6), (-0.25, 0.0, 0.75)]
@@ -65,6 +66,9 @@ def test_vectors_of_different_lengths_cannot_be_one_column(rollouts: Rollouts) -
         ({"actor_logprobs": (-1.0, "x")}, "wrong type"),
         ({"feature_vector": (float("inf"),)}, "feature_vector must have finite numbers"),
         ({"feature_vector": 3.0}, "wrong type"),
+        ({"propensities": (0.5, 0.5)}, "probabilities of all actions"),
+        ({"propensities": (0.5, 0.5, 0.5)}, "probabilities of all actions"),
+        ({"propensities": (0.0, 0.5, 0.5)}, "that of the taken action above 0"),
     ],
 )
 def test_invalid_lists(rollouts: Rollouts, change: dict[str, object], message: str) -> None:
@@ -80,7 +84,7 @@ def test_a_store_of_format_2_is_read_and_converted_when_it_is_written(rollouts: 
     rollouts.close()
     connection = sqlite3.connect(path)  # what format 2 was: the same without the two columns
     connection.execute("DROP VIEW steps")
-    for column in ("actor_logprobs", "feature_vector"):
+    for column in ("actor_logprobs", "feature_vector", "propensities", "continuation"):
         connection.execute(f"ALTER TABLE transitions DROP COLUMN {column}")
     connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
     connection.execute("PRAGMA user_version = 2")
@@ -92,7 +96,28 @@ def test_a_store_of_format_2_is_read_and_converted_when_it_is_written(rollouts: 
         assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (2,)  # reading changes nothing
         again.add(with_lists(1))
         assert list(again) == [episode(), with_lists(1)]
-        assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (3,)
+        assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (FORMAT,)
+
+
+def test_a_store_of_format_3_has_no_propensities_until_it_is_written(rollouts: Rollouts, path: Path) -> None:
+    rollouts.add(with_lists())
+    rollouts.close()
+    connection = sqlite3.connect(path)
+    connection.execute("DROP VIEW steps")
+    for column in ("propensities", "continuation"):
+        connection.execute(f"ALTER TABLE transitions DROP COLUMN {column}")
+    connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
+    connection.execute("PRAGMA user_version = 3")
+    connection.commit()
+    connection.close()
+    new = with_lists(1)
+    new = dataclasses.replace(new, steps=tuple(dataclasses.replace(s, propensities=(0.5, 0.25, 0.25)) for s in new))
+    with Rollouts.open(path, spec=SPEC) as again:
+        assert list(again) == [with_lists()]
+        again.add(new)
+        assert list(again) == [with_lists(), new]
+        assert again.columns("propensities")["propensities"][0] is None
+        assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (FORMAT,)
 
 
 def test_a_damaged_list_is_reported(rollouts: Rollouts, path: Path) -> None:

@@ -1,0 +1,341 @@
+"""``fork``: continue states under several first actions, with common random numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
+
+from selfreg_gym.adapters import as_helper
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
+from selfreg_gym.forks.playing import FirstActions, ForkEnv, ForkTable
+from selfreg_gym.forks.result import Forks, as_first_actions, state_record
+from selfreg_gym.forks.states import ForkState, live_states
+from selfreg_gym.helper import Helper
+from selfreg_gym.intervention_env import building
+from selfreg_gym.intervention_env.env import InterventionEnv
+from selfreg_gym.intervention_env.snapshots import layers
+from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.executor import run_sharded
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.types import Episode, HelperPolicy, optional_member
+from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.files import write_text
+from selfreg_gym.utils.json_text import dumps, read_object
+from selfreg_gym.utils.progress import progress_bar
+from selfreg_gym.utils.random_streams import FORK, seed_sequence
+
+__all__ = ["fork"]
+
+_BATCHES = 8
+"""Batches of episodes in a shard, so that few environments are idle at its end."""
+
+
+def fork(
+    env: Mapping[str, Any] | Any,
+    states: Sequence[ForkState] | None = None,
+    *,
+    first_actions: Sequence[int | Sequence[int]] | None = None,
+    then: HelperPolicy | None = None,
+    repetitions: int = 32,
+    seed: int = 0,
+    num_envs: int = 16,
+    workers: int = 1,
+    retries: int = 2,
+    deterministic: bool = True,
+    resume: str | Path | None = None,
+    progress: bool = False,
+) -> Forks:
+    """Continue each state under several first actions, each followed by the same policy.
+
+    The continuations of a repetition have common random numbers for all first actions
+    (:mod:`selfreg_gym.forks.playing`), so their differences have smaller intervals. A result is a function of the
+    state, ``seed`` and the arguments of the policy: neither other states nor ``num_envs`` nor ``workers`` change it.
+
+    Facts that are hidden from the actor are those of the recorded episode. The mean over states that were reached by
+    playing is an unbiased estimate for these states; a single value holds for its hidden facts.
+
+    Args:
+        env: keyword arguments of ``selfreg/Intervention-v0``; or a live intervention env whose task was made from an
+            id, which is not changed.
+        states: from :func:`selfreg_gym.forks.stored_states` or :func:`selfreg_gym.forks.live_states`; None: those that
+            the live env ``env`` is at.
+        first_actions: F first actions, each an action or a sequence of actions; default: 0 (nohelp), 1, ..., K. An
+            action of a call that lasts several steps stands for the whole call.
+        then: the helper that is followed afterwards; None is nohelp to the end of the episode. At a live state it
+            begins without memory.
+        repetitions: R, continuations of each first action.
+        seed: seed of the repetitions.
+        num_envs: episodes at once in each process.
+        workers: number of processes; several need keyword arguments that can be pickled.
+        retries: repetitions of a continuation in which an actor failed.
+        deterministic: passed to ``then.predict``.
+        resume: a JSON file for unfinished work. Finished states are written to it, and read from it by the same call
+            after an interruption. It stays when all states are finished.
+        progress: draw a progress bar.
+
+    Returns:
+        Success, cost, calls and steps of all continuations.
+
+    Raises:
+        InvalidArgumentError: invalid arguments, no states, or a live env whose task cannot be made again.
+        TaskContractError: a stored state is not reached again by its actions, so the task has changed.
+        CheckpointError: ``resume`` holds the work of another call, or is damaged.
+    """
+    live = not isinstance(env, Mapping)
+    kwargs = _kwargs_of(env) if live else dict(env)
+    if states is None:
+        if not live:
+            raise InvalidArgumentError("fork needs states: pass stored_states(rollouts, rows), or a live env.")
+        states = live_states(env)
+    states = list(states)
+    if not states or not all(isinstance(state, ForkState) for state in states):
+        raise InvalidArgumentError(f"states must be at least one ForkState, received {shown(states)}.")
+    workers = check_count("workers", workers)
+    if workers > 1 and live:
+        raise InvalidArgumentError(
+            f"a live env cannot be sent to other processes: pass its keyword arguments to use workers={workers}."
+        )
+    probe = ForkEnv(1, ForkTable([()]), kwargs)
+    names = tuple(one.name for one in probe.interventions)
+    actions = int(probe.single_action_space.n)  # type: ignore[attr-defined]
+    first = as_first_actions(range(1 + len(names)) if first_actions is None else first_actions, actions)
+    reseeded = optional_member(probe.slots[0].task, "reseed") is not None
+    probe.close()
+    decider = None if then is None else as_helper(then, what="then")
+    player = _Player(
+        kwargs, first, decider, check_count("repetitions", repetitions), check_count("seed", seed, low=0),
+        check_count("num_envs", num_envs), check_count("retries", retries, low=0), deterministic,
+    )  # fmt: skip
+    work = _Work(states, player, len(names), None if resume is None else Path(resume), _identity(states, player))
+    work.read()
+    each = len(first) * player.repetitions
+    with progress_bar("forks", len(states) * each, done=work.done * each, shown=progress) as update:
+
+        def keep(outcome: _Outcome) -> None:
+            work.add(outcome)
+            update(work.played)
+
+        run_sharded(player, _shards(work.missing(), each, num_envs, workers), workers=workers, on_result=keep)
+    return Forks(
+        states=states, first_actions=first, interventions=names, then=player.helper.type_name, reseeded=reseeded,
+        seed=player.seed, **work.arrays,
+    )  # fmt: skip
+
+
+class _Outcome(NamedTuple):
+    """A finished continuation: indices of state, first action and repetition, and what is measured."""
+
+    state: int
+    first: int
+    repetition: int
+    success: bool
+    cost: float
+    calls: tuple[int, ...]
+    steps: int
+    invalid_at: int
+    failed: bool
+
+
+@dataclass
+class _Player:
+    """Plays shards, lists of ``(number, state)``. It makes its env at the first one."""
+
+    env_kwargs: Mapping[str, Any]
+    first: tuple[tuple[int, ...], ...]
+    then: Helper | None
+    repetitions: int
+    seed: int
+    num_envs: int
+    retries: int
+    deterministic: bool
+    _env: Any = field(default=None, init=False)
+    _table: Any = field(default=None, init=False)
+
+    @property
+    def helper(self) -> FirstActions:
+        """The helper that plays the forks."""
+        return FirstActions(self.then)
+
+    def __call__(self, shard: Sequence[tuple[int, ForkState]]) -> Iterator[_Outcome]:
+        """Play all continuations of the states of a shard."""
+        if self._env is None:
+            self._table = ForkTable(self.first)
+            self._env = ForkEnv(self.num_envs, self._table, self.env_kwargs)
+        # Without a helper, nobody needs the recorded steps, so they are executed only once.
+        self._table.states = [state if self.then else self._env.reached(state) for _, state in shard]
+        place: dict[tuple[int, int], tuple[int, int, int]] = {}
+        specs = []
+        for i, (number, state) in enumerate(shard):
+            for repetition in range(self.repetitions):
+                seed = fork_seed(self.seed, state, repetition)
+                for f in range(len(self.first)):
+                    specs.append(EpisodeSpec(i * len(self.first) + f, seed))
+                    place[specs[-1].task_index, seed] = (number, f, repetition)
+        played = run_episodes(
+            self._env, specs, self.helper, deterministic=self.deterministic, record_steps=False, retries=self.retries
+        )
+        for episode in played:
+            state, _ = self._table.at(episode.task_index)
+            yield _measured(episode, len(state.steps), *place[episode.task_index, episode.seed])
+
+
+def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
+    """The seed of a repetition at a state, in [0, 2**63)."""
+    words = seed_sequence(FORK, seed, state.task_index + 1, state.seed, state.t, repetition)
+    return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _measured(episode: Episode, before: int, state: int, first: int, repetition: int) -> _Outcome:
+    """The outcome of a continuation after ``before`` recorded steps."""
+    own = episode.steps[before:]
+    counts = np.bincount([step.action for step in own if not step.continuation], minlength=1 + len(episode.usage))
+    invalid = next((i for i, step in enumerate(own) if step.invalid), -1)
+    return _Outcome(
+        state=state, first=first, repetition=repetition, success=episode.success,
+        cost=float(sum(step.cost for step in own)), calls=tuple(counts[1 : 1 + len(episode.usage)].tolist()),
+        steps=len(own), invalid_at=invalid, failed=episode.error is not None,
+    )  # fmt: skip
+
+
+class _Work:
+    """The arrays of a call, filled by its outcomes, and the file of its finished states."""
+
+    def __init__(
+        self, states: Sequence[ForkState], player: _Player, interventions: int, path: Path | None, identity: str
+    ) -> None:
+        shape = (len(states), len(player.first), player.repetitions)
+        self.arrays: dict[str, np.ndarray] = {
+            "success": np.zeros(shape, bool), "cost": np.zeros(shape), "calls": np.zeros((*shape, interventions), int),
+            "steps": np.zeros(shape, int), "invalid_at": np.full(shape, -1), "failed": np.zeros(shape, bool),
+        }  # fmt: skip
+        self.states, self.path, self.identity = states, path, identity
+        self.left = np.full(len(states), shape[1] * shape[2])
+        self.played = 0
+
+    @property
+    def done(self) -> int:
+        """Number of finished states."""
+        return int((self.left == 0).sum())
+
+    def missing(self) -> list[tuple[int, ForkState]]:
+        """The unfinished states with their numbers."""
+        return [(i, state) for i, state in enumerate(self.states) if self.left[i]]
+
+    def add(self, outcome: _Outcome) -> None:
+        """Keep an outcome; write the file if its state is finished."""
+        at = (outcome.state, outcome.first, outcome.repetition)
+        for name in self.arrays:
+            self.arrays[name][at] = getattr(outcome, name)
+        self.left[outcome.state] -= 1
+        self.played += 1
+        if not self.left[outcome.state] and self.path is not None:
+            self.write(self.path)
+
+    def read(self) -> None:
+        """Read the finished states of the file, if it exists.
+
+        Raises:
+            CheckpointError: the file holds the work of another call, or is damaged.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        keys = ("identity", "finished", *self.arrays)
+        found = read_object(self.path, what="unfinished forks", remedy="delete it", keys=keys)
+        if found["identity"] != self.identity:
+            raise CheckpointError(
+                f"{str(self.path)!r} holds forks with other arguments or states: use another file, or delete it."
+            )
+        try:
+            finished = np.array(found["finished"], int)
+            for name, array in self.arrays.items():
+                array[finished] = np.array(found[name], array.dtype).reshape(len(finished), *array.shape[1:])
+        except (ValueError, IndexError, TypeError) as fault:
+            raise CheckpointError(f"{str(self.path)!r} is damaged ({fault}): delete it.") from fault
+        self.left[finished] = 0
+        self.played = len(finished) * int(np.prod(self.arrays["success"].shape[1:]))
+
+    def write(self, path: Path) -> None:
+        """Write the finished states."""
+        finished = np.flatnonzero(self.left == 0)
+        values = {name: array[finished].tolist() for name, array in self.arrays.items()}
+        write_text(path, dumps({"identity": self.identity, "finished": finished.tolist(), **values}) + "\n")
+
+
+def _identity(states: Sequence[ForkState], player: _Player) -> str:
+    """A hash of what determines the result, as far as it can be written as text."""
+    text = json.dumps(
+        [
+            {key: _plain(value) for key, value in sorted(player.env_kwargs.items())}, player.first,
+            _described(player.then), player.repetitions, player.seed, player.deterministic,
+            [state_record(state) for state in states],
+        ]
+    )  # fmt: skip
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _described(helper: Helper | None) -> list[str]:
+    """Class, knob and seed of a helper."""
+    if helper is None:
+        return []
+    return [helper.type_name, f"{helper.knob!r}" if helper.has_knob else "", f"{helper.seed!r}"]
+
+
+def _plain(value: Any) -> str:
+    """The ``repr`` without the addresses of objects, which differ between processes."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _shards(
+    missing: Sequence[tuple[int, ForkState]], each: int, num_envs: int, workers: int
+) -> list[list[tuple[int, ForkState]]]:
+    """Divide the states into shards that fill the environments, and that occupy all workers."""
+    fill = max(1, -(-_BATCHES * num_envs // each))
+    size = max(1, min(fill, -(-len(missing) // workers)))
+    return [list(missing[i : i + size]) for i in range(0, len(missing), size)]
+
+
+def _stateful(task: gym.Env[Any, Any]) -> list[type]:
+    """The classes of the task and of those wrappers around it that may hold state."""
+    return [type(one) for one in layers(task) if not isinstance(one, OrderEnforcing | PassiveEnvChecker)]
+
+
+def _kwargs_of(env: Any) -> dict[str, Any]:
+    """Keyword arguments that make an env like a live one.
+
+    Raises:
+        InvalidArgumentError: not an intervention env, or its task cannot be made again.
+    """
+    base = getattr(env, "unwrapped", env)
+    if not isinstance(base, InterventionEnv | InterventionVectorEnv):
+        raise InvalidArgumentError(
+            "fork takes keyword arguments of selfreg/Intervention-v0 (task, actor, interventions) or an intervention "
+            f"env, received {type(env).__name__}."
+        )
+    task = base.slots[0].task
+    spec = task.unwrapped.spec
+    if spec is not None:
+        made = building.build_task(lambda: gym.make(spec, disable_env_checker=True))
+        same = _stateful(made) == _stateful(task)
+        made.close()
+    if spec is None or not same:
+        raise InvalidArgumentError(
+            f"fork plays several copies of the task, and {task} was not made by its id alone: pass the keyword "
+            "arguments of the env, with a function that makes the task, and states=live_states(env)."
+        )
+    limit = {} if base.max_episode_steps is None else {"max_episode_steps": base.max_episode_steps}
+    return limit | {
+        "task": lambda: gym.make(spec, disable_env_checker=True),
+        "actor": base.actor,
+        "interventions": base.interventions,
+        "help_cost": base.help_cost,
+    }
