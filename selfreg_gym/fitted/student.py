@@ -132,8 +132,8 @@ class Student:
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks, or inputs so
-                large that the training diverges.
+            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks, or inputs
+                so large that the training diverges.
         """
         x, target, prices_, names = _checked(x, gains, prices, tasks)
         check_count("members", members)

@@ -60,7 +60,9 @@ def test_neither_the_order_of_episodes_nor_that_of_writing_matters(model, tmp_pa
             store.add([one])
         stores.append(store)
     fits = [
-        solve_fitted(one, inputs=("features", "state", "calls_so_far"), progress=False, **{**SMALL, "rounds": 4, "steps": 4})
+        solve_fitted(
+            one, inputs=("features", "state", "calls_so_far"), progress=False, **{**SMALL, "rounds": 4, "steps": 4}
+        )
         for one in (made, mixed, *stores)
     ]
     for other in fits[1:]:

@@ -181,5 +181,7 @@ def test_bad_arguments_are_explained(known) -> None:
         evaluate_off_policy([], Never())
     with pytest.raises(InvalidArgumentError, match="action probabilities must have shape"):
         evaluate_off_policy(episodes, np.zeros((3, 2)))
-    with pytest.raises(InvalidArgumentError, match="inputs must have one row per decision"):
-        evaluate_off_policy(episodes, Never(), inputs=np.zeros((3, 2)))
+    decisions = sum(len(one.steps) for one in episodes)
+    for inputs in (np.zeros((3, 2)), np.zeros(decisions), np.full((decisions, 1), np.nan)):
+        with pytest.raises(InvalidArgumentError, match="inputs must be finite numbers"):
+            evaluate_off_policy(episodes, Never(), inputs=inputs)
