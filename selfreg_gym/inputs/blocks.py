@@ -72,6 +72,8 @@ class Scale:
     def restored(cls, arrays: Mapping[str, np.ndarray]) -> Scale:
         """The scale with these constants."""
         deviation = arrays["deviation"]
+        if deviation.shape != arrays["mean"].shape:
+            raise ValueError(f"{arrays['mean'].shape} means and {deviation.shape} deviations do not fit together")
         return cls(arrays["mean"], np.where(deviation > 0, deviation, np.inf))
 
 

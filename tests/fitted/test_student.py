@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted.student import Student
@@ -109,12 +110,23 @@ def test_damaged_files_are_refused(student: Student, tmp_path: Path) -> None:
     record.write_text(record.read_text().replace('"members": 2', '"members": 3'))
     with pytest.raises(CheckpointError, match="cannot be read"):
         Student.load(tmp_path)
-    (tmp_path / "student.safetensors").write_bytes(b"")
+    record.write_text(record.read_text().replace('"members": 3', '"members": 2'))
+    weights = tmp_path / "student.safetensors"
+    arrays = load_file(weights)
+    save_file({**arrays, "0/0/bias": arrays["0/0/bias"] * np.nan}, weights)
+    with pytest.raises(CheckpointError, match="NaN"):
+        Student.load(tmp_path)
+    save_file({**arrays, "1/0/weight": arrays["1/0/weight"][:, 1:].copy()}, weights)
+    with pytest.raises(CheckpointError, match="networks of 5 and 6 inputs"):
+        Student.load(tmp_path)
+    weights.write_bytes(b"")
     with pytest.raises(CheckpointError, match="cannot be read"):
         Student.load(tmp_path)
 
 
 def test_wrong_arguments_are_refused(student: Student) -> None:
+    with pytest.raises(InvalidArgumentError, match="finite"):
+        student.gains(np.full((1, 6), np.inf))
     x, success, usage, tasks = problem(n=40)
     with pytest.raises(InvalidArgumentError, match="shapes"):
         Student.train(x, (success, usage[:, :2]), PRICES, tasks=tasks)

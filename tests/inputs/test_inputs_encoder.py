@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.inputs import INPUTS, DecisionTable, InputEncoder
@@ -193,7 +194,13 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has none"):
         InputEncoder.load(tmp_path)
     InputEncoder.fit(table(*ROWS, acts=ACTS), ["actor"]).save(tmp_path)
-    (tmp_path / "inputs.safetensors").write_bytes(b"no tensors")
+    file = tmp_path / "inputs.safetensors"
+    arrays = load_file(file)
+    for damaged in (arrays["actor/mean"] * np.nan, arrays["actor/mean"][1:].copy()):
+        save_file({**arrays, "actor/mean": damaged}, file)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            InputEncoder.load(tmp_path)
+    file.write_bytes(b"no tensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
         InputEncoder.load(tmp_path)
     record = tmp_path / "inputs.json"
