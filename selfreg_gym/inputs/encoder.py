@@ -219,6 +219,8 @@ class InputEncoder:
         _, fields = _RECORD.read(place)
         try:
             arrays = load_file(place / _ARRAYS)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its constants must be finite numbers, and some are NaN or infinite")
             blocks: list[Block] = []
             for name in fields["names"]:
                 own = {key.partition("/")[2]: array for key, array in arrays.items() if key.partition("/")[0] == name}
