@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from selfreg_gym import EpisodeSpec, Intervention, InterventionEnv, InterventionVectorEnv, evaluate, run_episodes
@@ -16,7 +15,7 @@ from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.calibration import calibrate
 from selfreg_gym.collection import collect
 from selfreg_gym.envs.coin import Coin
-from selfreg_gym.errors import TaskContractError
+from selfreg_gym.errors import FailedEpisodesError, TaskContractError
 from selfreg_gym.types import Act, Decision
 
 BAD = "coin-3"
@@ -200,12 +199,35 @@ def test_a_collection_keeps_the_other_episodes_and_names_the_fault(tmp_path: Pat
         collect(env, store=tmp_path / "all.sqlite", **{**plan, "tasks": [3], "episodes": 40})
 
 
-def test_a_calibration_and_an_evaluation_discard_only_the_faulty_episodes() -> None:
-    env = InterventionVectorEnv(
-        4, "selfreg/Coin-v0", **agents("intervention", Faulty(raises)), autoreset_mode="Disabled"
-    )
-    found = calibrate(Random(0.5), env, budget=0.8, tasks=range(6), episodes=120, seed=0)
-    assert np.isfinite(found.usage)
+def fails_once() -> Callable[[Decision], Any]:
+    left = [3]  # the batch, the decision alone, and one more
+
+    def fault(decision: Decision) -> str:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise RuntimeError("no battery")
+        return "heads"
+
+    return fault
+
+
+def test_a_calibration_repeats_failed_episodes_and_names_who_always_fails() -> None:
+    plan: dict[str, Any] = {"budget": 0.8, "tasks": range(6), "episodes": 60, "seed": 0}
+    found = []
+    for fault in (fails_once(), lambda decision: "heads"):
+        people = agents("intervention", Faulty(fault))
+        env = InterventionVectorEnv(4, "selfreg/Coin-v0", **people, autoreset_mode="Disabled")
+        found.append(calibrate(Random(0.5), env, **plan).knob)
+    assert found[0] == found[1]
+    people = agents("intervention", Faulty(raises))
+    env = InterventionVectorEnv(4, "selfreg/Coin-v0", **people, autoreset_mode="Disabled")
+    with pytest.raises(FailedEpisodesError, match="the intervention 'doubtful': an actor must answer every decision"):
+        calibrate(Random(0.5), env, **plan)
+
+
+def test_an_evaluation_discards_only_the_faulty_episodes() -> None:
+    people = agents("intervention", Faulty(raises))
+    env = InterventionVectorEnv(4, "selfreg/Coin-v0", **people, autoreset_mode="Disabled")
     result = evaluate(env, {"every-k": EveryK(1), "random": Random(0.5)}, tasks=range(6), episodes=2, seed=0)
     (row,) = [row for row in result.rows if row["helper"] == "every-k" and row["kind"] == "all"]
     assert row["episodes"] == 10
