@@ -43,6 +43,8 @@ class Experiment(ABC):
     """The heading of its page."""
     question: ClassVar[str]
     """The question and the method, in a paragraph of Markdown."""
+    defaults: ClassVar[Sequence[str]] = ()
+    """Changes of a preset (``section.key=value``) in both versions. They do not apply to a config file."""
     full: ClassVar[Sequence[str]] = (
         "collect.tasks=60",
         "collect.episodes=22",

@@ -169,7 +169,11 @@ def config_of(
         ConfigError, UnknownNameError: an invalid config.
         InvalidArgumentError: a number of episodes or workers below 1.
     """
-    changes = [*COMMON, *(experiment.quick if quick else experiment.full)]
+    changes = [
+        *COMMON,
+        *(experiment.defaults if path is None else ()),
+        *(experiment.quick if quick else experiment.full),
+    ]
     if workers is not None:
         count = check_count("workers", workers)
         changes += [f"{section}.workers={count}" for section in ("collect", "calibrate", "evaluate")]

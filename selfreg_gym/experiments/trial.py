@@ -16,7 +16,7 @@ from selfreg_gym.experiments.cpu_time import add_cpu_seconds, cpu_seconds
 from selfreg_gym.experiments.packing import pack, unpack
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.pipeline import STAGES, advance
-from selfreg_gym.pipeline.candidates import build_helper, share_model
+from selfreg_gym.pipeline.candidates import build_helper, share_model, upper_arguments
 from selfreg_gym.pipeline.comparison import num_tasks
 from selfreg_gym.pipeline.config import RunConfig, from_dict, to_dict
 from selfreg_gym.pipeline.directory import Run
@@ -119,7 +119,7 @@ class Trial:
         run, models = self.run(), dict[Any, Any]()
         built: dict[HelperKey, Helper] = {}
         for name in names:
-            for budget, helper in build_helper(run, name, budgets, **kwargs).items():
+            for budget, helper in build_helper(run, name, budgets, **upper_arguments(run, name) | kwargs).items():
                 share_model(helper, models)
                 built[HelperKey(name, budget, self.seed if seeded else None)] = helper
         return built | self.calibrated({key: helper for key, helper in built.items() if key.budget is not None})
