@@ -41,10 +41,10 @@ def fork_labels(forks: Forks, *, price: float, budget: float) -> Labels:
         )
     found = [forks.differences(k, 0) for k in helps]
     gain = np.stack([one.success - price * one.cost for one in found], axis=1)
-    known = np.isfinite(gain).any(axis=1)
+    known = np.asarray(np.isfinite(gain).any(axis=1))
     if not known.any():
         raise InvalidArgumentError("no state has valid repetitions of both nohelp and help, so there are no labels.")
-    states = [state for state, kept in zip(forks.states, known, strict=True) if kept]
+    states = [state for state, kept in zip(forks.states, known.tolist(), strict=True) if kept]
     gain = np.where(np.isfinite(gain[known]), gain[known], -np.inf)
     best = gain.argmax(axis=1)
     advantage = gain[np.arange(len(best)), best]
