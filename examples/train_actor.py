@@ -48,7 +48,11 @@ import transformers
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.batching import pad_right
+<<<<<<< HEAD
 from selfreg_gym.lm.loading import load_causal, load_tokenizer, one_thread
+=======
+from selfreg_gym.lm.loading import limit_threads
+>>>>>>> main
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.lm.training import finetune, seeded
@@ -129,7 +133,7 @@ def shortened(text: str) -> str:
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record."""
-    one_thread()
+    limit_threads()
     begun = time.perf_counter()
     pairs = expert_decisions(recipe)
     tokenizer = build_tokenizer(f"{actor_prompt(text)}{answer_text(action)}" for text, action in pairs)
