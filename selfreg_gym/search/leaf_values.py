@@ -69,7 +69,8 @@ class TaskState:
 class LeafValue(Protocol):
     """The probability of success from each of n states, float64 ``(n,)`` in [0, 1].
 
-    A value neither depends on the batch nor changes a task.
+    A value neither depends on the batch nor changes a task. With an attribute ``reads_actor`` that is True, it is given
+    states with the actor's act.
     """
 
     def __call__(self, states: Sequence[TaskState]) -> np.ndarray:
@@ -146,6 +147,11 @@ class FittedValue:
                 "with solve_fitted(rollouts), without cap."
             )
         return values
+
+    @property
+    def reads_actor(self) -> bool:
+        """Whether the values read what the actor would do."""
+        return bool(self.frontier.encoder.needs_actor)
 
     def __call__(self, states: Sequence[TaskState]) -> np.ndarray:
         """Success of n states."""
