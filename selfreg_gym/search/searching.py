@@ -20,8 +20,9 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.intervention_env.asking import ask
-from selfreg_gym.search.leaf_values import LeafValue, TaskState, apart
+from selfreg_gym.search.leaf_values import LeafValue
 from selfreg_gym.search.simulator import Simulator
+from selfreg_gym.search.states import TaskState, apart
 from selfreg_gym.search.trees import Outcome, Tree, Trees
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.arguments import check_count, check_number
