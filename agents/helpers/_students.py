@@ -108,7 +108,7 @@ def _tasks_of(rollouts: Any) -> np.ndarray:
     from selfreg_gym.fitted.solve import task_numbers
 
     if hasattr(rollouts, "columns"):
-        columns = rollouts.columns("task", "task_id")
+        columns = rollouts.columns("task", "task_id", decisions=True)
         return task_numbers(columns["task"], columns["task_id"].codes)
-    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.steps]
+    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.decisions]
     return np.unique(names, return_inverse=True)[1]

@@ -31,6 +31,8 @@ class LoggedDecisions:
         actions: A = 1 + K, the number of actions.
         closed: ``(n,)`` bool, where no help may be asked; None: nowhere. A logged call there ends its episode, and is
             no data on what follows.
+        aborted: ``(n,)`` bool, where the episode was aborted; None: nowhere. Such a decision is the last one of its
+            episode, has the action 0, and is no data on what follows.
 
     Raises:
         InvalidArgumentError: arrays of other shapes, numbers that are not finite, an action outside 0 .. A - 1, a
@@ -45,6 +47,7 @@ class LoggedDecisions:
     task: np.ndarray
     actions: int = 2
     closed: np.ndarray | None = None
+    aborted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x = np.asarray(self.x)
@@ -85,14 +88,28 @@ class LoggedDecisions:
                     "closed must have one flag per row, and a call where it is set ends an episode."
                 )
             object.__setattr__(self, "closed", closed)
+        if self.aborted is not None:
+            aborted = np.asarray(self.aborted, bool)
+            if aborted.shape != (n,) or (aborted & (~self.last | self.success | (self.action > 0))).any():
+                raise InvalidArgumentError(
+                    "aborted must have one flag per row, and where it is set the action is 0 and an episode ends "
+                    "without success."
+                )
+            object.__setattr__(self, "aborted", aborted)
 
     def __len__(self) -> int:
         return len(self.x)
 
     @cached_property
     def cut(self) -> np.ndarray:
-        """``(n,)`` bool, whether a call was logged where none may be asked."""
-        return np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
+        """``(n,)`` bool, whether a call was logged where none may be asked, or the episode was aborted."""
+        cut = np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
+        return cut if self.aborted is None else cut | self.aborted
+
+    @property
+    def tried(self) -> np.ndarray:
+        """``(n,)`` the action where what follows it is known, -1 elsewhere."""
+        return np.where(self.cut, -1, self.action)
 
     @property
     def episodes(self) -> int:
@@ -134,6 +151,8 @@ class LoggedDecisions:
             rows = slice(int(self.first[episode]), int(self.first[episode] + self.length[episode]))
             for column in (self.x, self.action, self.cost, self.success):
                 digest.update(column[rows].tobytes())
+            if self.aborted is not None:
+                digest.update(self.aborted[rows].tobytes())
         return digest.hexdigest()
 
     def rows_of(self, episodes: np.ndarray) -> np.ndarray:

@@ -126,6 +126,9 @@ def fit_decisions(
 def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     """Actions, costs and outcomes of rollouts, whose inputs ``(n, D)`` are known, in the order of the rollouts.
 
+    A call of several steps is one decision, with the cost of the whole call: the values are those of the semi-Markov
+    problem whose options are the calls.
+
     Args:
         rollouts: a ``Rollouts`` store, or a sequence of episodes without errors.
         x: the inputs of the decisions, episode by episode.
@@ -135,9 +138,13 @@ def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     """
     columns = _of_store(rollouts) if hasattr(rollouts, "columns") else _of_episodes(rollouts)
     action, cost, last, success, task, interventions = columns
+    aborted = action > interventions
+    action = np.where(aborted, 0, action)
     if not len(action):
         raise InvalidArgumentError("fitted values need finished episodes without errors: received none.")
-    return LoggedDecisions(x, action, cost, last, success, task, actions=1 + interventions)
+    return LoggedDecisions(
+        x, action, cost, last, success, task, actions=1 + interventions, aborted=aborted if aborted.any() else None
+    )
 
 
 def task_numbers(index: np.ndarray, name: np.ndarray) -> np.ndarray:
@@ -146,13 +153,14 @@ def task_numbers(index: np.ndarray, name: np.ndarray) -> np.ndarray:
 
 
 def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    c = rollouts.columns("action", "cost", "t", "success", "task", "task_id")
+    c = rollouts.columns("action", "cost", "t", "success", "task", "task_id", decisions=True)
     if not len(c["action"]):
         return (np.empty(0),) * 5 + (1,)
     last = np.r_[c["t"][1:] == 0, True]
     first = np.r_[True, last[:-1]]
     task = task_numbers(c["task"][first], c["task_id"].codes[first])
-    interventions = max(len(rollouts.spec.get("env", {}).get("interventions", ())), int(c["action"].max()), 1)
+    named = len(rollouts.spec.get("env", {}).get("interventions", ()))
+    interventions = max(named or int(c["action"].max()), 1)
     return c["action"], c["cost"], last, c["success"] & last, task, interventions
 
 
@@ -160,8 +168,9 @@ def _of_episodes(
     episodes: Iterable[Episode],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     episodes = list(episodes)
-    steps = [step for episode in episodes for step in episode.steps]
-    length = np.array([len(episode.steps) for episode in episodes], np.int64)
+    per_episode = [episode.decisions for episode in episodes]
+    steps = [step for decisions in per_episode for step in decisions]
+    length = np.array([len(decisions) for decisions in per_episode], np.int64)
     last = np.zeros(len(steps), bool)
     last[np.cumsum(length) - 1] = True
     success = last.copy()
@@ -169,7 +178,7 @@ def _of_episodes(
     tasks = {name: i for i, name in enumerate(sorted({(e.task_id, e.task_index) for e in episodes}))}
     task = np.array([tasks[episode.task_id, episode.task_index] for episode in episodes], np.int64)
     action = np.array([step.action for step in steps], np.int64)
-    interventions = max([len(episode.usage) for episode in episodes] + [int(action.max(initial=0)), 1])
+    interventions = max([len(episode.usage) for episode in episodes] + [1])
     return action, np.array([step.cost for step in steps], np.float32), last, success, task, interventions
 
 
