@@ -1,4 +1,4 @@
-"""Helpers whose values are a student of fitted values: their training, and their expected usage and success."""
+"""The training of helpers whose values are a student, and their expected usage and success."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ _H = TypeVar("_H", bound=ValuesHelper)
 
 
 def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
-    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it has no such estimates."""
+    """Held-out usage and success of a teacher at the positions 0 to P + 1 of the knob.
+
+    Args:
+        teacher: a frontier with prices; for any other teacher there are no estimates, and the result is None.
+        costs: ``(K,)`` cost units of a call; "always" asks the most expensive intervention.
+
+    Returns:
+        P + 2 pairs ``[usage, success]``.
+    """
     if not isinstance(teacher, PricedFrontier):
         return None
     rows = teacher.rows()
@@ -77,7 +85,7 @@ def train_student(
 def _student_points(
     rollouts: Any, table: DecisionTable, teacher: FittedFrontier, student: Student, x: np.ndarray
 ) -> list[list[float]]:
-    """Expected usage and success of a student at each price, from the largest to the smallest."""
+    """Expected usage and success of a student's policy at each price, from the largest price to the smallest."""
     from selfreg_gym.fitted.solve import logged_decisions
     from selfreg_gym.fitted.student_curve import student_curve
 
@@ -93,7 +101,7 @@ def _student_points(
 def _inputs_of(
     rollouts: Any, teacher: Any, table: DecisionTable, names: Sequence[str], **options: Any
 ) -> tuple[InputEncoder, np.ndarray]:
-    """The encoder of these inputs and the inputs of the table; the teacher's encoder is used where it has them."""
+    """The encoder of these inputs, and the encoded table; the teacher's encoder is used if it has all of them."""
     progress = options.pop("progress")
     own = getattr(teacher, "encoder", None)
     if isinstance(own, InputEncoder) and set(names) <= set(own.names):

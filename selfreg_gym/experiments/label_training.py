@@ -1,4 +1,4 @@
-"""Train a helper on labels, as the pipeline does, for experiments that change the labels."""
+"""The training of a helper on labels with the settings of a run, for experiments that change the labels."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def train_on_labels(trial: Trial, labels: Labels, *, helper: str, name: str, max
     An interrupted training continues.
 
     Args:
-        trial: gives config, actor and rollouts.
+        trial: its config, actor and rollouts are used.
         labels: the training set.
         helper: id of a helper whose class has ``train(labels, ...)``.
-        name: name of this training, different from those of others of the experiment.
+        name: name of this training, unique in the experiment.
         max_labels: number of drawn labels; None: ``helper.max_labels``.
 
     Raises:
@@ -57,13 +57,13 @@ def train_on_labels(trial: Trial, labels: Labels, *, helper: str, name: str, max
 
 
 def _augment(trial: Trial) -> Any:
-    """The task's rewriting of observations, or None."""
+    """The task's function that rewrites observations, or None."""
     kwargs = trial.run().env_kwargs()
     return optional_member(gym.make(kwargs["task"], **kwargs["task_kwargs"]), "augment")
 
 
 def _features(trial: Trial) -> dict[str, str]:
-    """Observation -> feature key, of the collected observations that have one."""
+    """The feature key of each collected observation that has one."""
     with trial.rollouts() as rollouts:
         columns: dict[str, Any] = rollouts.columns("observation", "feature_key")
     text, feature = columns["observation"], columns["feature_key"]

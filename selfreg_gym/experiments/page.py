@@ -20,7 +20,7 @@ MANIFEST, RESULTS, PAGE = "manifest.json", "results.json", "index.md"
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Check that the results of an experiment can be written to a folder: it is empty, or has its former results.
+    """Check that an experiment can write its results to a folder: it is empty, or has results of this experiment.
 
     Raises:
         RunDirectoryError: it holds other files, or the results of another experiment.
@@ -45,9 +45,9 @@ def write_page(
     """Write all files, the page last; plots of former results are removed.
 
     Args:
-        folder: the results of this experiment, or nothing (:func:`check_folder`).
-        experiment: gives title and question.
-        findings: what was found.
+        folder: empty, or with former results of this experiment (:func:`check_folder`).
+        experiment: its title and question are used.
+        findings: statements, tables and plots.
         config: the config, without the seeds of the trials.
         manifest: seeds, versions, units, commits and CPU time.
     """

@@ -31,7 +31,7 @@ class FittedFrontier(PricedFrontier):
         settings: the settings of the fit.
         history: one record per round.
         episodes, decisions: size of the data.
-        warnings: what the data cannot tell.
+        warnings: about actions that never occur in the data.
         caps: the estimates under a hard cap of 1, 2, ... calls per episode; empty without a cap.
     """
 

@@ -31,8 +31,8 @@ class Networks(torch.nn.Module):
         networks, inputs, hidden, actions, prices: N, D, H, A, P.
         shift, scale: ``(D,)``; an input x enters as ``(x - shift) * scale``.
         unit: unit of usage, in cost units.
-        success, usage: mean success and usage per episode, from which the outputs start.
-        generator: source of the initial weights.
+        success, usage: mean success and usage per episode, to which the outputs are initialised.
+        generator: random generator of the initial weights.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Networks(torch.nn.Module):
         return {name: getattr(self, name) for name in WEIGHTS}
 
     def outputs(self, x: Batch | torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
-        """``(N, B, 2, A, P)`` outputs before sigmoid and softplus.
+        """``(N, B, 2, A, P)`` outputs before sigmoid (success, index 0) and softplus (usage, index 1).
 
         Args:
             x: inputs with leading axes ``(N, B)``.

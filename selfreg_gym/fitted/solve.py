@@ -50,7 +50,7 @@ def solve_fitted(
         action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
         cap: largest hard cap on the calls of an episode: the result has policies for each cap from 1 on
             (``policy(budget, cap=...)``). Each takes the memory of the rollouts once.
-        folder: where the state of an unfinished fit is kept; the same call continues it. None keeps nothing.
+        folder: directory for the state of an unfinished fit; the same call continues it. None: no state is saved.
         progress: whether to draw a progress bar.
         **settings: see :class:`selfreg_gym.fitted.settings.Settings`.
 
@@ -101,7 +101,7 @@ def fit_decisions(
     cap_of = np.zeros(decisions.episodes, np.int64)
     if cap is not None:
         if len(np.unique(decisions.task)) < settings.folds * settings.members:
-            # Folds of episodes: an episode is in one fold under all caps.
+            # The folds are of episodes: an episode must be in the same fold under all caps.
             decisions = replace(decisions, task=np.argsort(decisions.order))
         decisions, cap_of = with_caps(decisions, check_count("cap, the number of calls per episode,", cap))
     notes = behaviour_warnings(decisions)

@@ -1,4 +1,4 @@
-"""Inputs of decisions: what may be known when a decision is made, as arrays of numbers."""
+"""Inputs of decisions: what is known before an action is chosen, as arrays of numbers."""
 
 from __future__ import annotations
 

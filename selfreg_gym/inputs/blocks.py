@@ -1,4 +1,4 @@
-"""The interface of an input (a block of columns), the scale of numbers, and one-hot codes."""
+"""The interface of an input (a block of columns), the standardisation of columns, and one-hot codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Block", "Scale", "column", "one_hot"]
 
 
 class Block(Protocol):
-    """One input: ``width`` columns."""
+    """One input: a block of ``width`` columns, with the constants that were fitted to the rollouts."""
 
     name: ClassVar[str]
 
@@ -23,25 +23,25 @@ class Block(Protocol):
         """Number of columns."""
 
     def encode(self, table: DecisionTable) -> np.ndarray:
-        """float32 ``(n, width)``."""
+        """The columns of n decisions, float32 ``(n, width)``."""
 
     def record(self) -> dict[str, Any]:
-        """Its constants as plain values."""
+        """The constants that are plain JSON values."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Its constants that are arrays."""
+        """The constants that are arrays."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """The means and standard deviations ``(d,)`` by which columns are standardised; a constant column becomes 0."""
+    """Means and standard deviations ``(d,)`` that standardise columns; a constant column becomes 0."""
 
     mean: np.ndarray
     deviation: np.ndarray
 
     @classmethod
     def of(cls, values: np.ndarray, weight: np.ndarray | None = None) -> Scale:
-        """Those of ``values`` (n, d), each row counted ``weight`` times."""
+        """The scale of ``values`` (n, d), with each row counted ``weight`` times."""
         mean = np.average(values, axis=0, weights=weight)
         square = np.average((values - mean) ** 2, axis=0, weights=weight)
         deviation = np.sqrt(square)
@@ -52,7 +52,7 @@ class Scale:
         return ((values - self.mean) / self.deviation).astype(np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Its constants; an infinite deviation is saved as 0."""
+        """The constants; the infinite deviation of a constant column is saved as 0."""
         return {"mean": self.mean, "deviation": np.where(np.isfinite(self.deviation), self.deviation, 0.0)}
 
     @classmethod
@@ -71,4 +71,5 @@ def one_hot(place: np.ndarray, width: int) -> np.ndarray:
 
 
 def column(values: np.ndarray) -> np.ndarray:
+    """float32 ``(n, 1)``, of ``(n,)`` numbers."""
     return values.astype(np.float32)[:, None]

@@ -51,15 +51,15 @@ class InputEncoder:
     input              columns
     =================  =============================================================================================
     ``features``       one-hot ``feature_key``; the standardised ``feature_vector`` where the task has one
-    ``steps_left``     one-hot, and the number in units of the largest one in fitting
-    ``calls_so_far``   for each intervention, one-hot and scaled count of its calls in the episode
+    ``steps_left``     one-hot, and the number divided by the largest one in fitting
+    ``calls_so_far``   for each intervention, one-hot and scaled number of its calls in the episode
     ``actor``          the actor's distribution: largest probability, margin, entropy, mass of each kind of action
     ``embedding``      hidden states of a frozen language model at the end of the actor's prompt
     ``prm``            p(s) of a process reward model, and its logit
-    ``state``          one-hot ``state_key``, which names the task: for teachers and oracles, never on new tasks
+    ``state``          one-hot ``state_key``, which names the task: for teachers and oracles, not for new tasks
     =================  =============================================================================================
 
-    A key that did not occur in fitting is an all-zero one-hot code, as is a key beyond the 2,048 most frequent ones.
+    The 2,048 most frequent keys have a column. Any other key, or one that did not occur in fitting, is coded by zeros.
 
     Attributes:
         names: the inputs, in the order of the columns.
@@ -129,11 +129,11 @@ class InputEncoder:
 
     @property
     def needs_actor(self) -> bool:
-        """Whether the actor is asked at every decision, what it would do."""
+        """Whether :meth:`observe` needs the act that the actor would take at each decision."""
         return ActorSignals.name in self.names
 
     def encode(self, table: DecisionTable, *, progress: bool = False) -> np.ndarray:
-        """float32 ``(n, width)``; ``progress`` shows a bar while texts are embedded.
+        """The columns of the decisions of a table, float32 ``(n, width)``; ``progress`` shows a bar for the embedding.
 
         Raises:
             InvalidArgumentError: the table lacks an input.
@@ -147,12 +147,12 @@ class InputEncoder:
     def observe(
         self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]], acts: Sequence[Any] | None = None
     ) -> np.ndarray:
-        """The same for decisions in progress, float32 ``(n, width)``.
+        """The columns of decisions in episodes that are being played, float32 ``(n, width)``.
 
         Args:
             texts: n observations of an intervention env.
-            infos: their infos.
-            acts: the acts that the actor would take now (None where the episode is over), if ``needs_actor``.
+            infos: the infos of the same steps.
+            acts: the acts that the actor would take now (None where the episode is over), if :attr:`needs_actor`.
 
         Raises:
             InvalidArgumentError: an act has no log-probabilities.
@@ -170,10 +170,10 @@ class InputEncoder:
         return self.encode(DecisionTable.from_infos(texts, infos, acts))
 
     def subset(self, names: Sequence[str]) -> InputEncoder:
-        """The encoder of some of its inputs, in this order, with the same constants and models.
+        """The encoder of some of the inputs, in this order, with the same constants and models.
 
         Raises:
-            UnknownNameError: an input that it does not have.
+            UnknownNameError: an input that this encoder does not have.
         """
         for name in names:
             if name not in self.names:

@@ -19,7 +19,7 @@ _MOST_KEYS = 2048
 
 
 class _Keys:
-    """The one-hot code of a key."""
+    """The keys that have a column of their own, in the order of the columns."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)
@@ -48,7 +48,7 @@ class StateKeys:
 
     @classmethod
     def fit(cls, table: DecisionTable) -> StateKeys:
-        """The state keys of the table."""
+        """Find the state keys of the table."""
         return cls(_Keys.of(table.state_key))
 
     @property
@@ -65,7 +65,7 @@ class StateKeys:
         return {"keys": list(self._keys.keys)}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """None."""
+        """There are none."""
         return {}
 
     @classmethod
@@ -84,7 +84,7 @@ class Features:
 
     @classmethod
     def fit(cls, table: DecisionTable) -> Features:
-        """The feature keys of the table, and the scale of its feature vectors.
+        """Find the feature keys of the table, and the scale of its feature vectors.
 
         Raises:
             InvalidArgumentError: the task reports neither.

@@ -1,4 +1,4 @@
-"""The input of the actor: what it would do now, as its distribution over the admissible actions."""
+"""The input ``actor``: the actor's distribution over the admissible actions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["ActorSignals"]
 class ActorSignals:
     """``actor``: the actor's distribution over the admissible actions, in standardised numbers.
 
-    They are the largest probability, its distance from the second largest, the entropy (nats), and the probability of
-    each kind of action. A decision without log-probabilities is all zero, which is the mean of the rollouts.
+    The numbers are the largest probability, its margin over the second largest, the entropy (nats), and the probability
+    of each kind of action. A decision without log-probabilities has zeros, the means of the standardised numbers.
     """
 
     name: ClassVar[str] = "actor"
@@ -29,14 +29,14 @@ class ActorSignals:
 
     @classmethod
     def fit(cls, table: DecisionTable, kinds: Sequence[str]) -> ActorSignals:
-        """The scale of the numbers in the table.
+        """Find the scale of the numbers in the table.
 
         Args:
             table: the decisions.
             kinds: prefixes of action texts; an action belongs to the first one that it starts with.
 
         Raises:
-            InvalidArgumentError: decisions without log-probabilities.
+            InvalidArgumentError: some decisions have no log-probabilities.
         """
         missing = sum(one is None for one in table.actor_logprobs or [None] * len(table))
         if missing:
@@ -53,7 +53,7 @@ class ActorSignals:
         return 3 + len(self.kinds)
 
     def encode(self, table: DecisionTable) -> np.ndarray:
-        """The numbers, standardised.
+        """The standardised numbers.
 
         Raises:
             InvalidArgumentError: the table has no log-probabilities.
@@ -81,7 +81,7 @@ class ActorSignals:
 
 
 def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
-    """float64 ``(n, 3 + kinds)``; zero where there are no log-probabilities."""
+    """The numbers before standardisation, float64 ``(n, 3 + kinds)``; zeros where there are no log-probabilities."""
     found = np.zeros((len(table), 3 + len(kinds)))
     assert table.actor_logprobs is not None
     actions = table.admissible_actions
@@ -104,5 +104,5 @@ def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
 
 
 def _kinds(actions: Sequence[str], kinds: tuple[str, ...]) -> np.ndarray:
-    """The kind of each action; ``len(kinds)`` for an action of no kind."""
+    """The index of the kind of each action; ``len(kinds)`` for an action of no kind."""
     return np.array([next((k for k, one in enumerate(kinds) if a.startswith(one)), len(kinds)) for a in actions])

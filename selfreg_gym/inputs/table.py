@@ -1,4 +1,4 @@
-"""``DecisionTable``: what is known at n decisions before the action, stored or in progress."""
+"""``DecisionTable``: what is known before the action at n decisions, stored ones or those of episodes in progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = ("observation", "admissible_actions", "state_key", "feature_key", "st
 
 @dataclass(frozen=True, eq=False)
 class DecisionTable:
-    """n decisions, each as it is known before its action is chosen. A call of several steps is one decision.
+    """What is known at n decisions before the action is chosen. A call of several steps is one decision.
 
     Attributes:
         observation: the texts.
@@ -102,7 +102,7 @@ class DecisionTable:
 
     @classmethod
     def from_slots(cls, slots: Sequence[Any], acts: Sequence[Any] | None = None) -> DecisionTable:
-        """The decisions that episodes in progress are at.
+        """The present decisions of episodes in progress.
 
         Args:
             slots: n objects :class:`selfreg_gym.intervention_env.episode.EpisodeState` (``env.unwrapped.slots``), each
@@ -152,7 +152,7 @@ class DecisionTable:
 
 
 def _interventions(rollouts: Any, action: np.ndarray) -> int:
-    """K: the number of interventions of a store's env, or the largest action if the spec does not have them."""
+    """K: the number of interventions of a store's env; the largest action if the spec does not list them."""
     env = rollouts.spec.get("env") if isinstance(rollouts.spec, dict) else None
     named = env.get("interventions") if isinstance(env, dict) else None
     return len(named) if isinstance(named, list) and named else int(action.max(initial=0))

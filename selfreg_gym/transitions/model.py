@@ -200,9 +200,8 @@ class TransitionModel:
     @property
     def charged(self) -> np.ndarray:
         """``(A, N)`` int64, the intervention that the cost of each action counts for; 0 where there is none."""
-        actions = np.repeat(np.arange(self.actions)[:, None], self.nodes, axis=1)
-        actions[0] = self.calling
-        return actions
+        helped = np.repeat(np.arange(1, self.actions)[:, None], self.nodes, axis=1)
+        return np.concatenate([self.calling[None], helped])
 
     @property
     def P(self) -> tuple[Any, ...]:
@@ -229,8 +228,8 @@ class TransitionModel:
         outcomes = self.success, self.cost, self.available
         success, cost, available = (np.tile(array, (1, self.levels)) for array in outcomes)
         success[:, : self.nodes] = self.last_success
-        calling = np.tile(self.calling, self.levels)
-        return TransitionModel(self.P, success, self.start, cost, available=available, calling=calling, endless="fail")
+        more: Any = {"available": available, "calling": np.tile(self.calling, self.levels)}
+        return TransitionModel(self.P, success, self.start, cost, **more, endless="fail")
 
     @cached_property
     def condensation(self) -> Condensation:
@@ -255,8 +254,7 @@ class TransitionModel:
                     digest.update(np.ascontiguousarray(array).astype(np.float64).tobytes())
         for array in (self.success, self.last_success, self.cost, self.start, self.available):
             digest.update(np.ascontiguousarray(array).tobytes())
-        if self.calling.any():
-            digest.update(self.calling.tobytes())
+        digest.update(self.calling.tobytes() if self.calling.any() else b"")
         return digest.hexdigest()
 
     def with_outcomes(

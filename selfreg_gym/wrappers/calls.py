@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.intervention_env.building import check_actions
-from selfreg_gym.wrappers.base import VectorAware, VectorCounterpart, check_wrapped
+from selfreg_gym.wrappers.base import VectorAware, VectorCounterpart, check_wrapped, find_attr
 
 __all__ = ["ContinuedCalls", "VectorContinuedCalls"]
 
@@ -22,7 +22,7 @@ class VectorContinuedCalls(VectorCounterpart):
         gym.vector.VectorWrapper.__init__(self, env)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        calling = np.array([episode.calling for episode in self.env.unwrapped.slots])
+        calling = np.array([episode.calling for episode in find_attr(self.env, "slots")])
         return self.env.step(np.where(calling > 0, calling, check_actions(actions, self.num_envs)))
 
 
@@ -55,4 +55,4 @@ class ContinuedCalls(VectorAware):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the env; while a call goes on, with the action that continues it."""
-        return self.env.step(self.env.unwrapped.slots[0].calling or action)  # type: ignore[attr-defined]
+        return self.env.step(find_attr(self.env, "slots")[0].calling or action)
