@@ -61,6 +61,7 @@ def train_student(
             :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
         **student: further arguments of :meth:`Student.train`.
     """
+    rollouts = rollouts if hasattr(rollouts, "columns") else list(rollouts)
     table = DecisionTable.from_rollouts(rollouts)
     encoder, x = _inputs_of(rollouts, teacher, table, inputs, backbone=backbone, prm=prm, progress=progress)
     found = teacher_gains(teacher, table)
@@ -114,9 +115,10 @@ def _inputs_of(
 def _tasks_of(rollouts: Any) -> np.ndarray:
     """``(n,)`` the task of each decision, as a number."""
     from selfreg_gym.fitted.solve import task_numbers
+    from selfreg_gym.store.columns import Coded
 
     if hasattr(rollouts, "columns"):
         columns = rollouts.columns("task", "task_id", decisions=True)
-        return task_numbers(columns["task"], columns["task_id"].codes)
-    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.decisions]
-    return np.unique(names, return_inverse=True)[1]
+        return task_numbers(columns["task"], columns["task_id"])
+    of_decision = [episode for episode in rollouts if episode.error is None for _ in episode.decisions]
+    return task_numbers([one.task_index for one in of_decision], Coded.of([one.task_id for one in of_decision]))

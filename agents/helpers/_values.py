@@ -162,7 +162,7 @@ class ValuesHelper(GainHelper):
                 f"of shape {x.shape} and type {x.dtype}."
             )
         success, usage = self.values.gains(x)
-        return np.round(success.astype(np.float64), _DECIMALS), np.round(usage.astype(np.float64), _DECIMALS)
+        return self.rounded(success, usage, _DECIMALS)
 
     def batch_size(self, observation: Any, episode_start: Any) -> int | None:
         """N for observations ``(N, D)``; None for a single observation ``(D,)``."""

@@ -164,8 +164,13 @@ class Trial:
         first = max(0, min(FIRST_TASK, available - count))
         return range(first, min(first + count, available))
 
-    def evaluate(self, helpers: Mapping[HelperKey, Helper], *, split: str | None = None) -> Evaluation:
+    def evaluate(self, helpers: Mapping[HelperKey, Helper], *, split: str | None = None, **env: Any) -> Evaluation:
         """Evaluate helpers on a split; the episodes are the same for all seeds and experiments of a config.
+
+        Args:
+            helpers: by key.
+            split: name of the split; None: the collected tasks.
+            **env: keyword arguments of the env that replace those of the run, for instance ``interventions``.
 
         Raises:
             FailedEpisodesError: an episode ended in an error at every attempt.
@@ -175,7 +180,8 @@ class Trial:
         c, tasks = self.config.evaluate, self.tasks(split)
         name = self.config.task.collected if split is None else split
         each = -(-c.episodes * c.tasks // len(tasks))
-        plan = SplitPlan(self.run().env_kwargs(name), tasks, each, fixed_tasks=self._is_collected(split))
+        kwargs = {**self.run().env_kwargs(name), **env}
+        plan = SplitPlan(kwargs, tasks, each, fixed_tasks=self._is_collected(split))
         found = evaluate_splits(
             {name: plan},
             helpers,

@@ -50,6 +50,7 @@ _RECORD = ModelRecord(
     },
 )
 _ARRAYS = "student.safetensors"
+_LEAST = 1e-3  # smallest unit of a gain
 _ROWS = 65_536  # rows of one forward pass
 
 
@@ -124,7 +125,8 @@ class Student:
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks.
+            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks, or inputs
+                so large that the training diverges.
         """
         from selfreg_gym.fitted.student_training import held_out_rows, train_network
 
@@ -137,7 +139,9 @@ class Student:
         if not hidden:
             raise InvalidArgumentError(f"hidden must be the units of at least one layer, received {shown(hidden)}.")
         sizes = [check_count("hidden: each", units) for units in hidden]
-        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), 1e-3)
+        # The unit of usage is a cost unit, which may be small.
+        least = _LEAST * np.array([1.0, np.clip(np.abs(target[..., 1]).max(), 1e-30, 1.0)], np.float32)
+        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), least)
         trained, r2 = [], []
         with progress_bar("student", members * epochs, shown=progress) as update:
             for member in range(members):
@@ -168,11 +172,14 @@ class Student:
         """dS and dM of n decisions, each float32 ``(n, P, K)``, for inputs ``(n, D)``.
 
         Raises:
-            InvalidArgumentError: inputs of another width.
+            InvalidArgumentError: inputs of another width, or numbers that are not finite.
         """
+        x = np.asarray(x, np.float32)
         inputs = self._members[0][0][0].shape[1]  # columns of the first weight
         if x.ndim != 2 or x.shape[1] != inputs:
             raise InvalidArgumentError(f"this student reads inputs (n, {inputs}), received shape {x.shape}.")
+        if not np.isfinite(x).all():
+            raise InvalidArgumentError("x must have finite numbers, received NaN or infinity.")
         shape = (len(x), *self._mean.shape)
         found = np.zeros(shape, np.float32)
         for begin in range(0, len(x), _ROWS):
@@ -219,12 +226,21 @@ class Student:
             shape = (len(fields["prices"]), fields["interventions"], 2)
             members = [_layers(arrays, m, outputs=int(np.prod(shape))) for m in range(fields["members"])]
             mean, scale = arrays["mean"].reshape(shape), arrays["scale"].reshape(shape)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its weights must be finite numbers, and some are NaN or infinite")
         except Exception as error:  # safetensors has its own exceptions
             raise CheckpointError(
                 f"the student in {str(folder)!r} cannot be read ({type(error).__name__}: {shown(str(error))}): copy "
                 "the directory again, or train it again."
             ) from error
         encoder = InputEncoder.load(place / "inputs") if fields["encoded"] else None
+        inputs = {layers[0][0].shape[1] for layers in members}
+        if len(inputs) > 1 or (encoder is not None and {encoder.width} != inputs):
+            raise CheckpointError(
+                f"the student in {str(folder)!r} holds parts of different students: networks of "
+                f"{' and '.join(map(str, sorted(inputs)))} inputs"
+                f"{'' if encoder is None else f', and an encoder of {encoder.width}'}: train it again."
+            )
         return cls(
             members,
             prices=fields["prices"],

@@ -97,7 +97,7 @@ class DecisionTable:
             steps_left=np.array([-1 if step.steps_left is None else step.steps_left for step in steps], np.int64),
             calls_so_far=_calls_before(action, first, interventions),
             actor_logprobs=_given(Ragged.of([step.actor_logprobs for step in steps])),
-            feature_vector=_vectors(Ragged.of([step.feature_vector for step in steps]).matrix()),
+            feature_vector=_vectors(_matrix([step.feature_vector for step in steps])),
         )
 
     @classmethod
@@ -125,7 +125,7 @@ class DecisionTable:
             steps_left=np.array([-1 if one is None else one for one in left], np.int64),
             calls_so_far=np.array([info["calls"] for info in infos], np.int64).reshape(len(infos), -1),
             actor_logprobs=None if acts is None else [_logprobs(act) for act in acts],
-            feature_vector=_vectors(Ragged.of([info.get("feature_vector") for info in infos]).matrix()),
+            feature_vector=_vectors(_matrix([info.get("feature_vector") for info in infos])),
         )
 
     @classmethod
@@ -179,11 +179,26 @@ def _given(logprobs: Ragged) -> list[np.ndarray | None] | None:
     return list(logprobs) if logprobs.present.any() else None
 
 
+def _matrix(vectors: Sequence[Any]) -> np.ndarray:
+    """Feature vectors as rows of one array, NaN where there is none.
+
+    Raises:
+        InvalidArgumentError: they have different lengths.
+    """
+    lengths = sorted({len(one) for one in vectors if one is not None})
+    if len(lengths) > 1:
+        raise InvalidArgumentError(
+            f"info['feature_vector'] must have one length at all decisions, received lengths {lengths[0]} to "
+            f"{lengths[-1]}: report vectors of one length."
+        )
+    return Ragged.of(vectors).matrix()
+
+
 def _vectors(vectors: np.ndarray) -> np.ndarray | None:
     """Feature vectors float32 ``(n, d)``, or None if no decision has one (d = 0).
 
     Raises:
-        InvalidArgumentError: only some decisions have one.
+        InvalidArgumentError: only some decisions have one, or a number is infinite.
     """
     if not vectors.shape[1]:
         return None
@@ -192,6 +207,11 @@ def _vectors(vectors: np.ndarray) -> np.ndarray | None:
         raise InvalidArgumentError(
             "info['feature_vector'] must be reported at every decision or at none, and it is missing at "
             f"{missing} of {len(vectors)}: report it always."
+        )
+    if infinite := int(np.isinf(vectors).any(axis=1).sum()):
+        raise InvalidArgumentError(
+            f"info['feature_vector'] must have finite float32 numbers, and {infinite} of {len(vectors)} have an "
+            "infinite one: bound them in the task."
         )
     return vectors
 

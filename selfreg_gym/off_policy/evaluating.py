@@ -146,12 +146,21 @@ class Collected:
                 f"off-policy evaluation needs two episodes per fold: received {len(episodes)} episodes, folds={folds}."
             )
         logged = Logged.of(episodes)
-        if inputs is not None and np.shape(inputs)[:1] != (len(logged.action),):
-            raise InvalidArgumentError(
-                f"inputs must have one row per decision, {len(logged.action)} of them; received {np.shape(inputs)}."
-            )
+        if inputs is not None:
+            inputs = _checked_inputs(inputs, len(logged.action))
         x = decision_inputs(episodes, logged, inputs)
         return cls(episodes, logged, _interventions_of(rollouts), x, folds_of(logged, folds, seed))
+
+
+def _checked_inputs(inputs: Any, n: int) -> np.ndarray:
+    """Further inputs of n decisions, float64 ``(n, D)``."""
+    found = np.asarray(inputs, np.float64)
+    if found.ndim != 2 or len(found) != n or not np.isfinite(found).all():
+        raise InvalidArgumentError(
+            f"inputs must be finite numbers (n, D) with one row per decision, n = {n}; received the shape {found.shape}"
+            f"{'' if np.isfinite(found).all() else ' with NaN or infinity'}."
+        )
+    return found
 
 
 def _interventions_of(rollouts: Any) -> list[str] | None:

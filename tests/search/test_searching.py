@@ -239,8 +239,10 @@ def test_an_actor_without_probabilities_or_with_free_text():
 def test_selection_by_hand():
     trees = Trees(2)
     outcome = Outcome("s", None, None)
-    trees.add(0, ("a", "b"), np.array([0.6, 0.4]), 0.5, outcome)
-    trees.add(1, ("a", "b", "c"), np.array([0.2, 0.2, 0.6]), 0.1, outcome)
+    trees.add(0, outcome, 0.5)
+    trees.expand(0, 0, ("a", "b"), np.array([0.6, 0.4]))
+    trees.add(1, outcome, 0.1)
+    trees.expand(1, 0, ("a", "b", "c"), np.array([0.2, 0.2, 0.6]))
     rows, roots = np.arange(2), np.zeros(2, np.int64)
     assert trees.select(rows, roots, 1.0).tolist() == [0, 2]
     trees.back_up(0, [(0, 0)], 0.0)  # Q(a) = 0, U(a) = 0.6 * sqrt(2) / 2; Q(b) = 0.5, U(b) = 0.4 * sqrt(2)

@@ -205,7 +205,8 @@ def _comparison(results: Results, names: Sequence[str], splits: Sequence[str]) -
     ]
     note = (
         "Usage in cost units per episode. Differences are paired and at equal usage, that of all interventions "
-        "together; the other set is read between its own points."
+        "together; the other set is read between its own points, and beyond the last of them on the line to always "
+        "asking the most expensive intervention."
     )
     return Table("equal_cost", "Success at equal cost", columns, rows, note)
 
