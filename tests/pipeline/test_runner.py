@@ -175,7 +175,9 @@ def test_a_finished_run_runs_nothing_again(smoke: tuple[Path, str]) -> None:
     before = (out / "manifest.json").read_bytes()
     said: list[str] = []
     advance(open_run(out, preset="smoke", say=said.append))
-    assert [line.partition(": ")[0] for line in said] == [f"{i}/{len(STAGES)} {s.name}" for i, s in enumerate(STAGES, 1)]
+    assert [line.partition(": ")[0] for line in said] == [
+        f"{i}/{len(STAGES)} {s.name}" for i, s in enumerate(STAGES, 1)
+    ]
     assert [line.partition(": ")[2] for line in said if " label: " not in line] == ["up to date"] * (len(STAGES) - 1)
     assert (out / "manifest.json").read_bytes() == before
 
@@ -218,7 +220,9 @@ def test_an_interrupted_evaluation_keeps_its_finished_splits(
     said: list[str] = []
     advance(open_run(out, progress=False, say=said.append), stages_until("evaluate"))
     assert played == [["collected", "seen", "unseen"], ["seen", "unseen"]]
-    assert sum("up to date" in line for line in said) == len(stages_until("select")) - 1, "all but the labels, which no stage reads"
+    assert sum("up to date" in line for line in said) == len(stages_until("select")) - 1, (
+        "all but the labels, which no stage reads"
+    )
     rows = [json.loads((path / "evaluation.json").read_text())["rows"] for path in (smoke[0], out)]
     assert rows[0] == rows[1]
 
