@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.inputs.blocks import Block
 from selfreg_gym.inputs.counts import Calls, StepsLeft
 from selfreg_gym.inputs.keys import Features, StateKeys
@@ -18,7 +18,7 @@ from selfreg_gym.inputs.signals import ActorSignals
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import ModelRecord, Rule
+from selfreg_gym.utils.model_record import ModelRecord, Rule, reading_arrays
 
 __all__ = ["INPUTS", "InputEncoder"]
 
@@ -216,7 +216,8 @@ class InputEncoder:
 
         place = Path(folder)
         _, fields = _RECORD.read(place)
-        try:
+        remedy = "copy the directory again, or fit it again"
+        with reading_arrays("the input encoder", place / _ARRAYS, remedy=remedy):
             arrays = load_file(place / _ARRAYS)
             blocks: list[Block] = []
             for name in fields["names"]:
@@ -225,13 +226,6 @@ class InputEncoder:
                     blocks.append(_MODELS[name].restored(place, own))
                 else:
                     blocks.append(_PLAIN[name].restored(fields["constants"][name], own))
-        except CheckpointError:
-            raise
-        except Exception as error:  # safetensors has its own exceptions
-            raise CheckpointError(
-                f"the input encoder in {str(folder)!r} cannot be read ({type(error).__name__}: {shown(str(error))}): "
-                "copy the directory again, or fit it again."
-            ) from error
         return cls(blocks, interventions=fields["interventions"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> InputEncoder:

@@ -14,10 +14,10 @@ from selfreg_gym.experiments import run_experiment
 
 SMALL = (
     "task.id=selfreg/Coin-v0", "task.kwargs={}", "actor.id=scripted", "collect.tasks=8", "collect.episodes=11",
-    "prm.max_states=64", "helper.max_labels=64", "helper.max_decisions=64", "calibrate.tasks=6", "calibrate.episodes=12",
-    "calibrate.max_episodes=12", "evaluate.tasks=6", "evaluate.episodes=2", "evaluate.budgets=[1.0]",
-    "evaluate.helpers=['random', 'dp']", "rl.steps=512", "values.folds=2", "values.members=1", "values.rounds=4",
-    "values.prices=6",
+    "prm.max_states=64", "helper.max_labels=64", "helper.max_decisions=64", "calibrate.tasks=6",
+    "calibrate.episodes=12", "calibrate.max_episodes=12", "evaluate.tasks=6", "evaluate.episodes=2",
+    "evaluate.budgets=[1.0]", "evaluate.helpers=['random', 'dp']", "rl.steps=512", "values.folds=2",
+    "values.members=1", "values.rounds=4", "values.prices=6",
 )  # fmt: skip
 
 
