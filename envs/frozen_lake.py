@@ -259,7 +259,10 @@ def _lake(task_index: int, slippery: bool) -> _Lake:
                     win[action, cell] += chance
                 else:
                     lose[action, cell] += chance
+    discount = (
+        1.0 if slippery else 0.99
+    )  # without slips every safe move can still win: those that win sooner are better
     value = np.zeros(n)
     for _ in range(5000):  # the largest probability of winning without a limit on moves, from below
-        value = (win + move @ value).max(axis=0)
-    return _Lake(rows, move, win, lose, np.argmax(np.round(win + 0.9999 * (move @ value), 9), axis=0))
+        value = (win + discount * (move @ value)).max(axis=0)
+    return _Lake(rows, move, win, lose, np.argmax(np.round(win + 0.9999 * discount * (move @ value), 9), axis=0))

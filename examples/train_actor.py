@@ -39,7 +39,7 @@ import transformers
 
 import selfreg_gym  # noqa: F401  (registers the tasks)
 from selfreg_gym.lm.batching import pad_right
-from selfreg_gym.lm.loading import one_thread
+from selfreg_gym.lm.loading import limit_threads
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.lm.training import finetune, seeded
@@ -118,7 +118,7 @@ def shortened(text: str) -> str:
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record."""
-    one_thread()
+    limit_threads()
     begun = time.perf_counter()
     pairs = expert_decisions(recipe)
     tokenizer = build_tokenizer(f"{actor_prompt(text)}{answer_text(action)}" for text, action in pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -64,6 +64,8 @@ class OptionalActorMembers(Protocol):
     """The directory of its language model, which can be the backbone of other models."""
     default_backbone: bool
     """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
+    unknown_tokens: Callable[[Sequence[str]], tuple[int, int]]
+    """From texts to the number of their unknown tokens and of all their tokens, for an actor that reads tokens."""
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 

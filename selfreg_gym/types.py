@@ -132,16 +132,31 @@ class Decision:
         """The same decision with its random stream reset."""
         return Decision(self.observation, self.admissible_actions, self.task, self._key, self.info, self.memory)
 
-    def derived(self, number: int, *, observation: str | None = None) -> Decision:
-        """The same decision with another random stream, for an actor that samples several answers.
+    def derived(
+        self,
+        number: int,
+        *,
+        observation: str | None = None,
+        admissible_actions: Any = ...,
+        task: Any = ...,
+        info: Any = ...,
+    ) -> Decision:
+        """A decision with another random stream, for an actor that asks another actor, once or several times.
 
         Args:
-            number: number of the answer, not negative; each has a stream of its own.
+            number: number of the question, not negative; each has a stream of its own.
             observation: another text to act on; None: the same.
+            admissible_actions: others, or None if any text is admissible; ``...``: the same.
+            task, info: others; ``...``: the same.
         """
-        text = self.observation if observation is None else observation
         key = (*self._key, DERIVED_DECISION.tag, number)
-        return Decision(text, self.admissible_actions, self.task, key, self.info)  # type: ignore[arg-type]
+        return Decision(
+            self.observation if observation is None else observation,
+            self.admissible_actions if admissible_actions is ... else admissible_actions,
+            self.task if task is ... else task,
+            key,  # type: ignore[arg-type]
+            self.info if info is ... else info,
+        )
 
     def __repr__(self) -> str:
         return f"Decision({self.observation[:60]!r}, {self.admissible_actions!r}, key={self._key})"

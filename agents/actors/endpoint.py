@@ -53,6 +53,7 @@ class EndpointActor:
         reasoning: request ``Reasoning: ... Action: ...`` (with ``max_tokens`` of some hundreds); texts only.
         nearest: replace an inadmissible answer by the admissible action with the most similar spelling; texts only.
         instructions: system message of a chat.
+        request: what a text is asked for, after the observation; None: one of the offered actions. Not with reasoning.
         cache: path of the answer cache; one file per model.
         **server: fields of :class:`selfreg_gym.endpoint.Server`: ``model, api_key_env, timeout, load_timeout, retries,
             backoff, max_backoff, max_wait, concurrency, batch, token_prices``.
@@ -76,6 +77,7 @@ class EndpointActor:
         reasoning: bool = False,
         nearest: bool = False,
         instructions: str | None = None,
+        request: str | None = None,
         cache: str | Path | None = None,
         **server: Any,
     ) -> None:
@@ -96,11 +98,14 @@ class EndpointActor:
         for name, flag in (("reasoning", reasoning), ("nearest", nearest)):
             if not isinstance(flag, bool):
                 raise InvalidArgumentError(f"{name} must be True or False, received {shown(flag)}.")
-        if instructions is not None and not isinstance(instructions, str):
-            raise InvalidArgumentError(f"instructions must be a text or None, received {shown(instructions)}.")
+        for name, text in (("instructions", instructions), ("request", request)):
+            if text is not None and not isinstance(text, str):
+                raise InvalidArgumentError(f"{name} must be a text or None, received {shown(text)}.")
+        if request is not None and reasoning:
+            raise InvalidArgumentError("request replaces the request for reasoning: pass request or reasoning=True.")
         self.strategy = strategy
         seed = check_seed(seed)
-        self.options = GenerationOptions(temperature, seed, max_tokens, reasoning, nearest, api, instructions)
+        self.options = GenerationOptions(temperature, seed, max_tokens, reasoning, nearest, api, instructions, request)
         own = keyword_names(EndpointActor)
         self.connection = Connection(Server.of(base_url, also_known=own, **server), cache=cache)
         self._reset()

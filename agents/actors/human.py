@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from selfreg_gym.agents.actors._timed_read import TimedRead
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.types import Act, Decision
+from selfreg_gym.utils.arguments import check_number
 
 __all__ = ["Human"]
 
@@ -24,6 +27,8 @@ class Human:
         write: shows text.
         title: headline above each decision.
         free: accept text that matches no admissible action (the task decides whether it is valid); otherwise ask again.
+        timeout_s: seconds for an answer, repeated questions included; None: no limit.
+        when_late: the answer after ``timeout_s`` seconds without one; None: the act has an error.
     """
 
     def __init__(
@@ -33,34 +38,56 @@ class Human:
         write: Callable[[str], None] = print,
         title: str = "you act",
         free: bool = False,
+        timeout_s: float | None = None,
+        when_late: str | None = None,
     ) -> None:
         self.read = read
         self.write = write
         self.title = title
         self.free = free
+        self.timeout_s = None if timeout_s is None else check_number("timeout_s (seconds)", timeout_s, above=True)
+        self.when_late = when_late
+        self._timed: TimedRead | None = None
 
     def act(self, decisions: Sequence[Decision]) -> list[Act]:
         """Ask for one action per decision, in order."""
         if self.read is None and not sys.stdin.isatty():
             return [Act("", error="a human actor needs a terminal, and standard input is not one") for _ in decisions]
-        return [Act(self._ask(decision)) for decision in decisions]
+        return [self._ask(decision) for decision in decisions]
 
-    def _ask(self, decision: Decision) -> str:
+    def _ask(self, decision: Decision) -> Act:
         self.write(f"\n---- {self.title} ----\n{decision.observation}\n")
         actions = decision.admissible_actions
         for number, action in enumerate(actions or (), start=1):
             self.write(f"  {number:2d}  {action}")
+        begin = time.monotonic()
         while True:
+            left = None if self.timeout_s is None else self.timeout_s - (time.monotonic() - begin)
             try:
-                answer = (self.read or input)("your action (number or words, q quits): ").strip()
+                answer = self._line("your action (number or words, q quits): ", left)
             except EOFError:
                 raise KeyboardInterrupt from None
-            if answer.lower() in {"q", "quit", "exit"}:
+            if answer is None:
+                return self._late()
+            if answer.strip().lower() in {"q", "quit", "exit"}:
                 raise KeyboardInterrupt
             try:
-                return choose(answer, actions, free=self.free)
+                return Act(choose(answer.strip(), actions, free=self.free))
             except InvalidArgumentError as error:
                 self.write(f"  {error}")
+
+    def _line(self, prompt: str, seconds: float | None) -> str | None:
+        """The line that the person enters, or None after ``seconds``."""
+        if seconds is None:
+            return (self.read or input)(prompt)
+        if self._timed is None:
+            self._timed = TimedRead(self.read or input, self.write)
+        return self._timed(prompt, seconds)
+
+    def _late(self) -> Act:
+        limit = f"no answer within {self.timeout_s:g} seconds"
+        self.write(f"\n  {limit}: {self.when_late or 'the episode ends'}.")
+        return Act("", error=f"the person gave {limit}.") if self.when_late is None else Act(self.when_late)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Human:
         return self

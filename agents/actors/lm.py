@@ -112,6 +112,13 @@ class LM:
             )
         return self._scorer
 
+    def unknown_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
+        """The number of unknown tokens in the distinct texts, and of all their tokens."""
+        from selfreg_gym.lm.vocabulary import unknown_tokens
+
+        found = unknown_tokens(self.scorer.encoder.tokenizer, texts)
+        return found.unknown, found.total
+
     def act(self, decisions: Sequence[Decision]) -> list[Act]:
         """Return one act per decision, in order."""
         out: list[Act | None] = [None] * len(decisions)

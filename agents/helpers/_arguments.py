@@ -1,4 +1,4 @@
-"""Validation of arguments common to several helpers: an intervention, costs, a seed."""
+"""Validation of arguments that several helpers have: an intervention, costs, a seed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,14 @@ def checked_intervention(intervention: Any) -> int | str:
 
 
 def deprecated_k(intervention: Any, k: int | None, default: Any) -> Any:
-    """Return ``intervention``, or the value of its former name ``k``, or ``default`` if neither is given."""
+    """Return ``intervention``, or the value of its deprecated name ``k``, or ``default`` if neither is given.
+
+    Raises:
+        InvalidArgumentError: both are given.
+
+    Warns:
+        DeprecationWarning: ``k`` is given.
+    """
     if k is None:
         return default if intervention is None else intervention
     if intervention is not None:

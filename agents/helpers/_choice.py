@@ -16,7 +16,7 @@ from selfreg_gym.types import Intervention
 __all__ = ["AsksOne", "best_action", "check_costs", "knob_range", "number_of", "resolve"]
 
 _WIDEST = 1000.0
-"""The upper bound of a knob grows at most by this factor where two costs are nearly equal."""
+"""Where two costs are nearly equal, the upper bound of a knob grows by at most this factor."""
 
 
 def resolve(helper: Helper, intervention: int | str, interventions: Sequence[Intervention]) -> int:
@@ -40,10 +40,10 @@ def resolve(helper: Helper, intervention: int | str, interventions: Sequence[Int
 
 
 def number_of(helper: Helper, intervention: int | str) -> int:
-    """The action that asks ``intervention``, if it is given by number.
+    """The action that asks ``intervention``, which must be a number.
 
     Raises:
-        InvalidArgumentError: it is given by name, and the interventions of the env are not known yet.
+        InvalidArgumentError: it is a name, and the interventions of the env are not known yet.
     """
     if isinstance(intervention, str):
         raise InvalidArgumentError(
@@ -70,7 +70,12 @@ class AsksOne(Helper):
         self.intervention = checked_intervention(intervention)
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> Self:
-        """The helper with the number of its intervention in place of its name."""
+        """The helper with the name of its intervention replaced by the number.
+
+        Raises:
+            UnknownNameError: no intervention of the env has this name.
+            InvalidArgumentError: the env has fewer interventions.
+        """
         action = resolve(self, self.intervention, interventions)
         return self if action == self.intervention else self._replaced(intervention=action)
 
@@ -86,12 +91,11 @@ class AsksOne(Helper):
 def best_action(gain: NDArray[np.float64], knob: float, costs: Sequence[float]) -> NDArray[np.int64]:
     """Choose ``argmax over k of gain_k + knob * cost_k``, where nohelp (0) has gain 0 and cost 0; ties are nohelp.
 
-    This is the Lagrangian of a budget on cost units with multiplier -knob. Since the chosen cost does not fall when
-    the knob rises, for all gains, usage can be moved from never asking to always asking the most expensive
-    intervention.
+    This is the Lagrangian of a budget on cost units with multiplier -knob. For any gains, the chosen cost does not fall
+    when the knob rises, so the knob changes usage from never asking to always asking the most expensive intervention.
 
     Args:
-        gain: ``(N, K)`` how much better each intervention is than nohelp.
+        gain: ``(N, K)`` gain of each intervention over nohelp.
         knob: in units of gain per cost unit.
         costs: ``(K,)`` cost units of a call.
 
@@ -105,10 +109,15 @@ def best_action(gain: NDArray[np.float64], knob: float, costs: Sequence[float]) 
 
 
 def knob_range(bounds: tuple[float, float], step: float, costs: Sequence[float]) -> tuple[tuple[float, float], float]:
-    """Bounds and step of a knob per cost unit, from those of an offset on a gain.
+    """Bounds and step of a knob in units of gain per cost unit.
 
-    At the lower bound every gain falls by at least ``-bounds[0]``; at the upper one the most expensive intervention
-    gains at least ``bounds[1]`` over every cheaper one. With one intervention at cost 1 they are returned unchanged.
+    At the lower bound every gain falls by at least ``-bounds[0]``. At the upper bound the most expensive intervention
+    gains at least ``bounds[1]`` over every cheaper one. With one intervention at cost 1 the arguments are returned
+    unchanged.
+
+    Args:
+        bounds, step: those of an offset that is added to the gain.
+        costs: ``(K,)`` cost units of a call.
     """
     cheapest, most = min(costs), max(costs)
     lower = [0.0, *(cost for cost in costs if cost < most * (1 - 1e-6))]
@@ -122,9 +131,9 @@ def check_costs(
     """Compare the interventions that a helper was trained for with those of an env.
 
     Args:
-        helper: named in the error.
+        helper: the helper, for the error message.
         count: K in its training.
-        costs: ``(K,)`` in its training, or None where they are not known.
+        costs: ``(K,)`` in its training; None if they are not known.
         interventions: of the env.
 
     Raises:

@@ -1,8 +1,9 @@
-"""`GainHelper`: the base class of helpers that know the gain of each intervention at a grid of prices.
+"""`GainHelper`: the base class of helpers with the gain of each intervention at a grid of prices.
 
 At a price r (success per cost unit) the gain of intervention k in state s is ``g_r(s, k) = dS_r(s, k) - r dM_r(s, k)``,
-with ``dS_r(s, k) = S_r(s, k) - S_r(s, 0)`` and the same for M: success and usage of the policy that is optimal at r
-after asking k now, minus those after nohelp. The best action at r is the one with the largest gain, where nohelp has 0.
+with ``dS_r(s, k) = S_r(s, k) - S_r(s, 0)`` and the same for M: the success and usage of asking k now and following the
+optimal policy of r afterwards, minus those of nohelp now. The best action at r has the largest gain; the gain of nohelp
+is 0.
 
 The knob is a position on the axis of prices, from 0 (never) to P + 1 (always)::
 
@@ -40,7 +41,7 @@ Gains = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
 class GainHelper(Helper):
     """Asks the intervention with the largest gain at the price of its knob, if the gain is positive.
 
-    A subclass defines :meth:`gains`. The coins of the ends of the axis depend on ``seed`` and the episode alone.
+    A subclass defines :meth:`gains`. The coins at the ends of the axis depend on ``seed`` and the episode alone.
 
     Args:
         prices: ``(P,)`` prices of the gains, in success per cost unit; at least 0, all different, in any order.
@@ -65,7 +66,19 @@ class GainHelper(Helper):
 
     @abstractmethod
     def gains(self, observations: Any) -> Gains:
-        """dS and dM of N observations of :meth:`wrap`, each ``(N, P, K)``, in the order of :attr:`prices`."""
+        """dS and dM at N observations of the wrapped env, each ``(N, P, K)``, in the order of :attr:`prices`."""
+
+    def rounded(self, success: NDArray[np.floating[Any]], usage: NDArray[np.floating[Any]], decimals: int) -> Gains:
+        """dS and dM as float64, rounded so that they do not depend on the batch.
+
+        Args:
+            success: dS.
+            usage: dM, which is rounded in units of the smallest cost, because cost units can be large or small.
+            decimals: of the rounded numbers.
+        """
+        unit = min(self.costs)
+        in_units = np.round(np.asarray(usage, np.float64) / unit, decimals)
+        return np.round(np.asarray(success, np.float64), decimals) + 0.0, in_units * unit + 0.0
 
     @property
     def knob(self) -> float:

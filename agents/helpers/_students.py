@@ -1,4 +1,4 @@
-"""Helpers whose values are a student of fitted values: their training, and their expected usage and success."""
+"""The training of helpers whose values are a student, and their expected usage and success."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ _H = TypeVar("_H", bound=ValuesHelper)
 
 
 def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
-    """Held-out usage and success of a teacher at the positions 0 to P + 1; None if it has no such estimates."""
+    """Held-out usage and success of a teacher at the positions 0 to P + 1 of the knob.
+
+    Args:
+        teacher: a frontier with prices; for any other teacher there are no estimates, and the result is None.
+        costs: ``(K,)`` cost units of a call; "always" asks the most expensive intervention.
+
+    Returns:
+        P + 2 pairs ``[usage, success]``.
+    """
     if not isinstance(teacher, PricedFrontier):
         return None
     rows = teacher.rows()
@@ -54,6 +62,7 @@ def train_student(
             :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
         **student: further arguments of :meth:`Student.train`.
     """
+    rollouts = rollouts if isinstance(rollouts, Rollouts) else list(rollouts)
     table = DecisionTable.from_rollouts(rollouts)
     encoder, x, all_inputs = _inputs_of(rollouts, teacher, table, inputs, backbone=backbone, prm=prm, progress=progress)
     found = teacher_gains(teacher, table)
@@ -78,7 +87,7 @@ def train_student(
 def _student_points(
     rollouts: Any, teacher: FittedFrontier, student: Student, x: np.ndarray, inputs: np.ndarray
 ) -> list[list[float]]:
-    """Expected usage and success of a student at each price, from the largest to the smallest.
+    """Expected usage and success of a student's policy at each price, from the largest price to the smallest.
 
     ``x`` has the inputs of the student, ``inputs`` those of the teacher.
     """
@@ -95,9 +104,9 @@ def _student_points(
 def _inputs_of(
     rollouts: Any, teacher: Any, table: DecisionTable, names: Sequence[str], **options: Any
 ) -> tuple[InputEncoder, np.ndarray, np.ndarray]:
-    """The encoder of these inputs, the inputs of the table, and those of the teacher (``(n, 0)`` without an encoder).
+    """The encoder of these inputs, the encoded table, and the table encoded by the teacher's encoder.
 
-    The teacher's encoder is used where it has these inputs, and each decision is encoded once.
+    The teacher's encoder is used if it has all of the inputs. Without one, the last array is ``(n, 0)``.
     """
     progress = options.pop("progress")
     own = getattr(teacher, "encoder", None)
@@ -114,9 +123,10 @@ def _inputs_of(
 def _tasks_of(rollouts: Any) -> np.ndarray:
     """``(n,)`` the task of each decision, as a number."""
     from selfreg_gym.fitted.solve import task_numbers
+    from selfreg_gym.store.reading import Coded
 
     if isinstance(rollouts, Rollouts):
         columns = rollouts.columns("task", "task_id")
-        return task_numbers(columns["task"], columns["task_id"].codes)
-    names = [f"{e.task_index} {e.task_id}" for e in rollouts if e.error is None for _ in e.steps]
-    return np.unique(names, return_inverse=True)[1]
+        return task_numbers(columns["task"], columns["task_id"])
+    of_step = [episode for episode in rollouts if episode.error is None for _ in episode.steps]
+    return task_numbers([one.task_index for one in of_step], Coded.of([one.task_id for one in of_step]))

@@ -1,8 +1,8 @@
-"""The gains that a helper is trained on: those of a teacher at every stored decision.
+"""The gains on which a helper is trained: those of a teacher at every stored decision.
 
-A teacher may know more than the helper that learns from it, such as state keys. It is an object with fitted values
+A teacher may read more than the helper that learns from it, such as state keys. It is an object with fitted values
 (``prices``, ``encoder`` and ``gains(x)``, as :class:`selfreg_gym.fitted.FittedFrontier`), or a transition model, whose
-exact solution is looked up by state.
+exact solutions are looked up by state.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from selfreg_gym.transitions import TransitionModel
 
 __all__ = ["TeacherGains", "equal_usage_prices", "table_gains", "teacher_gains"]
 
-_PRICES = 12
-_ROWS = 65_536  # decisions that a teacher gets at once
+_PRICES = 12  # number of prices for a transition model
+_ROWS = 65_536  # decisions per call of a teacher
 
 
 class TeacherGains(NamedTuple):
@@ -29,8 +29,8 @@ class TeacherGains(NamedTuple):
     Attributes:
         prices: ``(P,)``, success per cost unit.
         values: float32 ``(n, P, K, 2)``: dS and dM, success and cost units of each intervention minus those of nohelp.
-        known: bool ``(n,)``, False where the teacher does not know the state; such decisions are not trained on.
-        source: the teacher in words, for model cards.
+        known: bool ``(n,)``, False where the teacher does not know the state; such decisions are not used in training.
+        source: a description of the teacher, for model cards.
     """
 
     prices: tuple[float, ...]
@@ -57,8 +57,8 @@ def teacher_gains(teacher: Any, table: DecisionTable) -> TeacherGains:
         table: n decisions.
 
     Raises:
-        InvalidArgumentError: another kind of teacher, one whose gains have another shape or are not finite, or one
-            that knows none of the decisions.
+        InvalidArgumentError: another kind of teacher, gains of another shape or that are not finite, or a model that
+            knows none of the decisions.
     """
     if isinstance(teacher, TransitionModel):
         return table_gains(teacher, table)
@@ -89,7 +89,7 @@ def table_gains(model: TransitionModel, table: DecisionTable, *, prices: Sequenc
     Args:
         model: fitted to the rollouts.
         table: n decisions.
-        prices: None: as :func:`equal_usage_prices`.
+        prices: in success per cost unit; None: those of :func:`equal_usage_prices`.
 
     Raises:
         InvalidArgumentError: the model knows none of the states.
@@ -109,7 +109,7 @@ def table_gains(model: TransitionModel, table: DecisionTable, *, prices: Sequenc
 
 
 def equal_usage_prices(model: TransitionModel, count: int = _PRICES) -> list[float]:
-    """Prices at which the usage of the optimal policy rises in equal steps, from the largest price on."""
+    """At most ``count`` falling prices at which the usage of the optimal policy rises in equal steps."""
     frontier = solve_frontier(model)
     budgets = np.linspace(0.0, float(frontier.usage[-1]), count + 1)[:-1] + float(frontier.usage[-1]) / (2 * count)
     prices = [float(frontier.policy(float(budget)).help_cost) for budget in budgets]

@@ -1,4 +1,4 @@
-"""`ValuesHelper`: the base class of helpers that read the inputs of fitted values, or of a student of them."""
+"""`ValuesHelper`: the base class of helpers whose gains are functions of encoded inputs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _RECORD = ModelRecord(
         "info": INFO,
     },
 )
-_DECIMALS = 5  # the last digits of float32 sums depend on the batch
+_DECIMALS = 5  # of the gains, because the last digits of float32 sums depend on the batch
 
 
 class ValuesHelper(GainHelper):
-    """Asks for help by gains that are functions of the inputs of an encoder.
+    """Asks for help by the gains of fitted values, of deep averagers, or of a student.
 
     Args:
         values: a :class:`FittedFrontier`, an :class:`AveragerFrontier` or a :class:`Student`, with an ``encoder``.
@@ -99,7 +99,7 @@ class ValuesHelper(GainHelper):
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
-        """Whether the run has trained it."""
+        """Whether the run contains this helper."""
         return (Path(run) / "values" / cls.folder_name() / _RECORD.file).is_file()
 
     @classmethod
@@ -109,16 +109,19 @@ class ValuesHelper(GainHelper):
 
     @classmethod
     def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> Self:
-        """The helper of a run, at the position of this expected usage; calibration corrects it."""
+        """The helper of a run, at the position where its expected usage is the budget; calibration corrects it."""
         helper = cls.from_pretrained(Path(run) / "values" / cls.folder_name())._replaced(seed=checked_seed(seed))
         return helper if budget is None else helper.with_budget(budget)
 
     def for_budgets(self, budgets: Sequence[float]) -> dict[float, Self]:
-        """The same values at several budgets."""
+        """The helper at several budgets; all of them use the same values."""
         return {budget: self.with_budget(budget) for budget in budgets}
 
     def with_budget(self, budget: float) -> Self:
-        """The helper at the position where its expected usage is ``budget`` (cost units per episode)."""
+        """The helper at the position where its expected usage is ``budget`` (cost units per episode).
+
+        Without a curve the position is unchanged.
+        """
         budget = check_budget(budget)
         if self.curve is None:
             return self
@@ -147,7 +150,11 @@ class ValuesHelper(GainHelper):
         return EncodedObservation(env, self.encoder)
 
     def gains(self, observations: Any) -> Gains:
-        """dS and dM of N rows of inputs, each ``(N, P, K)``."""
+        """dS and dM at N rows of inputs ``(N, D)``, each ``(N, P, K)``.
+
+        Raises:
+            InvalidArgumentError: the observations are text, or have another shape.
+        """
         x = np.asarray(observations)
         if x.dtype.kind != "f" or x.ndim != 2:
             raise InvalidArgumentError(
@@ -155,10 +162,10 @@ class ValuesHelper(GainHelper):
                 f"of shape {x.shape} and type {x.dtype}."
             )
         success, usage = self.values.gains(x)
-        return np.round(success.astype(np.float64), _DECIMALS), np.round(usage.astype(np.float64), _DECIMALS)
+        return self.rounded(success, usage, _DECIMALS)
 
     def batch_size(self, observation: Any, episode_start: Any) -> int | None:
-        """A single observation is a vector."""
+        """N for observations ``(N, D)``; None for a single observation ``(D,)``."""
         return None if np.ndim(observation) < 2 else len(observation)
 
     def save_pretrained(self, path: str | Path) -> None:

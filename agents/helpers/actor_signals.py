@@ -1,4 +1,4 @@
-"""A small network on what the actor would do: a baseline for helpers that read the text."""
+"""A small network on the actor's distribution over actions: a baseline for helpers that read the text."""
 
 from __future__ import annotations
 

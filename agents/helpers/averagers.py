@@ -1,4 +1,4 @@
-"""Deep averagers: help where the most similar stored decisions gained from it."""
+"""Deep averagers: help where the most similar stored decisions gained from help."""
 
 from __future__ import annotations
 
@@ -49,12 +49,13 @@ class Averagers(ValuesHelper):
         Args:
             rollouts: a ``Rollouts`` store, or episodes.
             teacher: the result of :func:`selfreg_gym.solve_fitted`, whose networks give the representation; None: the
-                standardised ``inputs`` themselves.
+                representation is the ``inputs`` themselves.
             costs: ``(K,)`` cost units of a call of each intervention.
-            representation: of the teacher, ``"values"`` of all actions at all prices, or the ``"hidden"`` layers.
-            inputs: names of inputs, or their encoder, without a teacher.
-            neighbours: numbers of neighbours to choose from by held-out value.
-            seed: of folds and of ties between equal distances.
+            representation: ``"values"``: the teacher's values of all actions at all prices; ``"hidden"``: the last
+                hidden layers of its networks.
+            inputs: without a teacher: names of inputs, or a fitted encoder.
+            neighbours: numbers of neighbours; the one with the largest held-out value is chosen.
+            seed: seed of the folds and of the order of decisions at equal distance.
             progress: show progress bars.
             **options: further arguments of :func:`selfreg_gym.averagers.fit_averagers`.
 
@@ -72,7 +73,7 @@ class Averagers(ValuesHelper):
         table = DecisionTable.from_rollouts(rollouts)
         learned: HiddenLayers | LearnedValues | None = None
         if teacher is None:
-            encoder = inputs if isinstance(inputs, InputEncoder) else _fitted(table, inputs, rollouts)
+            encoder = inputs if isinstance(inputs, InputEncoder) else _fit_encoder(table, inputs, rollouts)
             x = encoder.encode(table)
         elif teacher.encoder is None:
             raise InvalidArgumentError("deep averagers need a teacher with an encoder: use solve_fitted(rollouts).")
@@ -91,6 +92,6 @@ class Averagers(ValuesHelper):
         return cls(frontier, costs=costs, curve=curve_of(frontier, costs), info=info)
 
 
-def _fitted(table: DecisionTable, names: Sequence[str], rollouts: Any) -> InputEncoder:
-    """The encoder of inputs of these names."""
+def _fit_encoder(table: DecisionTable, names: Sequence[str], rollouts: Any) -> InputEncoder:
+    """Fit the encoder of the inputs with these names."""
     return InputEncoder.fit(table, names, action_kinds=action_kinds_of(rollouts))

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._choice import check_costs
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.helper import Helper, Role
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Intervention
+from selfreg_gym.utils.arguments import check_number
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["DP"]
+
+_SUM_ERROR = 1e-6
 
 
 class DP(Helper):
@@ -65,39 +68,62 @@ class DP(Helper):
         self._edges = np.cumsum(policy.weights)[:-1]
         self._index: dict[str, int] = {}
         fitted = policy.model.fitted
+        each = policy.budget
+        self._each = np.asarray(each, float) if each is not None and np.ndim(each) and _total(each) > 0 else None
         self._reads_text = fitted is not None and fitted.settings["key"] == "observation"
 
     @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> DP:
+    def from_run(
+        cls, run: Path, *, budget: float | None = None, seed: int = 0, shares: Sequence[float] | None = None
+    ) -> DP:
         """Follow the frontier in a run's ``transitions.npz`` and ``solution.npz``.
+
+        Args:
+            run, budget, seed: see :meth:`selfreg_gym.Helper.from_run`.
+            shares: ``(K,)`` the shares of the interventions in the budget, with the sum 1: then each has a budget of
+                its own. None: the budget is one for all of them.
 
         Raises:
             CheckpointError: a file is missing or damaged, or the two do not belong together.
+            InvalidArgumentError: other shares.
         """
         folder = Path(run) / cls.folder
         model = TransitionModel.load(folder / "transitions.npz")
+        if shares is not None and budget is not None:
+            return cls(solve_budget(model, budget=budget * _checked_shares(shares, model.actions - 1)), seed=seed)
         return cls(Frontier.load(folder / "solution.npz", model), budget=budget, seed=seed)
 
     @property
     def knob(self) -> float:
-        """The nominal budget."""
+        """The nominal budget; with a budget for each intervention, the sum of those that are finite."""
         budget = self.policy.budget
-        return self.policy.expected_usage if budget is None else float(np.sum(budget))
+        return self.policy.expected_usage if budget is None else _total(budget)
 
     @cached_property
     def knob_bounds(self) -> tuple[float, float]:  # type: ignore[override]
         """Budget 0, and the usage above which more help does not raise success in the model.
 
-        In a model in which help is of no use the second is 1e-6, because the bounds must differ.
+        In a model in which help is of no use the second is 1e-6, because the bounds must differ. With a budget for each
+        intervention, it is the sum of the budgets at which none of them binds.
         """
+        if self._each is not None:
+            free = solve_budget(self.policy.model, budget=np.where(self._each > 0, np.inf, 0.0))
+            needed = free.expected_usage_by_intervention / np.where(self._each > 0, self._each, np.inf)
+            return 0.0, max(float(needed.max()) * _total(self._each), 1e-6)
         if self.frontier is not None:
             return 0.0, max(float(self.frontier.usage[-1]), 1e-6)
         return 0.0, max(solve_budget(self.policy.model, budget=float("inf")).expected_usage, 1e-6)
 
     def with_knob(self, x: float) -> DP:
-        """The same helper for another nominal budget."""
+        """The same helper for another nominal budget; budgets for each intervention keep their proportions."""
         low, high = self.knob_bounds
         x = min(max(float(x), low), high)
+        if self._each is not None:
+            scale = x / _total(self._each)
+            budgets = np.zeros(len(self._each)) if x == 0 else self._each * scale
+            helper = type(self)(solve_budget(self.policy.model, budget=budgets), seed=self.seed)
+            helper._index, helper._each, helper.knob_bounds = self._index, self._each, self.knob_bounds
+            return helper
         if self.frontier is not None:
             helper = type(self)(self.frontier, budget=x, seed=self.seed)
         else:
@@ -183,3 +209,22 @@ class DP(Helper):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.policy!r}, seed={self.seed})"
+
+
+def _total(budget: Any) -> float:
+    """The sum of the finite budgets."""
+    values = np.atleast_1d(np.asarray(budget, np.float64))
+    return float(values[np.isfinite(values)].sum())
+
+
+def _checked_shares(shares: Any, count: int) -> NDArray[np.float64]:
+    """``(K,)`` shares of a budget."""
+    try:
+        values = np.array([check_number("each share of a budget", share, high=1.0) for share in shares])
+    except TypeError:  # not a sequence
+        values = np.zeros(0)
+    if len(values) != count or abs(float(values.sum()) - 1) > _SUM_ERROR:
+        raise InvalidArgumentError(
+            f"shares must have one number per intervention ({count}), with the sum 1, received {shown(shares)}."
+        )
+    return values

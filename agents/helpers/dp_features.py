@@ -16,9 +16,9 @@ __all__ = ["DPFeatures"]
 class DPFeatures(DP):
     """Follow a solved policy by feature key and steps left; with an unknown feature key, choose nohelp.
 
-    A feature key does not name the task, so this helper is not privileged: it works on new tasks, is calibrated on
-    them, and competes with helpers that read text. Its model has time in the keys (``time_buckets``), because features
-    hide part of the state, and steps left tell something about that part.
+    A feature key does not name the task, so this helper is not privileged: it can be used on new tasks, is calibrated
+    on them, and is compared with helpers that read text. Its model has time in the keys (``time_buckets``), because
+    features hide part of the state, and steps left are informative about this part.
 
     Args:
         policy: a :class:`MixedPolicy`, or a :class:`Frontier` to take one from, of a model fitted with
@@ -48,7 +48,7 @@ class DPFeatures(DP):
 
     @classmethod
     def made_in(cls, run: Path) -> bool:
-        """Whether the run has a model over feature keys, which needs a task with feature keys."""
+        """Whether the run has a solved model over feature keys; the task must have such keys."""
         return (Path(run) / cls.folder / "solution.npz").is_file()
 
     def wrap(self, env: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The policy of fitted values: help where its gain in success exceeds the price, computed from what is known now."""
+"""The policy of fitted values: help where the gain in success exceeds the price of the gain in usage."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from selfreg_gym.fitted import FittedFrontier
 __all__ = ["Fitted"]
 
 _PRIVILEGED = ("state",)
-"""Inputs that name the task, so that they are zero on a new one."""
+"""Inputs that name the task; on new tasks they are zero."""
 
 
 class Fitted(ValuesHelper):
-    """Follows fitted values (:func:`selfreg_gym.solve_fitted`), or a student of them where fewer inputs are known.
+    """Follows fitted values (:func:`selfreg_gym.solve_fitted`), or a student of them that reads fewer inputs.
 
     Make one with :meth:`train`, or from a solved frontier: ``Fitted(frontier, costs=[1.0])``.
     """
@@ -42,11 +42,11 @@ class Fitted(ValuesHelper):
         """Make the helper from a teacher.
 
         Args:
-            rollouts: the decisions on which a student is trained.
+            rollouts: a ``Rollouts`` store, or episodes; a student is trained on their decisions.
             teacher: the result of :func:`selfreg_gym.solve_fitted`, or a transition model.
-            inputs: what is known at deployment, by name; empty: the teacher's inputs without ``state``. If these are
-                the teacher's inputs, the helper follows the teacher itself; otherwise it follows a student that is
-                regressed on the teacher's gains.
+            inputs: names of the inputs that are known at deployment; empty: the teacher's inputs without ``state``. If
+                they are the teacher's inputs, the helper follows the teacher itself; otherwise it follows a student
+                that is regressed on the teacher's gains.
             costs: ``(K,)`` cost units of a call of each intervention.
             backbone, prm: of the inputs ``embedding`` and ``prm`` (:func:`selfreg_gym.inputs.fit_inputs`).
             seed: seed of the student.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 from selfreg_gym import registry
+from selfreg_gym.agents.interventions._passing import PASS, Passing
 from selfreg_gym.endpoint.server import IMMATERIAL
-from selfreg_gym.types import Intervention
+from selfreg_gym.types import Actor, Intervention
 
 __all__ = ["EndpointIntervention"]
+
+_NOTE = f'\nYou may also answer "{PASS}": then the agent that you help acts on its own.'
 
 
 class EndpointIntervention(Intervention):
@@ -22,12 +26,31 @@ class EndpointIntervention(Intervention):
         base_url: URL of the API, as for the actor.
         name: its name in ``info``.
         cost: expected cost units of one call.
+        may_pass: the model may answer "pass", like a person; then the env's actor acts.
+        pass_cost: cost units of a call that is passed, without ``token_prices``.
         **options: options of the actor and its server.
     """
 
     immaterial = IMMATERIAL
 
     def __init__(
-        self, base_url: str | None = None, *, name: str = "endpoint", cost: float = 1.0, **options: Any
+        self,
+        base_url: str | None = None,
+        *,
+        name: str = "endpoint",
+        cost: float = 1.0,
+        may_pass: bool = False,
+        pass_cost: float = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(registry.load("actors", "endpoint")(base_url, **options), name=name, cost=cost)
+        model = registry.load("actors", "endpoint")(base_url, **options)
+        actor = Passing(model, pass_cost=pass_cost, note=_NOTE) if may_pass else model
+        super().__init__(actor, name=name, cost=cost)
+
+    def with_actor(self, actor: Actor) -> Self:
+        """The intervention for an env with this actor, which acts where the model passes."""
+        if not isinstance(self.actor, Passing):
+            return self
+        bound = copy.copy(self)
+        bound.actor = self.actor.with_actor(actor)
+        return bound

@@ -14,6 +14,7 @@ from selfreg_gym.envs.sif import actions, text
 from selfreg_gym.envs.sif.draws import Draws
 from selfreg_gym.envs.sif.episodes import KINDS, SPLITS, make_task, split_size
 from selfreg_gym.envs.sif.expert import plan
+from selfreg_gym.envs.sif.hidden import sample_hidden
 from selfreg_gym.envs.sif.keys import keys as keys_of
 from selfreg_gym.envs.sif.renumbering import count_rooms, renumbered
 from selfreg_gym.envs.sif.subgoals import subgoal
@@ -259,6 +260,15 @@ class SIF(gym.Env[str, str]):
             bits.state = snapshot.generator
             self._np_random = np.random.Generator(bits)
         self._admissible = actions.admissible(self._world)
+
+    def reseed(self, seed: int) -> None:
+        """Draw all further random events from a new stream."""
+        self._np_random, self._np_random_seed = None, _natural("seed", seed)
+        self._draw.clear()
+
+    def sample_hidden(self, rng: np.random.Generator) -> None:
+        """Sample the unknown places of objects and the human's walk (:mod:`selfreg_gym.envs.sif.hidden`)."""
+        sample_hidden(self._running_world(), rng)
 
     def expert_action(self) -> str:
         """The next action of a planner that knows the true state; always admissible."""

@@ -11,9 +11,23 @@ from functools import cache, lru_cache
 
 from selfreg_gym.envs.sif.houses import HALL, House, house
 
-__all__ = ["HUMAN_SPEED", "NO_WALK", "Walk", "direction", "make_walk", "on_the_way", "place", "rooms_ahead"]
+__all__ = [
+    "DETOUR",
+    "HUMAN_SPEED",
+    "NO_WALK",
+    "PACES",
+    "Walk",
+    "direction",
+    "distance",
+    "make_walk",
+    "on_the_way",
+    "place",
+    "rooms_ahead",
+]
 
 HUMAN_SPEED = 0.08  # metres per low-level step
+PACES = (0.85 * HUMAN_SPEED, 1.15 * HUMAN_SPEED)  # the pace of an episode is uniform between these
+DETOUR = 0.25  # probability that the human walks through a third room, if there is one on the way
 _OUT = 1.0  # metres from the human's first position to the door
 _IN = 1.5  # metres from a door to the human's last position
 Leg = tuple[float, int, float, float]
@@ -66,6 +80,14 @@ def direction(walk: Walk, walked: float) -> int:
             if walked < end:
                 return heading
     return heading
+
+
+def distance(home: House, room: int, x: float, other: int, other_x: float) -> float:
+    """Metres along the path from a robot in ``room`` (or in the ``HALL`` at ``x``) to a human at another place."""
+    if other == room != HALL:
+        return 0.0
+    depth, own_x = (0.0, x) if room == HALL else (home.depth[room], home.x[room])
+    return depth + abs(own_x - other_x) + (0.0 if other == HALL else 1.0)
 
 
 @lru_cache(maxsize=65536)

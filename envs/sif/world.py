@@ -14,9 +14,10 @@ from selfreg_gym.envs.sif import text
 from selfreg_gym.envs.sif.belief import forget, look
 from selfreg_gym.envs.sif.episodes import HUMAN, PICK_STEPS, ROOM, Task
 from selfreg_gym.envs.sif.houses import HALL
-from selfreg_gym.envs.sif.human import HUMAN_SPEED, NO_WALK, direction, make_walk, on_the_way, place
+from selfreg_gym.envs.sif.human import DETOUR, HUMAN_SPEED, NO_WALK, direction, distance, make_walk, on_the_way, place
+from selfreg_gym.envs.sif.sightings import FAR, Sighting
 
-__all__ = ["GONE", "LOST", "MAX_DECISIONS", "MAX_STEPS", "NO_HUMAN", "SEEN", "STOPPED", "World"]
+__all__ = ["CATCH_UP", "GONE", "LOST", "MAX_DECISIONS", "MAX_STEPS", "NO_HUMAN", "SEEN", "STOPPED", "World"]
 
 MAX_STEPS = 600
 MAX_DECISIONS = 15
@@ -32,8 +33,7 @@ _SLIP = 0.06  # probability that a pick fails
 _NOTICE = 0.85  # probability of noticing the human on entering its room
 _TURN_AWAY = 0.08  # probability of losing the human at a door
 _OUT_OF_SIGHT = 30  # low-level steps after which an unseen human is lost
-_CATCH_UP = 6.0  # metres within which Follow finds an unseen human again
-_DETOUR = 0.25  # probability that the human walks through a third room
+CATCH_UP = 6.0  # metres within which Follow finds an unseen human again
 
 
 class World:
@@ -57,12 +57,14 @@ class World:
         walk, walked, pace: the human's walk, metres walked, metres per low-level step.
         human_status, human_room, human_x, heading: the robot's knowledge of the human, from the last sight.
         unseen: low-level steps since the human was last seen.
+        walking: low-level steps in which the human walked, or could have.
+        sightings: where the human was seen, or was not.
     """
 
     __slots__ = (
         "belief", "clock", "fresh", "heading", "held", "house", "human_room", "human_status", "human_x", "left",
-        "lines", "needless", "over", "pace", "placed", "received", "room", "stale", "task", "truth", "unseen",
-        "visited", "walk", "walked", "x",
+        "lines", "needless", "over", "pace", "placed", "received", "room", "sightings", "stale", "task", "truth",
+        "unseen", "visited", "walk", "walked", "walking", "x",
     )  # fmt: skip
 
     def __init__(self, task: Task, draw: Callable[[], float]) -> None:
@@ -76,12 +78,13 @@ class World:
         self.clock, self.left, self.over = 0, MAX_DECISIONS, False
         self.received: tuple[int, ...] = ()
         self.needless = self.placed = False
-        self.walk, self.walked, self.pace = NO_WALK, 0.0, 0.0
+        self.walk, self.walked, self.pace, self.walking = NO_WALK, 0.0, 0.0, 0
+        self.sightings: tuple[Sighting, ...] = ()
         self.human_status, self.human_room, self.human_x, self.heading, self.unseen = NO_HUMAN, HALL, 0.0, 0, 0
         if task.goal == HUMAN:
             home, start, goal = task.house, task.start, task.goal_arg
             between = on_the_way(home.index, start, goal)
-            through = between[int(draw() * len(between))] if between and draw() < _DETOUR else HALL
+            through = between[int(draw() * len(between))] if between and draw() < DETOUR else HALL
             self.walk = make_walk(home.index, start, goal, through)
             self.pace = HUMAN_SPEED * (0.85 + 0.3 * draw())
             self._see_human()
@@ -144,6 +147,7 @@ class World:
         if self.human_place()[0] != self.room:
             if self.human_status == GONE:
                 self.human_status = LOST
+            self._miss(self.room, 0.0)
             return text.HUMAN_GONE
         self.received = (*self.received, self.held)
         self.held = -1
@@ -155,7 +159,8 @@ class World:
         steps = min(FOLLOW_STEPS, max(1, ceil((self.walk[-1][0] - self.walked) / self.pace)))
         if self.task.clear and self.clock < NEEDLESS_STEP <= self.clock + steps:
             self.needless = True
-        if self.human_status == GONE and self._distance() > _CATCH_UP:
+        if self.human_status == GONE and self._distance() > CATCH_UP:
+            self._miss(self.room, FAR)
             self._pass_time(steps)
             self.human_status = LOST
             return text.HUMAN_LOST
@@ -164,6 +169,7 @@ class World:
         room, x = self.human_place()
         if in_sight and room != before and draw() < _TURN_AWAY:
             self.human_status, self.unseen = LOST, steps
+            self._miss(before, 0.0)
             return text.HUMAN_LOST
         self.x = x
         self._enter(room, followed=True)
@@ -183,6 +189,7 @@ class World:
     def _pass_time(self, steps: int) -> None:
         self.clock += steps
         if self.walk:
+            self.walking += steps
             self.walked = min(self.walk[-1][0], self.walked + steps * self.pace)
 
     def _see_human(self) -> None:
@@ -191,6 +198,14 @@ class World:
         self.heading = direction(self.walk, self.walked)
         self.human_status = STOPPED if self.walked >= self.walk[-1][0] else SEEN
         self.unseen = 0
+        stopped = self.human_status == STOPPED
+        seen = Sighting(self.walking, self.human_room, self.human_x, 0.0, self.heading, stopped)
+        self.sightings = (*self.sightings, seen)
+
+    def _miss(self, room: int, chance: float) -> None:
+        """Note that the human was not seen in ``room``; ``chance``: probability of this if it is there, or ``FAR``."""
+        x = self.x if room == HALL else self.house.x[room]
+        self.sightings = (*self.sightings, Sighting(self.walking, room, x, chance))
 
     def _watch(self, steps: int, notice: float, draw: Callable[[], float]) -> str:
         """After ``steps`` of another action: notice the human in this room, or lose it after too long out of sight."""
@@ -200,19 +215,14 @@ class World:
         if self.human_place()[0] == self.room and draw() < notice:
             self._see_human()
             return text.human_here(stopped=self.human_status == STOPPED)
+        self._miss(self.room, 1.0 - notice)
         if status != LOST:
             self.unseen += steps
             self.human_status = GONE if self.unseen <= _OUT_OF_SIGHT else LOST
         return ""
 
     def _distance(self) -> float:
-        """Metres between robot and human, along the path."""
-        room, x = self.human_place()
-        home = self.house
-        if room == self.room != HALL:
-            return 0.0
-        depth, own_x = (0.0, self.x) if self.room == HALL else (home.depth[self.room], home.x[self.room])
-        return depth + abs(own_x - x) + (0.0 if room == HALL else 1.0)
+        return distance(self.house, self.room, self.x, *self.human_place())
 
     def _enter(self, room: int, *, followed: bool) -> None:
         """Enter ``room``. In a clear task, following the human to its goal as the first new room is needless."""

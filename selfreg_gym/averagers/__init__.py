@@ -1,8 +1,8 @@
 """Deep averagers: a finite model over the collected decisions, without state keys, solved for all budgets.
 
-:func:`fit_averagers` finds the most similar stored decisions of every decision, in any numeric representation of the
-states. The result is a :class:`selfreg_gym.TransitionModel` of these decisions; :func:`solve_averagers` solves it at a
-grid of prices, judges the policies on held-out tasks, and gives the values of decisions that are not stored.
+:func:`fit_averagers` finds the stored decisions that are most similar to each decision, in any numeric representation
+of the states. They give a :class:`selfreg_gym.TransitionModel` over the decisions. :func:`solve_averagers` solves it at
+a grid of prices, evaluates the policies on held-out tasks, and gives the values of decisions that are not stored.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class AveragerFrontier(PricedFrontier):
         index, tables: the stored decisions and their values.
         projection, kernel, neighbours: as in :class:`selfreg_gym.averagers.AveragerModel`.
         limit: mean distance of the neighbours above which a decision is not supported by the data.
-        representation: what maps inputs to representations.
+        representation: the map from inputs to representations; None: the inputs are the representations.
         encoder: the encoder of the inputs, or None.
     """
 
@@ -71,11 +71,13 @@ class AveragerFrontier(PricedFrontier):
         """Find the neighbours of n decisions with inputs ``x`` (n, D).
 
         Raises:
-            InvalidArgumentError: ``x`` has another shape.
+            InvalidArgumentError: ``x`` has another shape, or numbers that are not finite.
         """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise InvalidArgumentError(f"x must have shape (n, {self.inputs}), received {x.shape}.")
+        if not np.isfinite(x).all():
+            raise InvalidArgumentError("x must have finite numbers, received NaN or infinity.")
         if self.representation is not None:
             x = self.representation(x)
         return self.kernel.weigh(self.index.query(self.projection(x), self.neighbours))
@@ -85,11 +87,20 @@ class AveragerFrontier(PricedFrontier):
         return action_values(self.locate(x), self.tables)
 
     def supported(self, x: Any) -> NDArray[np.bool_]:
-        """``(n,)`` whether all actions have neighbours within :attr:`limit` at inputs ``(n, D)``."""
+        """``(n,)`` bool, whether all actions have neighbours at a mean distance of at most :attr:`limit`.
+
+        Args:
+            x: ``(n, D)`` inputs.
+        """
         return np.asarray((self.locate(x).distance <= self.limit).all(axis=1))
 
     def with_inputs(self, representation: Representation | None = None, encoder: Any = None) -> AveragerFrontier:
-        """The frontier for inputs that are mapped to its representation, and come from an encoder."""
+        """The same frontier for other inputs.
+
+        Args:
+            representation: maps the inputs to the representation of the stored decisions; None: they are equal.
+            encoder: the encoder of the inputs, or None.
+        """
         return replace(self, representation=representation, encoder=encoder)
 
     def save(self, folder: str | Path) -> None:
@@ -126,14 +137,14 @@ def solve_averagers(
     gap: float = 1e-3,
     progress: bool = False,
 ) -> AveragerFrontier:
-    """Solve the model at a grid of prices, and judge the policies on held-out folds.
+    """Solve the model at a grid of prices, and evaluate the policies on held-out folds.
 
     Args:
         model: made by :func:`selfreg_gym.averagers.fit_averagers` with at least two folds.
-        prices: the prices (success per cost unit), or how many to take from the frontier of the model.
+        prices: the prices (success per cost unit), or the number of prices to choose from the model's frontier.
         neighbours: numbers of neighbours to choose from, by the mean of the held-out S - r M over the prices r; None:
             that of the model.
-        gap: of that frontier, see :func:`selfreg_gym.solve_frontier`.
+        gap: largest error of that frontier in success, see :func:`selfreg_gym.solve_frontier`.
         progress: show a progress bar.
 
     Raises:
@@ -170,5 +181,5 @@ def solve_averagers(
 
 
 def _advance(update: Callable[[int], None], before: int, done: int) -> None:
-    """Show the policies done, of this number of neighbours and of those before."""
+    """Update the progress bar with the policies done, those of earlier numbers of neighbours included."""
     update(before + done)

@@ -1,9 +1,9 @@
-"""Held-out values of deep averagers: each fold judges the policies of the other folds' decisions.
+"""Held-out values of deep averagers: the policies of the other folds' decisions are evaluated on each fold.
 
-The largest of several noisy values is optimistic, so the frontier of a model promises more than its policies reach.
+The largest of several noisy values is optimistic, so the frontier of a model has more success than its policies attain.
 Here the model of the other folds chooses the actions at the decisions of a fold and predicts their values; the episodes
-of the fold correct the predictions (:mod:`selfreg_gym.fitted.held_out`). It has seen neither their tasks nor their
-outcomes, unless the representation was learned from them.
+of the fold correct the predictions (:mod:`selfreg_gym.fitted.held_out`). The model depends on neither the tasks nor the
+outcomes of the fold, unless the representation was learned from them.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def held_out_estimates(
         for p in range(policies):
             if p < len(prices):
                 action, q = greedy[:, p], p
-            else:  # a constant policy: its values start from those at the highest, or at the lowest price
+            else:  # constant policies: never uses the values at the highest price, always those at the lowest
                 action = np.full(len(rows), p - len(prices))
                 q = len(prices) - 1 if p == len(prices) else 0
             at = np.arange(len(rows)), q, action
-            found, _ = episode_values(data, components, action, S[at], M[at], unit=unit if unit > 0 else 1.0)
+            found = episode_values(data, components, action, S[at], M[at], unit=unit if unit > 0 else 1.0)
             terms[:, episodes, p] = found.T
             done += 1
             if progress is not None:

@@ -7,16 +7,16 @@ distances ``d_j``. The model follows one of them, drawn with probability
 
 to the decision that came after it, or to the end of its episode with its outcome. So only stored decisions are reached,
 and the model is finite: the exact solver finds its whole frontier. Let ``d`` be the mean of the ``d_j``. With
-probability ``min(1, distance_cost * d / scale)`` the episode fails instead: a cost of being far from the data.
-``scale`` is the median of ``d`` over the stored decisions, so that the other constants do not depend on the unit of
-the representation. (Shrestha, Lee, Tadepalli and Fern 2020, *DeepAveragers*, https://arxiv.org/abs/2010.08891; they
+probability ``min(1, distance_cost * d / scale)`` the episode fails instead, which penalises decisions far from the
+data. ``scale`` is the median of ``d`` over the stored decisions, so that the other constants do not depend on the unit
+of the representation. (Shrestha, Lee, Tadepalli and Fern 2020, *DeepAveragers*, https://arxiv.org/abs/2010.08891; they
 subtract the cost from the reward, and their ``smoothing`` is small. Averagers: Gordon 1995.)
 
-A decision is no neighbour of the decisions of its own episode. Otherwise it would be its own nearest neighbour, the
-model would follow each episode to its known end, and the values would be those of hindsight.
+The decisions of one episode are no neighbours of each other. Otherwise a decision would be its own nearest neighbour,
+the model would follow each episode to its known end, and the values would be those of hindsight.
 
-Episodes are divided into folds of tasks, and the neighbours in each fold are kept, so that models of some of the folds
-need no further search (:mod:`selfreg_gym.averagers.held_out`).
+Episodes are divided into folds of tasks. The neighbours in each fold are stored, so a model of some of the folds needs
+no new search (:mod:`selfreg_gym.averagers.held_out`).
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class AveragerModel:
         return len(self.lists)
 
     def rows(self, folds: Iterable[int] | None = None) -> NDArray[np.int64]:
-        """The decisions of some folds, all by default."""
+        """Indices of the decisions in some folds, all by default."""
         return np.flatnonzero(np.isin(self.fold, list(range(self.folds) if folds is None else folds)))
 
     def neighbours_of(self, rows: NDArray[np.int64], folds: Iterable[int] | None = None) -> Neighbours:
-        """The neighbours of stored decisions among those of some folds, all by default; none of the same episode."""
+        """The neighbours of stored decisions, in some folds (all by default), without those of the same episode."""
         chosen = list(range(self.folds) if folds is None else folds)
         parts = [Nearest(self.lists[f].index[rows], self.lists[f].distance[rows]) for f in chosen]
         return self.kernel.weigh(merge(parts, self.neighbours))
@@ -80,8 +80,8 @@ class AveragerModel:
     def transitions(self, folds: Iterable[int] | None = None) -> TransitionModel:
         """The transition model of the decisions of some folds, all by default.
 
-        Its nodes are the decisions, in their order. Its levels are the steps left, as many as the longest episode has
-        decisions; a walk over more is a failure. So the model has no cycles.
+        Its nodes are the decisions, in their order. Its levels are the steps left; there are as many as the longest
+        episode has decisions, and an episode with more steps is a failure. So the model has no cycles.
         """
         given, rows = self.decisions, self.rows(folds)
         near = self.neighbours_of(rows, folds)
@@ -119,14 +119,14 @@ class AveragerModel:
         return replace(self, lists=lists, neighbours=count)._scaled()
 
     def _scaled(self) -> AveragerModel:
-        """The model with the median distance of its neighbours as unit of distances."""
+        """The model with the median distance of neighbours as the unit of distances."""
         distance = self.neighbours_of(np.arange(len(self.decisions))).distance
         finite = distance[np.isfinite(distance)]
         scale = float(np.median(finite)) if len(finite) else 0.0
         return replace(self, kernel=replace(self.kernel, scale=scale if scale > 0 else 1.0))
 
     def index(self) -> DecisionIndex:
-        """The index of all decisions, for new ones."""
+        """An index of all stored decisions, to find the neighbours of new decisions."""
         return DecisionIndex(self.points, self.decisions.action, actions=self.decisions.actions, seed=self.seed)
 
     def __repr__(self) -> str:
@@ -156,10 +156,10 @@ def fit_averagers(
         decisions: n stored decisions; ``x`` is a representation of the state before each, and distances in it are
             Euclidean, so its columns must have comparable scales.
         neighbours: k, neighbours per action.
-        smoothing: added to relative distances in the weights. Small values give most weight to the nearest decision,
-            and a maximum over noisy values; large values give equal weights.
+        smoothing: added to relative distances in the weights. With small values the nearest decision has most of the
+            weight, so the values are noisy; with large values the weights are equal.
         distance_cost: probability of a failure per relative distance.
-        dimensions: a representation with more dimensions is projected on so many principal components.
+        dimensions: a representation with more dimensions is projected on this number of principal components.
         folds: F, folds of tasks for held-out values; 1: none.
         same_episode: also accept neighbours of the same episode. The values are then optimistic.
         seed: of the folds and of the order of decisions at equal distance.

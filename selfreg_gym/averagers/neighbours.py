@@ -19,10 +19,10 @@ from selfreg_gym.errors import InvalidArgumentError
 __all__ = ["Nearest", "NeighbourIndex"]
 
 GROUPS = 512
-"""Number of groups of points whose minima bound a distance."""
+"""Number of groups of points; the minima of the groups bound the distance of the k-th neighbour."""
 
 BLOCK = 4_000_000
-"""Distances computed at once (16 MB, about the size of a cache)."""
+"""Number of distances that are computed at once (16 MB, about the size of a CPU cache)."""
 
 LARGEST = 2**21
 """Largest number of points."""
@@ -45,7 +45,7 @@ class Nearest:
 
 
 class NeighbourIndex:
-    """Points whose nearest neighbours in Euclidean distance can be asked for.
+    """An index of points for the exact search for nearest neighbours in Euclidean distance.
 
     Args:
         points: ``(m, r)`` float32, m >= 0.
@@ -87,7 +87,7 @@ class NeighbourIndex:
         Args:
             x: ``(n, r)`` float32.
             count: k, number of points per query.
-            exclude: ``(n,)`` a group per query whose points do not count.
+            exclude: ``(n,)`` one group per query; points of this group are not returned.
         """
         n, m = len(x), len(self.points)
         found = Nearest(np.full((n, count), -1, np.int32), np.full((n, count), np.inf, np.float32))

@@ -12,7 +12,7 @@ __all__ = ["Projection"]
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A shift and a rotation, with fewer dimensions if there are too many.
+    """A shift, and a projection on the leading principal components if there are too many dimensions.
 
     Attributes:
         mean: ``(d,)`` float32, subtracted first.
@@ -41,7 +41,7 @@ class Projection:
         return cls(mean.astype(np.float32), np.ascontiguousarray(kept, np.float32), explained)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the ``(n, r)`` projection; each row depends on this row alone, to the last bit."""
+        """Return the ``(n, r)`` projection; each row of it is bitwise independent of the other rows."""
         shifted = np.asarray(x, np.float32) - self.mean
         if self.components is None:
             return shifted

@@ -1,8 +1,8 @@
 """Representations of decisions that fitted values have learned.
 
 Two decisions are similar if the networks compute similar numbers for them: the units of the last hidden layer of every
-network, or the values of all actions at all prices. Distances of inputs, in contrast, weigh each input equally, whether
-or not it matters.
+network, or the values of all actions at all prices. In distances of inputs, in contrast, every input has the same
+weight, whether or not it affects the values.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HiddenLayers:
         return self.frontier.inputs
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(n, N * H)`` for N networks with H units."""
+        """``(n, N * H)`` units, for N networks with H units each."""
         import torch
 
         from selfreg_gym.fitted.threads import one_thread
@@ -65,7 +65,7 @@ class LearnedValues:
         return self.frontier.inputs
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(n, 2 P (K + 1))``."""
+        """``(n, 2 P (K + 1))`` values."""
         success, usage = self.frontier.values(x)
         value = success - self.frontier.prices[:, None].astype(np.float32) * usage
         return np.concatenate([success.reshape(len(x), -1), value.reshape(len(x), -1)], axis=1)

@@ -33,7 +33,7 @@ class Neighbours:
 
 
 class DecisionIndex:
-    """Stored decisions by action, in which the nearest ones can be looked up.
+    """An index of stored decisions by action, for the search for the nearest ones.
 
     Args:
         points: ``(m, r)`` float32, the projected representations.
@@ -64,7 +64,7 @@ class DecisionIndex:
         Args:
             x: ``(n, r)`` projected representations.
             count: k.
-            exclude: ``(n,)`` an episode per row whose decisions do not count, or None.
+            exclude: ``(n,)`` one episode per row; its decisions are not returned. None: all decisions are considered.
             progress: called with the number of queries just done.
 
         Returns:

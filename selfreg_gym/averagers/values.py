@@ -17,12 +17,12 @@ __all__ = ["ValueTables", "action_values", "chosen_prices"]
 
 @dataclass(frozen=True, eq=False)
 class ValueTables:
-    """What followed each stored decision, in expectation under the optimal policy of each price.
+    """Values after each stored decision, under the optimal policy of each price.
 
     Attributes:
-        success: ``(P, n)`` float32: its own success if it was the last of its episode, else S of the next decision.
-        usage: ``(P, n)`` float32: M of the next decision, cost units; 0 after the last.
-        cost: ``(n,)`` float32, its own cost units.
+        success: ``(P, n)`` float32: S of the next decision; at the last decision of an episode, the episode's success.
+        usage: ``(P, n)`` float32: M of the next decision, in cost units; 0 at the last decision.
+        cost: ``(n,)`` float32, cost units of the logged action.
     """
 
     success: NDArray[np.float32]
@@ -48,7 +48,7 @@ class ValueTables:
 
 
 def action_values(near: Neighbours, tables: ValueTables) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Average what followed the neighbours.
+    """The values of actions: averages over the neighbours.
 
     Args:
         near: the neighbours of n decisions.
@@ -82,9 +82,9 @@ def _weighted(weight: NDArray[np.float32], values: NDArray[np.float32]) -> NDArr
 
 
 def chosen_prices(frontier: Frontier, count: int) -> NDArray[np.float64]:
-    """Return at most ``count`` rising prices of a frontier, whose usages are spread over its range.
+    """Return at most ``count`` rising prices of a frontier, at which the usages cover its range.
 
-    Small usages are denser: the k-th wanted usage is proportional to k^1.5.
+    Small usages are denser: the k-th target usage is proportional to k^1.5.
     """
     wanted = float(frontier.usage[-1]) * (np.arange(1, count + 1) / count) ** 1.5
     corner = np.unique(np.abs(frontier.usage[None, :] - wanted[:, None]).argmin(axis=1))

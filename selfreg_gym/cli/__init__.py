@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from selfreg_gym.cli import (  # noqa: F401 (they add their commands to the application)
     experiment_command,
+    fork_command,
     stage_commands,
     utility_commands,
 )

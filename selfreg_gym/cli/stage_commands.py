@@ -16,7 +16,7 @@ from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.display import show
 from selfreg_gym.utils.printable import visible
 
-__all__: list[str] = []
+__all__ = ["latest_run"]
 
 
 def _begin(out: NewOut, preset: Preset, config: Config, task: Task, overrides: Set, update: Update) -> Run:
@@ -29,7 +29,7 @@ def _begin(out: NewOut, preset: Preset, config: Config, task: Task, overrides: S
 
 def _continue(out: Out) -> Run:
     """Open an existing run; None: the one in ``runs/`` that was used last."""
-    return Run.open(out or _latest(), progress=_bars(), say=say)
+    return Run.open(out or latest_run(), progress=_bars(), say=say)
 
 
 def _bars() -> bool:
@@ -51,7 +51,7 @@ def _advance(run: Run, stages: Sequence[str] | None, redo: bool) -> Run:
     return run
 
 
-def _latest() -> Path:
+def latest_run() -> Path:
     """The run directory in ``runs/`` whose manifest was written last; prints it."""
     found = sorted(Path("runs").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
     if not found:

@@ -68,6 +68,7 @@ class GenerationOptions:
         nearest: replace an inadmissible answer by the admissible action with the most similar spelling.
         api: "chat", "completions" or "auto", for texts.
         instructions: system message of a chat, or None.
+        request: what a generated text is asked for, after the observation; None: one of the offered actions.
     """
 
     temperature: float
@@ -77,6 +78,7 @@ class GenerationOptions:
     nearest: bool
     api: str
     instructions: str | None
+    request: str | None = None
 
 
 Strategy = Callable[[Sequence[Decision]], list[Act]]
@@ -128,7 +130,7 @@ class _Strategies:
 
     def text(self, decisions: Sequence[Decision]) -> list[Act]:
         """Read the action in a generated text."""
-        after_mark = self.path == COMPLETIONS and not self.options.reasoning
+        after_mark = self.path == COMPLETIONS and not self.options.reasoning and self.options.request is None
         requests = []
         for d in decisions:
             request = self._request(self.path, self._text_body(d.observation), d)
@@ -156,9 +158,13 @@ class _Strategies:
 
     def _text_body(self, observation: str) -> dict[str, Any]:
         reasoning = self.options.reasoning
+        own = self.options.request
         if self.path == CHAT:
-            return {"messages": self._messages(observation, REASONING_REQUEST if reasoning else ACTION_REQUEST)}
+            request = (REASONING_REQUEST if reasoning else ACTION_REQUEST) if own is None else own
+            return {"messages": self._messages(observation, request)}
         stop = {} if reasoning or not self.capabilities.works("stop") else {"stop": ["\n"]}
+        if own is not None:
+            return {"prompt": f"{observation}\n{own} Answer:", **stop}
         return {"prompt": actor_prompt(observation, reasoning=reasoning), **stop}
 
     def _messages(self, observation: str, request: str) -> list[dict[str, str]]:

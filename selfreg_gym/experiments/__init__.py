@@ -1,10 +1,10 @@
-"""Experiments: a question, several seeds, and a page with a manifest, a table and a plot. See ``run_experiment``.
+"""Experiments: a question, measurements for several seeds, and a page with tables and plots. See ``run_experiment``.
 
 An experiment is one file in ``selfreg_gym/experiments/studies/`` with one subclass of
 :class:`selfreg_gym.experiments.experiment.Experiment`, or an entry point ``selfreg_gym.experiments`` of another
-distribution. Its work is divided into *cells*, and a cell is measured once for each seed. A measured cell is a file, so
-that an interrupted experiment continues where it stopped. Experiments share the runs that they need (rollouts, process
-reward model, solutions): one run directory for each seed and config.
+distribution. Its work is divided into *cells*. A cell is measured once for each seed and saved in a file, so an
+interrupted experiment continues where it stopped. Experiments share the runs that they need (rollouts, process reward
+model, solutions): one run directory for each seed and config.
 """
 
 from __future__ import annotations

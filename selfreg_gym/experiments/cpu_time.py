@@ -33,7 +33,7 @@ def recorded_cpu_seconds(folder: Path) -> dict[str, float]:
 
 
 def add_cpu_seconds(folder: Path, name: str, seconds: float) -> None:
-    """Add CPU seconds to the record of a stage or a cell; less than 0.05 (it was up to date) is not recorded."""
+    """Add CPU seconds to the record of a stage or a cell; less than 0.05 s, the time of a check, is not recorded."""
     if seconds >= 0.05:
         known = recorded_cpu_seconds(folder)
         write_text(folder / FILE, dumps({**known, name: round(known.get(name, 0.0) + seconds, 2)}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""``Experiment``: the base class of experiments, and ``Cell``: a part of one that is measured once per seed."""
+"""``Experiment``: the base class of experiments, and ``Cell``: a part of an experiment, measured once per seed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Cell:
 
     Attributes:
         name: its name, different from those of the other cells.
-        shared: it does not depend on the training seed and is measured once, with the first seed.
-        reads_others: it reads the runs of the other seeds, so it is measured again if their number changes.
+        shared: the cell does not depend on the training seed, and is measured once, with the first seed.
+        reads_others: the cell reads the runs of the other seeds, so it is measured again if their number changes.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Cell:
 
 
 class Experiment(ABC):
-    """A question, and how it is answered: cells that are measured for several seeds, and findings from all of them.
+    """A question, cells that are measured for several seeds, and findings from all of them.
 
     A subclass sets the class attributes and defines :meth:`cells`, :meth:`measure` and :meth:`findings`. Seeds differ
     in the rollouts and in all trainings; they share the tasks, and the episodes of the evaluation.
@@ -42,7 +42,9 @@ class Experiment(ABC):
     title: ClassVar[str]
     """The heading of its page."""
     question: ClassVar[str]
-    """What is asked and how it is answered, in a paragraph of Markdown."""
+    """The question and the method, in a paragraph of Markdown."""
+    defaults: ClassVar[Sequence[str]] = ()
+    """Changes of a preset (``section.key=value``) in both versions. They do not apply to a config file."""
     full: ClassVar[Sequence[str]] = (
         "collect.tasks=60",
         "collect.episodes=22",
@@ -55,8 +57,8 @@ class Experiment(ABC):
         "evaluate.tasks=84",
         "evaluate.episodes=1",
     )
-    """Changes of the config (``section.key=value``) for the full version: about ten minutes for each experiment. They
-    are the same for all experiments, which therefore share their runs. With three seeds a row has 252 episodes."""
+    """Changes of the config (``section.key=value``) for the full version, which takes about ten minutes. Experiments
+    with the same changes share their runs. With three seeds a row of these sizes has 252 episodes."""
     quick: ClassVar[Sequence[str]] = (
         "collect.tasks=12",
         "collect.episodes=11",
@@ -80,7 +82,7 @@ class Experiment(ABC):
         "evaluate.episodes=2",
         "evaluate.workers=1",
     )
-    """Changes of the config for the quick version, which ends in less than two minutes."""
+    """Changes of the config for the quick version, which takes less than two minutes."""
 
     @abstractmethod
     def cells(self, config: RunConfig) -> Sequence[Cell]:
@@ -88,7 +90,11 @@ class Experiment(ABC):
 
     @abstractmethod
     def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
-        """Measure a cell for the seed of ``trial``; returns plain JSON values."""
+        """Measure a cell for the seed of ``trial``, and return plain JSON values.
+
+        The value with the key ``"evaluation"``, made by :meth:`Trial.compare`, is merged into
+        :attr:`Results.evaluation`.
+        """
 
     @abstractmethod
     def findings(self, results: Results) -> Findings:

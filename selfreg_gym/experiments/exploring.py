@@ -1,4 +1,4 @@
-"""``Explorer``: collects where an ensemble of fitted values is uncertain."""
+"""``Explorer``: a helper for a collection, which gives help where an ensemble of fitted values is uncertain."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ RANDOM_STEPS = 0.1
 
 
 class Explorer(Helper):
-    """Acts for a collection, by the gains of all networks of fitted values.
+    """Decides when to ask in a collection, by the gains of all networks of fitted values.
 
-    Every episode draws a price of the grid. With the rule ``disagreement`` help is given with probability 1/2 where the
-    networks disagree about whether to ask (K interventions are equally likely), and the best action is taken elsewhere.
-    With the rule ``posterior`` every episode draws a network and follows it, as in bootstrapped DQN (Osband et al.
-    2016). One step of ten has a random action. Draws depend on ``seed`` and the episode alone.
+    In every episode a price of the grid is drawn. With the rule ``disagreement`` help is given with probability 1/2
+    where the networks disagree about the best action (each of K interventions is equally likely), and the action of the
+    largest mean gain is taken elsewhere. With the rule ``posterior`` a network is drawn in every episode and followed,
+    as in bootstrapped DQN (Osband et al. 2016). One step in ten has a random action. Draws depend on ``seed`` and the
+    episode alone.
 
     Args:
         frontier: fitted values with an encoder.
@@ -54,7 +55,7 @@ class Explorer(Helper):
         return EncodedObservation(env, self.frontier.encoder)
 
     def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
-        """Act by the rule; ``state`` is the random streams."""
+        """Choose the actions by the rule; ``state`` has the random streams."""
         draws = EpisodeDraws.at(state, len(start), start, seed=self.seed)
         steps, following = draws.of_step(3)
         gains = self._gains(np.asarray(observations, np.float32))
@@ -83,8 +84,9 @@ def explore(
 
     Args:
         gains: ``(networks, N, P, K)`` gain in value of each intervention.
-        episode: ``(N,)`` in [0, 1), one number per episode: it chooses the price and the network.
-        steps: ``(N, 3)`` in [0, 1), numbers of the step.
+        episode: ``(N,)`` random numbers in [0, 1), one per episode: they choose the price and the network.
+        steps: ``(N, 3)`` random numbers in [0, 1) of the steps: they choose random steps, help or nohelp, and the
+            intervention.
         rule: one of ``RULES``.
 
     Returns:
@@ -95,13 +97,13 @@ def explore(
     choice = np.minimum((episode * prices * count).astype(int), prices * count - 1)
     at_price = gains[:, each, choice % prices]  # (networks, N, K)
     best = np.where(at_price.max(axis=2) > 0, at_price.argmax(axis=2) + 1, 0)  # (networks, N)
-    whom = 1 + np.minimum((steps[:, 2] * interventions).astype(int), interventions - 1)
+    some_help = 1 + np.minimum((steps[:, 2] * interventions).astype(int), interventions - 1)
+    coin = np.where(steps[:, 1] < 0.5, some_help, 0)
     if rule == "posterior":
         action = best[choice // prices, each]
     else:
         mean = at_price.mean(axis=0)
-        agreed = (best > 0).all(axis=0) | (best == 0).all(axis=0)
+        agreed = (best == best[:1]).all(axis=0)
         greedy = np.where(mean.max(axis=1) > 0, mean.argmax(axis=1) + 1, 0)
-        action = np.where(agreed, greedy, np.where(steps[:, 1] < 0.5, whom, 0))
-    random = np.where(steps[:, 1] < 0.5, whom, 0)
-    return np.where(steps[:, 0] < RANDOM_STEPS, random, action).astype(np.int64)
+        action = np.where(agreed, greedy, coin)
+    return np.where(steps[:, 0] < RANDOM_STEPS, coin, action).astype(np.int64)

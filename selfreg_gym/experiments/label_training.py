@@ -1,4 +1,4 @@
-"""Train a helper on labels, as the pipeline does, for experiments that change the labels."""
+"""The training of a helper on labels with the settings of a run, for experiments that change the labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def train_on_labels(trial: Trial, labels: Labels, *, helper: str, name: str, max
     An interrupted training continues.
 
     Args:
-        trial: gives config, actor and rollouts.
+        trial: its config, actor and rollouts are used.
         labels: the training set.
         helper: id of a helper whose class has ``train(labels, ...)``.
-        name: name of this training, different from those of others of the experiment.
+        name: name of this training, unique in the experiment.
         max_labels: number of drawn labels; None: ``helper.max_labels``.
 
     Raises:

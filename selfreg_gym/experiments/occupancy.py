@@ -34,9 +34,9 @@ def occupancy(model: TransitionModel, policy: MixedPolicy) -> np.ndarray:
 
 
 def gain_in_success(solution: Solution) -> np.ndarray:
-    """``(n,)`` success of asking now, minus that of not asking now, followed by the policy; the best intervention.
+    """``(n,)`` gain in success of the best intervention in each state; 0 where help is not available.
 
-    0 where help is not available.
+    The gain is the success of asking now and following the policy afterwards, minus that of not asking now.
     """
     success = solution.success_by_action
     if len(success) < 2:
@@ -46,9 +46,14 @@ def gain_in_success(solution: Solution) -> np.ndarray:
 
 
 def node_average(model: TransitionModel, values: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Averages of ``values (n,)`` over the levels of each node, weighted by ``mass (n,)``: ``(N,)``, and its mass.
+    """Average values of states over the levels (steps left) of each node, weighted by mass.
 
-    The average of a node without mass is that of its levels.
+    Args:
+        model: n states, which are N nodes at several levels.
+        values, mass: ``(n,)``.
+
+    Returns:
+        ``(N,)`` averages and ``(N,)`` masses. Where a node has no mass, its levels have equal weights.
     """
     by_level, weight = values.reshape(model.levels, model.nodes), mass.reshape(model.levels, model.nodes)
     total = weight.sum(axis=0)

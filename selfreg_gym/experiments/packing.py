@@ -1,4 +1,4 @@
-"""An evaluation as plain JSON values, with its episodes but without what is computed from them."""
+"""An evaluation as plain JSON values: its episodes, without the estimates that are computed from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["pack", "unpack"]
 
 
 def pack(evaluation: Evaluation) -> dict[str, Any]:
-    """The episodes of an evaluation, and what its helpers expect and declare, as plain JSON values."""
+    """The episodes of an evaluation, and the helpers' budgets, expected values and descriptions, as JSON values."""
     return {
         "tables": [table.to_json() for table in evaluation.tables.values()],
         "budgets": {str(key): budget for key, budget in evaluation.budgets.items()},
@@ -26,7 +26,7 @@ def pack(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def unpack(packed: Mapping[str, Any]) -> Evaluation:
-    """Read what :func:`pack` returned."""
+    """The evaluation of which :func:`pack` made these values."""
     return Evaluation(
         {table["split"]: EpisodeTable.from_json(table) for table in packed["tables"]},
         budgets={HelperKey.parse(key): float(budget) for key, budget in packed["budgets"].items()},

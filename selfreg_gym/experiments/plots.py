@@ -27,7 +27,7 @@ def split_title(config: RunConfig, split: str) -> str:
 
 
 def ends_of(config: RunConfig) -> list[str]:
-    """The collected split and the last one, on which results are judged; one split if they are the same."""
+    """The collected split and the last one, the two splits of most experiments; one split if they are the same."""
     return list(dict.fromkeys([config.task.collected, list(config.task.splits)[-1]]))
 
 

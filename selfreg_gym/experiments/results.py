@@ -1,4 +1,4 @@
-"""``Results``: what the cells of an experiment measured for all seeds, and estimates from it with intervals.
+"""``Results``: the measured values of all cells and seeds of an experiment, and estimates with intervals from them.
 
 The mean over S training seeds has two sources of error: the evaluated tasks, and the seeds (rollouts and trainings).
 The interval over tasks is that of :mod:`selfreg_gym.evaluation.bootstrap`, of values averaged over the seeds. The
@@ -34,7 +34,7 @@ class Results:
     Attributes:
         config: the config, without the seeds of the trials.
         seeds: numbers of the trials.
-        measured: by cell and seed, what :meth:`Experiment.measure` returned; a shared cell has the first seed.
+        measured: by cell and seed, the return value of :meth:`Experiment.measure`; a shared cell has the first seed.
     """
 
     config: RunConfig
@@ -50,18 +50,18 @@ class Results:
 
         Args:
             cell: its name.
-            *path: the keys and indices that lead to the number in what the cell measured.
+            *path: the keys and indices of the number in the values of the cell.
         """
         return over_seeds([_at(one, path) for one in self.of(cell)])
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """All evaluations together; the keys of helpers with several training seeds have the seed."""
+        """All evaluations merged; the keys of helpers with several training seeds contain the seed."""
         return Evaluation.merge(*(unpack(one["evaluation"]) for one in self.measured.values() if "evaluation" in one))
 
     @cached_property
     def by_seed(self) -> dict[int, Evaluation]:
-        """The evaluations of each seed, with those of the shared cells."""
+        """The merged evaluation of each seed, which includes the shared cells."""
         first, found = self.seeds[0], {}
         for seed in self.seeds:
             chosen = [
@@ -76,8 +76,9 @@ class Results:
         """A number of the evaluations, with an interval over tasks and seeds (see the head of this module).
 
         Args:
-            read: for instance ``lambda found: found.recovery("random", budget=1.0, split="seen").share``. It is
-                called with the evaluation of all seeds, and with that of each seed.
+            read: reads the number from an evaluation, for instance
+                ``lambda found: found.recovery("random", budget=1.0, split="seen").share``. It is called with the
+                evaluation of all seeds, and with that of each seed.
         """
         together = read(self.evaluation)
         if len(self.seeds) == 1:
@@ -91,7 +92,7 @@ class Results:
 def over_seeds(values: Sequence[float | None]) -> Estimate:
     """The mean of one value per seed with Student's interval; values that are None or NaN are left out.
 
-    The interval of a single value has the ends NaN, because nothing is known about other seeds.
+    The interval of a single value has the ends NaN, because one value does not show the spread over seeds.
     """
     known = np.array([value for value in values if value is not None and math.isfinite(value)], dtype=np.float64)
     if not len(known):
@@ -101,7 +102,12 @@ def over_seeds(values: Sequence[float | None]) -> Estimate:
 
 
 def with_seeds(estimate: Estimate, by_seed: Sequence[float]) -> Estimate:
-    """An estimate of a mean over seeds, whose interval over tasks is widened by the spread of the seeds."""
+    """An estimate of a mean over seeds, with its interval over tasks widened by the spread over seeds.
+
+    Args:
+        estimate: the mean over seeds, with its interval over tasks.
+        by_seed: the value of each seed; with a single value the estimate is returned unchanged.
+    """
     half = _half_width(np.asarray(by_seed, dtype=np.float64))
     if not math.isfinite(half):
         return estimate

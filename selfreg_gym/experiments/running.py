@@ -26,7 +26,10 @@ CACHE = Path("runs/experiments")
 """Default directory of the runs and of the measured cells, which experiments share."""
 
 COMMON = ("evaluate.seed=7001", "calibrate.seed=7002")
-"""Changes of the config for all experiments: seeds of the evaluation that nothing else has used."""
+"""Changes of the config for all experiments: evaluation and calibration have seeds that no other command uses."""
+
+UNUSED = ("select",)
+"""Sections of the config that no cell uses: experiments do not run the stage ``select``."""
 
 
 def run_experiment(
@@ -82,59 +85,72 @@ def run_experiment(
     trials = [
         Trial(seed, of_seed(config, seed), cache, progress, say, base=config, seeds=seeds) for seed in range(seeds)
     ]
-    units = cache / "units" / name
     wanted = [(cell, trial) for trial in trials for cell in _cells(experiment, config, trial.seed)]
     measured: dict[tuple[str, int], Mapping[str, Any]] = {}
     records: list[dict[str, Any]] = []
     for number, (cell, trial) in enumerate(wanted, 1):
-        unit = Unit(units, kind.__module__, cell.name, trial.seed, _identity(trial, cell))
-        found = None if redo else unit.load()
         label = f"{number}/{len(wanted)} {name}: {cell.name}" + ("" if cell.shared else f", seed {trial.seed}")
+        unit = Unit(cache / "units" / name, kind.__module__, cell.name, trial.seed, _identity(trial, cell))
+        found = None if redo else unit.load()
         if found is None:
             say(f"{label} ...")
-            before, stages = cpu_seconds(), _stage_seconds(trials)
             if redo:
                 remove(unit.parts)
-            try:
-                value = experiment.measure(replace(trial, parts=unit.parts), cell.name)
-            finally:  # an interrupted measurement continues, and its time counts
-                used = cpu_seconds() - before - (_stage_seconds(trials) - stages)
-                add_cpu_seconds(unit.parts, cell.name, used)
-            found = unit.save(value, seconds=recorded_cpu_seconds(unit.parts).get(cell.name, 0.0))
+            found = _measure(experiment, cell, trial, unit, trials)
             say(f"{label}: done in {found['cpu_seconds']:.0f} s of CPU time")
         else:
             say(f"{label}: measured before")
         measured[cell.name, trial.seed] = found["value"]
         records.append({key: value for key, value in found.items() if key != "value"})
     findings = experiment.findings(Results(config, tuple(range(seeds)), measured))
-    command = ["selfreg experiment", name, f"--seeds {seeds}", *(["--quick"] if quick else [])]
-    command += [f"--episodes {episodes}"] if episodes is not None else []
-    command += [f"--preset {preset}"] if preset != "tiny" else []
-    command += [f"--config {Path(path).name}"] if path is not None else []
-    command += [f"--set {change}" for change in overrides]
-    commits = list(dict.fromkeys(str(record["git"]) for record in records if record["git"]))
-    write_page(
-        folder,
-        experiment,
-        findings,
-        config,
-        {
-            "experiment": name,
-            "quick": quick,
-            "command": " ".join(command),
-            "seeds": seeds,
-            "seeds_of_trials": [_seeds(trial.config) for trial in trials],
-            **provenance(),
-            "commits": commits,
-            "cpu_seconds": {
-                "cells": round(sum(record["cpu_seconds"] for record in records), 1),
-                "stages": round(_stage_seconds(trials), 1),
-            },
-            "units": records,
+    command = _command(name, seeds=seeds, quick=quick, episodes=episodes, preset=preset, path=path, overrides=overrides)
+    manifest = {
+        "experiment": name,
+        "quick": quick,
+        "command": command,
+        "seeds": seeds,
+        "seeds_of_trials": [_seeds(trial.config) for trial in trials],
+        **provenance(),
+        "commits": list(dict.fromkeys(str(record["git"]) for record in records if record["git"])),
+        "cpu_seconds": {
+            "cells": round(sum(record["cpu_seconds"] for record in records), 1),
+            "stages": round(_stage_seconds(trials), 1),
         },
-    )
+        "units": records,
+    }
+    write_page(folder, experiment, findings, config, manifest)
     say(f"results: {folder}")
     return folder
+
+
+def _measure(experiment: Experiment, cell: Cell, trial: Trial, unit: Unit, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Measure a cell and save it; its CPU time does not include that of the stages of the runs."""
+    before, stages = cpu_seconds(), _stage_seconds(trials)
+    try:
+        value = experiment.measure(replace(trial, parts=unit.parts), cell.name)
+    finally:  # an interrupted measurement continues, and its time counts
+        used = cpu_seconds() - before - (_stage_seconds(trials) - stages)
+        add_cpu_seconds(unit.parts, cell.name, used)
+    return unit.save(value, seconds=recorded_cpu_seconds(unit.parts).get(cell.name, 0.0))
+
+
+def _command(
+    name: str,
+    *,
+    seeds: int,
+    quick: bool,
+    episodes: int | None,
+    preset: str,
+    path: str | Path | None,
+    overrides: Sequence[str],
+) -> str:
+    """The command that repeats the experiment."""
+    words = ["selfreg experiment", name, f"--seeds {seeds}", *(["--quick"] if quick else [])]
+    words += [f"--episodes {episodes}"] if episodes is not None else []
+    words += [f"--preset {preset}"] if preset != "tiny" else []
+    words += [f"--config {Path(path).name}"] if path is not None else []
+    words += [f"--set {change}" for change in overrides]
+    return " ".join(words)
 
 
 def config_of(
@@ -153,7 +169,11 @@ def config_of(
         ConfigError, UnknownNameError: an invalid config.
         InvalidArgumentError: a number of episodes or workers below 1.
     """
-    changes = [*COMMON, *(experiment.quick if quick else experiment.full)]
+    changes = [
+        *COMMON,
+        *(experiment.defaults if path is None else ()),
+        *(experiment.quick if quick else experiment.full),
+    ]
     if workers is not None:
         count = check_count("workers", workers)
         changes += [f"{section}.workers={count}" for section in ("collect", "calibrate", "evaluate")]
@@ -174,11 +194,12 @@ def _cells(experiment: Experiment, config: RunConfig, seed: int) -> list[Cell]:
 def _identity(trial: Trial, cell: Cell) -> dict[str, Any]:
     """All settings on which the value of a cell depends."""
     config = trial.config
-    found = {name: getattr(config, name).identity() for name in type(config).model_fields}
+    found = {name: getattr(config, name).identity() for name in type(config).model_fields if name not in UNUSED}
     return found | ({"number of seeds": trial.seeds} if cell.reads_others else {})
 
 
 def _seeds(config: RunConfig) -> dict[str, int]:
+    """The seed of each section of the config that has one."""
     sections = {name: getattr(config, name) for name in type(config).model_fields}
     return {name: section.seed for name, section in sections.items() if hasattr(section, "seed")}
 

@@ -1,4 +1,4 @@
-"""Tables that several experiments share: helpers at budgets, with their shares of the gap."""
+"""Tables that several experiments use: helpers at budgets, with their shares of the gap."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def difference_of(
 def compared(
     results: Results, *, splits: Sequence[str], helpers: Sequence[str], budgets: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """One row per split, helper and budget (one without a budget for never, always and the like)."""
+    """One row per split, helper and budget; a helper without budgets, such as ``never``, has one row."""
     rows: list[dict[str, Any]] = []
     for split in splits:
         found = results.evaluation.results(split)

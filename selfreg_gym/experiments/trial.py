@@ -1,4 +1,4 @@
-"""``Trial``: one seed of an experiment, with its run directory, its calibrated helpers and its evaluations."""
+"""``Trial``: one seed of an experiment: its run directory, and the calibration and evaluation of helpers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from selfreg_gym.experiments.cpu_time import add_cpu_seconds, cpu_seconds
 from selfreg_gym.experiments.packing import pack, unpack
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.pipeline import STAGES, advance
-from selfreg_gym.pipeline.candidates import build_helper, share_model
+from selfreg_gym.pipeline.candidates import build_helper, share_model, upper_arguments
 from selfreg_gym.pipeline.comparison import num_tasks
 from selfreg_gym.pipeline.config import RunConfig, from_dict, to_dict
 from selfreg_gym.pipeline.directory import Run
@@ -34,7 +34,7 @@ SEED_STEP = 1000
 """Difference between the seeds of a config section for two neighbouring seeds of an experiment."""
 
 NOT_OF_A_RUN = ("calibrate", "select", "evaluate")
-"""Sections that the shared run directories do not depend on."""
+"""Sections of the config on which the shared run directories do not depend."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ class Trial:
 
     Attributes:
         seed: its number, from 0.
-        config: its config: sizes, and the seeds of this trial.
+        config: the config of the experiment with the seeds of this trial.
         cache: the directory that experiments share.
         progress: whether to draw progress bars.
         say: called with each line of output.
         base: the config without the seeds of this trial.
         seeds: number of seeds of the experiment.
-        parts: folder for finished parts of the cell that is measured, which continues with them after an interruption.
+        parts: folder for finished parts of the cell that is being measured, from which it continues after an
+            interruption. None: no parts are saved.
     """
 
     seed: int
@@ -68,10 +69,10 @@ class Trial:
         return tuple(replace(self, seed=seed, config=of_seed(base, seed)) for seed in others)
 
     def run(self, *stages: str) -> Run:
-        """The run of this seed, in which these stages are finished; they run if they are not.
+        """The run of this seed, after the given stages; stages that are not finished are run.
 
-        Its directory depends on the config apart from the sections ``calibrate`` and ``evaluate``, so experiments with
-        the same config share it.
+        The directory depends on all sections of the config but ``calibrate``, ``select`` and ``evaluate``, so
+        experiments that agree in the other sections share it.
 
         Raises:
             UnknownNameError: no such stage.
@@ -93,7 +94,7 @@ class Trial:
         return Rollouts.open(self.run("collect").path / "rollouts.sqlite")
 
     def work(self, name: str) -> Path | None:
-        """A folder for unfinished work of the cell, such as the state of a training; None if nothing is kept."""
+        """A folder for unfinished work of the cell, such as the state of a training; None without :attr:`parts`."""
         if self.parts is None:
             return None
         folder = self.parts / file_name(name)
@@ -105,20 +106,20 @@ class Trial:
     ) -> dict[HelperKey, Helper]:
         """Build helpers from the run, and calibrate those with a knob to every budget on training tasks.
 
-        The stages that make their artifacts must be finished (:meth:`run`).
+        The stages whose files the helpers need must be finished (:meth:`run`).
 
         Args:
             names: ids of helpers.
             budgets: cost units per episode; None: ``evaluate.budgets``.
-            seeded: the keys have the number of this trial as the training seed; False for helpers that are the same
-                for all seeds.
+            seeded: the keys contain the number of this trial as the training seed; False for helpers that are the
+                same for all seeds.
             **kwargs: arguments of the helpers.
         """
         budgets = self.config.evaluate.budgets if budgets is None else budgets
         run, models = self.run(), dict[Any, Any]()
         built: dict[HelperKey, Helper] = {}
         for name in names:
-            for budget, helper in build_helper(run, name, budgets, **kwargs).items():
+            for budget, helper in build_helper(run, name, budgets, **upper_arguments(run, name) | kwargs).items():
                 share_model(helper, models)
                 built[HelperKey(name, budget, self.seed if seeded else None)] = helper
         return built | self.calibrated({key: helper for key, helper in built.items() if key.budget is not None})
@@ -126,7 +127,8 @@ class Trial:
     def calibrated(self, helpers: Mapping[HelperKey, Helper]) -> dict[HelperKey, Helper]:
         """The helpers, each calibrated to the budget of its key on training tasks.
 
-        A helper that knows the collected tasks is calibrated on these, any other one on the training tasks after them.
+        A helper that knows the collected tasks is calibrated on these, any other helper on training tasks that were not
+        collected.
         """
         from selfreg_gym.calibration import calibrate_many
 
@@ -162,8 +164,13 @@ class Trial:
         first = max(0, min(FIRST_TASK, available - count))
         return range(first, min(first + count, available))
 
-    def evaluate(self, helpers: Mapping[HelperKey, Helper], *, split: str | None = None) -> Evaluation:
-        """Let the helpers play the episodes of a split, which are the same for all seeds and experiments of a config.
+    def evaluate(self, helpers: Mapping[HelperKey, Helper], *, split: str | None = None, **env: Any) -> Evaluation:
+        """Evaluate helpers on a split; the episodes are the same for all seeds and experiments of a config.
+
+        Args:
+            helpers: by key.
+            split: name of the split; None: the collected tasks.
+            **env: keyword arguments of the env that replace those of the run, for instance ``interventions``.
 
         Raises:
             FailedEpisodesError: an episode ended in an error at every attempt.
@@ -173,7 +180,8 @@ class Trial:
         c, tasks = self.config.evaluate, self.tasks(split)
         name = self.config.task.collected if split is None else split
         each = -(-c.episodes * c.tasks // len(tasks))
-        plan = SplitPlan(self.run().env_kwargs(name), tasks, each, fixed_tasks=self._is_collected(split))
+        kwargs = {**self.run().env_kwargs(name), **env}
+        plan = SplitPlan(kwargs, tasks, each, fixed_tasks=self._is_collected(split))
         found = evaluate_splits(
             {name: plan},
             helpers,
@@ -208,7 +216,7 @@ class Trial:
     def played(self, helpers: Mapping[HelperKey, Helper], *, splits: Sequence[str]) -> dict[str, Any]:
         """Evaluate helpers on several splits: ``{"evaluation": ...}``, as a cell returns it.
 
-        Each helper on each split is a part of the cell, which is kept after an interruption.
+        The evaluation of each helper on each split is saved as a part of the cell, for use after an interruption.
         """
         found = []
         for split in splits:
@@ -231,7 +239,7 @@ class Trial:
 
 
 def of_seed(config: RunConfig, seed: int) -> RunConfig:
-    """The config of a trial: every section but those of the evaluation has another seed for each trial."""
+    """The config of a trial: all sections but those of ``NOT_OF_A_RUN`` have different seeds in each trial."""
     table = to_dict(config)
     for name, section in table.items():
         if name not in NOT_OF_A_RUN and isinstance(section, dict) and "seed" in section:
@@ -240,7 +248,7 @@ def of_seed(config: RunConfig, seed: int) -> RunConfig:
 
 
 def _config_of_run(config: RunConfig) -> RunConfig:
-    """The config without what a shared run does not depend on: its sections for the evaluation have the defaults."""
+    """The config of the shared run: the sections on which it does not depend have default values."""
     table = to_dict(config)
     table["label"] = {**table["label"], "budgets": config.label_budgets}
     for offset, name in enumerate(("calibrate", "evaluate"), 1):
@@ -250,6 +258,6 @@ def _config_of_run(config: RunConfig) -> RunConfig:
 
 
 def _identity(config: RunConfig) -> dict[str, Any]:
-    """Every key that can change a result; a section without any is left out."""
+    """All settings that can change a result; a section without any is left out."""
     found = {name: getattr(config, name).identity() for name in type(config).model_fields}
     return {name: section for name, section in found.items() if section}

@@ -1,8 +1,8 @@
 """Units: the files of measured cells, one per cell and seed, so that an experiment continues after an interruption.
 
-The name of a unit is a hash of the experiment, its source file, the cell and the config of the trial. A change of the
-rest of the package does not invalidate units; each unit records the commit that measured it, and the manifest of an
-experiment lists the commits of its units. ``redo`` measures all units again.
+The name of a unit is a hash of the experiment, its source file, the cell and the config of the trial. Changes of other
+files of the package do not invalidate it. Each unit records the commit at which it was measured, and the manifest of an
+experiment lists these commits. ``redo`` measures all units again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Unit:
         module: dotted name of the module that defines the experiment.
         cell: name of the cell.
         seed: number of the trial.
-        identity: every key of the trial's config that can change a result.
+        identity: all settings of the trial that can change a result.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class Unit:
 
     @property
     def parts(self) -> Path:
-        """The folder of finished parts of an unfinished measurement."""
+        """The folder for finished parts of an unfinished measurement."""
         return self.path.with_suffix(".parts")
 
     def load(self) -> dict[str, Any] | None:
@@ -68,7 +68,12 @@ class Unit:
         return read_object(path, what="a measured cell", remedy="delete it", keys=keys, error=CheckpointError)
 
     def save(self, value: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
-        """Write what was measured, atomically, remove the parts, and return the unit."""
+        """Write the measured value atomically, remove the parts, and return the content of the unit.
+
+        Args:
+            value: plain JSON values.
+            seconds: CPU seconds of the measurement.
+        """
         git = provenance()["git"]
         unit = {
             "cell": self.cell,

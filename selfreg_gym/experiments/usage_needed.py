@@ -1,4 +1,4 @@
-"""The least usage at which a helper has 95 % of what always asking has."""
+"""The least usage at which a helper has 95 % of the success of always asking, or of the gap."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from selfreg_gym.evaluation.paired import means
 __all__ = ["usage_reaching"]
 
 ENOUGH = 0.95
+"""Share of the success of always asking, or of the gap, that counts as enough."""
 
 
 def usage_reaching(evaluation: Evaluation, split: str, helper: str, *, of_gap: bool = False) -> Estimate:
     """The least usage at which a helper's isotonic curve reaches 95 % of the success of always asking, or of the gap.
 
     Args:
-        evaluation: has never and always asking, and the helper, on the split.
+        evaluation: contains ``never``, ``always`` and the helper on the split.
         split: its name.
         helper: the helper's name.
-        of_gap: 95 % of the gap, in place of 95 % of the success of always asking.
+        of_gap: True: 95 % of the gap; False: 95 % of the success of always asking.
+
+    Returns:
+        The usage with its 95 % bootstrap interval over tasks; infinite where always asking has no success.
     """
     results = evaluation.results(split)
     never, always = results.anchors

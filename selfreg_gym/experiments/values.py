@@ -1,4 +1,4 @@
-"""Fitted values in experiments: those of a run, and a fit to other episodes with the same inputs and settings."""
+"""Fitted values in experiments: those of a run, and values fitted to other episodes with the same settings."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def fit_helper(trial: Trial, episodes: Sequence[Episode], values: FittedFrontier
     """The helper that follows values fitted to other episodes.
 
     Args:
-        trial: gives the settings of the fit (section ``values`` of the config).
+        trial: the section ``values`` of its config has the settings of the fit.
         episodes: the episodes.
-        values: gives the encoder of the inputs, which is not fitted again.
+        values: fitted values whose encoder is used; the encoder is not fitted again.
     """
     from selfreg_gym.fitted.settings import Settings
     from selfreg_gym.fitted.solve import fit_decisions, logged_decisions

@@ -1,8 +1,8 @@
-"""Hard caps on the calls of an episode: the calls left as inputs, at all caps from 1 to c.
+"""Hard caps on the calls of an episode: the calls left are inputs, for all caps from 1 to c.
 
 Under a cap the state is (s, h) with h calls left; at h = 0 only nohelp is possible, as in the exact solver for caps.
-Each logged episode counts once for each cap: until it asks for help without a call left, its decisions are decisions
-under this cap. From there on it is cut off, and the value of its last decision is that of nohelp.
+Each logged episode is used once for each cap, up to the first call that the cap does not allow. The episode is cut at
+this decision, and the value of the decision is that of nohelp.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def with_caps(decisions: LoggedDecisions, cap: int) -> tuple[LoggedDecisions, np
     calls -= np.repeat(calls[decisions.first], decisions.length)
     parts, caps = [], []
     for most in range(1, cap + 1):
-        rows = np.flatnonzero(calls <= most)  # each episode up to its first call without a call left
+        rows = np.flatnonzero(calls <= most)  # each episode up to the first call that the cap does not allow
         parts.append((rows, most - calls[rows]))
         caps.append(np.full(decisions.episodes, most))
     rows, left = (np.concatenate(one) for one in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""The networks of one fold: their targets, their training, their values on the fold itself."""
+"""``Committee``: the ensemble of networks of one fold: its targets, its training, and its values on the fold."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["Committee"]
 
 SMALLEST_BATCH = 64
 PRICED = (0.3, 2.0)
-"""Bounds of the price of one unit of usage, in success, as a weight of errors of usage."""
+"""The price of one unit of usage, which weighs the error of usage, is clipped to these bounds."""
 
 
 class Committee:
-    """The networks that never see the episodes of one fold.
+    """The networks that are fitted to all folds but one.
 
     Args:
         decisions: all decisions.
         x: their inputs.
         folds: of their episodes.
-        fold: number of the fold.
+        fold: number of the fold that is held out.
         settings: of the iteration.
         prices: ``(P,)``.
         shift, scale: of the inputs.
@@ -70,7 +70,7 @@ class Committee:
         )
 
     def logged_returns(self) -> tuple[np.ndarray, np.ndarray]:
-        """``(n, P)`` success and usage of the logged continuation of each decision: the first targets."""
+        """The targets of the first round, ``(n, P)`` each: success and usage of the rest of the logged episode."""
         shape = len(self.rows), len(self.prices)
         agree = np.repeat(~self.cut[:, None], len(self.prices), axis=1)
         rate = self.success.sum() / max((~self.cut)[self.backward.rows[0]].sum(), 1)
@@ -106,7 +106,7 @@ class Committee:
         generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, self.fold, 1 + round_))
         success, usage = (torch.from_numpy(target) for target in targets)
         action = torch.from_numpy(self.action)
-        # Usage enters the value multiplied by the price: so does its error, within bounds.
+        # The value is S - r M, so the error of M is weighted by the price, within bounds.
         priced = np.clip(self.prices * networks.unit, *PRICED) ** 2
         weight = torch.as_tensor(settings.usage_weight * priced, dtype=torch.float32)
         total, steps = 0.0, 0
@@ -131,7 +131,7 @@ class Committee:
         return total / max(steps, 1) / networks.count
 
     def _batches(self, round_: int) -> Iterator[np.ndarray]:
-        """Batches ``(members, B)`` of local row numbers; each member sees the rows of the other parts."""
+        """Batches ``(members, B)`` of indices into ``self.rows``; each member gets the rows of the other parts."""
         settings, members = self.settings, self.networks.count
         own = [np.flatnonzero(~self.cut & ((self.part != m) | (members == 1))) for m in range(members)]
         count = max(len(rows) for rows in own)
@@ -164,7 +164,7 @@ class Committee:
         return FoldRows(hidden, d.action[rows], d.cost[rows], d.success[rows], d.last[rows])
 
     def closed_at(self, rows: np.ndarray) -> np.ndarray | None:
-        """``(len(rows),)`` where only nohelp is possible; None: nowhere."""
+        """``(len(rows),)`` bool, True where only nohelp is possible; None: nowhere."""
         return None if self.decisions.closed is None else self.decisions.closed[rows]
 
     def values_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,12 +29,13 @@ class LoggedDecisions:
         success: ``(n,)`` bool, True at the last decision of a successful episode, False elsewhere.
         task: ``(E,)`` int64 task of each episode.
         actions: A = 1 + K, the number of actions.
-        closed: ``(n,)`` bool, where no help may be asked; None: nowhere. A logged call there ends its episode, and is
-            no data on what follows.
+        closed: ``(n,)`` bool, True where help is not available; None: it is available everywhere. A logged call at a
+            closed decision must end its episode; its row is excluded from training.
 
     Raises:
         InvalidArgumentError: arrays of other shapes, numbers that are not finite, an action outside 0 .. A - 1, a
-            negative cost, a cost of nohelp, success before the end of an episode, or an episode without end.
+            negative cost, a cost of nohelp, success before the end of an episode, an episode without end, or a call at
+            a closed decision before the end of its episode.
     """
 
     x: np.ndarray
@@ -70,7 +71,9 @@ class LoggedDecisions:
         if (self.cost < 0).any() or self.cost[self.action == 0].any():
             raise InvalidArgumentError("cost must be at least 0, and 0 where the action is nohelp.")
         if (self.success & ~self.last).any() or not self.last[-1]:
-            raise InvalidArgumentError("an episode has success only at its last decision, and the last row ends one.")
+            raise InvalidArgumentError(
+                "an episode has success only at its last decision, and the last row ends an episode."
+            )
         task = np.asarray(self.task)
         if task.shape != (int(self.last.sum()),):
             raise InvalidArgumentError(
@@ -82,7 +85,8 @@ class LoggedDecisions:
             closed = np.asarray(self.closed, bool)
             if closed.shape != (n,) or (closed & (self.action > 0) & ~self.last).any():
                 raise InvalidArgumentError(
-                    "closed must have one flag per row, and a call where it is set ends an episode."
+                    f"closed must have shape ({n},), and a call at a closed decision must be the last decision of its "
+                    f"episode; received shape {closed.shape}."
                 )
             object.__setattr__(self, "closed", closed)
 
@@ -91,7 +95,7 @@ class LoggedDecisions:
 
     @cached_property
     def cut(self) -> np.ndarray:
-        """``(n,)`` bool, whether a call was logged where none may be asked."""
+        """``(n,)`` bool, True at a logged call where help is not available."""
         return np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
 
     @property
@@ -116,7 +120,7 @@ class LoggedDecisions:
 
     @cached_property
     def order(self) -> np.ndarray:
-        """``(E,)`` episodes in an order that depends on their contents and not on their order in the arrays."""
+        """``(E,)`` episodes sorted by task and content, so that results do not depend on their order in the arrays."""
         digests = []
         for begin, length in zip(self.first, self.length, strict=True):
             rows = slice(int(begin), int(begin + length))
@@ -147,14 +151,14 @@ class LoggedDecisions:
 class Folds:
     """Folds of the episodes, and parts of the episodes within each fold.
 
-    The networks of fold f are fitted to all other folds. Member m of them is fitted to the parts other than m, and
-    the targets of part m come from it. With one member the whole is one part, and there is no such cross-fitting.
+    The networks of fold f are fitted to all other folds. Among these networks, member m is fitted to the parts other
+    than m, and gives the targets of part m. With one member there is one part, and the targets are not cross-fitted.
 
     Attributes:
         fold: ``(E,)`` from 0 to ``count`` - 1.
         part: ``(E,)`` from 0 to ``members`` - 1.
         count, members: their numbers.
-        by_task: whether all episodes of a task are in one fold and part.
+        by_task: whether all episodes of a task are in the same fold and part.
     """
 
     fold: np.ndarray
@@ -187,13 +191,13 @@ def assign_folds(decisions: LoggedDecisions, *, folds: int, members: int, seed: 
 
 
 def behaviour_warnings(decisions: LoggedDecisions) -> list[str]:
-    """What the data cannot tell: actions that were never taken."""
+    """Warnings about actions that never occur in the data."""
     counts: Any = np.bincount(decisions.action, minlength=decisions.actions)
     names = ["nohelp", *(f"help {k}" for k in range(1, decisions.actions))]
     never = [name for name, count in zip(names, counts, strict=True) if not count]
     if not never:
         return []
     return [
-        f"{' and '.join(never)} never occurs in the rollouts, so its values are guesses: collect with help "
-        "probabilities strictly between 0 and 1."
+        f"{' and '.join(never)} never occurs in the rollouts, so its values cannot be estimated: collect "
+        "with help probabilities strictly between 0 and 1."
     ]

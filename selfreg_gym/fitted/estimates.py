@@ -19,8 +19,8 @@ class Estimates:
     """Estimates of P + 1 + K policies: greedy at each of P rising prices, never asking, always asking intervention k.
 
     Attributes:
-        success, usage: ``(P + 1 + K,)`` held-out E[S] and E[M] in cost units. Those of the greedy policies are
-            projected: they do not rise with the price.
+        success, usage: ``(P + 1 + K,)`` held-out E[S], and E[M] in cost units. Those of the greedy policies are
+            projected to sequences that do not rise with the price.
         success_replicates, usage_replicates: ``(B, P + 1 + K)`` the same for bootstrap samples of the episodes.
         prices: P.
     """
@@ -51,7 +51,8 @@ def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int) 
     """Means over episodes, and over bootstrap samples of them.
 
     Args:
-        success, usage: ``(E, P + 1 + K)`` terms of each episode, in an order that does not depend on the data's.
+        success, usage: ``(E, P + 1 + K)`` terms of each episode, sorted by :attr:`LoggedDecisions.order`, so that the
+            bootstrap does not depend on the order of the data.
         prices: P.
         seed: seed of the bootstrap.
     """

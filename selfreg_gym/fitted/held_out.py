@@ -1,16 +1,17 @@
 """The value of policies on episodes to which they were not fitted: linear fitted-Q evaluation.
 
-The networks of a fold never saw its episodes, neither their outcomes nor as targets. On the fold, the value of a
-policy is their value plus a linear correction, fitted to the fold's own temporal differences (least squares, LSTD;
-Bradtke and Barto 1996). With features ``f`` of a decision, and over the rows whose logged action is the policy's,
+The networks of a fold are fitted to the other folds only. On the fold, the value of a policy is the value by these
+networks plus a linear correction, which is fitted to the temporal differences of the fold's own episodes (least
+squares, LSTD; Bradtke and Barto 1996). With features ``f`` of a decision, and over the rows whose logged action is the
+policy's,
 
     A = sum f (f - f')^T + ridge I,     w_i = f_i^T A^-T sum_starts f,     value = mean over episodes of
     V(start) + sum_i w_i (r_i + V(s_{i+1}) - V(s_i)).
 
-This is also the doubly robust estimator whose ratio of state distributions is linear in ``f``, and the terms of the
-mean are the influence function of linear fitted-Q evaluation (Duan, Jia and Wang 2020). So a bootstrap of these
-terms over episodes gives intervals without fitting anything again. Probabilities of the logged actions are not needed,
-but every action of the policy must have been tried where it is chosen.
+This is also the doubly robust estimator whose ratio of state distributions is linear in ``f``. The terms of the mean
+are the influence function of linear fitted-Q evaluation (Duan, Jia and Wang 2020), so a bootstrap of these terms over
+episodes gives intervals without a new fit. Probabilities of the logged actions are not needed, but the data must
+contain the policy's actions in the states where it chooses them.
 """
 
 from __future__ import annotations
@@ -58,18 +59,18 @@ class FoldRows:
 
 def episode_values(
     rows: FoldRows, components: np.ndarray, policy: np.ndarray, success: np.ndarray, usage: np.ndarray, *, unit: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Terms of the mean for one policy.
+) -> np.ndarray:
+    """The value of one policy in each episode: the terms of the mean.
 
     Args:
         rows: the decisions.
-        components: of ``rows``.
+        components: ``(n, d)``, :meth:`FoldRows.components` of ``rows``.
         policy: ``(n,)`` its action at each decision.
-        success, usage: ``(n,)`` values of its action at each decision, by networks that did not see the fold.
+        success, usage: ``(n,)`` values of its action at each decision, by networks that were not fitted to the fold.
         unit: unit of usage, in cost units.
 
     Returns:
-        ``(E, 2)`` success and usage of each episode, whose means are the estimates, and ``(n,)`` weights of the rows.
+        ``(E, 2)`` success and usage of each episode. Their means are the estimates.
     """
     n = len(policy)
     helps = [policy == k for k in range(1, int(policy.max()) + 1) if (policy == k).any() and (policy != k).any()]
@@ -90,4 +91,4 @@ def episode_values(
     difference = reward - values
     difference[:-1] += values[1:] * ~rows.last[:-1, None]
     terms = np.add.reduceat(weights[:, None] * difference, start, axis=0)
-    return values[start] + terms, weights
+    return values[start] + terms

@@ -5,13 +5,14 @@ For a price ``r`` the optimal pair satisfies, with ``a*(s) = argmax_a S_a(s) - r
     S_a(s) = P(success on this step) + E[S_a*(s')],   M_a(s) = c_a + E[M_a*(s')].
 
 Each round regresses both on the logged decisions, for all prices (Ernst, Geurts and Wehenkel 2005; with networks:
-Riedmiller 2005). The data need no policy of a certain kind, but help must have been tried at random.
+Riedmiller 2005). The data may come from any policy that tries every action at random.
 
-**Cross-fitting.** Episodes are divided into folds of tasks. The networks of fold f see all other folds only, so what
-they say about fold f is held out: outcomes, targets and choices of actions. Within the other folds, the targets of a
-part of the tasks come from networks that did not see this part. The deployed policy uses the mean of all networks.
+**Cross-fitting.** Episodes are divided into folds of tasks. The networks of fold f are fitted to the other folds only,
+so their values on fold f are held out: neither outcomes, nor targets, nor chosen actions come from it. Within the other
+folds, the targets of a part of the tasks come from networks that were not fitted to this part. The deployed policy uses
+the mean of all networks.
 
-**Prices.** The first rounds use a general grid. Then prices are moved so that the held-out success and usage change by
+**Prices.** The first rounds use a general grid. Then the prices are moved so that held-out success and usage change by
 equal steps, and the iteration continues from interpolated outputs.
 
 **End.** After each round at the final prices the held-out value, mean over the prices of E[S] - r E[M], is estimated
@@ -60,8 +61,8 @@ class Iterated:
         success, usage: ``(E, P + 1 + K)`` held-out terms of each episode, whose means are E[S] and E[M] of the greedy
             policy at each price, of never asking, and of always asking intervention k
             (:mod:`selfreg_gym.fitted.held_out`).
-        history: one record per round: ``round``, ``loss``, ``rate``, and at the final prices ``value`` (held out) and
-            ``planned`` (by the networks themselves).
+        history: one record per round: ``round``, ``loss``, ``rate`` (the learning rate), and at the final prices the
+            mean of E[S] - r E[M] over the prices, ``value`` (held out) and ``planned`` (the networks' own, optimistic).
     """
 
     networks: list[Networks]
@@ -99,10 +100,9 @@ def _iterate(
     decisions: LoggedDecisions, settings: Settings, folder: str | Path | None, progress: Callable[[int, int, str], None]
 ) -> Iterated:
     folds = assign_folds(decisions, folds=settings.folds, members=settings.members, seed=settings.seed)
-    shift, scale = input_scale(decisions.x)
-    paid = decisions.cost[decisions.action > 0]
-    positive = paid[paid > 0]
+    shift, scale = input_scale(decisions.x, decisions.rows_of(decisions.order))
     unit = _usage_unit(decisions)
+    positive = decisions.cost[decisions.cost > 0]
     prices = first_prices(settings.prices, float(positive.min()) if len(positive) else 1.0)
     x = PackedInputs(decisions.x)
     committees = [
@@ -136,13 +136,13 @@ def _iterate(
             record["value"], record["planned"] = _held_out_value(committees)
         history.append(record)
         state.save(committees, history)
-    success, usage = held_out_terms(committees)
+    success, usage = _held_out_terms(committees)
     state.remove()
     return Iterated([c.networks for c in committees], committees[0].prices, folds, success, usage, history)
 
 
 def _usage_unit(decisions: LoggedDecisions) -> float:
-    """The unit of usage: a large usage of the logged episodes, in cost units."""
+    """The unit of usage: the 95 % quantile of the usage of the logged episodes, in cost units."""
     usage = np.add.reduceat(decisions.cost, decisions.first)
     large = float(np.quantile(usage, 0.95))
     return large if large > 0 else max(float(usage.max()), 1.0)
@@ -159,11 +159,12 @@ def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:
 
 
 def _planned(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
-    """``(P,)`` success and usage of the greedy policies at the first decisions, by networks that did not see them."""
+    """``(P,)`` success and usage of the greedy policies at the first decisions, by the networks of the other folds."""
     found = []
     for committee in committees:
         d = committee.decisions
-        success, usage = committee.values_at(d.first[committee.folds.fold == committee.fold])
+        episodes = d.order[committee.folds.fold[d.order] == committee.fold]
+        success, usage = committee.values_at(d.first[episodes])
         policy = greedy(success, usage, committee.prices)
         found.append(np.stack([chosen(success, policy), chosen(usage, policy)]))
     success, usage = np.concatenate(found, axis=1).mean(axis=1)
@@ -184,15 +185,15 @@ def _held_out_value(committees: list[Committee]) -> tuple[float, float]:
         count += len(start)
         plans += float((of_policy[0][start] - prices * of_policy[1][start])[:, ::2].sum())
         for p in range(0, len(prices), 2):
-            terms, _ = episode_values(
+            terms = episode_values(
                 rows, components, policy[:, p], of_policy[0][:, p], of_policy[1][:, p], unit=committee.networks.unit
             )
             estimates += float((terms[:, 0] - prices[p] * terms[:, 1]).sum())
     return estimates / count / len(prices[::2]), plans / count / len(prices[::2])
 
 
-def held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
-    """``(E, P + 1 + K)`` held-out success and usage of each episode, see :class:`Iterated`."""
+def _held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out success and usage of each episode, ``(E, P + 1 + K)`` each: see :class:`Iterated`."""
     d, prices = committees[0].decisions, committees[0].prices
     count = len(prices) + d.actions
     result = np.zeros((2, d.episodes, count))
@@ -207,13 +208,13 @@ def held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]
         for p in range(count):
             if p < len(prices):
                 action, q = policy[:, p].astype(np.int64), p
-            else:  # constant policies: their values start from those at the highest and at the lowest price
+            else:  # constant policies: never uses the values at the highest price, always those at the lowest
                 action = np.full(len(policy), p - len(prices))
                 q = len(prices) - 1 if p == len(prices) else 0
                 if closed is not None:
                     action[closed] = 0
             at = np.arange(len(action)), action, q
-            terms, _ = episode_values(rows, components, action, success[at], usage[at], unit=committee.networks.unit)
+            terms = episode_values(rows, components, action, success[at], usage[at], unit=committee.networks.unit)
             result[:, episodes, p] = terms.T
     result[1, :, len(prices)] = 0.0  # never asking costs nothing
     return result[0], result[1]

@@ -15,7 +15,7 @@ __all__ = ["Batch", "PackedInputs", "plain"]
 
 CHUNK = 8192
 FEW = 8
-"""Binary columns are packed if there are at least this many per largest number of ones in a row."""
+"""Binary columns are packed if their number is at least this multiple of the largest number of ones in a row."""
 
 
 class Batch(NamedTuple):
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
         column: ``(..., k)`` int64 columns with a one; unused places are 0.
         weight: ``(..., k)`` float32, 1 for used places.
         numbers: ``(..., d)`` float32, the other columns.
-        numeric: ``(d,)`` int64, which these are.
+        numeric: ``(d,)`` int64, the indices of these columns.
     """
 
     column: torch.Tensor

@@ -92,8 +92,8 @@ def budget_mixture(estimates: Estimates, budget: float) -> tuple[np.ndarray, str
     """``(P + 1 + K,)`` weights of at most two policies whose expected usage is the budget, and a note.
 
     The policies are ordered by usage: never, the prices from the highest to the lowest, then always asking the
-    intervention with the largest success. Above the usage of the last that helps, the weights spend less than the
-    budget.
+    intervention with the largest success, if its success and usage are larger than those at the lowest price. A budget
+    beyond the last of them is not spent in full.
     """
     always = estimates.best_always()
     chain = [estimates.never, *range(estimates.prices - 1, -1, -1)]

@@ -1,4 +1,4 @@
-"""``PricedFrontier``: gains, policies and held-out results from values at a grid of prices, wherever they come from."""
+"""``PricedFrontier``: gains, policies and held-out results from values at a grid of prices, however they are fitted."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ class PricedFrontier(ABC):
             from matplotlib.figure import Figure
 
             ax = Figure(figsize=(5, 3.5), layout="constrained").subplots()
-        rows = [row for row in self.rows() if row["policy"] in ("price", "never")]
-        always = self.rows()[1 + self.estimates.prices + self.estimates.best_always() - self.estimates.never - 1]
+        e, table = self.estimates, self.rows()
+        rows, always = table[: e.prices + 1], table[e.prices + e.best_always() - e.never]
         usage, success = ([row[name] for row in rows] for name in ("usage", "success"))
         (line,) = ax.plot(usage, success, label=label, **{"marker": ".", "markersize": 4, **style})
         low, high = ([row[name] for row in rows] for name in ("success_low", "success_high"))

@@ -1,4 +1,4 @@
-"""The grid of prices: a first one for any problem, then one with equal steps of usage."""
+"""The grid of prices: a first grid for any problem, then one with equal steps of success and usage."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from selfreg_gym.fitted.shape import non_increasing
 __all__ = ["first_prices", "interpolation", "relocated_prices"]
 
 NEVER = 0.01
-"""Share of the largest usage below which a price counts as one at which nothing is asked."""
+"""A policy whose usage is below this share of the largest usage counts as never asking."""
 
 
 def first_prices(count: int, smallest_cost: float) -> np.ndarray:
     """``(count,)`` rising prices from 0 to 1 / ``smallest_cost``, denser at low prices.
 
-    At the highest price a call costs as much as the difference between failure and success.
+    At the highest price the cheapest call costs 1, the difference between success and failure, so help never pays.
     """
     return np.linspace(0.0, 1.0, count) ** 2 / smallest_cost
 
@@ -25,7 +25,7 @@ def relocated_prices(prices: np.ndarray, success: np.ndarray, usage: np.ndarray,
 
     Args:
         prices: ``(P,)`` rising prices.
-        success, usage: ``(P,)`` of the greedy policy at each; estimates, so they may rise in places.
+        success, usage: ``(P,)`` of the greedy policy at each price; these are estimates, so they may rise in places.
         even: share of the grid that is spaced equally in the square root of the price instead, so that no stretch of
             prices is left without points.
 

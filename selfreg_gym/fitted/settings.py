@@ -27,10 +27,13 @@ class Settings:
         final_rounds: rounds at the end, each with a learning rate of 0.35 of the previous one.
         epochs: passes over the rows in each round.
         batch: largest number of rows per step of the optimiser.
-        steps: smallest number of steps per round; with few rows the batches are smaller, and the passes more.
-        learning_rate, weight_decay, dropout: of AdamW, and of the first hidden layer.
+        steps: smallest number of steps of the optimiser per round; with few rows, batches are smaller and there are
+            more passes.
+        learning_rate, weight_decay: of the optimiser, AdamW.
+        dropout: of the first hidden layer.
         usage_weight: weight of the squared error of price times usage, relative to the cross-entropy of success.
-        trace: lam of the targets, from 0 (bootstrapped) to 1 (Monte-Carlo up to the first other action).
+        trace: lam of the targets, from 0 (bootstrapped) to 1 (Monte-Carlo up to the first action that is not the
+            policy's); see :mod:`selfreg_gym.fitted.targets`.
         seed: seed of folds, initial weights and batches.
     """
 

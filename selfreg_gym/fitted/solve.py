@@ -15,6 +15,7 @@ from selfreg_gym.fitted.capped import with_caps
 from selfreg_gym.fitted.decisions import LoggedDecisions, behaviour_warnings
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.settings import Settings
+from selfreg_gym.store.reading import Coded
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.progress import progress_bar
@@ -50,7 +51,7 @@ def solve_fitted(
         action_kinds: of the input ``actor``, prefixes of action texts; None: those of the rollouts' task.
         cap: largest hard cap on the calls of an episode: the result has policies for each cap from 1 on
             (``policy(budget, cap=...)``). Each takes the memory of the rollouts once.
-        folder: where the state of an unfinished fit is kept; the same call continues it. None keeps nothing.
+        folder: directory for the state of an unfinished fit; the same call continues it. None: no state is saved.
         progress: whether to draw a progress bar.
         **settings: see :class:`selfreg_gym.fitted.settings.Settings`.
 
@@ -101,7 +102,7 @@ def fit_decisions(
     cap_of = np.zeros(decisions.episodes, np.int64)
     if cap is not None:
         if len(np.unique(decisions.task)) < settings.folds * settings.members:
-            # Folds of episodes: an episode is in one fold under all caps.
+            # The folds are of episodes: an episode must be in the same fold under all caps.
             decisions = replace(decisions, task=np.argsort(decisions.order))
         decisions, cap_of = with_caps(decisions, check_count("cap, the number of calls per episode,", cap))
     notes = behaviour_warnings(decisions)
@@ -127,7 +128,7 @@ def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     """Actions, costs and outcomes of rollouts, whose inputs ``(n, D)`` are known, in the order of the rollouts.
 
     Args:
-        rollouts: a ``Rollouts`` store, or a sequence of episodes without errors.
+        rollouts: a ``Rollouts`` store, or episodes; those with an error or without steps are excluded.
         x: the inputs of the decisions, episode by episode.
 
     Raises:
@@ -140,9 +141,16 @@ def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     return LoggedDecisions(x, action, cost, last, success, task, actions=1 + interventions)
 
 
-def task_numbers(index: np.ndarray, name: np.ndarray) -> np.ndarray:
-    """``(n,)`` a number for each distinct pair of task index and code of the task id, ``(n,)`` each."""
-    return np.unique(np.stack([index, name], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+def task_numbers(index: Any, name: Coded) -> np.ndarray:
+    """``(n,)`` a number for each distinct pair of task index and task id, in their order, whatever that of the rows.
+
+    Args:
+        index: ``(n,)`` task indices.
+        name: the task ids.
+    """
+    rank = np.argsort(sorted(range(len(name.values)), key=name.values.__getitem__))
+    pairs = np.stack([np.asarray(index, np.int64), rank[name.codes]], axis=1)
+    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
@@ -151,7 +159,7 @@ def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
         return (np.empty(0),) * 5 + (1,)
     last = np.r_[c["t"][1:] == 0, True]
     first = np.r_[True, last[:-1]]
-    task = task_numbers(c["task"][first], c["task_id"].codes[first])
+    task = task_numbers(c["task"][first], Coded(c["task_id"].codes[first], c["task_id"].values))
     interventions = max(len(rollouts.spec.get("env", {}).get("interventions", ())), int(c["action"].max()), 1)
     return c["action"], c["cost"], last, c["success"] & last, task, interventions
 
@@ -159,15 +167,14 @@ def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 def _of_episodes(
     episodes: Iterable[Episode],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    episodes = list(episodes)
+    episodes = [one for one in episodes if one.error is None and one.steps]
     steps = [step for episode in episodes for step in episode.steps]
     length = np.array([len(episode.steps) for episode in episodes], np.int64)
     last = np.zeros(len(steps), bool)
     last[np.cumsum(length) - 1] = True
     success = last.copy()
     success[last] = [episode.success for episode in episodes]
-    tasks = {name: i for i, name in enumerate(sorted({(e.task_id, e.task_index) for e in episodes}))}
-    task = np.array([tasks[episode.task_id, episode.task_index] for episode in episodes], np.int64)
+    task = task_numbers([one.task_index for one in episodes], Coded.of([one.task_id for one in episodes]))
     action = np.array([step.action for step in steps], np.int64)
     interventions = max([len(episode.usage) for episode in episodes] + [int(action.max(initial=0)), 1])
     return action, np.array([step.cost for step in steps], np.float32), last, success, task, interventions

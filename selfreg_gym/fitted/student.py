@@ -5,21 +5,19 @@ known at collection, and a student with the inputs of the deployment is regresse
 
     dS_r(s, k) = S_r(s, k) - S_r(s, 0)   and   dM_r(s, k) = M_r(s, k) - M_r(s, 0)
 
-at all prices r. The loss is the squared error of the gain ``g = dS - r dM``, which decides the action, in units of its
-variance at each price, plus a small multiple of the squared errors of dS and dM. This is the distillation of a policy
-with privileged information (Chen et al. 2019, "Learning by cheating"), with gains in place of actions.
+at all prices r (:mod:`selfreg_gym.fitted.student_training`). This is the distillation of a policy with privileged
+information (Chen et al. 2019, "Learning by cheating"), with gains in place of actions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
 from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.utils.arguments import check_count, check_number, is_number
 from selfreg_gym.utils.files import atomic_path
@@ -27,7 +25,7 @@ from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, reading_arra
 from selfreg_gym.utils.progress import progress_bar
 
 if TYPE_CHECKING:
-    import torch
+    from selfreg_gym.fitted.student_training import Layers
 
 __all__ = ["Student"]
 
@@ -52,12 +50,8 @@ _RECORD = ModelRecord(
     },
 )
 _ARRAYS = "student.safetensors"
-_PARTS = 0.1  # weight of the errors of dS and dM beside that of the gain
+_LEAST = 1e-3  # smallest unit of a gain
 _ROWS = 65_536  # rows of one forward pass
-_EVALUATIONS = 4096  # rows of one forward pass in validation
-
-Layers = list[tuple[np.ndarray, np.ndarray]]
-"""Weight ``(out, in)`` and bias ``(out,)`` of each layer of a network."""
 
 
 class Student:
@@ -67,8 +61,8 @@ class Student:
         prices: float64 ``(P,)``, success per cost unit.
         interventions: K.
         encoder: the encoder of its inputs, or None.
-        info: facts about its training; ``r2`` is the share of the gain's variance that it explains on held-out tasks,
-            by price.
+        info: facts about its training; ``r2`` has the share of the gain's variance that is explained on held-out
+            tasks, for each price.
     """
 
     def __init__(
@@ -109,10 +103,10 @@ class Student:
         seed: int = 0,
         progress: bool = False,
     ) -> Student:
-        """Regress a network on a teacher's gains.
+        """Regress an ensemble of networks on a teacher's gains.
 
-        Each member of the ensemble holds out other tasks, and keeps its weights after the epoch with the least error on
-        them.
+        Each member of the ensemble holds out different tasks, and keeps the weights of the epoch with the smallest loss
+        on them.
 
         Args:
             x: float32 ``(n, D)``, the student's inputs at n decisions.
@@ -121,7 +115,7 @@ class Student:
             tasks: ``(n,)``, the task of each decision (numbers or names).
             encoder: the encoder that made ``x``; it is saved with the student.
             hidden: units of the hidden layers.
-            members: number of networks, whose gains are averaged.
+            members: number of networks; their gains are averaged.
             share: share of the tasks that each network holds out.
             epochs: passes over the rows.
             batch: rows per step of the optimiser (AdamW; the learning rate falls to 0 along a cosine).
@@ -131,8 +125,11 @@ class Student:
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks.
+            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks, or inputs
+                so large that the training diverges.
         """
+        from selfreg_gym.fitted.student_training import held_out_rows, train_network
+
         x, target, prices_, names = _checked(x, gains, prices, tasks)
         check_count("members", members)
         check_count("epochs", epochs)
@@ -142,15 +139,17 @@ class Student:
         if not hidden:
             raise InvalidArgumentError(f"hidden must be the units of at least one layer, received {shown(hidden)}.")
         sizes = [check_count("hidden: each", units) for units in hidden]
-        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), 1e-3)
+        # The unit of usage is a cost unit, which may be small.
+        least = _LEAST * np.array([1.0, np.clip(np.abs(target[..., 1]).max(), 1e-30, 1.0)], np.float32)
+        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), least)
         trained, r2 = [], []
         with progress_bar("student", members * epochs, shown=progress) as update:
             for member in range(members):
-                held = _held_out(names, share=share, seed=seed, member=member)
-                layers, explained = _fit(
-                    x, target, prices_, held, mean=mean, scale=scale, sizes=sizes, epochs=epochs, batch=batch,
-                    rate=learning_rate, decay=weight_decay, dropout=dropout, seed=seed * 1000 + member,
-                    update=lambda done, member=member: update(member * epochs + done),
+                layers, explained = train_network(
+                    x, target, prices_, held_out_rows(names, share=share, seed=seed, member=member), mean=mean,
+                    scale=scale, hidden=sizes, epochs=epochs, batch=batch, learning_rate=learning_rate,
+                    weight_decay=weight_decay, dropout=dropout, seed=seed * 1000 + member,
+                    progress=lambda done, before=member * epochs: update(before + done),
                 )  # fmt: skip
                 trained.append(layers)
                 r2.append(explained)
@@ -173,11 +172,14 @@ class Student:
         """dS and dM of n decisions, each float32 ``(n, P, K)``, for inputs ``(n, D)``.
 
         Raises:
-            InvalidArgumentError: inputs of another width.
+            InvalidArgumentError: inputs of another width, or numbers that are not finite.
         """
-        inputs = self._members[0][0][0].shape[1]
+        x = np.asarray(x, np.float32)
+        inputs = self._members[0][0][0].shape[1]  # columns of the first weight
         if x.ndim != 2 or x.shape[1] != inputs:
             raise InvalidArgumentError(f"this student reads inputs (n, {inputs}), received shape {x.shape}.")
+        if not np.isfinite(x).all():
+            raise InvalidArgumentError("x must have finite numbers, received NaN or infinity.")
         shape = (len(x), *self._mean.shape)
         found = np.zeros(shape, np.float32)
         for begin in range(0, len(x), _ROWS):
@@ -224,7 +226,16 @@ class Student:
             shape = (len(fields["prices"]), fields["interventions"], 2)
             members = [_layers(arrays, m, outputs=int(np.prod(shape))) for m in range(fields["members"])]
             mean, scale = arrays["mean"].reshape(shape), arrays["scale"].reshape(shape)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its weights must be finite numbers, and some are NaN or infinite")
         encoder = InputEncoder.load(place / "inputs") if fields["encoded"] else None
+        inputs = {layers[0][0].shape[1] for layers in members}
+        if len(inputs) > 1 or (encoder is not None and {encoder.width} != inputs):
+            raise CheckpointError(
+                f"the student in {str(folder)!r} holds parts of different students: networks of "
+                f"{' and '.join(map(str, sorted(inputs)))} inputs"
+                f"{'' if encoder is None else f', and an encoder of {encoder.width}'}: train it again."
+            )
         return cls(
             members,
             prices=fields["prices"],
@@ -264,94 +275,8 @@ def _checked(x: Any, gains: Any, prices: Any, tasks: Any) -> tuple[np.ndarray, n
     return x, np.stack([success, usage], axis=-1), grid, names
 
 
-def _held_out(names: np.ndarray, *, share: float, seed: int, member: int) -> np.ndarray:
-    """bool ``(n,)``: the rows of the tasks that a member holds out. Different members hold out different tasks."""
-    from selfreg_gym.utils.random_streams import HELD_OUT_TASKS, stream
-
-    distinct = np.unique(names)
-    order = stream(HELD_OUT_TASKS, seed).permutation(len(distinct))
-    count = min(max(1, round(share * len(distinct))), len(distinct) - 1)
-    chosen = order[np.arange(member * count, (member + 1) * count) % len(distinct)]
-    return np.isin(names, distinct[chosen])
-
-
-def _fit(
-    x: np.ndarray,
-    target: np.ndarray,
-    prices: np.ndarray,
-    held: np.ndarray,
-    *,
-    mean: np.ndarray,
-    scale: np.ndarray,
-    sizes: Sequence[int],
-    epochs: int,
-    batch: int,
-    rate: float,
-    decay: float,
-    dropout: float,
-    seed: int,
-    update: Any,
-) -> tuple[Layers, np.ndarray]:
-    """Train one network. Returns its layers, and the explained variance ``(P,)`` of the gain on the held-out rows."""
-    import torch
-
-    from selfreg_gym.lm.loading import one_thread
-    from selfreg_gym.lm.training import seeded
-
-    one_thread()
-    widths = [x.shape[1], *sizes]
-    with seeded(seed):
-        parts: list[torch.nn.Module] = []
-        for i, (before, after) in enumerate(pairwise(widths)):
-            parts += [torch.nn.Linear(before, after), torch.nn.ReLU(), *([torch.nn.Dropout(dropout)] if i == 0 else [])]
-        network = torch.nn.Sequential(*parts, torch.nn.Linear(widths[-1], target[0].size))
-        price = torch.tensor(prices, dtype=torch.float32)[:, None]
-        center, unit = torch.tensor(mean), torch.tensor(scale)
-        inputs, wanted = torch.from_numpy(x), torch.from_numpy(target)
-        weight = 1 / torch.clamp(_gain(wanted, price).var(0, correction=0), min=1e-4)
-
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            output = network(inputs[rows]).view(-1, *target.shape[1:])
-            error = (center + unit * output) - wanted[rows]
-            part = (error / unit).square().mean()
-            return (weight * _gain(error, price).square()).mean() + _PARTS * part
-
-        inside, outside = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
-        optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-        steps = epochs * -(-len(inside) // batch)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        best, kept = np.inf, {}
-        for epoch in range(epochs):
-            network.train()
-            for rows in inside[torch.randperm(len(inside))].split(batch):
-                optimizer.zero_grad(set_to_none=True)
-                loss(rows).backward()
-                optimizer.step()
-                schedule.step()
-            network.eval()
-            with torch.no_grad():
-                error = sum(float(loss(rows)) * len(rows) for rows in outside.split(_EVALUATIONS)) / len(outside)
-            if error < best:
-                best, kept = error, {name: value.clone() for name, value in network.state_dict().items()}
-            update(epoch + 1)
-        network.load_state_dict(kept)
-        with torch.no_grad():
-            output = torch.cat([network(inputs[rows]) for rows in outside.split(_EVALUATIONS)])
-            found = _gain(center + unit * output.view(-1, *target.shape[1:]), price)
-        true = _gain(wanted[outside], price)
-        residual, total = (true - found).square().sum((0, 2)), (true - true.mean(0)).square().sum((0, 2))
-        explained = (1 - residual / total.clamp(min=1e-9)).numpy()
-    linear = [part for part in network if isinstance(part, torch.nn.Linear)]
-    return [(one.weight.detach().numpy(), one.bias.detach().numpy()) for one in linear], explained
-
-
-def _gain(parts: torch.Tensor, price: torch.Tensor) -> torch.Tensor:
-    """``(n, P, K)`` dS - r dM, of ``(n, P, K, 2)``."""
-    return parts[..., 0] - price * parts[..., 1]
-
-
 def _forward(layers: Layers, x: np.ndarray) -> np.ndarray:
-    """The outputs of one network, rectified linear units between the layers."""
+    """``(n, outputs)`` outputs of one network, with rectified linear units between the layers."""
     hidden = x
     for weight, bias in layers[:-1]:
         hidden = np.maximum(hidden @ weight.T + bias, 0.0)
@@ -360,7 +285,11 @@ def _forward(layers: Layers, x: np.ndarray) -> np.ndarray:
 
 
 def _layers(arrays: dict[str, np.ndarray], member: int, *, outputs: int) -> Layers:
-    """The layers of one saved network, whose shapes fit together."""
+    """The layers of one saved network.
+
+    Raises:
+        ValueError: their shapes do not fit together.
+    """
     found: Layers = []
     while f"{member}/{len(found)}/weight" in arrays:
         found.append((arrays[f"{member}/{len(found)}/weight"], arrays[f"{member}/{len(found)}/bias"]))

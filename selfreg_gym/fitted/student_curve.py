@@ -13,9 +13,9 @@ __all__ = ["student_curve"]
 def student_curve(decisions: LoggedDecisions, values: tuple[np.ndarray, np.ndarray], actions: np.ndarray) -> np.ndarray:
     """Usage and success of P policies on the tasks of the rollouts.
 
-    The teacher's values of a policy's actions are corrected by the temporal differences of the rollouts where the
-    logged action is the policy's (:mod:`selfreg_gym.fitted.held_out`). Teacher and student were fitted to the same
-    rollouts, so the estimates are slightly optimistic.
+    The teacher's values of the policy's actions are corrected by the temporal differences of the rollouts
+    (:mod:`selfreg_gym.fitted.held_out`). Teacher and student were fitted to the same rollouts, so the estimates are
+    slightly optimistic.
 
     Args:
         decisions: the n decisions.
@@ -27,7 +27,7 @@ def student_curve(decisions: LoggedDecisions, values: tuple[np.ndarray, np.ndarr
     """
     success, usage = values
     n, grid, _ = success.shape
-    unit = max(float(usage.std()), 1e-6)
+    unit = float(usage.std()) or 1.0
     hidden = np.concatenate([success.reshape(n, -1), usage.reshape(n, -1) / unit], axis=1)
     ending = decisions.success.astype(np.float32)
     rows = FoldRows(hidden, decisions.action, decisions.cost, ending, decisions.last)
@@ -35,9 +35,7 @@ def student_curve(decisions: LoggedDecisions, values: tuple[np.ndarray, np.ndarr
     found, every = np.zeros((grid, 2)), np.arange(n)
     for i in range(grid):
         chosen = actions[:, i]
-        terms, _ = episode_values(
-            rows, components, chosen, success[every, i, chosen], usage[every, i, chosen], unit=unit
-        )
+        terms = episode_values(rows, components, chosen, success[every, i, chosen], usage[every, i, chosen], unit=unit)
         won, used = terms.mean(axis=0)
         found[i] = max(float(used), 0.0), float(np.clip(won, 0.0, 1.0))
     return found

@@ -1,4 +1,4 @@
-"""Targets of fitted Q-iteration: what the success and the usage after each decision are regressed on.
+"""Targets of fitted Q-iteration: the regression targets of success and usage at each decision.
 
 For the greedy policy at a price, with values S and M at the next decision under its action ``a*``, the one-step
 targets are ``success + S(s', a*)`` and ``cost + M(s', a*)``. The targets with trace ``lam`` follow the logged episode
@@ -7,12 +7,11 @@ for as long as its actions are those of the policy:
     T_t = r_t + (1 - lam * agree_{t+1}) V(s_{t+1}) + lam * agree_{t+1} T_{t+1},
 
 where ``agree`` is 1 if the logged action is the greedy one. This is tree backup for a deterministic policy (Precup,
-Sutton and Singh 2000), also known as Watkins's Q(lambda): no importance weights are needed, because the policy's own
-values replace what it would not have done. ``lam = 0`` is the bootstrapped target; ``lam = 1`` is the Monte-Carlo
-return of the logged continuation up to the first action that is not the policy's, with a bootstrapped value from there
-on.
+Sutton and Singh 2000), also known as Watkins's Q(lambda). No importance weights are needed: from the first logged
+action that is not the policy's, the target uses the policy's values. ``lam = 0`` is the bootstrapped target;
+``lam = 1`` is the Monte-Carlo return of the logged episode up to that action, and a bootstrapped value from there on.
 
-With inputs that hide part of the state, a large ``lam`` depends less on the values of the next input.
+Where the inputs hide part of the state, values of the next input are biased. A large ``lam`` depends less on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One thread of torch: sums of floats then do not depend on the number of cores."""
+"""Torch with one thread, so that sums of floats do not depend on the number of cores."""
 
 from __future__ import annotations
 

@@ -63,6 +63,7 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
         self.state: ForkState | None = None
         self.first: tuple[int, ...] = ()
         self.t = self.seed = self.decisions = 0
+        self._begun = False
         self._reseed = optional_member(env, "reseed")
 
     @property
@@ -90,8 +91,11 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
         if state.snapshot is None:
             observation, info = self.env.reset(seed=state.seed, options={"episode": state.task_index})
         else:
+            if not self._begun:  # Gymnasium's OrderEnforcing asks for a reset before the first step
+                self.env.reset(seed=state.seed, options={"episode": max(state.task_index, 0)})
             self.env.get_wrapper_attr("restore")(state.snapshot[0])
             observation, info = state.observation, {"task_id": state.task_id, "state_key": state.state_key}
+        self._begun = True
         self._arrive(observation, info, over=False)
         return observation, info
 

@@ -1,9 +1,9 @@
-"""Inputs of decisions: what may be known when a decision is made, as arrays of numbers."""
+"""Inputs of decisions: what is known before an action is chosen, as arrays of numbers."""
 
 from __future__ import annotations
 
+from selfreg_gym.inputs.backbones import embedding_backbone
 from selfreg_gym.inputs.encoder import INPUTS, InputEncoder
-from selfreg_gym.inputs.language_models import embedding_backbone
 from selfreg_gym.inputs.reading import action_kinds_of, fit_inputs
 from selfreg_gym.inputs.table import DecisionTable
 

@@ -17,11 +17,14 @@ _MOST_STEPS = 64
 """Largest number of steps left with a column of its own."""
 
 _MOST_CALLS = 3
-"""Number of calls from which on all counts share a column."""
+"""Counts of this number and above share a column."""
 
 
 class StepsLeft:
-    """``steps_left``: one-hot up to the largest number in fitting (at most 64), and the number in units of it."""
+    """``steps_left``: the one-hot number, and the number divided by the largest one in fitting.
+
+    Numbers above the largest one in fitting, or above 64, share the last one-hot column.
+    """
 
     name: ClassVar[str] = "steps_left"
 
@@ -30,10 +33,10 @@ class StepsLeft:
 
     @classmethod
     def fit(cls, table: DecisionTable) -> StepsLeft:
-        """The largest number of the table.
+        """Find the largest number of the table.
 
         Raises:
-            InvalidArgumentError: the task does not report it.
+            InvalidArgumentError: the task does not report steps left.
         """
         largest = int(table.steps_left.max())
         if largest < 0:
@@ -49,7 +52,7 @@ class StepsLeft:
         return min(self.largest, _MOST_STEPS) + 2
 
     def encode(self, table: DecisionTable) -> np.ndarray:
-        """All zero where it is unknown."""
+        """The one-hot number, then the scaled number; zeros where steps left are unknown."""
         left = table.steps_left
         scaled = np.maximum(left, 0) / max(self.largest, 1)
         return np.concatenate([one_hot(np.minimum(left, self.width - 2), self.width - 1), column(scaled)], axis=1)
@@ -59,7 +62,7 @@ class StepsLeft:
         return {"largest": self.largest}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """None."""
+        """There are none."""
         return {}
 
     @classmethod
@@ -78,12 +81,12 @@ class Calls:
 
     @classmethod
     def fit(cls, table: DecisionTable) -> Calls:
-        """The largest count of each intervention in the table."""
+        """Find the largest count of each intervention in the table."""
         return cls(table.calls_so_far.max(axis=0).tolist())
 
     @property
     def width(self) -> int:
-        """Columns per intervention times K."""
+        """Five columns for each of K interventions."""
         return (_MOST_CALLS + 2) * len(self.largest)
 
     def encode(self, table: DecisionTable) -> np.ndarray:
@@ -108,7 +111,7 @@ class Calls:
         return {"largest": list(self.largest)}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """None."""
+        """There are none."""
         return {}
 
     @classmethod

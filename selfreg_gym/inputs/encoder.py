@@ -12,9 +12,10 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.inputs.blocks import Block
 from selfreg_gym.inputs.counts import Calls, StepsLeft
+from selfreg_gym.inputs.embedding import Embedding
 from selfreg_gym.inputs.keys import Features, StateKeys
-from selfreg_gym.inputs.language_models import Embedding, Success
 from selfreg_gym.inputs.signals import ActorSignals
+from selfreg_gym.inputs.success_probability import SuccessProbability
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
@@ -23,7 +24,7 @@ from selfreg_gym.utils.model_record import ModelRecord, Rule, reading_arrays
 __all__ = ["INPUTS", "InputEncoder"]
 
 _PLAIN = {one.name: one for one in (Features, StepsLeft, Calls, ActorSignals, StateKeys)}
-_MODELS = {one.name: one for one in (Embedding, Success)}
+_MODELS = {one.name: one for one in (Embedding, SuccessProbability)}
 
 INPUTS = (*_PLAIN, *_MODELS)
 """The names of the inputs."""
@@ -51,15 +52,15 @@ class InputEncoder:
     input              columns
     =================  =============================================================================================
     ``features``       one-hot ``feature_key``; the standardised ``feature_vector`` where the task has one
-    ``steps_left``     one-hot, and the number in units of the largest one in fitting
-    ``calls_so_far``   for each intervention, one-hot and scaled count of its calls in the episode
+    ``steps_left``     one-hot, and the number divided by the largest one in fitting
+    ``calls_so_far``   for each intervention, one-hot and scaled number of its calls in the episode
     ``actor``          the actor's distribution: largest probability, margin, entropy, mass of each kind of action
     ``embedding``      hidden states of a frozen language model at the end of the actor's prompt
     ``prm``            p(s) of a process reward model, and its logit
-    ``state``          one-hot ``state_key``, which names the task: for teachers and oracles, never on new tasks
+    ``state``          one-hot ``state_key``, which names the task: for teachers and oracles, not for new tasks
     =================  =============================================================================================
 
-    A key that did not occur in fitting is an all-zero one-hot code, as is a key beyond the 2,048 most frequent ones.
+    The 2,048 most frequent keys have a column. Any other key, or one that did not occur in fitting, is coded by zeros.
 
     Attributes:
         names: the inputs, in the order of the columns.
@@ -107,8 +108,8 @@ class InputEncoder:
                         "the input 'embedding' needs backbone, the checkpoint of a language model; received None."
                     )
                 blocks.append(Embedding.fit(table, backbone, progress=progress))
-            elif name == Success.name:
-                blocks.append(Success.fit(table, prm))
+            elif name == SuccessProbability.name:
+                blocks.append(SuccessProbability.fit(table, prm))
             elif name == ActorSignals.name:
                 blocks.append(ActorSignals.fit(table, action_kinds))
             else:
@@ -129,11 +130,11 @@ class InputEncoder:
 
     @property
     def needs_actor(self) -> bool:
-        """Whether the actor is asked at every decision, what it would do."""
+        """Whether :meth:`observe` needs the act that the actor would take at each decision."""
         return ActorSignals.name in self.names
 
     def encode(self, table: DecisionTable, *, progress: bool = False) -> np.ndarray:
-        """float32 ``(n, width)``; ``progress`` shows a bar while texts are embedded.
+        """The columns of the decisions of a table, float32 ``(n, width)``; ``progress`` shows a bar for the embedding.
 
         Raises:
             InvalidArgumentError: the table lacks an input.
@@ -147,12 +148,12 @@ class InputEncoder:
     def observe(
         self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]], acts: Sequence[Any] | None = None
     ) -> np.ndarray:
-        """The same for decisions in progress, float32 ``(n, width)``.
+        """The columns of decisions in episodes that are being played, float32 ``(n, width)``.
 
         Args:
             texts: n observations of an intervention env.
-            infos: their infos.
-            acts: the acts that the actor would take now (None where the episode is over), if ``needs_actor``.
+            infos: the infos of the same steps.
+            acts: the acts that the actor would take now (None where the episode is over), if :attr:`needs_actor`.
 
         Raises:
             InvalidArgumentError: an act has no log-probabilities.
@@ -170,10 +171,10 @@ class InputEncoder:
         return self.encode(DecisionTable.from_infos(texts, infos, acts))
 
     def subset(self, names: Sequence[str]) -> InputEncoder:
-        """The encoder of some of its inputs, in this order, with the same constants and models.
+        """The encoder of some of the inputs, in this order, with the same constants and models.
 
         Raises:
-            UnknownNameError: an input that it does not have.
+            UnknownNameError: an input that this encoder does not have.
         """
         for name in names:
             if name not in self.names:
@@ -200,7 +201,7 @@ class InputEncoder:
         with atomic_path(place / _ARRAYS) as temporary:
             save_file(arrays, temporary)
         for block in self._blocks:
-            if isinstance(block, Embedding | Success):
+            if isinstance(block, Embedding | SuccessProbability):
                 block.save_model(place)
         constants = {block.name: block.record() for block in self._blocks}
         _RECORD.write(place, names=list(self.names), interventions=self.interventions, constants=constants)
@@ -219,6 +220,8 @@ class InputEncoder:
         remedy = "copy the directory again, or fit it again"
         with reading_arrays("the input encoder", place / _ARRAYS, remedy=remedy):
             arrays = load_file(place / _ARRAYS)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its constants must be finite numbers, and some are NaN or infinite")
             blocks: list[Block] = []
             for name in fields["names"]:
                 own = {key.partition("/")[2]: array for key, array in arrays.items() if key.partition("/")[0] == name}

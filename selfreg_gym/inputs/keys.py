@@ -10,7 +10,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs.blocks import Scale, one_hot
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.columns import Coded
 
 __all__ = ["Features", "StateKeys"]
 
@@ -19,7 +19,7 @@ _MOST_KEYS = 2048
 
 
 class _Keys:
-    """The one-hot code of a key."""
+    """The keys that have a column of their own, in the order of the columns."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)
@@ -27,10 +27,10 @@ class _Keys:
 
     @classmethod
     def of(cls, column: Coded) -> _Keys:
-        """The most frequent keys, at most 2,048, in the order of the column's values."""
+        """The most frequent keys, at most 2,048, sorted, so that the order of the rows does not matter."""
         used, counts = np.unique(column.codes[column.codes >= 0], return_counts=True)
-        most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_KEYS])
-        return cls([column.values[code] for code in used[most].tolist()])
+        ranked = sorted((-count, column.values[code]) for code, count in zip(used, counts.tolist(), strict=True))
+        return cls(sorted(key for _, key in ranked[:_MOST_KEYS]))
 
     def one_hot(self, column: Coded) -> np.ndarray:
         """float32 ``(n, keys)``; all zero for a missing or unknown key."""
@@ -48,7 +48,7 @@ class StateKeys:
 
     @classmethod
     def fit(cls, table: DecisionTable) -> StateKeys:
-        """The state keys of the table."""
+        """Find the state keys of the table."""
         return cls(_Keys.of(table.state_key))
 
     @property
@@ -65,7 +65,7 @@ class StateKeys:
         return {"keys": list(self._keys.keys)}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """None."""
+        """There are none."""
         return {}
 
     @classmethod
@@ -84,7 +84,7 @@ class Features:
 
     @classmethod
     def fit(cls, table: DecisionTable) -> Features:
-        """The feature keys of the table, and the scale of its feature vectors.
+        """Find the feature keys of the table, and the scale of its feature vectors.
 
         Raises:
             InvalidArgumentError: the task reports neither.
@@ -95,7 +95,7 @@ class Features:
                 "the input 'features' needs info['feature_key'] or info['feature_vector'], and the task reports "
                 "neither: leave the input out, or use 'embedding'."
             )
-        return cls(keys, None if table.feature_vector is None else Scale.of(table.feature_vector))
+        return cls(keys, None if table.feature_vector is None else Scale.of(table.feature_vector, smallest=0.0))
 
     @property
     def width(self) -> int:

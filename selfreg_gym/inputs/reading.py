@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.inputs.backbones import embedding_backbone
 from selfreg_gym.inputs.encoder import InputEncoder, check_names
-from selfreg_gym.inputs.language_models import embedding_backbone
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import optional_member
 
@@ -16,7 +16,7 @@ __all__ = ["action_kinds_of", "fit_inputs"]
 
 
 def action_kinds_of(rollouts: Any) -> tuple[str, ...]:
-    """The kinds of actions that the task of some rollouts declares (``action_kinds``); none if it is not known."""
+    """The kinds of actions that the task of the rollouts declares (``action_kinds``); empty if they are not known."""
     if kinds := getattr(rollouts, "action_kinds", ()):
         return tuple(kinds)
     spec = getattr(rollouts, "spec", None)
@@ -47,7 +47,7 @@ def fit_inputs(
         prm: for ``prm``, and for the backbone ``"prm"``: a process reward model or its folder.
         action_kinds: for ``actor``, prefixes of action texts; None: :func:`action_kinds_of`.
         progress: show a progress bar while texts are embedded.
-        **where: filters of the store.
+        **where: filters of the store (:meth:`selfreg_gym.Rollouts.episodes`).
 
     Returns:
         The encoder and the table of the decisions; ``encoder.encode(table)`` is float32 ``(n, width)``.

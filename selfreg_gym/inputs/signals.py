@@ -1,4 +1,4 @@
-"""The input of the actor: what it would do now, as its distribution over the admissible actions."""
+"""The input ``actor``: the actor's distribution over the admissible actions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Scale
 from selfreg_gym.inputs.table import DecisionTable
 
@@ -18,8 +18,8 @@ __all__ = ["ActorSignals"]
 class ActorSignals:
     """``actor``: the actor's distribution over the admissible actions, in standardised numbers.
 
-    They are the largest probability, its distance from the second largest, the entropy (nats), and the probability of
-    each kind of action. A decision without log-probabilities is all zero, which is the mean of the rollouts.
+    The numbers are the largest probability, its margin over the second largest, the entropy (nats), and the probability
+    of each kind of action. A decision without log-probabilities has zeros, the means of the standardised numbers.
     """
 
     name: ClassVar[str] = "actor"
@@ -29,14 +29,14 @@ class ActorSignals:
 
     @classmethod
     def fit(cls, table: DecisionTable, kinds: Sequence[str]) -> ActorSignals:
-        """The scale of the numbers in the table.
+        """Find the scale of the numbers in the table.
 
         Args:
             table: the decisions.
             kinds: prefixes of action texts; an action belongs to the first one that it starts with.
 
         Raises:
-            InvalidArgumentError: decisions without log-probabilities.
+            InvalidArgumentError: some decisions have no log-probabilities.
         """
         missing = sum(one is None for one in table.actor_logprobs or [None] * len(table))
         if missing:
@@ -53,7 +53,7 @@ class ActorSignals:
         return 3 + len(self.kinds)
 
     def encode(self, table: DecisionTable) -> np.ndarray:
-        """The numbers, standardised.
+        """The standardised numbers.
 
         Raises:
             InvalidArgumentError: the table has no log-probabilities.
@@ -81,7 +81,7 @@ class ActorSignals:
 
 
 def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
-    """float64 ``(n, 3 + kinds)``; zero where there are no log-probabilities."""
+    """The numbers before standardisation, float64 ``(n, 3 + kinds)``; zeros where there are no log-probabilities."""
     found = np.zeros((len(table), 3 + len(kinds)))
     assert table.actor_logprobs is not None
     actions = table.admissible_actions
@@ -90,7 +90,13 @@ def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
     for row, logprobs, code in zip(found, table.actor_logprobs, codes, strict=True):
         if logprobs is None or not len(logprobs):
             continue
-        p = np.exp(logprobs.astype(np.float64))
+        highest = float(logprobs.max())
+        if not np.isfinite(highest):  # NaN, or no action is possible
+            raise InvalidArgumentError(
+                "log-probabilities of an actor must be numbers, at least one of them finite, received "
+                f"{shown(logprobs.tolist())}: correct the actor."
+            )
+        p = np.exp(logprobs.astype(np.float64) - highest)
         p /= p.sum()
         ordered = np.sort(p)
         row[0] = ordered[-1]
@@ -99,10 +105,15 @@ def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
         if kinds and code >= 0 and actions is not None:
             if code not in kind_of:
                 kind_of[code] = _kinds(json.loads(actions.values[code]), kinds)
+            if len(kind_of[code]) != len(p):
+                raise InvalidArgumentError(
+                    f"log-probabilities of an actor must be one per admissible action, received {len(p)} for "
+                    f"{len(kind_of[code])} actions: correct the actor."
+                )
             row[3:] = np.bincount(kind_of[code], weights=p, minlength=len(kinds) + 1)[:-1]
     return found
 
 
 def _kinds(actions: Sequence[str], kinds: tuple[str, ...]) -> np.ndarray:
-    """The kind of each action; ``len(kinds)`` for an action of no kind."""
+    """The index of the kind of each action; ``len(kinds)`` for an action of no kind."""
     return np.array([next((k for k, one in enumerate(kinds) if a.startswith(one)), len(kinds)) for a in actions])

@@ -1,4 +1,4 @@
-"""``DecisionTable``: what is known at n decisions before the action, stored or in progress."""
+"""``DecisionTable``: what is known before the action at n decisions, stored ones or those of episodes in progress."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.store.columns import Coded
 from selfreg_gym.store.ragged import Ragged
-from selfreg_gym.store.reading import Coded
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Episode
 
@@ -22,7 +22,7 @@ _COLUMNS = ("observation", "admissible_actions", "state_key", "feature_key", "st
 
 @dataclass(frozen=True, eq=False)
 class DecisionTable:
-    """n decisions, each as it is known before its action is chosen.
+    """What is known at n decisions before the action is chosen.
 
     Attributes:
         observation: the texts.
@@ -96,12 +96,12 @@ class DecisionTable:
             steps_left=np.array([-1 if step.steps_left is None else step.steps_left for step in steps], np.int64),
             calls_so_far=_calls_before(action, first, max(interventions, int(action.max(initial=0)))),
             actor_logprobs=_given(Ragged.of([step.actor_logprobs for step in steps])),
-            feature_vector=_vectors(Ragged.of([step.feature_vector for step in steps]).matrix()),
+            feature_vector=_vectors(_matrix([step.feature_vector for step in steps])),
         )
 
     @classmethod
     def from_slots(cls, slots: Sequence[Any], acts: Sequence[Any] | None = None) -> DecisionTable:
-        """The decisions that episodes in progress are at.
+        """The present decisions of episodes in progress.
 
         Args:
             slots: n objects :class:`selfreg_gym.intervention_env.episode.EpisodeState` (``env.unwrapped.slots``), each
@@ -124,7 +124,7 @@ class DecisionTable:
             steps_left=np.array([-1 if one is None else one for one in left], np.int64),
             calls_so_far=np.array([info["calls"] for info in infos], np.int64).reshape(len(infos), -1),
             actor_logprobs=None if acts is None else [_logprobs(act) for act in acts],
-            feature_vector=_vectors(Ragged.of([info.get("feature_vector") for info in infos]).matrix()),
+            feature_vector=_vectors(_matrix([info.get("feature_vector") for info in infos])),
         )
 
     @classmethod
@@ -151,7 +151,7 @@ class DecisionTable:
 
 
 def _interventions(rollouts: Any, action: np.ndarray) -> int:
-    """K: the number of interventions of a store's env, or the largest action if the spec does not have them."""
+    """K: the number of interventions of a store's env; the largest action if the spec does not list them."""
     env = rollouts.spec.get("env") if isinstance(rollouts.spec, dict) else None
     named = env.get("interventions") if isinstance(env, dict) else None
     return max(len(named) if isinstance(named, list) else 0, int(action.max(initial=0)))
@@ -178,11 +178,26 @@ def _given(logprobs: Ragged) -> list[np.ndarray | None] | None:
     return list(logprobs) if logprobs.present.any() else None
 
 
+def _matrix(vectors: Sequence[Any]) -> np.ndarray:
+    """Feature vectors as rows of one array, NaN where there is none.
+
+    Raises:
+        InvalidArgumentError: they have different lengths.
+    """
+    lengths = sorted({len(one) for one in vectors if one is not None})
+    if len(lengths) > 1:
+        raise InvalidArgumentError(
+            f"info['feature_vector'] must have one length at all decisions, received lengths {lengths[0]} to "
+            f"{lengths[-1]}: report vectors of one length."
+        )
+    return Ragged.of(vectors).matrix()
+
+
 def _vectors(vectors: np.ndarray) -> np.ndarray | None:
     """Feature vectors float32 ``(n, d)``, or None if no decision has one (d = 0).
 
     Raises:
-        InvalidArgumentError: only some decisions have one.
+        InvalidArgumentError: only some decisions have one, or a number is infinite.
     """
     if not vectors.shape[1]:
         return None
@@ -191,6 +206,11 @@ def _vectors(vectors: np.ndarray) -> np.ndarray | None:
         raise InvalidArgumentError(
             "info['feature_vector'] must be reported at every decision or at none, and it is missing at "
             f"{missing} of {len(vectors)}: report it always."
+        )
+    if infinite := int(np.isinf(vectors).any(axis=1).sum()):
+        raise InvalidArgumentError(
+            f"info['feature_vector'] must have finite float32 numbers, and {infinite} of {len(vectors)} have an "
+            "infinite one: bound them in the task."
         )
     return vectors
 

@@ -99,7 +99,10 @@ def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str 
     if len(logprobs) != len(admissible):
         return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
     invalid = [value for value in logprobs if not (_is_number(value) and value <= _ROUNDING)]
-    return f"{rule}, received {shown(invalid[0])}" if invalid else None
+    if invalid:
+        return f"{rule}, received {shown(invalid[0])}"
+    impossible = len(logprobs) > 0 and max(map(float, logprobs)) == float("-inf")
+    return f"{rule}; at least one must be finite, received only minus infinity" if impossible else None
 
 
 def is_integer(value: Any) -> bool:

@@ -41,11 +41,14 @@ class UnknownTokens:
         words: the words with unknown tokens, the most frequent first.
         merged: share of the distinct texts whose tokens, because of unknown ones, equal those of another text, in [0,
             1].
+        unknown, total: the number of unknown tokens and of all tokens.
     """
 
     share: float
     words: tuple[str, ...]
     merged: float
+    unknown: int = 0
+    total: int = 0
 
     @property
     def readable(self) -> bool:
@@ -77,7 +80,8 @@ def unknown_tokens(tokenizer: Any, texts: Sequence[str]) -> UnknownTokens:
         if lost:
             missed[word] = count
     words = tuple(sorted(missed, key=lambda word: (-missed[word], word)))
-    return UnknownTokens(unknown / total if total else 0.0, words, _merged(tokenizer, texts) if unknown else 0.0)
+    merged = _merged(tokenizer, texts) if unknown else 0.0
+    return UnknownTokens(unknown / total if total else 0.0, words, merged, unknown, total)
 
 
 def _read_word(tokenizer: Any, word: str) -> tuple[int, int]:

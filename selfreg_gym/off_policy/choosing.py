@@ -1,8 +1,8 @@
 """``choose``: the best of several helpers at a budget, by off-policy estimates, without playing.
 
-A candidate is a helper, or the same helper at several knobs. Its success at a budget C is read off between the
-neighbouring estimates of usage, which a coin per episode between the two attains. Never asking and always asking are
-points of every candidate's curve.
+A candidate is a helper, or the same helper at several knobs. Its success at a budget C is interpolated between the
+two estimates of neighbouring usage; a coin per episode between the two policies attains it. Never asking and always
+asking are points of every candidate's curve.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Candidate:
         success: at the budget, with its 95 % interval.
         points: ``(m, 2)`` estimated usage and success of its helpers, in the given order.
         difference: success minus that of the chosen candidate, on the same episodes.
-        supported: whether the estimates that it is read off are supported.
-        reason: why not, or "".
+        supported: whether the data support the estimates between which the success is interpolated.
+        reason: the reason if they do not, or "".
     """
 
     name: str
@@ -53,7 +53,7 @@ class Choice:
     Attributes:
         name: of the chosen candidate.
         budget: C, cost units per episode.
-        candidates: all of them, best first.
+        candidates: all candidates, best first.
     """
 
     name: str
@@ -80,17 +80,17 @@ def choose(
     seed: int = 0,
     **options: Any,
 ) -> Choice:
-    """Choose between helpers, solutions or epochs at a budget.
+    """Choose the best of several helpers, solutions or epochs at a budget.
 
     Args:
         rollouts: a store or episodes on which none of the candidates was trained.
         candidates: by name, a helper (or action probabilities ``(n, 1 + K)``), or a sequence of them: the same helper
             at several knobs.
         budget: C, cost units per episode.
-        by: ``"lower"``: largest lower bound of the 95 % interval; ``"estimate"``: largest estimate.
-        method: the estimate to compare.
+        by: the rule: ``"lower"`` is the largest lower bound of the 95 % interval, ``"estimate"`` the largest estimate.
+        method: the method of the estimates, one of ``METHODS``.
         folds, seed: of the fitted values.
-        **options: further arguments of :func:`evaluate_off_policy`.
+        **options: further arguments of :func:`evaluate_off_policy`, without ``methods``.
 
     Raises:
         InvalidArgumentError: no candidates, or an argument out of range.
@@ -130,7 +130,7 @@ def choose(
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """Success at the budget, its contributions, and the points of the curve."""
+    """Success of a candidate at the budget, its contributions ``(units,)``, and the points ``(m, 2)`` of its curve."""
 
     value: float
     contributions: np.ndarray
@@ -147,7 +147,7 @@ class _Read:
 
 
 def _read(own: list[OffPolicyEvaluation], ends: list[OffPolicyEvaluation], method: str, budget: float) -> _Read:
-    """Read success off the curve, with the contributions of the two neighbours (the delta method)."""
+    """Interpolate success at the budget, with the contributions of the two neighbours (the delta method)."""
     estimates = [one[method] for one in (*own, *ends)]
     usage = np.array([one.usage.value for one in estimates])
     success = np.array([one.success.value for one in estimates])

@@ -1,4 +1,4 @@
-"""Success at a budget, read off the estimates of several policies of different usage."""
+"""Success at a budget, interpolated between the estimates of several policies of different usage."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ class Curve:
 
     Attributes:
         points: ``(P, 2)`` usage and success.
-        contributions: ``(P, units, 2)`` contributions of the units to success and usage.
+        contributions: ``(P, units, 2)`` contributions of the units (tasks or episodes) to success and usage.
     """
 
     points: np.ndarray
     contributions: np.ndarray
 
     def at(self, budget: float) -> tuple[float, np.ndarray, tuple[int, ...]]:
-        """Success at a budget, its contributions ``(units,)``, and the policies that it is read off.
+        """Success at a budget.
 
-        It is that of a coin per episode between the two policies of neighbouring usage. The contributions include the
-        error of the usages (the delta method). Above the largest usage it is the success of that policy.
+        It is the success of a coin per episode between the two policies of neighbouring usage. Above the largest usage
+        it is that of the policy with the largest usage, below the smallest usage that of the one with the smallest.
+
+        Returns:
+            The success, its contributions ``(units,)``, which include the error of the usages (the delta method), and
+            the indices of the policies between which it is interpolated.
         """
         usage, success = self.points.T
         below = np.flatnonzero(usage <= budget + 1e-12)

@@ -1,15 +1,15 @@
 """Importance-weighted estimates: per-decision weighted importance sampling, and the weighted doubly robust estimate.
 
 With importance weights ``rho_t`` (:mod:`selfreg_gym.off_policy.behaviour`), an outcome ``r_t`` per step (success on the
-last step, or cost units), and sums over the episodes, in which an ended episode keeps its last weight:
+last step, or cost units), and inner sums over the episodes, in which an ended episode keeps its last weight:
 
     WIS  = sum_t  sum rho_t r_t / sum rho_t                                (per-decision weighted; Precup et al. 2000)
     WDR  = sum_t [ sum rho_{t-1} V(s_t) / sum rho_{t-1} + sum rho_t (r_t - Q(s_t, a_t)) / sum rho_t ]
 
 WDR is the weighted doubly robust estimate (Jiang and Li 2016; Thomas and Brunskill 2016, eq. 8): Q is a fitted value,
-``V(s) = sum_a pi(a | s) Q(s, a)``, and the terms of Q have the same mean, so any Q gives a consistent estimate and a
-good one reduces the variance. Q of an episode comes from other tasks (cross-fitting), so that its errors are
-independent of the episode's outcome.
+``V(s) = sum_a pi(a | s) Q(s, a)``. The terms of Q cancel in expectation, so the estimate is consistent for any Q, and a
+good Q reduces the variance. Q of an episode comes from other tasks (cross-fitting), so that its errors are independent
+of the episode's outcome.
 
 **Intervals.** An estimate ``sum_t N_t / D_t`` has the influence function
 
@@ -17,7 +17,7 @@ independent of the episode's outcome.
 
 for a unit u, which is a task with all its episodes, or an episode within its task. The variance is the sum of
 ``psi_u^2``, centred within strata (the delta method; Owen, *Monte Carlo theory*, ch. 9). The interval has Student's
-quantile and is widened where few units carry the weight (:func:`selfreg_gym.evaluation.bootstrap.widening`).
+quantile, and is wider if few units have most of the weight (:func:`selfreg_gym.evaluation.bootstrap.widening`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Part:
         share: its probability.
         policy: ``(n, 1 + K)`` its action probabilities.
         weights: ``(n,)`` its importance weights.
-        q: ``(n, 1 + K, R)`` the fitted value of each action, for each of R outcomes; None without.
+        q: ``(n, 1 + K, R)`` the fitted value of each action, for each of R outcomes; None if the method needs none.
     """
 
     share: float

@@ -24,10 +24,10 @@ from selfreg_gym.utils.arguments import check_count, check_number
 __all__ = ["Collected", "evaluate_off_policy"]
 
 DRAWS = 16
-"""Replays of a helper that draws random numbers."""
+"""Number of replays of a helper that draws random numbers."""
 
 LARGEST_OUTSIDE = 0.01
-"""Largest probability of leaving the support."""
+"""Largest probability of a sequence of actions that was never tried, in a supported estimate."""
 
 
 def evaluate_off_policy(
@@ -45,11 +45,11 @@ def evaluate_off_policy(
     num_envs: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> OffPolicyEvaluation:
-    """Estimate what a helper would achieve on the tasks of collected episodes, without playing it.
+    """Estimate success and usage of a helper on the tasks of collected episodes, without playing it.
 
     The helper is asked at every stored decision (:mod:`selfreg_gym.off_policy.replay`), and its actions are compared
-    with the random ones that were taken. It must not have been trained on these episodes: a policy chosen by the same
-    outcomes looks better than it is.
+    with the random actions that were taken. It must not have been trained on these episodes: the estimate of a policy
+    that was chosen by the same outcomes is optimistic.
 
     Args:
         rollouts: a ``Rollouts`` store, or episodes with known help probabilities
@@ -58,19 +58,19 @@ def evaluate_off_policy(
             decisions, in the order of the store.
         methods: of ``"wdr"`` (weighted doubly robust, recommended), ``"wis"`` (per-decision weighted importance
             sampling) and ``"fqe"`` (fitted-Q evaluation).
-        inputs: ``(n, D)`` further inputs of the fitted values, of about unit size.
+        inputs: ``(n, D)`` further inputs of the fitted values, with a scale of about 1; None for none.
         folds: folds of the fitted values, at least 2.
         draws: replays of a helper that draws random numbers. A mixture drawn once per episode
             (:meth:`selfreg_gym.Helper.episode_mixture`) needs none.
         min_effective: smallest effective number of episodes of a supported estimate.
-        fixed_tasks: intervals for new episodes of the same tasks; False: for new tasks like these.
+        fixed_tasks: True: intervals for new episodes of the same tasks; False: for new tasks like these.
         deterministic: passed to ``helper.predict``.
         seed: seed of the folds.
-        num_envs: episodes that are replayed at a time; it does not change the result.
+        num_envs: number of episodes that are replayed at a time; it does not change the result.
         progress: called after each replayed episode with the number done and the total.
 
     Returns:
-        The estimates. One that the data do not support has ``supported=False`` and a reason.
+        The estimates. An estimate that the data do not support has ``supported=False`` and a reason.
 
     Raises:
         UnknownNameError: an unknown method.
@@ -146,12 +146,21 @@ class Collected:
                 f"off-policy evaluation needs two episodes per fold: received {len(episodes)} episodes, folds={folds}."
             )
         logged = Logged.of(episodes)
-        if inputs is not None and np.shape(inputs)[:1] != (len(logged.action),):
-            raise InvalidArgumentError(
-                f"inputs must have one row per decision, {len(logged.action)} of them; received {np.shape(inputs)}."
-            )
+        if inputs is not None:
+            inputs = _checked_inputs(inputs, len(logged.action))
         x = decision_inputs(episodes, logged, inputs)
         return cls(episodes, logged, _interventions_of(rollouts), x, folds_of(logged, folds, seed))
+
+
+def _checked_inputs(inputs: Any, n: int) -> np.ndarray:
+    """Further inputs of n decisions, float64 ``(n, D)``."""
+    found = np.asarray(inputs, np.float64)
+    if found.ndim != 2 or len(found) != n or not np.isfinite(found).all():
+        raise InvalidArgumentError(
+            f"inputs must be finite numbers (n, D) with one row per decision, n = {n}; received the shape {found.shape}"
+            f"{'' if np.isfinite(found).all() else ' with NaN or infinity'}."
+        )
+    return found
 
 
 def _interventions_of(rollouts: Any) -> list[str] | None:
@@ -166,7 +175,7 @@ def _policies(
     data: Collected, helper: Helper, draws: int, options: dict[str, Any],
     progress: Callable[[int, int], None] | None,
 ) -> list[tuple[float, list[np.ndarray]]]:  # fmt: skip
-    """Per helper of the mixture: its share, and action probabilities ``(n, 1 + K)`` of each of its draws."""
+    """For each helper of the mixture its share, and the action probabilities ``(n, 1 + K)`` of each of its replays."""
     leaves = [leaf for leaf in _leaves(1.0, helper) if leaf[0] > 0]
     counts = [draws if random else 1 for _, _, random in leaves]
     total, done = sum(counts) * len(data.episodes), 0
@@ -185,7 +194,7 @@ def _policies(
 
 
 def _leaves(share: float, helper: Helper) -> list[tuple[float, Helper, bool]]:
-    """The helpers that are drawn from at the start of an episode: share, helper, and whether it draws by itself."""
+    """The helpers of a mixture that is drawn per episode: share, helper, and whether the helper itself is random."""
     mixture = helper.episode_mixture()
     if mixture is None:
         return [(share, helper, helper.draws_per_episode)]
@@ -206,7 +215,7 @@ def _checked_probabilities(policy: np.ndarray, logged: Logged) -> np.ndarray:
 
 
 def _reason(effective: float, least: float, outside: float) -> str:
-    """Why the data do not support an estimate, or ""."""
+    """The reason why the data do not support an estimate, or ""."""
     if outside > LARGEST_OUTSIDE:
         return (
             f"with probability {outside:.2f} the helper takes a sequence of actions that was never tried: collect "
@@ -249,7 +258,7 @@ def _from_folds(fitted: list[Evaluated], shares: list[float], outside: float, re
     estimates = [
         _interval(one, own, scale) for one, own in zip(_with_total(value[None])[0], contributions.T, strict=True)
     ]
-    # A regression needs no effective episodes, but actions that were tried.
+    # A regression uses no weights, so it needs actions that were tried, but no minimum of effective episodes.
     return _estimate("fqe", estimates, contributions, reason if outside > LARGEST_OUTSIDE else "")
 
 

@@ -6,9 +6,9 @@ policy learning under constraints") starts at Q = 0 and repeats a regression of 
 Q, on the inputs of s. Here it is a ridge regression for each action, so one factorisation serves all rounds; its limit
 is that of LSTDQ (Lagoudakis and Parr 2003).
 
-**Inputs** of a decision: its key (feature key, else state key), the calls so far, and the key combined with a bucket
-of steps left. The penalty pulls a combination towards its key, so that rare combinations do not fit noise. More
-inputs, ``(n, D)`` numbers, can be added.
+**Inputs** of a decision: its key (the feature key, or the state key if there are no feature keys), the calls so far,
+and the key combined with a bucket of steps left. The ridge penalty shrinks a combination towards its key, so that rare
+combinations do not fit noise. Further inputs, ``(n, D)`` numbers, can be added.
 
 **Folds.** Q of a decision comes from the episodes of other tasks (of other episodes, if there are fewer tasks than
 folds). The estimate is the mean over the folds. Its interval is the jackknife over the left-out groups (Tukey 1958),
@@ -37,13 +37,13 @@ BUCKETS = 8
 """Number of buckets of steps left, with about equally many decisions."""
 
 MOST_CALLS = 3
-"""Larger numbers of calls so far are one input."""
+"""Calls so far of this number and above are one input."""
 
 MOST_DENSE = 800
-"""Larger systems are factorised as sparse matrices."""
+"""Systems with more inputs than this are factorised as sparse matrices."""
 
 TOLERANCE = 1e-6
-"""The rounds end when no value changes by more."""
+"""The rounds end when no value changes by more than this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ def _fit(logged: Logged, inputs: Any, policy: np.ndarray, train: np.ndarray) -> 
     """Values of all decisions, ``(n, 1 + K, R)``, fitted to the ``train`` decisions; clipped to their ranges."""
     n, outcomes = logged.outcome.shape
     actions = policy.shape[1]
-    # An input that no training decision has would get the value 0; the others share its weight.
+    # An input that occurs in no training decision has no weight; it is left out, and the other inputs decide.
     seen = np.asarray(abs(inputs[train]).sum(axis=0)).ravel() > 0
     x = sparse.csr_array(inputs[:, np.flatnonzero(seen)])
     penalty = sparse.diags_array(np.r_[1e-6, np.full(x.shape[1] - 1, PENALTY)])  # none for the constant

@@ -1,10 +1,10 @@
 """Replay of collected episodes to a helper: its actions at the stored decisions.
 
 The episodes are played in a real intervention env whose task shows the stored observations and infos in turn, and whose
-actor and interventions repeat the stored acts. So a helper gets what it gets in play: its wrapper, its memory within
-the episode, the counters of the env. At each decision the helper is asked, and then the stored action is taken.
+actor and interventions repeat the stored acts. So the helper has its wrapper, its memory within the episode, and the
+counters of the env, as in play. At each decision the helper is asked, and then the stored action is taken.
 
-The task has what a store holds: observation, admissible actions, state key, feature key, steps left, feature vector,
+The task reports the stored facts: observation, admissible actions, state key, feature key, steps left, feature vector,
 task id and kind, and the actor's log-probabilities where they were stored. A helper whose wrapper reads anything else
 of the task cannot be replayed.
 """

@@ -32,12 +32,12 @@ class OffPolicyEstimate:
         method: ``"wdr"``, ``"wis"`` or ``"fqe"``.
         success: success rate, with its 95 % interval.
         usage: cost units per episode, over all interventions.
-        usage_by_intervention: the same of each of the K interventions.
+        usage_by_intervention: cost units per episode of each of the K interventions.
         supported: whether the data support the estimate.
-        reason: why not, or "".
-        contributions: ``(units, 2)`` contributions of the units to success and usage; the variance of a sum of
-            estimates is the sum of the squares of its contributions. For paired comparisons of helpers on the same
-            episodes.
+        reason: the reason if they do not, or "".
+        contributions: ``(units, 2)`` contributions of the units (tasks or episodes) to success and usage. The variance
+            of an estimate is the sum of the squares of its contributions. The contributions of a difference of two
+            helpers on the same episodes are the differences of their contributions, which gives paired intervals.
     """
 
     method: str
@@ -55,7 +55,7 @@ class OffPolicyEstimate:
 
 @dataclass(frozen=True, eq=False)
 class OffPolicyEvaluation:
-    """Estimates of one helper from the same episodes.
+    """Estimates of one helper by several methods, from the same episodes.
 
     Attributes:
         estimates: by method.
@@ -63,7 +63,7 @@ class OffPolicyEvaluation:
             1992).
         episodes, tasks: number of collected episodes, and of their tasks.
         out_of_support: the probability that the helper takes a sequence of actions that the collection never takes.
-        largest_share: the largest share of an episode in the sum of the weights.
+        largest_share: the largest share of one episode in the sum of the importance weights.
         freedom: degrees of freedom of the intervals of ``wis`` and ``wdr``.
     """
 

@@ -30,7 +30,7 @@ from selfreg_gym.types import optional_member
 __all__ = [
     "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive",
     "share_model",
-    "sources",
+    "sources", "upper_arguments",
 ]  # fmt: skip
 
 
@@ -132,13 +132,24 @@ def _variants(run: Run, name: str) -> list[tuple[str, dict[str, Any]]]:
     if len(run.config.interventions.ids) == 1 or not kind.asks_one or "intervention" in kwargs:
         return [(name, kwargs)]
     interventions = interventions_of(run)
-    most_expensive = max(interventions, key=lambda one: one[1])[0]
+    most_expensive = _most_expensive(run)
     found: dict[str, dict[str, Any]] = {}
     for number, (intervention, _) in enumerate(interventions, 1):
         suffix = re.sub(r"[@#:\s\x00-\x1f]+", "-", intervention)
         variant = name if kind.reference == "upper" and intervention == most_expensive else f"{name}:{suffix}"
         found[variant if variant not in found else f"{variant}-{number}"] = {**kwargs, "intervention": intervention}
     return list(found.items())
+
+
+def _most_expensive(run: Run) -> str:
+    """The name of the intervention with the largest cost, the first of several."""
+    return max(interventions_of(run), key=lambda one: one[1])[0]
+
+
+def upper_arguments(run: Run, name: str) -> dict[str, Any]:
+    """The arguments of the upper reference, which asks the most expensive intervention; none for other helpers."""
+    several = len(run.config.interventions.ids) > 1
+    return {"intervention": _most_expensive(run)} if several and helper_class(name).reference == "upper" else {}
 
 
 def _build_one(run: Run, name: str, kwargs: dict[str, Any]) -> dict[float | None, Helper]:

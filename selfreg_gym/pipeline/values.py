@@ -1,7 +1,7 @@
 """The stage ``fit-values``: fitted values of the rollouts, and the helpers that are made from them.
 
-It writes the folder ``values/``: ``teacher/`` is the fitted frontier, and each helper with ``Helper.of_values`` has a
-folder of its own, named by its id. A minor helper is made if ``evaluate.helpers`` names it.
+It writes the folder ``values/``. Its folder ``teacher/`` has the fitted frontier, and each helper with
+``Helper.of_values`` has a folder with its id as name. A minor helper is made only if ``evaluate.helpers`` names it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["fit_values", "read_models"]
 
 
 def read_models(config: RunConfig) -> tuple[str, ...]:
-    """The artifacts that the stage reads besides the rollouts: the process reward model, if an input needs it."""
+    """Names of the files that the stage reads besides the rollouts: ``prm`` if an input needs it."""
     c = config.values
     return ("prm",) if "prm" in c.inputs or ("embedding" in c.inputs and c.backbone == "prm") else ()
 
 
 def fit_values(run: Run) -> dict[str, Any]:
-    """Fit success and usage at all prices, and make the helpers that follow them or learn from them."""
+    """Fit success and usage at all prices, and train the helpers that follow the fitted values or learn from them."""
     from selfreg_gym.fitted import solve_fitted
     from selfreg_gym.store.rollouts import Rollouts
 
@@ -75,7 +75,7 @@ def fit_values(run: Run) -> dict[str, Any]:
 def _known_inputs(rollouts: Any) -> tuple[str, ...]:
     """The inputs that the rollouts have: feature keys or vectors, steps left, and the actor's distribution.
 
-    Without any of them, the number of calls so far and an embedding of the text.
+    Without feature keys and vectors, an embedding of the text is added.
     """
     from selfreg_gym.inputs import DecisionTable
 

@@ -19,8 +19,20 @@ from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.task_output import complete_info, read_step, success_of
 from selfreg_gym.types import Act, Actor, Decision, optional_member
 from selfreg_gym.utils.arguments import check_count, check_number
+from selfreg_gym.utils.random_streams import ROLLOUT, stream
 
-__all__ = ["KINDS", "FittedValue", "LeafValue", "PRMValue", "RolloutValue", "TaskState", "apart", "leaf_value"]
+__all__ = [
+    "KINDS",
+    "FittedValue",
+    "LeafValue",
+    "PRMValue",
+    "RolloutValue",
+    "TaskState",
+    "advance",
+    "apart",
+    "leaf_value",
+    "member",
+]
 
 KINDS = ("prm", "fitted", "rollouts")
 """The kinds of :func:`leaf_value`."""
@@ -187,25 +199,24 @@ class RolloutValue:
         success = np.zeros(len(states))
         for wave in apart([state.task for state in states]):
             part = [states[i] for i in wave]
-            before = [_member(state.task, "snapshot")() for state in part]
+            before = [member(state.task, "snapshot")() for state in part]
             try:
                 starts = [one if s.snapshot is None else s.snapshot for s, one in zip(part, before, strict=True)]
                 for number in range(self.rollouts):
                     success[wave] += self._play(part, starts, number)
             finally:
                 for state, one in zip(part, before, strict=True):
-                    _member(state.task, "restore")(one)
+                    member(state.task, "restore")(one)
         return success / self.rollouts
 
     def _play(self, states: Sequence[TaskState], starts: Sequence[Any], number: int) -> np.ndarray:
         success = np.zeros(len(states))
         playing: dict[int, TaskState] = {}
         for i, (state, start) in enumerate(zip(states, starts, strict=True)):
-            _member(state.task, "restore")(start)
+            member(state.task, "restore")(start)
             reseed = optional_member(state.task, "reseed")
             if reseed is not None:
-                seed = np.random.SeedSequence((*state.key, 1, number)).generate_state(1, np.uint64)[0]
-                reseed(int(seed) >> 1)
+                reseed(int(stream(ROLLOUT, *state.key, number).integers(2**63)))
             playing[i] = replace(state, key=(*state.key, 2, number), act=None)
         for t in range(_LONGEST):
             if not playing:
@@ -294,7 +305,7 @@ def _with_defaults(state: TaskState, interventions: int) -> Mapping[str, Any]:
     return info
 
 
-def _member(task: Any, name: str) -> Any:
+def member(task: Any, name: str) -> Any:
     """A member that a planner needs.
 
     Raises:

@@ -123,10 +123,9 @@ def _column(engine: Engine, prices: np.ndarray, unit: np.ndarray) -> _Column:
     """Solve at one price per intervention."""
     policy = engine.run(1.0, cost=priced_cost(engine, prices / unit)).policy
     prepared = engine.prepared
-    of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
     usage, success = np.zeros(len(prices)), 0.0
     for k in range(1, prepared.actions):
-        own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
+        own = np.where((prepared.charged == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
         success, usage[k - 1] = engine.over_start(engine.run(0.0, mode=FIXED, cost=own, policy=policy).values)
     usage *= prepared.unit / unit
     return _Column(float(success), usage, prices, policy)

@@ -34,6 +34,7 @@ class Prepared:
         order: ``(N,)`` int32, the node at each position.
         indptr, indices, data, drop: the rows, ``N * A`` of them; ``indices`` are positions.
         success, cost: ``(N * A,)``; a missing action has infinite cost. ``last_success`` holds on the first level.
+        charged: ``(N * A,)`` the intervention that the cost of each row counts for, 0 for none.
         leaving: ``(N * A,)`` bool, whether a row leads to an end.
         unit: the model's cost units in a cost of 1.
     """
@@ -49,6 +50,7 @@ class Prepared:
     success: np.ndarray
     last_success: np.ndarray
     cost: np.ndarray
+    charged: np.ndarray
     leaving: np.ndarray
     component_start: np.ndarray
     cyclic: np.ndarray
@@ -111,8 +113,9 @@ def prepare(model: TransitionModel) -> Prepared:
     cost = np.where(model.available, model.cost / unit, np.inf).T[order.order].ravel()
     total = np.add.reduceat(np.append(data, 0.0), indptr[:-1].astype(np.int64)) * (lengths > 0)
     leaving = (success > 0) | (1 - total - success > 1e-12)
+    charged = np.ascontiguousarray(model.charged.T[order.order]).ravel()
     model.cache["prepared"] = Prepared(
-        n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, leaving,
-        order.component_start, order.cyclic, order.layer_start, order.is_acyclic, unit,
+        n, model.levels, actions, order.order, indptr, indices, data, drop, success, last_success, cost, charged,
+        leaving, order.component_start, order.cyclic, order.layer_start, order.is_acyclic, unit,
     )  # fmt: skip
     return model.cache["prepared"]

@@ -64,9 +64,8 @@ class Solution:
         engine = Engine(self.model, backend=self.backend, discount=self.discount)
         prepared, policy = engine.prepared, engine.start_order(self.policy)
         start, usage = engine.start_order(self.model.start), np.zeros(count)
-        of_action = np.tile(np.arange(prepared.actions), prepared.nodes)
         for k in range(1, count + 1):
-            own = np.where((of_action == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
+            own = np.where((prepared.charged == k) | np.isinf(prepared.cost), prepared.cost, 0.0)
             usage[k - 1] = prepared.unit * (start @ engine.run(0.0, mode=FIXED, cost=own, policy=policy).values[:, 1])
         return usage
 
@@ -205,7 +204,7 @@ def make_solution(
 def priced_cost(engine: Engine, prices: np.ndarray) -> np.ndarray:
     """Return ``(N * A,)`` costs multiplied by ``prices[k - 1]`` of their intervention k."""
     prepared = engine.prepared
-    factor = np.tile(np.concatenate(([0.0], prices)), prepared.nodes)
+    factor = np.concatenate(([0.0], prices))[prepared.charged]
     missing = np.isinf(prepared.cost)
     return np.where(missing, np.inf, np.where(missing, 0.0, prepared.cost) * (factor * prepared.unit))
 

@@ -34,7 +34,7 @@ _LETTERS = string.ascii_letters + string.digits + string.punctuation + " \n"
 _COLUMNS = (
     "episode t task task_id kind seed help_probability success usage observation admissible_actions state_key "
     "feature_key steps_left action action_text cost reward terminated truncated invalid tokens price actor_logprobs "
-    "feature_vector propensities"
+    "feature_vector propensities continuation"
 ).split()
 _NO_EPISODES = "there is no episode to export: the store is empty, or no episode meets the filter."
 
@@ -70,6 +70,7 @@ def rows(episodes: Iterable[Episode]) -> Iterator[dict[str, Any]]:
                 "actor_logprobs": None if s.actor_logprobs is None else list(s.actor_logprobs),
                 "feature_vector": None if s.feature_vector is None else list(s.feature_vector),
                 "propensities": None if s.propensities is None else list(s.propensities),
+                "continuation": s.continuation,
             }
 
 
@@ -173,6 +174,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             "tokens": np.array([-1, *(-1 if s.tokens is None else s.tokens for s in e.steps)]),
             "price": np.array([np.nan, *(np.nan if s.reported_cost is None else s.reported_cost for s in e.steps)]),
             "invalid_action": np.array([False, *(s.invalid for s in e.steps)]),
+            "continuation": np.array([False, *(s.continuation for s in e.steps)]),
             "success": np.array([False] * len(e) + [e.success]),
         }
         if with_logprobs:
@@ -202,7 +204,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
             dataset_id,
             buffers,
             observation_space=space,
-            action_space=Discrete(1 + interventions),
+            action_space=Discrete(1 + interventions + any(e.aborted for e in episodes)),
             description=json.dumps(spec, allow_nan=False),
         )
     return minari.load_dataset(dataset_id)
@@ -270,7 +272,7 @@ def _arrow_schema(arrow: Any) -> Any:
     types = {
         **dict.fromkeys("task_id kind observation state_key feature_key action_text".split(), arrow.string()),
         **dict.fromkeys(("help_probability", "cost", "reward", "price"), arrow.float64()),
-        **dict.fromkeys(("success", "terminated", "truncated", "invalid"), arrow.bool_()),
+        **dict.fromkeys(("success", "terminated", "truncated", "invalid", "continuation"), arrow.bool_()),
         "usage": arrow.list_(arrow.float64()),
         "admissible_actions": arrow.list_(arrow.string()),
         **dict.fromkeys(("actor_logprobs", "feature_vector", "propensities"), arrow.list_(arrow.float32())),

@@ -19,7 +19,7 @@ __all__ = ["Ragged", "from_blob", "to_blob"]
 _FLOAT = np.dtype("<f4")
 
 
-def to_blob(numbers: Sequence[float] | None) -> bytes | None:
+def to_blob(numbers: Sequence[float] | NDArray[np.float32] | None) -> bytes | None:
     """The bytes of a list of numbers, rounded to float32; None for no list."""
     if numbers is None:
         return None
@@ -62,7 +62,7 @@ class Ragged:
     present: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, lists: Sequence[Sequence[float] | None]) -> Ragged:
+    def of(cls, lists: Sequence[Sequence[float] | NDArray[np.float32] | None]) -> Ragged:
         """The column of these lists."""
         return cls.from_blobs([to_blob(numbers) for numbers in lists])
 
@@ -91,6 +91,10 @@ class Ragged:
 
     def __iter__(self) -> Iterator[NDArray[np.float32] | None]:
         return (self[i] for i in range(len(self)))
+
+    def take(self, rows: NDArray[np.int64]) -> Ragged:
+        """The column of some of the lists, given by their indices."""
+        return Ragged.of([self[i] for i in rows.tolist()])
 
     def matrix(self) -> NDArray[np.float32]:
         """The lists as rows of an array ``(n, d)``, NaN where there is none; d is 0 if no list is present.

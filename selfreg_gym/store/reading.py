@@ -6,7 +6,6 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from selfreg_gym.errors import StoreDamagedError, UnknownNameError
+from selfreg_gym.store.columns import Coded, Column, merged_columns
 from selfreg_gym.store.ragged import Ragged, from_blob
 from selfreg_gym.store.schema import ADDED_COLUMNS, reading
 from selfreg_gym.types import Episode, Transition
 
 __all__ = [
-    "Coded",
-    "Column",
     "ProbabilitySummary",
     "Spending",
     "Summary",
@@ -36,14 +34,14 @@ _EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.
 _TRANSITION = (
     "r.t, r.observation, r.admissible_actions, r.state_key, r.feature_key, r.steps_left, r.action, r.action_text, "
     "r.cost, r.reward, r.terminated, r.truncated, r.invalid, r.tokens, r.price, r.actor_logprobs, r.feature_vector, "
-    "r.propensities"
+    "r.propensities, r.continuation"
 )
 _FILTERS = ("help_probability", "kind", "run", "seed", "success", "task", "task_id")
 _COLUMNS = {  # name: (expression, kind)
     **{name: (f"e.{name}", "int") for name in ("run", "episode", "task", "seed", "length")},
     **{name: (f"r.{name}", "int") for name in ("t", "steps_left", "action", "tokens")},
     **{name: (f"r.{name}", "float") for name in ("cost", "reward", "price")},
-    **{name: (f"r.{name}", "bool") for name in ("terminated", "truncated", "invalid")},
+    **{name: (f"r.{name}", "bool") for name in ("terminated", "truncated", "invalid", "continuation")},
     **{name: (f"e.{name}", "word") for name in ("task_id", "kind")},
     **{name: (f"r.{name}", "text") for name in ("observation", "admissible_actions", "state_key", "feature_key")},
     "action_text": ("r.action_text", "text"),
@@ -54,29 +52,6 @@ _COLUMNS = {  # name: (expression, kind)
     "propensities": ("r.propensities", "ragged"),
 }
 _OPTIONAL = ("steps_left", "tokens")  # integers that may be missing
-
-
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A column of texts that holds each distinct text once.
-
-    Attributes:
-        codes: int64 ``(n,)``, indices into ``values``; -1 for None.
-        values: the distinct texts.
-    """
-
-    codes: np.ndarray
-    values: list[str]
-
-    @classmethod
-    def of(cls, texts: Sequence[str | None]) -> Coded:
-        """Code n texts in the order of their first occurrence; None has the code -1."""
-        codes = {text: code for code, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
-        return cls(np.array([codes.get(text, -1) if text is not None else -1 for text in texts], np.int64), list(codes))
-
-
-Column = np.ndarray | Coded | Ragged
-"""A column of transitions: numbers, texts, or lists of numbers."""
 
 
 class Spending(NamedTuple):
@@ -135,11 +110,17 @@ def episodes(path: Path, where: tuple[str, list[Any]]) -> Iterator[Episode]:
             )
 
 
-def columns(path: Path, names: Sequence[str], where: tuple[str, list[Any]]) -> dict[str, Column]:
+def columns(
+    path: Path, names: Sequence[str], where: tuple[str, list[Any]], *, decisions: bool = False
+) -> dict[str, Column]:
     """The transitions that meet ``where``, one array per name; :meth:`selfreg_gym.store.rollouts.Rollouts.columns`."""
     for name in names:
         if name not in _COLUMNS:
             raise UnknownNameError("column", name, _COLUMNS)
+    if decisions:
+        read = columns(path, [*dict.fromkeys((*names, "continuation"))], where)
+        merged = merged_columns(read, ~np.asarray(read["continuation"]))
+        return {name: merged[name] for name in names}
     selected = ", ".join(_COLUMNS[name][0] for name in names)
     with reading(path) as connection:
         rows = _joined(connection, selected, where).fetchall()
@@ -208,13 +189,13 @@ class _Texts:
             known, lists = self.known, self.lists
             for row in chunk:
                 t, observation, actions, key, feature, left, action, text, cost, reward, end, cut, invalid, *more = row
-                tokens, reported, logprobs, vector, chances = more
+                tokens, reported, logprobs, vector, chances, continues = more
                 if actions not in lists:
                     lists[actions] = tuple(json.loads(known[actions]))
                 yield Transition(
                     t, known[observation], lists[actions], known[key], known[feature], left, action, known[text],
                     cost, reward, bool(end), bool(cut), bool(invalid), tokens, reported, from_blob(logprobs),
-                    from_blob(vector), propensities=from_blob(chances),
+                    from_blob(vector), continuation=bool(continues), propensities=from_blob(chances),
                 )  # fmt: skip
 
     def load(self, ids: set[Any]) -> None:
@@ -237,8 +218,14 @@ def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> Co
     if kind in ("ragged", "matrix"):
         lists = Ragged.from_blobs(part)
         return lists if kind == "ragged" else lists.matrix()
-    ids, codes = np.unique(np.array([-1 if x is None else x for x in part], np.int64), return_inverse=True)
+    ids, first, codes = np.unique(
+        np.array([-1 if x is None else x for x in part], np.int64), return_index=True, return_inverse=True
+    )
     missing = int(ids.size > 0 and ids[0] == -1)  # sorts first
+    # The order of ids is that in which texts were written, which depends on batches and workers.
+    order = np.argsort(first[missing:])
+    place = np.full(len(ids), -1, np.int64)
+    place[missing + order] = np.arange(len(order))
     texts = _Texts(connection)
     texts.load(set(ids[missing:].tolist()))
-    return Coded(codes.reshape(-1) - missing, [texts.known[i] for i in ids[missing:].tolist()])
+    return Coded(place[codes.reshape(-1)], [texts.known[i] for i in ids[missing + order].tolist()])

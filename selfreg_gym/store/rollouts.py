@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.store import export, reading, schema
+from selfreg_gym.store.columns import Coded, Column
 from selfreg_gym.store.ragged import Ragged
-from selfreg_gym.store.reading import Coded, Column, ProbabilitySummary, Spending, Summary
+from selfreg_gym.store.reading import ProbabilitySummary, Spending, Summary
 from selfreg_gym.store.writing import Writer
 from selfreg_gym.types import Episode
 
@@ -312,15 +313,17 @@ class Rollouts:
         """
         return reading.episodes(self.path, reading.condition(where))
 
-    def columns(self, *names: str, **where: Any) -> dict[str, Column]:
+    def columns(self, *names: str, decisions: bool = False, **where: Any) -> dict[str, Column]:
         """The n transitions of :meth:`episodes`, in the same order, as one array per column.
 
         Args:
             *names: columns of the episode: ``run, episode`` (index in the plan), ``task, seed, help_probability,
                 task_id, kind, success, length``; of the transition: ``t, observation, admissible_actions, state_key,
                 feature_key, steps_left, action, action_text, cost, reward, terminated, truncated, invalid, tokens,
-                price, actor_logprobs, feature_vector, propensities`` (:class:`selfreg_gym.types.Transition`; ``price``
-                is its ``reported_cost``).
+                price, actor_logprobs, feature_vector, propensities, continuation``
+                (:class:`selfreg_gym.types.Transition`; ``price`` is its ``reported_cost``).
+            decisions: one row per decision instead of one per step: all steps of a call are one row
+                (:func:`selfreg_gym.episodes.merged_calls`).
             **where: as in :meth:`episodes`.
 
         Returns:
@@ -333,7 +336,7 @@ class Rollouts:
             UnknownNameError: a column or a filter does not exist.
             StoreDamagedError: feature vectors have different lengths.
         """
-        return reading.columns(self.path, names, reading.condition(where))
+        return reading.columns(self.path, names, reading.condition(where), decisions=decisions)
 
     def to_parquet(self, path: str | os.PathLike[str], **where: Any) -> Path:
         """Write a Parquet file with one row per transition; see :func:`selfreg_gym.store.export.to_parquet`."""

@@ -15,8 +15,8 @@ Tables (the view ``steps`` joins transitions with their texts, for the ``sqlite3
 
 Format 2 adds the columns ``tokens`` and ``price`` (``Transition.reported_cost``) to format 1; format 3 adds
 ``actor_logprobs`` and ``feature_vector``, lists of float32 numbers as bytes (:mod:`selfreg_gym.store.ragged`); format 4
-adds ``propensities`` in the same form. A store of an earlier format is read without them and converted when an episode
-is added.
+adds ``propensities`` in the same form; format 5 adds ``continuation``. A store of an earlier format is read without
+them and converted when an episode is added.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ __all__ = [
     "upgrade",
 ]
 
-FORMAT = 4  # PRAGMA user_version; increase it when the tables change
+FORMAT = 5  # PRAGMA user_version; increase it when the tables change
 ADDED_COLUMNS = {
     2: ("tokens INTEGER", "price REAL"),
     3: ("actor_logprobs BLOB", "feature_vector BLOB"),
     4: ("propensities BLOB",),
+    5: ("continuation INTEGER",),
 }
 """The columns that a format adds to the table ``transitions``, with their types."""
 _READABLE = range(1, FORMAT + 1)
@@ -89,7 +90,7 @@ CREATE TABLE transitions (
     steps_left INTEGER, action INTEGER NOT NULL, action_text INTEGER NOT NULL,
     cost REAL NOT NULL, reward REAL NOT NULL,
     terminated INTEGER NOT NULL, truncated INTEGER NOT NULL, invalid INTEGER NOT NULL,
-    tokens INTEGER, price REAL, actor_logprobs BLOB, feature_vector BLOB, propensities BLOB,
+    tokens INTEGER, price REAL, actor_logprobs BLOB, feature_vector BLOB, propensities BLOB, continuation INTEGER,
     PRIMARY KEY (run, episode, t)
 ) WITHOUT ROWID;
 CREATE TABLE failures (
@@ -100,11 +101,12 @@ CREATE TABLE failures (
 _VIEW = """
 CREATE VIEW steps AS SELECT
     r.run, r.episode, r.t, e.task_id, e.kind, e.help_probability AS p, e.success,
-    CASE r.action WHEN 0 THEN 'actor' ELSE coalesce(
+    CASE WHEN r.action = 0 THEN 'actor' WHEN r.action > json_array_length(e.usage) THEN 'abort' ELSE coalesce(
         (SELECT json_extract(value, '$.env.interventions[' || (r.action - 1) || ']') FROM meta WHERE key = 'spec'),
         'intervention ' || r.action) END AS who,
-    r.action, a.text AS action_text, r.cost, r.tokens, r.price, r.reward, r.terminated, r.truncated, r.invalid,
-    r.steps_left, k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
+    r.action, r.continuation, a.text AS action_text, r.cost, r.tokens, r.price, r.reward,
+    r.terminated, r.truncated, r.invalid, r.steps_left,
+    k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
 FROM transitions r
 JOIN episodes e USING (run, episode)
 JOIN texts o ON o.id = r.observation

@@ -56,7 +56,7 @@ class Writer:
                  dumps(_metrics(episode.metrics))),
             )  # fmt: skip
             self._connection.executemany(
-                f"INSERT INTO transitions VALUES ({', '.join('?' * 20)})",
+                f"INSERT INTO transitions VALUES ({', '.join('?' * 21)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
         if len(self._text_ids) > _CACHED_TEXTS:
@@ -76,7 +76,8 @@ class Writer:
         flags = int(s.terminated), int(s.truncated), int(s.invalid)
         acted = int(s.action), action_text, float(s.cost), float(s.reward)
         lists = to_blob(s.actor_logprobs), to_blob(s.feature_vector), to_blob(s.propensities)
-        return s.t, observation, actions, state, feature, left, *acted, *flags, tokens, reported, *lists
+        numbers = left, *acted, *flags, tokens, reported, *lists, int(s.continuation)
+        return s.t, observation, actions, state, feature, *numbers
 
     def _index(self, identity: tuple[int, int, int], probability: float | None) -> int:
         """The index of an episode in the plan; an episode of a run without a fixed plan is appended."""
@@ -146,8 +147,15 @@ def _problem(episode: Episode) -> str | None:
         problem = "its steps are not numbered 0, 1, 2, ..."
     elif any((s.terminated or s.truncated) != (i == last) for i, s in enumerate(steps)):
         problem = "it must end at its last step and not before (steps after the end are not transitions)"
-    elif not all(0 <= s.action <= len(episode.usage) for s in steps):
+    elif not all(0 <= s.action <= len(episode.usage) for s in steps[:-1]):
         problem = f"an action is outside 0 .. {len(episode.usage)} (usage has one value per intervention)"
+    elif not 0 <= steps[-1].action <= len(episode.usage) + 1 or (episode.aborted and _spent_or_won(episode)):
+        problem = (
+            f"its last action is outside 0 .. {len(episode.usage) + 1}, or it is the last of these (abort) and has a "
+            "cost or success"
+        )
+    elif any(_misplaced(before, step) for before, step in zip((None, *steps), steps, strict=False)):
+        problem = "a continuation must follow a step with the same call of help"
     elif not all(math.isfinite(x) for s in steps for x in (s.cost, s.reward, s.reported_cost or 0)):
         problem = "a cost, a reported cost or a reward is not finite"
     elif abs(sum(s.cost for s in steps) - episode.cost) > 1e-9 * max(1.0, abs(episode.cost)):
@@ -160,6 +168,15 @@ def _problem(episode: Episode) -> str | None:
         problem = next((found for step in steps if (found := _text_problem(step) or _list_problem(step))), None)
         problem = problem or next((found for step in steps if (found := _propensity_problem(step, episode))), None)
     return problem
+
+
+def _spent_or_won(episode: Episode) -> bool:
+    return episode.success or episode.steps[-1].cost != 0
+
+
+def _misplaced(before: Transition | None, step: Transition) -> bool:
+    """Whether a step is marked as the continuation of a call that is not the one before it."""
+    return step.continuation and (before is None or step.action == 0 or before.action != step.action)
 
 
 def _list_problem(step: Transition) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from selfreg_gym.errors import TaskContractError, shown
 from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.interventions import bind
 from selfreg_gym.testing.common import SAMPLE_TASK, broken, rest, untouched_global_randomness
 from selfreg_gym.testing.reference_actors import RandomActor
@@ -40,11 +41,12 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
     if none := _answers(actor, [], count=False):
         broken("the answer to an empty batch is empty", shown(none))
     decisions = []
+    state = EpisodeState(env, (), 0.0)
     for episode in range(2):
-        observation, info = env.reset(seed=11 + episode, options={"episode": episode})
+        state.begin(11 + episode, {"episode": episode})
         before = env.get_wrapper_attr("snapshot")()
-        admissible = info.get("admissible_actions")
-        decision = Decision(observation, admissible, task=env, key=(11 + episode, 0, 0, 1))
+        decision = state.decision(0)
+        admissible = decision.admissible_actions
         with untouched_global_randomness("an actor"):
             alone = _answers(actor, [decision])[0]
         _check_act(alone, admissible)
@@ -61,8 +63,8 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
             )
         decisions.append(decision)
     # There is one live task, so the batch holds decisions in its current state, with different random streams.
-    keys = [(11, t, 0, 1) for t in range(4)]
-    batch = [Decision(decisions[-1].observation, decisions[-1].admissible_actions, task=env, key=key) for key in keys]
+    last, keys = decisions[-1], [(11, t, 0, 1) for t in range(4)]
+    batch = [Decision(last.observation, last.admissible_actions, env, key, last.info) for key in keys]
     single = [_answers(actor, [decision.renewed()])[0] for decision in batch]
     batched = _answers(actor, [decision.renewed() for decision in batch])
     backwards = _answers(actor, [decision.renewed() for decision in reversed(batch)])[::-1]

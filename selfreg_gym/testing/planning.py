@@ -82,12 +82,15 @@ def _check_sample(env: Any, info: dict[str, Any], before: object) -> None:
         broken("sample_hidden(rng) changes nothing that the actor has observed", "another rendering of the task")
     if _random_state(env) != state:
         broken("sample_hidden(rng) draws from rng and leaves the task's random stream", "a changed np_random")
+    restore(before)
     env.get_wrapper_attr("sample_hidden")(np.random.default_rng(2))
-    twice = _continuation(env, info)
-    for _ in range(2):
+    once = _continuation(env, info)
+    for first in (None, 1, 3, 4, 5):
         restore(before)
+        if first is not None:
+            env.get_wrapper_attr("sample_hidden")(np.random.default_rng(first))
         env.get_wrapper_attr("sample_hidden")(np.random.default_rng(2))
-        if _continuation(env, info) != twice:
+        if _continuation(env, info) != once:
             broken(
                 "sample_hidden(rng) depends on rng and on what the actor can know, not on the true facts",
                 "a sample that differs after an earlier sample",

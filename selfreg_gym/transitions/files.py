@@ -28,6 +28,8 @@ def save_model(model: TransitionModel, path: str | Path) -> None:
         raise ModelError("only models with text or integer keys can be saved: use str keys, or none.")
     arrays = {"format": np.array(FORMAT), "levels": np.array(model.levels), "keys": _text(keys)}
     arrays |= {name: getattr(model, name) for name in ("success", "last_success", "cost", "start", "available")}
+    if model.calling.any():
+        arrays["calling"] = model.calling
     for a, row in enumerate(model.rows):
         for name, array in row._asdict().items():
             if array is not None:
@@ -65,6 +67,7 @@ def load_model(path: str | Path) -> TransitionModel:
         model._set(
             tuple(rows), nodes, levels, success, read["start"], read["cost"], keys,
             read["available"], "fail", None if np.array_equal(success, last_success) else last_success,
+            calling=read.get("calling"),
         )  # fmt: skip
         if "fitted" in read:
             about = _parse(read["fitted"])

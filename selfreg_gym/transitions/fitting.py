@@ -19,6 +19,10 @@ and pooling loses it. With ``time_buckets`` a node is a key with a bucket of ste
 difference between the actions, ``kappa_f`` (``kappa_feature``) the difference between a state and its features. Both
 are chosen by held-out likelihood.
 
+**Calls of several steps** are unrolled: the steps that continue a call belong to nodes of their own, which have one
+action (:class:`selfreg_gym.transitions.model.TransitionModel`). An aborted episode counts up to its last decision; the
+abort itself is no data, because its outcome is known, and it is never better than nohelp.
+
 **Missing data.** Help that was never tried at a node is not available there; nohelp that was never tried has the
 average row of nohelp. An episode that ends without success is a failure, also if it is truncated. Episodes with an
 error are excluded.
@@ -132,10 +136,7 @@ def fit_table(
     if levels > 1:
         P = [_with_drop_prior(matrix, visits[:, a], width) for a, matrix in enumerate(P)]
 
-    average = visits.sum(axis=0)
-    mean_cost = np.divide(spent.sum(axis=0), average, out=np.r_[0.0, np.ones(actions - 1)], where=average > 0)
-    cost = ((spent + 10.0 * mean_cost) / (visits + 10.0)).T
-    cost[0] = 0.0
+    cost = _costs(spent, visits, nodes.calling)
     available = (visits > 0).T
     available[0] = True
 
@@ -154,11 +155,14 @@ def fit_table(
         staying = [row_sums(row._replace(data=row.data * (row.drop == 0))) for row in rows]
         last_success = np.minimum(_last_success(table, nodes, near_end), 1 - np.minimum(staying, 1.0))
         model = TransitionModel.levelled(
-            rows, levels, success, start, cost, available=available, last_success=last_success, endless="fail"
-        )
+            rows, levels, success, start, cost, available=available, last_success=last_success,
+            calling=nodes.calling, endless="fail",
+        )  # fmt: skip
     else:
         square = [sparse.csr_array((row.data, row.indices, row.indptr), shape=(count, count)) for row in rows]
-        model = TransitionModel(square, success, start, cost, available=available, endless="fail")
+        model = TransitionModel(
+            square, success, start, cost, available=available, calling=nodes.calling, endless="fail"
+        )
     weights = {"kappa": kappa, "kappa_feature": kappa_feature}
     settings: dict[str, Any] = {
         "key": table.key,
@@ -166,12 +170,30 @@ def fit_table(
         "min_visits": min_visits,
         "levels": levels,
     } | weights
-    settings |= {"episodes": table.episodes, "decisions": len(table.action)}
+    settings |= {"episodes": table.episodes, "decisions": int((table.calling == 0).sum())}
     if table.time_edges is not None:
         settings["time_edges"] = list(table.time_edges)
     about = coverage(table, nodes) | weights
     fitted = Fitted(visits.T.copy(), nodes.is_feature, nodes.feature_of_node, settings, about)
     return model.fitted_to(fitted, nodes.keys)
+
+
+def _costs(spent: np.ndarray, visits: np.ndarray, calling: np.ndarray) -> np.ndarray:
+    """``(A, N)`` mean cost units of each action, shrunk to its overall mean; ``spent`` and ``visits`` are (N, A).
+
+    Where a call goes on, the mean is that of the continuations of this intervention's calls.
+    """
+    actions, decides = visits.shape[1], calling == 0
+    total = visits[decides].sum(axis=0)
+    mean = np.divide(spent[decides].sum(axis=0), total, out=np.r_[0.0, np.ones(actions - 1)], where=total > 0)
+    cost = ((spent + 10.0 * mean) / (visits + 10.0)).T
+    cost[0] = 0.0
+    for k in range(1, actions):
+        mine = calling == k
+        if mine.any():
+            of_calls = spent[mine, 0].sum() / max(visits[mine, 0].sum(), 1e-300)
+            cost[0, mine] = (spent[mine, 0] + 10.0 * of_calls) / (visits[mine, 0] + 10.0)
+    return cost
 
 
 def _levels(table: TransitionTable, horizon: int | bool | None) -> int:
@@ -199,7 +221,7 @@ def _shrunk(
     """
     total = visits.sum(axis=1)
     pooled, pooled_wins = sum(moves[1:], moves[0]), wins.sum(axis=1)
-    everywhere = nodes.is_feature if nodes.is_feature.any() else np.ones(nodes.count, bool)
+    everywhere = (nodes.is_feature if nodes.is_feature.any() else np.ones(nodes.count, bool)) & (nodes.calling == 0)
     P, success = [], np.empty((len(moves), nodes.count))
     for a, own in enumerate(moves):
         n = visits[:, a]

@@ -91,14 +91,14 @@ def _predictions(
     nodes = assign_nodes(train, backoff=backoff, min_visits=min_visits)
     actions, count = train.actions, nodes.count
     outcomes, targets = _outcomes(train)
-    seen = (train.steps_left != 1)[nodes.row]
+    seen = (train.steps_left != 1)[nodes.row]  # nodes.row has no aborts
     pair = nodes.source * actions + train.action[nodes.row]
     weight = visit_weights(nodes, pair, seen)[seen]
     row, source, pair = nodes.row[seen], nodes.source[seen], pair[seen]
     base = (np.bincount(outcomes, minlength=targets) + 1.0) / (len(outcomes) + targets)
 
     expected, _ = _outcomes(test)
-    scored = test.steps_left != 1
+    scored = (test.steps_left != 1) & (test.action < actions)
     expected = expected[scored]
     node = nodes.of_state[test.state[scored]]
     feature_node = np.full(len(node), -1)

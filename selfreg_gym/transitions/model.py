@@ -9,6 +9,11 @@ Action 0 is nohelp, action k is help from the k-th intervention. For action ``a`
 This is a stochastic shortest path problem (Bertsekas, *Dynamic Programming and Optimal Control*, vol. 2, ch. 3) with
 two kinds of ends.
 
+A call of several steps (``Intervention.duration``) is *unrolled*: its first step leads to nodes in which the call goes
+on. There, action 0 means that the intervention acts again, no other action is available, and the cost counts for the
+intervention. So the choice among actions is that of the semi-Markov problem whose options are the calls (Sutton, Precup
+and Singh 1999), while time limits and costs per step stay exact.
+
 The states of a *levelled* model are pairs (node, steps left). Its rows are stored once per node, with the number of
 steps that each transition takes from the clock (``drop``); the time-expanded matrix is not stored. A flat model has one
 level.
@@ -25,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, ModelError
+from selfreg_gym.errors import InvalidArgumentError, ModelError, shown
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
 from selfreg_gym.transitions.rows import (
     ROUNDING,
@@ -81,6 +86,7 @@ class TransitionModel:
         cost: ``(A,)`` or ``(A, n)`` expected cost units of one step; 0 for nohelp and 1 for help by default.
         keys: ``n`` hashable state keys without repetition, for ``locate`` and for messages; optional.
         available: ``(A, n)`` bool, the actions that may be taken in each state (nohelp always); all by default.
+        calling: ``(N,)``, k at nodes in which a call of the k-th intervention goes on, else 0; by default 0 everywhere.
         endless: ``"error"`` raises for a state from which no choice of actions leads to an end; ``"fail"`` accepts it
             as a state without success, and without cost as long as no help is asked for.
 
@@ -97,10 +103,11 @@ class TransitionModel:
         keys: Sequence[Hashable] | None = None,
         *,
         available: Any = None,
+        calling: Any = None,
         endless: str = "error",
     ) -> None:
         rows, n, coarse = matrices_to_rows(P)
-        self._set(rows, n, 1, success, start, cost, keys, available, endless, coarse=coarse)
+        self._set(rows, n, 1, success, start, cost, keys, available, endless, coarse=coarse, calling=calling)
 
     @classmethod
     def levelled(
@@ -114,13 +121,15 @@ class TransitionModel:
         *,
         available: Any = None,
         last_success: Any = None,
+        calling: Any = None,
         endless: str = "error",
     ) -> TransitionModel:
         """Make a model over (node, steps left), from rows per node.
 
         State (node, h), with h from 1 to ``levels``, has the index ``(h - 1) * N + node``. ``success``, ``cost``,
-        ``available`` and ``keys`` are per node, N of them; ``start`` is ``(levels * N,)``. ``last_success`` (A, N)
-        replaces ``success`` where one step is left, because a task may determine success at its time limit.
+        ``available``, ``calling`` and ``keys`` are per node, N of them; ``start`` is ``(levels * N,)``.
+        ``last_success`` (A, N) replaces ``success`` where one step is left, because a task may determine success at its
+        time limit.
 
         Raises:
             ModelError: as in the constructor, or a negative ``drop``.
@@ -138,13 +147,15 @@ class TransitionModel:
         longest = [int(np.diff(row.indptr).max(initial=0)) for row in rows]
         coarse = [tolerance(row.data, entries=most) for row, most in zip(rows, longest, strict=True)]
         rows = [row._replace(data=np.asarray(row.data, np.float64)) for row in rows]
-        self._set(tuple(rows), n, int(levels), success, start, cost, keys, available, endless, last_success, coarse)
+        self._set(
+            tuple(rows), n, int(levels), success, start, cost, keys, available, endless, last_success, coarse, calling
+        )
         return self
 
     def _set(
         self, rows: tuple[Rows, ...], n: int, levels: int, success: Any, start: Any, cost: Any,
         keys: Sequence[Hashable] | None, available: Any, endless: str, last_success: Any = None,
-        coarse: Sequence[float] = (ROUNDING,),
+        coarse: Sequence[float] = (ROUNDING,), calling: Any = None,
     ) -> None:  # fmt: skip
         """Validate and store the arrays; ``coarse`` has the rounding tolerance of each action's dtype."""
         if endless not in ("error", "fail"):
@@ -169,9 +180,11 @@ class TransitionModel:
         if cost.ndim == 1 and len(cost) == actions:
             cost = np.repeat(cost[:, None], n, axis=1)
         self.cost = checked_array("cost", cost, (actions, n), self._name, highest=np.inf)
-        if self.cost[0].any():
-            state = self._name(int(np.flatnonzero(self.cost[0])[0]))
-            raise ModelError(f"the cost of nohelp must be 0: in state {state} it is {self.cost[0].max():g}.")
+        self.calling = _checked_calling(calling, self.available)
+        free = self.cost[0] * (self.calling == 0)
+        if free.any():
+            state = self._name(int(np.flatnonzero(free)[0]))
+            raise ModelError(f"the cost of nohelp must be 0: in state {state} it is {free.max():g}.")
         self.start = checked_array("start", start, (n * levels,), self._name)
         total = float(self.start.sum())
         if abs(total - 1) > max(1e-6, tolerance(start, entries=len(self.start))):
@@ -179,7 +192,7 @@ class TransitionModel:
         if abs(total - 1) > 1e-12:
             self.start = self.start / total
         check_rows(rows, self.success, self.last_success, self._name, max(coarse))
-        for array in (self.success, self.last_success, self.available, self.cost, self.start):
+        for array in (self.success, self.last_success, self.available, self.cost, self.start, self.calling):
             array.flags.writeable = False
         self.fitted: Fitted | None = None
         self.cache: dict[Hashable, Any] = {}
@@ -203,6 +216,13 @@ class TransitionModel:
     def actions(self) -> int:
         """Number of actions A = 1 + K."""
         return len(self.rows)
+
+    @property
+    def charged(self) -> np.ndarray:
+        """``(A, N)`` int64, the intervention that the cost of each action counts for; 0 where there is none."""
+        actions = np.repeat(np.arange(self.actions)[:, None], self.nodes, axis=1)
+        actions[0] = self.calling
+        return actions
 
     @property
     def P(self) -> tuple[Any, ...]:
@@ -229,7 +249,8 @@ class TransitionModel:
         outcomes = self.success, self.cost, self.available
         success, cost, available = (np.tile(array, (1, self.levels)) for array in outcomes)
         success[:, : self.nodes] = self.last_success
-        return TransitionModel(self.P, success, self.start, cost, available=available, endless="fail")
+        calling = np.tile(self.calling, self.levels)
+        return TransitionModel(self.P, success, self.start, cost, available=available, calling=calling, endless="fail")
 
     @cached_property
     def condensation(self) -> Condensation:
@@ -254,6 +275,8 @@ class TransitionModel:
                     digest.update(np.ascontiguousarray(array).astype(np.float64).tobytes())
         for array in (self.success, self.last_success, self.cost, self.start, self.available):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if self.calling.any():
+            digest.update(self.calling.tobytes())
         return digest.hexdigest()
 
     def with_outcomes(
@@ -397,3 +420,14 @@ class TransitionModel:
         from selfreg_gym.transitions.files import load_model
 
         return load_model(path)
+
+
+def _checked_calling(calling: Any, available: np.ndarray) -> np.ndarray:
+    """``(N,)`` int64: the intervention whose call goes on at each node; only action 0 is available where it does."""
+    actions, nodes = available.shape
+    found = np.zeros(nodes, np.int64) if calling is None else np.array(calling)
+    if found.shape != (nodes,) or found.dtype.kind not in "iu" or not ((found >= 0) & (found < actions)).all():
+        raise ModelError(f"calling must have {nodes} integers from 0 to {actions - 1}, received {shown(calling)}.")
+    if available[1:, found > 0].any():
+        raise ModelError("where a call goes on, help must not be available: set available to False there.")
+    return found.astype(np.int64)

@@ -26,7 +26,9 @@ class Nodes:
         of_feature: node of each feature key, -1 where unseen; None without back-off.
         feature_of_node: ``(N,)`` node of a state's feature key, -1 where there is none.
         feature_node_of_row: ``(T,)`` node of each decision's feature key, else ``of_row``.
-        row, source: decision and node of each count; a decision counts for its state's node and for its feature key's.
+        row, source: step and node of each count; a step counts for its state's node and for its feature key's. Steps
+            at which the episode was aborted are not counted.
+        calling: ``(N,)`` int64, k where a call of the k-th intervention goes on, else 0.
     """
 
     keys: tuple[str, ...]
@@ -38,6 +40,7 @@ class Nodes:
     feature_node_of_row: np.ndarray
     row: np.ndarray
     source: np.ndarray
+    calling: np.ndarray
 
     @property
     def count(self) -> int:
@@ -48,9 +51,11 @@ class Nodes:
 def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int) -> Nodes:
     """Choose the states with nodes of their own, and assign a node to each decision."""
     states, actions = len(table.state_keys), table.actions
-    visits = np.bincount(table.state * actions + table.action, minlength=states * actions).reshape(states, actions)
-    seen = visits.sum(axis=1) > 0
-    rows = np.arange(len(table.state))
+    visits = _visits(table)
+    seen = np.bincount(table.state, minlength=states) > 0
+    rows = np.flatnonzero(table.action < actions)
+    calling_of_state = np.zeros(states, np.int64)
+    calling_of_state[table.state] = table.calling
     backs_off = backoff is not None and bool((table.feature >= 0).any())
     if not backs_off:
         kept = np.flatnonzero(seen)
@@ -60,11 +65,12 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
         keys = tuple(table.state_keys[i] for i in kept)
         no_feature = np.full(len(kept), -1)
         is_feature = np.full(len(kept), table.key == "feature")
-        return Nodes(keys, is_feature, own, of_state, None, no_feature, own, rows, own)
+        return Nodes(keys, is_feature, own, of_state, None, no_feature, own, rows, own[rows], calling_of_state[kept])
 
     feature_of_state = np.full(states, -1)
     feature_of_state[table.state] = table.feature
     enough = (visits[:, 0] >= min_visits) & (visits[:, 1:].sum(axis=1) >= min_visits)
+    enough |= (calling_of_state > 0) & (visits[:, 0] >= min_visits)  # with one action
     kept = np.flatnonzero(seen & (enough | (feature_of_state < 0)))
     of_state = np.full(states, -1)
     of_state[kept] = np.arange(len(kept))
@@ -78,7 +84,9 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
     feature_of_node = np.full(len(kept) + len(features), -1)
     has = feature_of_state[kept] >= 0
     feature_of_node[: len(kept)][has] = of_feature[feature_of_state[kept][has]]
-    with_feature, with_own = rows[feature_node >= 0], rows[own >= 0]
+    with_feature, with_own = rows[feature_node[rows] >= 0], rows[own[rows] >= 0]
+    calling_of_feature = np.zeros(len(table.feature_keys), np.int64)
+    calling_of_feature[table.feature[table.feature >= 0]] = table.calling[table.feature >= 0]
     return Nodes(
         keys=tuple(table.state_keys[i] for i in kept) + tuple(table.feature_keys[i] for i in features),
         is_feature=np.r_[np.zeros(len(kept), bool), np.ones(len(features), bool)],
@@ -89,7 +97,16 @@ def assign_nodes(table: TransitionTable, *, backoff: str | None, min_visits: int
         feature_node_of_row=feature_node_of_row,
         row=np.r_[with_own, with_feature],
         source=np.r_[own[with_own], feature_node[with_feature]],
+        calling=np.r_[calling_of_state[kept], calling_of_feature[features]],
     )
+
+
+def _visits(table: TransitionTable) -> np.ndarray:
+    """``(states, A)`` visits of each state and action, without the steps at which the episode was aborted."""
+    states, actions = len(table.state_keys), table.actions
+    tried = table.action < actions
+    pair = table.state[tried].astype(np.int64) * actions + table.action[tried]
+    return np.bincount(pair, minlength=states * actions).reshape(states, actions)
 
 
 def visit_weights(nodes: Nodes, pair: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -114,8 +131,8 @@ def coverage(table: TransitionTable, nodes: Nodes) -> dict[str, float]:
     * ``good_turing_states, good_turing_pairs``: estimated probability that the state, or the (state, action) pair, of
       the next decision is new (Good 1953: the number of those seen once, divided by the number of decisions).
     """
-    states, actions, total = len(table.state_keys), table.actions, len(table.state)
-    visits = np.bincount(table.state * actions + table.action, minlength=states * actions).reshape(states, actions)
+    states, total = len(table.state_keys), len(table.state)
+    visits = _visits(table)
     per_state = visits.sum(axis=1)
     visited = np.unique(table.state.astype(np.int64) * table.episodes + table.episode)
     episodes_of_state = np.bincount(visited // table.episodes, minlength=states)

@@ -84,17 +84,22 @@ def sample(
         if horizon is not None and t + 1 == horizon:
             cut, over = ~over, np.ones(len(alive), bool)
         left = level + 1 if model.levels > 1 else np.full(len(alive), -1 if horizon is None else horizon - t)
+        calling = model.calling[node]
+        action = np.where(calling > 0, calling, action)  # the call goes on
         helped = np.flatnonzero(action)
         usage[alive[helped], action[helped] - 1] += cost[helped]
         chances = _propensities(model, help, chance[alive], node)
-        columns = alive, node, left, action, cost, following == SUCCESS, over & ~cut, cut
+        for i in np.flatnonzero(calling).tolist():
+            chances[i] = tuple(float(a == calling[i]) for a in range(model.actions))
+        columns = alive, node, left, action, cost, following == SUCCESS, over & ~cut, cut, calling > 0
         lists = (column.tolist() for column in columns)
-        for i, s, h, a, c, won, ended, truncated, p in zip(*lists, chances, strict=True):
+        for i, s, h, a, c, won, ended, truncated, continues, p in zip(*lists, chances, strict=True):
             steps[i].append(
                 Transition(
                     t=t, observation=names.state[s], admissible_actions=None, state_key=names.state[s],
                     feature_key=names.feature[s], steps_left=None if h < 0 else h, action=a, action_text="", cost=c,
-                    reward=float(won), terminated=ended, truncated=truncated, invalid=False, propensities=p,
+                    reward=float(won), terminated=ended, truncated=truncated, invalid=False,
+                    continuation=continues, propensities=p,
                 )
             )  # fmt: skip
         wins[alive] = following == SUCCESS

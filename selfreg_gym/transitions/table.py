@@ -15,22 +15,26 @@ from selfreg_gym.types import Episode
 __all__ = ["TransitionTable", "locate_timed", "tabulate", "with_time"]
 
 KEYS = ("state", "feature", "observation")
-COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode")
-DTYPES = (np.int32, np.int32, np.int32, np.int8, np.float64, bool, bool, bool, np.int32)
+COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode", "calling")
+DTYPES = (np.int32, np.int32, np.int32, np.int8, np.float64, bool, bool, bool, np.int32, np.int8)
 
 
 @dataclass(frozen=True, eq=False)
 class TransitionTable:
-    """Decisions of finished episodes, T of them, in order.
+    """Steps of finished episodes, T of them, in order.
+
+    A step is a decision, or it continues a call of several steps. The keys of the latter contain the intervention, and
+    the step of the call if all calls have the same length; so they are states of their own, with one action.
 
     Attributes:
         state, feature: ``(T,)`` int32 indices into ``state_keys`` and ``feature_keys`` (-1: no feature key).
         steps_left: ``(T,)`` int32 decisions left, -1 where the task does not report them.
-        action: ``(T,)`` int8.
+        action: ``(T,)`` int8; 0 where a call goes on, and ``actions`` where the episode was aborted.
         cost: ``(T,)`` float64 cost units of the step.
         last: ``(T,)`` bool, whether it is the last decision of an episode.
         truncated, success: ``(T,)`` bool, whether it is the last decision of a truncated, or successful, episode.
         episode: ``(T,)`` int32 index of the episode, 0 to ``episodes`` - 1.
+        calling: ``(T,)`` int8, k where the step continues a call of the k-th intervention, else 0.
         task: ``(episodes,)`` int32 index of the task of each episode.
         state_keys, feature_keys: the texts of the indices.
         key: the text that identifies a state, one of ``KEYS``.
@@ -49,6 +53,7 @@ class TransitionTable:
     truncated: np.ndarray
     success: np.ndarray
     episode: np.ndarray
+    calling: np.ndarray
     task: np.ndarray
     state_keys: tuple[str, ...]
     feature_keys: tuple[str, ...]
@@ -166,7 +171,8 @@ def tabulate(
         return episodes
     if hasattr(episodes, "require_complete"):
         episodes.require_complete()  # warns: an unfinished collection is a biased sample
-    source: Iterable[Episode] = episodes.episodes() if hasattr(episodes, "episodes") else episodes
+    source: Iterable[Episode] = episodes.episodes() if hasattr(episodes, "episodes") else list(episodes)
+    fixed = _fixed_lengths(episodes if hasattr(episodes, "columns") else source)
     states: dict[str, int] = {}
     features: dict[str, int] = {}
     tasks: dict[Any, int] = {}
@@ -182,12 +188,15 @@ def tabulate(
         task.append(tasks.setdefault((episode.task_id, episode.task_index), len(tasks)))
         end = len(episode.steps) - 1
         before = None
+        of_call = 0
         for i, step in enumerate(episode.steps):
             name = step.state_key if key == "state" else step.observation if key == "observation" else step.feature_key
             if name is None:
                 raise InvalidArgumentError(
                     f"key='feature' needs feature keys, and task {episode.task_id!r} reports none: use key='state'."
                 )
+            of_call = of_call + 1 if step.continuation else 0
+            going_on = _going_on(step.action, of_call, step.action in fixed) if of_call else ""
             left = step.steps_left
             if left is None and clock is not None:
                 left = max(clock - step.t, 0)
@@ -199,23 +208,57 @@ def tabulate(
             before = left
             feature = -1
             if step.feature_key is not None and key != "feature":
-                feature = features.setdefault(step.feature_key, len(features))
+                feature = features.setdefault(step.feature_key + going_on, len(features))
+            aborts = step.action > len(episode.usage)
             columns.append(
                 (
-                    states.setdefault(name, len(states)), feature, -1 if left is None else left, step.action, step.cost,
-                    i == end, i == end and step.truncated and not step.terminated, i == end and episode.success, number,
+                    states.setdefault(name + going_on, len(states)), feature, -1 if left is None else left,
+                    -1 if aborts else 0 if of_call else step.action, step.cost, i == end,
+                    i == end and step.truncated and not step.terminated, i == end and episode.success, number,
+                    step.action if of_call else 0,
                 )
             )  # fmt: skip
     if not columns:
         raise InvalidArgumentError("a model is fitted to finished episodes without errors: received none.")
     filled = zip(COLUMNS, DTYPES, zip(*columns, strict=True), strict=True)
     arrays: dict[str, Any] = {name: np.array(values, dtype) for name, dtype, values in filled}
+    actions = max(interventions + 1, int(arrays["action"].max()) + 1, int(arrays["calling"].max()) + 1, 2)
+    arrays["action"][arrays["action"] < 0] = actions
     table = TransitionTable(
         **arrays,
         task=np.array(task, np.int32),
         state_keys=tuple(states),
         feature_keys=tuple(features),
         key=key,
-        actions=max(interventions + 1, int(arrays["action"].max()) + 1, 2),
+        actions=actions,
     )
     return table if time_buckets is None else with_time(table, int(time_buckets))
+
+
+def _fixed_lengths(episodes: Any) -> set[int]:
+    """The interventions whose calls all have the same number of steps, at least 2, unless the episode ends them."""
+    if hasattr(episodes, "columns"):
+        columns = episodes.columns("action", "continuation", "t")
+        action, continues, t = (np.asarray(columns[name]) for name in ("action", "continuation", "t"))
+    else:
+        steps = [step for episode in episodes if episode.error is None for step in episode.steps]
+        action, continues, t = (
+            np.array([getattr(step, name) for step in steps]) for name in ("action", "continuation", "t")
+        )
+    if not continues.any():
+        return set()
+    begins = np.flatnonzero(~continues)
+    length = np.diff(np.r_[begins, len(action)])
+    ended_by_itself = np.r_[t[begins[1:]] > 0, False]
+    fixed = set()
+    for k in np.unique(action[continues]).tolist():
+        mine = action[begins] == k
+        longest = int(length[mine].max())
+        if mine[ended_by_itself].any() and (length[mine & ended_by_itself] == longest).all():
+            fixed.add(k)
+    return fixed
+
+
+def _going_on(intervention: int, step: int, fixed: bool) -> str:
+    """What the key of a state in which a call goes on ends with."""
+    return f" [help {intervention}, step {step + 1}]" if fixed else f" [help {intervention} goes on]"

@@ -40,9 +40,16 @@ def test_actors(name: str) -> None:
     check_actor(registry.load("actors", name)(), task=_task())
 
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "best-of-n": {"n": 3, "rollouts": 1, "futures": 2},
+    "replay": {"source": ["Go to Room 1", "Done!"]},
+}
+"""Arguments of the interventions that need some, or that are slow without."""
+
+
 @pytest.mark.parametrize("name", registry.names("interventions"))
 def test_interventions(name: str) -> None:
-    intervention = registry.load("interventions", name)()
+    intervention = registry.load("interventions", name)(**ARGUMENTS.get(name, {}))
     check_intervention(intervention, task=_task())
     assert intervention.name == name
 
@@ -81,7 +88,9 @@ def test_helpers(name: str) -> None:
 
 @pytest.mark.parametrize("actor", registry.names("actors"))
 def test_every_actor_plays_whole_episodes_with_every_intervention(actor: str) -> None:
-    env = InterventionVectorEnv(2, _task(), actor, registry.names("interventions"), autoreset_mode="Disabled")
+    names = registry.names("interventions")
+    kwargs = {"intervention_kwargs": ARGUMENTS, "autoreset_mode": "Disabled"}
+    env = InterventionVectorEnv(2, _task(), actor, names, **kwargs)  # type: ignore[arg-type]
     episodes = list(run_episodes(env, [EpisodeSpec(i, i, 0.3) for i in range(3)]))
     assert [episode.error for episode in episodes] == [None] * 3
     assert all(len(episode.usage) == len(registry.names("interventions")) for episode in episodes)

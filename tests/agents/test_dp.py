@@ -87,6 +87,22 @@ def test_its_knob_is_the_nominal_budget(model):
         assert deepcopy(helper) is helper
 
 
+def test_budgets_for_each_intervention_keep_their_proportions():
+    """Two interventions with a gain of their own in each of two states; the budgets limit both."""
+    success = np.array([[0.1, 0.1], [0.9, 0.2], [0.6, 0.5]])
+    model = TransitionModel([np.zeros((2, 2))] * 3, success, [0.5, 0.5], cost=[0, 1.0, 0.5], keys=["a", "b"])
+    helper = DP(solve_budget(model, budget=[0.2, 0.1]))
+    assert helper.knob == pytest.approx(0.3)
+    np.testing.assert_allclose(helper.policy.expected_usage_by_intervention, [0.2, 0.1], atol=1e-9)
+    np.testing.assert_allclose(helper.with_knob(0.15).policy.expected_usage_by_intervention, [0.1, 0.05], atol=1e-9)
+    low, high = helper.knob_bounds
+    assert (low, high) == (0.0, pytest.approx(0.75))  # the best policy uses 0.5 and 0.25 units
+    assert helper.with_knob(high).expected_success == pytest.approx(0.7)
+    never = helper.with_knob(0.0)
+    assert never.expected_usage == 0.0
+    assert never.with_knob(0.3).expected_usage == pytest.approx(0.3)
+
+
 def test_it_is_read_from_a_run(model, tmp_path):
     frontier = solve_frontier(model)
     model.save(tmp_path / "transitions.npz")
@@ -96,6 +112,10 @@ def test_it_is_read_from_a_run(model, tmp_path):
     helper = DP.from_run(tmp_path, budget=0.5, seed=1)
     assert helper.policy.expected_usage == pytest.approx(0.5)
     assert DP.from_run(tmp_path).policy.expected_usage == pytest.approx(frontier.usage[-1])
+    assert DP.from_run(tmp_path, budget=0.5, shares=[1.0]).expected_success == pytest.approx(helper.expected_success)
+    for shares in ([0.5, 0.5], [0.9], 1.0, ["1"]):
+        with pytest.raises(InvalidArgumentError, match="share"):
+            DP.from_run(tmp_path, budget=0.5, shares=shares)
 
 
 def test_other_policies_are_refused(model):

@@ -18,7 +18,7 @@ from selfreg_gym.pipeline import STAGES
 
 COMMANDS = (
     "run", "collect", "train-prm", "solve", "fit-values", "train-helper", "evaluate", "report", "list", "play",
-    "experiment",
+    "experiment", "fork",
 )  # fmt: skip
 
 

@@ -183,6 +183,18 @@ def test_help_is_asked_for_at_some_cells_at_a_low_help_cost_and_never_at_a_high_
     assert not solve(model, help_cost=1.1).policy.any()
 
 
+def test_the_expert_walks_to_the_goal_on_ice_without_slips():
+    env = gym.make("selfreg/FrozenLake-v0", slippery=False)
+    for episode in range(12):
+        env.reset(seed=0, options={"episode": episode})
+        steps, over, info = 0, False, {}
+        while not over:
+            _, _, over, _, info = env.step(env.unwrapped.expert_action())
+            steps += 1
+        assert info["success"]
+        assert steps <= 9
+
+
 def test_invalid_arguments_raise(lake):
     with pytest.raises(InvalidArgumentError, match="max_steps must be at least 1"):
         gym.make("selfreg/FrozenLake-v0", max_steps=0)

@@ -31,13 +31,28 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(name: str, cache: Path) -> tuple[str, dict[str, Any]]:
     """The page and the tables of an experiment with one seed."""
     folder = run_experiment(
-        name, out=cache / "out" / name, cache=cache, seeds=1, quick=True, overrides=SMALL, progress=False,
-        say=lambda line: None,
+        name, out=cache / "out" / name, cache=cache, seeds=1, quick=True, overrides=(*SMALL, *MORE.get(name, ())),
+        progress=False, say=lambda line: None,
     )  # fmt: skip
     return (folder / "index.md").read_text(), json.loads((folder / "results.json").read_text())["tables"]
 
 
-TRAINS_HELPERS = ("ablation", "budget-sweep", "coverage", "continuous", "exploration", "online")
+MORE = {
+    "several-interventions": (
+        "interventions.ids=['expert', 'cheap=expert']", "interventions.kwargs={cheap={cost=0.3}}",
+    ),
+}  # fmt: skip
+"""Further changes of the config of an experiment: here, two interventions that can act on coins."""
+
+TRAINS_HELPERS = (
+    "ablation",
+    "several-interventions",
+    "budget-sweep",
+    "coverage",
+    "continuous",
+    "exploration",
+    "online",
+)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +129,15 @@ def test_each_variant_of_the_ablation_lacks_what_it_says(cache: Path) -> None:
         "no-signals": (numbers, True),
         "text-only": ([], False),
     }
+
+
+@pytest.mark.slow
+def test_the_same_intervention_twice_has_no_clash_and_the_cheap_one_is_asked(cache: Path) -> None:
+    _, tables = run("several-interventions", cache)
+    assert [row["pair"] for row in tables["clash"]["rows"]] == ["expert after cheap", "cheap after expert"]
+    assert all(row["clash"]["value"] == 0.0 for row in tables["clash"]["rows"]), "both act alike: common random numbers"
+    (row,) = tables["complementarity"]["rows"]
+    assert row["better"] == "cheap"
+    assert row["more"]["value"] == 0.0, "the dear one is never better"
+    (calls,) = tables["calls"]["rows"]
+    assert calls["calls_1"] > 2 * calls["calls_0"]

@@ -21,7 +21,7 @@ from tests.support.sampled import sample_decisions
         ({"action": np.array([0, 1, 0, 2])}, "action must be from 0 to 1"),
         ({"cost": np.array([0.5, 1, 0, 1])}, "0 where the action is nohelp"),
         ({"success": np.array([True, False, False, True])}, "only at its last decision"),
-        ({"last": np.array([False, True, False, False])}, "the last row ends one"),
+        ({"last": np.array([False, True, False, False])}, "the last row ends an episode"),
         ({"task": np.zeros(3)}, "one number per episode"),
     ],
 )

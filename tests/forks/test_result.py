@@ -7,23 +7,10 @@ import json
 
 import numpy as np
 import pytest
+from made_forks import made_forks
 
 from selfreg_gym.errors import CheckpointError, UnknownNameError
-from selfreg_gym.forks import Forks, ForkState
-
-
-def _forks(success: np.ndarray, cost: np.ndarray | None = None, tasks: int = 4) -> Forks:
-    """Forks with these outcomes ``(S, 2, R)``."""
-    states = [
-        ForkState(i % tasks, 7 + i, i % 3, f"task-{i % tasks}", "pnp", f"text {i}", f"key {i}", None, 5 - i % 3)
-        for i in range(len(success))
-    ]
-    empty = np.zeros(success.shape, int)
-    return Forks(
-        states=states, first_actions=((0,), (1,)), interventions=("expert",), then="nohelp", reseeded=True,
-        success=success, cost=np.zeros(success.shape) if cost is None else cost, calls=empty[..., None],
-        steps=empty + 3, invalid_at=empty - 1, failed=np.zeros(success.shape, bool), seed=2,
-    )  # fmt: skip
+from selfreg_gym.forks import Forks
 
 
 @pytest.mark.parametrize("correlated", [0.0, 0.7])
@@ -32,7 +19,7 @@ def test_intervals_cover_the_true_difference(correlated: float) -> None:
     p = rng.random((4000, 2, 1)) * 0.9 + 0.05
     common, own = rng.random((4000, 1, 20)), rng.random((4000, 2, 20))
     success = np.where(rng.random((4000, 1, 20)) < correlated, common, own) < p
-    found = _forks(success).differences()
+    found = made_forks(success).differences()
     truth = (p[:, 1] - p[:, 0])[:, 0]
     inside = (found.success_low <= truth) & (truth <= found.success_high)
     assert 0.94 < inside.mean() < 0.99
@@ -45,7 +32,7 @@ def test_failed_repetitions_are_left_out() -> None:
     success[0, 1, :2] = True
     cost = np.ones(success.shape)
     cost[:, 1] = [[1, 2, 9, 9], [4, 4, 4, 4]]
-    forks = _forks(success, cost)
+    forks = made_forks(success, cost)
     forks.failed[0, 0, 2:] = True
     found = forks.differences()
     assert found.success.tolist() == [1.0, 0.0]
@@ -58,9 +45,9 @@ def test_the_mean_has_an_interval_over_tasks() -> None:
     rng = np.random.default_rng(1)
     effect = np.repeat(rng.random(10), 8)[:, None] < rng.random((80, 12))  # all states of a task are alike
     success = np.stack([np.zeros((80, 12), bool), effect], axis=1)
-    forks = _forks(success, tasks=10)
+    forks = made_forks(success, tasks=10)
     order = np.argsort(np.arange(80) % 10, kind="stable")
-    grouped = _forks(success[np.argsort(order)], tasks=10)
+    grouped = made_forks(success[np.argsort(order)], tasks=10)
     mean, cost = grouped.mean_difference()
     apart, _ = forks.mean_difference()
     assert mean.value == pytest.approx(effect.mean())
@@ -69,7 +56,7 @@ def test_the_mean_has_an_interval_over_tasks() -> None:
 
 
 def test_a_file_keeps_everything(tmp_path) -> None:
-    forks = _forks(np.random.default_rng(0).random((5, 2, 6)) < 0.4)
+    forks = made_forks(np.random.default_rng(0).random((5, 2, 6)) < 0.4)
     read = Forks.load(forks.save(tmp_path / "forks.json"))
     assert read.rows() == forks.rows()
     assert (read.note, read.first_actions, read.seed) == (forks.note, forks.first_actions, 2)
@@ -79,7 +66,7 @@ def test_a_file_keeps_everything(tmp_path) -> None:
 
 
 def test_damaged_files_and_unknown_actions(tmp_path) -> None:
-    forks = _forks(np.zeros((2, 2, 2), bool))
+    forks = made_forks(np.zeros((2, 2, 2), bool))
     with pytest.raises(UnknownNameError, match="Known: 0, 1"):
         forks.differences(2)
     path = forks.save(tmp_path / "forks.json")

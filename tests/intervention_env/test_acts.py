@@ -39,7 +39,8 @@ class Says:
         Act("heads", tokens=1.5), Act("heads", tokens="3"), Act("heads", cost=NAN), Act("heads", cost=math.inf),
         Act("heads", cost=1e300), Act("heads", cost="1"), Act("heads", cost=True), Act("heads", logprobs=(NAN, -1.0)),
         Act("heads", logprobs=(-1.0,)), Act("heads", logprobs=(-1.0, -2.0, -3.0)), Act("heads", logprobs=(0.5, -1.0)),
-        Act("heads", logprobs="ab"), Act("heads", logprobs=3), Act(None), Act(b"heads"), 3, None,
+        Act("heads", logprobs=(-math.inf, -math.inf)), Act("heads", logprobs="ab"), Act("heads", logprobs=3),
+        Act(None), Act(b"heads"), 3, None,
     ],
 )  # fmt: skip
 def test_an_invalid_act_is_an_error(act: Any) -> None:

@@ -84,7 +84,7 @@ def test_a_store_of_format_2_is_read_and_converted_when_it_is_written(rollouts: 
     rollouts.close()
     connection = sqlite3.connect(path)  # what format 2 was: the same without the two columns
     connection.execute("DROP VIEW steps")
-    for column in ("actor_logprobs", "feature_vector", "propensities"):
+    for column in ("actor_logprobs", "feature_vector", "propensities", "continuation"):
         connection.execute(f"ALTER TABLE transitions DROP COLUMN {column}")
     connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
     connection.execute("PRAGMA user_version = 2")
@@ -104,7 +104,8 @@ def test_a_store_of_format_3_has_no_propensities_until_it_is_written(rollouts: R
     rollouts.close()
     connection = sqlite3.connect(path)
     connection.execute("DROP VIEW steps")
-    connection.execute("ALTER TABLE transitions DROP COLUMN propensities")
+    for column in ("propensities", "continuation"):
+        connection.execute(f"ALTER TABLE transitions DROP COLUMN {column}")
     connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
     connection.execute("PRAGMA user_version = 3")
     connection.commit()

@@ -47,7 +47,7 @@ def test_a_store_of_format_1_is_read_and_converted_when_it_is_written(tmp_path: 
         rollouts.checkpoint()
     connection = sqlite3.connect(path)  # what format 1 was: the same without the columns added since
     connection.execute("DROP VIEW steps")
-    for column in ("tokens", "price", "actor_logprobs", "feature_vector", "propensities"):
+    for column in ("tokens", "price", "actor_logprobs", "feature_vector", "propensities", "continuation"):
         connection.execute(f"ALTER TABLE transitions DROP COLUMN {column}")
     connection.execute("CREATE VIEW steps AS SELECT run, episode, t FROM transitions")
     connection.execute("PRAGMA user_version = 1")

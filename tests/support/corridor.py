@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym import FreeText
+from selfreg_gym.transitions import Rows, TransitionModel
 from selfreg_gym.types import Decision
 
 CELLS, STEPS = 5, 7
@@ -94,6 +95,19 @@ def moves() -> tuple[np.ndarray, np.ndarray]:
                     P[who, cell, to] += share * AHEAD[action]
                 P[who, cell, cell] += share * (1 - AHEAD[action] - FALL[action])
     return P, win
+
+
+def exact() -> TransitionModel:
+    """The model of calls of one step, over (cell, steps left)."""
+    P, win = moves()
+    rows = []
+    for matrix in P:
+        tail, head = np.nonzero(matrix)
+        indptr = np.concatenate(([0], np.cumsum(np.bincount(tail, minlength=CELLS))))
+        rows.append(Rows(indptr, head.astype(np.int32), matrix[tail, head], np.ones(len(head), np.int32)))
+    start = np.zeros((STEPS, CELLS))
+    start[-1, 0] = 1.0
+    return TransitionModel.levelled(rows, STEPS, win, start.ravel(), keys=[f"cell {cell}" for cell in range(CELLS)])
 
 
 def optimum(price: float, duration: Any, *, cost_per: str = "call", cost: float = 1.0) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from selfreg_gym.pipeline.candidates import interventions_of
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.schema import ValuesConfig
 from selfreg_gym.solver import solve_frontier
-from selfreg_gym.store.reading import Coded
+from selfreg_gym.store.columns import Coded
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Episode
 

@@ -1,0 +1,64 @@
+"""Interventions that call an actor: the env's own, or another one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Self
+
+from selfreg_gym.errors import SetupError
+from selfreg_gym.intervention_env.building import build_actor
+from selfreg_gym.types import Actor, Intervention
+
+__all__ = ["CallingActor", "CallsActor"]
+
+
+class CallingActor:
+    """The base class of the actors of these interventions.
+
+    Args:
+        actor: the actor that is called: a registered id, an actor or a function of the observation; None for the env's.
+        actor_kwargs: arguments of an actor that is given by its id.
+    """
+
+    def __init__(
+        self, actor: Actor | Callable[[str], str] | str | None = None, actor_kwargs: dict[str, Any] | None = None
+    ) -> None:
+        self.own = None if actor is None and not actor_kwargs else build_actor(actor, actor_kwargs)  # type: ignore[arg-type]
+        self._base: Actor | None = None
+
+    @property
+    def called(self) -> Actor:
+        """The actor that is called.
+
+        Raises:
+            SetupError: it is the env's actor, and there is no env.
+        """
+        found = self._base if self.own is None else self.own
+        if found is None:
+            raise SetupError(
+                f"{type(self).__name__} calls the env's actor, and none is known here: use the intervention in an env, "
+                "bind it with with_actor(actor), or give it an actor of its own (actor=)."
+            )
+        return found
+
+    def with_actor(self, actor: Actor) -> Self:
+        """The same for an env with this actor."""
+        bound = copy.copy(self)
+        bound._base = actor
+        return bound
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+class CallsActor(Intervention):
+    """The base class of interventions whose actor is a :class:`CallingActor`."""
+
+    actor: CallingActor  # type: ignore[assignment]
+
+    def with_actor(self, actor: Actor) -> Self:
+        """The intervention for an env with this actor; :class:`selfreg_gym.types.OptionalInterventionMembers`."""
+        bound = copy.copy(self)
+        bound.actor = self.actor.with_actor(actor)
+        return bound
