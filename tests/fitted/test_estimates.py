@@ -22,6 +22,8 @@ def test_means_intervals_and_shape():
     assert high - low == pytest.approx(2 * 1.96 * 0.2 / 20, rel=0.15)
     assert found.never == 3
     assert found.best_always() == 5
+    capped = estimate(success, 2 * success, prices=3, seed=1, most=1.5)
+    np.testing.assert_allclose(capped.usage, np.minimum(found.usage, 1.5))
     again = estimate(success, 2 * success, prices=3, seed=1)
     np.testing.assert_array_equal(again.usage_replicates, found.usage_replicates)
 
