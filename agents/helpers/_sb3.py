@@ -116,7 +116,7 @@ class SB3Helper(Helper):
         """
         from selfreg_gym.intervention_env.building import build_task
         from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv, to_sb3
-        from selfreg_gym.lm.loading import one_thread
+        from selfreg_gym.lm.loading import limit_threads
 
         if spend is not None:
             check_number("spend (cost units)", spend, above=True)
@@ -125,7 +125,7 @@ class SB3Helper(Helper):
                 f"a training needs steps and tasks, received steps={steps!r} and "
                 f"{'no' if tasks is not None else 'all'} tasks."
             )
-        one_thread()
+        limit_threads()
         kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep"}
         task, task_kwargs = kwargs.pop("task"), kwargs.pop("task_kwargs", None)
         vector = InterventionVectorEnv(num_envs, lambda: DrawnTasks(build_task(task, task_kwargs), tasks), **kwargs)

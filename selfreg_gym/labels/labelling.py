@@ -33,8 +33,8 @@ __all__ = ["BUDGETS", "label"]
 BUDGETS = (0.5, 1.0, 2.0, 3.0)
 """The budgets of the evaluation protocol, in cost units per episode."""
 
-_FLOOR = 0.3  # weight at advantage 0
-_QUANTILE = 0.99  # of |advantage|, gives weight 1; the maximum would depend on a few noisy states
+FLOOR = 0.3  # weight at advantage 0
+QUANTILE = 0.99  # of |advantage|, gives weight 1; the maximum would depend on a few noisy states
 _SCOPES = ("all", "trajectory")
 
 
@@ -144,8 +144,8 @@ def _of_mixture(
     used = share.sum(axis=0) > 0
     size = np.abs(advantage)
     average = (share * size).sum(axis=0)[used] / share.sum(axis=0)[used]
-    top = float(np.quantile(average, _QUANTILE)) if used.any() else 0.0
-    weight = share * (_FLOOR + (1 - _FLOOR) * np.minimum(1.0, size / top if top > 0 else np.zeros_like(size)))
+    top = float(np.quantile(average, QUANTILE)) if used.any() else 0.0
+    weight = share * (FLOOR + (1 - FLOOR) * np.minimum(1.0, size / top if top > 0 else np.zeros_like(size)))
     parts = []
     for action in np.unique(policy):
         mine = np.where(policy == action, share, 0.0)
