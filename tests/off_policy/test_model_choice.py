@@ -63,7 +63,7 @@ def test_bad_arguments_are_explained(known) -> None:
         choose_model(known(0).sample(50), {})
     with pytest.raises(InvalidArgumentError, match="as a dict from names to dicts"):
         choose_model(known(0).sample(50), [{"key": "state"}])
-    with pytest.raises(UnknownNameError, match="argument of TransitionModel.fit: received 'min_visit'"):
+    with pytest.raises(UnknownNameError, match=r"argument of TransitionModel\.fit: received 'min_visit'"):
         choose_model(known(0).sample(50), {"a": {"min_visit": 3}})
     with pytest.raises(InvalidArgumentError, match="4 folds need at least 8 episodes"):
         choose_model(known(0).sample(5), {"a": {}})
