@@ -48,11 +48,7 @@ import transformers
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.batching import pad_right
-<<<<<<< HEAD
-from selfreg_gym.lm.loading import load_causal, load_tokenizer, one_thread
-=======
-from selfreg_gym.lm.loading import limit_threads
->>>>>>> main
+from selfreg_gym.lm.loading import limit_threads, load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.lm.training import finetune, seeded
@@ -206,7 +202,7 @@ def train_further(
         lr: peak learning rate; a third of that of the first training.
         seed: seed of the draw and of the batches.
     """
-    one_thread()
+    limit_threads()
     begun = time.perf_counter()
     pairs = stored_decisions(store, states)
     order = stream(Purpose(0xF0A), seed).permutation(len(pairs))[:count]

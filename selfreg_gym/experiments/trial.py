@@ -213,10 +213,11 @@ class Trial:
         """
         return self.played(self.helpers(names, budgets=budgets, seeded=seeded), splits=splits)
 
-    def played(self, helpers: Mapping[HelperKey, Helper], *, splits: Sequence[str]) -> dict[str, Any]:
+    def played(self, helpers: Mapping[HelperKey, Helper], *, splits: Sequence[str], **env: Any) -> dict[str, Any]:
         """Evaluate helpers on several splits: ``{"evaluation": ...}``, as a cell returns it.
 
-        The evaluation of each helper on each split is saved as a part of the cell, for use after an interruption.
+        The evaluation of each helper on each split is saved as a part of the cell, for use after an interruption. The
+        arguments ``env`` are those of :meth:`evaluate`.
         """
         found = []
         for split in splits:
@@ -228,7 +229,7 @@ class Trial:
                     stored = read_object(path, what="an evaluation", remedy="delete it", error=CheckpointError)
                     found.append(unpack(stored))
                     continue
-                found.append(self.evaluate(some, split=split))
+                found.append(self.evaluate(some, split=split, **env))
                 self.say(f"    {name} evaluated on {split}")
                 if path is not None:
                     write_text(path, dumps(pack(found[-1])) + "\n")

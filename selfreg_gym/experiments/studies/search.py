@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
@@ -12,7 +14,7 @@ from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.evaluation.paired import estimates
 from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
-from selfreg_gym.experiments.packing import pack
+from selfreg_gym.experiments.packing import pack, unpack
 from selfreg_gym.experiments.plots import split_title
 from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.tables import measure_of
@@ -28,15 +30,20 @@ TARGET = 32
 LARGE = 128
 """From this number of simulations on, a third of the tasks is played."""
 
-OTHERS: Mapping[str, Mapping[str, Any]] = {
-    "prm 32": {"simulations": TARGET, "value": "prm"},
-    "privileged 32": {"simulations": TARGET, "privileged": True},
-}
-"""Other searches: name -> arguments that differ."""
-
 
 def _cell(simulations: int) -> str:
     return f"fitted {simulations}"
+
+
+SEARCHES: Mapping[str, Mapping[str, Any]] = {
+    **{_cell(n): {"simulations": n} for n in SIMULATIONS},
+    "prm 32": {"simulations": TARGET, "value": "prm"},
+    "privileged 32": {"simulations": TARGET, "privileged": True},
+}
+"""The searches: name -> arguments."""
+
+INPUTS = ("features", "steps_left")
+"""Inputs of the fitted values. They need no call of the actor, which would be asked in every new state."""
 
 
 class Search(Experiment):
@@ -53,31 +60,31 @@ The search knows what the actor knows: every simulation draws random events anew
 observed. For comparison, a privileged search simulates the true episode, and another one values states by the process
 reward model. Tasks are new ones in the houses of the training tasks. The actor alone plays the same episodes.
 """
-    full = (*Experiment.full, "values.inputs=['features', 'steps_left']", "evaluate.tasks=168")
-    quick = (*Experiment.quick, "values.inputs=['features', 'steps_left']")
+    full = (*Experiment.full, "evaluate.tasks=168")
 
     def cells(self, config: RunConfig) -> Sequence[Cell]:
-        """The actor alone, and each search."""
-        names = [*map(_cell, SIMULATIONS), *OTHERS]
-        return Cell("actor", shared=True), *(Cell(name) for name in names)
+        """The actor alone, and all searches of a seed."""
+        return Cell("actor", shared=True), Cell("searches")
 
     def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
-        """Play all tasks with a search at every step."""
+        """Play all tasks with each search at every step."""
         split = _split(trial.config)
         if cell == "actor":
             return trial.compare(["never"], splits=[split], seeded=False)
-        run = trial.run("collect", "fit-values", *(["train-prm"] if cell == "prm 32" else []))
-        arguments: dict[str, Any] = {"value": "fitted", **OTHERS.get(cell, {})}
-        arguments.setdefault("simulations", int(cell.rpartition(" ")[2]))
-        arguments["folder"] = str(run.path / ("prm" if arguments["value"] == "prm" else "values/teacher"))
-        if arguments["simulations"] >= LARGE:
-            trial = replace(trial, config=_smaller(trial.config))
+        folders = {"fitted": _fitted(trial), "prm": trial.run("collect", "train-prm").path / "prm"}
         always = registry.load("helpers", "always")()
-        evaluation = trial.evaluate(
-            {HelperKey(cell, None, trial.seed): always}, split=split, interventions=[SEARCH],
-            intervention_kwargs={SEARCH: arguments},
-        )  # fmt: skip
-        return {"evaluation": pack(evaluation)}
+        found = []
+        for name, own in SEARCHES.items():
+            arguments: dict[str, Any] = {"value": "fitted", **own}
+            arguments["folder"] = str(folders[arguments["value"]])
+            large = arguments["simulations"] >= LARGE
+            part = replace(trial, config=_smaller(trial.config)) if large else trial
+            played = part.played(
+                {HelperKey(name, None, trial.seed): always}, splits=[split], interventions=[SEARCH],
+                intervention_kwargs={SEARCH: arguments},
+            )  # fmt: skip
+            found.append(unpack(played["evaluation"]))
+        return {"evaluation": pack(Evaluation.merge(*found))}
 
     def findings(self, results: Results) -> Findings:
         """Success, and its difference from the actor alone."""
@@ -127,6 +134,23 @@ def _split(config: RunConfig) -> str:
     """The first split of new tasks."""
     others = [name for name in config.task.splits if name != config.task.collected]
     return others[0] if others else config.task.collected
+
+
+def _fitted(trial: Trial) -> Path:
+    """The folder of the fitted values, which are fitted to the rollouts of the trial's seed if there are none yet."""
+    from selfreg_gym.fitted import solve_fitted
+
+    folder = (trial.work("values") or Path(tempfile.mkdtemp())) / "fitted"
+    if not (folder / "fitted.json").is_file():
+        c = trial.config.values
+        trial.run("collect")
+        with trial.rollouts() as rollouts:
+            fitted = solve_fitted(
+                rollouts, inputs=INPUTS, prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden,
+                rounds=c.rounds, seed=c.seed, progress=trial.progress,
+            )  # fmt: skip
+        fitted.save(folder)
+    return folder
 
 
 def _smaller(config: RunConfig) -> RunConfig:
