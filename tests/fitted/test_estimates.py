@@ -51,6 +51,16 @@ def test_a_budget_is_a_mixture_of_neighbours(budget, expected):
     assert ("do not help" in message) == (budget > 6)
 
 
+@pytest.mark.parametrize(
+    ("success", "best", "usage"),
+    [([0.5, 0.5, 0.1, 0.4], [0, 1, 0, 0], "0.5"), ([0.5, 0.4, 0.6, 0.5], [0, 0, 1, 0], "0")],
+)
+def test_nothing_is_spent_without_more_success(success, best, usage):
+    weights, message = budget_mixture(made(success, [2.0, 0.5, 0.0, 6.0]), 3.0)
+    np.testing.assert_array_equal(weights, best)
+    assert f"more than {usage} cost units" in message
+
+
 def test_always_is_not_mixed_in_where_it_is_worse():
     weights, message = budget_mixture(made([0.8, 0.5, 0.1, 0.7], [2.0, 0.5, 0.0, 6.0]), 3.0)
     np.testing.assert_array_equal(weights, [1, 0, 0, 0])
