@@ -275,10 +275,10 @@ def _numbers(
 def _tasks(rollouts: Any, count: int) -> list[str]:
     """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
     if hasattr(rollouts, "columns"):
-        column = rollouts.columns("task_id")["task_id"]
+        column = rollouts.columns("task_id", decisions=True)["task_id"]
         tasks = [column.values[code] for code in column.codes.tolist()]
     else:
-        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.steps]
+        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.decisions]
     if len(tasks) != count:
         raise InvalidArgumentError(
             f"rollouts must be a store or a list of episodes that can be read twice, received "

@@ -99,7 +99,7 @@ class SB3Helper(Helper):
         """Reinforcement learning on ``success - help_cost * cost units``, with p(s) left out of the features.
 
         Args:
-            env: keyword arguments of ``selfreg/Intervention-v0``.
+            env: keyword arguments of ``selfreg/Intervention-v0``; ``abort`` is not used.
             tasks: training tasks, of which each episode draws one; None: all tasks of the split.
             help_cost: r.
             steps: number of decisions, over all envs.
@@ -126,7 +126,7 @@ class SB3Helper(Helper):
                 f"{'no' if tasks is not None else 'all'} tasks."
             )
         limit_threads()
-        kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep"}
+        kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep", "abort": False}
         task, task_kwargs = kwargs.pop("task"), kwargs.pop("task_kwargs", None)
         vector = InterventionVectorEnv(num_envs, lambda: DrawnTasks(build_task(task, task_kwargs), tasks), **kwargs)
         costs = (0.0, *(intervention.cost for intervention in vector.interventions))

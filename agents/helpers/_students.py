@@ -120,10 +120,10 @@ def _inputs_of(
 def _tasks_of(rollouts: Any) -> np.ndarray:
     """``(n,)`` the task of each decision, as a number."""
     from selfreg_gym.fitted.solve import task_numbers
-    from selfreg_gym.store.reading import Coded
+    from selfreg_gym.store.columns import Coded
 
     if hasattr(rollouts, "columns"):
-        columns = rollouts.columns("task", "task_id")
+        columns = rollouts.columns("task", "task_id", decisions=True)
         return task_numbers(columns["task"], columns["task_id"])
-    of_step = [episode for episode in rollouts if episode.error is None for _ in episode.steps]
-    return task_numbers([one.task_index for one in of_step], Coded.of([one.task_id for one in of_step]))
+    of_decision = [episode for episode in rollouts if episode.error is None for _ in episode.decisions]
+    return task_numbers([one.task_index for one in of_decision], Coded.of([one.task_id for one in of_decision]))

@@ -145,11 +145,15 @@ class Student:
         trained, r2 = [], []
         with progress_bar("student", members * epochs, shown=progress) as update:
             for member in range(members):
+
+                def advance(done: int, before: int = member * epochs) -> None:
+                    update(before + done)
+
                 layers, explained = train_network(
                     x, target, prices_, held_out_rows(names, share=share, seed=seed, member=member), mean=mean,
                     scale=scale, hidden=sizes, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     weight_decay=weight_decay, dropout=dropout, seed=seed * 1000 + member,
-                    progress=lambda done, before=member * epochs: update(before + done),
+                    progress=advance,
                 )  # fmt: skip
                 trained.append(layers)
                 r2.append(explained)

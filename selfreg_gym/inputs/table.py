@@ -21,7 +21,7 @@ _COLUMNS = ("observation", "admissible_actions", "state_key", "feature_key", "st
 
 @dataclass(frozen=True, eq=False)
 class DecisionTable:
-    """What is known at n decisions before the action is chosen.
+    """What is known at n decisions before the action is chosen. A call of several steps is one decision.
 
     Attributes:
         observation: the texts.
@@ -71,7 +71,8 @@ class DecisionTable:
                     "episodes first."
                 )
             return cls._from_episodes(rollouts)
-        columns = rollouts.columns(*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector", **where)
+        names = (*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector")
+        columns = rollouts.columns(*names, decisions=True, **where)
         action, first = columns["action"], columns["t"] == 0
         return cls._checked(
             **{name: columns[name] for name in _COLUMNS},
@@ -83,9 +84,10 @@ class DecisionTable:
     @classmethod
     def _from_episodes(cls, episodes: Iterable[Episode]) -> DecisionTable:
         kept = [episode for episode in episodes if episode.error is None and episode.steps]
-        steps = [step for episode in kept for step in episode.steps]
+        per_episode = [episode.decisions for episode in kept]
+        steps = [step for decisions in per_episode for step in decisions]
         action = np.array([step.action for step in steps], np.int64)
-        first = np.array([i == 0 for episode in kept for i in range(len(episode.steps))], bool)
+        first = np.array([i == 0 for decisions in per_episode for i in range(len(decisions))], bool)
         interventions = max([len(episode.usage) for episode in kept], default=0)
         return cls._checked(
             observation=Coded.of([step.observation for step in steps]),
@@ -93,7 +95,7 @@ class DecisionTable:
             state_key=Coded.of([step.state_key for step in steps]),
             feature_key=Coded.of([step.feature_key for step in steps]),
             steps_left=np.array([-1 if step.steps_left is None else step.steps_left for step in steps], np.int64),
-            calls_so_far=_calls_before(action, first, max(interventions, int(action.max(initial=0)))),
+            calls_so_far=_calls_before(action, first, interventions),
             actor_logprobs=_given(Ragged.of([step.actor_logprobs for step in steps])),
             feature_vector=_vectors(_matrix([step.feature_vector for step in steps])),
         )
@@ -153,7 +155,7 @@ def _interventions(rollouts: Any, action: np.ndarray) -> int:
     """K: the number of interventions of a store's env; the largest action if the spec does not list them."""
     env = rollouts.spec.get("env") if isinstance(rollouts.spec, dict) else None
     named = env.get("interventions") if isinstance(env, dict) else None
-    return max(len(named) if isinstance(named, list) else 0, int(action.max(initial=0)))
+    return len(named) if isinstance(named, list) and named else int(action.max(initial=0))
 
 
 def _calls_before(action: np.ndarray, first: np.ndarray, interventions: int) -> np.ndarray:

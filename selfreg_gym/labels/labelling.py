@@ -47,7 +47,7 @@ def label(
     scope: str = "all",
     merge: bool = False,
 ) -> Labels:
-    """Label every stored decision with the action of the solution, for each budget.
+    """Label every stored decision with the action of the solution, for each budget. A call is one decision.
 
     The head of this module defines the weight. A mixture (two policies, one drawn per episode) gives one label where
     its policies agree; where they differ it gives two, each weighted by the share of its policy. Decisions in states
@@ -203,12 +203,12 @@ def _decisions(rollouts: Rollouts | Iterable[Episode]) -> _Decisions:
     if isinstance(rollouts, Rollouts):
         rollouts.require_complete()
         names = ("observation", "state_key", "feature_key", "steps_left", "action", "episode", "run", "task_id")
-        columns: dict[str, Any] = rollouts.columns(*names)
+        columns: dict[str, Any] = rollouts.columns(*names, decisions=True)
         run, plan_index = columns.pop("run"), columns.pop("episode")
         columns["plan_index"] = plan_index
         new = np.r_[True, (np.diff(plan_index) != 0) | (np.diff(run) != 0)] if len(run) else np.zeros(0, bool)
     else:
-        pairs = [(i, e, s) for i, e in enumerate(e for e in rollouts if e.error is None) for s in e.steps]
+        pairs = [(i, e, s) for i, e in enumerate(e for e in rollouts if e.error is None) for s in e.decisions]
         columns = {
             "observation": Coded.of([s.observation for _, _, s in pairs]),
             "state_key": Coded.of([s.state_key for _, _, s in pairs]),

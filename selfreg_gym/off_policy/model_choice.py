@@ -143,7 +143,7 @@ def _held_out_curve(
     n, actions = len(logged.action), logged.interventions + 1
     policies = np.zeros((len(PRICES), n), np.int64)
     q = np.zeros((len(PRICES), n, actions, 2))
-    steps = [step for one in episodes for step in one.steps]
+    steps = [step for one in episodes for step in one.decisions]
     for g in range(int(fold.max()) + 1):
         model = TransitionModel.fit([one for one, own in zip(episodes, fold, strict=True) if own != g], **arguments)
         mine = np.flatnonzero((fold == g)[logged.episode])

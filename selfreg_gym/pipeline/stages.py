@@ -56,6 +56,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
         episodes=c.episodes,
         help_probabilities=c.help_probabilities,
         help_shares=c.help_shares or None,
+        abort_probability=c.abort_probability,
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
