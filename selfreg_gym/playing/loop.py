@@ -222,7 +222,10 @@ class _Batch:
             return {}
         except TaskContractError as error:
             if mask.sum() == 1:
-                return {int(np.flatnonzero(mask)[0]): str(error)}
+                i = int(np.flatnonzero(mask)[0])
+                if not self.slots[i].over:  # the task began, so a wrapper of the helper raised
+                    raise
+                return {i: str(error)}
         faults: dict[int, str] = {}
         for i in np.flatnonzero(mask).tolist():
             faults |= self.reset(np.arange(self.n) == i, specs)
