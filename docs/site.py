@@ -20,7 +20,16 @@ ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
     "Environments and playing": ("intervention_env", "playing", "spaces", "types", "wrappers", "helper", "adapters"),
     "Data and models": ("collection", "store", "prm", "transitions", "averagers", "labels", "inputs", "fitted"),
-    "Solving and comparing": ("solver", "off_policy", "calibration", "evaluation", "report", "agents", "experiments"),
+    "Solving and comparing": (
+        "solver",
+        "off_policy",
+        "forks",
+        "calibration",
+        "evaluation",
+        "report",
+        "agents",
+        "experiments",
+    ),
     "Errors and contract checks": ("errors", "testing"),
 }
 

@@ -32,7 +32,7 @@ from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
 from selfreg_gym.collection import collect
 from selfreg_gym.lm.batching import pad_right
-from selfreg_gym.lm.loading import one_thread
+from selfreg_gym.lm.loading import limit_threads
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.scoring import CandidateScorer
 from selfreg_gym.lm.training import add_lora, finetune, merge_lora
@@ -83,7 +83,7 @@ def expert_decisions(count: int) -> list[tuple[str, tuple[str, ...], str]]:
 
 def check(path: Path, *, dtype: str = "float32") -> None:
     """Act in each mode, fine-tune for ten steps and train a process reward model; save and load each result."""
-    one_thread()
+    limit_threads()
     tolerance = 1e-3 if dtype == "float32" else 0.5  # for a log-probability or a logit of about 10
     with timed("load") as note:
         actor = LM(path, temperature=0, dtype=dtype)

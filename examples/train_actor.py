@@ -3,6 +3,8 @@
     python examples/train_actor.py tiny      # agents/checkpoints/tiny: the default actor
     python examples/train_actor.py strong    # agents/checkpoints/strong: the intervention "strong"
     python examples/train_actor.py tiny --evaluate 600     # then evaluate it on the train split, which it has not seen
+    python examples/train_actor.py tiny --from-rollouts runs/demo/rollouts.sqlite --out runs/actor
+                                             # train it further on states that help has reached
 
 The size of an actor and the number of its training steps determine its success rate. Episodes follow the expert, except
 that each step takes a random action with probability 0.1 (its label is still the expert's action); otherwise a learner
@@ -14,6 +16,11 @@ Training has two stages. The choice of a room is a lookup in the observation, wh
 observations (the human's words, the admissible actions and the robot's position, without map and history), which are
 cheap and consist mostly of lookups. The second stage uses whole observations. Whole observations alone gave a success
 rate of 0.17 after the same amount of training.
+
+`--from-rollouts STORE` trains a shipped actor further, on states of collected episodes that were reached by a step of
+help. Its own training has none of them: it follows the expert or its own mistakes, and never a mixture of both. The
+targets are the expert's actions in these states (DAgger: Ross, Gordon and Bagnell 2011, with the mixture of actor and
+help as the policy that visits). `--states alone` is the control: as many states that were reached without help.
 
 All draws come from one seed and run on one thread. On one machine with one torch version the weights are reproduced
 bit by bit, and their hash in training.json can be compared; other processors round differently in the last digit.
@@ -29,6 +36,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +45,20 @@ import numpy as np
 import torch
 import transformers
 
-import selfreg_gym  # noqa: F401  (registers the tasks)
+from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.lm.batching import pad_right
-from selfreg_gym.lm.loading import one_thread
+from selfreg_gym.lm.loading import limit_threads, load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt, answer_text
 from selfreg_gym.lm.tokenizer import PromptEncoder, build_tokenizer
 from selfreg_gym.lm.training import finetune, seeded
-from selfreg_gym.types import Decision
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.utils.random_streams import Purpose, stream
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints"
 SPLIT = "actor-train"
+STATES = ("helped", "alone", "all")
+PROMPT_LOSS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Recipe:
     short_batch_size: int = 32
     batch_size: int = 8
     lr: float = 3e-3
-    prompt_loss: float = 0.5
+    prompt_loss: float = PROMPT_LOSS
     perturb: float = 0.1
     init: float = 0.06
     seed: int = 1
@@ -118,7 +129,7 @@ def shortened(text: str) -> str:
 
 def train(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record."""
-    one_thread()
+    limit_threads()
     begun = time.perf_counter()
     pairs = expert_decisions(recipe)
     tokenizer = build_tokenizer(f"{actor_prompt(text)}{answer_text(action)}" for text, action in pairs)
@@ -146,29 +157,16 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         if not action.startswith(_NO_LOOKUP) or rng.random() < _NO_LOOKUP_SHARE
     ]
 
-    def loss(net: Any, batch: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-        ids = pad_right([prompt + answer for prompt, answer in batch], pad=pad)
-        logits = net(input_ids=ids, use_cache=False).logits[:, :-1]
-        each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, L - 1)
-        weight = torch.zeros_like(each)
-        for row, (prompt, answer) in enumerate(batch):
-            weight[row, : len(prompt) - 1] = recipe.prompt_loss / (len(prompt) - 1)
-            weight[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = 1.0  # -log P(the whole action)
-        return (each * weight).sum() / len(batch)
-
     losses: list[float] = []
     for stage, steps, batch_size in (
         (lookups, recipe.short_steps, recipe.short_batch_size),
         (pairs, recipe.steps, recipe.batch_size),
     ):
-        examples = [
-            (encoder.prompt(actor_prompt(text)), [*encoder.continuation(answer_text(action)), end])
-            for text, action in stage
-        ]
+        examples = encoded(stage, encoder, end)
         log = finetune(
             model,
             examples,
-            loss,
+            partial(answer_loss, prompt_loss=recipe.prompt_loss, pad=pad),
             lengths=[len(prompt) + len(answer) for prompt, answer in examples],
             seed=recipe.seed,
             lr=recipe.lr,
@@ -177,16 +175,136 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
             progress=sys.stdout.isatty(),
         )
         losses += log.loss
+    about = {"split": SPLIT, "recipe": asdict(recipe), "decisions": len(pairs), "data_sha256": digest_of(pairs)}
+    return save(out, model, tokenizer, about, losses, begun)
+
+
+def train_further(
+    start: Path,
+    store: Path,
+    out: Path,
+    *,
+    states: str = "helped",
+    steps: int = 300,
+    count: int = 4000,
+    lr: float = 1e-3,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """Train a checkpoint on expert actions at stored states, write it to ``out`` and return the training record.
+
+    Args:
+        start: the checkpoint to begin with.
+        store: a rollout store of training tasks.
+        out: the folder of the new checkpoint.
+        states: "helped", "alone" or "all" (:func:`stored_decisions`).
+        steps: optimiser steps with batches of 8.
+        count: largest number of states, drawn at random.
+        lr: peak learning rate; a third of that of the first training.
+        seed: seed of the draw and of the batches.
+    """
+    limit_threads()
+    begun = time.perf_counter()
+    pairs = stored_decisions(store, states)
+    order = stream(Purpose(0xF0A), seed).permutation(len(pairs))[:count]
+    pairs = [pairs[i] for i in sorted(order.tolist())]
+    model, tokenizer = load_causal(start), load_tokenizer(start)
+    encoder, pad, end = PromptEncoder(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
+    examples = encoded(pairs, encoder, end)
+    log = finetune(
+        model,
+        examples,
+        partial(answer_loss, prompt_loss=PROMPT_LOSS, pad=pad),
+        lengths=[len(prompt) + len(answer) for prompt, answer in examples],
+        seed=seed,
+        lr=lr,
+        batch_size=8,
+        steps=steps,
+        progress=sys.stdout.isatty(),
+    )
+    about = {
+        "start": start.name, "states": states, "steps": steps, "lr": lr, "seed": seed, "decisions": len(pairs),
+        "data_sha256": digest_of(pairs),
+    }  # fmt: skip
+    return save(out, model, tokenizer, about, list(log.loss), begun)
+
+
+def stored_decisions(store: Path, states: str = "helped") -> list[tuple[str, str]]:
+    """``(observation, expert's action)`` at decisions of a store; the recorded episodes are played again for it.
+
+    Args:
+        store: a rollout store.
+        states: "helped": the step before was one of an intervention. "alone": there was no help before. "all".
+
+    Raises:
+        InvalidArgumentError: no such decision, another value of ``states``, a store of evaluation tasks, or a task that
+            shows other observations than the stored ones.
+    """
+    if states not in STATES:
+        raise UnknownNameError("choice of states", states, STATES)
+    pairs = []
+    with Rollouts.open(store) as rollouts:
+        env = rollouts.spec["env"]
+        split = str(env["task_kwargs"].get("split", "train"))
+        if "train" not in split:
+            raise InvalidArgumentError(f"an actor is trained on training tasks, received a store of {split!r}.")
+        task = gym.make(env["task"], disable_env_checker=True, **env["task_kwargs"]).unwrapped
+        for episode in rollouts.episodes():
+            observation, _ = task.reset(seed=episode.seed, options={"episode": episode.task_index})
+            alone = True
+            for before, step in zip((None, *episode.steps), episode.steps, strict=False):
+                alone = alone and (before is None or before.action == 0)
+                if observation != step.observation:
+                    raise InvalidArgumentError(
+                        f"the task must show the stored observations, and differs at step {step.t} of task "
+                        f"{episode.task_id!r}: use the version that collected {store}."
+                    )
+                helped = before is not None and before.action > 0
+                if states == "all" or (helped if states == "helped" else alone and before is not None):
+                    pairs.append((observation, task.expert_action()))
+                observation = task.step(step.action_text)[0]
+    if not pairs:
+        raise InvalidArgumentError(f"{store} has no decisions of the kind {states!r}.")
+    return pairs
+
+
+def encoded(pairs: Sequence[tuple[str, str]], encoder: PromptEncoder, end: int) -> list[tuple[list[int], list[int]]]:
+    """Tokens of the prompts and of the answers."""
+    return [
+        (encoder.prompt(actor_prompt(text)), [*encoder.continuation(answer_text(action)), end])
+        for text, action in pairs
+    ]
+
+
+def answer_loss(
+    net: Any, batch: Sequence[tuple[list[int], list[int]]], *, prompt_loss: float, pad: int
+) -> torch.Tensor:
+    """-log P(the action), plus ``prompt_loss`` times the mean cross-entropy of the prompt; mean over the batch."""
+    ids = pad_right([prompt + answer for prompt, answer in batch], pad=pad)
+    logits = net(input_ids=ids, use_cache=False).logits[:, :-1]
+    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, L - 1)
+    weight = torch.zeros_like(each)
+    for row, (prompt, answer) in enumerate(batch):
+        weight[row, : len(prompt) - 1] = prompt_loss / (len(prompt) - 1)
+        weight[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = 1.0
+    return (each * weight).sum() / len(batch)
+
+
+def digest_of(pairs: Sequence[tuple[str, str]]) -> str:
+    """SHA-256 of training data."""
+    return hashlib.sha256("\n\n".join(f"{o}\n{a}" for o, a in pairs).encode()).hexdigest()
+
+
+def save(
+    out: Path, model: Any, tokenizer: Any, about: dict[str, Any], losses: Sequence[float], begun: float
+) -> dict[str, Any]:
+    """Write a checkpoint with its training record, and return the record."""
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     weights = out / "model.safetensors"
     weights.chmod(0o644)  # safetensors makes it readable for the owner only
     record = {
-        "split": SPLIT,
-        "recipe": asdict(recipe),
-        "decisions": len(pairs),
-        "data_sha256": hashlib.sha256("\n\n".join(f"{o}\n{a}" for o, a in pairs).encode()).hexdigest(),
+        **about,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "loss": [round(value, 4) for value in losses],
@@ -203,34 +321,18 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
 
 
 def play(path: Path, *, episodes: int, temperature: float, mode: str, split: str = "train") -> dict[str, float]:
-    """Return the success rate per kind of task in ``split``; 16 episodes are played at a time."""
+    """Return the success rate per kind of task in ``split``, and the share of episodes with an invalid action."""
     from selfreg_gym.agents.actors.lm import LM
 
     actor = LM(path, mode=mode, temperature=temperature)
+    env = InterventionVectorEnv(
+        16, "selfreg/SIF-v0", actor, [], task_kwargs={"split": split}, autoreset_mode="Disabled"
+    )
     outcome: dict[str, list[bool]] = {}
     invalid = 0
-    for begin in range(0, episodes, 16):
-        rows = []
-        for episode in range(begin, min(begin + 16, episodes)):
-            env = gym.make("selfreg/SIF-v0", kind="mixed", split=split).unwrapped
-            observation, info = env.reset(seed=episode, options={"episode": episode})
-            rows.append([env, observation, info, 0, episode])
-        while rows:
-            decisions = [
-                Decision(observation, info["admissible_actions"], key=(episode, t, 0))
-                for _, observation, info, t, episode in rows
-            ]
-            going = []
-            for row, act in zip(rows, actor.act(decisions), strict=True):
-                _, kind = row[1], row[2]["kind"]
-                row[1], _, terminated, truncated, row[2] = row[0].step(act.text)
-                row[3] += 1
-                if terminated or truncated:
-                    outcome.setdefault(kind, []).append(bool(row[2]["success"]))
-                    invalid += bool(row[2].get("invalid_action"))
-                else:
-                    going.append(row)
-            rows = going
+    for episode in run_episodes(env, [EpisodeSpec(i, i, 0.0) for i in range(episodes)]):
+        outcome.setdefault(episode.kind, []).append(episode.success)
+        invalid += any(step.invalid for step in episode.steps)
     rates = {kind: round(float(np.mean(won)), 3) for kind, won in sorted(outcome.items())}
     rates["all"] = round(float(np.mean([won for part in outcome.values() for won in part])), 3)
     rates["invalid"] = round(invalid / episodes, 3)
@@ -245,9 +347,23 @@ def main() -> None:
     parser.add_argument(
         "--evaluate", type=int, default=0, metavar="N", help="then evaluate on N tasks of the train split"
     )
+    parser.add_argument(
+        "--from-rollouts", type=Path, default=None, metavar="STORE", help="train it further on states of a store"
+    )
+    parser.add_argument("--states", choices=STATES, default="helped", help="which states of the store; default: helped")
+    parser.add_argument("--steps", type=int, default=300, help="optimiser steps of the further training")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the further training")
     arguments = parser.parse_args()
-    out = arguments.out or CHECKPOINTS / arguments.name
-    record = train(RECIPES[arguments.name], out)
+    if arguments.from_rollouts is not None:
+        if arguments.out is None:
+            parser.error("--from-rollouts needs --out: it does not replace the shipped checkpoint.")
+        out, start = arguments.out, CHECKPOINTS / arguments.name
+        record = train_further(
+            start, arguments.from_rollouts, out, states=arguments.states, steps=arguments.steps, seed=arguments.seed
+        )
+    else:
+        out = arguments.out or CHECKPOINTS / arguments.name
+        record = train(RECIPES[arguments.name], out)
     print(json.dumps({k: v for k, v in record.items() if k != "recipe"}, indent=1))
     if arguments.evaluate:
         for mode, temperature in (("rank", 1.0), ("rank", 0.0), ("generate", 1.0)):

@@ -54,6 +54,7 @@ from .types import Intervention as Intervention
 from .types import TextTask as TextTask
 from .types import Transition as Transition
 from .types import as_actor as as_actor
+from .wrappers import ContinuedCalls as ContinuedCalls
 from .wrappers import EncodedObservation as EncodedObservation
 from .wrappers import FeatureObservation as FeatureObservation
 from .wrappers import HelpBudget as HelpBudget

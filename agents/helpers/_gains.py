@@ -68,6 +68,18 @@ class GainHelper(Helper):
     def gains(self, observations: Any) -> Gains:
         """dS and dM at N observations of the wrapped env, each ``(N, P, K)``, in the order of :attr:`prices`."""
 
+    def rounded(self, success: NDArray[np.floating[Any]], usage: NDArray[np.floating[Any]], decimals: int) -> Gains:
+        """dS and dM as float64, rounded so that they do not depend on the batch.
+
+        Args:
+            success: dS.
+            usage: dM, which is rounded in units of the smallest cost, because cost units can be large or small.
+            decimals: of the rounded numbers.
+        """
+        unit = min(self.costs)
+        in_units = np.round(np.asarray(usage, np.float64) / unit, decimals)
+        return np.round(np.asarray(success, np.float64), decimals) + 0.0, in_units * unit + 0.0
+
     @property
     def knob(self) -> float:
         """The position on the axis of prices, in [0, P + 1]."""

@@ -1,13 +1,14 @@
-"""Training examples of the language-model helper: labels gathered by observation, and the sample drawn from them."""
+"""Training examples of the helper ``lm-sft``: labels grouped by observation, and a sample of the observations."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._lm_prompts import Augment
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelledObservation", "answer_tokens", "draw_examples", "gather", "split_by_task"]
 
-Augment = Callable[[str, np.random.Generator], str]
-
 
 class LabelledObservation(NamedTuple):
-    """An observation with B budgets; ``weights[b, a]`` is the weight of action ``a`` at ``budgets[b]``, (B, K + 1)."""
+    """An observation with B budgets; ``weights`` ``(B, K + 1)`` has the weight of each action at each budget."""
 
     observation: str
     budgets: tuple[float, ...]
@@ -29,7 +28,16 @@ class LabelledObservation(NamedTuple):
     def example(
         self, tokenizer: Any, topics: Mapping[str, int], augment: Augment | None, rng: np.random.Generator
     ) -> ChoiceExample:
-        """One prompt per budget, augmented, with weights that sum to 1: the observations are drawn by their weights."""
+        """One prompt per budget, after augmentation, with weights that sum to 1.
+
+        The weights are normalised because observations are drawn in proportion to their total weight.
+
+        Args:
+            tokenizer: its chat template is applied, if it has one.
+            topics: the number of the topic of each observation whose topic is known.
+            augment: rewrites the observation; None: it is unchanged.
+            rng: random generator of ``augment``.
+        """
         from selfreg_gym.lm.choice_training import ChoiceExample
         from selfreg_gym.lm.prompts import helper_prompt
 
@@ -39,7 +47,16 @@ class LabelledObservation(NamedTuple):
 
 
 def split_by_task(labels: Sequence[Any], *, share: float, seed: int) -> tuple[list[Any], list[Any]]:
-    """The labels to train on, and those of the held-out tasks."""
+    """The labels to train on, and the labels of held-out tasks.
+
+    Args:
+        labels: each with a ``task_id``.
+        share: share of the tasks that are held out.
+        seed: seed of the choice of these tasks.
+
+    Raises:
+        InvalidArgumentError: a label has no ``task_id``.
+    """
     from selfreg_gym.prm.targets import split_tasks
 
     if not all(hasattr(label, "task_id") for label in labels):
@@ -52,10 +69,18 @@ def split_by_task(labels: Sequence[Any], *, share: float, seed: int) -> tuple[li
 
 
 def gather(labels: Sequence[Any], *, interventions: int, help_weight: float) -> list[LabelledObservation]:
-    """Gather labels by observation and budget. Weights of equal actions add up, and different actions keep theirs.
+    """Group labels by observation and budget; the weights of equal actions are added.
+
+    Args:
+        labels: objects with ``observation, budget, action, weight``.
+        interventions: K.
+        help_weight: factor on the weight of labels whose action is help.
 
     Returns:
-        The observations with a positive weight: none if every label's weight is 0.
+        The observations with a positive weight; an empty list if the weights of all labels are 0.
+
+    Raises:
+        InvalidArgumentError: there are no labels, or an action is not from 0 to K.
     """
     if not labels:
         raise InvalidArgumentError("a helper needs labels to train on, received none.")
@@ -87,12 +112,12 @@ def draw_examples(
     help_weight: float,
     seed: int,
 ) -> tuple[list[ChoiceExample], list[ChoiceExample], int]:
-    """Draw observations with replacement, in proportion to their weight, with all their budgets.
+    """Draw observations with replacement, in proportion to their total weight, each with all its budgets.
 
     Args:
         gathered: observations to train on.
         held_out: labels of the held-out tasks.
-        limit: about so many (observation, budget) are drawn to train on.
+        limit: approximate number of drawn (observation, budget) pairs to train on.
         tokenizer, features, augment, help_weight: as in :meth:`LMSFTHelper.train`.
         interventions: K.
         seed: seed of the sample and of ``augment``.
@@ -125,7 +150,11 @@ def draw_examples(
 
 
 def answer_tokens(tokenizer: Any, interventions: int) -> list[int]:
-    """First tokens of the answers "nohelp", "help", "help2", ...; of digits if the first tokens of words are equal."""
+    """First tokens of the answers "nohelp", "help", "help2", ...; digits where the first tokens of words are equal.
+
+    Raises:
+        InvalidArgumentError: the tokenizer has no K + 1 different tokens for the answers.
+    """
     from selfreg_gym.lm.tokenizer import PromptEncoder
 
     encoder = PromptEncoder(tokenizer)

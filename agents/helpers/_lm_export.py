@@ -1,4 +1,4 @@
-"""Export of the language-model helper: its model card, and a ``transformers.decision`` repository."""
+"""Export of language-model helpers: model cards, and a ``transformers.decision`` repository."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def write_gain_card(helper: LMHelper, folder: Path) -> None:
     write_card(
         folder,
         title=f"Helper with value heads on {helper.info.get('backbone', 'a language model')}",
-        what="Reads a decision of an agent, and gives for each intervention by how much success and usage would change "
+        what="Reads a decision, and predicts for each intervention by how much success and usage would change "
         f"if it were asked now, at {len(helper.prices)} prices. It asks where success minus price times usage rises. "
         "The price sets the usage, so one model serves every budget. Besides the text it reads these numbers: "
         f"{numbers}. Costs of the interventions: {', '.join(f'{cost:g}' for cost in helper.costs)}. Its results in "

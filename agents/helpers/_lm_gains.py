@@ -1,9 +1,10 @@
 """Training of the language-model helper with value heads: regression of a teacher's gains at all prices.
 
-1. The network of the numbers (signals of the actor, steps left, ...) is trained on all decisions, in seconds.
-2. Backbone and head are trained end to end on a sample of the decisions, starting from the answers of step 1.
+1. The network of the numbers (the actor's distribution, steps left, ...) is trained on all decisions, in seconds.
+2. Backbone and head are trained end to end on a sample of the decisions. At first the text adds nothing to the answers
+   of step 1.
 
-Both are validated on held-out tasks, and the best weights are kept.
+Both steps are validated on held-out tasks, and keep the weights with the smallest loss there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class GainExamples(NamedTuple):
         prompts: m texts.
         numbers: float32 ``(m, D)``.
         targets: float32 ``(m, P, K, 2)``, dS and dM of the teacher.
-        weight: ``(m,)``, in the loss.
+        weight: ``(m,)`` weights in the loss.
         topic: int64 ``(m,)``, the class of the decision in the auxiliary task; -1: none.
     """
 
@@ -112,8 +113,8 @@ def train_gains(
         tokenizer: of the backbone.
         examples: at least one.
         held_out: examples for validation and the choice of the best weights, or None.
-        topics: number of classes of the auxiliary task, which a linear layer on the text features learns: what the
-            state is takes fewer examples to learn than what it is worth. 0: none.
+        topics: number of classes of the auxiliary task, for a linear layer on the text features. The class of a state
+            takes fewer examples to learn than its gains. 0: no auxiliary task.
         batch_size: examples per forward pass.
         seed: seed of the order of the examples, of dropout and of the auxiliary layer.
         **arguments: of :func:`selfreg_gym.lm.training.finetune`.
@@ -177,7 +178,7 @@ def train_gains(
 
 
 def r_squared(found: np.ndarray, wanted: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
-    """``(P,)``: the share of the variance of the gains that is explained, at each price (mean over interventions).
+    """``(P,)`` share of the variance of the gains that is explained at each price, the mean over interventions.
 
     Args:
         found, wanted: gains dS - r dM, ``(n, P, K)``.

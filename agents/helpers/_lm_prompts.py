@@ -1,4 +1,4 @@
-"""Prompts of the language-model helper with value heads, from stored decisions and from live ones."""
+"""Prompts of the language-model helper with value heads, for stored decisions and for those in progress."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 __all__ = ["Augment", "distinct_decisions", "draw_decisions", "prompts_of"]
 
 Augment = Callable[[str, np.random.Generator], str]
+"""A function that rewrites an observation without changing its meaning."""
+"""A function that rewrites an observation without changing its meaning."""
 
 
 def prompts_of(
@@ -30,7 +32,8 @@ def prompts_of(
         table: n decisions.
         facts: whether the prompt has the feature key, where the task has one.
         tokenizer: its chat template is applied, if it has one.
-        augment, rng: rewrite each observation; None: leave it as it is.
+        augment: rewrites each observation; None: observations are unchanged.
+        rng: random generator of ``augment``.
     """
     texts, keys = table.observation, table.feature_key
     columns = texts.codes.tolist(), keys.codes.tolist(), table.steps_left.tolist(), table.calls_so_far.tolist()
@@ -52,7 +55,7 @@ def prompts_of(
 
 
 def distinct_decisions(table: DecisionTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One decision of each distinct prompt, and how often the prompt occurs.
+    """The first decision with each distinct prompt, and the number of decisions with this prompt.
 
     Args:
         table: n decisions.
@@ -71,10 +74,10 @@ def distinct_decisions(table: DecisionTable, rows: np.ndarray) -> tuple[np.ndarr
 def draw_decisions(
     table: DecisionTable, rows: Sequence[int] | np.ndarray, *, size: int | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw decisions with different prompts, and their weights in the loss.
+    """Draw decisions with different prompts, and compute their weights in the loss.
 
-    A prompt that occurs often is drawn with a higher probability, but at most once; its weight makes the loss an
-    unbiased estimate of that over all decisions (:func:`selfreg_gym.lm.subsampling.subsample`).
+    A frequent prompt is drawn with a higher probability, but at most once. The weights make the loss of the sample an
+    unbiased estimate of the loss over all decisions (:func:`selfreg_gym.lm.subsampling.subsample`).
 
     Args:
         table: n decisions.

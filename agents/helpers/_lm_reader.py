@@ -1,4 +1,4 @@
-"""What the language-model helper with value heads reads: features of the text, and numbers about the decision."""
+"""The inputs of the language-model helper with value heads: features of the text, and numbers of the decision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DecisionReader:
     Args:
         backbone: a causal LM in eval mode.
         tokenizer: its tokenizer.
-        encoder: of the numbers; None: there are none.
+        encoder: of the numbers; None if it reads the text alone.
         facts: whether the prompt has the feature key.
         memo: number of prompts whose features are kept in memory.
     """
@@ -39,20 +39,24 @@ class DecisionReader:
 
     @property
     def needs_actor(self) -> bool:
-        """Whether it reads the acts that the actor would take."""
+        """Whether :meth:`observe` needs the acts that the actor would take."""
         return self.encoder is not None and self.encoder.needs_actor
 
     def observe(
         self, texts: Sequence[str], infos: Sequence[Mapping[str, Any]], acts: Sequence[Any] | None = None
     ) -> np.ndarray:
-        """float32 ``(n, width)`` of n observations, their infos, and the acts that the actor would take."""
+        """The columns of decisions in episodes that are being played, float32 ``(n, width)``.
+
+        Args:
+            texts, infos, acts: as for :meth:`selfreg_gym.inputs.InputEncoder.observe`.
+        """
         if not len(texts):
             return np.zeros((0, self.width), np.float32)
         text = self.text(DecisionTable.from_infos(texts, infos))
         return text if self.encoder is None else np.hstack([text, self.encoder.observe(texts, infos, acts)])
 
     def encode(self, table: DecisionTable) -> np.ndarray:
-        """float32 ``(n, width)`` of a table."""
+        """The columns of the decisions of a table, float32 ``(n, width)``."""
         text = self.text(table)
         return text if self.encoder is None else np.hstack([text, self.encoder.encode(table)])
 

@@ -1,10 +1,10 @@
-"""Training of a language-model student: its data, its backbone with the words of its prompts, its heads, its record."""
+"""The training of the language-model helper with value heads: its data, backbone, value heads, and training record."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,13 @@ from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
 from selfreg_gym.prm.targets import split_tasks
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 __all__ = ["train_student"]
 
-_VALIDATION = 256  # smallest number of held-out decisions, if there are so many
-_TAIL = "Steps left 1. Calls 1. Help?"
+_VALIDATION = 256  # smallest number of decisions for validation, if there are as many
+_TAIL = "Steps left 1. Calls 1. Help?"  # the words of the last line of a prompt
 
 
 def train_student(
@@ -68,62 +69,34 @@ def train_student(
         )
     if str(backbone) != AUTO:
         backbone_path(backbone)  # an unknown name is an error before the rollouts are read
-    table = DecisionTable.from_rollouts(rollouts)
-    gains = teacher_gains(teacher, table)
+    data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=share, seed=seed)
+    table, gains = data.table, data.gains
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
-    held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
-    inputs = _available(table, facts=facts) if inputs is None else inputs
-    encoder, numbers = _numbers(table, inputs, rollouts, prm)
-    inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
-    if not len(inside) or not len(outside):
-        raise InvalidArgumentError(
-            "the teacher must know decisions of the tasks to train on and of the held-out tasks, received "
-            f"{len(inside)} and {len(outside)}: collect more tasks, or use another share or seed."
-        )
-    drawn, weight = draw_decisions(table, inside, size=max_decisions, seed=seed)
-    judged, judged_weight = draw_decisions(table, outside, size=max(_VALIDATION, len(drawn) // 40), seed=seed)
+    drawn, weight = draw_decisions(table, data.inside, size=max_decisions, seed=seed)
+    size = max(_VALIDATION, len(drawn) // 40)
+    judged, judged_weight = draw_decisions(table, data.outside, size=size, seed=seed)
 
-    lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
-    backbone_of_actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
-    prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
-    with opened_backbone(
-        backbone, table.observation.values, prompts=prompts, actor=backbone_of_actor, seed=seed
-    ) as start:
-        tokenizer = load_tokenizer(start.path)
-        model = load_causal(start.path, dtype=dtype, device=device)
-        origin = start.record()
-    added = extend_vocabulary(model, tokenizer, [*lines, _TAIL], seed=seed)
-
-    rng = stream(LABEL_EXAMPLES, seed, 1)
-    kinds = table.feature_key.codes if topics else np.full(len(table), -1)
-
-    def examples(rows: np.ndarray, weights: np.ndarray, *, rewrite: bool) -> GainExamples:
-        prompts = prompts_of(
-            table.take(rows), facts=facts, tokenizer=tokenizer, augment=augment if rewrite else None, rng=rng
-        )
-        return GainExamples(prompts, numbers[rows], gains.values[rows], weights, kinds[rows])
-
-    fit, validation = examples(drawn, weight, rewrite=True), examples(judged, judged_weight, rewrite=False)
+    actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
+    model, tokenizer, start = _open(table, backbone, facts=facts, actor=actor, dtype=dtype, device=device, seed=seed)
+    reading: dict[str, Any] = {"facts": facts, "topics": topics, "tokenizer": tokenizer}
+    fit = data.examples(drawn, weight, **reading, augment=augment, rng=stream(LABEL_EXAMPLES, seed, 1))
+    validation = data.examples(judged, judged_weight, **reading)
     text_width = TEXT_FEATURES * int(model.config.get_text_config().hidden_size)
-    head = GainHead(text_width, numbers.shape[1], gains.prices, gains.interventions, seed=seed)
-    head.fit_scale(torch.from_numpy(gains.values[inside]))
-    record: dict[str, Any] = {}
-    if encoder is not None:
-        rows = np.concatenate([inside, outside])
-        parts = numbers[rows], gains.values[rows], np.arange(len(rows)) >= len(inside)
-        train_numbers(head, *parts, seed=seed, resume=None if resume is None else Path(resume) / "numbers")
+    head = GainHead(text_width, data.numbers.shape[1], gains.prices, gains.interventions, seed=seed)
+    head.fit_scale(torch.from_numpy(gains.values[data.inside]))
+    explained: dict[str, Any] = {}
+    if data.encoder is not None:
+        _train_numbers(head, data, seed=seed, resume=resume)
         with torch.inference_mode():
             alone = head.eval().without_text(torch.from_numpy(validation.numbers)).numpy()
-        record["r2_of_numbers"] = _rounded(
-            r_squared(_gain(alone, gains), _gain(validation.targets, gains), judged_weight)
-        )
+        explained["r2_of_numbers"] = _explained(alone, validation, gains)
     lora = 0 if start.built else lora
     if lora:
         model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
     student = GainModel(model, head.to(device))
-    least = None
+    steps = None
     if start.built:
-        least = steps_from_scratch(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+        steps = steps_from_scratch(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
     log = train_gains(
         student,
         tokenizer,
@@ -134,7 +107,7 @@ def train_student(
         seed=seed,
         lr=lr or (3e-3 if lora else LEARNING_RATE),
         epochs=epochs,
-        steps=least,
+        steps=steps,
         accumulate=accumulate,
         patience=patience,
         resume=resume,
@@ -146,23 +119,23 @@ def train_student(
     features = TextReader(merged, tokenizer, text_features, memo=0).read(validation.prompts).astype(np.float32)
     with torch.inference_mode():
         found = head(torch.from_numpy(features), torch.from_numpy(validation.numbers)).numpy()
-    record["r2"] = _rounded(r_squared(_gain(found, gains), _gain(validation.targets, gains), judged_weight))
+    explained["r2"] = _explained(found, validation, gains)
     info = {
-        **origin,
+        **start.origin,
         "teacher": gains.source,
-        "inputs": list(inputs),
+        "inputs": list(data.inputs),
         "facts": facts,
         "seed": seed,
         "epochs": epochs,
         "lora": int(lora),
         "augmented": augment is not None,
         "features": len(table.feature_key.values) if topics else 0,
-        "added_words": added,
+        "added_words": start.added,
         "decisions": len(table),
         "trained_on": len(drawn),
         "held_out_decisions": len(judged),
         "prices": [round(r, 4) for r in gains.prices],
-        **record,
+        **explained,
         "steps": log.steps,
         "loss": [round(value, 4) for value in log.loss],
         "seconds": round(log.seconds, 1),
@@ -178,9 +151,105 @@ def train_student(
         "head": head,
         "prices": gains.prices,
         "costs": costs,
-        "encoder": encoder,
+        "encoder": data.encoder,
         "info": info,
     }
+
+
+class _Data(NamedTuple):
+    """The decisions of a training.
+
+    Attributes:
+        table: n decisions.
+        gains: the teacher's gains at these decisions.
+        inputs: names of the numbers.
+        encoder: the encoder of the numbers; None without inputs.
+        numbers: float32 ``(n, D)``.
+        inside, outside: indices of the decisions that the teacher knows, of the tasks to train on and of the held-out
+            tasks.
+    """
+
+    table: DecisionTable
+    gains: TeacherGains
+    inputs: tuple[str, ...]
+    encoder: InputEncoder | None
+    numbers: np.ndarray
+    inside: np.ndarray
+    outside: np.ndarray
+
+    def examples(
+        self,
+        rows: np.ndarray,
+        weight: np.ndarray,
+        *,
+        facts: bool,
+        topics: bool,
+        tokenizer: Any,
+        augment: Augment | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> GainExamples:
+        """The examples of some decisions, with their weights in the loss; ``topics``: with the feature key as topic."""
+        prompts = prompts_of(self.table.take(rows), facts=facts, tokenizer=tokenizer, augment=augment, rng=rng)
+        topic = self.table.feature_key.codes[rows] if topics else np.full(len(rows), -1)
+        return GainExamples(prompts, self.numbers[rows], self.gains.values[rows], weight, topic)
+
+
+def _read(
+    rollouts: Any, teacher: Any, *, inputs: tuple[str, ...] | None, facts: bool, prm: Any, share: float, seed: int
+) -> _Data:
+    """Read the decisions of the rollouts with the teacher's gains, and hold out a share of the tasks.
+
+    Raises:
+        InvalidArgumentError: the teacher knows no decision of the tasks to train on, or none of the held-out tasks.
+    """
+    table = DecisionTable.from_rollouts(rollouts)
+    gains = teacher_gains(teacher, table)
+    held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
+    inputs = _available(table, facts=facts) if inputs is None else inputs
+    encoder, numbers = _numbers(table, inputs, rollouts, prm)
+    inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
+    if not len(inside) or not len(outside):
+        raise InvalidArgumentError(
+            "the teacher must know decisions of the tasks to train on and of the held-out tasks, received "
+            f"{len(inside)} and {len(outside)}: collect more tasks, or use another share or seed."
+        )
+    return _Data(table, gains, inputs, encoder, numbers, inside, outside)
+
+
+class _Start(NamedTuple):
+    """The backbone before training: ``origin`` for the record, whether it was built, and the words added to it."""
+
+    origin: dict[str, Any]
+    built: bool
+    added: list[str]
+
+
+def _open(
+    table: DecisionTable,
+    backbone: str | Path,
+    *,
+    facts: bool,
+    actor: str | Path | None,
+    dtype: str,
+    device: str,
+    seed: int,
+) -> tuple[Any, Any, _Start]:
+    """The model of the backbone and its tokenizer, whose vocabulary has all words of the prompts."""
+    lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
+    prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
+    with opened_backbone(backbone, table.observation.values, prompts=prompts, actor=actor, seed=seed) as found:
+        tokenizer = load_tokenizer(found.path)
+        model = load_causal(found.path, dtype=dtype, device=device)
+        origin, built = found.record(), found.built
+    return model, tokenizer, _Start(origin, built, extend_vocabulary(model, tokenizer, [*lines, _TAIL], seed=seed))
+
+
+def _train_numbers(head: GainHead, data: _Data, *, seed: int, resume: str | Path | None) -> None:
+    """Train the network of the numbers on all decisions that the teacher knows."""
+    rows = np.concatenate([data.inside, data.outside])
+    held_out = np.arange(len(rows)) >= len(data.inside)
+    folder = None if resume is None else Path(resume) / "numbers"
+    train_numbers(head, data.numbers[rows], data.gains.values[rows], held_out, seed=seed, resume=folder)
 
 
 def _available(table: DecisionTable, *, facts: bool) -> tuple[str, ...]:
@@ -206,11 +275,11 @@ def _numbers(
 
 def _tasks(rollouts: Any, count: int) -> list[str]:
     """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
-    if hasattr(rollouts, "columns"):
-        column = rollouts.columns("task_id")["task_id"]
+    if isinstance(rollouts, Rollouts):
+        column = rollouts.columns("task_id", decisions=True)["task_id"]
         tasks = [column.values[code] for code in column.codes.tolist()]
     else:
-        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.steps]
+        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.decisions]
     if len(tasks) != count:
         raise InvalidArgumentError(
             f"rollouts must be a store or a list of episodes that can be read twice, received "
@@ -219,10 +288,8 @@ def _tasks(rollouts: Any, count: int) -> list[str]:
     return tasks
 
 
-def _gain(values: np.ndarray, gains: TeacherGains) -> np.ndarray:
-    """dS - r dM, ``(n, P, K)``."""
-    return np.asarray(values[..., 0] - np.asarray(gains.prices, np.float32)[:, None] * values[..., 1])
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), 4) for value in values]
+def _explained(found: np.ndarray, examples: GainExamples, gains: TeacherGains) -> list[float]:
+    """The share of the variance of the gains that is explained at each price, for dS and dM ``found (m, P, K, 2)``."""
+    price = np.asarray(gains.prices, np.float32)[:, None]
+    gain, wanted = (values[..., 0] - price * values[..., 1] for values in (found, examples.targets))
+    return [round(float(value), 4) for value in r_squared(gain, wanted, examples.weight)]

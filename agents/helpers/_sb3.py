@@ -99,7 +99,7 @@ class SB3Helper(Helper):
         """Reinforcement learning on ``success - help_cost * cost units``, with p(s) left out of the features.
 
         Args:
-            env: keyword arguments of ``selfreg/Intervention-v0``.
+            env: keyword arguments of ``selfreg/Intervention-v0``; ``abort`` is not used.
             tasks: training tasks, of which each episode draws one; None: all tasks of the split.
             help_cost: r.
             steps: number of decisions, over all envs.
@@ -116,7 +116,7 @@ class SB3Helper(Helper):
         """
         from selfreg_gym.intervention_env.building import build_task
         from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv, to_sb3
-        from selfreg_gym.lm.loading import one_thread
+        from selfreg_gym.lm.loading import limit_threads
 
         if spend is not None:
             check_number("spend (cost units)", spend, above=True)
@@ -125,8 +125,8 @@ class SB3Helper(Helper):
                 f"a training needs steps and tasks, received steps={steps!r} and "
                 f"{'no' if tasks is not None else 'all'} tasks."
             )
-        one_thread()
-        kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep"}
+        limit_threads()
+        kwargs = {**env, "help_cost": help_cost, "autoreset_mode": "SameStep", "abort": False}
         task, task_kwargs = kwargs.pop("task"), kwargs.pop("task_kwargs", None)
         vector = InterventionVectorEnv(num_envs, lambda: DrawnTasks(build_task(task, task_kwargs), tasks), **kwargs)
         costs = (0.0, *(intervention.cost for intervention in vector.interventions))

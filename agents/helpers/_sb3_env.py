@@ -30,8 +30,10 @@ class _WithBudget:
 
 def wrapped(env: Any, cap: float | None, encoder: Any = None) -> Any:
     """The env with features as observations, or with the inputs of an encoder, under the hard budget ``cap``."""
-    from selfreg_gym.wrappers import EncodedObservation, FeatureObservation, HelpBudget
+    from selfreg_gym.wrappers import ContinuedCalls, EncodedObservation, FeatureObservation, HelpBudget
 
+    if any(intervention.duration != 1 for intervention in env.unwrapped.interventions):
+        env = ContinuedCalls(env)  # the algorithms choose an action at every step
     env = env if cap is None else HelpBudget(env, cap)
     return FeatureObservation(env) if encoder is None else EncodedObservation(env, _WithBudget(encoder, cap))
 

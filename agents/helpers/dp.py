@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._arguments import checked_seed
 from selfreg_gym.agents.helpers._choice import check_costs
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.helper import Helper, Role
 from selfreg_gym.solver import Frontier, MixedPolicy, solve_budget
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.types import Intervention
+from selfreg_gym.utils.arguments import check_number
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["DP"]
+
+_SUM_ERROR = 1e-6
 
 
 class DP(Helper):
@@ -70,14 +73,27 @@ class DP(Helper):
         self._reads_text = fitted is not None and fitted.settings["key"] == "observation"
 
     @classmethod
-    def from_run(cls, run: Path, *, budget: float | None = None, seed: int = 0) -> DP:
+    def from_run(
+        cls, run: Path, *, budget: float | None = None, seed: int = 0, shares: Sequence[float] | None = None
+    ) -> DP:
         """Follow the frontier in a run's ``transitions.npz`` and ``solution.npz``.
+
+        Args:
+            run, budget, seed: see :meth:`selfreg_gym.Helper.from_run`.
+            shares: ``(K,)`` the shares of the interventions in the budget, with the sum 1: then each has a budget of
+                its own. None: the budget is one for all of them.
 
         Raises:
             CheckpointError: a file is missing or damaged, or the two do not belong together.
+            InvalidArgumentError: other shares.
         """
         folder = Path(run) / cls.folder
         model = TransitionModel.load(folder / "transitions.npz")
+        if shares is not None and budget is not None:
+            return cls(
+                solve_budget(model, budget=[budget * share for share in _checked_shares(shares, model.actions - 1)]),
+                seed=seed,
+            )
         return cls(Frontier.load(folder / "solution.npz", model), budget=budget, seed=seed)
 
     @property
@@ -94,7 +110,7 @@ class DP(Helper):
         intervention, it is the sum of the budgets at which none of them binds.
         """
         if self._each is not None:
-            free = solve_budget(self.policy.model, budget=np.where(self._each > 0, np.inf, 0.0))
+            free = solve_budget(self.policy.model, budget=np.where(self._each > 0, np.inf, 0.0).tolist())
             needed = free.expected_usage_by_intervention / np.where(self._each > 0, self._each, np.inf)
             return 0.0, max(float(needed.max()) * _total(self._each), 1e-6)
         if self.frontier is not None:
@@ -108,7 +124,7 @@ class DP(Helper):
         if self._each is not None:
             scale = x / _total(self._each)
             budgets = np.zeros(len(self._each)) if x == 0 else self._each * scale
-            helper = type(self)(solve_budget(self.policy.model, budget=budgets), seed=self.seed)
+            helper = type(self)(solve_budget(self.policy.model, budget=budgets.tolist()), seed=self.seed)
             helper._index, helper._each, helper.knob_bounds = self._index, self._each, self.knob_bounds
             return helper
         if self.frontier is not None:
@@ -202,3 +218,16 @@ def _total(budget: Any) -> float:
     """The sum of the finite budgets."""
     values = np.atleast_1d(np.asarray(budget, np.float64))
     return float(values[np.isfinite(values)].sum())
+
+
+def _checked_shares(shares: Any, count: int) -> NDArray[np.float64]:
+    """``(K,)`` shares of a budget."""
+    try:
+        values = np.array([check_number("each share of a budget", share, high=1.0) for share in shares])
+    except TypeError:  # not a sequence
+        values = np.zeros(0)
+    if len(values) != count or abs(float(values.sum()) - 1) > _SUM_ERROR:
+        raise InvalidArgumentError(
+            f"shares must have one number per intervention ({count}), with the sum 1, received {shown(shares)}."
+        )
+    return values

@@ -231,8 +231,7 @@ class LMHelper(GainHelper):
         with torch.inference_mode():
             x = torch.from_numpy(np.array(given, np.float32))
             found = self.head(x[:, : self.reader.text_width], x[:, self.reader.text_width :]).double().numpy()
-        found = np.round(found, _DECIMALS) + 0.0
-        return found[..., 0], found[..., 1]
+        return self.rounded(found[..., 0], found[..., 1], _DECIMALS)
 
     def batch_size(self, observation: Any, episode_start: Any) -> int | None:
         """A single observation is a vector."""

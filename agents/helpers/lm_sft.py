@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._arguments import checked_costs
 from selfreg_gym.agents.helpers._choice import best_action, check_costs, knob_range
-from selfreg_gym.agents.helpers._lm_examples import answer_tokens, draw_examples, gather, split_by_task
 from selfreg_gym.agents.helpers._saved import saved_format
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.helper import Helper
@@ -170,96 +169,32 @@ class LMSFTHelper(Helper):
                 unknown tokens.
             UnknownNameError, CheckpointError: the backbone is not a checkpoint.
         """
-        from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
-        from selfreg_gym.lm.choice_training import train_choice
-        from selfreg_gym.lm.loading import load_causal, load_tokenizer
-        from selfreg_gym.lm.prompts import helper_prompt
-        from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
-        from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
+        from selfreg_gym.agents.helpers._lm_labels import train_on_labels
 
-        if str(backbone) != AUTO:
-            backbone_path(backbone)  # an unknown name is an error before the labels are read
-        rows = list(labels)
-        interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
-        if costs is not None:
-            costs = checked_costs(costs, interventions)
-        rows, held = split_by_task(rows, share=share, seed=seed) if patience is not None else (rows, [])
-        gathered = gather(rows, interventions=interventions, help_weight=help_weight)
-        if not gathered:
-            raise InvalidArgumentError("labels must have weights, not all 0.")
-        budgets = sorted({budget for one in gathered for budget in one.budgets})
-        prompts = [helper_prompt("", budget) for budget in budgets]
-        if len(set(prompts)) < len(prompts):
-            raise InvalidArgumentError(
-                f"the budgets of a helper must differ when written with two decimals, received {budgets}: choose "
-                "others, or count cost units in a smaller unit (costs and budgets times 100)."
-            )
-        texts = [one.observation for one in gathered]
-        with opened_backbone(backbone, texts, prompts=prompts, actor=actor, seed=seed) as start:
-            tokenizer = load_tokenizer(start.path)
-            answers = answer_tokens(tokenizer, interventions)
-            model = load_causal(start.path, dtype=dtype, device=device)
-            origin = start.record()
-        lora = 0 if start.built else lora
-        chosen, validation, topics = draw_examples(
-            gathered,
-            held,
-            limit=len(rows) if max_labels is None else min(max_labels, len(rows)),
-            tokenizer=tokenizer,
-            features=features or {},
-            augment=augment,
-            interventions=interventions,
-            help_weight=help_weight,
+        parts = train_on_labels(
+            labels,
+            backbone=backbone,
+            actor=actor,
             seed=seed,
-        )
-        if lora:
-            model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
-        least = None
-        if start.built:
-            least = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
-        log = train_choice(
-            model,
-            tokenizer,
-            chosen,
-            answers,
-            held_out=validation,
-            topics=topics,
-            patience=patience,
-            seed=seed,
-            lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
             epochs=epochs,
-            steps=least,
+            lora=lora,
+            lr=lr,
             batch_size=batch_size,
             accumulate=accumulate,
+            max_labels=max_labels,
+            help_weight=help_weight,
+            interventions=interventions,
+            costs=costs,
+            augment=augment,
+            features=features,
+            patience=patience,
+            share=share,
+            dtype=dtype,
+            device=device,
             resume=resume,
             progress=progress,
-            description="helper",
         )
-        merged = merge_lora(model) if lora else model
-        data = dict(getattr(labels, "info", {}))
-        if "source" in data:
-            data["source"] = Path(data["source"]).name  # model cards are published: no local folders
-        info = {
-            **origin,
-            "data": data or None,
-            "seed": seed,
-            "epochs": epochs,
-            "lora": int(lora),
-            "augmented": augment is not None,
-            "features": topics,
-            "labels": len(rows),
-            "trained_on": sum(len(example.prompts) for example in chosen),
-            "budgets": sorted({round(float(row.budget), 4) for row in rows}),
-            "help_share": float(np.mean([row.action > 0 for row in rows])),
-            "steps": log.steps,
-            "loss": [round(value, 4) for value in log.loss],
-            "seconds": round(log.seconds, 1),
-            "dtype": str(merged.dtype).removeprefix("torch."),
-            "device": str(device),
-        }
-        if patience is not None and log.validation:
-            info["early_stopping"] = early_stopping(log, patience=patience)
-        return cls(merged.eval(), tokenizer, answers=answers, costs=costs, info=info)
+        return cls(**parts)
 
     @classmethod
     def made_in(cls, run: Path) -> bool:

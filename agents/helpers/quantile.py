@@ -88,6 +88,6 @@ def _mean_cost(rollouts: Any, intervention: int | str) -> float:
     """Mean cost units of a stored call of the intervention; 1 where none was stored."""
     names = list(rollouts.spec.get("env", {}).get("interventions", ()))
     action = names.index(intervention) + 1 if intervention in names else intervention
-    columns = rollouts.columns("action", "cost")
+    columns = rollouts.columns("action", "cost", decisions=True)
     costs = columns["cost"][columns["action"] == action]
     return float(np.mean(costs)) if len(costs) and np.mean(costs) > 0 else 1.0

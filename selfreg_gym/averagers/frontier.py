@@ -71,11 +71,13 @@ class AveragerFrontier(PricedFrontier):
         """Find the neighbours of n decisions with inputs ``x`` (n, D).
 
         Raises:
-            InvalidArgumentError: ``x`` has another shape.
+            InvalidArgumentError: ``x`` has another shape, or numbers that are not finite.
         """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise InvalidArgumentError(f"x must have shape (n, {self.inputs}), received {x.shape}.")
+        if not np.isfinite(x).all():
+            raise InvalidArgumentError("x must have finite numbers, received NaN or infinity.")
         if self.representation is not None:
             x = self.representation(x)
         return self.kernel.weigh(self.index.query(self.projection(x), self.neighbours))

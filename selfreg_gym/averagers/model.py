@@ -127,7 +127,7 @@ class AveragerModel:
 
     def index(self) -> DecisionIndex:
         """An index of all stored decisions, to find the neighbours of new decisions."""
-        return DecisionIndex(self.points, self.decisions.action, actions=self.decisions.actions, seed=self.seed)
+        return DecisionIndex(self.points, self.decisions.tried, actions=self.decisions.actions, seed=self.seed)
 
     def __repr__(self) -> str:
         return (
@@ -190,7 +190,7 @@ def fit_averagers(
         for number in range(folds):
             rows = np.flatnonzero(fold == number)
             index = DecisionIndex(
-                points[rows], given.action[rows], given.episode[rows], actions=given.actions, seed=seed
+                points[rows], given.tried[rows], given.episode[rows], actions=given.actions, seed=seed
             )
             exclude = None if same_episode else given.episode
             found = index.query(points, neighbours, exclude=exclude, progress=count)

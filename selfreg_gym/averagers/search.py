@@ -37,7 +37,7 @@ class DecisionIndex:
 
     Args:
         points: ``(m, r)`` float32, the projected representations.
-        action: ``(m,)`` actions from 0 to ``actions`` - 1.
+        action: ``(m,)`` actions from 0 to ``actions`` - 1; -1 for decisions that are no neighbours.
         episode: ``(m,)`` episodes.
         actions: A.
         seed: seed of the order of decisions at equal distance.

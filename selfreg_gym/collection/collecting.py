@@ -27,7 +27,7 @@ from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.random_help import checked_shares
+from selfreg_gym.playing.random_help import checked_abort, checked_shares
 from selfreg_gym.store import schema
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode, optional_member
@@ -37,7 +37,9 @@ __all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
 
 _MAX_ERRORS = 32  # failed episodes in a row after which the collection stops: the actor does not work
 _SHARDS_PER_WORKER = 4  # small enough shards to balance the workers, large enough to fill their batches
-_KEYS = "actor actor_kwargs help_cost intervention_kwargs interventions max_episode_steps task task_kwargs".split()
+_KEYS = (
+    "abort actor actor_kwargs help_cost intervention_kwargs interventions max_episode_steps task task_kwargs".split()
+)
 
 
 def collect(
@@ -48,6 +50,7 @@ def collect(
     episodes: int,
     help_probabilities: Sequence[float] = HELP_PROBABILITIES,
     help_shares: Sequence[float] | None = None,
+    abort_probability: float = 0.0,
     seed: int = 0,
     workers: int = 1,
     num_envs: int = 16,
@@ -72,7 +75,7 @@ def collect(
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
-            ``help_cost, max_episode_steps, task_kwargs, actor_kwargs, intervention_kwargs``), or an
+            ``help_cost, max_episode_steps, abort, task_kwargs, actor_kwargs, intervention_kwargs``), or an
             ``InterventionEnv``, or an ``InterventionVectorEnv`` with ``autoreset_mode="Disabled"``. With several
             workers: keyword arguments that are ids, plain values or objects that can be pickled.
         store: the file to create or to continue, or an open store.
@@ -81,6 +84,8 @@ def collect(
             probability equally often; otherwise see :func:`selfreg_gym.collection.planning.collection_plan`.
         help_probabilities: different probabilities of help at a step, each in [0, 1].
         help_shares: ``(K,)`` the share of each intervention in the help, in [0, 1] with the sum 1; None: equal shares.
+        abort_probability: the probability of abort at a step, below 1, for an env with ``abort=True``. Aborted episodes
+            are no data on what would have followed.
         seed: seed of the collection.
         workers: number of processes.
         num_envs: episodes at once in each process (a live env has its own number).
@@ -109,8 +114,9 @@ def collect(
     if not isinstance(store, Rollouts):
         store = schema.check_path(store)
     player = _Player(
-        env, num_envs=num_envs, retries=retries, ask_actor_always=ask_actor_always, help_shares=help_shares
-    )
+        env, num_envs=num_envs, retries=retries, ask_actor_always=ask_actor_always, help_shares=help_shares,
+        abort_probability=abort_probability,
+    )  # fmt: skip
     workers = check_count("workers", workers)
     if workers > 1 and player.is_live:
         raise InvalidArgumentError(
@@ -129,6 +135,7 @@ def collect(
             **({"plan": version} if version > 1 else {}),
             **({"ask_actor_always": True} if ask_actor_always else {}),
             **({"help_shares": list(player.help_shares)} if player.help_shares else {}),
+            **({"abort_probability": player.abort_probability} if player.abort_probability else {}),
         }
 
     def plan_for(rollouts: Rollouts) -> list[EpisodeSpec]:
@@ -183,7 +190,7 @@ def _fill(
             if errors_in_a_row >= _MAX_ERRORS:
                 raise TaskContractError(
                     f"{errors_in_a_row} episodes in a row ended in an error, the last with: {episode.error}. Earlier "
-                    "episodes are stored; repair the actor and run the same collection again."
+                    "episodes are stored; repair what it names and run the same collection again."
                 )
 
         run_sharded(player, _shards(missing, workers), workers=workers, on_result=store_episode)
@@ -194,7 +201,14 @@ class _Player:
     """Plays shards (lists of episode specs). It is sent to each worker once and makes its env at the first shard."""
 
     def __init__(
-        self, env: Any, *, num_envs: int, retries: int, ask_actor_always: bool, help_shares: Sequence[float] | None
+        self,
+        env: Any,
+        *,
+        num_envs: int,
+        retries: int,
+        ask_actor_always: bool,
+        help_shares: Sequence[float] | None,
+        abort_probability: float = 0.0,
     ) -> None:
         self.is_live = not isinstance(env, Mapping)
         self.ask_actor_always = ask_actor_always
@@ -204,6 +218,7 @@ class _Player:
         if self.is_live:
             self.env, self.description = env, _describe_live(env)
             self.help_shares = checked_shares(help_shares, len(self.description["interventions"]))
+            self.abort_probability = checked_abort(abort_probability, abort=bool(self.description.get("abort")))
             return
         for key in env:
             if key not in _KEYS:
@@ -218,6 +233,8 @@ class _Player:
         if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
             build_interventions(env["interventions"])  # raises
         self.help_shares = checked_shares(help_shares, len(env["interventions"]))
+        abort = building.check_flag("abort", env.get("abort", False))
+        self.abort_probability = checked_abort(abort_probability, abort=abort)
         self.kwargs = dict(env)
         # Made once here, so that wrong arguments raise before a store is created.
         if env.get("actor_kwargs"):
@@ -234,6 +251,8 @@ class _Player:
             "help_cost": help_cost,
             "identity": identity_of(env["task"], env["actor"], env["interventions"]),
         }
+        if abort:
+            self.description["abort"] = True
         if limit is not None:
             self.description["max_episode_steps"] = limit
         if env.get("actor_kwargs"):
@@ -273,6 +292,7 @@ class _Player:
             retries=self.retries,
             ask_actor_always=self.ask_actor_always,
             help_shares=self.help_shares,
+            abort_probability=self.abort_probability,
         )
 
 
@@ -304,14 +324,18 @@ def _describe_live(env: Any) -> dict[str, Any]:
     task_spec = getattr(task, "spec", None)
     kwargs = {} if task_spec is None else task_spec.kwargs
     limit = {} if base.max_episode_steps is None else {"max_episode_steps": base.max_episode_steps}
-    return limit | {
-        "task": task_spec.id if task_spec is not None else _name(task.unwrapped),
-        "task_kwargs": {k: v for k, v in kwargs.items() if v is None or isinstance(v, str | int | float)},
-        "actor": _name(base.actor),
-        "interventions": [one.name for one in base.interventions],
-        "help_cost": float(base.help_cost),
-        "identity": identity_of(task, base.actor, base.interventions, wrappers_of(env), wrappers_of(task)),
-    }
+    return (
+        limit
+        | ({"abort": True} if base.abort else {})
+        | {
+            "task": task_spec.id if task_spec is not None else _name(task.unwrapped),
+            "task_kwargs": {k: v for k, v in kwargs.items() if v is None or isinstance(v, str | int | float)},
+            "actor": _name(base.actor),
+            "interventions": [one.name for one in base.interventions],
+            "help_cost": float(base.help_cost),
+            "identity": identity_of(task, base.actor, base.interventions, wrappers_of(env), wrappers_of(task)),
+        }
+    )
 
 
 def _name(value: Any) -> str:

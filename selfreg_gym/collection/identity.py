@@ -81,9 +81,16 @@ def identity_of(
             "interventions": {name: found[1] for name, found in described.items()},
         },
         "costs": [one.cost if isinstance(one, Intervention) else None for one in interventions],
+        **_durations(interventions),
         "wrappers": list(wrappers),
         "task_wrappers": list(task_wrappers),
     }
+
+
+def _durations(interventions: Sequence[Any]) -> dict[str, Any]:
+    """The durations of the interventions' calls; nothing if all calls have one step, as in earlier stores."""
+    found = [[one.duration, one.cost_per] if isinstance(one, Intervention) else [1, "call"] for one in interventions]
+    return {"durations": found} if any(one != [1, "call"] for one in found) else {}
 
 
 def wrappers_of(env: Any) -> list[str]:

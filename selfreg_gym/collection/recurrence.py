@@ -45,7 +45,7 @@ def recurrence(rollouts: Rollouts, *, min_visits: int = 3, **where: Any) -> dict
         min_visits: visits from which a (state, action) pair counts as known.
         **where: filters of episodes, as in :meth:`Rollouts.episodes`.
     """
-    columns = rollouts.columns("action", *_KINDS, **where)
+    columns = rollouts.columns("action", *_KINDS, decisions=True, **where)
     action = columns["action"]
     assert isinstance(action, np.ndarray)
     report = {}

@@ -35,8 +35,12 @@ def episode_id(episode: Episode | EpisodeSpec | EpisodeMeasures) -> EpisodeId:
 
 
 def measure(episode: Episode) -> EpisodeMeasures:
-    """Measure an episode. All measures of a truncated episode (one that ended in an error) are NaN."""
-    helped = np.array([step.action > 0 for step in episode.steps], dtype=bool)
+    """Measure an episode. All measures of a truncated episode (one that ended in an error) are NaN.
+
+    A call of several steps is one decision: it counts as one call, and toggles are between decisions.
+    """
+    count, decisions = len(episode.usage), episode.decisions
+    helped = np.array([0 < decision.action <= count for decision in decisions], dtype=bool)
     starts = int(helped[:1].sum() + (helped[1:] & ~helped[:-1]).sum())
     latest, after = -AFTER_HELP - 1, False
     for step in episode.steps:
@@ -47,8 +51,10 @@ def measure(episode: Episode) -> EpisodeMeasures:
     values = {
         "success": float(episode.success),
         "usage": episode.cost,  # cost units
-        "length": float(len(helped)),  # decisions
-        "helped": float(helped.sum()),  # decisions with help
+        "length": float(len(episode.steps)),
+        "decisions": float(len(decisions)),
+        "helped": float(sum(0 < step.action <= count for step in episode.steps)),  # steps with help
+        "aborted": float(episode.aborted),
         "toggles": float(max(0, starts - 1)),  # returns to help after a pause: help, nohelp, help
         "switches": float((helped[1:] != helped[:-1]).sum()),  # changes between help and nohelp, in either direction
         "invalid": float(any(step.invalid for step in episode.steps)),  # 1 if an action was not admissible
@@ -58,9 +64,9 @@ def measure(episode: Episode) -> EpisodeMeasures:
         "extra_actor_calls": float(episode.metrics.get("extra_actor_calls", 0.0)),
         "spl": float(episode.metrics.get("spl", np.nan)),  # success weighted by path length, if the task says it
     }
-    actions = [step.action for step in episode.steps]
+    actions = [decision.action for decision in decisions]
     values |= {f"usage_{k}": float(usage) for k, usage in enumerate(episode.usage, 1)}  # cost units of the k-th one
-    values |= {f"calls_{k}": float(actions.count(k)) for k in range(1, len(episode.usage) + 1)}  # decisions
+    values |= {f"calls_{k}": float(actions.count(k)) for k in range(1, count + 1)}
     if episode.error is not None:
         values = dict.fromkeys(values, np.nan)
     values["error"] = float(episode.error is not None)

@@ -24,6 +24,7 @@ from selfreg_gym.evaluation.split_results import registered_description
 from selfreg_gym.evaluation.table import EpisodeTable
 from selfreg_gym.evaluation.traces import choose_traces, trace_records
 from selfreg_gym.helper import Helper, HelperDescription, HelperKey
+from selfreg_gym.intervention_env.interventions import privileged_names
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy
@@ -232,6 +233,7 @@ class _SplitRun:
             "seed": seed,
             "knows_tasks": [str(key) for key, helper in helpers.items() if helper.knows_tasks],
             "interventions": {key: one for key, one in interventions.items() if isinstance(one, str)},
+            "privileged": privileged_names(split.env),
             "helpers": {key.name: asdict(_description(key.name, helper)) for key, helper in helpers.items()},
         }
         self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}

@@ -50,16 +50,17 @@ class ResultRow(TypedDict):
     key: str  # of the helper: NAME, NAME@BUDGET or NAME@BUDGET#SEED
     switches: float | None  # changes between help and nohelp per episode
     invalid_after_help: float | None  # share of episodes
-    step_share: float | None  # share of decisions with help
+    step_share: float | None  # share of steps with help
     episode_share: float | None  # share of episodes with help
     p_over_budget: float | None  # share of episodes that use more than the budget
-    length: float | None  # decisions per episode
+    length: float | None  # steps per episode
     spl: float | None  # success weighted by path length
-    calls: float | None  # decisions with help per episode
+    calls: float | None  # calls per episode, of one or several steps each
     calls_ci: Interval
     usage_by_intervention: list[float | None]  # (K,)
     calls_by_intervention: list[float | None]  # (K,)
     extra_actor_calls: float | None  # per episode, for the helper's decision at steps where help was given
+    abort_rate: float | None  # share of aborted episodes
     errors: int  # truncated episodes, excluded from all other numbers
 
 

@@ -43,12 +43,16 @@ def _row(results: SplitResults, point: Point, seed: int | None, kind: str) -> Re
 
     success = estimate_rate(column("success"), weights, design=design)
     usage, length, helped = column("usage"), column("length"), column("helped")
-    used, calls = (estimate_mean(values, weights, design=design) for values in (usage, helped))
     each = np.concatenate([table.columns[one]["usage"][chosen] for one in point])
     known = each[np.isfinite(each)]
     expected = results.expected.get(point[0], {}) if kind == "all" else {}
     interventions = sum(name.startswith("usage_") for name in {name for one in point for name in table.columns[one]})
     units, counts = ([_mean(column(f"{what}_{k + 1}")) for k in range(interventions)] for what in ("usage", "calls"))
+    each_called = [column(f"calls_{k + 1}") for k in range(interventions)]
+    called = np.sum(each_called, axis=0) if each_called else helped
+    called = called if np.isfinite(called).any() else helped  # of an earlier version
+    used, calls = (estimate_mean(values, weights, design=design) for values in (usage, called))
+    decisions = column("decisions") if np.isfinite(column("decisions")).any() else length
     return ResultRow(
         helper=key.name,
         intervention=results.meta.get("interventions", {}).get(str(point[0])),
@@ -65,7 +69,7 @@ def _row(results: SplitResults, point: Point, seed: int | None, kind: str) -> Re
         expected_success=expected.get("success"),
         invalid_rate=_mean(column("invalid")),
         toggles=_mean(column("toggles")),
-        unseen_state_rate=_ratio(column("unseen"), length),
+        unseen_state_rate=_ratio(column("unseen"), decisions),
         calibrated_usage=expected.get("calibrated_usage"),
         calibrated_success=expected.get("calibrated_success"),
         key=str(point_key(point)),
@@ -81,6 +85,7 @@ def _row(results: SplitResults, point: Point, seed: int | None, kind: str) -> Re
         usage_by_intervention=units,
         calls_by_intervention=counts if counts != [None] else [plain(calls.value)],  # [None]: of an earlier version
         extra_actor_calls=_mean(column("extra_actor_calls")),
+        abort_rate=_mean(column("aborted")),
         errors=int(sum(np.nansum(table.columns[one]["error"][chosen]) for one in point)),
     )
 

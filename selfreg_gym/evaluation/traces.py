@@ -78,6 +78,7 @@ def trace_records(
                     "action": int(step.action),
                     "text": step.action_text,
                     "invalid": bool(step.invalid),
+                    **({"aborted": True} if step.action > len(episode.usage) else {}),
                     "p": round(float(scores[step.observation]), 4) if step.observation in scores else None,
                 }
                 for step in episode.steps

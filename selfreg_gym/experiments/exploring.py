@@ -23,7 +23,7 @@ class Explorer(Helper):
     """Decides when to ask in a collection, by the gains of all networks of fitted values.
 
     In every episode a price of the grid is drawn. With the rule ``disagreement`` help is given with probability 1/2
-    where the networks disagree about whether to ask (each of K interventions is equally likely), and the action of the
+    where the networks disagree about the best action (each of K interventions is equally likely), and the action of the
     largest mean gain is taken elsewhere. With the rule ``posterior`` a network is drawn in every episode and followed,
     as in bootstrapped DQN (Osband et al. 2016). One step in ten has a random action. Draws depend on ``seed`` and the
     episode alone.
@@ -103,7 +103,7 @@ def explore(
         action = best[choice // prices, each]
     else:
         mean = at_price.mean(axis=0)
-        agreed = (best > 0).all(axis=0) | (best == 0).all(axis=0)
+        agreed = (best == best[:1]).all(axis=0)
         greedy = np.where(mean.max(axis=1) > 0, mean.argmax(axis=1) + 1, 0)
         action = np.where(agreed, greedy, coin)
     return np.where(steps[:, 0] < RANDOM_STEPS, coin, action).astype(np.int64)

@@ -9,6 +9,7 @@ from typing import Any
 from selfreg_gym.errors import RunDirectoryError
 from selfreg_gym.experiments.experiment import Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Table
+from selfreg_gym.intervention_env.interventions import privileged_names
 from selfreg_gym.pipeline.config import RunConfig, to_dict
 from selfreg_gym.utils.files import atomic_path, write_text
 from selfreg_gym.utils.json_text import dumps, read_object
@@ -92,9 +93,11 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
     c, e, k = config.collect, config.evaluate, config.calibrate
     commits = ", ".join(f"`{commit}`" for commit in manifest["commits"]) or "unknown (not a checkout)"
     most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
+    env = {"interventions": config.interventions.ids, "intervention_kwargs": config.interventions.kwargs}
+    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.kwargs})
+    names = (f"`{one}`{' (privileged)' if one in privileged else ''}" for one in config.interventions.names)
     lines = [
-        f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions "
-        f"{', '.join(f'`{one}`' for one in config.interventions.names)}.",
+        f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions {', '.join(names)}.",
         f"- {manifest['seeds']} training seed{'s' if manifest['seeds'] > 1 else ''}; each has its own rollouts "
         f"({c.tasks} tasks x {c.episodes} episodes) and its own trainings.",
         f"- Evaluation: {e.tasks} tasks x {e.episodes} episodes per helper and split, the same for all helpers and "

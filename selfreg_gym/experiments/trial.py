@@ -164,8 +164,13 @@ class Trial:
         first = max(0, min(FIRST_TASK, available - count))
         return range(first, min(first + count, available))
 
-    def evaluate(self, helpers: Mapping[HelperKey, Helper], *, split: str | None = None) -> Evaluation:
+    def evaluate(self, helpers: Mapping[HelperKey, Helper], *, split: str | None = None, **env: Any) -> Evaluation:
         """Evaluate helpers on a split; the episodes are the same for all seeds and experiments of a config.
+
+        Args:
+            helpers: by key.
+            split: name of the split; None: the collected tasks.
+            **env: keyword arguments of the env that replace those of the run, for instance ``interventions``.
 
         Raises:
             FailedEpisodesError: an episode ended in an error at every attempt.
@@ -175,7 +180,8 @@ class Trial:
         c, tasks = self.config.evaluate, self.tasks(split)
         name = self.config.task.collected if split is None else split
         each = -(-c.episodes * c.tasks // len(tasks))
-        plan = SplitPlan(self.run().env_kwargs(name), tasks, each, fixed_tasks=self._is_collected(split))
+        kwargs = {**self.run().env_kwargs(name), **env}
+        plan = SplitPlan(kwargs, tasks, each, fixed_tasks=self._is_collected(split))
         found = evaluate_splits(
             {name: plan},
             helpers,
@@ -207,10 +213,11 @@ class Trial:
         """
         return self.played(self.helpers(names, budgets=budgets, seeded=seeded), splits=splits)
 
-    def played(self, helpers: Mapping[HelperKey, Helper], *, splits: Sequence[str]) -> dict[str, Any]:
+    def played(self, helpers: Mapping[HelperKey, Helper], *, splits: Sequence[str], **env: Any) -> dict[str, Any]:
         """Evaluate helpers on several splits: ``{"evaluation": ...}``, as a cell returns it.
 
-        The evaluation of each helper on each split is saved as a part of the cell, for use after an interruption.
+        The evaluation of each helper on each split is saved as a part of the cell, for use after an interruption. The
+        arguments ``env`` are those of :meth:`evaluate`.
         """
         found = []
         for split in splits:
@@ -222,7 +229,7 @@ class Trial:
                     stored = read_object(path, what="an evaluation", remedy="delete it", error=CheckpointError)
                     found.append(unpack(stored))
                     continue
-                found.append(self.evaluate(some, split=split))
+                found.append(self.evaluate(some, split=split, **env))
                 self.say(f"    {name} evaluated on {split}")
                 if path is not None:
                     write_text(path, dumps(pack(found[-1])) + "\n")

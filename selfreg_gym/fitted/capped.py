@@ -40,6 +40,7 @@ def with_caps(decisions: LoggedDecisions, cap: int) -> tuple[LoggedDecisions, np
         LoggedDecisions(
             calls_left_inputs(decisions.x[rows], left, cap), decisions.action[rows], decisions.cost[rows], last,
             decisions.success[rows] & ~cut, np.tile(decisions.task, cap), actions=decisions.actions, closed=closed,
+            aborted=None if decisions.aborted is None else decisions.aborted[rows],
         ),
         np.concatenate(caps),
     )  # fmt: skip

@@ -90,7 +90,7 @@ class Committee:
                 s, m = self.networks.values(self.x.batch(self.rows[at]), member)
                 closed = self.closed_at(self.rows[at])
                 action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices, closed)
-                agree[at] = action == self.action[at, None]
+                agree[at] = (action == self.action[at, None]) & ~self.cut[at, None]
         usage /= np.float32(self.networks.unit)
         trace = self.settings.trace
         return (
@@ -161,7 +161,7 @@ class Committee:
         hidden = np.empty((len(rows), self.settings.hidden), np.float32)
         for at in chunks(np.arange(len(rows))):
             hidden[at] = self.networks.hidden(self.x.batch(rows[at]), 0).numpy()
-        return FoldRows(hidden, d.action[rows], d.cost[rows], d.success[rows], d.last[rows])
+        return FoldRows(hidden, d.tried[rows], d.cost[rows], d.success[rows], d.last[rows])
 
     def closed_at(self, rows: np.ndarray) -> np.ndarray | None:
         """``(len(rows),)`` bool, True where only nohelp is possible; None: nowhere."""

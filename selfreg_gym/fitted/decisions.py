@@ -31,6 +31,8 @@ class LoggedDecisions:
         actions: A = 1 + K, the number of actions.
         closed: ``(n,)`` bool, True where help is not available; None: it is available everywhere. A logged call at a
             closed decision must end its episode; its row is excluded from training.
+        aborted: ``(n,)`` bool, True where the episode was aborted; None: nowhere. Such a decision is the last one of
+            its episode and has the action 0; its row is excluded from training.
 
     Raises:
         InvalidArgumentError: arrays of other shapes, numbers that are not finite, an action outside 0 .. A - 1, a
@@ -46,6 +48,7 @@ class LoggedDecisions:
     task: np.ndarray
     actions: int = 2
     closed: np.ndarray | None = None
+    aborted: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x = np.asarray(self.x)
@@ -89,14 +92,28 @@ class LoggedDecisions:
                     f"episode; received shape {closed.shape}."
                 )
             object.__setattr__(self, "closed", closed)
+        if self.aborted is not None:
+            aborted = np.asarray(self.aborted, bool)
+            if aborted.shape != (n,) or (aborted & (~self.last | self.success | (self.action > 0))).any():
+                raise InvalidArgumentError(
+                    f"aborted must have shape ({n},), and an aborted decision must be the last one of its episode, "
+                    f"with the action 0 and without success; received shape {aborted.shape}."
+                )
+            object.__setattr__(self, "aborted", aborted)
 
     def __len__(self) -> int:
         return len(self.x)
 
     @cached_property
     def cut(self) -> np.ndarray:
-        """``(n,)`` bool, True at a logged call where help is not available."""
-        return np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
+        """``(n,)`` bool, True at a logged call where help is not available, and where the episode was aborted."""
+        cut = np.zeros(len(self), bool) if self.closed is None else self.closed & (self.action > 0)
+        return cut if self.aborted is None else cut | self.aborted
+
+    @property
+    def tried(self) -> np.ndarray:
+        """``(n,)`` the action, -1 at the decisions that are excluded from training (``cut``)."""
+        return np.where(self.cut, -1, self.action)
 
     @property
     def episodes(self) -> int:
@@ -138,6 +155,8 @@ class LoggedDecisions:
             rows = slice(int(self.first[episode]), int(self.first[episode] + self.length[episode]))
             for column in (self.x, self.action, self.cost, self.success):
                 digest.update(column[rows].tobytes())
+            if self.aborted is not None:
+                digest.update(self.aborted[rows].tobytes())
         return digest.hexdigest()
 
     def rows_of(self, episodes: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class FittedFrontier(PricedFrontier):
             ``(n, P, K + 1)`` float32 each; usage in cost units. Neither rises with the price.
 
         Raises:
-            InvalidArgumentError: ``x`` has another shape.
+            InvalidArgumentError: ``x`` has another shape, or numbers that are not finite.
         """
         from selfreg_gym.fitted.networks import mean_values
         from selfreg_gym.fitted.packed import PackedInputs
@@ -75,6 +75,8 @@ class FittedFrontier(PricedFrontier):
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise InvalidArgumentError(f"x must have shape (n, {self.inputs}), received {x.shape}.")
+        if not np.isfinite(x).all():
+            raise InvalidArgumentError("x must have finite numbers, received NaN or infinity.")
         with one_thread():
             success, usage = mean_values(self.networks, PackedInputs(x))
         return success.transpose(0, 2, 1), usage.transpose(0, 2, 1)

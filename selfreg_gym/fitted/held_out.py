@@ -35,7 +35,7 @@ class FoldRows:
 
     Attributes:
         hidden: ``(n, H)`` features of the inputs.
-        action: ``(n,)`` logged actions.
+        action: ``(n,)`` logged actions, -1 where what follows is unknown.
         cost, success: ``(n,)`` of each step.
         last: ``(n,)`` bool, whether it ends an episode.
     """

@@ -100,7 +100,7 @@ def _iterate(
     decisions: LoggedDecisions, settings: Settings, folder: str | Path | None, progress: Callable[[int, int, str], None]
 ) -> Iterated:
     folds = assign_folds(decisions, folds=settings.folds, members=settings.members, seed=settings.seed)
-    shift, scale = input_scale(decisions.x)
+    shift, scale = input_scale(decisions.x, decisions.rows_of(decisions.order))
     unit = _usage_unit(decisions)
     positive = decisions.cost[decisions.cost > 0]
     prices = first_prices(settings.prices, float(positive.min()) if len(positive) else 1.0)
@@ -163,7 +163,8 @@ def _planned(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for committee in committees:
         d = committee.decisions
-        success, usage = committee.values_at(d.first[committee.folds.fold == committee.fold])
+        episodes = d.order[committee.folds.fold[d.order] == committee.fold]
+        success, usage = committee.values_at(d.first[episodes])
         policy = greedy(success, usage, committee.prices)
         found.append(np.stack([chosen(success, policy), chosen(usage, policy)]))
     success, usage = np.concatenate(found, axis=1).mean(axis=1)

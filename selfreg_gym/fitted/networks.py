@@ -139,19 +139,26 @@ class Networks(torch.nn.Module):
             parameter.copy_(weights[name])
 
 
-def input_scale(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(D,)`` shift and scale that standardise the inputs; inputs with only the values 0 and 1 are unchanged."""
+def input_scale(x: np.ndarray, rows: np.ndarray | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(D,)`` shift and scale that standardise the inputs; inputs with only the values 0 and 1 are unchanged.
+
+    Args:
+        x: ``(n, D)``.
+        rows: all row numbers in the order in which they are summed; None: as they are.
+    """
     width = x.shape[1]
+    rows = np.arange(len(x)) if rows is None else rows
     total, binary = np.zeros(width), np.ones(width, bool)
-    for begin in range(0, len(x), CHUNK):
-        chunk = x[begin : begin + CHUNK]
+    for at in chunks(rows):
+        chunk = x[at]
         total += chunk.sum(axis=0, dtype=np.float64)
         binary &= ((chunk == 0) | (chunk == 1)).all(axis=0)
     mean, square = total / len(x), np.zeros(width)
-    for begin in range(0, len(x), CHUNK):
-        square += np.square(x[begin : begin + CHUNK] - mean).sum(axis=0)
+    for at in chunks(rows):
+        square += np.square(x[at] - mean).sum(axis=0)
     spread = np.sqrt(square / len(x))
-    scale = np.where(binary | (spread < 1e-6), 1.0, 1 / np.maximum(spread, 1e-6))
+    constant = spread <= np.maximum(np.finfo(np.float32).eps * np.abs(mean), 1e-30)
+    scale = 1 / np.where(binary | constant, 1.0, spread)
     return torch.as_tensor(np.where(binary, 0.0, mean)).float(), torch.as_tensor(scale).float()
 
 

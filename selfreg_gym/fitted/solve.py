@@ -15,6 +15,7 @@ from selfreg_gym.fitted.capped import with_caps
 from selfreg_gym.fitted.decisions import LoggedDecisions, behaviour_warnings
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.settings import Settings
+from selfreg_gym.store.columns import Coded
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.progress import progress_bar
@@ -113,7 +114,9 @@ def fit_decisions(
 
     def estimates(most: int) -> Estimates:
         own = order[cap_of[order] == most]
-        return estimate(found.success[own], found.usage[own], prices=len(found.prices), seed=settings.seed)
+        bound = most * float(decisions.cost.max()) if cap else np.inf
+        terms = found.success[own], found.usage[own]
+        return estimate(*terms, prices=len(found.prices), seed=settings.seed, most=bound)
 
     caps = tuple(estimates(most) for most in range(1, (cap or 0) + 1))
     return FittedFrontier(
@@ -126,8 +129,11 @@ def fit_decisions(
 def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     """Actions, costs and outcomes of rollouts, whose inputs ``(n, D)`` are known, in the order of the rollouts.
 
+    A call of several steps is one decision, with the cost of the whole call: the values are those of the semi-Markov
+    problem whose options are the calls.
+
     Args:
-        rollouts: a ``Rollouts`` store, or a sequence of episodes without errors.
+        rollouts: a ``Rollouts`` store, or episodes; those with an error or without steps are excluded.
         x: the inputs of the decisions, episode by episode.
 
     Raises:
@@ -135,41 +141,53 @@ def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     """
     columns = _of_store(rollouts) if hasattr(rollouts, "columns") else _of_episodes(rollouts)
     action, cost, last, success, task, interventions = columns
+    aborted = action > interventions
+    action = np.where(aborted, 0, action)
     if not len(action):
         raise InvalidArgumentError("fitted values need finished episodes without errors: received none.")
-    return LoggedDecisions(x, action, cost, last, success, task, actions=1 + interventions)
+    return LoggedDecisions(
+        x, action, cost, last, success, task, actions=1 + interventions, aborted=aborted if aborted.any() else None
+    )
 
 
-def task_numbers(index: np.ndarray, name: np.ndarray) -> np.ndarray:
-    """``(n,)`` a number for each distinct pair of task index and code of the task id, ``(n,)`` each."""
-    return np.unique(np.stack([index, name], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+def task_numbers(index: Any, name: Coded) -> np.ndarray:
+    """``(n,)`` a number for each distinct pair of task index and task id, in their order, whatever that of the rows.
+
+    Args:
+        index: ``(n,)`` task indices.
+        name: the task ids.
+    """
+    rank = np.argsort(sorted(range(len(name.values)), key=name.values.__getitem__))
+    pairs = np.stack([np.asarray(index, np.int64), rank[name.codes]], axis=1)
+    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    c = rollouts.columns("action", "cost", "t", "success", "task", "task_id")
+    c = rollouts.columns("action", "cost", "t", "success", "task", "task_id", decisions=True)
     if not len(c["action"]):
         return (np.empty(0),) * 5 + (1,)
     last = np.r_[c["t"][1:] == 0, True]
     first = np.r_[True, last[:-1]]
-    task = task_numbers(c["task"][first], c["task_id"].codes[first])
-    interventions = max(len(rollouts.spec.get("env", {}).get("interventions", ())), int(c["action"].max()), 1)
+    task = task_numbers(c["task"][first], Coded(c["task_id"].codes[first], c["task_id"].values))
+    named = len(rollouts.spec.get("env", {}).get("interventions", ()))
+    interventions = max(named or int(c["action"].max()), 1)
     return c["action"], c["cost"], last, c["success"] & last, task, interventions
 
 
 def _of_episodes(
     episodes: Iterable[Episode],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    episodes = list(episodes)
-    steps = [step for episode in episodes for step in episode.steps]
-    length = np.array([len(episode.steps) for episode in episodes], np.int64)
+    episodes = [one for one in episodes if one.error is None and one.steps]
+    per_episode = [episode.decisions for episode in episodes]
+    steps = [step for decisions in per_episode for step in decisions]
+    length = np.array([len(decisions) for decisions in per_episode], np.int64)
     last = np.zeros(len(steps), bool)
     last[np.cumsum(length) - 1] = True
     success = last.copy()
     success[last] = [episode.success for episode in episodes]
-    tasks = {name: i for i, name in enumerate(sorted({(e.task_id, e.task_index) for e in episodes}))}
-    task = np.array([tasks[episode.task_id, episode.task_index] for episode in episodes], np.int64)
+    task = task_numbers([one.task_index for one in episodes], Coded.of([one.task_id for one in episodes]))
     action = np.array([step.action for step in steps], np.int64)
-    interventions = max([len(episode.usage) for episode in episodes] + [int(action.max(initial=0)), 1])
+    interventions = max([len(episode.usage) for episode in episodes] + [1])
     return action, np.array([step.cost for step in steps], np.float32), last, success, task, interventions
 
 

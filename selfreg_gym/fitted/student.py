@@ -21,7 +21,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
 from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.utils.arguments import check_count, check_number, is_number
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, reading_arrays
 from selfreg_gym.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ _RECORD = ModelRecord(
     },
 )
 _ARRAYS = "student.safetensors"
+_LEAST = 1e-3  # smallest unit of a gain
 _ROWS = 65_536  # rows of one forward pass
 
 
@@ -124,7 +125,8 @@ class Student:
             progress: show a progress bar.
 
         Raises:
-            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks.
+            InvalidArgumentError: arrays of other shapes, numbers that are not finite, fewer than two tasks, or inputs
+                so large that the training diverges.
         """
         from selfreg_gym.fitted.student_training import held_out_rows, train_network
 
@@ -137,15 +139,21 @@ class Student:
         if not hidden:
             raise InvalidArgumentError(f"hidden must be the units of at least one layer, received {shown(hidden)}.")
         sizes = [check_count("hidden: each", units) for units in hidden]
-        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), 1e-3)
+        # The unit of usage is a cost unit, which may be small.
+        least = _LEAST * np.array([1.0, np.clip(np.abs(target[..., 1]).max(), 1e-30, 1.0)], np.float32)
+        mean, scale = target.mean(axis=0), np.maximum(target.std(axis=0), least)
         trained, r2 = [], []
         with progress_bar("student", members * epochs, shown=progress) as update:
             for member in range(members):
+
+                def advance(done: int, before: int = member * epochs) -> None:
+                    update(before + done)
+
                 layers, explained = train_network(
                     x, target, prices_, held_out_rows(names, share=share, seed=seed, member=member), mean=mean,
                     scale=scale, hidden=sizes, epochs=epochs, batch=batch, learning_rate=learning_rate,
                     weight_decay=weight_decay, dropout=dropout, seed=seed * 1000 + member,
-                    progress=lambda done, before=member * epochs: update(before + done),
+                    progress=advance,
                 )  # fmt: skip
                 trained.append(layers)
                 r2.append(explained)
@@ -168,11 +176,14 @@ class Student:
         """dS and dM of n decisions, each float32 ``(n, P, K)``, for inputs ``(n, D)``.
 
         Raises:
-            InvalidArgumentError: inputs of another width.
+            InvalidArgumentError: inputs of another width, or numbers that are not finite.
         """
+        x = np.asarray(x, np.float32)
         inputs = self._members[0][0][0].shape[1]  # columns of the first weight
         if x.ndim != 2 or x.shape[1] != inputs:
             raise InvalidArgumentError(f"this student reads inputs (n, {inputs}), received shape {x.shape}.")
+        if not np.isfinite(x).all():
+            raise InvalidArgumentError("x must have finite numbers, received NaN or infinity.")
         shape = (len(x), *self._mean.shape)
         found = np.zeros(shape, np.float32)
         for begin in range(0, len(x), _ROWS):
@@ -214,17 +225,21 @@ class Student:
 
         place = Path(folder)
         _, fields = _RECORD.read(place)
-        try:
+        with reading_arrays("the student", place / _ARRAYS, remedy="copy the directory again, or train it again"):
             arrays = load_file(place / _ARRAYS)
             shape = (len(fields["prices"]), fields["interventions"], 2)
             members = [_layers(arrays, m, outputs=int(np.prod(shape))) for m in range(fields["members"])]
             mean, scale = arrays["mean"].reshape(shape), arrays["scale"].reshape(shape)
-        except Exception as error:  # safetensors has its own exceptions
-            raise CheckpointError(
-                f"the student in {str(folder)!r} cannot be read ({type(error).__name__}: {shown(str(error))}): copy "
-                "the directory again, or train it again."
-            ) from error
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its weights must be finite numbers, and some are NaN or infinite")
         encoder = InputEncoder.load(place / "inputs") if fields["encoded"] else None
+        inputs = {layers[0][0].shape[1] for layers in members}
+        if len(inputs) > 1 or (encoder is not None and {encoder.width} != inputs):
+            raise CheckpointError(
+                f"the student in {str(folder)!r} holds parts of different students: networks of "
+                f"{' and '.join(map(str, sorted(inputs)))} inputs"
+                f"{'' if encoder is None else f', and an encoder of {encoder.width}'}: train it again."
+            )
         return cls(
             members,
             prices=fields["prices"],

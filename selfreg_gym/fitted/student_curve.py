@@ -27,7 +27,7 @@ def student_curve(decisions: LoggedDecisions, values: tuple[np.ndarray, np.ndarr
     """
     success, usage = values
     n, grid, _ = success.shape
-    unit = max(float(usage.std()), 1e-6)
+    unit = float(usage.std()) or 1.0
     hidden = np.concatenate([success.reshape(n, -1), usage.reshape(n, -1) / unit], axis=1)
     ending = decisions.success.astype(np.float32)
     rows = FoldRows(hidden, decisions.action, decisions.cost, ending, decisions.last)

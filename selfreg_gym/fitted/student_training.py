@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted.threads import one_thread
 from selfreg_gym.lm.training import seeded
 from selfreg_gym.utils.random_streams import HELD_OUT_TASKS, stream
@@ -85,6 +86,9 @@ def train_network(
 
     Returns:
         The layers, and ``(P,)`` the share of the variance of the gain that is explained on the held-out rows.
+
+    Raises:
+        InvalidArgumentError: the loss is never finite.
     """
     with one_thread(), seeded(seed):
         network = _network([x.shape[1], *hidden], target[0].size, dropout)
@@ -109,6 +113,10 @@ def train_network(
             if error < best:
                 best, kept = error, {name: value.clone() for name, value in network.state_dict().items()}
             progress(epoch + 1)
+        if not kept:
+            raise InvalidArgumentError(
+                "a student must have inputs of about unit size: its errors became NaN or infinite. Standardise x."
+            )
         network.load_state_dict(kept)
         with torch.no_grad():
             output = torch.cat([network(inputs[rows]) for rows in outside.split(CHUNK)])

@@ -8,14 +8,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
+from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.forks.outcomes import Outcome, Work
 from selfreg_gym.forks.playing import FirstActions, ForkEnv, ForkTable
 from selfreg_gym.forks.result import Forks, as_first_actions, state_record
 from selfreg_gym.forks.states import ForkState, live_states
@@ -29,8 +30,6 @@ from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.types import Episode, HelperPolicy, optional_member
 from selfreg_gym.utils.arguments import check_count
-from selfreg_gym.utils.files import write_text
-from selfreg_gym.utils.json_text import dumps, read_object
 from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import FORK, seed_sequence
 
@@ -116,12 +115,13 @@ def fork(
         kwargs, first, decider, check_count("repetitions", repetitions), check_count("seed", seed, low=0),
         check_count("num_envs", num_envs), check_count("retries", retries, low=0), deterministic,
     )  # fmt: skip
-    work = _Work(states, player, len(names), None if resume is None else Path(resume), _identity(states, player))
+    shape = (len(states), len(first), player.repetitions)
+    work = Work(states, shape, len(names), None if resume is None else Path(resume), _identity(states, player))
     work.read()
     each = len(first) * player.repetitions
     with progress_bar("forks", len(states) * each, done=work.done * each, shown=progress) as update:
 
-        def keep(outcome: _Outcome) -> None:
+        def keep(outcome: Outcome) -> None:
             work.add(outcome)
             update(work.played)
 
@@ -130,20 +130,6 @@ def fork(
         states=states, first_actions=first, interventions=names, then=player.helper.type_name, reseeded=reseeded,
         seed=player.seed, **work.arrays,
     )  # fmt: skip
-
-
-class _Outcome(NamedTuple):
-    """A finished continuation: indices of state, first action and repetition, and what is measured."""
-
-    state: int
-    first: int
-    repetition: int
-    success: bool
-    cost: float
-    calls: tuple[int, ...]
-    steps: int
-    invalid_at: int
-    failed: bool
 
 
 @dataclass
@@ -166,7 +152,7 @@ class _Player:
         """The helper that plays the forks."""
         return FirstActions(self.then)
 
-    def __call__(self, shard: Sequence[tuple[int, ForkState]]) -> Iterator[_Outcome]:
+    def __call__(self, shard: Sequence[tuple[int, ForkState]]) -> Iterator[Outcome]:
         """Play all continuations of the states of a shard."""
         if self._env is None:
             self._table = ForkTable(self.first)
@@ -195,80 +181,16 @@ def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
     return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _measured(episode: Episode, before: int, state: int, first: int, repetition: int) -> _Outcome:
+def _measured(episode: Episode, before: int, state: int, first: int, repetition: int) -> Outcome:
     """The outcome of a continuation after ``before`` recorded steps."""
     own = episode.steps[before:]
     counts = np.bincount([step.action for step in own if not step.continuation], minlength=1 + len(episode.usage))
     invalid = next((i for i, step in enumerate(own) if step.invalid), -1)
-    return _Outcome(
+    return Outcome(
         state=state, first=first, repetition=repetition, success=episode.success,
         cost=float(sum(step.cost for step in own)), calls=tuple(counts[1 : 1 + len(episode.usage)].tolist()),
         steps=len(own), invalid_at=invalid, failed=episode.error is not None,
     )  # fmt: skip
-
-
-class _Work:
-    """The arrays of a call, filled by its outcomes, and the file of its finished states."""
-
-    def __init__(
-        self, states: Sequence[ForkState], player: _Player, interventions: int, path: Path | None, identity: str
-    ) -> None:
-        shape = (len(states), len(player.first), player.repetitions)
-        self.arrays: dict[str, np.ndarray] = {
-            "success": np.zeros(shape, bool), "cost": np.zeros(shape), "calls": np.zeros((*shape, interventions), int),
-            "steps": np.zeros(shape, int), "invalid_at": np.full(shape, -1), "failed": np.zeros(shape, bool),
-        }  # fmt: skip
-        self.states, self.path, self.identity = states, path, identity
-        self.left = np.full(len(states), shape[1] * shape[2])
-        self.played = 0
-
-    @property
-    def done(self) -> int:
-        """Number of finished states."""
-        return int((self.left == 0).sum())
-
-    def missing(self) -> list[tuple[int, ForkState]]:
-        """The unfinished states with their numbers."""
-        return [(i, state) for i, state in enumerate(self.states) if self.left[i]]
-
-    def add(self, outcome: _Outcome) -> None:
-        """Keep an outcome; write the file if its state is finished."""
-        at = (outcome.state, outcome.first, outcome.repetition)
-        for name in self.arrays:
-            self.arrays[name][at] = getattr(outcome, name)
-        self.left[outcome.state] -= 1
-        self.played += 1
-        if not self.left[outcome.state] and self.path is not None:
-            self.write(self.path)
-
-    def read(self) -> None:
-        """Read the finished states of the file, if it exists.
-
-        Raises:
-            CheckpointError: the file holds the work of another call, or is damaged.
-        """
-        if self.path is None or not self.path.exists():
-            return
-        keys = ("identity", "finished", *self.arrays)
-        found = read_object(self.path, what="unfinished forks", remedy="delete it", keys=keys)
-        if found["identity"] != self.identity:
-            raise CheckpointError(
-                f"{str(self.path)!r} holds forks with other arguments or states: use another file, or delete it."
-            )
-        try:
-            finished = np.array(found["finished"], int)
-            for name, array in self.arrays.items():
-                array[finished] = np.array(found[name], array.dtype).reshape(len(finished), *array.shape[1:])
-        except (ValueError, IndexError, TypeError) as fault:
-            raise CheckpointError(f"{str(self.path)!r} is damaged ({fault}): delete it.") from fault
-        self.left[finished] = 0
-        self.played = len(finished) * int(np.prod(self.arrays["success"].shape[1:]))
-
-    def write(self, path: Path) -> None:
-        """Write the finished states."""
-        finished = np.flatnonzero(self.left == 0)
-        values = {name: array[finished].tolist() for name, array in self.arrays.items()}
-        write_text(path, dumps({"identity": self.identity, "finished": finished.tolist(), **values}) + "\n")
 
 
 def _identity(states: Sequence[ForkState], player: _Player) -> str:

@@ -31,7 +31,7 @@ class GainCheck(NamedTuple):
         correlation: between both.
         corrected: the correlation with the expected gain of the forks, without the noise of their R repetitions
             (Spearman 1904, "The proof and measurement of association between two things"). At most 1 in theory; the
-            estimate can be larger.
+            estimate can be larger, and is NaN where the measured gains vary no more than their noise.
     """
 
     states: int

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from selfreg_gym.inputs.backbones import embedding_backbone
 from selfreg_gym.inputs.encoder import INPUTS, InputEncoder
-from selfreg_gym.inputs.language_models import embedding_backbone
 from selfreg_gym.inputs.reading import action_kinds_of, fit_inputs
 from selfreg_gym.inputs.table import DecisionTable
 

@@ -9,21 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.inputs.blocks import Block
 from selfreg_gym.inputs.counts import Calls, StepsLeft
+from selfreg_gym.inputs.embedding import Embedding
 from selfreg_gym.inputs.keys import Features, StateKeys
-from selfreg_gym.inputs.language_models import Embedding, Success
 from selfreg_gym.inputs.signals import ActorSignals
+from selfreg_gym.inputs.success_probability import SuccessProbability
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import ModelRecord, Rule
+from selfreg_gym.utils.model_record import ModelRecord, Rule, reading_arrays
 
 __all__ = ["INPUTS", "InputEncoder"]
 
 _PLAIN = {one.name: one for one in (Features, StepsLeft, Calls, ActorSignals, StateKeys)}
-_MODELS = {one.name: one for one in (Embedding, Success)}
+_MODELS = {one.name: one for one in (Embedding, SuccessProbability)}
 
 INPUTS = (*_PLAIN, *_MODELS)
 """The names of the inputs."""
@@ -107,8 +108,8 @@ class InputEncoder:
                         "the input 'embedding' needs backbone, the checkpoint of a language model; received None."
                     )
                 blocks.append(Embedding.fit(table, backbone, progress=progress))
-            elif name == Success.name:
-                blocks.append(Success.fit(table, prm))
+            elif name == SuccessProbability.name:
+                blocks.append(SuccessProbability.fit(table, prm))
             elif name == ActorSignals.name:
                 blocks.append(ActorSignals.fit(table, action_kinds))
             else:
@@ -200,7 +201,7 @@ class InputEncoder:
         with atomic_path(place / _ARRAYS) as temporary:
             save_file(arrays, temporary)
         for block in self._blocks:
-            if isinstance(block, Embedding | Success):
+            if isinstance(block, Embedding | SuccessProbability):
                 block.save_model(place)
         constants = {block.name: block.record() for block in self._blocks}
         _RECORD.write(place, names=list(self.names), interventions=self.interventions, constants=constants)
@@ -216,8 +217,11 @@ class InputEncoder:
 
         place = Path(folder)
         _, fields = _RECORD.read(place)
-        try:
+        remedy = "copy the directory again, or fit it again"
+        with reading_arrays("the input encoder", place / _ARRAYS, remedy=remedy):
             arrays = load_file(place / _ARRAYS)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its constants must be finite numbers, and some are NaN or infinite")
             blocks: list[Block] = []
             for name in fields["names"]:
                 own = {key.partition("/")[2]: array for key, array in arrays.items() if key.partition("/")[0] == name}
@@ -225,13 +229,6 @@ class InputEncoder:
                     blocks.append(_MODELS[name].restored(place, own))
                 else:
                     blocks.append(_PLAIN[name].restored(fields["constants"][name], own))
-        except CheckpointError:
-            raise
-        except Exception as error:  # safetensors has its own exceptions
-            raise CheckpointError(
-                f"the input encoder in {str(folder)!r} cannot be read ({type(error).__name__}: {shown(str(error))}): "
-                "copy the directory again, or fit it again."
-            ) from error
         return cls(blocks, interventions=fields["interventions"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> InputEncoder:

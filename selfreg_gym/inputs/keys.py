@@ -27,10 +27,10 @@ class _Keys:
 
     @classmethod
     def of(cls, column: Coded) -> _Keys:
-        """The most frequent keys, at most 2,048, in the order of the column's values."""
+        """The most frequent keys, at most 2,048, sorted, so that the order of the rows does not matter."""
         used, counts = np.unique(column.codes[column.codes >= 0], return_counts=True)
-        most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_KEYS])
-        return cls([column.values[code] for code in used[most].tolist()])
+        ranked = sorted((-count, column.values[code]) for code, count in zip(used, counts.tolist(), strict=True))
+        return cls(sorted(key for _, key in ranked[:_MOST_KEYS]))
 
     def one_hot(self, column: Coded) -> np.ndarray:
         """float32 ``(n, keys)``; all zero for a missing or unknown key."""
@@ -95,7 +95,7 @@ class Features:
                 "the input 'features' needs info['feature_key'] or info['feature_vector'], and the task reports "
                 "neither: leave the input out, or use 'embedding'."
             )
-        return cls(keys, None if table.feature_vector is None else Scale.of(table.feature_vector))
+        return cls(keys, None if table.feature_vector is None else Scale.of(table.feature_vector, smallest=0.0))
 
     @property
     def width(self) -> int:

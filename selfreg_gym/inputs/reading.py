@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.inputs.backbones import embedding_backbone
 from selfreg_gym.inputs.encoder import InputEncoder, check_names
-from selfreg_gym.inputs.language_models import embedding_backbone
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import optional_member
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Scale
 from selfreg_gym.inputs.table import DecisionTable
 
@@ -90,7 +90,13 @@ def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
     for row, logprobs, code in zip(found, table.actor_logprobs, codes, strict=True):
         if logprobs is None or not len(logprobs):
             continue
-        p = np.exp(logprobs.astype(np.float64))
+        highest = float(logprobs.max())
+        if not np.isfinite(highest):  # NaN, or no action is possible
+            raise InvalidArgumentError(
+                "log-probabilities of an actor must be numbers, at least one of them finite, received "
+                f"{shown(logprobs.tolist())}: correct the actor."
+            )
+        p = np.exp(logprobs.astype(np.float64) - highest)
         p /= p.sum()
         ordered = np.sort(p)
         row[0] = ordered[-1]
@@ -99,6 +105,11 @@ def _actor_numbers(table: DecisionTable, kinds: tuple[str, ...]) -> np.ndarray:
         if kinds and code >= 0 and actions is not None:
             if code not in kind_of:
                 kind_of[code] = _kinds(json.loads(actions.values[code]), kinds)
+            if len(kind_of[code]) != len(p):
+                raise InvalidArgumentError(
+                    f"log-probabilities of an actor must be one per admissible action, received {len(p)} for "
+                    f"{len(kind_of[code])} actions: correct the actor."
+                )
             row[3:] = np.bincount(kind_of[code], weights=p, minlength=len(kinds) + 1)[:-1]
     return found
 

@@ -12,6 +12,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.store.columns import Coded
 from selfreg_gym.store.ragged import Ragged
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Episode
 
 __all__ = ["DecisionTable"]
@@ -21,7 +22,7 @@ _COLUMNS = ("observation", "admissible_actions", "state_key", "feature_key", "st
 
 @dataclass(frozen=True, eq=False)
 class DecisionTable:
-    """What is known at n decisions before the action is chosen.
+    """What is known at n decisions before the action is chosen. A call of several steps is one decision.
 
     Attributes:
         observation: the texts.
@@ -64,14 +65,15 @@ class DecisionTable:
             InvalidArgumentError: there are no decisions.
             UnknownNameError: a filter does not exist.
         """
-        if not hasattr(rollouts, "columns"):
+        if not isinstance(rollouts, Rollouts):
             if where:
                 raise InvalidArgumentError(
                     f"filters need a Rollouts store, received episodes and the filters {', '.join(where)}: select the "
                     "episodes first."
                 )
             return cls._from_episodes(rollouts)
-        columns = rollouts.columns(*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector", **where)
+        names = (*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector")
+        columns = rollouts.columns(*names, decisions=True, **where)
         action, first = columns["action"], columns["t"] == 0
         return cls._checked(
             **{name: columns[name] for name in _COLUMNS},
@@ -83,9 +85,10 @@ class DecisionTable:
     @classmethod
     def _from_episodes(cls, episodes: Iterable[Episode]) -> DecisionTable:
         kept = [episode for episode in episodes if episode.error is None and episode.steps]
-        steps = [step for episode in kept for step in episode.steps]
+        per_episode = [episode.decisions for episode in kept]
+        steps = [step for decisions in per_episode for step in decisions]
         action = np.array([step.action for step in steps], np.int64)
-        first = np.array([i == 0 for episode in kept for i in range(len(episode.steps))], bool)
+        first = np.array([i == 0 for decisions in per_episode for i in range(len(decisions))], bool)
         interventions = max([len(episode.usage) for episode in kept], default=0)
         return cls._checked(
             observation=Coded.of([step.observation for step in steps]),
@@ -93,9 +96,9 @@ class DecisionTable:
             state_key=Coded.of([step.state_key for step in steps]),
             feature_key=Coded.of([step.feature_key for step in steps]),
             steps_left=np.array([-1 if step.steps_left is None else step.steps_left for step in steps], np.int64),
-            calls_so_far=_calls_before(action, first, max(interventions, int(action.max(initial=0)))),
+            calls_so_far=_calls_before(action, first, interventions),
             actor_logprobs=_given(Ragged.of([step.actor_logprobs for step in steps])),
-            feature_vector=_vectors(Ragged.of([step.feature_vector for step in steps]).matrix()),
+            feature_vector=_vectors(_matrix([step.feature_vector for step in steps])),
         )
 
     @classmethod
@@ -123,7 +126,7 @@ class DecisionTable:
             steps_left=np.array([-1 if one is None else one for one in left], np.int64),
             calls_so_far=np.array([info["calls"] for info in infos], np.int64).reshape(len(infos), -1),
             actor_logprobs=None if acts is None else [_logprobs(act) for act in acts],
-            feature_vector=_vectors(Ragged.of([info.get("feature_vector") for info in infos]).matrix()),
+            feature_vector=_vectors(_matrix([info.get("feature_vector") for info in infos])),
         )
 
     @classmethod
@@ -153,7 +156,7 @@ def _interventions(rollouts: Any, action: np.ndarray) -> int:
     """K: the number of interventions of a store's env; the largest action if the spec does not list them."""
     env = rollouts.spec.get("env") if isinstance(rollouts.spec, dict) else None
     named = env.get("interventions") if isinstance(env, dict) else None
-    return max(len(named) if isinstance(named, list) else 0, int(action.max(initial=0)))
+    return len(named) if isinstance(named, list) and named else int(action.max(initial=0))
 
 
 def _calls_before(action: np.ndarray, first: np.ndarray, interventions: int) -> np.ndarray:
@@ -177,11 +180,26 @@ def _given(logprobs: Ragged) -> list[np.ndarray | None] | None:
     return list(logprobs) if logprobs.present.any() else None
 
 
+def _matrix(vectors: Sequence[Any]) -> np.ndarray:
+    """Feature vectors as rows of one array, NaN where there is none.
+
+    Raises:
+        InvalidArgumentError: they have different lengths.
+    """
+    lengths = sorted({len(one) for one in vectors if one is not None})
+    if len(lengths) > 1:
+        raise InvalidArgumentError(
+            f"info['feature_vector'] must have one length at all decisions, received lengths {lengths[0]} to "
+            f"{lengths[-1]}: report vectors of one length."
+        )
+    return Ragged.of(vectors).matrix()
+
+
 def _vectors(vectors: np.ndarray) -> np.ndarray | None:
     """Feature vectors float32 ``(n, d)``, or None if no decision has one (d = 0).
 
     Raises:
-        InvalidArgumentError: only some decisions have one.
+        InvalidArgumentError: only some decisions have one, or a number is infinite.
     """
     if not vectors.shape[1]:
         return None
@@ -190,6 +208,11 @@ def _vectors(vectors: np.ndarray) -> np.ndarray | None:
         raise InvalidArgumentError(
             "info['feature_vector'] must be reported at every decision or at none, and it is missing at "
             f"{missing} of {len(vectors)}: report it always."
+        )
+    if infinite := int(np.isinf(vectors).any(axis=1).sum()):
+        raise InvalidArgumentError(
+            f"info['feature_vector'] must have finite float32 numbers, and {infinite} of {len(vectors)} have an "
+            "infinite one: bound them in the task."
         )
     return vectors
 

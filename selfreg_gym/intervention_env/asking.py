@@ -42,7 +42,8 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
-        failure = f"{type(error).__name__}: {_shortened(str(error))}"
+        what = f"{type(error).__name__}: {_shortened(str(error))}"
+        failure = f"an actor must answer every decision; {type(actor).__name__}.act raised {what}"
     if len(decisions) == 1:
         return [Act("", error=failure)]
     # The failed call may have drawn from the random streams, so they begin again.
@@ -99,7 +100,10 @@ def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str 
     if len(logprobs) != len(admissible):
         return f"{rule}, received {len(logprobs)} values for {len(admissible)} actions"
     invalid = [value for value in logprobs if not (_is_number(value) and value <= _ROUNDING)]
-    return f"{rule}, received {shown(invalid[0])}" if invalid else None
+    if invalid:
+        return f"{rule}, received {shown(invalid[0])}"
+    impossible = len(logprobs) > 0 and max(map(float, logprobs)) == float("-inf")
+    return f"{rule}; at least one must be finite, received only minus infinity" if impossible else None
 
 
 def is_integer(value: Any) -> bool:

@@ -17,10 +17,10 @@ from typing import Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
-from selfreg_gym.intervention_env.building import check_kwargs, construct, material
+from selfreg_gym.intervention_env.building import build_task, check_kwargs, construct, material
 from selfreg_gym.types import Actor, Intervention, optional_member
 
-__all__ = ["bind", "build_interventions", "material_kwargs", "name_and_id", "names_of"]
+__all__ = ["bind", "build_interventions", "material_kwargs", "name_and_id", "names_of", "privileged_names"]
 
 
 def name_and_id(text: str) -> tuple[str, str]:
@@ -98,6 +98,27 @@ def build_interventions(
             f"'NAME={names[0]}'."
         )
     return built if actor is None else tuple(bind(one, actor) for one in built)
+
+
+def privileged_names(env: Any) -> list[str]:
+    """The names of an env's interventions that use facts which the actor cannot know, on its task.
+
+    Args:
+        env: keyword arguments of ``selfreg/Intervention-v0``, or an env. For arguments that make no env the list is
+            empty; making the env raises.
+    """
+    if not isinstance(env, Mapping):
+        built, task = env.unwrapped.interventions, env.unwrapped.slots[0].task
+        return [one.name for one in built if one.privileged_on(task)]
+    try:
+        built = build_interventions(env["interventions"], env.get("intervention_kwargs"))
+        task = build_task(env["task"], env.get("task_kwargs"))
+    except (SelfRegError, KeyError):
+        return []
+    found = [one.name for one in built if one.privileged_on(task)]
+    if task is not env["task"]:
+        task.close()
+    return found
 
 
 def _build(text: str, arguments: Mapping[str, dict[str, Any]]) -> Intervention:

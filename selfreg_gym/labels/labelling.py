@@ -33,8 +33,8 @@ __all__ = ["BUDGETS", "label"]
 BUDGETS = (0.5, 1.0, 2.0, 3.0)
 """The budgets of the evaluation protocol, in cost units per episode."""
 
-_FLOOR = 0.3  # weight at advantage 0
-_QUANTILE = 0.99  # of |advantage|, gives weight 1; the maximum would depend on a few noisy states
+FLOOR = 0.3  # weight at advantage 0
+QUANTILE = 0.99  # of |advantage|, gives weight 1; the maximum would depend on a few noisy states
 _SCOPES = ("all", "trajectory")
 
 
@@ -47,7 +47,7 @@ def label(
     scope: str = "all",
     merge: bool = False,
 ) -> Labels:
-    """Label every stored decision with the action of the solution, for each budget.
+    """Label every stored decision with the action of the solution, for each budget. A call is one decision.
 
     The head of this module defines the weight. A mixture (two policies, one drawn per episode) gives one label where
     its policies agree; where they differ it gives two, each weighted by the share of its policy. Decisions in states
@@ -144,8 +144,8 @@ def _of_mixture(
     used = share.sum(axis=0) > 0
     size = np.abs(advantage)
     average = (share * size).sum(axis=0)[used] / share.sum(axis=0)[used]
-    top = float(np.quantile(average, _QUANTILE)) if used.any() else 0.0
-    weight = share * (_FLOOR + (1 - _FLOOR) * np.minimum(1.0, size / top if top > 0 else np.zeros_like(size)))
+    top = float(np.quantile(average, QUANTILE)) if used.any() else 0.0
+    weight = share * (FLOOR + (1 - FLOOR) * np.minimum(1.0, size / top if top > 0 else np.zeros_like(size)))
     parts = []
     for action in np.unique(policy):
         mine = np.where(policy == action, share, 0.0)
@@ -203,12 +203,12 @@ def _decisions(rollouts: Rollouts | Iterable[Episode]) -> _Decisions:
     if isinstance(rollouts, Rollouts):
         rollouts.require_complete()
         names = ("observation", "state_key", "feature_key", "steps_left", "action", "episode", "run", "task_id")
-        columns: dict[str, Any] = rollouts.columns(*names)
+        columns: dict[str, Any] = rollouts.columns(*names, decisions=True)
         run, plan_index = columns.pop("run"), columns.pop("episode")
         columns["plan_index"] = plan_index
         new = np.r_[True, (np.diff(plan_index) != 0) | (np.diff(run) != 0)] if len(run) else np.zeros(0, bool)
     else:
-        pairs = [(i, e, s) for i, e in enumerate(e for e in rollouts if e.error is None) for s in e.steps]
+        pairs = [(i, e, s) for i, e in enumerate(e for e in rollouts if e.error is None) for s in e.decisions]
         columns = {
             "observation": Coded.of([s.observation for _, _, s in pairs]),
             "state_key": Coded.of([s.state_key for _, _, s in pairs]),

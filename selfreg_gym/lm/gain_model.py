@@ -29,6 +29,7 @@ TEXT_FEATURES = 3
 _FILE = "head.safetensors"
 _WIDTH, _DROPOUT = 192, 0.1
 _TAIL = 32
+_LEAST = 1e-3  # smallest scale of an answer
 
 
 class GainHead(nn.Module):
@@ -73,7 +74,9 @@ class GainHead(nn.Module):
         """Set mean, scale and weight from the targets dS and dM of the training decisions, ``(n, P, K, 2)``."""
         gain = targets[..., 0] - self.prices[:, None] * targets[..., 1]
         self.mean.copy_(targets.mean(0))
-        self.scale.copy_(targets.std(0, correction=0).clamp_min(1e-3))
+        # The unit of usage is a cost unit, which may be small.
+        least = _LEAST * torch.stack([torch.ones(()), targets[..., 1].abs().max().clamp(1e-30, 1.0)])
+        self.scale.copy_(torch.maximum(targets.std(0, correction=0), least))
         self.weight.copy_(1.0 / gain.var(0, correction=0).clamp_min(1e-4))
 
     def forward(self, text: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

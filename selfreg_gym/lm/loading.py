@@ -21,10 +21,10 @@ from selfreg_gym.utils.json_text import read_object
 
 __all__ = [
     "check_checkpoint",
+    "limit_threads",
     "load_causal",
     "load_classifier",
     "load_tokenizer",
-    "one_thread",
     "quiet_transformers",
     "torch_dtype",
     "trained_with",
@@ -39,7 +39,7 @@ _JSON_FILES = (
 _CONSTANT = re.compile(r"\.(?:masked_bias|(?:attn|attention)\.bias|rotary_emb\.inv_freq|position_ids)$")
 
 
-def one_thread() -> None:
+def limit_threads() -> None:
     """Set torch to one thread, or to ``OMP_NUM_THREADS`` if that is set."""
     threads = os.environ.get("OMP_NUM_THREADS", "1")
     torch.set_num_threads(max(1, int(threads)) if threads.isdigit() else 1)
@@ -168,7 +168,7 @@ def _load(
 ) -> Any:
     import transformers
 
-    one_thread()
+    limit_threads()
     quiet_transformers()
     folder = check_checkpoint(path)
     place = _device(device)

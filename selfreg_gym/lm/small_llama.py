@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.loading import one_thread, quiet_transformers
+from selfreg_gym.lm.loading import limit_threads, quiet_transformers
 from selfreg_gym.lm.training import seeded
 from selfreg_gym.lm.vocabulary import build_open_tokenizer, distinct
 
@@ -47,7 +47,7 @@ def build_small_llama(texts: Sequence[str], folder: str | Path, *, words: Sequen
     texts = distinct(texts)
     if not any(texts):
         raise InvalidArgumentError("a vocabulary needs at least one text that is not empty, received none.")
-    one_thread()
+    limit_threads()
     quiet_transformers()
     tokenizer = build_open_tokenizer(texts, words=words)
     longest = max(len(tokenizer.encode(text)) for text in sorted(texts, key=len)[-64:])

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from selfreg_gym.errors import InvalidArgumentError, SelfRegError
-from selfreg_gym.lm.loading import one_thread
+from selfreg_gym.lm.loading import limit_threads
 from selfreg_gym.lm.training_state import Best, Progress, TrainingState
 from selfreg_gym.utils.progress import progress_bar
 from selfreg_gym.utils.random_streams import BATCHES, stream
@@ -134,7 +134,7 @@ def finetune(
             "validate_every and patience must be at least 1 (None: every tenth of the steps; no early stopping), "
             f"received validate_every={validate_every}, patience={patience}."
         )
-    one_thread()
+    limit_threads()
     per_epoch = math.ceil(len(examples) / batch_size)
     total = steps if steps is not None else max(1, round(epochs * per_epoch / accumulate))
     plan = plan_batches(lengths, batch_size=batch_size, count=total * accumulate, seed=seed)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.bootstrap import Design, Estimate, Z, student_factor, widening
 from selfreg_gym.helper import Helper
 from selfreg_gym.off_policy.behaviour import importance_weights, out_of_support
@@ -77,6 +77,10 @@ def evaluate_off_policy(
         InvalidArgumentError: no episodes, an unknown help probability, an intervention that was never tried, or an
             argument out of range.
     """
+    if isinstance(methods, str) or not len(methods):
+        raise InvalidArgumentError(
+            f"methods must be a sequence of at least one of {', '.join(METHODS)}, received {shown(methods)}."
+        )
     for method in methods:
         if method not in METHODS:
             raise UnknownNameError("off-policy method", method, METHODS)
@@ -146,12 +150,21 @@ class Collected:
                 f"off-policy evaluation needs two episodes per fold: received {len(episodes)} episodes, folds={folds}."
             )
         logged = Logged.of(episodes)
-        if inputs is not None and np.shape(inputs)[:1] != (len(logged.action),):
-            raise InvalidArgumentError(
-                f"inputs must have one row per decision, {len(logged.action)} of them; received {np.shape(inputs)}."
-            )
+        if inputs is not None:
+            inputs = _checked_inputs(inputs, len(logged.action))
         x = decision_inputs(episodes, logged, inputs)
         return cls(episodes, logged, _interventions_of(rollouts), x, folds_of(logged, folds, seed))
+
+
+def _checked_inputs(inputs: Any, n: int) -> np.ndarray:
+    """Further inputs of n decisions, float64 ``(n, D)``."""
+    found = np.asarray(inputs, np.float64)
+    if found.ndim != 2 or len(found) != n or not np.isfinite(found).all():
+        raise InvalidArgumentError(
+            f"inputs must be finite numbers (n, D) with one row per decision, n = {n}; received the shape {found.shape}"
+            f"{'' if np.isfinite(found).all() else ' with NaN or infinity'}."
+        )
+    return found
 
 
 def _interventions_of(rollouts: Any) -> list[str] | None:

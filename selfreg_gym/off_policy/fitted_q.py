@@ -69,7 +69,7 @@ def decision_inputs(episodes: list[Episode], logged: Logged, more: Any = None) -
         logged: their arrays.
         more: ``(n, D)`` further inputs, dense, of about unit size; None for none.
     """
-    steps = [step for one in episodes for step in one.steps]
+    steps = [step for one in episodes for step in one.decisions]
     has_features = all(step.feature_key is not None for step in steps)
     key = _codes([step.feature_key if has_features else step.state_key for step in steps])
     left = np.array([-1 if step.steps_left is None else step.steps_left for step in steps])

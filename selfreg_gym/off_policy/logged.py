@@ -18,16 +18,18 @@ __all__ = ["Logged", "read_episodes"]
 
 @dataclass(frozen=True, eq=False)
 class Logged:
-    """The n decisions of E episodes, episode by episode.
+    """The n decisions of E episodes, episode by episode. A call of several steps is one decision.
 
     Attributes:
-        action: ``(n,)`` int64, 0 nohelp, k help from the k-th intervention.
+        action: ``(n,)`` int64, 0 nohelp, k help from the k-th intervention. Where episodes were aborted, abort is
+            another intervention, the last one, without cost.
         outcome: ``(n, 1 + K)`` the success of the step (1 on the last step of a successful episode), and the cost units
             spent on each intervention.
         begin: ``(E + 1,)`` int64, the first decision of each episode; the last entry is n.
         propensity: ``(n, 1 + K)`` float64, the probability with which the collection drew each action.
         task: ``(E,)`` int64, the task of each episode, numbered from 0.
-        interventions: K.
+        interventions: K, with abort K + 1.
+        abort: whether an episode was aborted.
     """
 
     action: np.ndarray
@@ -36,14 +38,15 @@ class Logged:
     propensity: np.ndarray
     task: np.ndarray
     interventions: int
+    abort: bool = False
 
     @classmethod
     def of(cls, episodes: Sequence[Episode]) -> Logged:
         """The arrays of episodes that :func:`read_episodes` returned."""
-        lengths = np.array([len(one.steps) for one in episodes])
-        begin = np.concatenate(([0], np.cumsum(lengths)))
-        action = np.array([step.action for one in episodes for step in one.steps], np.int64)
-        cost = np.array([step.cost for one in episodes for step in one.steps], np.float64)
+        steps = [one.decisions for one in episodes]
+        begin = np.concatenate(([0], np.cumsum([len(own) for own in steps])))
+        action = np.array([step.action for own in steps for step in own], np.int64)
+        cost = np.array([step.cost for own in steps for step in own], np.float64)
         count = max(max(len(one.usage) for one in episodes), int(action.max()))
         outcome = np.zeros((len(action), 1 + count))
         outcome[begin[1:] - 1, 0] = [one.success for one in episodes]
@@ -52,7 +55,8 @@ class Logged:
         names: dict[Any, int] = {}
         task = [names.setdefault((one.task_id, one.task_index), len(names)) for one in episodes]
         chance = np.concatenate([_propensities(one, count) for one in episodes])
-        return cls(action, outcome, begin, chance, np.array(task, np.int64), count)
+        aborted = any(one.aborted for one in episodes)
+        return cls(action, outcome, begin, chance, np.array(task, np.int64), count, aborted)
 
     @property
     def episodes(self) -> int:
@@ -131,11 +135,11 @@ def _propensities(episode: Episode, interventions: int) -> np.ndarray:
     Stores before format 4 have none: their help was drawn with the episode's probability, in equal shares.
     """
     if episode.steps[0].propensities is not None:
-        stored = np.array([step.propensities for step in episode.steps], np.float64)[:, : 1 + interventions]
+        stored = np.array([step.propensities for step in episode.decisions], np.float64)[:, : 1 + interventions]
         found = np.zeros((len(stored), 1 + interventions))  # an env with abort has one action more, never drawn
         found[:, : stored.shape[1]] = stored
         return found / found.sum(axis=1, keepdims=True)  # they are stored as float32
     assert episode.help_probability is not None
     p = RandomHelp(interventions).propensities(episode.help_probability)
     row = np.array(p, np.float64)
-    return np.repeat(row[None] / row.sum(), len(episode.steps), axis=0)
+    return np.repeat(row[None] / row.sum(), len(episode.decisions), axis=0)

@@ -24,7 +24,7 @@ from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.types import Act, Decision, Episode, Intervention, Transition
+from selfreg_gym.types import Act, Decision, Duration, Episode, Intervention, Transition
 from selfreg_gym.utils.episode_draws import episode_key
 
 __all__ = ["ReplayedTask", "replay_env", "replayed_actions"]
@@ -63,6 +63,10 @@ class ReplayedTask(gym.Env[str, str]):
             return done.observation, 0.0, not done.truncated, done.truncated, info
         self.t += 1
         return self.current.observation, 0.0, False, False, self._info()
+
+    def subgoal(self) -> str:
+        """A name that changes at each decision: a call in the replay lasts as long as the stored one."""
+        return str(sum(not step.continuation for step in self.episode.steps[: self.t + 1]))
 
     def snapshot(self) -> tuple[int, int]:
         """The episode and the step."""
@@ -104,8 +108,8 @@ def replay_env(
 
     Args:
         episodes: the stored episodes.
-        interventions: their names; by default ``intervention-1`` and so on. The cost of each is the mean cost of its
-            stored calls (1 without any).
+        interventions: their names; by default ``intervention-1`` and so on. The cost of each is the mean cost of the
+            first steps of its stored calls (1 without any).
         num_envs: number of episodes that are replayed at a time.
     """
     count = max(len(one.usage) for one in episodes)
@@ -113,15 +117,22 @@ def replay_env(
     spent, calls = np.zeros(count + 1), np.zeros(count + 1)
     for one in episodes:
         for step in one.steps:
-            spent[step.action] += step.cost
-            calls[step.action] += 1
+            if not step.continuation and step.action <= count:
+                spent[step.action] += step.cost
+                calls[step.action] += 1
     costs = np.where((calls > 0) & (spent > 0), spent / np.maximum(calls, 1), 1.0)
     acts = _StoredActs()
+    longer = any(step.continuation for one in episodes for step in one.steps)
+    duration: Duration = "subgoal" if longer else 1
     return InterventionVectorEnv(
         min(num_envs, len(episodes)),
         lambda: ReplayedTask(episodes),
         acts,
-        [Intervention(acts, name=name, cost=float(cost)) for name, cost in zip(names, costs[1:], strict=True)],
+        [
+            Intervention(acts, name=name, cost=float(cost), duration=duration)
+            for name, cost in zip(names, costs[1:], strict=True)
+        ],
+        abort=any(one.aborted for one in episodes),
         autoreset_mode="Disabled",
     )
 
@@ -141,11 +152,12 @@ class _Asked(Helper):
 
     def for_interventions(self, interventions: Sequence[Intervention]) -> _Asked:
         """The helper for these interventions."""
-        return self._replaced(helper=self.helper.for_interventions(interventions), count=len(interventions))
+        return self._replaced(helper=self.helper.for_interventions(interventions))
 
     def wrap(self, env: Any) -> Any:
         """The env whose observations the helper reads."""
         self.slots = env.unwrapped.slots
+        self.count = len(env.unwrapped.interventions) + env.unwrapped.abort
         return self.helper.wrap(env)
 
     def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
@@ -198,6 +210,8 @@ def replayed_actions(
 ) -> np.ndarray:
     """The helper's action at each of the n stored decisions, ``(n,)`` int64, in the order of the episodes.
 
+    It is also asked while a call goes on, so that its memory sees every observation; these answers are left out.
+
     Args:
         episodes: the stored episodes.
         helper: a helper, an object with ``predict`` or a function.
@@ -225,4 +239,5 @@ def replayed_actions(
                 f"a stored act must be valid: in an episode of task {episode.task_id!r} (seed {episode.seed}) "
                 f"{episode.error}"
             )
-    return answers
+    decides = np.array([not step.continuation for one in episodes for step in one.steps])
+    return answers[decides]

@@ -65,6 +65,7 @@ class Run:
             "task_kwargs": {**task.kwargs, **splits[split]},
             **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
             **({"intervention_kwargs": dict(interventions.kwargs)} if interventions.kwargs else {}),
+            **({"abort": True} if interventions.abort else {}),
         }
 
     def partial(self, stage: str) -> Path:

@@ -104,7 +104,9 @@ class InterventionsConfig(Section):
     ids: Annotated[Texts, Field(min_length=1)] = ("expert",)
     """Ids of interventions; action k asks the k-th. ``"NAME=ID"`` is ID under another name, to use it twice."""
     kwargs: dict[str, dict[str, Any]] = {}
-    """Arguments of an intervention, by name (the id where it has no other name)."""
+    """Arguments of an intervention, by name (the id where it has no other name); ``duration`` and ``cost_per`` too."""
+    abort: Annotated[bool, ADDED] = False
+    """Whether the last action of the env ends the episode without success and without further cost."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -123,6 +125,8 @@ class CollectConfig(Section):
     """Probabilities of help at each step."""
     help_shares: Annotated[Shares, ADDED] = ()
     """Share of each intervention in the help, in the order of ``interventions.ids``, with the sum 1; empty: equal."""
+    abort_probability: Annotated[float, Field(ge=0, le=1), ADDED] = 0.0
+    """Probability of abort at a step, below 1; needs ``interventions.abort``."""
     seed: Seed = 1
     workers: Workers = 2
     """Number of processes."""
@@ -371,6 +375,13 @@ class RunConfig(Section):
                 "text",
                 "collect.help_shares must have one number per intervention ({count}), with the sum 1, received {it}.",
                 {"count": count, "it": str(list(shares))},
+            )
+        q = self.collect.abort_probability
+        if q == 1 or (q and not self.interventions.abort):
+            raise PydanticCustomError(
+                "text",
+                "collect.abort_probability must be below 1, and 0 without interventions.abort; received {it}.",
+                {"it": str(q)},
             )
         if not self.label_budgets:
             raise PydanticCustomError(

@@ -72,10 +72,13 @@ def play_episode(
     over, step = False, 0
     while not over:
         action = 0
-        if role == "helper":
+        if env.slots[0].calling:
+            say(f"\n{env.interventions[env.slots[0].calling - 1].name} goes on.")
+        elif role == "helper":
             action = _decide(observation, env.interventions, info["usage"].tolist(), read or input, say)
         elif role == "intervention":
             action = int(rng.random() < help_probability)
+        action = env.slots[0].calling or action  # a call of several steps goes on
         with warnings.catch_warnings():  # the error below repeats the warning
             warnings.filterwarnings("ignore", message=".*the episode is truncated")
             observation, _, terminated, truncated, info = env.step(action)

@@ -23,7 +23,7 @@ from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.plan import EpisodeSpec
-from selfreg_gym.playing.random_help import RandomHelp, checked_shares
+from selfreg_gym.playing.random_help import RandomHelp, checked_abort, checked_shares
 from selfreg_gym.playing.recording import Recorder
 from selfreg_gym.types import Act, Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_number
@@ -44,6 +44,7 @@ def run_episodes(
     retries: int = 2,
     ask_actor_always: bool = False,
     help_shares: Sequence[float] | None = None,
+    abort_probability: float = 0.0,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Play every spec once and yield the episodes in the order in which they end.
@@ -65,6 +66,7 @@ def run_episodes(
             help is given. An episode in which it fails at such a step ends in its error too, because a missing
             distribution would reveal that help was given. Episodes are otherwise the same.
         help_shares: ``(K,)`` the share of each intervention in random help, with the sum 1; None: equal shares.
+        abort_probability: the probability of a random abort at a step, below 1; the env must have ``abort``.
         on_episode: called with each episode before it is yielded.
 
     A call of several steps (``Intervention.duration``) is one decision: on its other steps the helper is asked too, so
@@ -96,7 +98,8 @@ def run_episodes(
             raise InvalidArgumentError(f"without a helper, help_probability must be in [0, 1], received {spec}.")
     retries = check_count("retries", retries, low=0)
     batch = _Batch(env, decider)
-    help = RandomHelp(batch.k, checked_shares(help_shares, batch.k), abort=batch.abort)
+    q = checked_abort(abort_probability, abort=batch.abort)
+    help = RandomHelp(batch.k, checked_shares(help_shares, batch.k), abort=batch.abort, abort_probability=q)
     return _play(batch, specs, help, deterministic, record_steps, retries, ask_actor_always, on_episode)
 
 
@@ -120,7 +123,20 @@ def _play(
             recorders[i] = Recorder(spec, left, record_steps)
             starts[i] = True
         if starts.any():
-            batch.reset(starts, [None if one is None else one.spec for one in recorders])
+            faults = batch.reset(starts, [None if one is None else one.spec for one in recorders])
+            for i, fault in faults.items():
+                recorder = recorders[i]
+                assert recorder is not None
+                recorders[i], starts[i] = None, False
+                if recorder.retries_left > 0:
+                    waiting.append((recorder.spec, recorder.retries_left - 1))
+                    continue
+                episode = recorder.not_begun(batch.k, fault)
+                if on_episode is not None:
+                    on_episode(episode)
+                yield episode
+            if faults:
+                continue  # others begin in their place
         busy = [(i, recorder) for i, recorder in enumerate(recorders) if recorder is not None]
         if not busy:
             return
@@ -199,7 +215,23 @@ class _Batch:
         self.abort: bool = base.abort
         self.observation: Any = None
 
-    def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
+    def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> dict[int, str]:
+        """Begin the episodes of ``specs`` in the environments of ``mask``; the errors of tasks that cannot be reset."""
+        try:
+            self.begin(mask, specs)
+            return {}
+        except TaskContractError as error:
+            if mask.sum() == 1:
+                i = int(np.flatnonzero(mask)[0])
+                if not self.slots[i].over:  # the task began, so a wrapper of the helper raised
+                    raise
+                return {i: str(error)}
+        faults: dict[int, str] = {}
+        for i in np.flatnonzero(mask).tolist():
+            faults |= self.reset(np.arange(self.n) == i, specs)
+        return faults
+
+    def begin(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
         """Begin the episodes of ``specs`` in the environments of ``mask``."""
         if self.single:
             spec = specs[0]
@@ -270,7 +302,7 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
     for i in range(0, len(tasks), batch.n):
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(batch.n)]
         specs = [EpisodeSpec(task, seed + j) for j, task in enumerate(some)]
-        batch.reset(mask, specs)
+        batch.begin(mask, specs)
         state = batch.begin_episodes(state, mask, specs)
         _, state = batch.ask(state, mask, True, range(batch.n))
 

@@ -5,6 +5,8 @@ the probabilities
 
     P(nohelp) = 1 - p,    P(help k) = p w_k.
 
+With a probability q of abort, these are multiplied by 1 - q, and P(abort) = q.
+
 Where some actions are not allowed (``action_masks()`` of a wrapper), their probability goes to nohelp if nohelp is
 allowed, otherwise to the first allowed action.
 """
@@ -20,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, shown
-from selfreg_gym.utils.arguments import is_number
+from selfreg_gym.utils.arguments import check_number, is_number
 
-__all__ = ["RandomHelp", "checked_shares"]
+__all__ = ["RandomHelp", "checked_abort", "checked_shares"]
 
 SUM_ERROR = 1e-6
 
@@ -34,12 +36,14 @@ class RandomHelp:
     Attributes:
         interventions: K.
         shares: ``(K,)`` the share of each intervention among the calls; None: equal shares.
-        abort: whether the env has the action K + 1, which is never drawn.
+        abort: whether the env has the action K + 1.
+        abort_probability: q, the probability that this action is drawn at a step.
     """
 
     interventions: int
     shares: tuple[float, ...] | None = None
     abort: bool = False
+    abort_probability: float = 0.0
 
     def propensities(self, p: float, allowed: Sequence[bool] | None = None) -> tuple[float, ...]:
         """``(A,)`` probabilities of the actions, rounded to float32 as they are stored.
@@ -52,11 +56,15 @@ class RandomHelp:
             allowed = None
         return _propensities(self, p, None if allowed is None else tuple(map(bool, allowed)))
 
-    def draw(self, p: float, whether: float, whom: float, allowed: Sequence[bool] | None = None) -> int:
-        """The action of two uniform numbers in [0, 1): one for whether to ask, one for whom; arguments as above."""
+    def draw(
+        self, p: float, whether: float, whom: float, allowed: Sequence[bool] | None = None, stops: float = 1.0
+    ) -> int:
+        """The action of three uniform numbers in [0, 1): whether to ask, whom, and whether to abort; else as above."""
         k = self.interventions
         action = 0
-        if k and whether < p:
+        if stops < self.abort_probability:
+            action = k + 1
+        elif k and whether < p:
             if self.shares is None:
                 action = 1 + int(whom * k)
             else:
@@ -71,7 +79,8 @@ def _propensities(help: RandomHelp, p: float, allowed: tuple[bool, ...] | None) 
     k = help.interventions
     p = p if k else 0.0
     shares = help.shares or (1 / max(k, 1),) * k
-    chances = [1.0 - p, *(p * share for share in shares), *[0.0] * help.abort]
+    q = help.abort_probability
+    chances = [(1.0 - q) * chance for chance in (1.0 - p, *(p * share for share in shares))] + [q] * help.abort
     if allowed is not None:
         place = _instead(allowed)
         for action, allows in enumerate(allowed):
@@ -108,3 +117,17 @@ def checked_shares(shares: Any, interventions: int | None = None) -> tuple[float
             f"{rule}: there are {interventions} interventions, received {len(values)} shares {shown(shares)}."
         )
     return None if len(set(values)) == 1 else tuple(values)
+
+
+def checked_abort(probability: Any, *, abort: bool) -> float:
+    """Return the probability of a random abort as a float.
+
+    Raises:
+        InvalidArgumentError: not a number in [0, 1), or above 0 although the env has no action that aborts.
+    """
+    found = check_number("abort_probability", probability, high=1.0)
+    if found == 1.0 or (found and not abort):
+        raise InvalidArgumentError(
+            f"abort_probability must be below 1, and 0 without abort=True of the env; received {found:g}."
+        )
+    return found

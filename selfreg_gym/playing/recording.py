@@ -12,7 +12,7 @@ from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.random_help import RandomHelp
 from selfreg_gym.types import Episode, Transition
-from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
+from selfreg_gym.utils.random_streams import RANDOM_ABORT, RANDOM_HELP, stream
 
 __all__ = ["Recorder"]
 
@@ -20,19 +20,32 @@ __all__ = ["Recorder"]
 class Recorder:
     """Records one episode while it is played."""
 
-    __slots__ = ("_before", "_drawn", "_record", "_steps", "_stream", "propensities", "retries_left", "spec", "unseen")
+    __slots__ = (
+        "_before",
+        "_drawn",
+        "_record",
+        "_steps",
+        "_stops",
+        "_stream",
+        "propensities",
+        "retries_left",
+        "spec",
+        "unseen",
+    )
 
     def __init__(self, spec: EpisodeSpec, retries_left: int, record: bool) -> None:
         self.spec, self.retries_left, self._record = spec, retries_left, record
         self._steps: list[Transition] = []
         self._before: dict[str, Any] = {}
         self._stream: np.random.Generator | None = None
+        self._stops: np.random.Generator | None = None
         self._drawn: int | None = None
         self.propensities: tuple[float, ...] | None = None  # of the actions of the next step
         self.unseen: int | None = None
 
     def random_action(self, help: RandomHelp, allowed: Sequence[bool] | None = None) -> int:
-        """The random action of the next step: two uniforms, one for whether to ask and one for whom.
+        """The random action of the next step: two uniforms, one for whether to ask and one for whom; and one of another
+        stream for whether to abort, if that has a probability.
 
         Both are drawn at every step (common random numbers): as long as two episodes agree, help at probability p
         occurs at every step where it occurs at a smaller p. ``propensities`` are set to those of the draw.
@@ -47,7 +60,12 @@ class Recorder:
         assert p is not None
         whether, whom = self._stream.random(2)
         self.propensities = help.propensities(p, allowed)
-        self._drawn = help.draw(p, whether, whom, allowed)
+        stops = 1.0
+        if help.abort_probability:
+            if self._stops is None:
+                self._stops = stream(RANDOM_ABORT, self.spec.seed)
+            stops = float(self._stops.random())
+        self._drawn = help.draw(p, whether, whom, allowed, stops)
         return self._drawn
 
     def check_step(self, episode: EpisodeState, env: Any) -> None:
@@ -101,6 +119,11 @@ class Recorder:
                 continuation=episode.continued,
             )
         )
+
+    def not_begun(self, interventions: int, error: str) -> Episode:
+        """The failed episode of a task that could not be reset."""
+        spec, usage = self.spec, (0.0,) * interventions
+        return Episode(spec.task_index, spec.seed, "", "", spec.help_probability, False, usage, (), error=error)
 
     def finish(self, episode: EpisodeState) -> Episode:
         """The whole episode."""

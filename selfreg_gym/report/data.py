@@ -204,9 +204,14 @@ class ReportData:
     def interventions(self) -> list[str]:
         """Names of the interventions, in the order of the actions 1 .. K."""
         given = self.section("interventions").get("ids") or ()
-        names = [visible(name, limit=40) for name in names_of(list(map(str, given)))]
+        names = [self.named(name) for name in names_of(list(map(str, given)))]
         count = max((len(row["usage_by_intervention"]) for row in self.evaluation.summary_rows), default=0)
         return names if len(names) == count else [f"intervention {k}" for k in range(1, count + 1)]
+
+    def named(self, intervention: str) -> str:
+        """The name of an intervention, with the mark of those that use facts which the actor cannot know."""
+        marked = any(intervention in meta.get("privileged", ()) for meta in self.evaluation.meta.values())
+        return f"{visible(intervention, limit=40)}{' (privileged)' if marked else ''}"
 
     def missed(self, key: str) -> str | None:
         """How a calibration missed its budget: "under", "over" or "unknown"; None if it met it or there was none."""

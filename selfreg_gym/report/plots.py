@@ -204,8 +204,12 @@ def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: i
 
 
 def _square(axis: Any, step: Mapping[str, Any], base: float, colour: str, longest: int | None) -> None:
-    """The square of one step, with the number of the intervention if ``longest`` (steps on the axis) is given."""
-    helped = step["action"] > 0
+    """The square of one step, with the number of the intervention if ``longest`` (steps on the axis) is given.
+
+    A cross marks an invalid action, a bar the end of an aborted episode.
+    """
+    aborted = bool(step.get("aborted"))
+    helped = step["action"] > 0 and not aborted
     axis.add_patch(
         FancyBboxPatch(
             (step["t"] + 0.1, base),
@@ -222,8 +226,9 @@ def _square(axis: Any, step: Mapping[str, Any], base: float, colour: str, longes
         size = min(8.0, 130 / max(1, longest))  # of the font, so that a digit fits the square
         text = {"ha": "center", "va": "center", "fontsize": size, "color": _PAPER, "fontweight": "bold"}
         axis.text(step["t"] + 0.5, base + 0.125, str(step["action"]), **text)
-    if step["invalid"]:
-        axis.plot(step["t"] + 0.5, base + 0.13, "x", color=_ALARM, ms=6, mew=1.6)
+    if step["invalid"] or aborted:
+        mark, colour = ("|", _MUTED) if aborted else ("x", _ALARM)
+        axis.plot(step["t"] + 0.5, base + 0.13, mark, color=colour, ms=6, mew=1.6)
 
 
 def usage_by_intervention(data: ReportData) -> Any:

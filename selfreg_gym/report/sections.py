@@ -58,7 +58,8 @@ def sections(data: ReportData, plots_folder: Path) -> list[Section]:
 def facts(data: ReportData) -> str:
     """One line below the headline: task, actor, interventions, sizes, date."""
     task, actor, collect = (data.section(name) for name in ("task", "actor", "collect"))
-    names = ", ".join(names_of(list(map(str, data.section("interventions").get("ids", ())))))
+    given = names_of(list(map(str, data.section("interventions").get("ids", ()))))
+    names = ", ".join(map(data.named, given))
     found = [f"{task['id']}, actor {actor['id']}"] if "id" in task and "id" in actor else []
     found += [f"help from {names}"] if names else []
     if "tasks" in collect and "episodes" in collect:
@@ -303,6 +304,7 @@ def _glossary(data: ReportData) -> Section:
         "coin": "a random choice per episode between never and always; its share of the gap is U / (U of always)",
         "hull": "upper hull of a helper's points and both ends; slightly optimistic, so no number is computed from it",
         "SPL": "success weighted by the expert's path length divided by the path length taken",
+        "privileged": "an intervention that uses facts which the actor cannot know",
         "interval": "95 %: Wilson's with an effective number of episodes for rates, else paired bootstrap, which "
         "resamples episodes within tasks if the tasks are fixed, and tasks within kinds if they are new",
     }

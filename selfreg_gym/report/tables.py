@@ -266,6 +266,7 @@ def measurements(data: ReportData, split: str) -> str:
             percent(row["invalid_after_help"], 1),
             percent(row["unseen_state_rate"], 1),
             _number(row["extra_actor_calls"] or None),
+            percent(row.get("abort_rate") or None, 1),
             str(row["errors"] or DASH),
         ]
         for row in data.rows(split)
@@ -273,7 +274,7 @@ def measurements(data: ReportData, split: str) -> str:
     head = [
         "Helper", "C", "episodes", "SR, %", "U", "calls", "toggles", "switches", "steps with help",
         "episodes with help", "length", "SPL", "invalid", "invalid after help", "unseen states", "extra actor calls",
-        "errors",
+        "aborted", "errors",
     ]  # fmt: skip
     return _table(head, body)
 

@@ -62,6 +62,7 @@ def _ordered(data: ReportData, split: str) -> list[ResultRow]:
 
 def _legend(data: ReportData) -> str:
     names = data.interventions
+    privileged = [name for name in names if name.endswith("(privileged)")]
     calls = f"calls: for help per episode{' of ' + ' + '.join(names) if len(names) > 1 else ''}"
     entries = [
         "SR: success rate",
@@ -71,6 +72,8 @@ def _legend(data: ReportData) -> str:
         "tog: returns to help per episode" if data.calls_are_units else calls,
         "[95 % intervals]",
     ]
+    if privileged:
+        entries.append(f"{', '.join(privileged)}: uses facts that the actor cannot know")
     if _asks_ahead(data.evaluation.summary_rows):
         entries.append("extra: calls of the actor per episode for decisions to help, whose acts were not executed")
     if any(item["adjusted"] for item in data.evaluation.comparisons):

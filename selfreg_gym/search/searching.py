@@ -3,8 +3,7 @@
 A simulation begins in the state of the decision, with hidden facts and random events that are drawn anew
 (:class:`selfreg_gym.search.simulator.Simulator`). It follows the tree by PUCT (:mod:`selfreg_gym.search.trees`) to a
 new state or the end of the episode, and its return is the value of that state, or the success. In each round all
-searches make one simulation, and their new states are evaluated together, by one call of the actor and one of the
-value.
+searches make one simulation, with at most one call of the actor and one of the value for all of them.
 
 Histories of observations, not true states, are the nodes, and each simulation has another sample of the hidden facts.
 Source of this treatment of hidden facts: Silver and Veness, "Monte-Carlo planning in large POMDPs", NeurIPS 2010.
@@ -16,14 +15,14 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.intervention_env.asking import ask
-from selfreg_gym.search.leaf_values import LeafValue, TaskState, apart
+from selfreg_gym.search.leaf_values import LeafValue
 from selfreg_gym.search.simulator import Simulator
+from selfreg_gym.search.states import TaskState, apart
 from selfreg_gym.search.trees import Outcome, Tree, Trees
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.arguments import check_count, check_number
@@ -126,6 +125,30 @@ class TreeSearch:
         return [results[i] for i in range(len(decisions))]
 
 
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A simulation at a node of a tree.
+
+    Attributes:
+        tree: number of the tree.
+        node: number of the node, -1 for one that is not yet in the tree.
+        state: the simulated state.
+        parent: the node and the action before it; None for the root.
+    """
+
+    tree: int
+    node: int
+    state: TaskState
+    parent: tuple[int, int] | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What tells the state apart from others after the same action."""
+        info = self.state.info
+        key = info.get("state_key") or self.state.observation
+        return Outcome(key, info.get("steps_left"), info.get("admissible_actions"))
+
+
 class _Batch:
     """Searches with different tasks, in lockstep."""
 
@@ -150,99 +173,114 @@ class _Batch:
 
     def _plant(self) -> None:
         """Add the roots: those of the episodes' last trees, or new ones."""
-        new: list[tuple[int, TaskState]] = []
+        roots, new = [], []
         for b, decision in enumerate(self.decisions):
+            info = {**decision.info, "admissible_actions": decision.admissible_actions}
+            root = _Visit(b, 0, TaskState(decision.task, decision.observation, info, (self.draw[b],)))
+            roots.append(root)
             tree, step = decision.memory, decision.info.get("step")
             if self.search.reuse and isinstance(tree, Tree) and step is not None:
-                node = tree.find(step, _outcome(decision.observation, decision.admissible_actions, decision.info))
+                node = tree.find(step, root.outcome)
                 if node is not None:
                     self.trees.insert(b, tree, node)
                     continue
-            info = {**decision.info, "admissible_actions": decision.admissible_actions}
-            new.append((b, TaskState(decision.task, decision.observation, info, (self.draw[b],))))
-        self._expand([(b, state, None) for b, state in new])
+            new.append(root)
+        self._add(new)
+        self._expand([root for root in roots if not self.trees.actions[root.tree][0]])
 
     def _simulate(self, rows: Sequence[int], number: int) -> None:
         """One simulation of each search in ``rows``."""
         paths: dict[int, list[tuple[int, int]]] = {b: [] for b in rows}
-        at = dict.fromkeys(rows, 0)
-        leaves: list[tuple[int, TaskState, tuple[int, int] | None]] = []
+        at: dict[int, _Visit] = {}
         for b in rows:
             self.simulators[b].begin(self.draw[b], number)
             self.done[b] += 1
+            at[b] = _Visit(b, 0, None)  # type: ignore[arg-type]  # roots are expanded
+        leaves: list[_Visit] = []
         while at:
-            moving = np.array(list(at))
-            chosen = self.trees.select(moving, np.array(list(at.values())), self.search.c_puct)
-            for b, action in zip(moving.tolist(), chosen.tolist(), strict=True):
-                node = at[b]
-                text = self.trees.actions[b][node][action]
-                observation, over, success, info = self.simulators[b].step(text)
+            # A simulation ends one step after a node that is expanded now, so there is one call of the actor.
+            ready = [b for b, visit in at.items() if self.trees.actions[b][visit.node]]
+            if not ready:
+                self._expand(list(at.values()))
+                continue
+            nodes = [at[b].node for b in ready]
+            chosen = self.trees.select(np.array(ready), np.array(nodes), self.search.c_puct)
+            for b, node, action in zip(ready, nodes, chosen.tolist(), strict=True):
+                del at[b]
+                observation, over, success, info = self.simulators[b].step(self.trees.actions[b][node][action])
                 paths[b].append((node, action))
                 if over:
                     self.trees.back_up(b, paths[b], float(success))
-                    del at[b]
                     continue
-                outcome = _outcome(observation, info.get("admissible_actions"), info)
-                child = self.trees.children[b].get((node, action, outcome))
-                if child is not None:
-                    at[b] = child
-                    continue
-                key = (self.draw[b], number)
-                leaves.append((b, TaskState(self.decisions[b].task, observation, info, key), (node, action)))
-                del at[b]
-        for (b, _, _), value in zip(leaves, self._expand(leaves), strict=True):
-            self.trees.back_up(b, paths[b], value)
+                state = TaskState(self.decisions[b].task, observation, info, (self.draw[b], number))
+                visit = _Visit(b, -1, state, (node, action))
+                child = self.trees.children[b].get((node, action, visit.outcome))
+                if child is None:
+                    leaves.append(visit)
+                else:
+                    at[b] = replace(visit, node=child)
+        for visit, value in zip(leaves, self._add(leaves), strict=True):
+            self.trees.back_up(visit.tree, paths[visit.tree], value)
 
-    def _expand(self, leaves: Sequence[tuple[int, TaskState, tuple[int, int] | None]]) -> list[float]:
+    def _add(self, visits: Sequence[_Visit]) -> list[float]:
         """Add a node for each new state, and return the values of the states."""
-        if not leaves:
+        if not visits:
             return []
-        offers = self._ask([state for _, state, _ in leaves])
-        states = [replace(state, act=offer[2]) for (_, state, _), offer in zip(leaves, offers, strict=True)]
+        answers = self._ask(visits) if getattr(self.search._value, "reads_actor", False) else None
+        states = [visit.state for visit in visits]
+        if answers is not None:
+            states = [replace(state, act=acts[0]) for state, acts in zip(states, answers, strict=True)]
         values = np.asarray(self.search._value(states), np.float64)
-        if values.shape != (len(states),) or not ((values >= 0) & (values <= 1)).all():
+        if values.shape != (len(visits),) or not ((values >= 0) & (values <= 1)).all():
             raise TaskContractError(
                 f"a leaf value must give one success probability in [0, 1] per state, received {values} for "
-                f"{len(states)} states."
+                f"{len(visits)} states."
             )
-        for (b, state, parent), (actions, prior, act), value in zip(leaves, offers, values.tolist(), strict=True):
-            outcome = _outcome(state.observation, state.info.get("admissible_actions"), state.info)
-            self.trees.add(b, actions, prior, value, outcome, parent)
-            known = self.tokens[b]
-            self.tokens[b] = None if known is None or act.tokens is None else known + act.tokens
+        for number, (visit, value) in enumerate(zip(visits, values.tolist(), strict=True)):
+            node = self.trees.add(visit.tree, visit.outcome, value, visit.parent)
+            if answers is not None:
+                self.trees.expand(visit.tree, node, *self._prior(visit.state, answers[number]))
         return values.tolist()
 
-    def _ask(self, states: Sequence[TaskState]) -> list[tuple[tuple[str, ...], np.ndarray, Act]]:
-        """The actions of each state, their prior, and the actor's act."""
+    def _expand(self, visits: Sequence[_Visit]) -> None:
+        """Give nodes their actions, and the prior by the actor."""
+        for visit, acts in zip(visits, self._ask(visits), strict=True):
+            self.trees.expand(visit.tree, visit.node, *self._prior(visit.state, acts))
+
+    def _ask(self, visits: Sequence[_Visit]) -> list[list[Act]]:
+        """The actor's answers in each state: one, or ``candidates`` where any text is admissible."""
+        if not visits:
+            return []
+        states, extra = [visit.state for visit in visits], self.search.candidates - 1
         free = [i for i, state in enumerate(states) if state.info.get("admissible_actions") is None]
         decisions = [state.decision(0) for state in states]
-        more = [states[i].decision(n) for i in free for n in range(1, self.search.candidates)]
-        acts = [_checked(act) for act in ask(self.search._actor, [*decisions, *more])]
-        samples = {i: [acts[i]] for i in free}
-        for number, act in enumerate(acts[len(states) :]):
-            samples[free[number // max(1, self.search.candidates - 1)]].append(act)
-        found = []
-        for i, state in enumerate(states):
-            if i in samples:
-                texts = [act.text for act in samples[i]]
-                actions = tuple(dict.fromkeys(texts))
-                prior = np.array([texts.count(action) for action in actions], np.float64)
-            else:
-                actions = tuple(state.info["admissible_actions"])
-                if not actions:
-                    raise TaskContractError(
-                        "at least one action must be admissible until an episode is over, got none."
-                    )
-                act = acts[i]
-                if act.logprobs is not None:
-                    prior = np.exp(np.asarray(act.logprobs, np.float64))
-                else:
-                    prior = np.array([float(action == act.text) for action in actions])
-            total = prior.sum()
-            prior = prior / total if total > 0 else np.full(len(actions), 1.0 / len(actions))
-            share = self.search.uniform
-            found.append((actions, (1.0 - share) * prior + share / len(actions), acts[i]))
+        decisions += [states[i].decision(n) for i in free for n in range(1, 1 + extra)]
+        acts = [_checked(act) for act in ask(self.search._actor, decisions)]
+        found = [[act] for act in acts[: len(states)]]
+        for number, i in enumerate(free):
+            first = len(states) + number * extra
+            found[i] += acts[first : first + extra]
+        for visit, answers in zip(visits, found, strict=True):
+            for act in answers:
+                known = self.tokens[visit.tree]
+                self.tokens[visit.tree] = None if known is None or act.tokens is None else known + act.tokens
         return found
+
+    def _prior(self, state: TaskState, answers: Sequence[Act]) -> tuple[tuple[str, ...], np.ndarray]:
+        """The actions of a state and their prior, from the actor's answers (one, unless any text is admissible)."""
+        texts = [act.text for act in answers]
+        admissible, logprobs = state.info.get("admissible_actions"), answers[0].logprobs
+        actions = tuple(dict.fromkeys(texts)) if admissible is None else tuple(admissible)
+        if not actions:
+            raise TaskContractError("at least one action must be admissible until an episode is over, received none.")
+        if admissible is None or logprobs is None:
+            prior = np.array([texts.count(action) for action in actions], np.float64)
+        else:
+            prior = np.exp(np.asarray(logprobs, np.float64))
+        total = prior.sum()
+        prior = prior / total if total > 0 else np.full(len(actions), 1.0 / len(actions))
+        share = self.search.uniform
+        return actions, (1.0 - share) * prior + share / len(actions)
 
     def _result(self, b: int) -> SearchResult:
         actions = self.trees.actions[b][0]
@@ -253,10 +291,6 @@ class _Batch:
         tree = self.trees.extract(b, step) if self.search.reuse and step is not None else None
         prior = self.trees.prior[b, 0, :n].copy()
         return SearchResult(actions, prior, visits, values, int(self.done[b]), self.tokens[b], tree)
-
-
-def _outcome(observation: str, actions: tuple[str, ...] | None, info: Any) -> Outcome:
-    return Outcome(info.get("state_key") or observation, info.get("steps_left"), actions)
 
 
 def _checked(act: str | Act) -> Act:

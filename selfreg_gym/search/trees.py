@@ -5,6 +5,9 @@ outcome that was simulated: the task's state key, the steps left and the admissi
 edge is a chance node, whose outcomes are weighted by how often they occur, and the actions below depend on what the
 actor observes (closed loop).
 
+A node is added with the value of its state alone. It gets actions and their prior (it is expanded) when a simulation
+passes through it for the first time; most new nodes are never visited again, and the actor is not asked there.
+
 The choice of an action in a simulation is PUCT: the action with the largest ``Q + U``,
 
     U(s, a) = c * P(s, a) * sqrt(1 + sum_b N(s, b)) / (1 + N(s, a)),
@@ -42,7 +45,7 @@ class Tree:
         step: number of the episode's step at its root, node 0.
         prior, visits, total: ``(nodes, actions)``, prior, visits and sum of returns of each action.
         value: ``(nodes,)`` values of the states.
-        actions: the actions of each node.
+        actions: the actions of each node; empty before it is expanded.
         outcomes: what each node is the outcome of.
         depth: actions from the root to each node.
         children: ``(node, action, outcome)`` -> node.
@@ -89,21 +92,23 @@ class Trees:
         self.depth: list[list[int]] = [[] for _ in range(trees)]
         self.children: list[dict[tuple[int, int, Outcome], int]] = [{} for _ in range(trees)]
 
-    def add(
-        self, b: int, actions: tuple[str, ...], prior: np.ndarray, value: float, outcome: Outcome,
-        parent: tuple[int, int] | None = None,
-    ) -> int:  # fmt: skip
+    def add(self, b: int, outcome: Outcome, value: float, parent: tuple[int, int] | None = None) -> int:
         """Add a node to tree b and return its index; ``parent`` is the node and the action before it."""
         node = len(self.actions[b])
-        self._reserve(node + 1, len(actions))
-        self.actions[b].append(actions)
+        self._reserve(node + 1, 1)
+        self.actions[b].append(())
         self.outcomes[b].append(outcome)
         self.depth[b].append(0 if parent is None else self.depth[b][parent[0]] + 1)
-        self.prior[b, node, : len(actions)] = prior
         self.value[b, node] = value
         if parent is not None:
             self.children[b][(*parent, outcome)] = node
         return node
+
+    def expand(self, b: int, node: int, actions: tuple[str, ...], prior: np.ndarray) -> None:
+        """Give a node of tree b its actions and their prior."""
+        self._reserve(node + 1, len(actions))
+        self.actions[b][node] = actions
+        self.prior[b, node, : len(actions)] = prior
 
     def select(self, rows: np.ndarray, nodes: np.ndarray, c: float) -> np.ndarray:
         """The actions of the next step of n simulations: the index of the largest Q + U, the first one of equals.
@@ -131,7 +136,7 @@ class Trees:
     def extract(self, b: int, step: int) -> Tree:
         """Tree b, whose root is at this step of the episode."""
         n = len(self.actions[b])
-        width = max(map(len, self.actions[b]))
+        width = max(1, *map(len, self.actions[b]))
         part = (b, slice(n), slice(width))
         return Tree(
             step, self.prior[part].copy(), self.visits[part].copy(), self.total[part].copy(), self.value[b, :n].copy(),
@@ -140,18 +145,20 @@ class Trees:
 
     def insert(self, b: int, tree: Tree, root: int) -> None:
         """Copy the part of ``tree`` below node ``root`` into the empty tree b."""
-        below: dict[int, list[tuple[int, Outcome, int]]] = {}
-        for (parent, action, outcome), child in tree.children.items():
-            below.setdefault(parent, []).append((action, outcome, child))
+        below: dict[int, list[tuple[int, int]]] = {}
+        for (above, action, _), child in tree.children.items():
+            below.setdefault(above, []).append((action, child))
         waiting: list[tuple[int, tuple[int, int] | None]] = [(root, None)]
         while waiting:
             old, parent = waiting.pop(0)
             actions = tree.actions[old]
             n = len(actions)
-            node = self.add(b, actions, tree.prior[old, :n], float(tree.value[old]), tree.outcomes[old], parent)
+            node = self.add(b, tree.outcomes[old], float(tree.value[old]), parent)
+            if n:
+                self.expand(b, node, actions, tree.prior[old, :n])
             self.visits[b, node, :n] = tree.visits[old, :n]
             self.total[b, node, :n] = tree.total[old, :n]
-            waiting += [(child, (node, action)) for action, _, child in below.get(old, [])]
+            waiting += [(child, (node, action)) for action, child in below.get(old, [])]
 
     def _reserve(self, nodes: int, actions: int) -> None:
         """Enlarge the arrays to at least this many nodes and actions."""

@@ -78,7 +78,7 @@ def solve_caps(
     """Find the best policies with at most ``hard_cap`` calls per episode, and with every smaller number.
 
     Args:
-        model: the problem; every step with help is one call, whatever its cost.
+        model: the problem; a call counts once, whatever its cost and its number of steps.
         hard_cap: c >= 0.
         help_cost: price r >= 0 of a cost unit in addition to the cap.
         discount, backend: as in :func:`selfreg_gym.solver.solve`.

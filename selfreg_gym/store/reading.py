@@ -218,8 +218,14 @@ def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> Co
     if kind in ("ragged", "matrix"):
         lists = Ragged.from_blobs(part)
         return lists if kind == "ragged" else lists.matrix()
-    ids, codes = np.unique(np.array([-1 if x is None else x for x in part], np.int64), return_inverse=True)
+    ids, first, codes = np.unique(
+        np.array([-1 if x is None else x for x in part], np.int64), return_index=True, return_inverse=True
+    )
     missing = int(ids.size > 0 and ids[0] == -1)  # sorts first
+    # The order of ids is that in which texts were written, which depends on batches and workers.
+    order = np.argsort(first[missing:])
+    place = np.full(len(ids), -1, np.int64)
+    place[missing + order] = np.arange(len(order))
     texts = _Texts(connection)
     texts.load(set(ids[missing:].tolist()))
-    return Coded(codes.reshape(-1) - missing, [texts.known[i] for i in ids[missing:].tolist()])
+    return Coded(place[codes.reshape(-1)], [texts.known[i] for i in ids[missing + order].tolist()])

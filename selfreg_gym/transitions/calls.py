@@ -1,4 +1,4 @@
-"""``with_calls``: the exact model of a problem in which calls last several steps, from the model of single steps.
+"""``with_calls`` and ``with_abort``: the exact model of a problem with longer calls, or with an action that aborts.
 
 A call of several steps is unrolled. For an intervention whose calls last d steps, each state has copies in which 1 to
 d - 1 steps of a call are done; in a copy the intervention acts again. A call to the end of the episode, or to the next
@@ -16,7 +16,7 @@ from selfreg_gym.transitions.model import TransitionModel
 from selfreg_gym.transitions.rows import Rows, tails_of
 from selfreg_gym.types import CostPer, Duration
 
-__all__ = ["with_calls"]
+__all__ = ["with_abort", "with_calls"]
 
 
 def with_calls(
@@ -115,6 +115,27 @@ def with_calls(
     made._set(
         tuple(rows), n * blocks, model.levels, success, start.ravel(), cost, names,
         available.reshape(model.actions, -1), "fail", last, calling=calling,
+    )  # fmt: skip
+    return made
+
+
+def with_abort(model: TransitionModel) -> TransitionModel:
+    """The model with one more action, which ends the episode without success and without cost.
+
+    It never increases S - r M: nohelp has a value of at least 0. So fitted models leave it out.
+    """
+    row = model.rows[0]
+    none = Rows(
+        np.zeros_like(row.indptr), np.zeros(0, row.indices.dtype), np.zeros(0),
+        None if row.drop is None else np.zeros(0, row.drop.dtype),
+    )  # fmt: skip
+    zero = np.zeros((1, model.nodes))
+    last = None if model.last_success is model.success else np.concatenate([model.last_success, zero])
+    made = TransitionModel.__new__(TransitionModel)
+    made._set(
+        (*model.rows, none), model.nodes, model.levels, np.concatenate([model.success, zero]), model.start,
+        np.concatenate([model.cost, zero]), model.keys, np.concatenate([model.available, model.calling[None] == 0]),
+        "fail", last, calling=model.calling,
     )  # fmt: skip
     return made
 

@@ -9,10 +9,9 @@ Action 0 is nohelp, action k is help from the k-th intervention. For action ``a`
 This is a stochastic shortest path problem (Bertsekas, *Dynamic Programming and Optimal Control*, vol. 2, ch. 3) with
 two kinds of ends.
 
-A call of several steps (``Intervention.duration``) is *unrolled*: its first step leads to nodes in which the call goes
-on. There, action 0 means that the intervention acts again, no other action is available, and the cost counts for the
-intervention. So the choice among actions is that of the semi-Markov problem whose options are the calls (Sutton, Precup
-and Singh 1999), while time limits and costs per step stay exact.
+A call of several steps is *unrolled*: its first step leads to nodes in which it goes on, and where the only action, 0,
+is that the intervention acts again, at its cost. So the choice is that of the semi-Markov problem whose options are the
+calls (Sutton, Precup and Singh 1999), and time limits and costs per step are exact.
 
 The states of a *levelled* model are pairs (node, steps left). Its rows are stored once per node, with the number of
 steps that each transition takes from the clock (``drop``); the time-expanded matrix is not stored. A flat model has one
@@ -23,21 +22,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, ModelError, shown
+from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
+from selfreg_gym.transitions.description import Fitted
 from selfreg_gym.transitions.rows import (
     ROUNDING,
     Rows,
     check_ends,
     check_rows,
     checked_array,
+    checked_calling,
     checked_keys,
     matrices_to_rows,
     rescaled,
@@ -55,25 +55,6 @@ HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 """Probabilities of random help of sampled episodes, as in a collection."""
 
 _DERIVED = ("condensation", "fingerprint", "_index", "cache")
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """Description of the data that a model was fitted to.
-
-    Attributes:
-        counts: ``(A, N)`` visits of each row.
-        is_feature: ``(N,)`` bool, whether a node is that of a feature key.
-        feature_of_node: ``(N,)`` the node of a state's feature key, -1 where there is none.
-        settings: the arguments of the fit and the chosen weights.
-        coverage: see :func:`selfreg_gym.transitions.nodes.coverage`.
-    """
-
-    counts: np.ndarray
-    is_feature: np.ndarray
-    feature_of_node: np.ndarray
-    settings: dict[str, Any]
-    coverage: dict[str, float]
 
 
 class TransitionModel:
@@ -128,8 +109,7 @@ class TransitionModel:
 
         State (node, h), with h from 1 to ``levels``, has the index ``(h - 1) * N + node``. ``success``, ``cost``,
         ``available``, ``calling`` and ``keys`` are per node, N of them; ``start`` is ``(levels * N,)``.
-        ``last_success`` (A, N) replaces ``success`` where one step is left, because a task may determine success at its
-        time limit.
+        ``last_success`` (A, N) replaces ``success`` with one step left: a task may determine success at its time limit.
 
         Raises:
             ModelError: as in the constructor, or a negative ``drop``.
@@ -180,7 +160,7 @@ class TransitionModel:
         if cost.ndim == 1 and len(cost) == actions:
             cost = np.repeat(cost[:, None], n, axis=1)
         self.cost = checked_array("cost", cost, (actions, n), self._name, highest=np.inf)
-        self.calling = _checked_calling(calling, self.available)
+        self.calling = checked_calling(calling, self.available)
         free = self.cost[0] * (self.calling == 0)
         if free.any():
             state = self._name(int(np.flatnonzero(free)[0]))
@@ -220,9 +200,8 @@ class TransitionModel:
     @property
     def charged(self) -> np.ndarray:
         """``(A, N)`` int64, the intervention that the cost of each action counts for; 0 where there is none."""
-        actions = np.repeat(np.arange(self.actions)[:, None], self.nodes, axis=1)
-        actions[0] = self.calling
-        return actions
+        helped = np.repeat(np.arange(1, self.actions)[:, None], self.nodes, axis=1)
+        return np.concatenate([self.calling[None], helped])
 
     @property
     def P(self) -> tuple[Any, ...]:
@@ -249,8 +228,8 @@ class TransitionModel:
         outcomes = self.success, self.cost, self.available
         success, cost, available = (np.tile(array, (1, self.levels)) for array in outcomes)
         success[:, : self.nodes] = self.last_success
-        calling = np.tile(self.calling, self.levels)
-        return TransitionModel(self.P, success, self.start, cost, available=available, calling=calling, endless="fail")
+        more: Any = {"available": available, "calling": np.tile(self.calling, self.levels)}
+        return TransitionModel(self.P, success, self.start, cost, **more, endless="fail")
 
     @cached_property
     def condensation(self) -> Condensation:
@@ -275,8 +254,7 @@ class TransitionModel:
                     digest.update(np.ascontiguousarray(array).astype(np.float64).tobytes())
         for array in (self.success, self.last_success, self.cost, self.start, self.available):
             digest.update(np.ascontiguousarray(array).tobytes())
-        if self.calling.any():
-            digest.update(self.calling.tobytes())
+        digest.update(self.calling.tobytes() if self.calling.any() else b"")
         return digest.hexdigest()
 
     def with_outcomes(
@@ -420,14 +398,3 @@ class TransitionModel:
         from selfreg_gym.transitions.files import load_model
 
         return load_model(path)
-
-
-def _checked_calling(calling: Any, available: np.ndarray) -> np.ndarray:
-    """``(N,)`` int64: the intervention whose call goes on at each node; only action 0 is available where it does."""
-    actions, nodes = available.shape
-    found = np.zeros(nodes, np.int64) if calling is None else np.array(calling)
-    if found.shape != (nodes,) or found.dtype.kind not in "iu" or not ((found >= 0) & (found < actions)).all():
-        raise ModelError(f"calling must have {nodes} integers from 0 to {actions - 1}, received {shown(calling)}.")
-    if available[1:, found > 0].any():
-        raise ModelError("where a call goes on, help must not be available: set available to False there.")
-    return found.astype(np.int64)

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfreg_gym.errors import ModelError
+from selfreg_gym.errors import ModelError, shown
 
 __all__ = [
     "Rows",
     "check_ends",
     "check_rows",
     "checked_array",
+    "checked_calling",
     "checked_keys",
     "matrices_to_rows",
     "rescaled",
@@ -204,6 +205,21 @@ def checked_array(what: str, value: Any, shape: tuple[int, ...], name: Any, high
         limit = " <= 1" if np.isfinite(highest) else ""
         raise ModelError(f"{what} must have finite numbers >= 0{limit}: {where} has {float(array[first])!r}.")
     return array
+
+
+def checked_calling(calling: Any, available: np.ndarray) -> np.ndarray:
+    """Return ``(N,)`` int64: the intervention whose call goes on at each node; 0 everywhere if ``calling`` is None.
+
+    Raises:
+        ModelError: not N actions, or another action than 0 is available where a call goes on.
+    """
+    actions, nodes = available.shape
+    found = np.zeros(nodes, np.int64) if calling is None else np.array(calling)
+    if found.shape != (nodes,) or found.dtype.kind not in "iu" or not ((found >= 0) & (found < actions)).all():
+        raise ModelError(f"calling must have {nodes} integers from 0 to {actions - 1}, received {shown(calling)}.")
+    if available[1:, found > 0].any():
+        raise ModelError("where a call goes on, help must not be available: set available to False there.")
+    return found.astype(np.int64)
 
 
 def checked_keys(keys: Sequence[Hashable] | None, n: int) -> tuple[Hashable, ...] | None:

@@ -43,6 +43,7 @@ class Purpose(NamedTuple):
 DECISION = Purpose(1, 3)  # seed of the episode, step, who acts: an actor's draws
 DERIVED_DECISION = Purpose(0x64657276, 4)  # the key of a decision, number: one of several answers to it
 RANDOM_HELP = Purpose(0x68656C70)  # seed of the episode: help at random (larger than any step, unlike DECISION's word)
+RANDOM_ABORT = Purpose(0xAB027)  # seed of the episode: abort at random
 COLLECTION_PLAN = Purpose(0x706C616E)  # seed: help probabilities of the tasks
 COLLECTION_EPISODES = Purpose(None)  # seed, task index, episode of the task: the seed of the episode
 EVALUATION_EPISODES = Purpose(0xE7A1)  # the same for an evaluation

@@ -1,12 +1,13 @@
 """Wrappers of the intervention env. Each wraps a single env and, under the same name, a vector env.
 
 ``StateKeyObservation``, ``FeatureObservation`` and ``EncodedObservation`` change observations,
-``PRMObservation`` infos, ``HelpCost`` and ``PRMReward`` rewards, and ``HelpBudget`` the allowed actions.
+``PRMObservation`` infos, ``HelpCost`` and ``PRMReward`` rewards, ``HelpBudget`` and ``ContinuedCalls`` actions.
 """
 
 from __future__ import annotations
 
 from selfreg_gym.wrappers.budget import HelpBudget
+from selfreg_gym.wrappers.calls import ContinuedCalls
 from selfreg_gym.wrappers.cost import HelpCost
 from selfreg_gym.wrappers.encoded import EncodedObservation
 from selfreg_gym.wrappers.features import FeatureObservation
@@ -15,6 +16,7 @@ from selfreg_gym.wrappers.state_key import StateKeyObservation
 
 __all__ = [
     "PRM",
+    "ContinuedCalls",
     "EncodedObservation",
     "FeatureObservation",
     "HelpBudget",

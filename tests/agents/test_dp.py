@@ -112,6 +112,10 @@ def test_it_is_read_from_a_run(model, tmp_path):
     helper = DP.from_run(tmp_path, budget=0.5, seed=1)
     assert helper.policy.expected_usage == pytest.approx(0.5)
     assert DP.from_run(tmp_path).policy.expected_usage == pytest.approx(frontier.usage[-1])
+    assert DP.from_run(tmp_path, budget=0.5, shares=[1.0]).expected_success == pytest.approx(helper.expected_success)
+    for shares in ([0.5, 0.5], [0.9], 1.0, ["1"]):
+        with pytest.raises(InvalidArgumentError, match="share"):
+            DP.from_run(tmp_path, budget=0.5, shares=shares)
 
 
 def test_other_policies_are_refused(model):

@@ -69,6 +69,16 @@ def test_usage_rises_with_the_knob_and_the_bounds_are_never_and_always(table: Ta
     assert (actions_of(table.with_knob(len(PRICES) + 1.0), model.n) == 1).all()
 
 
+def test_rounding_is_in_units_of_the_smallest_cost(table: Table) -> None:
+    prices = [price * 1e6 for price in PRICES]
+    small = Table(table.table[0], table.table[1] * 1e-6, prices, [1e-6])
+    success, usage = small.rounded(*small.gains(np.arange(5)), 5)
+    expected = table.rounded(*table.gains(np.arange(5)), 5)
+    np.testing.assert_allclose(usage * 1e6, expected[1], atol=1e-9)
+    np.testing.assert_array_equal(success, expected[0])
+    assert np.abs(usage).max() > 0
+
+
 def test_outside_the_grid_a_coin_per_episode_decides(table: Table) -> None:
     n = 4000
     observations = np.zeros(n, dtype=np.int64)

@@ -133,7 +133,7 @@ def test_a_seed_replays_a_training() -> None:
     first, second = (LMSFTHelper.train(rows(60), seed=4, max_labels=40, progress=False) for _ in range(2))
     text = rows(1, seed=2)[0].observation
     np.testing.assert_array_equal(first.logits([text]), second.logits([text]))
-    assert 30 < first.info["trained_on"] < 50  # pages are drawn, with all their budgets
+    assert 30 < first.info["trained_on"] < 50  # observations are drawn, with all their budgets
 
 
 def test_a_directory_without_a_helper_is_refused(helper: LMSFTHelper, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_held_out_labels_of_weight_0_allow_no_validation() -> None:
     arguments: dict[str, Any] = {"seed": 3, "patience": 1, "share": 0.25, "progress": False}
     with pytest.warns(RuntimeWarning, match="trained to the end"):
         helper = LMSFTHelper.train(labels, **arguments)
-    assert helper.info["steps"] == 4  # 30 pages in batches of 8
+    assert helper.info["steps"] == 4  # 30 observations in batches of 8
     assert "early_stopping" not in helper.info
     nothing = [Labelled(one.observation, one.budget, one.action, 0.0, one.task_id) for one in labels]
     with pytest.raises(InvalidArgumentError, match="labels must have weights"):

@@ -66,7 +66,7 @@ def test_lists_of_parts_merge_into_the_list_of_the_whole() -> None:
         parts.append(Nearest(np.where(found.index >= 0, rows[found.index], -1).astype(np.int32), found.distance))
     merged = merge(parts, 6)
     assert (merged.index == whole.index).all()
-    assert (whole.index[:, 3] == -1).all()  # an action that nobody took
+    assert (whole.index[:, 3] == -1).all()  # no decision has this action
 
 
 def test_weights_fall_with_distance_and_sum_to_one() -> None:

@@ -37,6 +37,14 @@ def test_where_networks_disagree_help_is_as_likely_as_not() -> None:
     assert (actions == 1).mean() == pytest.approx(0.25, abs=0.01), "both interventions are equally likely"
 
 
+def test_networks_that_disagree_about_whom_to_ask_are_uncertain_too() -> None:
+    episode, steps = draws()
+    gains = np.full((4, N, 3, 2), 1.0)
+    gains[0, :, :, 1] = 2.0
+    actions = explore(gains, episode, steps, rule="disagreement")
+    assert (actions == 0).mean() == pytest.approx(0.5, abs=0.01)
+
+
 def test_posterior_sampling_follows_each_network_equally_often() -> None:
     episode, steps = draws()
     gains = np.full((4, N, 3, 1), -1.0)

@@ -117,6 +117,17 @@ def test_finished_parts_of_a_cell_are_kept(tmp_path: Path) -> None:
     assert lines[2:] == ["    never evaluated on collected"]
 
 
+def test_the_defaults_of_an_experiment_change_a_preset_and_not_a_file(repository: Path) -> None:
+    experiment = registry.load("experiments", "several-interventions")()
+    default = config_of(experiment)
+    assert default.interventions.names == ("expert", "strong")
+    assert default.interventions.kwargs == {"strong": {"cost": 0.3}}
+    file = config_of(experiment, path=repository / "examples" / "several_interventions.toml")
+    assert file.interventions.names == ("expert", "strong", "mcts")
+    with pytest.raises(ConfigError, match=r"compares several interventions, and the config has one \(expert\)"):
+        experiment.cells(config_of(experiment, overrides=["interventions.ids=['expert']"]))
+
+
 def test_another_config_is_measured_on_its_own(run: Any) -> None:
     run(seeds=1)
     run(seeds=1, episodes=5)  # of the evaluation: the rollouts are the same

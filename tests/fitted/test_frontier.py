@@ -85,6 +85,8 @@ def test_rows_and_plot(frontier):
 def test_a_wrong_number_of_inputs_raises(frontier):
     with pytest.raises(InvalidArgumentError, match=r"\(n, 12\), received \(3, 5\)"):
         frontier.values(np.zeros((3, 5)))
+    with pytest.raises(InvalidArgumentError, match="finite"):
+        frontier.action(np.full((1, 12), np.nan), 0.1)
 
 
 def test_a_saved_frontier_is_the_same(frontier, model, tmp_path):

@@ -80,6 +80,12 @@ def test_only_inputs_that_are_not_binary_are_standardised():
     np.testing.assert_allclose(scaled[:, 42], 0, atol=1e-6)
 
 
+def test_inputs_in_small_units_are_standardised():
+    x = np.array([[1e-9, 0.1], [3e-9, 0.1]], np.float32)
+    shift, scale = input_scale(x)
+    np.testing.assert_allclose((torch.from_numpy(x) - shift) * scale, [[-1, 0], [1, 0]], rtol=1e-5)
+
+
 def test_outputs_begin_at_the_given_means_and_equal_at_all_prices():
     x = inputs(40, np.random.default_rng(3))
     shift, scale = input_scale(x)

@@ -46,8 +46,35 @@ def test_a_store_gives_the_same_arrays_as_its_episodes(tmp_path):
     assert stored.success.sum() == 3
 
 
+def test_neither_the_order_of_episodes_nor_that_of_writing_matters(model, tmp_path):
+    rng = np.random.default_rng(4)
+    made = [
+        replace(e, steps=tuple(replace(s, feature_vector=tuple(rng.normal(1e3, 1e-2, 3))) for s in e.steps))
+        for e in model.sample(80, seed=1)
+    ]
+    mixed = [made[i] for i in rng.permutation(len(made))]
+    stores = []
+    for name, order in (("a", made), ("b", mixed)):
+        store = Rollouts.create(tmp_path / f"{name}.sqlite", spec={"env": {"interventions": ["help"]}})
+        for one in order:
+            store.add([one])
+        stores.append(store)
+    fits = [
+        solve_fitted(
+            one, inputs=("features", "state", "calls_so_far"), progress=False, **{**SMALL, "rounds": 4, "steps": 4}
+        )
+        for one in (made, mixed, *stores)
+    ]
+    for other in fits[1:]:
+        np.testing.assert_array_equal(other.prices, fits[0].prices)
+        np.testing.assert_array_equal(other.estimates.usage, fits[0].estimates.usage)
+        np.testing.assert_array_equal(other.networks[0].w1.detach(), fits[0].networks[0].w1.detach())
+
+
 def test_episodes_with_an_error_are_left_out(episodes):
     failed = replace(episodes[0], error="the actor failed", success=True)
+    mixed, steps = [failed, *episodes[:2], failed], sum(len(one.steps) for one in episodes[:2])
+    assert logged_decisions(mixed, np.ones((steps, 1))).episodes == 2
     with pytest.raises(InvalidArgumentError, match="received none"):
         solve_fitted([failed], inputs=("state",), progress=False)
 

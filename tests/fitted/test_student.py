@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.fitted.student import Student
@@ -61,6 +62,20 @@ def test_the_seed_determines_the_result(student: Student) -> None:
     assert not np.array_equal(short[0].gains(x[:5])[0], short[1].gains(x[:5])[0])
 
 
+def test_small_cost_units_do_not_matter(student: Student) -> None:
+    x, success, usage, tasks = problem()
+    prices = np.array(PRICES) * 1e6
+    small = Student.train(x, (success, usage * 1e-6), prices, tasks=tasks, hidden=(64,), epochs=15, batch=64, seed=1)
+    np.testing.assert_allclose(small.gains(x[:50])[0], student.gains(x[:50])[0], atol=1e-3)
+    np.testing.assert_allclose(small.gains(x[:50])[1] * 1e6, student.gains(x[:50])[1], atol=1e-3)
+
+
+def test_inputs_that_make_the_training_diverge_are_refused() -> None:
+    x, success, usage, tasks = problem(200)
+    with pytest.raises(InvalidArgumentError, match="of about unit size"):
+        Student.train(x * 1e30, (success, usage), PRICES, tasks=tasks, hidden=(8,), epochs=1)
+
+
 def test_the_batch_does_not_matter(student: Student) -> None:
     x = problem()[0][:32]
     together = student.gains(x)[0]
@@ -95,12 +110,23 @@ def test_damaged_files_are_refused(student: Student, tmp_path: Path) -> None:
     record.write_text(record.read_text().replace('"members": 2', '"members": 3'))
     with pytest.raises(CheckpointError, match="cannot be read"):
         Student.load(tmp_path)
-    (tmp_path / "student.safetensors").write_bytes(b"")
+    record.write_text(record.read_text().replace('"members": 3', '"members": 2'))
+    weights = tmp_path / "student.safetensors"
+    arrays = load_file(weights)
+    save_file({**arrays, "0/0/bias": arrays["0/0/bias"] * np.nan}, weights)
+    with pytest.raises(CheckpointError, match="NaN"):
+        Student.load(tmp_path)
+    save_file({**arrays, "1/0/weight": arrays["1/0/weight"][:, 1:].copy()}, weights)
+    with pytest.raises(CheckpointError, match="networks of 5 and 6 inputs"):
+        Student.load(tmp_path)
+    weights.write_bytes(b"")
     with pytest.raises(CheckpointError, match="cannot be read"):
         Student.load(tmp_path)
 
 
 def test_wrong_arguments_are_refused(student: Student) -> None:
+    with pytest.raises(InvalidArgumentError, match="finite"):
+        student.gains(np.full((1, 6), np.inf))
     x, success, usage, tasks = problem(n=40)
     with pytest.raises(InvalidArgumentError, match="shapes"):
         Student.train(x, (success, usage[:, :2]), PRICES, tasks=tasks)

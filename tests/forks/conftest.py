@@ -1,12 +1,19 @@
-"""A slippery lake whose intervention problem is known exactly, and episodes with random help on it."""
+"""A slippery lake and a corridor whose intervention problems are known exactly, and episodes with random help."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 import pytest
+from corridor import CELLS, STEPS, Corridor, Hasty, moves
 from small_actors import NoisyExpert
 
 import selfreg_gym
+from selfreg_gym import Rollouts, TransitionModel
 from selfreg_gym.envs.frozen_lake import FrozenLake
+from selfreg_gym.transitions import Rows
 
 MOVES = 12
 
@@ -18,20 +25,60 @@ class Lake(FrozenLake):
         super().__init__(max_steps=MOVES, **kwargs)
 
 
-@pytest.fixture(scope="session")
-def lake_env() -> dict:
-    """Keyword arguments of the intervention env."""
-    return {"task": Lake, "actor": NoisyExpert(), "interventions": ["expert"]}
+class Walkway(Corridor):
+    """A corridor whose randomness can be drawn anew. A hasty step is often fatal, so help is worth much."""
+
+    def reseed(self, seed: int) -> None:
+        self.np_random = np.random.default_rng(seed)
+
+
+def _walkway_model() -> TransitionModel:
+    """The exact model of the corridor, over (cell, steps left)."""
+    P, win = moves()
+    rows = []
+    for matrix in P:
+        tail, head = np.nonzero(matrix)
+        indptr = np.concatenate(([0], np.cumsum(np.bincount(tail, minlength=CELLS))))
+        rows.append(Rows(indptr, head.astype(np.int32), matrix[tail, head], np.ones(len(head), np.int32)))
+    start = np.zeros((STEPS, CELLS))
+    start[-1, 0] = 1.0
+    return TransitionModel.levelled(rows, STEPS, win, start.ravel(), keys=[f"cell {cell}" for cell in range(CELLS)])
+
+
+class Known(NamedTuple):
+    """Arguments of an env, the exact model of its intervention problem on task 0, and a store of 200 episodes."""
+
+    env: dict[str, Any]
+    model: TransitionModel
+    rollouts: Rollouts
+
+
+def _known(task: Any, actor: Any, model: TransitionModel, path: Path) -> Known:
+    env = {"task": task, "actor": actor, "interventions": ["expert"]}
+    rollouts = selfreg_gym.collect(env, store=path, tasks=[0], episodes=200, seed=3, progress=False)
+    return Known(env, model, rollouts)
 
 
 @pytest.fixture(scope="session")
-def lake_model():
-    """The exact model of task 0."""
-    return Lake().intervention_model((0,), noise=0.5)
-
-
-@pytest.fixture(scope="session")
-def lake_rollouts(tmp_path_factory, lake_env):
-    """A store of 200 episodes of task 0."""
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Known:
+    """The slippery lake."""
     path = tmp_path_factory.mktemp("forks") / "rollouts.sqlite"
-    return selfreg_gym.collect(lake_env, store=path, tasks=[0], episodes=200, seed=3, progress=False)
+    return _known(Lake, NoisyExpert(), Lake().intervention_model((0,), noise=0.5), path)
+
+
+@pytest.fixture(scope="session")
+def walkway(tmp_path_factory: pytest.TempPathFactory) -> Known:
+    """The corridor."""
+    return _known(Walkway, Hasty(), _walkway_model(), tmp_path_factory.mktemp("forks") / "walkway.sqlite")
+
+
+@pytest.fixture(scope="session")
+def lake_env(lake: Known) -> dict[str, Any]:
+    """Arguments of the env of the slippery lake."""
+    return lake.env
+
+
+@pytest.fixture(scope="session")
+def lake_rollouts(lake: Known) -> Rollouts:
+    """Episodes on the slippery lake."""
+    return lake.rollouts

@@ -38,25 +38,28 @@ def _states(rollouts, count, seed=0):
 
 
 @pytest.mark.parametrize("policy", ["nohelp", "optimal"])
-def test_forks_agree_with_the_exact_values(lake_env, lake_model, lake_rollouts, policy: str) -> None:
+def test_forks_agree_with_the_exact_values(request: pytest.FixtureRequest, policy: str) -> None:
+    env, model, rollouts = request.getfixturevalue("lake" if policy == "nohelp" else "walkway")
     if policy == "nohelp":
-        solution, then = selfreg_gym.evaluate_policy(lake_model, np.zeros(lake_model.n, int)), None
+        solution, then = selfreg_gym.evaluate_policy(model, np.zeros(model.n, int)), None
     else:
-        mixture = selfreg_gym.solve_budget(lake_model, budget=2.0)
+        mixture = selfreg_gym.solve_budget(model, budget=1.0)
         solution = mixture.policies[0]
         then = DP(type(mixture)(**{**vars(mixture), "policies": (solution,), "weights": np.ones(1)}))
-    states = _states(lake_rollouts, 20)
-    forks = fork(lake_env, states, then=then, repetitions=60, num_envs=64, seed=1)
+    states = _states(rollouts, 20)
+    forks = fork(env, states, then=then, repetitions=60, num_envs=64, seed=1)
     assert forks.reseeded
     assert not forks.failed.any()
-    success, usage = _exact(lake_model, solution, states)
+    success, usage = _exact(model, solution, states)
     found = forks.differences()
     inside = (found.success_low <= success) & (success <= found.success_high)
-    assert inside.sum() >= 17  # 20 intervals of 95 %
+    assert inside.sum() >= len(states) - 3  # intervals of 95 %
     sd = np.std(forks.success[:, 1].astype(float) - forks.success[:, 0], axis=1, ddof=1)
-    assert abs(np.mean(found.success - success)) < 3.3 * np.sqrt(np.sum(sd**2 / 60)) / 20
+    assert abs(np.mean(found.success - success)) < 3.3 * np.sqrt(np.sum(sd**2 / 60)) / len(states)
     assert abs(np.mean(found.cost - usage)) < 0.1
-    assert np.corrcoef(found.success, success)[0, 1] > 0.8 or success.std() < 0.03
+    if policy == "optimal":
+        assert success.std() > 0.1
+        assert np.corrcoef(found.success, success)[0, 1] > 0.8
 
 
 def test_the_replayed_state_is_that_of_the_episode(lake_env, lake_rollouts) -> None:

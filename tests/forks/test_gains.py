@@ -50,12 +50,12 @@ def test_unknown_gains_are_left_out() -> None:
         check_gains(_drawn(np.full(30, 0.3), 5), gain[:5])
 
 
-def test_the_exact_table_of_a_lake_agrees_with_its_forks(lake_env, lake_model, lake_rollouts) -> None:
-    policy = selfreg_gym.solve_budget(lake_model, budget=2.0)
-    columns = lake_rollouts.columns("state_key", "steps_left")
-    states = stored_states(lake_rollouts, choose_rows(columns, 16, seed=2))
+def test_the_exact_table_of_a_corridor_agrees_with_its_forks(walkway) -> None:
+    env, model, rollouts = walkway
+    policy = selfreg_gym.solve_budget(model, budget=1.0)
+    states = stored_states(rollouts, choose_rows(rollouts.columns("state_key", "steps_left"), 16, seed=2))
     success, usage = table_gains(policy, states)
-    forks = fork(lake_env, states, then=DP(policy), repetitions=25, num_envs=64)
+    forks = fork(env, states, then=DP(policy), repetitions=25, num_envs=64)
     check = check_gains(forks, success[:, 0])
     assert check.bias.low < 0.01
     assert check.bias.high > -0.01

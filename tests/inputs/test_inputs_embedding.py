@@ -12,9 +12,11 @@ import torch
 from selfreg_gym import InterventionEnv, InterventionVectorEnv, Rollouts, collect
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs
-from selfreg_gym.inputs.language_models import _chosen_layers, backbone_folder, embedding_backbone
+from selfreg_gym.inputs.backbones import backbone_folder, embedding_backbone
+from selfreg_gym.inputs.embedding import _chosen_layers
 from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.prompts import actor_prompt
+from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.store.columns import Coded
 
 ENV = {
@@ -49,9 +51,9 @@ def test_columns_are_hidden_states_of_the_last_token_and_the_mean_of_the_last_la
     encoder, table, x = fitted
     folder = backbone_folder("tiny")
     model, tokenizer = load_causal(folder), load_tokenizer(folder)
-    found = []
+    prompts, found = PromptEncoder(tokenizer), []
     for text in table.observation.values:
-        ids = torch.tensor([encoder._blocks[3]._reader.encoder.prompt(actor_prompt(text, tokenizer=tokenizer))])
+        ids = torch.tensor([prompts.prompt(actor_prompt(text, tokenizer=tokenizer))])
         with torch.inference_mode():
             hidden = model(input_ids=ids, output_hidden_states=True).hidden_states
         found.append(torch.cat([*(one[0, -1] for one in hidden[1:]), hidden[-1][0].mean(0)]).numpy())

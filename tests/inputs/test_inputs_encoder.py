@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError
 from selfreg_gym.inputs import INPUTS, DecisionTable, InputEncoder
@@ -107,6 +108,18 @@ def test_the_actors_distribution_by_hand() -> None:
     np.testing.assert_array_equal(encoder.encode(ended)[1:], 0)
 
 
+def test_small_log_probabilities_are_normalised_and_impossible_ones_refused() -> None:
+    wanted = InputEncoder.fit(table(*ROWS, acts=ACTS), ["actor"]).encode(table(*ROWS, acts=ACTS))
+    low = [Act(one.text, tuple(x - 900 for x in one.logprobs or ())) for one in ACTS]
+    found = InputEncoder.fit(table(*ROWS, acts=low), ["actor"]).encode(table(*ROWS, acts=low))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    for bad in ((-np.inf,) * 3, (np.nan, -1.0, -1.0)):
+        with pytest.raises(InvalidArgumentError, match="at least one of them finite"):
+            InputEncoder.fit(table(*ROWS, acts=[*ACTS[:2], Act("Done!", bad)]), ["actor"])
+    with pytest.raises(InvalidArgumentError, match="received 2 for 3 actions"):
+        InputEncoder.fit(table(*ROWS, acts=[*ACTS[:2], act(0.5, 0.5)]), ["actor"], action_kinds=("Go",))
+
+
 def test_log_probabilities_are_needed_in_fitting_and_in_use() -> None:
     with pytest.raises(InvalidArgumentError, match=r"3 of 3 have none.*ask_actor_always"):
         InputEncoder.fit(table(*ROWS), ["actor"])
@@ -128,6 +141,18 @@ def test_feature_vectors_are_standardised() -> None:
     np.testing.assert_allclose(encoder.encode(table(*rows)), [[-1, 0], [1, 0]])  # a constant column becomes 0
     with pytest.raises(InvalidArgumentError, match="vectors of length 2, received none"):
         encoder.encode(table(info(None, 1)))
+
+
+def test_small_units_and_large_means_of_feature_vectors_are_no_constants() -> None:
+    small = np.array([1e-9, 3e-9, 2e-9], np.float32)
+    large = np.array([5e6, 5e6 + 2, 5e6 + 1], np.float32)
+    constant = np.full(3, 0.1, np.float32)
+    vectors = np.stack([small, large, constant], axis=1)
+    rows = [info("a", 3, feature_vector=vector) for vector in vectors]
+    x = InputEncoder.fit(table(*rows), ["features"]).encode(table(*rows))[:, 1:]
+    np.testing.assert_allclose(x[:, 0], np.sqrt([1.5, 1.5, 0]) * [-1, 1, 0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(x[:, 1], np.sqrt([1.5, 1.5, 0]) * [-1, 1, 0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(x[:, 2], 0)
 
 
 def test_the_process_reward_model_gives_probability_and_logit(tmp_path: Path) -> None:
@@ -169,7 +194,13 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has none"):
         InputEncoder.load(tmp_path)
     InputEncoder.fit(table(*ROWS, acts=ACTS), ["actor"]).save(tmp_path)
-    (tmp_path / "inputs.safetensors").write_bytes(b"no tensors")
+    file = tmp_path / "inputs.safetensors"
+    arrays = load_file(file)
+    for damaged in (arrays["actor/mean"] * np.nan, arrays["actor/mean"][1:].copy()):
+        save_file({**arrays, "actor/mean": damaged}, file)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            InputEncoder.load(tmp_path)
+    file.write_bytes(b"no tensors")
     with pytest.raises(CheckpointError, match="cannot be read"):
         InputEncoder.load(tmp_path)
     record = tmp_path / "inputs.json"

@@ -105,3 +105,7 @@ def test_feature_vectors_have_one_length() -> None:
     assert table.feature_vector.tolist() == [[0.0, 1.0], [1.0, 1.0]]
     with pytest.raises(InvalidArgumentError, match="at every decision or at none"):
         DecisionTable.from_infos(["x", "y"], [vectors[0], info])
+    with pytest.raises(InvalidArgumentError, match="received lengths 2 to 3"):
+        DecisionTable.from_infos(["x", "y"], [vectors[0], {**info, "feature_vector": np.ones(3)}])
+    with pytest.raises(InvalidArgumentError, match="1 of 2 have an infinite one"):
+        DecisionTable.from_infos(["x", "y"], [vectors[0], {**info, "feature_vector": np.array([1.0, np.inf])}])

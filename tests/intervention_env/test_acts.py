@@ -14,7 +14,6 @@ import pytest
 import selfreg_gym  # noqa: F401 (registers the ids)
 from selfreg_gym import Act, FreeText, Intervention, InterventionVectorEnv
 from selfreg_gym.collection import collect
-from selfreg_gym.errors import TaskContractError
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.types import Decision
 
@@ -39,7 +38,8 @@ class Says:
         Act("heads", tokens=1.5), Act("heads", tokens="3"), Act("heads", cost=NAN), Act("heads", cost=math.inf),
         Act("heads", cost=1e300), Act("heads", cost="1"), Act("heads", cost=True), Act("heads", logprobs=(NAN, -1.0)),
         Act("heads", logprobs=(-1.0,)), Act("heads", logprobs=(-1.0, -2.0, -3.0)), Act("heads", logprobs=(0.5, -1.0)),
-        Act("heads", logprobs="ab"), Act("heads", logprobs=3), Act(None), Act(b"heads"), 3, None,
+        Act("heads", logprobs=(-math.inf, -math.inf)), Act("heads", logprobs="ab"), Act("heads", logprobs=3),
+        Act(None), Act(b"heads"), 3, None,
     ],
 )  # fmt: skip
 def test_an_invalid_act_is_an_error(act: Any) -> None:
@@ -115,8 +115,10 @@ def test_a_metric_without_a_value_is_null(value: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("metrics", [{"spl": "high"}, {"spl": [1.0]}, [1.0], {3: 1.0}, "spl"])
 def test_metrics_that_are_not_numbers_break_the_contract(metrics: Any, tmp_path: Path) -> None:
-    with pytest.raises(TaskContractError, match="info\\['metrics'\\] must be a dict of numbers"):
-        collect(scored(metrics), store=tmp_path / "r.sqlite", tasks=[0], episodes=2, progress=False)
+    with collect(scored(metrics), store=tmp_path / "r.sqlite", tasks=[0], episodes=2, progress=False) as rollouts:
+        assert rollouts.count() == 0
+        assert all("info['metrics'] must be a dict of numbers" in error for _, error in rollouts.failures())
+        assert rollouts.failures()
 
 
 class Counts:

@@ -23,7 +23,10 @@ def targets(n: int = 400, seed: int = 0) -> torch.Tensor:
 
 def test_predicting_the_mean_has_a_loss_of_about_one_and_the_truth_of_zero() -> None:
     head, wanted = GainHead(4, 3, PRICES, 2), targets()
+    head.fit_scale(wanted * torch.tensor([1.0, 1e-6]))
+    small = head.scale.clone()
     head.fit_scale(wanted)
+    torch.testing.assert_close(small, head.scale * torch.tensor([1.0, 1e-6]))  # in cost units
     mean = wanted.mean(0).expand_as(wanted)
     assert float(gain_loss(head, mean, wanted).mean()) == pytest.approx(1.1, abs=1e-4)
     assert float(gain_loss(head, wanted, wanted).mean()) == 0.0

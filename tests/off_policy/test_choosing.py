@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.off_policy import OffPolicySupportError, choose
+from selfreg_gym.off_policy import OffPolicySupportError, choose, evaluate_off_policy
 from selfreg_gym.solver import solve, solve_budget
 
 
@@ -29,10 +30,11 @@ def test_the_solution_is_better_than_random_help(known, probabilities) -> None:
     assert "solved" in str(choice).splitlines()[0]
 
 
-def test_a_budget_beyond_every_helper_reads_the_last_point(known) -> None:
-    model = known(4)
-    choice = choose(model.sample(300, seed=1), {"random": Random(0.5)}, budget=100.0, draws=2)
-    assert 0 <= choice.candidates[0].success.value <= 1
+def test_a_budget_beyond_every_helper_has_the_success_of_always_asking(known) -> None:
+    episodes = known(4).sample(300, seed=1)
+    choice = choose(episodes, {"random": Random(0.5)}, budget=100.0, draws=2)
+    always = evaluate_off_policy(episodes, Always(), methods=["wdr"])["wdr"]
+    assert choice.candidates[0].success.value == pytest.approx(always.success.value)
 
 
 def test_a_choice_without_support_or_with_bad_arguments_is_an_error(known, tabular) -> None:
@@ -43,6 +45,10 @@ def test_a_choice_without_support_or_with_bad_arguments_is_an_error(known, tabul
         choose(episodes, {"solved": helper}, budget=0.5)
     with pytest.raises(InvalidArgumentError, match="at least one candidate"):
         choose(episodes, {}, budget=0.5)
+    with pytest.raises(InvalidArgumentError, match="as a dict from names to helpers"):
+        choose(episodes, [helper], budget=0.5)
+    with pytest.raises(InvalidArgumentError, match="'solved' needs at least one helper"):
+        choose(episodes, {"solved": []}, budget=0.5)
     with pytest.raises(UnknownNameError, match="rule of a choice"):
         choose(episodes, {"solved": helper}, budget=0.5, by="upper")
     with pytest.raises(UnknownNameError, match="off-policy method"):

@@ -58,11 +58,11 @@ def test_the_influence_function_is_the_derivative_of_the_estimate(known) -> None
         part = Part(1.0, policy[rows], _part(logged, policy).weights[rows], q[rows])
         return estimator(many, [part])
 
-    everyone = list(range(30)) * 40
+    all_episodes = list(range(30)) * 40
     for estimator in (weighted_importance_sampling, weighted_doubly_robust):
-        base = estimate(everyone, estimator)
+        base = estimate(all_episodes, estimator)
         for i in (0, 7, 19):
-            more = estimate([*everyone, i], estimator)
+            more = estimate([*all_episodes, i], estimator)
             np.testing.assert_allclose(more.value - base.value, base.influence[i], rtol=0.15, atol=2e-5)
 
 

@@ -169,17 +169,27 @@ def test_the_batch_size_changes_nothing_and_progress_is_counted(known, tabular) 
     assert calls[-1] == (200, 200)
 
 
+def _played_by_a_helper(episode):
+    steps = tuple(replace(step, propensities=None) for step in episode.steps)
+    return replace(episode, help_probability=None, steps=steps)
+
+
 def test_bad_arguments_are_explained(known) -> None:
     episodes = known(0).sample(100, seed=0)
     with pytest.raises(UnknownNameError, match="off-policy method"):
         evaluate_off_policy(episodes, Never(), methods=["is"])
+    for methods in ((), "wdr"):
+        with pytest.raises(InvalidArgumentError, match="methods must be a sequence of at least one"):
+            evaluate_off_policy(episodes, Never(), methods=methods)
     with pytest.raises(InvalidArgumentError, match="two episodes per fold"):
         evaluate_off_policy(episodes[:5], Never())
     with pytest.raises(InvalidArgumentError, match="help_probability=None"):
-        evaluate_off_policy([replace(one, help_probability=None) for one in episodes], Never())
+        evaluate_off_policy([_played_by_a_helper(one) for one in episodes], Never())
     with pytest.raises(InvalidArgumentError, match="finished episodes without errors"):
         evaluate_off_policy([], Never())
     with pytest.raises(InvalidArgumentError, match="action probabilities must have shape"):
         evaluate_off_policy(episodes, np.zeros((3, 2)))
-    with pytest.raises(InvalidArgumentError, match="inputs must have one row per decision"):
-        evaluate_off_policy(episodes, Never(), inputs=np.zeros((3, 2)))
+    decisions = sum(len(one.steps) for one in episodes)
+    for inputs in (np.zeros((3, 2)), np.zeros(decisions), np.full((decisions, 1), np.nan)):
+        with pytest.raises(InvalidArgumentError, match="inputs must be finite numbers"):
+            evaluate_off_policy(episodes, Never(), inputs=inputs)

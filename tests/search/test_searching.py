@@ -162,6 +162,23 @@ def test_a_search_does_not_depend_on_the_batch_and_is_repeatable():
     assert [r.visits.tolist() for r in together] == [r.visits.tolist() for r in alone]
 
 
+def test_a_value_that_reads_the_actor_shares_its_calls():
+    class Reads:
+        reads_actor = True
+
+        def __call__(self, states):
+            assert all(state.act is not None and len(state.act.logprobs) == 2 for state in states)
+            return np.zeros(len(states))
+
+    results = []
+    for value in (Reads(), zero):
+        actor = Uniform()
+        results.append(TreeSearch(actor, value, simulations=40).run([at_reset(Corridor(6))])[0])
+        assert actor.calls <= 41
+        assert actor.calls == len(results[-1].tree.actions) or value is zero
+    assert results[0].visits.tolist() == results[1].visits.tolist()
+
+
 @pytest.mark.parametrize("task", ["selfreg/SIF-v0", "selfreg/Coin-v0", "selfreg/FrozenLake-v0", "replay"])
 def test_the_live_task_is_bit_identical_after_a_search(task):
     made = ReplaySnapshots(gym.make("selfreg/Coin-v0")) if task == "replay" else with_snapshots(gym.make(task))
@@ -239,8 +256,10 @@ def test_an_actor_without_probabilities_or_with_free_text():
 def test_selection_by_hand():
     trees = Trees(2)
     outcome = Outcome("s", None, None)
-    trees.add(0, ("a", "b"), np.array([0.6, 0.4]), 0.5, outcome)
-    trees.add(1, ("a", "b", "c"), np.array([0.2, 0.2, 0.6]), 0.1, outcome)
+    trees.add(0, outcome, 0.5)
+    trees.expand(0, 0, ("a", "b"), np.array([0.6, 0.4]))
+    trees.add(1, outcome, 0.1)
+    trees.expand(1, 0, ("a", "b", "c"), np.array([0.2, 0.2, 0.6]))
     rows, roots = np.arange(2), np.zeros(2, np.int64)
     assert trees.select(rows, roots, 1.0).tolist() == [0, 2]
     trees.back_up(0, [(0, 0)], 0.0)  # Q(a) = 0, U(a) = 0.6 * sqrt(2) / 2; Q(b) = 0.5, U(b) = 0.4 * sqrt(2)

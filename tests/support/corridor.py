@@ -8,9 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym import FreeText
+from selfreg_gym import FreeText, Intervention, InterventionVectorEnv
+from selfreg_gym.playing.loop import run_episodes
+from selfreg_gym.playing.plan import EpisodeSpec
+from selfreg_gym.testing import ExpertActor
 from selfreg_gym.transitions import Rows, TransitionModel
-from selfreg_gym.types import Decision
+from selfreg_gym.types import Decision, Episode
 
 CELLS, STEPS = 5, 7
 """Cells 0 to 4 before the goal, and steps per episode."""
@@ -80,6 +83,16 @@ class Hasty:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hasty:
         return self
+
+
+def played(
+    duration: Any, cost_per: Any, episodes: int, *, chances: Sequence[float] = (0.15, 0.4, 0.7), **kwargs: Any
+) -> list[Episode]:
+    """Episodes with random calls of the expert, in the order of their seeds; ``kwargs`` of ``run_episodes``."""
+    people = [Intervention(ExpertActor(), name="expert", duration=duration, cost_per=cost_per)]
+    env = InterventionVectorEnv(64, Corridor, Hasty(), people, autoreset_mode="Disabled", abort=bool(kwargs))
+    specs = [EpisodeSpec(seed % 3, seed, chances[seed % len(chances)]) for seed in range(episodes)]
+    return sorted(run_episodes(env, specs, **kwargs), key=lambda one: one.seed)
 
 
 def moves() -> tuple[np.ndarray, np.ndarray]:

@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from corridor import SUBGOALS, Corridor, Hasty, exact, optimum
+from corridor import SUBGOALS, exact, optimum, played
 
-from selfreg_gym import Intervention, InterventionVectorEnv
 from selfreg_gym.errors import InvalidArgumentError, ModelError
-from selfreg_gym.playing.loop import run_episodes
-from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.solver import evaluate_policy, solve, solve_budget, solve_caps, solve_frontier
-from selfreg_gym.testing import ExpertActor
 from selfreg_gym.transitions import TransitionModel
 from selfreg_gym.transitions.calls import with_calls
-from selfreg_gym.types import Episode
 
 DURATIONS = (1, 2, 3, "subgoal", "end")
 
@@ -143,13 +138,6 @@ def test_calls_go_on_where_no_help_is_available_only() -> None:
 
 
 # --- fitted to episodes -----------------------------------------------------------------------------------------------
-
-
-def played(duration: Any, cost_per: Any, episodes: int, *, chances: Any = (0.15, 0.4, 0.7)) -> list[Episode]:
-    people = [Intervention(ExpertActor(), name="expert", duration=duration, cost_per=cost_per)]
-    env = InterventionVectorEnv(64, Corridor, Hasty(), people, autoreset_mode="Disabled")
-    specs = [EpisodeSpec(0, seed, chances[seed % len(chances)]) for seed in range(episodes)]
-    return sorted(run_episodes(env, specs), key=lambda one: one.seed)
 
 
 @pytest.mark.parametrize(("duration", "cost_per"), [(3, "call"), (2, "step"), ("subgoal", "step"), ("end", "step")])

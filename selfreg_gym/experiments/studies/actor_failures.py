@@ -16,6 +16,7 @@ from selfreg_gym.experiments.findings import Column, Findings, Published, Table
 from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.forks import fork, stored_states
+from selfreg_gym.intervention_env.building import build_actor
 from selfreg_gym.intervention_env.interventions import build_interventions
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.pipeline.config import RunConfig
@@ -72,6 +73,7 @@ and the intervention at this state.
         ``evaluate.tasks`` is the number of states of each kind, ``evaluate.episodes`` the number of repetitions.
         """
         kwargs = {**trial.run().env_kwargs(), **_variants(trial.config)[cell]}
+        kwargs["actor"] = build_actor(kwargs["actor"], kwargs.pop("actor_kwargs", None))  # it remembers its answers
         episodes = _played(kwargs, trial.config)
         trial.say(f"    {cell}: {len(episodes)} episodes played")
         names = [one.name for one in build_interventions(kwargs["interventions"], kwargs.get("intervention_kwargs"))]
@@ -95,8 +97,8 @@ and the intervention at this state.
         base = outcomes(forks, (0,), WITHIN)
         for k, name in enumerate(names, 1):
             for i, one in enumerate(outcomes(forks, (k,), WITHIN)):
-                both = _differences("helped", "alone", one, base[i])
-                same.append({**_about(states[i]), "intervention": name, **both})
+                different = _differences("helped", "alone", one, base[i])
+                same.append({**_about(states[i]), "intervention": name, **different})
         distance = [
             {"intervention": names[step.action - 1], "task": episode.task_id, "kind": episode.kind,
              "surprisal": surprisal(step)}
@@ -183,7 +185,7 @@ def _about(state: Any) -> dict[str, Any]:
 
 def _differences(first: str, second: str, one: Mapping[str, float], two: Mapping[str, float]) -> dict[str, float]:
     """The outcomes of two states, and their differences."""
-    found = {}
+    found: dict[str, float] = {}
     for name in OUTCOMES:
         found |= {f"{name}_{first}": one[name], f"{name}_{second}": two[name], name: one[name] - two[name]}
     return found

@@ -89,7 +89,7 @@ help, was tried there less than three times in the seed's own rollouts.
         frontier = solve_frontier(model, gap=trial.config.solve.gap)
         with trial.rollouts() as rollouts:
             columns: dict[str, Any] = rollouts.columns(
-                "state_key", "feature_key", "steps_left", "action", "help_probability", "t"
+                "state_key", "feature_key", "steps_left", "action", "help_probability", "t", decisions=True
             )
         state = _located(model, columns)
         node = np.where(state >= 0, state % model.nodes, -1)

@@ -75,7 +75,7 @@ evaluated on new tasks. The helper of the first round alone shows what a second 
         about = {
             "episodes": len(first) + len(second),
             "usage": float(np.mean([episode.cost for episode in used])),
-            "help": float(np.mean([step.action > 0 for episode in used for step in episode.steps])),
+            "help": float(np.mean([step.action > 0 for episode in used for step in episode.decisions])),
             "success": float(np.mean([episode.success for episode in used])),
         }
         return {**trial.played(trial.calibrated(helpers), splits=splits), "collected": about}

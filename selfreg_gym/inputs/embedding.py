@@ -1,18 +1,15 @@
-"""The inputs of language models: an embedding of the text by a frozen backbone, and p(s) of a process reward model."""
+"""The input ``embedding``: hidden states of a frozen language model that reads the text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.inputs.blocks import Scale
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, find_backbone, opened_backbone
 from selfreg_gym.store.columns import Coded
 from selfreg_gym.utils.files import set_default_modes
 from selfreg_gym.utils.json_text import read_object
@@ -21,79 +18,31 @@ from selfreg_gym.utils.progress import progress_bar
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Embedding", "Success", "backbone_folder", "embedding_backbone"]
+__all__ = ["Embedding"]
 
 _WIDEST = 2048
-"""Largest number of columns; of a deeper backbone, the last and evenly spaced layers are taken."""
+"""Largest number of columns; of a deeper backbone, evenly spaced layers are read, the last one among them."""
 
 _CHUNK = 512
-"""Texts that are read between two updates of the progress bar."""
+"""Number of texts between two updates of the progress bar."""
 
 _MEMO = 10_000
-"""Texts whose numbers are kept in memory, for decisions in progress."""
+"""Number of texts whose hidden states are kept in memory, for episodes in progress."""
 
 _DECIMALS = 6
-
-
-def backbone_folder(backbone: str | Path, *, spec: Any = None, prm: Any = None) -> Path:
-    """Return the checkpoint folder of the backbone of the input ``embedding``.
-
-    Args:
-        backbone: ``"actor"`` (the backbone of the rollouts' actor), ``"prm"`` (that of the process reward model), the
-            id of an actor with a checkpoint, or a folder.
-        spec: the spec of the rollouts, for ``"actor"``.
-        prm: the process reward model or its folder, for ``"prm"``.
-
-    Raises:
-        InvalidArgumentError: the actor has no checkpoint, or the process reward model was not loaded from a folder.
-        UnknownNameError: another text that is neither an actor nor a folder.
-    """
-    if str(backbone) == "actor":
-        found = checkpoint_of_spec(spec)
-        if found is None:
-            raise InvalidArgumentError(
-                'backbone="actor" needs rollouts of an actor with a checkpoint, and these have none: choose "prm", the '
-                "id of an actor, or a folder."
-            )
-        return found
-    if str(backbone) == "prm":
-        folder = prm if isinstance(prm, str | Path) else getattr(prm, "source", None)
-        if folder is None:
-            raise InvalidArgumentError(
-                'backbone="prm" needs a process reward model that was loaded from a folder (from_pretrained), received '
-                f"prm={shown(prm)}."
-            )
-        return Path(folder)
-    return find_backbone(backbone, what="backbone")
-
-
-@contextmanager
-def embedding_backbone(
-    backbone: str | Path, texts: Sequence[str], *, spec: Any = None, prm: Any = None
-) -> Iterator[Path]:
-    """Open the backbone of the input ``embedding``, which must be loaded within the block.
-
-    ``"auto"`` is the checkpoint of the rollouts' actor or of the default actor, if it can read the texts, otherwise a
-    small Llama with random weights and the texts' vocabulary (:func:`selfreg_gym.lm.backbone.opened_backbone`). For
-    other values see :func:`backbone_folder`.
-    """
-    if str(backbone) != AUTO:
-        yield backbone_folder(backbone, spec=spec, prm=prm)
-        return
-    with opened_backbone(AUTO, texts, actor=checkpoint_of_spec(spec)) as found:
-        yield found.path
+"""Decimals of the hidden states, because the last digits depend on the batch."""
 
 
 class Embedding:
     """``embedding``: hidden states of a frozen backbone at the end of the actor's prompt, standardised.
 
     The columns are the hidden states of each layer at the last token, then the mean of the last layer over all tokens.
-    A backbone with more than 2,048 such numbers contributes fewer layers. Each distinct text is read once.
+    If a backbone has more than 2,048 such numbers, fewer layers are read. Each distinct text is read once.
 
     Args:
         model: a causal LM or a sequence classifier in eval mode; only its backbone is used.
         tokenizer: its tokenizer.
-        scale: that of the columns; None before :meth:`fit`.
+        scale: the standardisation of the columns; None before :meth:`fit`.
     """
 
     name: ClassVar[str] = "embedding"
@@ -108,7 +57,7 @@ class Embedding:
 
     @classmethod
     def fit(cls, table: DecisionTable, backbone: str | Path, *, progress: bool = False) -> Embedding:
-        """Load the backbone and read the texts of the table, for the scale.
+        """Load the backbone, and find the scale of the columns from the texts of the table.
 
         Raises:
             CheckpointError: the folder is not a checkpoint.
@@ -127,7 +76,7 @@ class Embedding:
         return (len(self._layers) + 1) * int(self._model.config.hidden_size)
 
     def encode(self, table: DecisionTable, *, progress: bool = False) -> np.ndarray:
-        """The standardised columns."""
+        """The standardised columns; ``progress`` shows a bar while texts are read."""
         latest, self._latest = self._latest, None
         if latest is not None and latest[0] is table.observation.values:
             found = latest[1]
@@ -137,7 +86,7 @@ class Embedding:
         return self._scale(found)[table.observation.codes]
 
     def _read(self, column: Coded, *, progress: bool) -> np.ndarray:
-        """float32 ``(values, width)``; rows of values that do not occur are zero."""
+        """The columns of each distinct text before standardisation, float32 ``(texts, width)``; 0 for unused texts."""
         from selfreg_gym.lm.prompts import actor_prompt
 
         used = np.unique(column.codes)
@@ -152,6 +101,7 @@ class Embedding:
         return found
 
     def _head(self, model: Any, input_ids: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        """``(B, width)`` columns, of token rows ``(B, L)`` padded on the right and their lengths without padding."""
         import torch
 
         backbone = getattr(model, model.base_model_prefix)
@@ -164,7 +114,7 @@ class Embedding:
         return torch.cat([*(out.hidden_states[i][rows, ends - 1].float() for i in self._layers), mean], dim=1)
 
     def record(self) -> dict[str, Any]:
-        """None; the model is saved by :meth:`save_model`."""
+        """There are none; the model is saved by :meth:`save_model`."""
         return {}
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -201,80 +151,6 @@ class Embedding:
         )
 
 
-class Success:
-    """``prm``: p(s) of a process reward model, and its standardised logit.
-
-    Args:
-        prm: an object with ``score(observations) -> (N,)``.
-        scale: that of the logit.
-    """
-
-    name: ClassVar[str] = "prm"
-    width = 2
-
-    def __init__(self, prm: Any, scale: Scale) -> None:
-        self.prm, self._scale = prm, scale
-
-    @classmethod
-    def fit(cls, table: DecisionTable, prm: Any) -> Success:
-        """Score the texts of the table, for the scale.
-
-        Args:
-            table: the decisions.
-            prm: a process reward model, or its folder.
-
-        Raises:
-            InvalidArgumentError: ``prm`` has no ``score``.
-        """
-        if isinstance(prm, str | Path):
-            prm = _load_prm(prm)
-        if not callable(getattr(prm, "score", None)):
-            raise InvalidArgumentError(
-                "the input 'prm' needs a process reward model with score(observations), or its folder, received "
-                f"prm={shown(prm)}."
-            )
-        p = _scores(prm, table.observation)[table.observation.codes]
-        return cls(prm, Scale.of(_logit(p)[:, None]))
-
-    def encode(self, table: DecisionTable) -> np.ndarray:
-        """p(s), and the standardised logit."""
-        p = _scores(self.prm, table.observation)
-        both = np.concatenate([p[:, None].astype(np.float32), self._scale(_logit(p)[:, None])], axis=1)
-        return both[table.observation.codes]
-
-    def record(self) -> dict[str, Any]:
-        """None; the model is saved by :meth:`save_model`."""
-        return {}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The scale."""
-        return self._scale.arrays()
-
-    def save_model(self, folder: Path) -> None:
-        """Save the model into the folder ``prm``.
-
-        Raises:
-            InvalidArgumentError: it has no ``save_pretrained``.
-        """
-        if not callable(getattr(self.prm, "save_pretrained", None)):
-            raise InvalidArgumentError(
-                "inputs with 'prm' are saved with the process reward model, which needs save_pretrained(folder): "
-                f"{type(self.prm).__name__} has none."
-            )
-        self.prm.save_pretrained(folder / "prm")
-
-    @classmethod
-    def restored(cls, folder: Path, arrays: Mapping[str, np.ndarray]) -> Success:
-        """The block saved in ``folder``."""
-        return cls(_load_prm(folder / "prm"), Scale.restored(arrays))
-
-
-def _load_prm(folder: str | Path) -> Any:
-    from selfreg_gym.prm import ProcessRewardModel
-
-    return ProcessRewardModel.from_pretrained(folder)
-
-
 def _load(folder: Path) -> tuple[Any, Any]:
     """The model of a checkpoint, with all its weights frozen, and its tokenizer."""
     from selfreg_gym.lm.loading import check_checkpoint, load_causal, load_classifier, load_tokenizer
@@ -290,17 +166,3 @@ def _chosen_layers(layers: int, hidden: int) -> tuple[int, ...]:
     """Indices into the hidden states (0 is the embedding of the tokens) of the layers that are read."""
     count = max(1, min(layers, _WIDEST // hidden - 1))
     return tuple(int(i) for i in np.linspace(layers, 1 if count == layers else layers / count, count).round())[::-1]
-
-
-def _scores(prm: Any, column: Coded) -> np.ndarray:
-    """p(s) of each value, float64; zero for values that do not occur."""
-    used = np.unique(column.codes)
-    found = np.zeros(len(column.values))
-    if len(used):
-        found[used] = prm.score([column.values[code] for code in used.tolist()])
-    return found
-
-
-def _logit(p: np.ndarray) -> np.ndarray:
-    inside = np.clip(p, 1e-4, 1 - 1e-4)
-    return np.log(inside / (1 - inside))

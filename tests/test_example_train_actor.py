@@ -1,0 +1,91 @@
+"""Further training of an actor on states of rollouts, and the comparison of two actors."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import selfreg_gym
+from selfreg_gym import Rollouts
+from selfreg_gym.agents.actors.lm import LM
+from selfreg_gym.errors import InvalidArgumentError
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def example(repository: Path) -> ModuleType:
+    return _load(repository / "examples" / "train_actor.py")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Episodes of the scripted actor on training tasks."""
+    path = tmp_path_factory.mktemp("actor") / "rollouts.sqlite"
+    env = {
+        "task": "selfreg/SIF-v0", "task_kwargs": {"split": "train"}, "actor": "scripted", "interventions": ["expert"],
+    }  # fmt: skip
+    options = {"help_probabilities": [0.0, 0.5], "seed": 2, "progress": False}
+    selfreg_gym.collect(env, store=path, tasks=range(9), episodes=4, **options).close()
+    return path
+
+
+def test_the_states_are_those_that_help_has_reached(example: ModuleType, store: Path) -> None:
+    with Rollouts.open(store) as rollouts:
+        episodes = list(rollouts)
+    decisions = [(episode.steps[t - 1] if t else None, step) for episode in episodes for t, step in enumerate(episode)]
+    helped = [step.observation for before, step in decisions if before is not None and before.action]
+    assert [text for text, _ in example.stored_decisions(store)] == helped
+    alone = [
+        step.observation
+        for episode in episodes
+        for t, step in enumerate(episode)
+        if t and not any(one.action for one in episode.steps[:t])
+    ]
+    assert [text for text, _ in example.stored_decisions(store, "alone")] == alone
+    every = example.stored_decisions(store, "all")
+    assert len(every) == len(decisions)
+    for (_, step), (_, target) in zip(decisions, every, strict=True):
+        assert target in step.admissible_actions
+        if step.action:  # the expert acted
+            assert target == step.action_text
+
+
+def test_stores_of_other_splits_are_refused(example: ModuleType, tmp_path: Path) -> None:
+    env = {
+        "task": "selfreg/SIF-v0", "task_kwargs": {"split": "test-seen"}, "actor": "scripted",
+        "interventions": ["expert"],
+    }  # fmt: skip
+    path = tmp_path / "test.sqlite"
+    selfreg_gym.collect(env, store=path, tasks=[0], episodes=1, help_probabilities=[0.5], progress=False).close()
+    with pytest.raises(InvalidArgumentError, match="training tasks"):
+        example.stored_decisions(path)
+
+
+def test_further_training_and_comparison(example: ModuleType, repository: Path, store: Path, tmp_path: Path) -> None:
+    start = repository / "agents" / "checkpoints" / "tiny"
+    records = [example.train_further(start, store, tmp_path / name, steps=3, count=24) for name in ("one", "two")]
+    assert records[0]["weights_sha256"] == records[1]["weights_sha256"]  # the seed determines it
+    assert records[0]["decisions"] == 24
+    before = {name: weight.clone() for name, weight in LM(start).scorer.model.named_parameters()}
+    after = dict(LM(tmp_path / "one").scorer.model.named_parameters())
+    changes = [float((after[name] - weight).detach().abs().max()) for name, weight in before.items()]
+    assert 0 < max(changes) < 0.1
+    compare = _load(repository / "examples" / "compare_actors.py").compare
+    found = compare(tmp_path / "one", tmp_path / "two", 4, ["seen"])["seen"]
+    assert set(found) == {"success", "invalid", "failed after help", "invalid after help"}
+    for row in found.values():
+        assert row["difference"].value == 0.0
+        assert 0 <= row["before"].value <= 1
