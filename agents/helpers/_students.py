@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from selfreg_gym.agents.helpers._arguments import checked_costs
 from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.fitted import FittedFrontier
@@ -30,9 +31,13 @@ def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
 
     Returns:
         P + 2 pairs ``[usage, success]``.
+
+    Raises:
+        InvalidArgumentError: another number of costs than interventions of the teacher.
     """
     if not isinstance(teacher, PricedFrontier):
         return None
+    checked_costs(costs, len(teacher.estimates.usage) - teacher.estimates.never - 1)
     rows = teacher.rows()
     always = f"always {int(np.argmax(costs)) + 1}"
     by_price = sorted((row for row in rows if row["policy"] == "price"), key=lambda row: -row["help_cost"])
