@@ -24,8 +24,9 @@ import torch
 import selfreg_gym  # noqa: F401  (registers the tasks)
 from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.intervention_env.snapshots import with_snapshots
-from selfreg_gym.search.leaf_values import FittedValue, LeafValue, TaskState
+from selfreg_gym.search.leaf_values import FittedValue, LeafValue
 from selfreg_gym.search.searching import TreeSearch
+from selfreg_gym.search.states import TaskState
 from selfreg_gym.types import Act, Decision
 
 

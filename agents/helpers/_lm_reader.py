@@ -22,7 +22,7 @@ class DecisionReader:
     Args:
         backbone: a causal LM in eval mode.
         tokenizer: its tokenizer.
-        encoder: of the numbers; None: there are none.
+        encoder: of the numbers; None if it reads the text alone.
         facts: whether the prompt has the feature key.
         memo: number of prompts whose features are kept in memory.
     """

@@ -23,6 +23,7 @@ from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
 from selfreg_gym.prm.targets import split_tasks
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 __all__ = ["train_student"]
@@ -274,7 +275,7 @@ def _numbers(
 
 def _tasks(rollouts: Any, count: int) -> list[str]:
     """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
-    if hasattr(rollouts, "columns"):
+    if isinstance(rollouts, Rollouts):
         column = rollouts.columns("task_id", decisions=True)["task_id"]
         tasks = [column.values[code] for code in column.codes.tolist()]
     else:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from selfreg_gym.agents.helpers._arguments import checked_seed
+from selfreg_gym.agents.helpers._arguments import checked_costs, checked_seed
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.averagers import AveragerFrontier
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
@@ -88,6 +88,7 @@ class ValuesHelper(GainHelper):
                 f"{self.type_name} follows values without a hard cap, received values for caps of up to "
                 f"{len(values.caps)} calls: fit them without cap, and wrap the env in HelpBudget."
             )
+        checked_costs(costs, values.interventions if isinstance(values, Student) else values.actions - 1)
         self.values = values
         self.encoder: InputEncoder = values.encoder
         self.curve = None if curve is None else np.asarray(curve, np.float64).reshape(-1, 2)

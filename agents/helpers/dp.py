@@ -90,7 +90,10 @@ class DP(Helper):
         folder = Path(run) / cls.folder
         model = TransitionModel.load(folder / "transitions.npz")
         if shares is not None and budget is not None:
-            return cls(solve_budget(model, budget=budget * _checked_shares(shares, model.actions - 1)), seed=seed)
+            return cls(
+                solve_budget(model, budget=[budget * share for share in _checked_shares(shares, model.actions - 1)]),
+                seed=seed,
+            )
         return cls(Frontier.load(folder / "solution.npz", model), budget=budget, seed=seed)
 
     @property
@@ -107,7 +110,7 @@ class DP(Helper):
         intervention, it is the sum of the budgets at which none of them binds.
         """
         if self._each is not None:
-            free = solve_budget(self.policy.model, budget=np.where(self._each > 0, np.inf, 0.0))
+            free = solve_budget(self.policy.model, budget=np.where(self._each > 0, np.inf, 0.0).tolist())
             needed = free.expected_usage_by_intervention / np.where(self._each > 0, self._each, np.inf)
             return 0.0, max(float(needed.max()) * _total(self._each), 1e-6)
         if self.frontier is not None:
@@ -121,7 +124,7 @@ class DP(Helper):
         if self._each is not None:
             scale = x / _total(self._each)
             budgets = np.zeros(len(self._each)) if x == 0 else self._each * scale
-            helper = type(self)(solve_budget(self.policy.model, budget=budgets), seed=self.seed)
+            helper = type(self)(solve_budget(self.policy.model, budget=budgets.tolist()), seed=self.seed)
             helper._index, helper._each, helper.knob_bounds = self._index, self._each, self.knob_bounds
             return helper
         if self.frontier is not None:

@@ -12,7 +12,8 @@ import numpy as np
 from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
 from selfreg_gym.agents.interventions._samples import Samples, draw
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, TaskContractError
-from selfreg_gym.search.leaf_values import KINDS, LeafValue, TaskState, advance, leaf_value
+from selfreg_gym.search.leaf_values import KINDS, LeafValue, leaf_value
+from selfreg_gym.search.states import TaskState, advance
 from selfreg_gym.types import Act, Actor, Decision, optional_member
 from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.random_streams import generator

@@ -70,7 +70,7 @@ class _Source:
 
 
 def _stored(store: Rollouts) -> Iterable[tuple[str, int, bool, tuple[str, ...], tuple[str, ...]]]:
-    c = store.columns("task_id", "seed", "success", "length", "t", "state_key", "action_text")
+    c: Any = store.columns("task_id", "seed", "success", "length", "t", "state_key", "action_text")
     coded = {name: c[name] for name in ("task_id", "state_key", "action_text")}
     texts = {name: ["" if i < 0 else column.values[i] for i in column.codes] for name, column in coded.items()}
     start = 0

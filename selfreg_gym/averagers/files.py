@@ -11,10 +11,10 @@ from selfreg_gym.averagers.projection import Projection
 from selfreg_gym.averagers.representation import HiddenLayers, LearnedValues, Representation
 from selfreg_gym.averagers.search import DecisionIndex, Kernel
 from selfreg_gym.averagers.values import ValueTables
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError, ModelError
+from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.fitted.estimates import Estimates
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import NUMBER, ModelRecord, Rule
+from selfreg_gym.utils.model_record import NUMBER, ModelRecord, Rule, reading_arrays
 
 if TYPE_CHECKING:
     from selfreg_gym.averagers.frontier import AveragerFrontier
@@ -103,12 +103,9 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
 
     _, record = RECORD.read(folder)
     place = Path(folder)
-    try:
+    with reading_arrays("the frontier of deep averagers", place / ARRAYS, remedy=_REMEDY):
         arrays = load_file(place / ARRAYS)
         _check(arrays, record["actions"])
-    except Exception as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise CheckpointError(f"{str(place / ARRAYS)!r} cannot be read: {what}. {_REMEDY.capitalize()}.") from error
     encoder: Any = None
     representation: Representation | None = None
     if record["encoder"]:

@@ -138,7 +138,7 @@ def fit_values_command(out: Out = None, redo: Redo = False) -> None:
 
 @app.command("train-helper", cls=Command)
 def train_helper_command(out: Out = None, redo: Redo = False) -> None:
-    """Label the collected states with the solution's actions, into labels.jsonl; fine-tune the helper, into helper/.
+    """Fine-tune the helper, into helper/; one that learns from labels after the stage that makes them (labels.jsonl).
 
     The RL algorithms of the config (rl.algorithms) are also trained, into rl/.
 

@@ -190,7 +190,7 @@ def _fill(
             if errors_in_a_row >= _MAX_ERRORS:
                 raise TaskContractError(
                     f"{errors_in_a_row} episodes in a row ended in an error, the last with: {episode.error}. Earlier "
-                    "episodes are stored; repair the actor and run the same collection again."
+                    "episodes are stored; repair what it names and run the same collection again."
                 )
 
         run_sharded(player, _shards(missing, workers), workers=workers, on_result=store_episode)

@@ -48,8 +48,9 @@ def _row(results: SplitResults, point: Point, seed: int | None, kind: str) -> Re
     expected = results.expected.get(point[0], {}) if kind == "all" else {}
     interventions = sum(name.startswith("usage_") for name in {name for one in point for name in table.columns[one]})
     units, counts = ([_mean(column(f"{what}_{k + 1}")) for k in range(interventions)] for what in ("usage", "calls"))
-    called = sum((column(f"calls_{k + 1}") for k in range(interventions)), start=np.zeros(len(helped)))
-    called = called if counts != [None] and np.isfinite(called).any() else helped  # of an earlier version
+    each_called = [column(f"calls_{k + 1}") for k in range(interventions)]
+    called = np.sum(each_called, axis=0) if each_called else helped
+    called = called if np.isfinite(called).any() else helped  # of an earlier version
     used, calls = (estimate_mean(values, weights, design=design) for values in (usage, called))
     decisions = column("decisions") if np.isfinite(column("decisions")).any() else length
     return ResultRow(

@@ -28,7 +28,8 @@ __all__ = ["PairForks", "decomposition_tables", "first_pairs", "mean_over_states
 
 def first_pairs(interventions: int) -> list[tuple[int, int]]:
     """All pairs of actions from 0 to K, in the order of the axes of :attr:`PairForks.success`."""
-    return list(product(range(1 + interventions), repeat=2))
+    actions = range(1 + interventions)
+    return list(product(actions, actions))
 
 
 @dataclass(frozen=True, eq=False)

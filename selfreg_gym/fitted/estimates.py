@@ -47,7 +47,7 @@ class Estimates:
         return float(low), float(high)
 
 
-def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int) -> Estimates:
+def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int, most: float = np.inf) -> Estimates:
     """Means over episodes, and over bootstrap samples of them.
 
     Args:
@@ -55,6 +55,7 @@ def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int) 
             bootstrap does not depend on the order of the data.
         prices: P.
         seed: seed of the bootstrap.
+        most: the largest possible usage of an episode, in cost units.
     """
     episodes = len(success)
     rng = stream(BOOTSTRAP, seed, 0xF17)
@@ -62,7 +63,7 @@ def estimate(success: np.ndarray, usage: np.ndarray, *, prices: int, seed: int) 
     equal = np.full(episodes, 1 / episodes)
     samples = [rng.multinomial(episodes, equal) @ terms / episodes for _ in range(REPLICATES)]
     found = np.maximum([terms.mean(axis=0), *samples], 0.0)
-    s, m = np.minimum(found[:, : success.shape[1]], 1.0), found[:, success.shape[1] :]
+    s, m = np.minimum(found[:, : success.shape[1]], 1.0), np.minimum(found[:, success.shape[1] :], most)
     for one in (s, m):
         one[:, :prices] = non_increasing(one[:, :prices])
     return Estimates(s[0], m[0], s[1:], m[1:], prices)

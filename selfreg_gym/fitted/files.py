@@ -11,7 +11,7 @@ from selfreg_gym.errors import CheckpointError, ModelError
 from selfreg_gym.fitted.estimates import Estimates
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, reading_arrays
 
 __all__ = ["load_frontier", "save_frontier"]
 
@@ -80,11 +80,8 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
 
     _, record = RECORD.read(folder)
     place = Path(folder)
-    try:
+    with reading_arrays("the fitted frontier", place / WEIGHTS, remedy=_REMEDY):
         tensors = load_file(place / WEIGHTS)
-    except Exception as error:
-        raise CheckpointError(f"{str(place / WEIGHTS)!r} cannot be read ({error}): {_REMEDY}.") from error
-    try:
         shape = record["inputs"], record["hidden"], record["actions"], record["prices"]
         _check(tensors, record["folds"], record["members"], record["cap"], *shape)
         networks = []
@@ -94,9 +91,6 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
             )
             one.load_weights({name: tensors[f"{fold}/{name}"] for name in one.trainable()})
             networks.append(one)
-    except (KeyError, ModelError) as error:
-        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-        raise CheckpointError(f"{str(place / WEIGHTS)!r} is damaged: {what}. {_REMEDY.capitalize()}.") from error
     encoder = None
     if record["encoder"]:
         from selfreg_gym.inputs import InputEncoder

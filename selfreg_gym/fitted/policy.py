@@ -92,14 +92,17 @@ def budget_mixture(estimates: Estimates, budget: float) -> tuple[np.ndarray, str
     """``(P + 1 + K,)`` weights of at most two policies whose expected usage is the budget, and a note.
 
     The policies are ordered by usage: never, the prices from the highest to the lowest, then always asking the
-    intervention with the largest success, if its success and usage are larger than those at the lowest price. A budget
-    beyond the last of them is not spent in full.
+    intervention with the largest success, if its success and usage are larger than those at the lowest price. At the
+    end, policies without more success than a cheaper one are left out. A budget beyond the last that is left is not
+    spent in full.
     """
     always = estimates.best_always()
     chain = [estimates.never, *range(estimates.prices - 1, -1, -1)]
     last = chain[-1]
     if estimates.success[always] > estimates.success[last] and estimates.usage[always] > estimates.usage[last]:
         chain.append(always)
+    while len(chain) > 1 and estimates.success[chain[-1]] <= estimates.success[chain[:-1]].max():
+        chain.pop()
     usage = estimates.usage[chain]
     weights = np.zeros(len(estimates.usage))
     if budget >= usage[-1]:

@@ -114,7 +114,9 @@ def fit_decisions(
 
     def estimates(most: int) -> Estimates:
         own = order[cap_of[order] == most]
-        return estimate(found.success[own], found.usage[own], prices=len(found.prices), seed=settings.seed)
+        bound = most * float(decisions.cost.max()) if cap else np.inf
+        terms = found.success[own], found.usage[own]
+        return estimate(*terms, prices=len(found.prices), seed=settings.seed, most=bound)
 
     caps = tuple(estimates(most) for most in range(1, (cap or 0) + 1))
     return FittedFrontier(

@@ -21,7 +21,7 @@ from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
 from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.utils.arguments import check_count, check_number, is_number
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, reading_arrays
 from selfreg_gym.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -225,18 +225,13 @@ class Student:
 
         place = Path(folder)
         _, fields = _RECORD.read(place)
-        try:
+        with reading_arrays("the student", place / _ARRAYS, remedy="copy the directory again, or train it again"):
             arrays = load_file(place / _ARRAYS)
             shape = (len(fields["prices"]), fields["interventions"], 2)
             members = [_layers(arrays, m, outputs=int(np.prod(shape))) for m in range(fields["members"])]
             mean, scale = arrays["mean"].reshape(shape), arrays["scale"].reshape(shape)
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("its weights must be finite numbers, and some are NaN or infinite")
-        except Exception as error:  # safetensors has its own exceptions
-            raise CheckpointError(
-                f"the student in {str(folder)!r} cannot be read ({type(error).__name__}: {shown(str(error))}): copy "
-                "the directory again, or train it again."
-            ) from error
         encoder = InputEncoder.load(place / "inputs") if fields["encoded"] else None
         inputs = {layers[0][0].shape[1] for layers in members}
         if len(inputs) > 1 or (encoder is not None and {encoder.width} != inputs):

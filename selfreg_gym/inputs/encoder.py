@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.inputs.blocks import Block
 from selfreg_gym.inputs.counts import Calls, StepsLeft
 from selfreg_gym.inputs.embedding import Embedding
@@ -19,7 +19,7 @@ from selfreg_gym.inputs.success_probability import SuccessProbability
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import ModelRecord, Rule
+from selfreg_gym.utils.model_record import ModelRecord, Rule, reading_arrays
 
 __all__ = ["INPUTS", "InputEncoder"]
 
@@ -217,7 +217,8 @@ class InputEncoder:
 
         place = Path(folder)
         _, fields = _RECORD.read(place)
-        try:
+        remedy = "copy the directory again, or fit it again"
+        with reading_arrays("the input encoder", place / _ARRAYS, remedy=remedy):
             arrays = load_file(place / _ARRAYS)
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("its constants must be finite numbers, and some are NaN or infinite")
@@ -228,13 +229,6 @@ class InputEncoder:
                     blocks.append(_MODELS[name].restored(place, own))
                 else:
                     blocks.append(_PLAIN[name].restored(fields["constants"][name], own))
-        except CheckpointError:
-            raise
-        except Exception as error:  # safetensors has its own exceptions
-            raise CheckpointError(
-                f"the input encoder in {str(folder)!r} cannot be read ({type(error).__name__}: {shown(str(error))}): "
-                "copy the directory again, or fit it again."
-            ) from error
         return cls(blocks, interventions=fields["interventions"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> InputEncoder:

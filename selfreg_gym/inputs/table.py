@@ -12,6 +12,7 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.store.columns import Coded
 from selfreg_gym.store.ragged import Ragged
+from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Episode
 
 __all__ = ["DecisionTable"]
@@ -64,7 +65,7 @@ class DecisionTable:
             InvalidArgumentError: there are no decisions.
             UnknownNameError: a filter does not exist.
         """
-        if not hasattr(rollouts, "columns"):
+        if not isinstance(rollouts, Rollouts):
             if where:
                 raise InvalidArgumentError(
                     f"filters need a Rollouts store, received episodes and the filters {', '.join(where)}: select the "

@@ -42,7 +42,8 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
     except (SetupError, MissingPackageError, CheckpointError):
         raise
     except Exception as error:
-        failure = f"{type(error).__name__}: {_shortened(str(error))}"
+        what = f"{type(error).__name__}: {_shortened(str(error))}"
+        failure = f"an actor must answer every decision; {type(actor).__name__}.act raised {what}"
     if len(decisions) == 1:
         return [Act("", error=failure)]
     # The failed call may have drawn from the random streams, so they begin again.

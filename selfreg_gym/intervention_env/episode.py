@@ -13,15 +13,19 @@ import gymnasium as gym
 import numpy as np
 
 from selfreg_gym.errors import (
+    CheckpointError,
     EpisodeOverError,
     InvalidArgumentError,
+    MissingPackageError,
     NotResetError,
     SelfRegError,
+    SetupError,
     TaskContractError,
     shown,
 )
 from selfreg_gym.intervention_env.asking import ask_repeatedly, is_integer
 from selfreg_gym.intervention_env.calls import CallInProgress
+from selfreg_gym.intervention_env.guard import TaskGuard
 from selfreg_gym.intervention_env.task_output import complete_info, read_reset, read_step, success_of
 from selfreg_gym.types import Act, Actor, Decision, Intervention, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_options
@@ -54,6 +58,7 @@ class EpisodeState:
     __slots__ = (
         "_available",
         "_call",
+        "_guard",
         "_help_cost",
         "_interventions",
         "_limit",
@@ -84,6 +89,7 @@ class EpisodeState:
         abort: bool = False,
     ) -> None:
         self.task = task
+        self._guard = TaskGuard(task)
         self._call = CallInProgress(task, interventions, abort=abort)
         self._available = episodes_of(task)
         self._limit = max_episode_steps
@@ -112,40 +118,48 @@ class EpisodeState:
         """
         if options is not None:
             check_options(options, available=self._available)
+        self.t, self.over = 0, True  # until the task is reset
         try:
-            returned = self.task.reset(seed=seed, options=options)
-        except SelfRegError:
-            raise
+            observation, info = read_reset(self.task.reset(seed=seed, options=options))
+            self.seed, self.who, self.usage = seed, 0, np.zeros(len(self._interventions))
+            self.calls = np.zeros(len(self._interventions), np.int64)
+            self.over = self.terminated = self.truncated = False
+            self.act, self.extra_actor_calls, self.memory = None, 0, {}
+            self._call.clear()
+            self._guard.end()
+            self._record(observation, info, 0.0, None, None, 0.0)
         except Exception as error:
-            self._raise_from(error, f"reset(seed={seed}, options={shown(options)})")
-        observation, info = read_reset(returned)
-        self.seed, self.t, self.who, self.usage = seed, 0, 0, np.zeros(len(self._interventions))
-        self.calls = np.zeros(len(self._interventions), np.int64)
-        self.over = self.terminated = self.truncated = False
-        self.act, self.extra_actor_calls, self.memory = None, 0, {}
-        self._call.clear()
-        self._record(observation, info, 0.0, None, None, 0.0)
+            self.over = True
+            if isinstance(error, SelfRegError) and not isinstance(error, TaskContractError):
+                raise
+            text = self._fault_of_task(error, f"reset(seed={seed}, options={shown(options)})")
+            raise TaskContractError(text) from error
 
     def decision(self, who: int) -> Decision:
         """The next decision of ``who`` (0 the actor, k the k-th intervention)."""
         key = (self.seed, self.t, who, _DECISION_TAG)
+        self._guard.watch(who)
         return Decision(
             self.observation,
             self.info.get("admissible_actions"),
-            self.task,
+            self._guard,
             key,  # type: ignore[arg-type]
             self.info,
             self.memory.get(who),
         )
 
     def apply(self, who: int, act: str | Act) -> None:
-        """Execute the act of ``who``, or end the episode if the act has an error.
+        """Execute the act of ``who``.
 
-        Raises:
-            TaskContractError: the task raised, or returned values of the wrong types.
+        The episode ends with ``info["error"]`` if the act has an error, an actor has changed the task, or the task
+        raised or returned values of the wrong types. The message names who broke which rule.
         """
         name, cost, tokens, reported_cost = None, 0.0, None, None
         self.who = who
+        if changed := self._guard.end():
+            act = Act("", error=self._change_of(changed))
+        elif not isinstance(act, str) and act.error is not None:
+            act = Act("", error=f"{self._name_of(who)}: {act.error}")
         if self.act is not None:
             self.extra_actor_calls += who > 0
             self.act = None
@@ -158,10 +172,7 @@ class EpisodeState:
             text = act
         else:
             if act.error is not None:
-                self.t += 1
-                self.terminated, self.truncated, self.over = False, True, True
-                self._call.who = 0
-                self._record(self.observation, self.info, 0.0, name, None, 0.0, error=act.error)
+                self._fail(name, act.error)
                 return
             text, tokens = act.text, act.tokens
             if act.memory is not None:
@@ -170,23 +181,42 @@ class EpisodeState:
                 reported_cost = float(act.cost)
                 if who:
                     cost = reported_cost
+        before = self.observation, self.info, self.usage.copy(), self.t
         try:
-            returned = self.task.step(text)
-        except SelfRegError:
+            observation, self.terminated, self.truncated, info = read_step(self.task.step(text))
+            self.t += 1
+            if self._limit is not None and self.t >= self._limit:
+                self.truncated = True
+            self.over = self.terminated or self.truncated
+            if who:
+                self._call.end_step(over=self.over)
+            if cost:
+                self.usage[who - 1] += cost
+            reward = -self._help_cost * cost if cost else 0.0
+            self._record(observation, info, cost, name, text, reward, tokens, reported_cost)
+        except (SetupError, MissingPackageError, CheckpointError):
             raise
         except Exception as error:
-            self._raise_from(error, f"step({shown(text)})")
-        observation, self.terminated, self.truncated, info = read_step(returned)
+            self.observation, self.info, self.usage, self.t = before
+            self._fail(name, self._fault_of_task(error, f"step({shown(text)})"))
+
+    def _fail(self, intervention: str | None, error: str) -> None:
+        """End the episode with an error; it is excluded from all statistics."""
         self.t += 1
-        if self._limit is not None and self.t >= self._limit:
-            self.truncated = True
-        self.over = self.terminated or self.truncated
-        if who:
-            self._call.end_step(over=self.over)
-        if cost:
-            self.usage[who - 1] += cost
-        reward = -self._help_cost * cost if cost else 0.0
-        self._record(observation, info, cost, name, text, reward, tokens, reported_cost)
+        self.terminated, self.truncated, self.over = False, True, True
+        self._call.who = 0
+        self._record(self.observation, self.info, 0.0, intervention, None, 0.0, error=error)
+
+    def _name_of(self, who: int) -> str:
+        return f"the intervention {shown(self._interventions[who - 1].name)}" if who else "the actor"
+
+    def _change_of(self, asked: Sequence[int]) -> str:
+        """The error about a changed task."""
+        who = " or ".join(map(self._name_of, dict.fromkeys(asked)))
+        return (
+            f"{who}: an actor must leave the live task as it is; the task was stepped, reset or drawn anew, and not "
+            "restored. Take decision.task.snapshot() before a trial, and restore it afterwards, also after an error."
+        )
 
     def abort(self) -> None:
         """End the episode without success; nobody acts on the task, and nothing is spent."""
@@ -242,11 +272,15 @@ class EpisodeState:
             raise NotResetError(f"{what} needs an episode: call reset() first.")
         raise EpisodeOverError(f"{what} was called on an episode that has ended: call reset() to begin the next.")
 
-    def _raise_from(self, error: Exception, call: str) -> NoReturn:
-        raise TaskContractError(
+    def _fault_of_task(self, error: Exception, call: str) -> str:
+        """The error about a task that raised, or returned something else than the contract says."""
+        where = f"in {call}" if call.startswith("reset") else f"in {call}, after step {self.t} of seed {self.seed}"
+        if isinstance(error, TaskContractError):
+            return f"the task {self.task}: {str(error).rstrip('.')} ({where})."
+        return (
             f"a task must accept every reset and every action text: {self.task} raised {type(error).__name__} "
-            f"({shown(str(error))}) in {call}, after step {self.t} of the episode with seed {self.seed}."
-        ) from error
+            f"({shown(str(error))}) {where}."
+        )
 
     def snapshot(self) -> tuple[Any, ...]:
         """The snapshot of the task, the counters, the result of the last step, and the actor's act at this step."""
@@ -268,6 +302,7 @@ class EpisodeState:
                 f"restore takes a snapshot that this env returned, received {shown(snapshot)}."
             ) from None
         self.task.get_wrapper_attr("restore")(task_snapshot)
+        self._guard.end()
         self.seed, self.t, self.observation, self.info = seed, t, observation, info
         self.usage, self.calls = usage.copy(), info["calls"].copy()
         self.reward, self.terminated, self.truncated, self.over = ending

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.off_policy.curves import Curve, estimate_of
 from selfreg_gym.off_policy.evaluating import Collected, evaluate_off_policy
@@ -102,8 +102,13 @@ def choose(
         raise UnknownNameError("rule of a choice", by, RULES)
     if method not in METHODS:
         raise UnknownNameError("off-policy method", method, METHODS)
-    if not candidates:
-        raise InvalidArgumentError("a choice needs at least one candidate, received none.")
+    if not isinstance(candidates, Mapping) or not candidates:
+        raise InvalidArgumentError(
+            f"a choice needs at least one candidate, as a dict from names to helpers; received {shown(candidates)}."
+        )
+    for name, helpers in candidates.items():
+        if _several(helpers) and not len(helpers):
+            raise InvalidArgumentError(f"the candidate {shown(name)} needs at least one helper, received none.")
     data = Collected.of(rollouts, options.pop("inputs", None), folds, seed)
     n, actions = len(data.logged.action), data.logged.interventions + 1
 
@@ -113,8 +118,7 @@ def choose(
     ends = [evaluate(np.eye(actions)[np.full(n, a)]) for a in range(actions)]
     read: dict[str, _Read] = {}
     for name, helpers in candidates.items():
-        several = isinstance(helpers, Sequence) and not isinstance(helpers, str)
-        own = [evaluate(helper) for helper in (helpers if several else [helpers])]
+        own = [evaluate(helper) for helper in (helpers if _several(helpers) else [helpers])]
         read[name] = _read(own, ends, method, budget)
     names = sorted(read, key=lambda name: read[name].order(by), reverse=True)
     best = read[names[0]]
@@ -126,6 +130,11 @@ def choose(
         apart = estimate_of(one.value - best.value, one.contributions - best.contributions, one.freedom)
         found.append(Candidate(name, one.success, one.points, apart, not one.reason, one.reason))
     return Choice(names[0], budget, tuple(found))
+
+
+def _several(helpers: Any) -> bool:
+    """Whether a candidate is a sequence of helpers."""
+    return isinstance(helpers, Sequence) and not isinstance(helpers, str)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.bootstrap import Design, Estimate, Z, student_factor, widening
 from selfreg_gym.helper import Helper
 from selfreg_gym.off_policy.behaviour import importance_weights, out_of_support
@@ -77,6 +77,10 @@ def evaluate_off_policy(
         InvalidArgumentError: no episodes, an unknown help probability, an intervention that was never tried, or an
             argument out of range.
     """
+    if isinstance(methods, str) or not len(methods):
+        raise InvalidArgumentError(
+            f"methods must be a sequence of at least one of {', '.join(METHODS)}, received {shown(methods)}."
+        )
     for method in methods:
         if method not in METHODS:
             raise UnknownNameError("off-policy method", method, METHODS)

@@ -9,13 +9,14 @@ episodes, so differences are paired. The regret of a setting is its shortfall ag
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.evaluation.bootstrap import Design, Estimate
 from selfreg_gym.off_policy.behaviour import importance_weights
 from selfreg_gym.off_policy.curves import Curve, estimate_of
@@ -87,11 +88,18 @@ def choose_model(
 
     Raises:
         InvalidArgumentError: no settings, or too few episodes.
+        UnknownNameError: a setting that ``TransitionModel.fit`` does not have.
     """
-    if not settings:
+    if not isinstance(settings, Mapping) or not settings:
         raise InvalidArgumentError(
-            "a choice needs at least one set of arguments of TransitionModel.fit, received none."
+            "a choice needs at least one set of arguments of TransitionModel.fit, as a dict from names to dicts; "
+            f"received {shown(settings)}."
         )
+    known = [name for name in inspect.signature(TransitionModel.fit).parameters if name != "episodes"]
+    for arguments in settings.values():
+        for name in arguments:
+            if name not in known:
+                raise UnknownNameError("argument of TransitionModel.fit", name, known)
     budgets = check_numbers("budgets", budgets, high=1e12)
     folds = check_count("folds", folds, low=2)
     episodes = read_episodes(rollouts)

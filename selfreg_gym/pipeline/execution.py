@@ -49,6 +49,7 @@ class Stage:
         background: it uses one core for long and runs in a process of its own, while the next stages run.
         more: other settings on which it depends, as plain values.
         reads: further artifacts that it reads with a given config.
+        needed: whether a stage of a run with a given config reads its outputs; if not, it is left out. None: always.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Stage:
     background: bool = False
     more: Callable[[Run], Any] | None = None
     reads: Callable[[RunConfig], tuple[str, ...]] | None = None
+    needed: Callable[[RunConfig], bool] | None = None
 
     def of(self, config: RunConfig) -> Stage:
         """The stage whose ``inputs`` are all artifacts that it reads with this config."""
@@ -67,7 +69,7 @@ class Stage:
 
 
 def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = None, *, redo: bool = False) -> None:
-    """Run stages in order and skip those that are up to date.
+    """Run stages in order and skip those that are up to date or not needed.
 
     A background stage runs in a process of its own until the first stage that reads its outputs, or the end. An
     interruption ends both processes; each stage continues later.
@@ -98,6 +100,9 @@ def run_stages(run: Run, stages: Sequence[Stage], names: Sequence[str] | None = 
                     waiting.pop(other.name)()
                     checked.add(other.name)
             label = f"{stages.index(stage) + 1}/{len(stages)} {stage.name}"
+            if stage.needed is not None and not stage.needed(run.config):
+                run.say(f"{label}: not needed, no stage of this run reads {' or '.join(stage.outputs)}")
+                continue
             settings = _settings(run, stage)
             _check_inputs(run, stage, stages, checked)
             if not redo and is_current(run, stage, settings):

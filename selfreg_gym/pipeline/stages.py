@@ -179,9 +179,14 @@ def _compared(run: Run) -> dict[str, Any]:
     return {"models": _actor_models(run), "helpers": sources(run)}
 
 
+def _learns_labels(config: RunConfig) -> bool:
+    """Whether the trained helper of this config learns from labels."""
+    return helper_class(config.helper.id).learns == "labels"
+
+
 def _training_data(config: RunConfig) -> tuple[str, ...]:
     """The artifacts that the helper of this config is trained on, besides the rollouts."""
-    if helper_class(config.helper.id).learns == "labels":
+    if _learns_labels(config):
         return ("labels.jsonl",)
     return ("values", "prm") if "prm" in (config.helper.inputs or ()) else ("values",)
 
@@ -201,7 +206,8 @@ STAGES = (  # name, function, inputs, outputs, sections of the config
     Stage("solve-features", solve_features, ("rollouts.sqlite",), ("features",), ("transitions", "solve")),
     Stage("fit-values", fit_values, ("rollouts.sqlite",), ("values",), ("values",), reads=read_models,
           more=lambda run: some_models(run, "values")),
-    Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",)),
+    Stage("label", label_states, ("rollouts.sqlite", "transitions.npz", "solution.npz"), ("labels.jsonl",), ("label",),
+          needed=_learns_labels),
     Stage("train-helper", train_helper, ("rollouts.sqlite",), ("helper",), ("helper",), reads=_training_data,
           more=lambda run: some_models(run, "helper")),
     Stage("train-rl", train_rl, (), ("rl",), (*_ENV, "collect", "rl"), more=_actor_models),

@@ -16,7 +16,7 @@ from selfreg_gym.pipeline.schema import TrainingConfig
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.json_text import dumps
 
-__all__ = ["train_helper", "train_prm", "train_rl"]
+__all__ = ["features_of", "helper_arguments", "train_helper", "train_prm", "train_rl"]
 
 
 def train_prm(run: Run) -> dict[str, Any]:
@@ -111,18 +111,7 @@ def train_helper(run: Run) -> dict[str, Any]:
     c = run.config.helper
     kind = helper_class(c.id)
     with run.writing("train-helper", "helper") as out:
-        common: dict[str, Any] = {
-            "backbone": c.backbone,
-            "actor": actor_checkpoint(run.config),
-            "epochs": c.epochs,
-            "lora": c.lora_rank,
-            **_training(c),
-            "seed": c.seed,
-            "costs": [cost for _, cost in interventions_of(run)],
-            "augment": _augment(run) if c.augment else None,
-            "resume": run.partial("train-helper") / "training",
-            "progress": run.progress,
-        }
+        common = {**helper_arguments(run), "resume": run.partial("train-helper") / "training"}
         helper = (_trained_on_gains if kind.learns == "gains" else _trained_on_labels)(run, kind, common)
         helper.info["run"] = _description(run)
         helper.save_pretrained(out)
@@ -130,6 +119,22 @@ def train_helper(run: Run) -> dict[str, Any]:
     if helper.info.get("r2"):
         figures["explained variance of the gains"] = sum(helper.info["r2"]) / len(helper.info["r2"])
     return {**figures, **_backbone_figures(helper.info)}
+
+
+def helper_arguments(run: Run) -> dict[str, Any]:
+    """The arguments of the trainings of all helpers, by the section ``helper`` of the config."""
+    c = run.config.helper
+    return {
+        "backbone": c.backbone,
+        "actor": actor_checkpoint(run.config),
+        "epochs": c.epochs,
+        "lora": c.lora_rank,
+        **_training(c),
+        "seed": c.seed,
+        "costs": [cost for _, cost in interventions_of(run)],
+        "augment": _augment(run) if c.augment else None,
+        "progress": run.progress,
+    }
 
 
 def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
@@ -141,7 +146,7 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
         **common,
         max_labels=c.max_labels or None,
         help_weight=c.help_weight,
-        features=_features(run) if c.features else None,
+        features=features_of(run) if c.features else None,
     )
 
 
@@ -164,7 +169,7 @@ def _trained_on_gains(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
         )
 
 
-def _features(run: Run) -> dict[str, str]:
+def features_of(run: Run) -> dict[str, str]:
     """Observation -> feature key, for the collected observations that have one."""
     from selfreg_gym.store.rollouts import Rollouts
 

@@ -123,7 +123,20 @@ def _play(
             recorders[i] = Recorder(spec, left, record_steps)
             starts[i] = True
         if starts.any():
-            batch.reset(starts, [None if one is None else one.spec for one in recorders])
+            faults = batch.reset(starts, [None if one is None else one.spec for one in recorders])
+            for i, fault in faults.items():
+                recorder = recorders[i]
+                assert recorder is not None
+                recorders[i], starts[i] = None, False
+                if recorder.retries_left > 0:
+                    waiting.append((recorder.spec, recorder.retries_left - 1))
+                    continue
+                episode = recorder.not_begun(batch.k, fault)
+                if on_episode is not None:
+                    on_episode(episode)
+                yield episode
+            if faults:
+                continue  # others begin in their place
         busy = [(i, recorder) for i, recorder in enumerate(recorders) if recorder is not None]
         if not busy:
             return
@@ -202,7 +215,23 @@ class _Batch:
         self.abort: bool = base.abort
         self.observation: Any = None
 
-    def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
+    def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> dict[int, str]:
+        """Begin the episodes of ``specs`` in the environments of ``mask``; the errors of tasks that cannot be reset."""
+        try:
+            self.begin(mask, specs)
+            return {}
+        except TaskContractError as error:
+            if mask.sum() == 1:
+                i = int(np.flatnonzero(mask)[0])
+                if not self.slots[i].over:  # the task began, so a wrapper of the helper raised
+                    raise
+                return {i: str(error)}
+        faults: dict[int, str] = {}
+        for i in np.flatnonzero(mask).tolist():
+            faults |= self.reset(np.arange(self.n) == i, specs)
+        return faults
+
+    def begin(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> None:
         """Begin the episodes of ``specs`` in the environments of ``mask``."""
         if self.single:
             spec = specs[0]
@@ -273,7 +302,7 @@ def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,)
     for i in range(0, len(tasks), batch.n):
         some = [tasks[min(i + j, len(tasks) - 1)] for j in range(batch.n)]
         specs = [EpisodeSpec(task, seed + j) for j, task in enumerate(some)]
-        batch.reset(mask, specs)
+        batch.begin(mask, specs)
         state = batch.begin_episodes(state, mask, specs)
         _, state = batch.ask(state, mask, True, range(batch.n))
 

@@ -120,6 +120,11 @@ class Recorder:
             )
         )
 
+    def not_begun(self, interventions: int, error: str) -> Episode:
+        """The failed episode of a task that could not be reset."""
+        spec, usage = self.spec, (0.0,) * interventions
+        return Episode(spec.task_index, spec.seed, "", "", spec.help_probability, False, usage, (), error=error)
+
     def finish(self, episode: EpisodeState) -> Episode:
         """The whole episode."""
         info = episode.info

@@ -20,8 +20,9 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.intervention_env.asking import ask
-from selfreg_gym.search.leaf_values import LeafValue, TaskState, apart
+from selfreg_gym.search.leaf_values import LeafValue
 from selfreg_gym.search.simulator import Simulator
+from selfreg_gym.search.states import TaskState, apart
 from selfreg_gym.search.trees import Outcome, Tree, Trees
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.arguments import check_count, check_number
@@ -172,23 +173,20 @@ class _Batch:
 
     def _plant(self) -> None:
         """Add the roots: those of the episodes' last trees, or new ones."""
-        new: list[_Visit] = []
-        roots: list[_Visit] = []
+        roots, new = [], []
         for b, decision in enumerate(self.decisions):
             info = {**decision.info, "admissible_actions": decision.admissible_actions}
             root = _Visit(b, 0, TaskState(decision.task, decision.observation, info, (self.draw[b],)))
+            roots.append(root)
             tree, step = decision.memory, decision.info.get("step")
-            node = None
             if self.search.reuse and isinstance(tree, Tree) and step is not None:
                 node = tree.find(step, root.outcome)
-            if node is not None and isinstance(tree, Tree):
-                self.trees.insert(b, tree, node)
-            else:
-                new.append(root)
-            if node is None or not self.trees.actions[b][0]:
-                roots.append(root)
+                if node is not None:
+                    self.trees.insert(b, tree, node)
+                    continue
+            new.append(root)
         self._add(new)
-        self._expand(roots)
+        self._expand([root for root in roots if not self.trees.actions[root.tree][0]])
 
     def _simulate(self, rows: Sequence[int], number: int) -> None:
         """One simulation of each search in ``rows``."""
@@ -228,34 +226,45 @@ class _Batch:
         """Add a node for each new state, and return the values of the states."""
         if not visits:
             return []
-        values = np.asarray(self.search._value([visit.state for visit in visits]), np.float64)
+        answers = self._ask(visits) if getattr(self.search._value, "reads_actor", False) else None
+        states = [visit.state for visit in visits]
+        if answers is not None:
+            states = [replace(state, act=acts[0]) for state, acts in zip(states, answers, strict=True)]
+        values = np.asarray(self.search._value(states), np.float64)
         if values.shape != (len(visits),) or not ((values >= 0) & (values <= 1)).all():
             raise TaskContractError(
                 f"a leaf value must give one success probability in [0, 1] per state, received {values} for "
                 f"{len(visits)} states."
             )
-        for visit, value in zip(visits, values.tolist(), strict=True):
-            self.trees.add(visit.tree, visit.outcome, value, visit.parent)
+        for number, (visit, value) in enumerate(zip(visits, values.tolist(), strict=True)):
+            node = self.trees.add(visit.tree, visit.outcome, value, visit.parent)
+            if answers is not None:
+                self.trees.expand(visit.tree, node, *self._prior(visit.state, answers[number]))
         return values.tolist()
 
     def _expand(self, visits: Sequence[_Visit]) -> None:
-        """Ask the actor for the actions of nodes, and for their prior."""
+        """Give nodes their actions, and the prior by the actor."""
+        for visit, acts in zip(visits, self._ask(visits), strict=True):
+            self.trees.expand(visit.tree, visit.node, *self._prior(visit.state, acts))
+
+    def _ask(self, visits: Sequence[_Visit]) -> list[list[Act]]:
+        """The actor's answers in each state: one, or ``candidates`` where any text is admissible."""
         if not visits:
-            return
+            return []
         states, extra = [visit.state for visit in visits], self.search.candidates - 1
         free = [i for i, state in enumerate(states) if state.info.get("admissible_actions") is None]
         decisions = [state.decision(0) for state in states]
         decisions += [states[i].decision(n) for i in free for n in range(1, 1 + extra)]
         acts = [_checked(act) for act in ask(self.search._actor, decisions)]
-        for number, visit in enumerate(visits):
-            answers = [acts[number]]
-            if number in free:
-                first = len(states) + free.index(number) * extra
-                answers += acts[first : first + extra]
-            self.trees.expand(visit.tree, visit.node, *self._prior(visit.state, answers))
+        found = [[act] for act in acts[: len(states)]]
+        for number, i in enumerate(free):
+            first = len(states) + number * extra
+            found[i] += acts[first : first + extra]
+        for visit, answers in zip(visits, found, strict=True):
             for act in answers:
                 known = self.tokens[visit.tree]
                 self.tokens[visit.tree] = None if known is None or act.tokens is None else known + act.tokens
+        return found
 
     def _prior(self, state: TaskState, answers: Sequence[Act]) -> tuple[tuple[str, ...], np.ndarray]:
         """The actions of a state and their prior, from the actor's answers (one, unless any text is admissible)."""

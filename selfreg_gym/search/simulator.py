@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from selfreg_gym.search.leaf_values import advance, member
+from selfreg_gym.search.states import advance, member
 from selfreg_gym.types import optional_member
 from selfreg_gym.utils.random_streams import SIMULATION, stream
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfreg_gym.errors import CheckpointError
+from selfreg_gym.errors import CheckpointError, shown
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.json_text import dumps, read_object
 
-__all__ = ["INFO", "NUMBER", "ModelRecord", "Rule"]
+__all__ = ["INFO", "NUMBER", "ModelRecord", "Rule", "reading_arrays"]
 
 
 class Rule(NamedTuple):
@@ -23,6 +24,24 @@ class Rule(NamedTuple):
 
 NUMBER = Rule("a number", lambda value, fields: is_number(value))
 INFO = Rule("an object", lambda value, fields: isinstance(value, dict))
+
+
+@contextmanager
+def reading_arrays(what: str, path: Path, *, remedy: str) -> Iterator[None]:
+    """Turn every error while arrays are read and checked into a CheckpointError that names the file.
+
+    Args:
+        what: what the file holds, with its article.
+        path: the file.
+        remedy: what to do, without a full stop.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # safetensors has its own exceptions, and damaged arrays raise any
+        why = f"it lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {shown(str(error))}"
+        raise CheckpointError(f"{what} in {str(path)!r} cannot be read ({why}): {remedy}.") from error
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from small_actors import Heads
 
 from selfreg_gym import Intervention, InterventionVectorEnv
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.registry import load
@@ -28,7 +29,7 @@ class FewCoins:
     def score(self, observations: Any) -> np.ndarray:
         self.count += len(observations)
         numbers = [[int(word) for word in text.split() if word.isdigit()] for text in observations]
-        return np.array([0.5 ** (last - first + 1) for first, last in numbers])
+        return np.array([0.5 ** (found[1] - found[0] + 1) if found else 1.0 for found in numbers])
 
 
 def episodes(duration: Any, cost_per: Any, helper: Any) -> list[Episode]:
@@ -61,3 +62,21 @@ def test_calls_of_one_step_at_every_step_give_the_same_episodes() -> None:
         for one in to_the_end
     ]
     assert plain == by_step
+
+
+def test_a_threshold_on_p_can_abort_where_the_env_allows_it() -> None:
+    expert = Intervention(ExpertActor(), name="expert")
+    helper = load("helpers", "prm-threshold")(FewCoins(), threshold=0.2, abort_below=0.05)
+    env = InterventionVectorEnv(5, "selfreg/Coin-v0", Heads(), [expert], autoreset_mode="Disabled", abort=True)
+    for one in run_episodes(env, SPECS, helper.with_knob(0.3)):
+        coins = 2 + one.task_index % 4
+        assert one.aborted == (coins == 5)  # p(s) = 1 / 32 at the start
+        if one.aborted:
+            assert (len(one.steps), one.usage, one.success) == (1, (0.0,), False)
+        elif coins > 2:
+            assert one.usage[0] > 0
+    env = InterventionVectorEnv(5, "selfreg/Coin-v0", Heads(), [expert], autoreset_mode="Disabled")
+    with pytest.raises(TaskContractError, match="from 0 to K"):
+        list(run_episodes(env, SPECS, helper))
+    with pytest.raises(InvalidArgumentError, match="scope='state'"):
+        load("helpers", "prm-threshold")(FewCoins(), scope="task", abort_below=0.1)

@@ -214,3 +214,7 @@ def test_other_envs_are_refused(signals: ActorSignals, rollouts: Rollouts, own: 
     values = Student.train(np.eye(4, dtype=np.float32), (np.ones((4, 4, 1)),) * 2, range(4), tasks=range(4), epochs=1)
     with pytest.raises(InvalidArgumentError, match="fitted to arrays"):
         Fitted(values, costs=[1.0])
+    with pytest.raises(InvalidArgumentError, match="K = 1 interventions"):
+        Fitted(own, costs=[1.0, 2.0])
+    with pytest.raises(InvalidArgumentError, match="K = 1 interventions"):
+        Fitted.train(rollouts, own, costs=[1.0, 2.0])

@@ -14,10 +14,10 @@ from selfreg_gym.experiments import run_experiment
 
 SMALL = (
     "task.id=selfreg/Coin-v0", "task.kwargs={}", "actor.id=scripted", "collect.tasks=8", "collect.episodes=11",
-    "prm.max_states=64", "helper.max_labels=64", "calibrate.tasks=6", "calibrate.episodes=12",
-    "calibrate.max_episodes=12", "evaluate.tasks=6", "evaluate.episodes=2", "evaluate.budgets=[1.0]",
-    "evaluate.helpers=['random', 'dp']", "rl.steps=512", "values.folds=2", "values.members=1", "values.rounds=4",
-    "values.prices=6",
+    "prm.max_states=64", "helper.max_labels=64", "helper.max_decisions=64", "calibrate.tasks=6",
+    "calibrate.episodes=12", "calibrate.max_episodes=12", "evaluate.tasks=6", "evaluate.episodes=2",
+    "evaluate.budgets=[1.0]", "evaluate.helpers=['random', 'dp']", "rl.steps=512", "values.folds=2",
+    "values.members=1", "values.rounds=4", "values.prices=6",
 )  # fmt: skip
 
 
@@ -44,7 +44,15 @@ MORE = {
 }  # fmt: skip
 """Further changes of the config of an experiment: here, two interventions that can act on coins."""
 
-TRAINS_HELPERS = ("several-interventions", "budget-sweep", "coverage", "continuous", "exploration", "online")
+TRAINS_HELPERS = (
+    "ablation",
+    "several-interventions",
+    "budget-sweep",
+    "coverage",
+    "continuous",
+    "exploration",
+    "online",
+)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +110,25 @@ def test_promised_usage_is_near_the_budget(cache: Path) -> None:
     for row in tables["promises"]["rows"]:
         assert row["promised_usage"]["value"] == pytest.approx(1.0, abs=0.05)
         assert abs(row["over"]["value"]) < 1.0
+
+
+@pytest.mark.slow
+def test_each_variant_of_the_ablation_lacks_what_it_says(cache: Path) -> None:
+    """The scripted actor has no distribution: without signals nothing changes, and no network on signals is trained."""
+    _, tables = run("ablation", cache)
+    rows = tables["differences"]["rows"]
+    assert {row["helper"] for row in rows} == {"no facts", "no signals", "text only"}
+    same = [row for row in rows if row["helper"] == "no signals"]
+    assert all(row["difference"]["value"] == 0.0 for row in same), "the same inputs, the same helper"
+    found = [json.loads(path.read_text()) for path in cache.rglob("*.json") if '"facts"' in path.read_text()]
+    read = {one["cell"]: (one["value"]["inputs"], one["value"]["facts"]) for one in found if "value" in one}
+    numbers = ["features", "steps_left", "calls_so_far"]
+    assert read == {
+        "full": (numbers, True),
+        "no-facts": (numbers[1:], False),
+        "no-signals": (numbers, True),
+        "text-only": ([], False),
+    }
 
 
 @pytest.mark.slow

@@ -86,6 +86,12 @@ def test_a_saved_frontier_keeps_its_caps(model, capped_frontier, tmp_path):
     assert loaded.policy(1.0).cap == 2
 
 
+def test_expected_usage_is_within_the_cap(capped_frontier):
+    for most, estimates in enumerate(capped_frontier.caps, 1):
+        assert estimates.usage.max() <= most + 1e-9  # each call costs 1
+        assert estimates.usage_replicates.max() <= most + 1e-9
+
+
 def test_arguments_are_checked(model, frontier, capped_frontier):
     with pytest.raises(InvalidArgumentError, match="needs a budget"):
         frontier.policy()

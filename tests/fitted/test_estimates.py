@@ -22,6 +22,8 @@ def test_means_intervals_and_shape():
     assert high - low == pytest.approx(2 * 1.96 * 0.2 / 20, rel=0.15)
     assert found.never == 3
     assert found.best_always() == 5
+    capped = estimate(success, 2 * success, prices=3, seed=1, most=1.5)
+    np.testing.assert_allclose(capped.usage, np.minimum(found.usage, 1.5))
     again = estimate(success, 2 * success, prices=3, seed=1)
     np.testing.assert_array_equal(again.usage_replicates, found.usage_replicates)
 
@@ -47,6 +49,16 @@ def test_a_budget_is_a_mixture_of_neighbours(budget, expected):
     weights, message = budget_mixture(made([0.8, 0.5, 0.1, 0.9], [2.0, 0.5, 0.0, 6.0]), budget)
     np.testing.assert_allclose(weights, expected)
     assert ("do not help" in message) == (budget > 6)
+
+
+@pytest.mark.parametrize(
+    ("success", "best", "usage"),
+    [([0.5, 0.5, 0.1, 0.4], [0, 1, 0, 0], "0.5"), ([0.5, 0.4, 0.6, 0.5], [0, 0, 1, 0], "0")],
+)
+def test_nothing_is_spent_without_more_success(success, best, usage):
+    weights, message = budget_mixture(made(success, [2.0, 0.5, 0.0, 6.0]), 3.0)
+    np.testing.assert_array_equal(weights, best)
+    assert f"more than {usage} cost units" in message
 
 
 def test_always_is_not_mixed_in_where_it_is_worse():

@@ -185,7 +185,7 @@ def test_a_failed_act_ends_the_episode_only_if_it_is_executed() -> None:
     assert env.step(1)[4]["error"] is None  # help
     act = env.actor_acts()
     _, reward, _, truncated, info = env.step(0)
-    assert (reward, truncated, info["error"]) == (0.0, True, "the server is down")
+    assert (reward, truncated, info["error"]) == (0.0, True, "the actor: the server is down")
 
 
 @pytest.mark.parametrize("ask", [False, True])
@@ -268,7 +268,7 @@ def test_an_actor_without_log_probabilities_is_no_error() -> None:
 def test_a_failure_at_a_step_with_help_ends_the_episode_too() -> None:
     """Otherwise the distribution would be missing only where help was given."""
     spec = [EpisodeSpec(3, 1, 1.0)]
-    for retries, error in ((0, "the server is down"), (1, None)):
+    for retries, error in ((0, "the actor: the server is down"), (1, None)):
         env = coin(Failing(2))
         (episode,) = run_episodes(env, spec, ask_actor_always=True, retries=retries)
         assert episode.error == error

@@ -123,7 +123,12 @@ def test_an_error_within_a_call_ends_the_episode() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _, _, terminated, truncated, info = env.step(1)
-    assert (terminated, truncated, info["error"], info["calls"].tolist()) == (False, True, "down", [1, 0])
+    assert (terminated, truncated, info["error"], info["calls"].tolist()) == (
+        False,
+        True,
+        "the intervention 'expert': down",
+        [1, 0],
+    )
     assert info["action_mask"].all()
 
 

@@ -45,6 +45,10 @@ def test_a_choice_without_support_or_with_bad_arguments_is_an_error(known, tabul
         choose(episodes, {"solved": helper}, budget=0.5)
     with pytest.raises(InvalidArgumentError, match="at least one candidate"):
         choose(episodes, {}, budget=0.5)
+    with pytest.raises(InvalidArgumentError, match="as a dict from names to helpers"):
+        choose(episodes, [helper], budget=0.5)
+    with pytest.raises(InvalidArgumentError, match="'solved' needs at least one helper"):
+        choose(episodes, {"solved": []}, budget=0.5)
     with pytest.raises(UnknownNameError, match="rule of a choice"):
         choose(episodes, {"solved": helper}, budget=0.5, by="upper")
     with pytest.raises(UnknownNameError, match="off-policy method"):

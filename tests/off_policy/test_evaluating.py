@@ -178,6 +178,9 @@ def test_bad_arguments_are_explained(known) -> None:
     episodes = known(0).sample(100, seed=0)
     with pytest.raises(UnknownNameError, match="off-policy method"):
         evaluate_off_policy(episodes, Never(), methods=["is"])
+    for methods in ((), "wdr"):
+        with pytest.raises(InvalidArgumentError, match="methods must be a sequence of at least one"):
+            evaluate_off_policy(episodes, Never(), methods=methods)
     with pytest.raises(InvalidArgumentError, match="two episodes per fold"):
         evaluate_off_policy(episodes[:5], Never())
     with pytest.raises(InvalidArgumentError, match="help_probability=None"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.off_policy import choose_model
 from selfreg_gym.solver import solve_budget
 from selfreg_gym.types import Episode, Transition
@@ -61,5 +61,9 @@ def test_its_estimates_are_those_of_the_exact_policy(known) -> None:
 def test_bad_arguments_are_explained(known) -> None:
     with pytest.raises(InvalidArgumentError, match="at least one set"):
         choose_model(known(0).sample(50), {})
+    with pytest.raises(InvalidArgumentError, match="as a dict from names to dicts"):
+        choose_model(known(0).sample(50), [{"key": "state"}])
+    with pytest.raises(UnknownNameError, match=r"argument of TransitionModel\.fit: received 'min_visit'"):
+        choose_model(known(0).sample(50), {"a": {"min_visit": 3}})
     with pytest.raises(InvalidArgumentError, match="4 folds need at least 8 episodes"):
         choose_model(known(0).sample(5), {"a": {}})

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import textwrap
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,25 @@ def opened(path: Path, *overrides: str, update: bool = False) -> tuple[Run, list
     said: list[str] = []
     config = load_config(preset="smoke", overrides=overrides)
     return Run.open(path, config, update=update, say=said.append, progress=False), said
+
+
+def test_a_stage_whose_outputs_are_not_read_is_left_out(tmp_path: Path) -> None:
+    log: list[str] = []
+    first, second = stages(log)
+    seen: list[str] = []
+
+    def needed(config: Any) -> bool:
+        seen.append(config.helper.id)
+        return config.solve.gap > 0.05
+
+    extra = replace(second, name="extra", outputs=("extra",), needed=needed)
+    run, said = opened(tmp_path / "r")
+    run_stages(run, (first, extra, second))
+    assert (run.path / "total").exists()
+    assert not (run.path / "extra").exists()
+    assert "2/3 extra: not needed, no stage of this run reads extra" in said
+    assert set(run.manifest.data["stages"]) == {"numbers", "total"}
+    assert seen
 
 
 def test_runs_once_then_skips(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_an_episode_that_fails_again_is_yielded_with_its_error() -> None:
     specs = [EpisodeSpec(3, 1, 0.0), EpisodeSpec(0, 2, 0.0)]
     for env in (InterventionEnv(**arguments(actor=Flaky(99))), table(2, actor=Flaky(99))):
         broken, fine = by_seed(run_episodes(env, specs, retries=1))
-        assert (broken.error, broken.success) == ("server is down", False)
+        assert (broken.error, broken.success) == ("the actor: server is down", False)
         assert (broken.steps[-1].truncated, broken.steps[-1].terminated) == (True, False)
         assert fine.error is None
     attempts = Flaky(99)

@@ -7,7 +7,8 @@ import pytest
 import selfreg_gym
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.intervention_env.snapshots import with_snapshots
-from selfreg_gym.search.leaf_values import FittedValue, PRMValue, RolloutValue, TaskState, apart, leaf_value
+from selfreg_gym.search.leaf_values import FittedValue, PRMValue, RolloutValue, leaf_value
+from selfreg_gym.search.states import TaskState, apart
 from selfreg_gym.types import Act
 
 

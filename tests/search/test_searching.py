@@ -162,6 +162,23 @@ def test_a_search_does_not_depend_on_the_batch_and_is_repeatable():
     assert [r.visits.tolist() for r in together] == [r.visits.tolist() for r in alone]
 
 
+def test_a_value_that_reads_the_actor_shares_its_calls():
+    class Reads:
+        reads_actor = True
+
+        def __call__(self, states):
+            assert all(state.act is not None and len(state.act.logprobs) == 2 for state in states)
+            return np.zeros(len(states))
+
+    results = []
+    for value in (Reads(), zero):
+        actor = Uniform()
+        results.append(TreeSearch(actor, value, simulations=40).run([at_reset(Corridor(6))])[0])
+        assert actor.calls <= 41
+        assert actor.calls == len(results[-1].tree.actions) or value is zero
+    assert results[0].visits.tolist() == results[1].visits.tolist()
+
+
 @pytest.mark.parametrize("task", ["selfreg/SIF-v0", "selfreg/Coin-v0", "selfreg/FrozenLake-v0", "replay"])
 def test_the_live_task_is_bit_identical_after_a_search(task):
     made = ReplaySnapshots(gym.make("selfreg/Coin-v0")) if task == "replay" else with_snapshots(gym.make(task))

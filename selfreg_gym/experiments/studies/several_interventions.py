@@ -13,7 +13,7 @@ from selfreg_gym.evaluation import Evaluation
 from selfreg_gym.evaluation.bootstrap import Estimate
 from selfreg_gym.experiments.decomposition import PairForks, decomposition_tables, first_pairs
 from selfreg_gym.experiments.experiment import Cell, Experiment
-from selfreg_gym.experiments.findings import Column, Findings, Plot, Table
+from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
 from selfreg_gym.experiments.plots import against_usage, split_title
 from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.tables import difference_of, measure_of
@@ -103,13 +103,22 @@ are worth.
         figure = against_usage(
             results.evaluation, config, splits=splits, helpers=sets, labels={one: one for one in sets}
         )
+        statements = [_statement(results, names, split, budget) for split in splits for budget in budgets]
         return Findings(
-            statements=[_statement(results, names, split, budget) for split in splits for budget in budgets],
+            statements=statements,
             tables=tables,
             plots=[Plot("curves", "Success rate against usage in cost units; means over seeds.", figure)],
+            published=[
+                Published(
+                    "do several interventions beat the better one at equal cost?",
+                    "an open question",
+                    statements[-1],
+                    "arXiv 2502.04576",
+                )
+            ],
             notes=[
                 "Values of calls in the last two tables are those of calls that are followed by no further help, at "
-                "stored states where the fitted values of the whole set ask at the first of the prices.",
+                "stored states where the fitted values of the whole set ask at the largest of the prices.",
                 "A set with a cheap intervention alone cannot use up a budget above its cost of always asking.",
             ],
         )
@@ -278,9 +287,9 @@ def _statement(results: Results, names: Sequence[str], split: str, budget: float
     """The answer at a budget; the better single intervention is that with the larger held-out success."""
     better = max(names, key=lambda name: results.values(_alone(name), "held_out_success", f"{budget:g}").value)
     lead = difference_of(results, split, TOGETHER, _alone(better), budget)
-    verdict = "beat" if lead.low > 0 else "are worse than" if lead.high < 0 else "do not differ from"
+    verdict = "better" if lead.low > 0 else "worse" if lead.high < 0 else "no difference is shown"
     points = f"{100 * lead.value:+.1f} points [{100 * lead.low:.1f}, {100 * lead.high:.1f}]"
     return (
-        f"{split_title(results.config, split)}, C = {budget:g}: all interventions together {verdict} {better} alone, "
-        f"the better one by held-out success: {points}."
+        f"{split_title(results.config, split)}, C = {budget:g}: success of all interventions together minus that of "
+        f"{better} alone, the better one by held-out success: {points}, {verdict}."
     )
