@@ -29,8 +29,11 @@ from selfreg_gym.experiments.after_help import pooled
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.random_streams import EVALUATION_EPISODES, seed_sequence
 
-SPLITS = {"collected": ("train", 0), "seen": ("test-seen", 1000), "unseen": ("test-unseen", 1000)}
-"""Name -> split of SIF and its first task."""
+SPLITS = {
+    "collected": ("train", 0), "seen": ("test-seen", 1000), "unseen": ("test-unseen", 1000),
+    "val-seen": ("val-seen", 0), "val-unseen": ("val-unseen", 0),
+}  # fmt: skip
+"""Name -> split of SIF and its first task. Settings of a training are chosen on the last two."""
 
 HELP = 0.3
 """Probability of help at a step."""
@@ -78,7 +81,7 @@ def measured(path: Path, split: str, first: int, count: int) -> list[dict[str, A
     ]  # fmt: skip
 
 
-def compare(before: Path, after: Path, episodes: int, splits: Sequence[str] = tuple(SPLITS)) -> dict[str, Any]:
+def compare(before: Path, after: Path, episodes: int, splits: Sequence[str] = tuple(SPLITS)[:3]) -> dict[str, Any]:
     """Split -> measure -> the estimates ``before``, ``after`` and ``difference``."""
     found: dict[str, Any] = {}
     for name in splits:
@@ -100,7 +103,7 @@ def main() -> None:
     parser.add_argument("before", type=Path, help="a checkpoint")
     parser.add_argument("after", type=Path, help="another checkpoint")
     parser.add_argument("--episodes", type=int, default=84, help="tasks per split")
-    parser.add_argument("--splits", nargs="+", choices=tuple(SPLITS), default=tuple(SPLITS))
+    parser.add_argument("--splits", nargs="+", choices=tuple(SPLITS), default=tuple(SPLITS)[:3])
     parser.add_argument("--json", type=Path, default=None, help="also write the numbers to a file")
     arguments = parser.parse_args()
     found = compare(arguments.before, arguments.after, arguments.episodes, arguments.splits)

@@ -187,7 +187,7 @@ def train_further(
     states: str = "helped",
     steps: int = 300,
     count: int = 4000,
-    lr: float = 1e-3,
+    lr: float = 3e-4,
     seed: int = 1,
 ) -> dict[str, Any]:
     """Train a checkpoint on expert actions at stored states, write it to ``out`` and return the training record.
@@ -199,7 +199,7 @@ def train_further(
         states: "helped", "alone" or "all" (:func:`stored_decisions`).
         steps: optimiser steps with batches of 8.
         count: largest number of states, drawn at random.
-        lr: peak learning rate; a third of that of the first training.
+        lr: peak learning rate; a tenth of that of the first training.
         seed: seed of the draw and of the batches.
     """
     limit_threads()
@@ -352,15 +352,15 @@ def main() -> None:
     )
     parser.add_argument("--states", choices=STATES, default="helped", help="which states of the store; default: helped")
     parser.add_argument("--steps", type=int, default=300, help="optimiser steps of the further training")
+    parser.add_argument("--lr", type=float, default=3e-4, help="peak learning rate of the further training")
     parser.add_argument("--seed", type=int, default=1, help="seed of the further training")
     arguments = parser.parse_args()
     if arguments.from_rollouts is not None:
         if arguments.out is None:
             parser.error("--from-rollouts needs --out: it does not replace the shipped checkpoint.")
         out, start = arguments.out, CHECKPOINTS / arguments.name
-        record = train_further(
-            start, arguments.from_rollouts, out, states=arguments.states, steps=arguments.steps, seed=arguments.seed
-        )
+        options = {"states": arguments.states, "steps": arguments.steps, "lr": arguments.lr, "seed": arguments.seed}
+        record = train_further(start, arguments.from_rollouts, out, **options)
     else:
         out = arguments.out or CHECKPOINTS / arguments.name
         record = train(RECIPES[arguments.name], out)

@@ -14,7 +14,8 @@ __all__ = [
     "CheckpointError", "ConfigError", "EndpointError", "EpisodeOverError", "FailedEpisodesError",
     "InvalidArgumentError", "MissingPackageError", "ModelError", "NotResetError", "PluginImportError",
     "RegistryError", "RunDirectoryError", "SelfRegError", "SetupError", "StoreDamagedError", "StoreError",
-    "StoreVersionError", "TaskContractError", "UnknownNameError", "WorkerError", "did_you_mean", "shown",
+    "StoreVersionError", "TaskContractError", "TaskResetError", "UnknownNameError", "WorkerError", "did_you_mean",
+    "shown",
 ]  # fmt: skip
 
 _LONGEST_SHOWN = 120  # characters of a received value in a message
@@ -69,6 +70,10 @@ class EpisodeOverError(SelfRegError, RuntimeError):
 
 class TaskContractError(SelfRegError, RuntimeError):
     """A task, actor, intervention or helper that violates its protocol."""
+
+
+class TaskResetError(TaskContractError):
+    """A task that raised in ``reset``, or did not return an observation and an info."""
 
 
 class MissingPackageError(SelfRegError, ImportError):

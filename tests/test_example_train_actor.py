@@ -76,15 +76,15 @@ def test_stores_of_other_splits_are_refused(example: ModuleType, tmp_path: Path)
 
 def test_further_training_and_comparison(example: ModuleType, repository: Path, store: Path, tmp_path: Path) -> None:
     start = repository / "agents" / "checkpoints" / "tiny"
-    records = [example.train_further(start, store, tmp_path / name, steps=3, count=24) for name in ("one", "two")]
+    records = [example.train_further(start, store, tmp_path / name, steps=2, count=16) for name in ("one", "two")]
     assert records[0]["weights_sha256"] == records[1]["weights_sha256"]  # the seed determines it
-    assert records[0]["decisions"] == 24
+    assert records[0]["decisions"] == 16
     before = {name: weight.clone() for name, weight in LM(start).scorer.model.named_parameters()}
     after = dict(LM(tmp_path / "one").scorer.model.named_parameters())
     changes = [float((after[name] - weight).detach().abs().max()) for name, weight in before.items()]
     assert 0 < max(changes) < 0.1
     compare = _load(repository / "examples" / "compare_actors.py").compare
-    found = compare(tmp_path / "one", tmp_path / "two", 4, ["seen"])["seen"]
+    found = compare(tmp_path / "one", tmp_path / "two", 2, ["seen"])["seen"]
     assert set(found) == {"success", "invalid", "failed after help", "invalid after help"}
     for row in found.values():
         assert row["difference"].value == 0.0

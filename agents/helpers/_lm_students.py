@@ -276,7 +276,7 @@ def _numbers(
 def _tasks(rollouts: Any, count: int) -> list[str]:
     """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
     if isinstance(rollouts, Rollouts):
-        column = rollouts.columns("task_id", decisions=True)["task_id"]
+        column: Any = rollouts.columns("task_id", decisions=True)["task_id"]
         tasks = [column.values[code] for code in column.codes.tolist()]
     else:
         tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.decisions]

@@ -131,7 +131,7 @@ def _tasks_of(rollouts: Any) -> np.ndarray:
     from selfreg_gym.store.columns import Coded
 
     if isinstance(rollouts, Rollouts):
-        columns = rollouts.columns("task", "task_id", decisions=True)
+        columns: dict[str, Any] = rollouts.columns("task", "task_id", decisions=True)
         return task_numbers(columns["task"], columns["task_id"])
     of_decision = [episode for episode in rollouts if episode.error is None for _ in episode.decisions]
     return task_numbers([one.task_index for one in of_decision], Coded.of([one.task_id for one in of_decision]))

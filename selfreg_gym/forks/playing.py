@@ -191,6 +191,8 @@ class ForkEnv(InterventionVectorEnv):
         slot.begin(0, {"episode": 0})
         for step in state.steps:
             slot.apply(step.action, Act(step.action_text, tokens=step.tokens, cost=step.reported_cost))
+            if slot.info["error"] is not None:
+                raise TaskContractError(slot.info["error"])
         task, *rest = slot.snapshot()
         return replace(state, steps=(), snapshot=(task[0], *rest))
 

@@ -73,7 +73,7 @@ class DecisionTable:
                 )
             return cls._from_episodes(rollouts)
         names = (*_COLUMNS, "t", "action", "actor_logprobs", "feature_vector")
-        columns = rollouts.columns(*names, decisions=True, **where)
+        columns: dict[str, Any] = rollouts.columns(*names, decisions=True, **where)
         action, first = columns["action"], columns["t"] == 0
         return cls._checked(
             **{name: columns[name] for name in _COLUMNS},

@@ -21,6 +21,7 @@ from selfreg_gym.errors import (
     SelfRegError,
     SetupError,
     TaskContractError,
+    TaskResetError,
     shown,
 )
 from selfreg_gym.intervention_env.asking import ask_repeatedly, is_integer
@@ -133,7 +134,7 @@ class EpisodeState:
             if isinstance(error, SelfRegError) and not isinstance(error, TaskContractError):
                 raise
             text = self._fault_of_task(error, f"reset(seed={seed}, options={shown(options)})")
-            raise TaskContractError(text) from error
+            raise TaskResetError(text) from error
 
     def decision(self, who: int) -> Decision:
         """The next decision of ``who`` (0 the actor, k the k-th intervention)."""

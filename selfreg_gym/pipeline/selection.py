@@ -40,16 +40,17 @@ def select_helper(run: Run) -> dict[str, Any]:
     else:
         ranked = _in_calibration({key: one for key, one in at_budget.items() if key.name in names})
     selected = ranked[0]["helper"] if ranked else None
+    splits = list(run.config.select.splits) if played else []
     record = {
         "selected": selected,
         "by": BY_VALIDATION if played else BY_CALIBRATION,
         "budget": budget,
-        "splits": list(run.config.select.splits) if played else [],
+        "splits": splits,
         "helpers": ranked,
     }
     with run.writing("select", "selection.json") as out:
         out.write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
-    on = f"validation tasks ({', '.join(record['splits'])})" if played else "calibration episodes"
+    on = f"validation tasks ({', '.join(splits)})" if played else "calibration episodes"
     return {"selected": selected or "none", "on": on, "among": ", ".join(names)}
 
 

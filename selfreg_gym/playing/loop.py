@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from selfreg_gym._moved import renamed
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, shown
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, TaskResetError, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
@@ -220,12 +220,9 @@ class _Batch:
         try:
             self.begin(mask, specs)
             return {}
-        except TaskContractError as error:
+        except TaskResetError as error:
             if mask.sum() == 1:
-                i = int(np.flatnonzero(mask)[0])
-                if not self.slots[i].over:  # the task began, so a wrapper of the helper raised
-                    raise
-                return {i: str(error)}
+                return {int(np.flatnonzero(mask)[0]): str(error)}
         faults: dict[int, str] = {}
         for i in np.flatnonzero(mask).tolist():
             faults |= self.reset(np.arange(self.n) == i, specs)

@@ -309,7 +309,7 @@ def test_failed_episodes_are_played_again_on_resume(env, parts, tmp_path: Path) 
     with fill(broken, path, num_envs=4, retries=1) as rollouts:
         failed = rollouts.failures()
         assert failed
-        assert {error for _, error in failed} == {"the endpoint is down"}
+        assert {error for _, error in failed} == {"the actor: the endpoint is down"}
         assert len(rollouts) + len(failed) == 30
         assert not rollouts.is_complete
         # Not one of them was stored as a transition, as nohelp or as a failure.

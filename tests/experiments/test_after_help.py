@@ -67,27 +67,27 @@ def _pairs(babble: float):
         "interventions": [Intervention(lambda text: "foreign", name="foreign")],
     }  # fmt: skip
     env = InterventionVectorEnv(8, **kwargs, autoreset_mode="Disabled")
-    specs = [EpisodeSpec(i % 6, i, (0.0, 0.4)[i % 2]) for i in range(120)]
+    specs = [EpisodeSpec(i % 6, i, (0.0, 0.4)[i % 2]) for i in range(60)]
     return kwargs, matched_pairs(list(run_episodes(env, specs, ask_actor_always=True)), 1, 30, seed=0)
 
 
 @pytest.mark.parametrize("babble", [0.0, 0.5])
 def test_the_effect_of_the_history_is_measured(babble: float) -> None:
     kwargs, pairs = _pairs(babble)
-    assert len(pairs) >= 20
+    assert len(pairs) >= 15
     for pair in pairs:
         assert (pair.helped.feature_key, pair.helped.steps_left) == (pair.alone.feature_key, pair.alone.steps_left)
         assert pair.helped.steps[-1].action == 1
         assert not any(step.action for step in pair.alone.steps)
         assert pair.surprisal == pytest.approx(-np.log(0.1), abs=1e-6)
     helped, alone = (
-        outcomes(fork(kwargs, [getattr(pair, name) for pair in pairs], first_actions=[()], repetitions=40), (), 1)
+        outcomes(fork(kwargs, [getattr(pair, name) for pair in pairs], first_actions=[()], repetitions=15), (), 1)
         for name in ("helped", "alone")
     )
     rates = [
         [np.mean([one[key] for one in side]) for key in ("invalid", "failed", "success")] for side in (helped, alone)
     ]
-    assert rates[0] == pytest.approx([babble, babble, 1 - babble], abs=0.05)
+    assert rates[0] == pytest.approx([babble, babble, 1 - babble], abs=0.08)
     assert rates[1] == [0.0, 0.0, 1.0]
 
 

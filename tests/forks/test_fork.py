@@ -46,8 +46,8 @@ def test_forks_agree_with_the_exact_values(request: pytest.FixtureRequest, polic
         mixture = selfreg_gym.solve_budget(model, budget=1.0)
         solution = mixture.policies[0]
         then = DP(type(mixture)(**{**vars(mixture), "policies": (solution,), "weights": np.ones(1)}))
-    states = _states(rollouts, 20)
-    forks = fork(env, states, then=then, repetitions=60, num_envs=64, seed=1)
+    states = _states(rollouts, 16)
+    forks = fork(env, states, then=then, repetitions=50, num_envs=64, seed=1)
     assert forks.reseeded
     assert not forks.failed.any()
     success, usage = _exact(model, solution, states)
@@ -55,10 +55,10 @@ def test_forks_agree_with_the_exact_values(request: pytest.FixtureRequest, polic
     inside = (found.success_low <= success) & (success <= found.success_high)
     assert inside.sum() >= len(states) - 3  # intervals of 95 %
     sd = np.std(forks.success[:, 1].astype(float) - forks.success[:, 0], axis=1, ddof=1)
-    assert abs(np.mean(found.success - success)) < 3.3 * np.sqrt(np.sum(sd**2 / 60)) / len(states)
+    assert abs(np.mean(found.success - success)) < 3.3 * np.sqrt(np.sum(sd**2 / 50)) / len(states)
     assert abs(np.mean(found.cost - usage)) < 0.1
     if policy == "optimal":
-        assert success.std() > 0.1
+        assert success.std() > 0.08
         assert np.corrcoef(found.success, success)[0, 1] > 0.8
 
 
@@ -204,10 +204,10 @@ class TestCallsOfSeveralSteps:
         env = InterventionEnv(self.Walkway(), Hasty(), [expert])
         env.reset(seed=0)
         kwargs = {"task": self.Walkway, "actor": Hasty(), "interventions": [expert]}
-        forks = fork(kwargs, live_states(env), first_actions=[(0,), (1,), (1, 1)], repetitions=400, num_envs=64)
+        forks = fork(kwargs, live_states(env), first_actions=[(0,), (1,), (1, 1)], repetitions=200, num_envs=64)
         for first, steps in (((0,), 0), ((1,), expert_steps), ((1, 1), min(STEPS, 2 * expert_steps))):
             rate = forks.rates(first)[0][0]
-            assert rate == pytest.approx(self._value(steps), abs=3.3 * np.sqrt(0.25 / 400))
+            assert rate == pytest.approx(self._value(steps), abs=3.3 * np.sqrt(0.25 / 200))
         assert (forks.calls[0, 1, :, 0] == 1).all()
         assert forks.calls[0, 2, :, 0].max() == (1 if duration == "end" else 2)
 

@@ -141,6 +141,7 @@ and the intervention at this state.
             ],
             notes=[
                 "A feature key does not hold everything: matched states can differ in more than their history.",
+                "An interval without width means that no pair differed; it does not mean that the difference is known.",
                 "The states without help are reached by the actor's own good actions; after help, also by others.",
             ],
         )  # fmt: skip
