@@ -154,7 +154,7 @@ def test_a_saved_frontier_gives_the_same_values(walk: Walk, tmp_path: Path) -> N
     assert loaded.limit == frontier.limit
     file = tmp_path / "saved" / "averagers.safetensors"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(CheckpointError, match="Solve the averagers again"):
+    with pytest.raises(CheckpointError, match="solve the averagers again"):
         AveragerFrontier.load(tmp_path / "saved")
 
 
