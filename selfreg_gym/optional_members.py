@@ -81,9 +81,13 @@ class OptionalInterventionMembers(Protocol):
 
 
 def optional_member(owner: Any, name: str) -> Any:
-    """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it."""
+    """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it.
+
+    A member of a wrapped env is found through its wrappers, also those without ``get_wrapper_attr`` (vector wrappers).
+    """
     find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
     try:
         return getattr(owner, name) if find is None else find(name)
     except AttributeError:
-        return None
+        inner = None if find is not None or isinstance(owner, type) else getattr(owner, "env", None)
+        return None if inner is None else optional_member(inner, name)

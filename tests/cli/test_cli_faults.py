@@ -27,11 +27,12 @@ def one_line(code: int, err: str) -> str:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose rollouts are collected and whose transition model is solved."""
+    """A run whose rollouts are collected and whose transition model is solved, with a helper that reads labels."""
     from selfreg_gym.pipeline import advance
 
     path = tmp_path_factory.mktemp("runs") / "begun"
-    advance(open_run(path, preset="smoke", progress=False, say=lambda line: None), ["collect", "fit", "solve"])
+    begun = open_run(path, preset="smoke", overrides=["helper.id=lm-sft"], progress=False, say=lambda line: None)
+    advance(begun, ["collect", "fit", "solve"])
     return path
 
 

@@ -19,7 +19,9 @@ def test_a_new_directory(tmp_path: Path) -> None:
     data = json.loads((tmp_path / "a" / "run" / "manifest.json").read_text())
     assert data == json.loads(json.dumps(manifest.data))
     assert manifest.config == CONFIG
-    assert data["seeds"] == {"collect": 1, "prm": 2, "helper": 3, "calibrate": 4, "evaluate": 5, "rl": 6, "values": 7}
+    assert data["seeds"] == {
+        "collect": 1, "prm": 2, "helper": 3, "calibrate": 4, "evaluate": 5, "rl": 6, "values": 7, "select": 8,
+    }  # fmt: skip
     assert {"numpy", "torch", "gymnasium", "selfreg-gym"} <= set(data["versions"])
     assert data["python"]
     assert data["platform"]

@@ -81,8 +81,8 @@ def test_usage_by_intervention_is_in_the_report(run: Path) -> None:
     text = (run / "report.html").read_text()
     assert (run / "plots" / "usage-by-intervention.png").is_file()
     section = text[text.index("Usage by intervention</h2>") :]
-    assert "<th>expert</th><th>cheap</th>" in section
-    assert "1 expert, 2 cheap" in text, "the numbers in the traces"
+    assert "<th>expert (privileged)</th><th>cheap</th>" in section
+    assert "1 expert (privileged), 2 cheap" in text, "the numbers in the traces"
     assert "usage U (calls" not in text
 
 
@@ -91,7 +91,7 @@ def test_the_terminal_shows_calls_of_each(priced: Evaluation, run: Path) -> None
     with console.capture() as capture:
         console.print(describe(run)[0])
     text = capture.get()
-    assert "calls: for help per episode of expert + cheap" in " ".join(text.split())
+    assert "calls: for help per episode of expert (privileged) + cheap" in " ".join(text.split())
     line = next(line for line in text.splitlines() if line.startswith("mine "))
     assert re.search(r"\d\.\d \+ \d\.\d", line)
     assert "1!" in line
