@@ -23,7 +23,7 @@ class Fitted(ValuesHelper):
     Make one with :meth:`train`, or from a solved frontier: ``Fitted(frontier, costs=[1.0])``.
     """
 
-    label, marker, colour = "fitted values", "H", "purple"
+    label, marker, colour = "fitted-values helper", "H", "purple"
 
     @classmethod
     def train(
