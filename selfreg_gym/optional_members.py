@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
     from selfreg_gym.types import Actor, Intervention
 
-__all__ = ["OptionalActorMembers", "OptionalInterventionMembers", "OptionalTaskMembers", "optional_member"]
+__all__ = [
+    "OptionalActorMembers",
+    "OptionalInterventionMembers",
+    "OptionalTaskMembers",
+    "find_member",
+    "optional_member",
+]
 
 
 class OptionalTaskMembers(Protocol):
@@ -83,11 +89,28 @@ class OptionalInterventionMembers(Protocol):
 def optional_member(owner: Any, name: str) -> Any:
     """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it.
 
-    A member of a wrapped env is found through its wrappers, also those without ``get_wrapper_attr`` (vector wrappers).
+    A member of a wrapped env is found through its wrappers (:func:`find_member`).
     """
-    find = None if isinstance(owner, type) else getattr(owner, "get_wrapper_attr", None)
     try:
-        return getattr(owner, name) if find is None else find(name)
+        return find_member(owner, name)
     except AttributeError:
-        inner = None if find is not None or isinstance(owner, type) else getattr(owner, "env", None)
-        return None if inner is None else optional_member(inner, name)
+        return None
+
+
+def find_member(owner: Any, name: str) -> Any:
+    """A member of ``owner`` or, if it is an env, of the nearest env inside its wrappers that has it.
+
+    Gymnasium's vector wrappers have no ``get_wrapper_attr``, so the envs inside them are searched here.
+
+    Raises:
+        AttributeError: neither ``owner`` nor an env inside it has the member.
+    """
+    if isinstance(owner, type):
+        return getattr(owner, name)
+    find = getattr(owner, "get_wrapper_attr", None)
+    if find is not None:
+        return find(name)
+    inner = getattr(owner, "env", None)
+    if inner is None or hasattr(owner, name):
+        return getattr(owner, name)
+    return find_member(inner, name)

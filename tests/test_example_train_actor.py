@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from example_files import load_example
 
 import selfreg_gym
 from selfreg_gym import Rollouts
@@ -15,19 +14,9 @@ from selfreg_gym.agents.actors.lm import LM
 from selfreg_gym.errors import InvalidArgumentError
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def example(repository: Path) -> ModuleType:
-    return _load(repository / "examples" / "train_actor.py")
+    return load_example(repository / "examples" / "train_actor.py")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +72,7 @@ def test_further_training_and_comparison(example: ModuleType, repository: Path, 
     after = dict(LM(tmp_path / "one").scorer.model.named_parameters())
     changes = [float((after[name] - weight).detach().abs().max()) for name, weight in before.items()]
     assert 0 < max(changes) < 0.1
-    compare = _load(repository / "examples" / "compare_actors.py").compare
+    compare = load_example(repository / "examples" / "compare_actors.py").compare
     found = compare(tmp_path / "one", tmp_path / "two", 2, ["seen"])["seen"]
     assert set(found) == {"success", "invalid", "failed after help", "invalid after help"}
     for row in found.values():

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+
+from example_files import load_example
 
 from selfreg_gym import evaluate, registry
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_helper_of_compare_helpers_beats_random(repository: Path) -> None:
     """Each of its cost units gains more success than one that is spent at random, and it spends less."""
-    example = load(repository / "examples" / "compare_helpers.py")
+    example = load_example(repository / "examples" / "compare_helpers.py")
     helpers = {"never": registry.load("helpers", "never")(), "random": registry.load("helpers", "random")(0.15)}
     helpers["when-lost"] = example.WhenLost(2)
     found = evaluate(example.env("test-seen"), helpers, tasks=range(84), episodes=3, progress=False)
@@ -35,7 +25,7 @@ def test_the_helper_of_compare_helpers_beats_random(repository: Path) -> None:
 
 
 def test_a_batch_of_when_lost_is_its_rows(repository: Path) -> None:
-    helper = load(repository / "examples" / "compare_helpers.py").WhenLost(1)
+    helper = load_example(repository / "examples" / "compare_helpers.py").WhenLost(1)
     lost = 'Earlier the human said: "I had a snack there."\nYou can: Done!\nYou are in Room 4 and hold nothing.'
     found = lost.replace("Done!", "Pick up the cup, Done!")
     actions, state = helper.predict([lost, found])

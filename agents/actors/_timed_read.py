@@ -28,7 +28,10 @@ class TimedRead:
         self._waiting = False  # whether a read is in progress
 
     def __call__(self, prompt: str, seconds: float) -> str | None:
-        """The line, or None if there is none after ``seconds``. An exception of the read is raised here."""
+        """Show the prompt and return the line, or None if the person enters no line within ``seconds``.
+
+        An exception of ``read`` is raised here.
+        """
         with contextlib.suppress(queue.Empty):
             self._lines.get_nowait()
             self._waiting = False

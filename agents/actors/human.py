@@ -77,7 +77,7 @@ class Human:
                 self.write(f"  {error}")
 
     def _line(self, prompt: str, seconds: float | None) -> str | None:
-        """The line that the person enters, or None after ``seconds``."""
+        """The line that the person enters; None if the person enters no line within ``seconds``."""
         if seconds is None:
             return (self.read or input)(prompt)
         if self._timed is None:

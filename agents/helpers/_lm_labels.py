@@ -86,7 +86,7 @@ def train_on_labels(
         seed=seed,
     )
     if lora:
-        model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+        model = add_lora(model, task="CAUSAL_LM", rank=lora, seed=seed)
     steps = None
     if start.built:
         steps = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)

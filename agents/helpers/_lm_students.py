@@ -92,7 +92,7 @@ def train_student(
         explained["r2_of_numbers"] = _explained(alone, validation, gains)
     lora = 0 if start.built else lora
     if lora:
-        model = add_lora(model, task="CAUSAL_LM", rank=8 if lora is True else int(lora), seed=seed)
+        model = add_lora(model, task="CAUSAL_LM", rank=lora, seed=seed)
     student = GainModel(model, head.to(device))
     steps = None
     if start.built:

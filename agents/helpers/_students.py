@@ -26,7 +26,7 @@ def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
     """Held-out usage and success of a teacher at the positions 0 to P + 1 of the knob.
 
     Args:
-        teacher: a frontier with prices; for any other teacher there are no estimates, and the result is None.
+        teacher: a frontier with prices. Another teacher gives None: its usage and success are not estimated.
         costs: ``(K,)`` cost units of a call; "always" asks the most expensive intervention.
 
     Returns:

@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError
 from selfreg_gym.intervention_env.infos import info_at
+from selfreg_gym.optional_members import find_member
 from selfreg_gym.utils.arguments import check_count
 
 __all__ = ["SB3VecEnv"]
@@ -128,8 +129,7 @@ class SB3VecEnv(VecEnv):
 
     def _find(self, name: str) -> Any:
         """An attribute of the env or of the nearest inner env that has it (``action_masks`` inside another wrapper)."""
-        finder = getattr(self.env, "get_wrapper_attr", None)
-        return getattr(self.env, name) if finder is None else finder(name)
+        return find_member(self.env, name)
 
     def _indices(self, indices: int | Iterable[int] | None) -> list[int]:
         if indices is None:

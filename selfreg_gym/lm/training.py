@@ -259,7 +259,7 @@ def plan_batches(lengths: Sequence[int], *, batch_size: int, count: int, seed: i
     return plan[:count]
 
 
-def add_lora(model: Any, *, task: str, rank: int = 8, seed: int = 0) -> Any:
+def add_lora(model: Any, *, task: str, rank: int | bool = 8, seed: int = 0) -> Any:
     """Add LoRA adapters (Hu et al. 2021) to every linear layer except the output head (PEFT's "all-linear").
 
     A tied ``lm_head`` gets no adapter, which would be merged wrongly into the shared embedding.
@@ -267,7 +267,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, seed: int = 0) -> Any:
     Args:
         model: a transformers model.
         task: PEFT's task type, "SEQ_CLS" (the new head is trained in full) or "CAUSAL_LM".
-        rank: rank of the adapters; their scale alpha is twice the rank.
+        rank: rank of the adapters (True: 8); their scale alpha is twice the rank.
         seed: seed of the adapters' initial weights.
 
     Returns:
@@ -277,6 +277,7 @@ def add_lora(model: Any, *, task: str, rank: int = 8, seed: int = 0) -> Any:
     from peft import LoraConfig, get_peft_model
     from peft.utils import ModulesToSaveWrapper
 
+    rank = 8 if rank is True else int(rank)
     config = LoraConfig(task_type=task, r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear")
     with seeded(seed), warnings.catch_warnings():
         # PEFT 0.21 uses the deprecated name of an attribute of transformers 5.

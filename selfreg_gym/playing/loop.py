@@ -22,7 +22,7 @@ from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
-from selfreg_gym.optional_members import optional_member
+from selfreg_gym.optional_members import find_member
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.random_help import RandomHelp, checked_abort, checked_shares
 from selfreg_gym.playing.recording import Recorder
@@ -214,6 +214,8 @@ class _Batch:
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
         self.abort: bool = base.abort
+        if helper is None:  # random help is drawn among the possible actions
+            self._masks: Callable[[], np.ndarray] = find_member(env, "action_masks")
         self.observation: Any = None
 
     def reset(self, mask: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> dict[int, str]:
@@ -265,7 +267,7 @@ class _Batch:
 
     def action_masks(self) -> list[list[bool]]:
         """``(n, A)`` the actions that are possible and that no wrapper forbids."""
-        return np.reshape(optional_member(self.env, "action_masks")(), (self.n, -1)).tolist()
+        return np.reshape(self._masks(), (self.n, -1)).tolist()
 
     def actor_acts(self, busy: Iterable[int]) -> list[Act]:
         """The acts that the actor would take now in the ``busy`` environments."""

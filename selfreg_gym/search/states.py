@@ -71,7 +71,8 @@ def apart(tasks: Sequence[Any]) -> Iterator[list[int]]:
         wave = list({id(getattr(tasks[i], "unwrapped", tasks[i])): i for i in reversed(left)}.values())
         wave.sort()
         yield wave
-        left = [i for i in left if i not in set(wave)]
+        taken = set(wave)
+        left = [i for i in left if i not in taken]
 
 
 def member(task: Any, name: str) -> Any:

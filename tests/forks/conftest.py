@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from corridor import CELLS, STEPS, Corridor, Hasty, moves
+from corridor import Corridor, Hasty, exact
 from small_actors import NoisyExpert
 
 import selfreg_gym
 from selfreg_gym import Rollouts, TransitionModel
 from selfreg_gym.envs.frozen_lake import FrozenLake
-from selfreg_gym.transitions import Rows
 
 MOVES = 12
 
@@ -30,19 +29,6 @@ class Walkway(Corridor):
 
     def reseed(self, seed: int) -> None:
         self.np_random = np.random.default_rng(seed)
-
-
-def _walkway_model() -> TransitionModel:
-    """The exact model of the corridor, over (cell, steps left)."""
-    P, win = moves()
-    rows = []
-    for matrix in P:
-        tail, head = np.nonzero(matrix)
-        indptr = np.concatenate(([0], np.cumsum(np.bincount(tail, minlength=CELLS))))
-        rows.append(Rows(indptr, head.astype(np.int32), matrix[tail, head], np.ones(len(head), np.int32)))
-    start = np.zeros((STEPS, CELLS))
-    start[-1, 0] = 1.0
-    return TransitionModel.levelled(rows, STEPS, win, start.ravel(), keys=[f"cell {cell}" for cell in range(CELLS)])
 
 
 class Known(NamedTuple):
@@ -69,7 +55,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Known:
 @pytest.fixture(scope="session")
 def walkway(tmp_path_factory: pytest.TempPathFactory) -> Known:
     """The corridor."""
-    return _known(Walkway, Hasty(), _walkway_model(), tmp_path_factory.mktemp("forks") / "walkway.sqlite")
+    return _known(Walkway, Hasty(), exact(), tmp_path_factory.mktemp("forks") / "walkway.sqlite")
 
 
 @pytest.fixture(scope="session")
