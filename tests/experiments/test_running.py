@@ -91,7 +91,8 @@ def test_the_page_and_its_files(run: Any) -> None:
     assert {trial["evaluate"] for trial in manifest["seeds_of_trials"]} == {7001}
     assert len(manifest["units"]) == 5
     (machine,) = manifest["machines"]
-    assert machine["python"] == platform.python_version() and "numpy" in machine["versions"]
+    assert machine["python"] == platform.python_version()
+    assert "numpy" in machine["versions"]
     rows = json.loads((folder / "results.json").read_text())["tables"]["counts"]["rows"]
     assert [row["seed"] for row in rows] == [0, 1]
 
