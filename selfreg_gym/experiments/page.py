@@ -105,12 +105,22 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
         "- Intervals are 95 % intervals over tasks and, with several seeds, over seeds (Student's t).",
         f"- CPU time: {manifest['cpu_seconds']['cells']:.0f} s for this experiment, and "
         f"{manifest['cpu_seconds']['stages']:.0f} s for the runs that it shares with others.",
-        f"- Measured by commit {commits}.",
+        f"- Measured by commit {commits}{_machines(manifest.get('machines', []))}.",
         *(f"- {note}" for note in notes),
         f"- Repeat it with `{manifest['command']}`. Numbers: [{RESULTS}]({RESULTS}); config, seeds and versions: "
         f"[{MANIFEST}]({MANIFEST}).",
     ]
     return "## Method and sizes\n\n" + "\n".join(lines) + "\n"
+
+
+def _machines(machines: Sequence[Mapping[str, Any]]) -> str:
+    """Where the cells were measured, for instance ``, with Python 3.11.7 and torch 2.13.0 on 2 CPUs``."""
+    found = (
+        f"Python {one['python']} and torch {one['versions'].get('torch', 'unknown')} on {one['cpus']} CPUs"
+        for one in machines
+    )
+    text = "; ".join(dict.fromkeys(found))
+    return f", with {text}" if text else ""
 
 
 def _save(plot: Plot, path: Path) -> None:
