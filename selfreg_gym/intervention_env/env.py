@@ -45,10 +45,9 @@ class InterventionEnv(gym.Env[str, int]):
 
     ## Episode End
     The task's, and truncation after ``max_episode_steps``. If an actor or an intervention fails (``Act.error``, an
-    exception, an invalid answer, a changed task), or the task's ``step`` does (an exception, a value that the contract of
-    :class:`selfreg_gym.TextTask` does not allow), the episode is truncated with reward 0, the last observation and
-    ``info["error"]``, and is excluded from all statistics. If the task's ``reset`` fails, ``reset`` raises
-    ``TaskResetError``.
+    exception, an invalid answer, a changed task), or if the task's ``step`` raises or breaks the contract of
+    :class:`selfreg_gym.TextTask`, the episode is truncated with reward 0, the last observation and ``info["error"]``.
+    It is excluded from all statistics. If the task's ``reset`` fails, ``reset`` raises ``TaskResetError``.
 
     ## Info
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
