@@ -249,7 +249,7 @@ class _Player:
                 name_and_id(one)[0] if isinstance(one, str) else _name(one) for one in env["interventions"]
             ],
             "help_cost": help_cost,
-            "identity": identity_of(env["task"], env["actor"], env["interventions"]),
+            "identity": identity_of(_function_of(env["task"]), env["actor"], env["interventions"]),
         }
         if abort:
             self.description["abort"] = True
@@ -336,6 +336,11 @@ def _describe_live(env: Any) -> dict[str, Any]:
             "identity": identity_of(task, base.actor, base.interventions, wrappers_of(env), wrappers_of(task)),
         }
     )
+
+
+def _function_of(task: Any) -> Any:
+    """The function that ``"package.module:function"`` names, whose code is part of the identity; else the task."""
+    return building.task_function(task) or task if isinstance(task, str) else task
 
 
 def _name(value: Any) -> str:
