@@ -33,6 +33,13 @@ class OptionalTaskMembers(Protocol):
     run chooses on them between helpers, unless its config has ``select.splits``."""
     split_titles: Mapping[str, str]
     """Class attribute: name of a split -> its heading in tables and plots."""
+    distributions: tuple[str, ...]
+    """Class attribute: names of the installed distributions whose code the task plays (``("minigrid",)``). Their
+    versions belong to the identity of a store, so that a collection is not continued with other ones."""
+    checkpoints: str | Path | Mapping[str, str | Path]
+    """Class attribute: the family of the checkpoints that were trained for the task, a folder with one folder for each
+    agent: the name of one in ``selfreg_gym/agents/checkpoints``, or the path of one that another distribution brings.
+    A class with several ids can have a mapping from id to family."""
     action_kinds: tuple[str, ...]
     """Class attribute: prefixes of action texts. An action is of the kind of the first prefix that it begins with."""
 
@@ -75,6 +82,13 @@ class OptionalActorMembers(Protocol):
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
 
+    def with_task(self, task: Any) -> Actor:
+        """The actor for a task, for one that differs between tasks; ``self`` does not change.
+
+        Args:
+            task: the env, or the id of the task. An env calls it once, when it is made.
+        """
+
 
 class OptionalInterventionMembers(Protocol):
     """Members that an intervention may have."""
@@ -84,6 +98,9 @@ class OptionalInterventionMembers(Protocol):
 
         An env calls it once, when it is made. The result has the same name.
         """
+
+    def with_task(self, task: Any) -> Intervention:
+        """The intervention for a task (an env or an id), as for an actor. Without it, that of its actor is used."""
 
 
 def optional_member(owner: Any, name: str) -> Any:

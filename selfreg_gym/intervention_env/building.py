@@ -41,6 +41,7 @@ __all__ = [
     "check_limit",
     "check_no_more_arguments",
     "check_seed",
+    "closing_on_error",
     "construct",
     "constructing",
     "material",
@@ -98,6 +99,17 @@ def constructing(what: str, kind: Any) -> Iterator[None]:
             f"{shown(str(error))}. "
             "Check its arguments and the files, packages and servers that it needs."
         ) from error
+
+
+@contextlib.contextmanager
+def closing_on_error(*tasks: gym.Env[Any, Any]) -> Iterator[None]:
+    """Close the tasks if the block raises, so that none of their processes is left."""
+    try:
+        yield
+    except BaseException:
+        for task in tasks:
+            task.close()
+        raise
 
 
 def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
-from selfreg_gym.intervention_env.interventions import build_interventions
+from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -107,11 +107,13 @@ class InterventionEnv(gym.Env[str, int]):
         self._generator_seed: int | None = None
         self._warned = False
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
+        self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.abort = building.check_flag("abort", abort)
         self.task = building.build_task(task, task_kwargs, render_mode)
+        with building.closing_on_error(self.task):
+            self.actor, self.interventions = in_env(self.actor, self.interventions, self.task)
         self.render_mode = render_mode
         self.metadata = {"render_modes": [], "render_fps": 1, **self.task.metadata}
         self.observation_space = self.task.observation_space

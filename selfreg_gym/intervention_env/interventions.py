@@ -11,6 +11,7 @@ Every id takes the arguments ``duration`` and ``cost_per`` of :class:`selfreg_gy
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +21,16 @@ from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError
 from selfreg_gym.intervention_env.building import build_task, check_kwargs, construct, material
 from selfreg_gym.types import Actor, Intervention, optional_member
 
-__all__ = ["bind", "build_interventions", "material_kwargs", "name_and_id", "names_of", "privileged_names"]
+__all__ = [
+    "bind",
+    "build_interventions",
+    "for_task",
+    "in_env",
+    "material_kwargs",
+    "name_and_id",
+    "names_of",
+    "privileged_names",
+]
 
 
 def name_and_id(text: str) -> tuple[str, str]:
@@ -130,6 +140,49 @@ def _build(text: str, arguments: Mapping[str, dict[str, Any]]) -> Intervention:
     if name != known and isinstance(built, Intervention):
         built.name = name
     return built.lasting(**{"duration": built.duration, **common}) if common else built
+
+
+def in_env(actor: Actor, interventions: Sequence[Intervention], task: Any) -> tuple[Actor, tuple[Intervention, ...]]:
+    """The actor and the interventions of an env: those for its task (:func:`for_task`), bound to its actor."""
+    chosen = for_task(actor, task)
+    return chosen, tuple(bind(for_task(one, task), chosen) for one in interventions)
+
+
+def for_task(agent: Any, task: Any) -> Any:
+    """The actor or intervention for a task, by its optional method ``with_task``; unchanged if it has none.
+
+    Args:
+        agent: an actor, or an intervention: one without ``with_task`` has the actor for the task.
+        task: the env, or the id of the task.
+
+    Raises:
+        RegistryError: the method raised, or did not return an agent of the same kind.
+        CheckpointError: there is no checkpoint for the task.
+    """
+    with_task = optional_member(agent, "with_task")
+    if with_task is None:
+        actor = for_task(agent.actor, task) if isinstance(agent, Intervention) else None
+        if actor is None or actor is agent.actor:
+            return agent
+        other = copy.copy(agent)
+        other.actor = actor
+        return other
+    rule = f"with_task(task) of {type(agent).__name__} must return the same kind of agent for this task"
+    try:
+        found = with_task(task)
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise RegistryError(f"{rule}; it raised {type(error).__name__}: {shown(str(error))}.") from error
+    if isinstance(agent, Intervention):
+        same = isinstance(found, Intervention) and found.name == agent.name
+    else:
+        same = callable(getattr(found, "act", None))
+    if not same:
+        raise RegistryError(
+            f"{rule}, with act(decisions) or as an Intervention with its name; received {shown(found)}."
+        )
+    return found
 
 
 def bind(intervention: Intervention, actor: Actor) -> Intervention:

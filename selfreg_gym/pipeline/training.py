@@ -11,7 +11,7 @@ from typing import Any
 from selfreg_gym import registry
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.pipeline.candidates import helper_class, interventions_of
-from selfreg_gym.pipeline.checkpoints import actor_checkpoint
+from selfreg_gym.pipeline.checkpoints import actor_checkpoint, on_task
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.schema import TrainingConfig
 from selfreg_gym.types import optional_member
@@ -144,7 +144,7 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
     c = run.config.helper
     return kind.train(
         Labels.load(run.path / "labels.jsonl"),
-        **common,
+        **{**common, **on_task(run.config, backbone=c.backbone)},
         max_labels=c.max_labels or None,
         help_weight=c.help_weight,
         features=features_of(run) if c.features else None,
