@@ -4,8 +4,8 @@ A transcript is the block of text after a comment on a page, which names the tas
 
     <!-- transcript of selfreg/Coin-v0: {"episode": 3, "seed": 0} -->
 
-``episode`` and ``seed`` are those of ``reset``; ``kwargs`` are arguments of the task; ``actions`` are the first actions,
-and the expert acts after them; after ``steps`` steps the rest is left out.
+``episode`` and ``seed`` are those of ``reset``; ``kwargs`` are arguments of the task; ``actions`` are the first
+actions, and the expert acts after them; after ``steps`` steps the rest is left out.
 """
 
 from __future__ import annotations

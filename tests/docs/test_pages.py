@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")])
 PYTHON = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_HERE = ("not run: needs ", "run by tests/")
+HEADINGS = ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End")
 PLUGIN = ("# agents/", "# envs/")  # files of CONTRIBUTING, and the checks after them, are run by test_readme.py
 
 
@@ -134,16 +135,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_site_is_complete_and_searchable(site: Path) -> None:
     import selfreg_gym
-    from selfreg_gym import registry
 
     index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
     reference = "".join(path.read_text(encoding="utf-8") for path in (site / "api").glob("*.html"))
-    pages = {path.name: path.read_text(encoding="utf-8") for path in (site / "tasks").glob("*.html")}
-    for name in registry.names("envs"):
-        page = "".join(text for file, text in pages.items() if name in text and file != "index.html")
-        assert name.partition("/")[2] in index
-        for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End"):
-            assert heading in page, f"the docstring of {name} lacks the heading {heading}"
+    for page in (REPOSITORY / "docs" / "tasks").glob("*.md"):
+        text = (site / "tasks" / f"{page.stem}.html").read_text(encoding="utf-8")
+        for name in re.findall(r"<!-- class of (\S+) -->", page.read_text(encoding="utf-8")):
+            assert name.partition("/")[2] in index
+            for heading in HEADINGS:
+                assert heading in text, f"the docstring of {name} lacks the heading {heading}"
     for name in set(selfreg_gym.__all__) - {"errors", "testing"}:
         assert f'id="selfreg_gym.{name}"' in reference or f'.{name}"' in reference, f"{name} is not in the reference"
     assert "<math" in (site / "maths.html").read_text(encoding="utf-8")
