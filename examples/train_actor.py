@@ -99,8 +99,8 @@ RECIPES = {
         "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
     },
     "babyai": {
-        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=15000, steps=800, short_steps=0, batch_size=32),
-        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=15000, steps=4000, short_steps=0, batch_size=32),
+        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=12000, steps=800, short_steps=0, batch_size=32),
+        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=4000, short_steps=0, batch_size=32),
     },
 }
 NAMES = ("strong", "tiny")
@@ -115,7 +115,9 @@ def shortened(text: str) -> str:
     return "\n".join(lines[next(i for i, line in enumerate(lines) if "says:" in line or "said:" in line) :])
 
 
-def train(recipe: Recipe, out: Path, *, family: str = "sif", demonstrations: Path | None = None) -> dict[str, Any]:
+def train(
+    recipe: Recipe, out: Path, *, family: str = "sif", demonstrations: Path | None = None, device: str = "cpu"
+) -> dict[str, Any]:
     """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record.
 
     Args:
@@ -123,6 +125,7 @@ def train(recipe: Recipe, out: Path, *, family: str = "sif", demonstrations: Pat
         out: the folder of the checkpoint.
         family: the tasks, a key of :data:`demonstrations.FAMILIES`.
         demonstrations: a file of decisions that ``demonstrations.py`` wrote; None: they are made.
+        device: a torch device. Weights depend on the kind of device in the last digits.
     """
     limit_threads()
     begun = time.perf_counter()
@@ -147,7 +150,7 @@ def train(recipe: Recipe, out: Path, *, family: str = "sif", demonstrations: Pat
         eos_token_id=end,
     )
     with seeded(recipe.seed):
-        model = transformers.LlamaForCausalLM(config)
+        model = transformers.LlamaForCausalLM(config).to(device)
     rng = stream(Purpose(0x5407), recipe.seed)
     lookups = [
         (shortened(text), action)
@@ -176,7 +179,7 @@ def train(recipe: Recipe, out: Path, *, family: str = "sif", demonstrations: Pat
         )
         losses += log.loss
     about = {
-        "family": family, "split": SPLIT, "recipe": asdict(recipe), "decisions": len(pairs),
+        "family": family, "split": SPLIT, "recipe": asdict(recipe), "device": device, "decisions": len(pairs),
         "data_sha256": digest_of(pairs),
     }  # fmt: skip
     return save(out, model, tokenizer, about, losses, begun)
@@ -283,12 +286,13 @@ def answer_loss(
 ) -> torch.Tensor:
     """-log P(the action), plus ``prompt_loss`` times the mean cross-entropy of the prompt; mean over the batch."""
     ids = pad_right([prompt + answer for prompt, answer in batch], pad=pad)
-    logits = net(input_ids=ids, use_cache=False).logits[:, :-1]
-    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, L - 1)
-    weight = torch.zeros_like(each)
+    weight = torch.zeros(ids.shape[0], ids.shape[1] - 1)
     for row, (prompt, answer) in enumerate(batch):
         weight[row, : len(prompt) - 1] = prompt_loss / (len(prompt) - 1)
         weight[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = 1.0
+    ids, weight = ids.to(net.device), weight.to(net.device)
+    logits = net(input_ids=ids, use_cache=False).logits[:, :-1]
+    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, L - 1)
     return (each * weight).sum() / len(batch)
 
 
@@ -349,6 +353,7 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--family", choices=sorted(RECIPES), default="sif", help="the tasks; default: sif")
     parser.add_argument("--out", type=Path, default=None, help="default: agents/checkpoints/FAMILY/NAME")
+    parser.add_argument("--device", default="cpu", help="a torch device; default: cpu")
     parser.add_argument(
         "--demonstrations", type=Path, default=None, metavar="FILE", help="decisions that demonstrations.py wrote"
     )
@@ -372,7 +377,8 @@ def main() -> None:
     else:
         out = arguments.out or CHECKPOINTS / arguments.family / arguments.name
         recipe = RECIPES[arguments.family][arguments.name]
-        record = train(recipe, out, family=arguments.family, demonstrations=arguments.demonstrations)
+        options = {"demonstrations": arguments.demonstrations, "device": arguments.device}
+        record = train(recipe, out, family=arguments.family, **options)
     print(json.dumps({k: v for k, v in record.items() if k != "recipe"}, indent=1))
     if arguments.evaluate:
         for mode, temperature in (("rank", 1.0), ("rank", 0.0), ("generate", 1.0)):
