@@ -3,9 +3,10 @@
 A plug-in is a file. In ``agents/`` and ``selfreg_gym/experiments/studies/`` its id is the file name with hyphens
 (``every_k.py`` is ``every-k``), and ``__all__`` names its one class. In ``envs/`` a file, or the ``__init__.py`` of a
 package, declares two literals, which are read from the source: ``IDS = ("selfreg/Coin-v0",)``, and the class of these
-ids, ``ENTRY = "Coin"``. Files whose names begin with an underscore are not plug-ins. Other distributions use the
-entry-point groups ``selfreg_gym.envs`` (name: the id), ``selfreg_gym.actors``, ``selfreg_gym.interventions``,
-``selfreg_gym.helpers`` and ``selfreg_gym.experiments``, with values ``module:Class``.
+ids, ``ENTRY = "Coin"``. ``IDS`` may also be a dict from each id to arguments of the class, for one class with several
+ids: ``{"selfreg/Coin-v0": {"heads": 0.5}}``. Files whose names begin with an underscore are not plug-ins. Other
+distributions use the entry-point groups ``selfreg_gym.envs`` (name: the id), ``selfreg_gym.actors``,
+``selfreg_gym.interventions``, ``selfreg_gym.helpers`` and ``selfreg_gym.experiments``, with values ``module:Class``.
 
 The folders are read again only when a file in them or an installed distribution changes.
 """
@@ -22,7 +23,8 @@ import pkgutil
 import re
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
@@ -70,6 +72,7 @@ class Entry:
             whose source is not found, the summary of the distribution. For other distributions only :func:`describe`
             sets it.
         flags: names that the body of a class in the module sets to the literal True; empty for other distributions.
+        kwargs: arguments of the class that belong to the id of a task.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Entry:
     attribute: str | None = None
     summary: str = ""
     flags: frozenset[str] = frozenset()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def names(group: str, *, flag: str | None = None) -> list[str]:
@@ -156,7 +160,7 @@ def register_tasks() -> None:
                 f"a task id must be unique, and {name!r} of {entry.module} is registered for {known.entry_point!r}."
             )
         if known is None:
-            gym.register(name, entry_point=entry_point)
+            gym.register(name, entry_point=entry_point, kwargs=dict(entry.kwargs))
 
 
 def _scan(group: str) -> dict[str, Entry]:
@@ -246,7 +250,7 @@ def _plugins(group: str, package: str, folders: tuple[str, ...], contents: Any) 
             continue
         literals = _literals(tree.body)
         ids, attribute = literals.get("IDS"), literals.get("ENTRY")
-        if not isinstance(ids, tuple) or not isinstance(attribute, str):
+        if not isinstance(ids, tuple | dict) or not isinstance(attribute, str):
             warnings.warn(
                 f'a file in the folder of tasks must declare the literals IDS = ("namespace/Name-v0",) and ENTRY = '
                 f'"ClassName", and {module} has {ids!r} and {attribute!r}. If it is not a task, begin its name with an '
@@ -255,7 +259,10 @@ def _plugins(group: str, package: str, folders: tuple[str, ...], contents: Any) 
                 stacklevel=2,
             )
             continue
-        entries += [Entry(name, group, module, _OWN, attribute, summary) for name in ids]
+        arguments = ids if isinstance(ids, dict) else {name: {} for name in ids}
+        entries += [
+            Entry(name, group, module, _OWN, attribute, summary, kwargs=kwargs) for name, kwargs in arguments.items()
+        ]
     return tuple(entries)
 
 

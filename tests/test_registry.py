@@ -159,6 +159,24 @@ def test_task_files_without_literals_and_broken_files_are_skipped_with_a_warning
     assert "'torn' is skipped" in told
 
 
+def test_ids_of_one_class_can_have_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "import gymnasium as gym\nIDS = {'many/Low-v0': {'level': 1}, 'many/High-v0': {'level': 9}}\nENTRY = 'Task'\n"
+        "class Task(gym.Env):\n    def __init__(self, level=0):\n        self.level = level\n"
+    )
+    _package(tmp_path, "many_ids", "task", source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(registry.GROUPS, "envs", "many_ids")
+    assert registry.names("envs") == ["many/High-v0", "many/Low-v0"]
+    try:
+        registry.register_tasks()
+        assert gym.make("many/High-v0", disable_env_checker=True).unwrapped.level == 9
+        assert gym.make("many/High-v0", disable_env_checker=True, level=4).unwrapped.level == 4
+    finally:
+        for name in ("many/Low-v0", "many/High-v0"):
+            gym.registry.pop(name, None)
+
+
 def test_scanning_reads_zip_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = tmp_path / "plugins.zip"
     with zipfile.ZipFile(archive, "w") as zipped:

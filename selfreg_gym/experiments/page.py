@@ -94,7 +94,7 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
     commits = ", ".join(f"`{commit}`" for commit in manifest["commits"]) or "unknown (not a checkout)"
     most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
     env = {"interventions": config.interventions.ids, "intervention_kwargs": config.interventions.kwargs}
-    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.kwargs})
+    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.arguments})
     names = (f"`{one}`{' (privileged)' if one in privileged else ''}" for one in config.interventions.names)
     lines = [
         f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions {', '.join(names)}.",
@@ -105,12 +105,22 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
         "- Intervals are 95 % intervals over tasks and, with several seeds, over seeds (Student's t).",
         f"- CPU time: {manifest['cpu_seconds']['cells']:.0f} s for this experiment, and "
         f"{manifest['cpu_seconds']['stages']:.0f} s for the runs that it shares with others.",
-        f"- Measured by commit {commits}.",
+        f"- Measured by commit {commits}{_machines(manifest.get('machines', []))}.",
         *(f"- {note}" for note in notes),
         f"- Repeat it with `{manifest['command']}`. Numbers: [{RESULTS}]({RESULTS}); config, seeds and versions: "
         f"[{MANIFEST}]({MANIFEST}).",
     ]
     return "## Method and sizes\n\n" + "\n".join(lines) + "\n"
+
+
+def _machines(machines: Sequence[Mapping[str, Any]]) -> str:
+    """Where the cells were measured, for instance ``, with Python 3.11.7 and torch 2.13.0 on 2 CPUs``."""
+    found = (
+        f"Python {one['python']} and torch {one['versions'].get('torch', 'unknown')} on {one['cpus']} CPUs"
+        for one in machines
+    )
+    text = "; ".join(dict.fromkeys(found))
+    return f", with {text}" if text else ""
 
 
 def _save(plot: Plot, path: Path) -> None:

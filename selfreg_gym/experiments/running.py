@@ -112,15 +112,21 @@ def run_experiment(
         "seeds_of_trials": [_seeds(trial.config) for trial in trials],
         **provenance(),
         "commits": list(dict.fromkeys(str(record["git"]) for record in records if record["git"])),
+        "machines": _distinct([record["machine"] for record in records if "machine" in record]),
         "cpu_seconds": {
             "cells": round(sum(record["cpu_seconds"] for record in records), 1),
             "stages": round(_stage_seconds(trials), 1),
         },
-        "units": records,
+        "units": [{key: value for key, value in record.items() if key != "machine"} for record in records],
     }
     write_page(folder, experiment, findings, config, manifest)
     say(f"results: {folder}")
     return folder
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    """The values without repetitions, in their order."""
+    return [value for number, value in enumerate(values) if value not in values[:number]]
 
 
 def _measure(experiment: Experiment, cell: Cell, trial: Trial, unit: Unit, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from selfreg_gym.utils.json_text import dumps, read_object
 
 __all__ = ["Unit"]
 
+MACHINE = ("versions", "python", "platform", "cpus")
+"""What a unit records of the machine that measured it."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -58,6 +61,8 @@ class Unit:
     def load(self) -> dict[str, Any] | None:
         """The unit, or None if it has not been measured: ``value, cpu_seconds, git, finished``.
 
+        Units since the key ``machine`` exists also have the versions, Python and platform of the measurement.
+
         Raises:
             CheckpointError: the file is damaged.
         """
@@ -74,11 +79,12 @@ class Unit:
             value: plain JSON values.
             seconds: CPU seconds of the measurement.
         """
-        git = provenance()["git"]
+        made = provenance()
         unit = {
             "cell": self.cell,
             "seed": self.seed,
-            "git": git,
+            "git": made["git"],
+            "machine": {name: made[name] for name in MACHINE},
             "finished": now(),
             "cpu_seconds": round(seconds, 2),
             "value": dict(value),

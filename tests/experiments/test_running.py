@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,6 +90,9 @@ def test_the_page_and_its_files(run: Any) -> None:
     assert [trial["collect"] for trial in manifest["seeds_of_trials"]] == [1001, 2001]
     assert {trial["evaluate"] for trial in manifest["seeds_of_trials"]} == {7001}
     assert len(manifest["units"]) == 5
+    (machine,) = manifest["machines"]
+    assert machine["python"] == platform.python_version()
+    assert "numpy" in machine["versions"]
     rows = json.loads((folder / "results.json").read_text())["tables"]["counts"]["rows"]
     assert [row["seed"] for row in rows] == [0, 1]
 
