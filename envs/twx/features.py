@@ -16,7 +16,9 @@ def feature_key(game: str, known: Knowledge, reply: Reply) -> str:
     closed = sum(one.closed for one in known.scene.things)
     doors = sum(one.closed for one in known.scene.exits)
     new = sum(
-        known.ways.get((known.room, one.direction), "") not in known.rooms for one in known.scene.exits if not one.closed
+        known.ways.get((known.room, one.direction), "") not in known.rooms
+        for one in known.scene.exits
+        if not one.closed
     )
     here = f"closed {min(closed, 2)} doors {min(doors, 2)} new {min(new, 2)} rooms {min(len(known.rooms), 6)}"
     return f"{game} {_OWN[game](known, reply)} {here} score {int(4 * reply.score)}"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfreg_gym.envs._java import Jvm, shared_jvm
+from selfreg_gym.envs._java import Jvm, JvmError, shared_jvm
 from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, TaskContractError, shown
 
 __all__ = ["Reply", "Simulator", "Start"]
@@ -67,9 +67,12 @@ class Simulator:
         """
         try:
             return self._begin(start)
-        except TaskContractError:
-            if self._jvm is not None and self._jvm.alive:
-                raise  # an error of the game and not of the machine
+        except JvmError as error:
+            if self._jvm is not None and self._jvm.alive:  # an exception of the game and not of the machine
+                raise InvalidArgumentError(
+                    f"the game {self.name!r} cannot be made with these parameters ({self.parameters}) for seed "
+                    f"{start.seed} of fold {start.fold!r}: {error}"
+                ) from error
             return self._begin(start)
 
     def go_to(self, start: Start, actions: Sequence[str], expected: Reply) -> None:
