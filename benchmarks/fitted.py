@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -49,34 +51,40 @@ def table_actions(model: TransitionModel, exact: TransitionModel, budget: float)
     ]
 
 
+def measure(count: int, repeat: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean regrets, and the CPU seconds, of the table and of fitted values for ``count`` episodes."""
+    exact = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=STEPS).intervention_model([0], noise=0.5)
+    curve = solve_frontier(exact, gap=1e-4)
+    episodes = exact.sample(count, seed=repeat)
+    start = time.process_time()
+    model = TransitionModel.fit(episodes)
+    middle = time.process_time()
+    fitted = solve_fitted(episodes, inputs=("state", "steps_left"), folds=3, hidden=64, seed=repeat, progress=False)
+    seconds = np.array([middle - start, time.process_time() - middle])
+    regret = np.zeros(2)
+    for budget in BUDGETS:
+        mixtures = table_actions(model, exact, budget), fitted_actions(fitted, exact, budget)
+        for method, mixture in enumerate(mixtures):
+            values = [(weight, evaluate_policy(exact, actions)) for weight, actions in mixture]
+            success = sum(weight * value.expected_success for weight, value in values)
+            usage = sum(weight * value.expected_usage for weight, value in values)
+            regret[method] += (float(curve.success_at(usage)) - success) / len(BUDGETS)
+    return regret, seconds
+
+
 def main() -> None:
     """Measure, print the table and draw the figure."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", type=Path, default=Path("docs/images/fitted_regret.png"))
     arguments.add_argument("--episodes", type=int, nargs="+", default=[500, 2000, 8000, 20000])
     arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--workers", type=int, default=1, help="number of processes; it does not change regrets")
     options = arguments.parse_args()
-    exact = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=STEPS).intervention_model([0], noise=0.5)
-    curve = solve_frontier(exact, gap=1e-4)
-    regret = np.zeros((len(options.episodes), options.repeats, 2))
-    seconds = np.zeros((len(options.episodes), options.repeats, 2))
-    for repeat in range(options.repeats):
-        for i, count in enumerate(options.episodes):
-            episodes = exact.sample(count, seed=repeat)
-            start = time.process_time()
-            model = TransitionModel.fit(episodes)
-            middle = time.process_time()
-            fitted = solve_fitted(
-                episodes, inputs=("state", "steps_left"), folds=3, hidden=64, seed=repeat, progress=False
-            )
-            seconds[i, repeat] = middle - start, time.process_time() - middle
-            for budget in BUDGETS:
-                mixtures = table_actions(model, exact, budget), fitted_actions(fitted, exact, budget)
-                for method, mixture in enumerate(mixtures):
-                    values = [(weight, evaluate_policy(exact, actions)) for weight, actions in mixture]
-                    success = sum(weight * value.expected_success for weight, value in values)
-                    usage = sum(weight * value.expected_usage for weight, value in values)
-                    regret[i, repeat, method] += (float(curve.success_at(usage)) - success) / len(BUDGETS)
+    jobs = [(count, repeat) for count in sorted(options.episodes, reverse=True) for repeat in range(options.repeats)]
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        found = dict(zip(jobs, pool.map(measure, *zip(*jobs, strict=True)), strict=True))
+    regret = np.array([[found[count, repeat][0] for repeat in range(options.repeats)] for count in options.episodes])
+    seconds = np.array([[found[count, repeat][1] for repeat in range(options.repeats)] for count in options.episodes])
     print("episodes  regret of the table  regret of fitted values  CPU seconds of both")
     for i, count in enumerate(options.episodes):
         means, times = regret[i].mean(axis=0), seconds[i].mean(axis=0)

@@ -79,6 +79,7 @@ class FrozenLake(gym.Env[str, str]):
     num_episodes = 100
     """Number of distinct tasks."""
     action_kinds = MOVES
+    distributions = ("gymnasium",)
 
     def __init__(self, *, slippery: bool = True, max_steps: int = 100, render_mode: str | None = None) -> None:
         if max_steps < 1:

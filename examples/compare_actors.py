@@ -1,6 +1,6 @@
 """Compare two actors on the same episodes of SIF: without help, and after help.
 
-    python examples/compare_actors.py agents/checkpoints/tiny runs/actor --episodes 84
+    python examples/compare_actors.py agents/checkpoints/sif/tiny runs/actor --episodes 84
 
 For instance a shipped actor before and after `train_actor.py --from-rollouts`. On each split (the collected tasks, and
 new tasks from index 1000 on in seen and in unseen houses) both play the same episodes. Differences are paired; the

@@ -1,7 +1,7 @@
 """Train the shipped actors by behaviour cloning of SIF's expert on the actor-train split.
 
-    python examples/train_actor.py tiny      # agents/checkpoints/tiny: the default actor
-    python examples/train_actor.py strong    # agents/checkpoints/strong: the intervention "strong"
+    python examples/train_actor.py tiny      # agents/checkpoints/sif/tiny: the default actor
+    python examples/train_actor.py strong    # agents/checkpoints/sif/strong: the intervention "strong"
     python examples/train_actor.py tiny --evaluate 600     # then evaluate it on the train split, which it has not seen
     python examples/train_actor.py tiny --from-rollouts runs/demo/rollouts.sqlite --out runs/actor
                                              # train it further on states that help has reached
@@ -55,7 +55,7 @@ from selfreg_gym.lm.training import finetune, seeded
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.utils.random_streams import Purpose, stream
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints"
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints" / "sif"
 SPLIT = "actor-train"
 STATES = ("helped", "alone", "all")
 PROMPT_LOSS = 0.5
@@ -343,7 +343,7 @@ def main() -> None:
     """Parse the command line, train, and print the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(RECIPES))
-    parser.add_argument("--out", type=Path, default=None, help="default: agents/checkpoints/NAME")
+    parser.add_argument("--out", type=Path, default=None, help="default: agents/checkpoints/sif/NAME")
     parser.add_argument(
         "--evaluate", type=int, default=0, metavar="N", help="then evaluate on N tasks of the train split"
     )

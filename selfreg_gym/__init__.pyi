@@ -59,6 +59,7 @@ from .wrappers import EncodedObservation as EncodedObservation
 from .wrappers import FeatureObservation as FeatureObservation
 from .wrappers import HelpBudget as HelpBudget
 from .wrappers import HelpCost as HelpCost
+from .wrappers import History as History
 from .wrappers import PRMObservation as PRMObservation
 from .wrappers import PRMReward as PRMReward
 from .wrappers import StateKeyObservation as StateKeyObservation

@@ -17,6 +17,7 @@ __all__ = [
     "OptionalTaskMembers",
     "find_member",
     "optional_member",
+    "required_member",
 ]
 
 
@@ -33,6 +34,13 @@ class OptionalTaskMembers(Protocol):
     run chooses on them between helpers, unless its config has ``select.splits``."""
     split_titles: Mapping[str, str]
     """Class attribute: name of a split -> its heading in tables and plots."""
+    distributions: tuple[str, ...]
+    """Class attribute: names of the installed distributions whose code the task plays (``("minigrid",)``). Their
+    versions belong to the identity of a store, so that a collection is not continued with other ones."""
+    checkpoints: str | Path | Mapping[str, str | Path]
+    """Class attribute: the family of the checkpoints that were trained for the task, a folder with one folder for each
+    agent: the name of one in ``selfreg_gym/agents/checkpoints``, or the path of one that another distribution brings.
+    A class with several ids can have a mapping from id to family."""
     action_kinds: tuple[str, ...]
     """Class attribute: prefixes of action texts. An action is of the kind of the first prefix that it begins with."""
 
@@ -67,13 +75,21 @@ class OptionalActorMembers(Protocol):
     """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
 
     checkpoint_dir: str | Path | None
-    """The directory of its language model, which can be the backbone of other models."""
+    """The directory of its language model, which can be the backbone of other models. For the actor of an intervention
+    also another model or file that its acts depend on; a run does not continue with another one."""
     default_backbone: bool
     """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
     unknown_tokens: Callable[[Sequence[str]], tuple[int, int]]
     """From texts to the number of their unknown tokens and of all their tokens, for an actor that reads tokens."""
     immaterial: tuple[str, ...]
     """Arguments that do not affect results (an address, a time-out): a store or run continues with other values."""
+
+    def with_task(self, task: Any) -> Actor:
+        """The actor for a task, for one that differs between tasks; ``self`` does not change.
+
+        Args:
+            task: the env, or the id of the task. An env calls it once, when it is made.
+        """
 
 
 class OptionalInterventionMembers(Protocol):
@@ -85,6 +101,9 @@ class OptionalInterventionMembers(Protocol):
         An env calls it once, when it is made. The result has the same name.
         """
 
+    def with_task(self, task: Any) -> Intervention:
+        """The intervention for a task (an env or an id), as for an actor. Without it, that of its actor is used."""
+
 
 def optional_member(owner: Any, name: str) -> Any:
     """A declared optional member (as in :class:`OptionalTaskMembers`); None if ``owner`` does not have it.
@@ -95,6 +114,18 @@ def optional_member(owner: Any, name: str) -> Any:
         return find_member(owner, name)
     except AttributeError:
         return None
+
+
+def required_member(owner: Any, name: str) -> Any:
+    """A declared optional member, for a wrapper that passes a member on where the env inside it has it.
+
+    Raises:
+        AttributeError: ``owner`` does not have it, or it is None.
+    """
+    found = optional_member(owner, name)
+    if found is None:
+        raise AttributeError(f"{owner} has no {name}")
+    return found
 
 
 def find_member(owner: Any, name: str) -> Any:

@@ -64,7 +64,7 @@ def test_stores_of_other_splits_are_refused(example: ModuleType, tmp_path: Path)
 
 
 def test_further_training_and_comparison(example: ModuleType, repository: Path, store: Path, tmp_path: Path) -> None:
-    start = repository / "agents" / "checkpoints" / "tiny"
+    start = repository / "agents" / "checkpoints" / "sif" / "tiny"
     records = [example.train_further(start, store, tmp_path / name, steps=2, count=16) for name in ("one", "two")]
     assert records[0]["weights_sha256"] == records[1]["weights_sha256"]  # the seed determines it
     assert records[0]["decisions"] == 16

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LM"]
 
-_SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
+"""The folder of the families of checkpoints in this package."""
+
 _MODES = ("rank", "generate")
 
 
@@ -32,7 +34,7 @@ class LM:
     first use. Pickling keeps the path, not the model.
 
     Args:
-        path: a directory written by ``save_pretrained``; None is the shipped tiny Llama.
+        path: a directory written by ``save_pretrained``; None is the shipped tiny Llama for SIF.
         mode: "rank" or "generate". For a decision without admissible actions the answer is always generated.
         temperature: 1 samples from the model's distribution, 0 takes the most likely action.
         dtype: "float32", "bfloat16" or "float16".
@@ -77,7 +79,7 @@ class LM:
             raise InvalidArgumentError(
                 f"path must be a directory written by save_pretrained, or None, received {repr(path)[:100]}."
             )
-        self.checkpoint_dir = Path(path) if path is not None else _SHIPPED / "tiny"
+        self.checkpoint_dir = Path(path) if path is not None else SHIPPED / "sif" / "tiny"
         self.mode = mode
         self.temperature = float(temperature)
         self.dtype = dtype

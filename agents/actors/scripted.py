@@ -78,7 +78,7 @@ class Scripted:
         actions = decision.admissible_actions or ()
         if actions and decision.rng.random() < self.noise:
             return _random_action(actions, decision.rng)
-        scene = _parse(decision.observation)
+        scene = _parse(decision.info.get("current_observation", decision.observation))
         if scene is not None:
             action = _next_action(scene, actions)
             if action is not None and (action in actions or not actions):

@@ -15,7 +15,7 @@ from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prom
 from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
-from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone
+from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone, task_of_spec
 from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead, GainModel, text_features
 from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.readers import TextReader
@@ -67,8 +67,9 @@ def train_student(
         raise InvalidArgumentError(
             "a language-model helper reads the text itself: leave 'embedding' out of its inputs."
         )
+    task = task_of_spec(getattr(rollouts, "spec", None))
     if str(backbone) != AUTO:
-        backbone_path(backbone)  # an unknown name is an error before the rollouts are read
+        backbone_path(backbone, task=task)  # an unknown name is an error before the rollouts are read
     data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=share, seed=seed)
     table, gains = data.table, data.gains
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
@@ -77,7 +78,8 @@ def train_student(
     judged, judged_weight = draw_decisions(table, data.outside, size=size, seed=seed)
 
     actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
-    model, tokenizer, start = _open(table, backbone, facts=facts, actor=actor, dtype=dtype, device=device, seed=seed)
+    chosen: dict[str, Any] = {"actor": actor, "task": task}
+    model, tokenizer, start = _open(table, backbone, facts=facts, **chosen, dtype=dtype, device=device, seed=seed)
     reading: dict[str, Any] = {"facts": facts, "topics": topics, "tokenizer": tokenizer}
     fit = data.examples(drawn, weight, **reading, augment=augment, rng=stream(LABEL_EXAMPLES, seed, 1))
     validation = data.examples(judged, judged_weight, **reading)
@@ -230,6 +232,7 @@ def _open(
     *,
     facts: bool,
     actor: str | Path | None,
+    task: str | None,
     dtype: str,
     device: str,
     seed: int,
@@ -237,7 +240,9 @@ def _open(
     """The model of the backbone and its tokenizer, whose vocabulary has all words of the prompts."""
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
     prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
-    with opened_backbone(backbone, table.observation.values, prompts=prompts, actor=actor, seed=seed) as found:
+    with opened_backbone(
+        backbone, table.observation.values, prompts=prompts, actor=actor, task=task, seed=seed
+    ) as found:
         tokenizer = load_tokenizer(found.path)
         model = load_causal(found.path, dtype=dtype, device=device)
         origin, built = found.record(), found.built

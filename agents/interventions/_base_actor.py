@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from selfreg_gym.errors import SetupError
 from selfreg_gym.intervention_env.building import build_actor
+from selfreg_gym.intervention_env.interventions import for_task
 from selfreg_gym.types import Actor, Intervention
 
 __all__ = ["CallingActor", "CallsActor"]
@@ -46,6 +47,15 @@ class CallingActor:
         """The same for an env with this actor."""
         bound = copy.copy(self)
         bound._base = actor
+        return bound
+
+    def with_task(self, task: Any) -> Self:
+        """The same with an own actor for this task (an env or an id)."""
+        own = None if self.own is None else for_task(self.own, task)
+        if own is self.own:
+            return self
+        bound = copy.copy(self)
+        bound.own = own
         return bound
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

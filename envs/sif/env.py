@@ -127,6 +127,7 @@ class SIF(gym.Env[str, str]):
         "unseen": "New tasks, unseen houses",
     }
     action_kinds: ClassVar = actions.KINDS
+    checkpoints = "sif"
 
     def __init__(
         self,

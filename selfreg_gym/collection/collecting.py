@@ -18,6 +18,7 @@ from typing import Any
 from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.collection.identity import identity_of, wrappers_of
 from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, collection_plan
+from selfreg_gym.collection.versions import check_versions
 from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.env import InterventionEnv
@@ -71,7 +72,8 @@ def collect(
 
     A store can be continued only with the same settings. Actor objects are compared by their attributes
     (:mod:`selfreg_gym.collection.attributes`); functions, and objects that are used as functions, also by their code
-    (:mod:`selfreg_gym.collection.identity`) if both runs use the same version of Python.
+    (:mod:`selfreg_gym.collection.identity`) if both runs use the same version of Python. The packages that a task wraps
+    must have the versions that the collection began with (:mod:`selfreg_gym.collection.versions`).
 
     Args:
         env: keyword arguments of ``selfreg/Intervention-v0`` (``task, actor, interventions`` and optionally
@@ -100,7 +102,8 @@ def collect(
     Raises:
         InvalidArgumentError: invalid arguments, or a live env with several workers.
         UnknownNameError: an unknown key of ``env``, or an unknown task, actor or intervention.
-        StoreError: the store was made with other settings (the message has the differences).
+        StoreError: the store was made with other settings, or is continued with another version of the task's package
+            (the message has the differences).
         TaskContractError: 32 episodes in a row ended in an error.
     """
     tasks, probabilities = check_tasks(tasks), check_numbers("help_probabilities", help_probabilities)
@@ -171,6 +174,7 @@ def _fill(
     missing = [p for p in rollouts.missing() if p.run == 0]
     if not missing:
         return
+    check_versions(rollouts.spec["env"].get("identity") or {}, player.description["identity"], str(rollouts.path))
     if workers == 1:
         player.build()
     available, kinds = player.task_members()
@@ -249,7 +253,7 @@ class _Player:
                 name_and_id(one)[0] if isinstance(one, str) else _name(one) for one in env["interventions"]
             ],
             "help_cost": help_cost,
-            "identity": identity_of(env["task"], env["actor"], env["interventions"]),
+            "identity": identity_of(_function_of(env["task"]), env["actor"], env["interventions"]),
         }
         if abort:
             self.description["abort"] = True
@@ -336,6 +340,11 @@ def _describe_live(env: Any) -> dict[str, Any]:
             "identity": identity_of(task, base.actor, base.interventions, wrappers_of(env), wrappers_of(task)),
         }
     )
+
+
+def _function_of(task: Any) -> Any:
+    """The function that ``"package.module:function"`` names, whose code is part of the identity; else the task."""
+    return building.task_function(task) or task if isinstance(task, str) else task
 
 
 def _name(value: Any) -> str:

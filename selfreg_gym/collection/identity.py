@@ -38,6 +38,7 @@ from selfreg_gym.collection.code import (
     nested_code,
     slots_of,
 )
+from selfreg_gym.collection.versions import versions_of
 from selfreg_gym.intervention_env.interventions import name_and_id
 from selfreg_gym.intervention_env.snapshots import LimitSnapshots, ReplaySnapshots, layers
 from selfreg_gym.types import FunctionActor, Intervention, optional_member
@@ -67,6 +68,7 @@ def identity_of(
     played = {"task": _attributes(_arguments_of_task(task)), "actor": _attributes(actor)}
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "versions": versions_of(task),
         "code": {
             "task": _digest(task),
             "actor": _digest(actor),

@@ -28,6 +28,7 @@ from selfreg_gym.endpoint.redaction import without_controls
 from selfreg_gym.endpoint.structured import Form
 from selfreg_gym.endpoint.systemone import in_range
 from selfreg_gym.errors import EndpointError
+from selfreg_gym.intervention_env.history import dialogue_text
 from selfreg_gym.lm.parsing import parse_action
 from selfreg_gym.lm.prompts import ACTION_MARK, REASONING_REQUEST, actor_prompt, answer_text
 from selfreg_gym.lm.reasoning_marks import answer_of
@@ -133,7 +134,7 @@ class _Strategies:
         after_mark = self.path == COMPLETIONS and not self.options.reasoning and self.options.request is None
         requests = []
         for d in decisions:
-            request = self._request(self.path, self._text_body(d.observation), d)
+            request = self._request(self.path, self._text_body(d), d)
             requests.append(replace(request, check=self._action_check(d, after_mark=after_mark)))
         pairs = zip(decisions, self._texts(requests), strict=True)
         return [self._act_of_text(d, answer, after_mark=after_mark) for d, answer in pairs]
@@ -156,21 +157,28 @@ class _Strategies:
             answers[i] = answer
         return answers
 
-    def _text_body(self, observation: str) -> dict[str, Any]:
+    def _text_body(self, decision: Decision) -> dict[str, Any]:
+        observation = decision.observation
         reasoning = self.options.reasoning
         own = self.options.request
         if self.path == CHAT:
             request = (REASONING_REQUEST if reasoning else ACTION_REQUEST) if own is None else own
-            return {"messages": self._messages(observation, request)}
+            return {"messages": self._messages(decision, request)}
         stop = {} if reasoning or not self.capabilities.works("stop") else {"stop": ["\n"]}
         if own is not None:
             return {"prompt": f"{observation}\n{own} Answer:", **stop}
         return {"prompt": actor_prompt(observation, reasoning=reasoning), **stop}
 
-    def _messages(self, observation: str, request: str) -> list[dict[str, str]]:
+    def _messages(self, decision: Decision, request: str) -> list[dict[str, str]]:
+        """The messages of a chat: one for an observation, or the turns of a dialogue (``History``)."""
         system = self.options.instructions
         first = [{"role": "system", "content": system}] if system else []
-        return [*first, {"role": "user", "content": f"{observation}\n{request}"}]
+        turns = decision.info.get("dialogue", ())
+        if len(turns) < 2 or dialogue_text(turns) != decision.observation:  # another text was put in its place
+            turns = (decision.observation,)
+        roles = ("user", "assistant")
+        earlier = [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns[:-1])]
+        return [*first, *earlier, {"role": "user", "content": f"{turns[-1]}\n{request}"}]
 
     def _request(self, path: str, body: dict[str, Any], decision: Decision, *, max_tokens: int = 0) -> Request:
         """A request whose answer the server draws, with a seed from the stream of the decision."""
@@ -240,7 +248,7 @@ class _Strategies:
             longest = max(len(action.encode()) for action in offered) + 16  # a token is at least one byte
             body = form.body(actor_prompt(decision.observation) if after_mark else "", offered)
             if not after_mark:
-                body["messages"] = self._messages(decision.observation, ACTION_REQUEST)
+                body["messages"] = self._messages(decision, ACTION_REQUEST)
             request = self._request(form.path, body, decision, max_tokens=longest)
             requests.append(replace(request, check=self._action_check(decision, after_mark=after_mark, form=form)))
         pairs = zip(decisions, self.connection.ask(requests), strict=True)

@@ -94,7 +94,7 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
     commits = ", ".join(f"`{commit}`" for commit in manifest["commits"]) or "unknown (not a checkout)"
     most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
     env = {"interventions": config.interventions.ids, "intervention_kwargs": config.interventions.kwargs}
-    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.kwargs})
+    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.arguments})
     names = (f"`{one}`{' (privileged)' if one in privileged else ''}" for one in config.interventions.names)
     lines = [
         f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions {', '.join(names)}.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import InvalidArgumentError, shown
-from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, find_backbone, opened_backbone
+from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, find_backbone, opened_backbone, task_of_spec
 
 __all__ = ["backbone_folder", "embedding_backbone"]
 
@@ -42,7 +42,7 @@ def backbone_folder(backbone: str | Path, *, spec: Any = None, prm: Any = None) 
                 f"prm={shown(prm)}."
             )
         return Path(folder)
-    return find_backbone(backbone, what="backbone")
+    return find_backbone(backbone, what="backbone", task=task_of_spec(spec))
 
 
 @contextmanager
@@ -61,5 +61,5 @@ def embedding_backbone(
     if str(backbone) != AUTO:
         yield backbone_folder(backbone, spec=spec, prm=prm)
         return
-    with opened_backbone(AUTO, texts, actor=checkpoint_of_spec(spec)) as found:
+    with opened_backbone(AUTO, texts, actor=checkpoint_of_spec(spec), task=task_of_spec(spec)) as found:
         yield found.path

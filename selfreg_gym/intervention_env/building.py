@@ -1,24 +1,33 @@
-"""Make the task and the actor of an env from ids, objects or functions, and validate arguments.
-
-The functions ``check_...`` return the value in its plain Python type, or raise ``InvalidArgumentError``.
-"""
+"""Make the task and the actor of an env from ids, objects or functions."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
+from selfreg_gym.intervention_env.arguments import (
+    check_action,
+    check_actions,
+    check_budget,
+    check_flag,
+    check_help_cost,
+    check_kwargs,
+    check_limit,
+    check_no_more_arguments,
+    check_seed,
+)
+from selfreg_gym.intervention_env.history import with_history
 from selfreg_gym.intervention_env.snapshots import with_snapshots
-from selfreg_gym.types import Actor, Intervention, as_actor, optional_member
-from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_number
+from selfreg_gym.types import Actor, as_actor, optional_member
 
 __all__ = [
     "build_actor",
@@ -32,87 +41,13 @@ __all__ = [
     "check_limit",
     "check_no_more_arguments",
     "check_seed",
+    "closing_on_error",
     "construct",
     "constructing",
     "material",
+    "task_function",
+    "task_kind",
 ]
-
-
-def check_help_cost(help_cost: float) -> float:
-    """Return the help cost r as a float; see :func:`selfreg_gym.utils.arguments.check_number`."""
-    return check_number("help_cost (r)", help_cost)
-
-
-def check_limit(max_episode_steps: Any) -> int | None:
-    """Return ``max_episode_steps``, at least 1, as an int, or None for no limit (Gymnasium's -1 means the same)."""
-    if max_episode_steps is None or (type(max_episode_steps) is int and max_episode_steps == -1):
-        return None
-    return check_count("max_episode_steps", max_episode_steps)
-
-
-def check_budget(budget: Any) -> float:
-    """Return a budget C as a float; see :func:`selfreg_gym.utils.arguments.check_number`."""
-    return check_number("a budget C (cost units per episode)", budget)
-
-
-def check_flag(what: str, value: Any) -> bool:
-    """Return a bool; any other value is an error."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise InvalidArgumentError(f"{what} must be True or False, received {shown(value)}.")
-
-
-def check_seed(seed: Any) -> int | None:
-    """Return a seed, an integer from 0 to 2**63 - 1, as an int; or None."""
-    if seed is None or (type(seed) is int and 0 <= seed <= LARGEST_INTEGER):
-        return seed
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and 0 <= seed <= LARGEST_INTEGER:
-        return int(seed)
-    raise InvalidArgumentError(f"a seed must be a non-negative integer below 2**63 or None, received {shown(seed)}.")
-
-
-def check_action(action: Any, interventions: Sequence[Intervention], *, abort: bool = False) -> int:
-    """Return an action as an int in 0 .. K, or K + 1 with ``abort``; the message of the error lists the actions."""
-    k = len(interventions) + abort
-    scalar = action.item() if isinstance(action, np.ndarray | np.generic) and action.ndim == 0 else action
-    if isinstance(scalar, int) and 0 <= scalar <= k:
-        return int(scalar)
-    meaning = [f"{i} = help from {one.name!r}" for i, one in enumerate(interventions, 1)]
-    meaning += [f"{k} = abort"] if abort else []
-    raise InvalidArgumentError(
-        f"an action must be an integer from 0 to {k} ({', '.join(['0 = nohelp', *meaning])}), "
-        f"received {action!r} of type {type(action).__name__}."
-    )
-
-
-def check_actions(actions: Any, n: int) -> np.ndarray:
-    """Return the actions of n environments as an integer array ``(n,)``."""
-    try:
-        array = np.asarray(actions)
-    except ValueError:  # nested lists of different lengths
-        array = np.array(None)
-    if array.shape != (n,) or array.dtype.kind not in "iub":
-        raise InvalidArgumentError(f"actions must be {n} integers, one per environment, received {shown(actions)}.")
-    return array
-
-
-def check_no_more_arguments(kind: type, unknown: dict[str, Any]) -> None:
-    """Raise ``UnknownNameError`` with the arguments of ``kind`` if ``unknown`` holds others."""
-    for key in unknown:
-        parameters = inspect.signature(kind).parameters.values()
-        known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD]
-        raise UnknownNameError(f"argument of {kind.__name__}", key, known)
-
-
-def check_kwargs(what: str, kwargs: Any) -> dict[str, Any]:
-    """Return keyword arguments, a dict with keys of type str; None means no arguments."""
-    if kwargs is None:
-        return {}
-    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
-        raise InvalidArgumentError(
-            f"{what} must be a dict of keyword arguments such as {{'name': value}}, received {shown(kwargs)}."
-        )
-    return dict(kwargs)
 
 
 def build_actor(actor: Actor | Callable[[str], str] | str, actor_kwargs: dict[str, Any] | None = None) -> Actor:
@@ -166,6 +101,17 @@ def constructing(what: str, kind: Any) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def closing_on_error(*tasks: gym.Env[Any, Any]) -> Iterator[None]:
+    """Close the tasks if the block raises, so that none of their processes is left."""
+    try:
+        yield
+    except BaseException:
+        for task in tasks:
+            task.close()
+        raise
+
+
 def _check_arguments(what: str, kind: Any, arguments: dict[str, Any]) -> None:
     """Raise if ``kind`` does not take one of the arguments, or requires another."""
     signature = inspect.signature(kind)
@@ -197,18 +143,101 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
+def task_kind(task: str) -> Any:
+    """The class or function behind a task's id or path, which may declare splits; None for another package's id.
+
+    Raises:
+        PluginImportError: the module of a registered task cannot be imported.
+        InvalidArgumentError: see :func:`task_function`.
+    """
+    return registry.load("envs", task) if task in registry.names("envs") else task_function(task)
+
+
+def task_function(task: str) -> Callable[..., Any] | None:
+    """The function or class that ``"package.module:function"`` names; None if ``task`` is a Gymnasium id.
+
+    Gymnasium's own ``"module:Name-v0"``, the id of an env that the module registers, is an id.
+
+    Raises:
+        UnknownNameError: ``task`` is not a registered id and not of this form.
+        InvalidArgumentError: the module cannot be imported, or has no such function.
+    """
+    if task in gym.registry:
+        return None
+    module, colon, name = task.partition(":")
+    if not colon or not module or not name:
+        raise UnknownNameError("task", task, registry.names("envs"))
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"the module of the task {shown(task)} cannot be imported: {type(error).__name__}: {error}. Write "
+            "'package.module:function' with a module that Python finds (its folder in PYTHONPATH, or installed)."
+        ) from error
+    if name in gym.registry:
+        return None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        known = sorted(key for key, value in vars(sys.modules[module]).items() if callable(value) and key[0] != "_")
+        raise UnknownNameError(f"function of the module {module}, or id of a task that it registers,", name, known)
+    return found
+
+
+def _check_task_arguments(task: str, function: Callable[..., Any] | None, kwargs: dict[str, Any]) -> None:
     """Compare the arguments of a task with its signature, except for ids with a module (``"module:Name-v0"``)."""
-    spec = gym.registry.get(task)
-    if spec is None or spec.entry_point is None:
-        return
-    point = spec.entry_point
-    if task in registry.names("envs"):
-        kind: Any = registry.load("envs", task)  # if the import fails, the error has the distribution
-    else:
-        kind = load_env_creator(point) if isinstance(point, str) else point
+    kind: Any = function
+    fixed: dict[str, Any] = {}
+    if function is None:
+        spec = gym.registry.get(task)
+        if spec is None or spec.entry_point is None:
+            return
+        point, fixed = spec.entry_point, spec.kwargs
+        if task in registry.names("envs"):
+            kind = registry.load("envs", task)  # if the import fails, the error has the distribution
+        else:
+            kind = load_env_creator(point) if isinstance(point, str) else point
     own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # gym.make's own
-    _check_arguments(f"task {task!r}", kind, {**spec.kwargs, **own})
+    _check_arguments(f"task {task!r}", kind, {**fixed, **own})
+
+
+def _task_of_id(task: str, task_kwargs: dict[str, Any] | None, render_mode: str | None) -> gym.Env[str, str]:
+    """Make the task of an id or of ``"module:function"``, with its history."""
+    kwargs = check_kwargs("task_kwargs", task_kwargs)
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    limit = check_limit(kwargs.get("max_episode_steps"))
+    if limit is not None:
+        kwargs["max_episode_steps"] = limit  # Gymnasium requires a Python int
+    function = task_function(task)
+    takes = inspect.signature(task_kind(task)).parameters if function or task in registry.names("envs") else ()
+    history = None if "history" in takes else kwargs.pop("history", None)
+    _check_task_arguments(task, function, kwargs)
+    with constructing(f"task {shown(task)}", function or gym.registry.get(task)):
+        if function is None:
+            # Gymnasium's passive checker sees only the first step; selfreg_gym.testing.check_task checks all.
+            env = gym.make(task, disable_env_checker=True, **kwargs)
+        elif "max_episode_steps" in takes or limit is None:
+            env = function(**kwargs)
+        else:
+            del kwargs["max_episode_steps"]
+            env = gym.wrappers.TimeLimit(_checked_env(function(**kwargs)), limit)
+    return with_history(_checked_env(env), history)
+
+
+def _checked_env(env: Any) -> gym.Env[str, str]:
+    """A text task, or an error."""
+    if not isinstance(env, gym.Env):
+        raise InvalidArgumentError(
+            f"a task must be an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
+        )
+    for space, what in ((env.observation_space, "observations"), (env.action_space, "actions")):
+        if not isinstance(space, gym.spaces.Text):
+            raise InvalidArgumentError(
+                f"a task's {what} must be text (selfreg_gym.FreeText), received the space {space} of {env}: "
+                "wrap the task in selfreg_gym.TextAdapter, or in another wrapper with text spaces."
+            )
+    return env
 
 
 def build_task(
@@ -218,47 +247,36 @@ def build_task(
 ) -> gym.Env[str, str]:
     """Make a text task from an id, an env, or a function that makes one; the result has exact snapshots.
 
+    Args:
+        task: an id, ``"package.module:function"``, an env, or a function without arguments.
+        task_kwargs: arguments of an id or of the function that it names. ``history`` (a number of turns, or the
+            arguments of :class:`selfreg_gym.History`) puts the task into a ``History``, unless the task itself has an
+            argument of this name.
+        render_mode: the task's render mode.
+
     Raises:
         UnknownNameError: no task has this id, or an argument does not exist.
         InvalidArgumentError: arguments for a task env, a missing argument, or spaces that are not text.
         RegistryError: the task's module cannot be imported, or its constructor raised.
     """
     if isinstance(task, str):
-        kwargs = check_kwargs("task_kwargs", task_kwargs)
-        if render_mode is not None:
-            kwargs["render_mode"] = render_mode
-        if check_limit(kwargs.get("max_episode_steps")) is not None:
-            kwargs["max_episode_steps"] = int(kwargs["max_episode_steps"])  # Gymnasium requires a Python int
         try:
-            _check_task_arguments(task, kwargs)
-            with constructing(f"task {shown(task)}", gym.registry.get(task)):
-                # Gymnasium's passive checker sees only the first step; selfreg_gym.testing.check_task checks all.
-                env = gym.make(task, disable_env_checker=True, **kwargs)
+            return with_snapshots(_task_of_id(task, task_kwargs, render_mode))
         except RegistryError as error:
             if isinstance(error.__cause__, gym.error.Error) and task not in gym.registry:
                 raise UnknownNameError("task", task, registry.names("envs")) from None
             raise
-    elif task_kwargs:
+    if task_kwargs:
         raise InvalidArgumentError(f"task_kwargs needs a task given by its id, received the task {task!r}.")
+    if callable(task) and not isinstance(task, gym.Env):
+        with constructing("task", task if hasattr(task, "__qualname__") else type(task)):
+            env = task()
     else:
-        if callable(task) and not isinstance(task, gym.Env):
-            with constructing("task", task if hasattr(task, "__qualname__") else type(task)):
-                env = task()
-        else:
-            env = task
-        if not isinstance(env, gym.Env):
-            raise InvalidArgumentError(
-                f"a task must be an id, a gymnasium.Env or a function that makes one, received {type(env).__name__}."
-            )
-        if render_mode is not None and render_mode != env.render_mode:
-            raise InvalidArgumentError(
-                f"render_mode={render_mode!r} differs from the task's render mode {env.render_mode!r}: "
-                "make the task with the render mode that you want."
-            )
-    for space, what in ((env.observation_space, "observations"), (env.action_space, "actions")):
-        if not isinstance(space, gym.spaces.Text):
-            raise InvalidArgumentError(
-                f"a task's {what} must be text (selfreg_gym.FreeText), received the space {space} of {env}: "
-                "wrap the task in a wrapper with text spaces."
-            )
+        env = task
+    env = _checked_env(env)
+    if render_mode is not None and render_mode != env.render_mode:
+        raise InvalidArgumentError(
+            f"render_mode={render_mode!r} differs from the task's render mode {env.render_mode!r}: "
+            "make the task with the render mode that you want."
+        )
     return with_snapshots(env)

@@ -12,7 +12,7 @@ from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
-from selfreg_gym.intervention_env.interventions import build_interventions
+from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
 
 __all__ = ["InterventionEnv"]
@@ -44,8 +44,10 @@ class InterventionEnv(gym.Env[str, int]):
     ``options`` are passed to the task; ``{"episode": i}`` selects its i-th task.
 
     ## Episode End
-    The task's, and truncation after ``max_episode_steps``. If an actor fails (``Act.error``, an exception, an invalid
-    answer), the episode is truncated with reward 0 and ``info["error"]``, and is excluded from all statistics.
+    The task's, and truncation after ``max_episode_steps``. If an actor or an intervention fails (``Act.error``, an
+    exception, an invalid answer, a changed task), or if the task's ``step`` raises or breaks the contract of
+    :class:`selfreg_gym.TextTask`, the episode is truncated with reward 0, the last observation and ``info["error"]``.
+    It is excluded from all statistics. If the task's ``reset`` fails, ``reset`` raises ``TaskResetError``.
 
     ## Info
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
@@ -58,7 +60,8 @@ class InterventionEnv(gym.Env[str, int]):
     * ``cost``: float, cost units of this step; ``step``: int, steps done;
     * ``tokens``: int, tokens of the call, -1 if not counted;
     * ``reported_cost``: float, cost units that the call reported, -1 if none (also under its former key ``price``);
-    * ``success``, ``is_success``, ``invalid_action``: bool; ``error``: str or None;
+    * ``success``, ``is_success``, ``invalid_action``: bool;
+    * ``error``: who broke which rule in this step, a text; None if nobody did;
     * ``aborted``: bool, whether the episode was aborted (with ``abort=True`` only);
     * ``state_key``, ``task_id``: str; ``task_seed``: int.
 
@@ -107,11 +110,13 @@ class InterventionEnv(gym.Env[str, int]):
         self._generator_seed: int | None = None
         self._warned = False
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
+        self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.abort = building.check_flag("abort", abort)
         self.task = building.build_task(task, task_kwargs, render_mode)
+        with building.closing_on_error(self.task):
+            self.actor, self.interventions = in_env(self.actor, self.interventions, self.task)
         self.render_mode = render_mode
         self.metadata = {"render_modes": [], "render_fps": 1, **self.task.metadata}
         self.observation_space = self.task.observation_space

@@ -15,7 +15,7 @@ from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.asking import ask_repeatedly
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
 from selfreg_gym.intervention_env.infos import batch_infos
-from selfreg_gym.intervention_env.interventions import build_interventions
+from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
 from selfreg_gym.utils.arguments import check_count, check_options
 
@@ -75,12 +75,14 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
             )
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.actor = building.build_actor(actor, actor_kwargs)
-        self.interventions = build_interventions(interventions, intervention_kwargs, self.actor)
+        self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
         self.abort = building.check_flag("abort", abort)
         self.render_mode = render_mode
         tasks = [building.build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
+        with building.closing_on_error(*tasks):
+            self.actor, self.interventions = in_env(self.actor, self.interventions, tasks[0])
         if len({id(one.unwrapped) for one in tasks}) < self.num_envs:
             raise InvalidArgumentError(
                 f"each of the {self.num_envs} environments needs its own task: the function must return a new task env "

@@ -4,7 +4,8 @@ A backbone is a directory, the id of an actor with a checkpoint, or ``"auto"``: 
 that can read the collected texts, or else a small Llama built from these texts.
 
 1. that of the actor, if the actor is a language model;
-2. that of the registered actor with ``default_backbone`` (:class:`selfreg_gym.optional_members.OptionalActorMembers`).
+2. that of the registered actor with ``default_backbone`` (:class:`selfreg_gym.optional_members.OptionalActorMembers`),
+   with its checkpoint for the task.
 
 A checkpoint can read the texts if its tokenizer knows at least 95 % of their tokens, and if unknown tokens make at most
 5 % of the texts equal to others. A named backbone that cannot read them is an error before training. This module
@@ -13,16 +14,17 @@ imports torch only when it opens a checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
-from selfreg_gym.errors import InvalidArgumentError, SelfRegError, UnknownNameError
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, SelfRegError, UnknownNameError
+from selfreg_gym.intervention_env.interventions import for_task
 from selfreg_gym.lm.vocabulary import MAX_UNKNOWN, UnknownTokens, distinct, unknown_tokens
 from selfreg_gym.types import optional_member
 
@@ -37,6 +39,7 @@ __all__ = [
     "default_actor",
     "find_backbone",
     "opened_backbone",
+    "task_of_spec",
     "weights_hash",
 ]
 
@@ -76,8 +79,11 @@ class Backbone:
         }
 
 
-def backbone_path(backbone: str | Path) -> Path:
+def backbone_path(backbone: str | Path, *, task: str | None = None) -> Path:
     """Return the checkpoint directory of a backbone, as :func:`find_backbone`, and check that it contains a checkpoint.
+
+    Args:
+        backbone, task: as for :func:`find_backbone`.
 
     Raises:
         UnknownNameError, InvalidArgumentError: as :func:`find_backbone`.
@@ -85,16 +91,17 @@ def backbone_path(backbone: str | Path) -> Path:
     """
     from selfreg_gym.lm.loading import check_checkpoint
 
-    return check_checkpoint(find_backbone(backbone))
+    return check_checkpoint(find_backbone(backbone, task=task))
 
 
-def find_backbone(backbone: str | Path, *, what: str = "backbone") -> Path:
+def find_backbone(backbone: str | Path, *, what: str = "backbone", task: str | None = None) -> Path:
     """Return the directory of a backbone without checking its contents.
 
     Args:
         backbone: the id of an actor with a ``checkpoint_dir``, or a directory. An actor takes precedence over a
             directory of the same name.
         what: name of the setting, for the error message.
+        task: the id of the task, for an actor whose checkpoint depends on it (``with_task``).
 
     Raises:
         UnknownNameError: ``backbone`` is neither an actor nor a directory.
@@ -107,14 +114,22 @@ def find_backbone(backbone: str | Path, *, what: str = "backbone") -> Path:
         raise UnknownNameError(
             f"{what} ('auto', an actor's id, or a directory with a checkpoint)", name, [AUTO, *actors]
         )
-    folder = checkpoint_of(registry.load("actors", name)())
+    folder = checkpoint_of(registry.load("actors", name)(), task)
     if folder is None:
         raise InvalidArgumentError(f"{what} must be an actor that has a checkpoint, received {name!r}, which has none.")
     return folder
 
 
-def checkpoint_of(actor: Any) -> Path | None:
-    """The checkpoint directory of an actor, or None for an actor without one."""
+def checkpoint_of(actor: Any, task: str | None = None) -> Path | None:
+    """The checkpoint directory of an actor, or None for an actor without one.
+
+    Args:
+        actor: the actor.
+        task: the id of the task; an actor without a checkpoint for it has the one that it has without a task.
+    """
+    if task is not None:
+        with contextlib.suppress(CheckpointError):
+            actor = for_task(actor, task)
     folder = optional_member(actor, "checkpoint_dir")
     return Path(folder) if isinstance(folder, str | Path) else None
 
@@ -131,17 +146,29 @@ def checkpoint_of_spec(spec: Any) -> Path | None:
     if not isinstance(env, Mapping) or not isinstance(actor, str) or actor not in registry.names("actors"):
         return None
     try:
-        return checkpoint_of(registry.load("actors", actor)(**dict(env.get("actor_kwargs") or {})))
+        return checkpoint_of(registry.load("actors", actor)(**dict(env.get("actor_kwargs") or {})), task_of_spec(spec))
     except (SelfRegError, TypeError):  # the actor cannot be created on this machine, and training does not need it
         return None
 
 
-def candidates(actor: str | Path | None = None) -> dict[str, Path]:
-    """Return the checkpoints that ``"auto"`` tries, by name and in order: that of the actor, the default one."""
+def task_of_spec(spec: Any) -> str | None:
+    """Return the id of the task in a store's ``spec``, or None if it has none."""
+    env = spec.get("env") if isinstance(spec, Mapping) else None
+    task = env.get("task") if isinstance(env, Mapping) else None
+    return task if isinstance(task, str) else None
+
+
+def candidates(actor: str | Path | None = None, task: str | None = None) -> dict[str, Path]:
+    """Return the checkpoints that ``"auto"`` tries, by name and in order: that of the actor, the default one.
+
+    Args:
+        actor: the checkpoint of the actor.
+        task: the id of the task, for the default checkpoint.
+    """
     from selfreg_gym.lm.loading import check_checkpoint
 
     found: dict[str, Path] = {}
-    default = None if (name := default_actor()) is None else backbone_path(name)
+    default = None if (name := default_actor()) is None else backbone_path(name, task=task)
     if actor is not None and (default is None or Path(actor).resolve() != default.resolve()):
         found[Path(actor).name] = check_checkpoint(actor)
     if default is not None:
@@ -149,13 +176,14 @@ def candidates(actor: str | Path | None = None) -> dict[str, Path]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened_backbone(
     backbone: str | Path,
     texts: Sequence[str],
     *,
     prompts: Sequence[str] = (),
     actor: str | Path | None = None,
+    task: str | None = None,
     seed: int = 0,
 ) -> Iterator[Backbone]:
     """Open a backbone that can read the texts; for ``"auto"``, build one if no checkpoint can.
@@ -165,6 +193,7 @@ def opened_backbone(
         texts: the observations of the training data.
         prompts: the texts that follow an observation (the question at each budget), which must stay distinct as tokens.
         actor: for ``"auto"``, the checkpoint of the actor.
+        task: the id of the task, for actors whose checkpoint depends on it.
         seed: seed of the weights of a built backbone.
 
     Yields:
@@ -178,14 +207,14 @@ def opened_backbone(
     if not texts:
         raise InvalidArgumentError("a backbone is chosen by the texts to read, received no texts.")
     if str(backbone) != AUTO:
-        path = backbone_path(backbone)
+        path = backbone_path(backbone, task=task)
         unknown = _unknown(path, texts, prompts)
         if not unknown.readable:
             raise InvalidArgumentError(_unreadable(str(backbone), unknown))
         yield Backbone(path, path.name, False, unknown, {})
         return
     rejected: dict[str, float] = {}
-    for name, path in candidates(actor).items():
+    for name, path in candidates(actor, task).items():
         unknown = _unknown(path, texts, prompts)
         if unknown.readable:
             yield Backbone(path, name, False, unknown, rejected)

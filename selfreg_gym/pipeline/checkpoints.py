@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.errors import RunDirectoryError
+from selfreg_gym.collection.versions import check_versions, versions_of
+from selfreg_gym.errors import RunDirectoryError, StoreError
 from selfreg_gym.intervention_env.building import build_actor
-from selfreg_gym.intervention_env.interventions import build_interventions
+from selfreg_gym.intervention_env.interventions import build_interventions, for_task
 from selfreg_gym.lm.backbone import AUTO, checkpoint_of, default_actor, find_backbone
 from selfreg_gym.lm.prompts import PROMPT_DATE
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.manifest import fingerprint
 
-__all__ = ["actor_checkpoint", "check_models", "models_of", "some_models"]
+__all__ = ["actor_checkpoint", "check_models", "models_of", "on_task", "some_models"]
 
 
 def models_of(config: RunConfig) -> dict[str, str]:
@@ -27,24 +28,40 @@ def models_of(config: RunConfig) -> dict[str, str]:
         InvalidArgumentError: a backbone that is an actor without a checkpoint.
         CheckpointError: an actor whose checkpoint is missing.
     """
+    task = config.task.id
     found: dict[str, Any] = {"actor": actor_checkpoint(config)}
     names, ids = config.interventions.names, config.interventions.ids
     for name, intervention in zip(names, build_interventions(ids, config.interventions.kwargs), strict=True):
-        found[f"intervention {name}"] = checkpoint_of(intervention.actor)
+        found[f"intervention {name}"] = checkpoint_of(for_task(intervention, task).actor)
     for section in ("prm", "helper"):
         backbone: str | None = getattr(config, section).backbone
         if backbone == AUTO:  # every run of this version has the same default checkpoint; the actor's own may differ
             backbone = found["actor"] or default_actor()
         if backbone is not None:
-            found[f"{section} backbone"] = find_backbone(backbone, what=f"{section}.backbone")
+            found[f"{section} backbone"] = find_backbone(backbone, what=f"{section}.backbone", task=task)
     if config.values.backbone not in (AUTO, "actor", "prm"):
-        found["values backbone"] = find_backbone(config.values.backbone, what="values.backbone")
+        found["values backbone"] = find_backbone(config.values.backbone, what="values.backbone", task=task)
     return {name: fingerprint(folder) for name, folder in found.items() if folder is not None}
 
 
 def actor_checkpoint(config: RunConfig) -> Path | None:
-    """Return the checkpoint of the run's actor; None for an actor without one."""
-    return checkpoint_of(build_actor(config.actor.id, config.actor.kwargs))
+    """Return the checkpoint of the run's actor on its task; None for an actor without one."""
+    return checkpoint_of(for_task(build_actor(config.actor.id, config.actor.kwargs), config.task.id))
+
+
+def on_task(config: RunConfig, *, backbone: str) -> dict[str, Any]:
+    """Return the arguments ``backbone`` and ``actor`` of a training that does not know the task, as checkpoints for it.
+
+    Args:
+        config: the config of the run.
+        backbone: ``"auto"``, an actor's id or a directory. For ``"auto"``, ``actor`` is the checkpoint of the actor, or
+            else that of the default actor.
+    """
+    task, actor = config.task.id, actor_checkpoint(config)
+    if backbone != AUTO:
+        return {"backbone": find_backbone(backbone, task=task), "actor": actor}
+    default = default_actor()
+    return {"backbone": AUTO, "actor": actor or (None if default is None else find_backbone(default, task=task))}
 
 
 def some_models(run: Run, *prefixes: str) -> dict[str, str]:
@@ -55,11 +72,14 @@ def some_models(run: Run, *prefixes: str) -> dict[str, str]:
 def check_models(run: Run, *, update: bool = False) -> None:
     """Raise if the checkpoints of a run have changed; with ``update`` the new ones are recorded instead.
 
-    The date that chat templates print is compared too, because prompts depend on it.
+    The date that chat templates print is compared too, because prompts depend on it, and the versions of the packages
+    whose code the task plays (:mod:`selfreg_gym.collection.versions`).
 
     Raises:
-        RunDirectoryError: a checkpoint, or the date of the prompts, differs from the one that the run began with.
+        RunDirectoryError: a checkpoint, the date of the prompts, or the version of one of the task's packages differs
+            from the one that the run began with.
     """
+    _check_task_versions(run)
     date, recorded_date = PROMPT_DATE.isoformat(), run.manifest.data.get("prompt_date")
     if recorded_date not in (None, date):
         raise RunDirectoryError(
@@ -77,3 +97,15 @@ def check_models(run: Run, *, update: bool = False) -> None:
         )
     if models != recorded:
         run.manifest.note(models=models)
+
+
+def _check_task_versions(run: Run) -> None:
+    """Raise if a package of the task has another version than the run began with; the first time it is recorded."""
+    versions, recorded = versions_of(run.config.task.id), run.manifest.data.get("task_versions")
+    if recorded is None:
+        run.manifest.note(task_versions=versions)
+        return
+    try:
+        check_versions({"versions": recorded}, {"versions": versions}, str(run.path))
+    except StoreError as error:
+        raise RunDirectoryError(str(error)) from None

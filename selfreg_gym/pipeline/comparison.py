@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfreg_gym.errors import FailedEpisodesError, RunDirectoryError
 from selfreg_gym.helper import Helper, HelperKey
+from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.pipeline.candidates import build, helper_class, is_decisive
 from selfreg_gym.pipeline.directory import Run
@@ -58,10 +59,8 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
 
 def num_tasks(run: Run, split: str | None = None) -> int:
     """Number of tasks of a split, as the task declares it (``num_episodes``); ``sys.maxsize`` if it does not."""
-    import gymnasium as gym
-
     kwargs = run.env_kwargs(split)
-    task = gym.make(kwargs["task"], disable_env_checker=True, **kwargs["task_kwargs"])
+    task = build_task(kwargs["task"], kwargs["task_kwargs"])
     try:
         declared = episodes_of(task)
         return declared if declared is not None and declared > 0 else sys.maxsize

@@ -23,8 +23,8 @@ from pydantic import ValidationError
 
 from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
-from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, shown
-from selfreg_gym.intervention_env.building import material
+from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError, did_you_mean, shown
+from selfreg_gym.intervention_env.building import material, task_kind
 from selfreg_gym.intervention_env.interventions import material_kwargs
 from selfreg_gym.pipeline.schema import RunConfig, TaskConfig
 from selfreg_gym.types import optional_member
@@ -103,16 +103,16 @@ def override(table: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
     """Apply ``overrides`` to nested tables and validate the config.
 
     Arguments that no longer apply are dropped: an override of ``task.id`` drops the table's ``task.kwargs``,
-    ``task.splits``, ``task.titles`` and ``select.splits``, one of ``actor.id`` its ``actor.kwargs``, and one of
-    ``interventions.ids`` or ``evaluate.helpers`` the arguments of those that it does not name. Values in the overrides
-    are kept.
+    ``task.history``, ``task.splits``, ``task.titles`` and ``select.splits``, one of ``actor.id`` its ``actor.kwargs``,
+    and one of ``interventions.ids`` or ``evaluate.helpers`` the arguments of those that it does not name. Values in the
+    overrides are kept.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type or out of range.
     """
     base: dict[str, Any] = copy.deepcopy(_renamed(table))
     given = parse_overrides(overrides)
-    for section, dependent in (("task", ("kwargs", "splits", "titles")), ("actor", ("kwargs",))):
+    for section, dependent in (("task", ("kwargs", "history", "splits", "titles")), ("actor", ("kwargs",))):
         new, part = given.get(section, {}).get("id"), base.get(section)
         if new is not None and isinstance(part, dict) and new != part.get("id"):
             for key in dependent:
@@ -151,7 +151,7 @@ def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> dic
     if not isinstance(task, dict) or "splits" in task or "titles" in task:
         return {}
     name = given.get("id", task.get("id", TaskConfig.model_fields["id"].default))
-    kind = registry.load("envs", name) if name in registry.names("envs") else None
+    kind = _task_kind(name)
     splits = optional_member(kind, "splits") or {}
     chosen = {**_table(task.get("kwargs")), **_table(given.get("kwargs"))}
     if splits and not any(chosen.keys() & kwargs.keys() for kwargs in splits.values()):
@@ -164,6 +164,14 @@ def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> dic
             select["splits"] = validation
             return validation
     return {}
+
+
+def _task_kind(name: Any) -> Any:
+    """The class or function of a task, which may declare splits; None if there is none, which validation reports."""
+    try:
+        return task_kind(name)
+    except (InvalidArgumentError, TypeError, UnknownNameError):
+        return None
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -62,7 +62,7 @@ class Run:
             "task": task.id,
             "actor": actor.id,
             "interventions": list(interventions.ids),
-            "task_kwargs": {**task.kwargs, **splits[split]},
+            "task_kwargs": {**task.arguments, **splits[split]},
             **({"actor_kwargs": dict(actor.kwargs)} if actor.kwargs else {}),
             **({"intervention_kwargs": dict(interventions.kwargs)} if interventions.kwargs else {}),
             **({"abort": True} if interventions.abort else {}),

@@ -66,9 +66,12 @@ class TaskConfig(Section):
     """The task, and its splits for the evaluation."""
 
     id: str = "selfreg/SIF-v0"
-    """Gymnasium id."""
+    """Gymnasium id, or ``package.module:function`` for a function or class that makes a task."""
     kwargs: dict[str, Any] = {}
-    """Keyword arguments of ``gym.make(id, ...)``."""
+    """Keyword arguments of ``gym.make(id, ...)``, or of the function."""
+    history: Annotated[Annotated[int, Field(ge=1)] | dict[str, Any] | None, ADDED] = None
+    """The observation is the dialogue of this many turns, or with these arguments of ``History`` (``turns``,
+    ``tokens``, ``tokenizer``, ``keep_first``); default: the task's own observation."""
     splits: Annotated[dict[str, dict[str, Any]], Field(min_length=1), AfterValidator(_named)] = {"collected": {}}
     """Name of each split -> keyword arguments of the task in addition to ``kwargs``. Rollouts are collected on the
     split ``collected``, or on the first one if none has this name; helpers are calibrated on other tasks of this split.
@@ -80,6 +83,11 @@ class TaskConfig(Section):
     def collected(self) -> str:
         """Name of the split on which rollouts are collected."""
         return "collected" if "collected" in self.splits else next(iter(self.splits))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The ``task_kwargs`` of the intervention env, without those of a split."""
+        return self.kwargs if self.history is None else {**self.kwargs, "history": self.history}
 
     @model_validator(mode="after")
     def _check_titles(self) -> Self:

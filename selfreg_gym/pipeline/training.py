@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.pipeline.candidates import helper_class, interventions_of
-from selfreg_gym.pipeline.checkpoints import actor_checkpoint
+from selfreg_gym.pipeline.checkpoints import actor_checkpoint, on_task
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.schema import TrainingConfig
 from selfreg_gym.types import optional_member
@@ -98,7 +99,7 @@ def _description(run: Run) -> dict[str, Any]:
     task, collected = run.config.task, run.config.collect
     return {
         "task": task.id,
-        "task_kwargs": task.kwargs,
+        "task_kwargs": task.arguments,
         "splits": task.splits,
         "actor": run.config.actor.id,
         "interventions": list(run.config.interventions.names),
@@ -143,7 +144,7 @@ def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
     c = run.config.helper
     return kind.train(
         Labels.load(run.path / "labels.jsonl"),
-        **common,
+        **{**common, **on_task(run.config, backbone=c.backbone)},
         max_labels=c.max_labels or None,
         help_weight=c.help_weight,
         features=features_of(run) if c.features else None,
@@ -182,11 +183,8 @@ def features_of(run: Run) -> dict[str, str]:
 
 def _augment(run: Run) -> Any:
     """The ``augment`` of the collected split's task, or None."""
-    import gymnasium as gym
-
     kwargs = run.env_kwargs()
-    task = gym.make(kwargs["task"], **kwargs["task_kwargs"])
-    return optional_member(task, "augment")
+    return optional_member(build_task(kwargs["task"], kwargs["task_kwargs"]), "augment")
 
 
 def train_rl(run: Run) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError
 from selfreg_gym.helper import Helper
 from selfreg_gym.inputs import INPUTS
-from selfreg_gym.intervention_env.building import build_task
+from selfreg_gym.intervention_env.building import build_task, task_function
 from selfreg_gym.intervention_env.interventions import name_and_id
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.pipeline.candidates import errors_named, helper_class
@@ -48,10 +48,7 @@ def validate(config: RunConfig) -> None:
 
 def _check_names(config: RunConfig) -> None:
     """Raise if an id in the config does not exist, or a split's task cannot be built."""
-    import gymnasium as gym
-
-    if config.task.id not in gym.registry:
-        raise UnknownNameError("task", config.task.id, registry.names("envs"))
+    task_function(config.task.id)
     c = config.evaluate
     for group, what, ids in (
         ("actors", "actor", (config.actor.id,)),
@@ -73,7 +70,7 @@ def _check_names(config: RunConfig) -> None:
         if name not in learners:
             raise UnknownNameError("reinforcement learner", name, learners)
     for split in (*config.task.splits.values(), *config.select.splits.values()):
-        build_task(config.task.id, {**config.task.kwargs, **split}).close()
+        build_task(config.task.id, {**config.task.arguments, **split}).close()
 
 
 def _check_helpers(config: RunConfig) -> None:
@@ -152,7 +149,7 @@ def _check_answers(name: str, helper: Helper, config: RunConfig) -> None:
         config.task.id,
         _FirstAction(),
         [Intervention(_FirstAction(), name=one) for one in dict.fromkeys(config.interventions.names)],
-        task_kwargs={**config.task.kwargs, **config.task.splits[config.task.collected]},
+        task_kwargs={**config.task.arguments, **config.task.splits[config.task.collected]},
         autoreset_mode="Disabled",
     )
     try:

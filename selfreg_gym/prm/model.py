@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone
+from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone, task_of_spec
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.readers import TextReader, classifier_logits
@@ -120,8 +120,9 @@ class ProcessRewardModel:
                 know more than 5 % of the observations' tokens.
             CheckpointError: the backbone is not a checkpoint.
         """
+        task = task_of_spec(getattr(rollouts, "spec", None))
         if str(backbone) != AUTO:
-            backbone_path(backbone)  # a wrong name fails before the rollouts are read
+            backbone_path(backbone, task=task)  # a wrong name fails before the rollouts are read
         examples = gather(rollouts, targets=targets, clip=clip)
         held_out = split_tasks(examples.task, share=share, seed=seed)
         rng = stream(PRM_EXAMPLES, seed)
@@ -135,7 +136,7 @@ class ProcessRewardModel:
             validation = judged.take(chosen, weight=weight)
 
         checkpoint = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
-        with opened_backbone(backbone, examples.observations, actor=checkpoint, seed=seed) as start:
+        with opened_backbone(backbone, examples.observations, actor=checkpoint, task=task, seed=seed) as start:
             with seeded(seed):  # the new head is random
                 base = load_classifier(start.path, dtype=dtype, device=device)
             tokenizer = load_tokenizer(start.path)

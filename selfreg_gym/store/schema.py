@@ -283,7 +283,8 @@ def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str,
     """Two specs, reduced to the entries that can be compared.
 
     Stores of earlier versions have no identity of functions (``env.identity``) or no attributes of objects
-    (``env.identity.attributes``), and bytecode differs between versions of Python.
+    (``env.identity.attributes``), and bytecode differs between versions of Python. Versions of packages are compared by
+    :mod:`selfreg_gym.collection.versions`.
     """
     old, new = stored.get("env"), asked.get("env")
     if not isinstance(old, dict) or not isinstance(new, dict):
@@ -292,7 +293,8 @@ def comparable(stored: dict[str, Any], asked: dict[str, Any]) -> tuple[dict[str,
     if not isinstance(left, dict) or not isinstance(right, dict):
         old, new = (_without(env, "identity") for env in (old, new))
     else:
-        left_out = ["python", "code", "functions"] if left.get("python") != right.get("python") else []
+        left_out = ["versions"]
+        left_out += ["python", "code", "functions"] if left.get("python") != right.get("python") else []
         if not ("attributes" in left and "attributes" in right):
             left_out += ["attributes", "functions"]
         old, new = ({**env, "identity": _without(env["identity"], *left_out)} for env in (old, new))

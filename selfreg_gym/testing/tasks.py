@@ -240,8 +240,11 @@ def _check_augment(env: Any, observations: list[str]) -> None:
 
 def _random_choice(env: Any, info: dict[str, Any], picker: np.random.Generator) -> str:
     actions = info.get("admissible_actions")
+    if actions is None:  # any text
+        env.action_space.seed(int(picker.integers(2**31)))
+        return env.action_space.sample()
     if not actions:
-        return env.action_space.sample() if actions is None else _NONSENSE
+        return _NONSENSE
     return actions[int(picker.integers(len(actions)))]
 
 

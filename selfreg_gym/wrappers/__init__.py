@@ -2,10 +2,12 @@
 
 ``StateKeyObservation``, ``FeatureObservation`` and ``EncodedObservation`` change observations,
 ``PRMObservation`` infos, ``HelpCost`` and ``PRMReward`` rewards, ``HelpBudget`` and ``ContinuedCalls`` actions.
+``History`` wraps the task inside the intervention env.
 """
 
 from __future__ import annotations
 
+from selfreg_gym.intervention_env.history import History
 from selfreg_gym.wrappers.budget import HelpBudget
 from selfreg_gym.wrappers.calls import ContinuedCalls
 from selfreg_gym.wrappers.cost import HelpCost
@@ -21,6 +23,7 @@ __all__ = [
     "FeatureObservation",
     "HelpBudget",
     "HelpCost",
+    "History",
     "PRMObservation",
     "PRMReward",
     "StateKeyObservation",

@@ -30,7 +30,7 @@ from selfreg_gym.wrappers import FeatureObservation
 
 COSTS = (0.3, 1.0)
 FEW = {"steps": 128, "num_envs": 4, "seed": 1, "progress": False, "help_cost": 0.05}
-CHECKPOINT = Path(__file__).parents[2] / "agents" / "checkpoints" / "tiny"
+CHECKPOINT = Path(__file__).parents[2] / "agents" / "checkpoints" / "sif" / "tiny"
 
 
 def kwargs() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from selfreg_gym.errors import CheckpointError
 from selfreg_gym.lm.gain_model import GainHead, GainModel, gain_loss, load_head, save_head, text_features
 from selfreg_gym.lm.loading import load_causal
 
-TINY = Path(__file__).parents[2] / "agents" / "checkpoints" / "tiny"
+TINY = Path(__file__).parents[2] / "agents" / "checkpoints" / "sif" / "tiny"
 PRICES = (0.4, 0.1, 0.0)
 
 

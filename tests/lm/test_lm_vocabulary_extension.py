@@ -12,7 +12,7 @@ from selfreg_gym.lm.loading import load_causal, load_tokenizer
 from selfreg_gym.lm.tokenizer import PromptEncoder
 from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
 
-TINY = Path(__file__).parents[2] / "agents" / "checkpoints" / "tiny"
+TINY = Path(__file__).parents[2] / "agents" / "checkpoints" / "sif" / "tiny"
 FACTS = ["Facts: s_obj vague|fetch|goal elsewhere", "Facts: hinted zebra"]
 
 

@@ -72,7 +72,12 @@ def test_a_model_below_the_baseline_warns() -> None:
 
 
 def test_an_actor_that_cannot_read_the_task_warns(tmp_path: Path) -> None:
-    run = open_run(tmp_path / "r", preset="smoke", overrides=[*COIN, "actor.id=tiny"], progress=False)
+    run = open_run(
+        tmp_path / "r",
+        preset="smoke",
+        overrides=[*COIN, "actor.id=tiny", "actor.kwargs={family='sif'}"],
+        progress=False,
+    )
     (warning,) = _unread_by_actor(run, {"backbones_passed_over": {"tiny": 0.38}})
     assert "38% of the task's tokens are unknown to the actor 'tiny'" in warning
     assert _unread_by_actor(run, {}) == []

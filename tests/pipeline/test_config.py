@@ -248,6 +248,19 @@ def test_a_run_that_begins_without_a_preset_prints_a_note(tmp_path: Path) -> Non
     assert len(said) == 1
 
 
+def test_the_history_of_a_task_is_an_argument_of_its_env(tmp_path: Path) -> None:
+    base = load_config(preset="smoke")
+    assert "history" not in base.task.identity()  # runs of earlier versions can continue
+    for value, history in (("8", 8), ("{tokens=300}", {"tokens": 300})):
+        config = load_config(preset="smoke", overrides=[f"task.history={value}"])
+        run = open_run(tmp_path / f"{len(value)}", preset="smoke", overrides=[f"task.history={value}"], progress=False)
+        assert run.env_kwargs("seen")["task_kwargs"]["history"] == history
+        assert differences(base, config) == [("task.history", None, history)]
+    assert load_config(preset="smoke", overrides=["task.id=selfreg/Coin-v0"]).task.history is None
+    with pytest.raises(ConfigError, match=r"task\.history"):
+        load_config(preset="smoke", overrides=["task.history=long"])
+
+
 def test_a_task_brings_its_own_splits_and_headings() -> None:
     declared = load_config(overrides=["task.id=selfreg/SIF-v0"]).task
     assert declared.splits["unseen"] == {"split": "test-unseen"}

@@ -18,7 +18,7 @@ from selfreg_gym.pipeline.training import _description, _training
 
 @pytest.fixture
 def tiny(repository: Path) -> str:
-    return str(repository / "agents" / "checkpoints" / "tiny")
+    return str(repository / "agents" / "checkpoints" / "sif" / "tiny")
 
 
 def on_this_machine(checkpoint: str) -> list[str]:
