@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +74,9 @@ class Engine:
     def __init__(self, path: Path) -> None:
         textworld = optional_package("textworld", extra="textworld", task="selfreg/TextWorld")
         self.path = path
-        self._env = textworld.start(str(path), textworld.EnvInfos(**dict.fromkeys(_INFOS, True)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its interpreter says of each game that it is not a known one
+            self._env = textworld.start(str(path), textworld.EnvInfos(**dict.fromkeys(_INFOS, True)))
         self._env.seed(1)  # TextWorld's games draw no random numbers; other seeds would be the time of day
         self._layers = [self._env]
         while (inner := self._layers[-1].__dict__.get("_wrapped_env")) is not None:

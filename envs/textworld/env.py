@@ -77,7 +77,7 @@ class TextWorld(TextGame):
     * v0: initial version.
     """
 
-    DISTRIBUTIONS = ("textworld",)
+    distributions = ("textworld",)
     splits: ClassVar = {
         "collected": {"split": "train"},
         "seen": {"split": "test-seen"},

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -64,7 +65,9 @@ def _root() -> Path:
 def _build(folder: Path, challenge: str, settings: Mapping[str, Any], seed: int, goal_only: bool) -> None:
     generator = optional_package("textworld.generator", extra="textworld", task="selfreg/TextWorld")
     compiler = optional_package("textworld.generator.inform7", extra="textworld", task="selfreg/TextWorld")
-    make = optional_package("textworld.challenges", extra="textworld", task="selfreg/TextWorld").CHALLENGES[challenge][1]
+    make = optional_package("textworld.challenges", extra="textworld", task="selfreg/TextWorld").CHALLENGES[challenge][
+        1
+    ]
     building = Path(tempfile.mkdtemp(prefix=".building_", dir=folder.parent))
     try:
         for attempt in range(_ATTEMPTS):
@@ -74,7 +77,9 @@ def _build(folder: Path, challenge: str, settings: Mapping[str, Any], seed: int,
             options.force_recompile = True
             options.grammar.only_last_action = goal_only
             try:
-                game = make(dict(settings), options)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # its interpreter says of each game that it is not a known one
+                    game = make(dict(settings), options)
             except generator.QuestGenerationError:
                 continue
             break
