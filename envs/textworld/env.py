@@ -57,7 +57,7 @@ class TextWorld(TextGame):
     score.
 
     ## Arguments
-    * ``challenge``: ``"cooking"`` (default), ``"coin_collector"``, ``"treasure_hunter"`` or ``"simple"``; set by the id.
+    * ``challenge``: ``"cooking"`` (default), ``"coin_collector"``, ``"treasure_hunter"`` or ``"simple"`` (by the id).
     * ``split``: ``"train"`` (default), ``"val-seen"``, ``"test-seen"``, ``"val-unseen"``, ``"test-unseen"`` or
       ``"actor-train"``. Cooking: the unseen splits use TextWorld's own foods of validation and test. Coin collector and
       treasure hunter: they have levels higher by 3. Simple: ``test-unseen`` has foods of its own.
