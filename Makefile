@@ -6,6 +6,7 @@
 # make bench     speed of the env, compared with the text task
 # make format    format the sources
 # make files     update docs/files.md, the list of source files
+# make transcripts  play the transcripts of docs/tasks again
 # make docs      build the documentation site into build/site, without network
 # make clean     remove build outputs (runs/, .venv and build/editable stay: .venv points to the latter)
 
@@ -26,7 +27,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo experiments test test-all check bench format lint types imports install files docs clean
+.PHONY: demo experiments test test-all check bench format lint types imports install files transcripts docs clean
 
 install: $(STAMP)
 
@@ -67,6 +68,9 @@ format: $(STAMP)
 
 files: $(STAMP)
 	$(BIN)/python docs/files.py
+
+transcripts: $(STAMP)
+	$(BIN)/python docs/transcripts.py
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,4 +1,4 @@
-"""Hooks of the documentation site: pages made from docstrings, and formulas as MathML, without network."""
+"""Hooks of the documentation site: text from docstrings, and formulas as MathML, without network."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ GROUPS = {
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages: one per task, and the API reference by group."""
-    for name, page in {**environments(), **reference()}.items():
+    """Add the generated pages: the API reference by group."""
+    for name, page in reference().items():
         files.append(File.generated(config, name, content=page))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Insert sections of CONTRIBUTING.md, and write links to files outside the site as text."""
+    """Insert sections of CONTRIBUTING.md and docstrings of tasks; write links to files outside the site as text."""
+    markdown = re.sub(r"<!-- class of (\S+) -->", _docstring, markdown)
     markdown = re.sub(r"<!-- section of CONTRIBUTING.md: (.+?) -->", _section, markdown)
     return re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!images)[^)]*\.(?:py|toml)\)", r"`\1`", markdown)
 
@@ -52,6 +53,11 @@ def _section(match: re.Match[str]) -> str:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     body = text.split(f"\n## {match[1]}\n")[1].split("\n## ")[0]
     return re.sub(r"\]\(docs/", "](../", body)
+
+
+def _docstring(match: re.Match[str]) -> str:
+    """The docstring of the class of a task."""
+    return (inspect.getdoc(registry.load("envs", match[1])) or "").replace("``", "`")
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -68,19 +74,6 @@ def _formula(match: re.Match[str]) -> str:
     return convert(
         text.removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]"), display=display
     )
-
-
-def environments() -> dict[str, str]:
-    """``{page: Markdown}`` of the registered tasks of this distribution, from the docstrings of their classes."""
-    pages = {}
-    for name in registry.names("envs"):
-        kind = registry.load("envs", name)
-        text = (inspect.getdoc(kind) or "").replace("``", "`")
-        short = name.partition("/")[2]
-        pages[f"environments/{short}.md"] = (
-            f"# {short}\n\n`gym.make({name!r})`, or `task={name!r}` of the intervention env.\n\n{text}\n"
-        )
-    return pages
 
 
 def reference() -> dict[str, str]:

@@ -17,6 +17,7 @@ __all__ = [
     "OptionalTaskMembers",
     "find_member",
     "optional_member",
+    "required_member",
 ]
 
 
@@ -74,7 +75,8 @@ class OptionalActorMembers(Protocol):
     """Members that an actor may have; ``immaterial`` also belongs to classes of interventions and helpers."""
 
     checkpoint_dir: str | Path | None
-    """The directory of its language model, which can be the backbone of other models."""
+    """The directory of its language model, which can be the backbone of other models. For the actor of an intervention
+    also another model or file that its acts depend on; a run does not continue with another one."""
     default_backbone: bool
     """The literal True in the class of the registered actor whose checkpoint the backbone ``auto`` tries last."""
     unknown_tokens: Callable[[Sequence[str]], tuple[int, int]]
@@ -112,6 +114,18 @@ def optional_member(owner: Any, name: str) -> Any:
         return find_member(owner, name)
     except AttributeError:
         return None
+
+
+def required_member(owner: Any, name: str) -> Any:
+    """A declared optional member, for a wrapper that passes a member on where the env inside it has it.
+
+    Raises:
+        AttributeError: ``owner`` does not have it, or it is None.
+    """
+    found = optional_member(owner, name)
+    if found is None:
+        raise AttributeError(f"{owner} has no {name}")
+    return found
 
 
 def find_member(owner: Any, name: str) -> Any:

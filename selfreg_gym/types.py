@@ -95,7 +95,7 @@ class Decision:
         observation: the text to act on.
         admissible_actions: the actions that will be accepted, or None if any text is admissible.
         task: the live task env. A planner may take a snapshot and must restore it.
-        info: the env's info at this decision; empty if it is not known.
+        info: the env's info at this decision, read-only; empty if it is not known.
         memory: the ``Act.memory`` of the last act in this episode of the same actor or intervention, or None.
         rng: a random stream for (episode seed, step, actor), created at its first use. It is independent of other
             streams, so neither batching nor a memo changes a sample.

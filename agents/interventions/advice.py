@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ["Advice"]
 MAX_UNKNOWN = 0.01
 """Largest share of unknown tokens of the sentences, with which an actor can read them."""
 
+_PLACES = re.compile(r"\{(advice|observation)\}")
 _FEWEST = 100  # tokens: the share of fewer tokens is taken of this number, so that a single rare word is accepted
 _LONGEST = 500  # characters of a sentence
 _STEPS = 8  # largest number of random actions to another state
@@ -56,7 +58,8 @@ class _Advised(CallingActor):
         return sentences
 
     def _advise(self, decision: Decision, sentence: str) -> Decision:
-        text = self.template.replace("{advice}", sentence).replace("{observation}", decision.observation, 1)
+        placed = {"advice": sentence, "observation": decision.observation}
+        text = _PLACES.sub(lambda place: placed[place[1]], self.template)  # one pass: a sentence may have braces
         return decision.derived(0, observation=text)
 
     def _sentences(self, decisions: Sequence[Decision]) -> list[Act]:

@@ -109,7 +109,7 @@ class _Best(CallingActor):
                 for number, action in enumerate(candidates):
                     if number:
                         restore(world)
-                    observation, over, success, info = advance(task, action)
+                    observation, over, success, info = advance(task, action, decision.info.get("steps_left"))
                     state = None
                     if not over:
                         after = snapshot() if self.value == "rollouts" else None

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.search.leaf_values import LeafValue, leaf_value
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
+from selfreg_gym.intervention_env.building import check_flag
+from selfreg_gym.search.leaf_values import KINDS, LeafValue, leaf_value
 from selfreg_gym.search.searching import SearchResult, TreeSearch
 from selfreg_gym.search.simulator import foresees
 from selfreg_gym.types import Act, Actor, CostPer, Decision, Duration, Intervention
@@ -22,7 +23,13 @@ _SIMULATIONS = 32
 
 
 class _Planner:
-    """The actor of :class:`MCTS`: searches for all decisions at once."""
+    """The actor of :class:`MCTS`: searches for all decisions at once.
+
+    Attributes:
+        checkpoint_dir: the model that values states, if there is one; a run does not continue with another one.
+    """
+
+    checkpoint_dir: Path | None = None
 
     def __init__(self, *, temperature: float, cost_per_simulation: float | None) -> None:
         self.temperature, self.cost_per_simulation = temperature, cost_per_simulation
@@ -50,8 +57,8 @@ class _Planner:
     def _answer(self, decision: Decision, result: SearchResult) -> Act:
         chosen = result.best()
         if self.temperature > 0 and result.visits.sum():
-            scores = np.log(np.maximum(result.visits, 1e-300)) / self.temperature
-            weights = np.exp(scores - scores.max())
+            share = result.visits / result.visits.max()
+            weights = np.exp(np.log(np.maximum(share, 1e-300)) / self.temperature)
             chosen = int(decision.rng.choice(len(weights), p=weights / weights.sum()))
         cost = None if self.cost_per_simulation is None else self.cost_per_simulation * result.simulations
         return Act(result.actions[chosen], tokens=result.tokens, cost=cost, memory=result.tree)
@@ -98,6 +105,7 @@ class MCTS(Intervention):
 
     Raises:
         InvalidArgumentError, UnknownNameError: an argument is out of range.
+        CheckpointError: the folder does not exist.
     """
 
     def __init__(
@@ -130,11 +138,18 @@ class MCTS(Intervention):
         temperature = check_number("temperature", temperature)
         planner = _Planner(temperature=temperature, cost_per_simulation=cost_per_simulation)
         super().__init__(planner, name=name, cost=cost, duration=duration, cost_per=cost_per)
-        self.privileged = bool(privileged)
+        self.privileged = check_flag("privileged", privileged)
+        if not isinstance(value, str) and not callable(value):
+            raise InvalidArgumentError(
+                f"value must be one of {', '.join(map(repr, KINDS))} or a function of states, received {shown(value)}."
+            )
+        if folder is not None and not Path(folder).is_dir():
+            raise CheckpointError(f"the folder of the values of mcts must exist, received {str(folder)!r}.")
+        planner.checkpoint_dir = None if folder is None else Path(folder)
         self.value, self.folder, self.price, self.rollouts = value, folder, price, rollouts
         self.search: dict[str, Any] = {
             "simulations": simulations, "seconds": seconds, "c_puct": c_puct, "uniform": uniform,
-            "candidates": candidates, "reuse": reuse, "privileged": self.privileged,
+            "candidates": candidates, "reuse": check_flag("reuse", reuse), "privileged": self.privileged,
         }  # fmt: skip
         self.with_actor(planner)  # checks the arguments
 

@@ -59,7 +59,8 @@ class _Source:
             yield from _stored(self.given)
         else:
             for episode in self.given:
-                texts, keys = zip(*((step.action_text, step.state_key) for step in episode), strict=True)
+                steps = episode.steps[:-1] if episode.aborted else episode.steps
+                texts, keys = tuple(one.action_text for one in steps), tuple(one.state_key for one in steps)
                 yield episode.task_id, episode.seed, episode.success, texts, keys
 
     def find(self, info: Any) -> _Recorded | None:
@@ -70,15 +71,17 @@ class _Source:
 
 
 def _stored(store: Rollouts) -> Iterable[tuple[str, int, bool, tuple[str, ...], tuple[str, ...]]]:
-    c: Any = store.columns("task_id", "seed", "success", "length", "t", "state_key", "action_text")
+    c: Any = store.columns("task_id", "seed", "success", "length", "state_key", "action", "action_text")
     coded = {name: c[name] for name in ("task_id", "state_key", "action_text")}
     texts = {name: ["" if i < 0 else column.values[i] for i in column.codes] for name, column in coded.items()}
     start = 0
     while start < len(c["seed"]):
         end = start + int(c["length"][start])
+        aborted = c["action"][end - 1] > 0 and not texts["action_text"][end - 1]
+        acted = slice(start, end - bool(aborted))
         yield (
             texts["task_id"][start], int(c["seed"][start]), bool(c["success"][start]),
-            tuple(texts["action_text"][start:end]), tuple(texts["state_key"][start:end]),
+            tuple(texts["action_text"][acted]), tuple(texts["state_key"][acted]),
         )  # fmt: skip
         start = end
 

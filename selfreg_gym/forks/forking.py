@@ -125,7 +125,10 @@ def fork(
             work.add(outcome)
             update(work.played)
 
-        run_sharded(player, _shards(work.missing(), each, num_envs, workers), workers=workers, on_result=keep)
+        try:
+            run_sharded(player, _shards(work.missing(), each, num_envs, workers), workers=workers, on_result=keep)
+        finally:
+            work.write()
     return Forks(
         states=states, first_actions=first, interventions=names, then=player.helper.type_name, reseeded=reseeded,
         seed=player.seed, **work.arrays,
@@ -165,7 +168,7 @@ class _Player:
             for repetition in range(self.repetitions):
                 seed = fork_seed(self.seed, state, repetition)
                 for f in range(len(self.first)):
-                    specs.append(EpisodeSpec(i * len(self.first) + f, seed))
+                    specs.append(EpisodeSpec(self._table.number(i, f), seed))
                     place[specs[-1].task_index, seed] = (number, f, repetition)
         played = run_episodes(
             self._env, specs, self.helper, deterministic=self.deterministic, record_steps=False, retries=self.retries
@@ -260,4 +263,5 @@ def _kwargs_of(env: Any) -> dict[str, Any]:
         "actor": base.actor,
         "interventions": base.interventions,
         "help_cost": base.help_cost,
+        "abort": base.abort,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from selfreg_gym.utils.files import write_text
 from selfreg_gym.utils.json_text import dumps, read_object
 
 __all__ = ["Outcome", "Work"]
+
+
+_SECONDS = 10.0  # between two times of writing, since all finished states are written each time
 
 
 class Outcome(NamedTuple):
@@ -61,6 +65,7 @@ class Work:
         self.states, self.path, self.identity = states, path, identity
         self.left = np.full(len(states), shape[1] * shape[2])
         self.played = 0
+        self._written, self._unwritten = time.monotonic(), False
 
     @property
     def done(self) -> int:
@@ -72,14 +77,16 @@ class Work:
         return [(i, state) for i, state in enumerate(self.states) if self.left[i]]
 
     def add(self, outcome: Outcome) -> None:
-        """Keep an outcome; write the file if its state is finished."""
+        """Keep an outcome; write the file if its state is finished and the last time is over ten seconds ago."""
         at = (outcome.state, outcome.first, outcome.repetition)
         for name in self.arrays:
             self.arrays[name][at] = getattr(outcome, name)
         self.left[outcome.state] -= 1
         self.played += 1
-        if not self.left[outcome.state] and self.path is not None:
-            self.write(self.path)
+        if not self.left[outcome.state]:
+            self._unwritten = True
+            if time.monotonic() - self._written > _SECONDS:
+                self.write()
 
     def read(self) -> None:
         """Read the finished states of the file, if it exists.
@@ -104,8 +111,11 @@ class Work:
         self.left[finished] = 0
         self.played = len(finished) * int(np.prod(self.arrays["success"].shape[1:]))
 
-    def write(self, path: Path) -> None:
-        """Write the finished states."""
+    def write(self) -> None:
+        """Write the finished states, if there is a file and it lacks some of them."""
+        if self.path is None or not self._unwritten:
+            return
+        self._unwritten, self._written = False, time.monotonic()
         finished = np.flatnonzero(self.left == 0)
         values = {name: array[finished].tolist() for name, array in self.arrays.items()}
-        write_text(path, dumps({"identity": self.identity, "finished": finished.tolist(), **values}) + "\n")
+        write_text(self.path, dumps({"identity": self.identity, "finished": finished.tolist(), **values}) + "\n")

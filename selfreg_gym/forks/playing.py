@@ -13,18 +13,20 @@ the state on. The paired continuations of a repetition thus have the same number
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import TaskContractError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.forks.states import ForkState
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env import building
+from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.optional_members import required_member
 from selfreg_gym.types import Act, Decision, Intervention, Transition, optional_member
 from selfreg_gym.utils.arguments import LARGEST_INTEGER
 from selfreg_gym.utils.episode_draws import episode_key
@@ -33,29 +35,40 @@ from selfreg_gym.utils.random_streams import FORK_STEP, seed_sequence
 __all__ = ["FirstActions", "ForkEnv", "ForkTable", "ForkTask"]
 
 
+_FIRST_FORK = 2**62  # smaller task indices are those of the task itself, which a planner may visit
+
+
 class ForkTable:
-    """The forks that an env can play: fork ``i * F + f`` continues state i with the f-th of F first actions."""
+    """The forks that an env can play: each continues one of S states with one of F first actions."""
 
     def __init__(self, first_actions: Sequence[tuple[int, ...]]) -> None:
         self.states: Sequence[ForkState] = ()
         self.first_actions = tuple(first_actions)
 
+    def number(self, state: int, first: int) -> int:
+        """The task index of the fork that continues a state with a first action, by their positions."""
+        return _FIRST_FORK + state * len(self.first_actions) + first
+
     def at(self, number: int) -> tuple[ForkState, tuple[int, ...]]:
         """State and first actions of a fork."""
-        state, first = divmod(number, len(self.first_actions))
+        state, first = divmod(number - _FIRST_FORK, len(self.first_actions))
         return self.states[state], self.first_actions[first]
 
 
 class ForkTask(gym.Wrapper[str, str, str, str]):
     """A text task whose episodes are forks; ``reset(options={"episode": number})`` begins one of the table.
 
+    A planner that reseeds the task, or resets it to an episode of its own, has left the fork until it restores a
+    snapshot: its steps do not get the random streams of the fork, which would show it the events to come.
+
     Attributes:
+        num_episodes: the largest index while the env is made, so that the env accepts the numbers of forks; then that
+            of the task.
         state: the state that is continued.
         t: steps since the reset.
         decisions: decisions from the state on.
+        left: whether a planner has left the fork.
     """
-
-    num_episodes = LARGEST_INTEGER
 
     def __init__(self, env: gym.Env[str, str], table: ForkTable) -> None:
         super().__init__(env)
@@ -63,8 +76,20 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
         self.state: ForkState | None = None
         self.first: tuple[int, ...] = ()
         self.t = self.seed = self.decisions = 0
-        self._begun = False
+        self.left = self._begun = False
+        self.num_episodes: int | None = LARGEST_INTEGER
         self._reseed = optional_member(env, "reseed")
+
+    @property
+    def reseed(self) -> Callable[[int], None]:
+        """The task's ``reseed``, with which a planner leaves the fork; AttributeError if it has none."""
+        own = required_member(self.env, "reseed")
+
+        def reseed(seed: int) -> None:
+            own(seed)
+            self.left = True
+
+        return reseed
 
     @property
     def recorded(self) -> Transition | None:
@@ -85,9 +110,23 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
         return self.first[self.decisions - 1] if self.decisions <= len(self.first) else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Begin a fork with the seed of its repetition: the recorded episode from its start, or a live state."""
-        state, self.first = self.table.at(int((options or {})["episode"]))
-        self.state, self.t, self.seed, self.decisions = state, 0, int(seed or 0), 0
+        """Begin a fork with the seed of its repetition: the recorded episode from its start, or a live state.
+
+        Raises:
+            InvalidArgumentError: the live state is that of another task.
+        """
+        number = (options or {}).get("episode", 0)
+        if number < _FIRST_FORK:
+            self.left = True
+            return self.env.reset(seed=seed, options=options)
+        state, self.first = self.table.at(int(number))
+        self.state, self.t, self.seed, self.decisions, self.left = state, 0, int(seed or 0), 0, False
+        own = type(self.env.unwrapped)
+        if state.task_type not in (None, own):
+            raise InvalidArgumentError(
+                f"a live state can be continued by its own task only: {state} is a state of "
+                f"{state.task_type.__name__}, and the env's task is {own.__name__}."
+            )
         if state.snapshot is None:
             observation, info = self.env.reset(seed=state.seed, options={"episode": state.task_index})
         else:
@@ -102,17 +141,20 @@ class ForkTask(gym.Wrapper[str, str, str, str]):
     def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
         """Step the task; from the state on, it has a new random stream before each step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        if self.left:
+            return observation, reward, terminated, truncated, info
         self.t += 1
         self._arrive(observation, info, over=terminated or truncated)
         return observation, reward, terminated, truncated, info
 
     def snapshot(self) -> object:
         """The task's snapshot, and the place in the fork."""
-        return self.env.get_wrapper_attr("snapshot")(), (self.state, self.first, self.t, self.seed, self.decisions)
+        place = (self.state, self.first, self.t, self.seed, self.decisions, self.left)
+        return self.env.get_wrapper_attr("snapshot")(), place
 
     def restore(self, snapshot: Any) -> None:
         """Return to the state of a snapshot."""
-        inner, (self.state, self.first, self.t, self.seed, self.decisions) = snapshot
+        inner, (self.state, self.first, self.t, self.seed, self.decisions, self.left) = snapshot
         self.env.get_wrapper_attr("restore")(inner)
 
     def _arrive(self, observation: str, info: Mapping[str, Any], *, over: bool) -> None:
@@ -180,6 +222,11 @@ class ForkEnv(InterventionVectorEnv):
             autoreset_mode="Disabled",
         )  # fmt: skip
         self.table = table
+        for slot in self.slots:
+            fork_task = slot.task
+            while not isinstance(fork_task, ForkTask):
+                fork_task = fork_task.env  # type: ignore[attr-defined]
+            fork_task.num_episodes = episodes_of(fork_task.env)
         self._actors = tuple(_Recorded(actor, who) for who, actor in enumerate(self._actors))
         self.actor = self._actors[0]
 
@@ -188,7 +235,7 @@ class ForkEnv(InterventionVectorEnv):
         if state.snapshot is not None:
             return state
         slot, self.table.states = self.slots[0], [state]
-        slot.begin(0, {"episode": 0})
+        slot.begin(0, {"episode": self.table.number(0, 0)})
         for step in state.steps:
             slot.apply(step.action, Act(step.action_text, tokens=step.tokens, cost=step.reported_cost))
             if slot.info["error"] is not None:

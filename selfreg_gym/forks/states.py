@@ -28,6 +28,7 @@ class ForkState:
         observation, state_key, feature_key, steps_left: what is known at the state.
         steps: the recorded steps before a stored state; they are executed again to reach it.
         snapshot: the snapshot of a live state (:meth:`selfreg_gym.intervention_env.episode.EpisodeState.snapshot`).
+        task_type: the class of the task of a live state, which is restored in a task of this class only.
         row: index of the decision in the order of :meth:`selfreg_gym.Rollouts.columns`, or None.
         action: the action that was recorded at the state, or None.
     """
@@ -43,6 +44,7 @@ class ForkState:
     steps_left: int | None = None
     steps: tuple[Transition, ...] = ()
     snapshot: Any = None
+    task_type: type | None = None
     row: int | None = None
     action: int | None = None
 
@@ -173,7 +175,7 @@ def live_states(env: Any) -> list[ForkState]:
             task_index=-1, seed=slot.seed, t=slot.t, task_id=str(slot.info["task_id"]),
             kind=str(slot.info.get("kind", "")), observation=slot.observation, state_key=slot.info["state_key"],
             feature_key=slot.info.get("feature_key"), steps_left=slot.info.get("steps_left"),
-            snapshot=slot.snapshot(),
+            snapshot=slot.snapshot(), task_type=type(slot.task.unwrapped),
         )
         for slot in running
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def ask(actor: Actor, decisions: Sequence[Decision]) -> list[str | Act]:
         acts = actor.act(decisions)
         if type(acts) is list and len(acts) == 1 == len(decisions) and type(acts[0]) is str:
             return acts  # the usual result for one decision
-        if isinstance(acts, str | bytes | dict):
+        if isinstance(acts, str | bytes | Mapping | Set) or not isinstance(acts, Collection):
             failure = f"{type(actor).__name__}.act must return a list of acts, received {shown(acts)}."
         elif len(acts) == len(decisions):
             pairs = zip(acts, decisions, strict=True)

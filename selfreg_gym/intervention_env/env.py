@@ -44,8 +44,10 @@ class InterventionEnv(gym.Env[str, int]):
     ``options`` are passed to the task; ``{"episode": i}`` selects its i-th task.
 
     ## Episode End
-    The task's, and truncation after ``max_episode_steps``. If an actor fails (``Act.error``, an exception, an invalid
-    answer), the episode is truncated with reward 0 and ``info["error"]``, and is excluded from all statistics.
+    The task's, and truncation after ``max_episode_steps``. If an actor or an intervention fails (``Act.error``, an
+    exception, an invalid answer, a changed task), or if the task's ``step`` raises or breaks the contract of
+    :class:`selfreg_gym.TextTask`, the episode is truncated with reward 0, the last observation and ``info["error"]``.
+    It is excluded from all statistics. If the task's ``reset`` fails, ``reset`` raises ``TaskResetError``.
 
     ## Info
     The task's info, and the keys below. A key has the same type on every reset and step, as Gymnasium's own vector
@@ -58,7 +60,8 @@ class InterventionEnv(gym.Env[str, int]):
     * ``cost``: float, cost units of this step; ``step``: int, steps done;
     * ``tokens``: int, tokens of the call, -1 if not counted;
     * ``reported_cost``: float, cost units that the call reported, -1 if none (also under its former key ``price``);
-    * ``success``, ``is_success``, ``invalid_action``: bool; ``error``: str or None;
+    * ``success``, ``is_success``, ``invalid_action``: bool;
+    * ``error``: who broke which rule in this step, a text; None if nobody did;
     * ``aborted``: bool, whether the episode was aborted (with ``abort=True`` only);
     * ``state_key``, ``task_id``: str; ``task_seed``: int.
 

@@ -7,6 +7,7 @@ episodes by construction; only the calls of actors are batched (:mod:`selfreg_gy
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -145,7 +146,7 @@ class EpisodeState:
             self.info.get("admissible_actions"),
             self._guard,
             key,  # type: ignore[arg-type]
-            self.info,
+            MappingProxyType(self.info),
             self.memory.get(who),
         )
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from selfreg_gym.optional_members import required_member
+
 __all__ = ["TaskGuard"]
 
 
@@ -75,7 +77,7 @@ class TaskGuard(gym.Wrapper[str, str, str, str]):
         return self._marked("sample_hidden")
 
     def _marked(self, name: str) -> Callable[[Any], None]:
-        own = self.env.get_wrapper_attr(name)
+        own = required_member(self.env, name)
 
         def changing(argument: Any) -> None:
             own(argument)

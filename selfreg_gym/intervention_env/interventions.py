@@ -77,7 +77,8 @@ def build_interventions(
 
     Raises:
         UnknownNameError: an id, a name or an argument does not exist.
-        InvalidArgumentError: not a list of ids and interventions, or two with the same name.
+        InvalidArgumentError: not a list of ids and interventions, an intervention with invalid attributes, or two with
+            the same name.
         RegistryError: ``with_actor`` raised, or did not return the intervention.
     """
     if isinstance(interventions, str | Intervention):
@@ -101,6 +102,7 @@ def build_interventions(
                 f"an intervention must be a registered name or an Intervention, received {type(one).__name__}: "
                 "write Intervention(actor, name='...', cost=1.0)."
             )
+        _check_attributes(one)
     names = [one.name for one in built]
     if len(set(names)) < len(names):
         raise InvalidArgumentError(
@@ -118,17 +120,47 @@ def privileged_names(env: Any) -> list[str]:
             empty; making the env raises.
     """
     if not isinstance(env, Mapping):
-        built, task = env.unwrapped.interventions, env.unwrapped.slots[0].task
-        return [one.name for one in built if one.privileged_on(task)]
+        return _privileged(env.unwrapped.interventions, env.unwrapped.slots[0].task)
     try:
         built = build_interventions(env["interventions"], env.get("intervention_kwargs"))
         task = build_task(env["task"], env.get("task_kwargs"))
     except (SelfRegError, KeyError):
         return []
-    found = [one.name for one in built if one.privileged_on(task)]
-    if task is not env["task"]:
-        task.close()
+    try:
+        return _privileged(built, task)
+    finally:
+        if task is not env["task"]:
+            task.close()
+
+
+def _privileged(interventions: Sequence[Intervention], task: Any) -> list[str]:
+    found = []
+    for one in interventions:
+        try:
+            if one.privileged_on(task):
+                found.append(one.name)
+        except SelfRegError:
+            raise
+        except Exception as error:
+            raise RegistryError(
+                f"privileged_on(task) of the intervention {one.name!r} must return True or False; it raised "
+                f"{type(error).__name__}: {shown(str(error))}."
+            ) from error
     return found
+
+
+def _check_attributes(intervention: Intervention) -> None:
+    """Raise if a subclass has not set its attributes by the constructor of :class:`Intervention`, or changed them."""
+    try:
+        Intervention(
+            intervention.actor, name=intervention.name, cost=intervention.cost, duration=intervention.duration,
+            cost_per=intervention.cost_per,
+        )  # fmt: skip
+    except AttributeError as error:
+        raise InvalidArgumentError(
+            f"the class {type(intervention).__name__} of an intervention must call super().__init__(actor, name=..., "
+            f"cost=...) in its constructor: {error}."
+        ) from None
 
 
 def _build(text: str, arguments: Mapping[str, dict[str, Any]]) -> Intervention:
@@ -137,7 +169,12 @@ def _build(text: str, arguments: Mapping[str, dict[str, Any]]) -> Intervention:
     own = inspect.signature(registry.load("interventions", known)).parameters
     common = {key: given.pop(key) for key in ("duration", "cost_per") if key in given and key not in own}
     built: Intervention = construct("interventions", known, given)
-    if name != known and isinstance(built, Intervention):
+    if not isinstance(built, Intervention):
+        raise RegistryError(
+            f"the class of the intervention {known!r} must inherit selfreg_gym.Intervention, and makes a "
+            f"{type(built).__name__}."
+        )
+    if name != known:
         built.name = name
     return built.lasting(**{"duration": built.duration, **common}) if common else built
 

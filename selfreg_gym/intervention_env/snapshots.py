@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from selfreg_gym.errors import InvalidArgumentError, NotResetError, TaskContractError
+from selfreg_gym.optional_members import required_member
 
 __all__ = ["LimitSnapshots", "ReplaySnapshots", "layers", "restore_snapshot", "take_snapshot", "with_snapshots"]
 
@@ -161,7 +162,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
     @property
     def reseed(self) -> Callable[[int], None]:
         """The task's ``reseed``; AttributeError if it has none."""
-        own = self.env.get_wrapper_attr("reseed")
+        own = required_member(self.env, "reseed")
 
         def reseed(seed: int) -> None:
             own(seed)
@@ -172,7 +173,7 @@ class ReplaySnapshots(gym.Wrapper[str, str, str, str], gym.utils.RecordConstruct
     @property
     def sample_hidden(self) -> Callable[[np.random.Generator], None]:
         """The task's ``sample_hidden``; AttributeError if it has none."""
-        own = self.env.get_wrapper_attr("sample_hidden")
+        own = required_member(self.env, "sample_hidden")
 
         def sample_hidden(rng: np.random.Generator) -> None:
             before = copy.deepcopy(rng)

@@ -110,6 +110,12 @@ class FittedValue:
                 "fitted values of task states need an encoder of observations and no hard cap: fit them to rollouts "
                 "with solve_fitted(rollouts), without cap."
             )
+        low, high = float(values.prices[0]), float(values.prices[-1])
+        if self.price is not None and not low <= self.price <= high:
+            raise InvalidArgumentError(
+                f"price must be one of the prices of the fitted values, from {low:g} to {high:g}, received "
+                f"{self.price:g}."
+            )
         return values
 
     @property
@@ -193,7 +199,7 @@ class RolloutValue:
                 return success
             acts = ask(self._actor, [state.decision(t) for state in playing.values()])
             for i, act in zip(list(playing), acts, strict=True):
-                observation, over, won, info = advance(playing[i].task, act)
+                observation, over, won, info = advance(playing[i].task, act, playing[i].info.get("steps_left"))
                 if over:
                     success[i] = won
                     del playing[i]

@@ -120,9 +120,12 @@ class TreeSearch:
         for group in apart([decision.task for decision in decisions]):
             with contextlib.ExitStack() as stack:
                 batch = [decisions[i] for i in group]
-                simulators = [stack.enter_context(Simulator(one.task, privileged=self.privileged)) for one in batch]
+                simulators = [stack.enter_context(self._simulator(one)) for one in batch]
                 results |= zip(group, _Batch(self, batch, simulators).run(), strict=True)
         return [results[i] for i in range(len(decisions))]
+
+    def _simulator(self, decision: Decision) -> Simulator:
+        return Simulator(decision.task, steps_left=decision.info.get("steps_left"), privileged=self.privileged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,14 +26,15 @@ class Simulator:
 
     Args:
         task: the live task env, with ``snapshot`` and ``restore``.
+        steps_left: steps until the episode ends, or None if it is not known.
         privileged: simulate the true episode, with its hidden facts and its random events to come.
 
     Raises:
         TaskContractError: the task has no snapshots.
     """
 
-    def __init__(self, task: Any, *, privileged: bool = False) -> None:
-        self.task = task
+    def __init__(self, task: Any, *, steps_left: int | None = None, privileged: bool = False) -> None:
+        self.task, self._left, self._steps_left = task, steps_left, steps_left
         self._restore = member(task, "restore")
         self._start = member(task, "snapshot")()
         self._sample = None if privileged else optional_member(task, "sample_hidden")
@@ -42,6 +43,7 @@ class Simulator:
     def begin(self, *key: int) -> None:
         """Return to the first state, and draw hidden facts and a random stream by ``key`` (non-negative integers)."""
         self._restore(self._start)
+        self._left = self._steps_left
         if self._sample is None and self._reseed is None:
             return
         rng = stream(SIMULATION, *key)
@@ -52,11 +54,9 @@ class Simulator:
 
     def step(self, action: str) -> tuple[str, bool, bool, dict[str, Any]]:
         """Simulate one action: ``(observation, over, success, info)``."""
-        return advance(self.task, action)
-
-    def snapshot(self) -> Any:
-        """A snapshot of the simulated state."""
-        return member(self.task, "snapshot")()
+        result = advance(self.task, action, self._left)
+        self._left = result[3].get("steps_left")
+        return result
 
     def __enter__(self) -> Simulator:
         return self

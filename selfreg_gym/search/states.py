@@ -39,8 +39,14 @@ class TaskState:
         return Decision(self.observation, admissible, self.task, (*self.key, *key), self.info)
 
 
-def advance(task: Any, act: str | Act) -> tuple[str, bool, bool, dict[str, Any]]:
+def advance(task: Any, act: str | Act, steps_left: int | None = None) -> tuple[str, bool, bool, dict[str, Any]]:
     """Step a task with an act: ``(observation, over, success, info)``, checked as by the intervention env.
+
+    Args:
+        task: the task env.
+        act: the action.
+        steps_left: ``info["steps_left"]`` before the step, or None if it is not known. It can be lower than the task's
+            own, because the env has ``max_episode_steps``; the episode is over when none is left.
 
     Raises:
         TaskContractError: the act has an error, or the task broke its contract.
@@ -61,6 +67,10 @@ def advance(task: Any, act: str | Act) -> tuple[str, bool, bool, dict[str, Any]]
     info = dict(info)
     complete_info(info, observation)
     over = terminated or truncated
+    if steps_left is not None:
+        own = info.get("steps_left")
+        info["steps_left"] = steps_left - 1 if own is None else min(int(own), steps_left - 1)
+        over = over or steps_left <= 1
     return observation, over, over and success_of(info, terminated), info
 
 

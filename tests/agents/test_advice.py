@@ -179,3 +179,12 @@ def test_a_person_advises() -> None:
     )
     env.reset(seed=0)
     assert env.step(1)[4]["action_text"] == "tails"
+
+
+def test_a_sentence_may_have_braces() -> None:
+    actor = Obedient()
+    advice = Advice(lambda text: "{observation} and {advice}", template="Help: {advice}\n{observation}")
+    env = InterventionEnv(**COIN, actor=actor, interventions=[advice])
+    text, _ = env.reset(seed=0)
+    env.step(1)
+    assert actor.batches[0][0].observation == f"Help: {{observation}} and {{advice}}\n{text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from selfreg_gym.agents.helpers.quantile import Quantile
 from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.calibration import CoinMixture, calibrate
+from selfreg_gym.collection import collect
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.playing.loop import run_episodes
@@ -142,3 +144,24 @@ def test_every_budget_is_reached_with_interventions_of_different_costs() -> None
         spent.append(np.mean([e.cost for e in run_episodes(env(16), specs, found, record_steps=False)]))
         assert spent[-1] == pytest.approx(budget, rel=0.12)
     assert spent == sorted(spent)
+
+
+def test_random_help_has_the_shares_of_the_collection(tmp_path: Path) -> None:
+    shares = [0.7, 0.0, 0.3]
+    actions = np.array(asked_many(Random(0.6, seed=2, shares=shares)))
+    counts = np.bincount(actions, minlength=4)[1:]
+    assert counts[1] == 0
+    assert abs(counts[0] / counts.sum() - 0.7) < 0.1
+    people = [Intervention(lambda text: "heads", name=name) for name in "abc"]
+    given: dict[str, Any] = {"task": "selfreg/Coin-v0", "actor": lambda text: "heads", "interventions": people}
+    collect(
+        given, store=tmp_path / "rollouts.sqlite", tasks=[0], episodes=1, help_shares=shares, progress=False
+    ).close()
+    assert Random.from_run(tmp_path, seed=3).shares == (0.7, 0.0, 0.3)
+    assert Random.from_run(tmp_path, intervention="b").shares is None
+    assert Random.from_run(tmp_path / "none").shares is None
+    for wrong, words in (([0.5, 0.6, 0.1], "sum 1"), ([0.9, 0.1], "3 interventions, received 2")):
+        with pytest.raises(InvalidArgumentError, match=words):
+            list(run_episodes(env(), [EpisodeSpec(0, 0)], Random(shares=wrong)))
+    with pytest.raises(InvalidArgumentError, match="not both"):
+        Random(shares=shares, intervention=1)

@@ -131,3 +131,16 @@ def test_it_can_be_sent_to_workers_and_needs_an_env(store: Path) -> None:
 def test_invalid_arguments_raise(kwargs: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Replay(**kwargs)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_abort_of_a_recorded_episode_is_not_replayed(stored: bool, tmp_path: Path) -> None:
+    env = {"task": "selfreg/Coin-v0", "actor": lambda text: "heads", "interventions": ["expert"], "abort": True}
+    store = collect(env, store=tmp_path / "a.sqlite", tasks=[3], episodes=11, abort_probability=0.9, progress=False)
+    aborted = next(episode for episode in store.episodes() if episode.aborted)
+    source = store if stored else [aborted]
+    replay = Replay(source, same_seed=True, only_successful=False, otherwise="actor")
+    live = InterventionEnv("selfreg/Coin-v0", lambda text: "tails", [replay])
+    live.reset(seed=aborted.seed, options={"episode": 3})
+    taken = [live.step(1)[4]["action_text"] for _ in aborted.steps]
+    assert taken == [*(step.action_text for step in aborted.steps[:-1]), "tails"]

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from selfreg_gym import InterventionVectorEnv, collect
+from selfreg_gym.errors import SelfRegError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")])
 PYTHON = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_HERE = ("not run: needs ", "run by tests/")
+HEADINGS = ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End")
 PLUGIN = ("# agents/", "# envs/")  # files of CONTRIBUTING, and the checks after them, are run by test_readme.py
 
 
@@ -73,7 +75,7 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        generated = target.startswith(("environments/", "../environments/", "api/"))
+        generated = target.startswith("api/")
         assert generated or (page.parent / target).exists(), target
 
 
@@ -84,6 +86,18 @@ def _script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "tasks").glob("*.md")), ids=name_of)
+def test_transcripts_are_those_of_the_tasks(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert page.name == "index.md" or "<!-- transcript of " in text, "a page of a task has a transcript"
+    try:
+        assert _script("transcripts").rewritten(text) == text, "run `make transcripts`"
+    except SelfRegError as error:
+        if "pip install" not in str(error):
+            raise
+        pytest.skip(str(error))
 
 
 def test_every_source_file_has_its_line() -> None:
@@ -121,16 +135,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_site_is_complete_and_searchable(site: Path) -> None:
     import selfreg_gym
-    from selfreg_gym import registry
 
     index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
     reference = "".join(path.read_text(encoding="utf-8") for path in (site / "api").glob("*.html"))
-    for name in registry.names("envs"):
-        short = name.partition("/")[2]
-        page = (site / "environments" / f"{short}.html").read_text(encoding="utf-8")
-        assert short in index
-        for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End"):
-            assert heading in page, f"the docstring of {name} lacks the heading {heading}"
+    for page in (REPOSITORY / "docs" / "tasks").glob("*.md"):
+        text = (site / "tasks" / f"{page.stem}.html").read_text(encoding="utf-8")
+        for name in re.findall(r"<!-- class of (\S+) -->", page.read_text(encoding="utf-8")):
+            assert name.partition("/")[2] in index
+            for heading in HEADINGS:
+                assert heading in text, f"the docstring of {name} lacks the heading {heading}"
     for name in set(selfreg_gym.__all__) - {"errors", "testing"}:
         assert f'id="selfreg_gym.{name}"' in reference or f'.{name}"' in reference, f"{name} is not in the reference"
     assert "<math" in (site / "maths.html").read_text(encoding="utf-8")

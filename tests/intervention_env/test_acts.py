@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import selfreg_gym  # noqa: F401 (registers the ids)
+import selfreg_gym
 from selfreg_gym import Act, FreeText, Intervention, InterventionVectorEnv
 from selfreg_gym.collection import collect
 from selfreg_gym.intervention_env.asking import ask
@@ -151,3 +151,29 @@ def test_every_info_key_has_one_type_in_every_vector_env(mode: str | None) -> No
                     assert infos["reported_cost"].tolist() == [-1.0, 0.5]
     finally:
         envs.close()
+
+
+@pytest.mark.parametrize(
+    "acts", [None, 3, "heads", {"heads": 1}, {"heads"}, iter(["heads"]), (act for act in ["heads"])]
+)
+def test_acts_that_are_no_list_are_named(acts: Any) -> None:
+    class Answers:
+        def act(self, decisions: Any) -> Any:
+            return acts
+
+    (answer,) = ask(Answers(), [Decision("Call it.", ("heads", "tails"))])
+    assert isinstance(answer, Act)
+    assert answer.error is not None
+    assert answer.error.startswith("Answers.act must return a list of acts, received")
+
+
+def test_an_actor_cannot_change_the_info() -> None:
+    def change(decision: Decision) -> str:
+        decision.info["state_key"] = "elsewhere"  # type: ignore[index]
+        return "heads"
+
+    env = selfreg_gym.InterventionEnv("selfreg/Coin-v0", Says(change), [])
+    key = env.reset(seed=0)[1]["state_key"]
+    env.actor_acts()
+    assert env.slots[0].info["state_key"] == key
+    assert "does not support item assignment" in env.step(0)[4]["error"]

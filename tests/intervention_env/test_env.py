@@ -175,7 +175,7 @@ def _raise(error: BaseException) -> Any:
         (lambda ds: _raise(TimeoutError("60 s")), "TimeoutError: 60 s"),
         (lambda ds: [], "received 0 for 1"),
         (lambda ds: ["heads", "heads"], "received 2 for 1"),
-        (lambda ds: None, "TypeError"),
+        (lambda ds: None, "must return a list of acts, received None"),
         (lambda ds: [3], "an act must be a str or an Act, received 3"),
         (lambda ds: [Act(None)], "an act's text must be a str"),
         (lambda ds: [Act("heads", cost=-1.0)], "cost must be a number from 0"),

@@ -19,7 +19,7 @@ from selfreg_gym.errors import (
     TaskContractError,
     UnknownNameError,
 )
-from selfreg_gym.intervention_env.interventions import build_interventions, name_and_id
+from selfreg_gym.intervention_env.interventions import build_interventions, name_and_id, privileged_names
 from selfreg_gym.pipeline.config import differences, load_config
 from selfreg_gym.pipeline.validation import validate
 from selfreg_gym.playing.loop import run_episodes
@@ -169,3 +169,42 @@ def test_derived_decisions_have_streams_of_their_own() -> None:
     other = decision.derived(0, observation="other")
     assert (other.observation, other.admissible_actions, other.task) == ("other", ("a", "b"), "task")
     assert np.isclose(other.rng.random(), firsts[1])
+
+
+class Changed(Intervention):
+    """An intervention whose attributes are set after its constructor."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(heads, name="changed")
+        vars(self).update(attributes)
+
+
+class Unfinished(Intervention):
+    def __init__(self) -> None:
+        self.name = "unfinished"
+
+
+@pytest.mark.parametrize(
+    ("intervention", "words"),
+    [
+        (Changed(cost=float("nan")), "the cost of intervention 'changed'"),
+        (Changed(cost=-1.0), "the cost of intervention 'changed'"),
+        (Changed(duration=0), "the duration of intervention 'changed'"),
+        (Changed(actor=3), "an actor must have act"),
+        (Changed(name=""), "needs a name"),
+        (Unfinished(), r"the class Unfinished of an intervention must call super\(\).__init__"),
+    ],
+)
+def test_attributes_of_interventions_are_checked_by_the_env(intervention: Intervention, words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        InterventionEnv(**TASK, actor=heads, interventions=[intervention])
+
+
+def test_an_error_of_privileged_on_names_the_intervention() -> None:
+    class Unsure(Changed):
+        def privileged_on(self, task: Any) -> bool:
+            raise ZeroDivisionError("nothing")
+
+    env = InterventionEnv(**TASK, actor=heads, interventions=[Unsure()])
+    with pytest.raises(RegistryError, match=r"privileged_on\(task\) of the intervention 'changed'.*ZeroDivisionError"):
+        privileged_names(env)

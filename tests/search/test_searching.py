@@ -9,12 +9,13 @@ from small_tasks import Corridor, Game
 
 import selfreg_gym
 from selfreg_gym.agents.interventions.mcts import MCTS
-from selfreg_gym.errors import InvalidArgumentError, TaskContractError
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError
 from selfreg_gym.intervention_env.snapshots import ReplaySnapshots, with_snapshots
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.search.leaf_values import RolloutValue
 from selfreg_gym.search.searching import TreeSearch
 from selfreg_gym.search.simulator import foresees
+from selfreg_gym.search.states import TaskState
 from selfreg_gym.search.trees import Outcome, Trees
 from selfreg_gym.testing import check_intervention, check_task
 from selfreg_gym.testing.reference_actors import RandomActor
@@ -232,6 +233,72 @@ def test_the_tree_is_continued_within_an_episode():
     foreign = Decision(third.observation, third.admissible_actions, third.task, (9,),
                        {**third.info, "state_key": "another"}, result.tree)  # fmt: skip
     assert search.run([foreign])[0].visits.sum() == 60
+
+
+class Patient(Corridor):
+    """A corridor whose own limit is far away."""
+
+    def reset(self, *, seed=None, options=None):
+        observation, _ = super().reset(seed=seed)
+        self.left = 50
+        return observation, self._info(("left", "right"))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_limit_of_the_env_ends_simulated_episodes(known):
+    """From cell 3 of 6 the direct way takes three steps, all that ``max_episode_steps`` allows."""
+
+    class Task(Patient):
+        def _info(self, actions, **over):
+            info = super()._info(actions, **over)
+            return info if known else {key: value for key, value in info.items() if key != "steps_left"}
+
+    mcts = MCTS(simulations=150, value=zero)
+    env = selfreg_gym.InterventionEnv(Task(6), Uniform(), [mcts], max_episode_steps=3)
+    env.reset(seed=0)
+    carried = []
+    for _ in range(3):
+        info = env.step(1)[4]
+        tree = env.slots[0].memory[1]
+        carried.append(int(tree.visits[0].sum()) > 150)
+        assert info["action_text"] == "right"
+        assert max(tree.depth) <= 3
+    assert info["success"]
+    assert carried == [False, True, True]
+
+
+def test_rollouts_end_at_the_limit_of_the_env():
+    class Right:
+        def act(self, decisions):
+            return ["right"] * len(decisions)
+
+    found = []
+    for limit in (2, 3):
+        env = selfreg_gym.InterventionEnv(Patient(6), Right(), [], max_episode_steps=limit)
+        env.reset(seed=0)
+        slot = env.slots[0]
+        found += RolloutValue(Right())([TaskState(slot.task, slot.observation, slot.info)]).tolist()
+    assert found == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"value": 3}, "function of states, received 3"),
+        ({"value": "prm", "folder": "no such folder"}, "must exist, received 'no such folder'"),
+        ({"reuse": "no"}, "reuse must be True or False"),
+        ({"privileged": 1}, "privileged must be True or False"),
+        ({"simulations": 0}, "simulations, per decision, must be an integer of at least 1"),
+    ],
+)
+def test_arguments_are_checked_when_it_is_made(given, words):
+    with pytest.raises(SelfRegError, match=words):
+        MCTS(**given)
+
+
+def test_the_smallest_temperature_takes_the_most_visited_action():
+    mcts = MCTS(simulations=60, value=zero, temperature=5e-324).with_actor(Uniform())
+    assert [act.text for act in mcts.actor.act([at_reset(Corridor(6), key=(i,)) for i in range(4)])] == ["right"] * 4
 
 
 def test_an_actor_without_probabilities_or_with_free_text():

@@ -159,7 +159,8 @@ def _variants(config: RunConfig) -> dict[str, dict[str, Any]]:
         found["writing"] = {"actor_kwargs": {**given, "mode": "generate"}}
     kwargs = dict(config.interventions.kwargs)
     for one in build_interventions(list(config.interventions.ids), kwargs or None):
-        if optional_member(one.actor, "checkpoint_dir") is not None:
+        own = optional_member(one, "with_actor") is None  # else its actor calls that of the env
+        if own and optional_member(one.actor, "checkpoint_dir") is not None:
             found[f"model of {one.name}"] = {"actor": one.actor, "actor_kwargs": None}
     return found
 
