@@ -308,7 +308,7 @@ class TextAdapter(CopiedTask):
 
 def _made(env: Any, render_mode: str | None) -> gym.Env[Any, Any]:
     if isinstance(env, str):
-        return gym.make(env, disable_env_checker=True, **({"render_mode": render_mode} if render_mode else {}))
+        return gym.make(env, disable_env_checker=True, render_mode=render_mode)
     if callable(env) and not isinstance(env, gym.Env):
         env = env()
     if not isinstance(env, gym.Env):
