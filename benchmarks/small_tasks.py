@@ -96,6 +96,7 @@ CASES = {
         [
             "task.id=selfreg/FrozenLake-v0",
             f"task.kwargs={{max_steps={LAKE_STEPS}}}",
+            "task.splits={collected={}}",
             "actor.id=noisy-expert",
             f"collect.tasks={LAKE_MAPS}",
             "collect.episodes=110",

@@ -9,21 +9,25 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
-from selfreg_gym import registry
+from selfreg_gym.intervention_env.building import task_kind
 from selfreg_gym.types import optional_member
 
 __all__ = ["task_class", "task_id", "task_member"]
 
 
 def task_class(task: str) -> Any:
-    """The class of a registered task, or the function that makes it; None if no task has this id.
+    """The class of a task, or the function that makes it; None for an id that Gymnasium cannot load.
+
+    Args:
+        task: an id, or ``"package.module:function"``.
 
     Raises:
         PluginImportError: the module of a task of this package's registry cannot be imported.
+        UnknownNameError, InvalidArgumentError: as :func:`selfreg_gym.intervention_env.building.task_function`.
     """
-    if task in registry.names("envs"):
-        return registry.load("envs", task)
-    point = getattr(gym.registry.get(task), "entry_point", None)
+    if (known := task_kind(task)) is not None:
+        return known
+    point = gym.registry[task].entry_point
     if isinstance(point, str):
         with contextlib.suppress(ImportError, AttributeError):  # making the task raises
             return load_env_creator(point)
@@ -40,7 +44,8 @@ def task_member(task: Any, name: str) -> Any:
     """A member of :class:`selfreg_gym.optional_members.OptionalTaskMembers` that a task declares on its class.
 
     Args:
-        task: its id, its class, an env, or a function that makes one; a function has the members of its attributes.
+        task: its id or ``"package.module:function"``, its class, an env, or a function that makes one; a function has
+            the members of its attributes.
         name: the member.
 
     Returns:
