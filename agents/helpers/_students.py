@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from selfreg_gym.agents.helpers._arguments import checked_costs
+from selfreg_gym.agents.helpers._gains import position_of
 from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.fitted import FittedFrontier
@@ -17,33 +18,71 @@ from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs
 from selfreg_gym.store.rollouts import Rollouts
 
-__all__ = ["curve_of", "train_student"]
+__all__ = ["curve_of", "deployed_curve_of", "train_student"]
 
 _H = TypeVar("_H", bound=ValuesHelper)
 
 
 def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
-    """Held-out usage and success of a teacher at the positions 0 to P + 1 of the knob.
+    """Held-out usage and success of a teacher's policies, by the position of the knob from 0 to P + 1.
 
     Args:
         teacher: a frontier with prices. Another teacher gives None: its usage and success are not estimated.
         costs: ``(K,)`` cost units of a call; "always" asks the most expensive intervention.
 
     Returns:
-        P + 2 pairs ``[usage, success]``.
+        Triples ``[position, usage, success]`` of rising positions.
 
     Raises:
         InvalidArgumentError: another number of costs than interventions of the teacher.
     """
     if not isinstance(teacher, PricedFrontier):
         return None
-    checked_costs(costs, len(teacher.estimates.usage) - teacher.estimates.never - 1)
-    rows = teacher.rows()
-    always = f"always {int(np.argmax(costs)) + 1}"
-    by_price = sorted((row for row in rows if row["policy"] == "price"), key=lambda row: -row["help_cost"])
-    (never,) = (row for row in rows if row["policy"] == "never")
-    (end,) = (row for row in rows if row["policy"] == always)
-    return [[float(row["usage"]), float(row["success"])] for row in (never, *by_price, end)]
+    e = teacher.estimates
+    checked_costs(costs, len(e.usage) - e.never - 1)
+    always = e.never + 1 + int(np.argmax(costs))
+    ends = (
+        [0.0, float(e.usage[e.never]), float(e.success[e.never])],
+        [
+            len(teacher.prices) + 1.0,
+            float(e.usage[always]),
+            float(e.success[always]),
+        ],
+    )
+    return _curve(teacher.prices, e.prices, np.stack([e.usage, e.success], axis=1)[: e.never], ends)
+
+
+def deployed_curve_of(
+    teacher: FittedFrontier, rollouts: Any, costs: Sequence[float], *, progress: bool = False
+) -> list[list[float]] | None:
+    """The same as :func:`curve_of` for a helper that follows the teacher itself: the mean of all of its networks.
+
+    Args:
+        teacher: fitted values with an encoder.
+        rollouts: those to which it was fitted; for others, the curve is that of :func:`curve_of`.
+        costs: ``(K,)`` cost units of a call.
+        progress: show a progress bar.
+    """
+    from selfreg_gym.fitted.deployed import deployed_curve
+    from selfreg_gym.fitted.solve import logged_decisions
+
+    curve = curve_of(teacher, costs)
+    table = DecisionTable.from_rollouts(rollouts)
+    if curve is None or len(table) != teacher.decisions:
+        return curve
+    found = deployed_curve(teacher, logged_decisions(rollouts, teacher.encoder.encode(table, progress=progress)))
+    return curve if found is None else _curve(teacher.prices, *found, (curve[0], curve[-1]))
+
+
+def _curve(
+    grid: np.ndarray, prices: np.ndarray, points: np.ndarray, ends: tuple[list[float], list[float]]
+) -> list[list[float]]:
+    """Triples ``[position, usage, success]``: the ends, and between them Q points ``(Q, 2)`` at rising prices."""
+    inside = [
+        [position_of(grid.tolist(), float(price)), *map(float, point)]
+        for price, point in zip(prices[::-1], points[::-1], strict=True)
+    ]
+    return [ends[0], *inside, ends[1]]
 
 
 def train_student(
@@ -84,15 +123,16 @@ def train_student(
     )
     curve = curve_of(teacher, costs)
     if curve is not None:
-        curve[1:-1] = _student_points(rollouts, teacher, values, x, all_inputs)
+        prices, points = _student_points(rollouts, teacher, values, x, all_inputs)
+        curve = _curve(teacher.prices, prices, points, (curve[0], curve[-1]))
     info = {**values.info, "teacher": found.source}
     return kind(values, costs=costs, curve=curve, info=info)
 
 
 def _student_points(
-    rollouts: Any, teacher: FittedFrontier, student: Student, x: np.ndarray, inputs: np.ndarray
-) -> list[list[float]]:
-    """Expected usage and success of a student's policy at each price, from the largest price to the smallest.
+    rollouts: Any, teacher: PricedFrontier, student: Student, x: np.ndarray, inputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Prices ``(Q,)``, and expected usage and success ``(Q, 2)`` of a student's policies at these.
 
     ``x`` has the inputs of the student, ``inputs`` those of the teacher.
     """
@@ -101,9 +141,7 @@ def _student_points(
 
     success, usage = student.gains(x)
     gains = success - np.asarray(teacher.prices, np.float32)[:, None] * usage
-    actions = np.where(gains.max(axis=2) > 0, gains.argmax(axis=2) + 1, 0)
-    points = student_curve(logged_decisions(rollouts, inputs), teacher.values(inputs), actions)
-    return points[np.argsort(-np.asarray(teacher.prices), kind="stable")].tolist()
+    return student_curve(logged_decisions(rollouts, inputs), teacher.values(inputs), gains, teacher.prices)
 
 
 def _inputs_of(

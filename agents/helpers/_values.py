@@ -11,7 +11,7 @@ import numpy as np
 from selfreg_gym.agents.helpers._arguments import checked_costs, checked_seed
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.averagers import AveragerFrontier
-from selfreg_gym.errors import CheckpointError, InvalidArgumentError
+from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
@@ -35,10 +35,11 @@ _RECORD = ModelRecord(
             lambda costs, _: isinstance(costs, list) and bool(costs) and all(is_number(c) and c > 0 for c in costs),
         ),
         "curve": Rule(
-            "a list of pairs (usage, success)",
+            "a list of triples (position, usage, success)",  # or of pairs, in older versions
             lambda curve, _: (
                 isinstance(curve, list)
-                and all(isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) for pair in curve)
+                and len({len(one) for one in curve if isinstance(one, list)}) <= 1
+                and all(isinstance(one, list) and len(one) in (2, 3) and all(map(is_number, one)) for one in curve)
             ),
         ),
         "position": Rule("a number", lambda position, _: is_number(position)),
@@ -54,8 +55,9 @@ class ValuesHelper(GainHelper):
     Args:
         values: a :class:`FittedFrontier`, an :class:`AveragerFrontier` or a :class:`Student`, with an ``encoder``.
         costs: ``(K,)`` cost units of a call of each intervention.
-        curve: expected usage and success on the tasks of the rollouts at the positions 0 (never), 1 (the largest price)
-            to P (the smallest) and P + 1 (always); None if they are not known.
+        curve: triples (position, expected usage, expected success) on the tasks of the rollouts, from the position 0
+            (never), over 1 (the largest price) and P (the smallest), to P + 1 (always), and between them; or P + 2
+            pairs (usage, success), at the integer positions. None if they are not known.
         position, seed: see :class:`GainHelper`.
         info: facts about its training, for the model card.
 
@@ -91,11 +93,7 @@ class ValuesHelper(GainHelper):
         checked_costs(costs, values.interventions if isinstance(values, Student) else values.actions - 1)
         self.values = values
         self.encoder: InputEncoder = values.encoder
-        self.curve = None if curve is None else np.asarray(curve, np.float64).reshape(-1, 2)
-        if self.curve is not None and len(self.curve) != len(self.prices) + 2:
-            raise InvalidArgumentError(
-                f"curve must have P + 2 = {len(self.prices) + 2} pairs (usage, success), received {len(self.curve)}."
-            )
+        self.curve = None if curve is None else _checked_curve(curve, len(self.prices))
         self.info: dict[str, Any] = dict(info or {})
 
     @classmethod
@@ -126,23 +124,23 @@ class ValuesHelper(GainHelper):
         budget = check_budget(budget)
         if self.curve is None:
             return self
-        usage = np.maximum.accumulate(self.curve[:, 0])
-        return self.with_knob(float(np.interp(budget, usage, np.arange(len(usage)))))
+        usage = np.maximum.accumulate(self.curve[:, 1])
+        return self.with_knob(float(np.interp(budget, usage, self.curve[:, 0])))
 
     @property
     def expected_usage(self) -> float | None:
-        """Expected usage on the tasks of the rollouts, interpolated between the prices; None if it is not known."""
-        return self._at(0)
+        """Expected usage on the tasks of the rollouts, interpolated on the curve; None if it is not known."""
+        return self._at(1)
 
     @property
     def expected_success(self) -> float | None:
-        """Expected success on the tasks of the rollouts, interpolated between the prices; None if it is not known."""
-        return self._at(1)
+        """Expected success on the tasks of the rollouts, interpolated on the curve; None if it is not known."""
+        return self._at(2)
 
     def _at(self, column: int) -> float | None:
         if self.curve is None:
             return None
-        return float(np.interp(self.position, np.arange(len(self.curve)), self.curve[:, column]))
+        return float(np.interp(self.position, self.curve[:, 0], self.curve[:, column]))
 
     def wrap(self, env: Any) -> Any:
         """The env that shows the inputs of the encoder, float32 ``(N, D)``."""
@@ -218,3 +216,25 @@ class ValuesHelper(GainHelper):
             f'helper = {type(self).__name__}.from_pretrained("PATH").with_budget(1.0)\nenv = helper.wrap(env)',
             figures=figures,
         )
+
+
+def _checked_curve(curve: Sequence[Sequence[float]], prices: int) -> np.ndarray:
+    """``(m, 3)`` position, usage and success.
+
+    Raises:
+        InvalidArgumentError: other shapes, or positions that do not rise from 0 to P + 1.
+    """
+    rule = (
+        f"curve must have triples (position, usage, success) whose positions rise from 0 to P + 1 = {prices + 1}, or "
+        f"P + 2 = {prices + 2} pairs (usage, success)"
+    )
+    try:
+        found = np.asarray(curve, np.float64)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"{rule}, received {shown(curve)}.") from None
+    if found.ndim == 2 and found.shape == (prices + 2, 2):
+        found = np.column_stack([np.arange(prices + 2.0), found])
+    ordered = found.ndim == 2 and found.shape[1] == 3 and len(found) > 1 and bool((np.diff(found[:, 0]) > 0).all())
+    if not ordered or found[0, 0] != 0 or found[-1, 0] != prices + 1 or not np.isfinite(found).all():
+        raise InvalidArgumentError(f"{rule}, received shape {found.shape}: {shown(found.tolist())}.")
+    return found

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from selfreg_gym.agents.helpers._students import curve_of, train_student
+from selfreg_gym.agents.helpers._students import deployed_curve_of, train_student
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
+from selfreg_gym.store.rollouts import Rollouts
 
 __all__ = ["Fitted"]
 
@@ -67,7 +68,9 @@ class Fitted(ValuesHelper):
             raise InvalidArgumentError("a student needs inputs, by name, because the teacher has none: pass inputs=.")
         if isinstance(teacher, FittedFrontier) and wanted == known:
             info = {"inputs": list(known), "decisions": teacher.decisions, "episodes": teacher.episodes}
-            return cls(teacher, costs=costs, curve=curve_of(teacher, costs), info=info | teacher.settings)
+            rollouts = rollouts if isinstance(rollouts, Rollouts) else list(rollouts)
+            curve = deployed_curve_of(teacher, rollouts, costs, progress=progress)
+            return cls(teacher, costs=costs, curve=curve, info=info | teacher.settings)
         return train_student(
             cls, rollouts, teacher, inputs=wanted, costs=costs, backbone=backbone, prm=prm, seed=seed,
             progress=progress, **student,

@@ -121,7 +121,7 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
     action = arrays["action"].astype(np.int64)
     return AveragerFrontier(
         prices=arrays["prices"], planned=arrays["planned"],
-        estimates=Estimates(**held_out, prices=len(arrays["prices"])),
+        estimates=Estimates(**held_out, prices=arrays["prices"]),
         index=DecisionIndex(arrays["points"], action, actions=record["actions"], seed=record["seed"]),
         tables=ValueTables(arrays["success_after"], arrays["usage_after"], arrays["cost"]),
         projection=Projection(arrays["mean"], arrays.get("components"), record["explained"]),

@@ -57,4 +57,4 @@ def held_out_estimates(
             if progress is not None:
                 progress(done)
     order = given.order
-    return estimate(terms[0][order], terms[1][order], prices=len(prices), seed=model.seed)
+    return estimate(terms[0][order], terms[1][order], prices=prices, seed=model.seed)

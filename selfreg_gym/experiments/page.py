@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from selfreg_gym.errors import RunDirectoryError
 from selfreg_gym.experiments.experiment import Experiment
@@ -14,10 +16,16 @@ from selfreg_gym.pipeline.config import RunConfig, to_dict
 from selfreg_gym.utils.files import atomic_path, write_text
 from selfreg_gym.utils.json_text import dumps, read_object
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["FORMAT", "check_folder", "write_page"]
 
 FORMAT = "selfreg_gym experiment 1"
 MANIFEST, RESULTS, PAGE = "manifest.json", "results.json", "index.md"
+
+MOST_TICKS = 10
+"""Most measured values that are all written below a logarithmic axis."""
 
 
 def check_folder(folder: Path, name: str) -> None:
@@ -128,4 +136,24 @@ def _save(plot: Plot, path: Path) -> None:
     from selfreg_gym.report.svg import style
 
     with atomic_path(path) as temporary, style():
+        for axes in plot.figure.axes:
+            _label_logarithmic(axes)
         plot.figure.savefig(temporary, dpi=130, format="png", metadata={"Software": None})
+
+
+def _label_logarithmic(axes: Axes) -> None:
+    """Write the ticks of logarithmic axes as plain numbers, because the style of the plots reads no formulas.
+
+    The ticks of a logarithmic x axis are the measured values, if there are at most ``MOST_TICKS``.
+    """
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+        if scale != "log":
+            continue
+        if axis is axes.xaxis:
+            measured = sorted({float(x) for line in axes.get_lines() for x in np.atleast_1d(line.get_xdata()) if x > 0})
+            if 0 < len(measured) <= MOST_TICKS:
+                axis.set_ticks(measured)
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())

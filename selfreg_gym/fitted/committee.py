@@ -158,9 +158,7 @@ class Committee:
     def fold_rows(self) -> FoldRows:
         """The decisions of the fold, with the hidden layer of the first network as features."""
         rows, d = self.held_out, self.decisions
-        hidden = np.empty((len(rows), self.settings.hidden), np.float32)
-        for at in chunks(np.arange(len(rows))):
-            hidden[at] = self.networks.hidden(self.x.batch(rows[at]), 0).numpy()
+        hidden = self.networks.hidden_rows(self.x, rows)
         return FoldRows(hidden, d.tried[rows], d.cost[rows], d.success[rows], d.last[rows])
 
     def closed_at(self, rows: np.ndarray) -> np.ndarray | None:

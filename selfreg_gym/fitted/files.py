@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ def _count(low: int) -> Rule:
 RECORD = ModelRecord(
     what="a fitted frontier",
     file="fitted.json",
-    format="selfreg_gym fitted 2",
-    older={"selfreg_gym fitted 1": {"cap": 0}},
+    format="selfreg_gym fitted 3",
+    older={"selfreg_gym fitted 1": {"cap": 0, "policies": 0}, "selfreg_gym fitted 2": {"policies": 0}},
     rules={
         "folds": _count(1), "members": _count(1), "inputs": _count(1), "hidden": _count(1), "actions": _count(2),
         "prices": _count(2), "episodes": _count(0), "decisions": _count(0), "settings": INFO, "cap": _count(0),
+        "policies": _count(0),
         "unit": Rule("a positive number", lambda value, fields: isinstance(value, float) and 0 < value < 1e300),
         "encoder": Rule("true or false", lambda value, fields: type(value) is bool),
         "history": Rule("a list", lambda value, fields: isinstance(value, list)),
@@ -48,7 +50,7 @@ def save_frontier(frontier: FittedFrontier, folder: str | Path) -> Path:
 
     place = RECORD.begin(folder)
     first, e = frontier.networks[0], frontier.estimates
-    arrays = {"prices": frontier.prices} | {name: getattr(e, name) for name in ESTIMATES}
+    arrays = {"prices": frontier.prices, "evaluated": e.prices} | {name: getattr(e, name) for name in ESTIMATES}
     for cap, capped in enumerate(frontier.caps, 1):
         arrays |= {f"cap {cap}/{name}": getattr(capped, name) for name in ESTIMATES}
     tensors = {name: torch.from_numpy(np.array(array, np.float64)) for name, array in arrays.items()}
@@ -63,7 +65,7 @@ def save_frontier(frontier: FittedFrontier, folder: str | Path) -> Path:
         place, folds=len(frontier.networks), members=first.count, inputs=frontier.inputs, hidden=first.w1.shape[2],
         actions=frontier.actions, prices=len(frontier.prices), unit=first.unit, encoder=frontier.encoder is not None,
         settings=frontier.settings, history=frontier.history, episodes=frontier.episodes,
-        decisions=frontier.decisions, warnings=list(frontier.warnings), cap=len(frontier.caps),
+        decisions=frontier.decisions, warnings=list(frontier.warnings), cap=len(frontier.caps), policies=len(e.prices),
     )  # fmt: skip
     return place
 
@@ -83,7 +85,9 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
     with reading_arrays("the fitted frontier", place / WEIGHTS, remedy=_REMEDY):
         tensors = load_file(place / WEIGHTS)
         shape = record["inputs"], record["hidden"], record["actions"], record["prices"]
-        _check(tensors, record["folds"], record["members"], record["cap"], *shape)
+        if not record["policies"]:  # older formats have estimates at the prices of the networks only
+            tensors["evaluated"] = tensors["prices"]
+        _check(tensors, record, *shape)
         networks = []
         for fold in range(record["folds"]):
             one = Networks(
@@ -104,7 +108,7 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
 
     def estimates(prefix: str = "") -> Estimates:
         found = {name: tensors[prefix + name].numpy() for name in ESTIMATES}
-        return Estimates(**found, prices=record["prices"])
+        return Estimates(**found, prices=tensors["evaluated"].numpy())
 
     return FittedFrontier(
         networks=networks, prices=tensors["prices"].numpy(), encoder=encoder, settings=record["settings"],
@@ -115,18 +119,21 @@ def load_frontier(folder: str | Path) -> FittedFrontier:
 
 
 def _check(
-    tensors: dict[str, Any], folds: int, members: int, cap: int, inputs: int, hidden: int, actions: int, prices: int
+    tensors: dict[str, Any], record: Mapping[str, Any], inputs: int, hidden: int, actions: int, prices: int
 ) -> None:
     """Raise ModelError or KeyError if an array is missing, of another shape, or not finite."""
     import torch
 
-    outputs, policies = 2 * actions * prices, prices + actions
-    shapes: dict[str, tuple[int, ...]] = {"prices": (prices,), "shift": (inputs,), "scale": (inputs,)}
+    members, outputs = record["members"], 2 * actions * prices
+    evaluated = record["policies"] or prices
+    policies = evaluated + actions
+    shapes: dict[str, tuple[int, ...]] = {"prices": (prices,), "evaluated": (evaluated,)}
+    shapes |= {"shift": (inputs,), "scale": (inputs,)}
     replicates = len(tensors["success_replicates"])
-    for prefix in ("", *(f"cap {one}/" for one in range(1, cap + 1))):
+    for prefix in ("", *(f"cap {one}/" for one in range(1, record["cap"] + 1))):
         for name in ESTIMATES:
             shapes[prefix + name] = (replicates, policies) if "replicates" in name else (policies,)
-    for fold in range(folds):
+    for fold in range(record["folds"]):
         layers = {"1": (inputs, hidden), "2": (hidden, hidden), "3": (hidden, outputs)}
         for layer, (fan_in, fan_out) in layers.items():
             shapes[f"{fold}/w{layer}"] = (members, fan_in, fan_out)
@@ -136,5 +143,6 @@ def _check(
             raise ModelError(f"{name} must have shape {shape}, received {tuple(tensors[name].shape)}.")
         if not torch.isfinite(tensors[name]).all():
             raise ModelError(f"{name} must have finite numbers.")
-    if (torch.diff(tensors["prices"]) < 0).any() or float(tensors["prices"][0]) < 0:
-        raise ModelError("prices must rise from 0 on.")
+    for name in ("prices", "evaluated"):
+        if (torch.diff(tensors[name]) < 0).any() or float(tensors[name][0]) < 0:
+            raise ModelError(f"{name} must rise from 0 on.")

@@ -31,6 +31,7 @@ import numpy as np
 
 from selfreg_gym.fitted.committee import Committee
 from selfreg_gym.fitted.decisions import Folds, LoggedDecisions, assign_folds
+from selfreg_gym.fitted.fold_policies import HeldOut
 from selfreg_gym.fitted.held_out import episode_values
 from selfreg_gym.fitted.networks import Networks, input_scale
 from selfreg_gym.fitted.packed import PackedInputs
@@ -58,8 +59,9 @@ class Iterated:
         networks: one entry per fold.
         prices: ``(P,)`` rising.
         folds: of the episodes.
-        success, usage: ``(E, P + 1 + K)`` held-out terms of each episode, whose means are E[S] and E[M] of the greedy
-            policy at each price, of never asking, and of always asking intervention k
+        evaluated: ``(Q,)`` rising prices: those of the networks, and others between them.
+        success, usage: ``(E, Q + 1 + K)`` held-out terms of each episode, whose means are E[S] and E[M] of the greedy
+            policy at each of these, of never asking, and of always asking intervention k
             (:mod:`selfreg_gym.fitted.held_out`).
         history: one record per round: ``round``, ``loss``, ``rate`` (the learning rate), and at the final prices the
             mean of E[S] - r E[M] over the prices, ``value`` (held out) and ``planned`` (the networks' own, optimistic).
@@ -68,6 +70,7 @@ class Iterated:
     networks: list[Networks]
     prices: np.ndarray
     folds: Folds
+    evaluated: np.ndarray
     success: np.ndarray
     usage: np.ndarray
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -136,9 +139,9 @@ def _iterate(
             record["value"], record["planned"] = _held_out_value(committees)
         history.append(record)
         state.save(committees, history)
-    success, usage = _held_out_terms(committees)
+    evaluated, success, usage = HeldOut(committees).terms()
     state.remove()
-    return Iterated([c.networks for c in committees], committees[0].prices, folds, success, usage, history)
+    return Iterated([c.networks for c in committees], committees[0].prices, folds, evaluated, success, usage, history)
 
 
 def _usage_unit(decisions: LoggedDecisions) -> float:
@@ -190,31 +193,3 @@ def _held_out_value(committees: list[Committee]) -> tuple[float, float]:
             )
             estimates += float((terms[:, 0] - prices[p] * terms[:, 1]).sum())
     return estimates / count / len(prices[::2]), plans / count / len(prices[::2])
-
-
-def _held_out_terms(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
-    """Held-out success and usage of each episode, ``(E, P + 1 + K)`` each: see :class:`Iterated`."""
-    d, prices = committees[0].decisions, committees[0].prices
-    count = len(prices) + d.actions
-    result = np.zeros((2, d.episodes, count))
-    for committee in committees:
-        success, usage = committee.held_out_values()
-        rows = committee.fold_rows()
-        components = rows.components()
-        closed = committee.closed_at(committee.held_out)
-        policy = greedy(success, usage, prices, closed)
-        order = d.order
-        episodes = order[committee.folds.fold[order] == committee.fold]
-        for p in range(count):
-            if p < len(prices):
-                action, q = policy[:, p].astype(np.int64), p
-            else:  # constant policies: never uses the values at the highest price, always those at the lowest
-                action = np.full(len(policy), p - len(prices))
-                q = len(prices) - 1 if p == len(prices) else 0
-                if closed is not None:
-                    action[closed] = 0
-            at = np.arange(len(action)), action, q
-            terms = episode_values(rows, components, action, success[at], usage[at], unit=committee.networks.unit)
-            result[:, episodes, p] = terms.T
-    result[1, :, len(prices)] = 0.0  # never asking costs nothing
-    return result[0], result[1]

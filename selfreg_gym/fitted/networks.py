@@ -123,6 +123,13 @@ class Networks(torch.nn.Module):
         first = torch.relu_(first)
         return torch.relu_(torch.addmm(self.b2[network], first, self.w2[network]))
 
+    def hidden_rows(self, x: PackedInputs, rows: np.ndarray, network: int = 0) -> np.ndarray:
+        """``(len(rows), H)`` float32 second hidden layer of one network, at rows of the data."""
+        hidden = np.empty((len(rows), self.w1.shape[2]), np.float32)
+        for at in chunks(np.arange(len(rows))):
+            hidden[at] = self.hidden(x.batch(rows[at]), network).numpy()
+        return hidden
+
     @torch.no_grad()
     def move_prices(self, old: np.ndarray, new: np.ndarray) -> torch.Tensor:
         """Set the outputs to those at other prices, by linear interpolation; return the ``(P, P)`` weights."""

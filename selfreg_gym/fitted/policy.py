@@ -89,7 +89,7 @@ class FittedPolicy:
 
 
 def budget_mixture(estimates: Estimates, budget: float) -> tuple[np.ndarray, str]:
-    """``(P + 1 + K,)`` weights of at most two policies whose expected usage is the budget, and a note.
+    """``(Q + 1 + K,)`` weights of at most two policies whose expected usage is the budget, and a note.
 
     The policies are ordered by usage: never, the prices from the highest to the lowest, then always asking the
     intervention with the largest success, if its success and usage are larger than those at the lowest price. At the
@@ -97,7 +97,7 @@ def budget_mixture(estimates: Estimates, budget: float) -> tuple[np.ndarray, str
     spent in full.
     """
     always = estimates.best_always()
-    chain = [estimates.never, *range(estimates.prices - 1, -1, -1)]
+    chain = [estimates.never, *range(estimates.never - 1, -1, -1)]
     last = chain[-1]
     if estimates.success[always] > estimates.success[last] and estimates.usage[always] > estimates.usage[last]:
         chain.append(always)

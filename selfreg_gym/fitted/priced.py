@@ -11,7 +11,7 @@ from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted.capped import calls_left_inputs
 from selfreg_gym.fitted.estimates import Estimates
 from selfreg_gym.fitted.policy import Component, FittedPolicy, budget_mixture
-from selfreg_gym.fitted.prices import interpolation
+from selfreg_gym.fitted.refinement import interpolated
 from selfreg_gym.utils.arguments import check_count, check_number
 
 __all__ = ["PricedFrontier"]
@@ -47,10 +47,11 @@ class PricedFrontier(ABC):
         return success[..., 1:] - success[..., :1], usage[..., 1:] - usage[..., :1]
 
     def advantage(self, x: Any, price: float) -> np.ndarray:
-        """``(n, K)`` gain of help k at a price: success minus price times usage, between prices by interpolation."""
-        weights = interpolation(self.prices, np.array([check_number("price", price)]))[0]
-        success, usage = (np.tensordot(gain, weights, axes=(1, 0)) for gain in self.gains(x))
-        return success - price * usage
+        """``(n, K)`` gain of help k at a price, S - price * M; between two prices, their gains are interpolated."""
+        i, j, share = interpolated(self.prices, check_number("price", price))
+        success, usage = self.gains(x)
+        low, high = (success[:, at] - float(self.prices[at]) * usage[:, at] for at in (i, j))
+        return low if share == 0 else high if share == 1 else (1 - share) * low + share * high
 
     def with_calls_left(self, x: Any, left: Any) -> np.ndarray:
         """``(n, D)`` inputs of values under a hard cap, from those of the encoder and ``(n,)`` calls left.
@@ -76,8 +77,8 @@ class PricedFrontier(ABC):
     def policy(self, budget: float | None = None, *, cap: int | None = None) -> FittedPolicy:
         """The policy whose held-out usage is the budget.
 
-        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices, or that of
-        the lowest price and always asking, whose usage no price reaches.
+        It is greedy at a price, or draws one of two policies per episode: those of two neighbouring prices of the
+        estimates, or that of the lowest price and always asking, whose usage no price reaches.
 
         Args:
             budget: C, cost units per episode; None for no limit in expectation, which needs a cap.
@@ -98,7 +99,7 @@ class PricedFrontier(ABC):
         components = []
         for i in used:
             constant = int(i) - e.never
-            components.append(Component(None, constant) if constant >= 0 else Component(float(self.prices[i])))
+            components.append(Component(None, constant) if constant >= 0 else Component(float(e.prices[i])))
         return FittedPolicy(
             frontier=self, components=tuple(components), weights=weights[used], budget=budget, cap=cap,
             expected_success=float(e.success @ weights), expected_usage=float(e.usage @ weights),
@@ -118,15 +119,15 @@ class PricedFrontier(ABC):
         ``policy`` is ``"price"``, ``"never"`` or ``"always k"``; ``help_cost`` is None for the last two.
         """
         e, rows = self.estimates, []
-        for i in [e.never, *range(e.prices - 1, -1, -1), *range(e.never + 1, len(e.usage))]:
+        for i in [e.never, *range(e.never - 1, -1, -1), *range(e.never + 1, len(e.usage))]:
             weights = np.zeros(len(e.usage))
             weights[i] = 1.0
-            greedy = i < e.prices
+            greedy = i < e.never
             (s_low, s_high), (m_low, m_high) = (e.interval(weights, of=of) for of in ("success", "usage"))
             rows.append(
                 {
                     "policy": "price" if greedy else str(Component(None, i - e.never)),
-                    "help_cost": float(self.prices[i]) if greedy else None,
+                    "help_cost": float(e.prices[i]) if greedy else None,
                     "usage": float(e.usage[i]), "usage_low": m_low, "usage_high": m_high,
                     "success": float(e.success[i]), "success_low": s_low, "success_high": s_high,
                 }
@@ -145,7 +146,7 @@ class PricedFrontier(ABC):
 
             ax = Figure(figsize=(5, 3.5), layout="constrained").subplots()
         e, table = self.estimates, self.rows()
-        rows, always = table[: e.prices + 1], table[e.prices + e.best_always() - e.never]
+        rows, always = table[: e.never + 1], table[e.best_always()]
         usage, success = ([row[name] for row in rows] for name in ("usage", "success"))
         (line,) = ax.plot(usage, success, label=label, **{"marker": ".", "markersize": 4, **style})
         low, high = ([row[name] for row in rows] for name in ("success_low", "success_high"))

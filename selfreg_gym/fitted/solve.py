@@ -116,7 +116,7 @@ def fit_decisions(
         own = order[cap_of[order] == most]
         bound = most * float(decisions.cost.max()) if cap else np.inf
         terms = found.success[own], found.usage[own]
-        return estimate(*terms, prices=len(found.prices), seed=settings.seed, most=bound)
+        return estimate(*terms, prices=found.evaluated, seed=settings.seed, most=bound)
 
     caps = tuple(estimates(most) for most in range(1, (cap or 0) + 1))
     return FittedFrontier(

@@ -106,7 +106,7 @@ def test_a_student_asks_where_the_actor_is_unsure(signals: ActorSignals) -> None
 
 def test_usage_and_success_of_a_student_are_expected(signals: ActorSignals) -> None:
     played, expected = [], []
-    for position in range(1, 7):
+    for position in np.arange(1, 6.5, 0.5):  # between the prices too, where usage jumps
         at = signals.with_knob(position)
         episodes = play(at, episodes=150)
         played.append([np.mean([episode.cost for episode in episodes]), np.mean([e.success for e in episodes])])
@@ -125,7 +125,7 @@ def test_usage_is_expected_and_rises_with_the_budget(rollouts: Rollouts, own: Fi
     helper = Fitted.train(rollouts, own, costs=[1.0], progress=False)
     assert set(helper.for_budgets([0.5, 1.0])) == {0.5, 1.0}
     played, expected = [], []
-    for position in range(8):  # the usage of a few discrete states jumps between prices, so single points may differ
+    for position in np.arange(0, 7.5, 0.5):
         at = helper.with_knob(position)
         episodes = play(at, episodes=150)
         played.append([np.mean([episode.cost for episode in episodes]), np.mean([e.success for e in episodes])])
@@ -137,6 +137,19 @@ def test_usage_is_expected_and_rises_with_the_budget(rollouts: Rollouts, own: Fi
     assert (np.diff(played, axis=0) > -0.05).all()
     assert helper.with_budget(0.9).expected_usage == pytest.approx(0.9)
     assert helper.with_budget(99).knob == helper.knob_bounds[1]
+
+
+def test_a_curve_has_positions_between_the_prices(own: FittedFrontier) -> None:
+    curve = [[0, 0, 0.4], [1, 0.5, 0.5], [5.5, 1.0, 0.7], [6, 3.0, 0.8], [7, 4.0, 0.8]]
+    helper = Fitted(own, costs=[1.0], curve=curve)
+    assert helper.with_budget(2.0).knob == pytest.approx(5.75)
+    assert helper.with_knob(5.75).expected_success == pytest.approx(0.75)
+    pairs = Fitted(own, costs=[1.0], curve=[[i, i / 10] for i in range(8)])  # as in older versions
+    assert pairs.with_budget(2.5).knob == pytest.approx(2.5)
+    assert pairs.with_knob(2.5).expected_success == pytest.approx(0.25)
+    for wrong in ([[0, 0, 0], [7, 1, 1], [6, 2, 1]], [[0, 0], [1, 1]], [[1, 0, 0], [7, 1, 1]], "text"):
+        with pytest.raises(InvalidArgumentError, match=r"positions rise from 0 to P \+ 1 = 7"):
+            Fitted(own, costs=[1.0], curve=wrong)
 
 
 def test_the_batch_does_not_matter(signals: ActorSignals) -> None:

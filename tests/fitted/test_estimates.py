@@ -13,7 +13,7 @@ def test_means_intervals_and_shape():
     rng = np.random.default_rng(0)
     true = np.array([0.8, 0.6, 0.65, 0.3, 0.2, 0.9])  # three prices; never; always 1; always 2
     success = true + 0.2 * rng.normal(size=(400, 6))
-    found = estimate(success, 2 * success, prices=3, seed=1)
+    found = estimate(success, 2 * success, prices=np.array([0.0, 0.1, 0.2]), seed=1)
     means = success.mean(axis=0)
     np.testing.assert_allclose(found.success[[0, 3, 4, 5]], means[[0, 3, 4, 5]])
     np.testing.assert_allclose(found.success[1:3], means[1:3].mean())  # they rose with the price
@@ -22,15 +22,15 @@ def test_means_intervals_and_shape():
     assert high - low == pytest.approx(2 * 1.96 * 0.2 / 20, rel=0.15)
     assert found.never == 3
     assert found.best_always() == 5
-    capped = estimate(success, 2 * success, prices=3, seed=1, most=1.5)
+    capped = estimate(success, 2 * success, prices=np.array([0.0, 0.1, 0.2]), seed=1, most=1.5)
     np.testing.assert_allclose(capped.usage, np.minimum(found.usage, 1.5))
-    again = estimate(success, 2 * success, prices=3, seed=1)
+    again = estimate(success, 2 * success, prices=np.array([0.0, 0.1, 0.2]), seed=1)
     np.testing.assert_array_equal(again.usage_replicates, found.usage_replicates)
 
 
 def made(success: list[float], usage: list[float]) -> Estimates:
     s, m = np.array(success), np.array(usage)
-    return Estimates(s, m, s[None], m[None], 2)
+    return Estimates(s, m, s[None], m[None], np.array([0.0, 0.3]))
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ def test_actions_follow_the_gains(frontier, model):
         expected = (success[:, p, 0] - price * usage[:, p, 0] > 0).astype(int)
         np.testing.assert_array_equal(frontier.action(x, float(price)), expected)
     middle = float(frontier.prices[2:4].mean())
-    mean = [gain[:, 2:4, 0].mean(axis=1) for gain in (success, usage)]
-    np.testing.assert_allclose(frontier.advantage(x, middle)[:, 0], mean[0] - middle * mean[1], atol=1e-6)
+    gains = success[:, 2:4, 0] - frontier.prices[2:4] * usage[:, 2:4, 0]
+    np.testing.assert_allclose(frontier.advantage(x, middle)[:, 0], gains.mean(axis=1), atol=1e-6)
 
 
 def test_a_component_is_drawn_with_its_weight(frontier):
@@ -69,7 +69,7 @@ def test_a_component_is_drawn_with_its_weight(frontier):
 
 def test_rows_and_plot(frontier):
     rows = frontier.rows()
-    assert [row["policy"] for row in rows] == ["never", *["price"] * 8, "always 1"]
+    assert [row["policy"] for row in rows] == ["never", *["price"] * len(frontier.estimates.prices), "always 1"]
     assert json.loads(json.dumps(rows)) == rows
     usage = [row["usage"] for row in rows[:-1]]
     assert usage == sorted(usage)
@@ -99,6 +99,27 @@ def test_a_saved_frontier_is_the_same(frontier, model, tmp_path):
     assert repr(loaded) == repr(frontier)
 
 
+def test_a_frontier_of_the_format_before_is_read(frontier, model, tmp_path):
+    """Its estimates are at the prices of the networks only."""
+    from safetensors.numpy import load_file, save_file
+
+    frontier.save(tmp_path)
+    tensors = load_file(tmp_path / "networks.safetensors")
+    evaluated = tensors.pop("evaluated")
+    grid = np.searchsorted(evaluated, tensors["prices"])
+    constant = np.arange(len(evaluated), len(evaluated) + 2)
+    for name in ("success", "usage", "success_replicates", "usage_replicates"):
+        tensors[name] = np.ascontiguousarray(tensors[name][..., np.r_[grid, constant]])
+    save_file(tensors, tmp_path / "networks.safetensors")
+    record = json.loads((tmp_path / "fitted.json").read_text())
+    del record["policies"]
+    (tmp_path / "fitted.json").write_text(json.dumps(record | {"format": "selfreg_gym fitted 2"}))
+    loaded = FittedFrontier.load(tmp_path)
+    np.testing.assert_array_equal(loaded.estimates.prices, loaded.prices)
+    assert loaded.estimates.usage.shape == (8 + 2,)
+    assert loaded.policy(0.2).expected_usage == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize("damage", ["record", "weights", "shape", "nan", "format"])
 def test_a_damaged_folder_raises(frontier, tmp_path, damage):
     from safetensors.numpy import load_file, save_file
@@ -108,7 +129,7 @@ def test_a_damaged_folder_raises(frontier, tmp_path, damage):
     if damage == "record":
         record.write_text(record.read_text()[:50])
     elif damage == "format":
-        record.write_text(record.read_text().replace("fitted 2", "fitted 9"))
+        record.write_text(record.read_text().replace("fitted 3", "fitted 9"))
     elif damage == "weights":
         weights.write_bytes(weights.read_bytes()[:-100])
     else:

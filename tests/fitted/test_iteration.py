@@ -54,7 +54,7 @@ def test_two_interventions_with_costs():
     base = make_random_model(np.random.default_rng(8), 15, actions=3)
     model = TransitionModel(base.P, base.success, base.start, np.array([0.0, 0.4, 1.5]))
     frontier = fit_decisions(sample_decisions(model, 6000, 2), Settings(prices=10, folds=2, hidden=32, rounds=9))
-    assert frontier.estimates.usage.shape == (10 + 3,)
+    assert frontier.estimates.usage.shape == (len(frontier.estimates.prices) + 3,)
     top = solve_frontier(model).usage[-1]
     assert regrets(frontier, model, top * np.array([0.25, 0.5, 0.75])).max() < 0.015
     success, usage = frontier.gains(state_inputs(model))
@@ -79,7 +79,8 @@ def test_held_out_values_are_within_their_sampling_error(model):
     for seed in range(3):
         d = sample_decisions(model, 1500, 50 + seed)
         found = iterate(d, replace(settings, seed=seed))
-        terms = np.stack([found.success, found.usage])[:, :, :8]
+        at_grid = np.searchsorted(found.evaluated, found.prices)
+        terms = np.stack([found.success, found.usage])[:, :, at_grid]
         error = terms.std(axis=1) / np.sqrt(d.episodes)
         z.append((terms.mean(axis=1) - fold_values(found, model, state_inputs(model))) / np.maximum(error, 1e-3))
     assert np.sqrt(np.mean(np.square(z))) < 1.6

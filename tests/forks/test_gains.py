@@ -81,8 +81,8 @@ def test_gains_of_fitted_values_are_those_at_the_price_of_the_policy(lake_rollou
     by_price, used = frontier.gains(x)
     expected = np.zeros((5, 1))
     for one, weight in zip(policy.components, policy.weights, strict=True):
-        at = -1 if one.action == 0 else 0 if one.price is None else int(np.argmin(abs(frontier.prices - one.price)))
-        expected += weight * by_price[:, at]
+        price = frontier.prices[-1 if one.action == 0 else 0] if one.price is None else one.price
+        expected[:, 0] += weight * np.array([np.interp(price, frontier.prices, row) for row in by_price[..., 0]])
     assert success == pytest.approx(expected)
     assert usage.shape == used[:, 0].shape == (5, 1)
 

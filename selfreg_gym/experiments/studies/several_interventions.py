@@ -179,9 +179,9 @@ def _forks(trial: Trial) -> dict[str, Any]:
 
 
 def _price_at(values: Any, budget: float) -> float:
-    """The price at which the held-out usage is the budget, between the prices of the grid."""
-    count = values.estimates.prices
-    return float(np.interp(budget, values.estimates.usage[:count][::-1], values.prices[::-1]))
+    """The price at which the held-out usage is the budget, between the prices of the estimates."""
+    e = values.estimates
+    return float(np.interp(budget, e.usage[: e.never][::-1], e.prices[::-1]))
 
 
 def _comparison(results: Results, names: Sequence[str], splits: Sequence[str]) -> Table:
