@@ -1,7 +1,7 @@
 """``selfreg/FrozenLake-v0``: Gymnasium's FrozenLake as text, with the exact model of its intervention problem.
 
-:meth:`FrozenLake.intervention_model` is computed from ``FrozenLakeEnv.P`` of Gymnasium, without episodes. Models that
-are fitted to collected episodes converge to it.
+:meth:`FrozenLake.intervention_model` is computed from ``FrozenLakeEnv.P`` of Gymnasium, without episodes. With
+``clock=False`` the models that are fitted to collected episodes converge to it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _STEPS = ((0, -1), (1, 0), (0, 1), (-1, 0))
 _SIDES = ("to the left", "below", "to the right", "above")
 _WORDS = {"S": "ice", "F": "ice", "H": "a hole", "G": "the goal", "#": "the edge"}
 _ENDS = {"G": "You are at the goal.", "H": "You fell into a hole."}
+_LONG = 2000
 _SIZES = {"train": 100, "val": 50, "test": 100}
 
 
 class _Lake(NamedTuple):
-    """A map: its rows, its dynamics, the best moves (n,) without a clock, and the texts of its n cells."""
+    """A map: its rows, its dynamics, and the texts of its n cells."""
 
     rows: tuple[str, ...]
     dynamics: Dynamics
-    best: np.ndarray
     around: tuple[str, ...]
     texts: tuple[str, ...]
     ends: tuple[str, ...]
@@ -45,8 +45,8 @@ class FrozenLake(ToyText):
     ## Description
     Task 0 is Gymnasium's 4x4 map. The other tasks are random 4x4 and 5x5 maps on which the goal can be reached. On
     slippery ice a move goes in its direction with probability 1/3 and in each of the two perpendicular directions with
-    probability 1/3. The expert takes the optimal move of the problem without a limit on moves, which depends on the
-    cell alone; with ``clock=True``, that of the problem with the moves that are left.
+    probability 1/3. The expert knows the moves left: it maximises the probability of success and, where that is equal,
+    arrives as early as possible. With ``clock=False`` it moves as if 2000 moves were left, by the cell alone.
 
     ## Action Space
     Text: ``left``, ``down``, ``right`` or ``up``. Any other text is an invalid action and ends the episode as a
@@ -71,7 +71,7 @@ class FrozenLake(ToyText):
     * ``max_steps`` (int, default 100): moves per episode.
     * ``split``: ``"train"`` (default, 100 maps), ``"val"`` (50) or ``"test"`` (100); no map of ``"val"`` or ``"test"``
       is in another split.
-    * ``clock`` (bool, default False): whether the expert knows the moves left.
+    * ``clock`` (bool, default True): whether the expert knows the moves left.
     * ``render_mode``: None or ``"ansi"`` (the observation).
 
     ## Version History
@@ -88,7 +88,7 @@ class FrozenLake(ToyText):
         slippery: bool = True,
         max_steps: int = 100,
         split: str = "train",
-        clock: bool = False,
+        clock: bool = True,
         render_mode: str | None = None,
     ) -> None:
         self.slippery = bool(slippery)
@@ -102,8 +102,7 @@ class FrozenLake(ToyText):
         super()._load(task)
 
     def _best(self, task: int) -> np.ndarray:
-        lake = _lake(self.split, task, self.slippery)
-        return lake.dynamics.timed(self.max_steps) if self.clock else lake.best
+        return _best(self.split, task, self.slippery, self.max_steps if self.clock else None)
 
     def _dynamics_of(self, task: int) -> Dynamics:
         return _lake(self.split, task, self.slippery).dynamics
@@ -130,6 +129,13 @@ class FrozenLake(ToyText):
 
 
 @cache
+def _best(split: str, task: int, slippery: bool, moves: int | None) -> np.ndarray:
+    """The best moves: with up to ``moves`` moves left, ``(moves + 1, n)``, or by the cell alone, ``(n,)``."""
+    dynamics = _lake(split, task, slippery).dynamics
+    return dynamics.timed(_LONG)[_LONG] if moves is None else dynamics.timed(moves)
+
+
+@cache
 def _maps(split: str) -> tuple[tuple[str, ...], ...]:
     """The maps of a split. Those of ``val`` and ``test`` are different, and different from all of ``train``."""
     if split == "train":
@@ -151,17 +157,11 @@ def _maps(split: str) -> tuple[tuple[str, ...], ...]:
 
 @cache
 def _lake(split: str, task: int, slippery: bool) -> _Lake:
-    """A map with its dynamics, from Gymnasium's ``P``, and the best moves by value iteration."""
+    """A map with its dynamics, from Gymnasium's ``P``, and its texts."""
     rows = _maps(split)[task]
     width, flat = len(rows[0]), "".join(rows)
     P = FrozenLakeEnv(desc=list(rows), is_slippery=slippery).P
     dynamics = Dynamics(P, lambda reward: reward > 0, closed=[cell for cell, kind in enumerate(flat) if kind in "GH"])
-    # Without slips every safe move can still win: those that win sooner are better.
-    discount = 1.0 if slippery else 0.99
-    value = np.zeros(len(flat))
-    for _ in range(5000):  # the largest probability of winning without a limit on moves, from below
-        value = (dynamics.win + discount * (dynamics.move @ value)).max(axis=0)
-    best = np.argmax(np.round(dynamics.win + 0.9999 * discount * (dynamics.move @ value), 9), axis=0)
 
     def kind_at(row: int, column: int) -> str:
         return rows[row][column] if 0 <= row < len(rows) and 0 <= column < width else "#"
@@ -178,4 +178,4 @@ def _lake(split: str, task: int, slippery: bool) -> _Lake:
             f"{picture}\nYou are in row {row + 1}, column {column + 1}, with {around[-1]}. "
         )
         ends.append(f"{picture}\n{_ENDS.get(flat[cell], 'The game is over.')}")
-    return _Lake(rows, dynamics, best, tuple(around), tuple(texts), tuple(ends))
+    return _Lake(rows, dynamics, tuple(around), tuple(texts), tuple(ends))
