@@ -24,6 +24,7 @@ from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.interventions import build_interventions, material_kwargs, name_and_id
+from selfreg_gym.intervention_env.task_members import task_function
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes
@@ -344,7 +345,7 @@ def _describe_live(env: Any) -> dict[str, Any]:
 
 def _function_of(task: Any) -> Any:
     """The function that ``"package.module:function"`` names, whose code is part of the identity; else the task."""
-    return building.task_function(task) or task if isinstance(task, str) else task
+    return task_function(task) or task if isinstance(task, str) else task
 
 
 def _name(value: Any) -> str:
