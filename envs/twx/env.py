@@ -82,8 +82,9 @@ class TWX(gym.Env[str, str]):
 
     ## Episode End
     Terminated when the task is done (success), when it has failed (an ingredient was eaten, or cut or cooked in another
-    way than the recipe says), or by an invalid action. Truncated after ``max_steps`` steps (failure). ``info["progress"]`` is the score in [0, 1] on every step. On the
-    last step, ``info["metrics"]`` has ``score`` and ``steps``.
+    way than the recipe says), or by an invalid action. Truncated after ``max_steps`` steps (failure).
+    ``info["progress"]`` is the score in [0, 1] on every step. On the last step, ``info["metrics"]`` has ``score`` and
+    ``steps``.
 
     A step that the Java virtual machine does not answer within ``time_limit`` seconds raises ``JvmError``, which ends
     the episode with an error in a collection; the next reset starts another machine. Other envs of the process play
