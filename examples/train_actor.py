@@ -98,6 +98,11 @@ RECIPES = {
         "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=6000, steps=800),
         "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
     },
+    "cookingworld": {
+        "tiny": Recipe(
+            hidden=96, layers=2, heads=3, episodes=1500, steps=1200, short_steps=0, batch_size=16, perturb=0.12
+        ),
+    },
     "babyai": {
         "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=12000, steps=800, short_steps=0, batch_size=32),
         "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=4000, short_steps=0, batch_size=32),

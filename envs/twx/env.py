@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 
 from selfreg_gym.envs.twx.expert import Situation, plan
-from selfreg_gym.envs.twx.features import feature_key, subgoal
+from selfreg_gym.envs.twx.features import feature_key, subgoal, vector
 from selfreg_gym.envs.twx.games import GAMES, SPLITS, parameters_of, start_of
 from selfreg_gym.envs.twx.knowledge import Knowledge, learn, state_text
 from selfreg_gym.envs.twx.simulator import Reply, Simulator, Start
@@ -81,9 +81,10 @@ class TWX(gym.Env[str, str]):
     only determines this draw.
 
     ## Episode End
-    Terminated when the task is done (success), when it has failed (an ingredient was eaten), or by an invalid action.
-    Truncated after ``max_steps`` steps (failure). ``info["progress"]`` is the score in [0, 1] on every step. On the
-    last step, ``info["metrics"]`` has ``score`` and ``steps``.
+    Terminated when the task is done (success), when it has failed (an ingredient was eaten, or cut or cooked in another
+    way than the recipe says), or by an invalid action. Truncated after ``max_steps`` steps (failure).
+    ``info["progress"]`` is the score in [0, 1] on every step. On the last step, ``info["metrics"]`` has ``score`` and
+    ``steps``.
 
     A step that the Java virtual machine does not answer within ``time_limit`` seconds raises ``JvmError``, which ends
     the episode with an error in a collection; the next reset starts another machine. Other envs of the process play
@@ -99,6 +100,8 @@ class TWX(gym.Env[str, str]):
     * ``list_actions`` (bool, default False): list the possible actions in the observation, for actors that write their
       answer.
     * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
+    * ``vector`` (bool, default False): add ``info["feature_vector"]``, float32 ``(20,)``: what the player knows as
+      numbers (:data:`selfreg_gym.envs.twx.features.VECTOR`).
     * ``time_limit`` (default 30): seconds for one step of the Java virtual machine.
     * ``render_mode``: None or ``"ansi"`` (the observation).
 
@@ -137,6 +140,7 @@ class TWX(gym.Env[str, str]):
         max_steps: int = 50,
         list_actions: bool = False,
         invalid_action: str = "terminate",
+        vector: bool = False,
         time_limit: float = 30.0,
         render_mode: str | None = None,
     ) -> None:
@@ -148,11 +152,12 @@ class TWX(gym.Env[str, str]):
         ):
             if value not in choices:
                 raise UnknownNameError(what, value, [one for one in choices if one])
-        if not isinstance(list_actions, bool):
-            raise InvalidArgumentError(f"list_actions must be True or False, received {list_actions!r}.")
+        for what, flag in (("list_actions", list_actions), ("vector", vector)):
+            if not isinstance(flag, bool):
+                raise InvalidArgumentError(f"{what} must be True or False, received {flag!r}.")
         self.game, self.split, self.invalid_action, self.render_mode = game, split, invalid_action, render_mode
         self.params = parameters_of(game, params)
-        self.max_steps, self.list_actions = check_count("max_steps", max_steps), list_actions
+        self.max_steps, self.list_actions, self.vector = check_count("max_steps", max_steps), list_actions, vector
         self.time_limit = check_number("time_limit (seconds)", time_limit, above=True)
         self.num_episodes = SPLITS[split][2]
         self.observation_space, self.action_space = FreeText(), FreeText(1_000)
@@ -331,7 +336,7 @@ class TWX(gym.Env[str, str]):
         text = state_text(state.known, state.reply)
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         over = "|over" if state.over else ""
-        return {
+        info = {
             "task_id": task_id,
             "kind": self.game,
             "admissible_actions": () if state.over else state.reply.actions,
@@ -341,6 +346,9 @@ class TWX(gym.Env[str, str]):
             "progress": state.reply.score,
             "invalid_action": invalid,
         }
+        if self.vector:
+            info["feature_vector"] = vector(self.game, state.known, state.reply, state.left / self.max_steps)
+        return info
 
 
 def _read_action(text: str, actions: tuple[str, ...]) -> str | None:

@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from selfreg_gym.envs.twx.recipe import Need, noun, read_recipe, states
+from selfreg_gym.envs.twx.recipe import CUTS, DEVICES, Need, noun, read_recipe, states
 from selfreg_gym.envs.twx.simulator import Reply
 from selfreg_gym.envs.twx.survey import Survey, World
 
 __all__ = ["PLANNERS", "Situation", "plan"]
 
 _FIRST_CHOICE = "look around"  # changes nothing
-_DEVICES = {"fried": ("stove",), "roasted": ("oven",), "grilled": ("barbeque",)}
-_CUTS = {"sliced": "slice", "diced": "dice", "chopped": "chop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +96,14 @@ def _cook(now: Situation) -> Iterable[str]:
     for need in recipe:
         if need.name not in carried:
             continue
-        for state in need.states - carried[need.name]:
-            if state in _CUTS:
-                yield f"{_CUTS[state]} {need.name}"
+        for state in sorted(need.states - carried[need.name]):
+            if state in CUTS:
+                yield f"{CUTS[state]} {need.name}"
             else:
-                yield from (f"cook {need.name} in {device}" for device in _DEVICES.get(state, ()))
-                errands += [device for device in _DEVICES.get(state, ())]
+                yield f"cook {need.name} in {DEVICES[state]}"
+                errands.append(DEVICES[state])
     missing = {need.name for need in recipe if need.name not in carried}
-    cuts = any(state in _CUTS for need in recipe for state in need.states - carried.get(need.name, frozenset()))
+    cuts = any(state in CUTS for need in recipe for state in need.states - carried.get(need.name, frozenset()))
     if cuts and "knife" not in carried:
         missing.add("knife")
     places = now.world.places()

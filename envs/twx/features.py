@@ -1,27 +1,63 @@
-"""The feature key and the sub-goal of a state: what matters of it, without the names of one task."""
+"""The feature key, the feature vector and the sub-goal of a state: what matters of it, without the task's names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfreg_gym.envs.twx.knowledge import Knowledge
-from selfreg_gym.envs.twx.recipe import noun, read_recipe, states
+from selfreg_gym.envs.twx.progress import Progress, progress
 from selfreg_gym.envs.twx.simulator import Reply
 
-__all__ = ["feature_key", "subgoal"]
+__all__ = ["VECTOR", "feature_key", "subgoal", "vector"]
 
 
 def feature_key(game: str, known: Knowledge, reply: Reply) -> str:
     """A description of the state with a few hundred values over all tasks of a game."""
-    closed = sum(one.closed for one in known.scene.things)
-    doors = sum(one.closed for one in known.scene.exits)
-    new = sum(
-        known.ways.get((known.room, one.direction), "") not in known.rooms
-        for one in known.scene.exits
-        if not one.closed
+    here = f"unopened {min(_unopened(known), 2)} new {min(_unseen_ways(known), 2)}"
+    return f"{game} {_OWN[game](known, reply)} {here}"
+
+
+def _unopened(known: Knowledge) -> int:
+    """Number of containers here that were never seen open."""
+    return sum(one.closed and (known.room, one.name) not in known.contents for one in known.scene.things)
+
+
+def _unseen_ways(known: Knowledge) -> int:
+    """Number of exits here whose room was not visited."""
+    return sum(known.ways.get((known.room, one.direction), "") not in known.rooms for one in known.scene.exits)
+
+
+VECTOR = (
+    *("read", "book", "missing", "here", "elsewhere", "cuts", "cooks", "device", "known_device", "knife"),
+    *("prepare", "eat", "score", "left", "rooms", "unopened", "unseen_ways", "all_unseen_ways", "carried", "takes"),
+)
+"""The entries of the feature vector: those of :class:`Progress`, 0 in other games than CookingWorld, then the score,
+the share of the steps that are left, the numbers of visited rooms, of containers here that were never seen open, of
+exits here and anywhere whose room was not visited, of carried things, and of things that can be taken here."""
+
+
+def vector(game: str, known: Knowledge, reply: Reply, left: float) -> NDArray[np.float32]:
+    """The state as numbers, float32 ``(20,)``, counts divided by 4: what the player knows, without names.
+
+    Args:
+        game: TextWorldExpress's name of the game.
+        known: what the player knows.
+        reply: what the game shows.
+        left: the share of the steps that are left.
+    """
+    now = progress(known, reply) if game == "cookingworld" else (0,) * len(Progress._fields)
+    flags = [float(value) if isinstance(value, bool) else value / 4 for value in now]
+    everywhere = sum(
+        known.ways.get((room, one.direction), "") not in known.rooms
+        for room, scene in known.rooms.items()
+        for one in scene.exits
     )
-    here = f"closed {min(closed, 2)} doors {min(doors, 2)} new {min(new, 2)} rooms {min(len(known.rooms), 6)}"
-    return f"{game} {_OWN[game](known, reply)} {here} score {int(4 * reply.score)}"
+    takes = sum(action.startswith("take ") for action in reply.actions)
+    counts = (len(known.rooms), _unopened(known), _unseen_ways(known), everywhere, len(known.carried), takes)
+    return np.array([*flags, reply.score, left, *(count / 4 for count in counts)], np.float32)
 
 
 def subgoal(game: str, known: Knowledge, reply: Reply) -> str:
@@ -29,50 +65,29 @@ def subgoal(game: str, known: Knowledge, reply: Reply) -> str:
     return _SUBGOALS[game](known, reply)
 
 
-def _visible(known: Knowledge) -> set[str]:
-    names = {one.name for one in known.scene.things}
-    return names | {item for one in known.scene.things for item in one.items or ()}
-
-
-def _cooking_counts(known: Knowledge) -> tuple[int, int, int] | None:
-    """Number of missing ingredients, of those visible here, and of undone preparations; None before the recipe."""
-    recipe = next((read for text in known.notes.values() if (read := read_recipe(text))), ())
-    if not recipe:
-        return None
-    carried = {noun(item): states(item) for item in known.carried}
-    visible = {noun(item) for item in _visible(known)}
-    missing = [need for need in recipe if need.name not in carried]
-    undone = sum(len(need.states - carried.get(need.name, frozenset())) for need in recipe if need.name in carried)
-    return len(missing), sum(need.name in visible for need in missing), undone
-
-
 def _cooking(known: Knowledge, reply: Reply) -> str:
-    counts = _cooking_counts(known)
-    if counts is None:
-        return f"unread book {any(action.startswith('read ') for action in reply.actions)}"
-    missing, here, undone = counts
-    knife = "held" if "knife" in known.carried else "here" if "knife" in _visible(known) else "away"
-    device = sum(one.name in ("stove", "oven", "barbeque") for one in known.scene.things)
-    meal = "eat" if "eat meal" in reply.actions else "prepare" if "prepare meal" in reply.actions else "no"
-    return f"missing {missing} here {min(here, 1)} undone {min(undone, 3)} knife {knife} device {device} meal {meal}"
+    now = progress(known, reply)
+    if now.eat or now.prepare or not now.read:
+        return "eat" if now.eat else "prepare" if now.prepare else f"unread book {now.book}"
+    device = "here" if now.device else "known" if now.known_device else "unknown"
+    seen = "here" if now.here else "known" if now.elsewhere else "unknown"
+    return f"missing {now.missing} {seen} cuts {now.cuts} knife {now.knife} cooks {now.cooks} device {device}"
 
 
 def _cooking_subgoal(known: Knowledge, reply: Reply) -> str:
-    counts = _cooking_counts(known)
-    if "eat meal" in reply.actions or "prepare meal" in reply.actions:
+    now = progress(known, reply)
+    if now.eat or now.prepare:
         return "eat"
-    if counts is None:
-        return "read"
-    return "gather" if counts[0] else "prepare"
+    return "read" if not now.read else "gather" if now.missing else "prepare"
 
 
 def _coin(known: Knowledge, reply: Reply) -> str:
-    return f"here {'take coin' in reply.actions}"
+    return f"here {'take coin' in reply.actions} rooms {min(len(known.rooms), 12)}"
 
 
 def _tidying(known: Knowledge, reply: Reply) -> str:
     loose = sum(action.startswith("take ") for action in reply.actions)
-    return f"held {min(len(known.carried), 4)} loose {min(loose, 3)}"
+    return f"held {min(len(known.carried), 4)} loose {min(loose, 3)} score {int(4 * reply.score)}"
 
 
 def _mapped(known: Knowledge, reply: Reply) -> str:

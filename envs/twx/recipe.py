@@ -6,7 +6,12 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["Need", "noun", "read_recipe", "states"]
+__all__ = ["CUTS", "DEVICES", "Need", "noun", "read_recipe", "states"]
+
+CUTS = {"sliced": "slice", "diced": "dice", "chopped": "chop"}
+"""State -> the verb that brings an ingredient into it; the knife must be carried."""
+DEVICES = {"fried": "stove", "roasted": "oven", "grilled": "barbeque"}
+"""State -> the device that brings an ingredient into it."""
 
 _STATES = ("raw", "uncut", "fried", "roasted", "grilled", "sliced", "diced", "chopped")
 _VERBS = {

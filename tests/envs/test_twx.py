@@ -15,6 +15,7 @@ import selfreg_gym  # noqa: F401
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
 from selfreg_gym.envs._java import JvmError
 from selfreg_gym.envs.twx import games, simulator
+from selfreg_gym.envs.twx.features import VECTOR
 from selfreg_gym.envs.twx.knowledge import learn, state_text
 from selfreg_gym.envs.twx.recipe import Need, noun, read_recipe, states
 from selfreg_gym.envs.twx.scene import Exit, Thing, read_inventory, read_scene
@@ -311,13 +312,16 @@ def test_invalid_actions():
         (env.reset(options={"episode": 0}), env.step(3))
 
 
-def test_eating_an_ingredient_is_a_failure_and_the_limit_truncates():
+def test_mistakes_with_ingredients_are_failures_and_the_limit_truncates():
     env = make()
     env.reset(options={"episode": 0})
     env.step("open fridge")
     env.step("take block of cheese")
-    *_, terminated, truncated, info = env.step("eat block of cheese")
-    assert (terminated, truncated, info["success"]) == (True, False, False)
+    before = env.snapshot()
+    for mistake in ("eat block of cheese", "cook block of cheese in stove"):
+        env.restore(before)
+        *_, terminated, truncated, info = env.step(mistake)
+        assert (terminated, truncated, info["success"]) == (True, False, False)
     env = make(max_steps=2)
     env.reset(options={"episode": 0})
     env.step("look around")
@@ -342,6 +346,7 @@ def test_arguments_are_checked(monkeypatch):
         ({"max_steps": 0}, InvalidArgumentError),
         ({"time_limit": 0}, InvalidArgumentError),
         ({"list_actions": 1}, InvalidArgumentError),
+        ({"vector": 1}, InvalidArgumentError),
         ({"invalid_action": "ignore"}, UnknownNameError),
     ):
         with pytest.raises(error):
@@ -372,3 +377,19 @@ def test_the_state_text_has_no_order_of_items():
     ]
     first, second = (state_text(learn(None, "", reply, None), reply) for reply in replies)
     assert first == second
+
+
+def test_the_feature_vector_counts_what_is_left_to_do():
+    env = make(vector=True, max_steps=20)
+    _, info = env.reset(options={"episode": 0})
+    seen = []
+    over = False
+    while not over:
+        entries = dict(zip(VECTOR, info["feature_vector"].tolist(), strict=True))
+        seen.append(entries)
+        assert info["feature_vector"].dtype == np.float32
+        _, _, terminated, truncated, info = env.step(env.expert_action())
+        over = terminated or truncated
+    assert (seen[0]["read"], seen[0]["book"], seen[0]["left"], seen[0]["unopened"]) == (0.0, 1.0, 1.0, 5 / 4)
+    assert (seen[1]["read"], seen[1]["missing"], seen[1]["cuts"], seen[1]["cooks"]) == (1.0, 2 / 4, 1 / 4, 1 / 4)
+    assert (seen[-2]["prepare"], seen[-1]["eat"], seen[-2]["missing"], seen[-2]["cuts"]) == (1.0, 1.0, 0.0, 0.0)
