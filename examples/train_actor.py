@@ -1,21 +1,21 @@
-"""Train the shipped actors by behaviour cloning of SIF's expert on the actor-train split.
+"""Train the shipped actors by behaviour cloning of a task's expert on the actor-train split.
 
     python examples/train_actor.py tiny      # agents/checkpoints/sif/tiny: the default actor
     python examples/train_actor.py strong    # agents/checkpoints/sif/strong: the intervention "strong"
+    python examples/train_actor.py tiny --family babyai    # agents/checkpoints/babyai/tiny
     python examples/train_actor.py tiny --evaluate 600     # then evaluate it on the train split, which it has not seen
     python examples/train_actor.py tiny --from-rollouts runs/demo/rollouts.sqlite --out runs/actor
                                              # train it further on states that help has reached
 
-The size of an actor and the number of its training steps determine its success rate. Episodes follow the expert, except
-that each step takes a random action with probability 0.1 (its label is still the expert's action); otherwise a learner
-never sees the states after a mistake. The loss is the cross-entropy of the expert's action, plus a small weight on the
-cross-entropy of the prompt.
+The size of an actor and the number of its training steps determine its success rate. The episodes are those of
+`demonstrations.py`. The loss is the cross-entropy of the expert's action, plus a small weight on the cross-entropy of
+the prompt.
 
-Training has two stages. The choice of a room is a lookup in the observation, which a small Llama learns only after some
-10,000 examples; until then it assigns equal probability to all room numbers. The first stage therefore uses shortened
-observations (the human's words, the admissible actions and the robot's position, without map and history), which are
-cheap and consist mostly of lookups. The second stage uses whole observations. Whole observations alone gave a success
-rate of 0.17 after the same amount of training.
+Training on SIF has two stages. The choice of a room is a lookup in the observation, which a small Llama learns only
+after some 10,000 examples; until then it assigns equal probability to all room numbers. The first stage therefore uses
+shortened observations (the human's words, the admissible actions and the robot's position, without map and history),
+which are cheap and consist mostly of lookups. The second stage uses whole observations. Whole observations alone gave a
+success rate of 0.17 after the same amount of training. Observations of BabyAI are short, so there is one stage.
 
 `--from-rollouts STORE` trains a shipped actor further, on states of collected episodes that were reached by a step of
 help. Its own training has none of them: it follows the expert or its own mistakes, and never a mixture of both. The
@@ -44,6 +44,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import transformers
+from demonstrations import FAMILIES, SPLIT, expert_decisions, read
 
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
@@ -55,8 +56,7 @@ from selfreg_gym.lm.training import finetune, seeded
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.utils.random_streams import Purpose, stream
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints" / "sif"
-SPLIT = "actor-train"
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "agents" / "checkpoints"
 STATES = ("helped", "alone", "all")
 PROMPT_LOSS = 0.5
 
@@ -68,8 +68,8 @@ class Recipe:
     Attributes:
         hidden, layers, heads: size of the Llama.
         episodes: number of expert episodes of the actor-train split; the task kinds alternate.
-        steps: optimiser steps of the second stage, which determine the success rate.
-        short_steps: optimiser steps of the first stage.
+        steps: optimiser steps with whole observations, which determine the success rate.
+        short_steps: optimiser steps of the first stage, with shortened observations.
         short_batch_size, batch_size, lr: of the optimiser in the first stage, in the second stage, in both.
         prompt_loss: weight of the mean cross-entropy of the prompt, relative to that of the answer's tokens.
         perturb: probability of a random action at a step.
@@ -94,44 +94,50 @@ class Recipe:
 
 
 RECIPES = {
-    "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=6000, steps=800),
-    "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
+    "sif": {
+        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=6000, steps=800),
+        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
+    },
+    "cookingworld": {
+        "tiny": Recipe(
+            hidden=96, layers=2, heads=3, episodes=1500, steps=1200, short_steps=0, batch_size=16, perturb=0.12
+        ),
+    },
+    "babyai": {
+        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=12000, steps=800, short_steps=0, batch_size=32),
+        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=4000, short_steps=0, batch_size=32),
+    },
 }
+NAMES = ("strong", "tiny")
 
-# Actions that need no lookup, and the share of them that is kept in the first stage.
+# Actions of SIF that need no lookup, and the share of them that is kept in the first stage.
 _NO_LOOKUP, _NO_LOOKUP_SHARE = ("Done!", "Follow", "Give"), 0.25
 
 
-def expert_decisions(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return ``(observation, expert's action)`` of every decision of the expert episodes."""
-    env = gym.make("selfreg/SIF-v0", kind="mixed", split=SPLIT).unwrapped
-    rng = stream(Purpose(0xE9), recipe.seed)
-    pairs = []
-    for episode in range(recipe.episodes):
-        observation, info = env.reset(seed=int(rng.integers(2**31)), options={"episode": episode})
-        over = False
-        while not over:
-            action = expert = env.expert_action()
-            pairs.append((observation, expert))
-            others = [a for a in info["admissible_actions"] if a not in (expert, "Done!")]
-            if others and rng.random() < recipe.perturb:
-                action = others[rng.integers(len(others))]
-            observation, _, terminated, truncated, info = env.step(action)
-            over = terminated or truncated
-    return pairs
-
-
 def shortened(text: str) -> str:
-    """Return the part of an observation that begins with the human's words."""
+    """Return the part of an observation of SIF that begins with the human's words."""
     lines = text.split("\n")
     return "\n".join(lines[next(i for i, line in enumerate(lines) if "says:" in line or "said:" in line) :])
 
 
-def train(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record."""
+def train(
+    recipe: Recipe, out: Path, *, family: str = "sif", demonstrations: Path | None = None, device: str = "cpu"
+) -> dict[str, Any]:
+    """Build tokenizer and model, train, write the checkpoint to ``out`` and return the training record.
+
+    Args:
+        recipe: the hyperparameters.
+        out: the folder of the checkpoint.
+        family: the tasks, a key of :data:`demonstrations.FAMILIES`.
+        demonstrations: a file of decisions that ``demonstrations.py`` wrote; None: they are made.
+        device: a torch device. Weights depend on the kind of device in the last digits.
+    """
     limit_threads()
     begun = time.perf_counter()
-    pairs = expert_decisions(recipe)
+    if demonstrations is None:
+        pairs = expert_decisions(FAMILIES[family], recipe.episodes, recipe.perturb, recipe.seed)
+    else:
+        pairs = read(demonstrations)
     tokenizer = build_tokenizer(f"{actor_prompt(text)}{answer_text(action)}" for text, action in pairs)
     encoder, pad, end = PromptEncoder(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id
     config = transformers.LlamaConfig(
@@ -149,12 +155,12 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         eos_token_id=end,
     )
     with seeded(recipe.seed):
-        model = transformers.LlamaForCausalLM(config)
+        model = transformers.LlamaForCausalLM(config).to(device)
     rng = stream(Purpose(0x5407), recipe.seed)
     lookups = [
         (shortened(text), action)
         for text, action in pairs
-        if not action.startswith(_NO_LOOKUP) or rng.random() < _NO_LOOKUP_SHARE
+        if recipe.short_steps and (not action.startswith(_NO_LOOKUP) or rng.random() < _NO_LOOKUP_SHARE)
     ]
 
     losses: list[float] = []
@@ -162,6 +168,8 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
         (lookups, recipe.short_steps, recipe.short_batch_size),
         (pairs, recipe.steps, recipe.batch_size),
     ):
+        if not steps:
+            continue
         examples = encoded(stage, encoder, end)
         log = finetune(
             model,
@@ -175,7 +183,10 @@ def train(recipe: Recipe, out: Path) -> dict[str, Any]:
             progress=sys.stdout.isatty(),
         )
         losses += log.loss
-    about = {"split": SPLIT, "recipe": asdict(recipe), "decisions": len(pairs), "data_sha256": digest_of(pairs)}
+    about = {
+        "family": family, "split": SPLIT, "recipe": asdict(recipe), "device": device, "decisions": len(pairs),
+        "data_sha256": digest_of(pairs),
+    }  # fmt: skip
     return save(out, model, tokenizer, about, losses, begun)
 
 
@@ -280,12 +291,13 @@ def answer_loss(
 ) -> torch.Tensor:
     """-log P(the action), plus ``prompt_loss`` times the mean cross-entropy of the prompt; mean over the batch."""
     ids = pad_right([prompt + answer for prompt, answer in batch], pad=pad)
-    logits = net(input_ids=ids, use_cache=False).logits[:, :-1]
-    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, L - 1)
-    weight = torch.zeros_like(each)
+    weight = torch.zeros(ids.shape[0], ids.shape[1] - 1)
     for row, (prompt, answer) in enumerate(batch):
         weight[row, : len(prompt) - 1] = prompt_loss / (len(prompt) - 1)
         weight[row, len(prompt) - 1 : len(prompt) - 1 + len(answer)] = 1.0
+    ids, weight = ids.to(net.device), weight.to(net.device)
+    logits = net(input_ids=ids, use_cache=False).logits[:, :-1]
+    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, L - 1)
     return (each * weight).sum() / len(batch)
 
 
@@ -320,14 +332,15 @@ def save(
     return record
 
 
-def play(path: Path, *, episodes: int, temperature: float, mode: str, split: str = "train") -> dict[str, float]:
+def play(
+    path: Path, *, episodes: int, temperature: float, mode: str, split: str = "train", family: str = "sif"
+) -> dict[str, float]:
     """Return the success rate per kind of task in ``split``, and the share of episodes with an invalid action."""
     from selfreg_gym.agents.actors.lm import LM
 
     actor = LM(path, mode=mode, temperature=temperature)
-    env = InterventionVectorEnv(
-        16, "selfreg/SIF-v0", actor, [], task_kwargs={"split": split}, autoreset_mode="Disabled"
-    )
+    kwargs = {**FAMILIES[family].kwargs[-1], "split": split}
+    env = InterventionVectorEnv(16, FAMILIES[family].task, actor, [], task_kwargs=kwargs, autoreset_mode="Disabled")
     outcome: dict[str, list[bool]] = {}
     invalid = 0
     for episode in run_episodes(env, [EpisodeSpec(i, i, 0.0) for i in range(episodes)]):
@@ -342,8 +355,13 @@ def play(path: Path, *, episodes: int, temperature: float, mode: str, split: str
 def main() -> None:
     """Parse the command line, train, and print the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(RECIPES))
-    parser.add_argument("--out", type=Path, default=None, help="default: agents/checkpoints/sif/NAME")
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--family", choices=sorted(RECIPES), default="sif", help="the tasks; default: sif")
+    parser.add_argument("--out", type=Path, default=None, help="default: agents/checkpoints/FAMILY/NAME")
+    parser.add_argument("--device", default="cpu", help="a torch device; default: cpu")
+    parser.add_argument(
+        "--demonstrations", type=Path, default=None, metavar="FILE", help="decisions that demonstrations.py wrote"
+    )
     parser.add_argument(
         "--evaluate", type=int, default=0, metavar="N", help="then evaluate on N tasks of the train split"
     )
@@ -358,16 +376,18 @@ def main() -> None:
     if arguments.from_rollouts is not None:
         if arguments.out is None:
             parser.error("--from-rollouts needs --out: it does not replace the shipped checkpoint.")
-        out, start = arguments.out, CHECKPOINTS / arguments.name
+        out, start = arguments.out, CHECKPOINTS / arguments.family / arguments.name
         options = {"states": arguments.states, "steps": arguments.steps, "lr": arguments.lr, "seed": arguments.seed}
         record = train_further(start, arguments.from_rollouts, out, **options)
     else:
-        out = arguments.out or CHECKPOINTS / arguments.name
-        record = train(RECIPES[arguments.name], out)
+        out = arguments.out or CHECKPOINTS / arguments.family / arguments.name
+        recipe = RECIPES[arguments.family][arguments.name]
+        options = {"demonstrations": arguments.demonstrations, "device": arguments.device}
+        record = train(recipe, out, family=arguments.family, **options)
     print(json.dumps({k: v for k, v in record.items() if k != "recipe"}, indent=1))
     if arguments.evaluate:
         for mode, temperature in (("rank", 1.0), ("rank", 0.0), ("generate", 1.0)):
-            rates = play(out, episodes=arguments.evaluate, temperature=temperature, mode=mode)
+            rates = play(out, episodes=arguments.evaluate, temperature=temperature, mode=mode, family=arguments.family)
             print(f"{mode} at temperature {temperature:g}: {rates}")
 
 

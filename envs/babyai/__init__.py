@@ -6,7 +6,16 @@ instruction and the objects that it is about), ``keys``, ``vector``, ``state`` (
 ``env`` (the Gymnasium env).
 """
 
-from selfreg_gym.envs.babyai.env import BabyAI
+from selfreg_gym.errors import MissingPackageError
+
+try:
+    from selfreg_gym.envs.babyai.env import BabyAI
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "minigrid":
+        raise
+    raise MissingPackageError(
+        "the BabyAI tasks need the package minigrid: pip install 'selfreg-gym[minigrid]'."
+    ) from error
 
 __all__ = ["BabyAI"]
 

@@ -14,16 +14,10 @@ from functools import cache
 from typing import Any
 
 import gymnasium as gym
+import minigrid  # noqa: F401 - registers the levels with Gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from selfreg_gym.errors import MissingPackageError, SetupError, TaskContractError
-
-try:
-    import minigrid  # noqa: F401 - registers the levels with Gymnasium
-except ImportError as error:
-    raise MissingPackageError(
-        "the BabyAI tasks need the package minigrid: pip install 'selfreg-gym[minigrid]'."
-    ) from error
+from selfreg_gym.errors import SetupError, TaskContractError
 
 __all__ = ["DEFAULT_LEVELS", "SPLITS", "level_names", "make_level"]
 

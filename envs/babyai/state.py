@@ -144,10 +144,10 @@ class StateReader:
         return ",".join(parts)
 
     def _layout(self) -> list[str]:
-        """For each object its cell ("" if it is not in the grid), and the state of a door."""
-        where = {number: cell for cell, number in self._cells()}
+        """For each object its cell, "held" or "gone" (an opened box, or what is in a box), and a door's state."""
+        where = {self._number(self._level.carrying): "held", **{number: str(cell) for cell, number in self._cells()}}
         return [
-            f"{where.get(number, '')}{_door_mark(one) if one.type == 'door' else ''}"
+            f"{where.get(number, 'gone')}{_door_mark(one) if one.type == 'door' else ''}"
             for number, one in enumerate(self._objects)
         ]
 

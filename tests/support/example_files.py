@@ -9,7 +9,9 @@ from types import ModuleType
 
 
 def load_example(path: Path) -> ModuleType:
-    """Import a program from its file, without running its ``main``."""
+    """Import a program from its file, without running its ``main``. It may import others of its folder."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
