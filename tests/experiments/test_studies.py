@@ -53,6 +53,7 @@ TRAINS_HELPERS = (
     "continuous",
     "exploration",
     "online",
+    "suite",
 )
 
 
