@@ -17,9 +17,10 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.forks.outcomes import Outcome, Work
-from selfreg_gym.forks.playing import FirstActions, ForkEnv, ForkTable
+from selfreg_gym.forks.playing import FirstActions, ForkEnv
 from selfreg_gym.forks.result import Forks, as_first_actions, state_record
 from selfreg_gym.forks.states import ForkState, live_states
+from selfreg_gym.forks.task import ForkTable
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env import building
 from selfreg_gym.intervention_env.env import InterventionEnv
@@ -57,7 +58,7 @@ def fork(
     """Continue each state under several first actions, each followed by the same policy.
 
     The continuations of a repetition have common random numbers for all first actions
-    (:mod:`selfreg_gym.forks.playing`), so their differences have smaller intervals. A result is a function of the
+    (:mod:`selfreg_gym.forks.task`), so their differences have smaller intervals. A result is a function of the
     state, ``seed`` and the arguments of the policy: neither other states nor ``num_envs`` nor ``workers`` change it.
 
     Facts that are hidden from the actor are those of the recorded episode. The mean over states that were reached by
