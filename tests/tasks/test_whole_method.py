@@ -25,7 +25,7 @@ def test_every_stage_works(tmp_path: Path, history: int | None) -> None:
     sets = re.findall(r"--set (?:'([^']*)'|(\S+))", shell)
     options = [quoted or plain for quoted, plain in sets]
     assert "task.id=blackjack:make_task" in options
-    options += ["collect.tasks=12", "evaluate.tasks=12", "calibrate.tasks=6", "select.tasks=0"]
+    options += ["collect.tasks=12", "evaluate.tasks=12", "calibrate.tasks=6"]
     options += [] if history is None else [f"task.history={history}"]
     out = tmp_path / "run"
     command = [sys.executable, "-m", "selfreg_gym", "run", "--preset", "smoke", "--out", str(out)]
