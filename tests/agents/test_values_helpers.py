@@ -19,7 +19,7 @@ from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import check_helper
-from selfreg_gym.types import Act, Decision, Episode
+from selfreg_gym.types import Act, Decision, Episode, Intervention
 
 SMALL = {"prices": 6, "folds": 2, "members": 1, "hidden": 32, "rounds": 6, "batch": 128}
 
@@ -247,7 +247,7 @@ def test_damaged_and_foreign_folders_are_refused(signals: ActorSignals, tmp_path
 
 
 def test_other_envs_are_refused(signals: ActorSignals, rollouts: Rollouts, own: FittedFrontier) -> None:
-    two = InterventionEnv(**{**ENV, "interventions": ["expert", "strong"]})
+    two = InterventionEnv(**{**ENV, "interventions": ["expert", Intervention(Sometimes(), name="other")]})
     with pytest.raises(InvalidArgumentError, match="was trained for 1 intervention"):
         signals.for_interventions(two.interventions)
     with pytest.raises(InvalidArgumentError, match=r"use it on wrap\(env\)"):
