@@ -48,10 +48,15 @@ class Family:
     split: str = SPLIT
 
 
+OTHERS = ("OpenDoor", "GoToSeqS5R2", "SynthS5R2", "UnlockPickup", "PickupAbove")
+"""Small levels of BabyAI with doors, keys, several rooms and sequences of instructions."""
+
 FAMILIES = {
     "sif": Family("selfreg/SIF-v0", ({"kind": "mixed"},), final=("Done!",)),
-    # Two limits on steps: the numbers of both occur in the observations.
-    "babyai": Family("selfreg/BabyAI-v0", ({}, {"max_steps": 30}), block=250),
+    # Two limits on steps, and other levels in every seventh episode: their words and numbers occur in the observations.
+    "babyai": Family(
+        "selfreg/BabyAI-v0", (*({}, {"max_steps": 30}) * 3, {"levels": OTHERS, "max_steps": 64}), block=250
+    ),
 }
 
 

@@ -334,7 +334,7 @@ def play(
     from selfreg_gym.agents.actors.lm import LM
 
     actor = LM(path, mode=mode, temperature=temperature)
-    kwargs = {**FAMILIES[family].kwargs[-1], "split": split}
+    kwargs = {**FAMILIES[family].kwargs[0], "split": split}
     env = InterventionVectorEnv(16, FAMILIES[family].task, actor, [], task_kwargs=kwargs, autoreset_mode="Disabled")
     outcome: dict[str, list[bool]] = {}
     invalid = 0

@@ -122,7 +122,7 @@ class BabyAI(gym.Env[str, str]):
         self.observation_space = FreeText()
         self.action_space = FreeText(1_000)
         self._level: Any = None
-        self._index, self._over, self._taken = 0, True, list[int]()
+        self._index, self._over, self._taken, self._changed = 0, True, list[int](), "|"
 
     # ---------------------------------------------------------------- Gymnasium's methods
 

@@ -56,7 +56,7 @@ class _Bot(BabyAIBot):
     def __init__(self, level: Any, seen: np.ndarray | None = None) -> None:
         self._searches = 0
         super().__init__(level)
-        self.stack = _Plan(self.stack)
+        self._plan = self.stack = _Plan(self.stack)
         if seen is not None:
             self.vis_mask = seen.copy()
         self._process_obs()
@@ -78,7 +78,7 @@ class _Bot(BabyAIBot):
         Raises:
             Exception: the bot has no plan, as any exception of ``minigrid``.
         """
-        self._searches, self.stack.added = 0, 0
+        self._searches, self._plan.added = 0, 0
         action = int(self.replan(taken))
         if action >= len(ACTIONS):  # "done", but the mission is not
             raise _NoPlan("it believes that the mission is done")
