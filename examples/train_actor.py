@@ -99,8 +99,8 @@ RECIPES = {
         "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=5000),
     },
     "babyai": {
-        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=12000, steps=800, short_steps=0, batch_size=32),
-        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=4000, short_steps=0, batch_size=32),
+        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=7000, steps=500, short_steps=0, batch_size=32),
+        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=7000, steps=1300, short_steps=0, batch_size=32),
     },
 }
 NAMES = ("strong", "tiny")

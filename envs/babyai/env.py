@@ -92,6 +92,7 @@ class BabyAI(gym.Env[str, str]):
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
     distributions = ("minigrid",)
+    checkpoints = "babyai"
     splits: ClassVar = {"collected": {"split": "train"}, "new": {"split": "test"}}
     val_splits: ClassVar = {"val": {"split": "val"}}
     split_titles: ClassVar = {"collected": "Collected tasks", "new": "New tasks"}

@@ -92,6 +92,21 @@ class _Bot(BabyAIBot):
         else:
             super()._process_instr(instr)
 
+    def _find_obj_pos(self, obj_desc: Any, adjacent: bool = False) -> Any:
+        """The nearest object that was seen and can be reached; ``minigrid`` fails if a door before one was closed."""
+        try:
+            return super()._find_obj_pos(obj_desc, adjacent)
+        except AssertionError:
+            seen = self.vis_mask
+        self.vis_mask = seen.copy()
+        try:
+            for place in obj_desc.obj_poss:
+                path = self._shortest_path(lambda at, _, place=place: at == place, try_with_blockers=True)[0]
+                self.vis_mask[place] &= path is not None
+            return super()._find_obj_pos(obj_desc, adjacent)
+        finally:
+            self.vis_mask = seen
+
     def _breadth_first_search(self, *args: Any, **kwargs: Any) -> Any:
         self._searches += 1
         if self._searches > _MOST_SEARCHES:

@@ -223,6 +223,17 @@ def test_the_expert_answers_the_same_whether_it_was_asked_before_or_not() -> Non
     assert silent.expert_action() == answers[-1]
 
 
+def test_the_expert_finds_objects_behind_doors_that_were_closed_again() -> None:
+    env = BabyAI(levels="GoToSeqS5R2", split="actor-train")
+    env.reset(options={"episode": 946})  # go to a red door and go to a ball
+    for action in ("right", "forward", "toggle", "toggle"):
+        result = env.step(action)
+    while not (result[2] or result[3]):
+        result = env.step(env.expert_action())
+    assert result[4]["success"]
+    assert result[4]["metrics"]["steps"] < 20
+
+
 def test_an_expert_without_a_plan_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from selfreg_gym.envs.babyai import expert
 
