@@ -11,7 +11,21 @@ from typer.core import TyperCommand, TyperGroup
 
 from selfreg_gym.pipeline import STAGES
 
-__all__ = ["Command", "Config", "Group", "NewOut", "Out", "Preset", "Redo", "Set", "Task", "Until", "Update", "changes"]
+__all__ = [
+    "Command",
+    "Config",
+    "ConfigFile",
+    "Group",
+    "NewOut",
+    "Out",
+    "Preset",
+    "Redo",
+    "Set",
+    "Task",
+    "Until",
+    "Update",
+    "changes",
+]
 
 
 class _Flags:
@@ -45,6 +59,9 @@ Config = Annotated[
     typer.Option(
         metavar="FILE", readable=False, help="A TOML file; see examples/*.toml. Missing keys have their defaults."
     ),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Argument(metavar="FILE", readable=False, show_default=False, help="The same as --config FILE.")
 ]
 Task = Annotated[
     str | None,

@@ -9,8 +9,21 @@ from pathlib import Path
 import typer
 
 from selfreg_gym.cli.application import app, say
-from selfreg_gym.cli.options import Command, Config, NewOut, Out, Preset, Redo, Set, Task, Until, Update, changes
-from selfreg_gym.errors import RunDirectoryError
+from selfreg_gym.cli.options import (
+    Command,
+    Config,
+    ConfigFile,
+    NewOut,
+    Out,
+    Preset,
+    Redo,
+    Set,
+    Task,
+    Until,
+    Update,
+    changes,
+)
+from selfreg_gym.errors import InvalidArgumentError, RunDirectoryError
 from selfreg_gym.pipeline import advance, open_run, stages_until
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.display import show
@@ -67,6 +80,7 @@ def latest_run() -> Path:
 
 @app.command("run", cls=Command)
 def run_command(
+    file: ConfigFile = None,
     out: NewOut = None,
     preset: Preset = None,
     config: Config = None,
@@ -83,10 +97,15 @@ def run_command(
     - `selfreg run`: the preset tiny, in runs/tiny
     - `selfreg run --preset smoke`: a test that takes seconds
     - `selfreg run --preset smoke --task selfreg/Coin-v0 --out runs/coin`: another task
+    - `selfreg run my.toml`: a config of your own, in runs/my
     - `selfreg run --config my.toml --out runs/mine --set actor.id=my-actor`
     - `selfreg run --out runs/mine`: continue the run in runs/mine
     """
-    stages = stages_until(until) if until else None
+    if file is not None and config is not None:
+        raise InvalidArgumentError(f"a run has one config, received {str(file)!r} and --config {str(config)!r}.")
+    if file is not None and file.is_dir():
+        raise InvalidArgumentError(f"a config is a TOML file, received the folder {str(file)!r}: write --out {file}.")
+    config, stages = config or file, stages_until(until) if until else None
     show(_advance(_begin(out, preset, config, task, overrides, update), stages, redo))
 
 

@@ -66,7 +66,7 @@ def collect_rollouts(run: Run) -> dict[str, Any]:
     with rollouts:
         if not rollouts.is_complete:
             failures = rollouts.failures()
-            last = f" The last error: {failures[-1][1]}." if failures else ""
+            last = f" The last error: {failures[-1][1].rstrip('.')}." if failures else ""
             raise StoreError(
                 f"a collection must be complete, because the episodes without errors are a biased sample, and "
                 f"{len(rollouts.missing())} of {c.tasks * c.episodes} episodes ended in errors.{last} Remove the cause "

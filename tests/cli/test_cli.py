@@ -273,3 +273,23 @@ def _rows(path: Path) -> int:
             return connection.execute("SELECT count(*) FROM episodes").fetchone()[0]
     except sqlite3.OperationalError:  # just being made
         return 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.toml", "--config", "b.toml"], "a run has one config, received 'a.toml' and --config 'b.toml'"),
+        (["folder"], "a config is a TOML file, received the folder 'folder': write --out folder"),
+        (["none.toml"], "a config file must be readable, received 'none.toml'"),
+        (["own.toml"], "no-such-actor"),
+    ],
+)
+def test_a_run_takes_its_config_as_an_argument(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "own.toml").write_text('[actor]\nid = "no-such-actor"\n')
+    code, _, err = said(capsys, "run", *words)
+    assert code == 2
+    assert message in " ".join(err.split())

@@ -7,8 +7,11 @@ import pytest
 from made_forks import made_forks
 
 import selfreg_gym
-from selfreg_gym import Labels
+from selfreg_gym import EpisodeSpec, Labels
+from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.dp import DP
+from selfreg_gym.agents.helpers.lm_sft import LMSFTHelper
+from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.forks import choose_rows, fork, fork_labels, stored_states
 
@@ -51,3 +54,20 @@ def test_a_label_is_the_best_action_by_success_and_cost(tmp_path) -> None:
         fork_labels(forks, price=0.3, budget=1.0)
     with pytest.raises(InvalidArgumentError, match="price"):
         fork_labels(forks, price=-1, budget=1.0)
+
+
+@pytest.mark.slow
+def test_a_helper_learns_from_labels_of_forks(walkway) -> None:
+    """Its S - r M is near the known optimum, and above that of never and of always asking."""
+    env, model, rollouts = walkway
+    states = stored_states(rollouts, choose_rows(rollouts.columns("state_key", "steps_left"), 40, seed=4))
+    labels = fork_labels(fork(env, states, repetitions=60, num_envs=64), price=0.1, budget=2.0)
+    helper = LMSFTHelper.train(labels, seed=0, epochs=8, max_labels=1500, costs=[1.0], progress=False).with_budget(2.0)
+    optimum = selfreg_gym.solve(model, help_cost=0.1)
+    envs = selfreg_gym.InterventionVectorEnv(64, **env, autoreset_mode="Disabled")
+    worth = []
+    for one in (helper, Never(), Always()):
+        played = list(selfreg_gym.run_episodes(envs, [EpisodeSpec(0, seed) for seed in range(800)], one))
+        worth.append(np.mean([episode.success - 0.1 * episode.cost for episode in played]))
+    assert worth[0] > optimum.expected_success - 0.1 * optimum.expected_usage - 0.06
+    assert worth[0] > max(worth[1:]) + 0.02

@@ -1,0 +1,242 @@
+"""``TextGame``: what tasks over text games have in common: steps, invalid actions, observations, infos, snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
+from selfreg_gym.spaces import FreeText
+from selfreg_gym.utils.arguments import check_count, check_options
+
+__all__ = ["Moment", "TextGame"]
+
+_INVALID = "This is not one of the actions."
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A state of a game, as far as the task reports it.
+
+    Attributes:
+        goal: what is to be done; it may be empty.
+        text: what the player sees, without the goal, the command, the score, the clock and the actions.
+        actions: the admissible actions, each once; any if the game is over.
+        progress: share of the score, in [0, 1].
+        won, lost: whether the game has ended.
+        key: equal for equal states of one game.
+        feature: the same without facts that belong to one game, and only from what the player knows.
+    """
+
+    goal: str
+    text: str
+    actions: tuple[str, ...]
+    progress: float
+    won: bool
+    lost: bool
+    key: str
+    feature: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    index: int
+    left: int
+    over: bool
+    report: str
+    moment: Moment
+    position: Any
+    generator: Any
+
+
+class TextGame(gym.Env[str, str]):
+    """The base class of text games whose engine lists the admissible actions.
+
+    Only admissible actions reach the engine, so that commands such as ``save`` or ``quit`` have no effect.
+
+    Subclasses implement ``_begin``, ``_send``, ``_position`` and ``_return_to``.
+
+    Args:
+        num_episodes: number of tasks.
+        max_steps: steps until an episode is truncated.
+        invalid_action: ``"noop"``: other texts count as a step without effect; ``"terminate"``: they end the episode
+            as a failure.
+        list_actions: whether the observation ends in the list of admissible actions.
+        render_mode: None or ``"ansi"`` (the observation).
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - as Gymnasium declares it
+
+    def __init__(
+        self,
+        *,
+        num_episodes: int,
+        max_steps: int,
+        invalid_action: str,
+        list_actions: bool,
+        render_mode: str | None,
+    ) -> None:
+        if invalid_action not in ("noop", "terminate"):
+            raise UnknownNameError("value of invalid_action", invalid_action, ("noop", "terminate"))
+        if render_mode not in (None, "ansi"):
+            raise UnknownNameError("render mode", render_mode, ("ansi",))
+        if not isinstance(list_actions, bool):
+            raise InvalidArgumentError(f"list_actions must be True or False, received {list_actions!r}.")
+        self.max_steps = check_count("max_steps", max_steps)
+        self.num_episodes = num_episodes
+        self.invalid_action, self.list_actions, self.render_mode = invalid_action, list_actions, render_mode
+        self.observation_space, self.action_space = FreeText(), FreeText(10_000)
+        self._index = self._left = 0
+        self._over = False
+        self._report = ""
+        self._moment: Moment | None = None
+
+    # ---------------------------------------------------------------- Gymnasium's methods
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin the game ``options["episode"]``, an int in ``range(num_episodes)``; default: a random one.
+
+        Raises:
+            InvalidArgumentError: an index outside the split.
+            UnknownNameError: an unknown option.
+        """
+        super().reset(seed=seed)
+        check_options(options, available=self.num_episodes, strict=True)
+        index = (options or {}).get("episode")
+        self._index = int(self.np_random.integers(self.num_episodes) if index is None else index)
+        self._moment = None
+        self._moment = self._begin(self._index)
+        self._left, self._over, self._report = self.max_steps, False, ""
+        return self._text(), self._info(invalid=False)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Carry out one action; the reward is the increase of the progress.
+
+        Raises:
+            NotResetError: before the first ``reset``.
+            EpisodeOverError: the episode has ended.
+            InvalidArgumentError: ``action`` is not text. (Other text is an invalid action, not an error.)
+        """
+        before = self._running()
+        if not isinstance(action, str):
+            raise InvalidArgumentError(f"an action must be a str, received {type(action).__name__}.")
+        command = self._read(action, before.actions)
+        self._left -= 1
+        if command is None:
+            self._report = _INVALID
+            terminated = self.invalid_action == "terminate"
+        else:
+            self._moment = self._send(command)
+            self._report = f"> {command}"
+            terminated = self._moment.won or self._moment.lost
+        now = self._current()
+        self._over = terminated or self._left == 0
+        if self._over:
+            self._left = 0
+        info = self._info(invalid=command is None)
+        if self._over:
+            info["success"] = info["is_success"] = now.won
+            info["metrics"] = {"progress": now.progress}
+        return self._text(), now.progress - before.progress, terminated, self._over and not terminated, info
+
+    def render(self) -> str | None:
+        """The observation, for ``render_mode="ansi"``."""
+        if self.render_mode is None:
+            return None
+        if self._moment is None:
+            raise NotResetError("render() needs an episode: call reset() first.")
+        return self._text()
+
+    # ---------------------------------------------------------------- beyond Gymnasium
+
+    def snapshot(self) -> object:
+        """The exact state; it may be restored any number of times."""
+        state = self.np_random.bit_generator.state
+        moment = self._current()
+        return _Snapshot(self._index, self._left, self._over, self._report, moment, self._position(), state)
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to a state that ``snapshot`` returned."""
+        if not isinstance(snapshot, _Snapshot):
+            raise InvalidArgumentError(f"restore takes a snapshot of this task, received {type(snapshot).__name__}.")
+        self._return_to(snapshot.index, snapshot.position, snapshot.moment)
+        self._index, self._left, self._over = snapshot.index, snapshot.left, snapshot.over
+        self._report, self._moment = snapshot.report, snapshot.moment
+        self.np_random.bit_generator.state = snapshot.generator
+
+    # ---------------------------------------------------------------- for subclasses
+
+    def _begin(self, index: int) -> Moment:
+        """Begin the game of task ``index``."""
+        raise NotImplementedError
+
+    def _send(self, command: str) -> Moment:
+        """Carry out an admissible command."""
+        raise NotImplementedError
+
+    def _position(self) -> Any:
+        """The state of the engine; it must not change later."""
+        raise NotImplementedError
+
+    def _return_to(self, index: int, position: Any, moment: Moment) -> None:
+        """Bring the engine into a state that ``_position`` returned in the game of task ``index``."""
+        raise NotImplementedError
+
+    def _task_id(self) -> str:
+        """The name of the current task."""
+        raise NotImplementedError
+
+    def _kind(self) -> str:
+        """The kind of the current task."""
+        raise NotImplementedError
+
+    def _running(self) -> Moment:
+        """The current moment of an episode that is not over."""
+        moment = self._current()
+        if self._over:
+            raise EpisodeOverError("the episode is over: call reset() before the next action.")
+        return moment
+
+    def _current(self) -> Moment:
+        if self._moment is None:
+            raise NotResetError("the task has no episode yet: call reset() first.")
+        return self._moment
+
+    # ---------------------------------------------------------------- private
+
+    @staticmethod
+    def _read(action: str, actions: tuple[str, ...]) -> str | None:
+        """The admissible action of a text: case and white space are ignored; None if there is none."""
+        if action in actions:
+            return action
+        words = " ".join(action[:1_000].split()).casefold()
+        return next((one for one in actions if one.casefold() == words), None)
+
+    def _text(self) -> str:
+        moment = self._current()
+        parts = [moment.goal] if moment.goal else []
+        parts.append(f"{self._report}\n{moment.text}" if self._report else moment.text)
+        if not self._over:
+            parts.append(f"Progress: {moment.progress:.0%}. Steps left: {self._left}.")
+            if self.list_actions:
+                parts.append("Actions: " + ", ".join(moment.actions))
+        elif moment.won or moment.lost:
+            parts.append("You have won." if moment.won else "You have lost.")
+        else:
+            parts.append("The episode is over.")
+        return "\n\n".join(parts)
+
+    def _info(self, *, invalid: bool) -> dict[str, Any]:
+        moment, name = self._current(), self._task_id()
+        end = "|over" if self._over else ""
+        return {
+            "task_id": name,
+            "kind": self._kind(),
+            "admissible_actions": () if self._over else moment.actions,
+            "state_key": f"{name}|{moment.key}{end}",
+            "feature_key": f"{moment.feature}{end}",
+            "steps_left": self._left,
+            "invalid_action": invalid,
+        }
