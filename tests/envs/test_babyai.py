@@ -418,7 +418,7 @@ def test_without_the_package_the_error_names_the_line_to_type(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("agent", "most"), [("tiny", 1_050_000), ("strong", 1_800_000)])
 def test_the_shipped_actors_are_those_of_babyai(agent: str, most: int) -> None:
-    """They know every word of the levels that they were trained for, and give each action a probability."""
+    """They know every word of the decisions of the levels that they were trained for, and act on each level."""
     from selfreg_gym import InterventionEnv
     from selfreg_gym.agents.actors._shipped import ShippedLM
 
@@ -426,7 +426,8 @@ def test_the_shipped_actors_are_those_of_babyai(agent: str, most: int) -> None:
     actor = ShippedLM(agent).with_task(task)
     assert actor.checkpoint_dir.parts[-2:] == ("babyai", agent)
     assert (actor.checkpoint_dir / "model.safetensors").stat().st_size < most
-    texts = [result[0] for episode in range(12) for result in play(task, episode, episode, random=0.5, most=30)]
+    results = [result for episode in range(12) for result in play(task, episode, episode, random=0.5, most=30)]
+    texts = [observation for observation, _, terminated, truncated, _ in results if not (terminated or truncated)]
     assert actor.unknown_tokens(texts)[0] == 0
     env = InterventionEnv("selfreg/BabyAI-GoToLocal-v0", "tiny", ["strong"])
     env.reset(seed=0, options={"episode": 0})
