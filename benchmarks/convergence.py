@@ -56,7 +56,7 @@ def main() -> None:
     arguments.add_argument("--episodes", type=int, nargs="+", default=[55, 165, 550, 1650, 5500])
     arguments.add_argument("--repeats", type=int, default=5)
     options = arguments.parse_args()
-    task = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=STEPS)
+    task = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=STEPS, clock=False)
     exact = task.intervention_model([0], noise=0.5)
     curve = solve_frontier(exact, gap=1e-4)
     env = InterventionVectorEnv(

@@ -53,7 +53,9 @@ def table_actions(model: TransitionModel, exact: TransitionModel, budget: float)
 
 def measure(count: int, repeat: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean regrets, and the CPU seconds, of the table and of fitted values for ``count`` episodes."""
-    exact = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=STEPS).intervention_model([0], noise=0.5)
+    exact = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=STEPS, clock=False).intervention_model(
+        [0], noise=0.5
+    )
     curve = solve_frontier(exact, gap=1e-4)
     episodes = exact.sample(count, seed=repeat)
     start = time.process_time()

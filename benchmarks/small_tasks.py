@@ -69,7 +69,7 @@ def coin() -> tuple[TransitionModel, list[list[str]]]:
 
 def lake() -> tuple[TransitionModel, list[list[str]]]:
     """Return the intervention problem of FrozenLake, and the observations of each (map, cell, moves left)."""
-    env = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=LAKE_STEPS)
+    env = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=LAKE_STEPS, clock=False)
     model = env.intervention_model(range(LAKE_MAPS), noise=0.5)
     texts: list[list[str]] = []
     for state in range(model.n):
@@ -95,7 +95,8 @@ CASES = {
     "lake": Case(
         [
             "task.id=selfreg/FrozenLake-v0",
-            f"task.kwargs={{max_steps={LAKE_STEPS}}}",
+            f"task.kwargs={{max_steps={LAKE_STEPS}, clock=false}}",
+            "task.splits={collected={}}",
             "actor.id=noisy-expert",
             f"collect.tasks={LAKE_MAPS}",
             "collect.episodes=110",

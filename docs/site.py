@@ -18,7 +18,16 @@ from selfreg_gym import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {
-    "Environments and playing": ("intervention_env", "playing", "spaces", "types", "wrappers", "helper", "adapters"),
+    "Environments and playing": (
+        "intervention_env",
+        "playing",
+        "spaces",
+        "types",
+        "wrappers",
+        "tasks",
+        "helper",
+        "adapters",
+    ),
     "Data and models": ("collection", "store", "prm", "transitions", "averagers", "labels", "inputs", "fitted"),
     "Solving and comparing": (
         "solver",

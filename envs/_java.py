@@ -207,6 +207,7 @@ def _read_lines(process: subprocess.Popen[bytes], number: int) -> list[str]:
 
 def _without_logs() -> None:
     """Drop the tracebacks that py4j writes to the root logger when a call fails; the error itself is raised."""
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     if _not_py4j not in logging.root.filters:
         logging.root.addFilter(_not_py4j)
 

@@ -36,7 +36,8 @@ class Family:
     Attributes:
         task: the id of the task.
         kwargs: arguments of the task, one dict or several, which alternate between episodes.
-        final: actions that end an episode, which are never taken at random.
+        final: beginnings of the actions that end an episode, which are never taken at random.
+        lost: the expert's action where the task can no longer be won; the episode is not played further.
         block: number of episodes with one random stream, which can be played apart from the others; None: all.
         split: the split of the training tasks.
     """
@@ -44,6 +45,7 @@ class Family:
     task: str
     kwargs: tuple[dict[str, Any], ...] = field(default=({},))
     final: tuple[str, ...] = ()
+    lost: str = ""
     block: int | None = None
     split: str = SPLIT
 
@@ -52,6 +54,13 @@ FAMILIES = {
     "sif": Family("selfreg/SIF-v0", ({"kind": "mixed"},), final=("Done!",)),
     # Two limits on steps: the numbers of both occur in the observations.
     "babyai": Family("selfreg/BabyAI-v0", ({}, {"max_steps": 30}), block=250),
+    "cookingworld": Family(
+        "selfreg/TWX-CookingWorld-v0",
+        ({}, {"max_steps": 30}, {"max_steps": 40}),
+        final=("eat ",),
+        lost="look around",
+        block=100,
+    ),
 }
 
 
@@ -89,8 +98,10 @@ def _played(family: Family, episodes: range, perturb: float, rng: np.random.Gene
         over = False
         while not over:
             action = expert = env.expert_action()
+            if expert == family.lost:
+                break
             pairs.append((observation, expert))
-            others = [a for a in info["admissible_actions"] if a != expert and a not in family.final]
+            others = [a for a in info["admissible_actions"] if a != expert and not a.startswith(family.final)]
             if others and rng.random() < perturb:
                 action = others[rng.integers(len(others))]
             observation, _, terminated, truncated, info = env.step(action)

@@ -44,6 +44,7 @@ from .solver import solve_caps as solve_caps
 from .solver import solve_frontier as solve_frontier
 from .spaces import FreeText as FreeText
 from .store.rollouts import Rollouts as Rollouts
+from .tasks import TextAdapter as TextAdapter
 from .transitions import TransitionModel as TransitionModel
 from .types import Act as Act
 from .types import Actor as Actor

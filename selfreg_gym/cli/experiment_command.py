@@ -27,14 +27,18 @@ def experiment_command(
             help="The folder of the results. Default: docs/results/NAME; with --quick runs/experiments/quick/NAME.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of training seeds.")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Number of training seeds; by default mostly 3.")
+    ] = None,
     episodes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Evaluation episodes per helper and split.")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A small version that ends in two minutes; its results are noisy.")
     ] = False,
-    preset: Annotated[str, typer.Option(metavar="NAME", help="The built-in config to start from.")] = "tiny",
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The built-in config to start from; by default mostly tiny.")
+    ] = None,
     config: Config = None,
     task: Task = None,
     overrides: Set = None,

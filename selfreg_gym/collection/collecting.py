@@ -19,11 +19,13 @@ from selfreg_gym.collection.display import CollectionDisplay
 from selfreg_gym.collection.identity import identity_of, wrappers_of
 from selfreg_gym.collection.planning import HELP_PROBABILITIES, PLAN, collection_plan
 from selfreg_gym.collection.versions import check_versions
-from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, StoreError, TaskContractError, shown
 from selfreg_gym.intervention_env import building
+from selfreg_gym.intervention_env.arguments import check_env_kwargs
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.interventions import build_interventions, material_kwargs, name_and_id
+from selfreg_gym.intervention_env.task_members import task_function
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.playing.executor import run_sharded
 from selfreg_gym.playing.loop import run_episodes
@@ -38,9 +40,6 @@ __all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
 
 _MAX_ERRORS = 32  # failed episodes in a row after which the collection stops: the actor does not work
 _SHARDS_PER_WORKER = 4  # small enough shards to balance the workers, large enough to fill their batches
-_KEYS = (
-    "abort actor actor_kwargs help_cost intervention_kwargs interventions max_episode_steps task task_kwargs".split()
-)
 
 
 def collect(
@@ -224,12 +223,7 @@ class _Player:
             self.help_shares = checked_shares(help_shares, len(self.description["interventions"]))
             self.abort_probability = checked_abort(abort_probability, abort=bool(self.description.get("abort")))
             return
-        for key in env:
-            if key not in _KEYS:
-                raise UnknownNameError("keyword argument of selfreg/Intervention-v0", key, _KEYS)
-        missing = [key for key in ("task", "actor", "interventions") if key not in env]
-        if missing:
-            raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(missing)} is missing.")
+        check_env_kwargs(env)
         limit, help_cost = (
             building.check_limit(env.get("max_episode_steps")),
             building.check_help_cost(env.get("help_cost", 0.0)),
@@ -344,7 +338,7 @@ def _describe_live(env: Any) -> dict[str, Any]:
 
 def _function_of(task: Any) -> Any:
     """The function that ``"package.module:function"`` names, whose code is part of the identity; else the task."""
-    return building.task_function(task) or task if isinstance(task, str) else task
+    return task_function(task) or task if isinstance(task, str) else task
 
 
 def _name(value: Any) -> str:

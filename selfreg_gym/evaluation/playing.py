@@ -88,8 +88,10 @@ def make_env(env: Any, num_envs: int) -> Any:
         return env
     from gymnasium.vector import AutoresetMode
 
+    from selfreg_gym.intervention_env.arguments import check_env_kwargs
     from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 
+    check_env_kwargs(env, more=("render_mode",))
     return InterventionVectorEnv(num_envs, **dict(env), autoreset_mode=AutoresetMode.DISABLED)
 
 

@@ -45,6 +45,11 @@ class Experiment(ABC):
     """The question and the method, in a paragraph of Markdown."""
     defaults: ClassVar[Sequence[str]] = ()
     """Changes of a preset (``section.key=value``) in both versions. They do not apply to a config file."""
+    presets: ClassVar[Sequence[str]] = ()
+    """Names of the built-in configs that are measured if no config is asked for; empty: only ``tiny``. The results of
+    several configs are given to :meth:`overview`."""
+    seeds: ClassVar[int] = 3
+    """Number of training seeds if none is asked for."""
     full: ClassVar[Sequence[str]] = (
         "collect.tasks=60",
         "collect.episodes=22",
@@ -99,3 +104,12 @@ class Experiment(ABC):
     @abstractmethod
     def findings(self, results: Results) -> Findings:
         """The findings from all cells and seeds."""
+
+    def overview(self, results: Mapping[str, Results], unavailable: Mapping[str, str]) -> Findings:
+        """The findings from several configs, of an experiment with :attr:`presets`.
+
+        Args:
+            results: those of each config, by its name.
+            unavailable: the name of each config that could not be measured -> the reason, such as a missing package.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has presets, and must define overview().")

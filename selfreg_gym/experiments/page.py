@@ -49,7 +49,11 @@ def check_folder(folder: Path, name: str) -> None:
 
 
 def write_page(
-    folder: Path, experiment: Experiment, findings: Findings, config: RunConfig, manifest: Mapping[str, Any]
+    folder: Path,
+    experiment: Experiment,
+    findings: Findings,
+    configs: Mapping[str, RunConfig],
+    manifest: Mapping[str, Any],
 ) -> None:
     """Write all files, the page last; plots of former results are removed.
 
@@ -57,7 +61,7 @@ def write_page(
         folder: empty, or with former results of this experiment (:func:`check_folder`).
         experiment: its title and question are used.
         findings: statements, tables and plots.
-        config: the config, without the seeds of the trials.
+        configs: the configs by name, without the seeds of the trials; mostly one.
         manifest: seeds, versions, units, commits and CPU time.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,11 +75,14 @@ def write_page(
     published = [vars(one) for one in findings.published]
     content = {"statements": list(findings.statements), "published": published, "tables": tables}
     write_text(folder / RESULTS, dumps(content, indent=1) + "\n")
-    write_text(folder / MANIFEST, dumps({"format": FORMAT, **manifest, "config": to_dict(config)}, indent=1) + "\n")
-    write_text(folder / PAGE, _page(experiment, findings, config, manifest))
+    first = to_dict(next(iter(configs.values())))
+    write_text(folder / MANIFEST, dumps({"format": FORMAT, **manifest, "config": first}, indent=1) + "\n")
+    write_text(folder / PAGE, _page(experiment, findings, configs, manifest))
 
 
-def _page(experiment: Experiment, findings: Findings, config: RunConfig, manifest: Mapping[str, Any]) -> str:
+def _page(
+    experiment: Experiment, findings: Findings, configs: Mapping[str, RunConfig], manifest: Mapping[str, Any]
+) -> str:
     """The page in Markdown."""
     parts = [f"# {experiment.title}\n", f"{experiment.question.strip()}\n"]
     if findings.statements:
@@ -92,24 +99,15 @@ def _page(experiment: Experiment, findings: Findings, config: RunConfig, manifes
             "not the numbers."
         )
         parts.append(Table("published", "Published numbers", columns, rows, note).markdown())
-    parts.append(_method(findings.notes, config, manifest))
+    parts.append(_method(findings.notes, configs, manifest))
     return "\n".join(parts)
 
 
-def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]) -> str:
+def _method(notes: Sequence[str], configs: Mapping[str, RunConfig], manifest: Mapping[str, Any]) -> str:
     """The section on sizes, seeds, CPU time and files."""
-    c, e, k = config.collect, config.evaluate, config.calibrate
     commits = ", ".join(f"`{commit}`" for commit in manifest["commits"]) or "unknown (not a checkout)"
-    most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
-    env = {"interventions": config.interventions.ids, "intervention_kwargs": config.interventions.kwargs}
-    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.arguments})
-    names = (f"`{one}`{' (privileged)' if one in privileged else ''}" for one in config.interventions.names)
     lines = [
-        f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions {', '.join(names)}.",
-        f"- {manifest['seeds']} training seed{'s' if manifest['seeds'] > 1 else ''}; each has its own rollouts "
-        f"({c.tasks} tasks x {c.episodes} episodes) and its own trainings.",
-        f"- Evaluation: {e.tasks} tasks x {e.episodes} episodes per helper and split, the same for all helpers and "
-        f"seeds, with evaluation seed {e.seed}. Calibration: {k.episodes} episodes per tried knob{most}.",
+        *(line for config in configs.values() for line in _sizes(config, manifest["seeds"])),
         "- Intervals are 95 % intervals over tasks and, with several seeds, over seeds (Student's t).",
         f"- CPU time: {manifest['cpu_seconds']['cells']:.0f} s for this experiment, and "
         f"{manifest['cpu_seconds']['stages']:.0f} s for the runs that it shares with others.",
@@ -119,6 +117,22 @@ def _method(notes: Sequence[str], config: RunConfig, manifest: Mapping[str, Any]
         f"[{MANIFEST}]({MANIFEST}).",
     ]
     return "## Method and sizes\n\n" + "\n".join(lines) + "\n"
+
+
+def _sizes(config: RunConfig, seeds: int) -> list[str]:
+    """The task of a config, and its numbers of episodes."""
+    c, e, k = config.collect, config.evaluate, config.calibrate
+    most = f", at most {k.max_episodes} at the accepted knob" if k.max_episodes else ""
+    env = {"interventions": config.interventions.ids, "intervention_kwargs": config.interventions.kwargs}
+    privileged = privileged_names({**env, "task": config.task.id, "task_kwargs": config.task.arguments})
+    names = (f"`{one}`{' (privileged)' if one in privileged else ''}" for one in config.interventions.names)
+    return [
+        f"- Task `{config.task.id}`, actor `{config.actor.id}`, interventions {', '.join(names)}.",
+        f"- {seeds} training seed{'s' if seeds > 1 else ''}; each has its own rollouts "
+        f"({c.tasks} tasks x {c.episodes} episodes) and its own trainings.",
+        f"- Evaluation: {e.tasks} tasks x {e.episodes} episodes per helper and split, the same for all helpers and "
+        f"seeds, with evaluation seed {e.seed}. Calibration: {k.episodes} episodes per tried knob{most}.",
+    ]
 
 
 def _machines(machines: Sequence[Mapping[str, Any]]) -> str:

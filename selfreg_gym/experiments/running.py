@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym import registry
+from selfreg_gym.errors import SelfRegError
 from selfreg_gym.experiments.cpu_time import add_cpu_seconds, cpu_seconds, recorded_cpu_seconds
 from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.page import check_folder, write_page
 from selfreg_gym.experiments.results import Results
 from selfreg_gym.experiments.trial import Trial, of_seed
 from selfreg_gym.experiments.units import Unit
-from selfreg_gym.pipeline.config import RunConfig, load_config
+from selfreg_gym.pipeline.config import RunConfig, load_config, to_dict
 from selfreg_gym.pipeline.manifest import provenance
 from selfreg_gym.pipeline.validation import validate
 from selfreg_gym.utils.arguments import check_count
@@ -36,10 +37,10 @@ def run_experiment(
     name: str,
     *,
     out: str | Path | None = None,
-    seeds: int = 3,
+    seeds: int | None = None,
     episodes: int | None = None,
     quick: bool = False,
-    preset: str = "tiny",
+    preset: str | None = None,
     path: str | Path | None = None,
     overrides: Sequence[str] = (),
     workers: int | None = None,
@@ -53,10 +54,11 @@ def run_experiment(
     Args:
         name: its id (``selfreg list experiments``).
         out: folder of the results. Default: ``docs/results/NAME``, for the quick version ``CACHE/quick/NAME``.
-        seeds: number of training seeds.
+        seeds: number of training seeds; None: that of the experiment, mostly three.
         episodes: evaluation episodes per helper and split; None: ``evaluate.tasks`` x ``evaluate.episodes``.
         quick: the small version, which ends in less than two minutes; its results are noisy.
-        preset, path, overrides: the config (:func:`config_of`).
+        preset, path, overrides: the config (:func:`config_of`). Without a preset and a path, all presets of the
+            experiment are measured.
         workers: number of processes; None: those of the config. It does not change results.
         cache: directory of the runs and of the measured cells.
         redo: measure all cells again; finished stages of the runs are kept.
@@ -74,35 +76,41 @@ def run_experiment(
     """
     kind = registry.load("experiments", name)
     experiment: Experiment = kind()
-    check_count("the number of seeds", seeds)
+    seeds = check_count("the number of seeds", experiment.seeds if seeds is None else seeds)
     cache = Path(cache)
     folder = Path(out) if out is not None else (cache / "quick" / name if quick else Path("docs/results") / name)
     check_folder(folder, name)
-    config = config_of(
-        experiment, quick=quick, episodes=episodes, preset=preset, path=path, overrides=overrides, workers=workers
-    )
-    validate(config)
-    trials = [
-        Trial(seed, of_seed(config, seed), cache, progress, say, base=config, seeds=seeds) for seed in range(seeds)
-    ]
-    wanted = [(cell, trial) for trial in trials for cell in _cells(experiment, config, trial.seed)]
-    measured: dict[tuple[str, int], Mapping[str, Any]] = {}
+    given: dict[str, Any] = {"quick": quick, "episodes": episodes, "overrides": overrides, "workers": workers}
+    configs, unavailable = _configs(experiment, preset, path, given)
+    trials: list[Trial] = []
     records: list[dict[str, Any]] = []
-    for number, (cell, trial) in enumerate(wanted, 1):
-        label = f"{number}/{len(wanted)} {name}: {cell.name}" + ("" if cell.shared else f", seed {trial.seed}")
-        unit = Unit(cache / "units" / name, kind.__module__, cell.name, trial.seed, _identity(trial, cell))
-        found = None if redo else unit.load()
-        if found is None:
-            say(f"{label} ...")
-            if redo:
-                remove(unit.parts)
-            found = _measure(experiment, cell, trial, unit, trials)
-            say(f"{label}: done in {found['cpu_seconds']:.0f} s of CPU time")
-        else:
-            say(f"{label}: measured before")
-        measured[cell.name, trial.seed] = found["value"]
-        records.append({key: value for key, value in found.items() if key != "value"})
-    findings = experiment.findings(Results(config, tuple(range(seeds)), measured))
+    results: dict[str, Results] = {}
+    for title, config in configs.items():
+        own = [
+            Trial(seed, of_seed(config, seed), cache, progress, say, base=config, seeds=seeds) for seed in range(seeds)
+        ]
+        trials += own
+        measured: dict[tuple[str, int], Mapping[str, Any]] = {}
+        wanted = [(cell, trial) for trial in own for cell in _cells(experiment, config, trial.seed)]
+        for number, (cell, trial) in enumerate(wanted, 1):
+            label = f"{number}/{len(wanted)} {name}: {f'{title}, ' if len(configs) > 1 else ''}{cell.name}"
+            label += "" if cell.shared else f", seed {trial.seed}"
+            unit = Unit(cache / "units" / name, kind.__module__, cell.name, trial.seed, _identity(trial, cell))
+            found = None if redo else unit.load()
+            if found is None:
+                say(f"{label} ...")
+                if redo:
+                    remove(unit.parts)
+                found = _measure(experiment, cell, trial, unit, own)
+                say(f"{label}: done in {found['cpu_seconds']:.0f} s of CPU time")
+            else:
+                say(f"{label}: measured before")
+            measured[cell.name, trial.seed] = found["value"]
+            records.append({"config": title} | {key: value for key, value in found.items() if key != "value"})
+        results[title] = Results(config, tuple(range(seeds)), measured)
+    [first, *others] = results.values()
+    alone = not (others or unavailable)
+    findings = experiment.findings(first) if alone else experiment.overview(results, unavailable)
     command = _command(name, seeds=seeds, quick=quick, episodes=episodes, preset=preset, path=path, overrides=overrides)
     manifest = {
         "experiment": name,
@@ -110,6 +118,7 @@ def run_experiment(
         "command": command,
         "seeds": seeds,
         "seeds_of_trials": [_seeds(trial.config) for trial in trials],
+        **({} if alone else {"configs": {name: to_dict(config) for name, config in configs.items()}}),
         **provenance(),
         "commits": list(dict.fromkeys(str(record["git"]) for record in records if record["git"])),
         "machines": _distinct([record["machine"] for record in records if "machine" in record]),
@@ -119,9 +128,33 @@ def run_experiment(
         },
         "units": [{key: value for key, value in record.items() if key != "machine"} for record in records],
     }
-    write_page(folder, experiment, findings, config, manifest)
+    write_page(folder, experiment, findings, configs, manifest)
     say(f"results: {folder}")
     return folder
+
+
+def _configs(
+    experiment: Experiment, preset: str | None, path: str | Path | None, given: Mapping[str, Any]
+) -> tuple[dict[str, RunConfig], dict[str, str]]:
+    """The measured configs by name, and the reasons why others of the experiment's presets cannot be measured."""
+    chosen = (preset or "tiny",) if preset is not None or path is not None or not experiment.presets else ()
+    configs: dict[str, RunConfig] = {}
+    unavailable: dict[str, str] = {}
+    failed: list[SelfRegError] = []
+    for name in chosen or experiment.presets:
+        try:
+            config = config_of(experiment, preset=name, path=path, **given)
+            validate(config)
+        except SelfRegError as error:
+            if chosen:
+                raise
+            unavailable[name] = str(error)
+            failed.append(error)
+        else:
+            configs[name] = config
+    if not configs:
+        raise failed[0]
+    return configs, unavailable
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:
@@ -146,14 +179,14 @@ def _command(
     seeds: int,
     quick: bool,
     episodes: int | None,
-    preset: str,
+    preset: str | None,
     path: str | Path | None,
     overrides: Sequence[str],
 ) -> str:
     """The command that repeats the experiment."""
     words = ["selfreg experiment", name, f"--seeds {seeds}", *(["--quick"] if quick else [])]
     words += [f"--episodes {episodes}"] if episodes is not None else []
-    words += [f"--preset {preset}"] if preset != "tiny" else []
+    words += [f"--preset {preset}"] if preset not in (None, "tiny") else []
     words += [f"--config {Path(path).name}"] if path is not None else []
     words += [f"--set {change}" for change in overrides]
     return " ".join(words)

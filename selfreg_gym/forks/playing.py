@@ -24,6 +24,7 @@ from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.forks.states import ForkState
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env import building
+from selfreg_gym.intervention_env.arguments import check_env_kwargs
 from selfreg_gym.intervention_env.episode import episodes_of
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.optional_members import required_member
@@ -215,6 +216,7 @@ class ForkEnv(InterventionVectorEnv):
     """
 
     def __init__(self, num_envs: int, table: ForkTable, env_kwargs: Mapping[str, Any]) -> None:
+        check_env_kwargs(env_kwargs, more=("render_mode",))
         given = dict(env_kwargs)
         task, task_kwargs = given.pop("task"), given.pop("task_kwargs", None)
         super().__init__(

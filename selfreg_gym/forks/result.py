@@ -232,17 +232,20 @@ class Forks:
         if found["format"] != FORMAT:
             raise CheckpointError(f"{str(path)!r} must have the format {FORMAT!r}, and has {found['format']!r}.")
         try:
-            states = [ForkState(**{name: one.get(name) for name in _STATE}) for one in found["states"]]
+            states = [ForkState(**{name: one[name] for name in _STATE}) for one in found["states"]]
             first = tuple(tuple(one) for one in found["first_actions"])
             arrays: dict[str, Any] = {name: np.array(found[name], kind) for name, kind in _ARRAYS.items()}
             shape = (len(states), len(first))
             if any(array.shape[:2] != shape for array in arrays.values()):
                 raise ValueError(f"its arrays do not have the shape {shape}")
-        except (TypeError, ValueError, AttributeError) as fault:
+            names, then, seed = tuple(map(str, found["interventions"])), str(found["then"]), int(found["seed"])
+            if arrays["calls"].shape != (*arrays["success"].shape, len(names)):
+                raise ValueError(f"its calls are not those of {len(names)} interventions")
+        except (TypeError, ValueError, KeyError) as fault:
             raise CheckpointError(f"{str(path)!r} is damaged ({fault}): run the forks again.") from fault
         return cls(
-            states=states, first_actions=first, interventions=tuple(found["interventions"]), then=found["then"],
-            reseeded=bool(found["reseeded"]), seed=int(found["seed"]), **arrays,
+            states=states, first_actions=first, interventions=names, then=then, reseeded=bool(found["reseeded"]),
+            seed=seed, **arrays,
         )  # fmt: skip
 
 
@@ -260,6 +263,8 @@ def as_first_actions(first_actions: Any, actions: int) -> tuple[tuple[int, ...],
         f"first_actions must be different actions from 0 to {actions - 1}, or sequences of them, such as "
         "[0, 1] or [(1, 2), (2, 2)]"
     )
+    if isinstance(first_actions, str):
+        raise InvalidArgumentError(f"{rule}; received {first_actions!r}.")
     try:
         found = tuple(
             (int(one),) if isinstance(one, int | np.integer) else tuple(int(action) for action in one)

@@ -53,8 +53,9 @@ class ForkState:
         """The state of a stored episode before its step ``t``.
 
         Raises:
-            InvalidArgumentError: step ``t`` continues a call, so no decision was made there.
+            InvalidArgumentError: there is no step ``t``, or it continues a call, so that no decision was made there.
         """
+        check_count("the step of a fork", t, low=0, high=len(episode.steps) - 1)
         here = episode.steps[t]
         if here.continuation:
             raise InvalidArgumentError(
@@ -85,6 +86,8 @@ def stored_states(rollouts: Rollouts | Sequence[Episode], rows: Sequence[int] | 
         InvalidArgumentError: not integers, or an index that does not exist.
     """
     wanted = np.asarray(rows)
+    if wanted.size == 0:
+        raise InvalidArgumentError("rows must have at least one index of a decision, received none.")
     if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
         raise InvalidArgumentError(f"rows must be (S,) integers, the indices of decisions; received {rows!r}.")
     found: dict[int, ForkState] = {}
@@ -145,9 +148,8 @@ def choose_rows(
         if least is not None or largest:
             allowed &= np.isfinite(gain) & (np.nan_to_num(gain) >= (-np.inf if least is None else least))
     if not allowed.any():
-        raise InvalidArgumentError(
-            f"no stored decision has a gain of at least {least}: choose a smaller limit, or another price."
-        )
+        wanted = "a known gain" if least is None else f"a gain of at least {least}"
+        raise InvalidArgumentError(f"no stored decision has {wanted}: choose a smaller limit, or another price.")
     order = stream(FORK_STATES, check_count("seed", seed, low=0)).permutation(n)
     order = order[allowed[order]]
     if largest and gain is not None:

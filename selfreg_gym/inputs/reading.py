@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym import registry
 from selfreg_gym.inputs.backbones import embedding_backbone
 from selfreg_gym.inputs.encoder import InputEncoder, check_names
 from selfreg_gym.inputs.table import DecisionTable
-from selfreg_gym.types import optional_member
+from selfreg_gym.intervention_env.task_members import task_member
 
 __all__ = ["action_kinds_of", "fit_inputs"]
 
@@ -22,9 +21,7 @@ def action_kinds_of(rollouts: Any) -> tuple[str, ...]:
     spec = getattr(rollouts, "spec", None)
     env = spec.get("env") if isinstance(spec, Mapping) else None
     task = env.get("task") if isinstance(env, Mapping) else None
-    if not isinstance(task, str) or task not in registry.names("envs"):
-        return ()
-    return tuple(optional_member(registry.load("envs", task), "action_kinds") or ())
+    return tuple(task_member(task, "action_kinds") or ()) if isinstance(task, str) else ()
 
 
 def fit_inputs(

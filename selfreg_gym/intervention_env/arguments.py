@@ -16,9 +16,11 @@ from selfreg_gym.types import Intervention
 from selfreg_gym.utils.arguments import LARGEST_INTEGER, check_count, check_number
 
 __all__ = [
+    "ENV_KEYS",
     "check_action",
     "check_actions",
     "check_budget",
+    "check_env_kwargs",
     "check_flag",
     "check_help_cost",
     "check_kwargs",
@@ -26,6 +28,28 @@ __all__ = [
     "check_no_more_arguments",
     "check_seed",
 ]
+
+ENV_KEYS = (
+    "abort", "actor", "actor_kwargs", "help_cost", "intervention_kwargs", "interventions", "max_episode_steps", "task",
+    "task_kwargs",
+)  # fmt: skip
+"""The keyword arguments of an env, of which collection and evaluation make as many envs as they need."""
+
+
+def check_env_kwargs(env: Mapping[str, Any], *, more: Sequence[str] = ()) -> None:
+    """Check the names of an env's keyword arguments; ``more`` names are allowed too.
+
+    Raises:
+        UnknownNameError: an unknown name.
+        InvalidArgumentError: the task, the actor or the interventions are missing.
+    """
+    known = (*ENV_KEYS, *more)
+    for key in env:
+        if key not in known:
+            raise UnknownNameError("keyword argument of selfreg/Intervention-v0", key, known)
+    missing = [key for key in ("task", "actor", "interventions") if key not in env]
+    if missing:
+        raise InvalidArgumentError(f"env needs task, actor and interventions; {', '.join(missing)} is missing.")
 
 
 def check_help_cost(help_cost: float) -> float:

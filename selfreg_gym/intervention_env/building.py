@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, SelfRegError, UnknownNameError, shown
@@ -27,6 +24,7 @@ from selfreg_gym.intervention_env.arguments import (
 )
 from selfreg_gym.intervention_env.history import with_history
 from selfreg_gym.intervention_env.snapshots import with_snapshots
+from selfreg_gym.intervention_env.task_members import task_class, task_function
 from selfreg_gym.types import Actor, as_actor, optional_member
 
 __all__ = [
@@ -45,8 +43,6 @@ __all__ = [
     "construct",
     "constructing",
     "material",
-    "task_function",
-    "task_kind",
 ]
 
 
@@ -143,62 +139,13 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def task_kind(task: str) -> Any:
-    """The class or function behind a task's id or path, which may declare splits; None for another package's id.
-
-    Raises:
-        PluginImportError: the module of a registered task cannot be imported.
-        InvalidArgumentError: see :func:`task_function`.
-    """
-    return registry.load("envs", task) if task in registry.names("envs") else task_function(task)
-
-
-def task_function(task: str) -> Callable[..., Any] | None:
-    """The function or class that ``"package.module:function"`` names; None if ``task`` is a Gymnasium id.
-
-    Gymnasium's own ``"module:Name-v0"``, the id of an env that the module registers, is an id.
-
-    Raises:
-        UnknownNameError: ``task`` is not a registered id and not of this form.
-        InvalidArgumentError: the module cannot be imported, or has no such function.
-    """
-    if task in gym.registry:
-        return None
-    module, colon, name = task.partition(":")
-    if not colon or not module or not name:
-        raise UnknownNameError("task", task, registry.names("envs"))
-    try:
-        found: Any = importlib.import_module(module)
-    except Exception as error:
-        raise InvalidArgumentError(
-            f"the module of the task {shown(task)} cannot be imported: {type(error).__name__}: {error}. Write "
-            "'package.module:function' with a module that Python finds (its folder in PYTHONPATH, or installed)."
-        ) from error
-    if name in gym.registry:
-        return None
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if not callable(found):
-        known = sorted(key for key, value in vars(sys.modules[module]).items() if callable(value) and key[0] != "_")
-        raise UnknownNameError(f"function of the module {module}, or id of a task that it registers,", name, known)
-    return found
-
-
-def _check_task_arguments(task: str, function: Callable[..., Any] | None, kwargs: dict[str, Any]) -> None:
+def _check_task_arguments(task: str, kwargs: dict[str, Any]) -> None:
     """Compare the arguments of a task with its signature, except for ids with a module (``"module:Name-v0"``)."""
-    kind: Any = function
-    fixed: dict[str, Any] = {}
-    if function is None:
-        spec = gym.registry.get(task)
-        if spec is None or spec.entry_point is None:
-            return
-        point, fixed = spec.entry_point, spec.kwargs
-        if task in registry.names("envs"):
-            kind = registry.load("envs", task)  # if the import fails, the error has the distribution
-        else:
-            kind = load_env_creator(point) if isinstance(point, str) else point
+    spec = gym.registry.get(task)
+    kind = task_class(task)  # if the import of a registered task fails, the error has the distribution
     own = {key: value for key, value in kwargs.items() if key != "max_episode_steps"}  # gym.make's own
-    _check_arguments(f"task {task!r}", kind, {**fixed, **own})
+    if kind is not None:
+        _check_arguments(f"task {task!r}", kind, {**(spec.kwargs if spec else {}), **own})
 
 
 def _task_of_id(task: str, task_kwargs: dict[str, Any] | None, render_mode: str | None) -> gym.Env[str, str]:
@@ -210,9 +157,10 @@ def _task_of_id(task: str, task_kwargs: dict[str, Any] | None, render_mode: str 
     if limit is not None:
         kwargs["max_episode_steps"] = limit  # Gymnasium requires a Python int
     function = task_function(task)
-    takes = inspect.signature(task_kind(task)).parameters if function or task in registry.names("envs") else ()
+    kind = task_class(task)
+    takes = () if kind is None else inspect.signature(kind).parameters
     history = None if "history" in takes else kwargs.pop("history", None)
-    _check_task_arguments(task, function, kwargs)
+    _check_task_arguments(task, kwargs)
     with constructing(f"task {shown(task)}", function or gym.registry.get(task)):
         if function is None:
             # Gymnasium's passive checker sees only the first step; selfreg_gym.testing.check_task checks all.

@@ -114,7 +114,13 @@ class CallInProgress:
         )
 
     def _read_subgoal(self) -> str:
-        name = self._task.get_wrapper_attr("subgoal")()
+        try:
+            name = self._task.get_wrapper_attr("subgoal")()
+        except Exception as error:
+            raise TaskContractError(
+                f"subgoal() of a task must return a str in every state; it raised {type(error).__name__} "
+                f"({shown(str(error))})."
+            ) from error
         if not isinstance(name, str):
             raise TaskContractError(f"subgoal() of a task must return a str, received {shown(name)}.")
         return str(name)

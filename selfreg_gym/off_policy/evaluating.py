@@ -107,18 +107,21 @@ def evaluate_off_policy(
     outside = float(sum(part.share * out_of_support(logged, part.policy, part.weights) for part in parts))
     total = max(float(weight.sum()), 1e-300)
     effective = total**2 / max(float(np.square(weight).sum()), 1e-300)
-    reason = _reason(effective, min_effective, outside)
     design = _design(data.episodes, logged, fixed_tasks)
+    mean = _mean_weight(weight, design)
+    reason = _reason(effective, min_effective, outside, mean)
     made: dict[str, OffPolicyEstimate] = {}
     for method in methods:
         if method == "fqe":
-            made[method] = _from_folds(fitted, [share for share, _ in groups], outside, reason)
+            # A regression uses no weights, so it needs actions that were tried, but no minimum of effective episodes.
+            untried = reason if outside > LARGEST_OUTSIDE else ""
+            made[method] = _from_folds(fitted, [share for share, _ in groups], untried)
         else:
             estimator = weighted_doubly_robust if method == "wdr" else weighted_importance_sampling
             made[method] = _from_terms(method, estimator(logged, parts), design, reason)
     return OffPolicyEvaluation(
         estimates=made, effective_episodes=effective, episodes=logged.episodes, tasks=int(logged.task.max()) + 1,
-        out_of_support=outside, largest_share=float(weight.max()) / total, freedom=design.freedom,
+        out_of_support=outside, largest_share=float(weight.max()) / total, freedom=design.freedom, mean_weight=mean,
     )  # fmt: skip
 
 
@@ -218,7 +221,13 @@ def _checked_probabilities(policy: np.ndarray, logged: Logged) -> np.ndarray:
     return policy.astype(np.float64)
 
 
-def _reason(effective: float, least: float, outside: float) -> str:
+def _mean_weight(weight: np.ndarray, design: Design) -> Estimate:
+    """The mean of the episodes' importance weights ``(E,)``, with its 95 % interval."""
+    own = design.contributions(weight[:, None])[:, 0]
+    return _interval(float(weight.mean()), own, Z * widening(own, design.freedom))
+
+
+def _reason(effective: float, least: float, outside: float, mean: Estimate) -> str:
     """The reason why the data do not support an estimate, or ""."""
     if outside > LARGEST_OUTSIDE:
         return (
@@ -229,6 +238,14 @@ def _reason(effective: float, least: float, outside: float) -> str:
         return (
             f"the importance weights leave {effective:.0f} effective episodes, fewer than {least:g}: collect more "
             "episodes, or episodes whose usage is nearer to the helper's."
+        )
+    # Its expectation is 1, less the probability of untried sequences. Below it, rare episodes with large weights are
+    # missing from the sample, and so is their outcome: estimate and interval are those of the other episodes.
+    if mean.high < 1 - outside:
+        return (
+            f"the importance weights have the mean {mean.value:.2f} (95 % interval up to {mean.high:.2f}), and their "
+            "expectation is 1: episodes like those of the helper are too rare in the sample. Collect more episodes, "
+            "or episodes whose usage is nearer to the helper's."
         )
     return ""
 
@@ -252,7 +269,7 @@ def _from_terms(method: str, terms: Terms, design: Design, reason: str) -> OffPo
     return _estimate(method, estimates, contributions, reason)
 
 
-def _from_folds(fitted: list[Evaluated], shares: list[float], outside: float, reason: str) -> OffPolicyEstimate:
+def _from_folds(fitted: list[Evaluated], shares: list[float], reason: str) -> OffPolicyEstimate:
     value = np.tensordot(shares, np.stack([one.value for one in fitted]), axes=1)
     left_out = np.tensordot(shares, np.stack([one.left_out for one in fitted]), axes=1)
     groups = len(left_out)
@@ -262,8 +279,7 @@ def _from_folds(fitted: list[Evaluated], shares: list[float], outside: float, re
     estimates = [
         _interval(one, own, scale) for one, own in zip(_with_total(value[None])[0], contributions.T, strict=True)
     ]
-    # A regression uses no weights, so it needs actions that were tried, but no minimum of effective episodes.
-    return _estimate("fqe", estimates, contributions, reason if outside > LARGEST_OUTSIDE else "")
+    return _estimate("fqe", estimates, contributions, reason)
 
 
 def _with_total(columns: np.ndarray) -> np.ndarray:

@@ -65,6 +65,8 @@ class OffPolicyEvaluation:
         out_of_support: the probability that the helper takes a sequence of actions that the collection never takes.
         largest_share: the largest share of one episode in the sum of the importance weights.
         freedom: degrees of freedom of the intervals of ``wis`` and ``wdr``.
+        mean_weight: the mean of the importance weights, with its 95 % interval. Its expectation is 1 minus
+            ``out_of_support``; a mean below it means that the rare episodes with large weights are missing.
     """
 
     estimates: dict[str, OffPolicyEstimate]
@@ -74,6 +76,7 @@ class OffPolicyEvaluation:
     out_of_support: float
     largest_share: float
     freedom: int
+    mean_weight: Estimate
 
     def __getitem__(self, method: str) -> OffPolicyEstimate:
         """The estimate of a method, supported or not."""
@@ -109,6 +112,7 @@ class OffPolicyEvaluation:
                 "effective_episodes": self.effective_episodes,
                 "out_of_support": self.out_of_support,
                 "largest_share": self.largest_share,
+                "mean_weight": self.mean_weight.value,
             }
             for one in self.estimates.values()
         ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+
 from selfreg_gym.collection.versions import check_versions, versions_of
 from selfreg_gym.errors import RunDirectoryError, StoreError
-from selfreg_gym.intervention_env.building import build_actor
+from selfreg_gym.intervention_env.building import build_actor, build_task
 from selfreg_gym.intervention_env.interventions import build_interventions, for_task
 from selfreg_gym.lm.backbone import AUTO, checkpoint_of, default_actor, find_backbone
 from selfreg_gym.lm.prompts import PROMPT_DATE
@@ -32,7 +34,7 @@ def models_of(config: RunConfig) -> dict[str, str]:
     found: dict[str, Any] = {"actor": actor_checkpoint(config)}
     names, ids = config.interventions.names, config.interventions.ids
     for name, intervention in zip(names, build_interventions(ids, config.interventions.kwargs), strict=True):
-        found[f"intervention {name}"] = checkpoint_of(for_task(intervention, task).actor)
+        found[f"intervention {name}"] = checkpoint_of(for_task(intervention, _task(config)).actor)
     for section in ("prm", "helper"):
         backbone: str | None = getattr(config, section).backbone
         if backbone == AUTO:  # every run of this version has the same default checkpoint; the actor's own may differ
@@ -46,7 +48,7 @@ def models_of(config: RunConfig) -> dict[str, str]:
 
 def actor_checkpoint(config: RunConfig) -> Path | None:
     """Return the checkpoint of the run's actor on its task; None for an actor without one."""
-    return checkpoint_of(for_task(build_actor(config.actor.id, config.actor.kwargs), config.task.id))
+    return checkpoint_of(for_task(build_actor(config.actor.id, config.actor.kwargs), _task(config)))
 
 
 def on_task(config: RunConfig, *, backbone: str) -> dict[str, Any]:
@@ -97,6 +99,15 @@ def check_models(run: Run, *, update: bool = False) -> None:
         )
     if models != recorded:
         run.manifest.note(models=models)
+
+
+def _task(config: RunConfig) -> Any:
+    """The run's task: its id, or for a function that makes it the env, closed."""
+    if config.task.id in gym.registry:
+        return config.task.id
+    env = build_task(config.task.id, {**config.task.kwargs, **config.task.splits[config.task.collected]})
+    env.close()
+    return env
 
 
 def _check_task_versions(run: Run) -> None:

@@ -23,9 +23,10 @@ from pydantic import ValidationError
 
 from selfreg_gym import registry
 from selfreg_gym.adapters import as_helper_class
-from selfreg_gym.errors import ConfigError, InvalidArgumentError, UnknownNameError, did_you_mean, shown
-from selfreg_gym.intervention_env.building import material, task_kind
+from selfreg_gym.errors import ConfigError, UnknownNameError, did_you_mean, shown
+from selfreg_gym.intervention_env.building import material
 from selfreg_gym.intervention_env.interventions import material_kwargs
+from selfreg_gym.intervention_env.task_members import task_class
 from selfreg_gym.pipeline.schema import RunConfig, TaskConfig
 from selfreg_gym.types import optional_member
 
@@ -151,7 +152,7 @@ def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> dic
     if not isinstance(task, dict) or "splits" in task or "titles" in task:
         return {}
     name = given.get("id", task.get("id", TaskConfig.model_fields["id"].default))
-    kind = _task_kind(name)
+    kind = task_class(name) if isinstance(name, str) else None
     splits = optional_member(kind, "splits") or {}
     chosen = {**_table(task.get("kwargs")), **_table(given.get("kwargs"))}
     if splits and not any(chosen.keys() & kwargs.keys() for kwargs in splits.values()):
@@ -164,14 +165,6 @@ def _add_declared_splits(table: dict[str, Any], given: Mapping[str, Any]) -> dic
             select["splits"] = validation
             return validation
     return {}
-
-
-def _task_kind(name: Any) -> Any:
-    """The class or function of a task, which may declare splits; None if there is none, which validation reports."""
-    try:
-        return task_kind(name)
-    except (InvalidArgumentError, TypeError, UnknownNameError):
-        return None
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.patches import FancyBboxPatch, Patch
+from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
@@ -15,12 +15,14 @@ from selfreg_gym.report.styles import INK, INTERVENTION_COLOURS, Style
 from selfreg_gym.report.svg import figure, style
 from selfreg_gym.utils.printable import shorten, visible
 
-__all__ = ["reliability", "success_and_usage", "traces", "usage_by_intervention"]
+__all__ = ["NARROW", "reliability", "success_and_usage", "traces", "usage_by_intervention"]
 
 _INK, _MUTED, _GRID, _HELP, _ALARM, _PAPER = (
     INK[name][0] for name in ("ink", "muted", "grid", "help", "alarm", "paper")
 )
 _DOTTED = (0, (1, 2))
+NARROW = 40
+"""Steps of the longest episode above which the squares of :func:`traces` are too narrow for a number."""
 
 
 def _label(text: str, limit: int = 32) -> str:
@@ -161,7 +163,8 @@ def reliability(models: Mapping[str, Mapping[str, Any]]) -> Any:
 def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: int) -> Any:
     """One episode under several helpers: a square per step, filled with help; above it, p(s) before the step.
 
-    With several interventions, a filled square has the number of the intervention.
+    With several interventions, a filled square has the number of the intervention; of long episodes, whose squares are
+    too narrow for a number, the k-th of K interventions fills the square to k/K.
 
     Args:
         records: the traces of one task and seed, one per helper.
@@ -178,7 +181,7 @@ def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: i
             look = data.style(key.name)
             labels.append(_at_budget(look, key.budget))
             for step in record["steps"]:
-                _square(axis, step, base, look.light, longest if len(data.interventions) > 1 else None)
+                _square(axis, step, base, look.light, longest, len(data.interventions))
             known = [(step["t"] + 0.5, step["p"]) for step in record["steps"] if step["p"] is not None]
             if known:
                 t, p = np.array(known).T
@@ -200,16 +203,19 @@ def traces(records: Sequence[Mapping[str, Any]], data: ReportData, *, longest: i
         axis.grid(False)
         axis.spines["left"].set_visible(False)
         axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= longest])
     return drawn
 
 
-def _square(axis: Any, step: Mapping[str, Any], base: float, colour: str, longest: int | None) -> None:
-    """The square of one step, with the number of the intervention if ``longest`` (steps on the axis) is given.
+def _square(axis: Any, step: Mapping[str, Any], base: float, colour: str, longest: int, interventions: int) -> None:
+    """The square of one step of ``longest`` on the axis, with the number of the intervention if there are several.
 
     A cross marks an invalid action, a bar the end of an aborted episode.
     """
     aborted = bool(step.get("aborted"))
     helped = step["action"] > 0 and not aborted
+    narrow = longest > NARROW
+    partly = helped and narrow and step["action"] < interventions
     axis.add_patch(
         FancyBboxPatch(
             (step["t"] + 0.1, base),
@@ -217,18 +223,21 @@ def _square(axis: Any, step: Mapping[str, Any], base: float, colour: str, longes
             0.26,
             boxstyle="round,pad=0,rounding_size=0.08",
             mutation_aspect=0.4,
-            facecolor=colour if helped else "none",
+            facecolor=colour if helped and not partly else "none",
             edgecolor=_ALARM if step["invalid"] else colour if helped else _MUTED,
-            lw=1.4 if step["invalid"] else 0.8,
+            lw=(0.8 if narrow else 1.4) if step["invalid"] else 0.5 if narrow else 0.8,
         )
     )
-    if longest is not None and helped:
+    if partly:
+        height = 0.26 * step["action"] / interventions
+        axis.add_patch(Rectangle((step["t"] + 0.1, base), 0.8, height, facecolor=colour, lw=0))
+    elif interventions > 1 and helped and not narrow:
         size = min(8.0, 130 / max(1, longest))  # of the font, so that a digit fits the square
         text = {"ha": "center", "va": "center", "fontsize": size, "color": _PAPER, "fontweight": "bold"}
         axis.text(step["t"] + 0.5, base + 0.125, str(step["action"]), **text)
     if step["invalid"] or aborted:
         mark, colour = ("|", _MUTED) if aborted else ("x", _ALARM)
-        axis.plot(step["t"] + 0.5, base + 0.13, mark, color=colour, ms=6, mew=1.6)
+        axis.plot(step["t"] + 0.5, base + 0.13, mark, color=colour, ms=min(6.0, 300 / longest), mew=1.6)
 
 
 def usage_by_intervention(data: ReportData) -> Any:

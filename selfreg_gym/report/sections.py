@@ -185,7 +185,8 @@ def _toggling(data: ReportData, folder: Path) -> Section:
         ]
     if parts:
         names = ", ".join(f"{k} {name}" for k, name in enumerate(data.interventions, 1))
-        number = f" (the number is the intervention: {names})" if several else ""
+        sign = "its filled part grows with the number of" if longest > plots.NARROW else "the number is"
+        number = f" ({sign} the intervention: {names})" if several else ""
         parts.append(
             macros.note(
                 f"A square is a step, filled if help was given{number}; a cross marks an invalid action. The curve is "

@@ -16,6 +16,7 @@ from selfreg_gym.errors import StoreDamagedError, UnknownNameError
 from selfreg_gym.store.columns import Coded, Column, merged_columns
 from selfreg_gym.store.ragged import Ragged, from_blob
 from selfreg_gym.store.schema import ADDED_COLUMNS, reading
+from selfreg_gym.store.texts import loaded
 from selfreg_gym.types import Episode, Transition
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "spending",
 ]
 
-_CACHED_TEXTS = 200_000
+_CACHED_CHARACTERS = 50_000_000  # of texts that are kept for the next transitions
 _CHUNK = 4096
 _EPISODE = "e.task, e.seed, e.task_id, e.kind, e.help_probability, e.success, e.usage, e.metrics, e.length"
 _TRANSITION = (
@@ -179,12 +180,13 @@ class _Texts:
         self.connection = connection
         self.known: dict[Any, Any] = {None: None}
         self.lists: dict[Any, tuple[str, ...] | None] = {None: None}
+        self.characters = 0
 
     def transitions(self, rows: sqlite3.Cursor) -> Iterator[Transition]:
         """Make transitions from rows with the columns ``_TRANSITION``, a few thousand at a time."""
         while chunk := rows.fetchmany(_CHUNK):
-            if len(self.known) > _CACHED_TEXTS:
-                self.known, self.lists = {None: None}, {None: None}
+            if self.characters > _CACHED_CHARACTERS:
+                self.known, self.lists, self.characters = {None: None}, {None: None}, 0
             self.load({row[i] for row in chunk for i in (1, 2, 3, 4, 7)} - self.known.keys())
             known, lists = self.known, self.lists
             for row in chunk:
@@ -201,7 +203,9 @@ class _Texts:
     def load(self, ids: set[Any]) -> None:
         """Fetch the texts with these ids."""
         query = "SELECT id, text FROM texts WHERE id IN (SELECT value FROM json_each(?))"
-        self.known.update(self.connection.execute(query, (json.dumps(sorted(ids)),)))
+        for number, value in self.connection.execute(query, (json.dumps(sorted(ids)),)):
+            text = self.known[number] = loaded(value)
+            self.characters += len(text)
 
 
 def _array(name: str, part: Sequence[Any], connection: sqlite3.Connection) -> Column:

@@ -10,13 +10,14 @@ Tables (the view ``steps`` joins transitions with their texts, for the ``sqlite3
     plan         run, episode, task, seed, p    the episodes to play, fixed before the first is played
     episodes     run, episode, ...              one row per played episode: outcome, usage, metrics
     transitions  run, episode, t, ...           one row per decision; texts by their id
-    texts        id, hash, text                 each distinct text once (an observation of 1 kB recurs often)
+    texts        id, hash, text                 each distinct text once (an observation of 1 kB recurs often); long
+                                                ones as compressed bytes (:mod:`selfreg_gym.store.texts`)
     failures     run, episode, attempt, error   episodes that ended in an error; excluded from all statistics
 
 Format 2 adds the columns ``tokens`` and ``price`` (``Transition.reported_cost``) to format 1; format 3 adds
 ``actor_logprobs`` and ``feature_vector``, lists of float32 numbers as bytes (:mod:`selfreg_gym.store.ragged`); format 4
-adds ``propensities`` in the same form; format 5 adds ``continuation``. A store of an earlier format is read without
-them and converted when an episode is added.
+adds ``propensities`` in the same form; format 5 adds ``continuation``; format 6 compresses long texts. A store of an
+earlier format is read without them and converted when an episode is added.
 """
 
 from __future__ import annotations
@@ -49,12 +50,13 @@ __all__ = [
     "upgrade",
 ]
 
-FORMAT = 5  # PRAGMA user_version; increase it when the tables change
+FORMAT = 6  # PRAGMA user_version; increase it when the tables change
 ADDED_COLUMNS = {
     2: ("tokens INTEGER", "price REAL"),
     3: ("actor_logprobs BLOB", "feature_vector BLOB"),
     4: ("propensities BLOB",),
     5: ("continuation INTEGER",),
+    6: (),
 }
 """The columns that a format adds to the table ``transitions``, with their types."""
 _READABLE = range(1, FORMAT + 1)
@@ -98,15 +100,24 @@ CREATE TABLE failures (
     PRIMARY KEY (run, episode, attempt)
 ) WITHOUT ROWID;
 """
-_VIEW = """
+
+
+def _shown(table: str) -> str:
+    """SQL for a text in the view; a compressed one shows its size, because SQLite cannot read it."""
+    text = f"{table}.text"
+    return f"CASE typeof({text}) WHEN 'blob' THEN '[' || length({text}) || ' bytes, zlib]' ELSE {text} END"
+
+
+_VIEW = f"""
 CREATE VIEW steps AS SELECT
     r.run, r.episode, r.t, e.task_id, e.kind, e.help_probability AS p, e.success,
     CASE WHEN r.action = 0 THEN 'actor' WHEN r.action > json_array_length(e.usage) THEN 'abort' ELSE coalesce(
         (SELECT json_extract(value, '$.env.interventions[' || (r.action - 1) || ']') FROM meta WHERE key = 'spec'),
         'intervention ' || r.action) END AS who,
-    r.action, r.continuation, a.text AS action_text, r.cost, r.tokens, r.price, r.reward,
+    r.action, r.continuation, {_shown("a")} AS action_text, r.cost, r.tokens, r.price, r.reward,
     r.terminated, r.truncated, r.invalid, r.steps_left,
-    k.text AS state_key, f.text AS feature_key, o.text AS observation, m.text AS admissible_actions
+    {_shown("k")} AS state_key, {_shown("f")} AS feature_key, {_shown("o")} AS observation,
+    {_shown("m")} AS admissible_actions
 FROM transitions r
 JOIN episodes e USING (run, episode)
 JOIN texts o ON o.id = r.observation

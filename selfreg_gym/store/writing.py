@@ -13,13 +13,14 @@ from typing import Any
 from selfreg_gym.errors import InvalidArgumentError, StoreError, shown
 from selfreg_gym.store.ragged import to_blob
 from selfreg_gym.store.schema import explained, transaction, upgrade
+from selfreg_gym.store.texts import loaded, stored
 from selfreg_gym.types import Episode, Transition
 from selfreg_gym.utils.json_text import dumps
 from selfreg_gym.utils.printable import repaired
 
 __all__ = ["Writer"]
 
-_CACHED_TEXTS = 200_000
+_CACHED_CHARACTERS = 50_000_000  # of texts whose ids are remembered
 
 
 class Writer:
@@ -29,6 +30,7 @@ class Writer:
         self._connection = connection
         self._path = path
         self._text_ids: dict[str, int] = {}
+        self._characters = 0  # of the texts in it
 
     def add(self, episode: Episode, run: int) -> bool:
         """Store one episode and return whether it is new; see :meth:`selfreg_gym.store.rollouts.Rollouts.add`."""
@@ -59,9 +61,11 @@ class Writer:
                 f"INSERT INTO transitions VALUES ({', '.join('?' * 21)})",
                 [(*key, *self._row(step, new_texts)) for step in episode.steps],
             )
-        if len(self._text_ids) > _CACHED_TEXTS:
+        if self._characters > _CACHED_CHARACTERS:
             self._text_ids.clear()
+            self._characters = 0
         self._text_ids.update(new_texts)  # after the commit: a transaction that is rolled back stores no text
+        self._characters += sum(map(len, new_texts))
         return True
 
     def _row(self, s: Transition, new: dict[str, int]) -> tuple[Any, ...]:
@@ -104,10 +108,12 @@ class Writer:
         clean = repaired(text)
         digest = int.from_bytes(blake2b(clean.encode(), digest_size=8).digest(), "big", signed=True)
         for row in self._connection.execute("SELECT id, text FROM texts WHERE hash = ?", (digest,)):
-            if row[1] == clean:  # two texts may have the same hash
+            if loaded(row[1]) == clean:  # two texts may have the same hash
                 new[text] = row[0]
                 return row[0]
-        made = self._connection.execute("INSERT INTO texts (hash, text) VALUES (?, ?)", (digest, clean)).lastrowid
+        made = self._connection.execute(
+            "INSERT INTO texts (hash, text) VALUES (?, ?)", (digest, stored(clean))
+        ).lastrowid
         assert made is not None
         new[text] = made
         return made

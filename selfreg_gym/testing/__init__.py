@@ -14,6 +14,15 @@ from __future__ import annotations
 from selfreg_gym.testing.actors import check_actor, check_intervention
 from selfreg_gym.testing.helpers import check_helper
 from selfreg_gym.testing.reference_actors import ExpertActor, RandomActor
+from selfreg_gym.testing.stress import stress_task
 from selfreg_gym.testing.tasks import check_task
 
-__all__ = ["ExpertActor", "RandomActor", "check_actor", "check_helper", "check_intervention", "check_task"]
+__all__ = [
+    "ExpertActor",
+    "RandomActor",
+    "check_actor",
+    "check_helper",
+    "check_intervention",
+    "check_task",
+    "stress_task",
+]

@@ -44,7 +44,7 @@ from selfreg_gym.transitions.rows import (
     tails_of,
     tolerance,
 )
-from selfreg_gym.transitions.table import locate_timed
+from selfreg_gym.transitions.table import locate_timed, timed_key
 
 if TYPE_CHECKING:
     from selfreg_gym.types import Episode
@@ -347,6 +347,7 @@ class TransitionModel:
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
         """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
 
+        A flat model can have keys with steps left (:func:`selfreg_gym.transitions.table.timed_key`). In others,
         ``steps_left`` outside the levels (or the buckets) of the model is set to the nearest one, None to the highest.
         """
         states, features = self._index
@@ -354,6 +355,8 @@ class TransitionModel:
         if edges is not None:
             return locate_timed(states, features, state_key, feature_key, edges, steps_left)
         node = states.get(state_key, -1)
+        if node < 0 and steps_left is not None and self.levels == 1:
+            node = states.get(timed_key(state_key, int(steps_left)), -1)
         if node < 0 and feature_key is not None:
             node = features.get(feature_key, -1)
         if node < 0 or self.levels == 1:

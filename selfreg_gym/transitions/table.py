@@ -87,7 +87,7 @@ class TransitionTable:
 
 
 def timed_key(key: Any, bucket: int) -> str:
-    """The key of a state with its bucket of steps left."""
+    """The key of a state with its bucket of steps left, or with the number of steps left."""
     return f"{key} [time {bucket}]"
 
 

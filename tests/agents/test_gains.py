@@ -30,7 +30,7 @@ class Table(GainHelper):
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return FrozenLake().intervention_model()
+    return FrozenLake(clock=False).intervention_model()
 
 
 @pytest.fixture(scope="module")

@@ -42,14 +42,14 @@ class NoisyExpert:
 
 @pytest.fixture(scope="module")
 def lake() -> gym.Env:
-    return gym.make("selfreg/FrozenLake-v0", max_steps=30)
+    return gym.make("selfreg/FrozenLake-v0", max_steps=30, clock=False)
 
 
 @pytest.fixture(scope="module")
 def played() -> InterventionVectorEnv:
     return InterventionVectorEnv(
         32, task="selfreg/FrozenLake-v0", actor=NoisyExpert(), interventions=["expert"],
-        task_kwargs={"max_steps": 30}, autoreset_mode="Disabled",
+        task_kwargs={"max_steps": 30, "clock": False}, autoreset_mode="Disabled",
     )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def test_an_episode_ends_in_a_hole_at_the_limit_or_by_an_invalid_action(lake):
 
 def test_the_expert_is_optimal_without_a_clock():
     """Gymnasium's 4x4 lake is won with probability 14/17 when there is no limit on moves."""
-    task = gym.make("selfreg/FrozenLake-v0", max_steps=3000).unwrapped
+    task = gym.make("selfreg/FrozenLake-v0", max_steps=3000, clock=False).unwrapped
     model = task.intervention_model([0], noise=1.0)
     always = evaluate_policy(model, np.ones(model.n, int))
     assert always.expected_success == pytest.approx(14 / 17, abs=1e-6)
@@ -132,7 +132,7 @@ def test_the_capped_policy_has_its_expected_success_and_usage_in_the_env(lake):
     capped = solve_budget(model, hard_cap=3)
     env = gym.make(
         "selfreg/Intervention-v0", task="selfreg/FrozenLake-v0", actor=NoisyExpert(), interventions=["expert"],
-        task_kwargs={"max_steps": 30},
+        task_kwargs={"max_steps": 30, "clock": False},
     )  # fmt: skip
     env = HelpBudget(env, budget=3)
     cost, won = np.zeros(600), np.zeros(600)

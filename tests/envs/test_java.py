@@ -85,7 +85,7 @@ def test_a_process_has_one_machine_and_a_dead_one_is_replaced():
 
 
 def test_a_call_without_an_answer_ends_the_machine():
-    jvm = _jvm(timeout=0.5)
+    jvm = _jvm(timeout=3.0)
     parse = jvm.gateway.jvm.java.lang.Integer.parseInt
     assert jvm.call(parse, "1") == 1
     os.kill(jvm.pid, signal.SIGSTOP)

@@ -21,7 +21,7 @@ def random_model(n: int = 12, seed: int = 0) -> TransitionModel:
 def test_usage_and_success_are_sums_over_the_occupancy(levelled: bool) -> None:
     model = random_model()
     if levelled:
-        task = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=12)
+        task = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=12, clock=False)
         model = task.intervention_model([0], noise=0.5)
     frontier = solve_frontier(model)
     for budget in (0.3, 1.0):
@@ -57,7 +57,7 @@ def test_gain_in_success_is_that_of_asking_now() -> None:
 
 
 def test_averages_over_levels_are_weighted_by_mass() -> None:
-    model = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=3).intervention_model([0], noise=0.5)
+    model = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=3, clock=False).intervention_model([0], noise=0.5)
     levels, nodes = model.n // model.nodes, model.nodes
     values = np.arange(model.n, dtype=float)
     mass = np.zeros(model.n)

@@ -175,3 +175,49 @@ def test_the_command_lists_the_experiments(capsys: pytest.CaptureFixture[str]) -
     code, _, err = said(capsys, "experiment", "coverag")
     assert code == 2
     assert "Did you mean 'coverage'?" in err
+
+
+class Everywhere(Counting):
+    """Counts its measurements on several configs."""
+
+    presets = ("smoke", "tiny", "nowhere")
+    seeds = 2
+
+    def overview(self, results: Mapping[str, Results], unavailable: Mapping[str, str]) -> Findings:
+        rows = [{"config": name, "value": found.values("own", "value").value} for name, found in results.items()]
+        rows += [{"config": name, "value": why} for name, why in unavailable.items()]
+        return Findings(["All."], [Table("counts", "Counts", (Column("config", "config"), Column("value", "v")), rows)])
+
+
+class TestSeveralConfigs:
+    @pytest.fixture(autouse=True)
+    def _everywhere(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        load = registry.load
+        monkeypatch.setattr(registry, "load", lambda *name: Everywhere if name[1] == "counting" else load(*name))
+
+    def test_all_presets_are_measured_and_missing_ones_say_why(self, run: Any) -> None:
+        folder = run(seeds=None)
+        rows = json.loads((folder / "results.json").read_text())["tables"]["counts"]["rows"]
+        assert [row["config"] for row in rows] == ["smoke", "tiny", "nowhere"]
+        assert "unknown preset" in rows[2]["value"]
+        assert Counting.calls == [*EXPECTED, *EXPECTED]
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["seeds"] == 2
+        assert manifest["configs"].keys() == {"smoke", "tiny"}
+        assert [one["config"] for one in manifest["units"]] == ["smoke"] * 5 + ["tiny"] * 5
+        run(seeds=None)
+        assert Counting.calls == [*EXPECTED, *EXPECTED], "measured cells are kept"
+
+    def test_a_preset_that_is_asked_for_is_measured_alone(self, run: Any) -> None:
+        folder = run(seeds=2, preset="smoke")
+        assert "configs" not in json.loads((folder / "manifest.json").read_text())
+        assert Counting.calls == EXPECTED
+
+    def test_an_error_in_every_config_is_raised(self, run: Any) -> None:
+        with pytest.raises(ConfigError, match="unknown key"):
+            run(overrides=[*OVERRIDES, "collect.tsks=2"])
+        with pytest.raises(UnknownNameError, match="unknown preset"):
+            run(preset="nowhere")
+
+
+EXPECTED = [("shared", 0), ("own", 0), ("others", 0), ("own", 1), ("others", 1)]

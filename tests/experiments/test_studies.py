@@ -38,6 +38,7 @@ def run(name: str, cache: Path) -> tuple[str, dict[str, Any]]:
 
 
 MORE = {
+    "actor-failures": ("interventions.ids=['expert']",),  # no stronger model acts on coins
     "several-interventions": (
         "interventions.ids=['expert', 'cheap=expert']", "interventions.kwargs={cheap={cost=0.3}}",
     ),
@@ -52,6 +53,7 @@ TRAINS_HELPERS = (
     "continuous",
     "exploration",
     "online",
+    "suite",
 )
 
 

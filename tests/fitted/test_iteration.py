@@ -42,7 +42,7 @@ def test_regret_on_random_models_is_small_and_falls_with_the_episodes():
 
 
 def test_the_finite_horizon_optimum_is_found_with_time_as_an_input():
-    task = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=20)
+    task = registry.load("envs", "selfreg/FrozenLake-v0")(max_steps=20, clock=False)
     model = task.intervention_model([0], noise=0.5)
     settings = Settings(prices=10, folds=2, hidden=32, rounds=8)
     frontier = fit_decisions(sample_decisions(model, 2500, 1), settings)

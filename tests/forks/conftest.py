@@ -21,7 +21,7 @@ class Lake(FrozenLake):
     """The lake with at most 12 moves."""
 
     def __init__(self, **kwargs) -> None:
-        super().__init__(max_steps=MOVES, **kwargs)
+        super().__init__(max_steps=MOVES, clock=False, **kwargs)
 
 
 class Walkway(Corridor):

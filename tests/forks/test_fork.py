@@ -17,8 +17,15 @@ from selfreg_gym.agents.helpers.random import Random
 from selfreg_gym.agents.helpers.wait_n import WaitN
 from selfreg_gym.envs.coin import Coin
 from selfreg_gym.envs.frozen_lake import FrozenLake
-from selfreg_gym.errors import CheckpointError, EpisodeOverError, InvalidArgumentError, NotResetError, TaskContractError
-from selfreg_gym.forks import choose_rows, fork, live_states, stored_states
+from selfreg_gym.errors import (
+    CheckpointError,
+    EpisodeOverError,
+    InvalidArgumentError,
+    NotResetError,
+    TaskContractError,
+    UnknownNameError,
+)
+from selfreg_gym.forks import ForkState, choose_rows, fork, live_states, stored_states
 from selfreg_gym.helper import Helper
 from selfreg_gym.types import Act, Intervention
 
@@ -361,6 +368,7 @@ def test_failed_actors_are_left_out(lake_env, lake_rollouts) -> None:
         ({"states": None}, "stored_states"),
         ({"first_actions": [0, 2]}, "from 0 to 1"),
         ({"first_actions": [0, 0]}, "different"),
+        ({"first_actions": "01"}, "received '01'"),
         ({"repetitions": 0}, "repetitions"),
         ({"then": 3}, "then"),
     ],
@@ -369,3 +377,27 @@ def test_invalid_arguments(lake_env, lake_rollouts, change: dict, words: str) ->
     arguments = {"states": _states(lake_rollouts, 1), **change}
     with pytest.raises(InvalidArgumentError, match=words):
         fork(lake_env, arguments.pop("states"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"actor": None}, InvalidArgumentError, "actor is missing"),
+        ({"num_envs": 3}, UnknownNameError, "received 'num_envs'"),
+        ({"actr": "scripted"}, UnknownNameError, "Did you mean 'actor'"),
+    ],
+)
+def test_invalid_arguments_of_the_env(lake_env, lake_rollouts, change: dict, error: type, words: str) -> None:
+    env = {key: value for key, value in {**lake_env, **change}.items() if value is not None}
+    with pytest.raises(error, match=words):
+        fork(env, _states(lake_rollouts, 1), repetitions=1)
+
+
+def test_a_state_is_before_a_step_of_its_episode(lake_rollouts) -> None:
+    episode = next(iter(lake_rollouts))
+    assert ForkState.of_episode(episode, len(episode) - 1).t == len(episode) - 1
+    for t in (-1, len(episode)):
+        with pytest.raises(InvalidArgumentError, match="the step of a fork must be an integer from 0"):
+            ForkState.of_episode(episode, t)
+    with pytest.raises(InvalidArgumentError, match="at least one index"):
+        stored_states(lake_rollouts, [])

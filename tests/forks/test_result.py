@@ -71,7 +71,8 @@ def test_damaged_files_and_unknown_actions(tmp_path) -> None:
         forks.differences(2)
     path = forks.save(tmp_path / "forks.json")
     record = json.loads(path.read_text())
-    for change in ({"format": "other"}, {"success": [[1]]}, {"states": [{}]}):
+    for change in ({"format": "other"}, {"success": [[1]]}, {"states": [{}]}, {"interventions": 3},
+                   {"interventions": []}, {"seed": "x"}, {"calls": [[[[]] * 2] * 2] * 2}):  # fmt: skip
         path.write_text(json.dumps(record | change))
         with pytest.raises(CheckpointError):
             Forks.load(path)

@@ -349,3 +349,20 @@ def test_sampling_with_the_mask_plays_whole_episodes() -> None:
             over = terminated or truncated
         assert info["step"] <= 7
         assert env.task.unwrapped.cell <= CELLS + 1
+
+
+@pytest.mark.parametrize(("answer", "words"), [(None, "received None"), (ZeroDivisionError("no"), "it raised ZeroDiv")])
+def test_a_sub_goal_that_is_no_text_ends_the_episode(answer: Any, words: str) -> None:
+    class Lost(Corridor):
+        def subgoal(self) -> str:
+            if self.cell and isinstance(answer, Exception):
+                raise answer
+            return answer if self.cell else "start"
+
+    env = InterventionEnv(Lost(), Hasty(), [Intervention(ExpertActor(), name="expert", duration="subgoal")])
+    env.reset(seed=0)
+    while not (info := env.step(1)[4])["error"]:
+        pass
+    assert "subgoal() of a task must return a str" in info["error"]
+    assert words in info["error"]
+    assert env.slots[0].calling == 0

@@ -90,13 +90,41 @@ def test_several_interventions_have_usage_of_their_own(known, probabilities) -> 
     model = known(8, interventions=2)
     solution = solve(model, help_cost=0.1)
     assert set(solution.policy.tolist()) == {0, 1, 2}
-    episodes = model.sample(4_000, seed=5)
+    episodes = model.sample(4_000, seed=8)  # with seed 5 the mean weight is 0.68, and the estimate is refused
     found = evaluate_off_policy(episodes, probabilities(episodes, solution.policy, 3), methods=["wdr"]).best
     assert _within(found.success, solution.expected_success)
     for estimate, truth in zip(found.usage_by_intervention, solution.expected_usage_by_intervention, strict=True):
         assert _within(estimate, truth)
     total = sum(one.value for one in found.usage_by_intervention)
     assert found.usage.value == pytest.approx(total, abs=0.02)
+
+
+@pytest.mark.parametrize(("number", "seed"), [(8, 3), (2, 4)])
+def test_weights_whose_mean_is_below_one_are_refused(known, probabilities, number, seed) -> None:
+    """Two interventions and few episodes: the rare episodes with large weights are missing, and the truth is missed."""
+    model = known(number, interventions=2)
+    solution = solve(model, help_cost=0.05)
+    episodes = model.sample(1_000, seed=seed)
+    found = evaluate_off_policy(
+        episodes, probabilities(episodes, solution.policy, 3), methods=["wis", "fqe"], fixed_tasks=True
+    )
+    assert found.effective_episodes > 50
+    assert found.mean_weight.value < 0.8
+    assert not _within(found["wis"].success, solution.expected_success, 1.0)
+    assert not found["wis"].supported
+    assert "have the mean 0." in found["wis"].reason
+    assert found.best.method == "fqe"
+    assert found.rows()[0]["mean_weight"] == found.mean_weight.value
+
+
+def test_weights_of_mean_one_are_accepted(known) -> None:
+    model = known(5)
+    for seed in range(6):
+        episodes = model.sample(600, seed=seed)
+        policy = np.tile([0.6, 0.4], (sum(map(len, episodes)), 1))
+        found = evaluate_off_policy(episodes, policy, methods=["wis"])
+        assert found["wis"].supported
+        assert found.mean_weight.value == pytest.approx(1.0, abs=0.1)
 
 
 MIXED = (0.7, 0.2, 0.1)

@@ -60,6 +60,7 @@ An outcome within k = {WITHIN} steps is an action that is not admissible, or the
 surprisal of help is -log p of its action under the distribution of the actor, in nats: a distance between the actor
 and the intervention at this state.
 """
+    defaults = ("interventions.ids=['expert', 'strong']",)
     full = ("collect.tasks=60", "collect.episodes=8", "evaluate.tasks=60", "evaluate.episodes=6")
     quick = ("collect.tasks=12", "collect.episodes=4", "evaluate.tasks=6", "evaluate.episodes=2")
 
@@ -136,7 +137,7 @@ and the intervention at this state.
             published=[
                 Published(
                     "does the base actor fail more often after an intervention?", "an open question",
-                    "see the tables", "arXiv 2502.04576",
+                    _answer(rows), "arXiv 2502.04576",
                 )
             ],
             notes=[
@@ -265,6 +266,14 @@ def _statements(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"fail, and {alone:.0f} % from matched states without help (difference {_points(row['failed'])}); invalid "
             f"actions {_points(row['invalid'])}."
         )
+
+
+def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The differences in failures of the first actor, for each intervention."""
+    parts = (
+        f"after `{row['intervention']}`: {_points(row['failed'])}" for row in rows if row["actor"] == rows[0]["actor"]
+    )
+    return f"failures within {WITHIN} steps, minus matched states without help, {'; '.join(parts)}"
 
 
 def _points(difference: Estimate) -> str:

@@ -1,0 +1,114 @@
+"""``TextArenaTask``: a single-player game of TextArena as a text task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, shown
+from selfreg_gym.tasks.game import GameTask, Played, maker
+
+__all__ = ["TextArenaTask"]
+
+
+class TextArenaTask(GameTask):
+    """A single-player game of TextArena (``pip install textarena``).
+
+    ## Description
+    A new object is made for each episode, because a game that is reset again is not always the same game. While it
+    runs, the global random generators have the state of the episode, and afterwards that of the program again.
+
+    ## Observation
+    What the object shows to its player. The ids without an ending show the whole game so far
+    (``LLMObservationWrapper``). Those that end with ``-raw`` show the new messages only, without the player's own: put
+    the task into :class:`selfreg_gym.History`.
+
+    ## Actions
+    Any text: an actor that writes is needed (``endpoint``, or ``lm``, which writes where no actions are offered). With
+    ``actions``, the actors that choose among offered actions work as well.
+
+    ## Rewards
+    The reward of the player at the end of the game, else 0.
+
+    ## Episode End
+    The end of the game, and truncation after ``max_steps`` steps. Success: a reward of at least ``success``.
+
+    ## Arguments
+    * ``game``: a TextArena id, an env object (copied for each episode), or a function that makes one.
+    * ``actions``: names of actions, or a function of ``(observation)``, ``(observation, info)`` or ``(observation,
+      info, env)`` that returns them.
+    * ``success``: the smallest reward that is a success.
+    * ``max_steps``: largest number of steps.
+    * ``num_episodes``, ``first_seed``: task i is the game with the seed ``first_seed + i``.
+    * ``snapshots``: ``"copy"``, ``"replay"``, or ``"auto"`` (copies, if they are exact in an episode of the game).
+    * ``kwargs``: arguments of a game that is given by its id.
+
+    Raises:
+        MissingPackageError: TextArena is not installed.
+        InvalidArgumentError: an argument of the wrong type or out of range, or a game for several players.
+    """
+
+    package = "textarena"
+    distributions = ("textarena",)
+
+    def __init__(
+        self,
+        game: Any,
+        *,
+        actions: Sequence[str] | Callable[..., Sequence[str]] | None = None,
+        success: float = 1.0,
+        max_steps: int = 100,
+        num_episodes: int = 1000,
+        first_seed: int = 0,
+        snapshots: str = "auto",
+        kwargs: dict[str, Any] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        try:
+            import textarena
+        except ImportError as error:
+            raise MissingPackageError(
+                "a game of TextArena needs the package textarena, which is not installed: pip install textarena."
+            ) from error
+        if isinstance(game, str) and game not in textarena.envs.registration.ENV_REGISTRY:
+            raise InvalidArgumentError(
+                f"TextArena has no game with the id {shown(game)}: see textarena.pprint_registry_detailed()."
+            )
+        self.game, self.kwargs, self.render_mode = game, dict(kwargs or {}), render_mode
+        self._player_action = textarena.ObservationType.PLAYER_ACTION
+        self._set_up(
+            maker(game, (textarena.Env,), textarena.make, self.kwargs),
+            name=game if isinstance(game, str) else getattr(game, "env_id", type(game).__name__),
+            actions=actions, success=success, max_steps=max_steps, num_episodes=num_episodes, first_seed=first_seed,
+            snapshots=snapshots,
+        )  # fmt: skip
+
+    def _begin(self, game: Any, seed: int) -> str:
+        try:
+            game.reset(num_players=1, seed=seed)
+        except (AssertionError, ValueError, KeyError) as error:
+            raise InvalidArgumentError(
+                f"TextArenaTask plays games for one player, and {self.name} cannot begin with one: {error!r}."
+            ) from error
+        return self._observation(game)
+
+    def _advance(self, game: Any, action: str) -> Played:
+        errors = getattr(game.state, "error_count", 0)
+        done, _ = game.step(action=action)
+        reward, invalid = 0.0, getattr(game.state, "error_count", 0) > errors
+        text = self._observation(game)
+        if done:
+            rewards, game_info = game.close()
+            reward = float((rewards or {}).get(0, 0.0))
+            found = (game_info or {}).get(0, {})
+            invalid = bool(found.get("invalid_move", invalid))
+            text = "\n".join(one for one in (text, str(found.get("reason") or "")) if one)
+        return Played(text, reward, bool(done), False, invalid)
+
+    def _observation(self, game: Any) -> str:
+        player, shown_now = game.get_observation()
+        if player != 0:
+            raise InvalidArgumentError(f"TextArenaTask plays games for one player, and {self.name} has several.")
+        if isinstance(shown_now, str):
+            return shown_now.strip("\n")
+        return "\n".join(str(message) for _, message, kind in shown_now or () if kind != self._player_action)
