@@ -76,8 +76,9 @@ def game_files(folder: Path, split: str, task_types: Sequence[str]) -> tuple[Pat
     if split in ("train-fit", "train-val"):
         found = [path for i, path in enumerate(found) if (i % _PART == 0) == (split == "train-val")]
     if not found:
+        names = sorted(one.name for one in place.iterdir())[:5]
         raise InvalidArgumentError(
-            f"the split {split} in {folder} has no solvable game of the types {', '.join(task_types)}; folders of games "
-            f"are named like {TASK_TYPES[0]}-Mug-None-Desk-308, received {shown([one.name for one in place.iterdir()][:5])}."
+            f"the split {split} in {folder} has no solvable game of the types {', '.join(task_types)}; its "
+            f"folders must be named like {TASK_TYPES[0]}-Mug-None-Desk-308, received {shown(names)}."
         )
     return tuple(found)

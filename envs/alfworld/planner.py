@@ -52,8 +52,8 @@ def plan_within(seconds: float, plan: Callable[[], list[str]]) -> list[str]:
         os.waitpid(child, 0)
     if late:
         raise TaskContractError(
-            f"ALFWorld's planner must find a plan within {seconds:g} s and did not: raise planner_seconds, or leave this "
-            "game out."
+            f"ALFWorld's planner must find a plan within {seconds:g} s and did not: raise planner_seconds, or leave "
+            "this game out."
         )
     found = json.loads(received) if received else []
     if not found:

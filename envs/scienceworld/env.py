@@ -27,7 +27,7 @@ class ScienceWorld(TextGame):
     the package ``scienceworld``, in one Java virtual machine per process.
 
     ## Action Space
-    Text, one of ``info["admissible_actions"]``: the simulator's valid combinations of actions and objects, 115 at the
+    Text, one of ``info["admissible_actions"]``: the simulator's valid combinations of actions and objects, 114 at the
     beginning of most tasks and up to a few thousand later. Case and white space are ignored. Any other text is an
     invalid action, which does not reach the simulator. ``reset task`` is not offered.
 
@@ -52,8 +52,8 @@ class ScienceWorld(TextGame):
       :data:`selfreg_gym.envs.scienceworld.variations.VARIATIONS`).
     * ``variation`` (int, optional): only this variation of ``task``, whatever its split.
     * ``split``: ``"train"`` (default), ``"dev"`` or ``"test"``, the published split of the variations.
-    * ``simplification``: ``"easy"`` (default: all of the simulator's simplifications that the task allows), ``""`` (none), or names
-      separated by commas (``"openDoors,teleportAction"``).
+    * ``simplification``: ``"easy"`` (default: all simplifications that the task allows), ``""`` (none), or
+      names separated by commas (``"openDoors,teleportAction"``).
     * ``list_actions`` (bool, default False): whether the observation ends in the list of admissible actions.
     * ``max_steps`` (int, default 100): steps per episode.
     * ``invalid_action``: ``"noop"`` (default: a step without effect) or ``"terminate"``.
@@ -156,8 +156,8 @@ class ScienceWorld(TextGame):
             raise TaskContractError(
                 f"ScienceWorld's outcomes must be determined by the actions, and a replay of {len(played)} actions of "
                 f"{task} (variation {variation}) had another outcome: {shown(_difference(seen, expected))}. Up to its "
-                "version 1.2 some tasks draw random numbers without a seed: leave out searches on this task, or install "
-                "a newer version of scienceworld."
+                "version 1.2 some tasks draw random numbers without a seed: leave out searches on this task, or "
+                "install a newer version of scienceworld."
             )
 
     def _task_id(self) -> str:

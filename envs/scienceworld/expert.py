@@ -55,9 +55,7 @@ def advice(solution: Sequence[str], played: Iterable[Played], offered: tuple[str
     return _next(solution, at, offered, place, start)[1]
 
 
-def _next(
-    solution: Sequence[str], at: int, offered: tuple[str, ...], place: str, start: str
-) -> tuple[int, str]:
+def _next(solution: Sequence[str], at: int, offered: tuple[str, ...], place: str, start: str) -> tuple[int, str]:
     """The place in the solution from which it goes on, and the action."""
     while at < len(solution):
         goal = _GO.fullmatch(solution[at])
@@ -98,10 +96,7 @@ def _form(action: str, offered: tuple[str, ...]) -> str | None:
     found = [
         one
         for one, its in _with_words(offered)
-        if its <= words
-        and one.startswith(f"{verb} ")
-        and its & head
-        and (not target or its & target)
+        if its <= words and one.startswith(f"{verb} ") and its & head and (not target or its & target)
     ]
     return max(found, key=lambda one: (len(_words(one)), one), default=None)
 

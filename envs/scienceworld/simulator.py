@@ -14,6 +14,8 @@ from selfreg_gym.errors import MissingPackageError
 __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
 _TIMEOUT = 120.0  # seconds for one call; loading a task takes a few
+# Object.hashCode is an address by default, and sets of objects, as the contents of a room, are listed in its order.
+_OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
 _CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
 
 
@@ -72,7 +74,7 @@ class Simulator:
             JvmError: the virtual machine did not answer.
         """
         if self._jvm is None or not self._jvm.alive:
-            self._jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT)
+            self._jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT, options=_OPTIONS)
             self._server, self._loaded = self._jvm.new(_CLASS), None
         if self._loaded != (task, variation, simplification):
             self._call("load", task, variation, simplification, False)
@@ -118,7 +120,7 @@ def gold_path(task: str, variation: int, simplification: str) -> tuple[str, ...]
     Raises:
         JvmError: the virtual machine did not answer.
     """
-    jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT)
+    jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT, options=_OPTIONS)
     server = jvm.new(_CLASS)
     jvm.call(server.load, task, variation, simplification, True)
     return tuple(jvm.call(lambda: list(server.getGoldActionSequence())))

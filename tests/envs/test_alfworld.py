@@ -136,7 +136,9 @@ def test_observations(data: Path) -> None:
     assert replies.step("look")[0].startswith("> look\nYou are in the middle of a room.")
 
 
-def test_a_planner_that_does_not_come_back_is_an_error_that_says_so(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planner_that_does_not_come_back_is_an_error_that_says_so(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = _make(data, planner_seconds=0.3)
     task.reset(seed=0, options={"episode": 0})
     monkeypatch.setattr(task._game, "plan", lambda: time.sleep(60))
@@ -146,7 +148,9 @@ def test_a_planner_that_does_not_come_back_is_an_error_that_says_so(data: Path, 
         plan_within(30, lambda: [])
     with pytest.raises(TaskContractError, match="found no plan"):
         plan_within(30, lambda: [1 / 0])  # type: ignore[list-item]
-    children = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False)
+    children = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True, check=False
+    )
     assert [line for line in children.stdout.splitlines() if "ps --ppid" not in line and "python" in line] == []
 
 
@@ -154,7 +158,7 @@ def test_missing_data_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path / "none"))
     with pytest.raises(MissingPackageError, match=r"ALFWORLD_DATA is .*none.*alfworld-download"):
         ALFWorld()
-    with pytest.raises(MissingPackageError, match="data is .*alfworld-download"):
+    with pytest.raises(MissingPackageError, match=r"data is .*alfworld-download"):
         ALFWorld(data=tmp_path)
     with pytest.raises(MissingPackageError, match="has no folder valid_unseen"):
         _make(data, split="valid_unseen")

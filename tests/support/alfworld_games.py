@@ -67,7 +67,9 @@ _GOALS = {
 }
 
 
-def write_game(folder: Path, task_type: str = "pick_and_place_simple", *, cabinets: int = 3, solvable: bool = True) -> Path:
+def write_game(
+    folder: Path, task_type: str = "pick_and_place_simple", *, cabinets: int = 3, solvable: bool = True
+) -> Path:
     """Write ``traj_data.json`` and ``game.tw-pddl`` into ``folder``, and return the path of the game."""
     spec = find_spec("alfworld")
     assert spec is not None
