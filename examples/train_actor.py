@@ -381,6 +381,9 @@ def main() -> None:
         record = train_further(start, arguments.from_rollouts, out, **options)
     else:
         out = arguments.out or CHECKPOINTS / arguments.family / arguments.name
+        if arguments.name not in RECIPES[arguments.family]:
+            names = ", ".join(RECIPES[arguments.family])
+            parser.error(f"the family {arguments.family!r} has recipes for {names} only.")
         recipe = RECIPES[arguments.family][arguments.name]
         options = {"demonstrations": arguments.demonstrations, "device": arguments.device}
         record = train(recipe, out, family=arguments.family, **options)

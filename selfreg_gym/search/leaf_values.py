@@ -189,7 +189,8 @@ class RolloutValue:
         success = np.zeros(len(states))
         playing: dict[int, TaskState] = {}
         for i, (state, start) in enumerate(zip(states, starts, strict=True)):
-            member(state.task, "restore")(start)
+            if number or state.snapshot is not None:  # else the task is in this state; a restore may be a replay
+                member(state.task, "restore")(start)
             reseed = optional_member(state.task, "reseed")
             if reseed is not None:
                 reseed(int(stream(ROLLOUT, *state.key, number).integers(2**63)))

@@ -11,10 +11,10 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.errors import InvalidArgumentError, shown
 from selfreg_gym.transitions.model import TransitionModel
 from selfreg_gym.transitions.rows import Rows, tails_of
-from selfreg_gym.types import CostPer, Duration
+from selfreg_gym.types import COSTS_PER, CostPer, Duration
 
 __all__ = ["with_abort", "with_calls"]
 
@@ -39,8 +39,8 @@ def with_calls(
         The model, whose first N nodes are those of ``model``, in their order.
 
     Raises:
-        InvalidArgumentError: another number of durations or sub-goals, an unknown duration, or calls to a sub-goal
-            without sub-goals.
+        InvalidArgumentError: another number of durations or sub-goals, an unknown duration or unit of costs, or calls
+            to a sub-goal without sub-goals.
     """
     count = model.actions - 1
     per = ["call"] * count if costs_per is None else list(costs_per)
@@ -49,6 +49,8 @@ def with_calls(
             f"durations and costs_per must have one entry per intervention, {count}; received {len(durations)} and "
             f"{len(per)}."
         )
+    if wrong := [one for one in per if one not in COSTS_PER]:
+        raise InvalidArgumentError(f"costs_per must be 'call' or 'step', received {shown(wrong[0])}.")
     if "subgoal" in durations and (subgoals is None or len(subgoals) != model.nodes):
         raise InvalidArgumentError(
             f"the duration 'subgoal' needs subgoals, one per node ({model.nodes}), received "

@@ -10,6 +10,7 @@ import signal
 import gymnasium as gym
 import numpy as np
 import pytest
+from example_files import load_example
 
 import selfreg_gym  # noqa: F401
 from selfreg_gym import EpisodeSpec, InterventionVectorEnv, run_episodes
@@ -393,3 +394,14 @@ def test_the_feature_vector_counts_what_is_left_to_do():
     assert (seen[0]["read"], seen[0]["book"], seen[0]["left"], seen[0]["unopened"]) == (0.0, 1.0, 1.0, 5 / 4)
     assert (seen[1]["read"], seen[1]["missing"], seen[1]["cuts"], seen[1]["cooks"]) == (1.0, 2 / 4, 1 / 4, 1 / 4)
     assert (seen[-2]["prepare"], seen[-1]["eat"], seen[-2]["missing"], seen[-2]["cuts"]) == (1.0, 1.0, 0.0, 0.0)
+
+
+def test_demonstrations_are_the_experts_actions(repository):
+    example = load_example(repository / "examples" / "demonstrations.py")
+    family = example.FAMILIES["cookingworld"]
+    pairs = example.expert_decisions(family, 3, 0.3, 1)
+    assert pairs == example.expert_decisions(family, 3, 0.3, 1)
+    pages = "\n".join(text for text, _ in pairs)
+    assert all(f"Steps left: {limit}." in pages for limit in (50, 30, 40))
+    assert family.lost not in {action for _, action in pairs}
+    assert sum(action == "eat meal" for _, action in pairs) >= 3

@@ -85,6 +85,27 @@ def test_states_of_one_task_are_told_apart_by_their_snapshots():
     assert [list(group) for group in apart([task, task, states, task])] == [[0, 2], [1], [3]]
 
 
+def test_a_task_is_restored_no_more_often_than_needed():
+    """A task without snapshots of its own is restored by a replay of its episode."""
+    restored = []
+
+    class Counted(gym.Wrapper):
+        def snapshot(self):
+            return self.env.get_wrapper_attr("snapshot")()
+
+        def restore(self, snapshot):
+            restored.append(snapshot)
+            self.env.get_wrapper_attr("restore")(snapshot)
+
+    task, observation, info = coin(1)
+    state = TaskState(Counted(task), observation, info)
+    for rollouts, expected in ((1, 1), (3, 3)):
+        restored.clear()
+        values = RolloutValue(Says("heads"), rollouts=rollouts)([state])
+        assert values.tolist() == RolloutValue(Says("heads"), rollouts=rollouts)([state]).tolist()
+        assert len(restored) == 2 * expected
+
+
 def test_a_failed_act_in_a_rollout_is_an_error():
     class Fails:
         def act(self, decisions):

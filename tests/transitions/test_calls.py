@@ -122,6 +122,11 @@ def test_wrong_arguments(arguments: Any, error: type[Exception], message: str) -
         with_calls(exact(), *arguments)
 
 
+def test_a_wrong_unit_of_costs() -> None:
+    with pytest.raises(InvalidArgumentError, match="costs_per must be 'call' or 'step', received 'stp'"):
+        with_calls(exact(), [2], costs_per=["stp"])  # type: ignore[list-item]
+
+
 def test_calls_go_on_where_no_help_is_available_only() -> None:
     P = np.full((2, 2, 2), 0.3)
     arrays: Any = (list(P), np.full((2, 2), 0.2), [1.0, 0.0])
