@@ -24,7 +24,7 @@ from selfreg_gym.errors import TaskContractError
 
 __all__ = ["Expert"]
 
-_MOST_SUBGOALS = 300  # new sub-goals in one question; the largest number in 2,000 episodes is below 60
+_MOST_SUBGOALS = 300  # new sub-goals in one question; the most in 9,300 steps of all levels is 8
 _MOST_SEARCHES = 600
 _LEFT = ACTIONS.index("left")
 
