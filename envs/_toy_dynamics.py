@@ -95,11 +95,11 @@ class Dynamics:
         steps = np.where((self.win > 0).any(axis=0), 1, -1)
         leads = (self.move > 0).any(axis=0)
         while True:
-            reached = steps > 0
+            reached: np.ndarray = np.greater(steps, 0)
             fresh = ~reached & (leads[:, reached].any(axis=1))
             if not fresh.any():
                 return steps
-            steps[fresh] = steps.max() + 1
+            steps = np.where(fresh, steps.max() + 1, steps)
 
 
 def intervention_model(

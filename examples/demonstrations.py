@@ -3,13 +3,14 @@
     python examples/demonstrations.py babyai --episodes 12000 --jobs 4 --out demonstrations.jsonl.xz
 
 Episodes follow the task's expert, except that each step takes a random action with some probability (its label is still
-the expert's action); otherwise a learner never sees the states after a mistake. `train_actor.py` makes them itself; a
-file of them is for machines on which the task cannot run.
+the expert's action); otherwise a learner never sees the states after a mistake. Episodes in which the expert has no
+action are left out. `train_actor.py` makes them itself; a file of them is for machines on which the task cannot run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import lzma
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ import gymnasium as gym
 import numpy as np
 
 import selfreg_gym  # noqa: F401 - registers the tasks
+from selfreg_gym.errors import TaskContractError
 from selfreg_gym.utils.files import atomic_path
 from selfreg_gym.utils.random_streams import Purpose, stream
 
@@ -50,10 +52,15 @@ class Family:
     split: str = SPLIT
 
 
+OTHERS = ("OpenDoor", "GoToSeqS5R2", "SynthS5R2", "UnlockPickup", "PickupAbove")
+"""Small levels of BabyAI with doors, keys, several rooms and sequences of instructions."""
+
 FAMILIES = {
     "sif": Family("selfreg/SIF-v0", ({"kind": "mixed"},), final=("Done!",)),
-    # Two limits on steps: the numbers of both occur in the observations.
-    "babyai": Family("selfreg/BabyAI-v0", ({}, {"max_steps": 30}), block=250),
+    # Two limits on steps, and other levels in every seventh episode: their words and numbers occur in the observations.
+    "babyai": Family(
+        "selfreg/BabyAI-v0", (*({}, {"max_steps": 30}) * 3, {"levels": OTHERS, "max_steps": 64}), block=250
+    ),
     "cookingworld": Family(
         "selfreg/TWX-CookingWorld-v0",
         ({}, {"max_steps": 30}, {"max_steps": 40}),
@@ -93,19 +100,27 @@ def _played(family: Family, episodes: range, perturb: float, rng: np.random.Gene
     envs = [gym.make(family.task, split=family.split, **kwargs).unwrapped for kwargs in family.kwargs]
     pairs = []
     for episode in episodes:
-        env: Any = envs[episode % len(envs)]
-        observation, info = env.reset(seed=int(rng.integers(2**31)), options={"episode": episode})
-        over = False
-        while not over:
-            action = expert = env.expert_action()
-            if expert == family.lost:
-                break
-            pairs.append((observation, expert))
-            others = [a for a in info["admissible_actions"] if a != expert and not a.startswith(family.final)]
-            if others and rng.random() < perturb:
-                action = others[rng.integers(len(others))]
-            observation, _, terminated, truncated, info = env.step(action)
-            over = terminated or truncated
+        # An expert without a plan ends the episode.
+        with contextlib.suppress(TaskContractError):
+            pairs += _episode(envs[episode % len(envs)], episode, family, perturb, rng)
+    return pairs
+
+
+def _episode(env: Any, episode: int, family: Family, perturb: float, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """The decisions of one episode."""
+    pairs = []
+    observation, info = env.reset(seed=int(rng.integers(2**31)), options={"episode": episode})
+    over = False
+    while not over:
+        action = expert = env.expert_action()
+        if expert == family.lost:
+            break
+        pairs.append((observation, expert))
+        others = [a for a in info["admissible_actions"] if a != expert and not a.startswith(family.final)]
+        if others and rng.random() < perturb:
+            action = others[rng.integers(len(others))]
+        observation, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
     return pairs
 
 

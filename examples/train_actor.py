@@ -104,8 +104,8 @@ RECIPES = {
         ),
     },
     "babyai": {
-        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=12000, steps=800, short_steps=0, batch_size=32),
-        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=12000, steps=4000, short_steps=0, batch_size=32),
+        "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=7000, steps=500, short_steps=0, batch_size=32),
+        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=7000, steps=1300, short_steps=0, batch_size=32),
     },
 }
 NAMES = ("strong", "tiny")
@@ -339,7 +339,7 @@ def play(
     from selfreg_gym.agents.actors.lm import LM
 
     actor = LM(path, mode=mode, temperature=temperature)
-    kwargs = {**FAMILIES[family].kwargs[-1], "split": split}
+    kwargs = {**FAMILIES[family].kwargs[0], "split": split}
     env = InterventionVectorEnv(16, FAMILIES[family].task, actor, [], task_kwargs=kwargs, autoreset_mode="Disabled")
     outcome: dict[str, list[bool]] = {}
     invalid = 0

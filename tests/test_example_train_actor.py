@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -78,3 +80,32 @@ def test_further_training_and_comparison(example: ModuleType, repository: Path, 
     for row in found.values():
         assert row["difference"].value == 0.0
         assert 0 <= row["before"].value <= 1
+
+
+@pytest.fixture
+def demonstrations(example: ModuleType) -> ModuleType:
+    """The module that the example imports; new processes can import it too."""
+    pytest.importorskip("minigrid")
+    return importlib.import_module("demonstrations")
+
+
+def test_demonstrations_do_not_depend_on_the_number_of_processes(demonstrations: ModuleType, tmp_path: Path) -> None:
+    family = dataclasses.replace(demonstrations.FAMILIES["babyai"], block=3)
+    pairs = demonstrations.expert_decisions(family, 7, 0.2, 1)
+    assert pairs == demonstrations.expert_decisions(family, 7, 0.2, 1, jobs=2)
+    assert pairs != demonstrations.expert_decisions(family, 7, 0.2, 2)
+    demonstrations.write(tmp_path / "pairs.jsonl.xz", pairs)
+    assert demonstrations.read(tmp_path / "pairs.jsonl.xz") == pairs
+
+
+def test_an_actor_of_another_family_is_trained_from_a_file(
+    example: ModuleType, demonstrations: ModuleType, tmp_path: Path
+) -> None:
+    pairs = demonstrations.expert_decisions(demonstrations.FAMILIES["babyai"], 6, 0.1, 1)
+    demonstrations.write(tmp_path / "pairs.jsonl.xz", pairs)
+    recipe = dataclasses.replace(example.RECIPES["babyai"]["tiny"], hidden=12, steps=2, batch_size=4)
+    record = example.train(recipe, tmp_path / "actor", family="babyai", demonstrations=tmp_path / "pairs.jsonl.xz")
+    assert (record["family"], record["decisions"]) == ("babyai", len(pairs))
+    rates = example.play(tmp_path / "actor", episodes=3, temperature=1.0, mode="rank", split="val", family="babyai")
+    assert set(rates) == {"GoToLocal", "PickupLoc", "PutNextLocal", "all", "invalid"}
+    assert rates["invalid"] == 0.0

@@ -12,6 +12,7 @@ from selfreg_gym.agents.helpers._arguments import checked_costs
 from selfreg_gym.agents.helpers._gains import position_of
 from selfreg_gym.agents.helpers._teacher import teacher_gains
 from selfreg_gym.agents.helpers._values import ValuesHelper
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
@@ -23,12 +24,13 @@ __all__ = ["curve_of", "deployed_curve_of", "train_student"]
 _H = TypeVar("_H", bound=ValuesHelper)
 
 
-def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
+def curve_of(teacher: Any, costs: Sequence[float], cap: int | None = None) -> list[list[float]] | None:
     """Held-out usage and success of a teacher's policies, by the position of the knob from 0 to P + 1.
 
     Args:
         teacher: a frontier with prices. Another teacher gives None: its usage and success are not estimated.
         costs: ``(K,)`` cost units of a call; "always" asks the most expensive intervention.
+        cap: a hard cap of the teacher's values; None: the largest.
 
     Returns:
         Triples ``[position, usage, success]`` of rising positions.
@@ -38,7 +40,8 @@ def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
     """
     if not isinstance(teacher, PricedFrontier):
         return None
-    e = teacher.estimates
+    cap = teacher.checked_cap(cap)
+    e = teacher.caps[cap - 1] if cap else teacher.estimates
     checked_costs(costs, len(e.usage) - e.never - 1)
     always = e.never + 1 + int(np.argmax(costs))
     ends = (
@@ -53,7 +56,7 @@ def curve_of(teacher: Any, costs: Sequence[float]) -> list[list[float]] | None:
 
 
 def deployed_curve_of(
-    teacher: FittedFrontier, rollouts: Any, costs: Sequence[float], *, progress: bool = False
+    teacher: FittedFrontier, rollouts: Any, costs: Sequence[float], *, cap: int | None = None, progress: bool = False
 ) -> list[list[float]] | None:
     """The same as :func:`curve_of` for a helper that follows the teacher itself: the mean of all of its networks.
 
@@ -61,14 +64,15 @@ def deployed_curve_of(
         teacher: fitted values with an encoder.
         rollouts: those to which it was fitted; for others, the curve is that of :func:`curve_of`.
         costs: ``(K,)`` cost units of a call.
+        cap: a hard cap of the teacher's values; its estimates are those of :func:`curve_of`.
         progress: show a progress bar.
     """
     from selfreg_gym.fitted.deployed import deployed_curve
     from selfreg_gym.fitted.solve import logged_decisions
 
-    curve = curve_of(teacher, costs)
+    curve = curve_of(teacher, costs, cap)
     table = DecisionTable.from_rollouts(rollouts)
-    if curve is None or len(table) != teacher.decisions:
+    if curve is None or teacher.caps or len(table) != teacher.decisions:
         return curve
     found = deployed_curve(teacher, logged_decisions(rollouts, teacher.encoder.encode(table, progress=progress)))
     return curve if found is None else _curve(teacher.prices, *found, (curve[0], curve[-1]))
@@ -106,6 +110,11 @@ def train_student(
             :meth:`selfreg_gym.agents.helpers.fitted.Fitted.train`.
         **student: further arguments of :meth:`Student.train`.
     """
+    if isinstance(teacher, PricedFrontier) and teacher.caps:
+        raise InvalidArgumentError(
+            f"a student learns from values without a hard cap, received values for caps of up to {len(teacher.caps)} "
+            "calls: fit them without cap, and wrap the env in HelpBudget; or give the helper all of their inputs."
+        )
     rollouts = rollouts if isinstance(rollouts, Rollouts) else list(rollouts)
     table = DecisionTable.from_rollouts(rollouts)
     encoder, x, all_inputs = _inputs_of(rollouts, teacher, table, inputs, backbone=backbone, prm=prm, progress=progress)

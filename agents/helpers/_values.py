@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfreg_gym.agents.helpers._arguments import checked_costs, checked_seed
+from selfreg_gym.agents.helpers._capped import CappedState
 from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.averagers import AveragerFrontier
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
@@ -27,8 +29,9 @@ _KINDS = {"frontier": FittedFrontier, "student": Student, "averagers": AveragerF
 _RECORD = ModelRecord(
     "a helper with fitted values",
     "helper.json",
-    "selfreg-values-helper-1",
+    "selfreg-values-helper-2",
     {
+        "cap": Rule("null or a positive integer", lambda cap, _: cap is None or (type(cap) is int and cap > 0)),
         "values": Rule(f"one of {', '.join(_KINDS)}", lambda kind, _: kind in _KINDS),
         "costs": Rule(
             "positive numbers",
@@ -45,6 +48,7 @@ _RECORD = ModelRecord(
         "position": Rule("a number", lambda position, _: is_number(position)),
         "info": INFO,
     },
+    older={"selfreg-values-helper-1": {"cap": None}},
 )
 _DECIMALS = 5  # of the gains, because the last digits of float32 sums depend on the batch
 
@@ -59,10 +63,12 @@ class ValuesHelper(GainHelper):
             (never), over 1 (the largest price) and P (the smallest), to P + 1 (always), and between them; or P + 2
             pairs (usage, success), at the integer positions. None if they are not known.
         position, seed: see :class:`GainHelper`.
+        cap: the largest number of calls of an episode, for values that were fitted with ``cap=``; None: the largest cap
+            of these. The helper counts its calls, and never asks when none is left.
         info: facts about its training, for the model card.
 
     Raises:
-        InvalidArgumentError: values without an encoder, or under a hard cap.
+        InvalidArgumentError: values without an encoder, or a cap that they were not fitted for.
     """
 
     takes_budget = True
@@ -77,6 +83,7 @@ class ValuesHelper(GainHelper):
         curve: Sequence[Sequence[float]] | None = None,
         position: float | None = None,
         seed: int = 0,
+        cap: int | None = None,
         info: dict[str, Any] | None = None,
     ) -> None:
         super().__init__([float(price) for price in values.prices], costs, position=position, seed=seed)
@@ -85,11 +92,9 @@ class ValuesHelper(GainHelper):
                 f"{self.type_name} needs values with an encoder of the observations, and these were fitted to arrays: "
                 "use solve_fitted(rollouts), or pass encoder= to Student.train."
             )
-        if isinstance(values, PricedFrontier) and values.caps:
-            raise InvalidArgumentError(
-                f"{self.type_name} follows values without a hard cap, received values for caps of up to "
-                f"{len(values.caps)} calls: fit them without cap, and wrap the env in HelpBudget."
-            )
+        if not isinstance(values, PricedFrontier) and cap is not None:
+            raise InvalidArgumentError(f"a student has no hard cap, received cap={cap}: wrap the env in HelpBudget.")
+        self.cap = values.checked_cap(cap) if isinstance(values, PricedFrontier) else None
         checked_costs(costs, values.interventions if isinstance(values, Student) else values.actions - 1)
         self.values = values
         self.encoder: InputEncoder = values.encoder
@@ -149,19 +154,41 @@ class ValuesHelper(GainHelper):
         return EncodedObservation(env, self.encoder)
 
     def gains(self, observations: Any) -> Gains:
-        """dS and dM at N rows of inputs ``(N, D)``, each ``(N, P, K)``.
+        """dS and dM at N rows of inputs ``(N, D)``, each ``(N, P, K)``; under a hard cap with the calls left.
 
         Raises:
             InvalidArgumentError: the observations are text, or have another shape.
         """
+        success, usage = self.values.gains(self._checked_inputs(observations))
+        return self.rounded(success, usage, _DECIMALS)
+
+    def _checked_inputs(self, observations: Any) -> NDArray[np.floating[Any]]:
+        """Observations as an array ``(N, D)``."""
         x = np.asarray(observations)
         if x.dtype.kind != "f" or x.ndim != 2:
             raise InvalidArgumentError(
                 f"{self.type_name} reads the inputs of its encoder, not text: use it on wrap(env). Received an array "
                 f"of shape {x.shape} and type {x.dtype}."
             )
-        success, usage = self.values.gains(x)
-        return self.rounded(success, usage, _DECIMALS)
+        return x
+
+    def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: NDArray[np.int64]) -> Any:
+        """Set the coins of the episodes that begin, and under a hard cap their calls to 0."""
+        if self.cap is None:
+            return super().begin_episodes(state, starts, keys)
+        known = CappedState.at(state, starts)
+        return CappedState(super().begin_episodes(known.draws, starts, keys), known.calls)
+
+    def decide(self, observations: Any, state: Any, start: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Any]:
+        """Take the action with the largest gain at the position; nohelp if no call is left."""
+        if self.cap is None:
+            return super().decide(observations, state, start)
+        known = CappedState.at(state, start)
+        left = self.cap - known.calls
+        x = cast("PricedFrontier", self.values).with_calls_left(self._checked_inputs(observations), left)
+        actions, draws = super().decide(x, known.draws, start)
+        actions = np.where(left > 0, actions, 0)
+        return actions, CappedState(draws, known.calls + (actions > 0))
 
     def batch_size(self, observation: Any, episode_start: Any) -> int | None:
         """N for observations ``(N, D)``; None for a single observation ``(D,)``."""
@@ -174,7 +201,15 @@ class ValuesHelper(GainHelper):
         self.values.save(folder / "values")
         self._write_card(folder)
         curve = [] if self.curve is None else self.curve.tolist()
-        _RECORD.write(folder, values=kind, costs=list(self.costs), curve=curve, position=self.position, info=self.info)
+        _RECORD.write(
+            folder,
+            values=kind,
+            costs=list(self.costs),
+            curve=curve,
+            position=self.position,
+            cap=self.cap,
+            info=self.info,
+        )
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
@@ -192,6 +227,7 @@ class ValuesHelper(GainHelper):
                 costs=fields["costs"],
                 curve=fields["curve"] or None,
                 position=fields["position"],
+                cap=fields["cap"],
                 info=fields["info"],
             )
         except InvalidArgumentError as error:

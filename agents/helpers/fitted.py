@@ -36,6 +36,7 @@ class Fitted(ValuesHelper):
         costs: Sequence[float],
         backbone: str | Path = "auto",
         prm: Any = None,
+        cap: int | None = None,
         seed: int = 0,
         progress: bool = True,
         **student: Any,
@@ -50,6 +51,8 @@ class Fitted(ValuesHelper):
                 that is regressed on the teacher's gains.
             costs: ``(K,)`` cost units of a call of each intervention.
             backbone, prm: of the inputs ``embedding`` and ``prm`` (:func:`selfreg_gym.inputs.fit_inputs`).
+            cap: the largest number of calls of an episode, for a teacher that was solved with ``cap=``; None: its
+                largest. There is no student of such a teacher.
             seed: seed of the student.
             progress: show a progress bar.
             **student: further arguments of :meth:`selfreg_gym.fitted.student.Student.train`.
@@ -69,8 +72,8 @@ class Fitted(ValuesHelper):
         if isinstance(teacher, FittedFrontier) and wanted == known:
             info = {"inputs": list(known), "decisions": teacher.decisions, "episodes": teacher.episodes}
             rollouts = rollouts if isinstance(rollouts, Rollouts) else list(rollouts)
-            curve = deployed_curve_of(teacher, rollouts, costs, progress=progress)
-            return cls(teacher, costs=costs, curve=curve, info=info | teacher.settings)
+            curve = deployed_curve_of(teacher, rollouts, costs, cap=cap, progress=progress)
+            return cls(teacher, costs=costs, curve=curve, cap=cap, info=info | teacher.settings)
         return train_student(
             cls, rollouts, teacher, inputs=wanted, costs=costs, backbone=backbone, prm=prm, seed=seed,
             progress=progress, **student,

@@ -92,6 +92,7 @@ class BabyAI(gym.Env[str, str]):
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
     distributions = ("minigrid",)
+    checkpoints = "babyai"
     splits: ClassVar = {"collected": {"split": "train"}, "new": {"split": "test"}}
     val_splits: ClassVar = {"val": {"split": "val"}}
     split_titles: ClassVar = {"collected": "Collected tasks", "new": "New tasks"}
@@ -122,7 +123,7 @@ class BabyAI(gym.Env[str, str]):
         self.observation_space = FreeText()
         self.action_space = FreeText(1_000)
         self._level: Any = None
-        self._index, self._over, self._taken = 0, True, list[int]()
+        self._index, self._over, self._taken, self._changed = 0, True, list[int](), "|"
 
     # ---------------------------------------------------------------- Gymnasium's methods
 

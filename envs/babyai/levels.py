@@ -32,7 +32,7 @@ SPLITS: dict[str, tuple[int, int]] = {
 """Split -> the first seed of its tasks, and the number of its tasks of each level."""
 
 _PREFIX = "BabyAI-"
-_MOST_DRAWS = 200_000  # the most that 1,000 tasks of each level have used is below 20,000
+_MOST_DRAWS = 200_000  # the most in 40 tasks of each level is 7,407
 _ATTEMPTS = 20
 _NEXT_ATTEMPT = 10_000_000  # added to the seed; no split's range reaches it
 

@@ -21,7 +21,7 @@ __all__ = ["KINDS", "Instruction", "Mission"]
 
 KINDS = ("go to", "open", "pick up", "put next to")
 """The kinds of instructions."""
-_KIND_OF = {GoToInstr: "go to", OpenInstr: "open", PickupInstr: "pick up", PutNextInstr: "put next to"}
+_KIND_OF: dict[Any, str] = {GoToInstr: "go to", OpenInstr: "open", PickupInstr: "pick up", PutNextInstr: "put next to"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,8 @@ def remaining(instruction: Any) -> list[Any]:
     """The verifiers of single instructions that are not done, in an order in which they can be carried out."""
     if not isinstance(instruction, SeqInstr):
         return [instruction]
-    parts = [(instruction.instr_a, instruction.a_done), (instruction.instr_b, instruction.b_done)]
+    both: Any = instruction
+    parts = [(both.instr_a, both.a_done), (both.instr_b, both.b_done)]
     if isinstance(instruction, AfterInstr):
         parts.reverse()
     return [leaf for part, done in parts if done != "success" for leaf in remaining(part)]

@@ -105,6 +105,8 @@ class Engine:
 
     def return_to(self, position: Position) -> None:
         """Return to a state of the same game."""
+        if not self._layers[-1]._reset:  # this interpreter has not begun: the state is that of an earlier one
+            self.begin()
         self._layers[-1]._jericho.set_state(position.machine)
         for layer, values in zip(self._layers, position.layers, strict=True):
             layer.__dict__.update(values)

@@ -97,7 +97,7 @@ def calibrate_many(
     env: Any,
     *,
     episodes: int | Sequence[EpisodeSpec] = 400,
-    max_episodes: int | None = None,
+    max_episodes: int | Mapping[str, int | None] | None = None,
     tasks: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
     tolerance: float = TOLERANCE,
@@ -112,6 +112,7 @@ def calibrate_many(
     Args:
         requests: by key, ``(helper, budget)``.
         tasks: training tasks, for all or by key.
+        max_episodes: for all or by key.
         workers: number of processes (needs ``env`` as keyword arguments). Helpers with a common model stay in one
             process, because the model keeps its scores in memory.
         resume: directory of finished results; a call with the same arguments, helpers and env computes the others.
@@ -131,7 +132,8 @@ def calibrate_many(
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{key}: {error}") from None
         helpers[key] = _with_knob(helper, budget)
-        plan, first = _plan(episodes, max_episodes, tasks[key] if isinstance(tasks, Mapping) else tasks, seed)
+        most = max_episodes[key] if isinstance(max_episodes, Mapping) else max_episodes
+        plan, first = _plan(episodes, most, tasks[key] if isinstance(tasks, Mapping) else tasks, seed)
         group = groups.setdefault((_identity(helpers[key]), plan), Group(helpers[key], plan, first, {}))
         group.wanted[key] = (float(budget), float(helpers[key].knob))
     found: dict[str, dict[str, Any]] = {}

@@ -87,7 +87,7 @@ class PricedFrontier(ABC):
         Raises:
             InvalidArgumentError: a negative budget, or a cap that the values were not fitted for.
         """
-        cap = self._checked_cap(cap)
+        cap = self.checked_cap(cap)
         if budget is None and not cap:
             raise InvalidArgumentError("a policy needs a budget, received None: only a hard cap can replace it.")
         if budget is not None:
@@ -106,7 +106,12 @@ class PricedFrontier(ABC):
             success_ci=e.interval(weights, of="success"), usage_ci=e.interval(weights, of="usage"), message=message,
         )  # fmt: skip
 
-    def _checked_cap(self, cap: int | None) -> int | None:
+    def checked_cap(self, cap: int | None) -> int | None:
+        """The cap; for None the largest one of the values, or None if they have none.
+
+        Raises:
+            InvalidArgumentError: the values were not fitted for this cap.
+        """
         if cap is None:
             return len(self.caps) or None
         if not self.caps:

@@ -36,7 +36,7 @@ def refined(
     for _ in range(halvings):
         means = np.array([terms.mean(axis=0) for _, terms in points])
         limits = LARGEST_STEP * np.array([1.0, max(float(means[:, 1].max()), 1e-9)])
-        large: np.ndarray = (np.abs(np.diff(means, axis=0)) > limits).any(axis=1)
+        large = np.any(np.abs(np.diff(means, axis=0)) > limits, axis=1).tolist()
         halved = []
         for i, point in enumerate(points):
             halved.append(point)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.errors import FailedEpisodesError, RunDirectoryError
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.intervention_env.building import build_task
@@ -35,12 +36,14 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     known = range(min(c.tasks, collected))
     new = range(collected, min(collected + c.tasks, num_tasks(run))) or known
     helpers = {key: helper for key, helper in build(run, knobs_only=True).items() if key.budget is not None}
+    main = [str(key) for key in helpers if not c.max_episodes_others or _is_main(run, key)]
+    limits = {str(key): (c.max_episodes if str(key) in main else c.max_episodes_others) or None for key in helpers}
     found = calibrate_many(
         {str(key): (helper, key.budget) for key, helper in helpers.items() if key.budget is not None},
         run.env_kwargs(),
         tasks={str(key): known if helper.knows_tasks else new for key, helper in helpers.items()},
         episodes=c.episodes,
-        max_episodes=c.max_episodes or None,
+        max_episodes=limits,
         seed=c.seed,
         workers=c.workers,
         num_envs=c.num_envs,
@@ -53,7 +56,7 @@ def calibrate_helpers(run: Run) -> dict[str, Any]:
     return {
         "points": len(found),
         "met": sum(one["met"] for one in calibrations.values()),
-        "warnings": [*_not_met(calibrations), *_not_labelled(run, helpers)],
+        "warnings": [*_not_met(calibrations, main), *_not_labelled(run, helpers)],
     }
 
 
@@ -68,14 +71,24 @@ def num_tasks(run: Run, split: str | None = None) -> int:
         task.close()
 
 
-def _not_met(calibrations: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A warning for each reason why budgets were not met, and one for all usages that are not known precisely."""
+def _is_main(run: Run, key: HelperKey) -> bool:
+    """Whether a helper can be deployed and is measured with all episodes."""
+    kind = as_helper_class(helper_class(key.helper_id))
+    return kind.role == "deployable" and is_decisive(key.name, run.config.evaluate)
+
+
+def _not_met(calibrations: Mapping[str, Mapping[str, Any]], main: Sequence[str] | None = None) -> list[str]:
+    """A warning for each reason why budgets were not met, and one for all usages that are not known precisely.
+
+    ``main`` has the keys whose usage should be known to 5 % of the budget; None: all.
+    """
     reasons: dict[str, list[str]] = {}
     for key, one in calibrations.items():
         if not one["met"]:
             reasons.setdefault(one["reason"], []).append(key)
     found = [f"{', '.join(keys)} {'is' if len(keys) == 1 else 'are'} {reason}." for reason, keys in reasons.items()]
-    imprecise = [key for key, one in calibrations.items() if one["met"] and not one["precise"]]
+    main = list(calibrations) if main is None else main
+    imprecise = [key for key in main if calibrations[key]["met"] and not calibrations[key]["precise"]]
     if imprecise:
         found.append(
             f"the usage of {', '.join(imprecise)} is not known to 5 % of the budget (95 %) after as many episodes as "

@@ -286,6 +286,8 @@ class CalibrateConfig(Section):
     max_episodes: NonNegative = 0
     """Maximum number of episodes at the accepted knob, which are added until the 95 % half-width of the usage is at
     most 5 % of the budget; 0: ten times ``episodes``."""
+    max_episodes_others: Annotated[NonNegative, ADDED] = 0
+    """The same for minor helpers, baselines and yardsticks; 0: ``max_episodes``."""
     seed: Seed = 4
     workers: Workers = 2
     num_envs: Workers = 16

@@ -19,7 +19,7 @@ from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import check_helper
-from selfreg_gym.types import Act, Decision, Episode
+from selfreg_gym.types import Act, Decision, Episode, Intervention
 
 SMALL = {"prices": 6, "folds": 2, "members": 1, "hidden": 32, "rounds": 6, "batch": 128}
 
@@ -152,6 +152,37 @@ def test_a_curve_has_positions_between_the_prices(own: FittedFrontier) -> None:
             Fitted(own, costs=[1.0], curve=wrong)
 
 
+def test_a_hard_cap_is_kept(rollouts: Rollouts, tmp_path: Path) -> None:
+    capped = solve_fitted(rollouts, inputs=("features", "steps_left"), cap=2, progress=False, **SMALL)
+    with pytest.raises(InvalidArgumentError, match="a student learns from values without a hard cap"):
+        ActorSignals.train(rollouts, capped, costs=[1.0], progress=False)
+    helper = Fitted.train(rollouts, capped, costs=[1.0], progress=False)
+    check_helper(helper)
+    success = []
+    for cap in (1, 2):
+        one = Fitted.train(rollouts, capped, costs=[1.0], cap=cap, progress=False).with_knob(len(capped.prices))
+        one.save_pretrained(tmp_path / str(cap))
+        one = Fitted.from_pretrained(tmp_path / str(cap))
+        assert one.cap == cap
+        episodes = play(one)
+        calls = np.array([sum(step.action > 0 for step in episode.steps) for episode in episodes])
+        assert calls.max() == cap
+        assert calls.mean() == pytest.approx(one.expected_usage, abs=0.2)
+        success.append(np.mean([episode.success for episode in episodes]))
+        assert success[-1] == pytest.approx(one.expected_success, abs=0.12)
+        alone = play(one, episodes=20, n=1)
+        assert [e.steps for e in sorted(alone, key=_key)] == [e.steps for e in sorted(play(one, episodes=20), key=_key)]
+    assert success[1] > success[0] + 0.05
+    always = play(helper.with_knob(helper.knob_bounds[1]), episodes=20)
+    assert max(sum(step.action > 0 for step in episode.steps) for episode in always) == 2
+    with pytest.raises(InvalidArgumentError, match="cap"):
+        Fitted(capped, costs=[1.0], cap=3)
+
+
+def _key(episode: Episode) -> tuple[int, int]:
+    return episode.task_index, episode.seed
+
+
 def test_the_batch_does_not_matter(signals: ActorSignals) -> None:
     helper = signals.with_knob(0.4)  # a coin per episode
     runs = []
@@ -216,7 +247,7 @@ def test_damaged_and_foreign_folders_are_refused(signals: ActorSignals, tmp_path
 
 
 def test_other_envs_are_refused(signals: ActorSignals, rollouts: Rollouts, own: FittedFrontier) -> None:
-    two = InterventionEnv(**{**ENV, "interventions": ["expert", "strong"]})
+    two = InterventionEnv(**{**ENV, "interventions": ["expert", Intervention(Sometimes(), name="other")]})
     with pytest.raises(InvalidArgumentError, match="was trained for 1 intervention"):
         signals.for_interventions(two.interventions)
     with pytest.raises(InvalidArgumentError, match=r"use it on wrap\(env\)"):

@@ -149,6 +149,13 @@ def test_budgets_of_one_helper_share_their_probes(env):
     assert all(many[key].calibration["met"] for key in budgets)
 
 
+def test_helpers_can_have_limits_of_their_own(env):
+    wanted = {"long": (Rate(), 1.0), "short": (LastCoins(), 1.0)}
+    found = calibrate_many(wanted, env, episodes=40, max_episodes={"long": 400, "short": 40}, tasks=TASKS)
+    assert found["short"].calibration["episodes"] == 40
+    assert found["long"].calibration["episodes"] > 200
+
+
 def test_a_probe_far_from_the_budget_ends_early(env):
     found = calibrate(LastCoins(10.0), env, budget=0.3, episodes=2000, max_episodes=2000, tasks=TASKS)
     first = found.calibration["probes"][0]

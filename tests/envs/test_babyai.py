@@ -223,6 +223,17 @@ def test_the_expert_answers_the_same_whether_it_was_asked_before_or_not() -> Non
     assert silent.expert_action() == answers[-1]
 
 
+def test_the_expert_finds_objects_behind_doors_that_were_closed_again() -> None:
+    env = BabyAI(levels="GoToSeqS5R2", split="actor-train")
+    env.reset(options={"episode": 946})  # go to a red door and go to a ball
+    for action in ("right", "forward", "toggle", "toggle"):
+        result = env.step(action)
+    while not (result[2] or result[3]):
+        result = env.step(env.expert_action())
+    assert result[4]["success"]
+    assert result[4]["metrics"]["steps"] < 20
+
+
 def test_an_expert_without_a_plan_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from selfreg_gym.envs.babyai import expert
 
@@ -403,3 +414,24 @@ def test_without_the_package_the_error_names_the_line_to_type(tmp_path: Path) ->
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert "pip install 'selfreg-gym[minigrid]'" in found.stdout
+
+
+@pytest.mark.parametrize(("agent", "most"), [("tiny", 1_050_000), ("strong", 1_800_000)])
+def test_the_shipped_actors_are_those_of_babyai(agent: str, most: int) -> None:
+    """They know every word of the decisions of the levels that they were trained for, and act on each level."""
+    from selfreg_gym import InterventionEnv
+    from selfreg_gym.agents.actors._shipped import ShippedLM
+
+    task = BabyAI(max_steps=30, split="val")
+    actor = ShippedLM(agent).with_task(task)
+    assert actor.checkpoint_dir.parts[-2:] == ("babyai", agent)
+    assert (actor.checkpoint_dir / "model.safetensors").stat().st_size < most
+    results = [result for episode in range(12) for result in play(task, episode, episode, random=0.5, most=30)]
+    texts = [observation for observation, _, terminated, truncated, _ in results if not (terminated or truncated)]
+    assert actor.unknown_tokens(texts)[0] == 0
+    env = InterventionEnv("selfreg/BabyAI-GoToLocal-v0", "tiny", ["strong"])
+    env.reset(seed=0, options={"episode": 0})
+    env.step(0)
+    env.step(1)
+    assert env.actor.checkpoint_dir.parts[-2:] == ("babyai", "tiny")
+    assert env.interventions[0].actor.checkpoint_dir.parts[-2:] == ("babyai", "strong")

@@ -22,6 +22,7 @@ def test_warnings_about_budgets_that_were_not_met() -> None:
     assert found[0] == "b@3 is under budget: 1.4 cost units."
     assert "c@1, d@1" in found[1]
     assert _not_met({"a@1": good}) == []
+    assert _not_met({"a@1": good, "b@1": {**good, "precise": False}}, ["a@1"]) == []  # b plays fewer episodes
     assert _not_met({"a@3": under, "b@3": under, "c@3": {**under, "reason": "over budget: 4 cost units"}}) == [
         "a@3, b@3 are under budget: 1.4 cost units.",
         "c@3 is over budget: 4 cost units.",

@@ -1,0 +1,126 @@
+"""``Simulator``: one ScienceWorld simulator in the process's Java virtual machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selfreg_gym.envs._java import JvmError, shared_jvm
+from selfreg_gym.errors import MissingPackageError
+
+__all__ = ["Seen", "Simulator", "gold_path", "jar"]
+
+_TIMEOUT = 120.0  # seconds for one call; loading a task takes a few
+# Object.hashCode is an address by default, and sets of objects, as the contents of a room, are listed in its order.
+_OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
+_CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
+
+
+def jar() -> Path:
+    """The simulator's jar file.
+
+    Raises:
+        MissingPackageError: ScienceWorld is not installed.
+    """
+    try:
+        spec = importlib.util.find_spec("scienceworld")
+    except ValueError:  # the module is set to None
+        spec = None
+    if spec is None or spec.origin is None:
+        raise MissingPackageError(
+            "the task selfreg/ScienceWorld-v0 needs the package 'scienceworld', which is not installed: "
+            "pip install 'selfreg-gym[scienceworld]'"
+        )
+    return Path(spec.origin).with_name("scienceworld.jar")
+
+
+class Seen(NamedTuple):
+    """What the simulator says after an action.
+
+    Attributes:
+        reply: its answer.
+        look, inventory: descriptions of the place and of the inventory.
+        goals: the state of the task's sub-goals, one line each, which the player does not see.
+        score: in [-1, 1]; negative if the task has failed.
+        completed: whether the task has ended.
+    """
+
+    reply: str
+    look: str
+    inventory: str
+    goals: str
+    score: float
+    completed: bool
+
+
+class Simulator:
+    """A simulator with one task loaded.
+
+    A virtual machine that has ended is started again at the next :meth:`begin`.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: tuple[str, int, str] | None = None
+        self._jvm: Any = None
+        self._server: Any = None
+
+    def begin(self, task: str, variation: int, simplification: str) -> Seen:
+        """Begin a task, or begin it again.
+
+        Raises:
+            JvmError: the virtual machine did not answer.
+        """
+        if self._jvm is None or not self._jvm.alive:
+            self._jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT, options=_OPTIONS)
+            self._server, self._loaded = self._jvm.new(_CLASS), None
+        if self._loaded != (task, variation, simplification):
+            self._call("load", task, variation, simplification, False)
+            self._loaded = (task, variation, simplification)
+        self._call("reset")
+        return self.send("look around")
+
+    def send(self, action: str) -> Seen:
+        """Carry out an action.
+
+        Raises:
+            JvmError: the virtual machine did not answer.
+        """
+        reply = self._call("step", action)
+        return Seen(
+            reply=reply.strip(),
+            look=self._call("freeActionLook").strip(),
+            inventory=self._call("freeActionInventory").strip(),
+            goals=self._call("getGoalProgressStr").strip(),
+            score=float(self._call("getScore")),
+            completed=bool(self._call("getCompleted")),
+        )
+
+    def description(self) -> str:
+        """The description of the task."""
+        return self._call("freeActionTaskDesc").strip()
+
+    def actions(self) -> tuple[str, ...]:
+        """The valid combinations of actions and objects, sorted."""
+        found = json.loads(self._call("getValidActionObjectCombinationsJSON"))
+        return tuple(sorted({one["action"] for one in found["validActions"]}))
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        if self._jvm is None:
+            raise JvmError("the simulator has no task: call begin first.")
+        return self._jvm.call(getattr(self._server, method), *arguments)
+
+
+@lru_cache(maxsize=4096)
+def gold_path(task: str, variation: int, simplification: str) -> tuple[str, ...]:
+    """ScienceWorld's own solution of a task from its start, computed by another simulator.
+
+    Raises:
+        JvmError: the virtual machine did not answer.
+    """
+    jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT, options=_OPTIONS)
+    server = jvm.new(_CLASS)
+    jvm.call(server.load, task, variation, simplification, True)
+    return tuple(jvm.call(lambda: list(server.getGoldActionSequence())))
