@@ -93,10 +93,10 @@ class Dynamics:
     def distance(self) -> np.ndarray:
         """``(S,)`` int64, the least number of steps to success; -1 where it cannot be reached."""
         steps = np.where((self.win > 0).any(axis=0), 1, -1)
-        leads = (self.move > 0).any(axis=0)
+        leads: np.ndarray = np.any(self.move > 0, axis=0)
         while True:
-            reached: np.ndarray = np.greater(steps, 0)
-            fresh = ~reached & (leads[:, reached].any(axis=1))
+            reached = np.greater(steps, 0)
+            fresh = ~reached & leads[:, reached].any(axis=1)
             if not fresh.any():
                 return steps
             steps = np.where(fresh, steps.max() + 1, steps)

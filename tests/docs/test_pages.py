@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from selfreg_gym import InterventionVectorEnv, collect
+from selfreg_gym import InterventionVectorEnv, collect, registry
 from selfreg_gym.errors import SelfRegError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,6 +86,14 @@ def _script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_every_class_of_tasks_has_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (REPOSITORY / "docs" / "tasks").glob("*.md"))
+    shown = set(re.findall(r"<!-- class of (\S+) -->", pages))
+    own = [entry for entry in registry.describe("envs") if entry.origin == "selfreg_gym"]
+    known = {entry.attribute for entry in own if entry.name in shown}
+    assert {entry.attribute for entry in own} == known
 
 
 @pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "tasks").glob("*.md")), ids=name_of)
