@@ -36,15 +36,20 @@ class SetupError(InvalidArgumentError):
     """
 
 
+_MOST_NAMES = 40
+"""Most existing names in the message of an unknown name."""
+
+
 class UnknownNameError(SelfRegError, LookupError):
     """A name (task, actor, kind, split, helper, ...) that does not exist."""
 
     def __init__(self, what: str, received: object, choices: Iterable[str]) -> None:
         """Build the message from ``what`` (a noun), the name received and the existing names."""
         names = sorted(choices)
+        more = len(names) - _MOST_NAMES
         super().__init__(
             f"unknown {what}: received {shown(received)}.{did_you_mean(received, names)} "
-            f"Known: {', '.join(names) or 'none'}."
+            f"Known: {', '.join(names[:_MOST_NAMES]) or 'none'}{f', and {more} more' if more > 0 else ''}."
         )
         self.what, self.received, self.choices = what, received, names
 

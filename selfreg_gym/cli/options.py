@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from selfreg_gym.pipeline import STAGES
 
@@ -29,13 +29,15 @@ __all__ = [
 
 
 class _Flags:
-    """Shows options without a value as ``--redo`` and not as ``--redo <bool>``."""
+    """Shows options without a value as ``--redo``, not ``--redo <bool>``, and arguments without their Python type."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters = super().get_params(ctx)  # type: ignore[misc]
         for one in parameters:
             if getattr(one, "is_flag", False):
                 one.metavar = ""
+            if isinstance(one, TyperArgument):
+                one.display_type_rich = lambda ctx: None  # type: ignore[method-assign, misc, assignment]
         return parameters
 
 
@@ -52,7 +54,9 @@ def changes(task: str | None, overrides: Sequence[str] | None) -> list[str]:
 
 Preset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A built-in config: tiny (the demo) or smoke (a test that takes seconds)."),
+    typer.Option(
+        metavar="NAME", help="A built-in config: tiny (the demo), smoke (takes seconds), or one of another task."
+    ),
 ]
 Config = Annotated[
     Path | None,

@@ -100,7 +100,7 @@ def test_the_optimal_moves_of_a_slippery_lake_are_found():
     """With the optimal values at the leaves, the chosen move is optimal wherever the second best is clearly worse."""
     lake = gym.make("selfreg/FrozenLake-v0", disable_env_checker=True).unwrapped
     _, info = lake.reset(seed=0, options={"episode": 0})
-    tables = lake._lake
+    tables = lake._dynamics
     best = np.zeros(16)
     for _ in range(2000):
         q = tables.win + tables.move @ best  # (moves, cells)
@@ -114,7 +114,7 @@ def test_the_optimal_moves_of_a_slippery_lake_are_found():
     start = lake.snapshot()
     for cell in range(16):
         ordered = np.sort(q[:, cell])
-        if tables.rows[cell // 4][cell % 4] in "HG" or ordered[-1] - ordered[-2] < 0.08:
+        if lake._lake.rows[cell // 4][cell % 4] in "HG" or ordered[-1] - ordered[-2] < 0.08:
             continue
         task, _, left, over, state = start
         lake.restore((task, cell, left, over, state))
