@@ -118,7 +118,7 @@ def test_the_optimal_moves_of_a_slippery_lake_are_found():
             continue
         task, _, left, over, state = start
         lake.restore((task, cell, left, over, state))
-        info = lake._info() | {"step": 0}
+        info = lake._info(False) | {"step": 0}
         result = search.run([Decision(lake._text(), info["admissible_actions"], lake, (cell,), info)])[0]
         assert result.best() == int(q[:, cell].argmax()), (cell, q[:, cell], result.values)
         assert (result.values < q[:, cell] + 0.08).all()  # below: simulations also explore bad moves
