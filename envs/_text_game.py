@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, check_options
+from selfreg_gym.utils.arguments import check_count, chosen_task
 
 __all__ = ["Moment", "TextGame"]
 
@@ -103,9 +103,7 @@ class TextGame(gym.Env[str, str]):
             UnknownNameError: an unknown option.
         """
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        index = (options or {}).get("episode")
-        self._index = int(self.np_random.integers(self.num_episodes) if index is None else index)
+        self._index = chosen_task(options, self)
         self._moment = None
         self._moment = self._begin(self._index)
         self._left, self._over, self._report = self.max_steps, False, ""

@@ -12,7 +12,7 @@ from selfreg_gym.envs._toy_dynamics import Dynamics, intervention_model
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.utils.arguments import check_options
+from selfreg_gym.utils.arguments import chosen_task
 
 __all__ = ["ToyText"]
 
@@ -66,9 +66,7 @@ class ToyText(gym.Env[str, str]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode of the task ``options["episode"]``, an int in ``range(num_episodes)``; default: random."""
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        index = (options or {}).get("episode")
-        self._load(int(self.np_random.integers(self.num_episodes) if index is None else index))
+        self._load(chosen_task(options, self))
         self._state, self._left, self._over = self._first(self._task_index), self.max_steps, False
         return self._text(), self._info(False)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_options
+from selfreg_gym.utils.arguments import chosen_task
 
 __all__ = ["Coin"]
 
@@ -76,9 +76,7 @@ class Coin(gym.Env[str, str]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode of the task ``options["episode"]``, an int in ``range(num_episodes)``; default: random."""
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        index = (options or {}).get("episode")
-        self._task_index = int(self.np_random.integers(self.num_episodes) if index is None else index)
+        self._task_index = chosen_task(options, self)
         self._left = self._coins = 2 + self._task_index % 4
         self._hide()
         return self._text(), self._info()

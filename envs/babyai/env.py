@@ -20,7 +20,7 @@ from selfreg_gym.envs.babyai.vector import vector as vector_of
 from selfreg_gym.envs.babyai.view import View, look
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, check_options
+from selfreg_gym.utils.arguments import check_count, chosen_task
 
 __all__ = ["BabyAI", "Snapshot"]
 
@@ -138,9 +138,7 @@ class BabyAI(gym.Env[str, str]):
             InvalidArgumentError: an unknown option, or an index outside the split.
         """
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        index = (options or {}).get("episode")
-        self._begin(int(self.np_random.integers(self.num_episodes) if index is None else index))
+        self._begin(chosen_task(options, self))
         return self._observe(look(self._level), invalid=False)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:

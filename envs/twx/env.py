@@ -23,7 +23,7 @@ from selfreg_gym.errors import (
     UnknownNameError,
 )
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, check_number, check_options
+from selfreg_gym.utils.arguments import check_count, check_number, chosen_task
 
 __all__ = ["TWX", "Snapshot"]
 
@@ -180,9 +180,7 @@ class TWX(gym.Env[str, str]):
             JvmError: the Java virtual machine did not start, or failed twice.
         """
         super().reset(seed=seed)
-        check_options(options, available=self.num_episodes, strict=True)
-        index = (options or {}).get("episode")
-        index = int(self.np_random.integers(self.num_episodes) if index is None else index)
+        index = chosen_task(options, self)
         start = start_of(self.split, index)
         reply = self._simulator.begin(start)
         self._state = Snapshot(

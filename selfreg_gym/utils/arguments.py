@@ -22,6 +22,7 @@ __all__ = [
     "check_numbers",
     "check_options",
     "check_tasks",
+    "chosen_task",
     "is_number",
 ]
 
@@ -132,3 +133,19 @@ def check_options(
     if options.get("episode") is not None:
         high = LARGEST_INTEGER if available is None else available - 1
         check_count("options['episode'] of reset, the index of a task,", options["episode"], low=0, high=high)
+
+
+def chosen_task(options: Any, env: Any) -> int:
+    """The index of the task with which ``reset`` begins: ``options["episode"]``, or else a random one.
+
+    Args:
+        options: the ``options`` of ``reset``, or None; only the key ``episode`` is allowed.
+        env: the task, with ``num_episodes``, and with ``np_random`` for the draw.
+
+    Raises:
+        UnknownNameError: another key.
+        InvalidArgumentError: not a dict, or an index outside ``0 .. num_episodes - 1``.
+    """
+    check_options(options, available=env.num_episodes, strict=True)
+    index = (options or {}).get("episode")
+    return int(env.np_random.integers(env.num_episodes) if index is None else index)
