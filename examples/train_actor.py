@@ -100,12 +100,14 @@ RECIPES = {
     },
     "cookingworld": {
         "tiny": Recipe(
-            hidden=96, layers=2, heads=3, episodes=1500, steps=1200, short_steps=0, batch_size=16, perturb=0.12
+            hidden=96, layers=2, heads=3, episodes=3000, steps=3000, short_steps=0, batch_size=16, perturb=0.12
         ),
     },
     "babyai": {
         "tiny": Recipe(hidden=96, layers=2, heads=3, episodes=7000, steps=500, short_steps=0, batch_size=32),
-        "strong": Recipe(hidden=128, layers=2, heads=4, episodes=7000, steps=1300, short_steps=0, batch_size=32),
+        "strong": Recipe(
+            hidden=128, layers=3, heads=4, episodes=12000, steps=3500, short_steps=0, batch_size=32, lr=2e-3
+        ),
     },
 }
 NAMES = ("strong", "tiny")
