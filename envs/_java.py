@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import MissingPackageError, TaskContractError, shown
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["Jvm", "JvmError", "java_executable", "shared_jvm"]
 
@@ -81,14 +82,9 @@ class Jvm:
     """
 
     def __init__(self, jar: str | Path, *, extra: str, timeout: float, options: Sequence[str] = ()) -> None:
-        try:
-            from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
-        except ImportError:
-            raise MissingPackageError(
-                f"this task needs the package py4j, which is not installed: pip install 'selfreg-gym[{extra}]'."
-            ) from None
+        py4j = optional_package("py4j.java_gateway", user="this task", requirement=f"selfreg-gym[{extra}]")
         _without_logs()
-        path = os.pathsep.join((find_jar_path(), str(jar)))
+        path = os.pathsep.join((py4j.find_jar_path(), str(jar)))
         server = ("py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0")
         command = [str(java_executable(extra)), "-classpath", path, *_OPTIONS, *options, *server]
         self._timeout, self._owner = timeout, os.getpid()
@@ -104,8 +100,8 @@ class Jvm:
             self.pid = self._process.pid
             try:
                 port, token = _read_lines(self._process, 2)
-                parameters = GatewayParameters(port=int(port), auth_token=token, read_timeout=timeout)
-                self.gateway = JavaGateway(gateway_parameters=parameters)
+                parameters = py4j.GatewayParameters(port=int(port), auth_token=token, read_timeout=timeout)
+                self.gateway = py4j.JavaGateway(gateway_parameters=parameters)
                 system, stream = self.gateway.jvm.java.lang.System, self.gateway.jvm.java.io
                 silent = stream.PrintStream(stream.OutputStream.nullOutputStream())
                 system.setOut(silent)  # nobody reads the pipe from here on

@@ -7,9 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
+from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, chosen_task
+from selfreg_gym.utils.arguments import check_count, check_flag, check_invalid_action, check_render_mode, chosen_task
 
 __all__ = ["Moment", "TextGame"]
 
@@ -78,15 +78,11 @@ class TextGame(gym.Env[str, str]):
         list_actions: bool,
         render_mode: str | None,
     ) -> None:
-        if invalid_action not in ("noop", "terminate"):
-            raise UnknownNameError("value of invalid_action", invalid_action, ("noop", "terminate"))
-        if render_mode not in (None, "ansi"):
-            raise UnknownNameError("render mode", render_mode, ("ansi",))
-        if not isinstance(list_actions, bool):
-            raise InvalidArgumentError(f"list_actions must be True or False, received {list_actions!r}.")
+        check_flag("list_actions", list_actions)
         self.max_steps = check_count("max_steps", max_steps)
         self.num_episodes = num_episodes
-        self.invalid_action, self.list_actions, self.render_mode = invalid_action, list_actions, render_mode
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.list_actions, self.render_mode = list_actions, check_render_mode(render_mode, self)
         self.observation_space, self.action_space = FreeText(), FreeText(10_000)
         self._index = self._left = 0
         self._over = False

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._optional import optional_package
 from selfreg_gym.envs._text_game import Moment, TextGame
-from selfreg_gym.envs.alfworld.engine import Engine
+from selfreg_gym.envs.alfworld.engine import PACKAGE, Engine
 from selfreg_gym.envs.alfworld.games import SPLITS, TASK_TYPES, data_folder, game_files
 from selfreg_gym.envs.alfworld.planner import plan_within
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_flag, check_number
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["ALFWorld"]
 
@@ -97,9 +97,8 @@ class ALFWorld(TextGame):
         for name in task_types:
             if name not in TASK_TYPES:
                 raise UnknownNameError("type of ALFWorld task", name, TASK_TYPES)
-        if not isinstance(page, bool):
-            raise InvalidArgumentError(f"page must be True or False, received page={page!r}.")
-        optional_package("textworld", extra="alfworld", task="selfreg/ALFWorld-v0")
+        check_flag("page", page)
+        optional_package("textworld", **PACKAGE)
         self._files = game_files(data_folder(data), split, tuple(task_types))
         super().__init__(
             num_episodes=len(self._files),

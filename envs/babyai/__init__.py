@@ -6,16 +6,10 @@ instruction and the objects that it is about), ``keys``, ``vector``, ``state`` (
 ``env`` (the Gymnasium env).
 """
 
-from selfreg_gym.errors import MissingPackageError
+from selfreg_gym.utils.optional_packages import optional_package
 
-try:
-    from selfreg_gym.envs.babyai.env import BabyAI
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "minigrid":
-        raise
-    raise MissingPackageError(
-        "the BabyAI tasks need the package minigrid: pip install 'selfreg-gym[minigrid]'."
-    ) from error
+optional_package("minigrid", user="a BabyAI task", requirement="selfreg-gym[minigrid]")
+from selfreg_gym.envs.babyai.env import BabyAI  # noqa: E402 - it imports minigrid
 
 __all__ = ["BabyAI"]
 

@@ -20,7 +20,7 @@ from selfreg_gym.envs.babyai.vector import vector as vector_of
 from selfreg_gym.envs.babyai.view import View, look
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, chosen_task
+from selfreg_gym.utils.arguments import check_count, check_flag, check_invalid_action, check_render_mode, chosen_task
 
 __all__ = ["BabyAI", "Snapshot"]
 
@@ -111,13 +111,9 @@ class BabyAI(gym.Env[str, str]):
         self.levels = _checked_levels(levels)
         if split not in SPLITS:
             raise UnknownNameError("split of BabyAI", split, SPLITS)
-        if invalid_action not in ("terminate", "noop"):
-            raise UnknownNameError("value of invalid_action", invalid_action, ("terminate", "noop"))
-        if render_mode not in (None, "ansi", "rgb_array"):
-            raise UnknownNameError("render_mode of BabyAI", render_mode, ("ansi", "rgb_array"))
-        if not isinstance(vector, bool):
-            raise InvalidArgumentError(f"vector must be True or False, received vector={vector!r}.")
-        self.split, self.invalid_action, self.vector, self.render_mode = split, invalid_action, vector, render_mode
+        self.split, self.vector = split, check_flag("vector", vector)
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.render_mode = check_render_mode(render_mode, self)
         self.max_steps = None if max_steps is None else check_count("max_steps", max_steps)
         self.num_episodes = SPLITS[split][1] * len(self.levels)
         self.observation_space = FreeText()

@@ -147,9 +147,10 @@ class ScienceWorld(TextGame):
             TaskContractError: the replay has another outcome.
         """
         played, expected, self._goal = position
-        seen = self._simulator.begin(*self._plays[index], self.simplification)._replace(reply="")
-        for step in played:
-            seen = self._simulator.send(step.action)
+        actions = [step.action for step in played]
+        seen = self._simulator.replay(*self._plays[index], self.simplification, actions)
+        if not played:
+            seen = seen._replace(reply="")
         self._played, self._seen = played, expected
         if seen != expected:
             task, variation = self._plays[index]

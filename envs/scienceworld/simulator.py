@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfreg_gym.envs._java import JvmError, shared_jvm
-from selfreg_gym.errors import MissingPackageError
+from selfreg_gym.utils.optional_packages import package_file
 
 __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
@@ -25,16 +25,12 @@ def jar() -> Path:
     Raises:
         MissingPackageError: ScienceWorld is not installed.
     """
-    try:
-        spec = importlib.util.find_spec("scienceworld")
-    except ValueError:  # the module is set to None
-        spec = None
-    if spec is None or spec.origin is None:
-        raise MissingPackageError(
-            "the task selfreg/ScienceWorld-v0 needs the package 'scienceworld', which is not installed: "
-            "pip install 'selfreg-gym[scienceworld]'"
-        )
-    return Path(spec.origin).with_name("scienceworld.jar")
+    return package_file(
+        "scienceworld",
+        "scienceworld.jar",
+        user="the task selfreg/ScienceWorld-v0",
+        requirement="selfreg-gym[scienceworld]",
+    )
 
 
 class Seen(NamedTuple):
@@ -97,6 +93,19 @@ class Simulator:
             score=float(self._call("getScore")),
             completed=bool(self._call("getCompleted")),
         )
+
+    def replay(self, task: str, variation: int, simplification: str, actions: Sequence[str]) -> Seen:
+        """Begin a task and carry out actions; returns what the simulator says after the last of them.
+
+        Descriptions are read only at the end. They take five of the six calls of a step, and do not change the world.
+
+        Raises:
+            JvmError: the virtual machine did not answer.
+        """
+        seen = self.begin(task, variation, simplification)
+        for action in actions[:-1]:
+            self._call("step", action)
+        return self.send(actions[-1]) if actions else seen
 
     def description(self) -> str:
         """The description of the task."""

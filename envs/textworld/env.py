@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._optional import optional_package
 from selfreg_gym.envs._text_game import Moment, TextGame
 from selfreg_gym.envs.textworld.challenges import CHALLENGES, SPLITS, game_seed
 from selfreg_gym.envs.textworld.engine import Engine, Position, clean
-from selfreg_gym.envs.textworld.games import game_file
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.envs.textworld.games import PACKAGE, game_file
+from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.utils.arguments import check_flag
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["TextWorld"]
 
@@ -107,10 +108,9 @@ class TextWorld(TextGame):
             raise UnknownNameError("challenge of TextWorld", challenge, CHALLENGES)
         if split not in SPLITS:
             raise UnknownNameError("split of TextWorld", split, SPLITS)
-        for name, value in (("goal_only", goal_only), ("page", page)):
-            if not isinstance(value, bool):
-                raise InvalidArgumentError(f"{name} must be True or False, received {name}={value!r}.")
-        optional_package("textworld", extra="textworld", task="selfreg/TextWorld")
+        check_flag("goal_only", goal_only)
+        check_flag("page", page)
+        optional_package("textworld", **PACKAGE)
         super().__init__(
             num_episodes=SPLITS[split],
             max_steps=max_steps,

@@ -15,11 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.envs._optional import optional_package
 from selfreg_gym.errors import TaskResetError
+from selfreg_gym.utils.optional_packages import optional_package
 from selfreg_gym.utils.user_cache import cache_directory
 
-__all__ = ["game_file"]
+__all__ = ["PACKAGE", "game_file"]
+
+PACKAGE = {"user": "the task selfreg/TextWorld", "requirement": "selfreg-gym[textworld]"}
+"""Arguments of ``optional_package``."""
 
 _ATTEMPTS = 20  # seeds that are tried for one game; a treasure hunt cannot be made with each
 _FILES = ("game.json", "game.z8")
@@ -63,11 +66,9 @@ def _root() -> Path:
 
 
 def _build(folder: Path, challenge: str, settings: Mapping[str, Any], seed: int, goal_only: bool) -> None:
-    generator = optional_package("textworld.generator", extra="textworld", task="selfreg/TextWorld")
-    compiler = optional_package("textworld.generator.inform7", extra="textworld", task="selfreg/TextWorld")
-    make = optional_package("textworld.challenges", extra="textworld", task="selfreg/TextWorld").CHALLENGES[challenge][
-        1
-    ]
+    generator = optional_package("textworld.generator", **PACKAGE)
+    compiler = optional_package("textworld.generator.inform7", **PACKAGE)
+    make = optional_package("textworld.challenges", **PACKAGE).CHALLENGES[challenge][1]
     building = Path(tempfile.mkdtemp(prefix=".building_", dir=folder.parent))
     try:
         for attempt in range(_ATTEMPTS):

@@ -23,7 +23,14 @@ from selfreg_gym.errors import (
     UnknownNameError,
 )
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, check_number, chosen_task
+from selfreg_gym.utils.arguments import (
+    check_count,
+    check_flag,
+    check_invalid_action,
+    check_number,
+    check_render_mode,
+    chosen_task,
+)
 
 __all__ = ["TWX", "Snapshot"]
 
@@ -147,17 +154,15 @@ class TWX(gym.Env[str, str]):
         for what, value, choices in (
             ("game of TextWorldExpress", game, GAMES),
             ("split of TextWorldExpress", split, SPLITS),
-            ("value of invalid_action", invalid_action, ("terminate", "noop")),
-            ("render_mode of TWX", render_mode, (None, "ansi")),
         ):
             if value not in choices:
-                raise UnknownNameError(what, value, [one for one in choices if one])
-        for what, flag in (("list_actions", list_actions), ("vector", vector)):
-            if not isinstance(flag, bool):
-                raise InvalidArgumentError(f"{what} must be True or False, received {flag!r}.")
-        self.game, self.split, self.invalid_action, self.render_mode = game, split, invalid_action, render_mode
+                raise UnknownNameError(what, value, choices)
+        self.game, self.split = game, split
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.render_mode = check_render_mode(render_mode, self)
         self.params = parameters_of(game, params)
-        self.max_steps, self.list_actions, self.vector = check_count("max_steps", max_steps), list_actions, vector
+        self.max_steps = check_count("max_steps", max_steps)
+        self.list_actions, self.vector = check_flag("list_actions", list_actions), check_flag("vector", vector)
         self.time_limit = check_number("time_limit (seconds)", time_limit, above=True)
         self.num_episodes = SPLITS[split][2]
         self.observation_space, self.action_space = FreeText(), FreeText(1_000)

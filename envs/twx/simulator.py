@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfreg_gym.envs._java import Jvm, JvmError, shared_jvm
-from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, TaskContractError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
+from selfreg_gym.utils.optional_packages import package_file
 
 __all__ = ["Reply", "Simulator", "Start"]
 
@@ -53,7 +52,11 @@ class Simulator:
 
     def __init__(self, name: str, parameters: str, *, time_limit: float) -> None:
         self.name, self.parameters, self.time_limit = name, parameters, time_limit
-        self.jar = _jar()
+        self.jar = str(
+            package_file(
+                _PACKAGE, "textworld-express.jar", user="TextWorldExpress", requirement=f"selfreg-gym[{_EXTRA}]"
+            )
+        )
         self._jvm: Jvm | None = None
         self._game: Any = None
         self._at: tuple[Start, list[str]] | None = None  # the position of the Java game; None: unknown
@@ -163,13 +166,3 @@ def _read(text: str) -> Reply:
         bool(read["tasksuccess"]) or score >= 1.0,
         bool(read["taskfailure"]),
     )
-
-
-def _jar() -> str:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingPackageError(
-            "TextWorldExpress needs the package textworld-express, which is not installed: "
-            f"pip install 'selfreg-gym[{_EXTRA}]'."
-        )
-    return str(Path(spec.origin).with_name("textworld-express.jar"))

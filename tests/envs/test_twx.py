@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import signal
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -365,7 +366,7 @@ def test_arguments_are_checked(monkeypatch):
         make("MapReader", params={"maxDistanceApart": 9}).reset(options={"episode": 0})
     with pytest.raises(InvalidArgumentError, match=r"cannot be made with these parameters .* for seed 9"):
         make("MapReader", params={"numLocations": 6}).reset(options={"episode": 9})
-    monkeypatch.setattr(simulator.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "textworld_express", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'selfreg-gym\[twx\]'"):
         make()
 
