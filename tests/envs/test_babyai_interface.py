@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("minigrid.minigrid_env")
 
-import selfreg_gym  # noqa: E402, F401 - registers the tasks
-from selfreg_gym.envs.babyai import levels  # noqa: E402
-from selfreg_gym.envs.babyai.env import BabyAI  # noqa: E402
-from selfreg_gym.errors import (  # noqa: E402
+import selfreg_gym  # noqa: F401 - registers the tasks
+from selfreg_gym.envs.babyai import levels
+from selfreg_gym.envs.babyai.env import BabyAI
+from selfreg_gym.errors import (
     EpisodeOverError,
     InvalidArgumentError,
     NotResetError,
