@@ -1,9 +1,9 @@
 """BabyAI: instructions in a grid of rooms (`selfreg/BabyAI-GoToLocal-v0` and other levels), as text.
 
-Modules: ``levels`` (the levels of the package ``minigrid``, tasks and splits), ``mission`` (the instructions and what
-is done of them), ``view`` (what the agent sees), ``text`` (observations and actions), ``situation`` (the next
-instruction and the objects that it is about), ``keys``, ``vector``, ``state`` (exact snapshots), ``expert`` (the bot),
-``env`` (the Gymnasium env).
+Modules: ``levels`` (the levels of the package ``minigrid``, tasks and splits), ``mission`` (the instructions and which
+are done), ``view`` (what the agent sees), ``text`` (observations and actions), ``situation`` (the next instruction and
+its object), ``vector`` (the feature vector), ``state`` (exact snapshots), ``expert`` (the bot), ``env`` (the Gymnasium
+env).
 """
 
 from selfreg_gym.utils.optional_packages import optional_package
