@@ -1,4 +1,4 @@
-"""Java virtual machines for tasks whose simulators are written in Java or Scala; each ends with its Python process.
+"""Java virtual machines for simulators in Java or Scala. A machine ends when its Python process ends.
 
 A task asks :func:`shared_jvm` for the machine of its jar. There is at most one per process and jar. It is started at
 the first use, and again if it has died. Its standard input is a pipe from this process: when the process ends for any
@@ -28,7 +28,7 @@ from selfreg_gym.utils.optional_packages import optional_package
 __all__ = ["Jvm", "JvmError", "java_executable", "shared_jvm"]
 
 _START_SECONDS = 60.0
-# One collector of garbage and a small heap for many processes on one machine; the last three prevent files.
+# A small heap and a serial garbage collector, for many processes on one machine. The last three prevent files.
 _OPTIONS = ("-Xmx512m", "-Xss8m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:ErrorFile=/dev/null",
             "-XX:-CreateCoredumpOnCrash")  # fmt: skip
 _shared: dict[tuple[str, ...], Jvm] = {}
@@ -104,7 +104,7 @@ class Jvm:
                 self.gateway = py4j.JavaGateway(gateway_parameters=parameters)
                 system, stream = self.gateway.jvm.java.lang.System, self.gateway.jvm.java.io
                 silent = stream.PrintStream(stream.OutputStream.nullOutputStream())
-                system.setOut(silent)  # nobody reads the pipe from here on
+                system.setOut(silent)  # the pipe is not read any more
                 system.setErr(silent)
             except Exception as error:
                 self.kill()
@@ -167,7 +167,7 @@ class Jvm:
             return None
 
     def detach(self) -> None:
-        """Let py4j send nothing more, not even about Java objects that Python no longer uses."""
+        """Stop all messages of py4j, also those about Java objects that Python no longer uses."""
         gateway = getattr(self, "gateway", None)
         if gateway is not None:
             gateway._gateway_client.is_connected = False
@@ -202,7 +202,7 @@ def _read_lines(process: subprocess.Popen[bytes], number: int) -> list[str]:
 
 
 def _without_logs() -> None:
-    """Drop the tracebacks that py4j writes to the root logger when a call fails; the error itself is raised."""
+    """Remove the tracebacks that py4j writes to the root logger when a call fails. The error itself is raised."""
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     if _not_py4j not in logging.root.filters:
         logging.root.addFilter(_not_py4j)

@@ -1,4 +1,4 @@
-"""``Engine``: a running game of ALFWorld, by TextWorld's PDDL environment."""
+"""``Engine``: a running game of ALFWorld in the PDDL environment of TextWorld."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Engine:
         return self._read(self._again())
 
     def _again(self) -> Any:
-        """Do what ``PddlEnv.reset`` does, without its translation of the PDDL problem, which takes most of the time."""
+        """``PddlEnv.reset`` without the translation of the PDDL problem, which takes most of the time."""
         env, world = self._env, self._env._pddl_state
         world.downward_lib.load_sas(world.sas.encode("utf-8"))
         world.downward_lib.load_sas_replan(world.sas_replan.encode("utf-8"))
@@ -83,7 +83,7 @@ class Engine:
         return ""
 
     def plan(self) -> list[str]:
-        """The planner's commands from here; it may take long."""
+        """The commands of the planner from the current state. This can take long."""
         return self._env._pddl_state.replan(self._env._entity_infos)
 
     def _read(self, state: Any) -> str:

@@ -1,4 +1,4 @@
-"""``Simulator``: one ScienceWorld simulator in the process's Java virtual machine."""
+"""``Simulator``: one ScienceWorld simulator in the Java virtual machine of this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from selfreg_gym.utils.optional_packages import package_file
 __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
 _TIMEOUT = 120.0  # seconds for one call; loading a task takes a few
-# Object.hashCode is an address by default, and sets of objects, as the contents of a room, are listed in its order.
+# Hash codes are addresses by default, and the simulator lists sets (the contents of a room) in their order.
 _OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
 _CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
 
@@ -39,7 +39,7 @@ class Seen(NamedTuple):
     Attributes:
         reply: its answer.
         look, inventory: descriptions of the place and of the inventory.
-        goals: the state of the task's sub-goals, one line each, which the player does not see.
+        goals: the state of the sub-goals of the task, one line each; the player does not see them.
         score: in [-1, 1]; negative if the task has failed.
         completed: whether the task has ended.
     """
@@ -124,7 +124,7 @@ class Simulator:
 
 @lru_cache(maxsize=4096)
 def gold_path(task: str, variation: int, simplification: str) -> tuple[str, ...]:
-    """ScienceWorld's own solution of a task from its start, computed by another simulator.
+    """The solution of ScienceWorld for a task from its start, computed by another simulator.
 
     Raises:
         JvmError: the virtual machine did not answer.

@@ -1,4 +1,4 @@
-"""``Engine``: a game of TextWorld, with its exact state as a value."""
+"""``Engine``: a game of TextWorld whose exact state can be saved and restored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KNOWN = 500  # states of a game whose valid actions are kept
 
 
 class Position(NamedTuple):
-    """The state of a game: of the interpreter, of the layers around it (name -> value), and of the logical world."""
+    """The state of a game: of the interpreter, of the wrappers around it (name -> value), and of the logical world."""
 
     machine: tuple[Any, ...]
     layers: tuple[dict[str, Any], ...]
@@ -32,16 +32,16 @@ class Position(NamedTuple):
 
 
 class _World:
-    """The logical state of a game, in place of TextWorld's ``GameProgression``, with the logical actions so far.
+    """The logical state of a game and the logical actions so far. It replaces TextWorld's ``GameProgression``.
 
-    ``GameProgression`` also plans after each action, which takes longer than the action. Valid actions are computed
-    once for each state of the game: that is a third of the time of a step, and states recur.
+    ``GameProgression`` also plans after each action, which takes longer than the action. The valid actions take a third
+    of the time of a step. They are computed once for each state of a game and kept, because states recur.
     """
 
     winning_policy = None
 
     def __init__(self, game: Any, state: Any, valid: list[Any], known: dict[Any, list[Any]]) -> None:
-        """``known``: state of this game -> its valid actions; it is completed by :meth:`update`."""
+        """``known``: state of this game -> its valid actions; :meth:`update` adds to it."""
         self.game, self.state, self.valid_actions, self._known = game, state, valid, known
         self.actions: tuple[Any, ...] = ()
         self._facts: tuple[str, ...] | None = None
@@ -80,8 +80,8 @@ def _text_of(fact: Any) -> str:
 class Engine:
     """A running game.
 
-    TextWorld's ``env.copy()`` starts another interpreter for each copy. A :class:`Position` is the same without one.
-    TextWorld's ``policy_commands`` are computed only where :meth:`policy` asks for them.
+    TextWorld's ``env.copy()`` starts another interpreter for each copy. A :class:`Position` needs no interpreter.
+    TextWorld's ``policy_commands`` take long, so they are computed only by :meth:`policy`.
 
     Args:
         path: the ``.z8`` file, with its ``.json`` beside it.
@@ -98,7 +98,7 @@ class Engine:
         textworld = optional_package("textworld", **PACKAGE)
         self.path = path
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its interpreter says of each game that it is not a known one
+            warnings.simplefilter("ignore")  # the interpreter warns for each game that it does not know it
             self._env = textworld.start(str(path), textworld.EnvInfos(**dict.fromkeys(INFOS, True)))
         self._env.seed(1)  # TextWorld's games draw no random numbers; other seeds would be the time of day
         self._layers = [self._env]
@@ -129,7 +129,7 @@ class Engine:
 
     def return_to(self, position: Position) -> None:
         """Return to a state of the same game."""
-        if not self._layers[-1]._reset:  # this interpreter has not begun: the state is that of an earlier one
+        if not self._layers[-1]._reset:  # a new interpreter, and the state is of an earlier one
             self.begin()
         self._layers[-1]._jericho.set_state(position.machine)
         for layer, values in zip(self._layers, position.layers, strict=True):
@@ -142,7 +142,7 @@ class Engine:
         return self._world.facts()
 
     def policy(self) -> list[str]:
-        """TextWorld's ``policy_commands``: commands that win the game from here; none if it knows none."""
+        """TextWorld's ``policy_commands``: commands that win the game from here; empty if TextWorld finds none."""
         progression = optional_package("textworld.generator.game", **PACKAGE)
         actions = self._world.actions
         done, quests = self._planner or ((), None)

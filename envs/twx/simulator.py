@@ -38,8 +38,8 @@ class Reply(NamedTuple):
 class Simulator:
     """A game in the Java virtual machine of this process, which is started at the first use.
 
-    Several simulators of a process share the machine and do not affect each other. If the machine has died, or this is
-    a forked child, the next call starts another and plays the episode again up to its last action.
+    Several simulators of a process share the machine and do not affect each other. If the machine has died, or if this
+    process is a forked child, the next call starts another machine and plays the actions of the episode again.
 
     Args:
         name: the game, by TextWorldExpress's name.
@@ -79,7 +79,7 @@ class Simulator:
             return self._begin(start)
 
     def go_to(self, start: Start, actions: Sequence[str], expected: Reply) -> None:
-        """Bring the Java game to the position after ``actions``; nothing is played if it is there.
+        """Bring the Java game to the position after ``actions``. If it is already there, nothing is played.
 
         Raises:
             TaskContractError: the last reply is not ``expected``.
@@ -108,7 +108,7 @@ class Simulator:
         return self._step(action)
 
     def gold_path(self, start: Start) -> tuple[str, ...]:
-        """TextWorldExpress's own solution of a fresh game; the position of this game is then unknown."""
+        """The solution of TextWorldExpress for a fresh game. Afterwards the position of this game is unknown."""
         self._begin(start, gold=True)
         assert self._jvm is not None
         path = tuple(self._jvm.call(lambda: list(self._game.getGoldActionSequence())))
