@@ -22,7 +22,7 @@ _DETERMINER = re.compile(r"^(?:an?|some|the) ", re.IGNORECASE)
 
 
 class Thing(NamedTuple):
-    """A thing in a room: its name, the items on or in it (None: none are possible, or it is closed), if it is closed."""
+    """A thing in a room: its name, the items on or in it (None: it is closed or has none), whether it is closed."""
 
     name: str
     items: tuple[str, ...] | None = None
