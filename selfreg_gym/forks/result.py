@@ -75,7 +75,8 @@ class Forks:
         calls: int64 ``(S, F, R, K)``, calls from the state on.
         steps: int64 ``(S, F, R)``, steps from the state to the end.
         invalid_at: int64 ``(S, F, R)``, the first step from the state on (from 0) with an invalid action, -1 if none.
-        failed: bool ``(S, F, R)``, True where an actor failed at every attempt; these are left out of all statistics.
+        failed: bool ``(S, F, R)``, True where an actor or the helper failed at every attempt; left out of all
+            statistics.
         seed: of the repetitions.
     """
 

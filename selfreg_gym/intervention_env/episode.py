@@ -209,6 +209,14 @@ class EpisodeState:
         self._call.who = 0
         self._record(self.observation, self.info, 0.0, intervention, None, 0.0, error=error)
 
+    def fail(self, error: str) -> None:
+        """End the episode with the error of a helper; nobody acts on the task."""
+        self.who = 0
+        self.extra_actor_calls += self.act is not None
+        self.act = None
+        self._call.clear()
+        self._fail(None, error)
+
     def _name_of(self, who: int) -> str:
         return f"the intervention {shown(self._interventions[who - 1].name)}" if who else "the actor"
 
