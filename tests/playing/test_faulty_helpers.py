@@ -143,7 +143,7 @@ def test_a_helper_that_always_fails_ends_the_call() -> None:
 
     asked = []
     for num_envs in (None, 4):
-        with pytest.raises(TaskContractError, match="failed in all of the 24 .*predict of Broken raised") as caught:
+        with pytest.raises(TaskContractError, match=r"failed in all of the 24 .*predict of Broken raised") as caught:
             list(run_episodes(make(num_envs), SPECS, Broken(), on_episode=asked.append))
         assert isinstance(caught.value.__cause__, TaskContractError)
     with pytest.raises(TaskContractError, match="failed in all of the 36 "):
@@ -205,17 +205,17 @@ def test_a_calibration_names_the_failed_episode() -> None:
         def with_knob(self, p: float) -> WithKnob:
             return self._replaced(random=self.random.with_knob(p))
 
-    with pytest.raises(FailedEpisodesError, match="task 1 .*the helper: .*no opinion"):
+    with pytest.raises(FailedEpisodesError, match=r"task 1 .*the helper: .*no opinion"):
         calibrate(WithKnob(raises), make(4), budget=0.5, tasks=range(4), episodes=40, seed=0)
 
 
 def test_forks_and_replays_name_the_helper() -> None:
     episodes = list(played(Random(0.5), 4).values())
-    with pytest.raises(TaskContractError, match="needs the helper's action at every stored decision.*the helper: "):
+    with pytest.raises(TaskContractError, match=r"needs the helper's action at every stored decision.*the helper: "):
         replayed_actions(episodes, Faulty(raises))
     env = make(None)
     env.reset(seed=0, options={"episode": 1})
-    with pytest.raises(FailedEpisodesError, match="every continuation .*the helper: .*no opinion"):
+    with pytest.raises(FailedEpisodesError, match=r"every continuation .*the helper: .*no opinion"):
         fork(env, live_states(env), then=Faulty(raises), repetitions=2, progress=False)
 
 
