@@ -179,8 +179,8 @@ class _Player:
             helper_must_work=False,
         )  # fmt: skip
         for episode in played:
-            state, _ = self._table.at(episode.task_index)
-            yield _measured(episode, len(state.steps), *place[episode.task_index, episode.seed])
+            state, chosen = self._table.at(episode.task_index)
+            yield _measured(episode, len(state.steps), len(chosen), *place[episode.task_index, episode.seed])
 
 
 def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
@@ -189,15 +189,17 @@ def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
     return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _measured(episode: Episode, before: int, state: int, first: int, repetition: int) -> Outcome:
-    """The outcome of a continuation after ``before`` recorded steps."""
+def _measured(episode: Episode, before: int, chosen: int, state: int, first: int, repetition: int) -> Outcome:
+    """The outcome of a continuation after ``before`` recorded steps, with ``chosen`` first actions."""
     own = episode.steps[before:]
     counts = np.bincount([step.action for step in own if not step.continuation], minlength=1 + len(episode.usage))
+    decided = np.cumsum([not step.continuation for step in own])
     invalid = next((i for i, step in enumerate(own) if step.invalid), -1)
     return Outcome(
         state=state, first=first, repetition=repetition, success=episode.success,
         cost=float(sum(step.cost for step in own)), calls=tuple(counts[1 : 1 + len(episode.usage)].tolist()),
-        steps=len(own), invalid_at=invalid, failed=episode.error is not None, error=episode.error,
+        steps=len(own), first_steps=int((decided <= chosen).sum()), invalid_at=invalid,
+        failed=episode.error is not None, error=episode.error,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     cost: float
     calls: tuple[int, ...]
     steps: int
+    first_steps: int
     invalid_at: int
     failed: bool
     error: str | None = None  # why it failed
@@ -62,7 +63,8 @@ class Work:
     ) -> None:
         self.arrays: dict[str, np.ndarray] = {
             "success": np.zeros(shape, bool), "cost": np.zeros(shape), "calls": np.zeros((*shape, interventions), int),
-            "steps": np.zeros(shape, int), "invalid_at": np.full(shape, -1), "failed": np.zeros(shape, bool),
+            "steps": np.zeros(shape, int), "first_steps": np.zeros(shape, int), "invalid_at": np.full(shape, -1),
+            "failed": np.zeros(shape, bool),
         }  # fmt: skip
         self.states, self.path, self.identity = states, path, identity
         self.left = np.full(len(states), shape[1] * shape[2])
