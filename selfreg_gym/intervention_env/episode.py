@@ -148,6 +148,7 @@ class EpisodeState:
             key,  # type: ignore[arg-type]
             MappingProxyType(self.info),
             self.memory.get(who),
+            self.memory.get(0) if who else None,
         )
 
     def apply(self, who: int, act: str | Act) -> None:
@@ -179,6 +180,8 @@ class EpisodeState:
             text, tokens = act.text, act.tokens
             if act.memory is not None:
                 self.memory[who] = act.memory
+            if who and act.actor_memory is not None:
+                self.memory[0] = act.actor_memory
             if act.cost is not None:
                 reported_cost = float(act.cost)
                 if who:
