@@ -130,7 +130,7 @@ def check_render_mode(value: Any, env: Any) -> str | None:
     """
     modes = env.metadata["render_modes"]
     if value is not None and value not in modes:
-        raise UnknownNameError(f"render mode of {type(env).__name__}", value, modes)
+        raise UnknownNameError(f"render_mode of {type(env).__name__}", value, modes)
     return None if value is None else str(value)
 
 
