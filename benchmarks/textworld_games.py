@@ -21,7 +21,7 @@ from typing import Any
 
 import gymnasium as gym
 import textworld
-from twx import Script, recorded
+from twx import Script, recorded, turns_of
 
 from selfreg_gym import Intervention, InterventionEnv
 from selfreg_gym.envs.textworld import IDS
@@ -48,20 +48,7 @@ def prepared(name: str) -> tuple[dict[str, Callable[[int], None]], list[int]]:
         for action in episodes[episode]:
             bare.step(action)
 
-    def of_task(episode: int) -> None:
-        task.reset(options={"episode": episode})
-        for action in episodes[episode]:
-            task.step(action)
-
-    def of_env(episode: int) -> None:
-        script.actions, script.next = episodes[episode], 0
-        env.reset(seed=0, options={"episode": episode})
-        for step in range(len(script.actions)):
-            env.step(1 if step % 4 == 0 else 0)
-
-    turns: dict[str, Callable[[int], None]] = {
-        "TextWorld's env": of_package, "the task": of_task, "intervention env": of_env,
-    }  # fmt: skip
+    turns = {"TextWorld's env": of_package, **turns_of(task, env, script, episodes)}
     return turns, list(map(len, episodes))
 
 
