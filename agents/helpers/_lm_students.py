@@ -24,6 +24,8 @@ from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
 from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
 from selfreg_gym.prm.targets import split_tasks
 from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import checked_source
+from selfreg_gym.types import Episode
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 __all__ = ["train_student"]
@@ -70,6 +72,7 @@ def train_student(
     task = task_of_spec(getattr(rollouts, "spec", None))
     if str(backbone) != AUTO:
         backbone_path(backbone, task=task)  # an unknown name is an error before the rollouts are read
+    rollouts = checked_source(rollouts)
     data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=share, seed=seed)
     table, gains = data.table, data.gains
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
@@ -197,8 +200,9 @@ class _Data(NamedTuple):
 
 
 def _read(
-    rollouts: Any, teacher: Any, *, inputs: tuple[str, ...] | None, facts: bool, prm: Any, share: float, seed: int
-) -> _Data:
+    rollouts: Rollouts | list[Episode], teacher: Any, *, inputs: tuple[str, ...] | None, facts: bool, prm: Any,
+    share: float, seed: int,
+) -> _Data:  # fmt: skip
     """Read the decisions of the rollouts with the teacher's gains, and hold out a share of the tasks.
 
     Raises:
@@ -206,7 +210,7 @@ def _read(
     """
     table = DecisionTable.from_rollouts(rollouts)
     gains = teacher_gains(teacher, table)
-    held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
+    held_out = split_tasks(_tasks(rollouts), share=share, seed=seed)
     inputs = _available(table, facts=facts) if inputs is None else inputs
     encoder, numbers = _numbers(table, inputs, rollouts, prm)
     inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
@@ -278,19 +282,12 @@ def _numbers(
     return encoder, encoder.encode(table)
 
 
-def _tasks(rollouts: Any, count: int) -> list[str]:
+def _tasks(rollouts: Rollouts | list[Episode]) -> list[str]:
     """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
     if isinstance(rollouts, Rollouts):
         column: Any = rollouts.columns("task_id", decisions=True)["task_id"]
-        tasks = [column.values[code] for code in column.codes.tolist()]
-    else:
-        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.decisions]
-    if len(tasks) != count:
-        raise InvalidArgumentError(
-            f"rollouts must be a store or a list of episodes that can be read twice, received "
-            f"{type(rollouts).__name__} with {count} decisions, then {len(tasks)}."
-        )
-    return tasks
+        return [column.values[code] for code in column.codes.tolist()]
+    return [episode.task_id for episode in rollouts for _ in episode.decisions]
 
 
 def _explained(found: np.ndarray, examples: GainExamples, gains: TeacherGains) -> list[float]:
