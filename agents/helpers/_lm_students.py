@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,12 @@ from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prom
 from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
-from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone, task_of_spec
+from selfreg_gym.lm.backbone import checkpoint_of_spec, task_of_spec
 from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead, GainModel, text_features
-from selfreg_gym.lm.loading import load_causal, load_tokenizer
+from selfreg_gym.lm.loading import load_causal
 from selfreg_gym.lm.readers import TextReader
-from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
-from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
+from selfreg_gym.lm.small_llama import LEARNING_RATE
+from selfreg_gym.lm.training_start import TrainingStart, check_backbone
 from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
 from selfreg_gym.prm.targets import split_tasks
 from selfreg_gym.store.rollouts import Rollouts
@@ -70,8 +71,7 @@ def train_student(
             "a language-model helper reads the text itself: leave 'embedding' out of its inputs."
         )
     task = task_of_spec(getattr(rollouts, "spec", None))
-    if str(backbone) != AUTO:
-        backbone_path(backbone, task=task)  # an unknown name is an error before the rollouts are read
+    check_backbone(backbone, task=task)
     rollouts = checked_source(rollouts)
     data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=share, seed=seed)
     table, gains = data.table, data.gains
@@ -82,11 +82,12 @@ def train_student(
 
     actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
     chosen: dict[str, Any] = {"actor": actor, "task": task}
-    model, tokenizer, start = _open(table, backbone, facts=facts, **chosen, dtype=dtype, device=device, seed=seed)
+    start, added = _open(table, backbone, facts=facts, **chosen, dtype=dtype, device=device, seed=seed)
+    tokenizer = start.tokenizer
     reading: dict[str, Any] = {"facts": facts, "topics": topics, "tokenizer": tokenizer}
     fit = data.examples(drawn, weight, **reading, augment=augment, rng=stream(LABEL_EXAMPLES, seed, 1))
     validation = data.examples(judged, judged_weight, **reading)
-    text_width = TEXT_FEATURES * int(model.config.get_text_config().hidden_size)
+    text_width = TEXT_FEATURES * int(start.model.config.get_text_config().hidden_size)
     head = GainHead(text_width, data.numbers.shape[1], gains.prices, gains.interventions, seed=seed)
     head.fit_scale(torch.from_numpy(gains.values[data.inside]))
     explained: dict[str, Any] = {}
@@ -95,13 +96,8 @@ def train_student(
         with torch.inference_mode():
             alone = head.eval().without_text(torch.from_numpy(validation.numbers)).numpy()
         explained["r2_of_numbers"] = _explained(alone, validation, gains)
-    lora = 0 if start.built else lora
-    if lora:
-        model = add_lora(model, task="CAUSAL_LM", rank=lora, seed=seed)
-    student = GainModel(model, head.to(device))
-    steps = None
-    if start.built:
-        steps = steps_from_scratch(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+    start.adapt(lora, task="CAUSAL_LM", seed=seed)
+    student = GainModel(start.model, head.to(device))
     log = train_gains(
         student,
         tokenizer,
@@ -110,46 +106,36 @@ def train_student(
         topics=len(table.feature_key.values) if topics else 0,
         batch_size=batch_size,
         seed=seed,
-        lr=lr or (3e-3 if lora else LEARNING_RATE),
+        lr=start.rate(lr, adapters=3e-3, weights=LEARNING_RATE),
         epochs=epochs,
-        steps=steps,
+        steps=start.least_steps(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
         accumulate=accumulate,
         patience=patience,
         resume=resume,
         progress=progress,
         description="helper",
     )
-    merged = (merge_lora(student.backbone) if lora else student.backbone).eval()
+    merged = start.merged(student.backbone)
     head = student.head.cpu().eval()
     features = TextReader(merged, tokenizer, text_features, memo=0).read(validation.prompts).astype(np.float32)
     with torch.inference_mode():
         found = head(torch.from_numpy(features), torch.from_numpy(validation.numbers)).numpy()
     explained["r2"] = _explained(found, validation, gains)
     info = {
-        **start.origin,
+        **start.record(log, merged, seed=seed, epochs=epochs, device=device, patience=patience),
         "teacher": gains.source,
         "inputs": list(data.inputs),
         "facts": facts,
-        "seed": seed,
-        "epochs": epochs,
-        "lora": int(lora),
         "augmented": augment is not None,
         "features": len(table.feature_key.values) if topics else 0,
-        "added_words": start.added,
+        "added_words": added,
         "decisions": len(table),
         "trained_on": len(drawn),
         "held_out_decisions": len(judged),
         "prices": [round(r, 4) for r in gains.prices],
         **explained,
-        "steps": log.steps,
-        "loss": [round(value, 4) for value in log.loss],
-        "seconds": round(log.seconds, 1),
-        "dtype": str(merged.dtype).removeprefix("torch."),
-        "device": str(device),
         "validation": [[step, round(value, 5)] for step, value in log.validation],
     }
-    if patience is not None:
-        info["early_stopping"] = early_stopping(log, patience=patience)
     return {
         "backbone": merged,
         "tokenizer": tokenizer,
@@ -222,14 +208,6 @@ def _read(
     return _Data(table, gains, inputs, encoder, numbers, inside, outside)
 
 
-class _Start(NamedTuple):
-    """The backbone before training: ``origin`` for the record, whether it was built, and the words added to it."""
-
-    origin: dict[str, Any]
-    built: bool
-    added: list[str]
-
-
 def _open(
     table: DecisionTable,
     backbone: str | Path,
@@ -240,17 +218,14 @@ def _open(
     dtype: str,
     device: str,
     seed: int,
-) -> tuple[Any, Any, _Start]:
-    """The model of the backbone and its tokenizer, whose vocabulary has all words of the prompts."""
+) -> tuple[TrainingStart, list[str]]:
+    """The model of the backbone with its tokenizer, and the words of the prompts that its vocabulary lacked."""
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
     prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
-    with opened_backbone(
-        backbone, table.observation.values, prompts=prompts, actor=actor, task=task, seed=seed
-    ) as found:
-        tokenizer = load_tokenizer(found.path)
-        model = load_causal(found.path, dtype=dtype, device=device)
-        origin, built = found.record(), found.built
-    return model, tokenizer, _Start(origin, built, extend_vocabulary(model, tokenizer, [*lines, _TAIL], seed=seed))
+    load = partial(load_causal, dtype=dtype, device=device)
+    options: dict[str, Any] = {"prompts": prompts, "actor": actor, "task": task, "seed": seed}
+    start = TrainingStart.open(load, backbone, table.observation.values, **options)
+    return start, extend_vocabulary(start.model, start.tokenizer, [*lines, _TAIL], seed=seed)
 
 
 def _train_numbers(head: GainHead, data: _Data, *, seed: int, resume: str | Path | None) -> None:
