@@ -22,7 +22,7 @@ from selfreg_gym.store.rollouts import Rollouts
 if TYPE_CHECKING:
     from selfreg_gym.fitted import FittedFrontier
 
-__all__ = ["fit_values", "read_models"]
+__all__ = ["fit_values", "known_inputs", "read_models"]
 
 
 def read_models(config: RunConfig) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def fit_values(run: Run) -> dict[str, Any]:
     made, left_out, warnings = [], [], []
     kinds = _helper_kinds(run)
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit-values", "values") as out:
-        inputs = c.inputs or _known_inputs(rollouts)
+        inputs = c.inputs or known_inputs(rollouts)
         teacher = _fitted(run, rollouts, inputs)
         teacher.save(out / "teacher")
         capped = None
