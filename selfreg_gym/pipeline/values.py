@@ -99,7 +99,7 @@ def _fitted(run: Run, rollouts: Rollouts, inputs: Sequence[str], *, cap: int | N
     )
 
 
-def _known_inputs(rollouts: Any) -> tuple[str, ...]:
+def known_inputs(rollouts: Any) -> tuple[str, ...]:
     """The inputs that the rollouts have: feature keys or vectors, steps left, and the actor's distribution.
 
     Without feature keys and vectors, an embedding of the text is added.
