@@ -51,10 +51,12 @@ def repeated(d: LoggedDecisions, count: int) -> LoggedDecisions:
     return LoggedDecisions(x, action, cost, last, success, task, actions=d.actions)
 
 
-def measured(name: str, decisions: LoggedDecisions, settings: Settings) -> FittedFrontier:
+def measured(
+    name: str, decisions: LoggedDecisions, settings: Settings, folder: str | None = None, progress: bool = False
+) -> FittedFrontier:
     """Fit, and print what it took and the held-out success at the budgets."""
     cpu, wall = time.process_time(), time.perf_counter()
-    frontier = fit_decisions(decisions, settings)
+    frontier = fit_decisions(decisions, settings, folder=folder, progress=progress)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     success = ", ".join(
@@ -77,6 +79,7 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=1_000_000, help="0: none")
     parser.add_argument("--rows", type=int, default=Settings.rows)
     parser.add_argument("--compare", type=int, nargs="*", default=[])
+    parser.add_argument("--folder", help="of the state of the long fit, which an interrupted command continues")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     cpu = time.process_time()
@@ -87,7 +90,8 @@ def main() -> None:
         measured("store", decisions, Settings(rows=rows, seed=arguments.seed))
     if arguments.decisions:
         decisions = repeated(decisions, arguments.decisions)
-        measured("repeated", decisions, Settings(rows=arguments.rows, seed=arguments.seed))
+        settings = Settings(rows=arguments.rows, seed=arguments.seed)
+        measured("repeated", decisions, settings, arguments.folder, progress=True)
 
 
 if __name__ == "__main__":
