@@ -233,7 +233,8 @@ class Helper:
 
         Args:
             observations: N texts; or the observations of :meth:`wrap`, an array ``(N, ...)`` or a dict of arrays.
-            state: the state that the previous call returned; None at first.
+            state: the state that the previous call returned; None at first. It must not be changed in place: after an
+                error, the helper is asked again with the same state.
             start: ``(N,)`` True where an episode begins and the memory must be reset.
 
         Returns:
@@ -270,7 +271,15 @@ class Helper:
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise TaskContractError(f"decide must return (actions, state); {self.type_name} returned {shown(answer)}.")
         actions, state = answer
-        found = np.atleast_1d(np.asarray(actions))
+        try:
+            found = np.atleast_1d(np.asarray(actions))
+        except ValueError:  # nested lists of different lengths
+            found = np.empty(0)
+        if not len(found) or (n is None and found.shape != (1,)):
+            raise TaskContractError(
+                f"for N observations, a helper must return N integer actions (here N = {n or 1}); {self.type_name} "
+                f"returned {shown(actions)}."
+            )
         return (found[0] if n is None else found), state
 
     def batch_size(self, observation: Any, episode_start: NDArray[np.bool_] | None) -> int | None:

@@ -97,11 +97,12 @@ class Decision:
         task: the live task env. A planner may take a snapshot and must restore it.
         info: the env's info at this decision, read-only; empty if it is not known.
         memory: the ``Act.memory`` of the last act in this episode of the same actor or intervention, or None.
+        actor_memory: the memory of the env's actor in this episode, for an intervention that calls this actor, or None.
         rng: a random stream for (episode seed, step, actor), created at its first use. It is independent of other
             streams, so neither batching nor a memo changes a sample.
     """
 
-    __slots__ = ("_key", "_rng", "admissible_actions", "info", "memory", "observation", "task")
+    __slots__ = ("_key", "_rng", "actor_memory", "admissible_actions", "info", "memory", "observation", "task")
 
     def __init__(
         self,
@@ -111,13 +112,14 @@ class Decision:
         key: tuple[int, ...] = (0,),
         info: Mapping[str, Any] | None = None,
         memory: Any = None,
+        actor_memory: Any = None,
     ) -> None:
         """``key``: non-negative integers (episode seed, step, actor) that seed ``rng``."""
         self.observation = observation
         self.admissible_actions = admissible_actions
         self.task = task
         self.info: Mapping[str, Any] = {} if info is None else info
-        self.memory = memory
+        self.memory, self.actor_memory = memory, actor_memory
         self._key = key
         self._rng: np.random.Generator | None = None
 
@@ -130,7 +132,12 @@ class Decision:
 
     def renewed(self) -> Decision:
         """The same decision with its random stream reset."""
-        return Decision(self.observation, self.admissible_actions, self.task, self._key, self.info, self.memory)
+        return self.remembering(self.memory, self.actor_memory)
+
+    def remembering(self, memory: Any, actor_memory: Any = None) -> Decision:
+        """The same decision with its random stream reset and other memories."""
+        args = self.observation, self.admissible_actions, self.task, self._key, self.info
+        return Decision(*args, memory, actor_memory)
 
     def derived(
         self,
@@ -142,6 +149,8 @@ class Decision:
         info: Any = ...,
     ) -> Decision:
         """A decision with another random stream, for an actor that asks another actor, once or several times.
+
+        It has no memory; :meth:`remembering` gives it one.
 
         Args:
             number: number of the question, not negative; each has a stream of its own.
@@ -175,6 +184,8 @@ class Act:
         error: the reason of a failure, or None. An act with an error is not executed.
         memory: what the actor finds as ``decision.memory`` at its next decision of this episode; None leaves it as it
             is. It belongs to the episode, so snapshots include it. It must not be changed later, and is not stored.
+        actor_memory: what the env's actor finds as ``decision.memory`` at its next decision, if an intervention called
+            this actor; None leaves it as it is.
 
     The env checks each act when it is received. An act with an invalid field counts as failed: its episode ends with
     ``info["error"]``, and no other episode is affected.
@@ -186,6 +197,7 @@ class Act:
     cost: float | None = None
     error: str | None = None
     memory: Any = field(default=None, compare=False, repr=False)
+    actor_memory: Any = field(default=None, compare=False, repr=False)
 
 
 @runtime_checkable

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from selfreg_gym.errors import SetupError
+from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.building import build_actor
 from selfreg_gym.intervention_env.interventions import for_task
-from selfreg_gym.types import Actor, Intervention
+from selfreg_gym.types import Act, Actor, Decision, Intervention
 
 __all__ = ["CallingActor", "CallsActor"]
 
 
 class CallingActor:
     """The base class of the actors of these interventions.
+
+    The called actor keeps its memory in an episode (``Act.memory``): the env's actor has one memory, whether it acts
+    itself or is called by an intervention.
 
     Args:
         actor: the actor that is called: a registered id, an actor or a function of the observation; None for the env's.
@@ -42,6 +47,22 @@ class CallingActor:
                 "bind it with with_actor(actor), or give it an actor of its own (actor=)."
             )
         return found
+
+    def memory_of(self, decision: Decision) -> Any:
+        """The memory in this episode of the actor that is called."""
+        return decision.actor_memory if self.own is None else decision.memory
+
+    def keeping(self, act: Act, memory: Any) -> Act:
+        """The act of the intervention that gives the called actor this memory; None leaves its memory as it is."""
+        return replace(act, actor_memory=memory) if self.own is None else replace(act, memory=memory)
+
+    def ask_called(self, decisions: Sequence[Decision], memories: Sequence[Any]) -> list[Act]:
+        """The acts of the called actor, which finds these memories; the acts give it the memories that it returns."""
+        if not decisions:
+            return []
+        asked = [one.remembering(memory) for one, memory in zip(decisions, memories, strict=True)]
+        acts = [Act(act) if isinstance(act, str) else act for act in ask(self.called, asked)]
+        return [self.keeping(replace(act, memory=None), act.memory) for act in acts]
 
     def with_actor(self, actor: Actor) -> Self:
         """The same for an env with this actor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from selfreg_gym.agents.interventions._base_actor import CallingActor
 from selfreg_gym.intervention_env.asking import ask
@@ -38,16 +39,15 @@ class Passing(CallingActor):
         answers = ask(self.asked, [self._offered(decision) for decision in decisions])
         acts = [Act(answer) if isinstance(answer, str) else answer for answer in answers]
         passed = [i for i, act in enumerate(acts) if act.error is None and _is_pass(act.text, decisions[i])]
-        instead = ask(self.called, [decisions[i] for i in passed]) if passed else []
-        given = [self._without_pass(act) for act in acts]
-        for i, act in zip(passed, instead, strict=True):
-            own, first = Act(act) if isinstance(act, str) else act, acts[i]
-            given[i] = Act(
-                own.text,
-                own.logprobs,
-                None if first.tokens is None and own.tokens is None else (first.tokens or 0) + (own.tokens or 0),
-                self.pass_cost if first.cost is None else first.cost,
-                own.error,
+        instead = self.ask_called([decisions[i] for i in passed], [self.memory_of(decisions[i]) for i in passed])
+        given = [replace(act, logprobs=None) for act in acts]  # they are also those of "pass"
+        for i, own in zip(passed, instead, strict=True):
+            first = acts[i]
+            given[i] = replace(
+                own,
+                tokens=None if first.tokens is None and own.tokens is None else (first.tokens or 0) + (own.tokens or 0),
+                cost=self.pass_cost if first.cost is None else first.cost,
+                memory=first.memory,
             )
         return given
 
@@ -55,12 +55,8 @@ class Passing(CallingActor):
         actions = decision.admissible_actions
         if actions is not None and PASS not in actions:
             actions = (*actions, PASS)
-        return decision.derived(0, observation=decision.observation + self.note, admissible_actions=actions)
-
-    @staticmethod
-    def _without_pass(act: Act) -> Act:
-        """The act without its log-probabilities, which are also those of "pass"."""
-        return act if act.logprobs is None else Act(act.text, None, act.tokens, act.cost, act.error)
+        offered = decision.derived(0, observation=decision.observation + self.note, admissible_actions=actions)
+        return offered.remembering(decision.memory)
 
 
 def _is_pass(text: str, decision: Decision) -> bool:

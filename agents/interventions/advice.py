@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from selfreg_gym import registry
@@ -50,11 +51,12 @@ class _Advised(CallingActor):
         advised = [i for i, sentence in enumerate(sentences) if sentence.error is None]
         self._check_readable(actor, [sentences[i].text for i in advised])
         asked = [self._advise(decisions[i], sentences[i].text) for i in advised]
-        for i, own in zip(advised, ask(actor, asked) if asked else [], strict=True):
-            act, sentence = Act(own) if isinstance(own, str) else own, sentences[i]
+        acts = self.ask_called(asked, [self.memory_of(decisions[i]) for i in advised])
+        for i, act in zip(advised, acts, strict=True):
+            sentence = sentences[i]
             counted = [one for one in (sentence.tokens, act.tokens) if one is not None]
             tokens = sum(counted) if counted else None
-            sentences[i] = Act(act.text, act.logprobs, tokens, sentence.cost, act.error)
+            sentences[i] = replace(act, tokens=tokens, cost=sentence.cost, memory=sentence.memory)
         return sentences
 
     def _advise(self, decision: Decision, sentence: str) -> Decision:
@@ -70,13 +72,14 @@ class _Advised(CallingActor):
                 with other_state(decision, _STEPS) as other:
                     answers += ask(self.adviser, [self._question(other)])
         else:
-            answers = ask(self.adviser, [self._question(decision.derived(1)) for decision in decisions])
+            asked = [self._question(decision.derived(1)).remembering(decision.memory) for decision in decisions]
+            answers = ask(self.adviser, asked)
         found = []
         for answer in answers:
             act = Act(answer) if isinstance(answer, str) else answer
             text = " ".join(act.text.split())[:_LONGEST]
             error = "the advice is an empty text." if act.error is None and not text else act.error
-            found.append(Act("" if error else text, None, act.tokens, act.cost, error))
+            found.append(Act("" if error else text, None, act.tokens, act.cost, error, act.memory))
         return found
 
     def _question(self, decision: Decision) -> Decision:

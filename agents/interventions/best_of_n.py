@@ -72,7 +72,7 @@ class _Best(CallingActor):
         """One act per decision, with one call of the other actor and one of the values."""
         if not decisions:
             return []
-        samples = draw(self.called, decisions, self.n)
+        samples = draw(self.called, decisions, [self.memory_of(decision) for decision in decisions], self.n)
         outcomes = [
             outcome
             for i, (decision, some) in enumerate(zip(decisions, samples, strict=True))
@@ -83,7 +83,16 @@ class _Best(CallingActor):
         totals = [np.zeros(len(some.counts)) for some in samples]
         for one in outcomes:
             totals[one.decision][one.candidate] += float(one.success) if one.state is None else next(values)
-        return [_chosen(some, total) for some, total in zip(samples, totals, strict=True)]
+        return [self._chosen(some, total) for some, total in zip(samples, totals, strict=True)]
+
+    def _chosen(self, samples: Samples, totals: np.ndarray) -> Act:
+        """The act of the candidate with the largest value; of equal ones the most frequent, then the first drawn."""
+        if samples.error is not None:
+            return samples.act("")
+        candidates = list(samples.counts)
+        rounded = np.round(totals, _DECIMALS)
+        best = max(range(len(candidates)), key=lambda c: (rounded[c], samples.counts[candidates[c]], -c))
+        return self.keeping(samples.act(candidates[best]), samples.memories[candidates[best]])
 
     def _try(self, index: int, decision: Decision, candidates: Sequence[str]) -> list[_Outcome]:
         """The outcomes of the candidates on a task, which is afterwards as it was."""
@@ -118,16 +127,6 @@ class _Best(CallingActor):
         finally:
             restore(before)
         return found
-
-
-def _chosen(samples: Samples, totals: np.ndarray) -> Act:
-    """The act of the candidate with the largest value; of equal ones the most frequent, then the first drawn."""
-    if samples.error is not None:
-        return samples.act("")
-    candidates = list(samples.counts)
-    rounded = np.round(totals, _DECIMALS)
-    best = max(range(len(candidates)), key=lambda c: (rounded[c], samples.counts[candidates[c]], -c))
-    return samples.act(candidates[best])
 
 
 class BestOfN(CallsActor):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Decision, Episode
 
@@ -102,9 +102,9 @@ class _Replayed(CallingActor):
         """One act per decision, with at most one call of the env's actor."""
         acts = [self._recorded_act(decision) for decision in decisions]
         left = [i for i, act in enumerate(acts) if act is None]
-        for i, own in zip(left, ask(self.called, [decisions[i] for i in left]) if left else [], strict=True):
-            act = Act(own) if isinstance(own, str) else own
-            acts[i] = Act(act.text, act.logprobs, act.tokens, 0.0, act.error)
+        others = self.ask_called([decisions[i] for i in left], [self.memory_of(decisions[i]) for i in left])
+        for i, act in zip(left, others, strict=True):
+            acts[i] = replace(act, cost=0.0)
         return [act for act in acts if act is not None]
 
     def _recorded_act(self, decision: Decision) -> Act | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActor
-from selfreg_gym.agents.interventions._samples import draw
+from selfreg_gym.agents.interventions._samples import Samples, draw
 from selfreg_gym.types import Act, Actor, Decision
 from selfreg_gym.utils.arguments import check_count
 
@@ -26,7 +26,14 @@ class _MostFrequent(CallingActor):
         """One act per decision, with one call of the other actor."""
         if not decisions:
             return []
-        return [one.act("" if one.error else one.most_frequent) for one in draw(self.called, decisions, self.n)]
+        samples = draw(self.called, decisions, [self.memory_of(decision) for decision in decisions], self.n)
+        return [self._most_frequent(one) for one in samples]
+
+    def _most_frequent(self, samples: Samples) -> Act:
+        if samples.error is not None:
+            return samples.act("")
+        text = samples.most_frequent
+        return self.keeping(samples.act(text), samples.memories[text])
 
 
 class SelfConsistency(CallsActor):

@@ -64,8 +64,15 @@ class Player:
             # episodes: each shard has a seed of its own, so that no two shards begin with the same draws.
             place = () if helper.draws_per_episode else (shard.number,)
             own = reseeded(helper, self.seed, number, *place)
-            options: dict[str, Any] = {"deterministic": self.deterministic, "retries": self.retries}
-            for episode in run_episodes(self._env, shard.specs[key], own, **options):
+            played = run_episodes(
+                self._env,
+                shard.specs[key],
+                own,
+                deterministic=self.deterministic,
+                retries=self.retries,
+                helper_must_work=False,  # a shard may have episodes of one task only
+            )
+            for episode in played:
                 kept = episode if episode_id(episode) in traced else None
                 yield PlayedEpisode(shard.split, key, measure(episode), kept)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any, cast
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
 from selfreg_gym.evaluation.diagnostics import EvaluationWarning
 from selfreg_gym.evaluation.measures import EpisodeMeasures
 from selfreg_gym.evaluation.planning import SplitPlan, evaluation_plan, make_shards
@@ -35,6 +35,8 @@ __all__ = ["evaluate", "evaluate_splits"]
 
 FORMERLY_FIXED = "collected"
 """A split of this name has fixed tasks unless ``fixed_tasks`` is given; deprecated."""
+
+_MAX_ERRORS = 32
 
 KEY_DIGITS = 1e-5
 """A budget in a key may be rounded to six digits: their largest relative difference to the number itself."""
@@ -92,6 +94,8 @@ def evaluate(
         InvalidArgumentError: no helpers, an invalid helper or key, no tasks, an invalid budget or one that contradicts
             the helper's key, or several processes with a ready env.
         UnknownNameError: a budget for a helper that is not evaluated.
+        TaskContractError: on a split, each of the first 32 episodes of a helper ended in an error, or all of them if
+            there are fewer.
     """
     return evaluate_splits(
         {split: SplitPlan(env, tasks, episodes, _has_fixed_tasks(split, fixed_tasks))},
@@ -238,13 +242,27 @@ class _SplitRun:
         }
         self._played: dict[HelperKey, list[EpisodeMeasures]] = {key: [] for key in helpers}
         self._kept: list[tuple[HelperKey, Episode]] = []
+        self._working: set[HelperKey] = set()  # helpers with an episode that did not end in an error
 
     def add(self, played: PlayedEpisode) -> None:
-        """Add one episode."""
+        """Add one episode.
+
+        Raises:
+            TaskContractError: each of the first 32 episodes of a helper (or all, if it has fewer) ended in an error.
+        """
         self._played[played.key].append(played.measures)
         self.left -= 1
         if played.episode is not None:
             self._kept.append((played.key, played.episode))
+        if played.measures.error is None:
+            self._working.add(played.key)
+        elif played.key not in self._working:
+            count = len(self._played[played.key])
+            if count >= min(_MAX_ERRORS, len(self.plans[played.key])):
+                raise TaskContractError(
+                    f"split {self.name!r}: the first {count} episodes of the helper {str(played.key)!r} ended in an "
+                    f"error, the last with: {played.measures.error}"
+                )
 
     def evaluation(
         self, budgets: Mapping[HelperKey, float], expected: Mapping[Any, Mapping[str, float]] | None, prm: Any

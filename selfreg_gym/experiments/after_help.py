@@ -87,7 +87,8 @@ def _matched_by(step: Transition) -> tuple[Any, ...]:
 def outcomes(forks: Forks, first: Sequence[int], within: int) -> list[dict[str, float]]:
     """What happens after the first actions, per state: rates over the repetitions.
 
-    Repetitions that end within the first actions are left out; a state without others has NaN.
+    Repetitions that end within the first actions are left out; a state without others has NaN. The k steps begin after
+    the last step of the first actions, of which each can be a call of several steps.
 
     Args:
         forks: followed by the actor alone.
@@ -98,7 +99,8 @@ def outcomes(forks: Forks, first: Sequence[int], within: int) -> list[dict[str, 
         ``invalid``: the actor's action is not admissible within k steps. ``failed``: the episode ends without success
         within k steps. ``success``: it ends with success, at any time.
     """
-    f, done = forks.index(first), len(first)
+    f = forks.index(first)
+    done = forks.first_steps[:, f]
     steps, invalid, success = forks.steps[:, f], forks.invalid_at[:, f], forks.success[:, f]
     goes_on = (steps > done) & ~forks.failed[:, f]
     events = {

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, shown
+from selfreg_gym.errors import FailedEpisodesError, InvalidArgumentError, shown
 from selfreg_gym.forks.outcomes import Outcome, Work
 from selfreg_gym.forks.playing import FirstActions, ForkEnv
 from selfreg_gym.forks.result import Forks, as_first_actions, state_record
@@ -77,7 +77,7 @@ def fork(
         seed: seed of the repetitions.
         num_envs: episodes at once in each process.
         workers: number of processes; several need keyword arguments that can be pickled.
-        retries: repetitions of a continuation in which an actor failed.
+        retries: repetitions of a continuation in which an actor or ``then`` failed.
         deterministic: passed to ``then.predict``.
         resume: a JSON file for unfinished work. Finished states are written to it, and read from it by the same call
             after an interruption. It stays when all states are finished.
@@ -89,6 +89,7 @@ def fork(
     Raises:
         InvalidArgumentError: invalid arguments, no states, or a live env whose task cannot be made again.
         TaskContractError: a stored state is not reached again by its actions, so the task has changed.
+        FailedEpisodesError: every continuation ended in an error.
         CheckpointError: ``resume`` holds the work of another call, or is damaged.
     """
     live = not isinstance(env, Mapping)
@@ -130,6 +131,8 @@ def fork(
             run_sharded(player, _shards(work.missing(), each, num_envs, workers), workers=workers, on_result=keep)
         finally:
             work.write()
+    if work.arrays["failed"].all():
+        raise FailedEpisodesError(f"every continuation ended in an error, the last with: {work.error}")
     return Forks(
         states=states, first_actions=first, interventions=names, then=player.helper.type_name, reseeded=reseeded,
         seed=player.seed, **work.arrays,
@@ -172,11 +175,12 @@ class _Player:
                     specs.append(EpisodeSpec(self._table.number(i, f), seed))
                     place[specs[-1].task_index, seed] = (number, f, repetition)
         played = run_episodes(
-            self._env, specs, self.helper, deterministic=self.deterministic, record_steps=False, retries=self.retries
-        )
+            self._env, specs, self.helper, deterministic=self.deterministic, record_steps=False, retries=self.retries,
+            helper_must_work=False,
+        )  # fmt: skip
         for episode in played:
-            state, _ = self._table.at(episode.task_index)
-            yield _measured(episode, len(state.steps), *place[episode.task_index, episode.seed])
+            state, chosen = self._table.at(episode.task_index)
+            yield _measured(episode, len(state.steps), len(chosen), *place[episode.task_index, episode.seed])
 
 
 def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
@@ -185,15 +189,17 @@ def fork_seed(seed: int, state: ForkState, repetition: int) -> int:
     return int(words.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _measured(episode: Episode, before: int, state: int, first: int, repetition: int) -> Outcome:
-    """The outcome of a continuation after ``before`` recorded steps."""
+def _measured(episode: Episode, before: int, chosen: int, state: int, first: int, repetition: int) -> Outcome:
+    """The outcome of a continuation after ``before`` recorded steps, with ``chosen`` first actions."""
     own = episode.steps[before:]
     counts = np.bincount([step.action for step in own if not step.continuation], minlength=1 + len(episode.usage))
+    decided = np.cumsum([not step.continuation for step in own])
     invalid = next((i for i, step in enumerate(own) if step.invalid), -1)
     return Outcome(
         state=state, first=first, repetition=repetition, success=episode.success,
         cost=float(sum(step.cost for step in own)), calls=tuple(counts[1 : 1 + len(episode.usage)].tolist()),
-        steps=len(own), invalid_at=invalid, failed=episode.error is not None,
+        steps=len(own), first_steps=int((decided <= chosen).sum()), invalid_at=invalid,
+        failed=episode.error is not None, error=episode.error,
     )  # fmt: skip
 
 

@@ -30,8 +30,10 @@ class Outcome(NamedTuple):
     cost: float
     calls: tuple[int, ...]
     steps: int
+    first_steps: int
     invalid_at: int
     failed: bool
+    error: str | None = None  # why it failed
 
 
 class Work:
@@ -48,6 +50,7 @@ class Work:
         arrays: those of :class:`selfreg_gym.forks.Forks`.
         left: ``(S,)`` continuations of each state that are not finished.
         played: number of finished continuations.
+        error: the last error of a failed continuation, or None.
     """
 
     def __init__(
@@ -60,11 +63,13 @@ class Work:
     ) -> None:
         self.arrays: dict[str, np.ndarray] = {
             "success": np.zeros(shape, bool), "cost": np.zeros(shape), "calls": np.zeros((*shape, interventions), int),
-            "steps": np.zeros(shape, int), "invalid_at": np.full(shape, -1), "failed": np.zeros(shape, bool),
+            "steps": np.zeros(shape, int), "first_steps": np.zeros(shape, int), "invalid_at": np.full(shape, -1),
+            "failed": np.zeros(shape, bool),
         }  # fmt: skip
         self.states, self.path, self.identity = states, path, identity
         self.left = np.full(len(states), shape[1] * shape[2])
         self.played = 0
+        self.error: str | None = None
         self._written, self._unwritten = time.monotonic(), False
 
     @property
@@ -81,6 +86,7 @@ class Work:
         at = (outcome.state, outcome.first, outcome.repetition)
         for name in self.arrays:
             self.arrays[name][at] = getattr(outcome, name)
+        self.error = outcome.error or self.error
         self.left[outcome.state] -= 1
         self.played += 1
         if not self.left[outcome.state]:

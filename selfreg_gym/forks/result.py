@@ -40,7 +40,8 @@ FORMAT = "selfreg-forks-1"
 
 _STATE = ("task_index", "seed", "t", "task_id", "kind", "observation", "state_key", "feature_key", "steps_left", "row",
           "action")  # fmt: skip
-_ARRAYS = {"success": bool, "cost": float, "calls": int, "steps": int, "invalid_at": int, "failed": bool}
+_ARRAYS = {"success": bool, "cost": float, "calls": int, "steps": int, "first_steps": int, "invalid_at": int,
+           "failed": bool}  # fmt: skip
 
 
 class Differences(NamedTuple):
@@ -74,8 +75,10 @@ class Forks:
         cost: float64 ``(S, F, R)``, cost units from the state on.
         calls: int64 ``(S, F, R, K)``, calls from the state on.
         steps: int64 ``(S, F, R)``, steps from the state to the end.
+        first_steps: int64 ``(S, F, R)``, the steps of the first actions; a call counts with all of its steps.
         invalid_at: int64 ``(S, F, R)``, the first step from the state on (from 0) with an invalid action, -1 if none.
-        failed: bool ``(S, F, R)``, True where an actor failed at every attempt; these are left out of all statistics.
+        failed: bool ``(S, F, R)``, True where an actor or the helper failed at every attempt; left out of all
+            statistics.
         seed: of the repetitions.
     """
 
@@ -88,6 +91,7 @@ class Forks:
     cost: np.ndarray
     calls: np.ndarray
     steps: np.ndarray
+    first_steps: np.ndarray
     invalid_at: np.ndarray
     failed: np.ndarray
     seed: int = 0
@@ -228,12 +232,16 @@ class Forks:
             CheckpointError: the file is missing, damaged or of another format.
         """
         keys = ("format", "first_actions", "interventions", "then", "reseeded", "seed", "states", *_ARRAYS)
+        keys = tuple(name for name in keys if name != "first_steps")  # files of earlier versions lack it
         found = read_object(path, what="forks", remedy="run the forks again", keys=keys)
         if found["format"] != FORMAT:
             raise CheckpointError(f"{str(path)!r} must have the format {FORMAT!r}, and has {found['format']!r}.")
         try:
             states = [ForkState(**{name: one[name] for name in _STATE}) for one in found["states"]]
             first = tuple(tuple(one) for one in found["first_actions"])
+            if "first_steps" not in found:  # they are from before calls of several steps were counted
+                counts = np.array([len(one) for one in first]).reshape(-1, 1)
+                found["first_steps"] = np.minimum(np.array(found["steps"], int), counts)
             arrays: dict[str, Any] = {name: np.array(found[name], kind) for name, kind in _ARRAYS.items()}
             shape = (len(states), len(first))
             if any(array.shape[:2] != shape for array in arrays.values()):

@@ -87,7 +87,7 @@ def _checked(act: Any, decision: Decision) -> str | Act:
         return Act("", error=f"an act's {problem}.")
     plain = None if logprobs is None else tuple(float(x) for x in logprobs)
     tokens, cost = None if tokens is None else int(tokens), None if cost is None else float(cost)
-    return Act(str(act.text), plain, tokens, cost, memory=act.memory)
+    return Act(str(act.text), plain, tokens, cost, memory=act.memory, actor_memory=act.actor_memory)
 
 
 def _logprobs_problem(logprobs: Any, admissible: tuple[str, ...] | None) -> str | None:

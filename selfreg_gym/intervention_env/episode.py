@@ -148,6 +148,7 @@ class EpisodeState:
             key,  # type: ignore[arg-type]
             MappingProxyType(self.info),
             self.memory.get(who),
+            self.memory.get(0) if who else None,
         )
 
     def apply(self, who: int, act: str | Act) -> None:
@@ -179,6 +180,8 @@ class EpisodeState:
             text, tokens = act.text, act.tokens
             if act.memory is not None:
                 self.memory[who] = act.memory
+            if who and act.actor_memory is not None:
+                self.memory[0] = act.actor_memory
             if act.cost is not None:
                 reported_cost = float(act.cost)
                 if who:
@@ -208,6 +211,14 @@ class EpisodeState:
         self.terminated, self.truncated, self.over = False, True, True
         self._call.who = 0
         self._record(self.observation, self.info, 0.0, intervention, None, 0.0, error=error)
+
+    def fail(self, error: str) -> None:
+        """End the episode with the error of a helper; nobody acts on the task."""
+        self.who = 0
+        self.extra_actor_calls += self.act is not None
+        self.act = None
+        self._call.clear()
+        self._fail(None, error)
 
     def _name_of(self, who: int) -> str:
         return f"the intervention {shown(self._interventions[who - 1].name)}" if who else "the actor"

@@ -21,6 +21,7 @@ from selfreg_gym.adapters import as_helper
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
+from selfreg_gym.playing.helper_calls import failed_by_helper
 from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.spaces import FreeText
@@ -234,6 +235,11 @@ def replayed_actions(
         env, specs, asked, deterministic=deterministic, record_steps=False, retries=0, on_episode=on_episode
     )
     for episode in played:
+        if failed_by_helper(episode):
+            raise TaskContractError(
+                f"the off-policy evaluation needs the helper's action at every stored decision, and it failed in an "
+                f"episode of task {episode.task_id!r} (seed {episode.seed}). {episode.error}"
+            )
         if episode.error is not None:
             raise InvalidArgumentError(
                 f"a stored act must be valid: in an episode of task {episode.task_id!r} (seed {episode.seed}) "

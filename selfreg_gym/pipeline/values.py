@@ -14,7 +14,7 @@ from selfreg_gym.pipeline.candidates import helper_class, interventions_of
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
 
-__all__ = ["fit_values", "read_models"]
+__all__ = ["fit_values", "known_inputs", "read_models"]
 
 
 def read_models(config: RunConfig) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def fit_values(run: Run) -> dict[str, Any]:
     c = run.config.values
     made, left_out, warnings = [], [], []
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit-values", "values") as out:
-        inputs = c.inputs or _known_inputs(rollouts)
+        inputs = c.inputs or known_inputs(rollouts)
         teacher = solve_fitted(
             rollouts,
             inputs=inputs,
@@ -72,7 +72,7 @@ def fit_values(run: Run) -> dict[str, Any]:
     }
 
 
-def _known_inputs(rollouts: Any) -> tuple[str, ...]:
+def known_inputs(rollouts: Any) -> tuple[str, ...]:
     """The inputs that the rollouts have: feature keys or vectors, steps left, and the actor's distribution.
 
     Without feature keys and vectors, an embedding of the text is added.

@@ -6,7 +6,6 @@ the batch size nor the order of the episodes changes an episode.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -17,12 +16,13 @@ from gymnasium.vector import AutoresetMode
 
 from selfreg_gym._moved import renamed
 from selfreg_gym.adapters import as_helper
-from selfreg_gym.errors import InvalidArgumentError, SelfRegError, TaskContractError, TaskResetError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskResetError, shown
 from selfreg_gym.helper import Helper
 from selfreg_gym.intervention_env.env import InterventionEnv
 from selfreg_gym.intervention_env.episode import EpisodeState
 from selfreg_gym.intervention_env.vector_env import InterventionVectorEnv
 from selfreg_gym.optional_members import find_member
+from selfreg_gym.playing.helper_calls import HelperCalls, helper_errors, with_working_helper
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.playing.random_help import RandomHelp, checked_abort, checked_shares
 from selfreg_gym.playing.recording import Recorder
@@ -30,7 +30,7 @@ from selfreg_gym.types import Act, Episode, HelperPolicy
 from selfreg_gym.utils.arguments import check_count, check_number
 from selfreg_gym.utils.episode_draws import episode_key
 
-__all__ = ["check_answers", "run_episodes"]
+__all__ = ["run_episodes"]
 
 __getattr__ = renamed(__name__, {"play": "run_episodes"})
 
@@ -46,6 +46,7 @@ def run_episodes(
     ask_actor_always: bool = False,
     help_shares: Sequence[float] | None = None,
     abort_probability: float = 0.0,
+    helper_must_work: bool = True,
     on_episode: Callable[[Episode], None] | None = None,
 ) -> Iterator[Episode]:
     """Play every spec once and yield the episodes in the order in which they end.
@@ -62,13 +63,18 @@ def run_episodes(
         deterministic: passed to ``helper.predict``.
         record_steps: False leaves ``observation``, ``admissible_actions``, ``actor_logprobs`` and ``feature_vector`` of
             the transitions empty.
-        retries: repetitions of an episode in which an actor failed, before it is yielded with ``error``.
+        retries: repetitions of an episode in which an actor or the helper failed, before it is yielded with ``error``.
         ask_actor_always: ask the actor at every step, and record its log-probabilities (``actor_logprobs``) also where
             help is given. An episode in which it fails at such a step ends in its error too, because a missing
             distribution would reveal that help was given. Episodes are otherwise the same.
         help_shares: ``(K,)`` the share of each intervention in random help, with the sum 1; None: equal shares.
         abort_probability: the probability of a random abort at a step, below 1; the env must have ``abort``.
+        helper_must_work: True: a helper that fails in all episodes raises. False: these episodes are yielded too.
         on_episode: called with each episode before it is yielded.
+
+    A helper that raises, or that returns no valid action, for some episodes only ends these: they are played again like
+    those in which an actor failed. To find them, the helper is asked again from the same ``state``, so ``predict`` must
+    return a new state and must not change the old one.
 
     A call of several steps (``Intervention.duration``) is one decision: on its other steps the helper is asked too, so
     that its memory sees every observation, and its answer is not used.
@@ -82,8 +88,10 @@ def run_episodes(
         InvalidArgumentError: another kind of env or autoreset mode, a helper without ``predict``, a spec without
             ``help_probability`` where it is needed, invalid ``help_shares``, a task index that the task does not have,
             or a wrapper that skips, repeats or resets steps.
-        TaskContractError: the helper raised, or did not return one action per environment, in 0 .. K (K + 1 if the env
-            has ``abort``); or the task broke its contract.
+        TaskContractError: in every episode, or in each of the first 32 + N with N environments, the helper raised, or
+            did not return one action per environment, in 0 .. K (K + 1 if the env has ``abort``); or the task broke its
+            contract.
+        EndpointError: the helper's server did not answer about four environments in a row.
     """
     decider = None if helper is None else as_helper(helper, what="the helper")
     rule = "run_episodes takes a list of EpisodeSpec(task_index, seed, help_probability)"
@@ -101,7 +109,8 @@ def run_episodes(
     batch = _Batch(env, decider)
     q = checked_abort(abort_probability, abort=batch.abort)
     help = RandomHelp(batch.k, checked_shares(help_shares, batch.k), abort=batch.abort, abort_probability=q)
-    return _play(batch, specs, help, deterministic, record_steps, retries, ask_actor_always, on_episode)
+    played = _play(batch, specs, help, deterministic, record_steps, retries, ask_actor_always, on_episode)
+    return with_working_helper(played, batch.calls) if helper_must_work and batch.calls is not None else played
 
 
 def _play(
@@ -118,6 +127,16 @@ def _play(
     recorders: list[Recorder | None] = [None] * batch.n
     starts = np.zeros(batch.n, dtype=np.bool_)
     state: Any = None
+
+    def settled(recorder: Recorder, episode: Episode) -> Iterator[Episode]:
+        """The episode, unless it failed and is to be played again."""
+        if episode.error is not None and recorder.retries_left > 0:
+            waiting.append((recorder.spec, recorder.retries_left - 1))
+            return
+        if on_episode is not None:
+            on_episode(episode)
+        yield episode
+
     while True:
         free = [i for i in range(batch.n) if recorders[i] is None]
         for i, (spec, left) in zip(free, [waiting.popleft() for _ in free[: len(waiting)]], strict=False):
@@ -129,13 +148,7 @@ def _play(
                 recorder = recorders[i]
                 assert recorder is not None
                 recorders[i], starts[i] = None, False
-                if recorder.retries_left > 0:
-                    waiting.append((recorder.spec, recorder.retries_left - 1))
-                    continue
-                episode = recorder.not_begun(batch.k, fault)
-                if on_episode is not None:
-                    on_episode(episode)
-                yield episode
+                yield from settled(recorder, recorder.not_begun(batch.k, fault))
             if faults:
                 continue  # others begin in their place
         busy = [(i, recorder) for i, recorder in enumerate(recorders) if recorder is not None]
@@ -149,7 +162,18 @@ def _play(
         else:
             if starts.any():
                 state = batch.begin_episodes(state, starts, [None if one is None else one.spec for one in recorders])
-            chosen, state = batch.ask(state, starts, deterministic, [i for i, _ in busy])
+            asked = [i for i, _ in busy]
+            assert batch.calls is not None
+            chosen, state, faults = batch.calls.ask(batch.observation, state, starts, deterministic, asked)
+            for i, recorder in busy:
+                if i in faults:
+                    recorders[i] = None
+                    batch.slots[i].fail(faults[i])
+                    yield from settled(recorder, recorder.finish(batch.slots[i]))
+            busy = [(i, recorder) for i, recorder in busy if i not in faults]
+            if not busy:
+                starts[:] = False
+                continue
             unseen = batch.helper.last_unseen
             for i, recorder in busy:
                 actions[i] = chosen[i]
@@ -179,13 +203,7 @@ def _play(
                 continue
             current.cut_off()
             recorders[i] = None
-            episode = recorder.finish(current)
-            if episode.error is not None and recorder.retries_left > 0:
-                waiting.append((recorder.spec, recorder.retries_left - 1))
-                continue
-            if on_episode is not None:
-                on_episode(episode)
-            yield episode
+            yield from settled(recorder, recorder.finish(current))
 
 
 class _Batch:
@@ -207,14 +225,17 @@ class _Batch:
                 )
         self.helper, self.env = None, env
         if helper is not None:
-            with _helper_errors(helper, "for_interventions"):
+            with helper_errors(helper, "for_interventions"):
                 self.helper = helper.for_interventions(base.interventions)
-            with _helper_errors(self.helper, "wrap"):
+            with helper_errors(self.helper, "wrap"):
                 self.env = self.helper.wrap(env)
         self.slots: tuple[EpisodeState, ...] = base.slots
         self.n, self.k = len(self.slots), len(base.interventions)
         self.abort: bool = base.abort
-        if helper is None:  # random help is drawn among the possible actions
+        self.calls = None
+        if self.helper is not None:
+            self.calls = HelperCalls(self.helper, self.n, self.k, abort=self.abort)
+        else:  # random help is drawn among the possible actions
             self._masks: Callable[[], np.ndarray] = find_member(env, "action_masks")
         self.observation: Any = None
 
@@ -245,25 +266,11 @@ class _Batch:
     def begin_episodes(self, state: Any, starts: np.ndarray, specs: Sequence[EpisodeSpec | None]) -> Any:
         """Give the helper the keys of the episodes that begin, and return its state."""
         assert self.helper is not None
+        assert self.calls is not None
         if not self.helper.draws_per_episode:
             return state
         keys = [episode_key(spec.seed, spec.task_index) if spec is not None else 0 for spec in specs]
-        with _helper_errors(self.helper, "begin_episodes"):
-            return self.helper.begin_episodes(state, starts.copy(), np.array(keys, dtype=np.int64))
-
-    def ask(self, state: Any, starts: np.ndarray, deterministic: bool, busy: Iterable[int]) -> tuple[np.ndarray, Any]:
-        """One ``predict`` for all environments: actions ``(n,)``, valid in the ``busy`` ones."""
-        assert self.helper is not None
-        with _helper_errors(self.helper, "predict"):
-            result = self.helper.predict(
-                self.observation, state=state, episode_start=starts.copy(), deterministic=deterministic
-            )
-        if not isinstance(result, tuple | list) or len(result) != 2:
-            raise TaskContractError(
-                f"predict must return (actions, state); {self.helper.type_name} returned {shown(result)}."
-            )
-        actions, state = result
-        return _checked_actions(self.helper, actions, self.n, self.k, busy, abort=self.abort), state
+        return self.calls.begin_episodes(state, starts, keys)
 
     def action_masks(self) -> list[list[bool]]:
         """``(n, A)`` the actions that are possible and that no wrapper forbids."""
@@ -282,63 +289,3 @@ class _Batch:
             return np.array([reward], dtype=np.float64), np.array([terminated]), np.array([truncated])
         self.observation, rewards, terminations, truncations, _ = self.env.step(actions)
         return rewards, terminations, truncations
-
-
-def check_answers(env: Any, helper: HelperPolicy, *, tasks: Sequence[int] = (0,), seed: int = 0) -> None:
-    """Check a helper's actions at the first observations of some tasks, before a long evaluation; no actor is called.
-
-    Args:
-        env: as for :func:`run_episodes`.
-        helper: a helper that is ready to predict; its ``wrap`` is applied.
-        tasks: indices of the tasks.
-        seed: seed of the first episode; the others count up from it.
-
-    Raises:
-        TaskContractError: not one integer action in 0 .. K per observation, or ``predict`` raised.
-    """
-    batch = _Batch(env, as_helper(helper))
-    mask = np.ones(batch.n, dtype=np.bool_)
-    state: Any = None
-    for i in range(0, len(tasks), batch.n):
-        some = [tasks[min(i + j, len(tasks) - 1)] for j in range(batch.n)]
-        specs = [EpisodeSpec(task, seed + j) for j, task in enumerate(some)]
-        batch.begin(mask, specs)
-        state = batch.begin_episodes(state, mask, specs)
-        _, state = batch.ask(state, mask, True, range(batch.n))
-
-
-@contextlib.contextmanager
-def _helper_errors(helper: Helper, method: str) -> Iterator[None]:
-    """Add the class and the method of the helper to any error that is not one of :mod:`selfreg_gym.errors`."""
-    try:
-        yield
-    except SelfRegError:
-        raise
-    except Exception as error:
-        raise TaskContractError(
-            f"a helper must handle every observation: {method} of {helper.type_name} raised "
-            f"{type(error).__name__}: {shown(str(error))}. Repair the helper, or give it a method wrap(env) that "
-            "returns the env with the observations that it reads."
-        ) from error
-
-
-def _checked_actions(
-    helper: Helper, values: Any, n: int, k: int, busy: Iterable[int], *, abort: bool = False
-) -> np.ndarray:
-    """A helper's actions as an integer array ``(n,)``; those of the ``busy`` environments are possible ones."""
-    rule = (
-        f"for N observations, a helper must return N integer actions from 0 to K{' + 1 (abort)' if abort else ''} "
-        f"(here N = {n} and K = {k})"
-    )
-    try:
-        actions = np.atleast_1d(np.asarray(values))
-    except ValueError:  # nested lists of different lengths
-        raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(values)}.") from None
-    if actions.shape != (n,) or actions.dtype.kind not in "iub":
-        raise TaskContractError(
-            f"{rule}; {helper.type_name} returned an array of shape {actions.shape} and type {actions.dtype}, "
-            f"{shown(values)}."
-        )
-    if not all(0 <= actions[i] <= k + abort for i in busy):
-        raise TaskContractError(f"{rule}; {helper.type_name} returned {shown(actions.tolist())}.")
-    return actions

@@ -61,6 +61,8 @@ def check_helper(
         runs.append(sorted(run_episodes(env, specs, helper), key=lambda episode: episode.seed))
         if len(runs[-1]) != len(specs):
             broken("every episode of a run ends", f"{len(runs[-1])} of {len(specs)} episodes")
+        if failed := [episode.error for episode in runs[-1] if episode.error is not None]:
+            raise TaskContractError(failed[0])
     if runs[0] != runs[1]:
         broken(
             "equal runs give equal episodes (keep memory in state, and draw from the helper's seed)",

@@ -11,7 +11,7 @@ from made_forks import made_forks
 
 from selfreg_gym import EpisodeSpec, FreeText, Intervention, InterventionVectorEnv, run_episodes
 from selfreg_gym.experiments.after_help import matched_pairs, outcomes, pooled, surprisal
-from selfreg_gym.forks import fork
+from selfreg_gym.forks import fork, stored_states
 from selfreg_gym.types import Act
 
 
@@ -95,11 +95,30 @@ def test_outcomes_count_from_the_end_of_the_first_actions() -> None:
     forks = made_forks(np.zeros((1, 2, 4), bool))
     forks.success[0, 1, 3] = True
     forks.steps[0, 1] = [1, 3, 6, 3]
+    forks.first_steps[0, 1] = 1
     forks.invalid_at[0, 1] = [0, 2, 5, -1]
     (found,) = outcomes(forks, (1,), 2)  # the first repetition ended with the first action
     assert found == {"invalid": pytest.approx(1 / 3), "failed": pytest.approx(1 / 3), "success": pytest.approx(1 / 3)}
     forks.steps[0, 1] = 1
     assert all(np.isnan(value) for value in outcomes(forks, (1,), 2)[0].values())
+
+
+@pytest.mark.parametrize("duration", [1, 3])
+def test_outcomes_count_from_the_end_of_a_call_of_several_steps(duration: int) -> None:
+    """The actor babbles directly after foreign words, so all invalid actions are one step after the call."""
+    foreign = Intervention(lambda text: "foreign", name="foreign", duration=duration)
+    kwargs = {"task": Diary, "actor": Writer(1.0), "interventions": [foreign]}
+    specs = [EpisodeSpec(i, i, 0.0) for i in range(4)]
+    env = InterventionVectorEnv(4, **kwargs, autoreset_mode="Disabled")
+    episodes = list(run_episodes(env, specs, ask_actor_always=True))
+    forks = fork(kwargs, stored_states(episodes, [5 * i + 1 for i in range(4)]), repetitions=2)
+    assert (forks.first_steps[:, forks.index(1)] == duration).all()
+    assert (forks.first_steps[:, forks.index(0)] == 1).all()
+    assert (forks.invalid_at[:, forks.index(1)] == duration).all()
+    for one in outcomes(forks, (1,), 1):
+        assert one == {"invalid": 1.0, "failed": 1.0, "success": 0.0}
+    for one in outcomes(forks, (0,), 1):
+        assert one == {"invalid": 0.0, "failed": 0.0, "success": 1.0}
 
 
 def test_the_surprisal_of_a_step() -> None:

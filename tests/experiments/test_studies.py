@@ -51,6 +51,7 @@ TRAINS_HELPERS = (
     "budget-sweep",
     "coverage",
     "continuous",
+    "durations",
     "exploration",
     "online",
     "suite",

@@ -22,7 +22,7 @@ from selfreg_gym import (
     as_helper,
 )
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError
-from selfreg_gym.playing.loop import check_answers, run_episodes
+from selfreg_gym.playing.loop import run_episodes
 from selfreg_gym.playing.plan import EpisodeSpec
 from selfreg_gym.testing import ExpertActor, RandomActor
 from selfreg_gym.utils.random_streams import RANDOM_HELP, stream
@@ -270,27 +270,6 @@ def test_the_exact_value_of_a_known_game() -> None:
     episodes = list(run_episodes(table(32, actor=lambda text: "heads"), specs, helper, record_steps=False))
     assert np.mean([episode.success for episode in episodes]) == pytest.approx(0.5**4, abs=0.012)
     assert np.mean([episode.cost for episode in episodes]) == pytest.approx(0.5**4, abs=0.012)
-
-
-@pytest.mark.parametrize("answer", [3, -1, 0.5, "a", None, [0, 1]])
-def test_check_answers_calls_no_actor(answer: Any) -> None:
-    class Answers:
-        def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
-            return (answer if isinstance(observation, str) else [answer] * len(observation)), None
-
-        def wrap(self, env: Any) -> Any:
-            return env
-
-    def never(text: str) -> str:
-        raise AssertionError("the actor was called")
-
-    for env in (
-        InterventionEnv("selfreg/Coin-v0", never, ["expert"]),
-        InterventionVectorEnv(3, "selfreg/Coin-v0", never, ["expert"], autoreset_mode="Disabled"),
-    ):
-        with pytest.raises(TaskContractError, match=r"N integer actions from 0 to K \(here N = [13] and K = 1\)"):
-            check_answers(env, Answers(), tasks=range(4))
-        check_answers(env, as_helper(lambda text: 1), tasks=range(4))
 
 
 def test_a_helper_that_raises_is_named() -> None:

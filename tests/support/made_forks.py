@@ -17,5 +17,5 @@ def made_forks(success: np.ndarray, cost: np.ndarray | None = None, tasks: int =
     return Forks(
         states=states, first_actions=((0,), (1,)), interventions=("expert",), then="nohelp", reseeded=True,
         success=success, cost=np.zeros(success.shape) if cost is None else cost, calls=empty[..., None],
-        steps=empty + 3, invalid_at=empty - 1, failed=np.zeros(success.shape, bool), seed=2,
+        steps=empty + 3, first_steps=empty + 1, invalid_at=empty - 1, failed=np.zeros(success.shape, bool), seed=2,
     )  # fmt: skip

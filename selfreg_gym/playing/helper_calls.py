@@ -1,0 +1,207 @@
+"""``HelperCalls``: the actions of a helper for N environments, and the environments for which it fails.
+
+A helper answers for all environments at once. If such a call fails, the environments are asked about in halves, and the
+halves that fail in halves again, until each environment that makes the helper fail is found. A call always has N
+observations, because the helper's state belongs to N environments: those that are left out have the observation of one
+that is asked about, and begin an episode, so that the helper forgets what it knew there. The states that these calls
+return are discarded. The last call asks about all environments for which the helper works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfreg_gym.errors import EndpointError, SelfRegError, TaskContractError, shown
+from selfreg_gym.helper import Helper
+from selfreg_gym.types import Episode
+
+__all__ = ["HelperCalls", "failed_by_helper", "helper_errors", "with_working_helper"]
+
+_PREFIX = "the helper: "
+_MAX_UNREACHED = 4
+_MAX_FAILED = 32
+
+
+class HelperCalls:
+    """Asks a helper about N environments.
+
+    Args:
+        helper: as it is for this env (``for_interventions``, ``wrap``).
+        n: N, number of environments.
+        k: K, number of interventions.
+        abort: whether the action K + 1 exists.
+
+    Attributes:
+        helper, n: as given.
+        cause: the last exception that the helper raised, or None.
+    """
+
+    def __init__(self, helper: Helper, n: int, k: int, *, abort: bool) -> None:
+        self.helper, self.n = helper, n
+        self._largest = k + abort
+        self._rule = (
+            f"for N observations, a helper must return N integer actions from 0 to K{' + 1 (abort)' if abort else ''} "
+            f"(here N = {n} and K = {k})"
+        )
+        self.cause: Exception | None = None
+        self._unreached = 0  # faults in a row because no server answered
+
+    def begin_episodes(self, state: Any, starts: NDArray[np.bool_], keys: Sequence[int]) -> Any:
+        """The helper's state after ``begin_episodes`` with the keys ``(N,)`` of the episodes that begin.
+
+        Raises:
+            TaskContractError: the helper raised. It gets the keys of all episodes and no observation, so this is not
+                the fault of one episode.
+        """
+        with helper_errors(self.helper, "begin_episodes"):
+            return self.helper.begin_episodes(state, starts.copy(), np.array(keys, dtype=np.int64))
+
+    def ask(
+        self, observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool, busy: Sequence[int]
+    ) -> tuple[NDArray[np.int64], Any, dict[int, str]]:
+        """The actions for all environments.
+
+        Args:
+            observation: of N environments, or of one.
+            state: the state that the last call returned; None at first.
+            starts: ``(N,)`` True where an episode begins.
+            deterministic: passed to ``predict``.
+            busy: the environments with an episode in progress; the answers for the others do not matter.
+
+        Returns:
+            Actions ``(N,)``, valid in the busy environments without a fault; the new state; and by environment the
+            error that names the helper and the rule that it broke.
+
+        Raises:
+            SelfRegError: the helper raised an error of :mod:`selfreg_gym.errors` about its settings or files, which is
+                not the fault of one episode. (``EndpointError`` and ``TaskContractError`` are faults of episodes.)
+            EndpointError: the server did not answer about four environments in a row.
+        """
+        faults: dict[int, str] = {}
+        works = list(busy)
+        try:
+            actions, after = self._call(observation, state, starts, deterministic)
+        except (TaskContractError, EndpointError) as error:
+            self.cause = error
+            faults = self._find_faults(observation, state, starts, deterministic, works)
+            works = [i for i in works if i not in faults]
+            actions, after = np.zeros(self.n, np.int64), state
+            if works:
+                try:
+                    actions, after = self._ask_about(works, observation, state, starts, deterministic)
+                except (TaskContractError, EndpointError) as again:  # it fails only for some of them together
+                    self.cause = again
+                    faults |= dict.fromkeys(works, _PREFIX + str(again))
+                    works = []
+        for i in works:
+            if not 0 <= actions[i] <= self._largest:
+                faults[i] = f"{_PREFIX}{self._rule}; {self.helper.type_name} returned {int(actions[i])}."
+        return actions, after, faults
+
+    def _find_faults(
+        self, observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool, group: Sequence[int]
+    ) -> dict[int, str]:
+        """The errors of those environments of ``group`` for which the helper fails, if only they are asked about."""
+        try:
+            self._ask_about(group, observation, state, starts, deterministic)
+            return {}
+        except (TaskContractError, EndpointError) as error:
+            if len(group) == 1:
+                unreached = isinstance(error, EndpointError) and not error.reached
+                self._unreached = self._unreached + 1 if unreached else 0
+                if self._unreached >= _MAX_UNREACHED:
+                    raise
+                return {group[0]: _PREFIX + str(error)}
+        half = len(group) // 2
+        rest = observation, state, starts, deterministic
+        return self._find_faults(*rest, group[:half]) | self._find_faults(*rest, group[half:])
+
+    def _ask_about(
+        self, group: Sequence[int], observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool
+    ) -> tuple[NDArray[np.int64], Any]:
+        """A call about the environments of ``group`` alone."""
+        asked = np.zeros(self.n, np.bool_)
+        asked[group] = True
+        if not asked.all():
+            observation = _rows(observation, np.where(asked, np.arange(self.n), group[0]))
+        return self._call(observation, state, starts | ~asked, deterministic)
+
+    def _call(
+        self, observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool
+    ) -> tuple[NDArray[np.int64], Any]:
+        """One ``predict``: N integers, and the state."""
+        with helper_errors(self.helper, "predict"):
+            result = self.helper.predict(
+                observation, state=state, episode_start=starts.copy(), deterministic=deterministic
+            )
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise TaskContractError(
+                f"predict must return (actions, state); {self.helper.type_name} returned {shown(result)}."
+            )
+        try:
+            actions = np.atleast_1d(np.asarray(result[0]))
+        except ValueError:  # nested lists of different lengths
+            raise TaskContractError(f"{self._rule}; {self.helper.type_name} returned {shown(result[0])}.") from None
+        if actions.shape != (self.n,) or actions.dtype.kind not in "iub":
+            raise TaskContractError(
+                f"{self._rule}; {self.helper.type_name} returned an array of shape {actions.shape} and type "
+                f"{actions.dtype}, {shown(result[0])}."
+            )
+        self._unreached = 0
+        return actions, result[1]
+
+
+def failed_by_helper(episode: Episode) -> bool:
+    """Whether an episode ended in an error of the helper."""
+    return episode.error is not None and episode.error.startswith(_PREFIX)
+
+
+def with_working_helper(played: Iterator[Episode], calls: HelperCalls) -> Iterator[Episode]:
+    """The same episodes; the first ones in which the helper failed are held back until it did not fail in one.
+
+    Raises:
+        TaskContractError: the helper failed in all episodes, or in each of the first 32 + N, with N environments.
+    """
+    held: list[Episode] = []
+    for episode in played:
+        if failed_by_helper(episode):
+            held.append(episode)
+            if len(held) == _MAX_FAILED + calls.n:
+                break
+            continue
+        yield from held
+        yield episode
+        yield from played
+        return
+    if held:
+        count = f"The helper failed in all of the {len(held)} episodes that were played"
+        raise TaskContractError(f"{count}. {held[-1].error}") from calls.cause
+
+
+@contextlib.contextmanager
+def helper_errors(helper: Helper, method: str) -> Iterator[None]:
+    """Add the class and the method of the helper to any error that is not one of :mod:`selfreg_gym.errors`."""
+    try:
+        yield
+    except SelfRegError:
+        raise
+    except Exception as error:
+        raise TaskContractError(
+            f"a helper must handle every observation: {method} of {helper.type_name} raised "
+            f"{type(error).__name__}: {shown(str(error))}. Repair the helper, or give it a method wrap(env) that "
+            "returns the env with the observations that it reads."
+        ) from error
+
+
+def _rows(observation: Any, rows: NDArray[np.intp]) -> Any:
+    """The observations of ``rows``: of an array, a dict of arrays, or a sequence of texts."""
+    if isinstance(observation, Mapping):
+        return {name: _rows(value, rows) for name, value in observation.items()}
+    if isinstance(observation, np.ndarray):
+        return observation[rows]
+    return type(observation)(observation[i] for i in rows)
