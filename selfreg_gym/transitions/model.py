@@ -57,7 +57,7 @@ __all__ = ["Fitted", "Rows", "TransitionModel"]
 HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 """Probabilities of random help of sampled episodes, as in a collection."""
 
-_DERIVED = ("condensation", "fingerprint", "_index", "cache")
+_DERIVED = ("condensation", "fingerprint", "index", "cache")
 
 
 class TransitionModel:
@@ -305,7 +305,8 @@ class TransitionModel:
         return self.fitted
 
     @cached_property
-    def _index(self) -> StateIndex:
+    def index(self) -> StateIndex:
+        """The states by their keys."""
         return StateIndex(self.keys or (), self.fitted, self.levels)
 
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
@@ -314,7 +315,7 @@ class TransitionModel:
         A flat model can have keys with steps left (:func:`selfreg_gym.transitions.state_index.timed_key`). In others,
         ``steps_left`` outside the levels (or the buckets) of the model is set to the nearest one, None to the highest.
         """
-        return self._index.locate(state_key, feature_key, steps_left)
+        return self.index.locate(state_key, feature_key, steps_left)
 
     def locate_many(
         self,

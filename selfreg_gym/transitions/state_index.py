@@ -34,6 +34,10 @@ class StateIndex:
             of_feature = fitted is not None and bool(fitted.is_feature[i])
             (self._features if of_feature else self._states)[key] = i
 
+    def node(self, key: Hashable, *, of_feature: bool = False) -> int:
+        """The node of a state key, or of a feature key; -1 if it is unknown."""
+        return (self._features if of_feature else self._states).get(key, -1)
+
     def locate(self, state_key: Hashable, feature_key: Hashable, steps_left: int | None) -> int:
         """The index of a state; :meth:`selfreg_gym.TransitionModel.locate` explains the arguments."""
         if self._edges is not None:
