@@ -67,7 +67,7 @@ def save_frontier(frontier: AveragerFrontier, folder: str | Path) -> Path:
     points = np.zeros((len(action), index.parts[0].points.shape[1]), np.float32)
     for a, (rows, part) in enumerate(zip(index.rows, index.parts, strict=True)):
         action[rows], points[rows] = a, part.points
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "points": points, "action": action, "cost": tables.cost, "success_after": tables.success,
         "usage_after": tables.usage, "mean": frontier.projection.mean, "prices": frontier.prices,
         "planned": frontier.planned, **estimate_arrays(frontier.estimates),
