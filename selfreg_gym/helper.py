@@ -82,6 +82,9 @@ class Helper:
     of_values: bool = False
     """It is made from fitted values, ``train(rollouts, teacher, costs=..., seed=..., progress=...)``; a run makes it in
     the stage ``fit-values``."""
+    takes_cap: bool = False
+    """Its ``train`` has the argument ``cap``, the largest number of calls of an episode, for fitted values with hard
+    caps; a run passes ``values.cap``."""
     follows_policy: bool = False
     """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``. :func:`selfreg_gym.calibrate` finds
     it by the literal True in its source."""
@@ -272,7 +275,7 @@ class Helper:
             raise TaskContractError(f"decide must return (actions, state); {self.type_name} returned {shown(answer)}.")
         actions, state = answer
         try:
-            found = np.atleast_1d(np.asarray(actions))
+            found: NDArray[Any] = np.atleast_1d(np.asarray(actions))
         except ValueError:  # nested lists of different lengths
             found = np.empty(0)
         if not len(found) or (n is None and found.shape != (1,)):
