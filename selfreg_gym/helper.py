@@ -272,7 +272,7 @@ class Helper:
             raise TaskContractError(f"decide must return (actions, state); {self.type_name} returned {shown(answer)}.")
         actions, state = answer
         try:
-            found = np.atleast_1d(np.asarray(actions))
+            found: NDArray[Any] = np.atleast_1d(np.asarray(actions))
         except ValueError:  # nested lists of different lengths
             found = np.empty(0)
         if not len(found) or (n is None and found.shape != (1,)):
