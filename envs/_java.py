@@ -1,4 +1,4 @@
-"""Java virtual machines for tasks whose simulators are written in Java or Scala; each ends with its Python process.
+"""Java virtual machines for simulators in Java or Scala. A machine ends when its Python process ends.
 
 A task asks :func:`shared_jvm` for the machine of its jar. There is at most one per process and jar. It is started at
 the first use, and again if it has died. Its standard input is a pipe from this process: when the process ends for any
@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from selfreg_gym.errors import MissingPackageError, TaskContractError, shown
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["Jvm", "JvmError", "java_executable", "shared_jvm"]
 
 _START_SECONDS = 60.0
-# One collector of garbage and a small heap for many processes on one machine; the last three prevent files.
+# A small heap and a serial garbage collector, for many processes on one machine. The last three prevent files.
 _OPTIONS = ("-Xmx512m", "-Xss8m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:ErrorFile=/dev/null",
             "-XX:-CreateCoredumpOnCrash")  # fmt: skip
 _shared: dict[tuple[str, ...], Jvm] = {}
@@ -81,14 +82,9 @@ class Jvm:
     """
 
     def __init__(self, jar: str | Path, *, extra: str, timeout: float, options: Sequence[str] = ()) -> None:
-        try:
-            from py4j.java_gateway import GatewayParameters, JavaGateway, find_jar_path
-        except ImportError:
-            raise MissingPackageError(
-                f"this task needs the package py4j, which is not installed: pip install 'selfreg-gym[{extra}]'."
-            ) from None
+        py4j = optional_package("py4j.java_gateway", user="this task", requirement=f"selfreg-gym[{extra}]")
         _without_logs()
-        path = os.pathsep.join((find_jar_path(), str(jar)))
+        path = os.pathsep.join((py4j.find_jar_path(), str(jar)))
         server = ("py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0")
         command = [str(java_executable(extra)), "-classpath", path, *_OPTIONS, *options, *server]
         self._timeout, self._owner = timeout, os.getpid()
@@ -104,11 +100,11 @@ class Jvm:
             self.pid = self._process.pid
             try:
                 port, token = _read_lines(self._process, 2)
-                parameters = GatewayParameters(port=int(port), auth_token=token, read_timeout=timeout)
-                self.gateway = JavaGateway(gateway_parameters=parameters)
+                parameters = py4j.GatewayParameters(port=int(port), auth_token=token, read_timeout=timeout)
+                self.gateway = py4j.JavaGateway(gateway_parameters=parameters)
                 system, stream = self.gateway.jvm.java.lang.System, self.gateway.jvm.java.io
                 silent = stream.PrintStream(stream.OutputStream.nullOutputStream())
-                system.setOut(silent)  # nobody reads the pipe from here on
+                system.setOut(silent)  # the pipe is not read any more
                 system.setErr(silent)
             except Exception as error:
                 self.kill()
@@ -171,7 +167,7 @@ class Jvm:
             return None
 
     def detach(self) -> None:
-        """Let py4j send nothing more, not even about Java objects that Python no longer uses."""
+        """Stop all messages of py4j, also those about Java objects that Python no longer uses."""
         gateway = getattr(self, "gateway", None)
         if gateway is not None:
             gateway._gateway_client.is_connected = False
@@ -206,7 +202,7 @@ def _read_lines(process: subprocess.Popen[bytes], number: int) -> list[str]:
 
 
 def _without_logs() -> None:
-    """Drop the tracebacks that py4j writes to the root logger when a call fails; the error itself is raised."""
+    """Remove the tracebacks that py4j writes to the root logger when a call fails. The error itself is raised."""
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     if _not_py4j not in logging.root.filters:
         logging.root.addFilter(_not_py4j)

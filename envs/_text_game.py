@@ -1,4 +1,4 @@
-"""``TextGame``: what tasks over text games have in common: steps, invalid actions, observations, infos, snapshots."""
+"""``TextGame``: the base class of text games: steps, invalid actions, observations, infos and snapshots."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
+from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, chosen_task
+from selfreg_gym.utils.arguments import check_count, check_flag, check_invalid_action, check_render_mode, chosen_task
 
 __all__ = ["Moment", "TextGame"]
 
@@ -18,7 +18,7 @@ _INVALID = "This is not one of the actions."
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A state of a game, as far as the task reports it.
+    """The part of the state of a game that the task reports.
 
     Attributes:
         goal: what is to be done; it may be empty.
@@ -26,8 +26,8 @@ class Moment:
         actions: the admissible actions, each once; any if the game is over.
         progress: share of the score, in [0, 1].
         won, lost: whether the game has ended.
-        key: equal for equal states of one game.
-        feature: the same without facts that belong to one game, and only from what the player knows.
+        key: a text that is equal for equal states of one game.
+        feature: a shorter key, from what the player knows, without names that belong to one game.
     """
 
     goal: str
@@ -54,7 +54,7 @@ class _Snapshot:
 class TextGame(gym.Env[str, str]):
     """The base class of text games whose engine lists the admissible actions.
 
-    Only admissible actions reach the engine, so that commands such as ``save`` or ``quit`` have no effect.
+    Only admissible actions are sent to the engine, so commands such as ``save`` or ``quit`` have no effect.
 
     Subclasses implement ``_begin``, ``_send``, ``_position`` and ``_return_to``.
 
@@ -78,15 +78,11 @@ class TextGame(gym.Env[str, str]):
         list_actions: bool,
         render_mode: str | None,
     ) -> None:
-        if invalid_action not in ("noop", "terminate"):
-            raise UnknownNameError("value of invalid_action", invalid_action, ("noop", "terminate"))
-        if render_mode not in (None, "ansi"):
-            raise UnknownNameError("render mode", render_mode, ("ansi",))
-        if not isinstance(list_actions, bool):
-            raise InvalidArgumentError(f"list_actions must be True or False, received {list_actions!r}.")
+        check_flag("list_actions", list_actions)
         self.max_steps = check_count("max_steps", max_steps)
         self.num_episodes = num_episodes
-        self.invalid_action, self.list_actions, self.render_mode = invalid_action, list_actions, render_mode
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.list_actions, self.render_mode = list_actions, check_render_mode(render_mode, self)
         self.observation_space, self.action_space = FreeText(), FreeText(10_000)
         self._index = self._left = 0
         self._over = False
@@ -150,7 +146,7 @@ class TextGame(gym.Env[str, str]):
     # ---------------------------------------------------------------- beyond Gymnasium
 
     def snapshot(self) -> object:
-        """The exact state; it may be restored any number of times."""
+        """The exact state. It can be restored any number of times."""
         state = self.np_random.bit_generator.state
         moment = self._current()
         return _Snapshot(self._index, self._left, self._over, self._report, moment, self._position(), state)

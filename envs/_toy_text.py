@@ -12,7 +12,7 @@ from selfreg_gym.envs._toy_dynamics import Dynamics, intervention_model
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.utils.arguments import chosen_task
+from selfreg_gym.utils.arguments import check_count, check_render_mode, chosen_task
 
 __all__ = ["ToyText"]
 
@@ -46,12 +46,9 @@ class ToyText(gym.Env[str, str]):
     def __init__(self, *, split: str, max_steps: int, clock: bool, render_mode: str | None) -> None:
         if split not in self.split_sizes:
             raise UnknownNameError(f"split of {type(self).__name__}", split, tuple(self.split_sizes))
-        if max_steps < 1:
-            raise InvalidArgumentError(f"max_steps must be at least 1, received {max_steps!r}.")
-        if render_mode not in {None, "ansi"}:
-            raise UnknownNameError("render mode", render_mode, ["ansi"])
         self.observation_space, self.action_space = FreeText(), FreeText(100)
-        self.split, self.max_steps, self.clock, self.render_mode = split, int(max_steps), bool(clock), render_mode
+        self.split, self.max_steps = split, check_count("max_steps", max_steps)
+        self.clock, self.render_mode = bool(clock), check_render_mode(render_mode, self)
         self._number = {move: i for i, move in enumerate(self.MOVES)}
         self._expert: dict[int, Any] = {}  # task -> the expert's actions
         self._task_index = self._state = self._left = 0

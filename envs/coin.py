@@ -10,9 +10,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import chosen_task
+from selfreg_gym.utils.arguments import check_render_mode, chosen_task
 
 __all__ = ["Coin"]
 
@@ -65,11 +65,9 @@ class Coin(gym.Env[str, str]):
     def __init__(self, *, heads: float = 0.5, render_mode: str | None = None) -> None:
         if not 0 < heads < 1:
             raise InvalidArgumentError(f"heads must be a probability in (0, 1), received {heads!r}.")
-        if render_mode not in {None, "ansi"}:
-            raise UnknownNameError("render mode", render_mode, ["ansi"])
         self.observation_space = FreeText()
         self.action_space = FreeText(100)
-        self.heads, self.render_mode = heads, render_mode
+        self.heads, self.render_mode = heads, check_render_mode(render_mode, self)
         self._task_index = self._left = self._coins = 0
         self._coin = ""
 

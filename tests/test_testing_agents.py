@@ -93,6 +93,28 @@ def test_good_actors_and_interventions_pass() -> None:
     check_intervention(Intervention(ExpertActor(), name="expert", cost=0.5))
 
 
+def test_an_actor_is_checked_as_that_of_the_task() -> None:
+    class OfTask:
+        """Acts only where it has been given a task."""
+
+        def __init__(self, words: tuple[str, ...] = ()) -> None:
+            self.words = words
+
+        def with_task(self, task: object) -> OfTask:
+            return OfTask(("heads",))
+
+        def act(self, decisions: Sequence[Decision]) -> list[str]:
+            return [self.words[0] for _ in decisions]
+
+        def __deepcopy__(self, memo: dict[int, object]) -> OfTask:
+            return self
+
+    check_actor(OfTask(), task="selfreg/Coin-v0")
+    check_intervention(Intervention(OfTask(), name="of the task"), task="selfreg/Coin-v0")
+    with pytest.raises(TaskContractError, match="tuple index out of range"):
+        check_actor(OfTask())
+
+
 def test_broken_interventions_are_caught() -> None:
     with broken("an intervention is a selfreg_gym.Intervention"):
         check_intervention(ExpertActor())

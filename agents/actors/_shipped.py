@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.agents.actors.lm import LM, SHIPPED
+from selfreg_gym.agents.actors.lm import DEFAULT_FAMILY, LM, SHIPPED
 from selfreg_gym.errors import CheckpointError, shown
 from selfreg_gym.intervention_env.task_members import task_id, task_member
 
@@ -18,7 +18,7 @@ class ShippedLM(LM):
     """A causal LM whose checkpoint depends on the task: the folder ``name`` of the task's family of checkpoints.
 
     The family is what the task declares as ``checkpoints`` (:class:`selfreg_gym.optional_members.OptionalTaskMembers`).
-    Outside an env it is ``sif``.
+    Without a task it is :data:`selfreg_gym.agents.actors.lm.DEFAULT_FAMILY`.
 
     Args:
         name: the name of the checkpoint in each family.
@@ -38,7 +38,7 @@ class ShippedLM(LM):
                 f"the family of the checkpoint {name!r} must be one of {_listed(name)}, or a folder with the folder "
                 f"{name!r}, received {shown(family)}."
             )
-        super().__init__(_folder("sif" if family is None else family, name), **kwargs)
+        super().__init__(_folder(DEFAULT_FAMILY if family is None else family, name), **kwargs)
 
     def with_task(self, task: Any) -> ShippedLM:
         """The actor with the checkpoint for a task.

@@ -25,7 +25,7 @@ from selfreg_gym.endpoint.strategies import (
 from selfreg_gym.errors import EndpointError, InvalidArgumentError, UnknownNameError, shown
 from selfreg_gym.intervention_env.building import check_seed
 from selfreg_gym.types import Act, Decision
-from selfreg_gym.utils.arguments import check_count, check_number
+from selfreg_gym.utils.arguments import check_count, check_flag, check_number
 
 __all__ = ["EndpointActor"]
 
@@ -95,9 +95,7 @@ class EndpointActor:
             raise UnknownNameError("api of an endpoint", api, _APIS)
         temperature = check_number("temperature", temperature, high=1e6)
         max_tokens = check_count("max_tokens", max_tokens, high=10**6)
-        for name, flag in (("reasoning", reasoning), ("nearest", nearest)):
-            if not isinstance(flag, bool):
-                raise InvalidArgumentError(f"{name} must be True or False, received {shown(flag)}.")
+        reasoning, nearest = check_flag("reasoning", reasoning), check_flag("nearest", nearest)
         for name, text in (("instructions", instructions), ("request", request)):
             if text is not None and not isinstance(text, str):
                 raise InvalidArgumentError(f"{name} must be a text or None, received {shown(text)}.")

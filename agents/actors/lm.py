@@ -18,6 +18,8 @@ __all__ = ["LM"]
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints"
 """The folder of the families of checkpoints in this package."""
+DEFAULT_FAMILY = "sif"
+"""The family of an actor without a task: backbones of tasks without a family begin with its weights."""
 
 _MODES = ("rank", "generate")
 
@@ -79,7 +81,7 @@ class LM:
             raise InvalidArgumentError(
                 f"path must be a directory written by save_pretrained, or None, received {repr(path)[:100]}."
             )
-        self.checkpoint_dir = Path(path) if path is not None else SHIPPED / "sif" / "tiny"
+        self.checkpoint_dir = Path(path) if path is not None else SHIPPED / DEFAULT_FAMILY / "tiny"
         self.mode = mode
         self.temperature = float(temperature)
         self.dtype = dtype

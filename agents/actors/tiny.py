@@ -19,7 +19,7 @@ class Tiny(ShippedLM):
     Args:
         mode: "rank" or "generate" (then about half of the answers can be invalid).
         temperature: 1 samples from the model's distribution, 0 takes the most likely action.
-        family: a family for all tasks; None: that of the task, and outside an env ``sif``.
+        family: a family for all tasks; None: that of the task, and without a task ``sif``.
 
     Raises:
         CheckpointError: ``family`` has no such checkpoint.

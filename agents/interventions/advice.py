@@ -15,6 +15,7 @@ from selfreg_gym.errors import InvalidArgumentError, SetupError, shown
 from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.building import construct
 from selfreg_gym.types import Act, Actor, Decision, as_actor, optional_member
+from selfreg_gym.utils.arguments import check_flag
 
 __all__ = ["Advice"]
 
@@ -143,8 +144,7 @@ class Advice(CallsActor):
             raise InvalidArgumentError(
                 f"template must have {{observation}} and {{advice}} once each, received {shown(template)}."
             )
-        if not isinstance(shuffled, bool):
-            raise InvalidArgumentError(f"shuffled must be True or False, received {shown(shuffled)}.")
+        shuffled = check_flag("shuffled", shuffled)
         if not isinstance(adviser, str) and adviser_kwargs:
             raise InvalidArgumentError(f"adviser_kwargs needs an adviser given by its id, received {shown(adviser)}.")
         self.privileged = adviser == "expert"

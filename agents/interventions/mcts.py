@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
-from selfreg_gym.intervention_env.building import check_flag
 from selfreg_gym.search.leaf_values import KINDS, LeafValue, leaf_value
 from selfreg_gym.search.searching import SearchResult, TreeSearch
 from selfreg_gym.search.simulator import foresees
 from selfreg_gym.types import Act, Actor, CostPer, Decision, Duration, Intervention
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_flag, check_number
 
 __all__ = ["MCTS"]
 

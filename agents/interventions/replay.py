@@ -12,6 +12,7 @@ from selfreg_gym.agents.interventions._base_actor import CallingActor, CallsActo
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Act, Decision, Episode
+from selfreg_gym.utils.arguments import check_flag
 
 __all__ = ["Replay"]
 
@@ -164,9 +165,7 @@ class Replay(CallsActor):
     ) -> None:
         if otherwise not in OTHERWISE:
             raise UnknownNameError("value of otherwise", otherwise, OTHERWISE)
-        for what, flag in (("same_seed", same_seed), ("only_successful", only_successful)):
-            if not isinstance(flag, bool):
-                raise InvalidArgumentError(f"{what} must be True or False, received {shown(flag)}.")
+        same_seed, only_successful = check_flag("same_seed", same_seed), check_flag("only_successful", only_successful)
         super().__init__(
             _Replayed(_Source(_checked(source), same_seed, only_successful), otherwise), name=name, cost=cost
         )

@@ -19,7 +19,7 @@ class Strong(Intervention):
         temperature: 1 samples from the model's distribution; 0 takes the most likely action, which can repeat forever.
         name: its name in ``info``.
         cost: cost units of one call.
-        family: a family for all tasks; None: that of the task, and outside an env ``sif``.
+        family: a family for all tasks; None: that of the task, and without a task ``sif``.
 
     Raises:
         CheckpointError: ``family`` has no such checkpoint.

@@ -1,4 +1,4 @@
-"""``Engine``: a running game of ALFWorld, by TextWorld's PDDL environment."""
+"""``Engine``: a running game of ALFWorld in the PDDL environment of TextWorld."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.envs._optional import optional_package
+from selfreg_gym.utils.optional_packages import optional_package
 
-__all__ = ["Engine", "entity_names"]
+__all__ = ["PACKAGE", "Engine", "entity_names"]
 
-_TASK = "selfreg/ALFWorld-v0"
+PACKAGE = {"user": "the task selfreg/ALFWorld-v0", "requirement": "selfreg-gym[alfworld]"}
+"""Arguments of ``optional_package``."""
 
 
 class Engine:
@@ -30,9 +31,9 @@ class Engine:
     """
 
     def __init__(self, path: Path) -> None:
-        optional_package("fast_downward", extra="alfworld", task=_TASK)
-        textworld = optional_package("textworld", extra="alfworld", task=_TASK)
-        pddl = optional_package("textworld.envs.pddl", extra="alfworld", task=_TASK)
+        optional_package("fast_downward", **PACKAGE)
+        textworld = optional_package("textworld", **PACKAGE)
+        pddl = optional_package("textworld.envs.pddl", **PACKAGE)
         self.path = path
         self._env = pddl.PddlEnv(textworld.EnvInfos(admissible_commands=True, won=True))
         self._env.load(str(path))
@@ -51,14 +52,14 @@ class Engine:
         return self._read(self._again())
 
     def _again(self) -> Any:
-        """Do what ``PddlEnv.reset`` does, without its translation of the PDDL problem, which takes most of the time."""
+        """``PddlEnv.reset`` without the translation of the PDDL problem, which takes most of the time."""
         env, world = self._env, self._env._pddl_state
         world.downward_lib.load_sas(world.sas.encode("utf-8"))
         world.downward_lib.load_sas_replan(world.sas_replan.encode("utf-8"))
         for fact in list(world.facts):
             world.remove_fact(fact)
         world.add_facts(self._start)
-        core = optional_package("textworld.core", extra="alfworld", task=_TASK)
+        core = optional_package("textworld.core", **PACKAGE)
         env.prev_state, env.state, env._last_action, env._moves = None, core.GameState(), None, 0
         context = {"state": world, "facts": list(world.facts), "variables": {}, "mapping": {},
                    "entity_infos": env._entity_infos}  # fmt: skip
@@ -82,7 +83,7 @@ class Engine:
         return ""
 
     def plan(self) -> list[str]:
-        """The planner's commands from here; it may take long."""
+        """The commands of the planner from the current state. This can take long."""
         return self._env._pddl_state.replan(self._env._entity_infos)
 
     def _read(self, state: Any) -> str:

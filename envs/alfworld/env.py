@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._optional import optional_package
 from selfreg_gym.envs._text_game import Moment, TextGame
-from selfreg_gym.envs.alfworld.engine import Engine
+from selfreg_gym.envs.alfworld.engine import PACKAGE, Engine
 from selfreg_gym.envs.alfworld.games import SPLITS, TASK_TYPES, data_folder, game_files
 from selfreg_gym.envs.alfworld.planner import plan_within
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.utils.arguments import check_number
+from selfreg_gym.utils.arguments import check_flag, check_number
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["ALFWorld"]
 
@@ -21,36 +21,36 @@ class ALFWorld(TextGame):
     """Household tasks of ALFWorld as text games, from the user's own data folder.
 
     ## Description
-    ALFWorld (arXiv 2010.03768) turns the households of ALFRED into text games: put a clean mug on a desk, look at a
-    book under a lamp, heat an apple and put it in the fridge. There are six types of tasks. The games are not part of
-    any package: ``alfworld-download`` brings them. They are played by TextWorld's PDDL environment.
+    ALFWorld (arXiv 2010.03768) has the households of ALFRED as text games: put a clean mug on a desk, look at a book
+    under a lamp, heat an apple and put it in the fridge. There are six types of tasks. The games are not part of a
+    package; the command ``alfworld-download`` downloads them. They run in the PDDL environment of TextWorld.
 
     ## Action Space
     Text, one of ``info["admissible_actions"]``, ALFWorld's admissible commands: ``go to fridge 1``, ``open fridge 1``,
     ``take apple 1 from fridge 1``, ``heat apple 1 with microwave 1``. Case and white space are ignored. Any other text
-    is an invalid action, which does not reach the game.
+    is an invalid action, which is not sent to the game.
 
     ## Observation Space
     Text: the first text of the game with the room and the task, the last action and its result, the place, what is
-    held, the number of steps left and the admissible actions. With ``page=False`` only the game's reply, for the
-    wrapper ``History``.
+    held, the number of steps left and the admissible actions. With ``page=False`` the text is only the reply of
+    the game; use it with the wrapper ``History``.
 
     ## Rewards
-    1 where the goal is reached, otherwise 0.
+    1 when the goal is reached, otherwise 0.
 
-    ## Starting State
-    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the game, the i-th by path. Games
-    have no random events, so ``seed`` only draws the game where there is no option.
+    ## Starting State ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the game: the i-th
+    in the order of the paths. Games have no random events, so ``seed`` only draws the game if there is no such option.
 
     ## Episode End
-    Terminated where the goal is reached (success). Truncated after ``max_steps`` steps. ``info["steps_left"]`` is the
+    Terminated when the goal is reached (success). Truncated after ``max_steps`` steps. ``info["steps_left"]`` is the
     number of steps left. On the last step ``info["metrics"]`` has ``progress``, which is 0 or 1.
 
     ## Arguments
     * ``data`` (path, optional): the folder with ``train``, ``valid_seen`` and ``valid_unseen``, or one above it.
       Default: the environment variable ``ALFWORLD_DATA``, else ``~/.cache/alfworld``.
     * ``split``: ``"train"`` (default), ``"valid_seen"`` or ``"valid_unseen"``, as published; or a part of the training
-      games: ``"train-val"`` (every 20th) or ``"train-fit"`` (the others), for choices that must not see the others.
+      games: ``"train-val"`` (every 20th) or ``"train-fit"`` (the others). Use these two to make choices without the
+      published validation games.
     * ``task_types`` (sequence of str): the types of tasks, default all of
       :data:`selfreg_gym.envs.alfworld.games.TASK_TYPES`.
     * ``page`` (bool, default True): whether an observation describes the whole situation.
@@ -97,9 +97,8 @@ class ALFWorld(TextGame):
         for name in task_types:
             if name not in TASK_TYPES:
                 raise UnknownNameError("type of ALFWorld task", name, TASK_TYPES)
-        if not isinstance(page, bool):
-            raise InvalidArgumentError(f"page must be True or False, received page={page!r}.")
-        optional_package("textworld", extra="alfworld", task="selfreg/ALFWorld-v0")
+        check_flag("page", page)
+        optional_package("textworld", **PACKAGE)
         self._files = game_files(data_folder(data), split, tuple(task_types))
         super().__init__(
             num_episodes=len(self._files),
@@ -116,7 +115,7 @@ class ALFWorld(TextGame):
         self._actions: tuple[str, ...] = ()
 
     def expert_action(self) -> str:
-        """The first command of the planner's plan from the current state.
+        """The first command of a plan from the current state.
 
         Raises:
             TaskContractError: the planner found none within ``planner_seconds``, or one that is not admissible.
@@ -176,7 +175,7 @@ class ALFWorld(TextGame):
         return self._engine
 
     def _name(self, index: int) -> str:
-        """The folders of a game below that of its split."""
+        """The path of a game in the folder of its split."""
         return "/".join(self._files[index].parts[-3:-1])
 
     def _load(self, index: int) -> None:

@@ -30,7 +30,7 @@ def data_folder(data: str | Path | None) -> Path:
     """The folder with the subfolders ``train``, ``valid_seen`` and ``valid_unseen``.
 
     Args:
-        data: it, or a folder above it; None: ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``.
+        data: this folder, or a folder that contains it; None: ``$ALFWORLD_DATA``, else ``~/.cache/alfworld``.
 
     Raises:
         MissingPackageError: there is none; the message says how to download the games.
@@ -51,7 +51,7 @@ def data_folder(data: str | Path | None) -> Path:
 def game_files(folder: Path, split: str, task_types: Sequence[str]) -> tuple[Path, ...]:
     """The game files of a split in the order of their paths, as ALFWorld selects them.
 
-    Games that are marked as unsolvable or not marked, and those with movable receptacles or slices, are left out.
+    Left out are games that are not marked as solvable, and games with movable receptacles or slices.
 
     Args:
         folder: see :func:`data_folder`.

@@ -1,4 +1,4 @@
-"""A time limit for a planner that may not come back: it runs in a forked copy of this process."""
+"""A time limit for a planner that may not end: the planner runs in a forked copy of this process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["plan_within"]
 def plan_within(seconds: float, plan: Callable[[], list[str]]) -> list[str]:
     """Return ``plan()``, computed in a child process that is killed after ``seconds``.
 
-    A thread could not be stopped, because the planner is compiled code. The child has a copy of the planner's state, so
-    nothing changes here.
+    The planner is compiled code, so it cannot be stopped in a thread. The child process has a copy of its state, so the
+    state in this process does not change.
 
     Raises:
         TaskContractError: it took longer, failed, or found no plan.

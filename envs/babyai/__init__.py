@@ -1,21 +1,15 @@
 """BabyAI: instructions in a grid of rooms (`selfreg/BabyAI-GoToLocal-v0` and other levels), as text.
 
-Modules: ``levels`` (the levels of the package ``minigrid``, tasks and splits), ``mission`` (the instructions and what
-is done of them), ``view`` (what the agent sees), ``text`` (observations and actions), ``situation`` (the next
-instruction and the objects that it is about), ``keys``, ``vector``, ``state`` (exact snapshots), ``expert`` (the bot),
-``env`` (the Gymnasium env).
+Modules: ``levels`` (the levels of the package ``minigrid``, tasks and splits), ``mission`` (the instructions and which
+are done), ``view`` (what the agent sees), ``text`` (observations and actions), ``situation`` (the next instruction and
+its object), ``vector`` (the feature vector), ``state`` (exact snapshots), ``expert`` (the bot), ``env`` (the Gymnasium
+env).
 """
 
-from selfreg_gym.errors import MissingPackageError
+from selfreg_gym.utils.optional_packages import optional_package
 
-try:
-    from selfreg_gym.envs.babyai.env import BabyAI
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "minigrid":
-        raise
-    raise MissingPackageError(
-        "the BabyAI tasks need the package minigrid: pip install 'selfreg-gym[minigrid]'."
-    ) from error
+optional_package("minigrid", user="a BabyAI task", requirement="selfreg-gym[minigrid]")
+from selfreg_gym.envs.babyai.env import BabyAI  # noqa: E402 - it imports minigrid
 
 __all__ = ["BabyAI"]
 

@@ -20,7 +20,7 @@ from selfreg_gym.envs.babyai.vector import vector as vector_of
 from selfreg_gym.envs.babyai.view import View, look
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, chosen_task
+from selfreg_gym.utils.arguments import check_count, check_flag, check_invalid_action, check_render_mode, chosen_task
 
 __all__ = ["BabyAI", "Snapshot"]
 
@@ -43,44 +43,48 @@ class Snapshot:
 class BabyAI(gym.Env[str, str]):
     """BabyAI: carry out an instruction in a grid of rooms of which only a part is visible.
 
-    ## Description An agent in a grid of rooms carries out a mission such as "go to the red ball", "pick up the box on
-    your left", "put the blue key next to a ball", "open the red door, then go to the key". Levels, missions, moves and
-    checks are those of the package ``minigrid`` (Chevalier-Boisvert et al. 2019, arXiv 1810.08272; 2023, arXiv
-    2306.13831); the texts are those of this package. Each level is a task id of its own,
-    ``selfreg/BabyAI-GoToLocal-v0`` for instance; ``selfreg/BabyAI-v0`` takes GoToLocal, PickupLoc and PutNextLocal in
-    turn.
+    ## Description
+    An agent in a grid of rooms carries out a mission such as "go to the red ball", "pick up the box on your left",
+    "put the blue key next to a ball" or "open the red door, then go to the key". Levels, missions, moves and the check
+    of success come from the package ``minigrid`` (Chevalier-Boisvert et al. 2019, arXiv 1810.08272; 2023, arXiv
+    2306.13831). The texts are written by this package. Each level has its own task id, for instance
+    ``selfreg/BabyAI-GoToLocal-v0``. ``selfreg/BabyAI-v0`` alternates between GoToLocal, PickupLoc and PutNextLocal.
 
-    Of the levels of ``minigrid`` those are left out that its bot cannot solve: PutNext...Carrying, KeyInBox,
-    UnlockToUnlock, and two for debugging (OpenDoorsOrder...Debug).
+    Levels that the bot of ``minigrid`` cannot solve are left out: PutNext...Carrying, KeyInBox, UnlockToUnlock, and two
+    levels for debugging (OpenDoorsOrder...Debug).
 
-    ## Action Space Text: ``left`` and ``right`` (turn), ``forward``, ``pickup`` (what is directly ahead), ``drop``
-    (onto the cell ahead), ``toggle`` (open or close the door ahead, with its key if it is locked; open a box). All are
-    admissible in each state; one that is impossible has no effect and takes a step. Case, white space and punctuation
-    are ignored. Any other text is an invalid action: it ends the episode as a failure (``invalid_action="terminate"``)
-    or takes a step without effect (``"noop"``).
+    ## Action Space
+    Text: ``left`` and ``right`` (turn), ``forward``, ``pickup`` (the object directly ahead), ``drop`` (onto the cell
+    ahead), ``toggle`` (open or close the door ahead, with its key if it is locked; open a box). All actions are
+    admissible in every state. An action that is impossible takes a step and has no effect. Case, white space and
+    punctuation are ignored. Any other text is an invalid action: it ends the episode as a failure
+    (``invalid_action="terminate"``) or takes a step without effect (``"noop"``).
 
-    ## Observation Space Text: how many cells are free ahead, to the left and to the right, the position of each object
-    in view (7 x 7 cells, walls and closed doors hide what is behind them), the carried object, the direction, the steps
-    left, the mission, and which of its instructions are done. If the mission has a direction ("on your left"), also the
-    place and the direction of the start, from which it is meant.
+    ## Observation Space
+    Text: the number of free cells ahead, to the left and to the right; the position of each object in view; the carried
+    object; the direction; the steps left; the mission, and which of its instructions are done. The agent sees 7 x 7
+    cells, and walls and closed doors hide what is behind them. If the mission has a direction ("on your left"), the
+    text also has the position and the direction of the agent at the start, because the mission refers to them.
 
     ## Rewards
     That of ``minigrid``: ``1 - 0.9 * steps / limit`` when the mission is done, otherwise 0.
 
-    ## Starting State ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines grid, mission and
-    start; without it, the task is drawn at random. With several levels, task ``i`` is of level ``i % len(levels)``.
-    Steps are deterministic, so ``seed`` has no other effect.
+    ## Starting State
+    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the grid, the mission and the start.
+    Without it, the task is drawn at random with ``seed``. With several levels, task ``i`` is of level
+    ``i % len(levels)``. Steps are deterministic, so ``seed`` has no other effect.
 
-    ## Episode End Terminated when the mission is done (success), by an invalid action, or, in levels with a fixed
-    order, by carrying out the wrong instruction first (failures). Truncated after ``max_steps`` steps (failure).
-    ``info["steps_left"]`` is 0 exactly when the episode is over. On the last step, ``info["metrics"]`` has ``steps``
-    and ``done``, the share of the instructions that are done.
+    ## Episode End
+    Terminated when the mission is done (success), after an invalid action (failure), and, in levels with a fixed order
+    of instructions, when the wrong instruction is carried out first (failure). Truncated after ``max_steps`` steps
+    (failure). ``info["steps_left"]`` is 0 exactly when the episode is over. On the last step, ``info["metrics"]`` has
+    ``steps`` and ``done``, the share of the instructions that are done.
 
     ## Arguments
-    * ``levels``: name or names of levels; default: that of the task id.
+    * ``levels``: the name of a level, or a list of names; default: the level of the task id.
     * ``split``: ``"train"`` (default), ``"val"``, ``"test"`` or ``"actor-train"``: separate ranges of seeds.
-    * ``max_steps``: the limit on steps; None (default) is that of the level, 64 in GoToLocal and up to 2,880 in
-      BossLevel.
+    * ``max_steps``: the largest number of steps; None (default) is the limit of the level, from 64 in GoToLocal to
+      2,880 in BossLevel.
     * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
     * ``vector`` (bool, default False): add ``info["feature_vector"]``, float32 ``(33,)``: what the agent sees as
       positions, distances and clocks (:data:`selfreg_gym.envs.babyai.vector.ENTRIES`).
@@ -111,13 +115,9 @@ class BabyAI(gym.Env[str, str]):
         self.levels = _checked_levels(levels)
         if split not in SPLITS:
             raise UnknownNameError("split of BabyAI", split, SPLITS)
-        if invalid_action not in ("terminate", "noop"):
-            raise UnknownNameError("value of invalid_action", invalid_action, ("terminate", "noop"))
-        if render_mode not in (None, "ansi", "rgb_array"):
-            raise UnknownNameError("render_mode of BabyAI", render_mode, ("ansi", "rgb_array"))
-        if not isinstance(vector, bool):
-            raise InvalidArgumentError(f"vector must be True or False, received vector={vector!r}.")
-        self.split, self.invalid_action, self.vector, self.render_mode = split, invalid_action, vector, render_mode
+        self.split, self.vector = split, check_flag("vector", vector)
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.render_mode = check_render_mode(render_mode, self)
         self.max_steps = None if max_steps is None else check_count("max_steps", max_steps)
         self.num_episodes = SPLITS[split][1] * len(self.levels)
         self.observation_space = FreeText()
@@ -186,7 +186,7 @@ class BabyAI(gym.Env[str, str]):
     # ---------------------------------------------------------------- beyond Gymnasium
 
     def snapshot(self) -> Snapshot:
-        """The exact state; it may be restored any number of times, in any env with the same arguments."""
+        """The exact state. It can be restored any number of times, in any env with the same arguments."""
         if self._level is None:
             raise NotResetError("snapshot() needs an episode: call reset() first.")
         generator = None if self._np_random is None else self._np_random.bit_generator.state
@@ -205,7 +205,7 @@ class BabyAI(gym.Env[str, str]):
             self._np_random = np.random.Generator(bits)
 
     def reseed(self, seed: int) -> None:
-        """Draw the next task without ``options`` from a new stream; steps have no random events."""
+        """Draw the tasks of later resets from a new random stream. Steps have no random events."""
         self._np_random, self._np_random_seed = gym.utils.seeding.np_random(seed)
 
     def expert_action(self) -> str:

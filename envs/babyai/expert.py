@@ -1,12 +1,12 @@
 """The expert: the bot of ``minigrid``, which plans from what the agent has seen, also after another agent's actions.
 
-The bot has to see every step, so it plays along on a second level of the same task, and only when it is asked: the
-actions since the last question are repeated there. So its answer depends on the task and the actions alone, and an
-episode without questions costs nothing.
+The bot must observe every step. It has a second copy of the level, and repeats there the actions of the agent when it
+is asked for advice. Its answer therefore depends only on the task and the actions, and an episode in which it is not
+asked costs no time.
 
-The bot fails in some states that its own plans do not reach, for instance when the agent has turned away from a door
-that the bot was about to open. Then a new plan is made from the current state and from what was seen so far. The search
-for a plan has a limit, which counts its steps: so the answer does not depend on the speed of the machine.
+The bot fails in some states that its own plans do not reach, for instance when the agent turns away from a door that
+the bot was about to open. Then a new bot plans from the current state and from what was seen so far. The search for a
+plan is limited by a number of steps and not by time, so the answer does not depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _NoPlan(Exception):
 
 
 class _Plan(list[Any]):
-    """The stack of sub-goals, which limits how many are added while one question is answered."""
+    """The stack of sub-goals, with a limit on the sub-goals that are added for one answer."""
 
     added = 0
 
@@ -46,7 +46,7 @@ class _Plan(list[Any]):
 
 
 class _Bot(BabyAIBot):
-    """``minigrid``'s bot with limits, which can begin in the middle of an episode.
+    """The bot of ``minigrid`` with limits on its search. It can begin in the middle of an episode.
 
     Args:
         level: the level.
@@ -93,7 +93,7 @@ class _Bot(BabyAIBot):
             super()._process_instr(instr)
 
     def _find_obj_pos(self, obj_desc: Any, adjacent: bool = False) -> Any:
-        """The nearest object that was seen and can be reached; ``minigrid`` fails if a door before one was closed."""
+        """The nearest object that was seen and can be reached. The method of ``minigrid`` fails behind closed doors."""
         try:
             return super()._find_obj_pos(obj_desc, adjacent)
         except AssertionError:

@@ -1,8 +1,8 @@
 """The levels of BabyAI: one fixed grid and mission for each (level, split, index).
 
-The levels are those of the package ``minigrid``. A task is determined by its seed there, and each split has its own
-range of seeds. Generation is silent, and limited in the number of random draws: a seed whose generation does not end is
-replaced by another one, which depends on the first alone.
+The levels are those of the package ``minigrid``. A seed of ``minigrid`` determines a task, and each split has its own
+range of seeds. The generation of a level prints nothing, and it may draw a limited number of random numbers. If it
+needs more, as it does not end for some seeds, another seed is used, which depends only on the first one.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def make_level(name: str, seed: int, max_steps: int | None) -> Any:
 
 
 def _no_image() -> dict[str, Any]:
-    """In place of ``gen_obs`` of a level, whose image takes most of a step; :mod:`.view` reads the grid itself."""
+    """Replaces ``gen_obs`` of a level: its image takes most of the time of a step, and :mod:`.view` reads the grid."""
     return {}
 
 

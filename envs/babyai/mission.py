@@ -33,7 +33,7 @@ class Instruction:
         kind: one of :data:`KINDS`.
         text: its words in the mission.
         target: description of the object: ``minigrid``'s ``ObjDesc`` with ``type``, ``color`` and ``loc``.
-        place: for "put next to", the description of the object next to which it belongs, else None.
+        place: for "put next to", the description of the other object; otherwise None.
     """
 
     verifier: Any
@@ -47,7 +47,7 @@ class Mission:
     """The instructions of a level that was reset.
 
     Args:
-        level: the level. Its instructions are described again in the same state, which changes nothing.
+        level: the level. Its instructions are described once more, which does not change the state.
     """
 
     def __init__(self, level: Any) -> None:

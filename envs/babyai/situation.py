@@ -1,6 +1,7 @@
-"""The situation of the agent: the next instruction, and where the object is that it is about.
+"""The situation of the agent: the next instruction, and the position of its object.
 
-It is made of what the agent sees and did, without the hidden part of the grid, and without what it saw before.
+It contains only what the agent sees now and what it has done. Hidden parts of the grid, and what was seen earlier, are
+not part of it.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class Situation(NamedTuple):
         instruction: the next instruction; None when all are done.
         remaining: number of instructions that are not done.
         hold: "nothing", "target" (an object as the instruction describes it) or "other".
-        bring: whether the object is held and has to be put next to another one, which is then what is looked for.
+        bring: whether the object is held and must be put next to another object. Then ``found`` is that other object.
         found: the nearest object in view that fits the description, or None.
-        other: for "put next to" without the object in hand, the nearest object in view that fits the place.
+        other: for "put next to" while the object is not held, the nearest object in view next to which it can be put.
         beside: with ``bring``: whether the cell ahead is free and next to a fitting object.
     """
 

@@ -1,8 +1,8 @@
 """The exact state of a level as plain values: for snapshots and for the state key.
 
-Steps of a level are deterministic, so its objects, the agent, the clock and what the checks of the mission remember are
-the whole state. Objects are numbered in the order in which they lie in the grid after the reset; no step makes a new
-one.
+Steps of a level are deterministic, so the state consists of the objects, the agent, the number of steps, and what the
+checks of the mission remember. Objects are numbered in their order in the grid after the reset. No step makes a new
+object.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class StateReader:
             sequence.a_done, sequence.b_done = done
 
     def reach(self) -> tuple[Any, ...]:
-        """What one action can change besides the agent's position: the object ahead, its state, the carried object."""
+        """What one action can change besides the position: the object ahead, its state, the carried object."""
         level = self._level
         x, y = level.front_pos
         ahead = level.grid.get(int(x), int(y))
@@ -117,7 +117,7 @@ class StateReader:
         return ",".join(f"{number}:{now}" for number, (now, first) in changed if now != first)
 
     def memory_key(self) -> str:
-        """What the checks of the mission remember, where it does not follow from the rest of the state."""
+        """What the checks of the mission remember and the rest of the state does not determine."""
         carried = self._level.carrying
         parts = []
         for number, one in enumerate(self._mission.instructions):
@@ -128,9 +128,9 @@ class StateReader:
         return ",".join(parts)
 
     def positions_key(self) -> str:
-        """The positions that the checks of the mission have noted, where the objects are elsewhere.
+        """The positions that the checks of the mission have noted, for objects that are no longer there.
 
-        A check notes them at the reset and after the action drop, so this too changes only by pickup, drop and toggle.
+        A check notes them at the reset and after the action drop, so only pickup, drop and toggle change this key.
         """
         where = {number: cell for cell, number in self._cells()}
         width = self._level.grid.width

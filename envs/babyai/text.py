@@ -1,8 +1,8 @@
 """Texts of observations and actions. A person can play from them.
 
 An observation says what is ahead, to the left and to the right, where each object in view is, what the agent carries,
-its direction, the steps left, the mission, and which of its instructions are done. ``minigrid`` shows the same to its
-agents, except for the steps left and the instructions that are done.
+its direction, the steps left, the mission, and which of its instructions are done. Agents of ``minigrid`` are given the
+same information, but not the steps left and the instructions that are done.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def observation(
         view: what the agent sees.
         carried: colour and type of the carried object.
         direction: 0 (east) to 3 (north), clockwise.
-        start: cells ahead and to the right of the agent at which it started, and its direction there; None if the
-            mission has no directions.
+        start: the start of the episode as the agent sees it now: cells ahead, cells to the right, and the direction
+            that the agent had there; None if the mission has no directions.
         steps_left: steps until the episode ends.
         mission: the mission.
         done: the instructions that are done.

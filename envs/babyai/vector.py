@@ -1,7 +1,7 @@
-"""The feature vector of a situation: positions, distances and clocks as numbers, without what the agent does not see.
+"""The feature vector of a situation: positions, distances and clocks, as far as the agent knows them.
 
-Positions are cells divided by 6, counts and clocks are shares. An entry about an object that is not in view is 0, and
-an entry before it says whether it is in view.
+Positions are numbers of cells divided by 6. Counts and clocks are shares. Before the entries of an object there is one
+that says whether the object is in view; if it is not, the entries are 0.
 """
 
 from __future__ import annotations

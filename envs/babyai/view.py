@@ -1,7 +1,7 @@
 """What the agent sees: the objects in its field of view, and the free cells ahead, to the left and to the right.
 
 The field of view has 7 x 7 cells; the agent stands in the middle of its nearest row. Walls and closed doors hide what
-is behind them. The rules are those of ``minigrid``, whose image is ten times slower to compute; a test compares the
+is behind them. The rules are those of ``minigrid``, whose image takes ten times longer to compute. A test compares the
 two.
 """
 
@@ -102,7 +102,7 @@ def _seen(one: Any, ahead: int, right: int) -> Seen | str | None:
 
 @lru_cache(maxsize=1 << 14)
 def _spread(visible: int, through: int) -> tuple[int, int]:
-    """The visible cells of a row and those of the next one, from the cells of the row that are visible from the last.
+    """The visible cells of a row and of the next row, given the cells of the row that are visible from the row before.
 
     Sight spreads from a cell that can be seen through to its neighbours in the row, first to the right, then to the
     left, and to the three cells ahead of these.

@@ -15,7 +15,7 @@ from selfreg_gym.utils.arguments import check_count
 __all__ = ["ScienceWorld"]
 
 _SIMPLIFICATIONS = ("teleportAction", "selfWateringFlowerPots", "openContainers", "openDoors", "noElectricalAction")
-_NOT_OFFERED = frozenset({"reset task"})  # it would undo the episode
+_NOT_OFFERED = frozenset({"reset task"})  # it would begin the task again
 
 
 class ScienceWorld(TextGame):
@@ -23,13 +23,13 @@ class ScienceWorld(TextGame):
 
     ## Description
     The 30 tasks of ScienceWorld (arXiv 2203.07540): boil water, find an animal, grow a plant, measure a melting point,
-    test a conductivity, and others, each with 10 to 1,386 variations of places and substances. The simulator is that of
-    the package ``scienceworld``, in one Java virtual machine per process.
+    test a conductivity, and others, each with 10 to 1,386 variations of places and substances. The
+    simulator is that of the package ``scienceworld``. It runs in a Java virtual machine, one per process.
 
     ## Action Space
-    Text, one of ``info["admissible_actions"]``: the simulator's valid combinations of actions and objects, 114 at the
-    beginning of most tasks and up to a few thousand later. Case and white space are ignored. Any other text is an
-    invalid action, which does not reach the simulator. ``reset task`` is not offered.
+    Text, one of ``info["admissible_actions"]``: the valid combinations of actions and objects by the simulator, 114 at
+    the beginning of most tasks and up to a few thousand later. Case and white space are ignored. Any other text is an
+    invalid action, which is not sent to the simulator. ``reset task`` is not offered.
 
     ## Observation Space
     Text: the task, the last action and its result, the place, the inventory, the progress and the number of steps left.
@@ -39,18 +39,18 @@ class ScienceWorld(TextGame):
     The increase of the score, which is in [0, 1]. A failed task has the score 0.
 
     ## Starting State
-    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines task and variation: the tasks in
-    turn, until all variations of the split are used. The simulator takes no seed.
+    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines task and variation. The 30
+    tasks alternate, until all variations of the split are used. The simulator has no seed.
 
     ## Episode End
-    Terminated where the score is 1 (success) or the task has failed (for instance by ``focus on`` a wrong object).
+    Terminated when the score is 1 (success) or the task has failed (for instance by ``focus on`` a wrong object).
     Truncated after ``max_steps`` steps. ``info["steps_left"]`` is the number of steps left. On the last step
     ``info["metrics"]`` has ``progress``, the score.
 
     ## Arguments
     * ``task``: ``"all"`` (default) or the name of a task (``"boil"``; see
       :data:`selfreg_gym.envs.scienceworld.variations.VARIATIONS`).
-    * ``variation`` (int, optional): only this variation of ``task``, whatever its split.
+    * ``variation`` (int, optional): only this variation of ``task``, in any split.
     * ``split``: ``"train"`` (default), ``"dev"`` or ``"test"``, the published split of the variations.
     * ``simplification``: ``"easy"`` (default: all simplifications that the task allows), ``""`` (none), or
       names separated by commas (``"openDoors,teleportAction"``).
@@ -113,14 +113,14 @@ class ScienceWorld(TextGame):
         self._seen: Seen | None = None
 
     def expert_action(self) -> str:
-        """The next action of ScienceWorld's own solution (:mod:`selfreg_gym.envs.scienceworld.expert`)."""
+        """The next action of the solution of ScienceWorld (:mod:`selfreg_gym.envs.scienceworld.expert`)."""
         moment = self._running()
         assert self._seen is not None
         solution = gold_path(*self._plays[self._index], self.simplification)
         return advice(solution, self._played, moment.actions, place_of(self._seen.look))
 
     def subgoal(self) -> str:
-        """The score so far: a call with ``duration="subgoal"`` ends where it changes."""
+        """The score so far: a call with ``duration="subgoal"`` ends when it changes."""
         return f"{self._current().progress:.2f}"
 
     # ---------------------------------------------------------------- parts of TextGame
@@ -147,9 +147,10 @@ class ScienceWorld(TextGame):
             TaskContractError: the replay has another outcome.
         """
         played, expected, self._goal = position
-        seen = self._simulator.begin(*self._plays[index], self.simplification)._replace(reply="")
-        for step in played:
-            seen = self._simulator.send(step.action)
+        actions = [step.action for step in played]
+        seen = self._simulator.replay(*self._plays[index], self.simplification, actions)
+        if not played:
+            seen = seen._replace(reply="")
         self._played, self._seen = played, expected
         if seen != expected:
             task, variation = self._plays[index]

@@ -1,10 +1,10 @@
-"""The expert: ScienceWorld's solution from the start, continued as far as possible after other actions.
+"""The expert: the solution of ScienceWorld from the start, also used after other actions as far as possible.
 
-ScienceWorld solves a task from its start only. The expert keeps its place in that solution: it moves on where an action
-of the solution was carried out, skips actions that are not possible in the right place (opening an open door), and
-returns to the right place, by ``teleport to`` where that is offered, if the player has left it. After actions that
-change the world in another way (an ingredient that is used up) its advice can be useless, and at the end of the
-solution it has none; then it looks around.
+ScienceWorld solves a task only from its start. The expert remembers the next action of that solution. It goes on to the
+following one when the action was carried out, and skips an action that is not possible in the right place (such as
+opening an open door). If the player has left the right place, the expert returns there, by ``teleport to`` if that is
+offered. After actions that change the world in another way (an ingredient was used up) its advice can be useless. At
+the end of the solution its advice is ``look around``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Played(NamedTuple):
 
 
 def place_of(look: str) -> str:
-    """The name of the place that a description is of; empty if it has none."""
+    """The name of the place in a description; empty if there is none."""
     found = _PLACE.search(look)
     return found[1].strip() if found else ""
 
@@ -56,7 +56,7 @@ def advice(solution: Sequence[str], played: Iterable[Played], offered: tuple[str
 
 
 def _next(solution: Sequence[str], at: int, offered: tuple[str, ...], place: str, start: str) -> tuple[int, str]:
-    """The place in the solution from which it goes on, and the action."""
+    """The index in the solution at which it continues, and the action."""
     while at < len(solution):
         goal = _GO.fullmatch(solution[at])
         if goal and goal[1] == place:
@@ -75,7 +75,7 @@ def _next(solution: Sequence[str], at: int, offered: tuple[str, ...], place: str
 
 
 def _place_before(solution: Sequence[str], at: int, start: str) -> str:
-    """The place where the solution is before its action ``at``."""
+    """The place where the player is before action ``at`` of the solution."""
     for action in reversed(solution[:at]):
         if found := _GO.fullmatch(action):
             return found[1]
@@ -85,7 +85,7 @@ def _place_before(solution: Sequence[str], at: int, start: str) -> str:
 def _form(action: str, offered: tuple[str, ...]) -> str | None:
     """The offered action that means ``action``; None if there is none.
 
-    Solutions name objects in other words than the simulator's offers: ``use thermometer in inventory on metal pot`` is
+    Solutions name objects in other words than the offered actions: ``use thermometer in inventory on metal pot`` is
     offered as ``use thermometer on metal pot``, and ``focus on egg turtle in outside`` as ``focus on egg turtle``.
     """
     if action in offered:

@@ -1,20 +1,20 @@
-"""``Simulator``: one ScienceWorld simulator in the process's Java virtual machine."""
+"""``Simulator``: one ScienceWorld simulator in the Java virtual machine of this process."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfreg_gym.envs._java import JvmError, shared_jvm
-from selfreg_gym.errors import MissingPackageError
+from selfreg_gym.utils.optional_packages import package_file
 
 __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
 _TIMEOUT = 120.0  # seconds for one call; loading a task takes a few
-# Object.hashCode is an address by default, and sets of objects, as the contents of a room, are listed in its order.
+# Hash codes are addresses by default, and the simulator lists sets (the contents of a room) in their order.
 _OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
 _CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
 
@@ -25,16 +25,12 @@ def jar() -> Path:
     Raises:
         MissingPackageError: ScienceWorld is not installed.
     """
-    try:
-        spec = importlib.util.find_spec("scienceworld")
-    except ValueError:  # the module is set to None
-        spec = None
-    if spec is None or spec.origin is None:
-        raise MissingPackageError(
-            "the task selfreg/ScienceWorld-v0 needs the package 'scienceworld', which is not installed: "
-            "pip install 'selfreg-gym[scienceworld]'"
-        )
-    return Path(spec.origin).with_name("scienceworld.jar")
+    return package_file(
+        "scienceworld",
+        "scienceworld.jar",
+        user="the task selfreg/ScienceWorld-v0",
+        requirement="selfreg-gym[scienceworld]",
+    )
 
 
 class Seen(NamedTuple):
@@ -43,7 +39,7 @@ class Seen(NamedTuple):
     Attributes:
         reply: its answer.
         look, inventory: descriptions of the place and of the inventory.
-        goals: the state of the task's sub-goals, one line each, which the player does not see.
+        goals: the state of the sub-goals of the task, one line each; the player does not see them.
         score: in [-1, 1]; negative if the task has failed.
         completed: whether the task has ended.
     """
@@ -98,6 +94,19 @@ class Simulator:
             completed=bool(self._call("getCompleted")),
         )
 
+    def replay(self, task: str, variation: int, simplification: str, actions: Sequence[str]) -> Seen:
+        """Begin a task and carry out actions; returns what the simulator says after the last of them.
+
+        Descriptions are read only at the end. They take five of the six calls of a step, and do not change the world.
+
+        Raises:
+            JvmError: the virtual machine did not answer.
+        """
+        seen = self.begin(task, variation, simplification)
+        for action in actions[:-1]:
+            self._call("step", action)
+        return self.send(actions[-1]) if actions else seen
+
     def description(self) -> str:
         """The description of the task."""
         return self._call("freeActionTaskDesc").strip()
@@ -115,7 +124,7 @@ class Simulator:
 
 @lru_cache(maxsize=4096)
 def gold_path(task: str, variation: int, simplification: str) -> tuple[str, ...]:
-    """ScienceWorld's own solution of a task from its start, computed by another simulator.
+    """The solution of ScienceWorld for a task from its start, computed by another simulator.
 
     Raises:
         JvmError: the virtual machine did not answer.

@@ -22,6 +22,7 @@ from selfreg_gym.envs.sif.vector import vector as vector_of
 from selfreg_gym.envs.sif.world import MAX_DECISIONS, MAX_STEPS, World
 from selfreg_gym.errors import EpisodeOverError, InvalidArgumentError, NotResetError, UnknownNameError
 from selfreg_gym.spaces import FreeText
+from selfreg_gym.utils.arguments import check_flag, check_invalid_action, check_render_mode
 
 __all__ = ["SIF", "Snapshot"]
 
@@ -143,15 +144,10 @@ class SIF(gym.Env[str, str]):
             raise UnknownNameError("kind of SIF task", kind, (*KINDS, "mixed"))
         if split not in SPLITS:
             raise UnknownNameError("split of SIF", split, SPLITS)
-        if invalid_action not in ("terminate", "noop"):
-            raise UnknownNameError("value of invalid_action", invalid_action, ("terminate", "noop"))
-        if render_mode not in (None, "ansi"):
-            raise UnknownNameError("render_mode of SIF", render_mode, ("ansi",))
-        self.kind, self.split, self.invalid_action, self.render_mode = kind, split, invalid_action, render_mode
-        for name, value in (("vector", vector), ("keys", keys)):
-            if not isinstance(value, bool):
-                raise InvalidArgumentError(f"{name} must be True or False, received {name}={value!r}.")
-        self.vector, self.keys = vector, keys
+        self.kind, self.split = kind, split
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.render_mode = check_render_mode(render_mode, self)
+        self.vector, self.keys = check_flag("vector", vector), check_flag("keys", keys)
         self.num_episodes = split_size(split, kind)
         self.observation_space = FreeText()
         self.action_space = FreeText(1_000)

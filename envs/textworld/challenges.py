@@ -34,7 +34,7 @@ class Challenge:
         settings: setting -> default value.
         choices: setting -> allowed values.
         unseen: setting -> the amount that the unseen splits add to it.
-        notes: the command whose reply the observation keeps, or None.
+        notes: the command whose reply stays in all later observations, or None.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Challenge:
     notes: str | None = None
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The default settings with others in place of them.
+        """The default settings, with the given values in their place.
 
         Raises:
             UnknownNameError: no such setting.
@@ -105,6 +105,6 @@ CHALLENGES: Mapping[str, Challenge] = {
 
 
 def game_seed(challenge: str, split: str, index: int) -> int:
-    """The seed of a game, different for each (challenge, split, index) up to collisions of 31-bit numbers."""
+    """The seed of a game, a hash of (challenge, split, index) with 31 bits; two games can rarely have the same one."""
     parts = (_SEED, list(CHALLENGES).index(challenge), list(SPLITS).index(split), index)
     return int(np.random.SeedSequence(parts).generate_state(1)[0]) >> 1

@@ -1,26 +1,30 @@
-"""``Engine``: a game of TextWorld, with its exact state as a value."""
+"""``Engine``: a game of TextWorld whose exact state can be saved and restored."""
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfreg_gym.envs._optional import optional_package
+from selfreg_gym.envs.textworld.games import PACKAGE
+from selfreg_gym.utils.optional_packages import optional_package
 
-__all__ = ["Engine", "Position"]
+__all__ = ["INFOS", "Engine", "Position"]
 
 # The prompt and the status line at the end of a reply, and the question at the end of a game.
 _PROMPT = re.compile(r"\n>\s*(-= .* =-\d+/\d+)?\s*\Z")
 _END = re.compile(r"\n+Would you like to RESTART.*\Z", re.DOTALL)
 _BLANK_LINES = re.compile(r"\n\s*\n+")
 _SPACES = re.compile(r"[ \t]{2,}")
-_INFOS = ("admissible_commands", "description", "inventory", "lost", "max_score", "objective", "score", "won")
+INFOS = ("admissible_commands", "description", "inventory", "lost", "max_score", "objective", "score", "won")
+_KNOWN = 500  # states of a game whose valid actions are kept
 
 
 class Position(NamedTuple):
-    """The state of a game: of the interpreter, of the layers around it (name -> value), and of the logical world."""
+    """The state of a game: of the interpreter, of the wrappers around it (name -> value), and of the logical world."""
 
     machine: tuple[Any, ...]
     layers: tuple[dict[str, Any], ...]
@@ -28,37 +32,56 @@ class Position(NamedTuple):
 
 
 class _World:
-    """The logical state of a game, in place of TextWorld's ``GameProgression``, with the logical actions so far.
+    """The logical state of a game and the logical actions so far. It replaces TextWorld's ``GameProgression``.
 
-    ``GameProgression`` also plans after each action, which takes longer than the action.
+    ``GameProgression`` also plans after each action, which takes longer than the action. The valid actions take a third
+    of the time of a step. They are computed once for each state of a game and kept, because states recur.
     """
 
     winning_policy = None
 
-    def __init__(self, game: Any, state: Any, actions: tuple[Any, ...] = (), valid: list[Any] | None = None) -> None:
-        self.game, self.state, self.actions = game, state, actions
-        self.valid_actions: list[Any] = self._applicable() if valid is None else valid
+    def __init__(self, game: Any, state: Any, valid: list[Any], known: dict[Any, list[Any]]) -> None:
+        """``known``: state of this game -> its valid actions; :meth:`update` adds to it."""
+        self.game, self.state, self.valid_actions, self._known = game, state, valid, known
+        self.actions: tuple[Any, ...] = ()
+        self._facts: tuple[str, ...] | None = None
 
     def update(self, action: Any) -> None:
         """Apply a logical action."""
         self.state.apply(action)
-        self.actions = (*self.actions, action)
-        self.valid_actions = self._applicable()
+        self.actions, self._facts = (*self.actions, action), None
+        here = frozenset(self.state.facts), frozenset(variable.name for variable in self.state.variables)
+        if here not in self._known:
+            if len(self._known) == _KNOWN:
+                del self._known[next(iter(self._known))]
+            kb = self.game.kb
+            self._known[here] = list(self.state.all_applicable_actions(kb.rules.values(), kb.types.constants_mapping))
+        self.valid_actions = self._known[here]
 
     def copy(self) -> _World:
         """The same, which later updates do not change."""
-        return _World(self.game, self.state.copy(), self.actions, self.valid_actions)
+        other = copy.copy(self)
+        other.state = self.state.copy()
+        return other
 
-    def _applicable(self) -> list[Any]:
-        kb = self.game.kb
-        return list(self.state.all_applicable_actions(kb.rules.values(), kb.types.constants_mapping))
+    def facts(self) -> tuple[str, ...]:
+        """The facts as texts, sorted."""
+        if self._facts is None:
+            self._facts = tuple(sorted(map(_text_of, self.state.facts)))
+        return self._facts
+
+
+@functools.lru_cache(maxsize=20_000)
+def _text_of(fact: Any) -> str:
+    """A fact as text."""
+    return str(fact)
 
 
 class Engine:
     """A running game.
 
-    TextWorld's ``env.copy()`` starts another interpreter for each copy. A :class:`Position` is the same without one.
-    TextWorld's ``policy_commands`` are computed only where :meth:`policy` asks for them.
+    TextWorld's ``env.copy()`` starts another interpreter for each copy. A :class:`Position` needs no interpreter.
+    TextWorld's ``policy_commands`` take long, so they are computed only by :meth:`policy`.
 
     Args:
         path: the ``.z8`` file, with its ``.json`` beside it.
@@ -72,16 +95,17 @@ class Engine:
               "_current_winning_policy", "_moves")  # fmt: skip
 
     def __init__(self, path: Path) -> None:
-        textworld = optional_package("textworld", extra="textworld", task="selfreg/TextWorld")
+        textworld = optional_package("textworld", **PACKAGE)
         self.path = path
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its interpreter says of each game that it is not a known one
-            self._env = textworld.start(str(path), textworld.EnvInfos(**dict.fromkeys(_INFOS, True)))
+            warnings.simplefilter("ignore")  # the interpreter warns for each game that it does not know it
+            self._env = textworld.start(str(path), textworld.EnvInfos(**dict.fromkeys(INFOS, True)))
         self._env.seed(1)  # TextWorld's games draw no random numbers; other seeds would be the time of day
         self._layers = [self._env]
         while (inner := self._layers[-1].__dict__.get("_wrapped_env")) is not None:
             self._layers.append(inner)
         self._tracker = next(layer for layer in self._layers if "_game_progression" in layer.__dict__)
+        self._known: dict[Any, list[Any]] = {}
         self._planner: tuple[tuple[Any, ...], Any] | None = None  # logical actions, and the quests after them
         self.state: Any = None
 
@@ -89,7 +113,7 @@ class Engine:
         """Begin the game, or begin it again."""
         self.state = self._env.reset()
         started = self._world
-        self._tracker._game_progression = _World(started.game, started.state, (), started.valid_actions)
+        self._tracker._game_progression = _World(started.game, started.state, started.valid_actions, self._known)
 
     def send(self, command: str) -> str:
         """Send a command and return the cleaned reply."""
@@ -105,7 +129,7 @@ class Engine:
 
     def return_to(self, position: Position) -> None:
         """Return to a state of the same game."""
-        if not self._layers[-1]._reset:  # this interpreter has not begun: the state is that of an earlier one
+        if not self._layers[-1]._reset:  # a new interpreter, and the state is of an earlier one
             self.begin()
         self._layers[-1]._jericho.set_state(position.machine)
         for layer, values in zip(self._layers, position.layers, strict=True):
@@ -115,11 +139,11 @@ class Engine:
 
     def facts(self) -> tuple[str, ...]:
         """The facts of the game's world, sorted."""
-        return tuple(sorted(map(str, self._world.state.facts)))
+        return self._world.facts()
 
     def policy(self) -> list[str]:
-        """TextWorld's ``policy_commands``: commands that win the game from here; none if it knows none."""
-        progression = optional_package("textworld.generator.game", extra="textworld", task="selfreg/TextWorld")
+        """TextWorld's ``policy_commands``: commands that win the game from here; empty if TextWorld finds none."""
+        progression = optional_package("textworld.generator.game", **PACKAGE)
         actions = self._world.actions
         done, quests = self._planner or ((), None)
         if quests is None or actions[: len(done)] != done:
@@ -138,6 +162,7 @@ class Engine:
         self._env.close()
 
 
+@functools.lru_cache(maxsize=1_000)
 def clean(reply: str) -> str:
     """A reply of the game without the prompt, the status line and blank lines."""
     return _SPACES.sub(" ", _BLANK_LINES.sub("\n", _END.sub("", _PROMPT.sub("", reply)))).strip()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar
 
-from selfreg_gym.envs._optional import optional_package
 from selfreg_gym.envs._text_game import Moment, TextGame
 from selfreg_gym.envs.textworld.challenges import CHALLENGES, SPLITS, game_seed
 from selfreg_gym.envs.textworld.engine import Engine, Position, clean
-from selfreg_gym.envs.textworld.games import game_file
-from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
+from selfreg_gym.envs.textworld.games import PACKAGE, game_file
+from selfreg_gym.errors import UnknownNameError
+from selfreg_gym.utils.arguments import check_flag
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["TextWorld"]
 
@@ -23,48 +24,48 @@ class TextWorld(TextGame):
     """Text games of the TextWorld package: cooking, collecting a coin, hunting a treasure, a simple house.
 
     ## Description
-    Games that TextWorld (arXiv 1806.11532) generates, each with another map and another quest:
+    Games that TextWorld (arXiv 1806.11532) generates. Each game has its own map and its own goal:
 
     * ``selfreg/TextWorld-Cooking-v0``: find the kitchen, read the cookbook, fetch and process the ingredients, prepare
-      the meal and eat it (the games of the competition *First TextWorld Problems*). A wrongly processed ingredient
-      loses the game.
+      the meal and eat it (the games of the competition *First TextWorld Problems*). The game is lost if an ingredient
+      is processed in a wrong way.
     * ``selfreg/TextWorld-CoinCollector-v0``: find the room with the coin. Half of the rooms are dead ends.
-    * ``selfreg/TextWorld-TreasureHunter-v0``: find and take one object. Taking the wrong object loses the game.
+    * ``selfreg/TextWorld-TreasureHunter-v0``: find and take one object. The game is lost if the wrong object is taken.
     * ``selfreg/TextWorld-Simple-v0``: leave a locked bedroom, find a food item, put it on the stove.
 
-    Games are built offline when they are first played (about two seconds each), and kept in the user's cache.
+    A game is built on this machine when it is first played (about two seconds), and kept in the user's cache.
 
     ## Action Space
     Text, one of ``info["admissible_actions"]``, TextWorld's admissible commands: ``open fridge``, ``go east``,
-    ``take carrot from counter``. Case and white space are ignored. Any other text is an invalid action. It does not
-    reach the game, so that ``save``, ``restore``, ``restart``, ``quit``, ``undo`` and ``script`` have no effect.
+    ``take carrot from counter``. Case and white space are ignored. Any other text is an invalid action. It is
+    not sent to the game, so ``save``, ``restore``, ``restart``, ``quit``, ``undo`` and ``script`` have no effect.
 
     ## Observation Space
-    Text: the objective, the recipe once the cookbook was read, the last action and the game's reply, the room, the
-    inventory, the progress, the number of steps left and the admissible actions. With ``page=False`` only the game's
-    reply, for the wrapper ``History``.
+    Text: the objective, the recipe after the cookbook was read, the last action and the reply of the game, the room,
+    the inventory, the progress, the number of steps left and the admissible actions. With ``page=False`` the text is
+    only the reply of the game; use it with the wrapper ``History``.
 
     ## Rewards
     The increase of the score, divided by the largest score.
 
     ## Starting State
     ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the game. Games have no random
-    events, so ``seed`` only draws the game where there is no option.
+    events, so ``seed`` only draws the game if there is no such option.
 
     ## Episode End
-    Terminated where the game is won (success) or lost. Truncated after ``max_steps`` steps. ``info["steps_left"]`` is
+    Terminated when the game is won (success) or lost. Truncated after ``max_steps`` steps. ``info["steps_left"]`` is
     the number of steps left. On the last step ``info["metrics"]`` has ``progress``, the score divided by the largest
     score.
 
-    ## Arguments
-    * ``challenge``: ``"cooking"`` (default), ``"coin_collector"``, ``"treasure_hunter"`` or ``"simple"`` (by the id).
+    ## Arguments * ``challenge``: ``"cooking"`` (default), ``"coin_collector"``, ``"treasure_hunter"`` or ``"simple"``;
+    the id sets it.
     * ``split``: ``"train"`` (default), ``"val-seen"``, ``"test-seen"``, ``"val-unseen"``, ``"test-unseen"`` or
-      ``"actor-train"``. Cooking: the unseen splits use TextWorld's own foods of validation and test. Coin collector and
-      treasure hunter: they have levels higher by 3. Simple: ``test-unseen`` has foods of its own.
+      ``"actor-train"``. Cooking: the unseen splits have the foods that TextWorld reserves for validation and test. Coin
+      collector and treasure hunter: their level is higher by 3. Simple: ``test-unseen`` has other foods.
     * ``settings`` (dict): settings of the challenge in place of the default ones. Cooking: ``recipe`` and ``take``
       (numbers of ingredients), ``go`` (1, 6, 9 or 12 rooms), ``open``, ``cook``, ``cut``, ``drop``. Coin collector
       (1 to 300) and treasure hunter (1 to 30): ``level``. Simple: ``rewards`` and ``goal``.
-    * ``goal_only`` (bool, default True): the objective names the goal and not each action that leads to it.
+    * ``goal_only`` (bool, default True): whether the objective states only the goal, and not each action on the way.
     * ``page`` (bool, default True): whether an observation describes the whole situation.
     * ``max_steps`` (int, default 50): steps per episode.
     * ``invalid_action``: ``"noop"`` (default: a step without effect) or ``"terminate"``.
@@ -107,10 +108,9 @@ class TextWorld(TextGame):
             raise UnknownNameError("challenge of TextWorld", challenge, CHALLENGES)
         if split not in SPLITS:
             raise UnknownNameError("split of TextWorld", split, SPLITS)
-        for name, value in (("goal_only", goal_only), ("page", page)):
-            if not isinstance(value, bool):
-                raise InvalidArgumentError(f"{name} must be True or False, received {name}={value!r}.")
-        optional_package("textworld", extra="textworld", task="selfreg/TextWorld")
+        check_flag("goal_only", goal_only)
+        check_flag("page", page)
+        optional_package("textworld", **PACKAGE)
         super().__init__(
             num_episodes=SPLITS[split],
             max_steps=max_steps,
@@ -125,9 +125,9 @@ class TextWorld(TextGame):
         self._points: frozenset[str] = frozenset()  # the commands that scored
 
     def expert_action(self) -> str:
-        """The next command of TextWorld's own policy, which also works after other commands.
+        """The next command of the policy of TextWorld, which also works after other commands.
 
-        Where no command leads to a win any more, it is the first admissible action.
+        If the game can no longer be won, it is the first admissible action.
         """
         moment = self._running()
         commands = self._game.policy()

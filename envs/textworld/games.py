@@ -1,4 +1,4 @@
-"""Game files of TextWorld's challenges: built offline once for each specification, and kept in the user's cache."""
+"""Game files of TextWorld's challenges: each is built once on this machine, and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from selfreg_gym.envs._optional import optional_package
 from selfreg_gym.errors import TaskResetError
+from selfreg_gym.utils.optional_packages import optional_package
 from selfreg_gym.utils.user_cache import cache_directory
 
-__all__ = ["game_file"]
+__all__ = ["PACKAGE", "game_file"]
 
-_ATTEMPTS = 20  # seeds that are tried for one game; a treasure hunt cannot be made with each
+PACKAGE = {"user": "the task selfreg/TextWorld", "requirement": "selfreg-gym[textworld]"}
+"""Arguments of ``optional_package``."""
+
+_ATTEMPTS = 20  # seeds that are tried for one game; some give no treasure hunt
 _FILES = ("game.json", "game.z8")
 
 
 def game_file(challenge: str, settings: Mapping[str, Any], seed: int, *, goal_only: bool) -> Path:
     """Return the path of a game's ``game.z8``, with ``game.json`` beside it; build them if they are not in the cache.
 
-    Files in the cache are complete: a game is built in a folder beside its final one, which is then renamed. Processes
-    that build the same game at the same time use the files of the first one.
+    Files in the cache are always complete: a game is built in a temporary folder, which is then renamed. If several
+    processes build the same game at the same time, all use the files of the first one.
 
     Args:
         challenge: the name of TextWorld's challenge, for instance ``"tw-cooking"``.
         settings: the settings of the challenge.
-        seed: seed of the game; with an equal specification it gives an equal game.
+        seed: seed of the game; equal arguments give equal games.
         goal_only: whether the objective names only the last action of the quest, instead of all.
 
     Raises:
@@ -51,7 +54,7 @@ def game_file(challenge: str, settings: Mapping[str, Any], seed: int, *, goal_on
 
 @cache
 def _root() -> Path:
-    """The folder of all games: in the user's cache, else one that is removed at the end of the process."""
+    """The folder of all games: in the user's cache, or else temporary and removed at the end of the process."""
     found = cache_directory("textworld")
     if found is not None:
         return found
@@ -63,11 +66,9 @@ def _root() -> Path:
 
 
 def _build(folder: Path, challenge: str, settings: Mapping[str, Any], seed: int, goal_only: bool) -> None:
-    generator = optional_package("textworld.generator", extra="textworld", task="selfreg/TextWorld")
-    compiler = optional_package("textworld.generator.inform7", extra="textworld", task="selfreg/TextWorld")
-    make = optional_package("textworld.challenges", extra="textworld", task="selfreg/TextWorld").CHALLENGES[challenge][
-        1
-    ]
+    generator = optional_package("textworld.generator", **PACKAGE)
+    compiler = optional_package("textworld.generator.inform7", **PACKAGE)
+    make = optional_package("textworld.challenges", **PACKAGE).CHALLENGES[challenge][1]
     building = Path(tempfile.mkdtemp(prefix=".building_", dir=folder.parent))
     try:
         for attempt in range(_ATTEMPTS):
@@ -78,7 +79,7 @@ def _build(folder: Path, challenge: str, settings: Mapping[str, Any], seed: int,
             options.grammar.only_last_action = goal_only
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # its interpreter says of each game that it is not a known one
+                    warnings.simplefilter("ignore")  # the interpreter warns for each game that it does not know it
                     game = make(dict(settings), options)
             except generator.QuestGenerationError:
                 continue

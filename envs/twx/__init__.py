@@ -1,7 +1,7 @@
 """TextWorldExpress: cooking, finding a coin, tidying up and map reading as text games (`selfreg/TWX-CookingWorld-v0`).
 
-Modules: ``games`` (parameters, tasks and splits), ``simulator`` (one game in the Java virtual machine), ``scene`` (the
-text of a room, read), ``knowledge`` (what the player has seen, and the state key), ``features`` (feature key and
+Modules: ``games`` (parameters, tasks and splits), ``simulator`` (one game in the Java virtual machine), ``scene``
+(reads the text of a room), ``knowledge`` (what the player has seen, and the state key), ``features`` (feature key and
 sub-goals), ``text`` (observations), ``survey`` (all rooms of a game), ``recipe`` and ``expert`` (the planners), ``env``
 (the Gymnasium env).
 """

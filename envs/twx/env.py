@@ -23,7 +23,14 @@ from selfreg_gym.errors import (
     UnknownNameError,
 )
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count, check_number, chosen_task
+from selfreg_gym.utils.arguments import (
+    check_count,
+    check_flag,
+    check_invalid_action,
+    check_number,
+    check_render_mode,
+    chosen_task,
+)
 
 __all__ = ["TWX", "Snapshot"]
 
@@ -32,7 +39,7 @@ __all__ = ["TWX", "Snapshot"]
 class Snapshot:
     """The state of an episode; an argument of ``TWX.restore``.
 
-    The Java game is not copied: it is brought to the position after ``actions`` before its next step.
+    The Java game is not copied: before its next step, ``actions`` are played in it.
     """
 
     game: tuple[str, str]
@@ -52,52 +59,52 @@ class TWX(gym.Env[str, str]):
     """Text games of TextWorldExpress: cooking a recipe, finding a coin, tidying up, reading a map.
 
     ## Description
-    The games of TextWorldExpress (Jansen and Cote, EACL 2023), one id for each:
+    The games of TextWorldExpress (Jansen and Cote, EACL 2023). Each game has an id:
 
-    * ``selfreg/TWX-CookingWorld-v0``: read the cookbook, gather the ingredients, cut and cook them as it says, prepare
-      the meal and eat it.
+    * ``selfreg/TWX-CookingWorld-v0``: read the cookbook, gather the ingredients, cut and cook them as the recipe says,
+      prepare the meal and eat it.
     * ``selfreg/TWX-CoinCollector-v0``: find the coin and take it.
     * ``selfreg/TWX-Commonsense-v0`` (TextWorld Commonsense): put objects where they belong.
     * ``selfreg/TWX-MapReader-v0``: take a coin from a named room to a box, with the help of a map.
 
-    The package ``textworld-express`` runs in a Java virtual machine, one for all envs of a process.
+    The package ``textworld-express`` runs in a Java virtual machine. All envs of a process share one machine.
 
-    ## Action Space
-    Text, one of ``info["admissible_actions"]``, all actions that the game accepts: ``open fridge``, ``move north``,
-    ``take cookbook``, ``cook carrot in oven``. Case and white space are ignored. Any other text is an invalid action:
-    it ends the episode as a failure (``invalid_action="terminate"``) or counts as a step without effect (``"noop"``).
+    ## Action Space Text, one of ``info["admissible_actions"]``. These are all actions that the game accepts, for
+    instance ``open fridge``, ``move north``, ``take cookbook``, ``cook carrot in oven``. Case and white space are
+    ignored. Any other text is an invalid action: it ends the episode as a failure (``invalid_action="terminate"``) or
+    counts as a step without effect (``"noop"``).
 
     ## Observation Space
-    Text: the description of the task, the texts that were read (a recipe, a map), the exits and items of rooms that
-    were seen before, the last action and the game's answer, the room, the inventory, the score, and the number of
-    steps left.
+    Text: the description of the task, the texts that the player has read (a recipe, a map), the exits and items of
+    rooms that the player has left, the last action and the answer of the game, the room, the inventory, the score, and
+    the number of steps left.
 
     ## Rewards
     The increase of the game's score, which is 1 when the task is done.
 
     ## Starting State
-    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, is the seed of the game's generator, counted
-    from the first of the split; without it, the task is drawn at random. A game has no random events, so ``seed``
-    only determines this draw.
+    ``options={"episode": i}`` of ``reset``, ``0 <= i < num_episodes``, determines the game: the seed of its generator
+    is the i-th seed of the split. Without it, the task is drawn at random with ``seed``. A game has no random events,
+    so ``seed`` has no other effect.
 
-    ## Episode End
-    Terminated when the task is done (success), when it has failed (an ingredient was eaten, or cut or cooked in another
-    way than the recipe says), or by an invalid action. Truncated after ``max_steps`` steps (failure).
-    ``info["progress"]`` is the score in [0, 1] on every step. On the last step, ``info["metrics"]`` has ``score`` and
-    ``steps``.
+    ## Episode End Terminated when the task is done (success), when it has failed (an ingredient was eaten, or was cut
+    or cooked in another way than the recipe says), and after an invalid action (failure). Truncated after ``max_steps``
+    steps (failure). ``info["progress"]`` is the score in [0, 1] on every step. On the last step, ``info["metrics"]``
+    has ``score`` and ``steps``.
 
-    A step that the Java virtual machine does not answer within ``time_limit`` seconds raises ``JvmError``, which ends
-    the episode with an error in a collection; the next reset starts another machine. Other envs of the process play
-    their episode again to the same position, without notice.
+    A step that the Java virtual machine does not answer within ``time_limit`` seconds raises ``JvmError``. In a
+    collection this ends the episode with an error, and the next reset starts another machine. Other envs of the process
+    play the actions of their episode again in the new machine, and continue without an error.
 
     ## Arguments
     * ``game``: TextWorldExpress's name of the game, given by the id.
-    * ``split``: ``"train"`` (default; 1,000 tasks), ``"val-seen"``, ``"test-seen"`` and ``"actor-train"`` are of the
-      package's fold ``train``, ``"val-unseen"`` of ``dev`` and ``"test-unseen"`` of ``test``. No two splits have a task
-      in common.
+    * ``split``: ``"train"`` (default; 1,000 tasks), ``"val-seen"``, ``"test-seen"`` and ``"actor-train"`` are parts
+      of the fold ``train`` of the package, ``"val-unseen"`` is a part of ``dev`` and ``"test-unseen"`` of ``test``. No
+      two splits have a task in common.
     * ``params`` (dict): parameters of the game in place of those in :data:`selfreg_gym.envs.twx.games.GAMES`.
     * ``max_steps`` (int, default 50): steps per episode.
-    * ``list_actions`` (bool, default False): list the possible actions in the observation, for actors that write their
+    * ``list_actions`` (bool, default False): list the admissible actions in the observation, for actors that write
+    their
       answer.
     * ``invalid_action``: ``"terminate"`` (default) or ``"noop"``.
     * ``vector`` (bool, default False): add ``info["feature_vector"]``, float32 ``(20,)``: what the player knows as
@@ -147,17 +154,15 @@ class TWX(gym.Env[str, str]):
         for what, value, choices in (
             ("game of TextWorldExpress", game, GAMES),
             ("split of TextWorldExpress", split, SPLITS),
-            ("value of invalid_action", invalid_action, ("terminate", "noop")),
-            ("render_mode of TWX", render_mode, (None, "ansi")),
         ):
             if value not in choices:
-                raise UnknownNameError(what, value, [one for one in choices if one])
-        for what, flag in (("list_actions", list_actions), ("vector", vector)):
-            if not isinstance(flag, bool):
-                raise InvalidArgumentError(f"{what} must be True or False, received {flag!r}.")
-        self.game, self.split, self.invalid_action, self.render_mode = game, split, invalid_action, render_mode
+                raise UnknownNameError(what, value, choices)
+        self.game, self.split = game, split
+        self.invalid_action = check_invalid_action(invalid_action)
+        self.render_mode = check_render_mode(render_mode, self)
         self.params = parameters_of(game, params)
-        self.max_steps, self.list_actions, self.vector = check_count("max_steps", max_steps), list_actions, vector
+        self.max_steps = check_count("max_steps", max_steps)
+        self.list_actions, self.vector = check_flag("list_actions", list_actions), check_flag("vector", vector)
         self.time_limit = check_number("time_limit (seconds)", time_limit, above=True)
         self.num_episodes = SPLITS[split][2]
         self.observation_space, self.action_space = FreeText(), FreeText(1_000)
@@ -256,7 +261,7 @@ class TWX(gym.Env[str, str]):
     # ---------------------------------------------------------------- beyond Gymnasium
 
     def snapshot(self) -> Snapshot:
-        """The exact state; it may be restored any number of times, in any env with the same game and parameters."""
+        """The exact state. It can be restored any number of times, in any env with the same game and parameters."""
         if self._state is None:
             raise NotResetError("snapshot() needs an episode: call reset() first.")
         return _with_generator(self._state, self.np_random.bit_generator.state)
@@ -264,7 +269,7 @@ class TWX(gym.Env[str, str]):
     def restore(self, snapshot: Snapshot) -> None:
         """Return to a state that ``snapshot`` returned.
 
-        The Java game follows at the next step: its actions are played again, unless it is already there.
+        The actions of the snapshot are played again in the Java game at the next step, unless it is already there.
 
         Raises:
             InvalidArgumentError: not a snapshot of this game with these parameters.
@@ -278,7 +283,7 @@ class TWX(gym.Env[str, str]):
         self.np_random.bit_generator.state = snapshot.generator
 
     def reseed(self, seed: int) -> None:
-        """No random events remain in an episode; the draws of further tasks come from a new stream."""
+        """Draw the tasks of later resets from a new random stream. Episodes have no random events."""
         self._np_random, self._np_random_seed = gym.utils.seeding.np_random(seed)
 
     def expert_action(self) -> str:
@@ -294,7 +299,7 @@ class TWX(gym.Env[str, str]):
         return plan(self.game, Situation(World(found, state.known), found, state.reply, state.task))
 
     def subgoal(self) -> str:
-        """The current sub-goal, by what the player knows.
+        """The current sub-goal, from what the player knows.
 
         Raises:
             NotResetError: before the first ``reset``.

@@ -1,4 +1,4 @@
-"""The experts: for each game a planner that knows the true state, from any state of an episode."""
+"""The experts: a planner for each game, which knows the true state and works from any state of an episode."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Situation:
 
 
 def plan(game: str, situation: Situation) -> str:
-    """The next action in a game; one that changes nothing where the game can no longer be won."""
+    """The next action in a game. Where the game can no longer be won, it is an action without effect."""
     actions = situation.reply.actions
     for action in PLANNERS[game](situation):
         if action in actions:
@@ -35,14 +35,14 @@ def plan(game: str, situation: Situation) -> str:
 
 
 def _unread(now: Situation) -> Iterable[str]:
-    """Reading what can be read here and has not been read."""
+    """The action of reading a text that is here and has not been read."""
     for action in now.reply.actions:
         if action.startswith("read ") and action.removeprefix("read ") not in now.world.known.notes:
             yield action
 
 
 def _fetch(now: Situation, wanted: Sequence[str]) -> Iterable[str]:
-    """Actions towards the nearest of the wanted items, the first that is possible: take, open, go."""
+    """The next action to get the nearest of the wanted items: take it, open its container, or go to its room."""
     places, (distance, _) = now.world.places(), now.world.distances()
     found = [
         (distance[room], item, room, thing)
@@ -61,7 +61,7 @@ def _fetch(now: Situation, wanted: Sequence[str]) -> Iterable[str]:
 
 
 def _make_room(now: Situation, wanted: Sequence[str]) -> Iterable[str]:
-    """Putting down what is not needed, where no more can be carried."""
+    """The action of putting down something that is not needed, if no more can be carried."""
     limit = re.search(r"maximum capacity is (\d+)", now.reply.inventory)
     carried = now.world.known.carried
     if limit is None or len(carried) < int(limit[1]):
@@ -119,7 +119,7 @@ def _cook(now: Situation) -> Iterable[str]:
 
 
 def _nearest(now: Situation, names: Iterable[str]) -> Iterable[str]:
-    """Going to the nearest room with one of the things."""
+    """The next move to the nearest room with one of the things."""
     places, (distance, _) = now.world.places(), now.world.distances()
     rooms = {(distance[room], room) for name in names for room, _ in places.get(name, ()) if room in distance}
     for _, room in sorted(rooms):
@@ -132,7 +132,7 @@ def _find_coin(now: Situation) -> Iterable[str]:
 
 
 def _tidy_up(now: Situation) -> Iterable[str]:
-    """Bring each object to the place where TextWorldExpress's own solution puts it, the nearest first."""
+    """Bring each object to the place where the solution of TextWorldExpress puts it, the nearest first."""
     world, targets = now.world, _targets(now.survey)
     distance = world.distances()[0]
     for item in world.known.carried:
@@ -155,7 +155,7 @@ def _tidy_up(now: Situation) -> Iterable[str]:
 
 
 def _targets(survey: Survey) -> dict[str, tuple[str, str]]:
-    """Object -> (room, container) where the own solution puts it."""
+    """Object -> (room, container) where the solution of TextWorldExpress puts it."""
     room, targets = survey.first, {}
     for action in survey.gold:
         if action.startswith("move "):

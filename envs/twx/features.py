@@ -1,4 +1,4 @@
-"""The feature key, the feature vector and the sub-goal of a state: what matters of it, without the task's names."""
+"""The feature key, the feature vector and the sub-goal of a state, without names that belong to one task."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ exits here and anywhere whose room was not visited, of carried things, and of th
 
 
 def vector(game: str, known: Knowledge, reply: Reply, left: float) -> NDArray[np.float32]:
-    """The state as numbers, float32 ``(20,)``, counts divided by 4: what the player knows, without names.
+    """What the player knows as numbers, float32 ``(20,)``, without names. Counts are divided by 4.
 
     Args:
         game: TextWorldExpress's name of the game.
@@ -61,7 +61,7 @@ def vector(game: str, known: Knowledge, reply: Reply, left: float) -> NDArray[np
 
 
 def subgoal(game: str, known: Knowledge, reply: Reply) -> str:
-    """The current sub-goal, by what the player knows."""
+    """The current sub-goal, from what the player knows."""
     return _SUBGOALS[game](known, reply)
 
 

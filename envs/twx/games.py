@@ -12,7 +12,7 @@ __all__ = ["GAMES", "SPLITS", "Game", "parameters_of", "start_of"]
 
 
 class Game(NamedTuple):
-    """A game: its title, its parameters with their defaults here, and whether its expert needs the game's solution."""
+    """A game: its title, its parameters with default values, and whether its expert needs the solution of the game."""
 
     title: str
     parameters: Mapping[str, int]
@@ -68,7 +68,7 @@ def start_of(split: str, index: int) -> Start:
 
 
 def parameters_of(game: str, own: Mapping[str, Any] | None) -> dict[str, int]:
-    """The parameters of a game: its defaults here, replaced by ``own``.
+    """The parameters of a game: the default values, with those of ``own`` in their place.
 
     Raises:
         UnknownNameError: a parameter that the game does not have.

@@ -1,8 +1,8 @@
-"""What a player has seen of a game: rooms, ways between them, contents of containers, and texts that were read.
+"""What a player knows of a game: rooms, connections between them, contents of containers, and texts that were read.
 
-A game changes only by the player's actions, in the room where the player is; a door also changes the room behind it. So
-the last sight of every visited room, the remembered contents of containers that are closed again, the inventory and the
-score are the whole state of a game whose seed is known.
+A game changes only by the actions of the player, and only in the room of the player. A door also changes the room
+behind it. The state of a game with a known seed is therefore: each visited room as it was last seen, the contents of
+containers that were seen open and are closed now, the inventory and the score.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["Knowledge", "learn", "state_text"]
 
 
 class Knowledge(NamedTuple):
-    """What the player knows; never changed in place.
+    """What the player knows. An object never changes.
 
     Attributes:
         room: the current room; "" in a game without rooms.
-        rooms: visited room -> its last sight, with its doors as they are now.
-        contents: (room, container) -> items, as last seen, of all containers that were seen open.
-        ways: (room, direction) -> the room behind, as far as known.
+        rooms: visited room -> the room as it was last seen, with its doors as they are now.
+        contents: (room, container) -> its items when it was last seen open.
+        ways: (room, direction) -> the room behind, if it is known.
         notes: name of a thing that was read -> its text.
         scored: the actions that have raised the score.
         carried: the carried things.
@@ -82,7 +82,7 @@ def learn(before: Knowledge | None, action: str, reply: Reply, last: Reply | Non
 
 
 def _see_from_behind(rooms: dict[str, Scene], room: str, way: Exit, behind: str) -> None:
-    """Set the door of ``way`` in the last sight of the room behind it."""
+    """Set the door of ``way`` also in the room behind it."""
     other = rooms.get(behind)
     back = OPPOSITE.get(way.direction, "")
     if other is None or not way.door:
@@ -94,7 +94,7 @@ def _see_from_behind(rooms: dict[str, Scene], room: str, way: Exit, behind: str)
 
 
 def state_text(known: Knowledge, reply: Reply) -> str:
-    """The state of the game as text, the same for all episodes of a task that are in the same state."""
+    """The state of the game as text. It is equal in all episodes of a task that are in the same state."""
     closed = [
         f"{room}/{name}:{'|'.join(sorted(known.contents.get((room, name), ('?',))))}"
         for room, scene in sorted(known.rooms.items())

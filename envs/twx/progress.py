@@ -1,4 +1,4 @@
-"""How far a game of CookingWorld is, by what the player knows."""
+"""The progress of a game of CookingWorld, from what the player knows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Progress", "progress", "visible"]
 
 
 class Progress(NamedTuple):
-    """How far a game of CookingWorld is; without a recipe that was read, all counts are 0.
+    """The progress of a game of CookingWorld. Before the recipe was read, all counts are 0.
 
     Attributes:
         read: whether the recipe was read.
@@ -53,7 +53,7 @@ def visible(known: Knowledge, room: str) -> set[str]:
 
 
 def progress(known: Knowledge, reply: Reply) -> Progress:
-    """How far a game of CookingWorld is."""
+    """The progress of a game of CookingWorld."""
     recipe: tuple[Need, ...] = next((read for text in known.notes.values() if (read := read_recipe(text))), ())
     carried = {noun(item): states(item) for item in known.carried}
     rooms = {room: visible(known, room) for room in known.rooms}

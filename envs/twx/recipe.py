@@ -1,4 +1,4 @@
-"""Recipes of CookingWorld: what must be gathered, and in which states."""
+"""Recipes of CookingWorld: the ingredients, and how each must be cut and cooked."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Need(NamedTuple):
 
 
 def noun(name: str) -> str:
-    """A thing as actions call it: without the words for its state."""
+    """The name of a thing in actions: without the words for its state."""
     return _split(name)[0]
 
 
 def states(name: str) -> frozenset[str]:
-    """The states that a thing's name tells: cut and cooked, never raw."""
+    """The states in the name of a thing: how it is cut and cooked; "raw" does not count."""
     return _split(name)[1]
 
 

@@ -1,4 +1,4 @@
-"""The text of a room, read into its things and exits."""
+"""Reading the text of a room: its things and exits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DETERMINER = re.compile(r"^(?:an?|some|the) ", re.IGNORECASE)
 
 
 class Thing(NamedTuple):
-    """A thing in a room: its name, the items on or in it (None: it holds none, or is closed), whether it is closed."""
+    """A thing in a room: its name, the items on or in it (None: it is closed or has none), whether it is closed."""
 
     name: str
     items: tuple[str, ...] | None = None
@@ -53,7 +53,7 @@ class Scene(NamedTuple):
         return next((one for one in self.exits if one.direction == direction), None)
 
     def canonical(self) -> str:
-        """The scene as one line, the same for every order of the items."""
+        """The scene as one line, which does not depend on the order of the items."""
         return _canonical(self)
 
 

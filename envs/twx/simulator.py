@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfreg_gym.envs._java import Jvm, JvmError, shared_jvm
-from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, TaskContractError, shown
+from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
+from selfreg_gym.utils.optional_packages import package_file
 
 __all__ = ["Reply", "Simulator", "Start"]
 
@@ -39,8 +38,8 @@ class Reply(NamedTuple):
 class Simulator:
     """A game in the Java virtual machine of this process, which is started at the first use.
 
-    Several simulators of a process share the machine and do not affect each other. If the machine has died, or this is
-    a forked child, the next call starts another and plays the episode again up to its last action.
+    Several simulators of a process share the machine and do not affect each other. If the machine has died, or if this
+    process is a forked child, the next call starts another machine and plays the actions of the episode again.
 
     Args:
         name: the game, by TextWorldExpress's name.
@@ -53,7 +52,11 @@ class Simulator:
 
     def __init__(self, name: str, parameters: str, *, time_limit: float) -> None:
         self.name, self.parameters, self.time_limit = name, parameters, time_limit
-        self.jar = _jar()
+        self.jar = str(
+            package_file(
+                _PACKAGE, "textworld-express.jar", user="TextWorldExpress", requirement=f"selfreg-gym[{_EXTRA}]"
+            )
+        )
         self._jvm: Jvm | None = None
         self._game: Any = None
         self._at: tuple[Start, list[str]] | None = None  # the position of the Java game; None: unknown
@@ -76,7 +79,7 @@ class Simulator:
             return self._begin(start)
 
     def go_to(self, start: Start, actions: Sequence[str], expected: Reply) -> None:
-        """Bring the Java game to the position after ``actions``; nothing is played if it is there.
+        """Bring the Java game to the position after ``actions``. If it is already there, nothing is played.
 
         Raises:
             TaskContractError: the last reply is not ``expected``.
@@ -105,7 +108,7 @@ class Simulator:
         return self._step(action)
 
     def gold_path(self, start: Start) -> tuple[str, ...]:
-        """TextWorldExpress's own solution of a fresh game; the position of this game is then unknown."""
+        """The solution of TextWorldExpress for a fresh game. Afterwards the position of this game is unknown."""
         self._begin(start, gold=True)
         assert self._jvm is not None
         path = tuple(self._jvm.call(lambda: list(self._game.getGoldActionSequence())))
@@ -163,13 +166,3 @@ def _read(text: str) -> Reply:
         bool(read["tasksuccess"]) or score >= 1.0,
         bool(read["taskfailure"]),
     )
-
-
-def _jar() -> str:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingPackageError(
-            "TextWorldExpress needs the package textworld-express, which is not installed: "
-            f"pip install 'selfreg-gym[{_EXTRA}]'."
-        )
-    return str(Path(spec.origin).with_name("textworld-express.jar"))

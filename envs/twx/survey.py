@@ -1,4 +1,4 @@
-"""A survey of a fresh game: all rooms, ways and contents of containers, by a walk through a copy of the game."""
+"""A survey of a fresh game: all rooms, connections and contents of containers, from a walk through a second game."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Survey:
         rooms: room -> its description at the first visit.
         contents: (room, container) -> its items, of all containers.
         ways: room -> direction -> the room behind.
-        gold: TextWorldExpress's own solution; empty if it was not asked for.
+        gold: the solution of TextWorldExpress; empty if it was not requested.
         first: the room where the game begins.
     """
 
@@ -40,7 +40,7 @@ class Survey:
 
 @lru_cache(maxsize=4096)
 def survey(name: str, parameters: str, time_limit: float, start: Start, *, gold: bool) -> Survey:
-    """Walk through all rooms of a game, opening doors and containers; with its own solution if ``gold``.
+    """Walk through all rooms of a game and open doors and containers; with ``gold``, also get the solution of the game.
 
     Raises:
         JvmError: the Java virtual machine failed.
@@ -58,7 +58,7 @@ def survey(name: str, parameters: str, time_limit: float, start: Start, *, gold:
 
 @lru_cache(maxsize=16)
 def _copy(name: str, parameters: str, time_limit: float) -> Simulator:
-    """The game that surveys are made in."""
+    """The second game, in which surveys are made."""
     return Simulator(name, parameters, time_limit=time_limit)
 
 
@@ -92,14 +92,14 @@ def _visit(copy: Simulator, found: Survey, reply: Reply) -> None:
 
 
 class World:
-    """The true state of a game in progress: its survey, changed by what the player has seen since."""
+    """The true state of a game in progress: its survey, updated by what the player has seen since."""
 
     def __init__(self, survey: Survey, known: Knowledge) -> None:
         self._survey, self.known = survey, known
         self.room = known.room
 
     def things(self, room: str) -> tuple[Thing, ...]:
-        """The things of a room; those inside a closed container are its items."""
+        """The things of a room, with the items of closed containers."""
         scene = self.known.rooms.get(room) or self._survey.rooms[room]
         return tuple(
             one._replace(items=self.known.contents.get((room, one.name), self._survey.contents.get((room, one.name))))
@@ -109,7 +109,7 @@ class World:
         )
 
     def places(self) -> Mapping[str, list[tuple[str, Thing]]]:
-        """Name of an item or thing -> (room, the thing on or in which it is, or itself), over all rooms."""
+        """Name of an item or thing -> (room, thing on or in which it is; for a thing, itself), for all rooms."""
         found: dict[str, list[tuple[str, Thing]]] = {}
         for room in self._survey.rooms:
             for thing in self.things(room):

@@ -1,4 +1,4 @@
-"""The observation of a game: one page from which a person can play, without a memory of earlier pages."""
+"""The observation of a game: a page with all that is needed to play, without a memory of earlier pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def page(
         known: what the player knows.
         reply: what the game shows.
         action: the last action; "" at the beginning.
-        answer: the answer to it.
+        answer: the answer of the game to the last action.
         left: number of steps left.
         over: whether the episode has ended.
         actions: list the possible actions.

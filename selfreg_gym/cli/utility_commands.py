@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +13,14 @@ from selfreg_gym.cli.options import Command, Config, Preset, Set, Task, changes
 from selfreg_gym.errors import ConfigError, UnknownNameError
 from selfreg_gym.utils.printable import visible
 
+if TYPE_CHECKING:
+    from selfreg_gym.registry import Entry
+
 __all__: list[str] = []
 
 GROUP_NAMES = {"tasks": "envs"}
 """Name of a group on the command line -> its name in the registry, where the two differ."""
+_MOST_VARIANTS = 8  # ids of one module that are printed one by one
 
 
 @app.command("list", cls=Command)
@@ -24,11 +29,13 @@ def list_command(
         str | None,
         typer.Argument(metavar="GROUP", help="tasks, actors, interventions, helpers or experiments; default: all."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Print each id of a task with many variants.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all ids.")] = False,
 ) -> None:
     """List the tasks, actors, interventions, helpers and experiments, with the distribution and module of each.
 
     - `selfreg list helpers`
+    - `selfreg list tasks --all`
     - `selfreg list --json`
     """
     from selfreg_gym import registry
@@ -53,12 +60,31 @@ def list_command(
     headings = {name: heading for heading, name in GROUP_NAMES.items()}
     for name, entries in found.items():
         table.add_row(Text(headings.get(name, name), "bold"))
-        for e in entries:
+        for e, variants in _with_variants(entries, most=len(entries) if every else _MOST_VARIANTS):
             home = e.module.removeprefix("selfreg_gym.") if e.origin == "selfreg_gym" else f"{e.origin}: {e.module}"
             summary = e.summary.replace("``", "") or "(no description)"
+            if variants:
+                summary += f" {variants} variants: `selfreg list {headings.get(name, name)} --all`."
             # Text instead of str, in which rich would read square brackets as markup.
             table.add_row(*(Text(visible(text, limit=300)) for text in (f"  {e.name}", home, summary)))
     Console().print(table)
+
+
+def _with_variants(entries: Sequence[Entry], most: int) -> list[tuple[Entry, int]]:
+    """The plug-ins to print, each with the number of further ids of its module that are left out.
+
+    Of a module with more than ``most`` ids only the shortest id is printed.
+    """
+    of_module: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        of_module.setdefault((entry.origin, entry.module), []).append(entry)
+    printed = []
+    for same in of_module.values():
+        if len(same) > most:
+            printed.append((min(same, key=lambda entry: (len(entry.name), entry.name)), len(same) - 1))
+        else:
+            printed += [(entry, 0) for entry in same]
+    return sorted(printed, key=lambda one: one[0].name)
 
 
 @app.command("config", cls=Command)

@@ -34,7 +34,7 @@ from selfreg_gym.playing.random_help import checked_abort, checked_shares
 from selfreg_gym.store import schema
 from selfreg_gym.store.rollouts import Rollouts
 from selfreg_gym.types import Episode, optional_member
-from selfreg_gym.utils.arguments import check_count, check_numbers, check_tasks
+from selfreg_gym.utils.arguments import check_count, check_flag, check_numbers, check_tasks
 
 __all__ = ["HELP_PROBABILITIES", "collect", "collection_plan"]
 
@@ -111,8 +111,7 @@ def collect(
         raise InvalidArgumentError(
             f"progress must be True, False or a function of an Episode, received {shown(progress)}."
         )
-    if not isinstance(ask_actor_always, bool):
-        raise InvalidArgumentError(f"ask_actor_always must be True or False, received {shown(ask_actor_always)}.")
+    ask_actor_always = check_flag("ask_actor_always", ask_actor_always)
     if not isinstance(store, Rollouts):
         store = schema.check_path(store)
     player = _Player(
@@ -231,7 +230,7 @@ class _Player:
         if isinstance(env["interventions"], str) or not isinstance(env["interventions"], Sequence):
             build_interventions(env["interventions"])  # raises
         self.help_shares = checked_shares(help_shares, len(env["interventions"]))
-        abort = building.check_flag("abort", env.get("abort", False))
+        abort = check_flag("abort", env.get("abort", False))
         self.abort_probability = checked_abort(abort_probability, abort=abort)
         self.kwargs = dict(env)
         # Made once here, so that wrong arguments raise before a store is created.

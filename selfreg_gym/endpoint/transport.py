@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from selfreg_gym.endpoint.answers import no_answer
-from selfreg_gym.errors import EndpointError, MissingPackageError, SetupError
+from selfreg_gym.errors import EndpointError, SetupError
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["NotReached", "Reply", "Transport"]
 
@@ -61,12 +62,7 @@ class Transport:
     """
 
     def __init__(self, base_url: str, key: str | None) -> None:
-        try:
-            import openai
-        except ImportError:
-            raise MissingPackageError(
-                "an endpoint needs the package openai, which is not installed: pip install 'selfreg-gym[server]'."
-            ) from None
+        openai = optional_package("openai", user="an endpoint", requirement="selfreg-gym[server]")
         self.base_url = base_url.rstrip("/")
         self._headers = {
             "Accept": "application/json",

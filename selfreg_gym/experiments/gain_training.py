@@ -30,11 +30,11 @@ def train_on_gains(trial: Trial, *, helper: str, name: str, inputs: Sequence[str
         InvalidArgumentError: the rollouts lack an input.
     """
     c, run = trial.config.helper, trial.run("collect", "fit-values")
-    with trial.rollouts() as rollouts:
+    with trial.rollouts() as rollouts, helper_arguments(run) as common:
         return registry.load("helpers", helper).train(
             rollouts,
             values_of(trial),
-            **helper_arguments(run),
+            **common,
             inputs=inputs,
             facts=facts,
             topics=c.features,

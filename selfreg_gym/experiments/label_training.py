@@ -27,11 +27,12 @@ def train_on_labels(trial: Trial, labels: Labels, *, helper: str, name: str, max
         UnknownNameError: no such helper.
     """
     c, run = trial.config.helper, trial.run("collect")
-    return registry.load("helpers", helper).train(
-        labels,
-        **helper_arguments(run),
-        max_labels=c.max_labels if max_labels is None else max_labels,
-        help_weight=c.help_weight,
-        features=features_of(run) if c.features else None,
-        resume=trial.work(name),
-    )
+    with helper_arguments(run) as common:
+        return registry.load("helpers", helper).train(
+            labels,
+            **common,
+            max_labels=c.max_labels if max_labels is None else max_labels,
+            help_weight=c.help_weight,
+            features=features_of(run) if c.features else None,
+            resume=trial.work(name),
+        )

@@ -9,10 +9,11 @@ from selfreg_gym import registry
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.helper import Helper
+from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.pipeline.candidates import interventions_of
 from selfreg_gym.types import Episode
 
-__all__ = ["FITTED", "fit_helper", "values_of"]
+__all__ = ["FITTED", "fit_helper", "fit_values", "values_of"]
 
 FITTED = "fitted"
 """The helper that follows fitted values."""
@@ -23,6 +24,26 @@ def values_of(trial: Trial) -> FittedFrontier:
     return FittedFrontier.load(trial.run("collect", "fit-values").path / "values" / "teacher")
 
 
+def fit_values(trial: Trial, episodes: Sequence[Episode], encoder: InputEncoder) -> FittedFrontier:
+    """Values fitted to other episodes than those of the run.
+
+    Args:
+        trial: the section ``values`` of its config has the settings of the fit.
+        episodes: the episodes.
+        encoder: the encoder of the inputs; it is not fitted again.
+    """
+    from selfreg_gym.fitted.settings import Settings
+    from selfreg_gym.fitted.solve import fit_decisions, logged_decisions
+    from selfreg_gym.inputs import DecisionTable
+
+    c = trial.config.values
+    settings = Settings(
+        prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden, rounds=c.rounds, seed=c.seed
+    )
+    x = encoder.encode(DecisionTable.from_rollouts(episodes))
+    return fit_decisions(logged_decisions(episodes, x), settings, encoder=encoder, progress=trial.progress)
+
+
 def fit_helper(trial: Trial, episodes: Sequence[Episode], values: FittedFrontier) -> Helper:
     """The helper that follows values fitted to other episodes.
 
@@ -31,16 +52,7 @@ def fit_helper(trial: Trial, episodes: Sequence[Episode], values: FittedFrontier
         episodes: the episodes.
         values: fitted values whose encoder is used; the encoder is not fitted again.
     """
-    from selfreg_gym.fitted.settings import Settings
-    from selfreg_gym.fitted.solve import fit_decisions, logged_decisions
-    from selfreg_gym.inputs import DecisionTable
-
-    c, encoder = trial.config.values, values.encoder
-    settings = Settings(
-        prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden, rounds=c.rounds, seed=c.seed
-    )
-    x = encoder.encode(DecisionTable.from_rollouts(episodes))
-    frontier = fit_decisions(logged_decisions(episodes, x), settings, encoder=encoder, progress=trial.progress)
+    frontier = fit_values(trial, episodes, values.encoder)
     costs = [cost for _, cost in interventions_of(trial.run("collect"))]
     made: Any = registry.load("helpers", FITTED)
     return made(frontier, costs=costs)

@@ -21,7 +21,6 @@ __all__ = [
     "check_actions",
     "check_budget",
     "check_env_kwargs",
-    "check_flag",
     "check_help_cost",
     "check_kwargs",
     "check_limit",
@@ -67,13 +66,6 @@ def check_limit(max_episode_steps: Any) -> int | None:
 def check_budget(budget: Any) -> float:
     """Return a budget C as a float; see :func:`selfreg_gym.utils.arguments.check_number`."""
     return check_number("a budget C (cost units per episode)", budget)
-
-
-def check_flag(what: str, value: Any) -> bool:
-    """Return a bool; any other value is an error."""
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    raise InvalidArgumentError(f"{what} must be True or False, received {shown(value)}.")
 
 
 def check_seed(seed: Any) -> int | None:

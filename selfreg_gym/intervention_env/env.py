@@ -14,6 +14,7 @@ from selfreg_gym.intervention_env.asking import ask
 from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
 from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
+from selfreg_gym.utils.arguments import check_flag
 
 __all__ = ["InterventionEnv"]
 
@@ -113,7 +114,7 @@ class InterventionEnv(gym.Env[str, int]):
         self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
-        self.abort = building.check_flag("abort", abort)
+        self.abort = check_flag("abort", abort)
         self.task = building.build_task(task, task_kwargs, render_mode)
         with building.closing_on_error(self.task):
             self.actor, self.interventions = in_env(self.actor, self.interventions, self.task)

@@ -14,7 +14,7 @@ import numpy as np
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, NotResetError, UnknownNameError, shown
 from selfreg_gym.intervention_env.snapshots import with_snapshots
 from selfreg_gym.spaces import FreeText
-from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.arguments import check_count, check_flag
 
 __all__ = ["History", "dialogue_text", "with_history"]
 
@@ -83,9 +83,7 @@ class History(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
         gym.Wrapper.__init__(self, with_snapshots(env))
         self.turns = None if turns is None else check_count("turns (of a history)", turns)
         self.tokens = None if tokens is None else check_count("tokens (of a history)", tokens)
-        if not isinstance(keep_first, bool):
-            raise InvalidArgumentError(f"keep_first must be True or False, received {shown(keep_first)}.")
-        self.keep_first = keep_first
+        self.keep_first = check_flag("keep_first", keep_first)
         if tokenizer is not None and tokens is None:
             raise InvalidArgumentError(
                 f"a tokenizer counts the tokens of a limit, received tokenizer={shown(tokenizer)} and tokens=None: "

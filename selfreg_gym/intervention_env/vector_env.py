@@ -17,7 +17,7 @@ from selfreg_gym.intervention_env.episode import EpisodeState, ask_ahead
 from selfreg_gym.intervention_env.infos import batch_infos
 from selfreg_gym.intervention_env.interventions import build_interventions, in_env
 from selfreg_gym.types import Act, Actor, Intervention
-from selfreg_gym.utils.arguments import check_count, check_options
+from selfreg_gym.utils.arguments import check_count, check_flag, check_options
 
 __all__ = ["InterventionVectorEnv", "to_sb3"]
 
@@ -78,7 +78,7 @@ class InterventionVectorEnv(gym.vector.VectorEnv[tuple[str, ...], np.ndarray, np
         self.interventions = build_interventions(interventions, intervention_kwargs)
         self.help_cost = building.check_help_cost(help_cost)
         self.max_episode_steps = building.check_limit(max_episode_steps)
-        self.abort = building.check_flag("abort", abort)
+        self.abort = check_flag("abort", abort)
         self.render_mode = render_mode
         tasks = [building.build_task(task, task_kwargs, render_mode) for _ in range(self.num_envs)]
         with building.closing_on_error(*tasks):

@@ -5,7 +5,8 @@ Each is a function from files to files; :mod:`selfreg_gym.pipeline.stages` lists
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfreg_gym import registry
@@ -111,8 +112,8 @@ def train_helper(run: Run) -> dict[str, Any]:
     """Fine-tune the helper on the labels, or on the gains of a teacher."""
     c = run.config.helper
     kind = helper_class(c.id)
-    with run.writing("train-helper", "helper") as out:
-        common = {**helper_arguments(run), "resume": run.partial("train-helper") / "training"}
+    with run.writing("train-helper", "helper") as out, helper_arguments(run) as arguments:
+        common = {**arguments, "resume": run.partial("train-helper") / "training"}
         helper = (_trained_on_gains if kind.learns == "gains" else _trained_on_labels)(run, kind, common)
         helper.info["run"] = _description(run)
         helper.save_pretrained(out)
@@ -122,10 +123,14 @@ def train_helper(run: Run) -> dict[str, Any]:
     return {**figures, **_backbone_figures(helper.info)}
 
 
-def helper_arguments(run: Run) -> dict[str, Any]:
-    """The arguments of the trainings of all helpers, by the section ``helper`` of the config."""
+@contextlib.contextmanager
+def helper_arguments(run: Run) -> Iterator[dict[str, Any]]:
+    """The arguments of the trainings of all helpers, by the section ``helper`` of the config.
+
+    ``augment`` is a method of a task of the collected split. The task is closed at the end of the block.
+    """
     c = run.config.helper
-    return {
+    arguments = {
         "backbone": c.backbone,
         "actor": actor_checkpoint(run.config),
         "epochs": c.epochs,
@@ -133,9 +138,17 @@ def helper_arguments(run: Run) -> dict[str, Any]:
         **_training(c),
         "seed": c.seed,
         "costs": [cost for _, cost in interventions_of(run)],
-        "augment": _augment(run) if c.augment else None,
         "progress": run.progress,
     }
+    if not c.augment:
+        yield {**arguments, "augment": None}
+        return
+    kwargs = run.env_kwargs()
+    task = build_task(kwargs["task"], kwargs["task_kwargs"])
+    try:
+        yield {**arguments, "augment": optional_member(task, "augment")}
+    finally:
+        task.close()
 
 
 def _trained_on_labels(run: Run, kind: Any, common: Mapping[str, Any]) -> Any:
@@ -179,12 +192,6 @@ def features_of(run: Run) -> dict[str, str]:
     text, feature = columns["observation"], columns["feature_key"]
     pairs = dict(zip(text.codes.tolist(), feature.codes.tolist(), strict=True))
     return {text.values[one]: feature.values[key] for one, key in pairs.items() if key >= 0}
-
-
-def _augment(run: Run) -> Any:
-    """The ``augment`` of the collected split's task, or None."""
-    kwargs = run.env_kwargs()
-    return optional_member(build_task(kwargs["task"], kwargs["task_kwargs"]), "augment")
 
 
 def train_rl(run: Run) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Discrete, Text
 
-from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, SelfRegError, StoreError, shown
+from selfreg_gym.errors import InvalidArgumentError, SelfRegError, StoreError, shown
 from selfreg_gym.types import Episode
 from selfreg_gym.utils.files import atomic_path
+from selfreg_gym.utils.optional_packages import optional_package
 from selfreg_gym.utils.printable import repaired
 
 __all__ = ["rows", "to_hf_dataset", "to_minari", "to_parquet"]
@@ -89,8 +90,8 @@ def to_parquet(episodes: Iterable[Episode], path: Path) -> Path:
         InvalidArgumentError: no episodes.
         StoreError: the file cannot be written.
     """
-    arrow = _imported("pyarrow", "data")
-    parquet = _imported("pyarrow.parquet", "data")
+    arrow = optional_package("pyarrow", user="this export", requirement="selfreg-gym[data]")
+    parquet = optional_package("pyarrow.parquet", user="this export", requirement="selfreg-gym[data]")
     schema = _arrow_schema(arrow)
     source, written = rows(episodes), 0
     with _explained(path):
@@ -125,8 +126,8 @@ def to_hf_dataset(episodes: Iterable[Episode]) -> Any:
     Raises:
         MissingPackageError: ``datasets`` or pyarrow is not installed.
     """
-    datasets = _imported("datasets", "hf")
-    arrow = _imported("pyarrow", "data")
+    datasets = optional_package("datasets", user="this export", requirement="selfreg-gym[hf]")
+    arrow = optional_package("pyarrow", user="this export", requirement="selfreg-gym[data]")
     with _explained("a Hugging Face dataset"):
         return datasets.Dataset(arrow.Table.from_pylist(list(rows(episodes)), schema=_arrow_schema(arrow)))
 
@@ -151,7 +152,7 @@ def to_minari(spec: dict[str, Any], episodes: Iterable[Episode], dataset_id: str
         InvalidArgumentError: no episodes, or ``dataset_id`` is malformed.
         StoreError: the dataset exists, or it cannot be written; a failed export leaves no files.
     """
-    minari = _imported("minari", "minari")
+    minari = optional_package("minari", user="this export", requirement="selfreg-gym[minari]")
     target = _minari_target(dataset_id)
     buffers = []
     interventions = 0
@@ -278,14 +279,3 @@ def _arrow_schema(arrow: Any) -> Any:
         **dict.fromkeys(("actor_logprobs", "feature_vector", "propensities"), arrow.list_(arrow.float32())),
     }
     return arrow.schema({name: types.get(name, arrow.int64()) for name in _COLUMNS})
-
-
-def _imported(name: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.split(".")[0]
-        raise MissingPackageError(
-            f"this export needs the package {package!r}, which is not installed: "
-            f"pip install 'selfreg-gym[{extra}]' (or pip install {package})."
-        ) from error

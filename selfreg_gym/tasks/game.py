@@ -58,34 +58,32 @@ class GameTask(CopiedTask):
     The games draw from the *global* generators of Python and NumPy. Their states are set to those of the episode before
     each call of the object, and restored after it, so neither other episodes nor the program are affected.
 
-    A subclass implements :meth:`_begin` and :meth:`_advance`, and calls :meth:`_set_up` in its constructor.
+    A subclass implements :meth:`_package`, :meth:`_begin` and :meth:`_advance`. Its docstring describes the arguments.
     """
 
     success: ClassVar[float]
-    package: ClassVar[str]
+    unknown: ClassVar[str]
+    """The error for an id that the package does not know, with ``{}`` in its place."""
 
-    @abstractmethod
-    def _begin(self, game: Any, seed: int) -> str:
-        """Reset a game with a seed, and return the first observation."""
-
-    @abstractmethod
-    def _advance(self, game: Any, action: str) -> Played:
-        """Take an action."""
-
-    def _set_up(
+    def __init__(
         self,
-        make: Callable[[], Any],
+        game: Any,
         *,
-        name: str,
-        actions: Sequence[str] | Callable[..., Sequence[str]] | None,
-        success: float,
-        max_steps: int,
-        num_episodes: int,
-        first_seed: int,
-        snapshots: str,
+        actions: Sequence[str] | Callable[..., Sequence[str]] | None = None,
+        success: float = 1.0,
+        max_steps: int = 100,
+        num_episodes: int = 1000,
+        first_seed: int = 0,
+        snapshots: str = "auto",
+        kwargs: dict[str, Any] | None = None,
+        render_mode: str | None = None,
     ) -> None:
-        self._make = make
-        self.name = name
+        package = self._package()
+        if isinstance(game, str) and game not in package.envs.registration.ENV_REGISTRY:
+            raise InvalidArgumentError(self.unknown.format(shown(game)))
+        self.game, self.kwargs, self.render_mode = game, dict(kwargs or {}), render_mode
+        self._make = _maker(game, package.Env, package.make, self.kwargs)
+        self.name = game if isinstance(game, str) else getattr(game, "env_id", type(game).__name__)
         self.success = check_number("success (the smallest reward of a success)", success, low=-np.inf)  # type: ignore[misc]
         self.max_steps = check_count("max_steps", max_steps)
         self.num_episodes = check_count("num_episodes", num_episodes)
@@ -96,6 +94,22 @@ class GameTask(CopiedTask):
         self._actions_of = check_function("actions", actions) if callable(actions) else None
         self.observation_space, self.action_space = FreeText(10**7), FreeText(10**6)
         self._set_snapshots(snapshots)
+
+    @abstractmethod
+    def _package(self) -> Any:
+        """The package of the games, with ``Env``, ``make`` and ``envs.registration.ENV_REGISTRY``.
+
+        Raises:
+            MissingPackageError: it is not installed.
+        """
+
+    @abstractmethod
+    def _begin(self, game: Any, seed: int) -> str:
+        """Reset a game with a seed, and return the first observation."""
+
+    @abstractmethod
+    def _advance(self, game: Any, action: str) -> Played:
+        """Take an action."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode with a new game object.
@@ -161,12 +175,12 @@ class GameTask(CopiedTask):
         return info
 
 
-def maker(game: Any, kinds: tuple[type, ...], make: Callable[..., Any], kwargs: Mapping[str, Any]) -> Callable[[], Any]:
+def _maker(game: Any, kind: type, make: Callable[..., Any], kwargs: Mapping[str, Any]) -> Callable[[], Any]:
     """A function that makes a new game object.
 
     Args:
         game: an id, a function that makes a game, or a game, which is copied at each call as it is now.
-        kinds: the classes of games of the package.
+        kind: the class of games of the package.
         make: the package's function from an id to a game.
         kwargs: arguments of the id.
     """
@@ -174,22 +188,22 @@ def maker(game: Any, kinds: tuple[type, ...], make: Callable[..., Any], kwargs: 
         return lambda: make(game, **kwargs)
     if kwargs:
         raise InvalidArgumentError(f"arguments need a game given by its id, received the game {shown(game)}.")
-    if isinstance(game, kinds):
+    if isinstance(game, kind):
         pristine = copy.deepcopy(game)
         return lambda: copy.deepcopy(pristine)
     if callable(game):
-        return _checked(game, kinds)
-    names = " or ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
+        return _checked(game, kind)
     raise InvalidArgumentError(
-        f"a game must be an id, a {names}, or a function that makes one, received {type(game).__name__}."
+        f"a game must be an id, a {kind.__module__}.{kind.__qualname__}, or a function that makes one, received "
+        f"{type(game).__name__}."
     )
 
 
-def _checked(make: Callable[[], Any], kinds: tuple[type, ...]) -> Callable[[], Any]:
+def _checked(make: Callable[[], Any], kind: type) -> Callable[[], Any]:
     def new() -> Any:
         made = make()
-        if not isinstance(made, kinds):
-            raise InvalidArgumentError(f"the function must return a {kinds[0].__module__} env, received {shown(made)}.")
+        if not isinstance(made, kind):
+            raise InvalidArgumentError(f"the function must return a {kind.__module__} env, received {shown(made)}.")
         return made
 
     return new

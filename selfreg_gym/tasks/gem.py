@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, shown
-from selfreg_gym.tasks.game import GameTask, Played, maker
+from selfreg_gym.tasks.game import GameTask, Played
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["GEMTask"]
 
@@ -48,32 +47,20 @@ class GEMTask(GameTask):
         InvalidArgumentError: an argument of the wrong type or out of range.
     """
 
-    package = "gem"
     distributions = ("gem-llm",)
+    unknown = "GEM has no environment with the id {}: see gem.print_envs()."
 
-    def __init__(
-        self,
-        game: Any,
-        *,
-        actions: Sequence[str] | Callable[..., Sequence[str]] | None = None,
-        success: float = 1.0,
-        max_steps: int = 100,
-        num_episodes: int = 1000,
-        first_seed: int = 0,
-        snapshots: str = "auto",
-        kwargs: dict[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        gem = _package()
-        if isinstance(game, str) and game not in gem.envs.registration.ENV_REGISTRY:
-            raise InvalidArgumentError(f"GEM has no environment with the id {shown(game)}: see gem.print_envs().")
-        self.game, self.kwargs, self.render_mode = game, dict(kwargs or {}), render_mode
-        self._set_up(
-            maker(game, (gem.Env,), gem.make, self.kwargs),
-            name=game if isinstance(game, str) else getattr(game, "env_id", type(game).__name__),
-            actions=actions, success=success, max_steps=max_steps, num_episodes=num_episodes, first_seed=first_seed,
-            snapshots=snapshots,
-        )  # fmt: skip
+    def _package(self) -> Any:
+        """The package, imported without its change of the logging of the program."""
+        root = logging.getLogger()
+        handlers, level = list(root.handlers), root.level
+        try:
+            gem = optional_package("gem", user="an environment of GEM", requirement="gem-llm")
+            optional_package("gem.envs", user="an environment of GEM", requirement="gem-llm")  # registers environments
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+        return gem
 
     def _begin(self, game: Any, seed: int) -> str:
         observation, info = game.reset(seed=seed)
@@ -89,20 +76,3 @@ class GEMTask(GameTask):
 def _text(observation: Any, info: Any) -> str:
     suffix = (info or {}).get("suffix")
     return f"{observation}\n{suffix}" if suffix else str(observation)
-
-
-def _package() -> Any:
-    """The package, imported without its change of the logging of the program."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        import gem
-        import gem.envs  # registers the environments
-    except ImportError as error:
-        raise MissingPackageError(
-            "an environment of GEM needs the package gem-llm, which is not installed: pip install gem-llm."
-        ) from error
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-    return gem

@@ -14,7 +14,7 @@ from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.spaces import FreeText
 from selfreg_gym.tasks.copied import CopiedTask
 from selfreg_gym.tasks.functions import StateFunction, check_function
-from selfreg_gym.utils.arguments import check_count, check_number, check_options
+from selfreg_gym.utils.arguments import check_count, check_flag, check_number, check_options
 
 __all__ = ["Ending", "TextAdapter"]
 
@@ -171,8 +171,7 @@ class TextAdapter(CopiedTask):
         self.max_steps = check_count("max_steps", max_steps)
         self.num_episodes = 1 if start == "seed" else check_count("num_episodes", num_episodes)
         self.first_seed = check_count("first_seed", first_seed, low=0)
-        if not isinstance(list_actions, bool):
-            raise InvalidArgumentError(f"list_actions must be True or False, received {shown(list_actions)}.")
+        list_actions = check_flag("list_actions", list_actions)
         # Under the names of the arguments: they identify the task in a store.
         self.describe, self.actions, self.success, self.start = describe, actions, success, start
         self.state_key, self.feature_key, self.feature_vector = state_key, feature_key, feature_vector

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from selfreg_gym.errors import InvalidArgumentError, MissingPackageError, shown
-from selfreg_gym.tasks.game import GameTask, Played, maker
+from selfreg_gym.errors import InvalidArgumentError
+from selfreg_gym.tasks.game import GameTask, Played
+from selfreg_gym.utils.optional_packages import optional_package
 
 __all__ = ["TextArenaTask"]
 
@@ -48,40 +48,13 @@ class TextArenaTask(GameTask):
         InvalidArgumentError: an argument of the wrong type or out of range, or a game for several players.
     """
 
-    package = "textarena"
     distributions = ("textarena",)
+    unknown = "TextArena has no game with the id {}: see textarena.pprint_registry_detailed()."
 
-    def __init__(
-        self,
-        game: Any,
-        *,
-        actions: Sequence[str] | Callable[..., Sequence[str]] | None = None,
-        success: float = 1.0,
-        max_steps: int = 100,
-        num_episodes: int = 1000,
-        first_seed: int = 0,
-        snapshots: str = "auto",
-        kwargs: dict[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        try:
-            import textarena
-        except ImportError as error:
-            raise MissingPackageError(
-                "a game of TextArena needs the package textarena, which is not installed: pip install textarena."
-            ) from error
-        if isinstance(game, str) and game not in textarena.envs.registration.ENV_REGISTRY:
-            raise InvalidArgumentError(
-                f"TextArena has no game with the id {shown(game)}: see textarena.pprint_registry_detailed()."
-            )
-        self.game, self.kwargs, self.render_mode = game, dict(kwargs or {}), render_mode
-        self._player_action = textarena.ObservationType.PLAYER_ACTION
-        self._set_up(
-            maker(game, (textarena.Env,), textarena.make, self.kwargs),
-            name=game if isinstance(game, str) else getattr(game, "env_id", type(game).__name__),
-            actions=actions, success=success, max_steps=max_steps, num_episodes=num_episodes, first_seed=first_seed,
-            snapshots=snapshots,
-        )  # fmt: skip
+    def _package(self) -> Any:
+        package = optional_package("textarena", user="a game of TextArena", requirement="textarena")
+        self._player_action = package.ObservationType.PLAYER_ACTION
+        return package
 
     def _begin(self, game: Any, seed: int) -> str:
         try:

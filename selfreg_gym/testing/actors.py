@@ -12,7 +12,7 @@ import numpy as np
 from selfreg_gym.errors import TaskContractError, shown
 from selfreg_gym.intervention_env.building import build_task
 from selfreg_gym.intervention_env.episode import EpisodeState
-from selfreg_gym.intervention_env.interventions import bind
+from selfreg_gym.intervention_env.interventions import bind, for_task
 from selfreg_gym.testing.common import SAMPLE_TASK, broken, rest, untouched_global_randomness
 from selfreg_gym.testing.reference_actors import RandomActor
 from selfreg_gym.types import Act, Actor, Decision, Intervention
@@ -24,11 +24,13 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
     """Check an actor: one answer per decision, equal alone and batched, repeatable, and without change of the task.
 
     Args:
-        actor: has ``act(decisions)``.
-        task: the text task on which it is checked (an env or an id; default ``selfreg/Coin-v0``).
+        actor: has ``act(decisions)``. With ``with_task``, the actor that it returns for ``task`` is checked.
+        task: the text task on which it is checked (an env or an id). Default: ``selfreg/Coin-v0``, and the actor as it
+            is, because an actor of one task need not know this one.
 
     Raises:
         TaskContractError: the first rule that the actor breaks.
+        CheckpointError: the actor has no checkpoint for ``task``.
     """
     if isinstance(actor, type) or not callable(getattr(actor, "act", None)):
         broken("an actor is an object that has act(decisions)", shown(actor))
@@ -38,6 +40,8 @@ def check_actor(actor: Any, *, task: gym.Env[str, str] | str | None = None) -> N
             f"a copy of {type(actor).__name__}",
         )
     env = build_task(SAMPLE_TASK if task is None else task)
+    if task is not None:
+        actor = for_task(actor, env)
     if none := _answers(actor, [], count=False):
         broken("the answer to an empty batch is empty", shown(none))
     decisions = []
@@ -87,6 +91,7 @@ def check_intervention(
 
     Raises:
         TaskContractError: the first rule that the intervention breaks.
+        CheckpointError: the intervention has no checkpoint for ``task``.
     """
     if not isinstance(intervention, Intervention):
         broken("an intervention is a selfreg_gym.Intervention", type(intervention).__name__)
@@ -98,7 +103,8 @@ def check_intervention(
     if copy.deepcopy(intervention) is not intervention:
         broken("an intervention's __deepcopy__ returns itself", f"a copy of {intervention!r}")
     before = dict(vars(intervention))
-    bound = bind(intervention, RandomActor() if actor is None else actor)
+    made = intervention if task is None else for_task(intervention, task)
+    bound = bind(made, RandomActor() if actor is None else actor)
     if vars(intervention) != before:
         changed = [name for name, value in vars(intervention).items() if before.get(name) is not value]
         broken("with_actor(actor) returns another intervention and leaves this one unchanged", f"changed {changed}")

@@ -1,4 +1,4 @@
-"""Validation of arguments: numbers, counts, task indices, options of ``reset``.
+"""Validation of arguments: numbers, counts, flags, task indices, options of ``reset``, common options of tasks.
 
 Each function returns the value in its plain Python type, or raises :class:`selfreg_gym.errors.InvalidArgumentError`
 with the rule, the received value and often the expression to write instead.
@@ -18,9 +18,12 @@ from selfreg_gym.errors import InvalidArgumentError, UnknownNameError, did_you_m
 __all__ = [
     "LARGEST_INTEGER",
     "check_count",
+    "check_flag",
+    "check_invalid_action",
     "check_number",
     "check_numbers",
     "check_options",
+    "check_render_mode",
     "check_tasks",
     "chosen_task",
     "is_number",
@@ -98,6 +101,37 @@ def check_tasks(tasks: Any, *, available: int | None = None, what: str = "tasks"
             f"received {max(found)}."
         )
     return found
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a bool (Python's or NumPy's) as a bool; numbers and texts are invalid."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InvalidArgumentError(f"{name} must be True or False, received {shown(value)}.")
+
+
+def check_invalid_action(value: Any) -> str:
+    """Return what a task does with a text that is no action: ``"terminate"`` or ``"noop"``.
+
+    Raises:
+        UnknownNameError: another value.
+    """
+    choices = ("terminate", "noop")
+    if value not in choices:
+        raise UnknownNameError("value of invalid_action", value, choices)
+    return str(value)
+
+
+def check_render_mode(value: Any, env: Any) -> str | None:
+    """Return the render mode of an env: None, or one of ``env.metadata["render_modes"]``.
+
+    Raises:
+        UnknownNameError: another value.
+    """
+    modes = env.metadata["render_modes"]
+    if value is not None and value not in modes:
+        raise UnknownNameError(f"render_mode of {type(env).__name__}", value, modes)
+    return None if value is None else str(value)
 
 
 def check_options(

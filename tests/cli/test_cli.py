@@ -130,6 +130,21 @@ def test_list_shows_markup_in_names_as_text(
     assert "\u202e" not in out
 
 
+def test_list_shows_one_id_of_a_task_with_many_variants(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    ids = registry.names("envs")
+    levels = [name for name in ids if name.startswith("selfreg/BabyAI-")]
+    _, short, _ = said(capsys, "list", "tasks")
+    assert f"{len(levels) - 1} variants" in " ".join(short.split())
+    shown = [name for name in ids if f"  {name} " in short]
+    assert shown == [name for name in ids if name not in levels or name == "selfreg/BabyAI-v0"]
+    _, everything, _ = said(capsys, "list", "tasks", "--all")
+    assert all(name in everything for name in ids)
+    assert "variants" not in everything
+
+
 def test_list_accepts_both_names_of_the_group_of_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("tasks", "envs"):
         code, out, _ = said(capsys, "list", word)

@@ -65,7 +65,7 @@ def test_the_optimal_value_equals_one_computed_by_hand() -> None:
 def test_invalid_arguments_raise() -> None:
     with pytest.raises(InvalidArgumentError, match="heads must be a probability"):
         gym.make("selfreg/Coin-v0", heads=1.0)
-    with pytest.raises(UnknownNameError, match="render mode"):
+    with pytest.raises(UnknownNameError, match="render_mode"):
         gym.make("selfreg/Coin-v0", disable_env_checker=True).unwrapped.__class__(render_mode="rgb")
     for episode in (-1, 1000, 1.5, "0"):
         with pytest.raises(InvalidArgumentError, match="must be an integer from 0 to 999, received"):

@@ -196,7 +196,7 @@ def test_the_expert_walks_to_the_goal_on_ice_without_slips():
 
 
 def test_invalid_arguments_raise(lake):
-    with pytest.raises(InvalidArgumentError, match="max_steps must be at least 1"):
+    with pytest.raises(InvalidArgumentError, match="max_steps must be an integer of at least 1"):
         gym.make("selfreg/FrozenLake-v0", max_steps=0)
     with pytest.raises(UnknownNameError, match="Did you mean 'ansi'"):
         type(lake.unwrapped)(render_mode="ansii")

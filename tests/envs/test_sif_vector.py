@@ -120,7 +120,7 @@ def test_the_info_of_the_arguments() -> None:
     assert info["state_key"]
     _, info = gym.make("selfreg/SIF-v0", keys=False).reset(seed=0)
     assert not {"state_key", "feature_key", "feature_vector"} & info.keys()
-    with pytest.raises(InvalidArgumentError, match="vector must be True or False, received vector=1"):
+    with pytest.raises(InvalidArgumentError, match="vector must be True or False, received 1"):
         SIF(vector=1)  # type: ignore[arg-type]
 
 

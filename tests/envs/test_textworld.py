@@ -79,6 +79,29 @@ def test_lazy_policy_is_that_of_textworld() -> None:
     theirs.close()
 
 
+def test_valid_actions_are_those_of_the_state_also_where_it_recurs() -> None:
+    task, rng = _make(), np.random.default_rng(3)
+    task.reset(seed=0, options={"episode": 0})
+    engine = Engine(task._game.path)
+    for _ in range(3):
+        engine.begin()
+        for _ in range(12):
+            engine.send(str(rng.choice(engine.state.admissible_commands)))
+            world = engine._world
+            rules = world.game.kb.rules.values(), world.game.kb.types.constants_mapping
+            assert sorted(map(str, world.valid_actions)) == sorted(map(str, world.state.all_applicable_actions(*rules)))
+            assert engine.facts() == tuple(sorted(map(str, world.state.facts)))
+    commands = ["inventory", "look", *(one for one in engine.state.admissible_commands if one.startswith("go"))]
+    known = []
+    for _ in range(2):
+        engine.begin()
+        for command in commands:
+            engine.send(command)
+        known.append(len(engine._known))
+    assert known[0] == known[1] > 0
+    engine.close()
+
+
 def _check_snapshots(name: str, checks: int) -> None:
     task, rng = _make(name), np.random.default_rng(11)
     done = 0

@@ -186,7 +186,7 @@ def test_texts_name_what_a_person_must_know() -> None:
 def test_invalid_arguments_raise() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'train'"):
         Taxi(split="trian")
-    with pytest.raises(InvalidArgumentError, match="max_steps must be at least 1"):
+    with pytest.raises(InvalidArgumentError, match="max_steps must be an integer of at least 1"):
         CliffWalking(max_steps=0)
     with pytest.raises(InvalidArgumentError, match=r"from 0 to 7, .*received 8"):
         CliffWalking(split="test").reset(options={"episode": 8})

@@ -48,11 +48,12 @@ def test_interpolation_between_prices():
 
 
 def test_the_deployed_policy_is_evaluated_on_the_folds(decisions, frontier, model):
-    """Its usage and success are those of the mean of all networks, by the exact model."""
+    """Usage and success of the mean of all networks are those of the exact model."""
     prices, points = deployed_curve(frontier, decisions)
     assert set(frontier.prices) <= set(prices)
     for price, (usage, success) in list(zip(prices, points, strict=True))[::3]:
         value = evaluate_policy(model, frontier.action(state_inputs(model), float(price)))
         assert usage == pytest.approx(value.expected_usage, abs=0.15)
         assert success == pytest.approx(value.expected_success, abs=0.04)
+        assert success == pytest.approx(float(frontier.success_at(usage))), "held out, at equal usage"
     assert deployed_curve(frontier, sample_decisions(model, 50, 1)) is None

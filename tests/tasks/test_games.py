@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 import random
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -208,14 +208,7 @@ def test_arguments_of_an_id() -> None:
 
 @pytest.mark.parametrize(("kind", "package"), [(TextArenaTask, "textarena"), (GEMTask, "gem-llm")])
 def test_without_the_package_the_error_names_it(kind: Any, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] in ("textarena", "gem"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, package.partition("-")[0], None)
     with pytest.raises(MissingPackageError, match=f"pip install {package}"):
         kind("any")
 

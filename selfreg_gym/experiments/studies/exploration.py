@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from selfreg_gym.collection import collection_plan
-from selfreg_gym.errors import FailedEpisodesError
-from selfreg_gym.evaluation.playing import make_env
 from selfreg_gym.experiments.experiment import Cell, Experiment
-from selfreg_gym.experiments.exploring import RULES, Explorer
+from selfreg_gym.experiments.exploring import RULES
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Table
 from selfreg_gym.experiments.plots import against_usage, ends_of, split_title
 from selfreg_gym.experiments.results import Results
+from selfreg_gym.experiments.second_round import RANDOM, second_round
 from selfreg_gym.experiments.tables import comparison_table, difference_of, share_of
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.experiments.values import FITTED, fit_helper, values_of
-from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.helper import HelperKey
 from selfreg_gym.pipeline.candidates import build_helper
 from selfreg_gym.pipeline.config import RunConfig
-from selfreg_gym.playing.loop import run_episodes
-from selfreg_gym.types import Episode
 
 __all__ = ["Exploration"]
 
-FIRST, RANDOM = "first-round", "random-help"
+FIRST = "first-round"
 SECOND = (RANDOM, *RULES)
-
-SECOND_SEED = 500
-"""Difference between the collection seeds of the two rounds."""
 
 
 class Exploration(Experiment):
@@ -64,7 +55,7 @@ evaluated on new tasks. The helper of the first round alone shows what a second 
         second = (
             []
             if cell == FIRST
-            else _second_round(trial, values, cell, actor=first[0].steps[0].actor_logprobs is not None)
+            else second_round(trial, values, cell, actor=first[0].steps[0].actor_logprobs is not None)
         )
         if cell == FIRST:
             built = build_helper(trial.run("collect"), FITTED, budgets)
@@ -113,32 +104,6 @@ evaluated on new tasks. The helper of the first round alone shows what a second 
             ),
             plots=[Plot("curves", "Success rate against usage; means over seeds.", figure)],
         )
-
-
-def _second_round(trial: Trial, values: FittedFrontier, rule: str, *, actor: bool) -> list[Episode]:
-    """As many episodes as the first round has, of the same tasks, with other seeds.
-
-    Args:
-        trial: gives tasks and number of episodes.
-        values: those of the first round.
-        rule: one of ``SECOND``.
-        actor: record the actor's log-probabilities at every decision.
-    """
-    c = trial.config.collect
-    specs = collection_plan(range(c.tasks), c.episodes, c.help_probabilities, seed=c.seed + SECOND_SEED)
-    explorer = None if rule == RANDOM else Explorer(values, rule=rule, seed=c.seed)
-    if explorer is not None:
-        specs = [replace(spec, help_probability=None) for spec in specs]
-    env = make_env(trial.run("collect").env_kwargs(), c.num_envs)
-    played = {}
-    for episode in run_episodes(env, specs, explorer, ask_actor_always=actor):
-        if episode.error is not None:
-            raise FailedEpisodesError(
-                f"all episodes of a second round must end without an error, and one did not: {episode.error}. "
-                "Remove the cause and run again."
-            )
-        played[episode.task_index, episode.seed] = episode
-    return [played[spec.task_index, spec.seed] for spec in specs]
 
 
 def _statement(results: Results, split: str, budget: float) -> str:

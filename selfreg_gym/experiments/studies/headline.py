@@ -12,10 +12,14 @@ from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Published, Table
 from selfreg_gym.experiments.plots import against_usage, split_title
 from selfreg_gym.experiments.results import Results
+from selfreg_gym.experiments.second_round import second_round
 from selfreg_gym.experiments.tables import comparison_table, difference_of, measure_of
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.experiments.usage_needed import usage_reaching
+from selfreg_gym.experiments.values import FITTED, fit_helper, fit_values, values_of
+from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.types import Episode
 
 __all__ = ["Headline"]
 
@@ -32,7 +36,18 @@ STAGES = {
 """Compared helper -> the stages of a run that it needs. Helpers that are not registered are left out; if the config
 names helpers (``evaluate.helpers``), those that it does not name are left out, too."""
 
-RIVALS = (("fitted", "actor-confidence"), ("lm", "actor-confidence"), ("lm", "actor-signals"), ("fitted", "lm"))
+TWO_ROUNDS = "two-rounds"
+"""The helper of values fitted to two rounds of collection, with as many rollouts in all as the other helpers."""
+
+HELPERS = (*STAGES, TWO_ROUNDS)
+
+RIVALS = (
+    (TWO_ROUNDS, "fitted"),
+    ("fitted", "actor-confidence"),
+    ("lm", "actor-confidence"),
+    ("lm", "actor-signals"),
+    ("fitted", "lm"),
+)
 """Pairs of helpers that are compared at equal usage."""
 
 
@@ -46,6 +61,10 @@ success rate, and for 95 % of the gap between never and always asking? Each help
 success as a function of usage is the isotonic regression of its points, from never to always asking; the first table
 has the usage at which it first reaches the wanted success. The rollouts are as many as those of the demo. Evaluated
 are the collected tasks with new seeds, and tasks of the other splits from index 1000 on.
+
+`two-rounds` is `fitted` with another collection of the same size: values are fitted to the first half of each task's
+rollouts, and in the other half each episode follows one of their networks at a price of the grid (posterior sampling,
+see the experiment `exploration`).
 """
     full = (
         "calibrate.tasks=200",
@@ -61,6 +80,7 @@ are the collected tasks with new seeds, and tasks of the other splits from index
         return [
             Cell("ends", shared=True),
             *(Cell(name, shared=not stages) for name, stages in STAGES.items() if name in known),
+            *([Cell(TWO_ROUNDS)] if FITTED in known and config.collect.episodes > 1 else []),
         ]
 
     def measure(self, trial: Trial, cell: str) -> Mapping[str, Any]:
@@ -68,6 +88,8 @@ are the collected tasks with new seeds, and tasks of the other splits from index
         splits = list(trial.config.task.splits)
         if cell == "ends":
             return trial.compare(["never", "always"], splits=splits, seeded=False)
+        if cell == TWO_ROUNDS:
+            return trial.played(trial.calibrated(_two_rounds(trial)), splits=splits)
         trial.run(*STAGES[cell])
         return trial.compare([cell], splits=splits, budgets=BUDGETS, seeded=bool(STAGES[cell]))
 
@@ -78,7 +100,7 @@ are the collected tasks with new seeds, and tasks of the other splits from index
         for split in splits:
             found = results.evaluation.results(split)
             always = measure_of(results, split, "always", None, "usage")
-            for helper in (name for name in STAGES if name in found.helpers):
+            for helper in (name for name in HELPERS if name in found.helpers):
                 row: dict[str, Any] = {"split": split_title(results.config, split), "helper": f"`{helper}`"}
                 for column, of_gap in (("success", False), ("gap", True)):
                     row[column] = results.estimate(lambda one: usage_reaching(one, split, helper, of_gap=of_gap))  # noqa: B023
@@ -96,7 +118,7 @@ are the collected tasks with new seeds, and tasks of the other splits from index
         table = Table(
             "usage", "Calls needed", columns, rows, "Cost units per episode; one call costs one unit by default."
         )
-        helpers = ["never", "always", *STAGES]
+        helpers = ["never", "always", *HELPERS]
         rivals = [
             {
                 "split": split_title(results.config, split),
@@ -114,7 +136,7 @@ are the collected tasks with new seeds, and tasks of the other splits from index
             tables.append(_table_of_rivals(rivals))
         if expected := _expectations(results, results.config.task.collected):
             tables.append(_table_of_expectations(expected))
-        figure = against_usage(results.evaluation, results.config, splits=splits, helpers=list(STAGES))
+        figure = against_usage(results.evaluation, results.config, splits=splits, helpers=list(HELPERS))
         return Findings(
             statements=[_statement(results, rows, split) for split in splits],
             tables=tables,
@@ -128,6 +150,25 @@ are the collected tasks with new seeds, and tasks of the other splits from index
                 )
             ],
         )
+
+
+def _two_rounds(trial: Trial) -> dict[HelperKey, Helper]:
+    """The helper of two rounds at every budget. The encoder of its inputs is that of the run; it reads no outcome."""
+    values = values_of(trial)
+    with trial.rollouts() as rollouts:
+        of_task: dict[int, list[Episode]] = {}
+        for episode in rollouts.episodes():
+            of_task.setdefault(episode.task_index, []).append(episode)
+    first = [episode for episodes in of_task.values() for episode in episodes[::2]]  # of all help probabilities
+    second = second_round(
+        trial,
+        fit_values(trial, first, values.encoder),
+        "posterior",
+        episodes=trial.config.collect.episodes // 2,
+        actor=first[0].steps[0].actor_logprobs is not None,
+    )
+    helper = fit_helper(trial, [*first, *second], values)
+    return {HelperKey(TWO_ROUNDS, budget, trial.seed): helper for budget in BUDGETS}
 
 
 def _statement(results: Results, rows: Sequence[Mapping[str, Any]], split: str) -> str:
