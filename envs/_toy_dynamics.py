@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from selfreg_gym.transitions import Rows, TransitionModel
-from selfreg_gym.transitions.table import timed_key
+from selfreg_gym.transitions.state_index import timed_key
 
 __all__ = ["Dynamics", "intervention_model"]
 

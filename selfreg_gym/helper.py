@@ -82,6 +82,9 @@ class Helper:
     of_values: bool = False
     """It is made from fitted values, ``train(rollouts, teacher, costs=..., seed=..., progress=...)``; a run makes it in
     the stage ``fit-values``."""
+    takes_cap: bool = False
+    """Its ``train`` has the argument ``cap``, the largest number of calls of an episode, for fitted values with hard
+    caps; a run passes ``values.cap``."""
     follows_policy: bool = False
     """It follows a solved policy: its arguments are a ``Frontier`` and ``budget``. :func:`selfreg_gym.calibrate` finds
     it by the literal True in its source."""

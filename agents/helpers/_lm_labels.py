@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,10 @@ from selfreg_gym.agents.helpers._lm_examples import (
 )
 from selfreg_gym.agents.helpers._lm_prompts import Augment
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.backbone import AUTO, backbone_path, opened_backbone
 from selfreg_gym.lm.choice_training import train_choice
-from selfreg_gym.lm.loading import load_causal, load_tokenizer
+from selfreg_gym.lm.loading import load_causal
 from selfreg_gym.lm.prompts import helper_prompt
-from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
-from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
+from selfreg_gym.lm.training_start import TrainingStart, check_backbone
 
 __all__ = ["train_on_labels"]
 
@@ -57,8 +56,7 @@ def train_on_labels(
     Returns:
         ``model, tokenizer, answers, costs, info``.
     """
-    if str(backbone) != AUTO:
-        backbone_path(backbone)  # an unknown name is an error before the labels are read
+    check_backbone(backbone)
     rows = list(labels)
     interventions = interventions or len(costs or ()) or max([1, *(int(row.action) for row in rows)])
     if costs is not None:
@@ -68,12 +66,10 @@ def train_on_labels(
     if not gathered:
         raise InvalidArgumentError("labels must have weights, not all 0.")
     texts = [one.observation for one in gathered]
-    with opened_backbone(backbone, texts, prompts=_prompts(gathered), actor=actor, seed=seed) as start:
-        tokenizer = load_tokenizer(start.path)
-        answers = answer_tokens(tokenizer, interventions)
-        model = load_causal(start.path, dtype=dtype, device=device)
-        origin = start.record()
-    lora = 0 if start.built else lora
+    load = partial(load_causal, dtype=dtype, device=device)
+    start = TrainingStart.open(load, backbone, texts, prompts=_prompts(gathered), actor=actor, seed=seed)
+    tokenizer = start.tokenizer
+    answers = answer_tokens(tokenizer, interventions)
     chosen, validation, topics = draw_examples(
         gathered,
         held,
@@ -85,13 +81,9 @@ def train_on_labels(
         help_weight=help_weight,
         seed=seed,
     )
-    if lora:
-        model = add_lora(model, task="CAUSAL_LM", rank=lora, seed=seed)
-    steps = None
-    if start.built:
-        steps = steps_from_scratch(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+    start.adapt(lora, task="CAUSAL_LM", seed=seed)
     log = train_choice(
-        model,
+        start.model,
         tokenizer,
         chosen,
         answers,
@@ -99,40 +91,30 @@ def train_on_labels(
         topics=topics,
         patience=patience,
         seed=seed,
-        lr=lr or (LEARNING_RATE if start.built else 3e-3 if lora else 5e-4),
+        lr=start.rate(lr, adapters=3e-3, weights=5e-4),
         epochs=epochs,
-        steps=steps,
+        steps=start.least_steps(len(chosen), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
         batch_size=batch_size,
         accumulate=accumulate,
         resume=resume,
         progress=progress,
         description="helper",
     )
-    merged = merge_lora(model) if lora else model
+    merged = start.merged()
     data = dict(getattr(labels, "info", {}))
     if "source" in data:
         data["source"] = Path(data["source"]).name  # model cards are published: no local folders
     info = {
-        **origin,
+        **start.record(log, merged, seed=seed, epochs=epochs, device=device, patience=patience),
         "data": data or None,
-        "seed": seed,
-        "epochs": epochs,
-        "lora": int(lora),
         "augmented": augment is not None,
         "features": topics,
         "labels": len(rows),
         "trained_on": sum(len(example.prompts) for example in chosen),
         "budgets": sorted({round(float(row.budget), 4) for row in rows}),
         "help_share": float(np.mean([row.action > 0 for row in rows])),
-        "steps": log.steps,
-        "loss": [round(value, 4) for value in log.loss],
-        "seconds": round(log.seconds, 1),
-        "dtype": str(merged.dtype).removeprefix("torch."),
-        "device": str(device),
     }
-    if patience is not None and log.validation:
-        info["early_stopping"] = early_stopping(log, patience=patience)
-    return {"model": merged.eval(), "tokenizer": tokenizer, "answers": answers, "costs": costs, "info": info}
+    return {"model": merged, "tokenizer": tokenizer, "answers": answers, "costs": costs, "info": info}
 
 
 def _prompts(gathered: Sequence[LabelledObservation]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +16,17 @@ from selfreg_gym.agents.helpers._lm_prompts import Augment, draw_decisions, prom
 from selfreg_gym.agents.helpers._teacher import TeacherGains, teacher_gains
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
-from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone, task_of_spec
+from selfreg_gym.lm.backbone import checkpoint_of_spec, task_of_spec
 from selfreg_gym.lm.gain_model import TEXT_FEATURES, GainHead, GainModel, text_features
-from selfreg_gym.lm.loading import load_causal, load_tokenizer
+from selfreg_gym.lm.loading import load_causal
 from selfreg_gym.lm.readers import TextReader
-from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
-from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora
+from selfreg_gym.lm.small_llama import LEARNING_RATE
+from selfreg_gym.lm.training_start import TrainingStart, check_backbone
 from selfreg_gym.lm.vocabulary_extension import extend_vocabulary
 from selfreg_gym.prm.targets import split_tasks
 from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import checked_source
+from selfreg_gym.types import Episode
 from selfreg_gym.utils.random_streams import LABEL_EXAMPLES, stream
 
 __all__ = ["train_student"]
@@ -68,8 +71,8 @@ def train_student(
             "a language-model helper reads the text itself: leave 'embedding' out of its inputs."
         )
     task = task_of_spec(getattr(rollouts, "spec", None))
-    if str(backbone) != AUTO:
-        backbone_path(backbone, task=task)  # an unknown name is an error before the rollouts are read
+    check_backbone(backbone, task=task)
+    rollouts = checked_source(rollouts)
     data = _read(rollouts, teacher, inputs=inputs, facts=facts, prm=prm, share=share, seed=seed)
     table, gains = data.table, data.gains
     costs = checked_costs(costs or [1.0] * gains.interventions, gains.interventions)
@@ -79,11 +82,12 @@ def train_student(
 
     actor = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
     chosen: dict[str, Any] = {"actor": actor, "task": task}
-    model, tokenizer, start = _open(table, backbone, facts=facts, **chosen, dtype=dtype, device=device, seed=seed)
+    start, added = _open(table, backbone, facts=facts, **chosen, dtype=dtype, device=device, seed=seed)
+    tokenizer = start.tokenizer
     reading: dict[str, Any] = {"facts": facts, "topics": topics, "tokenizer": tokenizer}
     fit = data.examples(drawn, weight, **reading, augment=augment, rng=stream(LABEL_EXAMPLES, seed, 1))
     validation = data.examples(judged, judged_weight, **reading)
-    text_width = TEXT_FEATURES * int(model.config.get_text_config().hidden_size)
+    text_width = TEXT_FEATURES * int(start.model.config.get_text_config().hidden_size)
     head = GainHead(text_width, data.numbers.shape[1], gains.prices, gains.interventions, seed=seed)
     head.fit_scale(torch.from_numpy(gains.values[data.inside]))
     explained: dict[str, Any] = {}
@@ -92,13 +96,8 @@ def train_student(
         with torch.inference_mode():
             alone = head.eval().without_text(torch.from_numpy(validation.numbers)).numpy()
         explained["r2_of_numbers"] = _explained(alone, validation, gains)
-    lora = 0 if start.built else lora
-    if lora:
-        model = add_lora(model, task="CAUSAL_LM", rank=lora, seed=seed)
-    student = GainModel(model, head.to(device))
-    steps = None
-    if start.built:
-        steps = steps_from_scratch(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+    start.adapt(lora, task="CAUSAL_LM", seed=seed)
+    student = GainModel(start.model, head.to(device))
     log = train_gains(
         student,
         tokenizer,
@@ -107,46 +106,36 @@ def train_student(
         topics=len(table.feature_key.values) if topics else 0,
         batch_size=batch_size,
         seed=seed,
-        lr=lr or (3e-3 if lora else LEARNING_RATE),
+        lr=start.rate(lr, adapters=3e-3, weights=LEARNING_RATE),
         epochs=epochs,
-        steps=steps,
+        steps=start.least_steps(len(drawn), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
         accumulate=accumulate,
         patience=patience,
         resume=resume,
         progress=progress,
         description="helper",
     )
-    merged = (merge_lora(student.backbone) if lora else student.backbone).eval()
+    merged = start.merged(student.backbone)
     head = student.head.cpu().eval()
     features = TextReader(merged, tokenizer, text_features, memo=0).read(validation.prompts).astype(np.float32)
     with torch.inference_mode():
         found = head(torch.from_numpy(features), torch.from_numpy(validation.numbers)).numpy()
     explained["r2"] = _explained(found, validation, gains)
     info = {
-        **start.origin,
+        **start.record(log, merged, seed=seed, epochs=epochs, device=device, patience=patience),
         "teacher": gains.source,
         "inputs": list(data.inputs),
         "facts": facts,
-        "seed": seed,
-        "epochs": epochs,
-        "lora": int(lora),
         "augmented": augment is not None,
         "features": len(table.feature_key.values) if topics else 0,
-        "added_words": start.added,
+        "added_words": added,
         "decisions": len(table),
         "trained_on": len(drawn),
         "held_out_decisions": len(judged),
         "prices": [round(r, 4) for r in gains.prices],
         **explained,
-        "steps": log.steps,
-        "loss": [round(value, 4) for value in log.loss],
-        "seconds": round(log.seconds, 1),
-        "dtype": str(merged.dtype).removeprefix("torch."),
-        "device": str(device),
         "validation": [[step, round(value, 5)] for step, value in log.validation],
     }
-    if patience is not None:
-        info["early_stopping"] = early_stopping(log, patience=patience)
     return {
         "backbone": merged,
         "tokenizer": tokenizer,
@@ -197,8 +186,9 @@ class _Data(NamedTuple):
 
 
 def _read(
-    rollouts: Any, teacher: Any, *, inputs: tuple[str, ...] | None, facts: bool, prm: Any, share: float, seed: int
-) -> _Data:
+    rollouts: Rollouts | list[Episode], teacher: Any, *, inputs: tuple[str, ...] | None, facts: bool, prm: Any,
+    share: float, seed: int,
+) -> _Data:  # fmt: skip
     """Read the decisions of the rollouts with the teacher's gains, and hold out a share of the tasks.
 
     Raises:
@@ -206,7 +196,7 @@ def _read(
     """
     table = DecisionTable.from_rollouts(rollouts)
     gains = teacher_gains(teacher, table)
-    held_out = split_tasks(_tasks(rollouts, len(table)), share=share, seed=seed)
+    held_out = split_tasks(_tasks(rollouts), share=share, seed=seed)
     inputs = _available(table, facts=facts) if inputs is None else inputs
     encoder, numbers = _numbers(table, inputs, rollouts, prm)
     inside, outside = np.flatnonzero(gains.known & ~held_out), np.flatnonzero(gains.known & held_out)
@@ -216,14 +206,6 @@ def _read(
             f"{len(inside)} and {len(outside)}: collect more tasks, or use another share or seed."
         )
     return _Data(table, gains, inputs, encoder, numbers, inside, outside)
-
-
-class _Start(NamedTuple):
-    """The backbone before training: ``origin`` for the record, whether it was built, and the words added to it."""
-
-    origin: dict[str, Any]
-    built: bool
-    added: list[str]
 
 
 def _open(
@@ -236,17 +218,14 @@ def _open(
     dtype: str,
     device: str,
     seed: int,
-) -> tuple[Any, Any, _Start]:
-    """The model of the backbone and its tokenizer, whose vocabulary has all words of the prompts."""
+) -> tuple[TrainingStart, list[str]]:
+    """The model of the backbone with its tokenizer, and the words of the prompts that its vocabulary lacked."""
     lines = [f"Facts: {key}" for key in table.feature_key.values] if facts else []
     prompts = [_TAIL, " ".join(lines)] if lines else [_TAIL]  # their words are in the vocabulary of a built backbone
-    with opened_backbone(
-        backbone, table.observation.values, prompts=prompts, actor=actor, task=task, seed=seed
-    ) as found:
-        tokenizer = load_tokenizer(found.path)
-        model = load_causal(found.path, dtype=dtype, device=device)
-        origin, built = found.record(), found.built
-    return model, tokenizer, _Start(origin, built, extend_vocabulary(model, tokenizer, [*lines, _TAIL], seed=seed))
+    load = partial(load_causal, dtype=dtype, device=device)
+    options: dict[str, Any] = {"prompts": prompts, "actor": actor, "task": task, "seed": seed}
+    start = TrainingStart.open(load, backbone, table.observation.values, **options)
+    return start, extend_vocabulary(start.model, start.tokenizer, [*lines, _TAIL], seed=seed)
 
 
 def _train_numbers(head: GainHead, data: _Data, *, seed: int, resume: str | Path | None) -> None:
@@ -278,19 +257,12 @@ def _numbers(
     return encoder, encoder.encode(table)
 
 
-def _tasks(rollouts: Any, count: int) -> list[str]:
+def _tasks(rollouts: Rollouts | list[Episode]) -> list[str]:
     """The task of each decision, in the order of :meth:`DecisionTable.from_rollouts`."""
     if isinstance(rollouts, Rollouts):
         column: Any = rollouts.columns("task_id", decisions=True)["task_id"]
-        tasks = [column.values[code] for code in column.codes.tolist()]
-    else:
-        tasks = [episode.task_id for episode in rollouts if episode.error is None for _ in episode.decisions]
-    if len(tasks) != count:
-        raise InvalidArgumentError(
-            f"rollouts must be a store or a list of episodes that can be read twice, received "
-            f"{type(rollouts).__name__} with {count} decisions, then {len(tasks)}."
-        )
-    return tasks
+        return [column.values[code] for code in column.codes.tolist()]
+    return [episode.task_id for episode in rollouts for _ in episode.decisions]
 
 
 def _explained(found: np.ndarray, examples: GainExamples, gains: TeacherGains) -> list[float]:

@@ -18,6 +18,7 @@ from selfreg_gym.fitted.priced import PricedFrontier
 from selfreg_gym.fitted.student import Student
 from selfreg_gym.inputs import DecisionTable, InputEncoder, fit_inputs
 from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import checked_source, finished_episodes
 
 __all__ = ["curve_of", "deployed_curve_of", "train_student"]
 
@@ -115,7 +116,7 @@ def train_student(
             f"a student learns from values without a hard cap, received values for caps of up to {len(teacher.caps)} "
             "calls: fit them without cap, and wrap the env in HelpBudget; or give the helper all of their inputs."
         )
-    rollouts = rollouts if isinstance(rollouts, Rollouts) else list(rollouts)
+    rollouts = checked_source(rollouts)
     table = DecisionTable.from_rollouts(rollouts)
     encoder, x, all_inputs = _inputs_of(rollouts, teacher, table, inputs, backbone=backbone, prm=prm, progress=progress)
     found = teacher_gains(teacher, table)
@@ -180,5 +181,5 @@ def _tasks_of(rollouts: Any) -> np.ndarray:
     if isinstance(rollouts, Rollouts):
         columns: dict[str, Any] = rollouts.columns("task", "task_id", decisions=True)
         return task_numbers(columns["task"], columns["task_id"])
-    of_decision = [episode for episode in rollouts if episode.error is None for _ in episode.decisions]
+    of_decision = [episode for episode in finished_episodes(rollouts) for _ in episode.decisions]
     return task_numbers([one.task_index for one in of_decision], Coded.of([one.task_id for one in of_decision]))

@@ -14,7 +14,7 @@ from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.fitted.solve import logged_decisions
 from selfreg_gym.inputs import DecisionTable, InputEncoder, action_kinds_of
-from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import checked_source
 
 __all__ = ["Averagers"]
 
@@ -68,8 +68,7 @@ class Averagers(ValuesHelper):
         has_inputs = isinstance(inputs, InputEncoder) or bool(inputs)
         if (teacher is None) != has_inputs:
             raise InvalidArgumentError("deep averagers need a teacher, or names of inputs, and not both.")
-        if not isinstance(rollouts, Rollouts):
-            rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
+        rollouts = checked_source(rollouts)
         table = DecisionTable.from_rollouts(rollouts)
         learned: HiddenLayers | LearnedValues | None = None
         if teacher is None:

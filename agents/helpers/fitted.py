@@ -10,7 +10,7 @@ from selfreg_gym.agents.helpers._students import deployed_curve_of, train_studen
 from selfreg_gym.agents.helpers._values import ValuesHelper
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.fitted import FittedFrontier
-from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import checked_source
 
 __all__ = ["Fitted"]
 
@@ -25,6 +25,7 @@ class Fitted(ValuesHelper):
     """
 
     label, marker, colour = "fitted-values helper", "H", "purple"
+    takes_cap = True
 
     @classmethod
     def train(
@@ -71,7 +72,7 @@ class Fitted(ValuesHelper):
             raise InvalidArgumentError("a student needs inputs, by name, because the teacher has none: pass inputs=.")
         if isinstance(teacher, FittedFrontier) and wanted == known:
             info = {"inputs": list(known), "decisions": teacher.decisions, "episodes": teacher.episodes}
-            rollouts = rollouts if isinstance(rollouts, Rollouts) else list(rollouts)
+            rollouts = checked_source(rollouts)
             curve = deployed_curve_of(teacher, rollouts, costs, cap=cap, progress=progress)
             return cls(teacher, costs=costs, curve=curve, cap=cap, info=info | teacher.settings)
         return train_student(

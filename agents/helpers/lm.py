@@ -12,7 +12,7 @@ from selfreg_gym.agents.helpers._gains import GainHelper, Gains
 from selfreg_gym.agents.helpers._saved import saved_format
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError
 from selfreg_gym.utils.arguments import is_number
-from selfreg_gym.utils.model_record import INFO, NUMBER, ModelRecord, Rule
+from selfreg_gym.utils.model_record import INFO, NUMBER, TRUTH, ModelRecord, Rule
 
 if TYPE_CHECKING:
     from selfreg_gym.inputs import InputEncoder
@@ -31,7 +31,7 @@ _RECORD = ModelRecord(
         "prices": _NUMBERS,
         "costs": _NUMBERS,
         "position": NUMBER,
-        "facts": Rule("true or false", lambda value, _: isinstance(value, bool)),
+        "facts": TRUTH,
         "inputs": Rule("a list of names", lambda names, _: isinstance(names, list)),
         "info": INFO,
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +12,16 @@ from selfreg_gym.averagers.representation import HiddenLayers, LearnedValues, Re
 from selfreg_gym.averagers.search import DecisionIndex, Kernel
 from selfreg_gym.averagers.values import ValueTables
 from selfreg_gym.errors import InvalidArgumentError, ModelError
-from selfreg_gym.fitted.estimates import Estimates
-from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import NUMBER, ModelRecord, Rule, reading_arrays
+from selfreg_gym.fitted.saved_frontier import (
+    check_arrays,
+    check_prices,
+    estimate_arrays,
+    load_encoder,
+    restored_estimates,
+    save_arrays,
+    save_encoder,
+)
+from selfreg_gym.utils.model_record import NUMBER, TRUTH, ModelRecord, Rule, integer, reading_arrays
 
 if TYPE_CHECKING:
     from selfreg_gym.averagers.frontier import AveragerFrontier
@@ -22,27 +29,21 @@ if TYPE_CHECKING:
 __all__ = ["load_frontier", "save_frontier"]
 
 ARRAYS = "averagers.safetensors"
-INPUTS = "inputs"
 FITTED = "fitted"
 REPRESENTATIONS: dict[str, type[HiddenLayers | LearnedValues]] = {"hidden": HiddenLayers, "values": LearnedValues}
 _REMEDY = "solve the averagers again with solve_averagers and save"
-
-
-def _count(low: int) -> Rule:
-    return Rule(f"an integer >= {low}", lambda value, fields: type(value) is int and value >= low)
-
 
 RECORD = ModelRecord(
     what="a frontier of deep averagers",
     file="averagers.json",
     format="selfreg_gym averagers 1",
     rules={
-        "actions": _count(2), "neighbours": _count(1), "seed": _count(0), "scale": NUMBER, "smoothing": NUMBER,
+        "actions": integer(2), "neighbours": integer(1), "seed": integer(0), "scale": NUMBER, "smoothing": NUMBER,
         "distance_cost": NUMBER, "limit": NUMBER, "explained": NUMBER,
         "representation": Rule(
             f"null or one of {', '.join(REPRESENTATIONS)}", lambda value, fields: value in (None, *REPRESENTATIONS)
         ),
-        "encoder": Rule("true or false", lambda value, fields: type(value) is bool),
+        "encoder": TRUTH,
     },
 )  # fmt: skip
 
@@ -53,8 +54,6 @@ def save_frontier(frontier: AveragerFrontier, folder: str | Path) -> Path:
     Raises:
         InvalidArgumentError: its representation is a function of the caller, which cannot be saved.
     """
-    from safetensors.numpy import save_file
-
     names: dict[type, str] = {kind: name for name, kind in REPRESENTATIONS.items()}
     given = frontier.representation
     if given is not None and type(given) not in names:
@@ -63,23 +62,20 @@ def save_frontier(frontier: AveragerFrontier, folder: str | Path) -> Path:
             "frontier.with_inputs(), and set the representation again after loading."
         )
     place = RECORD.begin(folder)
-    index, tables, e = frontier.index, frontier.tables, frontier.estimates
+    index, tables = frontier.index, frontier.tables
     action = np.zeros(len(tables.cost), np.int8)
     points = np.zeros((len(action), index.parts[0].points.shape[1]), np.float32)
     for a, (rows, part) in enumerate(zip(index.rows, index.parts, strict=True)):
         action[rows], points[rows] = a, part.points
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "points": points, "action": action, "cost": tables.cost, "success_after": tables.success,
         "usage_after": tables.usage, "mean": frontier.projection.mean, "prices": frontier.prices,
-        "planned": frontier.planned, "success": e.success, "usage": e.usage,
-        "success_replicates": e.success_replicates, "usage_replicates": e.usage_replicates,
+        "planned": frontier.planned, **estimate_arrays(frontier.estimates),
     }  # fmt: skip
     if frontier.projection.components is not None:
         arrays["components"] = frontier.projection.components
-    with atomic_path(place / ARRAYS) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-    if frontier.encoder is not None:
-        frontier.encoder.save(place / INPUTS)
+    save_arrays(arrays, place / ARRAYS)
+    save_encoder(frontier.encoder, place)
     if isinstance(given, HiddenLayers | LearnedValues):
         given.frontier.save(place / FITTED)
     RECORD.write(
@@ -106,22 +102,18 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
     with reading_arrays("the frontier of deep averagers", place / ARRAYS, remedy=_REMEDY):
         arrays = load_file(place / ARRAYS)
         _check(arrays, record["actions"])
-    encoder: Any = None
+        estimates = restored_estimates(arrays, arrays["prices"], actions=record["actions"])
     representation: Representation | None = None
-    if record["encoder"]:
-        from selfreg_gym.inputs import InputEncoder
-
-        encoder = InputEncoder.load(place / INPUTS)
     if record["representation"] is not None:
         from selfreg_gym.fitted.frontier import FittedFrontier
 
         representation = REPRESENTATIONS[record["representation"]](FittedFrontier.load(place / FITTED))
-    names = "success", "usage", "success_replicates", "usage_replicates"
-    held_out: dict[str, Any] = {name: arrays[name] for name in names}
+    columns = len(arrays["mean"]) if representation is None else representation.inputs
+    encoder = load_encoder(place, saved=record["encoder"], columns=columns, remedy=_REMEDY)
     action = arrays["action"].astype(np.int64)
     return AveragerFrontier(
         prices=arrays["prices"], planned=arrays["planned"],
-        estimates=Estimates(**held_out, prices=arrays["prices"]),
+        estimates=estimates,
         index=DecisionIndex(arrays["points"], action, actions=record["actions"], seed=record["seed"]),
         tables=ValueTables(arrays["success_after"], arrays["usage_after"], arrays["cost"]),
         projection=Projection(arrays["mean"], arrays.get("components"), record["explained"]),
@@ -133,21 +125,14 @@ def load_frontier(folder: str | Path) -> AveragerFrontier:
 def _check(arrays: dict[str, np.ndarray], actions: int) -> None:
     """Raise ModelError or KeyError if an array is missing, of another shape, or not finite."""
     n, prices, r = len(arrays["points"]), len(arrays["prices"]), arrays["points"].shape[1]
-    policies, replicates = prices + actions, len(arrays["success_replicates"])
     shapes: dict[str, tuple[int, ...]] = {"points": (n, r), "action": (n,), "cost": (n,), "planned": (2, prices)}
-    shapes |= {"success_after": (prices, n), "usage_after": (prices, n), "success": (policies,), "usage": (policies,)}
-    shapes |= {name: (replicates, policies) for name in ("success_replicates", "usage_replicates")}
-    shapes["mean"] = (len(arrays["mean"]),)
+    shapes |= {"success_after": (prices, n), "usage_after": (prices, n), "mean": (len(arrays["mean"]),)}
+    shapes["prices"] = (prices,)
     if "components" in arrays:
         shapes["components"] = (len(arrays["mean"]), r)
     elif len(arrays["mean"]) != r:
         raise ModelError(f"points must have {len(arrays['mean'])} columns, received {r}.")
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape:
-            raise ModelError(f"{name} must have shape {shape}, received {arrays[name].shape}.")
-        if not np.isfinite(arrays[name]).all():
-            raise ModelError(f"{name} must have finite numbers.")
+    check_arrays(arrays, shapes)
     if not ((arrays["action"] >= 0) & (arrays["action"] < actions)).all():
         raise ModelError(f"action must be from 0 to {actions - 1}.")
-    if (np.diff(arrays["prices"]) <= 0).any() or arrays["prices"][0] < 0:
-        raise ModelError("prices must rise and be at least 0.")
+    check_prices(arrays["prices"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from selfreg_gym.fitted.held_out import FoldRows
 from selfreg_gym.fitted.networks import Networks, chunks, mean_values
 from selfreg_gym.fitted.packed import PackedInputs
 from selfreg_gym.fitted.settings import Settings
-from selfreg_gym.fitted.targets import Backward, policy_values, trace_targets
-from selfreg_gym.utils.random_streams import FITTED_BATCHES, FITTED_WEIGHTS, seed_sequence, stream
+from selfreg_gym.fitted.targets import policy_values, trace_targets
+from selfreg_gym.fitted.training_rows import TrainingRows, drawn_episodes
+from selfreg_gym.utils.random_streams import FITTED_BATCHES, FITTED_EPISODES, FITTED_WEIGHTS, seed_sequence, stream
 
 __all__ = ["Committee"]
 
@@ -47,20 +49,15 @@ class Committee:
         self.prices = prices
         self.x = x
         order = decisions.order
-        mine = order[folds.fold[order] != fold]
-        self.rows = decisions.rows_of(mine)
-        self.part = np.repeat(folds.part[mine], decisions.length[mine]).astype(np.int8)
-        self.backward = Backward(decisions.length[mine])
-        self.held_out = decisions.rows_of(order[folds.fold[order] == fold])
-        self.success = decisions.success[self.rows].astype(np.float32)
-        self.cost = decisions.cost[self.rows] / np.float32(unit)
-        self.action = decisions.action[self.rows]
-        self.cut = decisions.cut[self.rows]
+        self.episodes = order[folds.fold[order] != fold]
+        self.judged = order[folds.fold[order] == fold]
+        everything = TrainingRows.of(decisions, folds, self.episodes, unit)
+        self._everything = everything if len(everything) <= settings.rows else None
         generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, fold))
         self.networks = Networks(
             folds.members, decisions.x.shape[1], settings.hidden, decisions.actions, len(prices), shift=shift,
-            scale=scale, unit=unit, success=float(self.success.sum() / len(mine)),
-            usage=float(self.cost.sum() * unit / len(mine)), generator=generator,
+            scale=scale, unit=unit, success=float(everything.success.sum() / len(self.episodes)),
+            usage=float(everything.cost.sum() * unit / len(self.episodes)), generator=generator,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             self.networks.trainable().values(),
@@ -69,49 +66,71 @@ class Committee:
             fused=True,
         )
 
-    def logged_returns(self) -> tuple[np.ndarray, np.ndarray]:
-        """The targets of the first round, ``(n, P)`` each: success and usage of the rest of the logged episode."""
-        shape = len(self.rows), len(self.prices)
-        agree = np.repeat(~self.cut[:, None], len(self.prices), axis=1)
-        rate = self.success.sum() / max((~self.cut)[self.backward.rows[0]].sum(), 1)
+    @property
+    def held_out(self) -> np.ndarray:
+        """The rows of the fold."""
+        return self.decisions.rows_of(self.judged)
+
+    @cached_property
+    def held_out_sample(self) -> np.ndarray:
+        """The rows of some episodes of the fold, for an estimate after each round; of all, if they are few."""
+        length, part = self.decisions.length[self.judged], self.folds.part[self.judged]
+        rng = stream(FITTED_EPISODES, self.settings.seed, self.fold)
+        chosen = drawn_episodes(length, part, self.settings.rows // self.settings.folds, rng)
+        return self.held_out if chosen is None else self.decisions.rows_of(self.judged[chosen])
+
+    def draw(self, round_: int) -> TrainingRows:
+        """The decisions of one round."""
+        if self._everything is not None:
+            return self._everything
+        length, part = self.decisions.length[self.episodes], self.folds.part[self.episodes]
+        rng = stream(FITTED_EPISODES, self.settings.seed, self.fold, 1 + round_)
+        chosen = drawn_episodes(length, part, self.settings.rows, rng)
+        return TrainingRows.of(self.decisions, self.folds, self.episodes[chosen], self.networks.unit)
+
+    def logged_returns(self, data: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
+        """The targets of the first round, ``(m, P)`` each: success and usage of the rest of the logged episode."""
+        shape = len(data), len(self.prices)
+        agree = np.repeat(~data.cut[:, None], len(self.prices), axis=1)
+        rate = data.success.sum() / max((~data.cut)[data.backward.rows[0]].sum(), 1)
         found = []
-        for reward, onward in ((self.success, rate), (self.cost, 0.0)):
+        for reward, onward in ((data.success, rate), (data.cost, 0.0)):
             value = np.full(shape, onward, np.float32)  # after a cut
-            found.append(trace_targets(reward, value, agree, self.backward, trace=1.0))
+            found.append(trace_targets(reward, value, agree, data.backward, trace=1.0))
         return found[0], found[1]
 
-    def targets(self) -> tuple[np.ndarray, np.ndarray]:
-        """``(n, P)`` targets of success and of usage (in its unit), from networks that did not see the row's part."""
-        shape = len(self.rows), len(self.prices)
+    def targets(self, data: TrainingRows) -> tuple[np.ndarray, np.ndarray]:
+        """``(m, P)`` targets of success and of usage (in its unit), from networks that did not see the row's part."""
+        shape = len(data), len(self.prices)
         success, usage = np.empty(shape, np.float32), np.empty(shape, np.float32)
         agree = np.empty(shape, bool)
         for member in range(self.networks.count):
-            for at in chunks(np.flatnonzero(self.part == member)):
-                s, m = self.networks.values(self.x.batch(self.rows[at]), member)
-                closed = self.closed_at(self.rows[at])
+            for at in chunks(np.flatnonzero(data.part == member)):
+                s, m = self.networks.values(self.x.batch(data.rows[at]), member)
+                closed = None if data.closed is None else data.closed[at]
                 action, success[at], usage[at] = policy_values(s.numpy(), m.numpy(), self.prices, closed)
-                agree[at] = (action == self.action[at, None]) & ~self.cut[at, None]
+                agree[at] = (action == data.action[at, None]) & ~data.cut[at, None]
         usage /= np.float32(self.networks.unit)
         trace = self.settings.trace
         return (
-            trace_targets(self.success, success, agree, self.backward, trace=trace),
-            trace_targets(self.cost, usage, agree, self.backward, trace=trace),
+            trace_targets(data.success, success, agree, data.backward, trace=trace),
+            trace_targets(data.cost, usage, agree, data.backward, trace=trace),
         )
 
-    def train(self, targets: tuple[np.ndarray, np.ndarray], round_: int, rate: float) -> float:
-        """Fit to the targets for the epochs of one round; return the mean loss."""
+    def train(self, data: TrainingRows, targets: tuple[np.ndarray, np.ndarray], round_: int, rate: float) -> float:
+        """Fit to the targets ``(m, P)`` of a round's decisions, for the epochs of one round; return the mean loss."""
         settings, networks = self.settings, self.networks
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         generator = torch.Generator().manual_seed(_integer(FITTED_WEIGHTS, settings.seed, self.fold, 1 + round_))
         success, usage = (torch.from_numpy(target) for target in targets)
-        action = torch.from_numpy(self.action)
+        action = torch.from_numpy(data.action)
         # The value is S - r M, so the error of M is weighted by the price, within bounds.
         priced = np.clip(self.prices * networks.unit, *PRICED) ** 2
         weight = torch.as_tensor(settings.usage_weight * priced, dtype=torch.float32)
         total, steps = 0.0, 0
-        for batch in self._batches(round_):
-            x = self.x.batch(self.rows[batch])
+        for batch in self._batches(data, round_):
+            x = self.x.batch(data.rows[batch])
             keep = None
             if settings.dropout > 0:
                 shape = networks.count, batch.shape[1], settings.hidden
@@ -130,10 +149,10 @@ class Committee:
             total, steps = total + float(loss.detach()), steps + 1
         return total / max(steps, 1) / networks.count
 
-    def _batches(self, round_: int) -> Iterator[np.ndarray]:
-        """Batches ``(members, B)`` of indices into ``self.rows``; each member gets the rows of the other parts."""
+    def _batches(self, data: TrainingRows, round_: int) -> Iterator[np.ndarray]:
+        """Batches ``(members, B)`` of indices into ``data.rows``; each member gets the rows of the other parts."""
         settings, members = self.settings, self.networks.count
-        own = [np.flatnonzero(~self.cut & ((self.part != m) | (members == 1))) for m in range(members)]
+        own = [np.flatnonzero(~data.cut & ((data.part != m) | (members == 1))) for m in range(members)]
         count = max(len(rows) for rows in own)
         batch = max(min(settings.batch, count // settings.steps), min(SMALLEST_BATCH, settings.batch))
         for epoch in range(max(settings.epochs, math.ceil(settings.steps * batch / count))):
@@ -155,9 +174,9 @@ class Committee:
                 state[moment].copy_((blocks @ weights.T).reshape(state[moment].shape))
         self.prices = new
 
-    def fold_rows(self) -> FoldRows:
-        """The decisions of the fold, with the hidden layer of the first network as features."""
-        rows, d = self.held_out, self.decisions
+    def fold_rows(self, rows: np.ndarray) -> FoldRows:
+        """The decisions at rows of the fold, with the hidden layer of the first network as features."""
+        d = self.decisions
         hidden = self.networks.hidden_rows(self.x, rows)
         return FoldRows(hidden, d.tried[rows], d.cost[rows], d.success[rows], d.last[rows])
 
@@ -168,10 +187,6 @@ class Committee:
     def values_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(len(rows), A, P)`` success and usage at rows of the data."""
         return mean_values([self.networks], self.x, rows)
-
-    def held_out_values(self) -> tuple[np.ndarray, np.ndarray]:
-        """``(n, A, P)`` success and usage at the decisions of the fold."""
-        return self.values_at(self.held_out)
 
 
 def _integer(purpose: object, *key: int) -> int:

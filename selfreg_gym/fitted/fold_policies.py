@@ -21,8 +21,10 @@ class HeldOut:
     def __init__(self, committees: list[Committee]) -> None:
         self.committees = committees
         self.prices = committees[0].prices
-        self.values = [committee.held_out_values() for committee in committees]  # (n, A, P) each
-        self.rows = [committee.fold_rows() for committee in committees]
+        self.held_out = [committee.held_out for committee in committees]
+        held_out = list(zip(committees, self.held_out, strict=True))
+        self.values = [committee.values_at(rows) for committee, rows in held_out]  # (n, A, P) each
+        self.rows = [committee.fold_rows(rows) for committee, rows in held_out]
         self.components = [rows.components() for rows in self.rows]
 
     def terms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,13 +64,11 @@ class HeldOut:
         result = np.empty((decisions.episodes, 2))
         for f, committee in enumerate(self.committees):
             action, rows = actions[f], self.rows[f]
-            if (closed := committee.closed_at(committee.held_out)) is not None:
+            if (closed := committee.closed_at(self.held_out[f])) is not None:
                 action = np.where(closed, 0, action)
             at = np.arange(len(action))
             success, usage = (part[at, action] @ weights for part in self.values[f])
-            order = decisions.order
-            episodes = order[committee.folds.fold[order] == committee.fold]
-            result[episodes] = episode_values(
+            result[committee.judged] = episode_values(
                 rows, self.components[f], action, success, usage, unit=committee.networks.unit
             )
         return result

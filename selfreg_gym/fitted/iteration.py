@@ -15,6 +15,9 @@ the mean of all networks.
 **Prices.** The first rounds use a general grid. Then the prices are moved so that held-out success and usage change by
 equal steps, and the iteration continues from interpolated outputs.
 
+**Large data.** A round uses at most ``Settings.rows`` decisions per fold: with more, each round draws whole episodes
+(:mod:`selfreg_gym.fitted.training_rows`).
+
 **End.** After each round at the final prices the held-out value, mean over the prices of E[S] - r E[M], is estimated
 (:mod:`selfreg_gym.fitted.held_out`). When it has not improved for ``patience`` rounds, a few rounds with smaller
 learning rates follow, which are the last ones.
@@ -132,8 +135,9 @@ def _iterate(
                 committee.move_prices(prices)
         losses = []
         for committee in committees:
-            targets = committee.targets() if done else committee.logged_returns()
-            losses.append(committee.train(targets, done, rate))
+            data = committee.draw(done)
+            targets = committee.targets(data) if done else committee.logged_returns(data)
+            losses.append(committee.train(data, targets, done, rate))
         record = {"round": done, "loss": float(np.mean(losses)), "rate": rate, "value": None, "planned": None}
         if done >= MOVES[-1]:
             record["value"], record["planned"] = _held_out_value(committees)
@@ -166,8 +170,7 @@ def _planned(committees: list[Committee]) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for committee in committees:
         d = committee.decisions
-        episodes = d.order[committee.folds.fold[d.order] == committee.fold]
-        success, usage = committee.values_at(d.first[episodes])
+        success, usage = committee.values_at(d.first[committee.judged])
         policy = greedy(success, usage, committee.prices)
         found.append(np.stack([chosen(success, policy), chosen(usage, policy)]))
     success, usage = np.concatenate(found, axis=1).mean(axis=1)
@@ -179,10 +182,11 @@ def _held_out_value(committees: list[Committee]) -> tuple[float, float]:
     estimates, plans, count = 0.0, 0.0, 0
     prices = committees[0].prices
     for committee in committees:
-        success, usage = committee.held_out_values()
-        rows = committee.fold_rows()
+        sample = committee.held_out_sample
+        success, usage = committee.values_at(sample)
+        rows = committee.fold_rows(sample)
         components = rows.components()
-        policy = greedy(success, usage, prices, committee.closed_at(committee.held_out))
+        policy = greedy(success, usage, prices, committee.closed_at(sample))
         of_policy = chosen(success, policy), chosen(usage, policy)
         start = np.r_[0, np.flatnonzero(rows.last)[:-1] + 1]
         count += len(start)

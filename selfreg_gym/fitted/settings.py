@@ -26,6 +26,8 @@ class Settings:
         patience: rounds without an improvement of the held-out value after which the final rounds begin.
         final_rounds: rounds at the end, each with a learning rate of 0.35 of the previous one.
         epochs: passes over the rows in each round.
+        rows: largest number of decisions to which the networks of a fold are fitted in one round. With more decisions,
+            each round draws whole episodes at random.
         batch: largest number of rows per step of the optimiser.
         steps: smallest number of steps of the optimiser per round; with few rows, batches are smaller and there are
             more passes.
@@ -45,6 +47,7 @@ class Settings:
     patience: int = 3
     final_rounds: int = 2
     epochs: int = 1
+    rows: int = 131_072
     batch: int = 512
     steps: int = 64
     learning_rate: float = 2e-3
@@ -56,7 +59,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         lowest = {"prices": 4, "folds": 2, "final_rounds": 0, "seed": 0}
-        counts = "prices folds members hidden rounds patience final_rounds epochs batch steps"
+        counts = "prices folds members hidden rounds patience final_rounds epochs rows batch steps"
         for name in counts.split():
             check_count(name, getattr(self, name), low=lowest.get(name, 1))
         check_count("seed", self.seed, low=0)

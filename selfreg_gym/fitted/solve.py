@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from selfreg_gym.fitted.decisions import LoggedDecisions, behaviour_warnings
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.settings import Settings
 from selfreg_gym.store.columns import Coded
-from selfreg_gym.types import Episode
+from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import RolloutSource, checked_source, finished_episodes
 from selfreg_gym.utils.arguments import check_count
 from selfreg_gym.utils.progress import progress_bar
 
@@ -66,10 +67,7 @@ def solve_fitted(
     from selfreg_gym.inputs import fit_inputs
 
     checked = _settings(settings)
-    if hasattr(rollouts, "require_complete"):
-        rollouts.require_complete()  # warns: an unfinished collection is a biased sample
-    else:
-        rollouts = [episode for episode in rollouts if episode.error is None and episode.steps]
+    rollouts = checked_source(rollouts)
     encoder, table = fit_inputs(
         rollouts, inputs, backbone=backbone, prm=prm, action_kinds=action_kinds, progress=progress
     )
@@ -139,7 +137,7 @@ def logged_decisions(rollouts: Any, x: np.ndarray) -> LoggedDecisions:
     Raises:
         InvalidArgumentError: no episodes, or another number of decisions than rows of ``x``.
     """
-    columns = _of_store(rollouts) if hasattr(rollouts, "columns") else _of_episodes(rollouts)
+    columns = _of_store(rollouts) if isinstance(rollouts, Rollouts) else _of_episodes(rollouts)
     action, cost, last, success, task, interventions = columns
     aborted = action > interventions
     action = np.where(aborted, 0, action)
@@ -162,8 +160,8 @@ def task_numbers(index: Any, name: Coded) -> np.ndarray:
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    c = rollouts.columns("action", "cost", "t", "success", "task", "task_id", decisions=True)
+def _of_store(rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    c: dict[str, Any] = rollouts.columns("action", "cost", "t", "success", "task", "task_id", decisions=True)
     if not len(c["action"]):
         return (np.empty(0),) * 5 + (1,)
     last = np.r_[c["t"][1:] == 0, True]
@@ -175,9 +173,9 @@ def _of_store(rollouts: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 
 
 def _of_episodes(
-    episodes: Iterable[Episode],
+    rollouts: RolloutSource,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    episodes = [one for one in episodes if one.error is None and one.steps]
+    episodes = list(finished_episodes(rollouts))
     per_episode = [episode.decisions for episode in episodes]
     steps = [step for decisions in per_episode for step in decisions]
     length = np.array([len(decisions) for decisions in per_episode], np.int64)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfreg_gym.errors import CheckpointError, InvalidArgumentError, shown
+from selfreg_gym.fitted.saved_frontier import save_arrays, save_encoder
 from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.utils.arguments import check_count, check_number, is_number
-from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, reading_arrays
+from selfreg_gym.utils.model_record import INFO, TRUTH, ModelRecord, Rule, integer, reading_arrays
 from selfreg_gym.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ _RECORD = ModelRecord(
                 and len(set(prices)) == len(prices)
             ),
         ),
-        "interventions": Rule("a positive integer", lambda number, _: type(number) is int and number > 0),
-        "members": Rule("a positive integer", lambda number, _: type(number) is int and number > 0),
-        "encoded": Rule("true or false", lambda value, _: isinstance(value, bool)),
+        "interventions": integer(1),
+        "members": integer(1),
+        "encoded": TRUTH,
         "info": INFO,
     },
 )
@@ -194,17 +194,13 @@ class Student:
 
     def save(self, folder: str | Path) -> None:
         """Write the weights (safetensors), the encoder and, last, ``student.json``, which marks it as complete."""
-        from safetensors.numpy import save_file
-
         place = _RECORD.begin(folder)
         arrays = {"mean": self._mean, "scale": self._scale}
         for m, layers in enumerate(self._members):
             for i, (weight, bias) in enumerate(layers):
                 arrays |= {f"{m}/{i}/weight": weight, f"{m}/{i}/bias": bias}
-        with atomic_path(place / _ARRAYS) as temporary:
-            save_file({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}, temporary)
-        if self.encoder is not None:
-            self.encoder.save(place / "inputs")
+        save_arrays({name: np.asarray(array, np.float32) for name, array in arrays.items()}, place / _ARRAYS)
+        save_encoder(self.encoder, place)
         _RECORD.write(
             place,
             prices=self.prices.tolist(),

@@ -19,7 +19,7 @@ from selfreg_gym.inputs.success_probability import SuccessProbability
 from selfreg_gym.inputs.table import DecisionTable
 from selfreg_gym.types import Act
 from selfreg_gym.utils.files import atomic_path
-from selfreg_gym.utils.model_record import ModelRecord, Rule, reading_arrays
+from selfreg_gym.utils.model_record import INFO, ModelRecord, Rule, integer, reading_arrays
 
 __all__ = ["INPUTS", "InputEncoder"]
 
@@ -38,8 +38,8 @@ _RECORD = ModelRecord(
             "different names of inputs",
             lambda names, _: isinstance(names, list) and bool(names) and len(set(names)) == len(names),
         ),
-        "interventions": Rule("an integer of at least 0", lambda number, _: type(number) is int and number >= 0),
-        "constants": Rule("an object", lambda constants, _: isinstance(constants, dict)),
+        "interventions": integer(0),
+        "constants": INFO,
     },
 )
 _ARRAYS = "inputs.safetensors"

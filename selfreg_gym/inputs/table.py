@@ -13,6 +13,7 @@ from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.store.columns import Coded
 from selfreg_gym.store.ragged import Ragged
 from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import finished_episodes
 from selfreg_gym.types import Act, Episode
 
 __all__ = ["DecisionTable"]
@@ -84,7 +85,7 @@ class DecisionTable:
 
     @classmethod
     def _from_episodes(cls, episodes: Iterable[Episode]) -> DecisionTable:
-        kept = [episode for episode in episodes if episode.error is None and episode.steps]
+        kept = list(finished_episodes(episodes))
         per_episode = [episode.decisions for episode in kept]
         steps = [step for decisions in per_episode for step in decisions]
         action = np.array([step.action for step in steps], np.int64)

@@ -15,7 +15,7 @@ most of the weight is the 0.3 that every label has. If help was never tried in a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,8 +25,8 @@ from selfreg_gym.labels.label_set import Labels
 from selfreg_gym.solver import Frontier, MixedPolicy, Solution
 from selfreg_gym.solver.arguments import checked_number
 from selfreg_gym.store.rollouts import Coded, Rollouts
+from selfreg_gym.store.source import RolloutSource, checked_source
 from selfreg_gym.transitions import TransitionModel
-from selfreg_gym.types import Episode
 
 __all__ = ["BUDGETS", "label"]
 
@@ -39,7 +39,7 @@ _SCOPES = ("all", "trajectory")
 
 
 def label(
-    rollouts: Rollouts | Iterable[Episode],
+    rollouts: RolloutSource,
     solution: Solution | MixedPolicy | Frontier,
     *,
     model: TransitionModel | None = None,
@@ -199,16 +199,16 @@ def _mixtures(
     return [(budgets[0] if budgets else own, solution)]
 
 
-def _decisions(rollouts: Rollouts | Iterable[Episode]) -> _Decisions:
+def _decisions(rollouts: RolloutSource) -> _Decisions:
+    rollouts = checked_source(rollouts)
     if isinstance(rollouts, Rollouts):
-        rollouts.require_complete()
         names = ("observation", "state_key", "feature_key", "steps_left", "action", "episode", "run", "task_id")
         columns: dict[str, Any] = rollouts.columns(*names, decisions=True)
         run, plan_index = columns.pop("run"), columns.pop("episode")
         columns["plan_index"] = plan_index
         new = np.r_[True, (np.diff(plan_index) != 0) | (np.diff(run) != 0)] if len(run) else np.zeros(0, bool)
     else:
-        pairs = [(i, e, s) for i, e in enumerate(e for e in rollouts if e.error is None) for s in e.decisions]
+        pairs = [(i, e, s) for i, e in enumerate(rollouts) for s in e.decisions]
         columns = {
             "observation": Coded.of([s.observation for _, _, s in pairs]),
             "state_key": Coded.of([s.state_key for _, _, s in pairs]),

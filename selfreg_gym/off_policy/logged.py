@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.playing.random_help import RandomHelp
+from selfreg_gym.store.source import checked_source, finished_episodes
 from selfreg_gym.types import Episode
 
 __all__ = ["Logged", "read_episodes"]
@@ -111,10 +112,7 @@ def read_episodes(rollouts: Any) -> list[Episode]:
         InvalidArgumentError: no episode is left, or the probabilities of the actions of one are unknown, because a
             helper decided or a wrapper changed its actions.
     """
-    if hasattr(rollouts, "require_complete"):
-        rollouts.require_complete()  # warns: an unfinished collection is a biased sample
-    source: Iterable[Episode] = rollouts.episodes() if hasattr(rollouts, "episodes") else rollouts
-    episodes = [one for one in source if one.error is None and one.steps]
+    episodes = list(finished_episodes(checked_source(rollouts)))
     if not episodes:
         raise InvalidArgumentError("off-policy evaluation needs finished episodes without errors, received none.")
     for one in episodes:

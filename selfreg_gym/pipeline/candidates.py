@@ -28,9 +28,8 @@ from selfreg_gym.pipeline.schema import EvaluateConfig
 from selfreg_gym.types import optional_member
 
 __all__ = [
-    "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_decisive",
-    "share_model",
-    "sources", "upper_arguments",
+    "build", "build_helper", "errors_named", "helper_class", "helper_names", "interventions_of", "is_candidate",
+    "is_decisive", "share_model", "sources", "upper_arguments",
 ]  # fmt: skip
 
 
@@ -79,6 +78,12 @@ def is_decisive(name: str, config: EvaluateConfig) -> bool:
     if config.decisive:
         return helper in config.decisive
     return not helper_class(helper).minor if config.minor is None else helper not in config.minor
+
+
+def is_candidate(name: str) -> bool:
+    """Whether a helper can be deployed on new tasks, and is not a minor one."""
+    kind = helper_class(name)
+    return kind.role == "deployable" and kind.reference is None and not (kind.minor or kind.knows_tasks)
 
 
 def interventions_of(run: Run) -> tuple[tuple[str, float], ...]:

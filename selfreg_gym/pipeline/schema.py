@@ -227,6 +227,9 @@ class ValuesConfig(Section):
     """Units of each of the two hidden layers."""
     rounds: Count = 16
     """Largest number of rounds of fitted Q-iteration."""
+    cap: Annotated[NonNegative, ADDED] = 0
+    """Hard cap: the largest number of calls of an episode of helpers with ``Helper.takes_cap`` (``fitted``), which then
+    follow a second fit under caps of 1 to ``cap`` calls. Other helpers have no cap. 0: no cap."""
     seed: Seed = 7
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfreg_gym.adapters import as_helper_class
 from selfreg_gym.evaluation.records import ValidatedHelper
 from selfreg_gym.helper import Helper, HelperKey
-from selfreg_gym.pipeline.candidates import helper_class, helper_names
+from selfreg_gym.pipeline.candidates import helper_class, helper_names, is_candidate
 from selfreg_gym.pipeline.comparison import calibrated, check_complete, num_tasks
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.utils.json_text import dumps
@@ -29,7 +28,7 @@ def select_helper(run: Run) -> dict[str, Any]:
     """Select a deployable helper, into selection.json."""
     budget = run.config.headline_budget
     ends = [name for name in helper_names(run) if helper_class(name).reference in ("lower", "upper")]
-    helpers = calibrated(run, [*ends, *filter(_is_candidate, helper_names(run))])
+    helpers = calibrated(run, [*ends, *filter(is_candidate, helper_names(run))])
     at_budget = {key: helper for key, helper in helpers.items() if key.budget in (budget, None)}
     names = list(dict.fromkeys(key.name for key in at_budget if key.helper_id not in ends))
     has_ends = {helper_class(name).reference for name in ends} == {"lower", "upper"}
@@ -52,12 +51,6 @@ def select_helper(run: Run) -> dict[str, Any]:
         out.write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
     on = f"validation tasks ({', '.join(splits)})" if played else "calibration episodes"
     return {"selected": selected or "none", "on": on, "among": ", ".join(names)}
-
-
-def _is_candidate(name: str) -> bool:
-    """Whether a helper can be deployed on new tasks, and is not a minor one."""
-    kind = as_helper_class(helper_class(name))
-    return kind.role == "deployable" and kind.reference is None and not (kind.minor or kind.knows_tasks)
 
 
 def _on_validation(

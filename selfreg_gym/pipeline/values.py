@@ -2,17 +2,25 @@
 
 It writes the folder ``values/``. Its folder ``teacher/`` has the fitted frontier, and each helper with
 ``Helper.of_values`` has a folder with its id as name. A minor helper is made only if ``evaluate.helpers`` names it.
+
+With ``values.cap``, a second frontier is fitted under hard caps, and helpers with ``Helper.takes_cap`` follow it. All
+other helpers, also the trained one, learn from the frontier without caps.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from selfreg_gym import registry
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.pipeline.candidates import helper_class, interventions_of
 from selfreg_gym.pipeline.config import RunConfig
 from selfreg_gym.pipeline.directory import Run
+from selfreg_gym.store.rollouts import Rollouts
+
+if TYPE_CHECKING:
+    from selfreg_gym.fitted import FittedFrontier
 
 __all__ = ["fit_values", "known_inputs", "read_models"]
 
@@ -25,35 +33,24 @@ def read_models(config: RunConfig) -> tuple[str, ...]:
 
 def fit_values(run: Run) -> dict[str, Any]:
     """Fit success and usage at all prices, and train the helpers that follow the fitted values or learn from them."""
-    from selfreg_gym.fitted import solve_fitted
-    from selfreg_gym.store.rollouts import Rollouts
-
     c = run.config.values
     made, left_out, warnings = [], [], []
+    kinds = _helper_kinds(run)
     with Rollouts.open(run.path / "rollouts.sqlite") as rollouts, run.writing("fit-values", "values") as out:
         inputs = c.inputs or known_inputs(rollouts)
-        teacher = solve_fitted(
-            rollouts,
-            inputs=inputs,
-            backbone=c.backbone,
-            prm=run.path / "prm" if "prm" in read_models(run.config) else None,
-            prices=c.prices,
-            folds=c.folds,
-            members=c.members,
-            hidden=c.hidden,
-            rounds=c.rounds,
-            seed=c.seed,
-            folder=run.partial("fit-values") / "iteration",
-            progress=run.progress,
-        )
+        teacher = _fitted(run, rollouts, inputs)
         teacher.save(out / "teacher")
+        capped = None
+        if c.cap and any(kind.takes_cap for kind in kinds.values()):
+            capped = _fitted(run, rollouts, inputs, cap=c.cap)
         costs = [cost for _, cost in interventions_of(run)]
-        for name in registry.names("helpers"):
-            kind: Any = helper_class(name)
-            if not kind.of_values or (kind.minor and name not in run.config.evaluate.helpers):
-                continue
+        options: dict[str, Any] = {"costs": costs, "seed": c.seed, "progress": run.progress}
+        for name, kind in kinds.items():
             try:
-                helper = kind.train(rollouts, teacher, costs=costs, seed=c.seed, progress=run.progress)
+                if capped is not None and kind.takes_cap:
+                    helper = kind.train(rollouts, capped, cap=c.cap, **options)
+                else:
+                    helper = kind.train(rollouts, teacher, **options)
             except InvalidArgumentError as error:  # the rollouts lack an input of this helper
                 left_out.append(name)
                 if name in run.config.evaluate.helpers:
@@ -65,11 +62,41 @@ def fit_values(run: Run) -> dict[str, Any]:
     return {
         "inputs": ", ".join(inputs),
         "helpers": ", ".join(made),
+        **({"hard cap on calls": c.cap} if capped is not None else {}),
         **({"left out (inputs are missing)": ", ".join(left_out)} if left_out else {}),
         "held-out success without help": next(row["success"] for row in ends if row["policy"] == "never"),
         "largest held-out success": max(row["success"] for row in ends),
         "warnings": [*teacher.warnings, *warnings],
     }
+
+
+def _helper_kinds(run: Run) -> dict[str, Any]:
+    """The classes of the helpers that the stage makes, by id."""
+    kinds = {name: helper_class(name) for name in registry.names("helpers")}
+    named = run.config.evaluate.helpers
+    return {name: kind for name, kind in kinds.items() if kind.of_values and (not kind.minor or name in named)}
+
+
+def _fitted(run: Run, rollouts: Rollouts, inputs: Sequence[str], *, cap: int | None = None) -> FittedFrontier:
+    """The values of the rollouts; an interrupted fit continues."""
+    from selfreg_gym.fitted import solve_fitted
+
+    c = run.config.values
+    return solve_fitted(
+        rollouts,
+        inputs=inputs,
+        backbone=c.backbone,
+        prm=run.path / "prm" if "prm" in read_models(run.config) else None,
+        cap=cap,
+        prices=c.prices,
+        folds=c.folds,
+        members=c.members,
+        hidden=c.hidden,
+        rounds=c.rounds,
+        seed=c.seed,
+        folder=run.partial("fit-values") / ("iteration" if cap is None else "iteration-capped"),
+        progress=run.progress,
+    )
 
 
 def known_inputs(rollouts: Any) -> tuple[str, ...]:

@@ -9,13 +9,13 @@ from typing import Any, cast
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError
-from selfreg_gym.lm.backbone import AUTO, backbone_path, checkpoint_of_spec, opened_backbone, task_of_spec
+from selfreg_gym.lm.backbone import AUTO, checkpoint_of_spec, task_of_spec
 from selfreg_gym.lm.loading import load_classifier, load_tokenizer, trained_with
 from selfreg_gym.lm.prompts import success_prompt
 from selfreg_gym.lm.readers import TextReader, classifier_logits
-from selfreg_gym.lm.small_llama import LEARNING_RATE, steps_from_scratch
 from selfreg_gym.lm.subsampling import subsample
-from selfreg_gym.lm.training import add_lora, early_stopping, merge_lora, seeded
+from selfreg_gym.lm.training import seeded
+from selfreg_gym.lm.training_start import TrainingStart, check_backbone
 from selfreg_gym.prm.export import save_as_decision, write_model_card
 from selfreg_gym.prm.fitting import fit_classifier
 from selfreg_gym.prm.hard_tasks import hard_tasks
@@ -121,8 +121,7 @@ class ProcessRewardModel:
             CheckpointError: the backbone is not a checkpoint.
         """
         task = task_of_spec(getattr(rollouts, "spec", None))
-        if str(backbone) != AUTO:
-            backbone_path(backbone, task=task)  # a wrong name fails before the rollouts are read
+        check_backbone(backbone, task=task)
         examples = gather(rollouts, targets=targets, clip=clip)
         held_out = split_tasks(examples.task, share=share, seed=seed)
         rng = stream(PRM_EXAMPLES, seed)
@@ -136,62 +135,50 @@ class ProcessRewardModel:
             validation = judged.take(chosen, weight=weight)
 
         checkpoint = actor if actor is not None else checkpoint_of_spec(getattr(rollouts, "spec", None))
-        with opened_backbone(backbone, examples.observations, actor=checkpoint, task=task, seed=seed) as start:
+
+        def load(path: Path) -> Any:
             with seeded(seed):  # the new head is random
-                base = load_classifier(start.path, dtype=dtype, device=device)
-            tokenizer = load_tokenizer(start.path)
-            origin = start.record()
-        lora = None if start.built else lora
-        model = base if lora is None else add_lora(base, task="SEQ_CLS", rank=lora, seed=seed)
-        least = None
-        if start.built:
-            least = steps_from_scratch(len(fit), epochs=epochs, batch_size=batch_size, accumulate=accumulate)
+                return load_classifier(path, dtype=dtype, device=device)
+
+        options: dict[str, Any] = {"actor": checkpoint, "task": task, "seed": seed}
+        start = TrainingStart.open(load, backbone, examples.observations, **options)
+        start.adapt(lora, task="SEQ_CLS", seed=seed)
         log = fit_classifier(
-            model,
-            tokenizer,
+            start.model,
+            start.tokenizer,
             fit,
             validation=validation,
             seed=seed,
-            lr=lr or (LEARNING_RATE if start.built else 5e-4 if lora is None else 1e-3),
+            lr=start.rate(lr, adapters=1e-3, weights=5e-4),
             epochs=epochs,
-            steps=least,
+            steps=start.least_steps(len(fit), epochs=epochs, batch_size=batch_size, accumulate=accumulate),
             batch_size=batch_size,
             accumulate=accumulate,
             patience=patience,
             resume=resume,
             progress=progress,
         )
-        merged = model if lora is None else merge_lora(model)
-        prm = cls(merged.eval(), tokenizer)
+        prm = cls(start.merged(), start.tokenizer)
         logit = prm.logits(judged.observations)
         prm.scale = platt(logit, judged.outcome, weight=judged.weight)
         cross_fitted = cross_fit(logit, judged, seed=seed)
         prm.info = {
             "targets": targets,
-            "seed": seed,
-            **origin,
+            **start.record(log, prm.model, seed=seed, epochs=epochs, device=device, patience=patience),
+            "lora": start.rank or None,
             "data": _collection_record(rollouts),
-            "epochs": epochs,
-            "lora": lora,
             "states": len(fit),
-            "steps": log.steps,
-            "loss": [round(value, 4) for value in log.loss],
-            "seconds": round(log.seconds, 1),
             "calibration_tasks": sorted(set(examples.task[held_out])),
             "held_out": {
                 **calibration_table(cross_fitted(judged, logit), judged.outcome, weight=judged.weight),
                 # The saved model has one scale, which keeps the order; the two scales of cross-fitting do not.
                 "auc": auc(logit, judged.outcome, judged.weight),
             },
-            "dtype": str(merged.dtype).removeprefix("torch."),
-            "device": str(device),
         }
         tasks = task_scores(examples.take(np.flatnonzero(held_out)), prm.logits, cross_fitted)
         if tasks is not None:
             prm.info["held_out_tasks"] = tasks
             prm.info["hard_tasks"] = hard_tasks(tasks, 0.5)
-        if patience is not None:
-            prm.info["early_stopping"] = early_stopping(log, patience=patience)
         return prm
 
     def logits(self, observations: Sequence[str]) -> np.ndarray:

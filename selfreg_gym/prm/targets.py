@@ -21,14 +21,14 @@ The success probability at s depends on the policy that acts from s on. There ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, UnknownNameError
-from selfreg_gym.types import Episode
+from selfreg_gym.store.source import checked_source, finished_episodes
 from selfreg_gym.utils.random_streams import HELD_OUT_TASKS, stream
 
 __all__ = ["TARGETS", "Examples", "gather", "split_tasks"]
@@ -87,12 +87,9 @@ def gather(rollouts: Any, *, targets: str = "nohelp", clip: float = CLIP) -> Exa
         raise UnknownNameError("process reward model target", targets, TARGETS)
     if not clip >= 1:
         raise InvalidArgumentError(f"clip must be at least 1, received {clip!r}.")
-    episodes: Iterable[Episode] = rollouts.episodes() if hasattr(rollouts, "episodes") else rollouts
     rows: list[tuple[Any, ...]] = []
     lengths: dict[float, list[int]] = {}  # of the episodes with each p
-    for episode in episodes:
-        if episode.error is not None or not episode.steps:
-            continue
+    for episode in finished_episodes(checked_source(rollouts)):
         p = episode.help_probability
         without_help = not p and all(step.action == 0 for step in episode.steps)
         if p is not None:

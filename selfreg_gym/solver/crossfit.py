@@ -149,10 +149,10 @@ def _transferred(policy: np.ndarray, model: TransitionModel, onto: TransitionMod
     fitted, keys = onto.fitted, onto.keys
     if fitted is None or keys is None:
         raise InvalidArgumentError("a policy is transferred by key, to a model made by TransitionModel.fit.")
-    states, features = model._index
+    index = model.index
     own = np.full(onto.nodes, -1)
     for node, key in enumerate(keys):
-        own[node] = features.get(key, -1) if fitted.is_feature[node] else states.get(key, -1)
+        own[node] = index.node(key, of_feature=bool(fitted.is_feature[node]))
     of = fitted.feature_of_node
     own = np.where((own < 0) & (of >= 0), own[np.maximum(of, 0)], own)
     level = np.minimum(np.arange(onto.levels), model.levels - 1)[:, None] * model.nodes

@@ -31,20 +31,23 @@ import numpy as np
 from selfreg_gym.errors import InvalidArgumentError, ModelError
 from selfreg_gym.transitions.condensation import Condensation, condense, shapes
 from selfreg_gym.transitions.description import Fitted
+from selfreg_gym.transitions.expansion import expanded_matrices
 from selfreg_gym.transitions.rows import (
     ROUNDING,
     Rows,
+    check_drops,
     check_ends,
     check_rows,
     checked_array,
     checked_calling,
+    checked_cost,
     checked_keys,
+    checked_start,
     matrices_to_rows,
     rescaled,
-    tails_of,
     tolerance,
 )
-from selfreg_gym.transitions.table import locate_timed, timed_key
+from selfreg_gym.transitions.state_index import StateIndex
 
 if TYPE_CHECKING:
     from selfreg_gym.types import Episode
@@ -54,7 +57,7 @@ __all__ = ["Fitted", "Rows", "TransitionModel"]
 HELP_PROBABILITIES = tuple(i / 10 for i in range(11))
 """Probabilities of random help of sampled episodes, as in a collection."""
 
-_DERIVED = ("condensation", "fingerprint", "_index", "cache")
+_DERIVED = ("condensation", "fingerprint", "index", "cache")
 
 
 class TransitionModel:
@@ -118,12 +121,7 @@ class TransitionModel:
         if levels < 1:
             raise ModelError(f"levels must be at least 1, received {levels!r}.")
         n = len(rows[0].indptr) - 1
-        for a, row in enumerate(rows):
-            if row.drop is None or len(row.drop) != len(row.data):
-                raise ModelError(f"every transition of a levelled model must have a drop: action {a} has none.")
-            if len(row.drop) and int(row.drop.min()) < 0:
-                node = int(np.searchsorted(row.indptr, int(np.argmin(row.drop)), side="right")) - 1
-                raise ModelError(f"steps left must not increase: node {node}, action {a} has a negative drop.")
+        check_drops(rows)
         longest = [int(np.diff(row.indptr).max(initial=0)) for row in rows]
         coarse = [tolerance(row.data, entries=most) for row, most in zip(rows, longest, strict=True)]
         rows = [row._replace(data=np.asarray(row.data, np.float64)) for row in rows]
@@ -153,24 +151,9 @@ class TransitionModel:
         self.available = np.array(np.broadcast_to(True if available is None else available, (actions, n)))
         if self.available.dtype != bool or not self.available[0].all():
             raise ModelError("available must be a bool (A, n) array with nohelp (row 0) available everywhere.")
-        if cost is None:
-            cost = np.r_[0.0, np.ones(actions - 1)]
-        tolerance(cost)
-        cost = np.asarray(cost, np.float64)
-        if cost.ndim == 1 and len(cost) == actions:
-            cost = np.repeat(cost[:, None], n, axis=1)
-        self.cost = checked_array("cost", cost, (actions, n), self._name, highest=np.inf)
         self.calling = checked_calling(calling, self.available)
-        free = self.cost[0] * (self.calling == 0)
-        if free.any():
-            state = self._name(int(np.flatnonzero(free)[0]))
-            raise ModelError(f"the cost of nohelp must be 0: in state {state} it is {free.max():g}.")
-        self.start = checked_array("start", start, (n * levels,), self._name)
-        total = float(self.start.sum())
-        if abs(total - 1) > max(1e-6, tolerance(start, entries=len(self.start))):
-            raise ModelError(f"start must be a distribution over states, received a sum of {total:g}.")
-        if abs(total - 1) > 1e-12:
-            self.start = self.start / total
+        self.cost = checked_cost(cost, self.calling, actions, self._name)
+        self.start = checked_start(start, n * levels, self._name)
         check_rows(rows, self.success, self.last_success, self._name, max(coarse))
         for array in (self.success, self.last_success, self.available, self.cost, self.start, self.calling):
             array.flags.writeable = False
@@ -206,22 +189,7 @@ class TransitionModel:
     @property
     def P(self) -> tuple[Any, ...]:
         """One sparse ``(n, n)`` matrix per action; time-expanded, and built on request, for a levelled model."""
-        from scipy import sparse
-
-        if self.levels == 1 and all(row.drop is None for row in self.rows):
-            shape = (self.nodes, self.nodes)
-            return tuple(sparse.csr_array((row.data, row.indices, row.indptr), shape=shape) for row in self.rows)
-        out = []
-        for row in self.rows:
-            tails, drop = tails_of(row), row.drop if row.drop is not None else np.zeros(len(row.data), np.int64)
-            parts = []
-            for level in range(self.levels):
-                inside = level - drop >= 0
-                heads = row.indices[inside] + (level - drop[inside]) * self.nodes
-                parts.append((row.data[inside], level * self.nodes + tails[inside], heads))
-            data, tail, head = (np.concatenate(column) for column in zip(*parts, strict=True))
-            out.append(sparse.csr_array((data, (tail, head)), shape=(self.n, self.n)))
-        return tuple(out)
+        return expanded_matrices(self.rows, self.nodes, self.levels)
 
     def flat(self) -> TransitionModel:
         """Return the time-expanded model without levels, for other solvers and for tests."""
@@ -337,32 +305,17 @@ class TransitionModel:
         return self.fitted
 
     @cached_property
-    def _index(self) -> tuple[dict[Hashable, int], dict[Hashable, int]]:
-        """The nodes of the state keys, and of the feature keys."""
-        maps: tuple[dict[Hashable, int], dict[Hashable, int]] = {}, {}
-        for i, key in enumerate(self.keys or ()):
-            maps[self.fitted is not None and bool(self.fitted.is_feature[i])][key] = i
-        return maps
+    def index(self) -> StateIndex:
+        """The states by their keys."""
+        return StateIndex(self.keys or (), self.fitted, self.levels)
 
     def locate(self, state_key: Hashable, feature_key: Hashable = None, steps_left: int | None = None) -> int:
         """Return the index of a state, by its key, else by its feature key; -1 if both are unknown.
 
-        A flat model can have keys with steps left (:func:`selfreg_gym.transitions.table.timed_key`). In others,
+        A flat model can have keys with steps left (:func:`selfreg_gym.transitions.state_index.timed_key`). In others,
         ``steps_left`` outside the levels (or the buckets) of the model is set to the nearest one, None to the highest.
         """
-        states, features = self._index
-        edges = None if self.fitted is None else self.fitted.settings.get("time_edges")
-        if edges is not None:
-            return locate_timed(states, features, state_key, feature_key, edges, steps_left)
-        node = states.get(state_key, -1)
-        if node < 0 and steps_left is not None and self.levels == 1:
-            node = states.get(timed_key(state_key, int(steps_left)), -1)
-        if node < 0 and feature_key is not None:
-            node = features.get(feature_key, -1)
-        if node < 0 or self.levels == 1:
-            return node
-        level = self.levels if steps_left is None else min(max(int(steps_left), 1), self.levels)
-        return (level - 1) * self.nodes + node
+        return self.index.locate(state_key, feature_key, steps_left)
 
     def locate_many(
         self,

@@ -11,11 +11,14 @@ from selfreg_gym.errors import ModelError, shown
 
 __all__ = [
     "Rows",
+    "check_drops",
     "check_ends",
     "check_rows",
     "checked_array",
     "checked_calling",
+    "checked_cost",
     "checked_keys",
+    "checked_start",
     "matrices_to_rows",
     "rescaled",
     "row_sums",
@@ -220,6 +223,55 @@ def checked_calling(calling: Any, available: np.ndarray) -> np.ndarray:
     if available[1:, found > 0].any():
         raise ModelError("where a call goes on, help must not be available: set available to False there.")
     return found.astype(np.int64)
+
+
+def checked_cost(cost: Any, calling: np.ndarray, actions: int, name: Callable[[int], str]) -> np.ndarray:
+    """Return the cost as ``(A, N)`` float64; by default 0 for nohelp and 1 for help.
+
+    Args:
+        cost: ``(A,)``, ``(A, N)`` or None.
+        calling: ``(N,)``, as :func:`checked_calling` returns it.
+        actions: A.
+        name: gives the name of a node, for messages.
+
+    Raises:
+        ModelError: another shape, invalid numbers, or a cost of nohelp where no call goes on.
+    """
+    if cost is None:
+        cost = np.r_[0.0, np.ones(actions - 1)]
+    tolerance(cost)
+    cost = np.asarray(cost, np.float64)
+    if cost.ndim == 1 and len(cost) == actions:
+        cost = np.repeat(cost[:, None], len(calling), axis=1)
+    cost = checked_array("cost", cost, (actions, len(calling)), name, highest=np.inf)
+    free = cost[0] * (calling == 0)
+    if free.any():
+        state = name(int(np.flatnonzero(free)[0]))
+        raise ModelError(f"the cost of nohelp must be 0: in state {state} it is {free.max():g}.")
+    return cost
+
+
+def checked_start(start: Any, n: int, name: Callable[[int], str]) -> np.ndarray:
+    """Return ``(n,)`` float64 probabilities of the first state, whose sum is 1.
+
+    Raises:
+        ModelError: another shape, invalid numbers, or another sum.
+    """
+    found = checked_array("start", start, (n,), name)
+    total = float(found.sum())
+    if abs(total - 1) > max(1e-6, tolerance(start, entries=n)):
+        raise ModelError(f"start must be a distribution over states, received a sum of {total:g}.")
+    return found / total if abs(total - 1) > 1e-12 else found
+
+
+def check_drops(rows: Sequence[Rows]) -> None:
+    """Raise ModelError unless every transition of a levelled model has a drop that is at least 0."""
+    for a, row in enumerate(rows):
+        if row.drop is None or len(row.drop) != len(row.data):
+            raise ModelError(f"every transition of a levelled model must have a drop: action {a} has none.")
+        if len(row.drop) and int(row.drop.min()) < 0:
+            node = int(np.searchsorted(row.indptr, int(np.argmin(row.drop)), side="right")) - 1
+            raise ModelError(f"steps left must not increase: node {node}, action {a} has a negative drop.")
 
 
 def checked_keys(keys: Sequence[Hashable] | None, n: int) -> tuple[Hashable, ...] | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from selfreg_gym.errors import InvalidArgumentError, ModelError, UnknownNameError
+from selfreg_gym.store.rollouts import Rollouts
+from selfreg_gym.store.source import checked_source, finished_episodes
+from selfreg_gym.transitions.state_index import timed_key
 from selfreg_gym.types import Episode
 
-__all__ = ["TransitionTable", "locate_timed", "tabulate", "with_time"]
+__all__ = ["TransitionTable", "tabulate", "with_time"]
 
 KEYS = ("state", "feature", "observation")
 COLUMNS = ("state", "feature", "steps_left", "action", "cost", "last", "truncated", "success", "episode", "calling")
@@ -86,29 +87,6 @@ class TransitionTable:
         return replace(self, **columns, task=self.task[episodes])
 
 
-def timed_key(key: Any, bucket: int) -> str:
-    """The key of a state with its bucket of steps left, or with the number of steps left."""
-    return f"{key} [time {bucket}]"
-
-
-def locate_timed(
-    states: Mapping[Any, int], features: Mapping[Any, int], state_key: Any, feature_key: Any,
-    edges: Sequence[int], steps_left: int | None,
-) -> int:  # fmt: skip
-    """The node of a state by its key and time, else by its feature key and time; -1 if both keys are unknown.
-
-    A key that has no node in the bucket of ``steps_left`` (None: the last bucket) has that of the nearest bucket.
-    """
-    bucket = len(edges) if steps_left is None else bisect_left(edges, steps_left)
-    for other in sorted(range(len(edges) + 1), key=lambda b: abs(b - bucket)):
-        node = states.get(timed_key(state_key, other), -1)
-        if node < 0 and feature_key is not None:
-            node = features.get(timed_key(feature_key, other), -1)
-        if node >= 0:
-            return node
-    return -1
-
-
 def with_time(table: TransitionTable, buckets: int) -> TransitionTable:
     """The table whose keys include a bucket of steps left.
 
@@ -169,10 +147,8 @@ def tabulate(
         raise UnknownNameError("state key", key, KEYS)
     if isinstance(episodes, TransitionTable):
         return episodes
-    if hasattr(episodes, "require_complete"):
-        episodes.require_complete()  # warns: an unfinished collection is a biased sample
-    source: Iterable[Episode] = episodes.episodes() if hasattr(episodes, "episodes") else list(episodes)
-    fixed = _fixed_lengths(episodes if hasattr(episodes, "columns") else source)
+    source = checked_source(episodes)
+    fixed = _fixed_lengths(source)
     states: dict[str, int] = {}
     features: dict[str, int] = {}
     tasks: dict[Any, int] = {}
@@ -180,9 +156,7 @@ def tabulate(
     task: list[int] = []
     interventions = 1
     clock = int(horizon) if horizon is not None and horizon is not True and horizon is not False else None
-    for episode in source:
-        if episode.error is not None or not episode.steps:
-            continue
+    for episode in finished_episodes(source):
         number = len(task)
         interventions = max(interventions, len(episode.usage))
         task.append(tasks.setdefault((episode.task_id, episode.task_index), len(tasks)))
@@ -235,13 +209,13 @@ def tabulate(
     return table if time_buckets is None else with_time(table, int(time_buckets))
 
 
-def _fixed_lengths(episodes: Any) -> set[int]:
+def _fixed_lengths(source: Rollouts | list[Episode]) -> set[int]:
     """The interventions whose calls all have the same number of steps, at least 2, unless the episode ends them."""
-    if hasattr(episodes, "columns"):
-        columns = episodes.columns("action", "continuation", "t")
+    if isinstance(source, Rollouts):
+        columns: dict[str, Any] = source.columns("action", "continuation", "t")
         action, continues, t = (np.asarray(columns[name]) for name in ("action", "continuation", "t"))
     else:
-        steps = [step for episode in episodes if episode.error is None for step in episode.steps]
+        steps = [step for episode in source for step in episode.steps]
         action, continues, t = (
             np.array([getattr(step, name) for step in steps]) for name in ("action", "continuation", "t")
         )

@@ -12,7 +12,7 @@ from selfreg_gym.errors import CheckpointError, shown
 from selfreg_gym.utils.arguments import is_number
 from selfreg_gym.utils.json_text import dumps, read_object
 
-__all__ = ["INFO", "NUMBER", "ModelRecord", "Rule", "reading_arrays"]
+__all__ = ["INFO", "NUMBER", "TRUTH", "ModelRecord", "Rule", "integer", "reading_arrays"]
 
 
 class Rule(NamedTuple):
@@ -24,6 +24,12 @@ class Rule(NamedTuple):
 
 NUMBER = Rule("a number", lambda value, fields: is_number(value))
 INFO = Rule("an object", lambda value, fields: isinstance(value, dict))
+TRUTH = Rule("true or false", lambda value, fields: isinstance(value, bool))
+
+
+def integer(low: int) -> Rule:
+    """The rule of an integer that is at least ``low``."""
+    return Rule(f"an integer >= {low}", lambda value, fields: type(value) is int and value >= low)
 
 
 @contextmanager

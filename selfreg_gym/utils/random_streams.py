@@ -68,6 +68,7 @@ BATCHES = Purpose(0x7EA1)  # seed: the order of the batches
 TRAINING_TASKS = Purpose(0x7A5C, 0)  # seed of the episode: the task of an episode without a task index
 FITTED_FOLDS = Purpose(0xF01D)  # seed: folds of fitted values
 FITTED_WEIGHTS = Purpose(0xF17E)  # seed, fold, ...: initial weights and dropout of fitted values
+FITTED_EPISODES = Purpose(0xF17D)  # seed, fold, ...: the episodes of a round of fitted values
 FITTED_BATCHES = Purpose(0xF17B)  # seed, fold, network, round, epoch: the order of the rows
 AVERAGER_TIES = Purpose(0xA7E5)  # seed: the order of stored decisions at equal distance
 # Statistics.

@@ -303,8 +303,8 @@ def test_invalid_arguments_are_errors(teacher: KnownTeacher, helper: LMHelper) -
         LMHelper.train(ROLLOUTS, teacher, **{**FAST, "inputs": ("embedding",)})
     with pytest.raises(InvalidArgumentError, match="at least 2 tasks"):
         LMHelper.train(episodes(20, tasks=1), teacher, **FAST)
-    with pytest.raises(InvalidArgumentError, match="read twice"):
-        LMHelper.train(iter(ROLLOUTS), teacher, **FAST)
+    with pytest.raises(InvalidArgumentError, match="must be a Rollouts store or episodes"):
+        LMHelper.train("runs/demo/rollouts.sqlite", teacher, **FAST)
     with pytest.raises(InvalidArgumentError, match=r"on wrap\(env\)"):
         helper.gains(np.array(["a text"]))
     with pytest.raises(InvalidArgumentError, match="the sizes"):

@@ -119,10 +119,10 @@ def test_an_interrupted_fit_continues_to_the_same_result(decisions, frontier, sm
 
     train = Committee.train
 
-    def interrupted(self, targets, round_, rate):
+    def interrupted(self, data, targets, round_, rate):
         if round_ == 5 and self.fold == 1:
             raise KeyboardInterrupt
-        return train(self, targets, round_, rate)
+        return train(self, data, targets, round_, rate)
 
     monkeypatch.setattr(Committee, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from selfreg_gym import registry
+from selfreg_gym import Evaluation, registry
 from selfreg_gym.errors import UnknownNameError
 from selfreg_gym.fitted import FittedFrontier
 from selfreg_gym.pipeline import STAGES
+from selfreg_gym.pipeline.comparison import calibrate_helpers, evaluate_helpers
 from selfreg_gym.pipeline.config import RunConfig, load_config
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.pipeline.execution import run_stages
@@ -86,3 +87,28 @@ def test_unknown_inputs_are_refused_before_a_run() -> None:
         validate(load_config(preset="smoke", overrides=('values.inputs=["feature"]',)))
     with pytest.raises(UnknownNameError, match=r"values\.backbone"):
         validate(load_config(preset="smoke", overrides=("values.backbone=tinny",)))
+
+
+def test_a_hard_cap_holds_in_every_played_episode(tmp_path: Path) -> None:
+    overrides = (
+        *SMALL, "values.cap=2", 'evaluate.helpers=["never", "always", "fitted"]', "evaluate.budgets=[1.0, 4.0]",
+    )  # fmt: skip
+    run = finished(tmp_path / "run", load_config(preset="smoke", overrides=overrides))
+    assert run.manifest.data["stages"]["fit-values"]["figures"]["hard cap on calls"] == 2
+    assert not FittedFrontier.load(run.path / "values" / "teacher").caps
+    run_stages(run, STAGES, ["train-prm"])
+    calibrate_helpers(run)
+    evaluate_helpers(run)
+    assert registry.load("helpers", "fitted").from_run(run.path, budget=1.0).cap == 2
+    usage: dict[str, list[float]] = {}
+    for table in Evaluation.load(run.path / "evaluation.json").tables.values():
+        for key, columns in table.columns.items():
+            usage.setdefault(key.name, []).append(columns["usage"].max())
+    assert max(usage["always"]) > 2
+    assert len(usage["fitted"]) == 2 * len(run.config.task.splits)
+    assert max(usage["fitted"]) == 2
+
+
+def test_a_config_without_a_cap_has_the_identity_of_earlier_versions() -> None:
+    assert "cap" not in load_config(preset="smoke").values.identity()
+    assert load_config(preset="smoke", overrides=("values.cap=2",)).values.identity()["cap"] == 2
