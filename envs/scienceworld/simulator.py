@@ -15,6 +15,7 @@ __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
 # Hash codes are addresses by default, and the simulator lists sets (the contents of a room) in their order.
 _OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
+_SPREAD = 0x5851F42D4C957F2D  # seeds of successive steps must be far apart: java.util.Random is linear
 _CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
 
 
@@ -56,6 +57,10 @@ class Simulator:
 
     A virtual machine that has ended is started again at the next :meth:`begin`.
 
+    The animals of ScienceWorld move at random, by Scala's global generator, which has no seed and is shared by all
+    simulators of the machine. Here it is seeded before each step with the number of the step. So the same actions in
+    the same task always have the same result.
+
     Args:
         time_limit: seconds after which a call without an answer ends the machine.
     """
@@ -65,6 +70,8 @@ class Simulator:
         self._loaded: tuple[str, int, str] | None = None
         self._jvm: Any = None
         self._server: Any = None
+        self._random: Any = None
+        self._steps = 0
 
     def begin(self, task: str, variation: int, simplification: str) -> Seen:
         """Begin a task, or begin it again.
@@ -75,6 +82,10 @@ class Simulator:
         if self._jvm is None or not self._jvm.alive:
             self._jvm = _machine(self.time_limit)
             self._server, self._loaded = self._jvm.new(_CLASS), None
+            scala = self._jvm.gateway.jvm.scala.util
+            self._random = self._jvm.call(lambda: getattr(getattr(scala, "Random$"), "MODULE$"))
+        self._steps = 0
+        self._seed()
         if self._loaded != (task, variation, simplification):
             self._call("load", task, variation, simplification, False)
             self._loaded = (task, variation, simplification)
@@ -87,7 +98,7 @@ class Simulator:
         Raises:
             JvmError: the virtual machine did not answer.
         """
-        reply = self._call("step", action)
+        reply = self._step(action)
         return Seen(
             reply=reply.strip(),
             look=self._call("freeActionLook").strip(),
@@ -107,7 +118,7 @@ class Simulator:
         """
         seen = self.begin(task, variation, simplification)
         for action in actions[:-1]:
-            self._call("step", action)
+            self._step(action)
         return self.send(actions[-1]) if actions else seen
 
     def description(self) -> str:
@@ -118,6 +129,16 @@ class Simulator:
         """The valid combinations of actions and objects, sorted."""
         found = json.loads(self._call("getValidActionObjectCombinationsJSON"))
         return tuple(sorted({one["action"] for one in found["validActions"]}))
+
+    def _step(self, action: str) -> str:
+        self._steps += 1
+        self._seed()
+        return str(self._call("step", action))
+
+    def _seed(self) -> None:
+        """Seed the global generator for the current step."""
+        if self._jvm is not None:
+            self._jvm.call(self._random.setSeed, (self._steps + 1) * _SPREAD % 2**63)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         if self._jvm is None:
