@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, shown
 from selfreg_gym.helper import Helper, HelperDescription, batch_size
-from selfreg_gym.types import Intervention
+from selfreg_gym.types import HelperPolicy, Intervention
 from selfreg_gym.utils.episode_draws import EpisodeDraws
 
 __all__ = ["FunctionHelper", "ModelHelper", "as_helper", "as_helper_class", "global_generators"]
@@ -273,7 +273,7 @@ def as_helper(helper: Any, wrap: Callable[[Any], Any] | None = None, *, what: st
         return helper
     if isinstance(helper, type):
         received = f"the class {helper.__name__}: write {helper.__name__}(...)"
-    elif callable(getattr(helper, "predict", None)):
+    elif isinstance(helper, HelperPolicy) and callable(helper.predict):
         return ModelHelper(helper, wrap=wrap)
     elif callable(helper):
         return FunctionHelper(helper, wrap=wrap)

@@ -326,15 +326,14 @@ def _checked_duration(name: str, duration: Any, cost_per: Any) -> tuple[Duration
 class HelperPolicy(Protocol):
     """The minimal interface of a helper for ``run_episodes`` and ``evaluate``: ``predict`` of Stable-Baselines3.
 
-    :class:`selfreg_gym.Helper` is the base class with all optional members. An object with only ``predict`` also works;
-    if it draws random numbers in batch order, its decisions depend on the batch size.
+    :class:`selfreg_gym.Helper` is the base class with all optional members, such as ``wrap(env)``; those that an object
+    with ``predict`` has are used. If it draws random numbers in batch order, its decisions depend on the batch size.
     """
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: np.ndarray | None = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """``(actions, state)``: 0 (nohelp) or k (help from the k-th intervention); see :meth:`Helper.predict`."""
+        """``(actions, state)``: 0 (nohelp) or k (help from the k-th intervention); see :meth:`Helper.predict`.
 
-    def wrap(self, env: Any) -> Any:
-        """The env (single or vector) whose observations this helper reads; the identity by default."""
-        return env
+        ``state`` is not changed in place: after an error, the helper is asked again with the same state.
+        """

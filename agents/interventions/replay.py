@@ -137,7 +137,7 @@ class Replay(CallsActor):
 
     Args:
         source: a store of rollouts or its path; a list of :class:`selfreg_gym.Episode`; or a list of action texts,
-            which is replayed by the number of the step, on every task.
+            of which the n-th step of every task takes the n-th.
         same_seed: replay only where the seed of the episode is recorded too.
         only_successful: do not replay episodes that failed.
         otherwise: off the recorded path, ``"actor"``: the env's actor acts, at no cost; ``"step"``: the recorded action

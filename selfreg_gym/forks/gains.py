@@ -28,7 +28,7 @@ class GainCheck(NamedTuple):
         predicted, measured: mean gains.
         bias: mean of predicted minus measured.
         slope: of the regression of the measured on the predicted gains; 1 if the prediction is calibrated.
-        correlation: between both.
+        correlation: of the predicted and the measured gains.
         corrected: the correlation with the expected gain of the forks, without the noise of their R repetitions
             (Spearman 1904, "The proof and measurement of association between two things"). At most 1 in theory; the
             estimate can be larger, and is NaN where the measured gains vary no more than their noise.

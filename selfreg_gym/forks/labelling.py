@@ -18,9 +18,10 @@ __all__ = ["fork_labels"]
 def fork_labels(forks: Forks, *, price: float, budget: float) -> Labels:
     """Label each forked state with the action of the largest measured S - price * M.
 
-    The forks are followed by a policy, and the labels are the greedy step on it (policy improvement: Sutton and Barto
-    2018, section 4.2). They need neither keys nor a fit, and are noisy only by the number of repetitions. A label has
-    the weight of :mod:`selfreg_gym.labels.labelling`, which grows with the difference between the best help and nohelp.
+    The labels are one step of policy improvement (Sutton and Barto 2018, section 4.2): they are greedy with respect to
+    the values of the policy that the forks follow. They need neither keys nor a fit, and their noise depends only on
+    the number of repetitions. A label has the weight of :mod:`selfreg_gym.labels.labelling`, which grows with the
+    difference between the best help and nohelp.
 
     Args:
         forks: with the first actions 0 and one or more of 1, ..., K, each alone.

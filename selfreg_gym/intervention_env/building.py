@@ -123,17 +123,18 @@ def material(group: str, name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a registered class that can change its results.
 
     A class lists in ``immaterial`` the arguments that change only where and how fast it runs (a server's address, its
-    time-outs); a store or a run can be continued with other values of these. The arguments ``actor`` (an id) and
-    ``actor_kwargs`` of an intervention are those of an actor, of which the same holds.
+    time-outs); a store or a run can be continued with other values of these. Two arguments ``X`` (an id) and
+    ``X_kwargs`` of an intervention, such as ``actor`` and ``adviser``, are those of an actor, of which the same holds.
     """
     try:
         immaterial = optional_member(registry.load(group, name), "immaterial") or ()
     except UnknownNameError:  # from the config of another installation; making the object raises
         immaterial = ()
     kept = {key: value for key, value in kwargs.items() if key not in immaterial}
-    inner, arguments = kept.get("actor"), kept.get("actor_kwargs")
-    if isinstance(inner, str) and isinstance(arguments, Mapping):
-        kept["actor_kwargs"] = material("actors", inner, dict(arguments))
+    for key, arguments in list(kept.items()):
+        inner = kept.get(key.removesuffix("_kwargs"))
+        if key.endswith("_kwargs") and isinstance(inner, str) and isinstance(arguments, Mapping):
+            kept[key] = material("actors", inner, dict(arguments))
     return kept
 
 

@@ -146,7 +146,7 @@ class _Visit:
 
     @property
     def outcome(self) -> Outcome:
-        """What tells the state apart from others after the same action."""
+        """The identity of the state among the states after the same action."""
         info = self.state.info
         key = info.get("state_key") or self.state.observation
         return Outcome(key, info.get("steps_left"), info.get("admissible_actions"))

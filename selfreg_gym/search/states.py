@@ -1,4 +1,4 @@
-"""States of a task for planners: their decisions, simulated steps, and groups of states of different tasks."""
+"""States of a task for planners: the actor's decision in a state, simulated steps, and groups of different tasks."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Tree:
         prior, visits, total: ``(nodes, actions)``, prior, visits and sum of returns of each action.
         value: ``(nodes,)`` values of the states.
         actions: the actions of each node; empty before it is expanded.
-        outcomes: what each node is the outcome of.
+        outcomes: the outcome of an action that each node stands for.
         depth: actions from the root to each node.
         children: ``(node, action, outcome)`` -> node.
     """

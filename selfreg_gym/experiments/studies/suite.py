@@ -10,6 +10,7 @@ from selfreg_gym.experiments.experiment import Cell, Experiment
 from selfreg_gym.experiments.findings import Column, Findings, Plot, Table
 from selfreg_gym.experiments.plots import against_usage, split_title
 from selfreg_gym.experiments.results import Results
+from selfreg_gym.experiments.studies.headline import STAGES
 from selfreg_gym.experiments.tables import comparison_table, difference_of, measure_of
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.pipeline.config import RunConfig
@@ -17,16 +18,6 @@ from selfreg_gym.pipeline.config import RunConfig
 __all__ = ["Suite"]
 
 BUDGETS = (0.5, 1.0, 2.0, 3.0)
-
-STAGES = {
-    "random": (),
-    "actor-confidence": ("collect",),
-    "actor-signals": ("collect", "fit-values"),
-    "dp-features": ("collect", "solve-features"),
-    "fitted": ("collect", "fit-values"),
-    "lm": ("collect", "fit-values", "train-helper"),
-}
-"""Compared helper -> the stages of a run that it needs."""
 
 READ_THE_ACTOR = ("actor-confidence", "actor-signals")
 """Helpers that read the actor's distribution over the actions."""
