@@ -31,9 +31,10 @@ def interrupted(round_: int, fold: int = 1) -> Iterator[None]:
             raise KeyboardInterrupt
         return train(self, data, targets, current, rate)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Committee, "train", stop)
-        yield
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 @pytest.fixture(scope="session")
