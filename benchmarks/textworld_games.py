@@ -21,7 +21,7 @@ from typing import Any
 
 import gymnasium as gym
 import textworld
-from twx import Script, recorded
+from twx import Script, recorded, turns_of
 
 from selfreg_gym import Intervention, InterventionEnv
 from selfreg_gym.envs.textworld import IDS
@@ -48,20 +48,7 @@ def prepared(name: str) -> tuple[dict[str, Callable[[int], None]], list[int]]:
         for action in episodes[episode]:
             bare.step(action)
 
-    def of_task(episode: int) -> None:
-        task.reset(options={"episode": episode})
-        for action in episodes[episode]:
-            task.step(action)
-
-    def of_env(episode: int) -> None:
-        script.actions, script.next = episodes[episode], 0
-        env.reset(seed=0, options={"episode": episode})
-        for step in range(len(script.actions)):
-            env.step(1 if step % 4 == 0 else 0)
-
-    turns: dict[str, Callable[[int], None]] = {
-        "TextWorld's env": of_package, "the task": of_task, "intervention env": of_env,
-    }  # fmt: skip
+    turns = {"TextWorld's env": of_package, **turns_of(task, env, script, episodes)}
     return turns, list(map(len, episodes))
 
 
@@ -70,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = {arguments["challenge"]: name for name, arguments in IDS.items()}
     parser.add_argument("--challenges", nargs="+", choices=names, default=list(names))
-    parser.add_argument("--seconds", type=float, default=20.0, help="measuring time of each challenge")
+    parser.add_argument("--seconds", type=float, default=20.0, help="CPU seconds for each challenge")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # the interpreter warns for each game that it is not a known one
     for challenge in options.challenges:
@@ -79,8 +66,8 @@ def main() -> None:
             for episode in range(TASKS):
                 turn(episode)
         seconds: dict[str, list[float]] = {title: [] for title in turns}
-        end = time.perf_counter() + options.seconds
-        while time.perf_counter() < end or len(seconds["the task"]) < PARTS:
+        end = time.process_time() + options.seconds
+        while time.process_time() < end or len(seconds["the task"]) < PARTS:
             spent = dict.fromkeys(turns, 0.0)
             for episode in range(TASKS):
                 for title, turn in turns.items():

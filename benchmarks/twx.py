@@ -55,6 +55,25 @@ def recorded(task: Any, episode: int) -> list[str]:
     return actions
 
 
+def turns_of(
+    task: Any, env: Any, script: Script, episodes: Sequence[Sequence[str]]
+) -> dict[str, Callable[[int], None]]:
+    """What plays episode i of the lists of actions: the task alone, and the intervention env, which asks for help."""
+
+    def of_task(episode: int) -> None:
+        task.reset(options={"episode": episode})
+        for action in episodes[episode]:
+            task.step(action)
+
+    def of_env(episode: int) -> None:
+        script.actions, script.next = episodes[episode], 0
+        env.reset(seed=0, options={"episode": episode})
+        for step in range(len(script.actions)):
+            env.step(1 if step % 4 == 0 else 0)
+
+    return {"the task": of_task, "intervention env": of_env}
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,20 +96,7 @@ def main() -> None:
         for action in episodes[episode]:
             package.step(action)
 
-    def of_task(episode: int) -> None:
-        task.reset(options={"episode": episode})
-        for action in episodes[episode]:
-            task.step(action)
-
-    def of_env(episode: int) -> None:
-        script.actions, script.next = episodes[episode], 0
-        env.reset(seed=0, options={"episode": episode})
-        for step in range(len(script.actions)):
-            env.step(1 if step % 4 == 0 else 0)
-
-    turns: dict[str, Callable[[int], None]] = {
-        "the package's env": of_package, "the task": of_task, "intervention env": of_env,
-    }  # fmt: skip
+    turns = {"the package's env": of_package, **turns_of(task, env, script, episodes)}
     for turn in turns.values():
         for episode in range(TASKS):
             turn(episode)

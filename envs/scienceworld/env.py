@@ -10,7 +10,7 @@ from selfreg_gym.envs.scienceworld.expert import Played, advice, place_of
 from selfreg_gym.envs.scienceworld.simulator import Seen, Simulator, gold_path, jar
 from selfreg_gym.envs.scienceworld.variations import SPLITS, VARIATIONS
 from selfreg_gym.errors import InvalidArgumentError, TaskContractError, UnknownNameError, shown
-from selfreg_gym.utils.arguments import check_count
+from selfreg_gym.utils.arguments import check_count, check_number
 
 __all__ = ["ScienceWorld"]
 
@@ -57,6 +57,7 @@ class ScienceWorld(TextGame):
     * ``list_actions`` (bool, default False): whether the observation ends in the list of admissible actions.
     * ``max_steps`` (int, default 100): steps per episode.
     * ``invalid_action``: ``"noop"`` (default: a step without effect) or ``"terminate"``.
+    * ``time_limit`` (float, default 120): seconds for one call of the Java virtual machine. Loading a task takes a few.
     * ``render_mode``: None or ``"ansi"`` (the observation).
 
     Raises:
@@ -85,6 +86,7 @@ class ScienceWorld(TextGame):
         list_actions: bool = False,
         max_steps: int = 100,
         invalid_action: str = "noop",
+        time_limit: float = 120.0,
         render_mode: str | None = None,
     ) -> None:
         if task not in (*VARIATIONS, "all"):
@@ -107,7 +109,8 @@ class ScienceWorld(TextGame):
             list_actions=list_actions,
             render_mode=render_mode,
         )
-        self._simulator = Simulator()
+        self.time_limit = check_number("time_limit (seconds)", time_limit, above=True)
+        self._simulator = Simulator(self.time_limit)
         self._goal = ""
         self._played: tuple[Played, ...] = ()
         self._seen: Seen | None = None
@@ -116,7 +119,7 @@ class ScienceWorld(TextGame):
         """The next action of the solution of ScienceWorld (:mod:`selfreg_gym.envs.scienceworld.expert`)."""
         moment = self._running()
         assert self._seen is not None
-        solution = gold_path(*self._plays[self._index], self.simplification)
+        solution = gold_path(*self._plays[self._index], self.simplification, self.time_limit)
         return advice(solution, self._played, moment.actions, place_of(self._seen.look))
 
     def subgoal(self) -> str:

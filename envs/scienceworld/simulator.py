@@ -8,12 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfreg_gym.envs._java import JvmError, shared_jvm
+from selfreg_gym.envs._java import Jvm, JvmError, shared_jvm
 from selfreg_gym.utils.optional_packages import package_file
 
 __all__ = ["Seen", "Simulator", "gold_path", "jar"]
 
-_TIMEOUT = 120.0  # seconds for one call; loading a task takes a few
 # Hash codes are addresses by default, and the simulator lists sets (the contents of a room) in their order.
 _OPTIONS = ("-XX:+UnlockExperimentalVMOptions", "-XX:hashCode=2")
 _CLASS = "scienceworld.runtime.pythonapi.PythonInterface"
@@ -56,9 +55,13 @@ class Simulator:
     """A simulator with one task loaded.
 
     A virtual machine that has ended is started again at the next :meth:`begin`.
+
+    Args:
+        time_limit: seconds after which a call without an answer ends the machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, time_limit: float) -> None:
+        self.time_limit = time_limit
         self._loaded: tuple[str, int, str] | None = None
         self._jvm: Any = None
         self._server: Any = None
@@ -70,7 +73,7 @@ class Simulator:
             JvmError: the virtual machine did not answer.
         """
         if self._jvm is None or not self._jvm.alive:
-            self._jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT, options=_OPTIONS)
+            self._jvm = _machine(self.time_limit)
             self._server, self._loaded = self._jvm.new(_CLASS), None
         if self._loaded != (task, variation, simplification):
             self._call("load", task, variation, simplification, False)
@@ -123,13 +126,18 @@ class Simulator:
 
 
 @lru_cache(maxsize=4096)
-def gold_path(task: str, variation: int, simplification: str) -> tuple[str, ...]:
+def gold_path(task: str, variation: int, simplification: str, time_limit: float) -> tuple[str, ...]:
     """The solution of ScienceWorld for a task from its start, computed by another simulator.
 
     Raises:
         JvmError: the virtual machine did not answer.
     """
-    jvm = shared_jvm(jar(), extra="scienceworld", timeout=_TIMEOUT, options=_OPTIONS)
+    jvm = _machine(time_limit)
     server = jvm.new(_CLASS)
     jvm.call(server.load, task, variation, simplification, True)
     return tuple(jvm.call(lambda: list(server.getGoldActionSequence())))
+
+
+def _machine(time_limit: float) -> Jvm:
+    """The virtual machine of this process."""
+    return shared_jvm(jar(), extra="scienceworld", timeout=time_limit, options=_OPTIONS)

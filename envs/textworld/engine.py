@@ -148,8 +148,10 @@ class Engine:
         done, quests = self._planner or ((), None)
         if quests is None or actions[: len(done)] != done:
             done, quests = (), progression.GameProgression(self._world.game, track_quests=True)
-        for action in actions[len(done) :]:
-            quests.update(action)
+        for action in actions[len(done) :]:  # as its update, without its search for the valid actions
+            quests.state.apply(action)
+            for quest in quests.quest_progressions:
+                quest.update(action, quests.state)
         self._planner = actions, quests
         return self._tracker._inform7.gen_commands_from_actions(quests.winning_policy or ())
 

@@ -84,7 +84,7 @@ class CopiedTask(gym.Env[str, str]):
         return "" if not actions else actions[int(picker.integers(len(actions)))]
 
     def _copies_are_exact(self) -> bool:
-        """Whether two copies, and one of them twice, continue an episode as the original does."""
+        """Whether two copies continue an episode as the original does, one of them also when it is restored again."""
         picker = np.random.default_rng(0)
         _, info = self.reset(seed=0, options={"episode": 0})
         for _ in range(_STEPS_BEFORE):
@@ -106,7 +106,7 @@ class CopiedTask(gym.Env[str, str]):
                 self._put_back(snapshot)
                 if [_comparable(self.step(action)) for action in actions] != expected:
                     return False
-        except Exception:  # any object may be part of the state, and each can fail in its own way
+        except Exception:  # the state can contain any object, and copies can fail with any error
             return False
         return True
 

@@ -1,4 +1,4 @@
-"""Functions of the user that describe a state: they take the observation, and if they want the info and the env."""
+"""Functions of the user that describe a state: of the observation, and optionally of the info and the env."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ StateFunction = Callable[..., Any]
 
 
 def check_function(what: str, function: Any) -> tuple[StateFunction, int]:
-    """A function of a state, and how many of (observation, info, env) it takes.
+    """A function of a state, and the number of arguments that it takes, of (observation, info, env).
 
     Raises:
         InvalidArgumentError: not a function, or one that takes none or more than three positional arguments.

@@ -22,7 +22,7 @@ __all__ = ["GameTask", "Played"]
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a step of a game led to.
+    """The result of a step of a game.
 
     Attributes:
         text: the observation.
@@ -53,7 +53,7 @@ class _Episode:
 
 
 class GameTask(CopiedTask):
-    """A text task of game objects: a new object for each episode, played with random generators of its own.
+    """A text task of game objects: a new object for each episode, played with its own random generators.
 
     The games draw from the *global* generators of Python and NumPy. Their states are set to those of the episode before
     each call of the object, and restored after it, so neither other episodes nor the program are affected.
@@ -179,7 +179,7 @@ def _maker(game: Any, kind: type, make: Callable[..., Any], kwargs: Mapping[str,
     """A function that makes a new game object.
 
     Args:
-        game: an id, a function that makes a game, or a game, which is copied at each call as it is now.
+        game: an id, a function that makes a game, or a game, of which each call returns a copy.
         kind: the class of games of the package.
         make: the package's function from an id to a game.
         kwargs: arguments of the id.

@@ -15,22 +15,23 @@ class GEMTask(GameTask):
     r"""An environment of GEM (``pip install gem-llm``).
 
     ## Description
-    A new object is made for each episode. While it runs, the global random generators have the state of the episode,
-    and afterwards that of the program again.
+    A new object is made for each episode. While it runs, the global random generators have the state of the episode.
+    Afterwards they have the state of the program again.
 
     ## Observation
-    The text of the environment, and the request that it adds (``info["suffix"]``). Most environments show the last
-    result only: put the task into :class:`selfreg_gym.History`.
+    The text of the environment, and the request that it adds (``info["suffix"]``). Most environments show only
+    the last result, so wrap the task in :class:`selfreg_gym.History`.
 
     ## Actions
-    Any text, usually with the answer in ``\boxed{}``: an actor that writes is needed (``endpoint``, or ``lm``, which
-    writes where no actions are offered). With ``actions``, the actors that choose among offered actions work as well.
+    Any text, usually with the answer in ``\boxed{}``. This needs an actor that writes text (``endpoint``, or ``lm``,
+    which writes if no actions are offered). With ``actions``, actors that choose among offered actions also work.
 
     ## Rewards
-    Those of the environment.
+    The rewards of the environment.
 
     ## Episode End
-    That of the environment, and truncation after ``max_steps`` steps. Success: the last reward is at least ``success``.
+    The environment ends the episode, or it is truncated after ``max_steps`` steps. Success: the last reward is at least
+    ``success``.
 
     ## Arguments
     * ``game``: a GEM id, an env object (copied for each episode), or a function that makes one.
@@ -51,7 +52,7 @@ class GEMTask(GameTask):
     unknown = "GEM has no environment with the id {}: see gem.print_envs()."
 
     def _package(self) -> Any:
-        """The package, imported without its change of the logging of the program."""
+        """The package. Its import changes the logging of the program, which is restored here."""
         root = logging.getLogger()
         handlers, level = list(root.handlers), root.level
         try:

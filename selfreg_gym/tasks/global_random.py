@@ -15,7 +15,7 @@ __all__ = ["GlobalRandom"]
 
 @dataclass
 class GlobalRandom:
-    """The states of the global generators as one game sees them.
+    """The states of the global generators for one game.
 
     Attributes:
         python: state of ``random``.
@@ -35,7 +35,7 @@ class GlobalRandom:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Set the global generators to these states; afterwards keep the new states here and restore the others."""
+        """Set the global generators to these states. Afterwards keep their new states here and restore the old ones."""
         before = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""``TextAdapter``: a text task made of a Gymnasium env, a function that describes its states, and names of actions."""
+"""``TextAdapter``: makes a text task of a Gymnasium env, a function that describes its states, and names of actions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STARTS = ("episode", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of an episode of the wrapped env, from which success is decided.
+    """The end of an episode of the wrapped env, which decides about success.
 
     Attributes:
         observation, reward, terminated, truncated, info: the result of the last step.
@@ -60,8 +60,8 @@ class TextAdapter(CopiedTask):
     """A text task of a Gymnasium env: its states are described in words, and its actions have names.
 
     ## Description
-    The wrapped env decides what happens. A text that names no possible action is an invalid action: the wrapped env is
-    not stepped, and a step of the episode has passed.
+    The wrapped env has the dynamics. A text that is not the name of a possible action is an invalid action: it counts
+    as a step of the episode, but the wrapped env is not stepped.
 
     ## Observation
     The text of ``describe``, and a line with the possible actions (``list_actions``).
@@ -70,23 +70,23 @@ class TextAdapter(CopiedTask):
     The names in ``actions``; with ``actions=None`` any text, for envs whose actions are text.
 
     ## Rewards
-    Those of the wrapped env; 0 for an invalid action. The reward of the intervention env is success and not this one.
+    The rewards of the wrapped env, and 0 for an invalid action. The intervention env does not use them: its reward is
+    success.
 
-    ## Starting State
-    ``reset(options={"episode": i})`` resets the wrapped env with the seed ``first_seed + i``, and then sets its
-    ``np_random`` by the seed of the episode. So the index determines the start, and the seed the random events after
-    it, if the wrapped env draws them from ``np_random``. With ``start="seed"`` there is one task, and its seed
-    determines everything.
+    ## Starting State ``reset(options={"episode": i})`` resets the wrapped env with the seed ``first_seed + i``, and
+    then sets its ``np_random`` by the seed of the episode. So the index determines the start. The seed determines the
+    random events after it, if the wrapped env draws them from ``np_random``. With ``start="seed"`` there is one task,
+    and its seed determines everything.
 
     ## Episode End
-    That of the wrapped env, and truncation after ``max_steps`` steps.
+    The wrapped env ends the episode, or it is truncated after ``max_steps`` steps.
 
     ## Arguments
     * ``env``: the env, its Gymnasium id, or a function that makes it. Its time limit is part of it.
     * ``describe``: ``f(observation) -> str``; it may also take the env's info, and the env, as second and third
       argument.
     * ``actions``: names of the actions of a ``Discrete`` env, in their order; or a dict from names to actions; or a
-      function of the state (as ``describe``) that returns such a dict. For an env whose actions are text, names alone.
+      function of the state (as ``describe``) that returns such a dict. For an env whose actions are text: only names.
     * ``success``: function of an :class:`Ending` that returns a bool; or a number, the smallest ``total_reward`` of a
       success. Default: ``info["success"]`` or ``info["is_success"]`` of the last step if the env reports it, else
       whether it terminated with a positive reward.
@@ -340,7 +340,7 @@ def _fixed_actions(actions: Any, space: gym.Space[Any]) -> dict[str, Any] | None
 
 
 def _named(actions: Any, space: gym.Space[Any]) -> dict[str, Any]:
-    """Name -> action, of a sequence of names or a dict."""
+    """Name -> action, from a sequence of names or a dict."""
     if isinstance(actions, Mapping):
         named = dict(actions)
     elif isinstance(actions, str) or not isinstance(actions, Sequence):

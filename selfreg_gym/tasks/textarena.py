@@ -15,23 +15,23 @@ class TextArenaTask(GameTask):
     """A single-player game of TextArena (``pip install textarena``).
 
     ## Description
-    A new object is made for each episode, because a game that is reset again is not always the same game. While it
-    runs, the global random generators have the state of the episode, and afterwards that of the program again.
+    A new object is made for each episode, because a second reset does not always give the same game. While it runs, the
+    global random generators have the state of the episode. Afterwards they have the state of the program again.
 
     ## Observation
     What the object shows to its player. The ids without an ending show the whole game so far
-    (``LLMObservationWrapper``). Those that end with ``-raw`` show the new messages only, without the player's own: put
-    the task into :class:`selfreg_gym.History`.
+    (``LLMObservationWrapper``). The ids that end with ``-raw`` show only the new messages of others, so wrap the
+    task in :class:`selfreg_gym.History`.
 
     ## Actions
-    Any text: an actor that writes is needed (``endpoint``, or ``lm``, which writes where no actions are offered). With
-    ``actions``, the actors that choose among offered actions work as well.
+    Any text. This needs an actor that writes text (``endpoint``, or ``lm``, which writes if no actions are offered).
+    With ``actions``, actors that choose among offered actions also work.
 
     ## Rewards
-    The reward of the player at the end of the game, else 0.
+    The reward of the player at the end of the game, otherwise 0.
 
     ## Episode End
-    The end of the game, and truncation after ``max_steps`` steps. Success: a reward of at least ``success``.
+    The game ends the episode, or it is truncated after ``max_steps`` steps. Success: a reward of at least ``success``.
 
     ## Arguments
     * ``game``: a TextArena id, an env object (copied for each episode), or a function that makes one.

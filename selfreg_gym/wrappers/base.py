@@ -1,4 +1,4 @@
-"""Base classes of the wrappers: one name for the single and the vector version, and observations made by a rule."""
+"""Base classes of the wrappers: a wrapper has one name for single and vector envs; observations by a rule."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from selfreg_gym.wrappers.base import VectorAware, VectorCounterpart, check_wrap
 
 __all__ = ["HelpBudget", "VectorHelpBudget"]
 
-_ROUNDING = 1e-9  # ten calls that cost 0.1 each fit into a budget of 1
+_ROUNDING = 1e-9  # tolerance: a budget of 1 pays for ten calls that cost 0.1 each
 
 
 class _Cap:

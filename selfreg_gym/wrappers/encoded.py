@@ -95,8 +95,8 @@ class VectorEncodedObservation(VectorCounterpart):
 class EncodedObservation(VectorAware):
     """Observe the inputs of an encoder, float32 ``(width,)`` (single or vector env).
 
-    If the encoder has the input ``actor``, the actor is asked once per step what it would do; a following nohelp step
-    executes this act. At the end of an episode the actor is not asked, and its columns are zero.
+    If the encoder has the input ``actor``, the actor answers once per step before the decision. If the decision is
+    nohelp, this act is executed. At the end of an episode the actor is not asked, and its columns are zero.
 
     Args:
         env: an intervention env, possibly wrapped.

@@ -73,6 +73,24 @@ def test_a_replay_with_another_outcome_is_an_error_that_says_so(monkeypatch: pyt
         task.restore(position)
 
 
+def test_a_replay_reads_descriptions_only_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _make(task="find-non-living-thing")
+    task.reset(seed=0, options={"episode": 0})
+    for _ in range(4):
+        task.step(task.expert_action())
+    position, text, call, methods = task.snapshot(), task._text(), Simulator._call, []
+
+    def counted(self: Simulator, method: str, *arguments: Any) -> Any:
+        methods.append(method)
+        return call(self, method, *arguments)
+
+    monkeypatch.setattr(Simulator, "_call", counted)
+    task.restore(position)
+    assert task._text() == text
+    assert methods.count("step") == 1 + 4  # the first one is that of the beginning
+    assert methods.count("freeActionLook") == methods.count("getScore") == 2
+
+
 SOLUTION = ("open door to kitchen", "go to kitchen", "pick up thermometer", "use thermometer in inventory on metal pot")
 HALL = ("go to kitchen", "look around", "teleport to workshop")
 KITCHEN = ("go to hall", "look around", "pick up thermometer", "use thermometer on metal pot", "use thermometer on pot")
@@ -115,6 +133,8 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
         _make(simplification="openDoor")
     with pytest.raises(InvalidArgumentError, match="variation of boil"):
         _make(task="boil", variation=30)
+    with pytest.raises(InvalidArgumentError, match="time_limit"):
+        _make(time_limit=0)
     monkeypatch.setitem(sys.modules, "scienceworld", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'selfreg-gym\[scienceworld\]'"):
         ScienceWorld()

@@ -12,15 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alfworld_games import write_game
 
 from selfreg_gym import registry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SLOW_STEPS = {"ScienceWorld": 20}
+SLOW_STEPS = {"ScienceWorld": 20, "ALFWorld": 10}
 """Classes whose steps take longer -> the number by which snapshots and actions are divided."""
 
 
@@ -34,6 +36,21 @@ def classes() -> dict[str, list[str]]:
 
 
 CLASSES = classes()
+
+
+@pytest.fixture(autouse=True)
+def made_games(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small games in place of the data that users of ALFWorld download."""
+    if "ALFWORLD_DATA" in os.environ or not (find_spec("alfworld") and find_spec("fast_downward")):
+        return
+    root = tmp_path_factory.getbasetemp() / "alfworld_data"
+    train = root / "json_2.1.1" / "train"
+    if not root.exists():
+        for trial in range(3):
+            write_game(train / "pick_and_place_simple-Mug-None-CounterTop-3" / f"trial_{trial}", cabinets=2 + trial)
+        heat = "pick_heat_then_place_in_recep"
+        write_game(train / f"{heat}-Apple-None-Fridge-7" / "trial_0", heat)
+    monkeypatch.setenv("ALFWORLD_DATA", str(root))
 
 
 def some(ids: list[str], count: int = 3) -> list[str]:

@@ -13,7 +13,16 @@ import pytest
 from selfreg_gym import HelpBudget, HelpCost, Intervention, InterventionEnv, InterventionVectorEnv, PRMReward
 from selfreg_gym.errors import InvalidArgumentError, RegistryError, UnknownNameError
 from selfreg_gym.utils import json_text as jsontext
-from selfreg_gym.utils.arguments import check_count, check_number, check_numbers, check_options, check_tasks
+from selfreg_gym.utils.arguments import (
+    check_count,
+    check_flag,
+    check_invalid_action,
+    check_number,
+    check_numbers,
+    check_options,
+    check_render_mode,
+    check_tasks,
+)
 from selfreg_gym.wrappers import FeatureObservation, PRMObservation, StateKeyObservation
 
 PEOPLE: dict[str, Any] = {"actor": lambda text: "heads", "interventions": ["expert"]}
@@ -56,6 +65,23 @@ def test_the_error_for_an_integer_has_the_expression_to_write() -> None:
         check_tasks(range(11), available=10)
     with pytest.raises(InvalidArgumentError, match=r"write \[0.5\]"):
         check_numbers("help_probabilities", 0.5)
+
+
+@pytest.mark.parametrize("bad", [1, 0, "yes", None, np.array([True])])
+def test_a_flag_is_a_bool(bad: Any) -> None:
+    assert check_flag("vector", np.True_) is True
+    with pytest.raises(InvalidArgumentError, match="vector must be True or False, received"):
+        check_flag("vector", bad)
+
+
+def test_common_options_of_tasks() -> None:
+    env = gym.make("selfreg/Coin-v0")
+    assert [check_render_mode(mode, env) for mode in (None, "ansi")] == [None, "ansi"]
+    with pytest.raises(UnknownNameError, match=r"render_mode of .*received 'rgb_array'.*ansi"):
+        check_render_mode("rgb_array", env.unwrapped)
+    assert check_invalid_action("noop") == "noop"
+    with pytest.raises(UnknownNameError, match=r"invalid_action: received 'raise'.*noop, terminate"):
+        check_invalid_action("raise")
 
 
 def test_options_are_checked_by_both_envs() -> None:
