@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import numpy as np
 import pytest
 
+from selfreg_gym.fitted.committee import Committee
 from selfreg_gym.fitted.decisions import LoggedDecisions
 from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.fitted.settings import Settings
@@ -14,6 +19,22 @@ from tests.solver.conftest import make_random_model
 from tests.support.sampled import sample_decisions
 
 SMALL = {"prices": 8, "folds": 2, "members": 2, "hidden": 24, "rounds": 9, "final_rounds": 1, "steps": 24}
+
+
+@contextmanager
+def interrupted(round_: int, fold: int = 1) -> Iterator[None]:
+    """A block whose fit is interrupted in the training of one fold."""
+    train = Committee.train
+
+    def stop(self: Committee, data: Any, targets: Any, current: int, rate: float) -> float:
+        if (current, self.fold) == (round_, fold):
+            raise KeyboardInterrupt
+        return train(self, data, targets, current, rate)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Committee, "train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from selfreg_gym.fitted.solve import fit_decisions
 from selfreg_gym.fitted.targets import greedy
 from selfreg_gym.solver import evaluate_policy
 from selfreg_gym.transitions import TransitionModel
+from tests.fitted.conftest import interrupted
 from tests.fitted.test_decisions import permuted
 from tests.solver.conftest import make_random_model
 from tests.support.sampled import sample_decisions, state_inputs, true_value
@@ -114,20 +115,9 @@ def test_results_depend_on_the_seed_and_not_on_the_order_of_episodes(decisions, 
     assert np.abs(np.stack(other.values(x)) - values).max() > 1e-3
 
 
-def test_an_interrupted_fit_continues_to_the_same_result(decisions, frontier, small, model, tmp_path, monkeypatch):
-    from selfreg_gym.fitted.committee import Committee
-
-    train = Committee.train
-
-    def interrupted(self, data, targets, round_, rate):
-        if round_ == 5 and self.fold == 1:
-            raise KeyboardInterrupt
-        return train(self, data, targets, round_, rate)
-
-    monkeypatch.setattr(Committee, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+def test_an_interrupted_fit_continues_to_the_same_result(decisions, frontier, small, model, tmp_path):
+    with interrupted(5):
         fit_decisions(decisions, small, folder=tmp_path)
-    monkeypatch.setattr(Committee, "train", train)
     with pytest.raises(CheckpointError, match="other rollouts or settings"):
         fit_decisions(decisions, replace(small, seed=4), folder=tmp_path)
     resumed = fit_decisions(decisions, small, folder=tmp_path)

@@ -11,6 +11,7 @@ from selfreg_gym import solve_frontier
 from selfreg_gym.fitted.committee import Committee
 from selfreg_gym.fitted.solve import fit_decisions
 from selfreg_gym.fitted.training_rows import drawn_episodes
+from tests.fitted.conftest import interrupted
 from tests.fitted.test_decisions import permuted
 from tests.support.sampled import sample_decisions, state_inputs, true_value
 
@@ -61,9 +62,7 @@ def test_drawn_rounds_are_bounded_and_reach_the_optimum(many, model, small, monk
         assert abs(usage - budget) < 0.15 * top
 
 
-def test_drawn_rounds_do_not_depend_on_the_order_of_episodes_and_continue_exactly(
-    many, model, small, tmp_path, monkeypatch
-):
+def test_drawn_rounds_do_not_depend_on_the_order_of_episodes_and_continue_exactly(many, model, small, tmp_path):
     settings = replace(small, rows=len(many) // 4, rounds=4)
     x = state_inputs(model)
     frontier = fit_decisions(many, settings)
@@ -71,16 +70,7 @@ def test_drawn_rounds_do_not_depend_on_the_order_of_episodes_and_continue_exactl
     order = np.random.default_rng(0).permutation(many.episodes)
     np.testing.assert_allclose(np.stack(fit_decisions(permuted(many, order), settings).values(x)), values, atol=1e-4)
 
-    train = Committee.train
-
-    def interrupted(self, data, targets, round_, rate):
-        if round_ == 3:
-            raise KeyboardInterrupt
-        return train(self, data, targets, round_, rate)
-
-    monkeypatch.setattr(Committee, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(3):
         fit_decisions(many, settings, folder=tmp_path)
-    monkeypatch.setattr(Committee, "train", train)
     resumed = fit_decisions(many, settings, folder=tmp_path)
     np.testing.assert_array_equal(np.stack(resumed.values(x)), values)
