@@ -9,15 +9,17 @@ is trained on all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfreg_gym.errors import InvalidArgumentError
 from selfreg_gym.helper import Helper
-from selfreg_gym.off_policy import Choice, choose
 from selfreg_gym.pipeline.candidates import build, helper_names, is_candidate
 from selfreg_gym.pipeline.comparison import calibrated
 from selfreg_gym.pipeline.directory import Run
 from selfreg_gym.store.rollouts import Rollouts
+
+if TYPE_CHECKING:
+    from selfreg_gym.off_policy import Choice
 
 __all__ = ["choose_helper"]
 
@@ -44,6 +46,8 @@ def choose_helper(
             no budget is known, or there is no helper.
         OffPolicySupportError: the collection supports no helper.
     """
+    from selfreg_gym.off_policy import choose
+
     budget = run.config.headline_budget if budget is None else budget
     if budget is None:
         raise InvalidArgumentError("a choice needs a budget, and evaluate.budgets has none: pass budget=.")

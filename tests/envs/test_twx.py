@@ -7,6 +7,8 @@ import os
 import pickle
 import signal
 import sys
+import time
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -210,6 +212,15 @@ def test_a_replay_with_another_outcome_is_an_error():
     assert env.step("look around")[4]["progress"] == 0.0
 
 
+def _stop(pid: int) -> None:
+    """Stop a process, and return when all of its threads have stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(
+        path.read_text().rpartition(")")[2].split()[0] != "T" for path in Path(f"/proc/{pid}/task").glob("*/stat")
+    ):
+        time.sleep(0.01)
+
+
 def test_a_hanging_machine_is_an_errored_episode_and_the_next_one_is_played():
     env = InterventionVectorEnv(
         1, "selfreg/TWX-CoinCollector-v0", lambda observation: "look around", [], autoreset_mode="Disabled"
@@ -218,7 +229,7 @@ def test_a_hanging_machine_is_an_errored_episode_and_the_next_one_is_played():
     jvm = env.slots[0].task.unwrapped._simulator._jvm
     for connection in jvm.gateway._gateway_client.deque:
         connection.socket.settimeout(0.5)  # in place of 30 s
-    os.kill(jvm.pid, signal.SIGSTOP)
+    _stop(jvm.pid)
     _, _, _, truncations, infos = env.step([0])
     assert truncations[0]
     assert "did not answer within 30 s" in infos["error"][0]
