@@ -19,6 +19,7 @@ from selfreg_gym.experiments.tables import measure_of
 from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.helper import HelperKey
 from selfreg_gym.pipeline.config import RunConfig
+from selfreg_gym.pipeline.values import fit_settings
 
 __all__ = ["COLUMNS", "Asked", "first_new_split", "percent", "play", "success_row"]
 
@@ -77,13 +78,9 @@ def _folder(trial: Trial, value: str) -> Path:
 
     folder = (trial.work("values") or Path(tempfile.mkdtemp())) / "fitted"
     if not (folder / "fitted.json").is_file():
-        c = trial.config.values
         trial.run("collect")
         with trial.rollouts() as rollouts:
-            fitted = solve_fitted(
-                rollouts, inputs=INPUTS, prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden,
-                rounds=c.rounds, seed=c.seed, progress=trial.progress,
-            )  # fmt: skip
+            fitted = solve_fitted(rollouts, inputs=INPUTS, **fit_settings(trial.config), progress=trial.progress)
         fitted.save(folder)
     return folder
 

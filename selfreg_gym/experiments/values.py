@@ -11,6 +11,7 @@ from selfreg_gym.fitted.frontier import FittedFrontier
 from selfreg_gym.helper import Helper
 from selfreg_gym.inputs import InputEncoder
 from selfreg_gym.pipeline.candidates import interventions_of
+from selfreg_gym.pipeline.values import fit_settings
 from selfreg_gym.types import Episode
 
 __all__ = ["FITTED", "fit_helper", "fit_values", "values_of"]
@@ -36,10 +37,7 @@ def fit_values(trial: Trial, episodes: Sequence[Episode], encoder: InputEncoder)
     from selfreg_gym.fitted.solve import fit_decisions, logged_decisions
     from selfreg_gym.inputs import DecisionTable
 
-    c = trial.config.values
-    settings = Settings(
-        prices=c.prices, folds=c.folds, members=c.members, hidden=c.hidden, rounds=c.rounds, seed=c.seed
-    )
+    settings = Settings(**fit_settings(trial.config))
     x = encoder.encode(DecisionTable.from_rollouts(episodes))
     return fit_decisions(logged_decisions(episodes, x), settings, encoder=encoder, progress=trial.progress)
 

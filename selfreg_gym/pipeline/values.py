@@ -22,13 +22,22 @@ from selfreg_gym.store.rollouts import Rollouts
 if TYPE_CHECKING:
     from selfreg_gym.fitted import FittedFrontier
 
-__all__ = ["fit_values", "known_inputs", "read_models"]
+__all__ = ["fit_settings", "fit_values", "known_inputs", "read_models"]
 
 
 def read_models(config: RunConfig) -> tuple[str, ...]:
     """Names of the files that the stage reads besides the rollouts: ``prm`` if an input needs it."""
     c = config.values
     return ("prm",) if "prm" in c.inputs or ("embedding" in c.inputs and c.backbone == "prm") else ()
+
+
+def fit_settings(config: RunConfig) -> dict[str, Any]:
+    """The arguments of :func:`selfreg_gym.solve_fitted` that the section ``values`` sets for every fit."""
+    c = config.values
+    return {
+        "prices": c.prices, "folds": c.folds, "members": c.members, "hidden": c.hidden, "rounds": c.rounds,
+        "seed": c.seed,
+    }  # fmt: skip
 
 
 def fit_values(run: Run) -> dict[str, Any]:
@@ -88,12 +97,7 @@ def _fitted(run: Run, rollouts: Rollouts, inputs: Sequence[str], *, cap: int | N
         backbone=c.backbone,
         prm=run.path / "prm" if "prm" in read_models(run.config) else None,
         cap=cap,
-        prices=c.prices,
-        folds=c.folds,
-        members=c.members,
-        hidden=c.hidden,
-        rounds=c.rounds,
-        seed=c.seed,
+        **fit_settings(run.config),
         folder=run.partial("fit-values") / ("iteration" if cap is None else "iteration-capped"),
         progress=run.progress,
     )

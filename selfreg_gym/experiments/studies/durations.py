@@ -17,7 +17,7 @@ from selfreg_gym.experiments.trial import Trial
 from selfreg_gym.helper import Helper, HelperKey
 from selfreg_gym.pipeline.candidates import interventions_of
 from selfreg_gym.pipeline.config import RunConfig, from_dict, to_dict
-from selfreg_gym.pipeline.values import known_inputs
+from selfreg_gym.pipeline.values import fit_settings, known_inputs
 
 __all__ = ["Durations"]
 
@@ -126,9 +126,11 @@ def _fitted(trial: Trial) -> Helper:
     else:
         with trial.rollouts() as rollouts:
             frontier = solve_fitted(
-                rollouts, inputs=c.inputs or known_inputs(rollouts), prices=c.prices, folds=c.folds, members=c.members,
-                hidden=c.hidden, rounds=c.rounds, seed=c.seed, progress=trial.progress,
-            )  # fmt: skip
+                rollouts,
+                inputs=c.inputs or known_inputs(rollouts),
+                **fit_settings(trial.config),
+                progress=trial.progress,
+            )
         if folder is not None:
             frontier.save(folder)
     made: Any = registry.load("helpers", "fitted")
