@@ -2,7 +2,7 @@
 # make test      installs if necessary, runs all tests that are not slow
 # make test-all  all tests
 # make check     before a commit: format, lint, types, import directions, tests
-# make experiments  all experiments, into docs/results; continues after an interruption (an hour or more on two cores)
+# make experiments  all experiments, into docs/results; continues after an interruption (more than five CPU-hours)
 # make bench     speed of the env, compared with the text task
 # make format    format the sources
 # make files     update docs/files.md, the list of source files
