@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfreg_gym import Act, Decision, FeatureObservation, Intervention, StateKeyObservation, as_helper
+from selfreg_gym import Act, Decision, FeatureObservation, Helper, Intervention, StateKeyObservation, as_helper
 from selfreg_gym.agents.helpers.always import Always
 from selfreg_gym.agents.helpers.never import Never
 from selfreg_gym.agents.helpers.random import Random
@@ -157,6 +157,22 @@ def test_broken_helpers_are_caught() -> None:
         check_helper(OldHelper(lambda observation, state: (_shaped(observation, 0), state), wrap=lambda env: None))
     with broken("equal runs give equal episodes"):
         check_helper(OldHelper(lambda observation, state: (_shaped(observation, next(COUNTER) // 7 % 2), state)))
+
+
+def test_a_helper_that_changes_its_old_state_is_caught() -> None:
+    class Counts(Helper):
+        def __init__(self, *, in_place: bool) -> None:
+            self.in_place = in_place
+
+        def decide(self, observations: Any, state: Any, start: np.ndarray) -> Any:
+            steps = np.zeros(len(start), int) if state is None else state if self.in_place else state.copy()
+            steps[start] = 0
+            steps += 1
+            return steps % 2, steps
+
+    check_helper(Counts(in_place=False))
+    with pytest.raises(TaskContractError, match="broken rule: predict does not change the state that it gets"):
+        check_helper(Counts(in_place=True))
 
 
 def test_broken_knobs_are_caught() -> None:

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""When should a language-model actor pay for help? Collect rollouts, solve, train a helper, compare helpers.
 
-Start with `selfreg run --preset tiny`: it runs the whole method on CPU in 15 to 20 minutes and writes a report.""",
+Start with `selfreg run --preset tiny`: it runs the whole method on CPU in 15 minutes and writes a report.""",
 )
 
 

@@ -56,10 +56,11 @@ def find_warnings(results: SplitResults, rows: Sequence[ResultRow], comparisons:
             )
     few = [row for row in rows if row["episodes"] < DECISIVE]
     if few:
-        least = min(row["episodes"] for row in few)
+        least, most_of_few = (edge(row["episodes"] for row in few) for edge in (min, max))
+        count = str(least) if least == most_of_few else f"{least} to {most_of_few}"
         which_rows = "every row has" if len(few) == len(rows) else ", ".join(row["key"] for row in few) + " have"
         found.append(
-            f"{split}: {which_rows} few episodes ({least}); rows with fewer than {DECISIVE} episodes are too noisy for "
+            f"{split}: {which_rows} few episodes ({count}); rows with fewer than {DECISIVE} episodes are too noisy for "
             "conclusions."
         )
     over = [f"{row['key']} ({_units(row['usage'] or 0.0)})" for row in rows if _overspends(row)]

@@ -120,6 +120,7 @@ class FirstActions(Helper):
     def __init__(self, then: Helper | None) -> None:
         self.then = then
         self.slots: Sequence[Any] = ()
+        self._actions = 0
 
     @property
     def type_name(self) -> str:
@@ -133,6 +134,7 @@ class FirstActions(Helper):
     def wrap(self, env: Any) -> Any:
         """The env whose observations the helper reads."""
         self.slots = env.unwrapped.slots
+        self._actions = int(env.unwrapped.single_action_space.n)
         return env if self.then is None else self.then.wrap(env)
 
     def begin_episodes(self, state: Any, starts: np.ndarray, keys: np.ndarray) -> Any:
@@ -151,12 +153,16 @@ class FirstActions(Helper):
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
     ) -> tuple[Any, Any]:
-        """The forced actions, and elsewhere those of the helper."""
+        """The forced actions, and elsewhere those of the helper. An answer that is no action is left as it is."""
         answer: Any = np.zeros(len(self.slots), np.int64)
         if self.then is not None:
             answer, state = self.then.predict(observation, state, episode_start, deterministic)
             answer = np.atleast_1d(np.array(answer))
+            if answer.shape != (len(self.slots),) or answer.dtype.kind not in "iub":
+                return answer, state
         for i, slot in enumerate(self.slots):
-            if not slot.over and (forced := slot.task.get_wrapper_attr("forced")(slot.calling)) is not None:
+            if slot.over or not 0 <= answer[i] < self._actions:
+                continue
+            if (forced := slot.task.get_wrapper_attr("forced")(slot.calling)) is not None:
                 answer[i] = forced
         return answer, state

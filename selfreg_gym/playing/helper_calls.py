@@ -38,6 +38,7 @@ class HelperCalls:
 
     Attributes:
         helper, n: as given.
+        unseen: ``(N,)`` the helper's ``last_unseen`` after the last answer, or None if it does not report it.
         cause: the last exception that the helper raised, or None.
     """
 
@@ -48,6 +49,7 @@ class HelperCalls:
             f"for N observations, a helper must return N integer actions from 0 to K{' + 1 (abort)' if abort else ''} "
             f"(here N = {n} and K = {k})"
         )
+        self.unseen: NDArray[np.bool_] | None = None
         self.cause: Exception | None = None
         self._unreached = 0  # faults in a row because no server answered
 
@@ -85,7 +87,7 @@ class HelperCalls:
         faults: dict[int, str] = {}
         works = list(busy)
         try:
-            actions, after = self._call(observation, state, starts, deterministic)
+            actions, after = self._call(observation, state, starts, deterministic, works)
         except (TaskContractError, EndpointError) as error:
             self.cause = error
             faults = self._find_faults(observation, state, starts, deterministic, works)
@@ -97,10 +99,6 @@ class HelperCalls:
                 except (TaskContractError, EndpointError) as again:  # it fails only for some of them together
                     self.cause = again
                     faults |= dict.fromkeys(works, _PREFIX + str(again))
-                    works = []
-        for i in works:
-            if not 0 <= actions[i] <= self._largest:
-                faults[i] = f"{_PREFIX}{self._rule}; {self.helper.type_name} returned {int(actions[i])}."
         return actions, after, faults
 
     def _find_faults(
@@ -129,15 +127,15 @@ class HelperCalls:
         asked[group] = True
         if not asked.all():
             observation = _rows(observation, np.where(asked, np.arange(self.n), group[0]))
-        return self._call(observation, state, starts | ~asked, deterministic)
+        return self._call(observation, state, starts | ~asked, deterministic, group)
 
     def _call(
-        self, observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool
+        self, observation: Any, state: Any, starts: NDArray[np.bool_], deterministic: bool, group: Sequence[int]
     ) -> tuple[NDArray[np.int64], Any]:
-        """One ``predict``: N integers, and the state."""
+        """One ``predict``: N integers, which are actions in the environments of ``group``, and the state."""
         with helper_errors(self.helper, "predict"):
             result = self.helper.predict(
-                observation, state=state, episode_start=starts.copy(), deterministic=deterministic
+                _copied(observation), state=state, episode_start=starts.copy(), deterministic=deterministic
             )
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise TaskContractError(
@@ -145,7 +143,7 @@ class HelperCalls:
             )
         try:
             actions = np.atleast_1d(np.asarray(result[0]))
-        except ValueError:  # nested lists of different lengths
+        except Exception:  # nested lists of different lengths, or an object that cannot be converted
             raise TaskContractError(f"{self._rule}; {self.helper.type_name} returned {shown(result[0])}.") from None
         if actions.shape != (self.n,) or actions.dtype.kind not in "iub":
             raise TaskContractError(
@@ -153,7 +151,25 @@ class HelperCalls:
                 f"{actions.dtype}, {shown(result[0])}."
             )
         self._unreached = 0
+        for i in group:
+            if not 0 <= actions[i] <= self._largest:
+                raise TaskContractError(f"{self._rule}; {self.helper.type_name} returned {int(actions[i])}.")
+        self.unseen = self._checked_unseen()
         return actions, result[1]
+
+    def _checked_unseen(self) -> NDArray[np.bool_] | None:
+        """The helper's ``last_unseen``, as ``(N,)`` bools."""
+        with helper_errors(self.helper, "last_unseen"):
+            unseen = self.helper.last_unseen
+            flags = None if unseen is None else np.atleast_1d(np.asarray(unseen))
+        if flags is None:
+            return None
+        if flags.shape != (self.n,) or flags.dtype.kind not in "iub":
+            raise TaskContractError(
+                f"last_unseen of a helper must be None or N bools (here N = {self.n}); {self.helper.type_name} set "
+                f"{shown(unseen)}."
+            )
+        return flags.astype(np.bool_)
 
 
 def failed_by_helper(episode: Episode) -> bool:
@@ -196,6 +212,13 @@ def helper_errors(helper: Helper, method: str) -> Iterator[None]:
             f"{type(error).__name__}: {shown(str(error))}. Repair the helper, or give it a method wrap(env) that "
             "returns the env with the observations that it reads."
         ) from error
+
+
+def _copied(observation: Any) -> Any:
+    """The same observation in arrays of its own: a helper that changes them in place may be asked again."""
+    if isinstance(observation, Mapping):
+        return {name: _copied(value) for name, value in observation.items()}
+    return observation.copy() if isinstance(observation, np.ndarray) else observation
 
 
 def _rows(observation: Any, rows: NDArray[np.intp]) -> Any:

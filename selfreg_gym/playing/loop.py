@@ -174,11 +174,11 @@ def _play(
             if not busy:
                 starts[:] = False
                 continue
-            unseen = batch.helper.last_unseen
+            unseen = batch.calls.unseen
             for i, recorder in busy:
                 actions[i] = chosen[i]
                 if unseen is not None and not batch.slots[i].calling:
-                    recorder.unseen = (recorder.unseen or 0) + int(np.atleast_1d(unseen)[i])
+                    recorder.unseen = (recorder.unseen or 0) + int(unseen[i])
         for i, _ in busy:
             if batch.slots[i].calling:
                 actions[i] = batch.slots[i].calling  # a call goes on: there is no decision

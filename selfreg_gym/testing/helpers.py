@@ -26,7 +26,7 @@ __all__ = ["check_helper"]
 def check_helper(
     helper: Any, *, task: str = SAMPLE_TASK, interventions: Sequence[Intervention | str] | None = None
 ) -> None:
-    """Check a helper: the shapes of ``predict``, ``wrap`` on single and vector envs, repeated episodes, and the knob.
+    """Check a helper: ``predict``, ``wrap`` on single and vector envs, repeated episodes, its state, and the knob.
 
     Args:
         helper: a :class:`selfreg_gym.Helper`, or anything that :func:`selfreg_gym.as_helper` takes.
@@ -53,12 +53,13 @@ def check_helper(
     _ = helper.description  # its types
     specs = [EpisodeSpec(i % 3, 100 + i) for i in range(8)]
     runs = []
-    for num_envs in (3, 3, 1):
+    twice = _AskedTwice(helper)
+    for num_envs, player in ((3, helper), (3, helper), (1, helper), (3, twice), (1, twice)):
         env = InterventionVectorEnv(num_envs, task, autoreset_mode="Disabled", **agents)  # type: ignore[arg-type]
         vector = _wrapped(helper, env)
         if not isinstance(vector, gym.vector.VectorEnv) or vector.unwrapped is not env:
             broken("wrap(vector_env) returns that vector env, possibly wrapped", repr(vector))
-        runs.append(sorted(run_episodes(env, specs, helper), key=lambda episode: episode.seed))
+        runs.append(sorted(run_episodes(env, specs, player), key=lambda episode: episode.seed))
         if len(runs[-1]) != len(specs):
             broken("every episode of a run ends", f"{len(runs[-1])} of {len(specs)} episodes")
         if failed := [episode.error for episode in runs[-1] if episode.error is not None]:
@@ -73,6 +74,41 @@ def check_helper(
             _check_knob(helper)
         except (AttributeError, TypeError, ValueError) as error:
             broken("knob is a number, knob_bounds are (low, high), and with_knob(x) returns a helper", repr(error))
+
+
+class _AskedTwice(Helper):
+    """A helper that is asked twice from each state: as after an error, the second answer counts."""
+
+    def __init__(self, helper: Helper) -> None:
+        self.helper = helper
+        self.draws_per_episode = helper.draws_per_episode
+
+    @property
+    def type_name(self) -> str:
+        return self.helper.type_name
+
+    def for_interventions(self, interventions: Sequence[Intervention]) -> Helper:
+        return _AskedTwice(self.helper.for_interventions(interventions))
+
+    def wrap(self, env: Any) -> Any:
+        return self.helper.wrap(env)
+
+    def begin_episodes(self, state: Any, starts: Any, keys: Any) -> Any:
+        return self.helper.begin_episodes(state, starts, keys)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Any]:
+        asked = {"state": state, "deterministic": deterministic}
+        first = self.helper.predict(observation, episode_start=np.array(episode_start), **asked)
+        second = self.helper.predict(observation, episode_start=episode_start, **asked)
+        if not np.array_equal(first[0], second[0]):
+            broken(
+                "predict does not change the state that it gets, and keeps no memory elsewhere (after an error, it is "
+                "asked again from the same state)",
+                f"the actions {shown(first[0])}, and from the same state {shown(second[0])}",
+            )
+        return second
 
 
 def _check_knob(helper: Helper) -> None:

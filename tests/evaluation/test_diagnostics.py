@@ -87,6 +87,9 @@ def test_few_episodes_are_reported_by_helper():
     texts = Evaluation.merge(few, more).warnings
     assert any("every-k have few episodes (50)" in text for text in texts)
     assert not any("every row" in text for text in texts)
+    rest = Evaluation({"collected": table({"dp@1": GOOD["dp@1"]}, n=100)})
+    texts = Evaluation.merge(more, rest).warnings
+    assert any("every row has few episodes (50 to 100)" in text for text in texts)
 
 
 def test_missing_anchors():

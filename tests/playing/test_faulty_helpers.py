@@ -11,6 +11,7 @@ import pytest
 
 from selfreg_gym import (
     EpisodeSpec,
+    FeatureObservation,
     Helper,
     Intervention,
     InterventionEnv,
@@ -46,6 +47,11 @@ def answers(value: Any) -> Callable[[list[Any], int], Any]:
     return fault
 
 
+class Unconvertible:
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("not on this device")
+
+
 FAULTS: dict[str, tuple[Callable[[list[Any], int], Any], str]] = {
     "raises": (raises, r"must handle every observation: predict of Faulty raised RuntimeError: 'no opinion'"),
     "too large": (answers(2), "integer actions from 0 to K .*Faulty returned 2"),
@@ -56,6 +62,8 @@ FAULTS: dict[str, tuple[Callable[[list[Any], int], Any], str]] = {
     "a list": (answers([0, 1]), "N integer actions"),
     "one too many": (lambda actions, i: [*actions, 0], "N integer actions"),
     "one too few": (lambda actions, i: actions[:-1], "N integer actions"),
+    "all too large": (lambda actions, i: [7] * len(actions), "integer actions from 0 to K .*Faulty returned 7"),
+    "no array": (lambda actions, i: Unconvertible(), "N integer actions|raised RuntimeError: 'not on this device'"),
 }
 
 
@@ -121,6 +129,57 @@ def test_only_the_episodes_of_a_faulty_answer_are_discarded(name: str, at: int) 
         assert {seed: one for seed, one in found.items() if seed not in bad} == {
             seed: one for seed, one in right.items() if seed not in bad
         }
+
+
+@pytest.mark.parametrize("num_envs", [None, 4])
+def test_answers_that_cannot_be_read_name_the_helper(num_envs: int | None) -> None:
+    class NoArray:
+        def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: Any = False):
+            return Unconvertible(), state
+
+    with pytest.raises(TaskContractError, match=r"N integer actions .*NoArray returned <.*Unconvertible"):
+        list(run_episodes(make(num_envs), SPECS, NoArray()))
+
+
+@pytest.mark.parametrize("value", [np.array([True, False]), "abc", [None] * 4, np.full(4, np.nan), np.ones((4, 2)), {}])
+def test_states_that_are_new_to_a_helper_are_bools(value: Any) -> None:
+    class Unseen(Helper):
+        def decide(self, observations: Any, state: Any, start: np.ndarray) -> Any:
+            self.last_unseen = value if any(map(is_bad, observations)) else np.ones(len(start), bool)
+            return np.ones(len(start), int), state
+
+    right = played(Unseen(), 4, [spec for spec in SPECS if spec.task_index != 1])
+    assert all(episode.metrics["unseen"] == len(episode.steps) for episode in right.values())
+    found = played(Unseen(), 4, retries=0)
+    assert {seed: episode for seed, episode in found.items() if seed in right} == right
+    errors = [episode.error for seed, episode in found.items() if seed not in right]
+    assert len(errors) == 6
+    assert all(re.search(r"^the helper: last_unseen .* N bools \(here N = 4\); Unseen set", str(one)) for one in errors)
+
+
+def test_a_helper_that_changes_its_observations_gets_them_unchanged_when_it_is_asked_again() -> None:
+    class Scaled(Helper):
+        def __init__(self, *, in_place: bool, faulty: bool) -> None:
+            self.in_place, self.faulty = in_place, faulty
+
+        def wrap(self, env: Any) -> Any:
+            return FeatureObservation(env)
+
+        def decide(self, observations: Any, state: Any, start: np.ndarray) -> Any:
+            numbers = observations["scalars"]
+            left = numbers[:, 3].copy()
+            if self.in_place:
+                numbers *= 0.5
+            if self.faulty and (left == 0.5).any():
+                raise RuntimeError("no opinion")
+            return (left > 0.3).astype(int), state
+
+    right = played(Scaled(in_place=False, faulty=False), 5)
+    found = played(Scaled(in_place=True, faulty=True), 5, retries=0)
+    assert played(Scaled(in_place=False, faulty=True), 5, retries=0) == found
+    working = {seed: episode for seed, episode in found.items() if episode.error is None}
+    assert 0 < len(working) < len(found)
+    assert working == {seed: right[seed] for seed in working}
 
 
 def test_a_failed_episode_is_played_again() -> None:
@@ -217,6 +276,19 @@ def test_forks_and_replays_name_the_helper() -> None:
     env.reset(seed=0, options={"episode": 1})
     with pytest.raises(FailedEpisodesError, match=r"every continuation .*the helper: .*no opinion"):
         fork(env, live_states(env), then=Faulty(raises), repetitions=2, progress=False)
+
+
+@pytest.mark.parametrize("name", ["raises", "NaN", "None", "all too large"])
+def test_forks_of_other_states_are_not_affected(name: str) -> None:
+    env = make(None)
+    states = []
+    for task in range(4):
+        env.reset(seed=0, options={"episode": task})
+        states += live_states(env)
+    kwargs = {"task": "selfreg/Coin-v0", "actor": ExpertActor(), "interventions": env.interventions}
+    result = fork(kwargs, states, then=Faulty(FAULTS[name][0], at=1), repetitions=2, progress=False)
+    assert result.failed.all(axis=(1, 2)).tolist() == [False, True, False, False]
+    assert not result.failed[[0, 2, 3]].any()
 
 
 def test_check_helper_finds_an_episode_in_which_the_helper_fails() -> None:
