@@ -128,8 +128,8 @@ def _check_arguments(name: str, kwargs: Mapping[str, Any], interventions: Sequen
         raise UnknownNameError(f"intervention in evaluate.kwargs.{name}", intervention, interventions)
     if isinstance(intervention, int) and not 1 <= intervention <= len(interventions):
         raise InvalidArgumentError(
-            f"evaluate.kwargs.{name}.intervention must be from 1 to {len(interventions)}, the number of interventions, or a name; "
-            f"received {intervention!r}."
+            f"evaluate.kwargs.{name}.intervention must be from 1 to {len(interventions)}, the number of "
+            f"interventions, or a name; received {intervention!r}."
         )
 
 
